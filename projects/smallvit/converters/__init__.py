@@ -1,0 +1,1 @@
+"""Official checkpoints to ours and back, one key map for each system."""

@@ -1,0 +1,1 @@
+"""Training machinery: processes, precision, hooks."""

@@ -1,0 +1,1 @@
+"""How a plugin sees a backbone: its blocks, channels, tokens and maps."""

@@ -1,0 +1,1 @@
+"""Numerics without state: dynamic depth-wise convolutions and their kernels."""

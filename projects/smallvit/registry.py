@@ -1,0 +1,35 @@
+"""The ``smallvit`` scope: one child for each MMEngine root registry that we fill.
+
+MMEngine imports this module by itself when a config says ``smallvit.X``, and then
+the ``locations`` of the registry asked. Only mmengine may be imported here: an
+ImportError raised in this file would be reported as "not in the registry".
+"""
+
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import LOOPS as ROOT_LOOPS
+from mmengine.registry import METRICS as ROOT_METRICS
+from mmengine.registry import MODEL_WRAPPERS as ROOT_MODEL_WRAPPERS
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope="smallvit",
+        locations=[f"smallvit.{location}" for location in locations],
+    )
+
+
+MODELS = _child(ROOT_MODELS, "backbones")
+DATASETS = _child(ROOT_DATASETS, "datasets")
+TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets")
+METRICS = _child(ROOT_METRICS, "engine")
+HOOKS = _child(ROOT_HOOKS, "engine")
+LOOPS = _child(ROOT_LOOPS, "engine")
+MODEL_WRAPPERS = _child(ROOT_MODEL_WRAPPERS, "engine")
+OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, "engine")
