@@ -1,0 +1,276 @@
+"""Scenes of real handwritten digits, for detection and segmentation out of the box."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.utils import track_iter_progress
+
+from smallvit.datasets.digits import CLASSES, digit_indices, load_digit_images
+
+SETTINGS_FILE = "digit_scenes.json"
+
+# Folder, annotation file and source of digits: the scenes of one split never show a
+# digit that the other split shows.
+_SPLITS = {"train": ("training", "trainval"), "val": ("validation", "test")}
+_INK_THRESHOLD = 0.5
+_MIN_VISIBLE = 0.85
+_MIN_CONTRAST = 0.3
+_PLACEMENT_TRIALS = 20
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What decides the scenes; the same settings give the same files, bit for bit.
+
+    Args:
+        num_train (int): Number of training scenes. Defaults to 600.
+        num_val (int): Number of validation scenes. Defaults to 120.
+        size (int): Height and width of a scene. Defaults to 96.
+        digits_per_scene (tuple[int, int]): Fewest and most digits of a scene. Fewer may
+            stand there where no place is left. Defaults to ``(2, 5)``.
+        digit_size (tuple[int, int]): Smallest and largest height of a digit's cell, in
+            pixels. Defaults to ``(20, 44)``.
+        seed (int): Seed of everything that is random. Defaults to 0.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_train: int = 600
+    num_val: int = 120
+    size: int = 96
+    digits_per_scene: tuple[int, int] = (2, 5)
+    digit_size: tuple[int, int] = (20, 44)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_train", "num_val"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: at least one scene is needed")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed}: a seed is not negative")
+        fewest, most = self.digits_per_scene
+        if not 1 <= fewest <= most:
+            raise ValueError(
+                f"digits_per_scene={self.digits_per_scene}: expected 1 <= fewest <= most"
+            )
+        smallest, largest = self.digit_size
+        if not 8 <= smallest <= largest <= self.size:
+            raise ValueError(
+                f"digit_size={self.digit_size}: expected 8 <= smallest <= largest <= "
+                f"size={self.size}"
+            )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One drawn scene.
+
+    Args:
+        image (np.ndarray): RGB image, uint8, of shape (H, W, 3).
+        masks (np.ndarray): Visible ink of each digit, bool, of shape (N, H, W); no two
+            masks share a pixel.
+        labels (np.ndarray): Class of each digit, of shape (N, ).
+        sources (np.ndarray): Index of each digit in ``sklearn.datasets.load_digits``.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """Label of each pixel, uint8, of shape (H, W): 0 for background, digit d as d + 1."""
+        return (self.masks * (self.labels + 1)[:, None, None]).sum(0).astype(np.uint8)
+
+
+def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
+    """Draw the scenes of a split.
+
+    Digits differ in size, colour and place. They may overlap a little: a later digit
+    covers an earlier one, of which at least 85% of the ink stays visible. Training
+    scenes show digits of the ``trainval`` split of :class:`smallvit.datasets.Digits`,
+    validation scenes those of its ``test`` split.
+
+    Args:
+        settings (SceneSettings): The settings.
+        split (str): ``train`` or ``val``.
+
+    Yields:
+        Scene: One scene after the other.
+    """
+    images, labels = load_digit_images()
+    pool = digit_indices(labels, _SPLITS[split][1])
+    count = settings.num_train if split == "train" else settings.num_val
+    for number in range(count):
+        # A stream for each scene: changing a count leaves the scenes before it alone.
+        rng = np.random.RandomState([settings.seed, list(_SPLITS).index(split), number])
+        yield _draw_scene(rng, images, labels, pool, settings)
+
+
+def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
+    canvas = _draw_background(rng, settings.size)
+    fewest, most = settings.digits_per_scene
+    wanted = rng.randint(fewest, most + 1)
+    masks, full_areas, sources = [], [], []
+    for source in rng.choice(pool, wanted, replace=wanted > len(pool)):
+        placed = _place(rng, images[source], masks, full_areas, settings)
+        if placed is None:
+            continue
+        ink, mask = placed
+        canvas = _paint(rng, canvas, ink, mask)
+        masks = [*(earlier & ~mask for earlier in masks), mask]
+        full_areas.append(mask.sum())
+        sources.append(source)
+    sources = np.array(sources)
+    image = np.rint(canvas * 255).astype(np.uint8)
+    return Scene(image, np.stack(masks), labels[sources], sources)
+
+
+def _draw_background(rng, size: int) -> np.ndarray:
+    """A colour that varies smoothly, with grain, in [0, 1], of shape (size, size, 3)."""
+    coarse = rng.uniform(0.2, 0.8, 3) + rng.uniform(-0.2, 0.2, (4, 4, 3))
+    smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth + rng.normal(0, 0.03, (size, size, 1)), 0, 1)
+
+
+def _place(rng, image, masks, full_areas, settings: SceneSettings):
+    """Find a place where no earlier digit is covered too much; None if there is none."""
+    for _ in range(_PLACEMENT_TRIALS):
+        ink = _stretch(rng, image, settings)
+        mask = ink > _INK_THRESHOLD
+        visible = (
+            (earlier & ~mask).sum() >= _MIN_VISIBLE * area
+            for earlier, area in zip(masks, full_areas, strict=True)
+        )
+        if all(visible):
+            return ink, mask
+    return None
+
+
+def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
+    """Enlarge an 8x8 digit and lay it somewhere: ink in [0, 1], of shape (size, size)."""
+    height = rng.randint(settings.digit_size[0], settings.digit_size[1] + 1)
+    width = min(int(round(height * rng.uniform(0.8, 1.1))), settings.size)
+    ink = cv2.resize(image / 255, (width, height), interpolation=cv2.INTER_CUBIC)
+    top, left = (rng.randint(0, settings.size - length + 1) for length in (height, width))
+    canvas = np.zeros((settings.size, settings.size))
+    canvas[top : top + height, left : left + width] = np.clip(ink, 0, 1)
+    return canvas
+
+
+def _paint(rng, canvas, ink, mask) -> np.ndarray:
+    """Blend a digit into the canvas, in a colour that stands out from what is behind."""
+    behind = canvas[mask].mean(0)
+    colour = rng.uniform(0, 1, 3)
+    while abs(colour.mean() - behind.mean()) < _MIN_CONTRAST:
+        colour = rng.uniform(0, 1, 3)
+    # The edge is one soft step about the mask's contour, so ink fills the mask.
+    alpha = np.clip((ink - _INK_THRESHOLD) * 3 + 0.5, 0, 1)[..., None]
+    return canvas * (1 - alpha) + colour * alpha
+
+
+def write_digit_scenes(
+    out: str | Path, settings: SceneSettings | None = None, overwrite: bool = False
+) -> None:
+    """Write digit scenes in COCO's and in ADE20K's layout, over the same images.
+
+    The folder appears when everything in it is written: an interrupted call leaves
+    nothing. See the README of ``configs/dwnet`` for the layout.
+
+    Args:
+        out (str | Path): Folder to write.
+        settings (SceneSettings, optional): The settings. Defaults to None, which stands
+            for ``SceneSettings()``.
+        overwrite (bool): Whether to replace digit scenes that are there. Defaults to
+            False.
+
+    Raises:
+        FileExistsError: If ``out`` is there and may not be replaced. A folder that holds
+            anything but digit scenes is never replaced.
+    """
+    out = Path(out).absolute()
+    settings = settings or SceneSettings()
+    _check_destination(out, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        fresh = staging / "fresh"
+        for split in _SPLITS:
+            _write_split(fresh, settings, split)
+        _write_json(fresh / SETTINGS_FILE, asdict(settings))
+        if out.exists():
+            out.rename(staging / "old")
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(staging)
+
+
+def _check_destination(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / SETTINGS_FILE).is_file():
+        raise FileExistsError(f"{out} is there and holds no digit scenes: choose another folder")
+    if not overwrite:
+        raise FileExistsError(
+            f"{out} holds digit scenes already: pass overwrite (--overwrite) to replace them"
+        )
+
+
+def _write_split(root: Path, settings: SceneSettings, split: str) -> None:
+    folder = _SPLITS[split][0]
+    for kind in ("images", "annotations"):
+        (root / kind / folder).mkdir(parents=True)
+    images, annotations = [], []
+    count = settings.num_train if split == "train" else settings.num_val
+    scenes = track_iter_progress((iter_scenes(settings, split), count), file=sys.stderr)
+    for image_id, scene in enumerate(scenes, 1):
+        name = f"{image_id:06d}.png"
+        _write_png(root / "images" / folder / name, scene.image[..., ::-1])
+        _write_png(root / "annotations" / folder / name, scene.label_map)
+        images.append(
+            {"id": image_id, "file_name": name, "height": settings.size, "width": settings.size}
+        )
+        for instance in _instances(scene):
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **instance})
+    coco = {
+        "info": {"description": "Scenes of scikit-learn's handwritten digits", "split": split},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": index + 1, "name": name} for index, name in enumerate(CLASSES)],
+    }
+    _write_json(root / "annotations" / f"instances_{split}.json", coco)
+
+
+def _instances(scene: Scene) -> Iterator[dict]:
+    """COCO's fields of each digit; category ids are the label map's values."""
+    # Only mmdet's users have pycocotools for sure.
+    from pycocotools import mask as coco_mask
+
+    for mask, label, source in zip(scene.masks, scene.labels, scene.sources, strict=True):
+        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        yield {
+            "category_id": int(label) + 1,
+            "bbox": coco_mask.toBbox(rle).tolist(),
+            "area": int(mask.sum()),
+            "iscrowd": 0,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "digit": int(source),
+        }
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), image):
+        raise OSError(f"cannot write {path}")
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")

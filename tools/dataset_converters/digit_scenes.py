@@ -1,0 +1,64 @@
+"""Write scenes of real handwritten digits in COCO's and ADE20K's layout."""
+
+import argparse
+import signal
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Write scenes of scikit-learn's handwritten digits: COCO instances and "
+        "ADE20K-style label maps over the same images. The same options give the same files.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("out", help="folder to write, such as data/digit_scenes")
+    parser.add_argument("--num-train", type=int, default=600, help="training scenes")
+    parser.add_argument("--num-val", type=int, default=120, help="validation scenes")
+    parser.add_argument("--size", type=int, default=96, help="height and width of a scene")
+    parser.add_argument(
+        "--digits-per-scene",
+        type=int,
+        nargs=2,
+        default=(2, 5),
+        metavar=("FEWEST", "MOST"),
+        help="how many digits a scene shows",
+    )
+    parser.add_argument(
+        "--digit-size",
+        type=int,
+        nargs=2,
+        default=(20, 44),
+        metavar=("SMALLEST", "LARGEST"),
+        help="height of a digit's cell in pixels",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace digit scenes that are there"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    # After the arguments: --help should not wait for the libraries.
+    from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
+
+    # A plain termination would skip the removal of the unfinished folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated: nothing was written"))
+    try:
+        settings = SceneSettings(
+            num_train=args.num_train,
+            num_val=args.num_val,
+            size=args.size,
+            digits_per_scene=tuple(args.digits_per_scene),
+            digit_size=tuple(args.digit_size),
+            seed=args.seed,
+        )
+        write_digit_scenes(args.out, settings, overwrite=args.overwrite)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"digit_scenes.py: {error}")
+    print(f"\n{args.num_train} training and {args.num_val} validation scenes are in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
