@@ -1,0 +1,186 @@
+"""Official state dicts to ours and back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .keymap import KeyMap
+from .system import SYSTEM_NAMES, OfficialModel, System, get_system
+from .translate import Translation
+
+_WRAPPERS = ("state_dict", "model", "model_state")
+_LISTED = 20
+
+
+class ConversionError(ValueError):
+    """A state dict that does not fit a system.
+
+    Args:
+        message (str): What is wrong.
+        unknown_keys (list[str]): Keys that the system does not know.
+        missing_keys (list[str]): Keys that the checkpoint lacks.
+    """
+
+    def __init__(self, message: str, unknown_keys: list[str], missing_keys: list[str]) -> None:
+        super().__init__(message)
+        self.unknown_keys = unknown_keys
+        self.missing_keys = missing_keys
+
+
+def official_models() -> dict[str, OfficialModel]:
+    """All models that the official repositories define.
+
+    Returns:
+        dict[str, OfficialModel]: Official model or config name to a record with at
+        least ``system`` and ``config`` (absolute path of our config), readable as
+        attributes and as keys.
+    """
+    return {
+        name: record
+        for system in SYSTEM_NAMES
+        for name, record in get_system(system).models.items()
+    }
+
+
+def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The bare state dict of a checkpoint.
+
+    Opens ``state_dict``, ``model`` and ``model_state`` and takes away the prefix
+    ``module.`` that data-parallel wrappers leave.
+
+    Args:
+        checkpoint (Mapping): A checkpoint, or a state dict already.
+
+    Returns:
+        dict[str, Tensor]: The state dict.
+
+    Raises:
+        ConversionError: If something in it is not a tensor.
+    """
+    state = checkpoint
+    for name in _WRAPPERS:
+        if isinstance(state.get(name), Mapping):
+            state = state[name]
+            break
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    odd = [key for key, value in state.items() if not hasattr(value, "shape")]
+    if odd or not state:
+        found = f"{_enumerate(odd)} hold no tensors" if odd else "it is empty"
+        raise ConversionError(
+            f"not a state dict: {found}; expected one, or a checkpoint that has one "
+            f"under {', '.join(map(repr, _WRAPPERS))}",
+            odd,
+            [],
+        )
+    return dict(state)
+
+
+def convert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate an official state dict to the model built from our config.
+
+    The keys are those of the whole model, ``backbone.*``, ``head.*`` and so on. Each
+    key is translated or known to be computed by the model; the number of classes is the
+    checkpoint's.
+
+    Args:
+        system (str): Name of the system, e.g. ``dwnet``.
+        state_dict (Mapping[str, Tensor]): Official state dict, bare or in its checkpoint.
+
+    Returns:
+        dict[str, Tensor]: State dict of our model.
+
+    Raises:
+        KeyError: If there is no such system.
+        ConversionError: If a key is unknown or missing; names the keys, and the system
+            that would accept them if there is one.
+    """
+    return _translate(get_system(system), unwrap(state_dict), KeyMap.forward)[1].state
+
+
+def revert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate a state dict of ours back to the official keys.
+
+    Args:
+        system (str): Name of the system.
+        state_dict (Mapping[str, Tensor]): State dict of our model, bare or in its
+            checkpoint.
+
+    Returns:
+        dict[str, Tensor]: Official state dict; ``convert`` gives the same tensors back.
+
+    Raises:
+        KeyError: If there is no such system.
+        ConversionError: If a key is unknown or missing.
+    """
+    return _translate(get_system(system), unwrap(state_dict), KeyMap.backward)[1].state
+
+
+def identify(system: str, state_dict: Mapping[str, Any]) -> tuple[KeyMap, list[str]]:
+    """Find the architecture of an official state dict and the models that it fits.
+
+    Args:
+        system (str): Name of the system.
+        state_dict (Mapping[str, Tensor]): Official state dict, bare or in its checkpoint.
+
+    Returns:
+        tuple[KeyMap, list[str]]: The key map that accepts it, and the names of the
+        official models that have its shapes.
+
+    Raises:
+        KeyError: If there is no such system.
+        ConversionError: If a key is unknown or missing.
+    """
+    state = unwrap(state_dict)
+    key_map, _ = _translate(get_system(system), state, KeyMap.forward)
+    names = [
+        name
+        for name, record in get_system(system).models.items()
+        if record.architecture == key_map.name and record.fits(state)
+    ]
+    return key_map, names
+
+
+Direction = Callable[[KeyMap, Mapping], Translation]
+
+
+def _translate(system: str, state: Mapping, direction: Direction) -> tuple[KeyMap, Translation]:
+    key_map, result = _best(system, state, direction)
+    if not result.accepted:
+        raise _refusal(system.name, key_map, result, _others(system.name, state, direction))
+    return key_map, result
+
+
+def _best(system: System, state: Mapping, direction: Direction) -> tuple[KeyMap, Translation]:
+    attempts = []
+    for key_map in system.architectures.values():
+        result = direction(key_map, state)
+        if result.accepted:
+            return key_map, result
+        attempts.append((len(result.unknown) + len(result.missing), key_map, result))
+    return min(attempts, key=lambda attempt: attempt[0])[1:]
+
+
+def _others(system: str, state: Mapping, direction: Direction) -> list[str]:
+    return [
+        other
+        for other in SYSTEM_NAMES
+        if other != system and _best(get_system(other), state, direction)[1].accepted
+    ]
+
+
+def _refusal(
+    system: str, key_map: KeyMap, result: Translation, others: list[str]
+) -> ConversionError:
+    lines = [f"not a {system} checkpoint (closest architecture: {key_map.name})"]
+    if result.unknown:
+        lines.append(f"{len(result.unknown)} unknown keys: {_enumerate(result.unknown)}")
+    if result.missing:
+        lines.append(f"{len(result.missing)} missing keys: {_enumerate(result.missing)}")
+    if others:
+        lines.append(f"system {' or '.join(map(repr, others))} accepts this checkpoint")
+    return ConversionError("\n  ".join(lines), result.unknown, result.missing)
+
+
+def _enumerate(keys: list[str]) -> str:
+    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    return ", ".join(map(repr, keys[:_LISTED])) + more

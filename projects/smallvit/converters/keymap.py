@@ -1,0 +1,161 @@
+"""Declarative key maps between an official state dict and ours, both ways and strict.
+
+A map is an ordered list of rules. A rule names one key on each side; numbers that run
+(stages, blocks) are written as named indices::
+
+    KeyMap(
+        "dynamic",
+        rules=[
+            Rule("patch_embed.proj.{affine}", "backbone.patch_embed.projection.{affine}"),
+            Rule("layers.{stage}.blocks.{block}.bn.{bn}",
+                 "backbone.stages.{stage}.blocks.{block}.norm.{bn}"),
+            Rule(("blocks.{i}.q.weight", "blocks.{i}.kv.weight"), "blocks.{i}.qkv.weight",
+                 forward=concat, backward=split(1, 2)),
+            Rule("head.{affine}", "head.fc.{affine}"),
+            Computed(source="layers.{stage}.blocks.{block}.attn_mask"),
+        ],
+    )
+
+``{affine}`` stands for weight and bias, ``{bn}`` for the five entries of a batch norm,
+``{name+1}`` for an index that one side counts from one, ``{rest}`` for any text.
+
+Completeness follows from the indices: a rule holds for every value of its indices that
+any rule with the same indices has seen, indices run from zero without gaps, and an index
+of the same name has the same range everywhere. What is there for some values only
+is ``optional``; what a model computes by itself is ``Computed``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .templates import Template, expand_leaves
+from .translate import Entry, Transform, Translation, translate
+
+
+def concat(*tensors):
+    """Join tensors along the first axis (``forward`` of a rule with several sources)."""
+    import torch
+
+    return torch.cat(tensors)
+
+
+def split(*parts: int) -> Transform:
+    """Inverse of :func:`concat`.
+
+    Args:
+        *parts (int): Relative sizes of the pieces, e.g. ``split(1, 2)`` for q and kv.
+
+    Returns:
+        Callable: A function from one tensor to a tuple of tensors.
+    """
+
+    def backward(tensor):
+        unit = tensor.shape[0] // sum(parts)
+        return tuple(piece.clone() for piece in tensor.split([unit * part for part in parts]))
+
+    return backward
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One correspondence of keys.
+
+    Args:
+        source (str | tuple[str, ...]): Official key template, or several that are joined.
+        target (str | tuple[str, ...]): Our key template, or several.
+        forward (Callable, optional): Takes the source tensors, returns the target's (a
+            tuple if there are several). Defaults to None, the tensors as they are.
+        backward (Callable, optional): Its exact inverse. Defaults to None.
+        optional (bool): Whether the keys may be absent. Defaults to False.
+    """
+
+    source: str | tuple[str, ...]
+    target: str | tuple[str, ...]
+    forward: Transform | None = None
+    backward: Transform | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A key that one side stores although its model computes it, e.g. an attention mask.
+
+    Going away from that side the entry is left out; coming back it is made anew.
+
+    Args:
+        source (str, optional): Key template on the official side. Defaults to None.
+        target (str, optional): Key template on our side. Defaults to None.
+        make (Callable, optional): ``make(indices, state)`` returns the tensor for these
+            indices from the state dict of that side so far, or None for no entry. Defaults
+            to None: the entry is not made, the model on that side must build it.
+    """
+
+    source: str | None = None
+    target: str | None = None
+    make: Callable[[dict[str, int], Mapping], Any] | None = None
+
+
+class KeyMap:
+    """Ordered rules between the official keys of one architecture and ours.
+
+    Args:
+        name (str): Name of the architecture within its system.
+        rules (Sequence[Rule | Computed]): The rules; the first that fits a key wins.
+        spans (dict[str, tuple[str, int]]): Lengths tied to each other:
+            ``{"merge": ("stage", -1)}`` says that there is one merge less than stages.
+            Defaults to none.
+        classes (str, optional): Our key whose first axis counts the classes. Defaults
+            to None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rules: Sequence[Rule | Computed],
+        spans: Mapping[str, tuple[str, int]] | None = None,
+        classes: str | None = None,
+    ) -> None:
+        self.name = name
+        self.rules = tuple(rules)
+        self.spans = dict(spans or {})
+        self.classes = classes
+
+    def forward(self, state: Mapping) -> Translation:
+        """Translate official keys to ours."""
+        return translate(self._forward_entries, self.spans, state)
+
+    def backward(self, state: Mapping) -> Translation:
+        """Translate our keys to the official ones."""
+        return translate(self._backward_entries, self.spans, state)
+
+    @cached_property
+    def _forward_entries(self) -> list[Entry]:
+        return [entry for i, rule in enumerate(self.rules) for entry in _entries(rule, i)]
+
+    @cached_property
+    def _backward_entries(self) -> list[Entry]:
+        return [entry.reversed() for entry in self._forward_entries]
+
+
+def _entries(rule: Rule | Computed, number: int) -> list[Entry]:
+    if isinstance(rule, Computed):
+        source, target = (
+            tuple(Template(text) for text in (side,) if text) for side in (rule.source, rule.target)
+        )
+        return [Entry(number, source, target, rule.make, rule.make, optional=True)]
+    source, target = (
+        (side,) if isinstance(side, str) else side for side in (rule.source, rule.target)
+    )
+    return [
+        Entry(
+            number,
+            tuple(map(Template, texts[: len(source)])),
+            tuple(map(Template, texts[len(source) :])),
+            rule.forward,
+            rule.backward,
+            rule.optional,
+        )
+        for texts in expand_leaves(source + target)
+    ]

@@ -1,0 +1,111 @@
+"""What a system is to the converters: its architectures and its official models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import smallvit
+
+from .keymap import KeyMap
+
+# Each name is a module of this package that defines SYSTEM.
+SYSTEM_NAMES = ("dwnet",)
+
+
+@dataclass(frozen=True)
+class OfficialModel:
+    """One model of an official repository and our config of it.
+
+    Fields can be read as attributes or as keys.
+
+    Args:
+        system (str): Name of the system, the first argument of ``convert``.
+        config (str): Absolute path of our config.
+        architecture (str): Name of the key map that its checkpoints follow.
+        shapes (dict[str, tuple[int, ...]]): Official keys with the shapes that tell this
+            model from its siblings. Defaults to none.
+    """
+
+    system: str
+    config: str
+    architecture: str
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:
+            raise KeyError(f"{name!r}; a record has {', '.join(self.__dataclass_fields__)}")
+        return getattr(self, name)
+
+    def keys(self) -> list[str]:
+        """Names of the fields, so that ``dict(record)`` works."""
+        return list(self.__dataclass_fields__)
+
+    def fits(self, state: Mapping) -> bool:
+        """Tell whether an official state dict has the shapes of this model.
+
+        Args:
+            state (Mapping): Official state dict.
+
+        Returns:
+            bool: True if all its telling shapes agree.
+        """
+        return all(
+            key in state and tuple(state[key].shape) == tuple(shape)
+            for key, shape in self.shapes.items()
+        )
+
+
+class System:
+    """A published system: architectures (key maps) and the models that it defines.
+
+    Args:
+        name (str): Name of the system.
+        architectures (Sequence[KeyMap]): Key maps; the first that accepts all keys of a
+            checkpoint converts it.
+        models (dict[str, tuple]): Official model name to ``(architecture, config)`` or
+            ``(architecture, config, shapes)``, see :class:`OfficialModel`; ``config`` is
+            relative to the ``configs`` folder.
+    """
+
+    def __init__(
+        self, name: str, architectures: Sequence[KeyMap], models: Mapping[str, tuple]
+    ) -> None:
+        self.name = name
+        self.architectures = {key_map.name: key_map for key_map in architectures}
+        self.models = {official: self._record(*entry) for official, entry in models.items()}
+
+    def _record(self, architecture: str, config: str, shapes: Mapping | None = None):
+        if architecture not in self.architectures:
+            raise KeyError(f"{self.name} has no architecture {architecture!r}")
+        return OfficialModel(self.name, config_path(config), architecture, dict(shapes or {}))
+
+
+def config_path(relative: str) -> str:
+    """Absolute path of one of our configs, in a checkout and in an installed package.
+
+    Args:
+        relative (str): Path below ``configs``, e.g. ``dwnet/dwnet-t_in1k.py``.
+
+    Returns:
+        str: The absolute path.
+    """
+    return str(Path(smallvit.__file__).absolute().parent / ".mim" / "configs" / relative)
+
+
+def get_system(name: str) -> System:
+    """Look up a system.
+
+    Args:
+        name (str): Name of the system.
+
+    Returns:
+        System: The system.
+
+    Raises:
+        KeyError: If there is no such system; names those that there are.
+    """
+    if name not in SYSTEM_NAMES:
+        raise KeyError(f"unknown system {name!r}; known systems: {', '.join(SYSTEM_NAMES)}")
+    return import_module(f"{__package__}.{name}").SYSTEM
