@@ -1,8 +1,6 @@
 """What lets the MM libraries run on today's Python, torch and setuptools.
 
-Nothing here changes a library that works: the bridge for mmcv's compiled ops is
-only reached when ``mmcv._ext`` is not installed, the config look-up only replaced
-when ``pkg_resources`` is gone.
+The bridge for mmcv's compiled ops is only reached where ``mmcv._ext`` is not installed.
 """
 
 

@@ -4,20 +4,26 @@ import importlib.util
 import os.path as osp
 from importlib import metadata
 
-from mmengine.config import config as mmengine_config
-from mmengine.config.utils import MODULE2PACKAGE
-
 
 def install() -> None:
-    """Make ``smallvit::`` a config scope, and ``xxx::`` work without ``pkg_resources``.
+    """Make ``smallvit::`` a config scope, and look packages up by ``importlib``.
 
-    MMEngine 0.10 finds packages through ``pkg_resources``, which setuptools 82 no
-    longer ships. Where it is missing, ``importlib.metadata`` answers instead.
+    MMEngine 0.10 asks ``pkg_resources``, which setuptools 82 no longer ships and which
+    names a folder that does not exist for a package installed with ``pip install -e``.
+    Without MMEngine nothing happens: the package alone still imports, to be inspected.
     """
+    if importlib.util.find_spec("mmengine") is None:
+        return
+    import mmengine.utils
+    from mmengine.config import config
+    from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import package_utils
+
     MODULE2PACKAGE.setdefault("smallvit", "smallvit")
-    if importlib.util.find_spec("pkg_resources") is None:
-        mmengine_config.is_installed = is_installed
-        mmengine_config.get_installed_path = get_installed_path
+    # Each of these holds names of its own; mmengine.hub takes them from mmengine.utils.
+    for module in (config, package_utils, mmengine.utils):
+        module.is_installed = is_installed
+        module.get_installed_path = get_installed_path
 
 
 def is_installed(package: str) -> bool:

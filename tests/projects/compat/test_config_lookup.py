@@ -1,6 +1,9 @@
 """Config inheritance across packages, with and without ``pkg_resources``."""
 
 import os.path as osp
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from mmengine.config import Config
@@ -20,21 +23,22 @@ def test_an_unknown_package_is_named():
         config_lookup.get_installed_path("no_such_package")
 
 
-@pytest.mark.parametrize("base", ["mmdet::_base_/models/mask-rcnn_r50_fpn.py"])
-def test_inheritance_without_pkg_resources(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(config_lookup.importlib.util, "find_spec", _without_pkg_resources)
-    for name in ("is_installed", "get_installed_path"):
-        original = getattr(config_lookup.mmengine_config, name)
-        monkeypatch.setattr(config_lookup.mmengine_config, name, original)
-    config_lookup.install()
-    assert config_lookup.mmengine_config.is_installed is config_lookup.is_installed
-    config = tmp_path / "child.py"
-    config.write_text(f"_base_ = {base!r}")
-    assert Config.fromfile(config).model.type == "MaskRCNN"
+def test_inheritance_and_hub_without_pkg_resources(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text("_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'")
+    code = f"""
+        import sys
+        sys.modules["pkg_resources"] = None  # as with setuptools 82: importing it fails
+        import smallvit
+        from mmengine.config import Config
+        from mmengine.hub import get_config
+        assert Config.fromfile({str(child)!r}).model.type == "MaskRCNN"
+        assert get_config("mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py").model.type == "MaskRCNN"
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
-_find_spec = config_lookup.importlib.util.find_spec
-
-
-def _without_pkg_resources(name, *args):
-    return None if name == "pkg_resources" else _find_spec(name, *args)
+def test_our_configs_are_a_scope(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text("_base_ = 'smallvit::dwnet/dwnet-t_coco.py'")
+    assert Config.fromfile(child).model.backbone.type == "smallvit.DWNet"
