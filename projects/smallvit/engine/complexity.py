@@ -20,6 +20,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from smallvit.engine.published_rois import published_rois
 from smallvit.engine.tasks import PUBLISHED_SHAPES, fake_batch, task_of
 
 Handle = Callable[[list[Any], list[Any]], int]
@@ -87,7 +88,7 @@ def model_complexity(
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), published_rois(model):
             analyzer = FlopAnalyzer(model, image)
             for name, handle in FLOP_HANDLES.items():
                 analyzer.set_op_handle(name, handle)
