@@ -1,0 +1,3 @@
+_base_ = "./dwnet-b_coco.py"
+
+model = dict(backbone=dict(conv="dynamic"))

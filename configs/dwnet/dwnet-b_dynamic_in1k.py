@@ -1,0 +1,3 @@
+_base_ = "./dwnet-b_in1k.py"
+
+model = dict(backbone=dict(conv="dynamic"))

@@ -1,0 +1,36 @@
+_base_ = [
+    "../_base_/models/upernet_dwnet.py",
+    "../_base_/datasets/digits_seg.py",
+    "../_base_/default_runtime_seg.py",
+]
+
+# Everything is smaller than for ADE20K: scenes of 96x96, eleven classes, two CPU cores.
+norm_cfg = dict(type="BN", requires_grad=True)
+
+model = dict(
+    data_preprocessor=dict(size=(96, 96)),
+    backbone=dict(arch="mini", drop_path_rate=0.05, norm_cfg=norm_cfg),
+    decode_head=dict(
+        in_channels=[32, 64, 128, 256], channels=64, num_classes=11, norm_cfg=norm_cfg
+    ),
+    auxiliary_head=dict(in_channels=128, channels=32, num_classes=11, norm_cfg=norm_cfg),
+)
+
+max_iters = 1000
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
+    dict(type="PolyLR", eta_min=0.0, power=1.0, by_epoch=False, begin=60, end=max_iters),
+]
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0),
+    clip_grad=dict(max_norm=10.0),
+)
+default_hooks = dict(checkpoint=dict(interval=max_iters))
+
+auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -1,0 +1,3 @@
+_base_ = "./dwnet-t_ade20k.py"
+
+model = dict(backbone=dict(conv="dynamic"))

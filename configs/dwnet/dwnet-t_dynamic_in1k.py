@@ -1,0 +1,3 @@
+_base_ = "./dwnet-t_in1k.py"
+
+model = dict(backbone=dict(conv="dynamic"))
