@@ -1,1 +1,19 @@
 """Blocks that two or more backbones share."""
+
+from smallvit.layers.affine import Affine
+from smallvit.layers.attention import Attention
+from smallvit.layers.block import TransformerBlock
+from smallvit.layers.daff import DAFF
+from smallvit.layers.head_interaction import HeadInteractedAttention
+from smallvit.layers.patch_embed import PatchEmbed
+from smallvit.layers.sope import SOPE
+
+__all__ = [
+    "DAFF",
+    "SOPE",
+    "Affine",
+    "Attention",
+    "HeadInteractedAttention",
+    "PatchEmbed",
+    "TransformerBlock",
+]

@@ -1,0 +1,252 @@
+"""The base of plain vision transformers: one grid of tokens from the first block to the last."""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from smallvit.layers.position import sinusoid_table
+from smallvit.layers.stages import freeze, resolve_indices, run_blocks
+from smallvit.layers.tokens import tokens_to_map
+
+OUT_TYPES = ("cls_token", "avg_featmap", "featmap", "raw")
+POS_EMBEDS = ("learnable", "sinusoid", None)
+
+
+class PlainViT(BaseModule):
+    """What plain vision transformers have in common around their own parts.
+
+    A subclass builds its patch embedding and blocks and hands them over; the base adds
+    extra tokens and a position embedding that follows the size of the input, runs the
+    blocks, norms the last output and shapes the outputs.
+
+    Args:
+        patch_embed (nn.Module): Takes images (B, C, H, W), returns tokens (B, h * w,
+            embed_dims) and their grid (h, w).
+        layers (Sequence[nn.Module]): Blocks; each takes tokens (B, N, embed_dims) and
+            the grid, and returns tokens.
+        embed_dims (int): Channels of the tokens.
+        with_cls_token (bool): Whether a class token goes first. Defaults to True.
+        with_dist_token (bool): Whether a distillation token follows it.
+            Defaults to False.
+        pos_embed (str, optional): "learnable", "sinusoid" (fixed) or None.
+            Defaults to None.
+        patch_resolution (tuple[int, int], optional): Grid for which the position
+            embedding is made; needed if there is one. Defaults to None.
+        interpolate_mode (str): How the position embedding is resized.
+            Defaults to "bicubic".
+        drop_rate (float): Dropout after the position embedding. Defaults to 0.
+        norm_cfg (dict): Final norm. Defaults to ``dict(type="LN", eps=1e-6)``.
+        final_norm (bool): Whether the last block's output is normed. Defaults to True.
+        out_indices (int | Sequence[int]): Blocks whose outputs are returned.
+            Defaults to -1.
+        out_type (str): What is returned of each:
+
+            - "cls_token": the class token (B, C), or the class and the distillation
+              token as a tuple if there are two.
+            - "avg_featmap": the mean over the patches (B, C).
+            - "featmap": the patches as a map (B, C, h, w).
+            - "raw": all tokens (B, N, C).
+
+            Defaults to "cls_token".
+        frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
+            blocks. Defaults to -1.
+        with_cp (bool): Whether to recompute each block in the backward pass.
+            Defaults to False.
+        init_cfg (dict | list, optional): Defaults to None: linear layers are drawn from a
+            truncated normal of standard deviation 0.02.
+
+    Raises:
+        ValueError: If an argument is none of its choices, or contradicts another.
+    """
+
+    def __init__(
+        self,
+        patch_embed: nn.Module,
+        layers: Sequence[nn.Module],
+        embed_dims: int,
+        with_cls_token: bool = True,
+        with_dist_token: bool = False,
+        pos_embed: str | None = None,
+        patch_resolution: tuple[int, int] | None = None,
+        interpolate_mode: str = "bicubic",
+        drop_rate: float = 0.0,
+        norm_cfg: dict | None = None,
+        final_norm: bool = True,
+        out_indices: int | Sequence[int] = -1,
+        out_type: str = "cls_token",
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0))
+        self._check(out_type, pos_embed, frozen_stages, len(layers))
+        self.embed_dims = embed_dims
+        self.num_layers = len(layers)
+        self.out_indices = resolve_indices(out_indices, self.num_layers, "block")
+        self.out_type = out_type
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+
+        self.patch_embed = patch_embed
+        self.cls_token = self._token() if with_cls_token else None
+        self.dist_token = self._token() if with_dist_token else None
+        self.num_extra_tokens = int(with_cls_token) + int(with_dist_token)
+        self.patch_resolution = patch_resolution
+        self.interpolate_mode = interpolate_mode
+        self._make_pos_embed(pos_embed)
+        self.drop_after_pos = nn.Dropout(drop_rate)
+        self.layers = nn.ModuleList(layers)
+        norm_cfg = norm_cfg or dict(type="LN", eps=1e-6)
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if final_norm else nn.Identity()
+
+    def _check(self, out_type: str, pos_embed: str | None, frozen: int, num_layers: int) -> None:
+        name = type(self).__name__
+        if out_type not in OUT_TYPES:
+            raise ValueError(f"{name} has no out_type={out_type!r}; use one of {OUT_TYPES}")
+        if pos_embed not in POS_EMBEDS:
+            raise ValueError(f"{name} has no pos_embed={pos_embed!r}; use one of {POS_EMBEDS}")
+        if not -1 <= frozen <= num_layers:
+            raise ValueError(
+                f"frozen_stages={frozen} does not fit {name} with {num_layers} blocks; "
+                f"use -1 to {num_layers}"
+            )
+
+    def _token(self) -> nn.Parameter:
+        return nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+
+    def _make_pos_embed(self, kind: str | None) -> None:
+        if kind is None:
+            self.pos_embed = None
+            return
+        length = self.patch_resolution[0] * self.patch_resolution[1] + self.num_extra_tokens
+        if kind == "sinusoid":
+            self.register_buffer("pos_embed", sinusoid_table(length, self.embed_dims))
+        else:
+            self.pos_embed = nn.Parameter(torch.zeros(1, length, self.embed_dims))
+        self._register_load_state_dict_pre_hook(self._fit_loaded_pos_embed)
+
+    def init_weights(self) -> None:
+        """Initialize: tokens and a learnable position embedding from a truncated normal."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
+            return
+        for value in (self.cls_token, self.dist_token, self.pos_embed):
+            if isinstance(value, nn.Parameter):
+                trunc_normal_(value, std=0.02)
+
+    def train(self, mode: bool = True) -> "PlainViT":
+        """Switch the mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if mode:
+            self._freeze_stages()
+        return self
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        freeze([self.patch_embed, self.drop_after_pos, *self.layers[: self.frozen_stages]])
+        if self.frozen_stages == self.num_layers:
+            freeze([self.norm])
+        for value in (self.cls_token, self.dist_token, self.pos_embed):
+            if value is not None:
+                value.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple:
+        """Extract features.
+
+        Args:
+            x (Tensor): Images, (B, C, H, W), of any height and width.
+
+        Returns:
+            tuple: One output for each of ``out_indices``, as ``out_type`` says.
+        """
+        x, hw = self.embed(x)
+        outs = []
+        for i, layer in enumerate(self.layers):
+            x = run_blocks([layer], x, hw, with_cp=self.with_cp)
+            if i == self.num_layers - 1:
+                x = self.finish(x)
+            if i in self.out_indices:
+                outs.append(self.format_output(x, hw))
+        return tuple(outs)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Turn images into tokens, extra tokens first, with their positions.
+
+        Args:
+            x (Tensor): Images, (B, C, H, W).
+
+        Returns:
+            tuple[Tensor, tuple[int, int]]: Tokens (B, N, embed_dims) and the grid (h, w).
+        """
+        x, hw = self.patch_embed(x)
+        extra = [token for token in (self.cls_token, self.dist_token) if token is not None]
+        if extra:
+            x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in extra), x], dim=1)
+        if self.pos_embed is not None:
+            x = x + self._resize(self.pos_embed, self.patch_resolution, hw)
+        return self.drop_after_pos(x), hw
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Norm the tokens (B, N, C) of the last block."""
+        return self.norm(x)
+
+    def format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor | tuple[Tensor, Tensor]:
+        """Shape the tokens of a block as ``out_type`` says.
+
+        Args:
+            x (Tensor): Tokens, (B, N, C), patches last.
+            hw (tuple[int, int]): Height and width of the grid of patches.
+
+        Returns:
+            Tensor | tuple[Tensor, Tensor]: The output.
+        """
+        if self.out_type == "raw":
+            return x
+        if self.out_type == "cls_token":
+            return x[:, 0] if self.dist_token is None else (x[:, 0], x[:, 1])
+        patches = x[:, x.shape[1] - hw[0] * hw[1] :]
+        return patches.mean(dim=1) if self.out_type == "avg_featmap" else tokens_to_map(patches, hw)
+
+    def _resize(self, pos_embed: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+        if tuple(old) == tuple(new):
+            return pos_embed
+        return resample_abs_pos_embed(
+            pos_embed, new, old, self.num_extra_tokens, self.interpolate_mode, antialias=False
+        )
+
+    def _fit_loaded_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
+        loaded = state_dict.get(f"{prefix}pos_embed")
+        if loaded is None or loaded.shape == self.pos_embed.shape:
+            return
+        count = loaded.shape[1] - self.num_extra_tokens
+        side = int(count**0.5)
+        if side * side == count and loaded.shape[2] == self.embed_dims:
+            state_dict[f"{prefix}pos_embed"] = self._resize(
+                loaded, (side, side), self.patch_resolution
+            )
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter, for learning rates that decay by layer.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of the backbone's parameters. Defaults to "".
+
+        Returns:
+            tuple[int, int]: The depth (0 for the embedding, ``num_layers + 1`` for what
+            comes after the blocks) and the number of depths.
+        """
+        num_depths = self.num_layers + 2
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix):
+            return num_depths - 1, num_depths
+        if name.startswith("layers."):
+            return int(name.split(".")[1]) + 1, num_depths
+        in_stem = name.startswith(("patch_embed.", "cls_token", "dist_token", "pos_embed"))
+        return (0 if in_stem else num_depths - 1), num_depths

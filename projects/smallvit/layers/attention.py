@@ -1,0 +1,83 @@
+"""Multi-head self-attention on the fused kernel of PyTorch."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values.
+
+    The attention itself is :func:`torch.nn.functional.scaled_dot_product_attention`,
+    so its weights are never stored.
+
+    Args:
+        embed_dims (int): Channels of the output.
+        num_heads (int): Number of heads; must divide ``embed_dims``.
+        input_dims (int, optional): Channels of the input. Defaults to None, which
+            means ``embed_dims``.
+        qkv_bias (bool): Whether queries, keys and values have a bias. Defaults to True.
+        qk_scale (float, optional): Factor of the logits. Defaults to None, which means
+            ``(embed_dims // num_heads) ** -0.5``.
+        attn_drop_rate (float): Dropout of the attention weights. Defaults to 0.
+        proj_drop_rate (float): Dropout of the output. Defaults to 0.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``embed_dims``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        input_dims: int | None = None,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(
+                f"embed_dims={embed_dims} cannot be split into num_heads={num_heads}; "
+                "choose a number of heads that divides it"
+            )
+        self.embed_dims = embed_dims
+        self.num_heads = num_heads
+        self.qk_scale = qk_scale
+        self.attn_drop_rate = attn_drop_rate
+        self.qkv = nn.Linear(input_dims or embed_dims, 3 * embed_dims, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop_rate)
+
+    def mix(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Let tokens attend to each other, without the output projection.
+
+        Args:
+            x (Tensor): Tokens, (B, N, input_dims).
+
+        Returns:
+            tuple[Tensor, Tensor]: The mixed tokens (B, N, embed_dims) and the values
+            (B, num_heads, N, embed_dims // num_heads).
+        """
+        B, N, _ = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        mixed = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=self.attn_drop_rate if self.training else 0.0,
+            scale=self.qk_scale,
+        )
+        return mixed.transpose(1, 2).reshape(B, N, self.embed_dims), value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            x (Tensor): Tokens, (B, N, input_dims).
+
+        Returns:
+            Tensor: Tokens, (B, N, embed_dims).
+        """
+        return self.proj_drop(self.proj(self.mix(x)[0]))

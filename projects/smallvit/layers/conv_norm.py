@@ -1,0 +1,75 @@
+"""A convolution and the batch norm behind it, as one operation where that is possible."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of the one convolution that does what ``norm(conv(x))`` does.
+
+    The folding happens in each call: it is cheap beside the convolution, gradients flow
+    through it, and no state has to follow the parameters.
+
+    Args:
+        conv (nn.Conv2d): A convolution.
+        norm (nn.Module): A batch norm that uses its stored statistics.
+
+    Returns:
+        tuple[Tensor, Tensor]: Weight of the shape of ``conv.weight``, and bias.
+    """
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
+    bias = shift * scale
+    if norm.affine:
+        bias = bias + norm.bias
+    return conv.weight * scale.reshape(-1, 1, 1, 1), bias
+
+
+def uses_stored_statistics(norm: nn.Module) -> bool:
+    """Whether a norm layer is a per-channel affine map that does not depend on its input.
+
+    Args:
+        norm (nn.Module): Any module.
+
+    Returns:
+        bool: True for a batch norm in evaluation mode with running statistics.
+    """
+    return isinstance(norm, _BatchNorm) and not norm.training and norm.running_var is not None
+
+
+def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """Convolve and normalize.
+
+    Args:
+        x (Tensor): A map, (B, C, H, W).
+        conv (nn.Conv2d): A convolution with zero padding.
+        norm (nn.Module): A norm layer.
+
+    Returns:
+        Tensor: ``norm(conv(x))``.
+    """
+    if not uses_stored_statistics(norm):
+        return norm(conv(x))
+    weight, bias = fold_norm(conv, norm)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """Apply a 1x1 convolution and normalize, by a matrix product over channels-last maps.
+
+    Args:
+        x (Tensor): A map, (B, C, H, W), in channels-last memory format.
+        conv (nn.Conv2d): A 1x1 convolution, stride 1, no groups.
+        norm (nn.Module): A norm layer.
+
+    Returns:
+        Tensor: ``norm(conv(x))``, in channels-last memory format.
+    """
+    folded = uses_stored_statistics(norm)
+    weight, bias = fold_norm(conv, norm) if folded else (conv.weight, conv.bias)
+    out = F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return out if folded else norm(out)

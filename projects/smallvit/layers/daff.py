@@ -1,0 +1,105 @@
+"""Dynamic aggregation feed-forward (DAFF) of DHVT."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from smallvit.layers.conv_norm import conv_norm, pointwise_norm
+from smallvit.layers.tokens import map_to_tokens, tokens_to_map
+
+
+class DAFF(nn.Module):
+    """A feed-forward layer that looks at neighbours and recalibrates the class token.
+
+    Patch tokens become a map and go through 1x1, 3x3 depth-wise (with a shortcut around
+    it) and 1x1 convolutions, each with batch norm. The class token does not: it is
+    multiplied, channel by channel, by a squeeze-and-excitation of the resulting map.
+
+    From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks
+    on Small Datasets <https://arxiv.org/abs/2210.05958>`_.
+
+    Args:
+        embed_dims (int): Channels of the tokens.
+        feedforward_channels (int): Hidden channels.
+        kernel_size (int): Size of the depth-wise convolution, odd. Defaults to 3.
+        reduction (int): Divisor of the hidden width of the excitation. Defaults to 4.
+        with_shortcut (bool): Whether the input of the depth-wise convolution is added
+            to its output. Defaults to True.
+        with_excitation (bool): Whether the class token is recalibrated; otherwise it
+            passes unchanged. Defaults to True.
+        norm_cfg (dict): Norm layers of the convolutions. Defaults to
+            ``dict(type="BN")``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        feedforward_channels: int,
+        kernel_size: int = 3,
+        reduction: int = 4,
+        with_shortcut: bool = True,
+        with_excitation: bool = True,
+        norm_cfg: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(
+                f"kernel_size={kernel_size} of DAFF must be odd to keep the map's size"
+            )
+        norm_cfg = norm_cfg or dict(type="BN")
+        hidden = feedforward_channels
+        self.with_shortcut = with_shortcut
+        self.with_excitation = with_excitation
+        self.conv1 = nn.Conv2d(embed_dims, hidden, 1)
+        self.norm1 = build_norm_layer(norm_cfg, hidden)[1]
+        self.conv2 = nn.Conv2d(hidden, hidden, kernel_size, padding=kernel_size // 2, groups=hidden)
+        self.norm2 = build_norm_layer(norm_cfg, hidden)[1]
+        self.conv3 = nn.Conv2d(hidden, embed_dims, 1)
+        self.norm3 = build_norm_layer(norm_cfg, embed_dims)[1]
+        if with_excitation:
+            self.compress = nn.Linear(embed_dims, embed_dims // reduction)
+            self.excite = nn.Linear(embed_dims // reduction, embed_dims)
+
+    def aggregate(self, x: Tensor) -> Tensor:
+        """Convolve the map of the patch tokens.
+
+        Args:
+            x (Tensor): A map, (B, C, H, W).
+
+        Returns:
+            Tensor: A map of the same shape.
+        """
+        x = F.gelu(pointwise_norm(x, self.conv1, self.norm1))
+        local = F.gelu(conv_norm(x, self.conv2, self.norm2))
+        x = x + local if self.with_shortcut else local
+        return pointwise_norm(x, self.conv3, self.norm3)
+
+    def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
+        """Feed forward.
+
+        Args:
+            x (Tensor): Tokens, (B, N, C). The last ``H * W`` are patches in raster
+                order; those before them, if any, are class tokens.
+            hw (tuple[int, int]): Height and width of the grid of patches.
+
+        Returns:
+            Tensor: Tokens of the same shape.
+
+        Raises:
+            ValueError: If there are fewer tokens than the grid has cells.
+        """
+        num_extra = x.shape[1] - hw[0] * hw[1]
+        if num_extra < 0:
+            raise ValueError(
+                f"DAFF got {x.shape[1]} tokens for a grid of {hw[0]}x{hw[1]} "
+                "patches; pass the grid that the tokens come from as hw"
+            )
+        out = self.aggregate(tokens_to_map(x[:, num_extra:], hw))
+        if num_extra == 0:
+            return map_to_tokens(out)
+        extra = x[:, :num_extra]
+        if self.with_excitation:
+            weight = self.excite(F.gelu(self.compress(out.mean(dim=(2, 3)))))
+            extra = extra * weight.unsqueeze(1)
+        return torch.cat((extra, map_to_tokens(out)), dim=1)
