@@ -1,8 +1,9 @@
-"""Shape and type checks that the operators share; their messages name the way out."""
+"""What the operators share: shape and type checks, and the cast that autocast asks for."""
 
+import torch
 from torch import Tensor
 
-__all__ = ["check_bias", "check_kernel_size", "check_pair"]
+__all__ = ["autocast_together", "check_bias", "check_kernel_size", "check_pair"]
 
 
 def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str) -> None:
@@ -16,7 +17,7 @@ def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str
         layout (str): The shape of the kernels as the operator documents it.
 
     Raises:
-        ValueError: If a rank or the batch is wrong, or the map is empty.
+        ValueError: If a rank or the batch is wrong.
         TypeError: If the two differ in dtype or the dtype is not a real floating-point one.
     """
     if x.ndim != 4:
@@ -65,3 +66,25 @@ def check_bias(op: str, bias: Tensor | None, channels: int) -> None:
     """
     if bias is not None and (bias.ndim != 1 or bias.shape[0] != channels):
         raise ValueError(f"{op}: bias must be ({channels},), got shape {tuple(bias.shape)}")
+
+
+def autocast_together(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Cast tensors as ``torch.autocast`` does before a convolution.
+
+    Outside an autocast region, and for float64 as in torch itself, nothing changes.
+
+    Args:
+        x (Tensor): The tensor whose device's autocast state counts.
+        *others (Tensor, optional): Tensors that go with it.
+
+    Returns:
+        tuple[Tensor | None, ...]: ``x`` and the others, cast.
+    """
+    device = x.device.type
+    if not torch.is_autocast_enabled(device):
+        return x, *others
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(
+        t.to(dtype) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
+        for t in (x, *others)
+    )

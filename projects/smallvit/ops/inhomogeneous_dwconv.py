@@ -1,20 +1,48 @@
-"""Inhomogeneous dynamic depth-wise convolution: one kernel for each sample, group and position."""
+"""Inhomogeneous dynamic depth-wise convolution: one kernel for each sample, group and position.
 
+The convolution is bilinear, so that it and its two gradients are closed under differentiation:
+each is a custom operator whose gradients are the other two. Gradients of any order work, nothing
+but the two inputs is kept for the backward pass, and ``torch.compile`` sees one opaque node. The
+operators are ``torch.ops.smallvit.inhomogeneous_dwconv2d`` (a FLOP counter may want that name),
+``..._grad_input`` and ``..._grad_weight``.
+
+On CUDA they run Triton kernels if Triton is installed; its kernels agree with the plain path
+under Triton's interpreter, but their speed on a GPU is unmeasured. Everywhere else, and without
+Triton, they run :mod:`smallvit.ops.shifted_products`.
+"""
+
+from functools import cache
+from importlib.util import find_spec
 from math import isqrt
+from types import ModuleType
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smallvit.ops.checks import check_bias, check_kernel_size, check_pair
+from smallvit.ops import shifted_products
+from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
 
 __all__ = ["inhomogeneous_dwconv2d"]
+
+OP = "inhomogeneous_dwconv2d"
 
 
 def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve every position of every sample with a kernel of its own.
 
     The channels are cut into G groups of C / G neighbours; a group shares its kernels.
-    Stride 1, zero padding of half a kernel: the output has the size of the input.
+    Stride 1, zero padding of half a kernel: the output has the size of the input. It is the
+    inhomogeneous dynamic depth-wise convolution of `On the Connection between Local Attention and
+    Dynamic Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_.
+
+    Products are summed in float32 (float64 inputs in float64). Under ``torch.autocast`` all
+    inputs are cast to its dtype, as for an ordinary convolution; otherwise ``x`` and ``weight``
+    must have the same dtype, which is that of the output.
+
+    On CPU, keep ``weight`` contiguous even if ``x`` is channels-last: its predictor's output
+    should be contiguous, because transposing it takes longer than the convolution. The output
+    has the memory format of ``x``.
 
     Args:
         x (Tensor): Feature map (B, C, H, W).
@@ -30,17 +58,125 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
         ValueError: If shapes do not match.
         TypeError: If dtypes do not match.
     """
-    op = "inhomogeneous_dwconv2d"
-    check_pair(op, x, weight, 5, "(B, G, k * k, H, W)")
-    B, C, H, W = x.shape
-    G, taps = weight.shape[1:3]
-    k = isqrt(taps)
-    check_kernel_size(op, k, k)
-    check_bias(op, bias, C)
-    padded = F.pad(x, (k // 2,) * 4).unflatten(1, (G, C // G))
-    out = 0
-    for tap in range(taps):
-        i, j = divmod(tap, k)
-        out = out + padded[..., i : i + H, j : j + W] * weight[:, :, None, tap]
-    out = out.flatten(1, 2)
+    x, weight, bias = autocast_together(x, weight, bias)
+    _check(x, weight, bias)
+    if torch.onnx.is_in_onnx_export():
+        out = _traceable(x, weight)
+    else:
+        out = _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """Check the inputs of the operator."""
+    check_pair(OP, x, weight, 5, "(B, G, k * k, H, W)")
+    C, G, taps = x.shape[1], weight.shape[1], weight.shape[2]
+    k = isqrt(taps)
+    if k * k != taps:
+        raise ValueError(f"{OP}: weight has {taps} taps on axis 2, which is no square k * k")
+    check_kernel_size(OP, k, k)
+    if weight.shape[3:] != x.shape[2:]:
+        raise ValueError(
+            f"{OP}: weight has kernels for {tuple(weight.shape[3:])} positions, "
+            f"x has {tuple(x.shape[2:])}; every position brings its own"
+        )
+    if G == 0 or C % G:
+        raise ValueError(f"{OP}: {C} channels cannot be cut into {G} groups; G must divide C")
+    check_bias(OP, bias, C)
+
+
+def _traceable(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve by standard operators alone, for graphs that leave torch."""
+    (H, W), G = x.shape[2:], weight.shape[1]
+    k = isqrt(weight.shape[2])
+    padded = F.pad(x, (k // 2,) * 4).unflatten(1, (G, x.shape[1] // G))
+    out = torch.zeros_like(x).unflatten(1, (G, x.shape[1] // G))
+    for tap in range(k * k):
+        i, j = divmod(tap, k)
+        out = out + padded[..., i : i + H, j : j + W] * weight[:, :, tap].unsqueeze(2)
+    return out.flatten(1, 2)
+
+
+@cache
+def _triton_kernels() -> ModuleType | None:
+    """Import the Triton kernels where Triton is installed."""
+    if find_spec("triton") is None:
+        return None
+    from smallvit.ops import triton_kernels
+
+    return triton_kernels
+
+
+def _kernels(x: Tensor) -> ModuleType:
+    """Choose the implementation for the device of ``x``."""
+    return (x.is_cuda and _triton_kernels()) or shifted_products
+
+
+@torch.library.custom_op(f"smallvit::{OP}", mutates_args=())
+def _convolve(x: Tensor, weight: Tensor) -> Tensor:
+    return _kernels(x).convolve(x, weight)
+
+
+@torch.library.custom_op(f"smallvit::{OP}_grad_input", mutates_args=())
+def _grad_input(grad: Tensor, weight: Tensor) -> Tensor:
+    return _kernels(grad).grad_input(grad, weight)
+
+
+@torch.library.custom_op(f"smallvit::{OP}_grad_weight", mutates_args=())
+def _grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
+    return _kernels(grad).grad_weight(grad, x, groups, kernel_size)
+
+
+@_convolve.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+@_grad_input.register_fake
+def _(grad: Tensor, weight: Tensor) -> Tensor:
+    return torch.empty_like(grad)
+
+
+@_grad_weight.register_fake
+def _(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
+    return x.new_empty(x.shape[0], groups, kernel_size**2, *x.shape[2:])
+
+
+def _save_inputs(ctx, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.sizes = inputs[2:]
+
+
+def _convolve_backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    for_x, for_weight = ctx.needs_input_grad
+    return (
+        _grad_input(grad, weight) if for_x else None,
+        _grad_weight(grad, x, weight.shape[1], isqrt(weight.shape[2])) if for_weight else None,
+    )
+
+
+def _grad_input_backward(ctx, grad_x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    grad, weight = ctx.saved_tensors
+    for_grad, for_weight = ctx.needs_input_grad
+    groups, kernel_size = weight.shape[1], isqrt(weight.shape[2])
+    return (
+        _convolve(grad_x, weight) if for_grad else None,
+        _grad_weight(grad, grad_x, groups, kernel_size) if for_weight else None,
+    )
+
+
+def _grad_weight_backward(ctx, grad_w: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    grad, x = ctx.saved_tensors
+    for_grad, for_x = ctx.needs_input_grad[:2]
+    return (
+        _convolve(x, grad_w) if for_grad else None,
+        _grad_input(grad, grad_w) if for_x else None,
+        None,
+        None,
+    )
+
+
+_convolve.register_autograd(_convolve_backward, setup_context=_save_inputs)
+_grad_input.register_autograd(_grad_input_backward, setup_context=_save_inputs)
+_grad_weight.register_autograd(_grad_weight_backward, setup_context=_save_inputs)

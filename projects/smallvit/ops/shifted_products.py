@@ -1,0 +1,202 @@
+"""The inhomogeneous depth-wise convolution and its gradients as sums of shifted products.
+
+The three functions run on any device and need nothing but torch. A map is laid out as one row of
+``H * W`` values with ``k // 2`` margins, so that a shift by (dy, dx) is an offset of
+``dy * W + dx`` and every tap is one product of contiguous vectors: nothing is unfolded. What a
+horizontal shift carries across the end of an image row is blanked, in the source when gathering
+and in the target when scattering. Work goes block by block of samples and groups, so that the
+workspace stays small enough for a CPU's cache. Half precision is summed in float32.
+
+On a CPU, kernels whose last two axes are contiguous are read in place; kernels in channels-last
+order are first transposed block by block, which costs more than the convolution itself. The map
+``x`` may have either order at no cost.
+"""
+
+from collections.abc import Iterator
+from math import isqrt
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["convolve", "grad_input", "grad_weight"]
+
+# Elements of a block for each thread. Measured on 1 MiB of L2: below 2**17 the calls for each tap
+# dominate, above 2**20 nothing is gained.
+BLOCK_ELEMENTS = 1 << 19
+
+
+class _Tap(NamedTuple):
+    """A tap of the kernel: its number, its offset, and the outputs whose input is in the map."""
+
+    index: int
+    offset: int
+    start: int
+    stop: int
+
+
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve a map with a kernel for each position.
+
+    Args:
+        x (Tensor): Feature map (B, C, H, W).
+        weight (Tensor): Kernels (B, G, k * k, H, W).
+
+    Returns:
+        Tensor: Feature map (B, C, H, W) in the memory format of ``x``.
+    """
+    out = torch.empty_like(x)
+    _, G, taps, H, W = weight.shape
+    x, out_groups, p = _by_group(x, G), _by_group(out, G), isqrt(taps) // 2
+    for block in _blocks(x, weight):
+        kernels = _as_rows(weight[block])
+        padded, source = _row_buffer(x[block], p)
+        total = torch.zeros_like(source).flatten(-2)
+        for columns in _sweeps(p):
+            source.copy_(x[block])
+            for dx in columns:
+                _blank(source, dx)
+                for tap in _column_taps(dx, p, H, W):
+                    total[..., tap.start : tap.stop].addcmul_(
+                        padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop],
+                        kernels[:, :, tap.index, None, tap.start : tap.stop],
+                    )
+        out_groups[block].copy_(total.unflatten(-1, (H, W)))
+    return out
+
+
+def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of :func:`convolve` with respect to its map.
+
+    Args:
+        grad (Tensor): Gradient of the output (B, C, H, W).
+        weight (Tensor): Kernels (B, G, k * k, H, W).
+
+    Returns:
+        Tensor: Gradient (B, C, H, W) in the memory format of ``grad``.
+    """
+    out = torch.empty_like(grad)
+    _, G, taps, H, W = weight.shape
+    grad, out_groups, p = _by_group(grad, G), _by_group(out, G), isqrt(taps) // 2
+    for block in _blocks(grad, weight):
+        kernels, rows = _as_rows(weight[block]), _as_rows(grad[block])
+        total = torch.zeros_like(rows).unflatten(-1, (H, W))
+        for columns in _sweeps(p):
+            padded, target = _row_buffer(grad[block], p)
+            # From the farthest column inwards: what a column blanks, no farther one has reached.
+            for dx in reversed(columns):
+                for tap in _column_taps(dx, p, H, W):
+                    padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop].addcmul_(
+                        rows[..., tap.start : tap.stop],
+                        kernels[:, :, tap.index, None, tap.start : tap.stop],
+                    )
+                _blank(target, dx)
+            total += target
+        out_groups[block].copy_(total)
+    return out
+
+
+def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
+    """Gradient of :func:`convolve` with respect to its kernels.
+
+    Args:
+        grad (Tensor): Gradient of the output (B, C, H, W).
+        x (Tensor): Feature map (B, C, H, W).
+        groups (int): G, the groups of channels that share their kernels.
+        kernel_size (int): k.
+
+    Returns:
+        Tensor: Gradient (B, G, k * k, H, W), contiguous.
+    """
+    B, _, H, W = x.shape
+    p = kernel_size // 2
+    # Zeros, because a tap that falls outside the map is never visited.
+    out = x.new_zeros(B, groups, kernel_size**2, H * W)
+    x, grad = _by_group(x, groups), _by_group(grad, groups)
+    for block in _blocks(x, None):
+        rows, kernels = _as_rows(grad[block]), out[block]
+        padded, source = _row_buffer(x[block], p)
+        products = torch.empty_like(rows)
+        for columns in _sweeps(p):
+            source.copy_(x[block])
+            for dx in columns:
+                _blank(source, dx)
+                for tap in _column_taps(dx, p, H, W):
+                    product = products[..., tap.start : tap.stop]
+                    torch.mul(
+                        rows[..., tap.start : tap.stop],
+                        padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop],
+                        out=product,
+                    )
+                    kernels[:, :, tap.index, tap.start : tap.stop] = product.sum(2)
+    return out.unflatten(-1, (H, W))
+
+
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    """View (B, C, H, W) as (B, G, C / G, H, W)."""
+    return x.unflatten(1, (groups, x.shape[1] // groups))
+
+
+def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which products are summed."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _is_planar(weight: Tensor) -> bool:
+    """Whether kernels can be read in place: each tap a contiguous map, no cast needed."""
+    W = weight.shape[-1]
+    return weight.stride()[-2:] == (W, 1) and weight.dtype == _sum_dtype(weight.dtype)
+
+
+def _blocks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[slice, slice]]:
+    """Cut (B, G, C / G, H, W) along samples and groups.
+
+    Whole samples go together where they are small; else a sample is cut by groups.
+    """
+    B, G, channels, H, W = x.shape
+    copied = weight is not None and not _is_planar(weight)
+    per_group = H * W * max(channels, weight.shape[2] if copied else 0)
+    room = max(1, BLOCK_ELEMENTS * torch.get_num_threads() // max(1, per_group))
+    groups, samples = min(G, room), max(1, room // G)
+    for b in range(0, B, samples):
+        for g in range(0, G, groups):
+            yield slice(b, b + samples), slice(g, g + groups)
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    """Flatten the last two axes into contiguous rows of the dtype of the sums."""
+    x = x.to(_sum_dtype(x.dtype))
+    if x.stride()[-2:] != (x.shape[-1], 1):
+        x = x.contiguous()
+    return x.flatten(-2)
+
+
+def _row_buffer(like: Tensor, margin: int) -> tuple[Tensor, Tensor]:
+    """Make a zero buffer of rows with margins, and the view of it that has the map's shape."""
+    *lead, H, W = like.shape
+    padded = like.new_zeros(*lead, H * W + 2 * margin, dtype=_sum_dtype(like.dtype))
+    return padded, padded[..., margin : margin + H * W].unflatten(-1, (H, W))
+
+
+def _sweeps(p: int) -> tuple[range, range]:
+    """Columns of the kernel to either side, so that each sweep only ever blanks more."""
+    return range(p + 1), range(-1, -p - 1, -1)
+
+
+def _blank(image: Tensor, dx: int) -> None:
+    """Zero the columns that only cross the end of a row when the map is shifted by ``dx``."""
+    if dx > 0:
+        image[..., :dx].zero_()
+    elif dx < 0:
+        image[..., max(0, image.shape[-1] + dx) :].zero_()
+
+
+def _column_taps(dx: int, p: int, H: int, W: int) -> Iterator[_Tap]:
+    """Yield the taps of one column of the kernel that meet the map."""
+    for dy in range(-min(p, H - 1), min(p, H - 1) + 1):
+        yield _Tap(
+            index=(dy + p) * (2 * p + 1) + dx + p,
+            offset=dy * W + dx,
+            start=max(0, -dy) * W,
+            stop=(H - max(0, dy)) * W,
+        )
