@@ -1,0 +1,92 @@
+"""What an installed smallvit holds: every module, the configs, the tools."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    out = tmp_path_factory.mktemp("wheel")
+    source = _tracked_copy(tmp_path_factory.mktemp("source"))
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--wheel-dir", str(out), str(source)]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as archive:
+        return set(archive.namelist())
+
+
+def _tracked_copy(target: Path) -> Path:
+    # setuptools leaves a build/ folder behind, whose stale files would enter the next wheel.
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, files.split("\0")):
+        source, copy = ROOT / name, target / name
+        if not source.exists():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            copy.symlink_to(source.readlink())
+        else:
+            copy.write_bytes(source.read_bytes())
+    return target
+
+
+def _files(folder: str, pattern: str = "*") -> set[Path]:
+    found = (ROOT / folder).rglob(pattern)
+    return {p for p in found if p.is_file() and "__pycache__" not in p.parts}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "prefix"), [("projects/smallvit", "smallvit"), ("plugins", "smallvit/plugins")]
+)
+def test_every_module_is_in_the_wheel(wheel, folder, prefix):
+    modules = {
+        f"{prefix}/{p.relative_to(ROOT / folder).as_posix()}" for p in _files(folder, "*.py")
+    }
+    assert modules
+    assert not modules - wheel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["configs", "tools"])
+def test_configs_and_tools_are_in_the_wheel(wheel, folder):
+    files = {f"smallvit/.mim/{p.relative_to(ROOT).as_posix()}" for p in _files(folder)}
+    assert files
+    assert not files - wheel
+    assert "smallvit/.mim/model-index.yml" in wheel
+
+
+def test_links_of_the_source_tree_resolve():
+    package = ROOT / "projects" / "smallvit"
+    links = [p for p in (*package.iterdir(), *(package / ".mim").iterdir()) if p.is_symlink()]
+    assert {p.name for p in links} == {"plugins", "configs", "tools", "model-index.yml"}
+    for link in links:
+        assert link.resolve(strict=True) == ROOT / link.name
+
+
+def test_no_mm_package_is_a_hard_requirement():
+    # mmcv-lite and the onedl forks write the folders of other distributions.
+    required = (ROOT / "requirements" / "runtime.txt").read_text().lower()
+    assert "mmcv" not in required
+    assert "onedl" not in required
+
+
+def test_the_tested_versions_are_allowed_by_the_requirements():
+    from packaging.requirements import Requirement
+
+    def read(name: str) -> dict[str, Requirement]:
+        lines = (ROOT / "requirements" / name).read_text().splitlines()
+        parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+        return {requirement.name: requirement for requirement in parsed}
+
+    allowed = read("runtime.txt") | read("mm.txt")
+    for name, pinned in read("tested.txt").items():
+        version = next(iter(pinned.specifier)).version
+        assert version in allowed[name].specifier, name
