@@ -159,7 +159,7 @@ def _place(rng, image, masks, full_areas, settings: SceneSettings):
 def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
     """Enlarge an 8x8 digit and lay it somewhere: ink in [0, 1], of shape (size, size)."""
     height = rng.randint(settings.digit_size[0], settings.digit_size[1] + 1)
-    width = min(int(round(height * rng.uniform(0.8, 1.1))), settings.size)
+    width = min(round(height * rng.uniform(0.8, 1.1)), settings.size)
     ink = cv2.resize(image / 255, (width, height), interpolation=cv2.INTER_CUBIC)
     top, left = (rng.randint(0, settings.size - length + 1) for length in (height, width))
     canvas = np.zeros((settings.size, settings.size))
