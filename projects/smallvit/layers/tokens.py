@@ -1,0 +1,28 @@
+"""Tokens (B, N, C) and maps (B, C, H, W): two views of the same values."""
+
+from torch import Tensor
+
+
+def tokens_to_map(tokens: Tensor, hw: tuple[int, int]) -> Tensor:
+    """View patch tokens as a map, without a copy where the tokens are contiguous.
+
+    Args:
+        tokens (Tensor): Patch tokens in raster order, (B, H * W, C).
+        hw (tuple[int, int]): Height and width of the grid.
+
+    Returns:
+        Tensor: The map (B, C, H, W), in channels-last memory format.
+    """
+    return tokens.transpose(1, 2).unflatten(2, hw)
+
+
+def map_to_tokens(feature: Tensor) -> Tensor:
+    """View a map as patch tokens in raster order, without a copy where it is channels-last.
+
+    Args:
+        feature (Tensor): A map, (B, C, H, W).
+
+    Returns:
+        Tensor: The tokens (B, H * W, C).
+    """
+    return feature.flatten(2).transpose(1, 2)
