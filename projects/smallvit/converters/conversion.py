@@ -143,7 +143,7 @@ def identify(system: str, state_dict: Mapping[str, Any]) -> tuple[KeyMap, list[s
 Direction = Callable[[KeyMap, Mapping], Translation]
 
 
-def _translate(system: str, state: Mapping, direction: Direction) -> tuple[KeyMap, Translation]:
+def _translate(system: System, state: Mapping, direction: Direction) -> tuple[KeyMap, Translation]:
     key_map, result = _best(system, state, direction)
     if not result.accepted:
         raise _refusal(system.name, key_map, result, _others(system.name, state, direction))

@@ -21,8 +21,8 @@ _BLOCKS = [
     Rule(f"{_MIXER}.conv2.weight", f"{_OUR_MIXER}.proj_out.weight"),
     Rule(f"{_MIXER}.bn2.{{bn}}", f"{_OUR_MIXER}.norm_out.{{bn}}"),
     Rule(f"{_BLOCK}.bn.{{bn}}", f"{_OURS}.norm.{{bn}}"),
-    Rule(f"{_BLOCK}.mlp.fc1.{{affine}}", f"{_OURS}.ffn.layers.0.0.{{affine}}"),
-    Rule(f"{_BLOCK}.mlp.fc2.{{affine}}", f"{_OURS}.ffn.layers.1.{{affine}}"),
+    Rule(f"{_BLOCK}.mlp.fc1.{{affine}}", f"{_OURS}.mlp.fc1.{{affine}}"),
+    Rule(f"{_BLOCK}.mlp.fc2.{{affine}}", f"{_OURS}.mlp.fc2.{{affine}}"),
 ]
 _MERGING = [
     Rule(f"layers.{{merge}}.downsample.{key}", f"backbone.stages.{{merge}}.downsample.{key}")

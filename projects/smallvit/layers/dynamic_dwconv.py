@@ -1,0 +1,110 @@
+"""Depth-wise convolutions that predict their kernels from their input."""
+
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from smallvit.layers.conv_norm import conv_norm
+from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
+
+
+class DynamicDWConv2d(nn.Module):
+    """Homogeneous dynamic depth-wise convolution: one kernel for each sample and channel.
+
+    The kernels are predicted from the mean of the map, by two 1x1 layers. In training
+    mode their batch norm sees one value per sample, so it needs a batch of at least two.
+
+    From `On the Connection between Local Attention and Dynamic Depth-wise Convolution
+    <https://arxiv.org/abs/2106.04263>`_.
+
+    Args:
+        channels (int): Channels of the map.
+        kernel_size (int): Size of the kernels, odd. Defaults to 7.
+        reduction (int): How much narrower the hidden layer is. Defaults to 4.
+        norm_cfg (dict): Norm of the hidden layer. Defaults to ``dict(type="BN")``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 7,
+        reduction: int = 4,
+        norm_cfg: dict = dict(type="BN"),  # noqa: B006
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        hidden = channels // reduction
+        self.reduce = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.norm = build_norm_layer(norm_cfg, hidden)[1]
+        self.act = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(hidden, channels * kernel_size**2, 1)
+        self.bias = nn.Parameter(self.expand.weight.new_zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve a map with the kernels that it predicts.
+
+        Args:
+            x (Tensor): Map (B, C, H, W).
+
+        Returns:
+            Tensor: Map (B, C, H, W).
+        """
+        B, C = x.shape[:2]
+        hidden = self.act(conv_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
+        kernels = self.expand(hidden).view(B, C, self.kernel_size, self.kernel_size)
+        return dynamic_dwconv2d(x.to(kernels.dtype), kernels, self.bias.to(kernels.dtype))
+
+
+class InhomogeneousDWConv2d(nn.Module):
+    """Inhomogeneous dynamic depth-wise convolution: one kernel for each group and position.
+
+    The kernels of a position are predicted from its channels, by two 1x1 layers;
+    neighbouring channels form groups that share them.
+
+    From `On the Connection between Local Attention and Dynamic Depth-wise Convolution
+    <https://arxiv.org/abs/2106.04263>`_.
+
+    Args:
+        channels (int): Channels of the map.
+        group_channels (int): Channels that share a kernel.
+        kernel_size (int): Size of the kernels, odd. Defaults to 7.
+        reduction (int): How much narrower the hidden layer is. Defaults to 4.
+        norm_cfg (dict): Norm of the hidden layer. Defaults to ``dict(type="BN")``.
+
+    Raises:
+        ValueError: If the groups do not divide the channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        group_channels: int,
+        kernel_size: int = 7,
+        reduction: int = 4,
+        norm_cfg: dict = dict(type="BN"),  # noqa: B006
+    ) -> None:
+        super().__init__()
+        if channels % group_channels:
+            raise ValueError(
+                f"{channels} channels cannot be cut into groups of {group_channels}; "
+                "choose group_channels that divide them"
+            )
+        hidden = channels // reduction
+        self.kernel_taps = kernel_size**2
+        self.groups = channels // group_channels
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.norm = build_norm_layer(norm_cfg, hidden)[1]
+        self.act = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(hidden, self.groups * self.kernel_taps, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve a map with the kernels that it predicts.
+
+        Args:
+            x (Tensor): Map (B, C, H, W).
+
+        Returns:
+            Tensor: Map (B, C, H, W).
+        """
+        kernels = self.expand(self.act(conv_norm(x, self.reduce, self.norm)))
+        kernels = kernels.unflatten(1, (self.groups, self.kernel_taps))
+        return inhomogeneous_dwconv2d(x.to(kernels.dtype), kernels)
