@@ -1,1 +1,7 @@
-"""Training machinery: processes, precision, hooks."""
+"""How a run is carried out: precision, distribution, checkpoints, measurements."""
+
+from smallvit.engine.checkpoint import PlainCheckpointHook
+from smallvit.engine.distributed import CPUDistributedDataParallel
+from smallvit.engine.precision import AutocastOptimWrapper
+
+__all__ = ["AutocastOptimWrapper", "CPUDistributedDataParallel", "PlainCheckpointHook"]

@@ -1,0 +1,114 @@
+"""Flags that several tools have in common, spelt as in the MM libraries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from mmengine.config import DictAction
+
+
+class CfgOptions(DictAction):
+    """``KEY=VALUE`` pairs as in the MM libraries, with an error that shows the bad one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Check the pairs and merge them into the namespace; see ``argparse.Action``."""
+        for pair in values:
+            key, equals, _ = pair.partition("=")
+            if not key or not equals:
+                parser.error(f"{option_string}: {pair!r} is not of the form KEY=VALUE")
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:
+            parser.error(f"{option_string}: {error}")
+
+
+def base_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with what every tool takes: a config, overrides of it, and ``--debug``.
+
+    Args:
+        description (str): One sentence on what the tool does.
+
+    Returns:
+        argparse.ArgumentParser: The parser; ``allow_abbrev`` is off, so that a
+        misspelt flag is an error rather than another flag.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="config file, of smallvit or of any MM library")
+    add_override_flags(parser)
+    return parser
+
+
+def add_override_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` and ``--debug``.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=CfgOptions,
+        metavar="KEY=VALUE",
+        help="override settings of the config; merged last, so they win over every other flag. "
+        'Lists: key="[a,b]" or key=a,b; nested: key="[(a,b),(c,d)]"; quotes are needed and '
+        "white space is not allowed",
+    )
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="show the whole traceback of an error (as SMALLVIT_DEBUG=1 does)",
+    )
+
+
+def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that training and testing share.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument(
+        "--work-dir", help="folder of logs and results; default: work_dirs/<config name>"
+    )
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="automatic mixed precision in bfloat16, on CPU too; for float16 with a loss scaler "
+        "on GPU: --cfg-options optim_wrapper.type=AmpOptimWrapper",
+    )
+    parser.add_argument(
+        "--no-pin-memory", action="store_true", help="switch off pin_memory in the data loaders"
+    )
+    parser.add_argument(
+        "--no-persistent-workers",
+        action="store_true",
+        help="switch off persistent_workers in the data loaders",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="job launcher; the dist_*.sh and slurm_*.sh scripts set it",
+    )
+    # torchrun sets LOCAL_RANK; older launchers pass one of these two flags.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def export_local_rank(args: argparse.Namespace) -> None:
+    """Put the flag of an old launcher where MMEngine looks for it.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments with ``local_rank``.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -1,0 +1,77 @@
+"""Errors as a user wants them: what is wrong, where it is said, and the way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+
+class UserError(Exception):
+    """A mistake in what the user gave; the message alone tells what to do."""
+
+
+#: The config in use, which lets an error name the key that it comes from.
+_context: dict = {"cfg": None}
+
+
+def remember_config(cfg) -> None:
+    """Keep the config that the tool runs, for messages about errors in it.
+
+    Args:
+        cfg (Config): The merged config.
+    """
+    _context["cfg"] = cfg
+
+
+def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> int:
+    """Run a tool's ``main`` and turn the user's mistakes into short messages.
+
+    Errors whose cause is in the tool itself keep their traceback.
+
+    Args:
+        main (Callable): Takes the arguments, returns the exit status or None.
+        argv (list[str], optional): Arguments. Defaults to None, which takes those of
+            the command line.
+
+    Returns:
+        int: The exit status.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    remember_config(None)
+    try:
+        return main(argv) or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        _report(error, debug="--debug" in argv or os.environ.get("SMALLVIT_DEBUG", "") == "1")
+        return 1
+    finally:
+        _leave_process_group()
+
+
+def _report(error: Exception, debug: bool) -> None:
+    from smallvit.cli.explain import explain
+
+    message = str(error) if isinstance(error, UserError) else explain(error, _context["cfg"])
+    rank = os.environ.get("RANK", "0")
+    prefix = "error" if rank == "0" else f"error (rank {rank})"
+    sys.stdout.flush()
+    if debug or message is None:
+        traceback.print_exc()
+    if message is not None:
+        quiet = debug or isinstance(error, UserError)
+        hint = "" if quiet else "\n(--debug shows where this was raised)"
+        print(f"{prefix}: {message}{hint}", file=sys.stderr, flush=True)
+
+
+def _leave_process_group() -> None:
+    """Close torch.distributed if the tool opened it, or it complains on exit."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available():
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()

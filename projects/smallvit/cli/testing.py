@@ -1,0 +1,144 @@
+"""What ``tools/test.py`` adds to a config: drawing, test-time augmentation, results in files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from copy import deepcopy
+from typing import Any
+
+import mmengine
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+from smallvit.cli.errors import UserError
+
+FLIPS = [
+    [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
+]
+DETECTION_META = (
+    "img_id",
+    "img_path",
+    "ori_shape",
+    "img_shape",
+    "scale_factor",
+    "flip",
+    "flip_direction",
+)
+
+
+def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch on the library's visualization hook.
+
+    Each library's hook has its own names for the same options.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        args (argparse.Namespace): ``show``, ``show_dir``, ``wait_time``, ``interval``.
+
+    Raises:
+        UserError: If the config has no such hook.
+    """
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
+    if hook is None:
+        raise UserError(
+            "--show and --show-dir need default_hooks.visualization, which the config does not "
+            "set: add visualization=dict(type=...) with the library's visualization hook"
+        )
+    hook.show = args.show
+    hook.wait_time = args.wait_time
+    library = cfg.get("default_scope")
+    if library == "mmpretrain" and args.tta:
+        raise UserError("mmpretrain cannot draw test-time augmented images: leave out --tta")
+    if library == "mmpretrain":
+        hook.enable = True
+        hook.out_dir = args.show_dir
+        hook.interval = args.interval or 1
+        return
+    hook.draw = True
+    # mmdet's hook draws every test image whatever its interval.
+    if library != "mmdet":
+        hook.interval = args.interval or 1
+    if args.show_dir and library == "mmdet":
+        hook.test_out_dir = args.show_dir
+    elif args.show_dir:
+        cfg.setdefault("visualizer", ConfigDict(type="Visualizer")).save_dir = args.show_dir
+        backends = cfg.visualizer.get("vis_backends") or [ConfigDict(type="LocalVisBackend")]
+        cfg.visualizer.vis_backends = backends
+
+
+def enable_tta(cfg: Config) -> None:
+    """Wrap the model and the test pipeline for test-time augmentation.
+
+    Args:
+        cfg (Config): The config, changed in place. Without ``tta_model`` and
+            ``tta_pipeline`` of its own, classification and detection average over flips.
+
+    Raises:
+        UserError: If a segmentation config has no test-time augmentation.
+    """
+    library = cfg.get("default_scope")
+    if library not in ("mmpretrain", "mmdet") and not (
+        cfg.get("tta_model") and cfg.get("tta_pipeline")
+    ):
+        raise UserError(
+            f"--tta needs tta_model and tta_pipeline in the config (default_scope {library!r})"
+        )
+    dataset = _innermost(cfg.test_dataloader.dataset)
+    if cfg.get("tta_model") is None:
+        cfg.tta_model = _default_tta_model(library)
+    if cfg.get("tta_pipeline") is None:
+        cfg.tta_pipeline = _flip_pipeline(dataset.pipeline, library)
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def _innermost(dataset: ConfigDict) -> ConfigDict:
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _default_tta_model(library: str) -> ConfigDict:
+    if library == "mmpretrain":
+        return ConfigDict(type="mmpretrain.AverageClsScoreTTA")
+    nms = ConfigDict(type="nms", iou_threshold=0.5)
+    return ConfigDict(type="mmdet.DetTTAModel", tta_cfg=ConfigDict(nms=nms, max_per_img=100))
+
+
+def _flip_pipeline(pipeline: list, library: str) -> list:
+    *steps, pack = deepcopy(list(pipeline))
+    if library == "mmdet":
+        pack = {"type": "PackDetInputs", "meta_keys": DETECTION_META}
+    augment = {"type": "TestTimeAug", "transforms": [*deepcopy(FLIPS), [pack]]}
+    return [*steps, ConfigDict(augment)]
+
+
+def dump_predictions(runner: Runner, path: str) -> None:
+    """Write the predictions to a pickle file when the test ends.
+
+    Args:
+        runner (Runner): The runner that will test.
+        path (str): A .pkl or .pickle file.
+    """
+    dump_type = DumpResults
+    if runner.cfg.get("default_scope") == "mmdet":
+        from mmdet.evaluation import DumpDetResults
+
+        dump_type = DumpDetResults  # encodes the masks
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    runner.test_evaluator.metrics.append(dump_type(out_file_path=path))
+
+
+def dump_metrics(metrics: dict[str, Any], path: str) -> None:
+    """Write the metrics to a file, from the main process alone.
+
+    Args:
+        metrics (dict): What the test returned.
+        path (str): A file of a type that MMEngine writes: .json, .yaml, .pkl.
+    """
+    if is_main_process():
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        mmengine.dump(metrics, path)

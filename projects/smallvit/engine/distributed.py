@@ -1,0 +1,120 @@
+"""Several processes on CPU: gloo instead of NCCL, and a model wrapper without devices.
+
+MMEngine's launchers select a CUDA device before anything else. Here the process group
+is opened first, after which the Runner leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from torch import nn
+
+from smallvit.registry import MODEL_WRAPPERS
+
+#: Where each launcher says rank, world size and local rank.
+LAUNCHER_VARIABLES = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """MMEngine's distributed wrapper for processes on CPU.
+
+    SyncBN exists on accelerators only; it becomes BN here, so that each process
+    normalizes with the statistics of its own part of the batch.
+
+    Args:
+        module (nn.Module): The model.
+        device_ids (list[int], optional): Ignored: MMEngine gives every wrapper the
+            local rank as its device. Defaults to None.
+        **kwargs: Arguments of :class:`mmengine.model.MMDistributedDataParallel`.
+    """
+
+    def __init__(self, module: nn.Module, device_ids: list[int] | None = None, **kwargs) -> None:
+        super().__init__(module=revert_sync_batchnorm(module), device_ids=None, **kwargs)
+
+
+def prepare_cpu_processes(cfg: Config) -> bool:
+    """Open gloo and adapt a config, where a launcher is in use and no accelerator is.
+
+    Args:
+        cfg (Config): The config, changed in place: model wrapper and metric collection.
+
+    Returns:
+        bool: Whether the run is distributed over CPU processes.
+    """
+    launcher = cfg.get("launcher", "none")
+    if launcher == "none" or get_device() != "cpu":
+        return False
+    if not is_distributed():
+        _open_gloo(launcher, cfg.get("env_cfg", {}).get("dist_cfg", {}).get("timeout"))
+    cfg.model_wrapper_cfg = _wrapper_config(cfg)
+    for evaluator in ("val_evaluator", "test_evaluator"):
+        _collect_on_cpu(cfg.get(evaluator))
+    return True
+
+
+def _wrapper_config(cfg: Config) -> dict:
+    """The config's own wrapper options, or MMEngine's defaults, for the CPU wrapper.
+
+    ``find_unused_parameters`` stays the config's decision, False unless it says so, as
+    on GPU: a model that trains on CPU processes then trains on GPUs too.
+    """
+    options = dict(cfg.get("model_wrapper_cfg") or {})
+    kind = options.pop("type", "MMDistributedDataParallel")
+    name = kind if isinstance(kind, str) else kind.__name__
+    if name.rpartition(".")[2] not in ("MMDistributedDataParallel", "CPUDistributedDataParallel"):
+        raise ValueError(
+            f"model_wrapper_cfg.type is {name!r}, which needs an accelerator; on CPU processes "
+            "leave it out"
+        )
+    options.setdefault("broadcast_buffers", False)
+    options.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
+    return {"type": "smallvit.CPUDistributedDataParallel", **options}
+
+
+def _collect_on_cpu(evaluator: dict | list | None) -> None:
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    for metric in metrics:
+        if hasattr(metric, "get") and metric.get("collect_device") == "gpu":
+            metric["collect_device"] = "cpu"
+        if hasattr(metric, "get") and metric.get("metrics") is not None:
+            _collect_on_cpu(metric["metrics"])
+
+
+def _open_gloo(launcher: str, timeout: int | None) -> None:
+    variables = LAUNCHER_VARIABLES[launcher]
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"--launcher {launcher} needs the environment variables {', '.join(variables)}, and "
+            f"{', '.join(missing)} is not set: start it with tools/dist_train.sh, "
+            "tools/slurm_train.sh or torchrun"
+        )
+    for name, source in zip(LAUNCHER_VARIABLES["pytorch"], variables, strict=True):
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault("MASTER_ADDR", _first_host() if launcher == "slurm" else "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    options = {} if timeout is None else {"timeout": datetime.timedelta(seconds=int(timeout))}
+    dist.init_process_group("gloo", **options)
+    if dist.get_rank() == 0:
+        print(f"No accelerator: training on {dist.get_world_size()} CPU processes with gloo")
+
+
+def _first_host() -> str:
+    nodes = os.environ["SLURM_NODELIST"]
+    listed = subprocess.run(
+        ["scontrol", "show", "hostname", nodes], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()[0]

@@ -1,0 +1,106 @@
+"""Mixed precision that works on every device, in bfloat16 unless float16 is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from smallvit.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Run the forward pass under ``torch.autocast``, without a loss scaler, on any device.
+
+    bfloat16 has float32's range, so that gradients do not underflow and nothing needs
+    scaling. For float16 use MMEngine's ``AmpOptimWrapper``, which scales the loss and
+    runs on accelerators only.
+
+    Args:
+        dtype (str): Type that autocast computes in. Defaults to "bfloat16".
+        **kwargs: Arguments of :class:`mmengine.optim.OptimWrapper`.
+
+    Raises:
+        ValueError: If ``dtype`` is not "bfloat16".
+    """
+
+    def __init__(self, dtype: str = "bfloat16", **kwargs) -> None:
+        if dtype != "bfloat16":
+            raise ValueError(
+                f"AutocastOptimWrapper computes in bfloat16, not in {dtype!r}: other types need "
+                "a loss scaler, which AmpOptimWrapper has (on GPU)"
+            )
+        super().__init__(**kwargs)
+        self.cast_dtype = torch.bfloat16
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast the forward pass, and let gradients accumulate unsynchronized.
+
+        Args:
+            model (nn.Module): The model in training.
+
+        Yields:
+            None: While the context holds.
+        """
+        autocast = torch.autocast(get_device(), dtype=self.cast_dtype)
+        with super().optim_context(model), autocast:
+            yield
+
+
+def use_amp_training(cfg: Config) -> None:
+    """Make a config train in mixed precision.
+
+    Args:
+        cfg (Config): The config, changed in place. An ``AmpOptimWrapper`` stays.
+
+    Raises:
+        ValueError: If its optimizer wrapper is of another kind.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    if _name(kind) == "OptimWrapper":
+        wrapper.type = "smallvit.AutocastOptimWrapper"
+    elif _name(kind) not in ("AmpOptimWrapper", "AutocastOptimWrapper"):
+        raise ValueError(
+            f"--amp replaces an OptimWrapper, but optim_wrapper.type is {kind!r}; "
+            "set the precision in the config instead"
+        )
+
+
+def replace_unsupported_amp(cfg: Config) -> None:
+    """Let a config that asks for ``AmpOptimWrapper`` train on a machine without accelerator.
+
+    Args:
+        cfg (Config): The config, changed in place.
+    """
+    wrapper = cfg.get("optim_wrapper")
+    if wrapper is None or get_device() != "cpu":
+        return
+    if _name(wrapper.get("type", "OptimWrapper")) == "AmpOptimWrapper":
+        wrapper.type = "smallvit.AutocastOptimWrapper"
+        for key in ("loss_scale", "dtype", "use_fsdp"):
+            wrapper.pop(key, None)
+        print_log("No accelerator: mixed precision runs in bfloat16, without a loss scaler")
+
+
+def use_amp_testing(cfg: Config) -> None:
+    """Make a config test in mixed precision, in bfloat16 on every device.
+
+    Args:
+        cfg (Config): The config, changed in place.
+    """
+    cfg.test_cfg.fp16 = True
+    # The loop's switch is called fp16 but autocasts in the device's default type.
+    torch.set_autocast_dtype(get_device(), torch.bfloat16)
+
+
+def _name(kind: str | type) -> str:
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]

@@ -1,0 +1,38 @@
+# Sourced by dist_train.sh and dist_test.sh: starts a tool in several processes.
+#
+#   launch TOOL PROCESSES [ARGS...]
+#
+# NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter.
+# On one node without PORT, torchrun picks a free port, so that two jobs never collide.
+
+launch() {
+    local tool=$1 processes=$2
+    shift 2
+    if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: the number of processes must be a positive integer, not '$processes'" >&2
+        return 2
+    fi
+
+    local python=${PYTHON:-python}
+    local nnodes=${NNODES:-1}
+    local rendezvous
+    if [[ $nnodes == 1 && -z ${PORT:-} ]]; then
+        rendezvous=(--standalone)
+    else
+        rendezvous=(--node_rank "${NODE_RANK:-0}" --master_addr "${MASTER_ADDR:-127.0.0.1}"
+                    --master_port "${PORT:-29500}")
+    fi
+
+    # One thread per process is right beside a GPU; on CPU the processes share the cores.
+    if [[ -z ${OMP_NUM_THREADS:-} ]]; then
+        local threads=1
+        if ! command -v nvidia-smi >/dev/null 2>&1; then
+            threads=$(( $(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) / processes ))
+        fi
+        export OMP_NUM_THREADS=$(( threads > 0 ? threads : 1 ))
+    fi
+    export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
+
+    "$python" -m torch.distributed.run --nnodes "$nnodes" --nproc_per_node "$processes" \
+        "${rendezvous[@]}" "$tool" "$@" --launcher pytorch
+}

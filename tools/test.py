@@ -1,0 +1,97 @@
+#!/usr/bin/env python
+"""Test a checkpoint with any config of smallvit, mmpretrain, mmdet or mmsegmentation."""
+
+import argparse
+import sys
+
+from smallvit.cli import add_runtime_flags, base_parser, run_tool
+from smallvit.cli.arguments import export_local_rank
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = base_parser(__doc__)
+    parser.add_argument("checkpoint", help="checkpoint file")
+    add_runtime_flags(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the predictions (.pkl, .pickle) or the metrics (.json, .yaml, .pkl) to a file",
+    )
+    parser.add_argument(
+        "--out-item",
+        choices=["metrics", "pred"],
+        help="what --out writes; default: the predictions",
+    )
+    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
+    parser.add_argument("--show-dir", metavar="DIR", help="draw the predictions into this folder")
+    parser.add_argument(
+        "--interval", type=int, help="draw every INTERVAL-th sample; default: every one"
+    )
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds that a window stays; default: 2"
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation, of the config's tta_model and tta_pipeline if it has them",
+    )
+    parser.add_argument(
+        "--allow-mismatch",
+        action="store_true",
+        help="test a checkpoint that lacks some of the model's weights, or has others",
+    )
+    args = parser.parse_args(argv)
+    if args.out_item is not None and args.out is None:
+        parser.error("--out-item needs --out, the file to write to")
+    endings = (".pkl", ".pickle", *((".json", ".yaml") if args.out_item == "metrics" else ()))
+    if args.out is not None and not args.out.endswith(endings):
+        parser.error(f"--out {args.out}: the file must end in {', '.join(endings)}")
+    return args
+
+
+def merge_args(cfg, args: argparse.Namespace) -> None:
+    from smallvit.cli import config as configs
+    from smallvit.cli.testing import enable_drawing, enable_tta
+    from smallvit.engine.precision import use_amp_testing
+
+    configs.require_keys(cfg, ("model", "test_cfg", "test_dataloader", "test_evaluator"), "testing")
+    cfg.launcher = args.launcher
+    configs.set_work_dir(cfg, args.work_dir)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.amp:
+        use_amp_testing(cfg)
+    if args.show or args.show_dir:
+        enable_drawing(cfg, args)
+    if args.tta:
+        enable_tta(cfg)
+    configs.set_loader_defaults(cfg, args)
+    configs.merge_overrides(cfg, args.cfg_options)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    export_local_rank(args)
+
+    from smallvit.cli.config import load_config
+    from smallvit.cli.runs import build_runner, check_weights, no_leftovers, prepare
+    from smallvit.cli.testing import dump_metrics, dump_predictions
+    from smallvit.engine.checkpoint import load_strictly
+
+    cfg = load_config(args.config)
+    merge_args(cfg, args)
+    check_weights(cfg)
+    prepare(cfg)
+    with no_leftovers(cfg.work_dir):
+        runner = build_runner(cfg)
+        if not args.allow_mismatch:
+            load_strictly(runner)
+        if args.out is not None and args.out_item != "metrics":
+            dump_predictions(runner, args.out)
+        metrics = runner.test()
+    if args.out_item == "metrics":
+        dump_metrics(metrics, args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
