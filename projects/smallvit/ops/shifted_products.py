@@ -1,6 +1,6 @@
 """The inhomogeneous depth-wise convolution and its gradients as sums of shifted products.
 
-The three functions run on any device and need nothing but torch. A map is laid out as one row of
+The functions run on any device and need nothing but torch. A map is laid out as one row of
 ``H * W`` values with ``k // 2`` margins, so that a shift by (dy, dx) is an offset of
 ``dy * W + dx`` and every tap is one product of contiguous vectors: nothing is unfolded. What a
 horizontal shift carries across the end of an image row is blanked, in the source when gathering
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["convolve", "grad_input", "grad_weight"]
+__all__ = ["convolve", "grad_input", "grad_shared_weight", "grad_weight"]
 
 # Elements of a block for each thread. Measured on 1 MiB of L2: below 2**17 the calls for each tap
 # dominate, above 2**20 nothing is gained.
@@ -109,27 +109,53 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
         Tensor: Gradient (B, G, k * k, H, W), contiguous.
     """
     B, _, H, W = x.shape
-    p = kernel_size // 2
-    # Zeros, because a tap that falls outside the map is never visited.
+    # Zeros, because a tap is visited only where it falls on the map.
     out = x.new_zeros(B, groups, kernel_size**2, H * W)
     x, grad = _by_group(x, groups), _by_group(grad, groups)
     for block in _blocks(x, None):
-        rows, kernels = _as_rows(grad[block]), out[block]
-        padded, source = _row_buffer(x[block], p)
-        products = torch.empty_like(rows)
-        for columns in _sweeps(p):
-            source.copy_(x[block])
-            for dx in columns:
-                _blank(source, dx)
-                for tap in _column_taps(dx, p, H, W):
-                    product = products[..., tap.start : tap.stop]
-                    torch.mul(
-                        rows[..., tap.start : tap.stop],
-                        padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop],
-                        out=product,
-                    )
-                    kernels[:, :, tap.index, tap.start : tap.stop] = product.sum(2)
+        kernels = out[block]
+        for tap, products in _tap_products(grad[block], x[block], kernel_size // 2):
+            kernels[:, :, tap.index, tap.start : tap.stop] = products.sum(2)
     return out.unflatten(-1, (H, W))
+
+
+def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
+    """Gradient with respect to kernels that all positions share, one for each channel.
+
+    Args:
+        grad (Tensor): Gradient of the output (B, C, H, W).
+        x (Tensor): Feature map (B, C, H, W).
+        kernel_size (int): k.
+
+    Returns:
+        Tensor: Gradient (B, C, k, k), contiguous.
+    """
+    out = x.new_zeros(*x.shape[:2], 1, kernel_size**2)
+    x, grad = x.unsqueeze(2), grad.unsqueeze(2)
+    for block in _blocks(x, None):
+        kernels = out[block]
+        for tap, products in _tap_products(grad[block], x[block], kernel_size // 2):
+            kernels[..., tap.index] = products.sum(-1)
+    return out.view(*out.shape[:2], kernel_size, kernel_size)
+
+
+def _tap_products(grad: Tensor, x: Tensor, p: int) -> Iterator[tuple[_Tap, Tensor]]:
+    """Yield, for each tap, the products of a gradient with what the tap reads.
+
+    The products are overwritten by the next ones.
+    """
+    H, W = x.shape[-2:]
+    rows = _as_rows(grad)
+    padded, source = _row_buffer(x, p)
+    buffer = torch.empty_like(rows)
+    for columns in _sweeps(p):
+        source.copy_(x)
+        for dx in columns:
+            _blank(source, dx)
+            for tap in _column_taps(dx, p, H, W):
+                shifted = padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop]
+                products = buffer[..., tap.start : tap.stop]
+                yield tap, torch.mul(rows[..., tap.start : tap.stop], shifted, out=products)
 
 
 def _by_group(x: Tensor, groups: int) -> Tensor:
