@@ -60,10 +60,7 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
     """
     x, weight, bias = autocast_together(x, weight, bias)
     _check(x, weight, bias)
-    if torch.onnx.is_in_onnx_export():
-        out = _traceable(x, weight)
-    else:
-        out = _convolve(x, weight)
+    out = _traceable(x, weight) if torch.onnx.is_in_onnx_export() else _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 
