@@ -129,7 +129,25 @@ def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+def dynamic_dwconv_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """FLOPs of :mod:`smallvit.ops`: each output value sums one product for each tap.
+
+    Args:
+        inputs (list): Traced values; map (B, C, H, W) and kernels, (B, C, k, k) or
+            (B, G, k * k, H, W).
+        outputs (list): Traced values; not needed.
+
+    Returns:
+        int: Multiply-adds.
+    """
+    feature_map, kernels = (get_shape(item) for item in inputs[:2])
+    taps = prod(kernels[2:]) if len(kernels) == 4 else kernels[2]
+    return prod(feature_map) * taps
+
+
 #: Operators that MMEngine's analyzer does not count, by the name in the traced graph.
 FLOP_HANDLES: dict[str, Handle] = {
     "aten::scaled_dot_product_attention": attention_flops,
+    "smallvit::dynamic_dwconv2d": dynamic_dwconv_flops,
+    "smallvit::inhomogeneous_dwconv2d": dynamic_dwconv_flops,
 }

@@ -1,0 +1,131 @@
+#!/usr/bin/env python
+"""Measure images/s and memory of one config, or of several in turns, on random data.
+
+Models are timed alternately in one run; trust the ratio more than the single figures.
+The forward pass is the network alone, without data loading and post-processing; the
+training step is forward, backward and optimizer step.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_override_flags
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("configs", nargs="+", help="config files; the first over each other")
+    parser.add_argument("--mode", choices=["forward", "train", "both"], default="forward")
+    parser.add_argument("--batch-size", type=int, default=1, help="default: 1")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="input size; default: that of the published tables of the task",
+    )
+    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--channels-last", action="store_true", help="memory format")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the backbone")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="shortest time of one timing; default: 0.5"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_override_flags(parser)
+    args = parser.parse_args(argv)
+    for name in ("batch_size", "repeats", "threads"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be positive")
+    return args
+
+
+def load_configs(args: argparse.Namespace) -> dict:
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    needed = ("model",) if args.mode == "forward" else ("model", "optim_wrapper")
+    cfgs = {}
+    for number, path in enumerate(args.configs, 1):
+        cfg = load_config(path)
+        require_keys(cfg, needed, f"--mode {args.mode}")
+        merge_overrides(cfg, args.cfg_options)
+        name = os.path.splitext(os.path.basename(path))[0]
+        cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
+    return cfgs
+
+
+def choose_device(name: str | None) -> str:
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: torch sees no CUDA device")
+    return name
+
+
+def report(result: dict) -> None:
+    names = list(result["models"])
+    width = max(map(len, names))
+    print(f"{result['mode']}")
+    for name, figures in result["models"].items():
+        memory = figures["memory_mib"]
+        print(
+            f"  {name:{width}}  {figures['images_per_second']:10.2f} images/s"
+            f"  {1000 * figures['seconds']:10.2f} ms/step"
+            f"  {'?' if memory is None else format(memory, '.0f'):>7} MiB"
+            f"  {figures['shape'][0]}x{figures['shape'][1]}"
+        )
+    for other, ratio in result["ratio"].items():
+        print(
+            f"  {names[0]} is {ratio['median']:.3f} times as fast as {other} "
+            f"({ratio['min']:.3f} to {ratio['max']:.3f} over the rounds)"
+        )
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    import torch
+
+    from smallvit.engine.benchmark import Settings, benchmark
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    settings = Settings(
+        batch_size=args.batch_size,
+        shape=args.shape,
+        device=choose_device(args.device),
+        amp=args.amp,
+        channels_last=args.channels_last,
+        compile=args.compile,
+        repeats=args.repeats,
+        seconds=args.seconds,
+    )
+    cfgs = load_configs(args)
+    modes = ["forward", "train"] if args.mode == "both" else [args.mode]
+    print(
+        f"torch {torch.__version__}, {settings.device}, {torch.get_num_threads()} threads, "
+        f"batch {settings.batch_size}, {'bfloat16' if settings.amp else 'float32'}"
+    )
+    results = []
+    for mode in modes:
+        results.append(benchmark(cfgs, mode, settings))
+        report(results[-1])
+    if args.json:
+        temporary = f"{args.json}.tmp"
+        with open(temporary, "w") as file:
+            json.dump({"settings": vars(settings), "results": results}, file, indent=2)
+        os.replace(temporary, args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

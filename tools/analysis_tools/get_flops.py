@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Count the parameters and FLOPs of a config of any task (one multiply-add is one FLOP)."""
+
+import argparse
+import sys
+
+from smallvit.cli import base_parser, run_tool
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = base_parser(__doc__)
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="height and width of the input, or one number for both; default: the size of the "
+        "published tables, 224 224 (classification), 800 1280 (detection), 512 2048 "
+        "(segmentation)",
+    )
+    parser.add_argument(
+        "--depth", type=int, default=3, help="levels of modules in the table; default: 3"
+    )
+    args = parser.parse_args(argv)
+    if args.shape is not None:
+        if len(args.shape) > 2 or min(args.shape) < 1:
+            parser.error(f"--shape takes one or two positive numbers, not {args.shape}")
+        args.shape = (args.shape[0], args.shape[-1])
+    return args
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.complexity import complexity
+
+    cfg = load_config(args.config)
+    require_keys(cfg, ("model",), "counting")
+    merge_overrides(cfg, args.cfg_options)
+    found = complexity(cfg, args.shape, args.depth)
+    print(found["table"])
+    print(f"{found['task']}, input {found['shape'][0]} x {found['shape'][1]}")
+    print(f"parameters: {found['params'] / 1e6:.2f}M")
+    print(f"FLOPs: {found['flops'] / 1e9:.2f}G")
+    if found["uncounted"]:
+        names = ", ".join(f"{name} ({count}x)" for name, count in found["uncounted"].items())
+        print(f"not counted: {names}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
