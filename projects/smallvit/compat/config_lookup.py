@@ -24,6 +24,9 @@ def install() -> None:
     for module in (config, package_utils, mmengine.utils):
         module.is_installed = is_installed
         module.get_installed_path = get_installed_path
+    # MMEngine reads all metafiles of a package for each base (a second for mmdet's), by a name
+    # that it never finds there, and then takes the path as it stands.
+    config._get_external_cfg_path = config._get_external_cfg_base_path
 
 
 def is_installed(package: str) -> bool:
