@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Draw the predictions that test.py wrote (--out FILE.pkl) on one sheet of samples.
+
+Images are enlarged before anything is drawn on them, so that small ones stay legible."""
+
+import argparse
+import math
+import sys
+
+from smallvit.cli import base_parser, run_tool
+from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = base_parser(__doc__)
+    parser.add_argument("predictions", help="file that test.py wrote with --out FILE.pkl")
+    parser.add_argument("--out", required=True, help="picture to write: .png, .jpg, .pdf")
+    parser.add_argument("--num", type=int, default=12, help="samples on the sheet; default: 12")
+    parser.add_argument("--columns", type=int, default=4, help="samples in a row; default: 4")
+    parser.add_argument(
+        "--size", type=int, default=384, help="shorter side of each drawn image; default: 384"
+    )
+    parser.add_argument(
+        "--score-thr", type=float, default=0.5, help="boxes below are left out; default: 0.5"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
+    args = parser.parse_args(argv)
+    if min(args.num, args.columns, args.size) < 1:
+        parser.error("--num, --columns and --size must be at least 1")
+    return args
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    from smallvit.engine.pictures import draw_samples, load_predictions, save_sheet
+
+    cfg = load_config(args.config)
+    merge_overrides(cfg, args.cfg_options)
+    require_keys(cfg, ("test_dataloader",), "drawing")
+    predictions = load_predictions(args.predictions)
+    tiles = draw_samples(
+        cfg, predictions, num=args.num, size=args.size, score_thr=args.score_thr, seed=args.seed
+    )
+    save_sheet(tiles, args.out, columns=min(args.columns, math.ceil(len(tiles))))
+    print(f"{args.out}: {len(tiles)} of {len(predictions)} samples")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

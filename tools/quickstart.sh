@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs smallvit into .venv, trains and tests DWNet on the embedded digits for classification,
+# detection and segmentation, prints the metrics, and leaves logs, checkpoints and pictures in
+# quickstart/.
+#
+#   bash tools/quickstart.sh            keeps what an earlier run finished
+#   bash tools/quickstart.sh --fresh    trains again
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+out=$root/quickstart
+if [ "$#" -gt 1 ] || [ "${1:---fresh}" != --fresh ]; then
+    echo "usage: bash tools/quickstart.sh [--fresh]" >&2
+    exit 2
+fi
+[ "$#" -eq 0 ] || rm -rf "$out"
+mkdir -p "$out/pictures"
+
+python=$(bash "$root/tools/misc/make_env.sh")
+cd "$root"
+# The configs read data/ below the folder in which they are run.
+scenes=data/digit_scenes
+
+# quietly LOG COMMAND...: the output goes to a file, whose end is shown if the command fails.
+quietly() {
+    local log=$1
+    shift
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "failed: $* (whole output: $log)" >&2
+        return 1
+    fi
+}
+
+# task NAME CONFIG: trains, tests the last checkpoint, draws predictions and curves.
+task() {
+    local name=$1 config=$2 dir=$out/$1 began=$SECONDS checkpoint
+    if [ -f "$dir/metrics.json" ]; then
+        echo "$name: finished by an earlier run"
+        return
+    fi
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    echo "$name: training with $config (log: $dir/train.log)"
+    quietly "$dir/train.log" "$python" tools/train.py "$config" --work-dir "$dir/train"
+    checkpoint=$(cat "$dir/train/last_checkpoint")
+    echo "$name: testing $checkpoint"
+    quietly "$dir/test.log" "$python" tools/test.py "$config" "$checkpoint" \
+        --work-dir "$dir/test" --out "$dir/predictions.pkl"
+    quietly "$dir/draw.log" "$python" tools/analysis_tools/draw_predictions.py "$config" \
+        "$dir/predictions.pkl" --out "$out/pictures/${name}_predictions.png"
+    quietly "$dir/plot.log" "$python" tools/analysis_tools/plot_logs.py "$dir/train" \
+        --out "$out/pictures/${name}_curves.png"
+    # Comes last: its file says that the task is complete.
+    "$python" tools/misc/quickstart_table.py "$out" --collect "$name" $((SECONDS - began))
+}
+
+if [ ! -d "$scenes" ]; then
+    echo "writing scenes of digits to $scenes"
+    quietly "$out/digit_scenes.log" "$python" tools/dataset_converters/digit_scenes.py "$scenes"
+fi
+task classification configs/dwnet/dwnet-mini_digits.py
+task detection configs/dwnet/dwnet-mini_digits-det.py
+task segmentation configs/dwnet/dwnet-mini_digits-seg.py
+
+echo
+status=0
+"$python" tools/misc/quickstart_table.py "$out" || status=$?
+echo
+echo "Pictures of predictions and training curves: $out/pictures"
+echo "Whole run: $SECONDS s. Results on digits, not on a benchmark of the field."
+exit "$status"
