@@ -185,12 +185,16 @@ class PlainViT(BaseModule):
             tuple[Tensor, tuple[int, int]]: Tokens (B, N, embed_dims) and the grid (h, w).
         """
         x, hw = self.patch_embed(x)
-        extra = [token for token in (self.cls_token, self.dist_token) if token is not None]
+        extra = self.extra_tokens()
         if extra:
             x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in extra), x], dim=1)
         if self.pos_embed is not None:
             x = x + self._resize(self.pos_embed, self.patch_resolution, hw)
         return self.drop_after_pos(x), hw
+
+    def extra_tokens(self) -> list[nn.Parameter]:
+        """Tokens (1, 1, C) that go in front of the patches before the first block."""
+        return [token for token in (self.cls_token, self.dist_token) if token is not None]
 
     def finish(self, x: Tensor) -> Tensor:
         """Norm the tokens (B, N, C) of the last block."""

@@ -33,7 +33,7 @@ _OUTSIDE = [
         for name in ("alpha", "beta")
     ),
     Rule("norm.{affine}", "backbone.norm.{affine}"),
-    Rule("head.{affine}", "head.layers.head.{affine}"),
+    Rule("head.{affine}", "head.fc.{affine}"),
 ]
 
 
@@ -47,9 +47,7 @@ def _classifier(patch_size: int) -> KeyMap:
             Rule(f"{source}.0.weight", f"{target}.convs.{ours}.weight"),
             Rule(f"{source}.1.{{bn}}", f"{target}.norms.{ours}.{{bn}}"),
         ]
-    return KeyMap(
-        f"patch{patch_size}", [*stem, *_OUTSIDE, *_BLOCKS], classes="head.layers.head.weight"
-    )
+    return KeyMap(f"patch{patch_size}", [*stem, *_OUTSIDE, *_BLOCKS], classes="head.fc.weight")
 
 
 _WIDTHS = {"tiny": ("t", 192), "small": ("s", 384)}

@@ -2,6 +2,7 @@
 
 from .keymap import KeyMap, Rule
 from .system import System
+from .tiny_plain import deit, t2t
 
 _HEAD = Rule("head.{affine}", "head.fc.{affine}")
 _CLASSES = "head.fc.weight"
@@ -157,6 +158,9 @@ def _models() -> dict[str, tuple]:
         "cvt-13": ("cvt", "cvt-13", {"stage2.blocks.9.norm1.weight": (384,)}),
         "pit-ti": ("pit", "pit-ti", {"patch_embed.conv.weight": (64, 3, 16, 16)}),
         "convit-ti": ("convit", "convit-ti", {"pos_embed": (1, 196, 192)}),
+        "deit-ti": ("deit", "deit-ti", {"pos_embed": (1, 197, 192)}),
+        "t2t-7": ("t2t", "t2t-vit-7", {"pos_embed": (1, 197, 256)}),
+        "t2t-14": ("t2t", "t2t-vit-14", {"pos_embed": (1, 197, 384)}),
     }
     teachers = {
         "r-56": ("cifar-resnet", "resnet-56", {"s3.b9.f.b.weight": (64, 64, 3, 3)}),
@@ -181,6 +185,9 @@ SYSTEM = System(
         _cvt(),
         _pit(),
         _convit(),
+        deit(),
+        deit(distilled=True),
+        t2t(),
         _resnet("cifar-resnet", [f"stages.{stage}" for stage in range(3)]),
         _resnet("resnet", [f"layer{stage}" for stage in range(1, 5)]),
     ],

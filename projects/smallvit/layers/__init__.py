@@ -7,6 +7,9 @@ from smallvit.layers.daff import DAFF
 from smallvit.layers.head_interaction import HeadInteractedAttention
 from smallvit.layers.patch_embed import PatchEmbed
 from smallvit.layers.sope import SOPE
+from smallvit.layers.talking_heads import TalkingHeadsAttention
+from smallvit.layers.token_encoder import TokenPerformer, TokenTransformer
+from smallvit.layers.tokens_to_token import TokensToToken
 
 __all__ = [
     "DAFF",
@@ -15,5 +18,9 @@ __all__ = [
     "Attention",
     "HeadInteractedAttention",
     "PatchEmbed",
+    "TalkingHeadsAttention",
+    "TokenPerformer",
+    "TokenTransformer",
+    "TokensToToken",
     "TransformerBlock",
 ]

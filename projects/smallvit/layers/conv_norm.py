@@ -62,7 +62,7 @@ def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     """Apply a 1x1 convolution and normalize, by a matrix product over channels-last maps.
 
     Args:
-        x (Tensor): A map, (B, C, H, W), in channels-last memory format.
+        x (Tensor): A map, (B, C, H, W), copied unless it is in channels-last memory format.
         conv (nn.Conv2d): A 1x1 convolution, stride 1, no groups.
         norm (nn.Module): A norm layer.
 
@@ -71,5 +71,7 @@ def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     """
     folded = uses_stored_statistics(norm)
     weight, bias = fold_norm(conv, norm) if folded else (conv.weight, conv.bias)
-    out = F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    # One matrix product needs one block of memory; a slice of the tokens is several.
+    rows = x.permute(0, 2, 3, 1).contiguous()
+    out = F.linear(rows, weight.flatten(1), bias).permute(0, 3, 1, 2)
     return out if folded else norm(out)

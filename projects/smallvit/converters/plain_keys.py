@@ -1,0 +1,69 @@
+"""Key maps of plain transformers that more than one official repository holds."""
+
+from collections.abc import Sequence
+
+from .keymap import Rule
+
+# The six layers of a block in the order norm, qkv, projection, norm, two linear layers.
+TIMM_BLOCK = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+MMPRETRAIN_BLOCK = ("ln1", "attn.qkv", "attn.proj", "ln2", "ffn.layers.0.0", "ffn.layers.1")
+TINY_BLOCK = ("norm1", "attn.qkv_transform", "attn.projection", "norm2", "mlp.fc1", "mlp.fc2")
+
+# The seven of a token performer: the random features come second.
+OUR_PERFORMER = ("norm1", "features", "kqv", "proj", "norm2", "mlp.fc1", "mlp.fc2")
+TINY_PERFORMER = (
+    "norm1",
+    "attn.w",
+    "attn.qkv_transform",
+    "attn.projection",
+    "norm2",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+DVT_PERFORMER = ("norm1", "w", "kqv", "proj", "norm2", "mlp.0", "mlp.2")
+
+
+def block_rules(
+    official: str,
+    names: Sequence[str],
+    ours: str,
+    our_names: Sequence[str],
+    qkv_bias: bool,
+) -> list[Rule]:
+    """Rules of all blocks.
+
+    Args:
+        official (str): Official prefix of a block, with an index.
+        names (Sequence[str]): Official names of its layers, in the order of
+            ``TIMM_BLOCK``.
+        ours (str): Our prefix, with the same index.
+        our_names (Sequence[str]): Our names in the same order.
+        qkv_bias (bool): Whether queries, keys and values have a bias.
+
+    Returns:
+        list[Rule]: The rules.
+    """
+    leaves = ["{affine}"] * len(names)
+    leaves[1] = "{affine}" if qkv_bias else "weight"
+    return [
+        Rule(f"{official}.{theirs}.{leaf}", f"{ours}.{mine}.{leaf}")
+        for theirs, mine, leaf in zip(names, our_names, leaves, strict=True)
+    ]
+
+
+def performer_rules(official: str, names: Sequence[str], ours: str) -> list[Rule]:
+    """Rules of all token performers.
+
+    Args:
+        official (str): Official prefix of an encoder, with an index.
+        names (Sequence[str]): Official names in the order of ``OUR_PERFORMER``.
+        ours (str): Our prefix, with the same index.
+
+    Returns:
+        list[Rule]: The rules.
+    """
+    leaves = [".{affine}", "", *[".{affine}"] * 5]
+    return [
+        Rule(f"{official}.{theirs}{leaf}", f"{ours}.{mine}{leaf}")
+        for theirs, mine, leaf in zip(names, OUR_PERFORMER, leaves, strict=True)
+    ]

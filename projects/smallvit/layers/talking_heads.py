@@ -1,0 +1,73 @@
+"""Attention whose heads talk to each other before and after the softmax."""
+
+import torch
+from torch import Tensor, nn
+
+
+class TalkingHeadsAttention(nn.Module):
+    """Multi-head attention with learned mixtures of heads on both sides of the softmax.
+
+    Because attention weights are mixed after the softmax, the fused kernel cannot be
+    used. From `Talking-Heads Attention <https://arxiv.org/abs/2003.02436>`_; `CaiT
+    <https://arxiv.org/abs/2103.17239>`_ uses it for patches.
+
+    Args:
+        embed_dims (int): Channels of the tokens.
+        num_heads (int): Number of heads; must divide ``embed_dims``.
+        qkv_bias (bool): Whether queries, keys and values have a bias.
+            Defaults to False.
+        attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
+        proj_drop_rate (float): Dropout of the output. Defaults to 0.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``embed_dims``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        qkv_bias: bool = False,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(
+                f"embed_dims={embed_dims} cannot be split into num_heads={num_heads}; "
+                "choose a number of heads that divides it"
+            )
+        self.num_heads = num_heads
+        self.scale = (embed_dims // num_heads) ** -0.5
+        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
+        self.mix_before = nn.Parameter(torch.randn(num_heads, num_heads))
+        self.mix_after = nn.Parameter(torch.randn(num_heads, num_heads))
+        self.attn_drop = nn.Dropout(attn_drop_rate)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop_rate)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def _mix(self, attention: Tensor, mixture: Tensor) -> Tensor:
+        mixed = mixture.t() @ attention.flatten(2)
+        return mixed.unflatten(2, attention.shape[2:])
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x (Tensor): Tokens that ask, (B, N, C).
+            context (Tensor, optional): Tokens (B, M, C) that are attended to besides
+                ``x``. Defaults to None.
+
+        Returns:
+            Tensor: Tokens, (B, N, C).
+        """
+        source = x if context is None else torch.cat((x, context), dim=1)
+        query = self._heads(self.q(x)) * self.scale
+        key, value = (self._heads(part) for part in self.kv(source).chunk(2, dim=-1))
+        logits = self._mix(query @ key.transpose(-2, -1), self.mix_before)
+        weights = self._mix(self.attn_drop(logits.softmax(dim=-1)), self.mix_after)
+        return self.proj_drop(self.proj((weights @ value).transpose(1, 2).flatten(2)))
