@@ -175,7 +175,7 @@ class CvTStage(nn.Module):
         hw = tuple(x.shape[2:])
         x = self.norm(map_to_tokens(x))
         if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
+            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         return self.drop_after_embed(x), hw
 
 

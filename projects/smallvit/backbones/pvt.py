@@ -67,7 +67,8 @@ class SpatialReductionAttention(nn.Module):
         if self.sr is not None:
             source = self.norm(map_to_tokens(self.sr(tokens_to_map(x, hw))))
         query = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-        key, value = self.kv(source).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        pair = self.kv(source).unflatten(2, (2, self.num_heads, -1))
+        key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)
         out = F.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attn_drop_rate if self.training else 0.0
         )
@@ -191,7 +192,7 @@ class PVTStage(nn.Module):
         hw = tuple(x.shape[2:])
         x = self.norm(map_to_tokens(x))
         if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
+            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         if self.pos_embed is not None:
             x = x + self._resize(self.pos_embed, self.grid, hw)
         return self.drop_after_pos(x), hw

@@ -1,0 +1,156 @@
+"""Any timm model as a backbone."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import timm
+from mmengine.model import BaseModule
+from timm.models.convit import GPSA
+from torch import Tensor, nn
+
+from smallvit.layers.gpsa import FusedGPSA
+from smallvit.layers.stages import resolve_indices
+from smallvit.registry import MODELS
+
+
+def _check_name(model_name: str) -> None:
+    # Names with a scheme (hf-hub:...) are looked up elsewhere, by timm itself.
+    if ":" in model_name or timm.is_model(model_name):
+        return
+    names = timm.list_models()
+    near = get_close_matches(model_name, names, n=4) or timm.list_models(f"*{model_name}*")[:4]
+    hint = f"near it: {', '.join(near)}" if near else "list them with timm.list_models()"
+    raise ValueError(f"timm {timm.__version__} has no model {model_name!r}; {hint}")
+
+
+def _set_norm_eps(model: nn.Module, eps: float) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps
+
+
+def _fuse_attention(model: nn.Module) -> None:
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, GPSA):
+                setattr(parent, name, FusedGPSA(child, model.patch_embed.grid_size))
+
+
+@MODELS.register_module()
+class TimmBackbone(BaseModule):
+    """Any model of timm: pooled features for classification, or maps of its levels.
+
+    MMPretrain's ``TIMMBackbone`` returns the last features only, unpooled, or renames
+    the parameters to return several. This one keeps timm's names and its way of pooling,
+    and both kinds of output come from the same checkpoint.
+
+    Args:
+        model_name (str): Name of a timm model, e.g. ``pvt_v2_b0``. Nothing is downloaded
+            unless ``pretrained`` is set.
+        out_type (str): "pooled" (B, C) is what timm's classifier would see, "featmap" the
+            maps (B, C_i, H_i, W_i) of the levels in ``out_indices``, "raw" what the
+            model's ``forward_features`` returns. Defaults to "pooled".
+        out_indices (int | Sequence[int]): Levels to return with "featmap", as counted in
+            the model's ``feature_info``. Defaults to -1.
+        out_norm (bool): Whether the model's final norm is applied to the maps of
+            "featmap", for models where it fits. Defaults to False.
+        in_channels (int): Channels of the image. Defaults to 3.
+        pretrained (bool): Whether timm loads its weights. Defaults to False.
+        drop_path_rate (float, optional): Stochastic depth. Defaults to None, the model's
+            own.
+        norm_eps (float, optional): Epsilon of all layer norms. Defaults to None, the
+            model's own.
+        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
+        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to None:
+            timm has initialised the model.
+        **kwargs (dict): Passed to the model's constructor, e.g. ``img_size``.
+
+    Raises:
+        ValueError: If timm has no model of that name, or the model cannot do what is asked.
+    """
+
+    out_types = ("pooled", "featmap", "raw")
+
+    def __init__(
+        self,
+        model_name: str,
+        out_type: str = "pooled",
+        out_indices: int | Sequence[int] = -1,
+        out_norm: bool = False,
+        in_channels: int = 3,
+        pretrained: bool = False,
+        drop_path_rate: float | None = None,
+        norm_eps: float | None = None,
+        with_cp: bool = False,
+        init_cfg: dict | list | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(init_cfg)
+        if out_type not in self.out_types:
+            raise ValueError(f"out_type {out_type!r} is not one of {', '.join(self.out_types)}")
+        _check_name(model_name)
+        self.model_name = model_name
+        self.out_type = out_type
+        self.out_norm = out_norm
+        self.timm_model = timm.create_model(
+            model_name,
+            pretrained=pretrained,
+            in_chans=in_channels,
+            num_classes=0,
+            drop_path_rate=drop_path_rate,
+            **kwargs,
+        )
+        _fuse_attention(self.timm_model)
+        if norm_eps is not None:
+            _set_norm_eps(self.timm_model, norm_eps)
+        if with_cp:
+            self._checkpoint_gradients()
+        if out_type == "featmap":
+            self._prepare_maps(out_indices)
+
+    def _checkpoint_gradients(self) -> None:
+        try:
+            self.timm_model.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError) as error:
+            raise ValueError(
+                f"timm's {self.model_name} has no gradient checkpointing; use with_cp=False"
+            ) from error
+
+    def _prepare_maps(self, out_indices: int | Sequence[int]) -> None:
+        if not hasattr(self.timm_model, "forward_intermediates"):
+            raise ValueError(
+                f"{self.model_name} has no forward_intermediates in timm {timm.__version__}, "
+                "which out_type='featmap' needs; update timm or choose another model"
+            )
+        info = list(self.timm_model.feature_info)
+        indices = resolve_indices(out_indices, len(info), "level")
+        self.out_channels = tuple(info[index]["num_chs"] for index in indices)
+        self.out_indices = indices
+        # What the maps do not need would have no gradient, and stop DDP.
+        self.timm_model.prune_intermediate_layers(
+            list(indices), prune_norm=not self.out_norm, prune_head=True
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; timm has done the rest, or loaded its weights."""
+        if self.init_cfg:
+            super().init_weights()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the model.
+
+        Args:
+            x (Tensor): Images (B, C, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: What ``out_type`` says.
+        """
+        if self.out_type == "featmap":
+            maps = self.timm_model.forward_intermediates(
+                x, indices=list(self.out_indices), norm=self.out_norm, intermediates_only=True
+            )
+            return tuple(maps)
+        features = self.timm_model.forward_features(x)
+        if self.out_type == "raw":
+            return (features,)
+        return (self.timm_model.forward_head(features, pre_logits=True),)
