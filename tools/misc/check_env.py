@@ -1,0 +1,270 @@
+#!/usr/bin/env python
+"""Show what is installed beside what smallvit supports, and the command for each mismatch.
+
+Needs nothing but Python: it works where torch or the MM libraries are missing. The exit
+status is 1 if something that is needed is missing, of a wrong version or in conflict.
+"""
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+
+#: Oldest and newest Python that the tests run on (setup.cfg lists them as classifiers).
+PYTHON_RANGE = ((3, 10), (3, 13))
+
+#: Packages of the same import name exclude each other.
+PROVIDERS = {
+    "mmengine": ("mmengine", "onedl-mmengine"),
+    "mmcv": ("mmcv-lite", "mmcv", "onedl-mmcv"),
+    "mmpretrain": ("mmpretrain", "onedl-mmpretrain"),
+    "mmdet": ("mmdet", "onedl-mmdetection"),
+    "mmseg": ("mmsegmentation", "onedl-mmsegmentation"),
+}
+#: What is lost without a package that not every task needs.
+OPTIONAL = {
+    "mmdet": "detection",
+    "mmseg": "segmentation",
+    "ftfy": "segmentation",
+    "regex": "segmentation",
+    "tensorboard": "the TensorBoard back end",
+    "future": "the TensorBoard back end",
+    "lmdb": "image stores in LMDB",
+}
+OK, MISSING, WRONG, ABSENT, NOTE = "ok", "MISSING", "WRONG", "absent", "note"
+
+
+@dataclass
+class Row:
+    """One line of the report.
+
+    Args:
+        name (str): What is checked.
+        installed (str): What is there.
+        supported (str): What smallvit supports.
+        status (str): One of ok, MISSING, WRONG, absent (optional), note.
+        remedy (str): What to do, empty if nothing.
+    """
+
+    name: str
+    installed: str
+    supported: str
+    status: str = OK
+    remedy: str = ""
+
+
+def requirements() -> dict[str, str]:
+    """Supported versions by package: of the checkout's files, else of the installed package."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../requirements")
+    lines = []
+    for name in ("runtime", "mm", "onedl", "optional"):
+        path = os.path.join(folder, f"{name}.txt")
+        if os.path.isfile(path):
+            with open(path) as file:
+                lines += file.read().splitlines()
+    if not lines:
+        try:
+            lines = metadata.requires("smallvit") or []
+        except metadata.PackageNotFoundError:
+            raise SystemExit(
+                "error: neither a requirements/ folder nor an installed smallvit tells what is "
+                "supported: pip install -e ."
+            ) from None
+    found = (re.match(r"\s*([\w.-]+)\s*\(?([^;#)]*)", line) for line in lines)
+    # A package may be in several files; the one that bounds its version counts.
+    ranges: dict[str, str] = {}
+    for match in filter(None, found):
+        name, bounds = match[1].lower().replace("_", "-"), match[2].replace(" ", "")
+        ranges[name] = bounds or ranges.get(name, "")
+    return ranges
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed distribution, None if there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Numbers of a version's release segment, without trailing zeros: "2.10.0+cpu" is (2, 10)."""
+    numbers = [int(part) for part in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def supports(bounds: str, version: str) -> bool:
+    """Whether a version lies within bounds such as ">=2.1.0,<2.2.0"."""
+    checks = {
+        ">=": lambda have, bound: have >= bound,
+        "<=": lambda have, bound: have <= bound,
+        "==": lambda have, bound: have == bound,
+        "!=": lambda have, bound: have != bound,
+        ">": lambda have, bound: have > bound,
+        "<": lambda have, bound: have < bound,
+    }
+    for bound in filter(None, bounds.split(",")):
+        operator, number = re.match(r"([<>=!]=|[<>])(.*)", bound).groups()
+        if not checks[operator](release(version), release(number)):
+            return False
+    return True
+
+
+def pip(command: str) -> str:
+    return f"{os.path.basename(sys.executable)} -m pip {command}"
+
+
+def python_row() -> Row:
+    oldest, newest = (".".join(map(str, version)) for version in PYTHON_RANGE)
+    row = Row("python", ".".join(map(str, sys.version_info[:3])), f"{oldest} to {newest}")
+    if sys.version_info[:2] < PYTHON_RANGE[0]:
+        row.status, row.remedy = WRONG, f"use Python {oldest} to {newest}"
+    elif sys.version_info[:2] > PYTHON_RANGE[1]:
+        row.status, row.remedy = NOTE, f"newer than what the tests run on; else use {newest}"
+    return row
+
+
+def package_row(name: str, bounds: str) -> Row:
+    """Check a package that has no alternatives."""
+    version = installed_version(name)
+    row = Row(name, version or "-", bounds or "any")
+    if version is None:
+        row.status = ABSENT if name in OPTIONAL else MISSING
+        row.remedy = pip(f'install "{name}{bounds}"')
+        if name in OPTIONAL:
+            row.remedy += f"  (for {OPTIONAL[name]})"
+    elif not supports(bounds, version):
+        row.status, row.remedy = WRONG, pip(f'install "{name}{bounds}"')
+    return row
+
+
+def provider_row(module: str, ranges: dict[str, str]) -> Row:
+    """Check a module that several packages provide, of which one may be installed."""
+    # A compiled mmcv has the versions of mmcv-lite, which is the same code without ops.
+    bounds = {name: ranges.get(name, ranges.get("mmcv-lite", "")) for name in PROVIDERS[module]}
+    there = {name: installed_version(name) for name in bounds}
+    there = {name: version for name, version in there.items() if version is not None}
+    default = PROVIDERS[module][0]
+    if not there:
+        row = Row(module, "-", f"{default}{bounds[default]}", MISSING)
+        row.remedy = pip(f'install "{default}{bounds[default]}"')
+        if module in OPTIONAL:
+            row.status, row.remedy = ABSENT, f"{row.remedy}  (for {OPTIONAL[module]})"
+        return row
+    listed = ", ".join(f"{name} {version}" for name, version in there.items())
+    first, *others = there
+    row = Row(module, listed, f"{first}{bounds[first]}")
+    if others:
+        # They write the same folder: removing one breaks the other, so that one comes back.
+        row.status = WRONG
+        row.remedy = (
+            pip(f"uninstall -y {' '.join(there)}")
+            + " && "
+            + pip(f'install "{first}{bounds[first]}"')
+            + "  (they write the same folder)"
+        )
+    elif not supports(bounds[first], there[first]):
+        row.status, row.remedy = WRONG, pip(f'install "{first}{bounds[first]}"')
+    return row
+
+
+def mixture_row(ranges: dict[str, str]) -> list[Row]:
+    """The maintained forks depend on each other: upstream and forks do not mix."""
+    there = [name for names in PROVIDERS.values() for name in names if installed_version(name)]
+    forks = [name for name in there if name.startswith("onedl-")]
+    upstream = [name for name in there if not name.startswith("onedl-")]
+    if not forks or not upstream:
+        return []
+    forked = [f"onedl-{name}" for name in ("mmengine", "mmcv", "mmpretrain", "mmdetection")]
+    wanted = " ".join(f'"{name}{ranges.get(name, "")}"' for name in forked)
+    row = Row("MM packages", "both kinds", "upstream or onedl-*", WRONG)
+    row.remedy = pip(f"uninstall -y {' '.join(there)}") + " && " + pip(f"install {wanted}")
+    return [row]
+
+
+def ops_row() -> Row:
+    """Whether mmcv has compiled operators; found without importing it."""
+    spec = find_spec("mmcv")
+    folder = os.path.dirname(spec.origin) if spec and spec.origin else None
+    compiled = folder and any(name.startswith("_ext.") for name in os.listdir(folder))
+    there = "compiled" if compiled else "served by torchvision" if folder else "-"
+    return Row("mmcv ops", there, "either")
+
+
+def setuptools_row() -> Row:
+    version = installed_version("setuptools")
+    resources = "with" if find_spec("pkg_resources") else "without"
+    there = f"{version} ({resources} pkg_resources)" if version else "-"
+    return Row("setuptools", there, "any")
+
+
+def device_row() -> Row:
+    """What torch computes on."""
+    try:
+        import torch
+    except ImportError as error:
+        if not installed_version("torch"):
+            return Row("devices", "-", "CPU or CUDA", NOTE, "install torch first")
+        remedy = f"torch does not import ({error}): {pip('install --force-reinstall torch')}"
+        return Row("devices", "-", "CPU or CUDA", WRONG, remedy)
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        there = f"CUDA {torch.version.cuda}: " + ", ".join(sorted(set(names)))
+        return Row("devices", f"{there} ({len(names)})", "CPU or CUDA")
+    built = torch.version.cuda
+    row = Row("devices", f"CPU, {os.cpu_count()} cores", "CPU or CUDA")
+    if built:
+        row.status = NOTE
+        row.remedy = f"torch is built for CUDA {built} and sees no GPU: look at nvidia-smi"
+    return row
+
+
+def report() -> list[Row]:
+    """Check everything.
+
+    Returns:
+        list[Row]: One row for each thing.
+    """
+    ranges = requirements()
+    provided = {name for names in PROVIDERS.values() for name in names}
+    plain = [package_row(name, bounds) for name, bounds in ranges.items() if name not in provided]
+    order = {MISSING: 0, WRONG: 0, OK: 0, ABSENT: 1}
+    return [
+        python_row(),
+        *(provider_row(module, ranges) for module in PROVIDERS),
+        *mixture_row(ranges),
+        ops_row(),
+        *sorted(plain, key=lambda row: order[row.status]),
+        setuptools_row(),
+        device_row(),
+    ]
+
+
+def main(argv=None) -> int:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(argv)
+    rows = [Row("", "installed", "supported", ""), *report()]
+    widths = [
+        max(len(getattr(row, key)) for row in rows) for key in ("name", "installed", "supported")
+    ]
+    for row in rows:
+        print(
+            f"{row.name:{widths[0]}}  {row.installed:{widths[1]}}  {row.supported:{widths[2]}}  "
+            f"{row.status}".rstrip()
+        )
+    mend = [row for row in rows if row.remedy]
+    if mend:
+        print()
+    for row in mend:
+        print(f"{row.name}: {row.remedy}")
+    return int(any(row.status in (MISSING, WRONG) for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
