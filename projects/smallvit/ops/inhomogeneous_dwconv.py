@@ -13,7 +13,6 @@ Triton, they run :mod:`smallvit.ops.shifted_products`.
 
 from functools import cache
 from importlib.util import find_spec
-from math import isqrt
 from types import ModuleType
 
 import torch
@@ -64,11 +63,19 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 
+def _kernel_size(weight: Tensor) -> int:
+    """Return k, as a plain number even where the compiler holds the shape as a symbol."""
+    k = 1
+    while k * k < weight.shape[2]:
+        k += 1
+    return k
+
+
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Check the inputs of the operator."""
     check_pair(OP, x, weight, 5, "(B, G, k * k, H, W)")
     C, G, taps = x.shape[1], weight.shape[1], weight.shape[2]
-    k = isqrt(taps)
+    k = _kernel_size(weight)
     if k * k != taps:
         raise ValueError(f"{OP}: weight has {taps} taps on axis 2, which is no square k * k")
     check_kernel_size(OP, k, k)
@@ -85,7 +92,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 def _traceable(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve by standard operators alone, for graphs that leave torch."""
     (H, W), G = x.shape[2:], weight.shape[1]
-    k = isqrt(weight.shape[2])
+    k = _kernel_size(weight)
     padded = F.pad(x, (k // 2,) * 4).unflatten(1, (G, x.shape[1] // G))
     out = torch.zeros_like(x).unflatten(1, (G, x.shape[1] // G))
     for tap in range(k * k):
@@ -149,14 +156,14 @@ def _convolve_backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]
     for_x, for_weight = ctx.needs_input_grad
     return (
         _grad_input(grad, weight) if for_x else None,
-        _grad_weight(grad, x, weight.shape[1], isqrt(weight.shape[2])) if for_weight else None,
+        _grad_weight(grad, x, weight.shape[1], _kernel_size(weight)) if for_weight else None,
     )
 
 
 def _grad_input_backward(ctx, grad_x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     grad, weight = ctx.saved_tensors
     for_grad, for_weight = ctx.needs_input_grad
-    groups, kernel_size = weight.shape[1], isqrt(weight.shape[2])
+    groups, kernel_size = weight.shape[1], _kernel_size(weight)
     return (
         _convolve(grad_x, weight) if for_grad else None,
         _grad_weight(grad, grad_x, groups, kernel_size) if for_weight else None,

@@ -1,0 +1,276 @@
+"""What the two operators have in common, each test run for both."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import dwconv_reference
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
+
+OPERATORS = {
+    "dynamic": SimpleNamespace(
+        run=dynamic_dwconv2d,
+        reference=dwconv_reference.dynamic,
+        weight_shape=lambda B, C, G, H, W, k: (B, C, k, k),
+    ),
+    "inhomogeneous": SimpleNamespace(
+        run=inhomogeneous_dwconv2d,
+        reference=dwconv_reference.inhomogeneous,
+        weight_shape=lambda B, C, G, H, W, k: (B, G, k * k, H, W),
+    ),
+}
+
+
+@pytest.fixture(params=OPERATORS)
+def op(request) -> SimpleNamespace:
+    return OPERATORS[request.param]
+
+
+def make_inputs(op, B=2, groups=3, channels=2, H=5, W=7, k=3, dtype=torch.float32):
+    """Make a map of ``groups * channels`` channels and kernels for it."""
+    generator = torch.Generator().manual_seed(B + 10 * groups + 100 * H + 1000 * W)
+    shape = op.weight_shape(B, groups * channels, groups, H, W, k)
+    x = torch.randn(B, groups * channels, H, W, generator=generator, dtype=torch.float64)
+    weight = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return x.to(dtype), weight.to(dtype)
+
+
+def gradients(function, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a weighted sum of the output, in float64."""
+    x, weight = x.detach().clone().requires_grad_(), weight.detach().clone().requires_grad_()
+    out = function(x, weight)
+    scale = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape)
+    return torch.autograd.grad((out * scale).sum(), (x, weight))
+
+
+def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Compare relative to the largest value."""
+    assert actual.shape == expected.shape
+    error = (actual.double() - expected.double()).abs().max()
+    assert error <= tolerance * expected.double().abs().max(), error
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@given(
+    B=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    channels=st.integers(1, 3),
+    H=st.integers(1, 6),
+    W=st.integers(1, 6),
+    k=st.sampled_from([1, 3, 5, 7, 9, 11]),
+    channels_last=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_matches_definition(name, B, groups, channels, H, W, k, channels_last):
+    op = OPERATORS[name]
+    x, weight = make_inputs(op, B, groups, channels, H, W, k, torch.float64)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    assert_near(op.run(x, weight), op.reference(x, weight), 1e-12)
+    for ours, expected in zip(
+        gradients(op.run, x, weight), gradients(op.reference, x, weight), strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("H", "W", "k"), [(3, 2, 3), (1, 3, 5)])
+def test_first_and_second_gradients(op, H, W, k):
+    inputs = make_inputs(op, 2, 1, 2, H, W, k, torch.float64)
+    inputs = tuple(t.requires_grad_() for t in inputs)
+    bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(op.run, (*inputs, bias))
+    assert torch.autograd.gradgradcheck(op.run, inputs)
+
+
+@pytest.mark.parametrize("wanted", ["x", "weight"])
+def test_gradient_of_one_input(op, wanted):
+    inputs = dict(zip(("x", "weight"), make_inputs(op), strict=True))
+    inputs[wanted].requires_grad_()
+    op.run(**inputs).sum().backward()
+    frozen = ({"x", "weight"} - {wanted}).pop()
+    assert inputs[wanted].grad is not None
+    assert inputs[frozen].grad is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float32, 1e-6), (torch.bfloat16, 2**-8), (torch.float16, 2**-11)],
+)
+def test_dtypes(op, dtype, tolerance):
+    x, weight = make_inputs(op, k=7, dtype=dtype)
+    out = op.run(x, weight)
+    assert out.dtype == dtype
+    # Sums run in float32: what remains is the rounding of the result.
+    assert_near(out, op.reference(x.double(), weight.double()), tolerance)
+    ours = gradients(op.run, x, weight)
+    scale = torch.linspace(-1, 1, out.numel(), dtype=dtype).view(out.shape).double()
+    leaves = x.double().requires_grad_(), weight.double().requires_grad_()
+    expected = torch.autograd.grad((op.reference(*leaves) * scale).sum(), leaves)
+    for actual, reference in zip(ours, expected, strict=True):
+        assert actual.dtype == dtype
+        assert_near(actual, reference, 2 * tolerance)
+
+
+def test_bias_is_added_per_channel(op):
+    x, weight = make_inputs(op)
+    bias = torch.arange(x.shape[1], dtype=x.dtype)
+    torch.testing.assert_close(
+        op.run(x, weight, bias), op.run(x, weight) + bias.view(1, -1, 1, 1), rtol=0, atol=0
+    )
+
+
+def test_output_keeps_memory_format(op):
+    x, weight = make_inputs(op)
+    expected = op.run(x, weight)
+    assert expected.is_contiguous()
+    out = op.run(x.contiguous(memory_format=torch.channels_last), weight)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert_near(out, expected, 1e-6)
+
+
+def test_strided_views(op):
+    x, weight = make_inputs(op)
+    wide = torch.zeros(*x.shape[:3], 2 * x.shape[3])
+    wide[..., ::2] = x
+    transposed = weight.transpose(-1, -2).contiguous().transpose(-1, -2)
+    assert_near(op.run(wide[..., ::2], transposed), op.run(x, weight), 1e-6)
+
+
+def test_blocks_do_not_show(op, monkeypatch):
+    from smallvit.ops import shifted_products
+
+    x, weight = make_inputs(op, B=3, dtype=torch.float64)
+    expected = op.run(x, weight), *gradients(op.run, x, weight)
+    monkeypatch.setattr(shifted_products, "BLOCK_ELEMENTS", 1)
+    for actual, reference in zip(
+        (op.run(x, weight), *gradients(op.run, x, weight)), expected, strict=True
+    ):
+        torch.testing.assert_close(actual, reference)
+
+
+def test_empty_batch(op):
+    x, weight = make_inputs(op)
+    x, weight = x[:0].requires_grad_(), weight[:0].requires_grad_()
+    out = op.run(x, weight)
+    out.sum().backward()
+    assert out.shape == x.shape
+    assert weight.grad.shape == weight.shape
+
+
+def test_autocast_casts_all_inputs(op):
+    x, weight = make_inputs(op)
+    x.requires_grad_()
+    bias = torch.ones(x.shape[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        out = op.run(x, weight.bfloat16(), bias)
+        double = op.run(x.double(), weight.double())
+    assert out.dtype == torch.bfloat16
+    assert double.dtype == torch.float64
+    assert_near(out, double + 1, 2**-6)
+    out.sum().backward()
+    assert x.grad.dtype == torch.float32
+
+
+def test_meta_tensors(op):
+    x, weight = make_inputs(op)
+    assert op.run(x.to("meta"), weight.to("meta")).shape == x.shape
+
+
+def test_operator_contract(op):
+    from torch.library import opcheck
+
+    x, weight = make_inputs(op, B=1, groups=1, H=2, W=3)
+    name = op.run.__name__
+    inputs = x.requires_grad_(), weight.requires_grad_()
+    opcheck(getattr(torch.ops.smallvit, name).default, inputs)
+
+
+def test_compiles_without_break(op):
+    x, weight = make_inputs(op)
+    # The tracing is ours, the code generation is not: one back end suffices, and needs no C++.
+    compiled = torch.compile(op.run, fullgraph=True, backend="aot_eager", dynamic=True)
+    torch.testing.assert_close(compiled(x, weight), op.run(x, weight))
+    for ours, expected in zip(
+        gradients(compiled, x, weight), gradients(op.run, x, weight), strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+    larger = make_inputs(op, B=3, H=6)
+    torch.testing.assert_close(compiled(*larger), op.run(*larger))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert compiled(x, weight).dtype == torch.bfloat16
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x, weight):
+        return self.function(x, weight)
+
+
+def run_onnx(path: Path, *inputs: Tensor) -> Tensor:
+    """Run an exported operator with onnxruntime."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    feed = dict(zip(names, (t.numpy() for t in inputs), strict=True))
+    return torch.from_numpy(np.asarray(session.run(None, feed)[0]))
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["fixed", "free_batch"])
+def test_onnx_export(op, free, tmp_path):
+    pytest.importorskip("onnxscript")
+    inputs = make_inputs(op)
+    path = tmp_path / "op.onnx"
+    axis = {0: torch.export.Dim("batch")}
+    torch.onnx.export(
+        Wrapped(op.run).eval(),
+        inputs,
+        str(path),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=(axis, axis) if free else None,
+    )
+    assert_near(run_onnx(path, *inputs), op.run(*inputs), 1e-6)
+    if free:
+        more = make_inputs(op, B=5)
+        assert_near(run_onnx(path, *more), op.run(*more), 1e-6)
+
+
+def expect(op, error, pattern, x, weight, bias=None):
+    with pytest.raises(error, match=pattern):
+        op.run(x, weight, bias)
+
+
+def test_errors_name_the_value(op):
+    x, weight = make_inputs(op)
+    expect(op, ValueError, r"x must be \(B, C, H, W\), got shape \(6, 5, 7\)", x[0], weight)
+    expect(op, ValueError, r"weight must be .* got shape", x, weight[0])
+    expect(op, ValueError, "kernels for 1 samples, x has 2", x, weight[:1])
+    expect(op, ValueError, r"bias must be \(6,\), got shape \(5,\)", x, weight, torch.ones(5))
+    expect(op, TypeError, "float32 but weight is torch.float64", x, weight.double())
+    expect(op, TypeError, "floating point", x.long(), weight.long())
+
+
+def test_errors_of_dynamic():
+    op = OPERATORS["dynamic"]
+    x, weight = make_inputs(op)
+    expect(op, ValueError, "square and odd, got 3x2", x, weight[..., :2])
+    expect(op, ValueError, "square and odd, got 2x2", x, weight[..., :2, :2])
+    expect(op, ValueError, "kernels for 5 channels, x has 6", x, weight[:, :5])
+
+
+def test_errors_of_inhomogeneous():
+    op = OPERATORS["inhomogeneous"]
+    x, weight = make_inputs(op)
+    expect(op, ValueError, "8 taps on axis 2", x, weight[:, :, :8])
+    expect(op, ValueError, "square and odd, got 2x2", x, weight[:, :, :4])
+    expect(op, ValueError, r"\(5, 6\) positions, x has \(5, 7\)", x, weight[..., :6])
+    expect(op, ValueError, "5 channels cannot be cut into 3 groups", x[:, :5], weight)

@@ -1,0 +1,247 @@
+#!/usr/bin/env python
+"""Compare the operators of smallvit.ops with their plain formulations, in one interleaved run.
+
+inhomogeneous: against unfold, multiply and sum.
+dynamic: against one grouped convolution over all samples and channels.
+
+Ratios are plain / ours: for time of the fastest round, for memory of the peak. Extra memory is
+the peak of what is allocated during one call over what was allocated before it, results
+included: on CPU summed up from the allocator's events in a torch.profiler trace, on CUDA from
+torch.cuda.max_memory_allocated. The inputs are random; the outputs are compared first.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+
+from smallvit.cli import UserError, run_tool
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--operator", choices=["inhomogeneous", "dynamic"], default="inhomogeneous")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=4,
+        metavar=("B", "C", "H", "W"),
+        default=[4, 96, 56, 56],
+        help="feature map; default: 4 96 56 56",
+    )
+    parser.add_argument("--kernel-size", type=int, default=7, help="odd; default: 7")
+    parser.add_argument(
+        "--groups", type=int, default=32, help="of the inhomogeneous operator; default: 32"
+    )
+    parser.add_argument(
+        "--dtype", choices=["float32", "float64", "bfloat16", "float16"], default="float32"
+    )
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--channels-last", action="store_true", help="map in channels-last order, kernels not"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
+    parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
+    args = parser.parse_args(argv)
+    for name in ("repeats", "threads", "groups", "kernel_size"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be positive")
+    if min(args.shape) < 1:
+        parser.error(f"--shape must be positive, got {args.shape}")
+    if args.kernel_size % 2 == 0:
+        parser.error(f"--kernel-size must be odd, got {args.kernel_size}")
+    if args.operator == "inhomogeneous" and args.shape[1] % args.groups:
+        parser.error(f"--groups {args.groups} does not divide the {args.shape[1]} channels")
+    return args
+
+
+def unfolded(x, weight):
+    """The plain inhomogeneous convolution: unfold, multiply, sum."""
+    import torch.nn.functional as F
+
+    B, C, H, W = x.shape
+    G, taps = weight.shape[1:3]
+    k = round(taps**0.5)
+    patches = F.unfold(x, k, padding=k // 2).view(B, G, C // G, taps, H, W)
+    return (patches * weight.unsqueeze(2)).sum(3).view(B, C, H, W)
+
+
+def grouped(x, weight):
+    """The plain dynamic convolution: samples side by side as channels."""
+    import torch.nn.functional as F
+
+    B, C, H, W = x.shape
+    k = weight.shape[-1]
+    kernels = weight.reshape(B * C, 1, k, k)
+    out = F.conv2d(x.reshape(1, B * C, H, W), kernels, padding=k // 2, groups=B * C)
+    return out.view(B, C, H, W)
+
+
+def make_inputs(args: argparse.Namespace):
+    """Make the map, the kernels and a gradient of the output."""
+    import torch
+
+    B, C, H, W = args.shape
+    k = args.kernel_size
+    inhomogeneous = args.operator == "inhomogeneous"
+    shape = (B, args.groups, k * k, H, W) if inhomogeneous else (B, C, k, k)
+    options = {"dtype": getattr(torch, args.dtype), "device": args.device}
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    torch.manual_seed(0)
+    x = torch.randn(B, C, H, W, **options).contiguous(memory_format=layout)
+    grad = torch.randn(B, C, H, W, **options).contiguous(memory_format=layout)
+    return x.requires_grad_(), torch.randn(shape, **options).requires_grad_(), grad
+
+
+def make_calls(args: argparse.Namespace) -> dict:
+    """Make a call of each formulation for each mode, on the same inputs."""
+    import torch
+
+    from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
+
+    x, weight, grad = make_inputs(args)
+    if args.operator == "inhomogeneous":
+        functions = {"plain": unfolded, "ours": inhomogeneous_dwconv2d}
+    else:
+        functions = {"plain": grouped, "ours": dynamic_dwconv2d}
+
+    def inference(function):
+        with torch.inference_mode():
+            return function(x, weight)
+
+    def training(function):
+        return torch.autograd.grad(function(x, weight), (x, weight), grad)
+
+    return {
+        mode: {name: lambda f=f, run=run: run(f) for name, f in functions.items()}
+        for mode, run in (("inference", inference), ("forward+backward", training))
+    }
+
+
+def check_agreement(plain, ours) -> float:
+    """Return the largest difference relative to the largest value; refuse what is no rounding."""
+    import torch
+
+    scale = plain.abs().max().double()
+    error = ((plain.double() - ours.double()).abs().max() / scale).item()
+    bound = 8 * torch.finfo(plain.dtype).eps
+    if not error <= bound:
+        raise UserError(
+            f"the formulations differ by {error:.2g} of the largest value, over {bound}"
+        )
+    return error
+
+
+def synchronize(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def time_interleaved(calls: dict, device: str, repeats: int) -> dict:
+    """Time the calls in turns; return the seconds of each one's rounds."""
+    seconds = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            synchronize(device)
+            start = time.perf_counter()
+            call()
+            synchronize(device)
+            if turn:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def peak_bytes(call, device: str) -> int:
+    """Measure the peak of what a call allocates."""
+    import torch
+
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        result = call()
+    del result
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trace.json")
+        profile.export_chrome_trace(path)
+        with open(path) as file:
+            events = json.load(file)["traceEvents"]
+    changes = [e for e in events if e.get("name") == "[memory]"]
+    peak = total = 0
+    for event in sorted(changes, key=lambda e: e["ts"]):
+        total += event["args"]["Bytes"]
+        peak = max(peak, total)
+    return peak
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Measure both formulations in both modes."""
+    calls = make_calls(args)
+    agreement = check_agreement(*(calls["inference"][name]() for name in ("plain", "ours")))
+    results = {}
+    for mode, pair in calls.items():
+        memory = {name: peak_bytes(call, args.device) for name, call in pair.items()}
+        seconds = time_interleaved(pair, args.device, args.repeats)
+        fastest = {name: min(values) for name, values in seconds.items()}
+        results[mode] = {
+            "seconds": seconds,
+            "extra_bytes": memory,
+            "speed_ratio": fastest["plain"] / fastest["ours"],
+            "memory_ratio": memory["plain"] / memory["ours"],
+        }
+    return {"max_relative_difference": agreement, "modes": results}
+
+
+def report(results: dict) -> None:
+    """Print the table."""
+    print(f"largest relative difference {results['max_relative_difference']:.2g}")
+    print(f"{'':18}{'plain ms':>12}{'ours ms':>12}{'faster':>9}", end="")
+    print(f"{'plain MiB':>12}{'ours MiB':>12}{'less':>9}")
+    for mode, figures in results["modes"].items():
+        ms = {name: 1000 * min(values) for name, values in figures["seconds"].items()}
+        mib = {name: value / 2**20 for name, value in figures["extra_bytes"].items()}
+        print(
+            f"{mode:18}{ms['plain']:12.2f}{ms['ours']:12.2f}{figures['speed_ratio']:8.1f}x"
+            f"{mib['plain']:12.1f}{mib['ours']:12.1f}{figures['memory_ratio']:8.1f}x"
+        )
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    import torch
+
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {args.device}: torch sees no CUDA device")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    print(
+        f"{args.operator}, {'x'.join(map(str, args.shape))}, kernel {args.kernel_size}, "
+        f"{args.dtype}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    results = measure(args)
+    report(results)
+    if args.json:
+        temporary = f"{args.json}.tmp"
+        with open(temporary, "w") as file:
+            json.dump({"settings": vars(args), **results}, file, indent=2)
+        os.replace(temporary, args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
