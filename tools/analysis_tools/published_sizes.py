@@ -15,6 +15,7 @@ import fnmatch
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,11 @@ def measure(row: Row, root: Path = ROOT) -> Row:
     Returns:
         Row: The same row.
     """
-    from smallvit.engine.complexity import complexity
+    # The libraries log to the standard output, which is for the table alone.
+    with redirect_stdout(sys.stderr):
+        from smallvit.engine.complexity import complexity
 
-    sizes = complexity(str(root / row.config), row.input_size)
+        sizes = complexity(str(root / row.config), row.input_size)
     row.ours = {name: sizes[key] for name, key, *_ in QUANTITIES}
     row.input_size = tuple(sizes["shape"])
     return row
@@ -204,24 +207,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     """Count, print and judge.
 
     Args:
         argv (list[str], optional): Arguments; None takes them from the process.
+        root (Path): Folder that holds ``configs``. Defaults to the repository.
 
     Returns:
         int: Exit status.
     """
     args = parse_args(argv)
     try:
-        rows = select(read_rows(), args.only)
+        rows = select(read_rows(root), args.only)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     for row in rows:
         print(f"counting {row.name} ...", file=sys.stderr)
-        measure(row)
+        measure(row, root)
     print(as_json(rows) if args.json else markdown(rows))
     unexplained = [
         f"{row.name} ({', '.join(row.unexplained())})" for row in rows if row.unexplained()

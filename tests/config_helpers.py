@@ -1,0 +1,95 @@
+"""The configs of the repository: read once, built in their scope, cut down to test size."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+#: Every config that a user can run, relative to ``configs/``.
+LEAVES = sorted(
+    str(path.relative_to(CONFIGS))
+    for path in CONFIGS.glob("*/*.py")
+    if path.parent.name != "_base_" and path.name != "__init__.py"
+)
+
+
+@cache
+def _read(name: str) -> Config:
+    return Config.fromfile(CONFIGS / name)
+
+
+def read_config(name: str) -> Config:
+    """Read a config of the repository; each caller gets a copy of its own."""
+    return _read(name).copy()
+
+
+@contextmanager
+def scope_of(cfg: Config | str) -> Iterator[None]:
+    """Build in the default scope of a config, or in the one named."""
+    scope = cfg if isinstance(cfg, str) else cfg.default_scope
+    with DefaultScope.overwrite_default_scope(scope):
+        yield
+
+
+def build(cfg: Config):
+    """Build the model of a config in its scope, with SyncBN reverted."""
+    from smallvit.engine.complexity import build_model
+
+    with scope_of(cfg):
+        return build_model(cfg)
+
+
+#: Transform settings that are lengths in pixels.
+LENGTHS = ("scale", "scales", "crop_size", "size")
+
+
+def shrink(node: Any, factor: int = 8) -> Any:
+    """Divide the lengths in a pipeline or preprocessor, in place; small numbers stay.
+
+    Args:
+        node (Any): A config, list or value.
+        factor (int): What to divide by. Defaults to 8.
+
+    Returns:
+        Any: The same node.
+    """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            node[key] = _divide(value, factor) if key in LENGTHS else shrink(value, factor)
+    elif isinstance(node, list):
+        node[:] = [shrink(child, factor) for child in node]
+    return node
+
+
+def _divide(value: Any, factor: int) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_divide(item, factor) for item in value)
+    return max(value // factor, 1) if isinstance(value, int) else value
+
+
+def use_mini(cfg: Config) -> Config:
+    """Replace a DWNet by the smallest one, in place, with the widths of what follows it.
+
+    Args:
+        cfg (Config): Config of a classifier, detector or segmentor.
+
+    Returns:
+        Config: The same config.
+    """
+    widths = [32, 64, 128, 256]
+    model = cfg.model
+    model.backbone.arch = "mini"
+    if "decode_head" in model:
+        model.decode_head.in_channels = widths
+        model.auxiliary_head.in_channels = widths[2]
+    elif "roi_head" in model:
+        model.neck.in_channels = widths
+    else:
+        model.head.in_channels = widths[-1]
+    return cfg

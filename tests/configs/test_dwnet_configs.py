@@ -1,0 +1,242 @@
+"""The recipes: they parse, build, say what was published, and train."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from config_helpers import CONFIGS, LEAVES, ROOT, build, read_config, scope_of, shrink, use_mini
+
+METAFILES = sorted(CONFIGS.glob("*/metafile.yml"))
+DWNET = [name for name in LEAVES if name.startswith("dwnet/") and "digits" not in name]
+IN1K, COCO, CASCADE, ADE = (
+    [name for name in DWNET if re.search(pattern, name)]
+    for pattern in ("in1k", r"[tbc]_coco", "cascade-3x_coco", "ade20k")
+)
+
+
+def metafile_models() -> dict[str, dict]:
+    """Every model of the metafiles by the config that it names."""
+    models = [m for path in METAFILES for m in yaml.safe_load(path.read_text())["Models"]]
+    return {model["Config"].removeprefix("configs/"): model for model in models}
+
+
+def test_the_recipes_that_were_promised_are_there():
+    names = {
+        f"dwnet/dwnet-{size}_{rest}.py"
+        for size in "tb"
+        for rest in (
+            "in1k",
+            "dynamic_in1k",
+            "inhomogeneous_in1k",
+            "coco",
+            "dynamic_coco",
+            "cascade-3x_coco",
+            "dynamic-cascade-3x_coco",
+            "ade20k",
+            "dynamic_ade20k",
+        )
+    }
+    assert names <= set(LEAVES)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_config_parses_with_its_name_and_batch_size(name):
+    cfg = read_config(name)
+    assert re.fullmatch(r"[a-z0-9]+-[a-z0-9.-]+(_[a-z0-9.-]+)?_[a-z0-9-]+", Path(name).stem)
+    assert cfg.default_scope in ("mmpretrain", "mmdet", "mmseg")
+    assert cfg.auto_scale_lr.base_batch_size >= cfg.train_dataloader.batch_size
+    assert cfg.optim_wrapper.get("dtype", "bfloat16") == "bfloat16"
+
+
+@pytest.mark.parametrize("name", DWNET)
+def test_config_builds_with_published_parameters(name, uninitialised):
+    model = build(read_config(name))
+    metadata = metafile_models()[name].get("Metadata", {})
+    if "Parameters" in metadata and "Parameters" not in metadata.get("Differences", {}):
+        ours = sum(parameter.numel() for parameter in model.parameters())
+        assert ours == pytest.approx(metadata["Parameters"], rel=0.02)
+    assert _widths(model) == [model.backbone.embed_dims[i] for i in model.backbone.out_indices]
+
+
+def _widths(model) -> list[int]:
+    """Channels that what follows the backbone takes."""
+    for part in ("neck", "decode_head"):
+        if getattr(model, part, None) is not None:
+            return list(getattr(model, part).in_channels)
+    return [model.head.in_channels]
+
+
+def test_metafiles_name_every_model_and_the_index_every_metafile():
+    models = metafile_models()
+    assert set(DWNET) <= set(models)
+    for config, model in models.items():
+        assert (CONFIGS / config).is_file()
+        assert model["Name"] == Path(config).stem
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text())["Import"]
+    assert sorted(index) == [str(path.relative_to(ROOT)) for path in METAFILES]
+
+
+def test_configs_are_found_by_scope(tmp_path):
+    name = "dwnet/dwnet-t_coco.py"
+    assert get_config(f"smallvit::{name}").to_dict() == read_config(name).to_dict()
+    child = tmp_path / "child.py"
+    child.write_text(f"_base_ = 'smallvit::{name}'\nmodel = dict(backbone=dict(conv='dynamic'))\n")
+    assert Config.fromfile(child).model.backbone.conv == "dynamic"
+    assert Config.fromfile(child).model.type == "MaskRCNN"
+
+
+@pytest.mark.parametrize("name", IN1K)
+def test_imagenet_recipe_is_the_published_one(name):
+    cfg = read_config(name)
+    size = re.search("dwnet-(.)", name)[1]
+    gpus = {"t": 8, "b": 16}[size]
+    assert cfg.train_dataloader.batch_size * gpus == cfg.auto_scale_lr.base_batch_size == 1024
+    assert cfg.train_cfg.max_epochs == 300
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 1e-3, 0.05)
+    assert (optimizer.betas, optimizer.eps) == ((0.9, 0.999), 1e-8)
+    assert cfg.optim_wrapper.clip_grad.max_norm == 5.0
+    warm_up, cosine = cfg.param_scheduler
+    assert (warm_up.type, warm_up.end, warm_up.start_factor) == ("LinearLR", 20, 1e-3)
+    assert (cosine.type, cosine.begin, cosine.eta_min) == ("CosineAnnealingLR", 20, 1e-5)
+    mixed = "OptimWrapper" if "inhomogeneous" in name else "smallvit.AutocastOptimWrapper"
+    assert cfg.optim_wrapper.type == mixed
+    assert cfg.model.backbone.drop_path_rate == {"t": 0.2, "b": 0.5}[size]
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+    assert {a.type: a.alpha for a in cfg.model.train_cfg.augments} == {"Mixup": 0.8, "CutMix": 1.0}
+    transforms = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    augment = transforms["RandAugment"]
+    assert (augment.magnitude_level, augment.magnitude_std, augment.num_policies) == (9, 0.5, 2)
+    assert transforms["RandomErasing"].erase_prob == 0.25
+    assert transforms["RandomResizedCrop"].interpolation == "bicubic"
+
+
+@pytest.mark.parametrize("name", CASCADE)
+def test_cascade_recipe_is_the_published_one(name):
+    cfg = read_config(name)
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
+    assert cfg.train_cfg.max_epochs == 36
+    assert cfg.param_scheduler[1].milestones == [27, 33]
+    assert cfg.param_scheduler[1].end == 36
+    assert cfg.param_scheduler[0].end == 500
+    _assert_detection_optimizer(cfg)
+    heads = cfg.model.roi_head.bbox_head
+    assert [head.bbox_coder.target_stds[0] for head in heads] == [0.1, 0.05, 0.033]
+    for head in heads:
+        assert (head.num_shared_convs, head.num_shared_fcs) == (4, 1)
+        assert (head.norm_cfg.type, head.loss_bbox.type) == ("SyncBN", "GIoULoss")
+        assert (head.loss_bbox.loss_weight, head.reg_decoded_bbox) == (10.0, True)
+        assert not head.reg_class_agnostic
+    choice = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == "RandomChoice")
+    resize, crop_policy = choice.transforms
+    assert [side for side, _ in resize[0].scales] == list(range(480, 801, 32))
+    assert crop_policy[0].scales == [(400, 1333), (500, 1333), (600, 1333)]
+    assert (crop_policy[1].crop_type, crop_policy[1].crop_size) == ("absolute_range", (384, 600))
+    assert crop_policy[2].scales == resize[0].scales
+
+
+@pytest.mark.parametrize("name", COCO)
+def test_detection_recipes_share_optimizer_and_norms(name):
+    cfg = read_config(name)
+    _assert_detection_optimizer(cfg)
+    assert cfg.auto_scale_lr.base_batch_size == 16
+    if "cascade" not in name:
+        assert (cfg.model.type, cfg.train_cfg.max_epochs) == ("MaskRCNN", 12)
+        assert cfg.param_scheduler[1].milestones == [8, 11]
+
+
+def _assert_detection_optimizer(cfg: Config) -> None:
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 1e-4, 0.05)
+    assert cfg.optim_wrapper.type == "smallvit.AutocastOptimWrapper"
+    assert cfg.model.backbone.norm_cfg.type == "SyncBN"
+    is_base = cfg.model.backbone.arch == "base"
+    assert cfg.model.backbone.drop_path_rate == (0.3 if is_base else 0.2)
+
+
+@pytest.mark.parametrize("name", ADE)
+def test_segmentation_recipe_is_the_published_one(name):
+    cfg = read_config(name)
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
+    assert cfg.train_cfg.max_iters == 160000
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 6e-5, 0.01)
+    warm_up, poly = cfg.param_scheduler
+    assert (warm_up.end, warm_up.start_factor, warm_up.by_epoch) == (1500, 1e-6, False)
+    assert (poly.type, poly.power, poly.begin, poly.end) == ("PolyLR", 1.0, 1500, 160000)
+    assert cfg.model.backbone.drop_path_rate == 0.3
+    assert tuple(cfg.model.data_preprocessor.size) == (512, 512)
+    crop = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == "RandomCrop")
+    assert tuple(crop.crop_size) == (512, 512)
+    norms = [cfg.model[part].norm_cfg.type for part in ("backbone", "decode_head")]
+    assert norms == ["SyncBN", "SyncBN"]
+    assert cfg.default_hooks.checkpoint.save_best == "mIoU"
+
+
+@pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_cascade-3x_coco", "dwnet-t_ade20k"])
+def test_norms_do_not_decay(name, uninitialised):
+    import torch
+    from mmengine.optim import build_optim_wrapper
+
+    cfg = use_mini(read_config(f"dwnet/{name}.py"))
+    cfg.model.backbone.use_abs_pos_embed = True
+    model = build(cfg)
+    with scope_of(cfg):
+        groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    norm_types = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.LayerNorm)
+    norms = [m for m in model.modules() if isinstance(m, norm_types)]
+    assert len(norms) > 10
+    assert all(decay[id(p)] == 0 for norm in norms for p in norm.parameters())
+    assert decay[id(model.backbone.absolute_pos_embed)] == 0
+    kernels = [m.weight for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert {decay[id(k)] for k in kernels} == {cfg.optim_wrapper.optimizer.weight_decay}
+
+
+def _reduce(cfg: Config, root: Path) -> Config:
+    """Mini backbone, eighth of the image size, few regions; the layout of data stays."""
+    use_mini(cfg)
+    shrink(cfg.model.get("data_preprocessor"))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = str(root)
+        shrink(loader.dataset.pipeline)
+    if "roi_head" in cfg.model:
+        cfg.model.train_cfg.rpn_proposal.max_per_img = 30
+        rcnn = cfg.model.train_cfg.rcnn
+        for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
+            stage.sampler.num = 8
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("dwnet-t_in1k", "imagenet_root"),
+        ("dwnet-b_inhomogeneous_in1k", "imagenet_root"),
+        ("dwnet-t_coco", "coco_root"),
+        ("dwnet-b_dynamic-cascade-3x_coco", "coco_root"),
+        ("dwnet-t_ade20k", "ade_root"),
+    ],
+)
+def test_one_training_step_in_the_layout_of_the_data(name, layout, request):
+    import torch
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.runner import Runner
+
+    torch.manual_seed(0)
+    cfg = _reduce(read_config(f"dwnet/{name}.py"), request.getfixturevalue(layout))
+    model = build(cfg).train()
+    with scope_of(cfg):
+        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+        assert len(Runner.build_dataloader(cfg.val_dataloader).dataset) == 2
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = model.backbone.patch_embed.projection.weight.detach().clone()
+    losses = model.train_step(batch, wrapper)
+    assert losses
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    assert not torch.equal(before, model.backbone.patch_embed.projection.weight)
