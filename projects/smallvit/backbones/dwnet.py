@@ -41,7 +41,7 @@ class DWNet(BaseModule):
     A PyTorch implementation of `On the Connection between Local Attention and Dynamic
     Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_ (ICLR 2022).
 
-    With ``out_indices=(3,)`` it is a classifier's backbone: ``forward`` returns one pooled
+    With the last stage alone it is a classifier's backbone: ``forward`` returns one pooled
     vector. With several ``out_indices`` it is the backbone of a detector or segmentor and
     returns maps, each behind a norm of its own::
 
@@ -69,7 +69,7 @@ class DWNet(BaseModule):
         kernel_size (int): Size of the depth-wise kernels, odd. Defaults to 7.
         mlp_ratio (float): Width of the feed-forward over the channels. Defaults to 4.
         out_indices (int | Sequence[int]): Stages whose output is returned. Defaults to
-            ``(3,)``; -1 is the last stage.
+            -1, the last stage.
         out_type (str, optional): "avg_featmap", the mean (B, C) of the last stage's
             normalised tokens, or "featmap", the normalised map (B, C, H, W) of each stage
             in ``out_indices``. Defaults to None: "avg_featmap" if ``out_indices`` is the
@@ -114,7 +114,7 @@ class DWNet(BaseModule):
         patch_size: int = 4,
         kernel_size: int = 7,
         mlp_ratio: float = 4.0,
-        out_indices: int | Sequence[int] = (3,),
+        out_indices: int | Sequence[int] = -1,
         out_type: str | None = None,
         pad_to_kernel: bool | None = None,
         drop_rate: float = 0.0,

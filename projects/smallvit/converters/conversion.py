@@ -56,6 +56,12 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConversionError: If something in it is not a tensor.
     """
+    if not isinstance(checkpoint, Mapping):
+        raise ConversionError(
+            f"not a state dict: it holds a {type(checkpoint).__name__}, not a dict of tensors",
+            [],
+            [],
+        )
     state = checkpoint
     for name in _WRAPPERS:
         if isinstance(state.get(name), Mapping):

@@ -10,6 +10,8 @@ _OURS = "backbone.stages.{stage}.blocks.{block}"
 _MIXER = f"{_BLOCK}.attn2conv"
 _OUR_MIXER = f"{_OURS}.mixer"
 
+_SPANS = {"merge": ("stage", -1)}
+_MAP_SPANS = {**_SPANS, "out": ("stage", 0)}
 _STEM = [
     Rule("patch_embed.proj.{affine}", "backbone.patch_embed.projection.{affine}"),
     Rule("patch_embed.norm.{affine}", "backbone.patch_embed.norm.{affine}"),
@@ -66,7 +68,7 @@ def _classifier(conv: str) -> KeyMap:
         Rule("head.{affine}", "head.fc.{affine}"),
     ]
     rules = [*_STEM, position, *_BLOCKS, *_CONV[conv], *_MERGING, *head]
-    return KeyMap(conv, rules, {"merge": ("stage", -1)}, classes="head.fc.weight")
+    return KeyMap(conv, rules, _SPANS, classes="head.fc.weight")
 
 
 def _multiscale(conv: str) -> list[Rule]:
@@ -76,7 +78,7 @@ def _multiscale(conv: str) -> list[Rule]:
 
 
 def _backbone(conv: str) -> KeyMap:
-    return KeyMap(f"{conv}-backbone", _multiscale(conv), {"merge": ("stage", -1)})
+    return KeyMap(f"{conv}-backbone", _multiscale(conv), _MAP_SPANS)
 
 
 def _whole(conv: str, task: str, heads: dict[str, bool], classes: str) -> KeyMap:
@@ -88,7 +90,7 @@ def _whole(conv: str, task: str, heads: dict[str, bool], classes: str) -> KeyMap
         Rule(f"{head}.{{rest}}", f"{head}.{{rest}}", optional=optional)
         for head, optional in heads.items()
     ]
-    return KeyMap(f"{conv}-{task}", rules, {"merge": ("stage", -1)}, classes=classes)
+    return KeyMap(f"{conv}-{task}", rules, _MAP_SPANS, classes=classes)
 
 
 def _detector(conv: str) -> KeyMap:

@@ -67,12 +67,19 @@ class System:
         models (dict[str, tuple]): Official model name to ``(architecture, config)`` or
             ``(architecture, config, shapes)``, see :class:`OfficialModel`; ``config`` is
             relative to the ``configs`` folder.
+        wrapper (str): Key under which official checkpoints hold the state dict. Defaults
+            to "model".
     """
 
     def __init__(
-        self, name: str, architectures: Sequence[KeyMap], models: Mapping[str, tuple]
+        self,
+        name: str,
+        architectures: Sequence[KeyMap],
+        models: Mapping[str, tuple],
+        wrapper: str = "model",
     ) -> None:
         self.name = name
+        self.wrapper = wrapper
         self.architectures = {key_map.name: key_map for key_map in architectures}
         self.models = {official: self._record(*entry) for official, entry in models.items()}
 

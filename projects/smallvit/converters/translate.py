@@ -89,10 +89,11 @@ def translate(
     found = _match(entries, state, result)
     ranges = _ranges(entries, found, spans)
     result.missing = _missing(entries, found, ranges)
-    for entry, instances in zip(entries, found, strict=True):
-        for indices, keys in instances.items():
-            _write(entry, indices, keys, state, result)
+    # Transforms expect tensors of their own architecture: run them on nothing else.
     if result.accepted:
+        for entry, instances in zip(entries, found, strict=True):
+            for indices, keys in instances.items():
+                _write(entry, indices, keys, state, result)
         _make_computed(entries, ranges, result)
     return result
 
@@ -123,8 +124,6 @@ def _write(
     if not entry.target:
         result.computed += keys.values()
         return
-    if len(keys) < len(entry.source):
-        return
     tensors = [state[keys[i]] for i in range(len(entry.source))]
     values = entry.forward(*tensors) if entry.forward else tensors
     if entry.forward and len(entry.target) == 1:
@@ -143,13 +142,16 @@ def _ranges(
         if not entry.is_wildcard:
             seen[entry.names].update(instances)
     seen[()] = {()}
-    lengths: dict[str, int] = defaultdict(lambda: 1)
+    lengths: dict[str, int] = defaultdict(int)
     for names, indices in seen.items():
-        if names and indices:
-            lengths[names[0]] = max(lengths[names[0]], 1 + max(i[0] for i in indices))
+        if names:
+            lengths[names[0]] = max([lengths[names[0]], *(1 + i[0] for i in indices)])
     for name, (other, offset) in spans.items():
-        lengths[other] = max(lengths[other], lengths[name] - offset)
+        lengths[other] = max(lengths[other], lengths[name] - offset if lengths[name] else 1)
         lengths[name] = lengths[other] + offset
+    # Where nothing was seen at all, one of it is reported missing.
+    for name in lengths.keys() - spans.keys():
+        lengths[name] = max(lengths[name], 1)
     return {
         names: _without_gaps(indices, lengths[names[0]], len(names)) if names else [()]
         for names, indices in seen.items()
