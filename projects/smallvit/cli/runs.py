@@ -15,7 +15,10 @@ from mmengine.runner import Runner
 from smallvit.engine import images
 from smallvit.engine.checkpoint import PlainCheckpointHook, require_checkpoint
 from smallvit.engine.distributed import prepare_cpu_processes
+from smallvit.engine.exact_rois import ExactRoIHook
 from smallvit.engine.precision import replace_unsupported_amp
+
+HOOKS_OF_EVERY_RUN = (PlainCheckpointHook, ExactRoIHook)
 
 
 def prepare(cfg: Config) -> None:
@@ -28,14 +31,15 @@ def prepare(cfg: Config) -> None:
     replace_unsupported_amp(cfg)
     prepare_cpu_processes(cfg)
     hooks = list(cfg.get("custom_hooks") or [])
-    if not any(_is_plain_checkpoint_hook(hook) for hook in hooks):
-        cfg.custom_hooks = [*hooks, {"type": "smallvit.PlainCheckpointHook"}]
+    present = {_hook_name(hook) for hook in hooks}
+    missing = [hook.__name__ for hook in HOOKS_OF_EVERY_RUN if hook.__name__ not in present]
+    cfg.custom_hooks = [*hooks, *({"type": f"smallvit.{name}"} for name in missing)]
 
 
-def _is_plain_checkpoint_hook(hook: object) -> bool:
+def _hook_name(hook: object) -> str:
     kind = hook.get("type") if hasattr(hook, "get") else type(hook)
     name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    return name.rpartition(".")[2] == PlainCheckpointHook.__name__
+    return name.rpartition(".")[2]
 
 
 def build_runner(cfg: Config) -> Runner:

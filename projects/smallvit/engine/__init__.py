@@ -2,6 +2,12 @@
 
 from smallvit.engine.checkpoint import PlainCheckpointHook
 from smallvit.engine.distributed import CPUDistributedDataParallel
+from smallvit.engine.exact_rois import ExactRoIHook
 from smallvit.engine.precision import AutocastOptimWrapper
 
-__all__ = ["AutocastOptimWrapper", "CPUDistributedDataParallel", "PlainCheckpointHook"]
+__all__ = [
+    "AutocastOptimWrapper",
+    "CPUDistributedDataParallel",
+    "ExactRoIHook",
+    "PlainCheckpointHook",
+]

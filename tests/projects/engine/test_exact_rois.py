@@ -1,0 +1,37 @@
+"""Regions of interest in mixed precision."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from smallvit.engine import ExactRoIHook
+
+mmdet_extractors = pytest.importorskip("mmdet.models.roi_heads.roi_extractors")
+
+
+def _extractor():
+    return mmdet_extractors.SingleRoIExtractor(
+        roi_layer=dict(type="RoIAlign", output_size=1, sampling_ratio=1),
+        out_channels=1,
+        featmap_strides=[1],
+    )
+
+
+def test_boxes_keep_their_precision_in_bfloat16():
+    # One bright column, and a box around its centre; bfloat16 counts in fours there.
+    bright = torch.zeros(1, 1, 4, 600)
+    bright[..., 515] = 1
+    box = torch.tensor([[0, 515.0, 0, 516.0, 2.0]])
+    plain, guarded = _extractor(), nn.Sequential(_extractor())
+    ExactRoIHook().before_run(SimpleNamespace(model=guarded))
+    maps = (bright.bfloat16(),)
+    assert guarded[0](maps, box).item() == 1
+    assert plain(maps, box).item() < 1
+
+
+def test_a_model_without_regions_is_left_alone():
+    model = nn.Linear(2, 2)
+    ExactRoIHook().before_run(SimpleNamespace(model=model))
+    assert not model._forward_pre_hooks
