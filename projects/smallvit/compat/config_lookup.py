@@ -2,6 +2,7 @@
 
 import importlib.util
 import os.path as osp
+import sys
 from importlib import metadata
 
 
@@ -20,8 +21,10 @@ def install() -> None:
     from mmengine.utils import package_utils
 
     MODULE2PACKAGE.setdefault("smallvit", "smallvit")
-    # Each of these holds names of its own; mmengine.hub takes them from mmengine.utils.
-    for module in (config, package_utils, mmengine.utils):
+    # Each of these holds names of its own; mmengine.hub takes them from mmengine.utils when it
+    # is imported, which would load torch here.
+    hub = sys.modules.get("mmengine.hub.hub")
+    for module in filter(None, (config, package_utils, mmengine.utils, hub)):
         module.is_installed = is_installed
         module.get_installed_path = get_installed_path
     # MMEngine reads all metafiles of a package for each base (a second for mmdet's), by a name
