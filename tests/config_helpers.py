@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def _read(name: str) -> Config:
 
 def read_config(name: str) -> Config:
     """Read a config of the repository; each caller gets a copy of its own."""
-    return _read(name).copy()
+    return deepcopy(_read(name))
 
 
 @contextmanager
