@@ -1,9 +1,10 @@
 """Depth-wise convolutions that predict their kernels from their input."""
 
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from smallvit.layers.conv_norm import conv_norm
+from smallvit.layers.conv_norm import conv_norm, pointwise_norm
 from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 
 
@@ -49,8 +50,10 @@ class DynamicDWConv2d(nn.Module):
             Tensor: Map (B, C, H, W).
         """
         B, C = x.shape[:2]
-        hidden = self.act(conv_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
-        kernels = self.expand(hidden).view(B, C, self.kernel_size, self.kernel_size)
+        hidden = self.act(pointwise_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
+        # On a map of one pixel a convolution spends its time on reordering the weights.
+        kernels = F.linear(hidden.flatten(1), self.expand.weight.flatten(1), self.expand.bias)
+        kernels = kernels.view(B, C, self.kernel_size, self.kernel_size)
         return dynamic_dwconv2d(x.to(kernels.dtype), kernels, self.bias.to(kernels.dtype))
 
 
