@@ -81,7 +81,7 @@ def autocast_together(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None,
         tuple[Tensor | None, ...]: ``x`` and the others, cast.
     """
     device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if x.is_meta or not torch.is_autocast_enabled(device):
         return x, *others
     dtype = torch.get_autocast_dtype(device)
     return tuple(

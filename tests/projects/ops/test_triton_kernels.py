@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 
 import pytest
 
@@ -92,8 +93,14 @@ def test_interpreted_kernels_match_plain_path():
     run(COMPARE, TRITON_INTERPRET="1")
 
 
+def triton_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in version("triton").split(".")[:2])
+
+
 @pytest.mark.slow
 def test_kernels_compile_for_a_gpu(tmp_path):
+    if triton_version() < (3, 3):
+        pytest.skip("older versions compile ahead of time through another interface")
     run(COMPILE, TRITON_CACHE_DIR=str(tmp_path))
 
 
