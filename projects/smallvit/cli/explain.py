@@ -12,6 +12,8 @@ from typing import Any
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
 NOT_RESOLVED = re.compile(r"Failed to get (?P<name>[\w.]+)$")
 UNUSED_PARAMETERS = "Expected to have finished reduction in the prior iteration"
+#: What gloo says in the processes that wait for one that is gone.
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
 #: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
 CONFIG_ERRORS = (ValueError, TypeError, KeyError, AssertionError, ImportError, OSError)
 PACKAGES = {"mmseg": "mmsegmentation", "cv2": "opencv-python", "sklearn": "scikit-learn"}
@@ -34,6 +36,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         _annotations,
         _missing_file,
         _unused_parameters,
+        _lost_peer,
     ):
         message = rule(error, cfg)
         if message is not None:
@@ -173,6 +176,12 @@ def _unused_parameters(error: BaseException, cfg: Any) -> str | None:
         "(--cfg-options find_unused_parameters=True; slower); to see which: "
         "TORCH_DISTRIBUTED_DEBUG=DETAIL"
     )
+
+
+def _lost_peer(error: BaseException, cfg: Any) -> str | None:
+    if not any(sign in str(error) for sign in LOST_PEER):
+        return None
+    return "another process of this run ended; its own error, above or below, is the cause"
 
 
 def _innermost_build(trace: TracebackType | None) -> dict | None:

@@ -23,6 +23,8 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from smallvit.registry import HOOKS
 
+#: What torch raises on bytes that are no checkpoint, depending on where they go wrong.
+DAMAGE = (EOFError, OSError, RuntimeError, ValueError, KeyError, IndexError)
 _HISTORY_KEYS = {"log_history", "count_history", "max_length"}
 
 
@@ -126,12 +128,12 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None:
-            raise CheckpointError(f"{filename}: not a checkpoint, or a damaged one") from error
+            raise CheckpointError(f"{filename}: damaged or not a checkpoint") from error
         raise CheckpointError(
             f"{filename}: holds {named[1]} and not only tensors and plain values; it was not "
             "loaded, because such content can run code"
         ) from error
-    except (EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{filename}: damaged or not a checkpoint ({error})") from error
 
 

@@ -109,7 +109,7 @@ def _open_gloo(launcher: str, timeout: int | None) -> None:
     options = {} if timeout is None else {"timeout": datetime.timedelta(seconds=int(timeout))}
     dist.init_process_group("gloo", **options)
     if dist.get_rank() == 0:
-        print(f"No accelerator: training on {dist.get_world_size()} CPU processes with gloo")
+        print(f"No accelerator: running on {dist.get_world_size()} CPU processes with gloo")
 
 
 def _first_host() -> str:
