@@ -1,7 +1,7 @@
-"""Checks that every hierarchical backbone passes, so that each test file states its own only."""
+"""Checks that every backbone passes, so that each test file states its own only."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -64,24 +64,51 @@ def collected_maps(
         handle.remove()
 
 
+def keep_outputs(modules: Mapping[str, nn.Module], found: dict) -> None:
+    """Fill a dict with what modules put out next, tokens without their grid."""
+
+    def keep(name):
+        def hook(module, args, output):
+            found[name] = output[0] if isinstance(output, tuple) else output
+            handles[name].remove()
+
+        return hook
+
+    handles = {name: part.register_forward_hook(keep(name)) for name, part in modules.items()}
+
+
 def assert_golden(
-    name: str, model: nn.Module, blocks: Iterable[tuple[nn.Module, int | None]]
+    name: str,
+    model: nn.Module,
+    blocks: Iterable[tuple[nn.Module, int | None]],
+    system: str = SYSTEM,
+    tokens: Mapping[str, nn.Module] | None = None,
 ) -> None:
-    """Logits, features, training loss and gradient norms of a golden, and the way back."""
+    """Logits, features, training loss and gradient norms of a golden, and the way back.
+
+    Args:
+        name: The golden.
+        model: A classifier with our keys.
+        blocks: Blocks with the sides of their grids, whose outputs are compared as maps.
+        system: System of the converter.
+        tokens: Modules whose outputs are compared as they are, by the reference's names.
+    """
     record = load_golden(name)
-    assert sum(p.numel() for p in model.parameters()) == record["num_params"]["total"]
-    load_reference(model.eval(), record, SYSTEM)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained == record["num_params"]["trainable"]
+    load_reference(model.eval(), record, system)
     with torch.no_grad(), collected_maps(blocks, record["features"]) as features:
+        keep_outputs(tokens or {}, features)
         assert_outputs_close(model(reference_input(record["eval"])), record)
     assert_features_close(features, record)
-    official = revert(SYSTEM, model.state_dict())
+    official = revert(system, model.state_dict())
     assert {key: list(value.shape) for key, value in official.items()} == {
         key: shape for key, shape, _, _ in record["state_dict"]
     }
-    restored = convert(SYSTEM, official)
+    restored = convert(system, official)
     for key, value in model.state_dict().items():
         assert torch.equal(restored[key], value), key
-    assert_train_matches(model, record, SYSTEM, forward=model)
+    assert_train_matches(model, record, system, forward=model)
 
 
 def assert_exports(model: nn.Module, x: Tensor) -> None:
@@ -99,9 +126,10 @@ def assert_exports(model: nn.Module, x: Tensor) -> None:
 
 
 def assert_compiles(model: nn.Module, x: Tensor) -> None:
-    """The compiled graph, without a break, computes what the model does."""
+    """The captured graph, without a break, computes what the model does."""
     with torch.no_grad():
-        compiled = torch.compile(model.eval(), fullgraph=True)(x)
+        # The default backend would spend minutes in the C++ compiler on the same graph.
+        compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")(x)
         for actual, output in zip(compiled, model(x), strict=True):
             limit = 1e-4 * output.abs().max().item()
             torch.testing.assert_close(actual, output, rtol=0, atol=limit)

@@ -74,6 +74,5 @@ def test_onnx(images):
     checks.assert_exports(small(), images)
 
 
-@pytest.mark.slow
 def test_torch_compile(images):
     checks.assert_compiles(small(), images)

@@ -183,7 +183,6 @@ def test_onnx(name, images):
     checks.assert_exports(build(**TINY[name]), images)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_torch_compile(name, images):
     checks.assert_compiles(build(**TINY[name]), images)

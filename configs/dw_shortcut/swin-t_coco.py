@@ -1,0 +1,24 @@
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "mmdet::_base_/datasets/coco_instance.py",
+    "../_base_/schedules/coco_adamw_1x.py",
+    "../_base_/default_runtime_det.py",
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="SwinTransformer",
+        embed_dims=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7,
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.2,
+    ),
+    neck=dict(in_channels=[96, 192, 384, 768]),
+)
+
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys={"relative_position_bias_table": dict(decay_mult=0.0)})
+)

@@ -1,0 +1,28 @@
+_base_ = "../dwnet/dwnet-mini_digits-det.py"
+
+norm_cfg = dict(type="BN", requires_grad=True)
+
+# One grid of tokens at stride 8: outputs of four depths become strides 4 to 32.
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="mmpretrain.VisionTransformer",
+        arch=dict(embed_dims=64, num_layers=4, num_heads=4, feedforward_channels=256),
+        img_size=96,
+        patch_size=8,
+        out_type="featmap",
+        out_indices=(0, 1, 2, 3),
+        qkv_bias=False,
+        drop_path_rate=0.05,
+        norm_cfg=dict(type="LN", eps=1e-5),
+    ),
+    neck=[
+        dict(
+            type="mmseg.Feature2Pyramid",
+            embed_dim=64,
+            rescales=[2, 1, 0.5, 0.25],
+            norm_cfg=norm_cfg,
+        ),
+        dict(type="FPN", in_channels=[64] * 4, out_channels=64, num_outs=4, norm_cfg=norm_cfg),
+    ],
+)
