@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from timm.layers import Mlp, to_2tuple
 from torch import Tensor, nn
 
@@ -130,7 +130,7 @@ class DHVT(PlainViT):
             patch_embed = SOPE(dims, patch_size, in_channels, norm_cfg=conv_norm_cfg)
         else:
             patch_embed = PatchEmbed(dims, patch_size, in_channels)
-        rates = torch.linspace(0, drop_path_rate, settings["num_layers"]).tolist()
+        rates = np.linspace(0, drop_path_rate, settings["num_layers"]).tolist()
         super().__init__(
             patch_embed,
             [block(rate) for rate in rates],

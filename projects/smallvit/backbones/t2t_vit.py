@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from timm.layers import Mlp, to_2tuple
 
 from smallvit.backbones.plain_vit import PlainViT
@@ -135,7 +135,7 @@ class T2TViT(PlainViT):
                 rate,
                 norm_cfg=norm_cfg,
             )
-            for rate in torch.linspace(0, drop_path_rate, settings["num_layers"]).tolist()
+            for rate in np.linspace(0, drop_path_rate, settings["num_layers"]).tolist()
         ]
         super().__init__(
             patch_embed,

@@ -11,7 +11,7 @@ import smallvit
 from .keymap import KeyMap
 
 # Each name is a module of this package that defines SYSTEM.
-SYSTEM_NAMES = ("dwnet", "dhvt", "locality_guidance")
+SYSTEM_NAMES = ("dwnet", "dhvt", "locality_guidance", "dvt", "dw_shortcut")
 
 
 @dataclass(frozen=True)

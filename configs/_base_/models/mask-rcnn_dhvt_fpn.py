@@ -1,0 +1,26 @@
+_base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
+
+norm_cfg = dict(type="SyncBN", requires_grad=True)
+
+# One grid of tokens at stride 16: outputs of four depths become strides 4 to 32.
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="smallvit.DHVT",
+        arch="tiny",
+        patch_size=16,
+        out_indices=(2, 5, 8, 11),
+        out_type="featmap",
+        drop_path_rate=0.1,
+        conv_norm_cfg=norm_cfg,
+    ),
+    neck=[
+        dict(
+            type="mmseg.Feature2Pyramid",
+            embed_dim=192,
+            rescales=[4, 2, 1, 0.5],
+            norm_cfg=norm_cfg,
+        ),
+        dict(type="FPN", in_channels=[192] * 4, out_channels=256, num_outs=5),
+    ],
+)

@@ -1,0 +1,22 @@
+# 300 epochs, warm-up over 5, cosine; a total batch of 512 at a learning rate of 1e-3. In the
+# official code too, head tokens' positions and affine layers decay and the class token does not.
+train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-3, by_epoch=True, begin=0, end=5),
+    dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=True, begin=5, end=300),
+]
+optim_wrapper = dict(
+    type="smallvit.AutocastOptimWrapper",
+    dtype="bfloat16",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={"backbone.cls_token": dict(decay_mult=0.0)},
+    ),
+)
+
+auto_scale_lr = dict(enable=False, base_batch_size=512)

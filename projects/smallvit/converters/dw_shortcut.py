@@ -1,0 +1,99 @@
+"""Checkpoints of Efficient_ViT_with_DW: ViT and CaiT with depth-wise convolution shortcuts."""
+
+from .keymap import KeyMap, Rule
+from .plain_keys import MMPRETRAIN_BLOCK, block_rules
+from .system import System
+
+_PATCH = 16
+_HEAD = Rule("mlp_head.1.{affine}", "head.fc.{affine}")
+_CLASSES = "head.fc.weight"
+
+_VIT_BLOCK = ("0.norm", "0.fn.to_qkv", "0.fn.to_out.0", "1.norm", "1.fn.net.0", "1.fn.net.3")
+# Official to ours, below the two branches of a block.
+_CAIT_BLOCK = {
+    "0.fn.norm.{affine}": "norm1.{affine}",
+    "0.fn.fn.to_q.weight": "attn.q.weight",
+    "0.fn.fn.to_kv.weight": "attn.kv.weight",
+    "0.fn.fn.mix_heads_pre_attn": "attn.mix_before",
+    "0.fn.fn.mix_heads_post_attn": "attn.mix_after",
+    "0.fn.fn.to_out.0.{affine}": "attn.proj.{affine}",
+    "1.fn.norm.{affine}": "norm2.{affine}",
+    "1.fn.fn.net.0.{affine}": "mlp.fc1.{affine}",
+    "1.fn.fn.net.3.{affine}": "mlp.fc2.{affine}",
+}
+
+
+def _to_kernel(weight):
+    """Patches are flattened by row, column and channel there."""
+    return weight.unflatten(1, (_PATCH, _PATCH, -1)).permute(0, 3, 1, 2).contiguous()
+
+
+def _to_rows(kernel):
+    return kernel.permute(0, 2, 3, 1).flatten(1).contiguous()
+
+
+def _to_vector(scale):
+    return scale.flatten()
+
+
+def _to_row(scale):
+    return scale.reshape(1, 1, -1)
+
+
+def _stem() -> list[Rule]:
+    projection = "backbone.patch_embed.projection"
+    return [
+        Rule("to_patch_embedding.1.weight", f"{projection}.weight", _to_kernel, _to_rows),
+        Rule("to_patch_embedding.1.bias", f"{projection}.bias"),
+        Rule("pos_embedding", "backbone.pos_embed"),
+        Rule("cls_token", "backbone.cls_token"),
+    ]
+
+
+def _cait_trunk(official: str, ours: str) -> list[Rule]:
+    scales = [
+        Rule(f"{official}.{i}.scale", f"{ours}.ls{i + 1}.gamma", _to_vector, _to_row)
+        for i in range(2)
+    ]
+    names = [Rule(f"{official}.{key}", f"{ours}.{name}") for key, name in _CAIT_BLOCK.items()]
+    return scales + names
+
+
+def vit_rules() -> list[Rule]:
+    """Rules of the host for MMPretrain's VisionTransformer, shortcuts left out.
+
+    Returns:
+        list[Rule]: The rules, head included.
+    """
+    blocks = ("transformer.layers.{block}", _VIT_BLOCK, "backbone.layers.{block}")
+    return [
+        *_stem(),
+        *block_rules(*blocks, MMPRETRAIN_BLOCK, qkv_bias=False),
+        Rule("mlp_head.0.{affine}", "backbone.ln1.{affine}"),
+        _HEAD,
+    ]
+
+
+def cait_rules() -> list[Rule]:
+    """Rules of the host for :class:`smallvit.backbones.CaiT`, shortcuts left out.
+
+    Returns:
+        list[Rule]: The rules, head included.
+    """
+    return [
+        *_stem(),
+        *_cait_trunk("patch_transformer.layers.{block}", "backbone.layers.{block}"),
+        *_cait_trunk("cls_transformer.layers.{last}", "backbone.cls_layers.{last}"),
+        Rule("mlp_head.0.{affine}", "backbone.norm.{affine}"),
+        _HEAD,
+    ]
+
+
+SYSTEM = System(
+    "dw_shortcut",
+    architectures=[
+        KeyMap("vit", vit_rules(), classes=_CLASSES),
+        KeyMap("cait", cait_rules(), classes=_CLASSES),
+    ],
+    models={},
+)

@@ -1,0 +1,64 @@
+"""The DHVT recipes: they build in their tasks, and take converted checkpoints."""
+
+import re
+
+import pytest
+import torch
+
+from config_helpers import CONFIGS, LEAVES, build, read_config
+from goldens import load_golden, reference_state
+from smallvit.converters import convert, get_system, identify, revert
+
+DHVT = [name for name in LEAVES if name.startswith("dhvt/")]
+DENSE = [name for name in DHVT if re.search(r"coco|ade20k|digits-", name)]
+PLAIN_STUDENTS = [
+    "locality_guidance/deit-ti_cifar100.py",
+    "locality_guidance/t2t-vit-7_cifar100.py",
+    "locality_guidance/t2t-vit-14_cifar100.py",
+]
+
+
+def test_the_recipes_that_were_promised_are_there():
+    names = {
+        f"dhvt/dhvt-{size}{rest}.py"
+        for size in "ts"
+        for rest in ("-p4_cifar100", "-p2_cifar100", "_clipart", "_in1k", "_coco", "_ade20k")
+    }
+    assert names <= set(DHVT)
+
+
+@pytest.mark.parametrize("name", [n for n in DHVT if n not in DENSE] + PLAIN_STUDENTS)
+def test_classifier_predicts_at_its_size(name, uninitialised):
+    cfg = read_config(name)
+    model = build(cfg)
+    size = 32 if re.search("cifar100|digits", name) and "dhvt" in name else 224
+    with torch.no_grad():
+        scores = model(torch.zeros(1, 3, size, size), mode="tensor")
+    assert scores.shape == (1, cfg.model.head.num_classes)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_dense_model_sees_a_pyramid(name, uninitialised):
+    model = build(read_config(name))
+    with torch.no_grad():
+        maps = model.extract_feat(torch.zeros(1, 3, 64, 96))
+    assert [tuple(m.shape[2:]) for m in maps[:4]] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize("official", get_system("dhvt").models)
+def test_official_model_loads_into_its_config(official, uninitialised):
+    record = get_system("dhvt").models[official]
+    cfg = read_config(str(record.config).split("/configs/")[1])
+    model = build(cfg)
+    state = revert("dhvt", model.state_dict())
+    key_map, names = identify("dhvt", {"model": state})
+    assert key_map.name == record.architecture
+    assert official in names
+    assert (CONFIGS / record.config.split("/configs/")[1]).is_file()
+    model.load_state_dict(convert("dhvt", {"model": state}))
+
+
+def test_checkpoint_of_the_reference_fits_the_config():
+    state = reference_state(load_golden("dhvt_tiny_cifar_patch4"))
+    build(read_config("dhvt/dhvt-t-p4_cifar100.py")).load_state_dict(convert("dhvt", state))
+    assert identify("dhvt", state)[1] == ["dhvt_tiny_cifar_patch4"]
