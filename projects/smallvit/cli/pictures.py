@@ -129,7 +129,6 @@ def _draw_classes(prediction: dict, dataset: Any, index: int, size: int, _: floa
 
 def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr: float) -> Tile:
     from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import encode_mask_results  # noqa: F401  (registers RLE support)
     from mmdet.visualization import DetLocalVisualizer
     from pycocotools import mask as coco_mask
 
@@ -143,19 +142,22 @@ def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr
     )
     if found.get("masks") is not None:
         kept = [mask for mask, use in zip(found["masks"], keep.tolist(), strict=True) if use]
-        decoded = [
-            mmcv.imresize(coco_mask.decode(m), image.shape[1::-1], interpolation="nearest")
-            for m in kept
-        ]
-        instances.masks = (
-            np.stack(decoded).astype(bool) if decoded else np.zeros((0, *image.shape[:2]), bool)
-        )
+        instances.masks = _enlarged_masks([coco_mask.decode(mask) for mask in kept], image.shape)
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     visualizer.add_datasample(
         "", image, DetDataSample(pred_instances=instances), draw_gt=False, pred_score_thr=score_thr
     )
     return visualizer.get_image(), os.path.basename(prediction["img_path"])
+
+
+def _enlarged_masks(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    enlarged = [_enlarge_labels(mask, shape).astype(bool) for mask in masks]
+    return np.stack(enlarged) if enlarged else np.zeros((0, *shape[:2]), bool)
+
+
+def _enlarge_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return mmcv.imresize(labels.astype(np.uint8), shape[1::-1], interpolation="nearest")
 
 
 def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
@@ -165,7 +167,7 @@ def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: flo
     path = dataset.get_data_info(index)["img_path"]
     image, _ = _enlarge(mmcv.imread(path), size)
     labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
-    labels = mmcv.imresize(labels.astype(np.uint8), image.shape[1::-1], interpolation="nearest")
+    labels = _enlarge_labels(labels, image.shape)
     sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))
     visualizer = SegLocalVisualizer(alpha=0.6)
     visualizer.dataset_meta = dataset.metainfo
