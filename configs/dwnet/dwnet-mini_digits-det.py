@@ -10,7 +10,7 @@ strides = [4, 8, 16, 32]
 width = 64
 
 model = dict(
-    backbone=dict(arch="mini", drop_path_rate=0.05, norm_cfg=norm_cfg),
+    backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.05, norm_cfg=norm_cfg),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=width, num_outs=4, norm_cfg=norm_cfg),
     rpn_head=dict(
         in_channels=width,
@@ -25,14 +25,14 @@ model = dict(
         mask_head=dict(
             num_convs=2,
             in_channels=width,
-            conv_out_channels=width,
+            conv_out_channels=32,
             num_classes=10,
         ),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=dict(sampler=dict(num=48)),
+        rcnn=dict(sampler=dict(num=32, pos_fraction=0.5)),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=200, max_per_img=100),
@@ -40,7 +40,7 @@ model = dict(
     ),
 )
 
-max_epochs = 8
+max_epochs = 4
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
@@ -58,7 +58,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=10.0),
 )

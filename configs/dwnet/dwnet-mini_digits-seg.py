@@ -9,7 +9,7 @@ norm_cfg = dict(type="BN", requires_grad=True)
 
 model = dict(
     data_preprocessor=dict(size=(96, 96)),
-    backbone=dict(arch="mini", drop_path_rate=0.05, norm_cfg=norm_cfg),
+    backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.05, norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[32, 64, 128, 256], channels=64, num_classes=11, norm_cfg=norm_cfg
     ),
@@ -27,7 +27,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=10.0),
 )

@@ -2,8 +2,9 @@ _base_ = ["../_base_/datasets/digits.py", "../_base_/default_runtime.py"]
 
 model = dict(
     type="ImageClassifier",
-    backbone=dict(type="smallvit.DWNet", arch="mini", drop_path_rate=0.05),
-    neck=dict(type="GlobalAveragePooling"),
+    backbone=dict(
+        type="smallvit.DWNet", arch="mini", img_size=32, patch_size=2, drop_path_rate=0.05
+    ),
     head=dict(
         type="LinearClsHead",
         num_classes=10,
@@ -12,8 +13,8 @@ model = dict(
     ),
 )
 
-max_epochs = 40
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
+max_epochs = 20
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 

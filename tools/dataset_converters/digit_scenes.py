@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("out", help="folder to write, such as data/digit_scenes")
-    parser.add_argument("--num-train", type=int, default=600, help="training scenes")
+    parser.add_argument("--num-train", type=int, default=1200, help="training scenes")
     parser.add_argument("--num-val", type=int, default=120, help="validation scenes")
     parser.add_argument("--size", type=int, default=96, help="height and width of a scene")
     parser.add_argument(

@@ -21,7 +21,7 @@ SETTINGS_FILE = "digit_scenes.json"
 _SPLITS = {"train": ("training", "trainval"), "val": ("validation", "test")}
 _INK_THRESHOLD = 0.5
 _MIN_VISIBLE = 0.85
-_MIN_CONTRAST = 0.3
+_MIN_CONTRAST = 0.25
 _PLACEMENT_TRIALS = 20
 
 
@@ -30,7 +30,7 @@ class SceneSettings:
     """What decides the scenes; the same settings give the same files, bit for bit.
 
     Args:
-        num_train (int): Number of training scenes. Defaults to 600.
+        num_train (int): Number of training scenes. Defaults to 1200.
         num_val (int): Number of validation scenes. Defaults to 120.
         size (int): Height and width of a scene. Defaults to 96.
         digits_per_scene (tuple[int, int]): Fewest and most digits of a scene. Fewer may
@@ -43,7 +43,7 @@ class SceneSettings:
         ValueError: If a number is out of range.
     """
 
-    num_train: int = 600
+    num_train: int = 1200
     num_val: int = 120
     size: int = 96
     digits_per_scene: tuple[int, int] = (2, 5)
@@ -126,7 +126,7 @@ def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
         if placed is None:
             continue
         ink, mask = placed
-        canvas = _paint(rng, canvas, ink, mask)
+        canvas = _paint(rng, canvas, ink)
         masks = [*(earlier & ~mask for earlier in masks), mask]
         full_areas.append(mask.sum())
         sources.append(source)
@@ -136,8 +136,8 @@ def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
 
 
 def _draw_background(rng, size: int) -> np.ndarray:
-    """A colour that varies smoothly, with grain, in [0, 1], of shape (size, size, 3)."""
-    coarse = rng.uniform(0.2, 0.8, 3) + rng.uniform(-0.2, 0.2, (4, 4, 3))
+    """Coloured paper, uneven and grainy: values in [0, 1], of shape (size, size, 3)."""
+    coarse = rng.uniform(0.45, 0.85, 3) + rng.uniform(-0.15, 0.15, (4, 4, 3))
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth + rng.normal(0, 0.03, (size, size, 1)), 0, 1)
 
@@ -167,15 +167,14 @@ def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
     return canvas
 
 
-def _paint(rng, canvas, ink, mask) -> np.ndarray:
-    """Blend a digit into the canvas, in a colour that stands out from what is behind."""
-    behind = canvas[mask].mean(0)
+def _paint(rng, canvas, ink) -> np.ndarray:
+    """Write a digit on the canvas, in an ink that is darker than the paper around."""
     colour = rng.uniform(0, 1, 3)
-    while abs(colour.mean() - behind.mean()) < _MIN_CONTRAST:
-        colour = rng.uniform(0, 1, 3)
+    lightest = np.median(canvas.mean(-1)) - _MIN_CONTRAST
+    colour *= rng.uniform(0.2, 1) * lightest / colour.mean()
     # The edge is one soft step about the mask's contour, so ink fills the mask.
     alpha = np.clip((ink - _INK_THRESHOLD) * 3 + 0.5, 0, 1)[..., None]
-    return canvas * (1 - alpha) + colour * alpha
+    return canvas * (1 - alpha) + colour.clip(0, 1) * alpha
 
 
 def write_digit_scenes(
@@ -184,7 +183,15 @@ def write_digit_scenes(
     """Write digit scenes in COCO's and in ADE20K's layout, over the same images.
 
     The folder appears when everything in it is written: an interrupted call leaves
-    nothing. See the README of ``configs/dwnet`` for the layout.
+    nothing. In it are::
+
+        images/{training,validation}/000001.png ...
+        annotations/{training,validation}/000001.png ...   label maps
+        annotations/instances_{train,val}.json             boxes and masks
+        digit_scenes.json                                  the settings
+
+    Label maps hold 0 where there is no digit, as ADE20K does for what it has no name for,
+    and d + 1 on the digit d; category ids in the annotations are the same numbers.
 
     Args:
         out (str | Path): Folder to write.
