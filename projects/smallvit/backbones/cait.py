@@ -162,6 +162,10 @@ class CaiT(PlainViT):
         """None: the class token joins behind the patch blocks."""
         return []
 
+    def behind_the_layers(self) -> list[nn.Module]:
+        """None: the class trunk and the norm behind it are always trained."""
+        return []
+
     def finish(self, x: Tensor) -> Tensor:
         """Read the patches (B, N, C) into the class token and put it in front of them."""
         cls_token = self.cls_token.expand(x.shape[0], -1, -1)

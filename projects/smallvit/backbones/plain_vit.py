@@ -150,9 +150,8 @@ class PlainViT(BaseModule):
         if self.frozen_stages < 0:
             return
         freeze([self.patch_embed, self.drop_after_pos, *self.layers[: self.frozen_stages]])
-        if self.frozen_stages == self.num_layers:
-            freeze([self.norm])
-        for value in (self.cls_token, self.dist_token, self.pos_embed):
+        freeze(self.behind_the_layers() if self.frozen_stages == self.num_layers else [])
+        for value in (*self.extra_tokens(), self.pos_embed):
             if value is not None:
                 value.requires_grad_(False)
 
@@ -195,6 +194,10 @@ class PlainViT(BaseModule):
     def extra_tokens(self) -> list[nn.Parameter]:
         """Tokens (1, 1, C) that go in front of the patches before the first block."""
         return [token for token in (self.cls_token, self.dist_token) if token is not None]
+
+    def behind_the_layers(self) -> list[nn.Module]:
+        """Modules that are frozen when all blocks are."""
+        return [self.norm]
 
     def finish(self, x: Tensor) -> Tensor:
         """Norm the tokens (B, N, C) of the last block."""
