@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+import smallvit  # noqa: F401 the bridge to torchvision's ops, before mmdet or mmseg is imported
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 #: Every config that a user can run, relative to ``configs/``.
