@@ -41,8 +41,8 @@ def main(argv=None) -> None:
     found = complexity(cfg, args.shape, args.depth)
     print(found["table"])
     print(f"{found['task']}, input {found['shape'][0]} x {found['shape'][1]}")
-    print(f"parameters: {found['params'] / 1e6:.2f}M")
-    print(f"FLOPs: {found['flops'] / 1e9:.2f}G")
+    print(f"parameters: {found['params'] / 1e6:.4g}M")
+    print(f"FLOPs: {found['flops'] / 1e9:.4g}G")
     if found["uncounted"]:
         names = ", ".join(f"{name} ({count}x)" for name, count in found["uncounted"].items())
         print(f"not counted: {names}")

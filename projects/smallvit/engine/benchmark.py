@@ -68,7 +68,8 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
         does not tell) and ``shape``; ``ratio``, the first model's speed over each
         other's, the median, least and greatest over the rounds.
     """
-    MMLogger.get_instance("benchmark", log_level="WARNING")  # no line for each parameter
+    if not MMLogger.check_instance_created("benchmark"):
+        MMLogger.get_instance("benchmark", log_level="WARNING")  # no line for each parameter
     steps = {name: _step(cfg, mode, settings) for name, cfg in cfgs.items()}
     models = {}
     counts = {}

@@ -49,7 +49,8 @@ def prepare_cpu_processes(cfg: Config) -> bool:
     """Open gloo and adapt a config, where a launcher is in use and no accelerator is.
 
     Args:
-        cfg (Config): The config, changed in place: model wrapper and metric collection.
+        cfg (Config): The config, changed in place: model wrapper, metric collection and
+            averaged BN statistics.
 
     Returns:
         bool: Whether the run is distributed over CPU processes.
@@ -62,6 +63,7 @@ def prepare_cpu_processes(cfg: Config) -> bool:
     cfg.model_wrapper_cfg = _wrapper_config(cfg)
     for evaluator in ("val_evaluator", "test_evaluator"):
         _collect_on_cpu(cfg.get(evaluator))
+    _average_statistics(cfg)
     return True
 
 
@@ -82,6 +84,17 @@ def _wrapper_config(cfg: Config) -> dict:
     options.setdefault("broadcast_buffers", False)
     options.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
     return {"type": "smallvit.CPUDistributedDataParallel", **options}
+
+
+def _average_statistics(cfg: Config) -> None:
+    """Average BN's running statistics over the processes after each epoch.
+
+    Without SyncBN each process has its own, and validation during training would differ
+    from a test of the checkpoint, which holds those of the first process.
+    """
+    hooks = list(cfg.get("custom_hooks") or [])
+    if not any(hasattr(hook, "get") and hook.get("type") == "SyncBuffersHook" for hook in hooks):
+        cfg.custom_hooks = [*hooks, {"type": "SyncBuffersHook"}]
 
 
 def _collect_on_cpu(evaluator: dict | list | None) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from mmengine.runner import TestLoop
+from mmengine.structures import BaseDataElement
 from torch import nn
 
-from smallvit.registry import OPTIM_WRAPPERS
+from smallvit.registry import LOOPS, OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -91,15 +94,67 @@ def replace_unsupported_amp(cfg: Config) -> None:
         print_log("No accelerator: mixed precision runs in bfloat16, without a loss scaler")
 
 
+@LOOPS.register_module()
+class AutocastTestLoop(TestLoop):
+    """MMEngine's test loop under ``torch.autocast`` to bfloat16, on any device.
+
+    Predictions are handed on in float32: the metrics use numpy, which has no bfloat16.
+    """
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """Predict and evaluate one batch.
+
+        Args:
+            idx (int): Index of the batch.
+            data_batch (Sequence[dict]): The batch, as the data loader gives it.
+        """
+        place = {"batch_idx": idx, "data_batch": data_batch}
+        self.runner.call_hook("before_test_iter", **place)
+        with torch.autocast(get_device(), dtype=torch.bfloat16):
+            outputs = self.runner.model.test_step(data_batch)
+        outputs = in_float32(outputs)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook("after_test_iter", **place, outputs=outputs)
+
+
+def in_float32(value: Any) -> Any:
+    """Convert the bfloat16 tensors of predictions to float32.
+
+    Args:
+        value (Any): Tensors, data samples (changed in place), containers of these.
+
+    Returns:
+        Any: The same in float32; everything else unchanged.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype == torch.bfloat16 else value
+    if isinstance(value, BaseDataElement):
+        for key, item in list(value.items()):
+            converted = in_float32(item)
+            if converted is not item:
+                setattr(value, key, converted)
+        return value
+    if isinstance(value, (list, tuple)):
+        return type(value)(in_float32(item) for item in value)
+    if isinstance(value, dict):
+        return {key: in_float32(item) for key, item in value.items()}
+    return value
+
+
 def use_amp_testing(cfg: Config) -> None:
     """Make a config test in mixed precision, in bfloat16 on every device.
 
     Args:
         cfg (Config): The config, changed in place.
+
+    Raises:
+        ValueError: If its test loop is not MMEngine's.
     """
-    cfg.test_cfg.fp16 = True
-    # The loop's switch is called fp16 but autocasts in the device's default type.
-    torch.set_autocast_dtype(get_device(), torch.bfloat16)
+    kind = cfg.test_cfg.get("type", "TestLoop")
+    if _name(kind) not in ("TestLoop", "AutocastTestLoop"):
+        raise ValueError(f"--amp replaces a TestLoop, but test_cfg.type is {kind!r}")
+    cfg.test_cfg.type = "smallvit.AutocastTestLoop"
 
 
 def _name(kind: str | type) -> str:
