@@ -14,3 +14,13 @@ def torch_threads():
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(scope="session")
+def digit_scenes(tmp_path_factory):
+    """Eight training and two validation scenes of digits, in both layouts."""
+    from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
+
+    out = tmp_path_factory.mktemp("data") / "digit_scenes"
+    write_digit_scenes(out, SceneSettings(num_train=8, num_val=2, size=64, digits_per_scene=(1, 3)))
+    return out
