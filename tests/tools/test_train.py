@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
+from tool_helpers import ROOT, load_tool, own_experiment, run_main, write_tiny_config
 
 train = load_tool("train.py")
 test = load_tool("test.py")
@@ -202,6 +202,21 @@ class TestMistakes:
     def test_missing_checkpoint(self, fails, trained):
         message = fails("--resume", "--cfg-options", f"load_from={trained}/epoch_9.pth")
         assert "epoch_9.pth; that folder has epoch_1.pth, epoch_2.pth" in message
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [('{"images": [], "annotations": []}', "'categories'"), ('{"images": [', "not valid JSON")],
+    )
+    def test_annotations(self, fails, tmp_path, content, reason):
+        file = tmp_path / "instances.json"
+        file.write_text(content)
+        config = ROOT / "configs/dwnet/dwnet-mini_digits-det.py"
+        # mmdet's base names the visualizer, and MMEngine keeps one of each name in a process.
+        options = (f"train_dataloader.dataset.ann_file={file}", f"visualizer.name={tmp_path.name}")
+        message = fails("--no-validate", "--cfg-options", *options, config=config)
+        assert f"annotation file {file}" in message
+        assert reason in message
+        assert "config key train_dataloader.dataset.ann_file" in message
 
     def test_unknown_flag(self, fails):
         assert "unrecognized arguments: --cfg-option" in fails("--cfg-option", status=2)
