@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from smallvit.layers.activations import QuickGELU
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.depthwise import DepthwiseConvBN
+from smallvit.layers.quick_gelu import QuickGELUMlp
 from smallvit.layers.stages import LINEAR_INIT, StagedBackbone
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 from smallvit.registry import MODELS
@@ -96,7 +96,6 @@ class CvTBlock(nn.Module):
         mlp_ratio (float): Hidden channels of the MLP as a multiple. Defaults to 4.
         drop_path_rate (float): Stochastic depth. Defaults to 0.
         drop_rate (float): Dropout after projections. Defaults to 0.
-        act_layer (type[nn.Module]): Activation of the MLP. Defaults to QuickGELU.
         norm_eps (float): Epsilon of the norms. Defaults to 1e-5.
         **attn (dict): Passed to :class:`ConvAttention`.
     """
@@ -108,7 +107,6 @@ class CvTBlock(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         drop_rate: float = 0.0,
-        act_layer: type[nn.Module] = QuickGELU,
         norm_eps: float = 1e-5,
         **attn,
     ) -> None:
@@ -117,7 +115,7 @@ class CvTBlock(nn.Module):
         self.attn = ConvAttention(embed_dims, num_heads, drop_rate=drop_rate, **attn)
         self.drop_path = DropPath(drop_path_rate)
         self.norm2 = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.mlp = Mlp(embed_dims, int(embed_dims * mlp_ratio), act_layer=act_layer, drop=drop_rate)
+        self.mlp = QuickGELUMlp(embed_dims, int(embed_dims * mlp_ratio), drop_rate)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
         """Transform tokens (B, extra + N, C) of a grid of height and width ``hw``."""
