@@ -1,7 +1,8 @@
-"""Checkpoints of Efficient_ViT_with_DW: ViT and CaiT with depth-wise convolution shortcuts."""
+"""Checkpoints of Efficient_ViT_with_DW: ViT, CaiT and Swin with depth-wise shortcuts."""
 
 from .keymap import KeyMap, Rule
 from .plain_keys import MMPRETRAIN_BLOCK, block_rules
+from .swin_keys import SWIN_SPANS, swin_rules
 from .system import System
 
 _PATCH = 16
@@ -94,6 +95,7 @@ SYSTEM = System(
     architectures=[
         KeyMap("vit", vit_rules(), classes=_CLASSES),
         KeyMap("cait", cait_rules(), classes=_CLASSES),
+        KeyMap("swin", swin_rules(), SWIN_SPANS, classes=_CLASSES),
     ],
     models={},
 )

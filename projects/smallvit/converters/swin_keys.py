@@ -1,0 +1,83 @@
+"""Swin of Efficient_ViT_with_DW and MMPretrain's SwinTransformer: keys, layouts and masks."""
+
+from math import isqrt
+
+from .keymap import Computed, Rule
+
+_BLOCK = "layers.{stage}.blocks.{block}"
+_OURS = "backbone.stages.{stage}.blocks.{block}"
+# The images for which the official models are built: their checkpoints hold masks of this size.
+_IMAGE_SIZE, _PATCH_SIZE = 224, 4
+# The official merging goes down the columns, channels inside; MMPretrain's row by row, outside.
+_MERGE_ORDER = [0, 2, 1, 3]
+
+
+def _to_unfolded(tensor):
+    """Reorder the last axis, 4 C, of a merging norm or reduction."""
+    return tensor.unflatten(-1, (4, -1))[..., _MERGE_ORDER, :].transpose(-1, -2).flatten(-2)
+
+
+def _to_sliced(tensor):
+    return tensor.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., _MERGE_ORDER, :].flatten(-2)
+
+
+def _region(side: int, window: int):
+    """Number of the band, of three, in which each row of a shifted map lies."""
+    import torch
+
+    rows = torch.arange(side)
+    return (rows >= side - window).long() + (rows >= side - window // 2).long()
+
+
+def _attention_mask(indices, state):
+    """Mask of a shifted block, which the official model stores and MMPretrain computes."""
+    stage, block = indices["stage"], indices["block"]
+    table = state[f"layers.{stage}.blocks.{block}.attn.relative_position_bias_table"]
+    window = (isqrt(len(table)) + 1) // 2
+    side = _IMAGE_SIZE // _PATCH_SIZE >> stage
+    if block % 2 == 0 or side <= window:
+        return None
+    band = _region(side, window)
+    regions = 3 * band[:, None] + band[None, :]
+    count = side // window
+    regions = regions.reshape(count, window, count, window).transpose(1, 2).flatten(2).flatten(0, 1)
+    apart = regions[:, None, :] != regions[:, :, None]
+    return apart.to(table.dtype) * -100.0
+
+
+def swin_rules() -> list[Rule | Computed]:
+    """Rules of the host for MMPretrain's SwinTransformer, shortcuts left out.
+
+    Returns:
+        list[Rule | Computed]: The rules, head included.
+    """
+    copied = {
+        "norm1.{affine}": "norm1.{affine}",
+        "attn.relative_position_bias_table": "attn.w_msa.relative_position_bias_table",
+        "attn.relative_position_index": "attn.w_msa.relative_position_index",
+        "attn.qkv.{affine}": "attn.w_msa.qkv.{affine}",
+        "attn.proj.{affine}": "attn.w_msa.proj.{affine}",
+        "norm2.{affine}": "norm2.{affine}",
+        "mlp.fc1.{affine}": "ffn.layers.0.0.{affine}",
+        "mlp.fc2.{affine}": "ffn.layers.1.{affine}",
+    }
+    return [
+        Rule("patch_embed.proj.{affine}", "backbone.patch_embed.projection.{affine}"),
+        Rule("patch_embed.norm.{affine}", "backbone.patch_embed.norm.{affine}"),
+        *[Rule(f"{_BLOCK}.{key}", f"{_OURS}.{name}") for key, name in copied.items()],
+        Computed(source=f"{_BLOCK}.attn_mask", make=_attention_mask),
+        *[
+            Rule(
+                f"layers.{{merge}}.downsample.{key}",
+                f"backbone.stages.{{merge}}.downsample.{key}",
+                _to_unfolded,
+                _to_sliced,
+            )
+            for key in ("norm.{affine}", "reduction.weight")
+        ],
+        Rule("norm.{affine}", "backbone.norm3.{affine}"),
+        Rule("head.{affine}", "head.fc.{affine}"),
+    ]
+
+
+SWIN_SPANS = {"merge": ("stage", -1)}
