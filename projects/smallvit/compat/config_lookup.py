@@ -4,6 +4,7 @@ import importlib.util
 import os.path as osp
 import sys
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 
 
 def install() -> None:
@@ -39,13 +40,9 @@ def is_installed(package: str) -> bool:
         package (str): Name of a distribution (``mmsegmentation``) or a module.
 
     Returns:
-        bool: True if it is installed or importable.
+        bool: True if it is installed or importable, a fork of another name included.
     """
-    try:
-        metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return importlib.util.find_spec(package) is not None
-    return True
+    return _module_spec(package) is not None
 
 
 def get_installed_path(package: str) -> str:
@@ -60,18 +57,32 @@ def get_installed_path(package: str) -> str:
     Raises:
         ModuleNotFoundError: If neither a distribution nor a module has that name.
     """
-    for module in [package, *_top_level_modules(package)]:
+    spec = _module_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(
+            f"package {package!r} is not installed; a config inherits from it: "
+            f"pip install {package}"
+        )
+    return osp.dirname(spec.origin)
+
+
+def _module_spec(package: str) -> ModuleSpec | None:
+    for module in _candidate_modules(package):
         spec = importlib.util.find_spec(module)
+        # A folder of that name without __init__.py is a namespace, and holds no configs.
         if spec is not None and spec.origin is not None:
-            return osp.dirname(spec.origin)
-    raise ModuleNotFoundError(
-        f"package {package!r} is not installed; a config inherits from it: pip install {package}"
-    )
+            return spec
+    return None
 
 
-def _top_level_modules(package: str) -> list[str]:
+def _candidate_modules(package: str) -> list[str]:
+    """Module names that a package may have: its own, MMEngine's, what it declares."""
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    # MMEngine's names are of the modules; onedl-mmsegmentation has mmsegmentation's.
+    known = [module for module, name in MODULE2PACKAGE.items() if name == package]
     try:
-        text = metadata.distribution(package).read_text("top_level.txt")
+        declared = metadata.distribution(package).read_text("top_level.txt") or ""
     except metadata.PackageNotFoundError:
-        return []
-    return (text or "").split()
+        declared = ""
+    return [package, *known, *declared.split()]
