@@ -1,0 +1,91 @@
+"""Tokens of any layout as maps (B, C, H, W) and back, extra tokens set aside."""
+
+import torch
+from torch import Tensor
+
+from smallvit.layers.tokens import map_to_tokens, tokens_to_map
+
+LAYOUTS = ("BNC", "BHWC", "BCHW")
+
+
+def grid_of_map(x: Tensor, layout: str) -> tuple[int, int]:
+    """Height and width of a tensor that has both.
+
+    Args:
+        x (Tensor): (B, H, W, C) or (B, C, H, W).
+        layout (str): "BHWC" or "BCHW".
+
+    Returns:
+        tuple[int, int]: Height and width.
+    """
+    return (x.shape[1], x.shape[2]) if layout == "BHWC" else (x.shape[2], x.shape[3])
+
+
+def to_map(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor:
+    """View the patches among tokens as a map, without a copy.
+
+    Args:
+        x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+        layout (str): "BNC", "BHWC" or "BCHW".
+        hw (tuple[int, int]): Height and width of the grid; of use to "BNC" only.
+
+    Returns:
+        Tensor: The map (B, C, H, W); in channels-last memory format unless the layout is
+        "BCHW".
+    """
+    if layout == "BNC":
+        return tokens_to_map(x[:, x.shape[1] - hw[0] * hw[1] :], hw)
+    return x.permute(0, 3, 1, 2) if layout == "BHWC" else x
+
+
+def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor | None:
+    """The tokens in front of the patches: class, distillation, registers.
+
+    Args:
+        x (Tensor): Tokens, see :func:`to_map`.
+        layout (str): "BNC", "BHWC" or "BCHW".
+        hw (tuple[int, int]): Height and width of the grid.
+
+    Returns:
+        Tensor | None: (B, extra, C), or None for layouts that have no place for them.
+    """
+    return x[:, : x.shape[1] - hw[0] * hw[1]] if layout == "BNC" else None
+
+
+def from_map(feature: Tensor, layout: str, extra: Tensor | None = None) -> Tensor:
+    """Turn a map back into tokens; the inverse of :func:`to_map` and :func:`extra_tokens`.
+
+    Args:
+        feature (Tensor): The map, (B, C, H, W).
+        layout (str): "BNC", "BHWC" or "BCHW".
+        extra (Tensor, optional): Extra tokens (B, extra, C) to put in front.
+            Defaults to None.
+
+    Returns:
+        Tensor: (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+    """
+    if layout == "BNC":
+        tokens = map_to_tokens(feature)
+        has_extra = extra is not None and extra.shape[1]
+        return torch.cat((extra, tokens), dim=1) if has_extra else tokens
+    return feature.permute(0, 2, 3, 1) if layout == "BHWC" else feature
+
+
+def add_map(x: Tensor, feature: Tensor, layout: str) -> Tensor:
+    """Add a map to the patches among tokens; extra tokens receive nothing.
+
+    Args:
+        x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+        feature (Tensor): The map, (B, C, H, W).
+        layout (str): "BNC", "BHWC" or "BCHW".
+
+    Returns:
+        Tensor: A new tensor of the shape of ``x``.
+    """
+    if layout != "BNC":
+        return x + from_map(feature, layout)
+    tokens = map_to_tokens(feature)
+    extra = x.shape[1] - tokens.shape[1]
+    if not extra:
+        return x + tokens
+    return torch.cat((x[:, :extra], x[:, extra:] + tokens), dim=1)

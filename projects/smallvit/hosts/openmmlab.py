@@ -1,0 +1,57 @@
+"""Adapters of the backbones of MMPretrain, mmdet and mmseg."""
+
+from torch import nn
+
+from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
+from smallvit.hosts.view import HostBlock, register_host
+
+
+def _second_output(module: nn.Module, inputs: tuple, output: tuple) -> tuple[int, int]:
+    return output[1]
+
+
+@register_host(
+    "mmpretrain.models.backbones.vision_transformer.VisionTransformer",
+    "mmseg.models.backbones.vit.VisionTransformer",
+)
+def vision_transformer(host: nn.Module) -> list[HostBlock]:
+    """VisionTransformer and its subclasses, DistilledVisionTransformer (DeiT) among them."""
+    grid = WatchedGrid(host.patch_embed, _second_output)
+    return [HostBlock(module, host.patch_embed.embed_dims, grid) for module in host.layers]
+
+
+@register_host("mmpretrain.models.backbones.t2t_vit.T2T_ViT")
+def t2t_vit(host: nn.Module) -> list[HostBlock]:
+    """T2T_ViT: the blocks behind the tokens-to-token module."""
+    grid = WatchedGrid(host.tokens_to_token, _second_output)
+    channels = host.tokens_to_token.project.out_features
+    return [HostBlock(module, channels, grid) for module in host.encoder]
+
+
+@register_host(
+    "mmpretrain.models.backbones.swin_transformer.SwinTransformer",
+    "mmdet.models.backbones.swin.SwinTransformer",
+    "mmseg.models.backbones.swin.SwinTransformer",
+)
+def swin(host: nn.Module) -> list[HostBlock]:
+    """Swin: windows are cut within the blocks, which are passed the grid."""
+    grid = ArgumentGrid()
+    return [
+        HostBlock(module, module.norm1.normalized_shape[0], grid, stage=index, max_extra_tokens=0)
+        for index, stage in enumerate(host.stages)
+        for module in stage.blocks
+    ]
+
+
+@register_host(
+    "mmdet.models.backbones.pvt.PyramidVisionTransformer",
+    "mmseg.models.backbones.mit.MixVisionTransformer",
+)
+def pyramid(host: nn.Module) -> list[HostBlock]:
+    """PVT, PVTv2 and MiT: each stage is a patch embedding, blocks and a norm."""
+    grid = ArgumentGrid()
+    return [
+        HostBlock(module, stage[0].embed_dims, grid, stage=index, max_extra_tokens=0)
+        for index, stage in enumerate(host.layers)
+        for module in stage[1]
+    ]

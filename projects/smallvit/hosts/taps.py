@@ -1,0 +1,122 @@
+"""Read what goes into or comes out of blocks while a host runs."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from smallvit.hosts.view import HostBlock, HostView, view_host
+
+SIDES = ("input", "output")
+
+
+class Taps:
+    """Record tokens of some blocks during forward passes, and forget them afterwards.
+
+    Nothing is copied, and nothing is kept but while recording::
+
+        taps = Taps(backbone, [0, 6, 11])
+        with taps:
+            backbone(images)
+            maps = taps.maps()
+
+    Gradients flow from the maps into the host, under gradient checkpointing (without
+    reentrance) and autocast too. Call :meth:`maps` before the backward pass. Recording
+    stands the test of ``torch.compile`` if the taps are placed before the model is compiled.
+    A deep copy of an object that holds both host and taps holds a working copy of both.
+
+    Args:
+        host (nn.Module | HostView): The backbone.
+        positions (Sequence[int | float]): Blocks, as :meth:`HostView.index` takes them.
+        where (str): "output" reads what comes out of a block, "input" what goes in.
+            Defaults to "output".
+
+    Raises:
+        HostError: If the backbone is not a host.
+        ValueError: If ``where`` or a position does not exist.
+    """
+
+    def __init__(
+        self,
+        host: nn.Module | HostView,
+        positions: Sequence[int | float],
+        where: str = "output",
+    ) -> None:
+        if where not in SIDES:
+            raise ValueError(f"there is no where={where!r} to tap; use one of {SIDES}")
+        view = host if isinstance(host, HostView) else view_host(host)
+        self.indices = tuple(view.index(position) for position in positions)
+        self.channels = tuple(view.channels[index] for index in self.indices)
+        self.recording = False
+        self._blocks = {index: view.blocks[index] for index in self.indices}
+        self._found: dict[int, tuple[Tensor, tuple[int, int]]] = {}
+        self._handles = view.watch()
+        self._handles += [
+            self._place(_Tap(self, index), where) for index in dict.fromkeys(self.indices)
+        ]
+
+    def _place(self, tap: "_Tap", where: str):
+        module = self._blocks[tap.index].module
+        if where == "input":
+            return module.register_forward_pre_hook(tap.before, with_kwargs=True)
+        return module.register_forward_hook(tap.after, with_kwargs=True)
+
+    def __enter__(self) -> "Taps":
+        self._found.clear()
+        self.recording = True
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.recording = False
+        self._found.clear()
+
+    def keep(self, index: int, tokens: Tensor, args: tuple, kwargs: Mapping) -> None:
+        """Remember tokens of block ``index``, which was called with ``args`` and ``kwargs``."""
+        self._found[index] = (tokens, self._blocks[index].read_grid(tokens, args, kwargs))
+
+    def tokens(self) -> list[Tensor]:
+        """Tokens as the host lays them out, extra tokens included, in the order asked for."""
+        return [tokens for tokens, _ in self._recorded()]
+
+    def maps(self) -> list[Tensor]:
+        """Maps of the patches, views of what the host computed.
+
+        Returns:
+            list[Tensor]: (B, C, H, W) for each position, in the order asked for.
+
+        Raises:
+            RuntimeError: If a block has not run since recording began.
+        """
+        blocks: list[HostBlock] = [self._blocks[index] for index in self.indices]
+        return [
+            block.to_map(tokens, hw)
+            for block, (tokens, hw) in zip(blocks, self._recorded(), strict=True)
+        ]
+
+    def _recorded(self) -> list[tuple[Tensor, tuple[int, int]]]:
+        missing = [index for index in self.indices if index not in self._found]
+        if missing:
+            raise RuntimeError(
+                f"blocks {missing} have not run while the taps were recording; run the whole "
+                "backbone within `with taps:` and read the maps there"
+            )
+        return [self._found[index] for index in self.indices]
+
+    def remove(self) -> None:
+        """Take the taps off the host."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+class _Tap:
+    def __init__(self, taps: Taps, index: int) -> None:
+        self.taps = taps
+        self.index = index
+
+    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self.taps.recording:
+            self.taps.keep(self.index, args[0], args, kwargs)
+
+    def after(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
+        if self.taps.recording:
+            self.taps.keep(self.index, output, args, kwargs)
