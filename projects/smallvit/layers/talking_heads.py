@@ -8,8 +8,10 @@ class TalkingHeadsAttention(nn.Module):
     """Multi-head attention with learned mixtures of heads on both sides of the softmax.
 
     Because attention weights are mixed after the softmax, the fused kernel cannot be
-    used. From `Talking-Heads Attention <https://arxiv.org/abs/2003.02436>`_; `CaiT
-    <https://arxiv.org/abs/2103.17239>`_ uses it for patches.
+    used. The logits pass through the module ``logits`` before they are mixed; it does
+    nothing and is there to be replaced. From `Talking-Heads Attention
+    <https://arxiv.org/abs/2003.02436>`_; `CaiT <https://arxiv.org/abs/2103.17239>`_ uses it
+    for patches.
 
     Args:
         embed_dims (int): Channels of the tokens.
@@ -41,6 +43,7 @@ class TalkingHeadsAttention(nn.Module):
         self.scale = (embed_dims // num_heads) ** -0.5
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
+        self.logits = nn.Identity()
         self.mix_before = nn.Parameter(torch.randn(num_heads, num_heads))
         self.mix_after = nn.Parameter(torch.randn(num_heads, num_heads))
         self.attn_drop = nn.Dropout(attn_drop_rate)
@@ -51,8 +54,9 @@ class TalkingHeadsAttention(nn.Module):
         return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
     def _mix(self, attention: Tensor, mixture: Tensor) -> Tensor:
-        mixed = mixture.t() @ attention.flatten(2)
-        return mixed.unflatten(2, attention.shape[2:])
+        # Not `@`: for a parameter it would turn this into one product of transposed copies.
+        mixture = mixture.t().expand(attention.shape[0], -1, -1)
+        return torch.bmm(mixture, attention.flatten(2)).unflatten(2, attention.shape[2:])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend.
@@ -68,6 +72,6 @@ class TalkingHeadsAttention(nn.Module):
         source = x if context is None else torch.cat((x, context), dim=1)
         query = self._heads(self.q(x)) * self.scale
         key, value = (self._heads(part) for part in self.kv(source).chunk(2, dim=-1))
-        logits = self._mix(query @ key.transpose(-2, -1), self.mix_before)
+        logits = self._mix(self.logits(query @ key.transpose(-2, -1)), self.mix_before)
         weights = self._mix(self.attn_drop(logits.softmax(dim=-1)), self.mix_after)
         return self.proj_drop(self.proj((weights @ value).transpose(1, 2).flatten(2)))
