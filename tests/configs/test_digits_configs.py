@@ -11,6 +11,9 @@ METRICS = {
     "dwnet/dwnet-mini_digits.py": ["accuracy/top1"],
     "dwnet/dwnet-mini_digits-det.py": ["coco/bbox_mAP_50", "coco/segm_mAP_50"],
     "dwnet/dwnet-mini_digits-seg.py": ["mIoU"],
+    "dhvt/dhvt-mini_digits.py": ["accuracy/top1"],
+    "dhvt/dhvt-mini_digits-det.py": ["coco/bbox_mAP_50", "coco/segm_mAP_50"],
+    "dhvt/dhvt-mini_digits-seg.py": ["mIoU"],
 }
 
 
