@@ -7,7 +7,7 @@ from .keymap import KeyMap
 from .system import SYSTEM_NAMES, OfficialModel, System, get_system
 from .translate import Translation
 
-_WRAPPERS = ("state_dict", "model", "model_state")
+_WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict")
 _LISTED = 20
 
 
@@ -44,7 +44,7 @@ def official_models() -> dict[str, OfficialModel]:
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The bare state dict of a checkpoint.
 
-    Opens ``state_dict``, ``model`` and ``model_state`` and takes away the prefix
+    Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the prefix
     ``module.`` that data-parallel wrappers leave.
 
     Args:

@@ -1,4 +1,8 @@
-"""Checkpoints of Dynamic-Vision-Transformer: single transformers of the cascades."""
+"""Checkpoints of Dynamic-Vision-Transformer: cascades, and the single transformers in them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
 
 from .keymap import KeyMap, Rule
 from .plain_keys import (
@@ -57,6 +61,52 @@ def deit_rules(source: str = "", target: str = "backbone.") -> list[Rule]:
     ]
 
 
+_EXITS = ("less_less_token.", "less_token.", "normal_token.")
+
+
+def _cascade(single: Callable[[str, str], list[Rule]]) -> list[Rule]:
+    rules = []
+    for index, official in enumerate(_EXITS):
+        rules += _renamed(single(official, f"backbone.exits.{index}."), index)
+        rules.append(Rule(f"{official}head.{{affine}}", f"head.fcs.{index}.{{affine}}"))
+    for index, official in enumerate(_EXITS[1:]):
+        # The official spelling.
+        reuse = f"{official}blocks.{{block{index + 1}}}.feature_resuse_mlp"
+        ours = f"backbone.feature_reuse.{index}"
+        number = f"{{block{index + 1}}}"
+        rules += [
+            Rule(f"{reuse}.0.{{affine}}", f"{ours}.norms.{number}.{{affine}}", optional=True),
+            *(
+                Rule(
+                    f"{reuse}.1.{layer}.{{affine}}",
+                    f"{ours}.mlps.{number}.{layer}.{{affine}}",
+                    optional=True,
+                )
+                for layer in ("fc1", "fc2")
+            ),
+            *(
+                Rule(
+                    f"{official}relation_reuse_conv.{theirs}.{{affine}}",
+                    f"backbone.relation_reuse.{index}.{mine}.{{affine}}",
+                    optional=True,
+                )
+                for theirs, mine in ((0, "conv1"), (2, "conv2"))
+            ),
+        ]
+    return rules
+
+
+def _renamed(rules: list[Rule], index: int) -> list[Rule]:
+    """Give each exit indices of its own, because their numbers of blocks may differ."""
+
+    def rename(text: str) -> str:
+        for name in ("block", "encoder"):
+            text = re.sub(rf"\{{{name}([}}+])", rf"{{{name}{index}\1", text)
+        return text
+
+    return [replace(rule, source=rename(rule.source), target=rename(rule.target)) for rule in rules]
+
+
 _HEAD = Rule("head.{affine}", "head.fc.{affine}")
 
 SYSTEM = System(
@@ -64,6 +114,9 @@ SYSTEM = System(
     architectures=[
         KeyMap("t2t", [*t2t_rules(), _HEAD], classes="head.fc.weight"),
         KeyMap("deit", [*deit_rules(), _HEAD], classes="head.fc.weight"),
+        KeyMap("t2t_cascade", _cascade(t2t_rules), classes="head.fcs.0.weight"),
+        KeyMap("deit_cascade", _cascade(deit_rules), classes="head.fcs.0.weight"),
     ],
     models={},
+    wrapper="model_state_dict",
 )

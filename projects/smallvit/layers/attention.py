@@ -8,7 +8,9 @@ class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
     The attention itself is :func:`torch.nn.functional.scaled_dot_product_attention`,
-    so its weights are never stored.
+    so its weights are never stored. It is called through the attribute
+    ``scaled_dot_product_attention``, as in MMPretrain's attention, and can be replaced by
+    any module of the same signature.
 
     Args:
         embed_dims (int): Channels of the output.
@@ -45,6 +47,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qk_scale = qk_scale
         self.attn_drop_rate = attn_drop_rate
+        self.scaled_dot_product_attention = F.scaled_dot_product_attention
         self.qkv = nn.Linear(input_dims or embed_dims, 3 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
@@ -62,7 +65,7 @@ class Attention(nn.Module):
         B, N, _ = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
-        mixed = F.scaled_dot_product_attention(
+        mixed = self.scaled_dot_product_attention(
             query,
             key,
             value,

@@ -98,7 +98,8 @@ class DAFF(nn.Module):
         out = self.aggregate(tokens_to_map(x[:, num_extra:], hw))
         if num_extra == 0:
             return map_to_tokens(out)
-        extra = x[:, :num_extra]
+        # Where the input is wider than the output, the first channels are the tokens' own.
+        extra = x[:, :num_extra, : self.conv3.out_channels]
         if self.with_excitation:
             weight = self.excite(F.gelu(self.compress(out.mean(dim=(2, 3)))))
             extra = extra * weight.unsqueeze(1)

@@ -1,0 +1,315 @@
+"""A cascade of vision transformers with growing token counts."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
+from smallvit.plugins.multi_exit.sites import (
+    ContextNorm,
+    RelatedLogits,
+    ReuseSite,
+    relate,
+    reuse_site,
+    widen,
+)
+from smallvit.registry import MODELS
+
+
+@dataclass
+class ExitState:
+    """What an exit leaves to the next one.
+
+    Args:
+        tokens (Tensor, optional): Output of its last block before the final norm,
+            (B, N, C). Defaults to None.
+        hw (tuple[int, int], optional): Grid of its patches. Defaults to None.
+        logits (tuple[Tensor, ...]): Attention logits of each block,
+            (B, num_heads, N, N). Defaults to ().
+    """
+
+    tokens: Tensor | None = None
+    hw: tuple[int, int] | None = None
+    logits: tuple[Tensor, ...] = ()
+
+    def select(self, index: Tensor) -> "ExitState":
+        """Keep some images of the batch.
+
+        Args:
+            index (Tensor): Their places, int64 (n, ).
+
+        Returns:
+            ExitState: The state of these images.
+        """
+        return replace(
+            self,
+            tokens=None if self.tokens is None else self.tokens[index],
+            logits=tuple(each[index] for each in self.logits),
+        )
+
+
+@MODELS.register_module()
+class DynamicViT(BaseModule):
+    """Vision transformers in a row, each of which may be the last to run for an image.
+
+    A later exit sees more tokens and reuses what the previous one computed. Features:
+    the previous tokens become a context beside the input of each feed-forward part.
+    Relations: all previous attention logits become a bias of each block's.
+
+    From `Not All Images are Worth 16x16 Words: Dynamic Transformers for Efficient Image
+    Recognition <https://arxiv.org/abs/2105.15075>`_.
+
+    Args:
+        exits (Sequence[dict | nn.Module]): Backbones in the order they run. Each returns
+            a tuple whose last entry is a vector (B, C). Those that reuse or are reused
+            must be plain transformers: any :class:`smallvit.backbones.PlainViT`, or
+            MMPretrain's VisionTransformer.
+        feature_reuse (bool | dict): Whether later exits reuse tokens; or a dict with
+            ``context_dims``, ``hidden_dims`` and ``norm_eps`` of :class:`FeatureReuse`.
+            Defaults to True.
+        relation_reuse (bool | dict): Whether later exits reuse attention logits; or a
+            dict with ``hidden_ratio``. Defaults to True.
+        with_cp (bool): Whether to recompute each exit in the backward pass.
+            Defaults to False.
+        init_cfg (dict | list, optional): Initialization. Defaults to None: linear layers
+            of the reuse from a truncated normal of standard deviation 0.02.
+
+    Raises:
+        ValueError: If there is no exit, or one contradicts the reuse.
+        TypeError: If an exit is no plain transformer although it has to be.
+    """
+
+    def __init__(
+        self,
+        exits: Sequence[dict | nn.Module],
+        feature_reuse: bool | dict = True,
+        relation_reuse: bool | dict = True,
+        with_cp: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0))
+        if not exits:
+            raise ValueError("DynamicViT needs at least one backbone in exits")
+        self.exits = ModuleList(
+            net if isinstance(net, nn.Module) else MODELS.build(net) for net in exits
+        )
+        self.with_cp = with_cp
+        self.feature_reuse, self.relation_reuse = ModuleList(), ModuleList()
+        self.reuses_features = _is_on(feature_reuse) and len(exits) > 1
+        self.reuses_relations = _is_on(relation_reuse) and len(exits) > 1
+        if not self.reuses:
+            return
+        sites = [_sites(net, index) for index, net in enumerate(self.exits)]
+        # Plain lists of modules: a deep copy of the model points into the copy.
+        self._slots = [_Slots(net) for net in self.exits]
+        if self.reuses_features:
+            self._connect_features(sites, {} if feature_reuse is True else dict(feature_reuse))
+        if self.reuses_relations:
+            self._connect_relations(sites, {} if relation_reuse is True else dict(relation_reuse))
+        for index, net in enumerate(self.exits[1:], 1):
+            matrix = resize_matrix(self.exits[index - 1].patch_resolution, net.patch_resolution)
+            self.register_buffer(f"resize{index}", matrix, persistent=False)
+        for net in self.exits[:-1]:
+            net.patch_embed.register_forward_hook(_keep_output)
+            net.layers[-1].register_forward_hook(_keep_output)
+
+    def _connect_features(self, sites: list[list[ReuseSite]], settings: dict) -> None:
+        context_dims = settings.setdefault("context_dims", 48)
+        for previous, net, own, slots in zip(
+            self.exits[:-1], self.exits[1:], sites[1:], self._slots[1:], strict=True
+        ):
+            slots.norms = [widen(site, context_dims) for site in own]
+            self.feature_reuse.append(
+                FeatureReuse(previous.embed_dims, len(net.layers), **settings)
+            )
+
+    def _connect_relations(self, sites: list[list[ReuseSite]], settings: dict) -> None:
+        extra = [
+            (net.num_extra_tokens, own[0].head_tokens)
+            for net, own in zip(self.exits, sites, strict=True)
+        ]
+        if len(set(extra)) > 1:
+            raise ValueError(
+                "relation_reuse needs the same extra tokens in all exits, but they have (before, "
+                f"behind the patches): {extra}; set relation_reuse=False"
+            )
+        heads = [[site.attention.num_heads for site in own] for own in sites]
+        for previous, own in itertools.pairwise(heads):
+            self.relation_reuse.append(RelationReuse(sum(previous), own, **settings))
+        for own, slots in zip(sites, self._slots, strict=True):
+            last = slots is self._slots[-1]
+            slots.relations = [relate(site, keep=not last) for site in own]
+
+    @property
+    def num_exits(self) -> int:
+        """int: Number of exits."""
+        return len(self.exits)
+
+    @property
+    def reuses(self) -> bool:
+        """bool: Whether an exit needs what the one before it left."""
+        return self.reuses_features or self.reuses_relations
+
+    @property
+    def embed_dims(self) -> list[int]:
+        """list[int]: Channels of the vector that each exit returns."""
+        return [net.embed_dims for net in self.exits]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run all exits.
+
+        Args:
+            x (Tensor): Images, (B, C, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: The vector (B, C) of each exit.
+        """
+        outs, state = [], None
+        for index in range(self.num_exits):
+            out, state = self.forward_exit(index, x, state)
+            outs.append(out)
+        return tuple(outs)
+
+    def forward_exit(
+        self, index: int, x: Tensor, state: ExitState | None = None
+    ) -> tuple[Tensor, ExitState]:
+        """Run one exit.
+
+        Args:
+            index (int): Which one.
+            x (Tensor): Images, (B, C, H, W).
+            state (ExitState, optional): What the previous exit left; needed behind the
+                first one if there is any reuse. Defaults to None.
+
+        Returns:
+            tuple[Tensor, ExitState]: The vector (B, C), and what the next exit needs.
+        """
+        if self.with_cp and self.training:
+            return checkpoint(self._run, index, x, state, use_reentrant=False)
+        return self._run(index, x, state)
+
+    def _run(self, index: int, x: Tensor, state: ExitState | None) -> tuple[Tensor, ExitState]:
+        if not self.reuses:
+            return self.exits[index](x)[-1], ExitState()
+        slots = self._slots[index]
+        try:
+            if index:
+                self._fill(slots, index, x, state)
+            out = self.exits[index](x)[-1]
+            return out, ExitState() if index == self.num_exits - 1 else slots.read()
+        finally:
+            slots.clear()
+
+    def _fill(self, slots: "_Slots", index: int, x: Tensor, state: ExitState | None) -> None:
+        if state is None or state.tokens is None:
+            raise ValueError(f"exit {index} reuses exit {index - 1}: pass the state it returned")
+        net = self.exits[index]
+        matrix = self._matrix(index, state.hw, patch_grid(net, x.shape[2:]))
+        matrix = matrix.to(state.tokens)
+        if self.reuses_features:
+            patches = state.tokens[:, state.tokens.shape[1] - matrix.shape[1] :]
+            contexts = self.feature_reuse[index - 1](patches, matrix, net.num_extra_tokens)
+            for norm, context in zip(slots.norms, contexts, strict=True):
+                norm.context = context
+        if self.reuses_relations:
+            biases = self.relation_reuse[index - 1](state.logits, matrix, net.num_extra_tokens)
+            for relation, bias in zip(slots.relations, biases, strict=True):
+                relation.bias = bias
+
+    def _matrix(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+        built_for = self.exits[index - 1].patch_resolution, self.exits[index].patch_resolution
+        if (tuple(old), tuple(new)) == tuple(map(tuple, built_for)):
+            return getattr(self, f"resize{index}")
+        return resize_matrix(old, new)
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter, for learning rates that decay by layer.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of the backbone's parameters. Defaults to "".
+
+        Returns:
+            tuple[int, int]: Depth within its exit, and the number of depths there.
+        """
+        parts = param_name.removeprefix(prefix).split(".")
+        if parts[0] != "exits":
+            return self.exits[-1].get_layer_depth(param_name, "exits.")
+        return self.exits[int(parts[1])].get_layer_depth(param_name, f"{prefix}exits.{parts[1]}.")
+
+
+def patch_grid(net: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """Grid of patches that a plain transformer makes of an image.
+
+    Args:
+        net (nn.Module): The transformer.
+        size (tuple[int, int]): Height and width of the image.
+
+    Returns:
+        tuple[int, int]: Rows and columns.
+    """
+    if hasattr(net.patch_embed, "grid"):
+        return net.patch_embed.grid(tuple(size))
+    conv = net.patch_embed.projection
+    return tuple(
+        (side + 2 * padding - kernel) // stride + 1
+        for side, padding, kernel, stride in zip(
+            size, conv.padding, conv.kernel_size, conv.stride, strict=True
+        )
+    )
+
+
+class _Slots:
+    """The modules of one exit that take and give what is reused, during one run."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.norms: list[ContextNorm] = []
+        self.relations: list[RelatedLogits] = []
+
+    def read(self) -> ExitState:
+        return ExitState(
+            self.net.layers[-1].kept_output,
+            self.net.patch_embed.kept_output[1],
+            tuple(relation.kept for relation in self.relations),
+        )
+
+    def clear(self) -> None:
+        # A tensor with a history can be neither copied nor saved with its module.
+        for norm in self.norms:
+            norm.context = None
+        for relation in self.relations:
+            relation.bias = relation.kept = None
+        for module in (self.net.patch_embed, self.net.layers[-1]):
+            vars(module).pop("kept_output", None)
+
+
+def _is_on(reuse: bool | dict) -> bool:
+    return reuse is not False
+
+
+def _sites(net: nn.Module, index: int) -> list[ReuseSite]:
+    name = type(net).__name__
+    needed = ("patch_embed", "layers", "embed_dims", "num_extra_tokens", "patch_resolution")
+    missing = [each for each in needed if not hasattr(net, each)]
+    if missing:
+        raise TypeError(
+            f"exits[{index}] is a {name}, which is no plain transformer (it has no "
+            f"{', '.join(missing)}); set feature_reuse=False and relation_reuse=False, or use "
+            "T2TViT, DHVT, CaiT or MMPretrain's VisionTransformer"
+        )
+    if getattr(net, "with_cp", False):
+        raise ValueError(
+            f"exits[{index}] recomputes its blocks, when what they reuse is gone: set "
+            "with_cp=True of DynamicViT instead, which recomputes whole exits"
+        )
+    return [reuse_site(layer) for layer in net.layers]
+
+
+def _keep_output(module: nn.Module, args: tuple, output: object) -> None:
+    # A plain function that is given its module: a closure would keep the original in a copy.
+    module.kept_output = output

@@ -1,0 +1,114 @@
+"""One linear classifier for each exit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from smallvit.registry import MODELS
+
+if TYPE_CHECKING:
+    from mmpretrain.structures import DataSample
+
+
+@MODELS.register_module()
+class MultiExitHead(BaseModule):
+    """Classify the vector of each exit; the loss is the weighted sum over the exits.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int | Sequence[int]): Channels of each exit's vector; one number if
+            they are the same, and then ``num_exits`` says how many there are.
+        num_exits (int): Number of exits. Defaults to 3.
+        loss (dict): Loss of one exit, a type of MMPretrain. Defaults to
+            ``dict(type="mmpretrain.CrossEntropyLoss")``.
+        loss_weights (Sequence[float], optional): Weight of each exit's loss. Defaults to
+            None, which means 1 for each.
+        init_cfg (dict | list, optional): Initialization. Defaults to
+            ``dict(type="TruncNormal", layer="Linear", std=0.02)``.
+
+    Raises:
+        ValueError: If the numbers of channels or weights are not one for each exit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        num_exits: int = 3,
+        loss: dict | None = None,
+        loss_weights: Sequence[float] | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02))
+        channels = [in_channels] * num_exits if isinstance(in_channels, int) else list(in_channels)
+        weights = [1.0] * len(channels) if loss_weights is None else list(loss_weights)
+        if len(weights) != len(channels):
+            raise ValueError(
+                f"MultiExitHead has {len(channels)} exits but {len(weights)} loss_weights: "
+                f"{weights}; give one for each"
+            )
+        self.num_classes = num_classes
+        self.loss_weights = weights
+        self.fcs = nn.ModuleList(nn.Linear(each, num_classes) for each in channels)
+        self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))
+
+    @property
+    def num_exits(self) -> int:
+        """int: Number of exits."""
+        return len(self.fcs)
+
+    def forward_exit(self, index: int, feat: Tensor) -> Tensor:
+        """Classify at one exit.
+
+        Args:
+            index (int): The exit.
+            feat (Tensor): Its vector, (B, C).
+
+        Returns:
+            Tensor: Logits, (B, num_classes).
+        """
+        return self.fcs[index](feat)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Classify at all exits.
+
+        Args:
+            feats (Sequence[Tensor]): Vector (B, C) of each exit.
+
+        Returns:
+            tuple[Tensor, ...]: Logits (B, num_classes) of each.
+        """
+        return tuple(fc(feat) for fc, feat in zip(self.fcs, feats, strict=True))
+
+    def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs) -> dict:
+        """Compute the loss of each exit.
+
+        Args:
+            feats (Sequence[Tensor]): Vector (B, C) of each exit.
+            data_samples (list[DataSample]): Labels, or scores where the batch is mixed.
+            **kwargs: Passed to the loss.
+
+        Returns:
+            dict[str, Tensor]: ``exit{k}.loss``, weighted, and without mixing
+            ``exit{k}.accuracy``, k counting from 1. MMEngine sums what is called loss.
+        """
+        mixed = "gt_score" in data_samples[0]
+        if mixed:
+            target = torch.stack([sample.gt_score for sample in data_samples])
+        else:
+            target = torch.cat([sample.gt_label for sample in data_samples])
+        losses = {}
+        for number, (logits, weight) in enumerate(
+            zip(self(feats), self.loss_weights, strict=True), 1
+        ):
+            loss = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
+            losses[f"exit{number}.loss"] = weight * loss
+            if not mixed:
+                right = logits.argmax(dim=1) == target
+                losses[f"exit{number}.accuracy"] = 100 * right.float().mean()
+        return losses

@@ -1,0 +1,117 @@
+"""What one exit hands to the next: its tokens and its attention logits, resized."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+
+def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """The linear map that resizes values on one grid to another.
+
+    Values are repeated until the old grid, a whole number of times larger, covers the
+    new one; then their means are taken.
+
+    Args:
+        old (tuple[int, int]): Rows and columns of the given grid.
+        new (tuple[int, int]): Rows and columns of the grid to resize to.
+
+    Returns:
+        Tensor: (new rows * new columns, old rows * old columns); its rows sum to one.
+    """
+    size = [side * max(1, -(-target // side)) for side, target in zip(old, new, strict=True)]
+    basis = torch.eye(old[0] * old[1], dtype=torch.float64).unflatten(1, old).unsqueeze(1)
+    repeated = F.interpolate(basis, size=size, mode="nearest")
+    return F.adaptive_avg_pool2d(repeated, new).flatten(1).t().to(torch.get_default_dtype())
+
+
+class FeatureReuse(nn.Module):
+    """Give each block of an exit a context made from the previous exit's tokens.
+
+    From `Not All Images are Worth 16x16 Words <https://arxiv.org/abs/2105.15075>`_.
+
+    Args:
+        in_dims (int): Channels of the previous exit's tokens.
+        num_layers (int): Blocks of the exit.
+        context_dims (int): Channels of the context. Defaults to 48.
+        hidden_dims (int): Hidden channels of the MLP. Defaults to 128.
+        norm_eps (float): Epsilon of the LayerNorm. Defaults to 1e-5.
+    """
+
+    def __init__(
+        self,
+        in_dims: int,
+        num_layers: int,
+        context_dims: int = 48,
+        hidden_dims: int = 128,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(in_dims, eps=norm_eps) for _ in range(num_layers))
+        self.mlps = nn.ModuleList(
+            Mlp(in_dims, hidden_dims, context_dims) for _ in range(num_layers)
+        )
+
+    def forward(self, patches: Tensor, matrix: Tensor, num_extra: int) -> tuple[Tensor, ...]:
+        """Make the contexts.
+
+        Args:
+            patches (Tensor): The previous exit's patch tokens, (B, M, in_dims).
+            matrix (Tensor): What resizes them, (N, M).
+            num_extra (int): Tokens in front of the new patches; their context is zero.
+
+        Returns:
+            tuple[Tensor, ...]: For each block (B, num_extra + N, context_dims).
+        """
+        contexts = [mlp(norm(patches)) for norm, mlp in zip(self.norms, self.mlps, strict=True)]
+        # One product for all blocks.
+        resized = matrix.to(contexts[0].dtype) @ torch.cat(contexts, dim=-1)
+        return F.pad(resized, (0, 0, num_extra, 0)).chunk(len(contexts), dim=-1)
+
+
+class RelationReuse(nn.Module):
+    """Turn all attention logits of the previous exit into a bias for each block.
+
+    Two 1x1 convolutions over heads and layers, then a resize over keys and queries. The
+    resize repeats and pools over patches, so it is one fixed matrix on each side; extra
+    tokens keep their rows and columns.
+
+    From `Not All Images are Worth 16x16 Words <https://arxiv.org/abs/2105.15075>`_.
+
+    Args:
+        in_heads (int): Heads of the previous exit, over all its blocks.
+        num_heads (Sequence[int]): Heads of each block of this exit.
+        hidden_ratio (int): Hidden channels over ``in_heads``. Defaults to 3.
+    """
+
+    def __init__(self, in_heads: int, num_heads: Sequence[int], hidden_ratio: int = 3) -> None:
+        super().__init__()
+        self.num_heads = tuple(num_heads)
+        self.conv1 = nn.Conv2d(in_heads, hidden_ratio * in_heads, 1)
+        self.conv2 = nn.Conv2d(hidden_ratio * in_heads, sum(self.num_heads), 1)
+
+    def forward(self, logits: Sequence[Tensor], matrix: Tensor, num_extra: int) -> tuple:
+        """Make the biases.
+
+        Args:
+            logits (Sequence[Tensor]): Of each block of the previous exit,
+                (B, num_heads, num_extra + M + T, num_extra + M + T) where T counts tokens
+                behind the patches.
+            matrix (Tensor): What resizes patches, (N, M).
+            num_extra (int): Tokens in front of the patches.
+
+        Returns:
+            tuple[Tensor, ...]: For each block (B, num_heads, num_extra + N + T,
+            num_extra + N + T).
+        """
+        relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
+        trailing = relations.shape[-1] - num_extra - matrix.shape[1]
+        matrix = matrix.to(relations.dtype)
+        matrix = torch.block_diag(_eye(num_extra, matrix), matrix, _eye(trailing, matrix))
+        return (matrix @ (relations @ matrix.t())).split(self.num_heads, dim=1)
+
+
+def _eye(size: int, like: Tensor) -> Tensor:
+    return torch.eye(size, dtype=like.dtype, device=like.device)

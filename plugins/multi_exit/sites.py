@@ -1,0 +1,187 @@
+"""Where a block of a plain transformer can take over what an earlier exit computed."""
+
+import sys
+from dataclasses import dataclass
+from functools import singledispatch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smallvit.layers import DAFF, HeadInteractedAttention, TalkingHeadsAttention, TransformerBlock
+
+
+@dataclass
+class ReuseSite:
+    """The places in a block that reuse needs.
+
+    Args:
+        attention (nn.Module): Attention with ``num_heads``, and a replaceable
+            ``scaled_dot_product_attention`` (or ``logits``, which the logits pass through).
+        norm (tuple[nn.Module, str]): Owner and name of the LayerNorm in front of the
+            feed-forward part.
+        expand (tuple[nn.Module, str]): Owner and name of the first layer of the
+            feed-forward part, linear or a 1x1 convolution.
+        head_tokens (int): Tokens that the attention appends behind the patches.
+            Defaults to 0.
+    """
+
+    attention: nn.Module
+    norm: tuple[nn.Module, str]
+    expand: tuple[nn.Module, str]
+    head_tokens: int = 0
+
+
+@singledispatch
+def reuse_site(block: nn.Module) -> ReuseSite:
+    """Find the places in a block; teach it a class with ``@reuse_site.register``.
+
+    Args:
+        block (nn.Module): A transformer block.
+
+    Returns:
+        ReuseSite: Its places.
+
+    Raises:
+        TypeError: If the class is unknown.
+    """
+    library = sys.modules.get("mmpretrain.models.backbones.vision_transformer")
+    if library is not None and library.TransformerEncoderLayer not in reuse_site.registry:
+        reuse_site.register(library.TransformerEncoderLayer, _mmpretrain_site)
+        return reuse_site(block)
+    known = [kind.__name__ for kind in reuse_site.registry if kind is not object]
+    raise TypeError(
+        f"a block of type {type(block).__name__} cannot reuse earlier exits; these can: "
+        f"{', '.join(known)}. Teach it with smallvit.plugins.multi_exit.reuse_site.register, or "
+        "set feature_reuse=False and relation_reuse=False"
+    )
+
+
+@reuse_site.register
+def _(block: TransformerBlock) -> ReuseSite:
+    first = "conv1" if isinstance(block.mlp, DAFF) else "fc1"
+    heads = block.attn.num_heads if isinstance(block.attn, HeadInteractedAttention) else 0
+    return ReuseSite(block.attn, (block, "norm2"), (block.mlp, first), heads)
+
+
+def _mmpretrain_site(block: nn.Module) -> ReuseSite:
+    # Registered when such a block first comes: importing MMPretrain takes many seconds, which
+    # those who only look up another type of this package should not wait for.
+    return ReuseSite(block.attn, (block, "ln2"), (block.ffn.layers[0], "0"))
+
+
+class ContextNorm(nn.LayerNorm):
+    """LayerNorm of tokens with the context of an earlier exit behind their channels.
+
+    Args:
+        norm (nn.LayerNorm): The norm that it replaces.
+        context_dims (int): Channels of the context.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, context_dims: int) -> None:
+        super().__init__(norm.normalized_shape[0] + context_dims, eps=norm.eps)
+        self.context: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm tokens (B, N, C) together with the context (B, N, context_dims)."""
+        return super().forward(torch.cat((x, self.context.to(x.dtype)), dim=-1))
+
+
+class RelatedLogits(nn.Module):
+    """Add the relations of an earlier exit to attention logits, and keep the sum.
+
+    Args:
+        keep (bool): Whether the logits are kept for the next exit.
+    """
+
+    def __init__(self, keep: bool) -> None:
+        super().__init__()
+        self.keep = keep
+        self.bias: Tensor | None = None
+        self.kept: Tensor | None = None
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Take and return logits (B, num_heads, N, N)."""
+        if self.bias is not None:
+            logits = logits + self.bias
+        if self.keep:
+            self.kept = logits
+        return logits
+
+
+class RelatedAttention(RelatedLogits):
+    """Dot-product attention with the relations of an earlier exit as a bias.
+
+    Fused where nobody needs the logits afterwards.
+    """
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        dropout_p: float = 0.0,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Attend; arguments as in :func:`torch.nn.functional.scaled_dot_product_attention`.
+
+        Args:
+            query (Tensor): (B, num_heads, N, head_dims).
+            key (Tensor): The same shape.
+            value (Tensor): The same shape.
+            dropout_p (float): Dropout of the attention weights. Defaults to 0.
+            scale (float, optional): Factor of the logits. Defaults to None, which means
+                ``head_dims ** -0.5``.
+
+        Returns:
+            Tensor: (B, num_heads, N, head_dims).
+        """
+        if not self.keep:
+            bias = None if self.bias is None else self.bias.to(query.dtype)
+            return F.scaled_dot_product_attention(
+                query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale
+            )
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        logits = super().forward(query * scale @ key.transpose(-2, -1))
+        return F.dropout(logits.softmax(dim=-1), dropout_p) @ value
+
+
+def widen(site: ReuseSite, context_dims: int) -> ContextNorm:
+    """Let the feed-forward part of a block take a context besides its tokens.
+
+    Args:
+        site (ReuseSite): Places in the block, changed in place under their own names.
+        context_dims (int): Channels of the context.
+
+    Returns:
+        ContextNorm: The norm that takes the context.
+    """
+    owner, name = site.norm
+    norm = ContextNorm(getattr(owner, name), context_dims)
+    setattr(owner, name, norm)
+    owner, name = site.expand
+    layer = getattr(owner, name)
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        wide = nn.Linear(layer.in_features + context_dims, layer.out_features, bias)
+    else:
+        wide = nn.Conv2d(layer.in_channels + context_dims, layer.out_channels, 1, bias=bias)
+    setattr(owner, name, wide)
+    return norm
+
+
+def relate(site: ReuseSite, keep: bool) -> RelatedLogits:
+    """Let the attention of a block take relations, and keep its logits if asked.
+
+    Args:
+        site (ReuseSite): Places in the block, changed in place.
+        keep (bool): Whether the logits are kept for the next exit.
+
+    Returns:
+        RelatedLogits: The module that takes the relations and keeps the logits.
+    """
+    if isinstance(site.attention, TalkingHeadsAttention):
+        site.attention.logits = RelatedLogits(keep)
+        return site.attention.logits
+    site.attention.scaled_dot_product_attention = RelatedAttention(keep)
+    return site.attention.scaled_dot_product_attention
