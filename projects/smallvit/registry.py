@@ -25,7 +25,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
     )
 
 
-MODELS = _child(ROOT_MODELS, "backbones", "plugins.multi_exit")
+MODELS = _child(ROOT_MODELS, "backbones", "plugins.dw_shortcut", "plugins.multi_exit")
 DATASETS = _child(ROOT_DATASETS, "datasets")
 TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets")
 METRICS = _child(ROOT_METRICS, "engine")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from smallvit.layers.tokens import map_to_tokens, tokens_to_map
+from smallvit.layers.tokens import map_to_tokens
 
 LAYOUTS = ("BNC", "BHWC", "BCHW")
 
@@ -34,8 +34,9 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor:
         "BCHW".
     """
     if layout == "BNC":
-        return tokens_to_map(x[:, x.shape[1] - hw[0] * hw[1] :], hw)
-    return x.permute(0, 3, 1, 2) if layout == "BHWC" else x
+        # Split before it is permuted, one image too has the strides of channels-last memory.
+        x = x[:, x.shape[1] - hw[0] * hw[1] :].unflatten(1, hw)
+    return x if layout == "BCHW" else x.permute(0, 3, 1, 2)
 
 
 def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor | None:

@@ -1,0 +1,169 @@
+"""Give any host depth-wise convolution shortcuts, from Python or by one line of a config."""
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from smallvit.hosts import HostView, view_host
+from smallvit.plugins.dw_shortcut.bypass import Bypass
+from smallvit.plugins.dw_shortcut.module import DepthwiseShortcut
+from smallvit.registry import MODELS
+
+
+def attach_dw_shortcuts(
+    host: nn.Module,
+    kernel_sizes: int | Sequence[int] = 3,
+    bypass: int = 1,
+    blocks: Iterable[int] | None = None,
+    stages: Iterable[int] | None = None,
+    with_last: bool = True,
+    act_cfg: dict | None = dict(type="GELU"),  # noqa: B006
+    norm_cfg: dict | None = dict(type="BN"),  # noqa: B006
+) -> nn.Module:
+    """Add depth-wise convolution shortcuts to a backbone, in place.
+
+    A shortcut takes the map of the patches that go into a block, activates, norms and
+    convolves it, and adds the result to what comes out of the block, or of a later one;
+    class and distillation tokens receive nothing. The host keeps the names of its
+    parameters; those of the shortcuts are ``dw_shortcuts.{stage}.{number}.branches.*``.
+
+    From `Depth-Wise Convolutions in Vision Transformers for Efficient Training on Small
+    Datasets <https://arxiv.org/abs/2407.19394>`_.
+
+    Args:
+        host (nn.Module): A backbone that :mod:`smallvit.hosts` knows.
+        kernel_sizes (int | Sequence[int]): Odd kernel sizes; each is a parallel branch of
+            every shortcut. Defaults to 3.
+        bypass (int): How many blocks one shortcut bypasses. Shortcuts do not cross
+            stages or gaps in ``blocks``, so the last of a run may bypass fewer.
+            Defaults to 1.
+        blocks (Iterable[int], optional): Blocks to bypass, counted over the whole host,
+            negative from the end. Defaults to None, all.
+        stages (Iterable[int], optional): Stages whose blocks are bypassed. Defaults to
+            None, all.
+        with_last (bool): Whether the last block of the host is bypassed too. Where only a
+            class token is read behind it, that shortcut changes nothing and is never
+            trained. Defaults to True, as published.
+        act_cfg (dict, optional): Activation, None for none. Defaults to
+            ``dict(type="GELU")``.
+        norm_cfg (dict, optional): Norm before each convolution, None for none. Defaults
+            to ``dict(type="BN")``.
+
+    Returns:
+        nn.Module: ``host``.
+
+    Raises:
+        HostError: If the backbone is not a host.
+        ValueError: If an argument does not fit the host, or it has shortcuts already.
+    """
+    view = view_host(host)
+    if hasattr(host, "dw_shortcuts"):
+        raise ValueError(f"{type(host).__name__} has shortcuts already; build another one")
+    sizes = _check_sizes(kernel_sizes)
+    runs = group_blocks(view, bypass, blocks, stages, with_last)
+    modules = nn.ModuleList(nn.ModuleList() for _ in view.stages)
+    for run in runs:
+        first, last = view.blocks[run[0]], view.blocks[run[-1]]
+        shortcut = DepthwiseShortcut(first.channels, sizes, act_cfg, norm_cfg)
+        modules[first.stage].append(shortcut)
+        Bypass(shortcut, first, last).place()
+    view.watch()
+    host.dw_shortcuts = modules
+    return host
+
+
+def _check_sizes(kernel_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
+    if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
+        raise ValueError(
+            f"kernel_sizes={kernel_sizes!r} must be one or more odd numbers, which keep the map's "
+            "size, e.g. 3 or (3, 5)"
+        )
+    return sizes
+
+
+def group_blocks(
+    view: HostView,
+    bypass: int,
+    blocks: Iterable[int] | None,
+    stages: Iterable[int] | None,
+    with_last: bool,
+) -> list[tuple[int, ...]]:
+    """Cut the blocks that are to be bypassed into consecutive runs.
+
+    Args:
+        view (HostView): The host.
+        bypass (int): Largest length of a run.
+        blocks (Iterable[int], optional): Blocks to bypass, None for all.
+        stages (Iterable[int], optional): Stages to keep to, None for all.
+        with_last (bool): Whether the last block of the host is bypassed.
+
+    Returns:
+        list[tuple[int, ...]]: Indices of the blocks of each run.
+
+    Raises:
+        ValueError: If a number does not fit the host, or nothing is left to bypass.
+    """
+    if bypass < 1:
+        raise ValueError(f"bypass={bypass} must be 1 or more blocks")
+    wanted = {view.index(i) for i in (range(len(view)) if blocks is None else blocks)}
+    if stages is not None:
+        wanted &= {i for stage in _check_stages(view, stages) for i in view.stages[stage]}
+    if not with_last:
+        wanted.discard(len(view) - 1)
+    if not wanted:
+        raise ValueError(
+            f"blocks={blocks}, stages={stages} and with_last={with_last} leave none of the "
+            f"{len(view)} blocks of {type(view.host).__name__} to bypass"
+        )
+    runs: list[tuple[int, ...]] = []
+    for i in sorted(wanted):
+        run = runs[-1] if runs else ()
+        follows = run and run[-1] == i - 1 and view.blocks[i].stage == view.blocks[i - 1].stage
+        if follows and len(run) < bypass:
+            runs[-1] = (*run, i)
+        else:
+            runs.append((i,))
+    return runs
+
+
+def _check_stages(view: HostView, stages: Iterable[int]) -> set[int]:
+    stages, count = list(stages), len(view.stages)
+    wrong = [stage for stage in stages if not -count <= stage < count]
+    if wrong:
+        raise ValueError(
+            f"{type(view.host).__name__} has {count} stages, so there are no stages {wrong}; use 0 "
+            f"to {count - 1}, or -1 for the last"
+        )
+    return {stage % count for stage in stages}
+
+
+@MODELS.register_module("DWConvShortcut")
+def build_with_dw_shortcuts(host: str, shortcut: dict | None = None, **kwargs) -> nn.Module:
+    """Build a backbone and give it depth-wise convolution shortcuts.
+
+    In a config, the type of a backbone moves to ``host`` and the rest stays as it is::
+
+        backbone=dict(
+            type="smallvit.DWConvShortcut",
+            host="mmpretrain.VisionTransformer",
+            shortcut=dict(kernel_sizes=(3, 5)),
+            arch="deit-tiny",
+        )
+
+    Args:
+        host (str): Registered type of the backbone.
+        shortcut (dict, optional): Options of :func:`attach_dw_shortcuts`. Defaults to
+            None, the main form of the paper: a 3x3 convolution beside every block.
+        **kwargs: Arguments of the backbone.
+
+    Returns:
+        nn.Module: The backbone itself, with one more submodule ``dw_shortcuts``.
+    """
+    if not isinstance(host, str):
+        raise TypeError(
+            f"host={host!r} must be the registered type of a backbone, such as "
+            "'mmpretrain.VisionTransformer', with its arguments beside it; to a backbone that is "
+            "built already, shortcuts are added by attach_dw_shortcuts"
+        )
+    return attach_dw_shortcuts(MODELS.build(dict(type=host, **kwargs)), **(shortcut or {}))

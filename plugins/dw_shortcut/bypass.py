@@ -1,0 +1,79 @@
+"""Lead what goes into one block of a host through a shortcut to what comes out of another."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.module_tracker import ModuleTracker
+from torch.utils.weak import TensorWeakRef
+
+from smallvit.hosts import HostBlock
+from smallvit.plugins.dw_shortcut.module import DepthwiseShortcut
+
+_tracker = ModuleTracker()
+
+
+def _in_backward() -> bool:
+    # Modules run in the backward pass when gradient checkpointing recomputes them.
+    return not torch.compiler.is_compiling() and _tracker.is_bw
+
+
+class Bypass:
+    """A shortcut around consecutive blocks of one stage, by hooks on the first and the last.
+
+    Args:
+        shortcut (DepthwiseShortcut): From map to map.
+        first (HostBlock): The block whose input is taken.
+        last (HostBlock): The block to whose output the shortcut is added.
+    """
+
+    def __init__(self, shortcut: DepthwiseShortcut, first: HostBlock, last: HostBlock) -> None:
+        self.shortcut = shortcut
+        self.first = first
+        self.last = last
+        self._held: Tensor | None = None
+        self._seen: TensorWeakRef | None = None
+
+    def __getstate__(self) -> dict:
+        # A copy or a pickle between two steps; tensors of the step do not belong in it.
+        return self.__dict__ | {"_held": None, "_seen": None}
+
+    def place(self) -> None:
+        """Register the hooks."""
+        if self.first is self.last:
+            self.last.module.register_forward_hook(self._add_own_input, with_kwargs=True)
+        else:
+            self.first.module.register_forward_pre_hook(self._hold)
+            self.last.module.register_forward_hook(self._add_held, with_kwargs=True)
+
+    def _add_own_input(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor):
+        return self._add(args[0], args, kwargs, output)
+
+    def _hold(self, module: nn.Module, args: tuple) -> None:
+        # Recomputing only the first block must not leave its input behind: what the last
+        # block needs is still alive in the graph, see below.
+        if not (_in_backward() and self._recall() is args[0]):
+            self._held = args[0]
+
+    def _recall(self) -> Tensor | None:
+        return self._held if self._seen is None or self._held is not None else self._seen()
+
+    def _add_held(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor):
+        tokens = self._recall()
+        if tokens is None:
+            raise RuntimeError(
+                f"{type(module).__name__} ran without the block where its shortcut begins; run the "
+                "whole backbone, or set bypass=1"
+            )
+        self._held = None
+        # Under gradient checkpointing of single blocks, the last one is recomputed before the
+        # first. The graph keeps the tensor alive until then; a reference from here would
+        # keep it, and the graph, from one step to the next.
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._seen = TensorWeakRef(tokens)
+        return self._add(tokens, args, kwargs, output)
+
+    def _add(self, tokens: Tensor, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
+        feature = self.first.to_map(tokens, self.last.read_grid(output, args, kwargs))
+        if not _in_backward():
+            return self.last.add_map(output, self.shortcut(feature))
+        with self.shortcut.recomputing():
+            return self.last.add_map(output, self.shortcut(feature))
