@@ -172,6 +172,8 @@ def _models() -> dict[str, tuple]:
         for suffix in ("base", "ours"):
             config = f"locality_guidance/{ours}_cifar100.py"
             models[f"{name}_c100_{suffix}"] = (architecture, config, shapes)
+    # The same student, guided by features that were stored before.
+    models["deit-ti_c100_ours_offline"] = models["deit-ti_c100_ours"]
     for name, (architecture, ours, shapes) in teachers.items():
         models[f"{name}_c100"] = (architecture, f"locality_guidance/{ours}_cifar100.py", shapes)
     return models

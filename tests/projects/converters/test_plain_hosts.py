@@ -1,6 +1,7 @@
 """Official checkpoints that MMPretrain's VisionTransformer takes: DeiT and the shortcut's ViT."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 import backbone_checks as checks
 from goldens import assert_tensor_close, load_golden, reference_input, reference_state
-from smallvit.converters import ConversionError, convert, identify, revert
+from smallvit.converters import ConversionError, convert, identify, official_models, revert
 
 SHORTCUT_ARCH = dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768)
 
@@ -28,7 +29,9 @@ def test_deit_matches_tiny_transformers():
 def test_names_the_model_of_a_checkpoint(golden, official):
     entries = load_golden(golden)["state_dict"]
     state = {key: torch.empty(shape, device="meta") for key, shape, _, _ in entries}
-    assert official in identify("locality_guidance", {"model_state": state})[1]
+    names = identify("locality_guidance", {"model_state": state})[1]
+    assert official in names
+    assert len({official_models()[name].config for name in names}) == 1
 
 
 def test_distilled_deit_averages_its_two_heads():
@@ -121,3 +124,9 @@ def test_host_of_the_shortcut_goes_back():
 def test_refuses_a_strange_checkpoint(system):
     with pytest.raises(ConversionError, match="unknown"):
         convert(system, {"surplus.weight": torch.ones(1)})
+
+
+def test_official_names_of_the_plain_students():
+    records = official_models()
+    for name in ("deit-ti_c100_ours_offline", "t2t-14_c100_ours", "dhvt_small_cifar_patch2"):
+        assert Path(records[name].config).is_file(), name
