@@ -90,12 +90,64 @@ def cait_rules() -> list[Rule]:
     ]
 
 
-SYSTEM = System(
-    "dw_shortcut",
-    architectures=[
-        KeyMap("vit", vit_rules(), classes=_CLASSES),
-        KeyMap("cait", cait_rules(), classes=_CLASSES),
-        KeyMap("swin", swin_rules(), SWIN_SPANS, classes=_CLASSES),
-    ],
-    models={},
-)
+def shortcut_rules(trunk: str, stage: str) -> list[Rule]:
+    """Rules of the shortcuts, which the official code keeps beside the blocks.
+
+    Args:
+        trunk (str): Official prefix of the module that holds the blocks.
+        stage (str): Number of the stage, or its index in braces.
+
+    Returns:
+        list[Rule]: The rules.
+    """
+    ours = f"backbone.dw_shortcuts.{stage}.{{block}}.branches.0"
+    return [
+        Rule(f"{trunk}.batchnorms.{{block}}.{{bn}}", f"{ours}.norm.{{bn}}"),
+        Rule(f"{trunk}.convs.{{block}}.{{affine}}", f"{ours}.conv.{{affine}}"),
+    ]
+
+
+_HOSTS = {
+    "vit": (vit_rules(), shortcut_rules("transformer", "0"), None),
+    "cait": (cait_rules(), shortcut_rules("patch_transformer", "0"), None),
+    "swin": (swin_rules(), shortcut_rules("layers.{stage}", "{stage}"), SWIN_SPANS),
+}
+
+
+def _architectures() -> list[KeyMap]:
+    """The published models, which have shortcuts, and the same hosts without them."""
+    with_shortcuts = [
+        KeyMap(f"{name}-shortcut", [*rules, *shortcuts], spans, classes=_CLASSES)
+        for name, (rules, shortcuts, spans) in _HOSTS.items()
+    ]
+    plain = [
+        KeyMap(name, rules, spans, classes=_CLASSES) for name, (rules, _, spans) in _HOSTS.items()
+    ]
+    return with_shortcuts + plain
+
+
+def _models() -> dict[str, tuple]:
+    models = {}
+    for dataset, num_classes in (("cifar10", 10), ("cifar100", 100)):
+        for size, width in (("tiny", 192), ("small", 384)):
+            models[f"vit_{size}_16_224_{dataset}"] = (
+                "vit-shortcut",
+                f"dw_shortcut/vit-{size[0]}_shortcut_{dataset}.py",
+                {"mlp_head.1.weight": (num_classes, width)},
+            )
+        for size, num_scales in (("xxs12", 12), ("xxs24", 24)):
+            last = f"patch_transformer.layers.{num_scales - 1}.0.scale"
+            models[f"cait_{size}_16_224_{dataset}"] = (
+                "cait-shortcut",
+                f"dw_shortcut/cait-{size}_shortcut_{dataset}.py",
+                {"mlp_head.1.weight": (num_classes, 192), last: (1, 1, 192)},
+            )
+        models[f"swin_tiny_patch4_window7_224_{dataset}"] = (
+            "swin-shortcut",
+            f"dw_shortcut/swin-t_shortcut_{dataset}.py",
+            {"head.weight": (num_classes, 768)},
+        )
+    return models
+
+
+SYSTEM = System("dw_shortcut", architectures=_architectures(), models=_models())

@@ -1,0 +1,44 @@
+# CIFAR-10 enlarged to 224x224, with the augmentations of Swin. mmpretrain's CIFAR images are
+# RGB already; their mean and standard deviation are those of the shortcut's recipes.
+_base_ = "mmpretrain::_base_/datasets/cifar10_bs16.py"
+
+mean = [125.307, 122.961, 113.8575]
+std = [62.985, 62.0925, 66.708]
+data_preprocessor = dict(mean=mean, std=std)
+
+size = 224
+enlarge = dict(type="Resize", scale=size, backend="pillow", interpolation="bilinear")
+train_pipeline = [
+    enlarge,
+    dict(type="RandomResizedCrop", scale=size, backend="pillow", interpolation="bicubic"),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(
+        type="RandAugment",
+        policies="timm_increasing",
+        num_policies=2,
+        total_level=10,
+        magnitude_level=9,
+        magnitude_std=0.5,
+        hparams=dict(pad_val=[round(x) for x in mean], interpolation="bicubic"),
+    ),
+    dict(
+        type="RandomErasing",
+        erase_prob=0.25,
+        mode="rand",
+        min_area_ratio=0.02,
+        max_area_ratio=1 / 3,
+        fill_color=mean,
+        fill_std=std,
+    ),
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    enlarge,
+    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
+    dict(type="CenterCrop", crop_size=size),
+    dict(type="PackInputs"),
+]
+
+train_dataloader = dict(batch_size=128, num_workers=8, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=128, num_workers=8, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

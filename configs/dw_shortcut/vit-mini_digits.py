@@ -1,0 +1,15 @@
+_base_ = "../dwnet/dwnet-mini_digits.py"
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="VisionTransformer",
+        arch=dict(embed_dims=64, num_layers=4, num_heads=4, feedforward_channels=256),
+        img_size=32,
+        patch_size=4,
+        qkv_bias=False,
+        drop_path_rate=0.05,
+        norm_cfg=dict(type="LN", eps=1e-5),
+    ),
+    head=dict(in_channels=64),
+)

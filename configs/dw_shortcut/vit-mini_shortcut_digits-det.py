@@ -1,0 +1,3 @@
+_base_ = "./vit-mini_digits-det.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="mmpretrain.VisionTransformer"))

@@ -1,0 +1,3 @@
+_base_ = "./vit-mini_digits.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"))
