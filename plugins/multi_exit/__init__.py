@@ -1,17 +1,50 @@
 """Cascades of vision transformers with early exit: train, calibrate, serve."""
 
+from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError, Curve, calibrate
 from smallvit.plugins.multi_exit.dynamic_vit import DynamicViT, ExitState
 from smallvit.plugins.multi_exit.head import MultiExitHead
+from smallvit.plugins.multi_exit.hook import CalibrationHook
+from smallvit.plugins.multi_exit.metrics import AnytimeAccuracy, BudgetedBatch
+from smallvit.plugins.multi_exit.policies import ExitPolicy, Margin, MaxSoftmax, NegativeEntropy
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
 from smallvit.plugins.multi_exit.sites import ReuseSite, reuse_site
+from smallvit.registry import MODELS
 
 __all__ = [
+    "AnytimeAccuracy",
+    "BudgetedBatch",
+    "Calibration",
+    "CalibrationError",
+    "CalibrationHook",
+    "Curve",
     "DynamicViT",
+    "ExitPolicy",
     "ExitState",
     "FeatureReuse",
+    "Margin",
+    "MaxSoftmax",
     "MultiExitHead",
+    "NegativeEntropy",
     "RelationReuse",
     "ReuseSite",
+    "calibrate",
     "resize_matrix",
     "reuse_site",
 ]
+
+
+@MODELS.register_module(name="MultiExitClassifier")
+def build_classifier(**cfg):
+    """Build a :class:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier`.
+
+    It stands on MMPretrain, whose import takes many seconds: detectors do not wait for it.
+
+    Args:
+        **cfg: Arguments of the class.
+
+    Returns:
+        MultiExitClassifier: The classifier.
+    """
+    from smallvit.plugins.multi_exit.classifier import MultiExitClassifier
+
+    return MultiExitClassifier(**cfg)

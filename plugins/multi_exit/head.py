@@ -95,7 +95,7 @@ class MultiExitHead(BaseModule):
 
         Returns:
             dict[str, Tensor]: ``exit{k}.loss``, weighted, and without mixing
-            ``exit{k}.accuracy``, k counting from 1. MMEngine sums what is called loss.
+            ``exit{k}.accuracy``, k counting from 0. MMEngine sums what is called loss.
         """
         mixed = "gt_score" in data_samples[0]
         if mixed:
@@ -103,12 +103,10 @@ class MultiExitHead(BaseModule):
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
         losses = {}
-        for number, (logits, weight) in enumerate(
-            zip(self(feats), self.loss_weights, strict=True), 1
-        ):
+        for index, (logits, weight) in enumerate(zip(self(feats), self.loss_weights, strict=True)):
             loss = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
-            losses[f"exit{number}.loss"] = weight * loss
+            losses[f"exit{index}.loss"] = weight * loss
             if not mixed:
                 right = logits.argmax(dim=1) == target
-                losses[f"exit{number}.accuracy"] = 100 * right.float().mean()
+                losses[f"exit{index}.accuracy"] = 100 * right.float().mean()
         return losses

@@ -108,10 +108,30 @@ class RelationReuse(nn.Module):
         """
         relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
         trailing = relations.shape[-1] - num_extra - matrix.shape[1]
-        matrix = matrix.to(relations.dtype)
-        matrix = torch.block_diag(_eye(num_extra, matrix), matrix, _eye(trailing, matrix))
+        matrix = keep_extra(matrix.to(relations.dtype), num_extra, trailing)
         return (matrix @ (relations @ matrix.t())).split(self.num_heads, dim=1)
 
 
-def _eye(size: int, like: Tensor) -> Tensor:
-    return torch.eye(size, dtype=like.dtype, device=like.device)
+def keep_extra(matrix: Tensor, before: int, behind: int) -> Tensor:
+    """Make a map of patches to one of all tokens that leaves extra tokens as they are.
+
+    Args:
+        matrix (Tensor): (N, M).
+        before (int): Tokens in front of the patches.
+        behind (int): Tokens behind them.
+
+    Returns:
+        Tensor: (before + N + behind, before + M + behind).
+    """
+    # Not torch.block_diag, which has no ONNX counterpart.
+    first, last = (
+        torch.eye(size, dtype=matrix.dtype, device=matrix.device) for size in (before, behind)
+    )
+    columns = matrix.shape[1]
+    return torch.cat(
+        (
+            F.pad(first, (0, columns + behind)),
+            F.pad(matrix, (before, behind)),
+            F.pad(last, (before + columns, 0)),
+        )
+    )

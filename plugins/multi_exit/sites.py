@@ -143,7 +143,8 @@ class RelatedAttention(RelatedLogits):
             )
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         logits = super().forward(query * scale @ key.transpose(-2, -1))
-        return F.dropout(logits.softmax(dim=-1), dropout_p) @ value
+        weights = logits.softmax(dim=-1)
+        return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
 
 
 def widen(site: ReuseSite, context_dims: int) -> ContextNorm:

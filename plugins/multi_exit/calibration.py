@@ -1,0 +1,326 @@
+"""Thresholds for a sweep of budgets, and how they are kept with the weights.
+
+Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain values.
+
+============== ==========================================================================
+key            value
+============== ==========================================================================
+version        1
+policy         "max_softmax", "margin", "entropy", or the config of a registered policy
+temperatures   what the logits of each exit are divided by, K numbers
+flops          GFLOPs (multiply-adds) of an image that leaves at each exit, K numbers
+thresholds     least confidence to leave with: S rows of K numbers, cheapest first
+calibration    on the images that the thresholds were found on: ``anytime``, the accuracy
+               of each exit in percent; ``accuracy`` and ``flops``, S numbers each, what
+               each row gives; ``num_images``
+evaluation     the same on the images of the last evaluation, or None
+============== ==========================================================================
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from smallvit.plugins.multi_exit.policies import build_policy
+from smallvit.plugins.multi_exit.thresholds import (
+    ThresholdSearch,
+    choose_exits,
+    evaluate_exits,
+    fit_temperature,
+    geometric_shares,
+)
+
+KEY = "multi_exit"
+VERSION = 1
+#: The paper's sweep: p = i / 20 for i = 1 to 59.
+SWEEP = tuple(number / 20 for number in range(1, 60))
+
+
+class CalibrationError(ValueError):
+    """A calibration that is missing, does not fit, or cannot give what is asked of it."""
+
+
+@dataclass
+class Curve:
+    """What a cascade gives on one set of images.
+
+    Args:
+        anytime (list[float]): Accuracy of each exit in percent.
+        accuracy (list[float]): Accuracy with each row of thresholds, in percent.
+        flops (list[float]): Mean GFLOPs of an image with each row.
+        num_images (int): Number of images; 0 where it is not known. Defaults to 0.
+    """
+
+    anytime: list[float]
+    accuracy: list[float]
+    flops: list[float]
+    num_images: int = 0
+
+
+@dataclass
+class Calibration:
+    """Thresholds of a cascade; see the layout in :mod:`smallvit.plugins.multi_exit.calibration`.
+
+    Args:
+        flops (list[float]): GFLOPs of an image that leaves at each exit.
+        thresholds (list[list[float]]): Rows of thresholds, cheapest first.
+        calibration (Curve, optional): On the images that they were found on. Defaults to
+            None.
+        evaluation (Curve, optional): On the images of the last evaluation. Defaults to
+            None.
+        policy (str | dict): What confidence is. Defaults to "max_softmax".
+        temperatures (list[float], optional): Divisor of each exit's logits. Defaults to
+            None, which means 1 for each.
+    """
+
+    flops: list[float]
+    thresholds: list[list[float]]
+    calibration: Curve | None = None
+    evaluation: Curve | None = None
+    policy: str | dict = "max_softmax"
+    temperatures: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.flops:
+            raise CalibrationError("a calibration needs the GFLOPs of each exit, but has none")
+        if self.temperatures is None:
+            self.temperatures = [1.0] * self.num_exits
+        wrong = next((row for row in self.thresholds if len(row) != self.num_exits), None)
+        if wrong is not None:
+            raise CalibrationError(
+                f"thresholds {wrong} are for {len(wrong)} exits, but flops for {self.num_exits}"
+            )
+
+    @property
+    def num_exits(self) -> int:
+        """int: Number of exits."""
+        return len(self.flops)
+
+    def choose(
+        self, max_gflops: float | None = None, min_accuracy: float | None = None
+    ) -> list[float]:
+        """Choose a row of thresholds by what it gives on the calibration images.
+
+        Args:
+            max_gflops (float, optional): Mean cost of an image at most. Defaults to None.
+            min_accuracy (float, optional): Accuracy in percent at least. Defaults to None.
+
+        Returns:
+            list[float]: The most accurate row within the cost, or the cheapest with the
+            accuracy.
+
+        Raises:
+            CalibrationError: If no row gives what is asked, or both or nothing is asked.
+        """
+        curve = self.calibration or self.evaluation
+        if curve is None or not self.thresholds:
+            raise CalibrationError("the calibration has no thresholds; run calibrate.py")
+        return self.thresholds[choose_point(curve, self.flops, max_gflops, min_accuracy)]
+
+    def evaluate(self, logits: Tensor, labels: Tensor) -> Curve:
+        """Apply all thresholds to other images.
+
+        Args:
+            logits (Tensor): Of each exit, (K, N, num_classes).
+            labels (Tensor): int64 (N, ).
+
+        Returns:
+            Curve: What they give there.
+
+        Raises:
+            CalibrationError: If the logits are of another number of exits.
+        """
+        check_exits(self, len(logits))
+        confidence, correct = judge(logits, labels, self.policy, self.temperatures)
+        points = [
+            evaluate_exits(choose_exits(confidence, row), correct, self.flops)
+            for row in self.thresholds
+        ]
+        return _curve(correct, points)
+
+    def to_dict(self) -> dict:
+        """Turn into the plain values of the documented layout."""
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> "Calibration":
+        """Read the documented layout.
+
+        Args:
+            stored (Mapping): What :meth:`to_dict` returned.
+
+        Returns:
+            Calibration: The calibration.
+
+        Raises:
+            CalibrationError: If it is of another version or incomplete.
+        """
+        stored = dict(stored)
+        version = stored.pop("version", None)
+        if version != VERSION:
+            raise CalibrationError(
+                f"the calibration has layout version {version}, this smallvit reads {VERSION}: "
+                "calibrate again"
+            )
+        missing = [key for key in ("flops", "thresholds") if key not in stored]
+        if missing:
+            raise CalibrationError(f"the calibration lacks {', '.join(missing)}: calibrate again")
+        for key in ("calibration", "evaluation"):
+            if stored.get(key) is not None:
+                stored[key] = Curve(**stored[key])
+        return cls(**stored)
+
+
+def choose_point(
+    curve: Curve, flops: Sequence[float], max_gflops: float | None, min_accuracy: float | None
+) -> int:
+    """Find the best point of a curve; see :meth:`Calibration.choose`."""
+    if (max_gflops is None) == (min_accuracy is None):
+        raise CalibrationError("give one of max_gflops and min_accuracy")
+    points = list(zip(curve.accuracy, curve.flops, strict=True))
+    if max_gflops is not None:
+        _check_budget(max_gflops, flops)
+        possible = [index for index, (_, cost) in enumerate(points) if cost <= max_gflops]
+        if not possible:
+            raise CalibrationError(
+                f"no thresholds cost at most {max_gflops:g} GFLOPs an image: the cheapest cost "
+                f"{min(curve.flops):.4g}; calibrate with --max-gflops {max_gflops:g}"
+            )
+        return max(possible, key=lambda index: (points[index][0], -points[index][1]))
+    possible = [index for index, (accuracy, _) in enumerate(points) if accuracy >= min_accuracy]
+    if not possible:
+        raise CalibrationError(
+            f"no thresholds reach an accuracy of {min_accuracy:g}%: the best reach "
+            f"{max(curve.accuracy):.2f}%"
+        )
+    return min(possible, key=lambda index: (points[index][1], -points[index][0]))
+
+
+def _check_budget(max_gflops: float, flops: Sequence[float]) -> None:
+    if max_gflops < flops[0]:
+        raise CalibrationError(
+            f"a budget of {max_gflops:g} GFLOPs an image is below the first exit, which costs "
+            f"{flops[0]:.4g}"
+        )
+
+
+def check_exits(calibration: Calibration, num_exits: int) -> None:
+    """Check that a calibration is one of a model with so many exits.
+
+    Args:
+        calibration (Calibration): The calibration.
+        num_exits (int): Exits of the model.
+
+    Raises:
+        CalibrationError: If not.
+    """
+    if calibration.num_exits != num_exits:
+        raise CalibrationError(
+            f"the calibration is for {calibration.num_exits} exits, the model has {num_exits}: "
+            "calibrate this model"
+        )
+
+
+def judge(
+    logits: Tensor,
+    labels: Tensor,
+    policy: str | dict = "max_softmax",
+    temperatures: Sequence[float] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Reduce logits to what thresholds need.
+
+    Args:
+        logits (Tensor): Of each exit, (K, N, num_classes).
+        labels (Tensor): int64 (N, ).
+        policy (str | dict): What confidence is. Defaults to "max_softmax".
+        temperatures (Sequence[float], optional): Divisor of each exit's logits. Defaults
+            to None.
+
+    Returns:
+        tuple[Tensor, Tensor]: Confidence, float32 (K, N), and whether each exit is
+        right, bool (K, N).
+    """
+    policy = build_policy(policy)
+    temperatures = temperatures or [1.0] * len(logits)
+    confidence = [policy(each, t) for each, t in zip(logits, temperatures, strict=True)]
+    correct = [each.argmax(dim=1) == labels for each in logits]
+    return torch.stack(confidence), torch.stack(correct)
+
+
+def calibrate(
+    logits: Tensor,
+    labels: Tensor,
+    flops: Sequence[float],
+    policy: str | dict = "max_softmax",
+    with_temperature: bool = False,
+    max_gflops: Sequence[float] = (),
+    min_accuracy: Sequence[float] = (),
+    sweep: Sequence[float] = SWEEP,
+) -> Calibration:
+    """Find thresholds for a sweep of budgets by the paper's geometric rule.
+
+    Args:
+        logits (Tensor): Of each exit on held-out training images, (K, N, num_classes).
+        labels (Tensor): int64 (N, ).
+        flops (Sequence[float]): GFLOPs of an image that leaves at each exit.
+        policy (str | dict): What confidence is. Defaults to "max_softmax".
+        with_temperature (bool): Whether each exit's logits are divided by the temperature
+            that fits them best. Defaults to False.
+        max_gflops (Sequence[float]): Costs to find thresholds for directly: a finer sweep
+            adds the best of each to the rows. Defaults to ().
+        min_accuracy (Sequence[float]): Accuracies in percent, likewise. Defaults to ().
+        sweep (Sequence[float]): Values of p of the rule. Defaults to the paper's,
+            1/20 to 59/20.
+
+    Returns:
+        Calibration: Thresholds with the curve that they give on these images.
+
+    Raises:
+        CalibrationError: If ``flops`` does not fit the logits, or a budget cannot be met.
+    """
+    if len(flops) != len(logits):
+        raise CalibrationError(
+            f"flops of {len(flops)} exits do not fit the logits of {len(logits)} exits"
+        )
+    temperatures = [1.0] * len(logits)
+    if with_temperature:
+        temperatures = [fit_temperature(each, labels) for each in logits]
+    confidence, correct = judge(logits, labels, policy, temperatures)
+    search = ThresholdSearch(confidence)
+
+    def point(p: float) -> tuple[tuple, list[float]]:
+        row = search(geometric_shares(p, len(logits)))
+        return evaluate_exits(choose_exits(confidence, row), correct, flops), row.tolist()
+
+    results = [point(p) for p in sweep]
+    if max_gflops or min_accuracy:
+        fine = [point(p) for p in _fine_sweep()]
+        curve = _curve(correct, [each for each, _ in fine])
+        for budget in max_gflops:
+            results.append(fine[choose_point(curve, flops, budget, None)])
+        for accuracy in min_accuracy:
+            results.append(fine[choose_point(curve, flops, None, accuracy)])
+    results.sort(key=lambda result: result[0][1])
+    return Calibration(
+        list(map(float, flops)),
+        [row for _, row in results],
+        _curve(correct, [each for each, _ in results]),
+        policy=policy,
+        temperatures=temperatures,
+    )
+
+
+def _fine_sweep() -> list[float]:
+    # From nearly all at the first exit to nearly all at the last.
+    return torch.logspace(-2, 2, 201).tolist()
+
+
+def _curve(correct: Tensor, points: Sequence[tuple]) -> Curve:
+    return Curve(
+        anytime=(100.0 * correct.double().mean(dim=1)).tolist(),
+        accuracy=[accuracy for accuracy, _, _ in points],
+        flops=[cost for _, cost, _ in points],
+        num_images=correct.shape[1],
+    )

@@ -1,0 +1,79 @@
+"""Takes the calibration out of a checkpoint and to where it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from smallvit.plugins.multi_exit.calibration import KEY, Calibration, check_exits
+from smallvit.plugins.multi_exit.metrics import BudgetedBatch
+from smallvit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+    from torch import nn
+
+
+@HOOKS.register_module()
+class CalibrationHook(Hook):
+    """Give a :class:`MultiExitClassifier` and its metrics the calibration of the checkpoint.
+
+    Training changes what thresholds mean, so a training run does not carry them on.
+
+    Args:
+        dataloader (dict, optional): Held-out training images in test transforms, for
+            metrics with ``eval_mode=2``. Defaults to None.
+        shape (tuple[int, int], optional): Height and width of the images, for FLOPs where
+            the checkpoint has none. Defaults to None, which takes the first batch's.
+        policy (str | dict): Of a calibration with ``eval_mode=2``. Defaults to
+            "max_softmax".
+        with_temperature (bool): Likewise. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        dataloader: dict | None = None,
+        shape: tuple[int, int] | None = None,
+        policy: str | dict = "max_softmax",
+        with_temperature: bool = False,
+    ) -> None:
+        self.dataloader = dataloader
+        self.shape = shape
+        self.settings = dict(policy=policy, with_temperature=with_temperature)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Read the calibration, if there is one."""
+        if KEY in checkpoint:
+            calibration = Calibration.from_dict(checkpoint[KEY])
+            model = _bare(runner)
+            check_exits(calibration, model.num_exits)
+            model.calibration = calibration
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Hand the calibration to the metrics; make it first where they ask for that."""
+        model = _bare(runner)
+        metrics = [
+            metric for metric in runner.test_evaluator.metrics if isinstance(metric, BudgetedBatch)
+        ]
+        if any(metric.eval_mode == 2 for metric in metrics):
+            self._calibrate(runner, model)
+        for metric in metrics:
+            metric.calibration = model.calibration
+
+    def _calibrate(self, runner: Runner, model: nn.Module) -> None:
+        from smallvit.plugins.multi_exit.collect import calibrate_model
+
+        if self.dataloader is None:
+            raise ValueError(
+                "eval_mode=2 calibrates on training images: give CalibrationHook a dataloader, or "
+                "run tools/multi_exit/calibrate.py and use eval_mode=1"
+            )
+        loader = runner.build_dataloader(dict(self.dataloader))
+        runner.logger.info(f"calibrating on {len(loader.dataset)} images")
+        model.calibration = calibrate_model(model, loader, self.shape, **self.settings)
+
+
+def _bare(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,174 @@
+"""How good a cascade is at each exit, and at each budget."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+from mmengine.dist import master_only
+from mmengine.evaluator import BaseMetric
+
+from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError
+from smallvit.registry import METRICS
+
+
+class _LogitsMetric(BaseMetric):
+    """Collects the logits of all exits, which anytime inference gives."""
+
+    needs_logits = True
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collect the predictions of a batch.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Predictions of a :class:`MultiExitClassifier`.
+        """
+        for sample in data_samples:
+            if self.needs_logits and "exit_logits" not in sample:
+                raise ValueError(
+                    f"{type(self).__name__} needs the logits of all exits: predict with "
+                    "model.inference.mode='anytime' of a smallvit.MultiExitClassifier"
+                )
+            result = {"label": int(sample["gt_label"]), "right": _is_right(sample)}
+            for key in ("exit_logits", "exit_index"):
+                value = sample.get(key)
+                result[key] = value.cpu() if torch.is_tensor(value) else value
+            self.results.append(result)
+
+
+def _is_right(sample: dict) -> bool:
+    return int(sample["pred_label"]) == int(sample["gt_label"])
+
+
+def _stack(results: Sequence[dict]) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = torch.stack([result["exit_logits"] for result in results], dim=1)
+    return logits, torch.tensor([result["label"] for result in results])
+
+
+@METRICS.register_module()
+class AnytimeAccuracy(_LogitsMetric):
+    """Accuracy of each exit, all images taking it.
+
+    Reports ``anytime/exit{k}`` in percent, k counting from 0.
+
+    Args:
+        topk (int): How many of the best answers may hold the right one. Defaults to 1.
+        collect_device (str): Where distributed results meet. Defaults to "cpu".
+        prefix (str, optional): Prefix of the names. Defaults to None: "anytime".
+    """
+
+    default_prefix = "anytime"
+
+    def __init__(self, topk: int = 1, collect_device: str = "cpu", prefix: str | None = None):
+        super().__init__(collect_device, prefix)
+        self.topk = topk
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Compute the accuracies from what was collected."""
+        logits, labels = _stack(results)
+        best = logits.topk(self.topk, dim=2).indices
+        right = (best == labels[None, :, None]).any(dim=2).double().mean(dim=1)
+        return {f"exit{index}": 100 * float(value) for index, value in enumerate(right)}
+
+
+@METRICS.register_module()
+class BudgetedBatch(_LogitsMetric):
+    """Accuracy against mean cost over a sweep of thresholds.
+
+    In *anytime* inference it applies all thresholds of the calibration to the logits and
+    reports the accuracy of each exit, and for some margins the cheapest point whose
+    accuracy is at most so many points below the last exit's. In *budgeted* inference it
+    reports the accuracy, the mean GFLOPs of an image, and the share of each exit.
+
+    The calibration comes from the checkpoint, through :class:`CalibrationHook`.
+
+    Args:
+        eval_mode (int): As in the official code: 0 repeats the results stored in the
+            checkpoint; 1 takes the thresholds stored there; 2 finds them anew on the
+            hook's ``dataloader``. Defaults to 1.
+        margins (Sequence[float]): Points below the last exit. Defaults to (0, 0.5, 1).
+        out_file (str, optional): JSON file for the whole curve. Defaults to None.
+        collect_device (str): Where distributed results meet. Defaults to "cpu".
+        prefix (str, optional): Prefix of the names. Defaults to None: "budgeted".
+
+    Raises:
+        ValueError: If there is no such mode.
+    """
+
+    default_prefix = "budgeted"
+
+    def __init__(
+        self,
+        eval_mode: int = 1,
+        margins: Sequence[float] = (0, 0.5, 1),
+        out_file: str | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        if eval_mode not in (0, 1, 2):
+            raise ValueError(f"BudgetedBatch has no eval_mode={eval_mode}; use 0, 1 or 2")
+        self.eval_mode = eval_mode
+        self.margins = tuple(margins)
+        self.out_file = out_file
+        self.needs_logits = False
+        self.calibration: Calibration | None = None
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Compute the results from what was collected."""
+        calibration = self.calibration
+        if calibration is None:
+            raise CalibrationError(
+                "BudgetedBatch has no calibration: test a checkpoint that "
+                "tools/multi_exit/calibrate.py wrote, with smallvit.CalibrationHook in "
+                "custom_hooks, or set eval_mode=2 and a dataloader of the hook"
+            )
+        if self.eval_mode == 0:
+            if calibration.evaluation is None:
+                raise CalibrationError(
+                    "the checkpoint stores no evaluation: use eval_mode 1 or 2, or calibrate.py "
+                    "--evaluate"
+                )
+        elif results[0]["exit_logits"] is None:
+            return self._served(calibration, results)
+        else:
+            calibration.evaluation = calibration.evaluate(*_stack(results))
+        self._write(calibration)
+        return self._summary(calibration)
+
+    def _served(self, calibration: Calibration, results: list[dict]) -> dict[str, float]:
+        exits = torch.tensor([result["exit_index"] for result in results])
+        shares = torch.bincount(exits, minlength=calibration.num_exits).double() / len(exits)
+        right = sum(result["right"] for result in results)
+        return {
+            "accuracy": 100 * right / len(results),
+            "gflops": float(shares @ torch.tensor(calibration.flops, dtype=torch.float64)),
+            **{f"share{index}": 100 * float(share) for index, share in enumerate(shares)},
+        }
+
+    def _summary(self, calibration: Calibration) -> dict[str, float]:
+        curve = calibration.evaluation
+        report = {f"exit{index}": value for index, value in enumerate(curve.anytime)}
+        points = list(zip(curve.accuracy, curve.flops, strict=True))
+        for margin in self.margins:
+            enough = [point for point in points if point[0] >= curve.anytime[-1] - margin]
+            if enough:
+                accuracy, cost = min(enough, key=lambda point: point[1])
+                report[f"accuracy_within_{margin:g}"] = accuracy
+                report[f"gflops_within_{margin:g}"] = cost
+        return report
+
+    @master_only
+    def _write(self, calibration: Calibration) -> None:
+        if self.out_file is None:
+            return
+        os.makedirs(os.path.dirname(self.out_file) or ".", exist_ok=True)
+        content = {"exit_gflops": calibration.flops, **asdict(calibration.evaluation)}
+        temporary = f"{self.out_file}.incomplete"
+        with open(temporary, "w") as file:
+            json.dump(content, file, indent=1)
+        os.replace(temporary, self.out_file)

@@ -1,0 +1,166 @@
+"""Which thresholds send which share of the images out at each exit, and what that gives.
+
+Everything takes confidences (exits, images), so that a threshold is a matter of sorting:
+logits are looked at once.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Thresholds of the published procedure: nobody leaves, and everybody does.
+NOBODY, EVERYBODY = 1e8, -1e8
+
+
+def geometric_shares(p: float, num_exits: int) -> Tensor:
+    """Shares of images for each exit by the paper's rule: p, p^2, p^3, ... normalized.
+
+    Args:
+        p (float): Below 1 early exits get most, above 1 late ones.
+        num_exits (int): Number of exits.
+
+    Returns:
+        Tensor: float32 (num_exits, ), summing to one.
+    """
+    powers = torch.exp(torch.tensor([p]).log() * torch.arange(1, num_exits + 1))
+    return powers / powers.sum()
+
+
+def find_thresholds(confidence: Tensor, shares: Tensor) -> Tensor:
+    """Find the thresholds that send given shares of the images out at each exit.
+
+    Args:
+        confidence (Tensor): Of each exit and image, float32 (K, N).
+        shares (Tensor): Of the images for each exit, float32 (K, ).
+
+    Returns:
+        Tensor: float32 (K, ). An exit whose share is less than one image, or more than
+        are left, keeps ``NOBODY``; the last has ``EVERYBODY``.
+    """
+    return ThresholdSearch(confidence)(shares)
+
+
+class ThresholdSearch:
+    """:func:`find_thresholds` for many shares on the same images, which are sorted once.
+
+    Args:
+        confidence (Tensor): Of each exit and image, float32 (K, N).
+    """
+
+    def __init__(self, confidence: Tensor) -> None:
+        self.confidence = confidence.cpu()
+        self.order = self.confidence.argsort(dim=1, descending=True)
+
+    def __call__(self, shares: Tensor) -> Tensor:
+        """Find thresholds (K, ) for shares (K, )."""
+        num_exits, num_images = self.confidence.shape
+        thresholds = torch.full((num_exits,), NOBODY)
+        staying = torch.ones(num_images, dtype=torch.bool)
+        for index in range(num_exits - 1):
+            # The published procedure multiplies in float32, which decides ties of the floor.
+            wanted = int(np.floor(np.float32(num_images) * np.float32(shares[index])))
+            order = self.order[index]
+            candidates = order[staying[order]]
+            if 0 < wanted <= len(candidates):
+                thresholds[index] = self.confidence[index, candidates[wanted - 1]]
+            staying &= self.confidence[index] < thresholds[index]
+        thresholds[-1] = EVERYBODY
+        return thresholds
+
+
+def choose_exits(confidence: Tensor, thresholds: Tensor | Sequence[float]) -> Tensor:
+    """Decide where each image leaves: at the first exit that is sure enough, or the last.
+
+    Args:
+        confidence (Tensor): Of each exit and image, (K, N).
+        thresholds (Tensor | Sequence[float]): Of each exit, (K, ); the last is not used.
+
+    Returns:
+        Tensor: Exit of each image, int64 (N, ).
+
+    Raises:
+        ValueError: If there is not one threshold for each exit.
+    """
+    thresholds = check_thresholds(thresholds, len(confidence)).to(confidence)
+    sure = confidence >= thresholds.unsqueeze(1)
+    sure[-1] = True
+    return sure.int().argmax(dim=0)
+
+
+def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Tensor:
+    """Check that there is a threshold for each exit.
+
+    Args:
+        thresholds (Tensor | Sequence[float]): One for each exit, or for all but the last.
+        num_exits (int): Number of exits.
+
+    Returns:
+        Tensor: float32 (num_exits, ); the last is ``EVERYBODY``.
+
+    Raises:
+        ValueError: If there are more or fewer.
+    """
+    values = [float(each) for each in thresholds]
+    if len(values) not in (num_exits - 1, num_exits):
+        raise ValueError(
+            f"{len(values)} thresholds ({values}) do not fit a model of {num_exits} exits; give "
+            f"{num_exits - 1}, one for each exit but the last, or calibrate this model"
+        )
+    return torch.tensor([*values[: num_exits - 1], EVERYBODY])
+
+
+def evaluate_exits(
+    exits: Tensor, correct: Tensor, flops: Sequence[float]
+) -> tuple[float, float, list[int]]:
+    """Accuracy and cost when each image leaves at its exit.
+
+    Args:
+        exits (Tensor): Exit of each image, int64 (N, ).
+        correct (Tensor): Whether each exit is right about each image, bool (K, N).
+        flops (Sequence[float]): Cost of an image that leaves at each exit.
+
+    Returns:
+        tuple[float, float, list[int]]: Accuracy in percent, mean cost of an image in
+        float32, and the number of images at each exit.
+    """
+    num_images = len(exits)
+    right = int(correct.gather(0, exits.unsqueeze(0)).sum())
+    counts = torch.bincount(exits, minlength=len(flops))
+    shares = counts.float() / num_images
+    cost = torch.zeros(())
+    for share, each in zip(shares, flops, strict=True):
+        cost = cost + share * each
+    return right * 100.0 / num_images, cost.item(), counts.tolist()
+
+
+def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 20) -> float:
+    """Temperature that makes the probabilities of one exit fit its labels best.
+
+    Minimizes the cross-entropy, which is convex in the inverse temperature, by Newton's
+    method. See `On Calibration of Modern Neural Networks
+    <https://arxiv.org/abs/1706.04599>`_.
+
+    Args:
+        logits (Tensor): (N, num_classes).
+        labels (Tensor): int64 (N, ).
+        steps (int): Most steps. Defaults to 20.
+
+    Returns:
+        float: The temperature, between 0.01 and 100.
+    """
+    chosen = logits.gather(1, labels.unsqueeze(1)).double().mean()
+    inverse = 1.0
+    for _ in range(steps):
+        probabilities = (logits.float() * inverse).softmax(dim=1)
+        mean = (probabilities * logits).sum(dim=1)
+        variance = (probabilities * logits.square()).sum(dim=1) - mean.square()
+        slope = mean.double().mean() - chosen
+        step = float(slope / variance.double().mean().clamp(min=1e-12))
+        # Half and double are the furthest in one step: far away the parabola misleads.
+        updated = min(max(inverse - step, inverse / 2, 0.01), inverse * 2, 100.0)
+        if abs(updated - inverse) < 1e-6 * inverse:
+            break
+        inverse = updated
+    return 1 / inverse

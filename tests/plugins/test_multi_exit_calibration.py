@@ -1,0 +1,267 @@
+"""Thresholds: the published procedure, budgets, temperature, and where they are kept."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goldens import assert_tensor_close, fill, load_golden
+from smallvit.plugins.multi_exit import Calibration, CalibrationError, Curve, calibrate
+from smallvit.plugins.multi_exit.calibration import judge
+from smallvit.plugins.multi_exit.policies import build_policy
+from smallvit.plugins.multi_exit.storage import (
+    official_calibration,
+    read_calibration,
+    read_checkpoint,
+    to_official,
+    write_checkpoint,
+)
+from smallvit.plugins.multi_exit.thresholds import (
+    choose_exits,
+    evaluate_exits,
+    find_thresholds,
+    fit_temperature,
+    geometric_shares,
+)
+
+FLOPS = [1.0, 2.0, 4.0]
+
+
+def golden_set(record, name):
+    exits, samples, classes = record["shape"]
+    part = record["sets"][name]
+    logits = fill.make_input(record["shape"], part["seed"])
+    labels = np.random.RandomState(part["target_seed"]).randint(0, classes, samples)
+    for index in range(exits):
+        logits[index, np.arange(samples), labels] += 0.5 + 0.75 * index
+    return torch.from_numpy(logits), torch.from_numpy(labels)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    record = load_golden("budgeted_batch_seed0")
+    return {name: golden_set(record, name) for name in ("calibration", "test")}
+
+
+def test_budgeted_batch_matches_the_reference(sets):
+    record = load_golden("budgeted_batch_seed0")
+    judged = {}
+    for name, (logits, labels) in sets.items():
+        assert_tensor_close(logits.softmax(dim=2), record["sets"][name]["predictions"])
+        judged[name] = judge(logits, labels)
+    for case in record["cases"]:
+        shares = geometric_shares(case["p"] / 20, 3)
+        np.testing.assert_allclose(shares, case["probs"], rtol=1e-6)
+        thresholds = find_thresholds(judged["calibration"][0], shares)
+        np.testing.assert_allclose(thresholds[:-1], case["thresholds"][:-1], rtol=1e-6)
+        assert thresholds[-1] == case["thresholds"][-1]
+        for name, (confidence, correct) in judged.items():
+            accuracy, cost, counts = evaluate_exits(
+                choose_exits(confidence, thresholds), correct, record["flops"]
+            )
+            assert counts == case[name]["exit_counts"]
+            assert accuracy == pytest.approx(case[name]["accuracy"], abs=1e-9)
+            assert cost == pytest.approx(case[name]["expected_flops"], rel=1e-7)
+
+
+def by_the_definition(confidence, shares):
+    """One image after the other, as the paper tells it."""
+    num_exits, num_images = confidence.shape
+    thresholds, gone = [1e8] * num_exits, set()
+    for k in range(num_exits - 1):
+        wanted = int(np.floor(np.float32(num_images) * np.float32(shares[k])))
+        ranked = sorted(
+            (i for i in range(num_images) if i not in gone), key=lambda i: -confidence[k, i]
+        )
+        if 0 < wanted <= len(ranked):
+            thresholds[k] = float(confidence[k, ranked[wanted - 1]])
+        gone |= {i for i in range(num_images) if confidence[k, i] >= thresholds[k]}
+    return [*thresholds[:-1], -1e8]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    num_images=st.integers(1, 30),
+    num_exits=st.integers(1, 4),
+    p=st.floats(0.05, 3),
+    levels=st.integers(2, 1000),
+)
+def test_vectorised_search_is_the_definition(seed, num_images, num_exits, p, levels):
+    rng = np.random.RandomState(seed)
+    # Few levels make ties.
+    confidence = rng.randint(0, levels, (num_exits, num_images)).astype(np.float32) / levels
+    shares = geometric_shares(p, num_exits)
+    found = find_thresholds(torch.from_numpy(confidence), shares)
+    assert found.tolist() == by_the_definition(confidence, shares)
+
+
+def test_a_sweep_trades_cost_for_accuracy(sets):
+    calibration = calibrate(*sets["calibration"], FLOPS)
+    curve = calibration.calibration
+    assert len(calibration.thresholds) == 59
+    assert curve.flops == sorted(curve.flops)
+    assert curve.flops[0] < 1.2 < 3.2 < curve.flops[-1]
+    assert curve.accuracy[-1] - curve.accuracy[0] > 20
+    evaluated = calibration.evaluate(*sets["test"])
+    assert np.abs(np.subtract(evaluated.flops, curve.flops)).max() < 0.2
+    assert evaluated.num_images == 500
+
+
+@pytest.mark.parametrize("policy", ["max_softmax", "margin", "entropy"])
+def test_direct_budgets(sets, policy):
+    logits, labels = sets["calibration"]
+    calibration = calibrate(
+        logits, labels, FLOPS, policy, max_gflops=[1.5], min_accuracy=[55.0, 60.0]
+    )
+    assert len(calibration.thresholds) == 62
+    confidence, correct = judge(logits, labels, policy)
+
+    def given_by(**asked):
+        exits = choose_exits(confidence, calibration.choose(**asked))
+        return evaluate_exits(exits, correct, FLOPS)
+
+    accuracy, cost, _ = given_by(max_gflops=1.5)
+    assert 1.45 < cost <= 1.5
+    assert accuracy > 25
+    for target in (55.0, 60.0):
+        reached, cost, _ = given_by(min_accuracy=target)
+        assert reached >= target
+        cheaper = [
+            point
+            for point in zip(
+                calibration.calibration.accuracy, calibration.calibration.flops, strict=True
+            )
+            if point[0] >= target and point[1] < cost
+        ]
+        assert not cheaper
+
+
+def test_impossible_budgets_are_refused(sets):
+    calibration = calibrate(*sets["calibration"], FLOPS)
+    with pytest.raises(CalibrationError, match=r"0\.5 GFLOPs.*below the first exit.*costs 1"):
+        calibration.choose(max_gflops=0.5)
+    with pytest.raises(CalibrationError, match=r"no thresholds reach.*99%.*best reach \d\d"):
+        calibration.choose(min_accuracy=99)
+    with pytest.raises(CalibrationError, match="give one of"):
+        calibration.choose()
+    with pytest.raises(CalibrationError, match="below the first exit"):
+        calibrate(*sets["calibration"], FLOPS, max_gflops=[0.9])
+    with pytest.raises(CalibrationError, match="2 exits do not fit the logits of 3 exits"):
+        calibrate(*sets["calibration"], FLOPS[:2])
+    with pytest.raises(CalibrationError, match="for 3 exits, the model has 2"):
+        calibration.evaluate(torch.zeros(2, 4, 10), torch.zeros(4, dtype=torch.long))
+
+
+def test_temperature_minimizes_the_cross_entropy():
+    torch.manual_seed(0)
+    calibrated = torch.randn(4000, 6)
+    labels = torch.distributions.Categorical(logits=calibrated).sample()
+    for factor in (0.3, 1.0, 4.0, 20.0):
+        assert fit_temperature(calibrated * factor, labels) == pytest.approx(factor, rel=0.1)
+
+
+def test_temperature_is_stored_and_used(sets):
+    logits, labels = sets["calibration"]
+    calibration = calibrate(logits * 5, labels, FLOPS, with_temperature=True)
+    # Unit noise around a boost of the right class is calibrated when multiplied by the boost.
+    first, *later = calibration.temperatures
+    np.testing.assert_allclose(later, [5 / 1.25, 5 / 2.0], rtol=0.15)
+    assert first > 2 * later[0]
+    again = Calibration.from_dict(calibration.to_dict()).evaluate(logits * 5, labels)
+    assert again == calibration.calibration
+
+
+@pytest.mark.parametrize(
+    ("name", "probabilities", "expected"),
+    [
+        ("max_softmax", [0.7, 0.2, 0.1], 0.7),
+        ("margin", [0.7, 0.2, 0.1], 0.5),
+        ("entropy", [1.0, 0.0, 0.0], 1.0),
+        ("entropy", [1 / 3, 1 / 3, 1 / 3], 0.0),
+        ("entropy", [0.5, 0.5, 0.0], 1 - np.log(2) / np.log(3)),
+    ],
+)
+def test_policies(name, probabilities, expected):
+    logits = torch.tensor([probabilities]).log()
+    assert build_policy(name)(logits).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_unknown_policy():
+    with pytest.raises(ValueError, match=r"'variance'.*max_softmax, margin, entropy"):
+        build_policy("variance")
+
+
+def test_large_calibration_takes_seconds():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 20_000, 100)
+    started = time.process_time()
+    calibration = calibrate(logits, torch.randint(100, (20_000,)), FLOPS)
+    # The search by definition looks at every image for every row: minutes. The bound is
+    # thirty times what this takes.
+    assert time.process_time() - started < 30
+    assert len(calibration.thresholds) == 59
+
+
+def test_checkpoint_layout(sets, tmp_path):
+    calibration = calibrate(*sets["calibration"], FLOPS)
+    calibration.evaluation = calibration.evaluate(*sets["test"])
+    path = tmp_path / "a.pth"
+    write_checkpoint(dict(state_dict={}, multi_exit=calibration.to_dict()), path)
+    stored = read_checkpoint(path)
+    assert set(stored["multi_exit"]) == {
+        "version",
+        "policy",
+        "temperatures",
+        "flops",
+        "thresholds",
+        "calibration",
+        "evaluation",
+    }
+    assert read_calibration(stored) == calibration
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_bad_layouts():
+    with pytest.raises(CalibrationError, match=r"x\.pth has no FLOPs.*calibrate\.py"):
+        read_calibration(dict(state_dict={}), "x.pth")
+    with pytest.raises(CalibrationError, match="layout version 2"):
+        read_calibration(dict(multi_exit=dict(version=2)))
+    with pytest.raises(CalibrationError, match="lacks flops"):
+        read_calibration(dict(multi_exit=dict(version=1, thresholds=[])))
+    with pytest.raises(CalibrationError, match="for 2 exits, but flops for 3"):
+        Calibration(FLOPS, [[0.5, -1e8]])
+
+
+def test_official_entries_are_read_and_written(monkeypatch, sets):
+    official = dict(
+        model_state_dict={},
+        flops=FLOPS,
+        anytime_classification=[50.0, 60.0, 70.0],
+        dynamic_threshold=torch.tensor([[0.5, 0.25, -1e8], [0.75, 0.5, -1e8]]),
+        budgeted_batch_classification=[[1.5, 2.5], [55.0, 65.0]],
+    )
+    calibration = official_calibration(official)
+    assert calibration.thresholds == [[0.5, 0.25, -1e8], [0.75, 0.5, -1e8]]
+    assert calibration.evaluation == Curve([50.0, 60.0, 70.0], [55.0, 65.0], [1.5, 2.5])
+    assert calibration.choose(max_gflops=2) == [0.5, 0.25, -1e8]
+
+    from smallvit.plugins.multi_exit import storage
+
+    weight = {"backbone.x": torch.ones(1)}
+    monkeypatch.setattr(
+        storage, "revert", lambda system, state: {"official.x": state["backbone.x"]}
+    )
+    written = to_official(dict(state_dict=weight, multi_exit=calibration.to_dict()))
+    assert list(written.pop("model_state_dict")) == ["official.x"]
+    assert torch.equal(written.pop("dynamic_threshold"), official["dynamic_threshold"])
+    assert written == {
+        key: official[key]
+        for key in ("flops", "anytime_classification", "budgeted_batch_classification")
+    }
+    other = calibrate(*sets["calibration"], FLOPS, policy="margin")
+    with pytest.raises(CalibrationError, match="largest probability"):
+        to_official(dict(state_dict=weight, multi_exit=other.to_dict()))
