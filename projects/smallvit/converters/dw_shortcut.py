@@ -135,12 +135,14 @@ def _models() -> dict[str, tuple]:
                 f"dw_shortcut/vit-{size[0]}_shortcut_{dataset}.py",
                 {"mlp_head.1.weight": (num_classes, width)},
             )
-        for size, num_scales in (("xxs12", 12), ("xxs24", 24)):
-            last = f"patch_transformer.layers.{num_scales - 1}.0.scale"
+        for size, scale in (("xxs12", None), ("xxs24", (1, 1, 192))):
             models[f"cait_{size}_16_224_{dataset}"] = (
                 "cait-shortcut",
                 f"dw_shortcut/cait-{size}_shortcut_{dataset}.py",
-                {"mlp_head.1.weight": (num_classes, 192), last: (1, 1, 192)},
+                {
+                    "mlp_head.1.weight": (num_classes, 192),
+                    "patch_transformer.layers.23.0.scale": scale,
+                },
             )
         models[f"swin_tiny_patch4_window7_224_{dataset}"] = (
             "swin-shortcut",

@@ -24,14 +24,15 @@ class OfficialModel:
         system (str): Name of the system, the first argument of ``convert``.
         config (str): Absolute path of our config.
         architecture (str): Name of the key map that its checkpoints follow.
-        shapes (dict[str, tuple[int, ...]]): Official keys with the shapes that tell this
-            model from its siblings. Defaults to none.
+        shapes (dict[str, tuple[int, ...] | None]): Official keys with the shapes that tell
+            this model from its siblings; None for a key that only deeper siblings have.
+            Defaults to none.
     """
 
     system: str
     config: str
     architecture: str
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.__dataclass_fields__:
@@ -51,10 +52,8 @@ class OfficialModel:
         Returns:
             bool: True if all its telling shapes agree.
         """
-        return all(
-            key in state and tuple(state[key].shape) == tuple(shape)
-            for key, shape in self.shapes.items()
-        )
+        found = {key: tuple(state[key].shape) if key in state else None for key in self.shapes}
+        return found == {key: shape and tuple(shape) for key, shape in self.shapes.items()}
 
 
 class System:
