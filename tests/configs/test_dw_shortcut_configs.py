@@ -1,0 +1,127 @@
+"""The shortcut recipes: sizes as published, one line from the plain host, schedules and data."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+
+from config_helpers import LEAVES, build, read_config, scope_of
+from smallvit.converters import convert, get_system, identify, revert
+from smallvit.hosts import view_host
+from smallvit.registry import MODELS
+
+RECIPES = [name for name in LEAVES if re.match(r"dw_shortcut/.*_shortcut", name)]
+CLASSIFIERS = [name for name in RECIPES if not re.search("coco|digits-", name)]
+PUBLISHED = {
+    "dw_shortcut/vit-t_shortcut_cifar100.py": 5_564_452,
+    "dw_shortcut/vit-s_shortcut_cifar100.py": 21_745_636,
+    "dw_shortcut/cait-xxs12_shortcut_cifar100.py": 6_458_660,
+    "dw_shortcut/cait-xxs24_shortcut_cifar100.py": 11_822_756,
+    "dw_shortcut/swin-t_shortcut_cifar100.py": 27_649_246,
+}
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def backbone_of(name):
+    cfg = read_config(name)
+    with scope_of(cfg):
+        return MODELS.build(cfg.model.backbone)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_at_little_cost(name, uninitialised):
+    model = build(read_config(name))
+    assert count(model) == PUBLISHED[name]
+    shortcuts = count(model.backbone.dw_shortcuts)
+    assert shortcuts / (count(model) - shortcuts) < 0.03
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_predicts(name, uninitialised):
+    cfg = read_config(name)
+    model = build(cfg)
+    assert model.backbone.dw_shortcuts
+    size = 32 if "digits" in name else 224
+    with torch.no_grad():
+        scores = model(torch.zeros(1, 3, size, size), mode="tensor")
+    assert scores.shape == (1, cfg.model.head.num_classes)
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES if n not in CLASSIFIERS])
+def test_dense_backbone_gives_its_maps(name, uninitialised):
+    backbone = backbone_of(name)
+    backbone.train(False)
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, 96, 64))
+    assert len(maps) == 4
+    assert len(view_host(backbone)) == sum(len(stage) for stage in backbone.dw_shortcuts)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit-t_{}cifar100", "vit-s_{}cifar100", "swin-t_{}cifar100", "swin-t_{}coco"]
+)
+def test_shortcut_is_all_that_tells_a_recipe_from_its_host(name):
+    plain = read_config(f"dw_shortcut/{name.format('')}.py")
+    ours = read_config(f"dw_shortcut/{name.format('shortcut_')}.py")
+    host = ours.model.backbone.pop("host")
+    assert ours.model.backbone.type == "smallvit.DWConvShortcut"
+    ours.model.backbone.type = host
+    assert ours.to_dict() == plain.to_dict()
+
+
+@pytest.mark.parametrize("official", get_system("dw_shortcut").models)
+def test_official_model_loads_into_its_config(official, uninitialised):
+    record = get_system("dw_shortcut").models[official]
+    name = record.config.split("/configs/")[1]
+    assert name in LEAVES
+    model = build(read_config(name))
+    state = revert("dw_shortcut", model.state_dict())
+    key_map, names = identify("dw_shortcut", {"model": state})
+    assert (key_map.name, names) == (record.architecture, [official])
+    model.load_state_dict(convert("dw_shortcut", {"model": state}))
+
+
+@pytest.mark.parametrize("name", [n for n in CLASSIFIERS if "cifar" in n])
+def test_schedule_is_the_published_one(name):
+    cfg = read_config(name)
+    assert cfg.optim_wrapper.optimizer.lr == (2.5e-4 if "swin" in name else 5e-4)
+    assert cfg.auto_scale_lr.base_batch_size == 512
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 300
+    assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == 20
+
+
+def test_vectors_do_not_decay(uninitialised):
+    cfg = read_config("dw_shortcut/swin-t_shortcut_cifar100.py")
+    model = build(cfg)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    decayed = {names[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
+    assert decayed["backbone.dw_shortcuts.0.0.branches.0.norm.weight"] == 0
+    assert decayed["backbone.dw_shortcuts.0.0.branches.0.conv.bias"] == 0
+    assert decayed["backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table"] == 0
+    assert decayed["backbone.dw_shortcuts.0.0.branches.0.conv.weight"] == 0.05
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_pipelines_enlarge_and_use_the_statistics_of_the_data_set(dataset):
+    from mmpretrain.datasets import PackInputs  # noqa: F401 registers the transforms
+    from mmpretrain.registry import TRANSFORMS
+
+    cfg = read_config(f"dw_shortcut/vit-t_shortcut_{dataset}.py")
+    assert cfg.train_dataloader.dataset.type.lower() == dataset
+    mean = cfg.data_preprocessor.mean
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        image = np.full((32, 32, 3), 100, dtype=np.uint8)
+        result = dict(img=image, gt_label=1, img_shape=(32, 32), ori_shape=(32, 32))
+        with scope_of("mmpretrain"):
+            for step in loader.dataset.pipeline:
+                result = TRANSFORMS.build(step)(result)
+        assert result["inputs"].shape == (3, 224, 224)
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps["RandomErasing"].fill_color == mean
+    assert steps["RandAugment"].hparams.pad_val == [round(value) for value in mean]
