@@ -49,7 +49,9 @@ class Taps:
         self.recording = False
         self._blocks = {index: view.blocks[index] for index in self.indices}
         self._found: dict[int, tuple[Tensor, tuple[int, int]]] = {}
-        self._handles = view.watch()
+        watching = view.watch()
+        # A view that was handed over is watched for others too, so that stays.
+        self._handles = [] if view is host else watching
         self._handles += [
             self._place(_Tap(self, index), where) for index in dict.fromkeys(self.indices)
         ]

@@ -1,0 +1,173 @@
+"""The view: what it refuses, how blocks are counted, and how a user teaches it a class."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from smallvit import hosts
+from smallvit.backbones import DHVT, CifarResNet
+from smallvit.hosts import (
+    ArgumentGrid,
+    HostBlock,
+    HostError,
+    HostView,
+    Taps,
+    WatchedGrid,
+    add_map,
+    extra_tokens,
+    from_map,
+    is_host,
+    register_host,
+    supported_hosts,
+    to_map,
+    view_host,
+)
+
+ARCH = dict(embed_dims=8, num_layers=12, num_heads=2, feedforward_channels=8)
+
+
+class Mixer(nn.Module):
+    """A backbone of a user: columns first, so its grid is the transposed of the image's."""
+
+    def __init__(self, dims=4, depth=2):
+        super().__init__()
+        self.embed = nn.Conv2d(3, dims, 8, 8)
+        self.blocks = nn.ModuleList(nn.Linear(dims, dims) for _ in range(depth))
+
+    def forward(self, x):
+        tokens = self.embed(x).mT.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+
+@pytest.fixture
+def mixer():
+    @register_host(Mixer, force=True)
+    def adapter(host):
+        grid = WatchedGrid(host.embed, lambda module, inputs, output: output.shape[:1:-1])
+        return [HostBlock(block, host.embed.out_channels, grid) for block in host.blocks]
+
+    return Mixer()
+
+
+def test_user_teaches_a_class(mixer):
+    with Taps(mixer, [0, 1]) as taps, torch.no_grad():
+        tokens = mixer(torch.randn(2, 3, 16, 24))
+        maps = taps.maps()
+    assert [tuple(m.shape) for m in maps] == [(2, 4, 3, 2)] * 2
+    assert torch.equal(maps[-1].flatten(2).transpose(1, 2), tokens)
+
+
+def test_subclass_of_a_host_is_one(mixer):
+    assert is_host(type("Deeper", (Mixer,), {})())
+
+
+def test_class_is_taught_once(mixer):
+    with pytest.raises(KeyError, match=r"Mixer already; pass force=True"):
+        register_host(Mixer)(lambda host: [])
+
+
+@pytest.mark.parametrize("other", [nn.Linear(2, 2), CifarResNet(depth=8)])
+def test_anything_else_is_refused_with_what_is_supported(other):
+    assert not is_host(other)
+    with pytest.raises(HostError) as error:
+        view_host(other)
+    assert type(other).__name__ in str(error.value)
+    assert all(name in str(error.value) for name in supported_hosts())
+    assert "register_host" in str(error.value)
+
+
+def test_wrong_grid_is_an_error_not_a_wrong_map(mixer):
+    register_host(Mixer, force=True)(
+        lambda host: [
+            HostBlock(block, 4, WatchedGrid(host.embed, lambda *_: (1, 2))) for block in host.blocks
+        ]
+    )
+    with Taps(mixer, [0]), pytest.raises(HostError, match=r"6 tokens.*1 x 2.*2 extra"):
+        mixer(torch.randn(1, 3, 16, 24))
+
+
+def test_grid_that_was_not_seen_is_an_error():
+    backbone = DHVT(ARCH, img_size=16)
+    grid = WatchedGrid(backbone.patch_embed, lambda module, inputs, output: output[1])
+    block = HostBlock(backbone.layers[0], 8, grid)
+    with pytest.raises(RuntimeError, match="SOPE, which tells its grid"):
+        block.read_grid(torch.zeros(1, 2, 8), (), {})
+
+
+def test_grid_by_name():
+    grid = ArgumentGrid("hw")
+    assert grid.read((), {"hw": torch.tensor([3, 4])}) == (3, 4)
+    block = HostBlock(nn.Identity(), 1, grid)
+    assert block.read_grid(torch.zeros(1, 13, 1), (), {"hw": (3, 4)}) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [(dict(layout="NBC"), "no layout 'NBC'"), (dict(), "needs a grid: ArgumentGrid")],
+)
+def test_block_says_what_it_lacks(kwargs, message):
+    with pytest.raises(HostError, match=message):
+        HostBlock(nn.Identity(), 1, **kwargs)
+
+
+@pytest.mark.parametrize("stages", [(), (1,), (0, 1, 0)])
+def test_stages_ascend_from_zero(stages):
+    blocks = [HostBlock(nn.Identity(), 1, layout="BCHW", stage=stage) for stage in stages]
+    with pytest.raises(HostError, match="stages ascend from 0"):
+        HostView(nn.Identity(), blocks)
+
+
+@pytest.fixture(scope="module")
+def view():
+    return view_host(DHVT(ARCH, img_size=16))
+
+
+@pytest.mark.parametrize(
+    ("position", "index"), [(0, 0), (-1, 11), (0.0, 0), (0.5, 6), (1.0, 11), (7, 7)]
+)
+def test_blocks_by_number_and_by_depth(view, position, index):
+    assert view.index(position) == index
+
+
+@pytest.mark.parametrize("position", [12, -13, 1.5, "0", None])
+def test_blocks_that_are_not_there(view, position):
+    with pytest.raises(ValueError, match=r"has 12 blocks, .* use 0 to 11"):
+        view.index(position)
+
+
+@given(
+    st.sampled_from(["BNC", "BHWC", "BCHW"]),
+    st.tuples(*[st.integers(1, 5)] * 4),
+    st.integers(0, 3),
+)
+def test_tokens_and_maps_are_two_views(layout, shape, extra):
+    B, C, H, W = shape
+    feature = torch.randn(shape)
+    if layout == "BNC":
+        tokens = torch.cat((torch.randn(B, extra, C), feature.flatten(2).mT), dim=1)
+    else:
+        tokens = feature.permute(0, 2, 3, 1) if layout == "BHWC" else feature
+    seen = to_map(tokens, layout, (H, W))
+    assert torch.equal(seen, feature)
+    assert seen.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr()
+    front = extra_tokens(tokens, layout, (H, W))
+    assert torch.equal(from_map(seen, layout, front), tokens)
+    assert torch.equal(to_map(add_map(tokens, feature, layout), layout, (H, W)), 2 * feature)
+
+
+def test_hosts_import_no_foreign_models():
+    trees = [
+        ast.parse(path.read_text("utf-8")) for path in Path(hosts.__file__).parent.glob("*.py")
+    ]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    assert imported
+    assert not [n for n in imported if n.split(".")[0] in ("mmdet", "mmseg", "mmpretrain", "timm")]
