@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
 
 from config_helpers import LEAVES, build, read_config, scope_of
 from smallvit.converters import convert, get_system, identify, revert
@@ -125,3 +126,46 @@ def test_pipelines_enlarge_and_use_the_statistics_of_the_data_set(dataset):
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps["RandomErasing"].fill_color == mean
     assert steps["RandAugment"].hparams.pad_val == [round(value) for value in mean]
+
+
+def test_mask_rcnn_trains_on_images_that_are_not_square(digit_scenes):
+    torch.manual_seed(0)
+    cfg = read_config("dw_shortcut/swin-mini_shortcut_digits-det.py")
+    cfg.train_dataloader.dataset.data_root = f"{digit_scenes}/"
+    cfg.train_dataloader.batch_size = 2
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if "Resize" in step.type:
+            step.update(scale=(96, 64), keep_ratio=False)
+    with scope_of(cfg):
+        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    model = build(cfg).train()
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    data = model.data_preprocessor(batch, training=True)
+    assert data["inputs"].shape[2:] == (64, 96)
+    loss, _ = model.parse_losses(model(**data, mode="loss"))
+    optimizer.backward(loss)
+    # A parameter without a gradient would stop distributed training.
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert all(p.grad.any() for p in model.backbone.dw_shortcuts.parameters())
+
+
+def test_recipe_trains_and_resumes(tmp_path):
+    cfg = read_config("dw_shortcut/vit-mini_shortcut_digits.py")
+    cfg.work_dir = str(tmp_path)
+    cfg.train_dataloader.batch_size = 4
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.indices = 8
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.param_scheduler = []
+    cfg.experiment_name = "first"
+    first = Runner.from_cfg(cfg)
+    first.train()
+    trained = {key: value.clone() for key, value in first.model.state_dict().items()}
+    assert trained["backbone.dw_shortcuts.0.0.branches.0.norm.num_batches_tracked"] == 2
+    cfg.resume = True
+    cfg.experiment_name = "second"
+    second = Runner.from_cfg(cfg)
+    second.load_or_resume()
+    assert second.epoch == 1
+    for key, value in second.model.state_dict().items():
+        assert torch.equal(value, trained[key]), key
