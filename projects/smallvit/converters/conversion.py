@@ -44,8 +44,8 @@ def official_models() -> dict[str, OfficialModel]:
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The bare state dict of a checkpoint.
 
-    Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the prefix
-    ``module.`` that data-parallel wrappers leave.
+    Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the
+    prefix ``module.`` that data-parallel wrappers leave.
 
     Args:
         checkpoint (Mapping): A checkpoint, or a state dict already.
