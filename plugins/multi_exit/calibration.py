@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from smallvit.engine.checkpoint import CheckpointError
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.thresholds import (
     ThresholdSearch,
@@ -38,8 +39,11 @@ VERSION = 1
 SWEEP = tuple(number / 20 for number in range(1, 60))
 
 
-class CalibrationError(ValueError):
-    """A calibration that is missing, does not fit, or cannot give what is asked of it."""
+class CalibrationError(CheckpointError, ValueError):
+    """A calibration that is missing, does not fit, or cannot give what is asked of it.
+
+    As an error of checkpoints the tools show its message alone.
+    """
 
 
 @dataclass

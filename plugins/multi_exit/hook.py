@@ -25,6 +25,8 @@ class CalibrationHook(Hook):
     Args:
         dataloader (dict, optional): Held-out training images in test transforms, for
             metrics with ``eval_mode=2``. Defaults to None.
+        num_images (int, optional): Most images of it, chosen at random. Defaults to None,
+            all.
         shape (tuple[int, int], optional): Height and width of the images, for FLOPs where
             the checkpoint has none. Defaults to None, which takes the first batch's.
         policy (str | dict): Of a calibration with ``eval_mode=2``. Defaults to
@@ -35,11 +37,13 @@ class CalibrationHook(Hook):
     def __init__(
         self,
         dataloader: dict | None = None,
+        num_images: int | None = None,
         shape: tuple[int, int] | None = None,
         policy: str | dict = "max_softmax",
         with_temperature: bool = False,
     ) -> None:
         self.dataloader = dataloader
+        self.num_images = num_images
         self.shape = shape
         self.settings = dict(policy=policy, with_temperature=with_temperature)
 
@@ -64,13 +68,14 @@ class CalibrationHook(Hook):
 
     def _calibrate(self, runner: Runner, model: nn.Module) -> None:
         from smallvit.plugins.multi_exit.collect import calibrate_model
+        from smallvit.plugins.multi_exit.serving import build_loader
 
         if self.dataloader is None:
             raise ValueError(
                 "eval_mode=2 calibrates on training images: give CalibrationHook a dataloader, or "
                 "run tools/multi_exit/calibrate.py and use eval_mode=1"
             )
-        loader = runner.build_dataloader(dict(self.dataloader))
+        loader = build_loader(self.dataloader, self.num_images)
         runner.logger.info(f"calibrating on {len(loader.dataset)} images")
         model.calibration = calibrate_model(model, loader, self.shape, **self.settings)
 

@@ -15,33 +15,35 @@ from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationErro
 from smallvit.registry import METRICS
 
 
-class _LogitsMetric(BaseMetric):
-    """Collects the logits of all exits, which anytime inference gives."""
-
-    needs_logits = True
+class _ExitMetric(BaseMetric):
+    """Collects what a :class:`MultiExitClassifier` predicts."""
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect the predictions of a batch.
 
         Args:
             data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions of a :class:`MultiExitClassifier`.
+            data_samples (Sequence[dict]): Predictions with labels.
+
+        Raises:
+            ValueError: If the model has no exits.
         """
         for sample in data_samples:
-            if self.needs_logits and "exit_logits" not in sample:
+            if "exit_index" not in sample:
                 raise ValueError(
-                    f"{type(self).__name__} needs the logits of all exits: predict with "
-                    "model.inference.mode='anytime' of a smallvit.MultiExitClassifier"
+                    f"{type(self).__name__} measures a smallvit.MultiExitClassifier; these "
+                    "predictions do not say which exit they come from"
                 )
-            result = {"label": int(sample["gt_label"]), "right": _is_right(sample)}
-            for key in ("exit_logits", "exit_index"):
-                value = sample.get(key)
-                result[key] = value.cpu() if torch.is_tensor(value) else value
-            self.results.append(result)
-
-
-def _is_right(sample: dict) -> bool:
-    return int(sample["pred_label"]) == int(sample["gt_label"])
+            label, predicted = int(sample["gt_label"]), int(sample["pred_label"])
+            logits = sample.get("exit_logits")
+            self.results.append(
+                {
+                    "label": label,
+                    "right": predicted == label,
+                    "exit_index": int(sample["exit_index"]),
+                    "exit_logits": None if logits is None else logits.cpu(),
+                }
+            )
 
 
 def _stack(results: Sequence[dict]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,10 +52,11 @@ def _stack(results: Sequence[dict]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @METRICS.register_module()
-class AnytimeAccuracy(_LogitsMetric):
+class AnytimeAccuracy(_ExitMetric):
     """Accuracy of each exit, all images taking it.
 
-    Reports ``anytime/exit{k}`` in percent, k counting from 0.
+    Reports ``anytime/exit{k}`` in percent, k counting from 0; nothing where inference is
+    not *anytime*, because exits are left out then.
 
     Args:
         topk (int): How many of the best answers may hold the right one. Defaults to 1.
@@ -69,6 +72,8 @@ class AnytimeAccuracy(_LogitsMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Compute the accuracies from what was collected."""
+        if results[0]["exit_logits"] is None:
+            return {}
         logits, labels = _stack(results)
         best = logits.topk(self.topk, dim=2).indices
         right = (best == labels[None, :, None]).any(dim=2).double().mean(dim=1)
@@ -76,7 +81,7 @@ class AnytimeAccuracy(_LogitsMetric):
 
 
 @METRICS.register_module()
-class BudgetedBatch(_LogitsMetric):
+class BudgetedBatch(_ExitMetric):
     """Accuracy against mean cost over a sweep of thresholds.
 
     In *anytime* inference it applies all thresholds of the calibration to the logits and
@@ -115,7 +120,6 @@ class BudgetedBatch(_LogitsMetric):
         self.eval_mode = eval_mode
         self.margins = tuple(margins)
         self.out_file = out_file
-        self.needs_logits = False
         self.calibration: Calibration | None = None
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:

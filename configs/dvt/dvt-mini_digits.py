@@ -1,0 +1,51 @@
+_base_ = "../dwnet/dwnet-mini_digits.py"
+
+# 2x2, 4x4 and 8x8 tokens of 32x32 pixels. Each exit is a plain transformer behind the
+# convolutional patch embedding of DHVT, with which so few images are learnt in minutes.
+network = dict(
+    type="smallvit.DHVT",
+    arch=dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=128),
+    img_size=32,
+    with_daff=False,
+    with_head_tokens=False,
+    with_pos_embed=True,
+    drop_path_rate=0.05,
+)
+
+model = dict(
+    type="smallvit.MultiExitClassifier",
+    backbone=dict(
+        _delete_=True,
+        type="smallvit.DynamicViT",
+        exits=[dict(patch_size=patch, **network) for patch in (16, 8, 4)],
+    ),
+    head=dict(type="smallvit.MultiExitHead", in_channels=64),
+)
+
+max_epochs = 30
+train_cfg = dict(max_epochs=max_epochs)
+train_dataloader = dict(batch_size=32)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
+    dict(
+        type="CosineAnnealingLR",
+        eta_min=0.0,
+        by_epoch=True,
+        begin=0,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
+auto_scale_lr = dict(base_batch_size=32)
+
+# What training does not see: it chooses the thresholds, as it chooses the best epoch.
+calibration_dataloader = dict(_base_.val_dataloader)
+custom_hooks = [dict(type="smallvit.CalibrationHook", dataloader=calibration_dataloader)]
+
+# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+test_evaluator = [
+    dict(type="Accuracy", topk=(1,)),
+    dict(type="smallvit.AnytimeAccuracy"),
+    dict(type="smallvit.BudgetedBatch", eval_mode=2),
+]

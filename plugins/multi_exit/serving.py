@@ -1,0 +1,125 @@
+"""Load a trained cascade with its data, outside of a Runner."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from smallvit.plugins.multi_exit.calibration import (
+    Calibration,
+    CalibrationError,
+    check_exits,
+)
+from smallvit.plugins.multi_exit.storage import read_calibration, read_checkpoint
+
+
+def load_cascade(
+    cfg: Config, checkpoint: str | os.PathLike, device: str = "cpu"
+) -> tuple[nn.Module, dict]:
+    """Build the classifier of a config and give it weights and calibration.
+
+    Args:
+        cfg (Config): With a ``model`` of type ``smallvit.MultiExitClassifier``.
+        checkpoint (str | os.PathLike): File of weights, calibrated or not.
+        device (str): Where to run. Defaults to "cpu".
+
+    Returns:
+        tuple[nn.Module, dict]: The model in evaluation mode, its ``calibration`` None if
+        the file has none, and the content of the file.
+
+    Raises:
+        CalibrationError: If the model has no exits, or another number than the
+            calibration.
+        RuntimeError: If the weights do not fit the model.
+    """
+    init_default_scope(cfg.get("default_scope") or "mmpretrain")
+    settings = cfg.model.copy()
+    if cfg.get("data_preprocessor") is not None:
+        settings.setdefault("data_preprocessor", cfg.data_preprocessor)
+    model = revert_sync_batchnorm(MODELS.build(settings))
+    if not hasattr(model, "predict_budgeted"):
+        raise CalibrationError(
+            f"{cfg.filename}: the model is a {type(model).__name__}, which has no exits; use "
+            "type='smallvit.MultiExitClassifier'"
+        )
+    content = read_checkpoint(checkpoint)
+    model.load_state_dict(content.get("state_dict", content))
+    try:
+        model.calibration = read_calibration(content, str(checkpoint))
+    except CalibrationError:
+        if "multi_exit" in content:
+            raise
+    else:
+        check_exits(model.calibration, model.num_exits)
+    return model.to(device).eval(), content
+
+
+def require_calibration(model: nn.Module, checkpoint: str | os.PathLike) -> Calibration:
+    """The calibration of a loaded model.
+
+    Args:
+        model (nn.Module): What :func:`load_cascade` returned.
+        checkpoint (str | os.PathLike): Its file, for the error.
+
+    Returns:
+        Calibration: The calibration.
+
+    Raises:
+        CalibrationError: If it has none.
+    """
+    if model.calibration is None:
+        return read_calibration({}, str(checkpoint))
+    return model.calibration
+
+
+def build_loader(
+    settings: dict, num_images: int | None = None, batch_size: int | None = None, seed: int = 0
+) -> DataLoader:
+    """Build a data loader, of a random choice of images if there are more than wanted.
+
+    Args:
+        settings (dict): Config of the loader.
+        num_images (int, optional): Most images. Defaults to None, all.
+        batch_size (int, optional): Replaces the config's. Defaults to None.
+        seed (int): Seed of the choice. Defaults to 0.
+
+    Returns:
+        DataLoader: Every image once, in order.
+    """
+    settings = dict(settings, sampler=dict(type="DefaultSampler", shuffle=False))
+    settings.setdefault("collate_fn", dict(type="default_collate"))
+    if batch_size is not None:
+        settings["batch_size"] = batch_size
+    if not settings.get("num_workers"):
+        settings["persistent_workers"] = False
+    dataset = DATASETS.build(settings["dataset"])
+    dataset.full_init()
+    if num_images is not None and num_images < len(dataset):
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+        dataset = Subset(dataset, order[:num_images].sort().values.tolist())
+    return Runner.build_dataloader(dict(settings, dataset=dataset))
+
+
+def load_images(model: nn.Module, loader: DataLoader) -> tuple[Tensor, Tensor]:
+    """Put all images of a loader on the model's device, ready for its backbone.
+
+    Args:
+        model (nn.Module): The classifier.
+        loader (DataLoader): Batches before the data preprocessor.
+
+    Returns:
+        tuple[Tensor, Tensor]: Images (N, C, H, W) and labels, int64 (N, ) on the CPU.
+    """
+    images, labels = [], []
+    for batch in loader:
+        data = model.data_preprocessor(batch, training=False)
+        images.append(data["inputs"])
+        labels += [int(sample.gt_label) for sample in data["data_samples"]]
+    return torch.cat(images), torch.tensor(labels)

@@ -1,0 +1,120 @@
+#!/usr/bin/env python
+"""Measure accuracy against images/s of a calibrated cascade on its test images.
+
+Every exit alone, and budgeted inference with some of the stored thresholds, are timed in
+turns in one run; images are in memory before. Trust the ratios more than single figures.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from smallvit.cli import UserError, base_parser, run_tool
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = base_parser(__doc__)
+    parser.add_argument("checkpoint", type=Path, help="calibrated checkpoint")
+    parser.add_argument("--batch-size", type=int, default=128, help="default: 128")
+    parser.add_argument("--points", type=int, default=12, help="thresholds to time; default: 12")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--num-images", type=int, help="test images at most; default: all")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.5,
+        help="points of accuracy below the last exit that the summary allows; default: 0.5",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")
+    args = parser.parse_args(argv)
+    for name in ("batch_size", "points", "rounds"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be positive")
+    return args
+
+
+def spread(rows: list, count: int) -> list:
+    """Rows at equal distances, first and last among them, without repetition."""
+    if count >= len(rows):
+        chosen = rows
+    else:
+        steps = max(count - 1, 1)
+        chosen = [rows[round(number * (len(rows) - 1) / steps)] for number in range(count)]
+    return [row for index, row in enumerate(chosen) if row not in chosen[:index]]
+
+
+def report(points: list, best, margin: float) -> None:
+    print("run            accuracy   GFLOPs   images/s   speed-up over the last exit   left at (%)")
+    for point in points:
+        low, high = point.speedup_range
+        shares = "/".join(f"{share:.0f}" for share in point.shares)
+        print(
+            f"{point.name:12}  {point.accuracy:9.2f}  {point.gflops:7.4f}  "
+            f"{point.images_per_second:9.1f}   {point.speedup:8.2f} ({low:.2f} to {high:.2f})"
+            f"{shares:>16}"
+        )
+    if best is None:
+        print(f"no thresholds are within {margin:g} points of the last exit")
+    else:
+        low, high = best.speedup_range
+        print(
+            f"within {margin:g} points of the last exit: {best.name}, {best.accuracy:.2f}%, "
+            f"{best.speedup:.2f} times as fast ({low:.2f} to {high:.2f} over the rounds)"
+        )
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    cfg = load_config(args.config)
+    require_keys(cfg, ("model", "test_dataloader"), "measuring")
+    merge_overrides(cfg, args.cfg_options)
+
+    import torch
+
+    from smallvit.plugins.multi_exit import CalibrationError
+    from smallvit.plugins.multi_exit.plots import plot_throughput
+    from smallvit.plugins.multi_exit.serving import (
+        build_loader,
+        load_cascade,
+        load_images,
+        require_calibration,
+    )
+    from smallvit.plugins.multi_exit.timing import fastest_within, measure, to_rows
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model, _ = load_cascade(cfg, args.checkpoint, device)
+        calibration = require_calibration(model, args.checkpoint)
+    except CalibrationError as error:
+        raise UserError(str(error)) from error
+    images, labels = load_images(model, build_loader(cfg.test_dataloader, args.num_images))
+    rows = spread(calibration.thresholds, args.points)
+    points = measure(model, images, labels, calibration, rows, args.batch_size, args.rounds)
+    setting = (
+        f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, "
+        f"batch {args.batch_size}, {len(images)} images of {images.shape[2]}x{images.shape[3]}"
+    )
+    print(setting)
+    best = fastest_within(points, args.margin)
+    report(points, best, args.margin)
+    if args.json:
+        content = {"setting": setting, "points": to_rows(points)}
+        temporary = f"{args.json}.incomplete"
+        Path(temporary).write_text(json.dumps(content, indent=1))
+        os.replace(temporary, args.json)
+    if args.plot:
+        plot_throughput(to_rows(points), setting, args.plot)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

@@ -1,0 +1,125 @@
+#!/usr/bin/env python
+"""Find the exit thresholds of a cascade, and store them with its weights.
+
+Runs all exits on training images (config key calibration_dataloader), finds thresholds for
+the paper's sweep of budgets and for those asked for, and writes a checkpoint that has them
+beside the weights. With --evaluate, the test images are run too and their curve is stored.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from smallvit.cli import UserError, base_parser, run_tool
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = base_parser(__doc__)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint file")
+    parser.add_argument(
+        "--out", type=Path, help="file to write; default: CHECKPOINT with _calibrated in its name"
+    )
+    parser.add_argument(
+        "--max-gflops",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="G",
+        help="add the most accurate thresholds that cost at most G GFLOPs an image",
+    )
+    parser.add_argument(
+        "--min-accuracy",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="A",
+        help="add the cheapest thresholds with an accuracy of at least A percent",
+    )
+    parser.add_argument(
+        "--policy",
+        choices=["max_softmax", "margin", "entropy"],
+        default="max_softmax",
+        help="what confidence is; default: max_softmax",
+    )
+    parser.add_argument(
+        "--temperature", action="store_true", help="divide each exit's logits by a fitted number"
+    )
+    parser.add_argument(
+        "--num-images",
+        type=int,
+        help="calibrate on so many images at most, chosen at random; default: 50000",
+        default=50_000,
+    )
+    parser.add_argument(
+        "--evaluate", action="store_true", help="apply the thresholds to the test images too"
+    )
+    parser.add_argument("--batch-size", type=int, help="default: the config's")
+    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    return parser.parse_args(argv)
+
+
+def output_path(args: argparse.Namespace) -> Path:
+    path = args.out or args.checkpoint.with_name(f"{args.checkpoint.stem}_calibrated.pth")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {path.parent}; create it first")
+    return path
+
+
+def report(calibration) -> None:
+    curve = calibration.calibration
+    print(f"GFLOPs of the exits: {', '.join(f'{each:.4g}' for each in calibration.flops)}")
+    if set(calibration.temperatures) != {1.0}:
+        print(f"temperatures: {', '.join(f'{each:.3f}' for each in calibration.temperatures)}")
+    for name, each in (("calibration", curve), ("evaluation", calibration.evaluation)):
+        if each is not None:
+            exits = ", ".join(f"{accuracy:.2f}" for accuracy in each.anytime)
+            print(
+                f"{name}: {each.num_images} images; accuracy of the exits {exits}; "
+                f"{len(each.accuracy)} thresholds from {min(each.flops):.4g} to "
+                f"{max(each.flops):.4g} GFLOPs"
+            )
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    out = output_path(args)
+
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    cfg = load_config(args.config)
+    require_keys(cfg, ("model", "calibration_dataloader"), "calibration")
+    merge_overrides(cfg, args.cfg_options)
+
+    import torch
+
+    from smallvit.plugins.multi_exit import CalibrationError
+    from smallvit.plugins.multi_exit.calibration import KEY
+    from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
+    from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
+    from smallvit.plugins.multi_exit.storage import write_checkpoint
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model, content = load_cascade(cfg, args.checkpoint, device)
+        loader = build_loader(cfg.calibration_dataloader, args.num_images, args.batch_size)
+        calibration = calibrate_model(
+            model,
+            loader,
+            policy=args.policy,
+            with_temperature=args.temperature,
+            max_gflops=args.max_gflops,
+            min_accuracy=args.min_accuracy,
+        )
+    except CalibrationError as error:
+        raise UserError(str(error)) from error
+    if args.evaluate:
+        test = build_loader(cfg.test_dataloader, batch_size=args.batch_size)
+        calibration.evaluation = calibration.evaluate(*collect_logits(model, test))
+    content = content if "state_dict" in content else {"state_dict": content}
+    write_checkpoint({**content, KEY: calibration.to_dict()}, out)
+    report(calibration)
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Convert a cascade with its thresholds from the official .pth.tar layout, or back.
+
+Weights, FLOPs, thresholds and curves are kept. The official layout holds
+model_state_dict, flops, anytime_classification, dynamic_threshold and
+budgeted_batch_classification.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from smallvit.cli import UserError, run_tool
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("src", type=Path, help="checkpoint to read")
+    parser.add_argument("dst", type=Path, help="file to write")
+    parser.add_argument("--reverse", action="store_true", help="from our layout to the official")
+    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    if not args.dst.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {args.dst.parent}; create it first")
+
+    from smallvit.converters import ConversionError
+    from smallvit.plugins.multi_exit import CalibrationError
+    from smallvit.plugins.multi_exit.storage import (
+        from_official,
+        read_checkpoint,
+        to_official,
+        write_checkpoint,
+    )
+
+    content = read_checkpoint(args.src)
+    try:
+        converted = to_official(content) if args.reverse else from_official(content)
+    except (CalibrationError, ConversionError) as error:
+        raise UserError(f"{args.src}: {error}") from error
+    write_checkpoint(converted, args.dst)
+    entries = ", ".join(key for key in converted if not key.endswith("state_dict"))
+    print(f"wrote {args.dst}: weights{f', {entries}' if entries else ', no thresholds'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

@@ -1,0 +1,113 @@
+#!/usr/bin/env python
+"""Draw accuracy against GFLOPs of calibrated checkpoints, or the easiest and hardest images.
+
+The curves are those stored by calibrate.py: of the test images if it ran with --evaluate,
+else of the calibration images. No image is run for them. With --images and a config, the
+test images are run and a page shows the easiest and hardest of each class, with the exit
+that each leaves at.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_override_flags
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="calibrated checkpoints")
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write")
+    parser.add_argument("--images", metavar="CONFIG", help="draw images instead, with this config")
+    parser.add_argument("--per-class", type=int, default=4, help="of each kind; default: 4")
+    parser.add_argument("--max-gflops", type=float, metavar="G", help="budget of the exits shown")
+    parser.add_argument("--min-accuracy", type=float, metavar="A", help="accuracy of them")
+    add_override_flags(parser)
+    args = parser.parse_args(argv)
+    if args.images:
+        if len(args.checkpoints) > 1:
+            parser.error("--images takes one checkpoint")
+        if (args.max_gflops is None) == (args.min_accuracy is None):
+            parser.error("--images needs one of --max-gflops and --min-accuracy")
+    return args
+
+
+def draw_curves(args: argparse.Namespace) -> None:
+    from smallvit.plugins.multi_exit.plots import plot_gflops
+    from smallvit.plugins.multi_exit.storage import read_calibration, read_checkpoint
+
+    curves = {}
+    for path in args.checkpoints:
+        calibration = read_calibration(read_checkpoint(path), str(path))
+        curve = calibration.evaluation or calibration.calibration
+        if curve is None or not curve.accuracy:
+            raise UserError(f"{path} stores no curve; run tools/multi_exit/calibrate.py")
+        kind = "test" if calibration.evaluation is not None else "calibration"
+        curves[f"{path.stem} ({kind} images)"] = (curve, calibration.flops)
+    plot_gflops(curves, args.out)
+
+
+def draw_images(args: argparse.Namespace) -> None:
+    import mmcv
+
+    from smallvit.cli.config import load_config, merge_overrides
+    from smallvit.plugins.multi_exit.calibration import judge
+    from smallvit.plugins.multi_exit.collect import collect_logits
+    from smallvit.plugins.multi_exit.plots import easiest_and_hardest, plot_easiest_and_hardest
+    from smallvit.plugins.multi_exit.serving import (
+        build_loader,
+        load_cascade,
+        require_calibration,
+    )
+    from smallvit.plugins.multi_exit.thresholds import choose_exits
+
+    cfg = load_config(args.images)
+    merge_overrides(cfg, args.cfg_options)
+    model, _ = load_cascade(cfg, args.checkpoints[0])
+    calibration = require_calibration(model, args.checkpoints[0])
+    row = calibration.choose(args.max_gflops, args.min_accuracy)
+    loader = build_loader(cfg.test_dataloader)
+    logits, labels = collect_logits(model, loader)
+    confidence, correct = judge(logits, labels, calibration.policy, calibration.temperatures)
+    exits = choose_exits(confidence, row)
+    classes = loader.dataset.metainfo.get("classes") or [
+        str(label) for label in range(logits.shape[2])
+    ]
+    answers = logits.argmax(dim=2)
+
+    def caption(index: int) -> str:
+        taken = int(exits[index])
+        verdict = "" if correct[taken, index] else f": {classes[int(answers[taken, index])]}"
+        return f"exit {taken}{verdict}"
+
+    chosen = easiest_and_hardest(confidence, correct, labels, args.per_class)
+    shown = {index for easy, hard in chosen.values() for index in [*easy, *hard]}
+    images = {}
+    for index in shown:
+        info = loader.dataset.get_data_info(index)
+        images[index] = mmcv.bgr2rgb(
+            info["img"] if "img" in info else mmcv.imread(info["img_path"])
+        )
+    captions = {index: caption(index) for index in shown}
+    plot_easiest_and_hardest(images, captions, chosen, classes, args.out)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    from smallvit.plugins.multi_exit import CalibrationError
+
+    try:
+        draw_images(args) if args.images else draw_curves(args)
+    except CalibrationError as error:
+        raise UserError(str(error)) from error
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
