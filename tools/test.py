@@ -77,9 +77,11 @@ def main(argv=None) -> None:
     from smallvit.cli.runs import build_runner, check_weights, no_leftovers, prepare
     from smallvit.cli.testing import dump_metrics, dump_predictions
     from smallvit.engine.checkpoint import load_strictly
+    from smallvit.engine.untrusted import trust_checkpoints
 
     cfg = load_config(args.config)
     merge_args(cfg, args)
+    trust_checkpoints(args.trust_checkpoint)
     check_weights(cfg)
     prepare(cfg)
     with no_leftovers(cfg.work_dir):

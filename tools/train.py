@@ -67,9 +67,11 @@ def main(argv=None) -> None:
 
     from smallvit.cli.config import load_config
     from smallvit.cli.runs import build_runner, check_weights, no_leftovers, prepare
+    from smallvit.engine.untrusted import trust_checkpoints
 
     cfg = load_config(args.config)
     merge_args(cfg, args)
+    trust_checkpoints(args.trust_checkpoint)
     check_weights(cfg)
     prepare(cfg)
     with no_leftovers(cfg.work_dir):

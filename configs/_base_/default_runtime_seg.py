@@ -1,4 +1,4 @@
-_base_ = "mmseg::_base_/default_runtime.py"
+_base_ = ["mmseg::_base_/default_runtime.py", "guards.py"]
 
 # Not needed where smallvit is installed (MMEngine finds the scope by itself); it gives the
 # stock tools of the MM libraries the bridge to torchvision's operators early enough.
@@ -7,14 +7,15 @@ custom_imports = dict(imports=["smallvit"], allow_failed_imports=False)
 # mmseg keeps its hooks in its schedules; two bases may not set one key, so ours are here
 # and our segmentation schedules set none.
 default_hooks = dict(
+    **_base_.guards,
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(
-        type="CheckpointHook", by_epoch=False, interval=16000, max_keep_ckpts=3, save_best="mIoU"
-    ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="SegVisualizationHook"),
+)
+default_hooks["checkpoint"].update(
+    by_epoch=False, interval=16000, max_keep_ckpts=3, save_best="mIoU"
 )
 
 # The ranks draw different augmentations and drop paths; weights are broadcast from rank 0.

@@ -96,6 +96,12 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
         help="switch off persistent_workers in the data loaders",
     )
     parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="load checkpoints with all that they hold, even if that runs code; without it, "
+        "tensors and plain values only",
+    )
+    parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
         default="none",

@@ -12,6 +12,8 @@ class UserError(Exception):
     """A mistake in what the user gave; the message alone tells what to do."""
 
 
+#: How the message begins in a process that waited for one that is gone.
+LOST_PEER_REASON = "another process of this run ended"
 #: The config in use, which lets an error name the key that it comes from.
 _context: dict = {"cfg": None}
 
@@ -59,12 +61,34 @@ def _report(error: Exception, debug: bool) -> None:
     rank = os.environ.get("RANK", "0")
     prefix = "error" if rank == "0" else f"error (rank {rank})"
     sys.stdout.flush()
+    _tell_launcher(error, message)
     if debug or message is None:
         traceback.print_exc()
     if message is not None:
         quiet = debug or isinstance(error, UserError)
         hint = "" if quiet else "\n(--debug shows where this was raised)"
         print(f"{prefix}: {message}{hint}", file=sys.stderr, flush=True)
+
+
+def _tell_launcher(error: Exception, message: str | None) -> None:
+    """Leave the reason where torchrun looks for it: it shows that on the job's last lines."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None:
+        return
+    import json
+    import time
+
+    reason = message if message is not None else "".join(traceback.format_exception(error))
+    # The earliest report counts, and they are told apart by seconds: one process's own error
+    # comes before another's that waited for it.
+    when = int(time.time()) + reason.startswith(LOST_PEER_REASON)
+    details = {"timestamp": str(when), "py_callstack": reason}
+    report = {"message": {"message": reason, "extraInfo": details}}
+    try:
+        with open(path, "w") as file:
+            json.dump(report, file)
+    except OSError:
+        return  # the reason is on stderr too
 
 
 def _leave_process_group() -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
 from types import FrameType, TracebackType
 from typing import Any
 
+from smallvit.cli.errors import LOST_PEER_REASON
+
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
 NOT_RESOLVED = re.compile(r"Failed to get (?P<name>[\w.]+)$")
 UNUSED_PARAMETERS = "Expected to have finished reduction in the prior iteration"
+#: Errors of a disk that is full, read-only or no folder.
+UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST),
+)
 #: What gloo says in the processes that wait for one that is gone.
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
 #: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
@@ -35,6 +43,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         _missing_module,
         _annotations,
         _missing_file,
+        _unwritable,
         _unused_parameters,
         _lost_peer,
     ):
@@ -81,10 +90,14 @@ def _where(cfg: Any, matches: Callable[[str, Any], bool]) -> str:
 
 def _own(error: BaseException, cfg: Any) -> str | None:
     """Errors of the engine, whose messages say all there is to say."""
-    from smallvit.engine.checkpoint import CheckpointError
+    from smallvit.engine import errors
     from smallvit.engine.images import ImageError
 
-    if isinstance(error, (CheckpointError, ImageError)):
+    own = (
+        *(errors.CheckpointError, errors.NonFiniteError, errors.BadSamplesError),
+        *(errors.DataShareError, ImageError),
+    )
+    if isinstance(error, own):
         return _text(error) if _from_worker(error) else str(error)
     return None
 
@@ -167,6 +180,17 @@ def _missing_file(error: BaseException, cfg: Any) -> str | None:
     return f"no such file or folder: {path}{key}" if error.filename else f"{text}{key}"
 
 
+def _unwritable(error: BaseException, cfg: Any) -> str | None:
+    """A full disk, or a work folder that cannot be one."""
+    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+        return None
+    path = error.filename or (cfg.get("work_dir") if cfg is not None else None) or "the results"
+    return (
+        f"cannot write {path}: {error.strerror}; free some space, or choose another folder with "
+        "--work-dir"
+    )
+
+
 def _unused_parameters(error: BaseException, cfg: Any) -> str | None:
     if UNUSED_PARAMETERS not in str(error):
         return None
@@ -181,7 +205,7 @@ def _unused_parameters(error: BaseException, cfg: Any) -> str | None:
 def _lost_peer(error: BaseException, cfg: Any) -> str | None:
     if not any(sign in str(error) for sign in LOST_PEER):
         return None
-    return "another process of this run ended; its own error, above or below, is the cause"
+    return f"{LOST_PEER_REASON}; its own error, above or below, is the cause"
 
 
 def _innermost_build(trace: TracebackType | None) -> dict | None:

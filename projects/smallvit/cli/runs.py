@@ -13,16 +13,17 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from smallvit.engine import images
-from smallvit.engine.checkpoint import PlainCheckpointHook, require_checkpoint
+from smallvit.engine.checkpoint import require_checkpoint
 from smallvit.engine.distributed import prepare_cpu_processes
 from smallvit.engine.exact_rois import ExactRoIHook
+from smallvit.engine.guards import add_guards
 from smallvit.engine.precision import replace_unsupported_amp
 
-HOOKS_OF_EVERY_RUN = (PlainCheckpointHook, ExactRoIHook)
+HOOKS_OF_EVERY_RUN = (ExactRoIHook,)
 
 
 def prepare(cfg: Config) -> None:
-    """Adapt any MM config to this machine and to plain checkpoints.
+    """Adapt any MM config to this machine, and guard its run.
 
     Args:
         cfg (Config): The merged config, changed in place.
@@ -30,6 +31,7 @@ def prepare(cfg: Config) -> None:
     images.install(cfg.get("default_scope"))
     replace_unsupported_amp(cfg)
     prepare_cpu_processes(cfg)
+    add_guards(cfg)
     hooks = list(cfg.get("custom_hooks") or [])
     present = {_hook_name(hook) for hook in hooks}
     missing = [hook.__name__ for hook in HOOKS_OF_EVERY_RUN if hook.__name__ not in present]

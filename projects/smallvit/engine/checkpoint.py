@@ -6,11 +6,6 @@ those back. The hook here stores the same histories as tensors.
 
 from __future__ import annotations
 
-import os
-import os.path as osp
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,17 +14,22 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
+from smallvit.engine.errors import CheckpointError
+from smallvit.engine.untrusted import load_from_local, require_checkpoint
 from smallvit.registry import HOOKS
 
-#: What torch raises on bytes that are no checkpoint, depending on where they go wrong.
-DAMAGE = (EOFError, OSError, RuntimeError, ValueError, KeyError, IndexError)
+__all__ = [
+    "CheckpointError",
+    "PlainCheckpointHook",
+    "load_from_local",
+    "load_strictly",
+    "require_checkpoint",
+    "to_plain",
+]
+
 _HISTORY_KEYS = {"log_history", "count_history", "max_length"}
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be used; the message names it and says why."""
 
 
 @HOOKS.register_module()
@@ -105,61 +105,6 @@ def to_plain(value: Any) -> Any:
     raise TypeError(
         f"a checkpoint holds tensors and plain values only, not {type(value).__name__}: {value!r}"
     )
-
-
-@CheckpointLoader.register_scheme(prefixes="", force=True)
-def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Read a local checkpoint without executing anything that it says.
-
-    Args:
-        filename (str): Path of the checkpoint.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
-
-    Returns:
-        dict: The checkpoint.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged or holds more than tensors and
-            plain values.
-    """
-    path = require_checkpoint(filename)
-    try:
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            raise CheckpointError(f"{filename}: damaged or not a checkpoint") from error
-        raise CheckpointError(
-            f"{filename}: holds {named[1]} and not only tensors and plain values; it was not "
-            "loaded, because such content can run code"
-        ) from error
-    except (*DAMAGE, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{filename}: damaged or not a checkpoint ({error})") from error
-
-
-def require_checkpoint(filename: str) -> str:
-    """Check that a local checkpoint is there.
-
-    Args:
-        filename (str): A path; ``~`` is the home folder.
-
-    Returns:
-        str: The expanded path.
-
-    Raises:
-        CheckpointError: If there is no such file.
-    """
-    path = osp.expanduser(os.fspath(filename))
-    if osp.isfile(path):
-        return path
-    folder = osp.dirname(path) or "."
-    there = (
-        sorted(name for name in os.listdir(folder) if name.endswith((".pth", ".safetensors")))
-        if osp.isdir(folder)
-        else []
-    )
-    hint = f"; that folder has {', '.join(there[:5])}" if there else ""
-    raise CheckpointError(f"no such checkpoint: {filename}{hint}")
 
 
 def load_strictly(runner: Runner) -> None:

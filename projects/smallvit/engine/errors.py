@@ -1,0 +1,17 @@
+"""The errors of a run whose messages say all there is to say."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used; the message names it and says why."""
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or weights that are NaN or infinite; the message says where and since when."""
+
+
+class BadSamplesError(RuntimeError):
+    """More unreadable samples than a training may have; the message names them."""
+
+
+class DataShareError(RuntimeError):
+    """Data that the processes of a run cannot share; the message says how to divide it."""

@@ -1,0 +1,303 @@
+"""A data loader whose batches depend on their place in the run alone, and that survives bad files.
+
+Every batch gets random streams of its own, named by the run's seed, the process, the
+epoch and the number of the batch. Augmentations are then the same for any number of
+workers, and the same again when a run resumes in the middle of an epoch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner.base_loop import BaseLoop
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from smallvit.engine.random_states import preserved, seed_all
+from smallvit.engine.unreadable import BadSample, is_unreadable, sample_path
+
+#: Other samples that are tried in place of an unreadable one before giving up.
+MAX_REPLACEMENTS = 10
+
+
+class SeededBatch(list):
+    """Indices of a batch, and the name of its random streams (None: the global ones)."""
+
+    entropy: tuple[int, ...] | None = None
+
+
+class SeededBatchSampler:
+    """Name the random streams of a batch sampler's batches.
+
+    Args:
+        batch_sampler (Iterable): The batch sampler; its attributes are this one's too.
+    """
+
+    def __init__(self, batch_sampler) -> None:
+        self.batch_sampler = batch_sampler
+        self.seed: tuple[int, ...] | None = None
+        self.epoch = 0
+        self._started = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "batch_sampler":
+            raise AttributeError(name)
+        return getattr(self.batch_sampler, name)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[SeededBatch]:
+        batches, first = self._started or (iter(self.batch_sampler), 0)
+        self._started = None
+        epoch = self.epoch
+        for number, indices in enumerate(batches, start=first):
+            batch = SeededBatch(indices)
+            if self.seed is not None:
+                batch.entropy = (*self.seed, epoch, number)
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch to the sampler behind, if it can be told.
+
+        Args:
+            epoch (int): The epoch, from 0.
+        """
+        self.epoch = epoch
+        for owner in (self.batch_sampler, getattr(self.batch_sampler, "sampler", None)):
+            if hasattr(owner, "set_epoch"):
+                owner.set_epoch(epoch)
+
+    def restart(self) -> None:
+        """Forget what an earlier iterator took from an endless sampler."""
+        sampler = getattr(self.batch_sampler, "sampler", None)
+        if hasattr(sampler, "indices") and hasattr(sampler, "_indices_of_rank"):
+            sampler.indices = sampler._indices_of_rank()
+
+    def fast_forward(self, count: int) -> None:
+        """Pass over batches without loading them, from the epoch that is set onwards.
+
+        Args:
+            count (int): Batches to leave out; they may span several epochs.
+        """
+        batches, number = iter(self.batch_sampler), 0
+        while count > 0:
+            if next(batches, None) is not None:
+                number, count = number + 1, count - 1
+            elif number == 0:
+                raise ValueError("the data loader has no batches to pass over")
+            else:
+                self.set_epoch(self.epoch + 1)
+                batches, number = iter(self.batch_sampler), 0
+        self._started = batches, number
+
+
+class Samples(list):
+    """The loaded samples of a batch, with those that had to be replaced."""
+
+    bad: tuple[BadSample, ...] = ()
+
+
+class LoadedBatch:
+    """A collated batch on its way from a worker, with the samples that were replaced."""
+
+    def __init__(self, data: Any, bad: tuple[BadSample, ...]) -> None:
+        self.data, self.bad = data, bad
+
+    def pin_memory(self, device: Any = None) -> LoadedBatch:
+        """Pin the batch; torch's loader calls this."""
+        from torch.utils.data._utils.pin_memory import pin_memory
+
+        self.data = pin_memory(self.data, device)
+        return self
+
+
+class Collate:
+    """Collate the samples of a batch and keep the record of those that were replaced.
+
+    Args:
+        collate_fn (Callable): What the loader collates with.
+    """
+
+    def __init__(self, collate_fn: Callable) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, samples: Samples) -> LoadedBatch:
+        """Collate a batch.
+
+        Args:
+            samples (Samples): Its samples.
+
+        Returns:
+            LoadedBatch: The batch and the record.
+        """
+        return LoadedBatch(self.collate_fn(samples), samples.bad)
+
+
+class GuardedDataset:
+    """A data set that draws from the batch's random streams and replaces unreadable samples.
+
+    Args:
+        dataset (Dataset): The data set; its attributes are this one's too.
+        replace (bool): Replace what cannot be read. Defaults to False: raise.
+    """
+
+    def __init__(self, dataset, replace: bool = False) -> None:
+        self.__dict__.update(_inner=dataset, _replace=replace)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_inner":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._inner, name, value)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._inner[index]
+
+    def __getitems__(self, batch: list[int]) -> Samples:
+        entropy = getattr(batch, "entropy", None)
+        if entropy is None:
+            return self._load(batch)
+        # The main process draws from its streams for the model, a worker for nothing else.
+        with preserved() if get_worker_info() is None else nullcontext():
+            seed_all(entropy)
+            return self._load(batch)
+
+    def _load(self, batch: list[int]) -> Samples:
+        bad: list[BadSample] = []
+        samples = Samples(self._read(index, bad) for index in batch)
+        samples.bad = tuple(bad)
+        return samples
+
+    def _read(self, index: int, bad: list[BadSample]) -> Any:
+        for _ in range(MAX_REPLACEMENTS):
+            try:
+                return self._inner[index]
+            except Exception as error:
+                if not self._replace or not is_unreadable(error):
+                    raise
+                bad.append(BadSample(sample_path(self._inner, index), str(error)))
+                index = random.randrange(len(self._inner))
+        return self._inner[index]
+
+
+class GuardedLoader(DataLoader):
+    """The loader of a run, made anew from the one that MMEngine built.
+
+    Args:
+        loader (DataLoader): The loader that this one takes the place of.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.on_bad: Callable[[tuple[BadSample, ...]], None] | None = None
+        super().__init__(
+            GuardedDataset(loader.dataset),
+            batch_sampler=SeededBatchSampler(loader.batch_sampler),
+            collate_fn=Collate(loader.collate_fn),
+            num_workers=loader.num_workers,
+            pin_memory=loader.pin_memory,
+            timeout=loader.timeout,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            # Without one of its own the loader would draw from the model's random numbers.
+            generator=loader.generator or torch.Generator(),
+            prefetch_factor=loader.prefetch_factor,
+            persistent_workers=loader.persistent_workers,
+        )
+        # With a batch sampler torch leaves it None, but hooks and tools read it.
+        self.__dict__["batch_size"] = loader.batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in super().__iter__():
+            if batch.bad and self.on_bad is not None:
+                self.on_bad(batch.bad)
+            yield batch.data
+
+    def replace_bad_samples(self, on_bad: Callable[[tuple[BadSample, ...]], None]) -> None:
+        """Replace unreadable samples from now on.
+
+        Args:
+            on_bad (Callable): Told of the samples of each batch that were replaced.
+        """
+        self.on_bad = on_bad
+        self.dataset.__dict__["_replace"] = True
+
+
+class EndlessBatches:
+    """Batches for an iteration-based loop, epoch after epoch.
+
+    Args:
+        loader (GuardedLoader): The loader.
+    """
+
+    def __init__(self, loader: GuardedLoader) -> None:
+        self.loader = loader
+        self._iterator = None
+        self._asked = 0
+        self._done = 0
+
+    def pass_over(self, count: int) -> None:
+        """Begin after batches that an earlier run trained on.
+
+        Args:
+            count (int): How many. MMEngine's loop then asks for these in vain.
+        """
+        self.loader.batch_sampler.fast_forward(count)
+        self._done = count
+
+    def __iter__(self) -> EndlessBatches:
+        return self
+
+    def __next__(self) -> Any:
+        if self._asked < self._done:
+            self._asked += 1
+            return None
+        if self._iterator is None:
+            self._iterator = iter(self.loader)
+        batch = next(self._iterator, None)
+        if batch is None:
+            sampler = self.loader.batch_sampler
+            sampler.set_epoch(sampler.epoch + 1)
+            self._iterator = iter(self.loader)
+            batch = next(self._iterator)
+        return batch
+
+
+def guard_loader(loop: BaseLoop) -> GuardedLoader | None:
+    """Put a guarded loader in the place of a training loop's, once.
+
+    Args:
+        loop (BaseLoop): A training loop that has not begun.
+
+    Returns:
+        GuardedLoader | None: The loader; None where the kind of loop or of data set
+        leaves no place for one.
+    """
+    loader = loop.dataloader
+    if isinstance(loader, GuardedLoader):
+        return loader
+    known = isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop))
+    if not known or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        print_log(
+            f"{type(loop).__name__} over {type(loader.dataset).__name__}: the guards against bad "
+            "samples and for an exact resume need EpochBasedTrainLoop or IterBasedTrainLoop and "
+            "a data set with indices; this run goes without them",
+            logger="current",
+            level=30,
+        )
+        return None
+    loop.dataloader = GuardedLoader(loader)
+    if isinstance(loop, IterBasedTrainLoop):
+        loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+        loop.dataloader.batch_sampler.restart()
+    return loop.dataloader

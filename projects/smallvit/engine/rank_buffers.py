@@ -1,0 +1,71 @@
+"""The buffers in which the processes of a run differ: running statistics, without SyncBN.
+
+A checkpoint holds those of rank 0 alone, and every process would resume with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from mmengine.dist import broadcast_object_list
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+
+def models_of(runner: Runner) -> Iterator[tuple[str, nn.Module]]:
+    """Visit the model of a run and the averages of it that hooks keep.
+
+    Args:
+        runner (Runner): The runner.
+
+    Yields:
+        tuple[str, nn.Module]: A prefix for names, and the model.
+    """
+    yield "", runner.model
+    for hook in runner.hooks:
+        average = getattr(hook, "ema_model", None)
+        if isinstance(average, nn.Module):
+            yield "ema.", average
+
+
+def _buffers(runner: Runner) -> dict[str, Tensor]:
+    return {
+        prefix + name: buffer
+        for prefix, model in models_of(runner)
+        for name, buffer in model.named_buffers()
+    }
+
+
+def own_buffers(runner: Runner) -> dict[str, Tensor]:
+    """Read the buffers of this process that differ from rank 0's. All processes call it.
+
+    Args:
+        runner (Runner): The runner.
+
+    Returns:
+        dict[str, Tensor]: Buffers on the CPU; none in rank 0.
+    """
+    own = {name: buffer.detach().cpu() for name, buffer in _buffers(runner).items()}
+    shared = [own]
+    broadcast_object_list(shared)
+    return {
+        name: buffer.clone() for name, buffer in own.items() if _differs(buffer, shared[0][name])
+    }
+
+
+def _differs(buffer: Tensor, other: Tensor) -> bool:
+    return buffer.shape != other.shape or not torch.equal(buffer, other)
+
+
+def restore_buffers(runner: Runner, stored: dict[str, Tensor]) -> None:
+    """Put back what :func:`own_buffers` read.
+
+    Args:
+        runner (Runner): The runner, its checkpoint loaded.
+        stored (dict[str, Tensor]): The buffers.
+    """
+    buffers = _buffers(runner)
+    for name, value in stored.items():
+        if name in buffers:
+            buffers[name].data.copy_(value)

@@ -1,0 +1,273 @@
+"""One JSON file in the work folder that says what was run, on what, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import os.path as osp
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from smallvit.engine.archives import write_whole
+from smallvit.registry import HOOKS
+
+FILE = "run.json"
+PACKAGES = (
+    *(
+        "smallvit",
+        "torch",
+        "torchvision",
+        "numpy",
+        "mmengine",
+        "mmengine-lite",
+        "mmcv",
+        "mmcv-lite",
+    ),
+    *("mmpretrain", "mmdet", "mmsegmentation", "timm", "einops", "opencv-python", "pillow"),
+)
+#: Samples of a data set that enter its fingerprint.
+SAMPLES = 1000
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """Keep ``run.json`` in the work folder.
+
+    It holds the resolved config, the command, package versions, seed, git commits, data
+    fingerprints, wall time, the best and the final metrics, and how the run ended so far.
+    A resumed run adds a session to the record of the run that it continues.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    #: After the checkpoint hook, which decides what is best.
+    priority = "LOWEST"
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.record: dict[str, Any] = {}
+        self._began = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin the record, or a session in it.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if not self.enabled or not is_main_process():
+            return
+        self._began = time.monotonic()
+        earlier = read_record(runner.work_dir) if runner._resume else {}
+        self.record = {
+            "status": "running",
+            "config_file": runner.cfg.filename,
+            "config": runner.cfg.pretty_text,
+            "seed": runner.seed,
+            "processes": get_world_size(),
+            "device": _device(),
+            "python": platform.python_version(),
+            "packages": _versions(),
+            "git": {"smallvit": git_state(osp.dirname(__file__)), "project": git_state(".")},
+            "data": _data(runner),
+            "best": earlier.get("best"),
+            "final": earlier.get("final"),
+            "sessions": [*earlier.get("sessions", []), _session(runner)],
+        }
+        self._write(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the progress.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._write(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
+        """Note the metrics.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): What the validation found. Defaults to None.
+        """
+        if not self.record:
+            return
+        self.record["final"] = {
+            "epoch": runner.epoch,
+            "iter": runner.iter,
+            "metrics": {name: _number(value) for name, value in (metrics or {}).items()},
+        }
+        info = runner.message_hub.runtime_info
+        scores = {name: _number(info[name]) for name in info if name.startswith("best_score")}
+        paths = {name: info[name] for name in info if name.startswith("best_ckpt")}
+        if scores:
+            self.record["best"] = {**scores, **paths}
+        self._write(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Close the record.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.record:
+            self.record["status"] = "finished"
+            self._write(runner)
+
+    def _write(self, runner: Runner) -> None:
+        if not self.record:
+            return
+        session = self.record["sessions"][-1]
+        session.update(seconds=time.monotonic() - self._began, epoch=runner.epoch, iter=runner.iter)
+        self.record["wall_seconds"] = sum(each["seconds"] for each in self.record["sessions"])
+        write_whole(osp.join(runner.work_dir, FILE), json.dumps(self.record, indent=2))
+
+
+def read_record(folder: str) -> dict[str, Any]:
+    """Read the record of a work folder.
+
+    Args:
+        folder (str): The work folder.
+
+    Returns:
+        dict: The record; empty if there is none, or it is damaged.
+    """
+    try:
+        with open(osp.join(folder, FILE)) as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _session(runner: Runner) -> dict[str, Any]:
+    return {
+        "command": shlex.join([sys.executable, *sys.argv]),
+        "folder": os.getcwd(),
+        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "resumed": str(runner._load_from) if runner._resume and runner.iter else None,
+        "from_iter": runner.iter,
+    }
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.processor() or platform.machine()} ({torch.get_num_threads()} threads)"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: str) -> dict[str, Any] | None:
+    """Read which commit a folder is at.
+
+    Args:
+        folder (str): A folder.
+
+    Returns:
+        dict | None: ``commit`` and ``changed``, whether tracked files differ from it; None
+        outside a repository, or without git.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed": bool(changes)}
+
+
+def _git(folder: str, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _data(runner: Runner) -> dict[str, Any]:
+    loops = {"train": runner._train_loop, "val": runner._val_loop}
+    return {
+        name: fingerprint(loop.dataloader.dataset)
+        for name, loop in loops.items()
+        if hasattr(loop, "dataloader")
+    }
+
+
+def fingerprint(dataset: Any) -> dict[str, Any]:
+    """Tell a data set apart from others by its annotations, names and size.
+
+    Args:
+        dataset (Dataset): A data set.
+
+    Returns:
+        dict: ``type``, ``samples``, ``annotations`` (SHA-256 of its annotation file, if it
+        has one) and ``listing`` (SHA-256 of names and labels of up to 1,000 samples that
+        are spread over it, if it tells them).
+    """
+    found: dict[str, Any] = {"type": type(getattr(dataset, "_inner", dataset)).__name__}
+    try:
+        found["samples"] = len(dataset)
+    except TypeError:
+        return found
+    annotations = getattr(dataset, "ann_file", None)
+    if isinstance(annotations, str) and osp.isfile(annotations):
+        found["annotations"] = _file_digest(annotations)
+    listing = _listing(dataset, found["samples"])
+    if listing is not None:
+        found["listing"] = hashlib.sha256(listing.encode()).hexdigest()
+    return found
+
+
+def _file_digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _listing(dataset: Any, count: int) -> str | None:
+    if not hasattr(dataset, "get_data_info") or not count:
+        return None
+    chosen = sorted({index * count // min(count, SAMPLES) for index in range(min(count, SAMPLES))})
+    lines = []
+    root = str(getattr(dataset, "data_root", "") or "")
+    for index in chosen:
+        info = dataset.get_data_info(index)
+        path = str(info.get("img_path", ""))
+        # The same data in another place are the same data.
+        name = osp.relpath(path, root) if root and path.startswith(root) else osp.basename(path)
+        lines.append(
+            f"{index}\t{name}\t{info.get('gt_label', '')}\t{len(info.get('instances', ()))}"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN, and metrics may be numpy's or torch's."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

@@ -1,0 +1,226 @@
+"""Small trainings in child processes that can be killed: configs, forked ranks, their results."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+ROOT = Path(__file__).parent.parent
+ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[1, 2, 4, 8])
+#: Seconds after which a training that should have ended counts as hung.
+PATIENCE = 120
+
+# A forked child has what this process imported, and starts at once.
+_context = multiprocessing.get_context("fork")
+
+
+class Progress(Hook):
+    """Tell the parent process how many iterations this process has begun."""
+
+    def __init__(self, count) -> None:
+        self.count = count
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.count.value += 1
+
+
+def preload(*libraries: str) -> None:
+    """Import what the trainings need, once for all children."""
+    import importlib
+
+    for module in ("backbones", "datasets", "engine"):
+        importlib.import_module(f"smallvit.{module}")
+    importlib.import_module("torch._dynamo")  # which the first optimizer step needs
+    for library in libraries:
+        importlib.import_module(f"{library}.utils").register_all_modules(False)
+
+
+def classification(work_dir: Path) -> Config:
+    """DWNet on a few digits: epochs, EMA, dropout, augmentations, checkpoints in mid-epoch."""
+    cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits.py")
+    cfg.model.backbone.update(arch=dict(ARCH), drop_path_rate=0.3)
+    cfg.model.head.in_channels = 8 * ARCH["embed_dims"]
+    cfg.train_dataloader.update(batch_size=4)
+    cfg.train_dataloader.dataset.update(samples_per_class=2)
+    cfg.val_dataloader.dataset.update(indices=20)
+    cfg.train_cfg.update(max_epochs=6, val_interval=2)
+    cfg.param_scheduler[0].end = 6
+    cfg.param_scheduler[1].end = 6
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=2)
+    cfg.custom_hooks = [dict(type="EMAHook", momentum=0.1)]
+    return _finish(cfg, work_dir)
+
+
+def segmentation(work_dir: Path, scenes: Path) -> Config:
+    """DWNet in UperNet on a few scenes: iterations, an endless sampler, worker processes."""
+    cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits-seg.py")
+    width = ARCH["embed_dims"]
+    cfg.model.data_preprocessor.size = (64, 64)
+    cfg.model.backbone.update(arch=dict(ARCH), drop_path_rate=0.3)
+    cfg.model.decode_head.update(in_channels=[width, 2 * width, 4 * width, 8 * width], channels=8)
+    cfg.model.auxiliary_head.update(in_channels=4 * width, channels=8)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        cfg[name].update(batch_size=2)
+        cfg[name].dataset.data_root = str(scenes)
+    cfg.train_dataloader.dataset.pipeline.insert(
+        2, dict(type="RandomCrop", crop_size=(48, 48), cat_max_ratio=1.0)
+    )
+    cfg.train_cfg.update(max_iters=24, val_interval=12)
+    cfg.param_scheduler[0].end = 6
+    cfg.param_scheduler[1].update(begin=6, end=24)
+    cfg.default_hooks.checkpoint.update(interval=2)
+    return _finish(cfg, work_dir)
+
+
+def _finish(cfg: Config, work_dir: Path) -> Config:
+    cfg.work_dir = str(work_dir)
+    cfg.default_hooks.logger.interval = 1
+    cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    cfg.experiment_name = work_dir.name
+    cfg._format_python_code = False  # takes longer than a training step, at each checkpoint
+    return cfg
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Run:
+    """A training in one or more child processes.
+
+    Args:
+        cfg (Config): The config.
+        processes (int): Ranks. Defaults to 1.
+        resume (bool): Resume from the work folder. Defaults to False.
+        prepare (Callable, optional): Called in the child with the config, before the run.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        processes: int = 1,
+        resume: bool = False,
+        prepare: Callable[[Config], None] | None = None,
+    ) -> None:
+        self.cfg, self.resume, self.prepare = cfg, resume, prepare
+        self.iterations = _context.Value("i", 0)
+        self.output = Path(cfg.work_dir).with_suffix(".out")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        port = _free_port()
+        self.children = [
+            _context.Process(target=self._child, args=(rank, processes, port))
+            for rank in range(processes)
+        ]
+        for child in self.children:
+            child.start()
+
+    def _child(self, rank: int, processes: int, port: int) -> None:
+        descriptor = os.open(self.output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        # Under pytest they write elsewhere.
+        sys.stdout = sys.stderr = os.fdopen(descriptor, "w", buffering=1)
+        os.chdir(self.output.parent)  # MMEngine's temporary folders are relative to it
+        cfg = self.cfg
+        if processes > 1:
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(processes),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+            )
+            cfg.launcher = "pytorch"
+        cfg.resume = self.resume
+        status = 1
+        try:
+            if self.prepare is not None:
+                self.prepare(cfg)
+            train(cfg, Progress(self.iterations) if rank == 0 else None)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def wait(self) -> list[int]:
+        """Wait for the end; returns the exit statuses of the ranks."""
+        for child in self.children:
+            child.join(PATIENCE)
+            if child.is_alive():
+                self.kill()
+                raise TimeoutError(f"the training hangs:\n{self.tail()}")
+        return [child.exitcode for child in self.children]
+
+    def finish(self) -> None:
+        """Wait for the end, which must be a good one."""
+        statuses = self.wait()
+        assert statuses == [0] * len(statuses), self.tail()
+
+    def kill(self, ranks: Sequence[int] | None = None) -> None:
+        """End processes as a power failure would; those that wait for them too, at once."""
+        for rank, child in enumerate(self.children):
+            if ranks is None or rank in ranks:
+                os.kill(child.pid, signal.SIGKILL)
+        for child in self.children:
+            child.join(PATIENCE)
+
+    def kill_after(self, iterations: int, delay: float) -> bool:
+        """Kill all processes at a moment; returns False if the training ended before."""
+        while self.iterations.value < iterations and self.children[0].is_alive():
+            time.sleep(0.002)
+        time.sleep(delay)
+        alive = self.children[0].is_alive()
+        for child in self.children:
+            if child.is_alive():
+                os.kill(child.pid, signal.SIGKILL)
+        for child in self.children:
+            child.join(PATIENCE)
+        return alive and self.children[0].exitcode == -signal.SIGKILL
+
+    def tail(self, count: int = 40) -> str:
+        """The last lines that the processes wrote."""
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-count:])
+
+
+def train(cfg: Config, progress: Hook | None = None) -> None:
+    """Train as ``tools/train.py`` does, in this process."""
+    from smallvit.cli.runs import build_runner, prepare
+
+    torch.set_num_threads(1)
+    prepare(cfg)
+    runner = build_runner(cfg)
+    if progress is not None:
+        runner.register_hook(progress, priority="VERY_LOW")
+    runner.train()
+
+
+def losses(work_dir: Path) -> dict[int, float]:
+    """The loss curve that the logs of all sessions give; a later session counts."""
+    found = {}
+    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for line in file.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the line that a kill cut off
+            if "loss" in record:
+                found[record["step"]] = record["loss"]
+    return found

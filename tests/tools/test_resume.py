@@ -1,0 +1,77 @@
+"""A run that is killed again and again ends with the weights of one that never was."""
+
+import random
+
+import pytest
+import torch
+
+from run_helpers import Run, classification, losses, preload, segmentation
+from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
+
+#: Of each scenario; four scenarios make 20.
+KILLS = 5
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    preload("mmpretrain", "mmseg")
+    out = tmp_path_factory.mktemp("scenes") / "scenes"
+    write_digit_scenes(out, SceneSettings(num_train=7, num_val=2, size=64, digits_per_scene=(1, 3)))
+    return out
+
+
+def _config(task, work_dir, scenes, processes):
+    if task == "classification":
+        return classification(work_dir)
+    cfg = segmentation(work_dir, scenes)
+    workers = 1 if processes == 1 else 0
+    cfg.train_dataloader.update(num_workers=workers, persistent_workers=bool(workers))
+    return cfg
+
+
+def _final(work_dir):
+    path = (work_dir / "last_checkpoint").read_text()
+    return torch.load(path, weights_only=True)
+
+
+def _assert_same(found, wanted, path=""):
+    if isinstance(wanted, torch.Tensor):
+        assert torch.equal(found, wanted), path
+    elif isinstance(wanted, dict):
+        assert found.keys() == wanted.keys(), path
+        for key in wanted:
+            _assert_same(found[key], wanted[key], f"{path}.{key}")
+    elif isinstance(wanted, (list, tuple)):
+        assert len(found) == len(wanted), path
+        for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            _assert_same(one, other, f"{path}.{number}")
+    else:
+        assert found == wanted, path
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_killed_at_random_moments(task, processes, scenes, tmp_path):
+    whole = Run(_config(task, tmp_path / "whole", scenes, processes), processes)
+    whole.finish()
+
+    work_dir = tmp_path / "killed"
+    rng = random.Random(f"{task} {processes}")
+    for _ in range(KILLS):
+        run = Run(_config(task, work_dir, scenes, processes), processes, resume=True)
+        assert run.kill_after(rng.randint(0, 3), rng.uniform(0, 0.1)), run.tail()
+    last = Run(_config(task, work_dir, scenes, processes), processes, resume=True)
+    last.finish()
+
+    wanted, found = losses(tmp_path / "whole"), losses(work_dir)
+    assert len(wanted) == 24 if task == "segmentation" else len(wanted) >= 15
+    assert found == wanted
+    wanted, found = _final(tmp_path / "whole"), _final(work_dir)
+    for key in ("state_dict", "optimizer", "param_schedulers", "smallvit"):
+        _assert_same(found[key], wanted[key], key)
+    if task == "classification":
+        _assert_same(found["ema_state_dict"], wanted["ema_state_dict"])
+    # Data and step times differ; what was learnt and decided does not.
+    info = {k: v for k, v in wanted["message_hub"]["runtime_info"].items() if "best_score" in k}
+    assert info
+    _assert_same({k: found["message_hub"]["runtime_info"][k] for k in info}, info)
