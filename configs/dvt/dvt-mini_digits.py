@@ -18,6 +18,7 @@ model = dict(
         _delete_=True,
         type="smallvit.DynamicViT",
         exits=[dict(patch_size=patch, **network) for patch in (16, 8, 4)],
+        feature_reuse=dict(context_dims=16, hidden_dims=32),
     ),
     head=dict(type="smallvit.MultiExitHead", in_channels=64),
 )

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from smallvit.hosts import HostBlock, Taps, register_host, view_host
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
 from smallvit.plugins.multi_exit.sites import (
     ContextNorm,
@@ -105,7 +106,7 @@ class DynamicViT(BaseModule):
             return
         sites = [_sites(net, index) for index, net in enumerate(self.exits)]
         # Plain lists of modules: a deep copy of the model points into the copy.
-        self._slots = [_Slots(net) for net in self.exits]
+        self._slots = [_Slots() for _ in self.exits]
         if self.reuses_features:
             self._connect_features(sites, {} if feature_reuse is True else dict(feature_reuse))
         if self.reuses_relations:
@@ -113,9 +114,6 @@ class DynamicViT(BaseModule):
         for index, net in enumerate(self.exits[1:], 1):
             matrix = resize_matrix(self.exits[index - 1].patch_resolution, net.patch_resolution)
             self.register_buffer(f"resize{index}", matrix, persistent=False)
-        for net in self.exits[:-1]:
-            net.patch_embed.register_forward_hook(_keep_output)
-            net.layers[-1].register_forward_hook(_keep_output)
 
     def _connect_features(self, sites: list[list[ReuseSite]], settings: dict) -> None:
         context_dims = settings.setdefault("context_dims", 48)
@@ -195,14 +193,22 @@ class DynamicViT(BaseModule):
     def _run(self, index: int, x: Tensor, state: ExitState | None) -> tuple[Tensor, ExitState]:
         if not self.reuses:
             return self.exits[index](x)[-1], ExitState()
-        slots = self._slots[index]
+        net, slots = self.exits[index], self._slots[index]
+        last = index == self.num_exits - 1
+        # Placed for this run alone, the tap comes behind whatever else hangs on the block.
+        taps = None if last else Taps(net, [-1])
         try:
             if index:
                 self._fill(slots, index, x, state)
-            out = self.exits[index](x)[-1]
-            return out, ExitState() if index == self.num_exits - 1 else slots.read()
+            if last:
+                return net(x)[-1], ExitState()
+            with taps:
+                out = net(x)[-1]
+                return out, slots.read(taps)
         finally:
             slots.clear()
+            if taps is not None:
+                taps.remove()
 
     def _fill(self, slots: "_Slots", index: int, x: Tensor, state: ExitState | None) -> None:
         if state is None or state.tokens is None:
@@ -266,17 +272,14 @@ def patch_grid(net: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
 class _Slots:
     """The modules of one exit that take and give what is reused, during one run."""
 
-    def __init__(self, net: nn.Module) -> None:
-        self.net = net
+    def __init__(self) -> None:
         self.norms: list[ContextNorm] = []
         self.relations: list[RelatedLogits] = []
 
-    def read(self) -> ExitState:
-        return ExitState(
-            self.net.layers[-1].kept_output,
-            self.net.patch_embed.kept_output[1],
-            tuple(relation.kept for relation in self.relations),
-        )
+    def read(self, taps: Taps) -> ExitState:
+        hw = tuple(taps.maps()[0].shape[2:])
+        logits = tuple(relation.kept for relation in self.relations)
+        return ExitState(taps.tokens()[0], hw, logits)
 
     def clear(self) -> None:
         # A tensor with a history can be neither copied nor saved with its module.
@@ -284,8 +287,16 @@ class _Slots:
             norm.context = None
         for relation in self.relations:
             relation.bias = relation.kept = None
-        for module in (self.net.patch_embed, self.net.layers[-1]):
-            vars(module).pop("kept_output", None)
+
+
+@register_host(DynamicViT)
+def cascade(host: DynamicViT) -> list[HostBlock]:
+    """DynamicViT: the blocks of all its exits, each exit a stage."""
+    return [
+        replace(block, stage=index)
+        for index, net in enumerate(host.exits)
+        for block in view_host(net).blocks
+    ]
 
 
 def _is_on(reuse: bool | dict) -> bool:
@@ -308,8 +319,3 @@ def _sites(net: nn.Module, index: int) -> list[ReuseSite]:
             "with_cp=True of DynamicViT instead, which recomputes whole exits"
         )
     return [reuse_site(layer) for layer in net.layers]
-
-
-def _keep_output(module: nn.Module, args: tuple, output: object) -> None:
-    # A plain function that is given its module: a closure would keep the original in a copy.
-    module.kept_output = output

@@ -11,6 +11,7 @@ import torch
 from mmengine.dist import master_only
 from mmengine.evaluator import BaseMetric
 
+from smallvit.engine.archives import write_whole
 from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError
 from smallvit.registry import METRICS
 
@@ -172,7 +173,4 @@ class BudgetedBatch(_ExitMetric):
             return
         os.makedirs(os.path.dirname(self.out_file) or ".", exist_ok=True)
         content = {"exit_gflops": calibration.flops, **asdict(calibration.evaluation)}
-        temporary = f"{self.out_file}.incomplete"
-        with open(temporary, "w") as file:
-            json.dump(content, file, indent=1)
-        os.replace(temporary, self.out_file)
+        write_whole(self.out_file, json.dumps(content, indent=1))

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from smallvit.engine.checkpoint import CheckpointError
 from smallvit.plugins.multi_exit.calibration import (
     Calibration,
     CalibrationError,
@@ -37,7 +38,7 @@ def load_cascade(
     Raises:
         CalibrationError: If the model has no exits, or another number than the
             calibration.
-        RuntimeError: If the weights do not fit the model.
+        CheckpointError: If the weights do not fit the model.
     """
     init_default_scope(cfg.get("default_scope") or "mmpretrain")
     settings = cfg.model.copy()
@@ -50,7 +51,13 @@ def load_cascade(
             "type='smallvit.MultiExitClassifier'"
         )
     content = read_checkpoint(checkpoint)
-    model.load_state_dict(content.get("state_dict", content))
+    try:
+        model.load_state_dict(content.get("state_dict", content))
+    except RuntimeError as error:
+        reasons = "\n".join(str(error).splitlines()[1:5])
+        raise CheckpointError(
+            f"{checkpoint} is a checkpoint of another model than that of {cfg.filename}:\n{reasons}"
+        ) from error
     try:
         model.calibration = read_calibration(content, str(checkpoint))
     except CalibrationError:

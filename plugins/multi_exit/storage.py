@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from smallvit.converters import convert, revert, unwrap
+from smallvit.engine.archives import write_whole
 from smallvit.engine.checkpoint import load_from_local
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, CalibrationError, Curve
 
@@ -41,9 +42,9 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
         checkpoint (Mapping): What to write.
         path (str | Path): The file.
     """
-    temporary = f"{path}.incomplete"
-    torch.save(dict(checkpoint), temporary)
-    os.replace(temporary, path)
+    content = io.BytesIO()
+    torch.save(dict(checkpoint), content)
+    write_whole(str(path), content.getvalue())
 
 
 def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoint") -> Calibration:

@@ -224,6 +224,33 @@ def test_exits_of_different_kind_and_width(images):
     assert [logits.shape for logits in net(images)] == [(6, 5)] * 3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["exits", "cascade"])
+def test_exits_with_shortcuts(images, place):
+    """What a shortcut adds to the last block is reused too, wherever it was attached."""
+    name = "smallvit.DWConvShortcut"
+    if place == "exits":
+        nets = [dict(net, type=name, host="smallvit.T2TViT") for net in exits()]
+        net = classifier(backbone=dict(exits=nets))
+        first = net.backbone.exits[0].dw_shortcuts[0]
+    else:
+        net = classifier(backbone=dict(type=name, host="smallvit.DynamicViT"))
+        first = net.backbone.dw_shortcuts[0]
+    before = net(images)
+    tokens = net.backbone.forward_exit(0, images)[1].tokens
+    for parameter in first[-1].parameters():  # beside the last block of the first exit
+        parameter.add_(torch.randn(parameter.shape))
+    after = net(images)
+    torch.testing.assert_close(after[0], before[0])  # the class token receives nothing
+    changed = net.backbone.forward_exit(0, images)[1].tokens
+    torch.testing.assert_close(changed[:, 0], tokens[:, 0])
+    assert (changed - tokens).abs().max() > 0.1
+    net.set_inference("budgeted", thresholds=[0.6, 0.6])
+    logits, taken = net.predict_budgeted(images)
+    chosen = torch.stack(after)[taken, torch.arange(6)]
+    torch.testing.assert_close(logits, chosen, rtol=1e-4, atol=1e-4)
+
+
 def labelled(count, classes=5):
     return [DataSample().set_gt_label(index % classes) for index in range(count)]
 

@@ -7,7 +7,6 @@ turns in one run; images are in memory before. Trust the ratios more than single
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -79,6 +78,7 @@ def main(argv=None) -> None:
 
     import torch
 
+    from smallvit.engine.archives import write_whole
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
@@ -109,9 +109,7 @@ def main(argv=None) -> None:
     report(points, best, args.margin)
     if args.json:
         content = {"setting": setting, "points": to_rows(points)}
-        temporary = f"{args.json}.incomplete"
-        Path(temporary).write_text(json.dumps(content, indent=1))
-        os.replace(temporary, args.json)
+        write_whole(args.json, json.dumps(content, indent=1))
     if args.plot:
         plot_throughput(to_rows(points), setting, args.plot)
 
