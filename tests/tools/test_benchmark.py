@@ -78,3 +78,14 @@ def test_mistakes(tiny, capsys):
     if not torch.cuda.is_available():
         assert run_main(tool.main, tiny, "--device", "cuda:0") == 1
         assert "--device cuda:0: torch sees no CUDA device" in capsys.readouterr().err
+
+
+def test_cost_of_the_guards(tiny, tmp_path, capsys):
+    file = tmp_path / "result.json"
+    assert run_main(tool.main, tiny, "--guards", 5, "--json", file) == 0
+    (result,) = json.loads(file.read_text())["results"]
+    for clock in ("wall", "cpu"):
+        figures = result["guards"][clock]
+        assert figures["with"] > 0
+        assert figures["without"] > 0
+    assert "guards, 5 steps of tiny each way" in capsys.readouterr().out

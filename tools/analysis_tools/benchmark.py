@@ -36,6 +36,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--channels-last", action="store_true", help="memory format")
     parser.add_argument("--compile", action="store_true", help="torch.compile the backbone")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument(
+        "--guards",
+        type=int,
+        metavar="STEPS",
+        help="measure instead what the guards of a run cost: so many steps of a training with "
+        "them and as many without, in turns, on the config's own data",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
     parser.add_argument(
         "--seconds", type=float, default=0.5, help="shortest time of one timing; default: 0.5"
@@ -43,7 +50,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     add_override_flags(parser)
     args = parser.parse_args(argv)
-    for name in ("batch_size", "repeats", "threads"):
+    for name in ("batch_size", "repeats", "threads", "guards"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be positive")
     return args
@@ -53,6 +60,8 @@ def load_configs(args: argparse.Namespace) -> dict:
     from smallvit.cli.config import load_config, merge_overrides, require_keys
 
     needed = ("model",) if args.mode == "forward" else ("model", "optim_wrapper")
+    if args.guards:
+        needed = ("model", "optim_wrapper", "train_cfg", "train_dataloader")
     cfgs = {}
     for number, path in enumerate(args.configs, 1):
         cfg = load_config(path)
@@ -91,12 +100,23 @@ def report(result: dict) -> None:
         )
 
 
+def report_guards(name: str, result: dict) -> None:
+    print(f"guards, {result['steps']} steps of {name} each way")
+    for clock, figures in ((key, result[key]) for key in ("wall", "cpu")):
+        print(
+            f"  {clock:4} time  {1000 * figures['without']:9.2f} ms/step without"
+            f"  {1000 * figures['with']:9.2f} ms/step with"
+            f"  cost {100 * figures['cost']:+.2f}%"
+        )
+
+
 def main(argv=None) -> None:
     args = parse_args(argv)
 
     import torch
 
     from smallvit.engine.benchmark import Settings, benchmark
+    from smallvit.engine.guard_cost import guard_cost
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -112,11 +132,15 @@ def main(argv=None) -> None:
     )
     cfgs = load_configs(args)
     modes = ["forward", "train"] if args.mode == "both" else [args.mode]
+    modes = [] if args.guards else modes
     print(
         f"torch {torch.__version__}, {settings.device}, {torch.get_num_threads()} threads, "
         f"batch {settings.batch_size}, {'bfloat16' if settings.amp else 'float32'}"
     )
     results = []
+    for name, cfg in cfgs.items() if args.guards else ():
+        results.append({"model": name, "guards": guard_cost(cfg, args.guards)})
+        report_guards(name, results[-1]["guards"])
     for mode in modes:
         results.append(benchmark(cfgs, mode, settings))
         report(results[-1])

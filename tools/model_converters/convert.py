@@ -30,6 +30,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--reverse", action="store_true", help="from our keys to the official ones")
     parser.add_argument(
         "--trust",
+        "--trust-checkpoint",
+        dest="trust",
         action="store_true",
         help="load a file that holds pickled objects, which can run any code",
     )

@@ -14,10 +14,11 @@ from mmengine.runner import Runner
 
 from smallvit.engine import images
 from smallvit.engine.checkpoint import require_checkpoint
-from smallvit.engine.distributed import prepare_cpu_processes
+from smallvit.engine.distributed import prepare_cpu_processes, require_accelerator
 from smallvit.engine.exact_rois import ExactRoIHook
 from smallvit.engine.guards import add_guards
 from smallvit.engine.precision import replace_unsupported_amp
+from smallvit.engine.resume import choose_checkpoint
 
 HOOKS_OF_EVERY_RUN = (ExactRoIHook,)
 
@@ -29,6 +30,7 @@ def prepare(cfg: Config) -> None:
         cfg (Config): The merged config, changed in place.
     """
     images.install(cfg.get("default_scope"))
+    require_accelerator(cfg)
     replace_unsupported_amp(cfg)
     prepare_cpu_processes(cfg)
     add_guards(cfg)
@@ -53,7 +55,11 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         Runner: MMEngine's, or the one that ``runner_type`` names.
     """
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    if "runner_type" not in cfg:
+        return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
+    choose_checkpoint(runner)  # a FlexibleRunner loads it before any hook is called
+    return runner
 
 
 @contextmanager

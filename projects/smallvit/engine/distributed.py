@@ -19,6 +19,8 @@ from torch import nn
 
 from smallvit.registry import MODEL_WRAPPERS
 
+#: Strategies of MMEngine that refuse a machine without accelerator.
+GPU_STRATEGIES = ("FSDPStrategy", "DeepSpeedStrategy", "ColossalAIStrategy")
 #: Where each launcher says rank, world size and local rank.
 LAUNCHER_VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -43,6 +45,23 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
     def __init__(self, module: nn.Module, device_ids: list[int] | None = None, **kwargs) -> None:
         super().__init__(module=revert_sync_batchnorm(module), device_ids=None, **kwargs)
+
+
+def require_accelerator(cfg: Config) -> None:
+    """Refuse a strategy that the CPU cannot carry out, before anything is built.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        ValueError: If it shards the model and torch sees no accelerator.
+    """
+    kind = str((cfg.get("strategy") or {}).get("type", "")).rpartition(".")[2]
+    if kind in GPU_STRATEGIES and get_device() == "cpu":
+        raise ValueError(
+            f"strategy.type is {kind!r}, which needs an accelerator, and torch sees none; without "
+            "strategy and runner_type the config trains on CPU processes"
+        )
 
 
 def prepare_cpu_processes(cfg: Config) -> bool:

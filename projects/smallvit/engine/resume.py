@@ -54,8 +54,7 @@ class ResumeHook(Hook):
         loop = runner._train_loop
         if not self.enabled or not hasattr(loop, "run"):
             return
-        if runner._resume and runner._load_from is None:
-            runner._load_from = _agreed_checkpoint(runner)
+        choose_checkpoint(runner)
         self.loader = guard_loader(loop)
         if self.loader is not None:
             # Generators take no negative numbers, and a seed may be one.
@@ -297,8 +296,19 @@ class _MissedValidation(Hook):
             runner.val_loop.run()
 
 
-def _agreed_checkpoint(runner: Runner) -> str | None:
-    """Let rank 0 choose, for all processes."""
+def choose_checkpoint(runner: Runner) -> None:
+    """Let a run that shall resume, and names no checkpoint, take the newest whole one.
+
+    Rank 0 chooses for all processes.
+
+    Args:
+        runner (Runner): The runner, changed in place.
+
+    Raises:
+        CheckpointError: If the work folder has checkpoints, and none is whole.
+    """
+    if not runner._resume or runner._load_from is not None or runner._has_loaded:
+        return
     chosen: list[Any] = [None, None]
     if get_rank() == 0:
         try:
@@ -311,4 +321,4 @@ def _agreed_checkpoint(runner: Runner) -> str | None:
         raise CheckpointError(failure)
     if path is None:
         runner.logger.warning(f"no checkpoint in {runner.work_dir}: training from the beginning")
-    return path
+    runner._load_from = path
