@@ -66,8 +66,9 @@ class DepthwiseShortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         x = self.act(x)
-        out = self.branches[0](x)
-        for branch in self.branches[1:]:
+        first, *others = self.branches  # a slice would build a ModuleList in each call
+        out = first(x)
+        for branch in others:
             out = out + branch(x)
         return out
 
