@@ -171,3 +171,38 @@ def test_hosts_import_no_foreign_models():
     imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
     assert imported
     assert not [n for n in imported if n.split(".")[0] in ("mmdet", "mmseg", "mmpretrain", "timm")]
+
+
+def test_example_in_the_readme_teaches_a_class():
+    text = Path(hosts.__file__).with_name("README.md").read_text("utf-8")
+    example = next(code for code in text.split("```python\n") if "@register_host" in code)
+
+    class MyNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.width = 4
+            self.patch_embed = nn.Conv2d(3, 4, 8, 8)
+            self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+        def forward(self, x):
+            x = self.patch_embed(x).flatten(2).transpose(1, 2)
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    code = example.split("```")[0]
+    assert len(code.splitlines()) <= 10
+    exec(code, {"MyNet": MyNet})
+    net = MyNet()
+    with Taps(net, [-1]) as taps, torch.no_grad():
+        tokens = net(torch.randn(1, 3, 16, 24))
+        assert torch.equal(taps.maps()[0].flatten(2).mT, tokens)
+        assert taps.maps()[0].shape[2:] == (2, 3)
+
+
+def test_readme_names_every_library_class():
+    text = Path(hosts.__file__).with_name("README.md").read_text("utf-8")
+    bases = ("PlainViT", "StagedBackbone")
+    foreign = ("mmdet.", "mmpretrain.", "mmseg.", "timm.", "smallvit.")
+    known = [full.rsplit(".", 1)[-1] for full in supported_hosts() if full.startswith(foreign)]
+    assert [name for name in known if name not in text and name not in bases] == []
