@@ -1,7 +1,7 @@
 _base_ = "../dwnet/dwnet-mini_digits.py"
 
-# 2x2, 4x4 and 8x8 tokens of 32x32 pixels. Each exit is a plain transformer behind the
-# convolutional patch embedding of DHVT, with which so few images are learnt in minutes.
+# 2x2, 4x4 and 8x8 tokens of 32x32 pixels. The first exit has a linear patch embedding, the
+# others the convolutional one of DHVT, with which so few images are learnt in minutes.
 network = dict(
     type="smallvit.DHVT",
     arch=dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=128),
@@ -17,7 +17,11 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type="smallvit.DynamicViT",
-        exits=[dict(patch_size=patch, **network) for patch in (16, 8, 4)],
+        exits=[
+            dict(patch_size=16, with_sope=False, **network),
+            dict(patch_size=8, **network),
+            dict(patch_size=4, **network),
+        ],
         feature_reuse=dict(context_dims=16, hidden_dims=32),
     ),
     head=dict(type="smallvit.MultiExitHead", in_channels=64),

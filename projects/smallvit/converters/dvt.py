@@ -117,6 +117,13 @@ SYSTEM = System(
         KeyMap("t2t_cascade", _cascade(t2t_rules), classes="head.fcs.0.weight"),
         KeyMap("deit_cascade", _cascade(deit_rules), classes="head.fcs.0.weight"),
     ],
-    models={},
+    models={
+        f"DVT_{official}": (kind, f"dvt/dvt-{ours}_in1k.py", {"normal_token.norm.weight": (dims,)})
+        for official, kind, ours, dims in (
+            ("T2t_vit_12", "t2t_cascade", "t2t-12", 256),
+            ("T2t_vit_14", "t2t_cascade", "t2t-14", 384),
+            ("Deit_small", "deit_cascade", "deit-s", 384),
+        )
+    },
     wrapper="model_state_dict",
 )

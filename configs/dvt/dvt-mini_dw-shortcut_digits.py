@@ -1,0 +1,10 @@
+_base_ = "./dvt-mini_digits.py"
+
+# Depth-wise shortcuts beside the blocks of all exits.
+model = dict(
+    backbone=dict(
+        type="smallvit.DWConvShortcut",
+        host="smallvit.DynamicViT",
+        shortcut=dict(with_last=False),
+    )
+)

@@ -1,0 +1,82 @@
+"""The DVT recipes: they build at their size, take official weights, and train for a step."""
+
+import re
+
+import pytest
+import torch
+
+from config_helpers import LEAVES, build, read_config
+from smallvit.converters import convert, get_system, identify, revert
+
+DVT = [name for name in LEAVES if name.startswith("dvt/")]
+# Trainable parameters of the references with 100 classes, from their own state dicts.
+REFERENCE = {"t2t-12": (21_666_240, 256), "t2t-14": (66_696_416, 384), "deit-s": (69_402_732, 384)}
+
+
+def test_the_recipes_that_were_promised_are_there():
+    names = {f"dvt/dvt-{model}_in1k.py" for model in REFERENCE}
+    names |= {f"dvt/dvt-t2t-{size}_cifar{data}.py" for size in (12, 14) for data in (10, 100)}
+    assert names | {"dvt/dvt-mini_digits.py"} <= set(DVT)
+
+
+@pytest.mark.parametrize("name", [name for name in DVT if "digits" not in name])
+def test_recipe_builds_at_the_size_of_the_reference(name):
+    cfg = read_config(name)
+    cfg.model.backbone.init_cfg = None
+    with torch.device("meta"):  # sizes without memory
+        model = build(cfg)
+    parameters, dims = REFERENCE[re.search("dvt-(.+)_", name)[1]]
+    classes = cfg.model.head.num_classes
+    expected = parameters + 3 * (classes - 100) * (dims + 1)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    grids = [tuple(net.patch_resolution) for net in model.backbone.exits]
+    assert grids == [(7, 7), (10, 10), (14, 14)]
+
+
+@pytest.mark.parametrize("official", get_system("dvt").models)
+def test_official_model_loads_into_its_config(official):
+    record = get_system("dvt").models[official]
+    with torch.device("meta"):
+        model = build(read_config(record.config.split("/configs/")[1]))
+    state = revert("dvt", model.state_dict())
+    key_map, names = identify("dvt", {"model_state_dict": state})
+    assert (key_map.name, names) == (record.architecture, [official])
+    ours = convert("dvt", {"model_state_dict": state})
+    assert {key: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "lr", "decay", "epochs"),
+    [
+        ("t2t-12", 8, 2e-3, 0.03, 310),
+        ("t2t-14", 8, 5e-4, 0.05, 310),
+        ("deit-s", 8, 1e-3, 0.05, 300),
+    ],
+)
+def test_imagenet_recipe_is_the_published_one(model, gpus, lr, decay, epochs):
+    cfg = read_config(f"dvt/dvt-{model}_in1k.py")
+    assert cfg.train_dataloader.batch_size * gpus == cfg.auto_scale_lr.base_batch_size
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (lr, decay)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.calibration_dataloader.dataset.split == "train"
+    assert "RandAugment" not in str(cfg.calibration_dataloader)
+    assert cfg.custom_hooks[-1].dataloader == cfg.calibration_dataloader
+
+
+@pytest.mark.parametrize("name", [name for name in DVT if "digits" in name])
+def test_digits_recipe_trains_and_leaves_early(name):
+    from smallvit.engine.tasks import fake_batch
+
+    model = build(read_config(name)).train()
+    batch = fake_batch(model, (32, 32), batch_size=4)
+    data = model.data_preprocessor(batch, training=True)
+    model.parse_losses(model(**data, mode="loss"))[0].backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not without
+    model.eval().set_inference("budgeted", thresholds=[0.0, 0.0])
+    with torch.no_grad():
+        samples = model.predict(data["inputs"])
+    assert [sample.exit_index for sample in samples] == [0] * 4
