@@ -1,7 +1,7 @@
 # What guards a training against losses, and what a foreign config takes over by
 #   _base_ = [..., "smallvit::_base_/guards.py"]
 #   default_hooks = dict(**_base_.guards)
-# Each is switched off by default_hooks = dict(<key>=dict(enabled=False)).
+# All but the two of the checkpoints have a switch: default_hooks = dict(<key>=dict(enabled=False)).
 guards = dict(
     plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
     resume=dict(type="smallvit.ResumeHook"),

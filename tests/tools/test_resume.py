@@ -49,6 +49,7 @@ def _assert_same(found, wanted, path=""):
         assert found == wanted, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_killed_at_random_moments(task, processes, scenes, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import time
@@ -390,6 +391,25 @@ class TestProcesses:
         Run(cfg, processes=2, prepare=prepare).finish()
         written = [path for path in (tmp_path / "rank1").rglob("*") if path.is_file()]
         assert written == []
+
+
+def test_a_run_that_mmengine_began_is_resumed(toy, tmp_path):
+    def stock(cfg):
+        from mmengine.runner import Runner
+
+        Runner.from_cfg(cfg).train()
+        os._exit(0)
+
+    cfg = toy(epochs=1)
+    Run(cfg, prepare=stock).finish()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "work" / "epoch_1.pth", weights_only=True)
+    cfg.train_cfg.max_epochs = 2
+    run = Run(cfg, resume=True)
+    run.finish()
+    assert "resuming" in run.output.read_text()
+    hub = torch.load(tmp_path / "work" / "epoch_2.pth", weights_only=True)["message_hub"]
+    assert len(hub["log_scalars"]["train/loss"]["log_history"]) == 4
 
 
 def test_run_record(toy, tmp_path):
