@@ -7,16 +7,32 @@ _base_ = [
 # Everything is smaller than for ADE20K: scenes of 96x96, eleven classes, two CPU cores.
 norm_cfg = dict(type="BN", requires_grad=True)
 
+# Nine pixels of ten are paper. At full weight a short run learns to tell ink from paper and
+# stays there; with less of it the digits come apart after some 300 iterations.
+class_weight = [0.15] + [1.0] * 10
+
 model = dict(
     data_preprocessor=dict(size=(96, 96)),
-    backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.05, norm_cfg=norm_cfg),
+    backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.0, norm_cfg=norm_cfg),
     decode_head=dict(
-        in_channels=[32, 64, 128, 256], channels=64, num_classes=11, norm_cfg=norm_cfg
+        in_channels=[32, 64, 128, 256],
+        channels=64,
+        num_classes=11,
+        dropout_ratio=0.0,
+        norm_cfg=norm_cfg,
+        loss_decode=dict(class_weight=class_weight),
     ),
-    auxiliary_head=dict(in_channels=128, channels=32, num_classes=11, norm_cfg=norm_cfg),
+    auxiliary_head=dict(
+        in_channels=128,
+        channels=32,
+        num_classes=11,
+        dropout_ratio=0.0,
+        norm_cfg=norm_cfg,
+        loss_decode=dict(class_weight=class_weight),
+    ),
 )
 
-max_iters = 1000
+max_iters = 1500
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
@@ -27,7 +43,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=4e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=10.0),
 )
