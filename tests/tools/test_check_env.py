@@ -14,7 +14,7 @@ check_env = load_tool("misc/check_env.py")
 def installed(monkeypatch):
     """Everything that is needed, upstream; a test changes what it is about."""
     versions = {
-        name: "2.5.0" if name != "timm" else "1.0.3"
+        name: "2.5.0" if name != "timm" else "1.0.31"
         for name in ("torch", "numpy", "timm", "einops", "scikit-learn", "safetensors")
     }
     versions |= {"torchvision": "0.20.1", "mmengine": "0.10.7", "mmcv-lite": "2.1.0"}
