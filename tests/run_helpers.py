@@ -16,6 +16,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 ROOT = Path(__file__).parent.parent
 ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[1, 2, 4, 8])
@@ -67,7 +70,7 @@ def segmentation(work_dir: Path, scenes: Path) -> Config:
     """DWNet in UperNet on a few scenes: iterations, an endless sampler, worker processes."""
     cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits-seg.py")
     width = ARCH["embed_dims"]
-    cfg.model.data_preprocessor.size = (64, 64)
+    cfg.model.data_preprocessor.size = (48, 48)  # that of the crop below: no padding
     cfg.model.backbone.update(arch=dict(ARCH), drop_path_rate=0.3)
     cfg.model.decode_head.update(in_channels=[width, 2 * width, 4 * width, 8 * width], channels=8)
     cfg.model.auxiliary_head.update(in_channels=4 * width, channels=8)
@@ -97,6 +100,12 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _forget_the_parent() -> None:
+    # Loggers of earlier tests would write to where those tests wanted it.
+    for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        manager._instance_dict.clear()
 
 
 class Run:
@@ -136,6 +145,7 @@ class Run:
         # Under pytest they write elsewhere.
         sys.stdout = sys.stderr = os.fdopen(descriptor, "w", buffering=1)
         os.chdir(self.output.parent)  # MMEngine's temporary folders are relative to it
+        _forget_the_parent()
         cfg = self.cfg
         if processes > 1:
             os.environ.update(
