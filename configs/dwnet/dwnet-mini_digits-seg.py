@@ -12,7 +12,8 @@ norm_cfg = dict(type="BN", requires_grad=True)
 class_weight = [0.15] + [1.0] * 10
 
 model = dict(
-    data_preprocessor=dict(size=(96, 96)),
+    # Padding is paper too: mmseg's weighted loss cannot leave pixels out.
+    data_preprocessor=dict(size=(96, 96), seg_pad_val=0),
     backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.0, norm_cfg=norm_cfg),
     decode_head=dict(
         in_channels=[32, 64, 128, 256],
