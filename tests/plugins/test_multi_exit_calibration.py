@@ -1,7 +1,5 @@
 """Thresholds: the published procedure, budgets, temperature, and where they are kept."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from goldens import assert_tensor_close, fill, load_golden
 from smallvit.plugins.multi_exit import Calibration, CalibrationError, Curve, calibrate
 from smallvit.plugins.multi_exit.calibration import judge
+from smallvit.plugins.multi_exit.plots import easiest_and_hardest
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.storage import (
     official_calibration,
@@ -26,6 +25,7 @@ from smallvit.plugins.multi_exit.thresholds import (
     fit_temperature,
     geometric_shares,
 )
+from smallvit.plugins.multi_exit.timing import Point, fastest_within
 
 FLOPS = [1.0, 2.0, 4.0]
 
@@ -195,17 +195,6 @@ def test_unknown_policy():
         build_policy("variance")
 
 
-def test_large_calibration_takes_seconds():
-    torch.manual_seed(0)
-    logits = torch.randn(3, 20_000, 100)
-    started = time.process_time()
-    calibration = calibrate(logits, torch.randint(100, (20_000,)), FLOPS)
-    # The search by definition looks at every image for every row: minutes. The bound is
-    # thirty times what this takes.
-    assert time.process_time() - started < 30
-    assert len(calibration.thresholds) == 59
-
-
 def test_checkpoint_layout(sets, tmp_path):
     calibration = calibrate(*sets["calibration"], FLOPS)
     calibration.evaluation = calibration.evaluate(*sets["test"])
@@ -265,3 +254,28 @@ def test_official_entries_are_read_and_written(monkeypatch, sets):
     other = calibrate(*sets["calibration"], FLOPS, policy="margin")
     with pytest.raises(CalibrationError, match="largest probability"):
         to_official(dict(state_dict=weight, multi_exit=other.to_dict()))
+
+
+def test_easiest_and_hardest_images():
+    # Images 0 to 3 are of class 0: right at once and sure, right at once and unsure, right at
+    # the last exit, never right.
+    confidence = torch.tensor([[0.9, 0.6, 0.6, 0.9, 0.8], [0.9, 0.9, 0.9, 0.9, 0.8]])
+    correct = torch.tensor([[True, True, False, False, True], [True, True, True, False, True]])
+    chosen = easiest_and_hardest(confidence, correct, torch.tensor([0, 0, 0, 0, 1]), 2)
+    assert chosen == {0: ([0, 1], [3, 2]), 1: ([4], [4])}
+
+
+def test_the_fastest_point_that_is_accurate_enough():
+    def point(name, accuracy, speed, row=None):
+        return Point(name, accuracy, 1.0, speed, 1.0, (1.0, 1.0), [], row)
+
+    points = [
+        point("exit 0", 70, 900),
+        point("exit 1", 80, 100),
+        point("budgeted 0", 78, 500, [0.5, -1e8]),
+        point("budgeted 1", 79.6, 300, [0.7, -1e8]),
+        point("budgeted 2", 80.1, 200, [0.9, -1e8]),
+    ]
+    assert fastest_within(points, 0.5).name == "budgeted 1"
+    assert fastest_within(points, 2).name == "budgeted 0"
+    assert fastest_within(points[:3], 0.5) is None
