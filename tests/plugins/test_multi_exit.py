@@ -10,6 +10,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
+from smallvit.hosts import Taps, view_host
 from smallvit.plugins.multi_exit import DynamicViT, MultiExitHead, resize_matrix
 from smallvit.plugins.multi_exit.thresholds import choose_exits
 from smallvit.registry import MODELS
@@ -222,6 +223,16 @@ def test_exits_of_different_kind_and_width(images):
         head=dict(in_channels=[16, 24, 16]),
     )
     assert [logits.shape for logits in net(images)] == [(6, 5)] * 3
+
+
+def test_a_cascade_is_a_host(model, images):
+    view = view_host(model.backbone)
+    assert [len(stage) for stage in view.stages] == [2, 2, 2]
+    taps = Taps(view, [1, 3, 5])
+    with taps, torch.no_grad():
+        model(images)
+        assert [found.shape[1:] for found in taps.maps()] == [(16, 2, 2), (16, 4, 4), (16, 8, 8)]
+    taps.remove()
 
 
 @torch.no_grad()
