@@ -13,7 +13,8 @@ def tokens_to_map(tokens: Tensor, hw: tuple[int, int]) -> Tensor:
     Returns:
         Tensor: The map (B, C, H, W), in channels-last memory format.
     """
-    return tokens.transpose(1, 2).unflatten(2, hw)
+    # Strides in this order let one image take the fast channels-last convolutions too.
+    return tokens.unflatten(1, hw).permute(0, 3, 1, 2)
 
 
 def map_to_tokens(feature: Tensor) -> Tensor:
