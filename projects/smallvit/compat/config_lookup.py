@@ -31,6 +31,24 @@ def install() -> None:
     # MMEngine reads all metafiles of a package for each base (a second for mmdet's), by a name
     # that it never finds there, and then takes the path as it stands.
     config._get_external_cfg_path = config._get_external_cfg_base_path
+    _keep_scope_of_own_configs(config.Config)
+
+
+def _keep_scope_of_own_configs(config_class: type) -> None:
+    """Build what is inherited from ``smallvit::`` in the scope of the library it is written for.
+
+    MMEngine marks the dicts of a foreign base with the base's scope. Our configs name
+    MMPretrain's, mmdet's and mmseg's types without a prefix, in their default scope.
+    """
+    original = config_class._get_cfg_path
+    if original.__module__ == __name__:
+        return
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        path, scope = original(cfg_path, filename)
+        return path, None if scope == "smallvit" else scope
+
+    config_class._get_cfg_path = staticmethod(get_cfg_path)
 
 
 def is_installed(package: str) -> bool:

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 from smallvit.compat import config_lookup
 
@@ -38,7 +39,18 @@ def test_inheritance_and_hub_without_pkg_resources(tmp_path):
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
-def test_our_configs_are_a_scope(tmp_path):
+@pytest.mark.parametrize("name", ["dwnet-mini_digits", "dwnet-mini_digits-det"])
+def test_a_foreign_config_inherits_ours_and_builds(name, tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text(f"_base_ = 'smallvit::dwnet/{name}.py'")
+    cfg = Config.fromfile(child)
+    assert cfg.model.get("_scope_") != "smallvit"
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone).__name__ == "DWNet"
+
+
+def test_our_detection_recipe_by_its_name(tmp_path):
     child = tmp_path / "child.py"
     child.write_text("_base_ = 'smallvit::dwnet/dwnet-t_coco.py'")
     assert Config.fromfile(child).model.backbone.type == "smallvit.DWNet"
