@@ -128,17 +128,18 @@ def _architectures() -> list[KeyMap]:
 
 def _models() -> dict[str, tuple]:
     models = {}
-    for dataset, num_classes in (("cifar10", 10), ("cifar100", 100)):
+    for dataset, num_classes in (("cifar10", 10), ("cifar100", 100), ("tiny_imagenet", 200)):
+        ending = f"shortcut_{dataset.replace('_', '-')}.py"
         for size, width in (("tiny", 192), ("small", 384)):
             models[f"vit_{size}_16_224_{dataset}"] = (
                 "vit-shortcut",
-                f"dw_shortcut/vit-{size[0]}_shortcut_{dataset}.py",
+                f"dw_shortcut/vit-{size[0]}_{ending}",
                 {"mlp_head.1.weight": (num_classes, width)},
             )
         for size, scale in (("xxs12", None), ("xxs24", (1, 1, 192))):
             models[f"cait_{size}_16_224_{dataset}"] = (
                 "cait-shortcut",
-                f"dw_shortcut/cait-{size}_shortcut_{dataset}.py",
+                f"dw_shortcut/cait-{size}_{ending}",
                 {
                     "mlp_head.1.weight": (num_classes, 192),
                     "patch_transformer.layers.23.0.scale": scale,
@@ -146,7 +147,7 @@ def _models() -> dict[str, tuple]:
             )
         models[f"swin_tiny_patch4_window7_224_{dataset}"] = (
             "swin-shortcut",
-            f"dw_shortcut/swin-t_shortcut_{dataset}.py",
+            f"dw_shortcut/swin-t_{ending}",
             {"head.weight": (num_classes, 768)},
         )
     return models

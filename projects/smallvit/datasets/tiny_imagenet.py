@@ -1,0 +1,114 @@
+"""Tiny-ImageNet in the layout of its archive."""
+
+import os.path as osp
+from collections.abc import Iterator, Sequence
+
+from mmengine.fileio import exists, list_dir_or_file, list_from_file
+from mmpretrain.datasets import BaseDataset
+
+from smallvit.registry import DATASETS
+
+SPLITS = ("train", "val")
+
+
+@DATASETS.register_module()
+class TinyImageNet(BaseDataset):
+    """Tiny-ImageNet: 200 classes of ImageNet at 64x64 pixels, of each 500 training and 50
+    validation images (Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015).
+
+    The archive is read as it is unpacked; the test images have no labels and are left out::
+
+        data_root
+        ├── wnids.txt                       the 200 classes
+        ├── words.txt                       their names
+        ├── train/n01443537/images/n01443537_0.JPEG
+        └── val
+            ├── val_annotations.txt         file, class and box of each image
+            └── images/val_0.JPEG
+
+    Labels follow the sorted class identifiers, as in a folder data set.
+
+    Args:
+        data_root (str): The unpacked folder ``tiny-imagenet-200``.
+        split (str): ``train`` or ``val``. Defaults to ``'train'``.
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        metainfo (dict, optional): Meta information that replaces the default one.
+            Defaults to None, the class identifiers as ``classes``.
+        test_mode (bool): Whether a sample that fails raises an error instead of being
+            replaced by another. Defaults to False.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        ValueError: If the split is unknown, or an annotation names an unknown class.
+        FileNotFoundError: If a file or folder of the layout is missing.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        pipeline: Sequence = (),
+        metainfo: dict | None = None,
+        test_mode: bool = False,
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(
+                f"TinyImageNet has no labelled split {split!r}; choose one of {', '.join(SPLITS)}"
+            )
+        self.split = split
+        path = self._require(osp.join(data_root, "wnids.txt"))
+        self.identifiers = sorted(filter(None, map(str.strip, list_from_file(path))))
+        super().__init__(
+            ann_file="",
+            metainfo=metainfo or {"classes": tuple(self.identifiers)},
+            data_root=data_root,
+            pipeline=pipeline,
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    @staticmethod
+    def _require(path: str) -> str:
+        if not exists(path):
+            raise FileNotFoundError(
+                f"Tiny-ImageNet: {path} is missing; data_root must be the unpacked folder "
+                "tiny-imagenet-200"
+            )
+        return path
+
+    def load_data_list(self) -> list[dict]:
+        """List the images of the split.
+
+        Returns:
+            list[dict]: ``img_path`` and ``gt_label`` of each sample.
+        """
+        samples = self._training_images() if self.split == "train" else self._validation_images()
+        return [{"img_path": path, "gt_label": label} for path, label in samples]
+
+    def _training_images(self) -> Iterator[tuple[str, int]]:
+        for label, identifier in enumerate(self.identifiers):
+            folder = self._require(osp.join(self.data_root, "train", identifier, "images"))
+            names = sorted(list_dir_or_file(folder, list_dir=False, suffix=".JPEG"))
+            if not names:
+                raise FileNotFoundError(f"Tiny-ImageNet: {folder} holds no .JPEG file")
+            yield from ((osp.join(folder, name), label) for name in names)
+
+    def _validation_images(self) -> Iterator[tuple[str, int]]:
+        table = self._require(osp.join(self.data_root, "val", "val_annotations.txt"))
+        labels = {identifier: label for label, identifier in enumerate(self.identifiers)}
+        for number, line in enumerate(list_from_file(table), 1):
+            name, identifier, *_ = [*line.split("\t"), ""]
+            if identifier not in labels:
+                raise ValueError(
+                    f"{table}, line {number}: class {identifier!r} is not in wnids.txt"
+                )
+            yield osp.join(self.data_root, "val", "images", name), labels[identifier]
+
+    def extra_repr(self) -> list[str]:
+        """Describe the split.
+
+        Returns:
+            list[str]: Lines for ``repr``.
+        """
+        return [f"Split: \t{self.split}"]
