@@ -203,6 +203,7 @@ def test_example_in_the_readme_teaches_a_class():
 def test_readme_names_every_library_class():
     text = Path(hosts.__file__).with_name("README.md").read_text("utf-8")
     bases = ("PlainViT", "StagedBackbone")
-    foreign = ("mmdet.", "mmpretrain.", "mmseg.", "timm.", "smallvit.")
-    known = [full.rsplit(".", 1)[-1] for full in supported_hosts() if full.startswith(foreign)]
+    # Plugins and tests teach classes of their own.
+    documented = ("mmdet.", "mmpretrain.", "mmseg.", "timm.", "smallvit.backbones.")
+    known = [full.rsplit(".", 1)[-1] for full in supported_hosts() if full.startswith(documented)]
     assert [name for name in known if name not in text and name not in bases] == []
