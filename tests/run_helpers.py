@@ -103,9 +103,15 @@ def _free_port() -> int:
 
 
 def _forget_the_parent() -> None:
-    # Loggers of earlier tests would write to where those tests wanted it.
+    # Loggers and visualizers of earlier tests would write to where those tests wanted it.
     for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        manager._instance_dict.clear()
+        _forget_instances(manager)
+
+
+def _forget_instances(manager: type) -> None:
+    manager._instance_dict.clear()
+    for subclass in manager.__subclasses__():
+        _forget_instances(subclass)
 
 
 class Run:

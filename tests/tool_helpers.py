@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 def load_tool(path: str) -> ModuleType:
     """Import a tool from its file, such as ``train.py`` or ``misc/check_env.py``."""
-    name = f"tool_{Path(path).stem}"
+    name = f"tool_{Path(path).with_suffix('').as_posix().replace('/', '_')}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / path)
         sys.modules[name] = importlib.util.module_from_spec(spec)
