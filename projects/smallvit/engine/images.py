@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
@@ -80,8 +82,31 @@ def broken(content: bytes) -> str | None:
     return None
 
 
+def name_label_maps(loader: type) -> None:
+    """Let a class that loads annotations say which label map it could not read.
+
+    Args:
+        loader (type): A ``LoadAnnotations`` of mmcv, mmdet or mmseg, changed in place: a
+            subclass made here could not be pickled for worker processes.
+    """
+    read = loader._load_seg_map
+    if hasattr(read, "__wrapped__"):
+        return
+
+    @wraps(read)
+    def read_or_name(self, results: dict) -> None:
+        try:
+            read(self, results)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{results['seg_map_path']}: {error}") from error
+
+    loader._load_seg_map = read_or_name
+
+
 def install(scope: str | None = None) -> None:
-    """Read images with the check in every pipeline that says ``LoadImageFromFile``.
+    """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``.
 
     The name in the config stays: the libraries' inferencers look for it.
 
@@ -98,3 +123,6 @@ def install(scope: str | None = None) -> None:
     for registry in registries:
         if registry.module_dict.get(name) is LoadImageFromFile:
             registry.register_module(name=name, module=CheckedLoadImageFromFile, force=True)
+        loader = registry.module_dict.get("LoadAnnotations")
+        if hasattr(loader, "_load_seg_map"):
+            name_label_maps(loader)

@@ -45,3 +45,25 @@ def test_other_bytes_are_named(tmp_path):
 def test_trailing_bytes_are_no_damage(path):
     path.write_bytes(path.read_bytes() + b"\0" * 100)
     assert CheckedLoadImageFromFile()({"img_path": str(path)})["img"].shape == (40, 30, 3)
+
+
+def test_truncated_label_maps_are_named(tmp_path):
+    import mmcv
+    from mmcv.transforms import LoadAnnotations
+
+    from smallvit.engine.images import name_label_maps
+
+    class Loader(LoadAnnotations):
+        pass
+
+    name_label_maps(Loader)
+    whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
+    mmcv.imwrite(np.random.RandomState(0).randint(0, 9, (64, 64), np.uint8), str(whole))
+    cut.write_bytes(whole.read_bytes()[:200])
+    load = Loader(with_bbox=False, with_label=False, with_seg=True, imdecode_backend="pillow")
+    results = load(dict(seg_map_path=str(whole)))
+    assert results["gt_seg_map"].shape == (64, 64)
+    with pytest.raises(ImageError, match=r"cut\.png: image file is truncated"):
+        load(dict(seg_map_path=str(cut)))
+    with pytest.raises(FileNotFoundError):
+        load(dict(seg_map_path=str(tmp_path / "missing.png")))
