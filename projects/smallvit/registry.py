@@ -25,9 +25,15 @@ def _child(parent: Registry, *locations: str) -> Registry:
     )
 
 
-MODELS = _child(ROOT_MODELS, "backbones", "plugins.dw_shortcut", "plugins.multi_exit")
+MODELS = _child(
+    ROOT_MODELS,
+    "backbones",
+    "plugins.dw_shortcut",
+    "plugins.locality_guidance",
+    "plugins.multi_exit",
+)
 DATASETS = _child(ROOT_DATASETS, "datasets")
-TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets")
+TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets", "plugins.locality_guidance")
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
 HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")

@@ -1,0 +1,1 @@
+"""Locality guidance: a small CNN teaches the features of any host."""
