@@ -57,7 +57,8 @@ class CaiT(PlainViT):
     From `Going deeper with Image Transformers <https://arxiv.org/abs/2103.17239>`_, in
     the form that the depth-wise convolution shortcut was published with: talking heads
     in the class-attention trunk too, layer scale initialized by the depth of each block,
-    no bias of queries, keys and values.
+    no bias of queries, keys and values. Its results on small data sets are of the form
+    without layer scale, talking heads and position embedding.
 
     Args:
         arch (str | dict): "xxs12" or "xxs24", or a dict with ``embed_dims``,
@@ -67,6 +68,10 @@ class CaiT(PlainViT):
             for; other sizes resize it. Defaults to 224.
         patch_size (int): Patch size. Defaults to 16.
         in_channels (int): Channels of the image. Defaults to 3.
+        with_layer_scale (bool): Whether residuals are scaled. Defaults to True.
+        with_talking_heads (bool): Whether heads are mixed before and after the softmax.
+            Defaults to True.
+        with_pos_embed (bool): Whether there is a position embedding. Defaults to True.
         qkv_bias (bool): Whether queries, keys and values have a bias.
             Defaults to False.
         drop_rate (float): Dropout after the embedding, attention projections and MLPs.
@@ -107,6 +112,9 @@ class CaiT(PlainViT):
         img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         in_channels: int = 3,
+        with_layer_scale: bool = True,
+        with_talking_heads: bool = True,
+        with_pos_embed: bool = True,
         qkv_bias: bool = False,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
@@ -125,10 +133,15 @@ class CaiT(PlainViT):
 
         def block(kind: type[TransformerBlock], index: int, drop_path: float) -> nn.Module:
             attn = TalkingHeadsAttention(
-                dims, settings["num_heads"], qkv_bias, attn_drop_rate, drop_rate
+                dims,
+                settings["num_heads"],
+                qkv_bias,
+                attn_drop_rate,
+                drop_rate,
+                talk=with_talking_heads,
             )
             mlp = Mlp(dims, settings["feedforward_channels"], drop=drop_rate)
-            scale = layer_scale_by_depth(index + 1)
+            scale = layer_scale_by_depth(index + 1) if with_layer_scale else None
             return kind(dims, attn, mlp, drop_path, scale, norm_cfg)
 
         patch_embed = PatchEmbed(dims, patch_size, in_channels)
@@ -137,7 +150,7 @@ class CaiT(PlainViT):
             [block(TransformerBlock, i, drop_path_rate) for i in range(settings["num_layers"])],
             dims,
             with_cls_token=False,
-            pos_embed="learnable",
+            pos_embed="learnable" if with_pos_embed else None,
             patch_resolution=patch_embed.grid(to_2tuple(img_size)),
             drop_rate=drop_rate,
             norm_cfg=norm_cfg,

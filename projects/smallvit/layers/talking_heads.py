@@ -20,6 +20,8 @@ class TalkingHeadsAttention(nn.Module):
             Defaults to False.
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
         proj_drop_rate (float): Dropout of the output. Defaults to 0.
+        talk (bool): Whether heads are mixed; False leaves plain attention.
+            Defaults to True.
 
     Raises:
         ValueError: If ``num_heads`` does not divide ``embed_dims``.
@@ -32,6 +34,7 @@ class TalkingHeadsAttention(nn.Module):
         qkv_bias: bool = False,
         attn_drop_rate: float = 0.0,
         proj_drop_rate: float = 0.0,
+        talk: bool = True,
     ) -> None:
         super().__init__()
         if embed_dims % num_heads:
@@ -44,8 +47,8 @@ class TalkingHeadsAttention(nn.Module):
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
         self.logits = nn.Identity()
-        self.mix_before = nn.Parameter(torch.randn(num_heads, num_heads))
-        self.mix_after = nn.Parameter(torch.randn(num_heads, num_heads))
+        self.mix_before = nn.Parameter(torch.randn(num_heads, num_heads)) if talk else None
+        self.mix_after = nn.Parameter(torch.randn(num_heads, num_heads)) if talk else None
         self.attn_drop = nn.Dropout(attn_drop_rate)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
@@ -53,7 +56,9 @@ class TalkingHeadsAttention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
-    def _mix(self, attention: Tensor, mixture: Tensor) -> Tensor:
+    def _mix(self, attention: Tensor, mixture: Tensor | None) -> Tensor:
+        if mixture is None:
+            return attention
         # Not `@`: for a parameter it would turn this into one product of transposed copies.
         mixture = mixture.t().expand(attention.shape[0], -1, -1)
         return torch.bmm(mixture, attention.flatten(2)).unflatten(2, attention.shape[2:])

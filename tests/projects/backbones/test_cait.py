@@ -148,12 +148,14 @@ def test_only_the_class_token_changes_in_the_class_trunk(images):
     assert (tokens[:, 0] != before[:, 0]).any()
 
 
-def test_talking_heads_without_mixing_are_plain_attention():
+@pytest.mark.parametrize("talk", [True, False])
+def test_talking_heads_without_mixing_are_plain_attention(talk):
     torch.manual_seed(0)
-    attention = TalkingHeadsAttention(16, 4)
-    with torch.no_grad():
-        attention.mix_before.copy_(torch.eye(4))
-        attention.mix_after.copy_(torch.eye(4))
+    attention = TalkingHeadsAttention(16, 4, talk=talk)
+    if talk:
+        with torch.no_grad():
+            attention.mix_before.copy_(torch.eye(4))
+            attention.mix_after.copy_(torch.eye(4))
     x = torch.randn(2, 5, 16)
     query, key, value = (
         part.unflatten(2, (4, -1)).transpose(1, 2)
@@ -175,6 +177,22 @@ def test_wrong_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=r"class token|arch|heads") as error:
         CaiT(**dict(dict(arch="xxs12"), **kwargs))
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("switch", "parts"),
+    [
+        ("with_layer_scale", {"ls1.gamma", "ls2.gamma"}),
+        ("with_talking_heads", {"attn.mix_before", "attn.mix_after"}),
+        ("with_pos_embed", {"pos_embed"}),
+    ],
+)
+def test_a_switch_takes_its_parameters_away_and_no_others(switch, parts, images):
+    full, without = small(), small(**{switch: False})
+    gone = set(full.state_dict()) - set(without.state_dict())
+    assert {re.sub(r"^(cls_)?layers\.\d+\.", "", name) for name in gone} == parts
+    assert set(without.state_dict()) < set(full.state_dict())
+    assert without(images)[0].shape == (2, 16)
 
 
 def test_frozen_stages():
