@@ -33,7 +33,7 @@ MODELS = _child(
     "plugins.multi_exit",
 )
 DATASETS = _child(ROOT_DATASETS, "datasets")
-TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets", "plugins.locality_guidance")
+TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets", "plugins.locality_guidance.transforms")
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
 HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")

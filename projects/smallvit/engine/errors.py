@@ -15,3 +15,7 @@ class BadSamplesError(RuntimeError):
 
 class DataShareError(RuntimeError):
     """Data that the processes of a run cannot share; the message says how to divide it."""
+
+
+class FeatureStoreError(RuntimeError):
+    """Stored teacher features that cannot be used; the message says why and the way out."""

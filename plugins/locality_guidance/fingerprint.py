@@ -1,0 +1,76 @@
+"""Which sample, data set and teacher stored features belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+_BLOCK = 1 << 20
+
+
+def sample_key(results: Mapping[str, Any]) -> int:
+    """Name a sample by its label and its source, as a number.
+
+    The source is the image's folder and file name, so that a data set may move; for a data
+    set in memory it is the image itself, which no transform may have changed yet.
+
+    Args:
+        results (Mapping): What the data set gives to its pipeline: ``gt_label`` if it has
+            one, and ``img_path`` or ``img``.
+
+    Returns:
+        int: 64 bits, the same in every process and on every machine.
+
+    Raises:
+        KeyError: If there is neither ``img_path`` nor ``img``.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    label = results.get("gt_label")
+    digest.update(repr(None if label is None else np.ravel(label).tolist()).encode())
+    path = results.get("img_path")
+    if path:
+        parts = re.split(r"[\\/]", os.fspath(path))
+        digest.update("/".join(parts[-2:]).encode())
+    elif "img" in results:
+        image = np.ascontiguousarray(results["img"])
+        digest.update(f"{image.shape} {image.dtype.str}".encode())
+        digest.update(image)
+    else:
+        raise KeyError(
+            "a sample has neither img_path nor img; stored features need one of them to know it by"
+        )
+    return int.from_bytes(digest.digest(), "little")
+
+
+def dataset_fingerprint(keys: Iterable[int]) -> str:
+    """Name a data set by its samples and their order.
+
+    Args:
+        keys (Iterable[int]): What :func:`sample_key` gives for each sample.
+
+    Returns:
+        str: 32 hexadecimal digits.
+    """
+    keys = np.fromiter(keys, dtype="<u8")
+    return hashlib.blake2b(keys, digest_size=16).hexdigest()
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Name a checkpoint by its content.
+
+    Args:
+        path (str | os.PathLike): The file.
+
+    Returns:
+        str: 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
