@@ -14,6 +14,7 @@ from smallvit.engine.fallback import newest_whole_checkpoint
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.random_states import get_states, set_states
 from smallvit.engine.rank_buffers import own_buffers, restore_buffers
+from smallvit.engine.training_state import collect_training_state, restore_training_state
 from smallvit.registry import HOOKS
 
 #: Where a checkpoint keeps what MMEngine does not.
@@ -25,9 +26,10 @@ class ResumeHook(Hook):
     """Store and restore what MMEngine leaves out of a checkpoint.
 
     Added are the random states and running statistics of every process, the place in the
-    epoch and the seeds of the data order. Validation draws random numbers without changing
-    the training's, and one that the interruption prevented is made up for. Where no
-    checkpoint is named, the newest whole one in the work folder is resumed.
+    epoch, the seeds of the data order, and what plugins train beside the model. Validation
+    draws random numbers without changing the training's, and one that the interruption
+    prevented is made up for. Where no checkpoint is named, the newest whole one in the work
+    folder is resumed.
 
     Args:
         enabled (bool): Defaults to True.
@@ -90,6 +92,7 @@ class ResumeHook(Hook):
         if not self.enabled or self.loader is None or not runner._resume:
             return
         loop = runner.train_loop
+        restore_training_state(runner.model, (self._resumed or {}).get("modules", {}))
         if self._resumed is None and runner.iter > 0:
             runner.logger.warning(
                 "the checkpoint has no random states (MMEngine wrote it): the data order goes on, "
@@ -251,6 +254,7 @@ class ResumeHook(Hook):
             )
             return
         checkpoint[KEY] = self._collected or self._state([self._process_state()])
+        checkpoint[KEY]["modules"] = collect_training_state(runner.model)
         self._collected = None
 
     def _state(self, processes: list[dict[str, Any]]) -> dict[str, Any]:

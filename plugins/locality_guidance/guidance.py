@@ -1,0 +1,286 @@
+"""A teacher's features as targets beside the labels."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.engine.errors import FeatureStoreError
+from smallvit.hosts import Taps
+from smallvit.plugins.locality_guidance.losses import LOGIT_LOSSES, TRANSFORMS, feature_loss
+from smallvit.plugins.locality_guidance.mixing import RecordedMix
+from smallvit.plugins.locality_guidance.projection import Projection
+from smallvit.plugins.locality_guidance.store import FeatureStore
+from smallvit.plugins.locality_guidance.teacher import Teacher
+from smallvit.registry import MODELS
+
+if TYPE_CHECKING:
+    from mmpretrain.structures import DataSample
+
+
+@MODELS.register_module()
+class LocalityGuidance(nn.Module):
+    """Pull features of a classifier's blocks towards those of a small CNN.
+
+    From `Locality Guidance for Improving Vision Transformers on Tiny Datasets
+    <https://arxiv.org/abs/2207.10026>`_. The teacher sees what the student sees, mixed
+    images included, at its own size; or its features are read from a store that
+    ``tools/locality_guidance/precompute.py`` wrote.
+
+    It is the field ``guidance`` of a ``smallvit.GuidedClassifier``.
+
+    Args:
+        student (nn.Module): The classifier that is guided. It is not kept, and its
+            checkpoints have nothing of the guidance in them.
+        teacher (dict): Arguments of :class:`Teacher`.
+        student_indices (Sequence[int | float]): Blocks of the student that follow the
+            teacher's stages, one each: numbers, or shares of the depth.
+            Defaults to (0.0, 0.5, 1.0).
+        loss_weight (float): Weight of the features' loss; 0 leaves it out.
+            Defaults to 2.5.
+        transform (str): What is compared: the maps, through learnt 1x1 convolutions
+            ("linear"), where they are active ("attention"), or how alike the images of
+            a batch are in them ("similarity"). Defaults to "linear".
+        logit (dict, optional): Guidance by predictions: ``kind`` ("soft" or "hard"),
+            ``weight`` w (0.5; the other losses get 1 - w, the features' keeps its own),
+            ``temperature`` (1.0) and ``module``, the part of the student whose output is
+            compared ("head"). Defaults to None, for none.
+        store (str, optional): Folder with the teacher's features of the training images;
+            the teacher's network then never runs. Defaults to None.
+
+    Raises:
+        HostError: If the student's backbone is not a host.
+        ValueError: If arguments contradict each other, the student or the store.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: dict,
+        student_indices: Sequence[int | float] = (0.0, 0.5, 1.0),
+        loss_weight: float = 2.5,
+        transform: str = "linear",
+        logit: dict | None = None,
+        store: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_name("transform", transform, TRANSFORMS)
+        self.teacher = Teacher(**teacher)
+        self.loss_weight = loss_weight
+        self.transform = transform
+        self.logit = None if logit is None else LogitGuidance(student, **logit)
+        self.store = store
+        if store is not None and self.logit is not None:
+            raise ValueError(
+                "guidance by logits cannot be read from a store, which holds features; leave out "
+                "guidance.store or guidance.logit"
+            )
+        if len(student_indices) != len(self.teacher.stages):
+            raise ValueError(
+                f"student_indices={tuple(student_indices)} and teacher.stages="
+                f"{self.teacher.stages} must be of one length: each block follows a stage"
+            )
+        self.taps = Taps(student.backbone, student_indices)
+        self.projections = nn.ModuleList()
+        if transform == "linear" and loss_weight:
+            pairs = zip(self.taps.channels, self.teacher.channels, strict=True)
+            self.projections.extend(Projection(*pair) for pair in pairs)
+        self.mixing = self._record_mixing(student) if store is not None else None
+
+    @staticmethod
+    def _record_mixing(student: nn.Module) -> RecordedMix | None:
+        preprocessor = student.data_preprocessor
+        if getattr(preprocessor, "batch_augments", None) is None:
+            return None
+        preprocessor.batch_augments = RecordedMix(preprocessor.batch_augments)
+        return preprocessor.batch_augments
+
+    def prepare(self) -> None:
+        """Read the teacher's weights, or open the store, before training.
+
+        Raises:
+            CheckpointError: If the teacher's checkpoint is missing or another network's.
+                FeatureStoreError: If the store is not whole, or of another teacher.
+        """
+        if self.store is None:
+            self.teacher.load()
+            if self.logit is not None:
+                self.logit.check(self.teacher)
+            return
+        _check_store(FeatureStore(self.store), self.teacher)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record what the student computes in here."""
+        with self.taps:
+            try:
+                yield
+            finally:
+                if self.logit is not None:
+                    self.logit.found = None
+
+    def add_losses(
+        self,
+        losses: Mapping[str, Tensor],
+        images: Tensor,
+        data_samples: Sequence[DataSample],
+        preprocessor: nn.Module | None = None,
+    ) -> dict[str, Tensor]:
+        """Add the guidance to the losses of a step; call it while watching.
+
+        Args:
+            losses (Mapping[str, Tensor]): Losses of the student alone.
+            images (Tensor): What it saw, (B, 3, H, W).
+            data_samples (Sequence[DataSample]): With ``teacher_features`` if there is a
+                store.
+            preprocessor (nn.Module, optional): What normalised the images.
+                Defaults to None, which takes them as they are.
+
+        Returns:
+            dict[str, Tensor]: All losses, weighted; ``loss_guidance`` is that of the
+            features, ``loss_logit_guidance`` that of the predictions.
+        """
+        if self.store is None:
+            teacher_maps, logits = self.teacher(
+                self.teacher.see(images, preprocessor), with_logits=self.logit is not None
+            )
+        else:
+            teacher_maps, logits = self._stored(data_samples, images), None
+        losses = dict(losses)
+        if self.logit is not None:
+            share = self.logit.weight
+            scaled = {key: value * (1 - share) for key, value in losses.items() if "loss" in key}
+            losses |= scaled | {"loss_logit_guidance": share * self.logit.loss(logits)}
+        if self.loss_weight:
+            terms = self.feature_losses(teacher_maps)
+            losses["loss_guidance"] = self.loss_weight * torch.stack(terms).sum()
+        return losses
+
+    def feature_losses(self, teacher_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Losses of the pairs of blocks and stages, not weighted; call it while watching.
+
+        Args:
+            teacher_maps (Sequence[Tensor]): (B, C_i, H_i, W_i) of each stage.
+
+        Returns:
+            list[Tensor]: One loss for each pair.
+        """
+        maps = self.taps.maps()
+        if self.projections:
+            maps = [project(each) for project, each in zip(self.projections, maps, strict=True)]
+        return [
+            feature_loss(own, target, self.transform)
+            for own, target in zip(maps, teacher_maps, strict=True)
+        ]
+
+    def _stored(self, data_samples: Sequence[DataSample], images: Tensor) -> list[Tensor]:
+        if "teacher_features" not in data_samples[0]:
+            raise ValueError(
+                f"guidance.store is {self.store}, but the data samples have no teacher_features: "
+                "the training pipeline needs smallvit.LoadTeacherFeatures and "
+                "PackInputs(algorithm_keys=['teacher_features'])"
+            )
+        per_image = [sample.get("teacher_features") for sample in data_samples]
+        maps = [
+            torch.stack(stage).to(images.device, torch.float32)
+            for stage in zip(*per_image, strict=True)
+        ]
+        record = None if self.mixing is None else self.mixing.last
+        return maps if record is None else [record.apply(each) for each in maps]
+
+
+class LogitGuidance:
+    """What is taken of the student's predictions, and how far it is from the teacher's.
+
+    Args:
+        student (nn.Module): The classifier.
+        kind (str): "soft" or "hard". Defaults to "soft".
+        weight (float): Share of this loss. Defaults to 0.5.
+        temperature (float): Of the soft loss. Defaults to 1.0.
+        module (str): Part of the student that returns the logits: "head", or of a head
+            with a distillation token "head.layers.head_dist". Defaults to "head".
+
+    Raises:
+        ValueError: If the kind or the module does not exist.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        kind: str = "soft",
+        weight: float = 0.5,
+        temperature: float = 1.0,
+        module: str = "head",
+    ) -> None:
+        _check_name("guidance.logit.kind", kind, LOGIT_LOSSES)
+        self.kind = kind
+        self.weight = weight
+        self.temperature = temperature
+        self.found: Tensor | None = None
+        self.num_classes = student.head.num_classes
+        try:
+            student.get_submodule(module).register_forward_hook(_Keep(self))
+        except AttributeError as error:
+            raise ValueError(
+                f"guidance.logit.module={module!r} is not in {type(student).__name__}: {error}"
+            ) from error
+
+    def check(self, teacher: Teacher) -> None:
+        """Refuse a teacher of other classes.
+
+        Args:
+            teacher (Teacher): Loaded.
+
+        Raises:
+            ValueError: If it does not classify, or into another number of classes.
+        """
+        blank = torch.zeros(1, 3, teacher.size, teacher.size)
+        classes = teacher(blank, with_logits=True)[1].shape[1]
+        if classes != self.num_classes:
+            raise ValueError(
+                f"the teacher {teacher.name} knows {classes} classes and the student "
+                f"{self.num_classes}; guidance by logits needs the same"
+            )
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Compare with the student's logits of this step.
+
+        Args:
+            logits (Tensor): The teacher's, (B, num_classes).
+
+        Returns:
+            Tensor: The loss, not weighted.
+        """
+        return LOGIT_LOSSES[self.kind](self.found, logits, self.temperature)
+
+
+class _Keep:
+    """A hook that follows its owner into copies of the model, which a bound method would not."""
+
+    def __init__(self, owner: LogitGuidance) -> None:
+        self.owner = owner
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if module.training:
+            self.owner.found = output
+
+
+def _check_store(store: FeatureStore, teacher: Teacher) -> None:
+    if store.shapes != teacher.shapes:
+        raise FeatureStoreError(
+            f"{store.path} holds maps {store.shapes}, and those of the teacher {teacher.name} are "
+            f"{teacher.shapes}: precompute again with this teacher"
+        )
+    # Who trains from a store need not keep the checkpoint that it was written with.
+    if teacher.checkpoint is not None and osp.isfile(teacher.checkpoint):
+        store.require_teacher(teacher.checkpoint)
+
+
+def _check_name(what: str, name: str, known: Mapping) -> None:
+    if name not in known:
+        raise ValueError(f"there is no {what} {name!r}; use one of {', '.join(known)}")

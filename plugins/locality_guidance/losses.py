@@ -1,0 +1,110 @@
+"""Distances between what a student and its teacher compute."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def spatial_attention(feature: Tensor) -> Tensor:
+    """Where a map is active: squares averaged over the channels, of unit length.
+
+    Args:
+        feature (Tensor): Map (B, C, H, W).
+
+    Returns:
+        Tensor: (B, H * W).
+    """
+    return F.normalize(feature.square().mean(dim=1).flatten(1))
+
+
+def batch_similarity(feature: Tensor) -> Tensor:
+    """How alike the images of a batch are: their inner products, each row of unit length.
+
+    Args:
+        feature (Tensor): Map (B, C, H, W).
+
+    Returns:
+        Tensor: (B, B).
+    """
+    rows = feature.flatten(1)
+    return F.normalize(rows @ rows.t())
+
+
+#: What is compared; ``linear`` compares the maps themselves.
+TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda feature: feature,
+    "attention": spatial_attention,
+    "similarity": batch_similarity,
+}
+
+
+def feature_loss(student: Tensor, teacher: Tensor, transform: str = "linear") -> Tensor:
+    """Mean squared difference of two maps at the larger of their sizes.
+
+    Args:
+        student (Tensor): Map (B, C_s, H_s, W_s); for "linear", C_s is C_t.
+        teacher (Tensor): Map (B, C_t, H_t, W_t).
+        transform (str): A key of :data:`TRANSFORMS`. Defaults to "linear".
+
+    Returns:
+        Tensor: The loss, float32, or float64 if a map is.
+    """
+    height, width = (max(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    student, teacher = (
+        TRANSFORMS[transform](_resize(_at_least_float32(each), (height, width)))
+        for each in (student, teacher)
+    )
+    return F.mse_loss(student, teacher)
+
+
+def _at_least_float32(feature: Tensor) -> Tensor:
+    # Squares over thousands of half-precision numbers lose the small differences.
+    return feature.float() if feature.itemsize < 4 else feature
+
+
+def _resize(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(feature.shape[2:]) == size:
+        return feature
+    return F.interpolate(feature, size, mode="bilinear", align_corners=False)
+
+
+def soft_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Kullback-Leibler divergence of softened predictions, averaged over all entries.
+
+    Args:
+        student (Tensor): Logits (B, num_classes).
+        teacher (Tensor): Logits (B, num_classes).
+        temperature (float): What the logits are divided by; the loss is scaled by its
+            square. Defaults to 1.0.
+
+    Returns:
+        Tensor: The loss.
+    """
+    divergence = F.kl_div(
+        F.log_softmax(_at_least_float32(student) / temperature, dim=1),
+        F.log_softmax(_at_least_float32(teacher) / temperature, dim=1),
+        reduction="sum",
+        log_target=True,
+    )
+    return divergence * temperature**2 / student.numel()
+
+
+def hard_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy with the classes that the teacher chooses.
+
+    Args:
+        student (Tensor): Logits (B, num_classes).
+        teacher (Tensor): Logits (B, num_classes).
+        temperature (float): Not used: it does not change the choice. Defaults to 1.0.
+
+    Returns:
+        Tensor: The loss.
+    """
+    return F.cross_entropy(_at_least_float32(student), teacher.argmax(dim=1))
+
+
+LOGIT_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "soft": soft_logit_loss,
+    "hard": hard_logit_loss,
+}

@@ -1,0 +1,228 @@
+"""The CNN that teaches: frozen, and no part of the model that it teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.hub import get_config
+from torch import Tensor, nn
+
+from smallvit.engine.checkpoint import load_from_local
+from smallvit.engine.errors import CheckpointError
+from smallvit.registry import MODELS
+
+TIMM = "timm:"
+
+
+class Teacher:
+    """A frozen network whose stage maps, or logits, are targets.
+
+    It is no module, so that it gets into no checkpoint, optimizer, average or bucket of
+    distributed training; it follows the images to their device. Its checkpoint is read
+    by :meth:`load`, which a model that is only tested never calls.
+
+    Args:
+        model (dict | str): Config of a classifier or of a backbone that takes
+            ``out_indices``; or a config file, by its path or as ``"smallvit::folder/name.py"``;
+            or ``"timm:name"`` for a model of timm.
+        checkpoint (str, optional): Its weights. Defaults to None, for which only a model
+            of timm has some.
+        size (int): Images are resized to this height and width. Defaults to 32.
+        stages (Sequence[int]): Stages of the backbone whose maps are returned; for logits,
+            the last must be among them. Defaults to (0, 1, 2).
+        preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of the images that
+            it was trained on. Defaults to None: those of its config, else the student's.
+
+    Raises:
+        ValueError: If the model has no backbone with ``out_indices``.
+    """
+
+    def __init__(
+        self,
+        model: dict | str,
+        checkpoint: str | None = None,
+        size: int = 32,
+        stages: Sequence[int] = (0, 1, 2),
+        preprocessor: dict | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.size = size
+        self.stages = tuple(stages)
+        self.name = model if isinstance(model, str) else str(model.get("type"))
+        self.config, found = _read_model(model, self.stages)
+        self.preprocessor = found if preprocessor is None else preprocessor
+        self.model = MODELS.build(self.config)
+        self._freeze()
+        self.loaded = False
+        with torch.no_grad():
+            maps = self._maps(torch.zeros(1, 3, size, size))
+        self.shapes = tuple(tuple(each.shape[1:]) for each in maps)
+
+    def __deepcopy__(self, memo: dict) -> Teacher:
+        # A copy of the student, for an average of its weights, has the same teacher.
+        return self
+
+    def _freeze(self) -> None:
+        self.model.eval().requires_grad_(False)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the map of each stage."""
+        return tuple(shape[0] for shape in self.shapes)
+
+    def load(self) -> None:
+        """Read the weights, once.
+
+        Raises:
+            CheckpointError: If there are none, or they are another network's.
+        """
+        if self.loaded:
+            return
+        if self.checkpoint is not None:
+            self._load_checkpoint(self.checkpoint)
+        elif self.name.startswith(TIMM):
+            self.model = MODELS.build({**self.config, "pretrained": True})
+        else:
+            raise CheckpointError(
+                f"the teacher {self.name} has no weights: train it with tools/train.py and a "
+                "teacher's config, and set guidance.teacher.checkpoint to its checkpoint"
+            )
+        self._freeze()
+        self.loaded = True
+
+    def _load_checkpoint(self, path: str) -> None:
+        try:
+            checkpoint = load_from_local(path, map_location="cpu")
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"teacher of the guidance: {error}; train the teacher, or set "
+                "guidance.teacher.checkpoint to where its checkpoint is"
+            ) from error
+        own = self.model.state_dict()
+        state = checkpoint.get("state_dict", checkpoint)
+        if not hasattr(self.model, "backbone"):
+            state = _without_the_rest(own, state)
+        wrong = _differences(own, state)
+        if wrong:
+            raise CheckpointError(
+                f"{path} is not a checkpoint of the teacher {self.name}: {wrong}; set "
+                "guidance.teacher.model to the config that it was trained with (official files: "
+                "convert them with tools/model_converters/convert.py first)"
+            )
+        self.model.load_state_dict(state)
+
+    def see(self, images: Tensor, student: nn.Module | None = None) -> Tensor:
+        """Turn the student's images into the teacher's.
+
+        Args:
+            images (Tensor): (B, 3, H, W), normalised for the student.
+            student (nn.Module, optional): Its data preprocessor, with ``mean`` and
+                ``std``. Defaults to None: they are normalised for the teacher.
+
+        Returns:
+            Tensor: (B, 3, size, size), normalised for the teacher.
+        """
+        images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
+        if student is None or not self.preprocessor or not hasattr(student, "mean"):
+            return images
+        mean, std = (
+            images.new_tensor(self.preprocessor[key]).view(1, -1, 1, 1) for key in ("mean", "std")
+        )
+        own_mean, own_std = student.mean.to(images), student.std.to(images)
+        if bool(self.preprocessor.get("to_rgb", False)) != bool(student.to_rgb):
+            images, own_mean, own_std = images.flip(1), own_mean.flip(0), own_std.flip(0)
+        if torch.equal(own_mean.flatten(), mean.flatten()) and torch.equal(
+            own_std.flatten(), std.flatten()
+        ):
+            return images
+        return (images * own_std + own_mean - mean) / std
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute the maps of the stages.
+
+        Args:
+            images (Tensor): (B, 3, size, size), normalised for the teacher.
+
+        Returns:
+            list[Tensor]: (B, C_i, H_i, W_i) of each stage.
+        """
+        return self(images)[0]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, with_logits: bool = False) -> tuple[list[Tensor], Any]:
+        """Run the teacher.
+
+        Args:
+            images (Tensor): (B, 3, size, size), normalised for the teacher.
+            with_logits (bool): Whether to classify too. Defaults to False.
+
+        Returns:
+            tuple[list[Tensor], Tensor | None]: Maps of the stages, and logits
+            (B, num_classes) if asked for.
+
+        Raises:
+            ValueError: If logits are asked of a teacher that is a backbone alone.
+        """
+        self.load()
+        self.model.to(images.device)
+        if not with_logits:
+            return self._maps(images), None
+        if getattr(self.model, "head", None) is None:
+            raise ValueError(
+                f"guidance by logits needs a teacher that classifies, and {self.name} is a "
+                "backbone: give guidance.teacher.model a classifier's config"
+            )
+        maps = self._maps(images)
+        tail = self.model.neck(tuple(maps)) if self.model.with_neck else maps
+        return maps, self.model.head(tail)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        return list(getattr(self.model, "backbone", self.model)(images))
+
+
+def _read_model(model: dict | str, stages: tuple[int, ...]) -> tuple[dict, dict | None]:
+    """Config of the network with maps of ``stages``, and its preprocessing if it says so."""
+    if isinstance(model, str) and model.startswith(TIMM):
+        name = model.removeprefix(TIMM)
+        kind = dict(type="smallvit.TimmBackbone", model_name=name, out_type="featmap")
+        return {**kind, "out_indices": stages}, None
+    preprocessor = None
+    if isinstance(model, str):
+        cfg = get_config(model) if "::" in model else Config.fromfile(model)
+        model, preprocessor = cfg.model, cfg.get("data_preprocessor")
+    model = deepcopy(dict(model))
+    preprocessor = model.get("data_preprocessor", preprocessor)
+    backbone = model.get("backbone", model)
+    if "type" not in backbone:
+        raise ValueError(f"guidance.teacher.model has no backbone with a type: {model}")
+    model.setdefault("_scope_", "mmpretrain")
+    backbone["out_indices"] = stages
+    return model, preprocessor
+
+
+def _without_the_rest(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backbone needs of a classifier's checkpoint, or of timm's, whose names it wraps."""
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    state |= {f"timm_model.{key}": value for key, value in state.items()}
+    return {key: value for key, value in state.items() if key in own}
+
+
+def _differences(own: Mapping[str, Tensor], found: Mapping[str, Any], shown: int = 3) -> str:
+    missing = [key for key in own if key not in found]
+    strange = [key for key in found if key not in own]
+    sizes = [
+        f"{key} is {tuple(found[key].shape)}, not {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    parts = [
+        f"{title} {', '.join(names[:shown])}" + (" ..." if len(names) > shown else "")
+        for title, names in (("sizes differ:", sizes), ("missing", missing), ("unknown", strange))
+        if names
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,82 @@
+"""The guidance losses and their gradients, against the official code's."""
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from config_helpers import read_config
+from goldens import assert_tensor_close, fill, load_golden, reference_state
+from smallvit.converters import convert
+from smallvit.registry import MODELS
+
+GOLDEN = load_golden("guidance_deit_ti")
+# Reference name, our name.
+KEYS = {
+    "patch_embed.projection.weight": "backbone.patch_embed.projection.weight",
+    "pos_embed": "backbone.pos_embed",
+    "layers.0.attn.qkv_transform.weight": "backbone.layers.0.attn.qkv.weight",
+    "layers.6.mlp.fc1.weight": "backbone.layers.6.ffn.layers.0.0.weight",
+    "layers.11.mlp.fc2.weight": "backbone.layers.11.ffn.layers.1.weight",
+}
+KEYS |= {
+    f"feature_transforms.{i}.{name}": f"guidance.projections.{i}.{name}"
+    for i in range(3)
+    for name in ("weight", "bias")
+}
+
+
+def build(transform: str):
+    model = read_config("locality_guidance/deit-ti_cifar100.py").model
+    model.backbone.drop_path_rate = 0.0
+    teacher = read_config("locality_guidance/resnet-56_cifar100.py").model
+    guidance = dict(teacher=dict(model=teacher), transform=transform)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        classifier = MODELS.build(dict(model, type="smallvit.GuidedClassifier", guidance=guidance))
+    entries = {
+        name: reference_state(GOLDEN, f"{name}_state_dict") for name in ("student", "teacher")
+    }
+    classifier.load_state_dict(convert("locality_guidance", entries["student"]))
+    guide = classifier.guidance
+    guide.teacher.model.load_state_dict(convert("locality_guidance", entries["teacher"]))
+    guide.teacher.loaded = True
+    for key, value in reference_state(GOLDEN, "feature_transforms_state_dict").items():
+        _, index, name = key.split(".")
+        if transform == "linear":
+            guide.projections[int(index)].load_training_state({name: value})
+    return classifier
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("transform", ["linear", "attention", "similarity"])
+def test_losses_and_gradients(transform, mode):
+    stored = GOLDEN["losses"][transform][mode]
+    # The stored losses are float32's, ours float64's.
+    tolerance = 1e-5 + GOLDEN["fp64_max_rel_diff"][f"{transform}/{mode}"]
+    classifier = build(transform).double().train(mode == "train")
+    guide = classifier.guidance
+    guide.teacher.model.double()
+    # The reference leaves its teacher's batch norms on batch statistics while training.
+    guide.teacher.model.train(mode == "train")
+    images = torch.from_numpy(fill.make_input(GOLDEN["input"]["shape"], GOLDEN["input"]["seed"]))
+    images = images.double()
+    with guide.watching():
+        logits = classifier(images)
+        maps, _ = guide.teacher(guide.teacher.see(images))
+        terms = guide.feature_losses(maps)
+    assert_tensor_close(logits, GOLDEN["student"][mode]["logits"])
+    if mode == "eval":  # 56 layers of batch statistics differ by 1.3e-5 from float32 to float64
+        for found, expected in zip(maps, GOLDEN["teacher_features"][mode], strict=True):
+            assert_tensor_close(found, expected)
+    assert [term.item() for term in terms] == pytest.approx(
+        stored["loss_inter_terms"], rel=tolerance
+    )
+    loss = sum(terms)
+    assert loss.item() == pytest.approx(stored["loss_inter"], rel=tolerance)
+    labels = torch.tensor(GOLDEN["input"]["labels"])
+    total = torch.nn.functional.cross_entropy(logits, labels) + guide.loss_weight * loss
+    assert total.item() == pytest.approx(stored["loss_total"], rel=tolerance)
+    assert stored["grad_of"] == "loss_inter"
+    loss.backward()
+    parameters = dict(classifier.named_parameters())
+    found = {key: parameters[KEYS[key]].grad.norm().item() for key in stored["grad_norms"]}
+    assert found == pytest.approx(stored["grad_norms"], rel=1e-4)

@@ -1,0 +1,390 @@
+"""Guided classifiers: what is added to a student, and what is left as it was."""
+
+import gc
+import subprocess
+import sys
+from copy import deepcopy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from mmpretrain.structures import DataSample
+
+from config_helpers import build, read_config
+from smallvit.backbones import CifarResNet
+from smallvit.engine.errors import CheckpointError
+from smallvit.plugins.locality_guidance import Teacher
+from smallvit.plugins.locality_guidance.classifier import attach_guidance
+from smallvit.registry import MODELS
+
+PLAIN = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+TEACHER = dict(
+    type="ImageClassifier",
+    backbone=dict(type="smallvit.CifarResNet", depth=8),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=64),
+)
+PREPROCESSOR = dict(mean=[100.0, 110, 120], std=[50.0, 60, 70], num_classes=10)
+STUDENTS = {
+    "VisionTransformer": (
+        dict(type="VisionTransformer", arch=PLAIN, img_size=32, patch_size=8),
+        16,
+    ),
+    "SwinTransformer": (
+        dict(
+            type="SwinTransformer",
+            arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+            img_size=64,
+            window_size=2,
+        ),
+        64,
+    ),
+    "DWNet": (dict(type="smallvit.DWNet", arch="mini"), 256),
+    "timm": (
+        dict(type="smallvit.TimmBackbone", model_name="test_vit", img_size=32, patch_size=8),
+        64,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(1)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(TEACHER)
+    path = tmp_path_factory.mktemp("teacher") / "teacher.pth"
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return str(path)
+
+
+def classifier(student="VisionTransformer", guidance=None, **kwargs):
+    backbone, channels = STUDENTS[student]
+    model = dict(
+        type="ImageClassifier" if guidance is None else "smallvit.GuidedClassifier",
+        backbone=deepcopy(backbone),
+        neck=dict(type="GlobalAveragePooling") if student == "SwinTransformer" else None,
+        head=dict(type="LinearClsHead", num_classes=10, in_channels=channels),
+        **{"data_preprocessor": PREPROCESSOR, **kwargs},
+    )
+    if guidance is not None:
+        model["guidance"] = guidance
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        return MODELS.build(model)
+
+
+def guided(checkpoint, student="VisionTransformer", teacher=None, **kwargs):
+    options = {key: kwargs.pop(key) for key in ("data_preprocessor", "base") if key in kwargs}
+    settings = dict(model=deepcopy(TEACHER), checkpoint=checkpoint) | (teacher or {})
+    return classifier(student, guidance=dict(teacher=settings, **kwargs), **options)
+
+
+def batch(size=(32, 32), count=4):
+    torch.manual_seed(2)
+    images = torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(i % 10) for i in range(count)]
+    return dict(inputs=list(images), data_samples=samples)
+
+
+def losses_of(model, data):
+    return model(**model.data_preprocessor(deepcopy(data), training=True), mode="loss")
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
+    model = guided(checkpoint, student).train()
+    losses = losses_of(model, batch((64, 64) if student == "SwinTransformer" else (32, 32)))
+    assert set(losses) == {"loss", "loss_guidance"}
+    losses["loss_guidance"].backward()
+    blocks = model.guidance.taps._blocks.values()
+    for block in blocks:
+        gradients = [p.grad for p in block.module.parameters() if p.grad is not None]
+        assert any(g.abs().sum() > 0 for g in gradients)
+    assert all(p.weight.grad.abs().sum() > 0 for p in model.guidance.projections)
+
+
+def test_images_need_not_be_square(checkpoint):
+    model = guided(checkpoint, "DWNet").train()
+    assert torch.isfinite(losses_of(model, batch((64, 96)))["loss_guidance"])
+
+
+def test_loss_by_hand(checkpoint):
+    model = guided(checkpoint, loss_weight=0.7).train()
+    data = model.data_preprocessor(batch(), training=True)
+    with model.guidance.taps:
+        plain = model.head.loss(model.extract_feat(data["inputs"]), data["data_samples"])["loss"]
+        own = model.guidance.taps.maps()
+    reference = CifarResNet(8, out_indices=(0, 1, 2)).eval()
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    reference.load_state_dict({k[9:]: v for k, v in state.items() if k.startswith("backbone.")})
+    expected = 0
+    for project, mine, target in zip(
+        model.guidance.projections, own, reference(data["inputs"]), strict=True
+    ):
+        mine = F.interpolate(project(mine), target.shape[2:], mode="bilinear")
+        expected = expected + (mine - target).square().mean()
+    losses = model.loss(data["inputs"], data["data_samples"])
+    torch.testing.assert_close(losses["loss"], plain)
+    torch.testing.assert_close(losses["loss_guidance"], 0.7 * expected)
+
+
+def test_checkpoints_are_those_of_the_plain_classifier(checkpoint):
+    model, plain = guided(checkpoint), classifier()
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert get_state_dict(model).keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.state_dict())
+    model.load_state_dict(plain.state_dict())
+    load_state_dict(model, plain.state_dict(), strict=True)
+    load_state_dict(plain, get_state_dict(model), strict=True)
+
+
+def test_the_teacher_is_no_part_of_the_model(checkpoint):
+    model = guided(checkpoint)
+    model.init_weights()
+    model.train()
+    teacher = model.guidance.teacher.model
+    own = {id(p) for p in teacher.parameters()}
+    assert not own & {id(p) for p in model.parameters()}
+    assert teacher not in set(model.modules())
+    assert not any(m.training for m in teacher.modules())
+    assert not any(p.requires_grad for p in teacher.parameters())
+    before = deepcopy(teacher.state_dict())
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.1)))
+    held = {id(p) for group in wrapper.optimizer.param_groups for p in group["params"]}
+    assert not own & held
+    assert {id(p) for p in model.guidance.projections.parameters()} <= held
+    model.train_step(batch(), wrapper)
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_copy_has_the_same_teacher_and_taps_of_its_own(checkpoint):
+    model = guided(checkpoint).train()
+    copy = deepcopy(model)
+    assert copy.guidance.teacher is model.guidance.teacher
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert losses_of(copy, batch())["loss_guidance"] != losses_of(model, batch())["loss_guidance"]
+
+
+@pytest.mark.parametrize("augment", ["Mixup", "CutMix"])
+def test_the_teacher_sees_the_mixed_image(augment, checkpoint, monkeypatch):
+    mixing = dict(augments=[dict(type=augment, alpha=1.0)])
+    model = guided(checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing)).train()
+    seen = []
+    monkeypatch.setattr(
+        model.guidance.teacher, "see", lambda images, _: seen.append(images) or images
+    )
+    data = batch()
+    losses_of(model, data)
+    untouched = guided(checkpoint).data_preprocessor(data)["inputs"]
+    assert seen[0].shape == untouched.shape
+    assert not torch.equal(seen[0], untouched)
+
+
+def test_soft_and_hard_logits_by_hand(checkpoint):
+    plain = classifier().train()
+    for kind in ("soft", "hard"):
+        logit = dict(kind=kind, weight=0.3, temperature=2.0)
+        model = guided(checkpoint, loss_weight=0, logit=logit).train()
+        model.load_state_dict(plain.state_dict())
+        data = model.data_preprocessor(batch(), training=True)
+        losses = model.loss(data["inputs"], data["data_samples"])
+        assert set(losses) == {"loss", "loss_logit_guidance"}
+        student = model.head(model.extract_feat(data["inputs"]))
+        teacher = model.guidance.teacher(data["inputs"], with_logits=True)[1]
+        if kind == "soft":
+            p, q = (teacher / 2).softmax(1), (student / 2).softmax(1)
+            expected = (p * (p / q).log()).sum() * 4 / p.numel()
+        else:
+            expected = -student.log_softmax(1)[range(4), teacher.argmax(1)].mean()
+        torch.testing.assert_close(losses["loss_logit_guidance"], 0.3 * expected)
+        whole = plain.loss(data["inputs"], data["data_samples"])["loss"]
+        torch.testing.assert_close(losses["loss"], 0.7 * whole)
+
+
+def test_both_kinds_of_guidance_add_up(checkpoint):
+    model = guided(checkpoint, logit=dict(weight=0.5)).train()
+    assert set(losses_of(model, batch())) == {"loss", "loss_guidance", "loss_logit_guidance"}
+
+
+def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
+    model = dict(
+        type="smallvit.GuidedClassifier",
+        backbone=dict(type="DistilledVisionTransformer", arch=PLAIN, img_size=32, patch_size=8),
+        head=dict(type="smallvit.DistilledClsHead", num_classes=10, in_channels=16),
+        guidance=dict(
+            teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint),
+            logit=dict(module="head.layers.head_dist"),
+        ),
+    )
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(model).train()
+    with torch.no_grad():  # MMPretrain's heads begin with zeros, where nothing flows back
+        for parameter in model.head.parameters():
+            parameter.normal_(0, 0.1)
+    images = torch.randn(2, 3, 32, 32)
+    losses = model.loss(images, [DataSample().set_gt_label(i) for i in range(2)])
+    losses["loss_logit_guidance"].backward(retain_graph=True)
+    assert model.head.layers.head_dist.weight.grad.abs().sum() > 0
+    assert model.head.layers.head.weight.grad is None
+    losses["loss"].backward()
+    assert model.head.layers.head.weight.grad.abs().sum() > 0
+    training = model(images)
+    assert not torch.equal(training, model.eval()(images))
+
+
+def test_the_teachers_normalisation_is_its_own(checkpoint):
+    own = dict(mean=[10.0, 20, 30], std=[5.0, 6, 7], to_rgb=True)
+    teacher = Teacher(deepcopy(TEACHER), checkpoint, preprocessor=own)
+    student = classifier().data_preprocessor
+    raw = torch.rand(2, 3, 32, 32) * 255
+    seen = teacher.see((raw - student.mean) / student.std, student)
+    mean, std = (torch.tensor(own[key]).view(3, 1, 1) for key in ("mean", "std"))
+    torch.testing.assert_close(seen, (raw.flip(1) - mean) / std, rtol=1e-4, atol=1e-4)
+    assert Teacher(deepcopy(TEACHER), size=16).see(raw).shape == (2, 3, 16, 16)
+
+
+def test_teacher_from_a_config_file_brings_its_normalisation():
+    teacher = Teacher("smallvit::locality_guidance/resnet-56_cifar100.py")
+    cfg = read_config("locality_guidance/resnet-56_cifar100.py")
+    assert teacher.preprocessor["mean"] == cfg.data_preprocessor.mean
+    assert teacher.shapes == ((16, 32, 32), (32, 16, 16), (64, 8, 8))
+
+
+def test_teacher_of_timm(tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=7).eval()
+    torch.save(network.state_dict(), tmp_path / "timm.pth")
+    teacher = Teacher("timm:test_resnet", str(tmp_path / "timm.pth"), size=64, stages=(1, 2, 3))
+    images = torch.randn(1, 3, 64, 64)
+    wanted = network.forward_intermediates(images, indices=[1, 2, 3], intermediates_only=True)
+    for found, expected in zip(teacher.features(images), wanted, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_missing_weights_are_named(checkpoint, tmp_path):
+    model = guided(str(tmp_path / "absent.pth"))
+    with pytest.raises(CheckpointError, match=r"absent\.pth.*train the teacher"):
+        model.init_weights()
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)  # tests need no teacher
+    with pytest.raises(CheckpointError, match="has no weights"):
+        guided(None).init_weights()
+
+
+def test_weights_of_another_network_are_refused(checkpoint, tmp_path):
+    other = deepcopy(TEACHER)
+    other["head"]["num_classes"] = 12
+    teacher = Teacher(other, checkpoint)
+    with pytest.raises(CheckpointError, match=r"head\.fc\.weight is \(10, 64\), not \(12, 64\)"):
+        teacher.load()
+    other["backbone"]["depth"] = 14
+    with pytest.raises(CheckpointError, match=r"missing backbone\.stages"):
+        Teacher(other, checkpoint).load()
+
+
+def test_code_in_a_teachers_checkpoint_is_not_run(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harm"), "w"))
+
+    torch.save({"state_dict": {}, "x": Harm()}, tmp_path / "harm.pth")
+    with pytest.raises(CheckpointError):
+        Teacher(deepcopy(TEACHER), str(tmp_path / "harm.pth")).load()
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(transform="lineal"), "lineal.*linear, attention, similarity"),
+        (dict(logit=dict(kind="warm")), "warm.*soft, hard"),
+        (dict(logit=dict(module="tail")), "tail"),
+        (dict(student_indices=[0, 1]), "one length"),
+        (dict(student_indices=[0, 1, 7]), "no block 7"),
+        (dict(store="x", logit={}), "cannot be read from a store"),
+    ],
+)
+def test_options_that_do_not_fit(options, message, checkpoint):
+    with pytest.raises(ValueError, match=message):
+        guided(checkpoint, **options)
+
+
+def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
+    other = deepcopy(TEACHER)
+    other["head"]["num_classes"] = 12
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        torch.save(MODELS.build(other).state_dict(), tmp_path / "other.pth")
+    model = guided(str(tmp_path / "other.pth"), teacher=dict(model=other), logit={})
+    with pytest.raises(ValueError, match="12 classes and the student 10"):
+        model.init_weights()
+    alone = guided(checkpoint, teacher=dict(model=TEACHER["backbone"]), logit={})
+    with pytest.raises(ValueError, match="needs a teacher that classifies"):
+        alone.init_weights()
+
+
+def test_unknown_base_is_named(checkpoint):
+    with pytest.raises(KeyError, match="Nothing"):
+        guided(checkpoint, base="smallvit.Nothing")
+
+
+def test_the_graph_dies_with_the_step(checkpoint):
+    model = guided(checkpoint, logit={}).train()
+
+    def live():
+        gc.collect()
+        return sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=1e-3)))
+    data = batch()
+    model.train_step(data, wrapper)
+    wrapper.zero_grad()
+    before = live()
+    for _ in range(20):
+        model.train_step(data, wrapper)
+    wrapper.zero_grad()
+    assert live() <= before
+    assert model.guidance.logit.found is None
+
+
+def test_what_cannot_be_guided_is_named(checkpoint):
+    guidance = dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint))
+    with pytest.raises(TypeError, match=r"Linear is no ImageClassifier"):
+        attach_guidance(torch.nn.Linear(1, 1), guidance)
+    with pytest.raises(ValueError, match="guided already"):
+        attach_guidance(guided(checkpoint), guidance)
+
+
+def test_detectors_do_not_wait_for_mmpretrain():
+    code = "import smallvit.plugins.locality_guidance, sys; assert 'mmpretrain' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_autocast(checkpoint):
+    model = guided(checkpoint).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = losses_of(model, batch())["loss_guidance"]
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, losses_of(model, batch())["loss_guidance"], rtol=0.05, atol=0)
+
+
+def test_a_cascade_is_guided_by_config_alone(checkpoint):
+    cfg = read_config("dvt/dvt-mini_digits.py")
+    cfg.model.update(
+        type="smallvit.GuidedClassifier",
+        base="smallvit.MultiExitClassifier",
+        guidance=dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint)),
+    )
+    model = build(cfg).train()
+    assert (
+        model.state_dict().keys()
+        == build(read_config("dvt/dvt-mini_digits.py")).state_dict().keys()
+    )
+    losses = losses_of(model, batch())
+    assert {"loss_guidance"} < set(losses)
+    assert model.eval().predict(torch.zeros(2, 3, 32, 32))[0].exit_index == 2
