@@ -1,0 +1,12 @@
+# What guides a student; train the teacher first, with the config named here.
+guidance = dict(
+    type="smallvit.LocalityGuidance",
+    teacher=dict(
+        model="smallvit::locality_guidance/resnet-56_flowers102.py",
+        checkpoint="work_dirs/resnet-56_flowers102/epoch_300.pth",
+        size=32,
+        stages=(0, 1, 2),
+    ),
+    student_indices=(0, 6, 11),
+    loss_weight=2.5,
+)

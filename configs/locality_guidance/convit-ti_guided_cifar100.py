@@ -1,0 +1,3 @@
+_base_ = ["./convit-ti_cifar100.py", "../_base_/guidance/resnet-56_cifar100.py"]
+
+model = dict(type="smallvit.GuidedClassifier", guidance=_base_.guidance)

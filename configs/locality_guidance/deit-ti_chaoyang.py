@@ -1,0 +1,8 @@
+_base_ = [
+    "../_base_/models/deit-ti_classifier.py",
+    "../_base_/datasets/chaoyang_224_randaug.py",
+    "../_base_/schedules/cifar_adamw_300e.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(head=dict(num_classes=4))

@@ -1,0 +1,5 @@
+_base_ = ["./pvtv2-b0_cifar100.py", "../_base_/guidance/resnet-56_cifar100.py"]
+
+model = dict(
+    type="smallvit.GuidedClassifier", guidance=dict(_base_.guidance, student_indices=(0, 3, 7))
+)

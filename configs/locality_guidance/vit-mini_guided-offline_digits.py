@@ -1,0 +1,17 @@
+# From features that were stored before:
+#   python tools/locality_guidance/precompute.py configs/locality_guidance/resnet-20_digits.py \
+#       work_dirs/resnet-20_digits/epoch_20.pth --out data/teacher_features/digits
+_base_ = "./vit-mini_guided_digits.py"
+
+store = "data/teacher_features/digits"
+model = dict(guidance=dict(store=store))
+
+resize, crop, *others, pack = _base_.train_pipeline
+train_pipeline = [
+    dict(type="smallvit.LoadTeacherFeatures", store=store),
+    resize,
+    dict(crop, type="smallvit.GuidedRandomCrop"),
+    *others,
+    dict(pack, algorithm_keys=["teacher_features"]),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
