@@ -1,0 +1,25 @@
+# Chaoyang, four classes, at 224x224, with the crops, RandAugment and random erasing of
+# tiny-transformers.
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+
+data_preprocessor = dict(num_classes=4)
+
+# The whole image is tested, not a crop of it.
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(224, 224), backend="pillow", interpolation="bilinear"),
+    dict(type="PackInputs"),
+]
+
+chaoyang = dict(type="smallvit.Chaoyang", data_root="data/chaoyang")
+train_dataloader = dict(batch_size=128, num_workers=4, dataset=dict(split="train", **chaoyang))
+val_dataloader = dict(
+    batch_size=200,
+    num_workers=4,
+    dataset=dict(split="test", test_mode=True, pipeline=test_pipeline, **chaoyang),
+)
+test_dataloader = val_dataloader
+
+# Of four classes the best five always hold the right one.
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator

@@ -1,0 +1,20 @@
+# A domain of DomainNet, 345 classes, augmented as DeiT does; a config of another domain sets it
+# in train_dataloader and val_dataloader: dataset=dict(domain="sketch"), and
+# test_dataloader = val_dataloader.
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+
+data_preprocessor = dict(num_classes=345)
+
+domainnet = dict(type="smallvit.DomainNet", data_root="data/domainnet", domain="clipart")
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    sampler=dict(type="RepeatAugSampler", shuffle=True),
+    dataset=dict(split="train", **domainnet),
+)
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    dataset=dict(split="test", test_mode=True, **domainnet),
+)
+test_dataloader = val_dataloader

@@ -1,0 +1,85 @@
+"""What the data sets ask of their files, with errors that name the file and the way out."""
+
+import json
+from typing import Any
+
+from mmengine.fileio import exists, get_text
+
+
+def require(path: str, dataset: str, layout: str) -> str:
+    """Check that a file or folder is there.
+
+    Args:
+        path (str): The file or folder.
+        dataset (str): The data set's name, for the message.
+        layout (str): What ``data_root`` has to be, for the message.
+
+    Returns:
+        str: The path.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+    """
+    if not exists(path):
+        raise FileNotFoundError(f"{dataset}: {path} is missing; {layout}")
+    return path
+
+
+def choose(value: Any, known: tuple, what: str) -> Any:
+    """Check that a setting is one of those that a data set knows.
+
+    Args:
+        value (Any): The setting.
+        known (tuple): What it may be.
+        what (str): What is asked for, such as "Chaoyang has no split", for the message.
+
+    Returns:
+        Any: The setting.
+
+    Raises:
+        ValueError: If it is another.
+    """
+    if value not in known:
+        raise ValueError(f"{what} {value!r}; choose one of {', '.join(map(str, known))}")
+    return value
+
+
+def read_json(path: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Any: Its content.
+
+    Raises:
+        ValueError: If it is not JSON; a download that was cut off is not.
+    """
+    try:
+        return json.loads(get_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from error
+
+
+def check_label(label: Any, count: int, where: str) -> int:
+    """Check that a label is the number of a class.
+
+    Args:
+        label (Any): The label, as the file has it.
+        count (int): Number of classes.
+        where (str): File and place in it, for the message.
+
+    Returns:
+        int: The label.
+
+    Raises:
+        ValueError: If it is no whole number from 0 to ``count - 1``.
+    """
+    try:
+        number = int(label)
+    except (TypeError, ValueError):
+        number = -1
+    if isinstance(label, float) or not 0 <= number < count:
+        raise ValueError(f"{where}: label {label!r} is outside the classes, 0 to {count - 1}")
+    return number

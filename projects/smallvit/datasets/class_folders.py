@@ -1,0 +1,310 @@
+"""Images of one's own, in a folder for each class."""
+
+import hashlib
+import os.path as osp
+from collections import Counter
+from collections.abc import Sequence
+
+from mmengine.fileio import isdir, list_dir_or_file
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+
+from smallvit.datasets.checks import choose
+from smallvit.registry import DATASETS
+
+SPLITS = ("train", "val", "test")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+#: Names that others give to the folders of the splits.
+OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
+
+
+@DATASETS.register_module()
+class ClassFolders(BaseDataset):
+    """Images in a folder for each class; the classes are the sorted names of the folders.
+
+    Either in folders for the splits, or all together::
+
+        data_root                           data_root
+        ├── train                           ├── cat
+        │   ├── cat/*.jpg                   │   └── *.jpg
+        │   └── dog/*.jpg                   └── dog
+        ├── val                                 └── *.jpg
+        │   └── ...
+        └── test
+            └── ...
+
+    Where there is no ``val``, ``held_out`` of each class's training images are left out of
+    the training and validate it. Where there is no ``test``, ``val`` tests. Which images are
+    held out depends on ``seed`` and their names alone: the images of a class are taken in
+    the order of the SHA-256 of ``"{seed}/{name}"``, the name being relative to the class
+    folder, with ``/`` between folders. It is thus the same on every machine.
+
+    Images may lie in folders inside a class folder, if others lie directly in it. Files and
+    folders whose name begins with a dot are not seen.
+
+    Args:
+        data_root (str): The folder.
+        split (str): ``train``, ``val`` or ``test``. Defaults to ``'train'``.
+        held_out (float): Part of each class that is held out where there is no ``val``; at
+            least one image, and not all. Defaults to 0.2.
+        seed (int): Seed of the choice. Defaults to 0.
+        classes (Sequence[str], optional): The classes, where another folder than this one
+            decides about them: ``val`` or ``test`` may then lack some. Defaults to None:
+            those of the training images.
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        metainfo (dict, optional): Meta information that replaces the default one.
+            Defaults to None, the classes as ``classes``.
+        test_mode (bool): Whether a sample that fails raises an error instead of being
+            replaced by another. Defaults to False.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        ValueError: If a setting is out of range, folders differ in case alone, or ``val``
+            or ``test`` has a class that the training images have not.
+        FileNotFoundError: If a folder is missing, or a class folder has no image.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        held_out: float = 0.2,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        pipeline: Sequence = (),
+        metainfo: dict | None = None,
+        test_mode: bool = False,
+        **kwargs,
+    ) -> None:
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out={held_out}: expected a part of the images, in (0, 1)")
+        self.split = choose(split, SPLITS, "ClassFolders has no split")
+        self.held_out, self.seed = held_out, seed
+        self.class_names = find_classes(data_root) if classes is None else tuple(classes)
+        super().__init__(
+            ann_file="",
+            metainfo=metainfo or {"classes": self.class_names},
+            data_root=data_root,
+            pipeline=pipeline,
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """List the images of the split.
+
+        Returns:
+            list[dict]: ``img_path`` and ``gt_label`` of each sample.
+        """
+        folder, part = self._source()
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        names = class_folders(folder)
+        for name in names:
+            if name not in labels:
+                raise ValueError(_unknown_class(osp.join(folder, name), name, self.class_names))
+        absent = [name for name in self.class_names if name not in names]
+        if absent and self.split == "train":
+            raise FileNotFoundError(f"class folder {osp.join(folder, absent[0])} is missing")
+        if absent:
+            print_log(f"{folder} has no images of {', '.join(absent)}", "current", level=30)
+        return [
+            {"img_path": osp.join(folder, name, *image.split("/")), "gt_label": labels[name]}
+            for name in names
+            for image in self._images(osp.join(folder, name), part)
+        ]
+
+    def _source(self) -> tuple[str, str]:
+        """The folder that the split reads, and which part of it: all, kept or held out."""
+        folders = split_folders(self.data_root)
+        wanted = {"train": ["train"], "val": ["val"], "test": ["test", "val"]}[self.split]
+        given = next((folders[name] for name in wanted if name in folders), None)
+        if self.split == "train" and given is not None:
+            return given, "all" if "val" in folders else "kept"
+        if given is not None:
+            return given, "all"
+        if "train" not in folders:
+            raise FileNotFoundError(
+                f"{osp.join(self.data_root, wanted[0])} is missing, and so is train/, of which a "
+                "part could be held out"
+            )
+        return folders["train"], "held out"
+
+    def _images(self, folder: str, part: str) -> list[str]:
+        names = list_images(folder)
+        if part == "all":
+            return names
+        chosen = choose_held_out(names, self.held_out, self.seed)
+        if len(chosen) == len(names):
+            raise ValueError(
+                f"{folder} holds one image, of which no part can be held out for validation: add "
+                "images, or make folders train/ and val/"
+            )
+        return [name for name in names if (name in chosen) == (part == "held out")]
+
+    def extra_repr(self) -> list[str]:
+        """Describe the split.
+
+        Returns:
+            list[str]: Lines for ``repr``.
+        """
+        folder, part = self._source()
+        return [f"Split: \t{self.split}", f"Folder: \t{folder} ({part})"]
+
+
+def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
+    """Choose the images of a class that are held out; see :class:`ClassFolders`.
+
+    Args:
+        names (Sequence[str]): Names of the images.
+        part (float): How many, as a part of all.
+        seed (int): Seed of the choice.
+
+    Returns:
+        set[str]: The names that are held out: one at least, and all but one at most, unless
+        there is one only.
+    """
+    count = max(1, min(round(part * len(names)), len(names) - 1))
+
+    def rank(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+    return set(sorted(names, key=rank)[:count])
+
+
+def find_classes(data_root: str) -> tuple[str, ...]:
+    """Find the classes of a data folder: the sorted names of the training images' folders.
+
+    Args:
+        data_root (str): The folder; see :class:`ClassFolders` for its layout.
+
+    Returns:
+        tuple[str, ...]: The classes, at least two.
+
+    Raises:
+        ValueError: If there are fewer, or two folders differ in case alone.
+        FileNotFoundError: If there is no such folder, or no training images' in it.
+    """
+    folders = split_folders(data_root)
+    if "train" not in folders:
+        raise FileNotFoundError(f"{osp.join(data_root, 'train')} is missing: it tells the classes")
+    names = class_folders(folders["train"])
+    if len(names) < 2:
+        raise ValueError(
+            f"{folders['train']} holds one class folder, {names[0]}; at least two are needed, as "
+            f"{osp.join(data_root, 'CLASS')}/ or as {osp.join(data_root, 'train', 'CLASS')}/"
+        )
+    return names
+
+
+def split_folders(data_root: str) -> dict[str, str]:
+    """Find the folders of the splits.
+
+    Args:
+        data_root (str): The data folder.
+
+    Returns:
+        dict[str, str]: Folder of each split that has one; ``train`` is the data folder
+        itself where it holds the classes directly.
+
+    Raises:
+        ValueError: If a split's folder has a name that is not read.
+        FileNotFoundError: If there is no such folder.
+    """
+    if not data_root or not isdir(data_root):
+        raise FileNotFoundError(
+            f"there is no folder {data_root or '(empty)'}: set data_root to the one that holds "
+            "your class folders (--cfg-options data_root=/path/to/images)"
+        )
+    names = _subfolders(data_root)
+    splits = {name: osp.join(data_root, name) for name in SPLITS if name in names}
+    # A folder called train may also hold the images of a class: pictures of trains.
+    splits = {name: folder for name, folder in splits.items() if _subfolders(folder)}
+    for name in names:
+        other = name.lower() in (*SPLITS, *OTHER_NAMES) and name not in SPLITS
+        if other and _subfolders(osp.join(data_root, name)):
+            raise ValueError(
+                f"{osp.join(data_root, name)}: the folders of the splits are called "
+                f"{', '.join(SPLITS)}; rename it"
+            )
+    return splits or {"train": data_root}
+
+
+def class_folders(folder: str) -> tuple[str, ...]:
+    """List the class folders of a split.
+
+    Args:
+        folder (str): The folder of the split.
+
+    Returns:
+        tuple[str, ...]: Their sorted names.
+
+    Raises:
+        ValueError: If two names differ in case alone.
+        FileNotFoundError: If there is none.
+    """
+    names = _subfolders(folder)
+    if not names:
+        loose = len(list(list_dir_or_file(folder, list_dir=False)))
+        raise FileNotFoundError(
+            f"{folder} holds no class folder ({loose} files): put the images of each class into "
+            "a folder of its own"
+        )
+    spelt: dict[str, str] = {}
+    for name in names:
+        twin = spelt.setdefault(name.casefold(), name)
+        if twin != name:
+            raise ValueError(
+                f"class folders {osp.join(folder, twin)} and {osp.join(folder, name)} differ in "
+                "case alone: merge them, or rename one"
+            )
+    return names
+
+
+def list_images(folder: str) -> list[str]:
+    """List the images of a class folder.
+
+    Args:
+        folder (str): The class folder.
+
+    Returns:
+        list[str]: Sorted names, relative to the folder, with ``/`` between folders.
+
+    Raises:
+        ValueError: If the images are in deeper folders only.
+        FileNotFoundError: If there is none.
+    """
+    found = (name.replace("\\", "/") for name in list_dir_or_file(folder, False, recursive=True))
+    files = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
+    images = sorted(name for name in files if name.lower().endswith(EXTENSIONS))
+    if not files:
+        raise FileNotFoundError(
+            f"class folder {folder} is empty: put its images there, or remove it"
+        )
+    if not images:
+        endings = Counter(osp.splitext(name)[1] or "no ending" for name in files)
+        raise FileNotFoundError(
+            f"class folder {folder} holds no image: its {len(files)} files end in "
+            f"{', '.join(sorted(endings))}, and read are {', '.join(EXTENSIONS)}; convert them"
+        )
+    if all("/" in name for name in images):
+        raise ValueError(
+            f"class folder {folder} holds folders, not images: data_root must hold the class "
+            "folders, or train/, val/ and test/ with the class folders in them"
+        )
+    return images
+
+
+def _subfolders(folder: str) -> tuple[str, ...]:
+    names = list_dir_or_file(folder, list_file=False)
+    return tuple(sorted(name for name in names if not name.startswith(".")))
+
+
+def _unknown_class(folder: str, name: str, classes: Sequence[str]) -> str:
+    twin = next((known for known in classes if known.casefold() == name.casefold()), None)
+    if twin is not None:
+        return f"{folder}: the class is called {twin!r}, which differs in case alone; rename it"
+    return (
+        f"{folder}: there is no class {name!r} among the {len(classes)} that are trained "
+        f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): add it to the training "
+        "images, or remove it here"
+    )

@@ -1,0 +1,173 @@
+"""DomainNet, by its official lists or in folders by class."""
+
+import os.path as osp
+from collections.abc import Iterator, Sequence
+
+from mmengine.fileio import exists, list_dir_or_file, list_from_file
+from mmpretrain.datasets import BaseDataset
+
+from smallvit.datasets.checks import check_label, choose, require
+from smallvit.registry import DATASETS
+
+DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+SPLITS = ("train", "test")
+NUM_CLASSES = 345
+SUFFIXES = (".jpg", ".png")
+#: Folder of a split; some copies call the test images val.
+FOLDERS = {"train": ("train",), "test": ("test", "val")}
+
+
+@DATASETS.register_module()
+class DomainNet(BaseDataset):
+    """One domain of DomainNet: 345 classes in six domains (Peng et al., Moment Matching for
+    Multi-Source Domain Adaptation, ICCV 2019).
+
+    The official lists count where they are; the classes and their numbers are then those
+    of the training list::
+
+        data_root
+        ├── clipart_train.txt           lines such as:
+        ├── clipart_test.txt              clipart/aircraft_carrier/clipart_001_000001.jpg 0
+        └── clipart/aircraft_carrier/clipart_001_000001.jpg
+
+    Without ``{domain}_train.txt`` the folders of the splits are read, and the classes are
+    the sorted folders of ``train``; ``val`` serves where there is no ``test``::
+
+        data_root
+        └── clipart
+            ├── train/aircraft_carrier/clipart_001_000001.jpg
+            └── test/aircraft_carrier/...
+
+    Args:
+        data_root (str): The folder of all domains.
+        domain (str): ``clipart``, ``infograph``, ``painting``, ``quickdraw``, ``real`` or
+            ``sketch``.
+        split (str): ``train`` or ``test``. Defaults to ``'train'``.
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        metainfo (dict, optional): Meta information that replaces the default one.
+            Defaults to None, the class names as ``classes``.
+        test_mode (bool): Whether a sample that fails raises an error instead of being
+            replaced by another. Defaults to False.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        ValueError: If the domain or the split is unknown, a line of a list is no image
+            and label, or a label or class is not one of the training images'.
+        FileNotFoundError: If a file or folder of the layout is missing or empty.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        domain: str,
+        split: str = "train",
+        pipeline: Sequence = (),
+        metainfo: dict | None = None,
+        test_mode: bool = False,
+        **kwargs,
+    ) -> None:
+        self.domain = choose(domain, DOMAINS, "DomainNet has no domain")
+        self.split = choose(split, SPLITS, "DomainNet has no split")
+        self._root = data_root
+        self.has_lists = exists(self._list("train"))
+        self.class_names = self._listed_classes() if self.has_lists else self._class_folders()
+        super().__init__(
+            ann_file=f"{domain}_{split}.txt" if self.has_lists else "",
+            metainfo=metainfo or {"classes": self.class_names},
+            data_root=data_root,
+            pipeline=pipeline,
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    def _list(self, split: str) -> str:
+        return osp.join(self._root, f"{self.domain}_{split}.txt")
+
+    def _require(self, path: str) -> str:
+        return require(
+            path,
+            "DomainNet",
+            f"data_root must be the folder with {self.domain}_train.txt, {self.domain}_test.txt "
+            f"and {self.domain}/, or with {self.domain}/train/ and {self.domain}/test/",
+        )
+
+    def _folder(self, split: str) -> str:
+        found = (osp.join(self._root, self.domain, name) for name in FOLDERS[split])
+        first = osp.join(self._root, self.domain, FOLDERS[split][0])
+        return self._require(next(filter(exists, found), first))
+
+    def _listed_classes(self) -> tuple[str, ...]:
+        names: dict[int, str] = {}
+        path = self._list("train")
+        for path_of_image, label, where in _entries(path, NUM_CLASSES):
+            name = _class_of(path_of_image)
+            if names.setdefault(label, name) != name:
+                raise ValueError(
+                    f"{where}: label {label} is {names[label]!r} above, and {name!r} here"
+                )
+        missing = [label for label in range(len(names)) if label not in names]
+        if missing or not names:
+            raise ValueError(f"{path}: label {(missing or [0])[0]} has no image; labels go from 0")
+        return tuple(names[label] for label in range(len(names)))
+
+    def _class_folders(self) -> tuple[str, ...]:
+        folder = self._folder("train")
+        names = tuple(sorted(list_dir_or_file(folder, list_file=False)))
+        if not names:
+            raise FileNotFoundError(f"DomainNet: {folder} holds no class folder")
+        return names
+
+    def load_data_list(self) -> list[dict]:
+        """List the images of the split.
+
+        Returns:
+            list[dict]: ``img_path`` and ``gt_label`` of each sample.
+        """
+        samples = self._listed_images() if self.has_lists else self._images_in_folders()
+        return [{"img_path": path, "gt_label": label} for path, label in samples]
+
+    def _listed_images(self) -> Iterator[tuple[str, int]]:
+        path = self._require(self.ann_file)
+        for image, label, where in _entries(path, len(self.class_names)):
+            if _class_of(image) != self.class_names[label]:
+                raise ValueError(
+                    f"{where}: label {label} is {self.class_names[label]!r} in "
+                    f"{self._list('train')}, and {_class_of(image)!r} here"
+                )
+            yield osp.join(self.data_root, image), label
+
+    def _images_in_folders(self) -> Iterator[tuple[str, int]]:
+        folder = self._folder(self.split)
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        for name in sorted(list_dir_or_file(folder, list_file=False)):
+            images = osp.join(folder, name)
+            if name not in labels:
+                raise ValueError(f"{images}: there is no class {name!r} in {self._folder('train')}")
+            files = sorted(list_dir_or_file(images, list_dir=False, suffix=SUFFIXES))
+            if not files:
+                raise FileNotFoundError(f"DomainNet: {images} holds no {' or '.join(SUFFIXES)}")
+            yield from ((osp.join(images, file), labels[name]) for file in files)
+
+    def extra_repr(self) -> list[str]:
+        """Describe domain and split.
+
+        Returns:
+            list[str]: Lines for ``repr``.
+        """
+        return [f"Domain: \t{self.domain}", f"Split: \t{self.split}"]
+
+
+def _entries(path: str, count: int) -> Iterator[tuple[str, int, str]]:
+    """Image, label and place in the file of each line of a list."""
+    for number, line in enumerate(list_from_file(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        image, _, label = line.strip().rpartition(" ")
+        if not image:
+            raise ValueError(f"{where}: expected an image and its label, got {line!r}")
+        yield image, check_label(label, count, where), where
+
+
+def _class_of(image: str) -> str:
+    return image.split("/")[-2] if "/" in image else ""

@@ -1,0 +1,147 @@
+"""iNaturalist 2018 and 2019, by their annotation files."""
+
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine.fileio import exists
+from mmpretrain.datasets import BaseDataset
+
+from smallvit.datasets.checks import choose, read_json, require
+from smallvit.registry import DATASETS
+
+YEARS = (2018, 2019)
+SPLITS = ("train", "val")
+CATEGORIES = ("name", "genus", "family", "order", "class", "phylum", "kingdom", "supercategory")
+
+
+@DATASETS.register_module()
+class INaturalist(BaseDataset):
+    """iNaturalist of 2018 (8,142 species) or 2019 (1,010) (Van Horn et al., The iNaturalist
+    Species Classification and Detection Dataset, CVPR 2018).
+
+    The archives are read as they are unpacked; the test images have no labels and are left
+    out::
+
+        data_root
+        ├── train2018.json              COCO-like: images, annotations, categories
+        ├── val2018.json
+        ├── categories.json             where the files above tell no more than the species
+        └── train_val2018/Aves/2761/0a1b2c.jpg
+
+    A class is a species, numbered in the order of the category ids, or what the species
+    belong to at another rank, numbered by the smallest category id of each.
+
+    Args:
+        data_root (str): The folder of the annotation files.
+        year (int): 2018 or 2019. Defaults to 2018.
+        split (str): ``train`` or ``val``. Defaults to ``'train'``.
+        category (str): ``name``, the species, or ``genus``, ``family``, ``order``,
+            ``class``, ``phylum``, ``kingdom`` or ``supercategory``. Defaults to ``'name'``.
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        metainfo (dict, optional): Meta information that replaces the default one.
+            Defaults to None, the names of the classes as ``classes``.
+        test_mode (bool): Whether a sample that fails raises an error instead of being
+            replaced by another. Defaults to False.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        ValueError: If a setting is unknown, or the annotations contradict themselves: a
+            category or an image that is not listed, an image without a category.
+        FileNotFoundError: If an annotation file is missing.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        year: int = 2018,
+        split: str = "train",
+        category: str = "name",
+        pipeline: Sequence = (),
+        metainfo: dict | None = None,
+        test_mode: bool = False,
+        **kwargs,
+    ) -> None:
+        self.year = choose(year, YEARS, "iNaturalist is not read for the year")
+        self.split = choose(split, SPLITS, "iNaturalist has no labelled split")
+        self.category = choose(category, CATEGORIES, "iNaturalist has no category")
+        path = require(
+            osp.join(data_root, f"{split}{year}.json"),
+            "iNaturalist",
+            f"data_root must be the folder with {split}{year}.json and train_val{year}/",
+        )
+        self._content = read_json(path)
+        missing = {"images", "annotations", "categories"} - set(self._content)
+        if missing:
+            raise ValueError(f"{path} has no {', '.join(sorted(missing))}")
+        self.labels, classes = self._number_classes(data_root, path)
+        super().__init__(
+            ann_file=osp.basename(path),
+            metainfo=metainfo or {"classes": classes},
+            data_root=data_root,
+            pipeline=pipeline,
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    def _number_classes(self, data_root: str, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
+        """Label of each category id, and the names of the classes."""
+        categories = sorted(self._content["categories"], key=lambda category: category["id"])
+        if self.category == "name":
+            # Two species may share a name.
+            labels = {category["id"]: label for label, category in enumerate(categories)}
+            return labels, tuple(str(category["name"]) for category in categories)
+        ranks = self._ranks(categories, data_root, path)
+        classes = tuple(dict.fromkeys(ranks.values()))
+        numbers = {name: label for label, name in enumerate(classes)}
+        return {number: numbers[name] for number, name in ranks.items()}, classes
+
+    def _ranks(self, categories: list[dict], data_root: str, path: str) -> dict[int, str]:
+        """What each category id belongs to at the rank that is asked for."""
+        other = osp.join(data_root, "categories.json")
+        if any(self.category not in entry for entry in categories) and exists(other):
+            # A list in the order of the ids.
+            told = read_json(other)
+            categories = [{"id": index, **entry} for index, entry in enumerate(told)]
+        lacking = [entry["id"] for entry in categories if self.category not in entry]
+        if lacking:
+            raise ValueError(
+                f"{path} does not tell the {self.category} of category {lacking[0]}, and neither "
+                f"does {other}: download categories.json of iNaturalist {self.year}, or use "
+                "category='name'"
+            )
+        return {entry["id"]: str(entry[self.category]) for entry in categories}
+
+    def load_data_list(self) -> list[dict]:
+        """List the images of the split.
+
+        Returns:
+            list[dict]: ``img_path`` and ``gt_label`` of each sample.
+        """
+        content, self._content = self._content, None
+        categories = {entry["image_id"]: entry["category_id"] for entry in content["annotations"]}
+        files = {image["id"]: image["file_name"] for image in content["images"]}
+        return [
+            {
+                "img_path": osp.join(self.data_root, name),
+                "gt_label": self._label(name, categories.get(image)),
+            }
+            for image, name in files.items()
+        ]
+
+    def _label(self, name: str, category: int | None) -> int:
+        if category is None:
+            raise ValueError(f"{self.ann_file}: image {name} has no annotation")
+        if category not in self.labels:
+            raise ValueError(
+                f"{self.ann_file}: image {name} is of category {category}, which is outside its "
+                f"{len(self.labels)} categories"
+            )
+        return self.labels[category]
+
+    def extra_repr(self) -> list[str]:
+        """Describe year, split and classes.
+
+        Returns:
+            list[str]: Lines for ``repr``.
+        """
+        return [f"Year: \t{self.year}", f"Split: \t{self.split}", f"Category: \t{self.category}"]

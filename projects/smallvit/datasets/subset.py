@@ -1,0 +1,150 @@
+"""A part of a classification data set, as large in each class as asked for."""
+
+from collections import Counter
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, force_full_init
+
+from smallvit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class Subset:
+    """A stratified part of any classification data set.
+
+    The images of each class have one fixed order, which depends on ``seed`` and the size of
+    the data set; the first of it are taken. Smaller parts of the same seed thus lie inside
+    larger ones. ``sample_idx`` of a sample remains its index in the whole data set.
+
+    Args:
+        dataset (BaseDataset | dict): The data set, or its config.
+        samples_per_class (int, optional): Images of each class. Defaults to None.
+        fraction (float, optional): Part of the images of each class, at least one.
+            Defaults to None. Exactly one of the two must be given.
+        seed (int): Seed of the order. Defaults to 0.
+        lazy_init (bool): Whether to leave the loading of the annotations for later.
+            Defaults to False.
+
+    Raises:
+        TypeError: If ``dataset`` is neither a config nor a data set.
+        ValueError: If a setting is out of range, or a class has fewer images than asked
+            for, or a sample more than one label.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset | dict,
+        samples_per_class: int | None = None,
+        fraction: float | None = None,
+        seed: int = 0,
+        lazy_init: bool = False,
+    ) -> None:
+        if (samples_per_class is None) == (fraction is None):
+            raise ValueError("Subset needs one of samples_per_class and fraction, and not both")
+        if samples_per_class is not None and samples_per_class < 1:
+            raise ValueError(f"samples_per_class={samples_per_class}: at least 1 is needed")
+        if fraction is not None and not 0 < fraction <= 1:
+            raise ValueError(f"fraction={fraction}: expected a part of the images, in (0, 1]")
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if not hasattr(self.dataset, "get_cat_ids"):
+            raise TypeError(
+                f"Subset needs a classification data set, which tells labels by get_cat_ids; "
+                f"{type(dataset).__name__} does not"
+            )
+        self.samples_per_class, self.fraction, self.seed = samples_per_class, fraction, seed
+        self._metainfo = self.dataset.metainfo
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        """dict: Meta information of the whole data set."""
+        return deepcopy(self._metainfo)
+
+    def full_init(self) -> None:
+        """Load the annotations and choose the samples."""
+        if self._fully_initialized:
+            return
+        self.dataset.full_init()
+        self._metainfo = self.dataset.metainfo
+        labels = np.array([self._label(index) for index in range(len(self.dataset))])
+        shuffled = np.random.RandomState(self.seed).permutation(len(labels))
+        parts = [
+            self._first(shuffled[labels[shuffled] == label], label) for label in np.unique(labels)
+        ]
+        self.indices = np.sort(np.concatenate(parts))
+        self._fully_initialized = True
+
+    def _label(self, index: int) -> int:
+        labels = self.dataset.get_cat_ids(index)
+        if len(labels) != 1:
+            raise ValueError(f"sample {index} has {len(labels)} labels; Subset needs one of each")
+        return labels[0]
+
+    def _first(self, indices: np.ndarray, label: int) -> np.ndarray:
+        if self.fraction is not None:
+            return indices[: max(1, round(self.fraction * len(indices)))]
+        if self.samples_per_class > len(indices):
+            names = self._metainfo.get("classes") or ()
+            name = names[label] if label < len(names) else label
+            raise ValueError(
+                f"samples_per_class={self.samples_per_class}: class {name!r} has {len(indices)} "
+                "images (fraction takes a part of each class)"
+            )
+        return indices[: self.samples_per_class]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """Get the annotation of a sample.
+
+        Args:
+            idx (int): Index in the part.
+
+        Returns:
+            dict: The annotation.
+        """
+        return self.dataset.get_data_info(int(self.indices[idx]))
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Get the label of a sample.
+
+        Args:
+            idx (int): Index in the part.
+
+        Returns:
+            list[int]: The label.
+        """
+        return self.dataset.get_cat_ids(int(self.indices[idx]))
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """Get all labels.
+
+        Returns:
+            np.ndarray: Labels of shape (N, ).
+        """
+        return np.array([self._label(int(index)) for index in self.indices])
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> Any:
+        return self.dataset[int(self.indices[idx])]
+
+    def __repr__(self) -> str:
+        asked = (
+            f"samples_per_class={self.samples_per_class}"
+            if self.fraction is None
+            else f"fraction={self.fraction}"
+        )
+        head = f"Dataset Subset ({asked}, seed={self.seed}) of:\n{self.dataset!r}"
+        if not self._fully_initialized:
+            return head
+        counts = Counter(self.get_gt_labels().tolist()).values()
+        return f"{head}\nSamples: {len(self)}, {min(counts)} to {max(counts)} of each class"
