@@ -10,21 +10,19 @@ from __future__ import annotations
 import json
 import os
 import os.path as osp
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from smallvit.engine.archives import flush_folder, write_whole
 from smallvit.engine.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 
 VERSION = 1
 PARTIAL = ".partial"
 DTYPES = ("float16", "float32")
-_HEADER, _KEYS, _PROGRESS = "header.json", "keys.npy", "progress.json"
+HEADER, KEYS, PROGRESS = "header.json", "keys.npy", "progress.json"
 _TOOL = "tools/locality_guidance/precompute.py"
 _AGAIN = f"precompute again for this data set ({_TOOL})"
 
@@ -103,12 +101,12 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
         FeatureStoreError: If there is none, or it is of another version.
     """
     try:
-        with open(osp.join(folder, _HEADER), encoding="utf-8") as file:
+        with open(osp.join(folder, HEADER), encoding="utf-8") as file:
             content = json.load(file)
         version = content["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FeatureStoreError(
-            f"{folder} is no store of teacher features ({_HEADER}: {error}); write one with {_TOOL}"
+            f"{folder} is no store of teacher features ({HEADER}: {error}); write one with {_TOOL}"
         ) from error
     if version != VERSION:
         raise FeatureStoreError(
@@ -120,7 +118,7 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
         _check_layout(header)
     except (TypeError, KeyError, ValueError) as error:
         raise FeatureStoreError(
-            f"{folder}: its {_HEADER} is damaged ({error}); write it again with {_TOOL} --fresh"
+            f"{folder}: its {HEADER} is damaged ({error}); write it again with {_TOOL} --fresh"
         ) from error
     return header
 
@@ -134,20 +132,50 @@ def _check_layout(header: StoreHeader) -> None:
         raise TypeError("data_set.length is no number, or teacher.sha256 no text")
 
 
-def _stage_file(folder: str, stage: int) -> str:
+def stage_file(folder: str, stage: int) -> str:
+    """Name the file with the maps of a stage.
+
+    Args:
+        folder (str): The store.
+        stage (int): Position of the stage in it.
+
+    Returns:
+        str: Its path.
+    """
     return osp.join(folder, f"stage_{stage}.npy")
 
 
-def _finished_rows(folder: str) -> int:
+def finished_rows(folder: str) -> int:
+    """Read how many rows of a store are whole.
+
+    Args:
+        folder (str): The store, finished or not.
+
+    Returns:
+        int: The number; 0 if the store does not say it.
+    """
     try:
-        with open(osp.join(folder, _PROGRESS), encoding="utf-8") as file:
+        with open(osp.join(folder, PROGRESS), encoding="utf-8") as file:
             return int(json.load(file)["finished"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def _open(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Map an array into memory that must be what the header says."""
+def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Map an array into memory that must be what the header says.
+
+    Args:
+        path (str): A file of a store.
+        mode (str): "r" or "r+".
+        shape (tuple[int, ...]): Its shape.
+        dtype (str): Its type.
+
+    Returns:
+        np.ndarray: The array, on the disk.
+
+    Raises:
+        FeatureStoreError: If the file is not that.
+    """
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -182,7 +210,7 @@ class FeatureStore:
         if not osp.isdir(self.path):
             raise FeatureStoreError(_absent(self.path))
         self.header = read_header(self.path)
-        if _finished_rows(self.path) != len(self):
+        if finished_rows(self.path) != len(self):
             raise FeatureStoreError(
                 f"{self.path} is not whole; write it again with {_TOOL} --fresh"
             )
@@ -255,9 +283,9 @@ class FeatureStore:
 
     def _open_arrays(self) -> tuple[np.ndarray, ...]:
         header = self.header
-        keys = _open(osp.join(self.path, _KEYS), "r", (len(self),), "<u8")
+        keys = open_array(osp.join(self.path, KEYS), "r", (len(self),), "<u8")
         stages = (
-            _open(_stage_file(self.path, stage), "r", (len(self), *shape), header.dtype)
+            open_array(stage_file(self.path, stage), "r", (len(self), *shape), header.dtype)
             for stage, shape in enumerate(self.shapes)
         )
         # Rows of a plain array are cheaper to take than those of a np.memmap.
@@ -267,122 +295,9 @@ class FeatureStore:
 
 def _absent(path: str) -> str:
     if osp.isdir(path + PARTIAL):
-        rows = _finished_rows(path + PARTIAL)
+        rows = finished_rows(path + PARTIAL)
         return (
             f"{path} is not finished ({rows} samples so far, in {path}{PARTIAL}): run {_TOOL} "
             "again, which goes on from there"
         )
     return f"no such store of teacher features: {path}; write it with {_TOOL}"
-
-
-class StoreWriter:
-    """Write a store, or go on with one that was interrupted.
-
-    Rows that were flushed before a kill stay; those after them are written again.
-
-    Args:
-        path (str | os.PathLike): The folder to be.
-        header (StoreHeader): What it will hold.
-        keys (np.ndarray): Key of each sample, uint64 (N, ).
-        chunk (int): Rows between two flushes, at least. Defaults to 2048.
-
-    Attributes:
-        finished (int): Rows that are written; go on from here.
-
-    Raises:
-        FeatureStoreError: If the interrupted store is another one, or the disk too full.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike, header: StoreHeader, keys: np.ndarray, chunk: int = 2048
-    ) -> None:
-        self.path = osp.expanduser(os.fspath(path))
-        self.folder = self.path + PARTIAL
-        self.header, self.chunk = header, chunk
-        if osp.isdir(self.folder) and osp.isfile(osp.join(self.folder, _HEADER)):
-            self._require_same()
-        else:
-            self._create(np.asarray(keys, dtype="<u8"))
-        self.finished = self._flushed = _finished_rows(self.folder)
-        self._stages = [
-            _open(_stage_file(self.folder, stage), "r+", (header.length, *shape), header.dtype)
-            for stage, shape in enumerate(header.shapes)
-        ]
-
-    def _require_same(self) -> None:
-        differences = self.header.differences(read_header(self.folder))
-        if differences:
-            lines = "\n  ".join(differences)
-            raise FeatureStoreError(
-                f"{self.folder} was begun for something else:\n  {lines}\n  (--fresh removes it, "
-                "another --out leaves it)"
-            )
-
-    def _create(self, keys: np.ndarray) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.makedirs(self.folder)
-        needed = self.header.row_bytes * self.header.length
-        free = shutil.disk_usage(self.folder).free
-        if needed > free:
-            shutil.rmtree(self.folder)
-            raise FeatureStoreError(
-                f"{self.path} would take {needed / 2**30:.1f} GiB, and the disk has "
-                f"{free / 2**30:.1f} GiB left; choose another --out"
-            )
-        for stage, shape in enumerate(self.header.shapes):
-            np.lib.format.open_memmap(
-                _stage_file(self.folder, stage),
-                mode="w+",
-                dtype=np.dtype(self.header.dtype),
-                shape=(self.header.length, *shape),
-            )
-        np.save(osp.join(self.folder, _KEYS), keys, allow_pickle=False)
-        # The header comes last: a folder that has one has all its files.
-        write_whole(osp.join(self.folder, _HEADER), self.header.to_json())
-
-    def append(self, features: Sequence[np.ndarray]) -> None:
-        """Write the next rows.
-
-        Args:
-            features (Sequence[np.ndarray]): Maps (n, C, H, W) of each stage.
-
-        Raises:
-            FeatureStoreError: If a value is not finite in the store's precision.
-        """
-        end = self.finished + len(features[0])
-        for stage, (array, rows) in enumerate(zip(self._stages, features, strict=True)):
-            with np.errstate(over="ignore"):
-                rows = rows.astype(array.dtype, copy=False)
-            if not np.isfinite(rows).all():
-                raise FeatureStoreError(
-                    f"samples {self.finished} to {end - 1}, stage {stage}: features are not finite "
-                    f"in {array.dtype}; look at the teacher's checkpoint, or use --dtype float32"
-                )
-            array[self.finished : end] = rows
-        self.finished = end
-        if end - self._flushed >= self.chunk:
-            self.flush()
-
-    def flush(self) -> None:
-        """Wait until the rows are on the disk, then count them as finished."""
-        for array in self._stages:
-            array.flush()
-        write_whole(osp.join(self.folder, _PROGRESS), json.dumps({"finished": self.finished}))
-        self._flushed = self.finished
-
-    def close(self) -> None:
-        """Give the whole store its name.
-
-        Raises:
-            FeatureStoreError: If rows are missing, or there is a store of that name.
-        """
-        self.flush()
-        if self.finished != self.header.length:
-            raise FeatureStoreError(
-                f"{self.folder} has {self.finished} rows of {self.header.length}"
-            )
-        self._stages = []
-        if osp.exists(self.path):
-            raise FeatureStoreError(f"{self.path} exists; --fresh removes it")
-        os.replace(self.folder, self.path)
-        flush_folder(osp.dirname(self.path))

@@ -1,0 +1,205 @@
+"""From a teacher's config and checkpoint to the rows of a store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS, init_default_scope
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from smallvit.engine import images
+from smallvit.engine.errors import FeatureStoreError
+from smallvit.plugins.locality_guidance.fingerprint import (
+    dataset_fingerprint,
+    file_sha256,
+    sample_key,
+)
+from smallvit.plugins.locality_guidance.store import StoreHeader
+from smallvit.plugins.locality_guidance.teacher import Teacher
+
+#: Parts of the names of transforms after which an image is not the whole image, once.
+_MOVING = ("Crop", "Pad", "Flip", "Rotate", "Random", "Rand", "Augment", "Shear", "Translate")
+
+
+class Lesson(Dataset):
+    """The training images of a config in its validation transforms, one tensor each.
+
+    Args:
+        cfg (Config): A training config of MMPretrain, with ``train_dataloader`` and
+            ``val_dataloader``.
+
+    Attributes:
+        settings (ConfigDict): Config of the data set.
+
+    Raises:
+        FeatureStoreError: If the transforms crop, or the samples cannot be told apart.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        init_default_scope(cfg.get("default_scope") or "mmpretrain")
+        images.install(cfg.get("default_scope"))
+        pipeline = innermost(cfg.val_dataloader.dataset).pipeline
+        _require_whole_images(pipeline)
+        self.settings = innermost(cfg.train_dataloader.dataset).copy()
+        self.settings.pipeline = pipeline
+        self.dataset = DATASETS.build(self.settings)
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Tensor:
+        packed = self.dataset.prepare_data(index)
+        if packed is None:
+            raise FeatureStoreError(
+                f"the data set gives no image for sample {index} "
+                f"({self.dataset.get_data_info(index).get('img_path', 'without a file')})"
+            )
+        return packed["inputs"]
+
+    def keys(self) -> np.ndarray:
+        """Name all samples.
+
+        Returns:
+            np.ndarray: Their keys, uint64 (N, ).
+
+        Raises:
+            FeatureStoreError: If the data set does not number its samples, or they have
+                neither file nor image.
+        """
+        keys = np.empty(len(self), dtype="<u8")
+        for index in range(len(self)):
+            info = self.dataset.get_data_info(index)
+            if info.get("sample_idx") != index:
+                raise FeatureStoreError(
+                    f"{self.settings.type} numbers its samples otherwise (sample {index} is "
+                    f"{info.get('sample_idx')}): stored features are found by this number. Of a "
+                    "concatenation, precompute its data sets one by one"
+                )
+            try:
+                keys[index] = sample_key(info)
+            except KeyError as error:
+                raise FeatureStoreError(f"{self.settings.type}: {error.args[0]}") from error
+        return keys
+
+    def batches(self, start: int, batch_size: int, num_workers: int = 0) -> Iterator[Tensor]:
+        """Load the images from one sample on.
+
+        Args:
+            start (int): The first sample.
+            batch_size (int): Images in a batch.
+            num_workers (int): Processes that load. Defaults to 0.
+
+        Yields:
+            Tensor: (B, 3, H, W), as the pipeline leaves them.
+        """
+        rest = Subset(self, range(start, len(self)))
+        yield from DataLoader(rest, batch_size, num_workers=num_workers)
+
+
+def innermost(settings: ConfigDict) -> ConfigDict:
+    """The config of the data set in wrappers that repeat it or balance its classes.
+
+    Args:
+        settings (ConfigDict): Config of a data set.
+
+    Returns:
+        ConfigDict: That of the one that has the images.
+    """
+    while "dataset" in settings:
+        settings = settings.dataset
+    return settings
+
+
+def _require_whole_images(pipeline: Sequence[dict]) -> None:
+    for step in pipeline:
+        name = str(step.get("type"))
+        if any(part in name for part in _MOVING):
+            raise FeatureStoreError(
+                f"the pipeline of val_dataloader has {name}: stored features must show the whole "
+                "image, as it is, so that the student's crops can be cut out of them. Resize it to "
+                "the teacher's size instead, with dict(type='Resize', scale=(32, 32))"
+            )
+
+
+def load_teacher(
+    cfg: Config, checkpoint: str | os.PathLike, stages: Sequence[int], size: int
+) -> Teacher:
+    """Build the teacher of a config with its weights.
+
+    Args:
+        cfg (Config): The config that it was trained with.
+        checkpoint (str | os.PathLike): Its checkpoint.
+        stages (Sequence[int]): Stages whose maps are wanted.
+        size (int): Height and width of its images.
+
+    Returns:
+        Teacher: The teacher; its model has the data preprocessor.
+    """
+    model = cfg.model.copy()
+    if cfg.get("data_preprocessor") is not None:
+        model.setdefault("data_preprocessor", cfg.data_preprocessor)
+    teacher = Teacher(model, str(checkpoint), size=size, stages=stages)
+    teacher.load()
+    return teacher
+
+
+def describe(cfg: Config, lesson: Lesson, teacher: Teacher, keys: np.ndarray) -> StoreHeader:
+    """Say what the features of a teacher belong to.
+
+    Args:
+        cfg (Config): The config of both.
+        lesson (Lesson): The images.
+        teacher (Teacher): The teacher.
+        keys (np.ndarray): Keys of the samples.
+
+    Returns:
+        StoreHeader: The header of a store, in half precision.
+    """
+    classes = lesson.dataset.metainfo.get("classes")
+    return StoreHeader(
+        data_set={
+            "type": str(lesson.settings.type),
+            "length": len(lesson),
+            "num_classes": None if classes is None else len(classes),
+            "fingerprint": dataset_fingerprint(keys),
+        },
+        teacher={
+            "sha256": file_sha256(teacher.checkpoint),
+            "backbone": _plain(teacher.config.get("backbone", teacher.config)),
+            "input_size": [teacher.size, teacher.size],
+            "stages": list(teacher.stages),
+            "preprocessor": _plain(teacher.preprocessor),
+            "pipeline": _plain(lesson.settings.pipeline),
+        },
+        shapes=[list(shape) for shape in teacher.shapes],
+        config=os.path.basename(cfg.filename or ""),
+    )
+
+
+def _plain(node: Any) -> Any:
+    return json.loads(json.dumps(node, default=str))
+
+
+@torch.no_grad()
+def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.ndarray]:
+    """Compute the rows of a store for a batch.
+
+    Args:
+        teacher (Teacher): The teacher.
+        batch (Tensor): Images (B, 3, H, W), not normalised.
+        device (str): Where to run. Defaults to "cpu".
+
+    Returns:
+        list[np.ndarray]: float32 maps (B, C_i, H_i, W_i) of each stage.
+    """
+    preprocessor = teacher.model.data_preprocessor.to(device)
+    inputs = preprocessor({"inputs": batch}, training=False)["inputs"]
+    return [each.float().cpu().numpy() for each in teacher.features(teacher.see(inputs))]
