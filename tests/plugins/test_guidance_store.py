@@ -1,0 +1,272 @@
+"""Stores of teacher features: what they hold, and what they refuse."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset
+
+from smallvit.engine.errors import FeatureStoreError
+from smallvit.plugins.locality_guidance.fingerprint import (
+    dataset_fingerprint,
+    file_sha256,
+    sample_key,
+)
+from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+
+SHAPES = [[2, 4, 4], [3, 2, 2]]
+KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # beyond what int64 holds
+
+
+def header(**changes):
+    return StoreHeader(
+        data_set={"type": "Digits", "length": len(KEYS), "fingerprint": "f"},
+        teacher={"sha256": "0" * 64},
+        shapes=SHAPES,
+        **changes,
+    )
+
+
+def rows(start, end, scale=1.0):
+    """Each value says which sample, stage and place it is of."""
+    return [
+        scale
+        * (np.arange(start, end)[:, None] * 100 + np.arange(np.prod(shape)) + 1000 * stage)
+        .reshape(-1, *shape)
+        .astype(np.float32)
+        for stage, shape in enumerate(SHAPES)
+    ]
+
+
+def write(path, step=2, chunk=3, start=0, stop=len(KEYS), **changes):
+    writer = StoreWriter(path, header(**changes), KEYS, chunk=chunk)
+    assert writer.finished == start
+    for first in range(start, stop, step):
+        writer.append(rows(first, min(first + step, stop)))
+    return writer
+
+
+@pytest.fixture
+def store(tmp_path):
+    write(tmp_path / "store").close()
+    return FeatureStore(tmp_path / "store")
+
+
+def content(folder: Path):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_reads_what_was_written(store):
+    assert len(store) == 7
+    assert store.channels == (2, 3)
+    assert store.shapes == ((2, 4, 4), (3, 2, 2))
+    assert store.teacher_sha256 == "0" * 64
+    for index in range(7):
+        found = store.read(index, int(KEYS[index]))
+        for stage, array in enumerate(found):
+            assert array.dtype == np.float16
+            assert np.array_equal(array, rows(index, index + 1)[stage][0])
+            array[:] = -1  # a copy: nothing of the store changes
+    assert store.read(0, int(KEYS[0]))[0][0, 0, 1] == 1
+
+
+def test_keeps_single_precision(tmp_path):
+    write(tmp_path / "store", dtype="float32").close()
+    found = FeatureStore(tmp_path / "store").read(3, int(KEYS[3]))
+    assert found[1].dtype == np.float32
+
+
+class Rows(Dataset):
+    def __init__(self, store):
+        self.store = store
+
+    def __len__(self):
+        return len(self.store)
+
+    def __getitem__(self, index):
+        return self.store.read(index, int(KEYS[index]))[0]
+
+
+def test_worker_processes_read(store):
+    (batch,) = DataLoader(Rows(store), 7, num_workers=1)
+    assert np.array_equal(batch.numpy(), rows(0, 7)[0].astype(np.float16))
+
+
+def test_a_pickled_store_holds_no_data(store):
+    store.read(0, int(KEYS[0]))
+    text = pickle.dumps(store)
+    assert len(text) < 2000
+    assert pickle.loads(text).read(6, int(KEYS[6]))[1][0, 0, 0] == 1600
+
+
+def test_refuses_another_data_set(store):
+    with pytest.raises(FeatureStoreError, match=r"sample 2 .* another one .*precompute again"):
+        store.read(2, int(KEYS[3]))
+    with pytest.raises(FeatureStoreError, match=r"sample 7 .* features of 7 samples"):
+        store.read(7, 0)
+    with pytest.raises(FeatureStoreError, match="sample -1"):
+        store.read(-1, int(KEYS[-1]))
+
+
+def test_refuses_another_teacher(tmp_path):
+    checkpoint, other = tmp_path / "teacher.pth", tmp_path / "other.pth"
+    checkpoint.write_bytes(b"weights")
+    other.write_bytes(b"weight")
+    own = header()
+    own.teacher["sha256"] = file_sha256(checkpoint)
+    writer = StoreWriter(tmp_path / "store", own, KEYS)
+    writer.append(rows(0, 7))
+    writer.close()
+    store = FeatureStore(tmp_path / "store")
+    store.require_teacher(checkpoint)
+    with pytest.raises(FeatureStoreError, match="another teacher"):
+        store.require_teacher(other)
+
+
+def cut(path, count=1):
+    path.write_bytes(path.read_bytes()[:-count])
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def replace_by_pickle(path):
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: cut(folder / "stage_1.npy"), "stage_1.npy is missing or truncated"),
+        (lambda folder: cut(folder / "stage_0.npy", 400), "stage_0.npy is missing or truncated"),
+        (lambda folder: cut(folder / "keys.npy"), "keys.npy is missing or truncated"),
+        (lambda folder: (folder / "keys.npy").unlink(), "keys.npy is missing"),
+        (lambda folder: replace_by_pickle(folder / "keys.npy"), "pickle|Python objects"),
+        (lambda folder: edit(folder / "header.json", version=2), "version 2, .* reads version 1"),
+        (lambda folder: edit(folder / "header.json", dtype="float32"), "header says float32"),
+        (lambda folder: edit(folder / "header.json", dtype="object"), "header.json is damaged"),
+        (lambda folder: edit(folder / "header.json", teacher={}), "header.json is damaged"),
+        (lambda folder: edit(folder / "header.json", more=1), "header.json is damaged"),
+        (lambda folder: cut(folder / "header.json"), "no store of teacher features"),
+        (lambda folder: (folder / "header.json").unlink(), "no store of teacher features"),
+        (lambda folder: edit(folder / "progress.json", finished=6), "not whole"),
+        (shutil.rmtree, "no such store .*precompute.py"),
+    ],
+)
+def test_refuses_what_is_damaged(store, damage, message):
+    damage(Path(store.path))
+    with pytest.raises(FeatureStoreError, match=message):
+        FeatureStore(store.path)
+
+
+def test_an_unfinished_store_says_how_to_go_on(tmp_path):
+    write(tmp_path / "store", stop=4)
+    with pytest.raises(FeatureStoreError, match=r"not finished \(4 samples so far.*goes on"):
+        FeatureStore(tmp_path / "store")
+
+
+@settings(max_examples=20, deadline=None)
+@given(stop=st.integers(0, 7), step=st.integers(1, 7), chunk=st.integers(1, 8))
+def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
+    folder = tmp_path_factory.mktemp("stores")
+    write(folder / "whole").close()
+    abandoned = write(folder / "parts", step=step, chunk=chunk, stop=stop)
+    # What was written after the last flush may be there or not; here it is, and is wrong.
+    flushed = StoreWriter(folder / "parts", header(), KEYS).finished
+    assert flushed >= stop - max(chunk, step)
+    for array in abandoned._stages:
+        array[flushed:] = 7
+    write(folder / "parts", start=flushed, step=1).close()
+    assert content(folder / "parts") == content(folder / "whole")
+    assert not (folder / "parts.partial").exists()
+
+
+def test_does_not_go_on_with_something_else(tmp_path):
+    write(tmp_path / "store", stop=4)
+    message = r"begun for something else:\n  dtype: float16 in the store, float32 asked for\n"
+    with pytest.raises(FeatureStoreError, match=message):
+        StoreWriter(tmp_path / "store", header(dtype="float32"), KEYS)
+    # The name of the config is for people.
+    assert StoreWriter(tmp_path / "store", header(config="renamed.py"), KEYS).finished == 4
+
+
+def test_fresh_replaces_a_store_when_the_new_one_is_whole(store, tmp_path):
+    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer.append(rows(0, 7, scale=2.0))
+    assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
+    writer.close()
+    assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 200
+
+
+@pytest.mark.parametrize("name", ["store", "store.partial"])
+def test_fresh_removes_stores_only(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("years of work")
+    with pytest.raises(FeatureStoreError, match="no store of teacher features .*thesis.tex"):
+        StoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
+    assert (tmp_path / name / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
+def test_refuses_what_half_precision_cannot_hold(tmp_path, value):
+    writer = StoreWriter(tmp_path / "store", header(), KEYS)
+    bad = rows(0, 2)
+    bad[1][1, 2, 0, 1] = value
+    with pytest.raises(FeatureStoreError, match="samples 0 to 1, stage 1: .*--dtype float32"):
+        writer.append(bad)
+
+
+def test_refuses_to_finish_early_and_to_replace(tmp_path):
+    with pytest.raises(FeatureStoreError, match="4 rows of 7"):
+        write(tmp_path / "store", stop=4).close()
+    writer = write(tmp_path / "store", start=4)
+    (tmp_path / "store").mkdir()
+    with pytest.raises(FeatureStoreError, match="exists; --fresh"):
+        writer.close()
+
+
+def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(FeatureStoreError, match="the disk has 0.0 GiB left"):
+        StoreWriter(tmp_path / "store", header(), KEYS)
+    assert not (tmp_path / "store.partial").exists()
+
+
+IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+def test_a_key_is_the_same_everywhere():
+    # The number itself: stores outlive a session, a version and a machine.
+    assert sample_key({"gt_label": 3, "img_path": "/data/train/cat/7.png"}) == 787346977704983806
+    assert sample_key({"gt_label": 3, "img": IMAGE}) == 17378225588470933265
+    moved = {"gt_label": np.int64(3), "img_path": "C:\\elsewhere\\cat\\7.png", "img": IMAGE}
+    assert sample_key(moved) == sample_key({"gt_label": 3, "img_path": "/data/train/cat/7.png"})
+
+
+@given(label=st.integers(0, 9), pixel=st.integers(0, 47), change=st.integers(1, 255))
+def test_keys_tell_samples_apart(label, pixel, change):
+    other = IMAGE.copy()
+    other.flat[pixel] ^= np.uint8(change)
+    key = sample_key({"gt_label": label, "img": IMAGE})
+    assert key != sample_key({"gt_label": label, "img": other})
+    assert key != sample_key({"gt_label": label + 1, "img": IMAGE})
+    assert key != sample_key({"gt_label": label, "img": IMAGE.reshape(2, 8, 3)})
+    assert key == sample_key({"gt_label": [label], "img": IMAGE.copy()[:, :, :]})
+
+
+def test_a_sample_without_a_source_has_no_key():
+    with pytest.raises(KeyError, match="neither img_path nor img"):
+        sample_key({"gt_label": 1})
+
+
+def test_the_order_of_a_data_set_counts():
+    assert dataset_fingerprint([1, 2, 2**64 - 1]) != dataset_fingerprint([2, 1, 2**64 - 1])
+    assert dataset_fingerprint(np.array([1, 2], "<u8")) == dataset_fingerprint([1, 2])
