@@ -14,6 +14,9 @@ model = dict(
     head=dict(in_channels=384),
 )
 
-# 300 epochs with a total batch of 1024, as DeiT
+# As DeiT: 300 epochs, warm-up over 5, a total batch of 1024, each image three times in an epoch
 train_cfg = dict(max_epochs=300)
+train_dataloader = dict(sampler=dict(type="RepeatAugSampler", shuffle=True))
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05))
+warm_up, cosine = _base_.param_scheduler
+param_scheduler = [dict(warm_up, start_factor=1e-3, end=5), dict(cosine, begin=5)]

@@ -1,14 +1,7 @@
 _base_ = "./dvt-t2t-12_in1k.py"
 
-network = dict(
-    type="smallvit.T2TViT",
-    arch="14",
-    norm_cfg=dict(type="LN", eps=1e-5),
-    token_drop_rate=0.1,
-    drop_path_rate=0.1,
-)
 model = dict(
-    backbone=dict(exits=[dict(token_grid=grid, **network) for grid in (7, 10, 14)]),
+    backbone=dict(exits=[dict(exit, arch="14") for exit in _base_.model.backbone.exits]),
     head=dict(in_channels=384),
 )
 
@@ -16,3 +9,7 @@ model = dict(
 train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=0.05))
 auto_scale_lr = dict(base_batch_size=512)
+
+# From 1e-6, as with 2e-3
+warm_up, cosine = _base_.param_scheduler
+param_scheduler = [dict(warm_up, start_factor=2e-3), cosine]

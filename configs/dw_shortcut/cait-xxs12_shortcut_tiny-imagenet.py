@@ -1,11 +1,3 @@
-_base_ = [
-    "../_base_/models/cait_classifier.py",
-    "../_base_/datasets/tiny-imagenet_224_swin.py",
-    "../_base_/schedules/dw_shortcut_adamw_300e.py",
-    "../_base_/default_runtime.py",
-]
+_base_ = "./cait-xxs12_tiny-imagenet.py"
 
-model = dict(
-    backbone=dict(type="smallvit.DWConvShortcut", host="smallvit.CaiT", arch="xxs12"),
-    head=dict(num_classes=200),
-)
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="smallvit.CaiT"))

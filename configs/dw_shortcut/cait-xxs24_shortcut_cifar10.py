@@ -1,11 +1,3 @@
-_base_ = [
-    "../_base_/models/cait_classifier.py",
-    "../_base_/datasets/cifar10_224_swin.py",
-    "../_base_/schedules/dw_shortcut_adamw_300e.py",
-    "../_base_/default_runtime.py",
-]
+_base_ = "./cait-xxs24_cifar10.py"
 
-model = dict(
-    backbone=dict(type="smallvit.DWConvShortcut", host="smallvit.CaiT", arch="xxs24"),
-    head=dict(num_classes=10),
-)
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="smallvit.CaiT"))

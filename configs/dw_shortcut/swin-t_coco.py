@@ -1,7 +1,7 @@
 _base_ = [
     "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
     "mmdet::_base_/datasets/coco_instance.py",
-    "../_base_/schedules/coco_adamw_1x.py",
+    "../_base_/schedules/dw_shortcut_coco_1x.py",
     "../_base_/default_runtime_det.py",
 ]
 
@@ -17,8 +17,4 @@ model = dict(
         drop_path_rate=0.2,
     ),
     neck=dict(in_channels=[96, 192, 384, 768]),
-)
-
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={"relative_position_bias_table": dict(decay_mult=0.0)})
 )

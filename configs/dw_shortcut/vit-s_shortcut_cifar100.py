@@ -1,11 +1,3 @@
-_base_ = [
-    "../_base_/models/vit_classifier.py",
-    "../_base_/datasets/cifar100_224_swin.py",
-    "../_base_/schedules/dw_shortcut_adamw_300e.py",
-    "../_base_/default_runtime.py",
-]
+_base_ = "./vit-s_cifar100.py"
 
-model = dict(
-    backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer", arch="deit-small"),
-    head=dict(num_classes=100, in_channels=384),
-)
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"))

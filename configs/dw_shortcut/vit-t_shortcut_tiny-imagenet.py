@@ -1,11 +1,3 @@
-_base_ = [
-    "../_base_/models/vit_classifier.py",
-    "../_base_/datasets/tiny-imagenet_224_swin.py",
-    "../_base_/schedules/dw_shortcut_adamw_300e.py",
-    "../_base_/default_runtime.py",
-]
+_base_ = "./vit-t_tiny-imagenet.py"
 
-model = dict(
-    backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"),
-    head=dict(num_classes=200),
-)
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"))

@@ -1,0 +1,12 @@
+_base_ = "./dhvt-s-p2_cifar100.py"
+
+# DHVT with its parts off and the position embedding on is DeiT.
+model = dict(
+    backbone=dict(
+        with_sope=False,
+        with_daff=False,
+        with_head_tokens=False,
+        with_pos_embed=True,
+        img_size=32,
+    )
+)

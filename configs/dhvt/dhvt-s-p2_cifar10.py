@@ -1,0 +1,3 @@
+_base_ = "./dhvt-s-p4_cifar10.py"
+
+model = dict(backbone=dict(patch_size=2))

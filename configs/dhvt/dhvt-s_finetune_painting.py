@@ -1,0 +1,5 @@
+_base_ = "./dhvt-s_finetune_clipart.py"
+
+train_dataloader = dict(dataset=dict(domain="painting"))
+val_dataloader = dict(dataset=dict(domain="painting"))
+test_dataloader = val_dataloader

@@ -1,0 +1,7 @@
+_base_ = "./dhvt-t-p4_ablation_cifar100.py"
+
+model = dict(
+    backbone=dict(
+        with_sope=False, with_daff=False, with_head_tokens=False, with_pos_embed=True, img_size=32
+    )
+)

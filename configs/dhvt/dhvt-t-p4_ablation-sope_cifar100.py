@@ -1,0 +1,3 @@
+_base_ = "./dhvt-t-p4_ablation_cifar100.py"
+
+model = dict(backbone=dict(with_daff=False, with_head_tokens=False))

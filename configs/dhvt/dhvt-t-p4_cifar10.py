@@ -1,0 +1,9 @@
+_base_ = [
+    "../_base_/models/dhvt_classifier.py",
+    "../_base_/datasets/cifar10_deit_32.py",
+    "../_base_/schedules/dhvt_adamw_300e.py",
+    "../_base_/default_runtime.py",
+]
+
+# 2 GPUs with 256 images each
+model = dict(backbone=dict(patch_size=4, num_heads=4), head=dict(num_classes=10))

@@ -1,0 +1,11 @@
+_base_ = [
+    "../_base_/models/dhvt_finetune.py",
+    "../_base_/datasets/domainnet-clipart_deit_224.py",
+    "../_base_/schedules/dhvt_finetune_adamw_100e.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(head=dict(num_classes=345))
+
+# Each image once in an epoch
+train_dataloader = dict(sampler=dict(type="DefaultSampler"))

@@ -1,0 +1,5 @@
+_base_ = "./dhvt-t_clipart.py"
+
+train_dataloader = dict(dataset=dict(domain="painting"))
+val_dataloader = dict(dataset=dict(domain="painting"))
+test_dataloader = val_dataloader

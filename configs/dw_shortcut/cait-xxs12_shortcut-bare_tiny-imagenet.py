@@ -1,0 +1,3 @@
+_base_ = "./cait-xxs12_bare_tiny-imagenet.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="smallvit.CaiT"))

@@ -1,0 +1,3 @@
+_base_ = "./cait-xxs12_cifar100.py"
+
+model = dict(backbone=dict(arch="xxs24"))

@@ -1,0 +1,3 @@
+_base_ = "./cait-xxs12_in1k.py"
+
+model = dict(backbone=dict(arch="xxs24"))

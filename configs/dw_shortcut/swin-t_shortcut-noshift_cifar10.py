@@ -1,0 +1,3 @@
+_base_ = "./swin-t_noshift_cifar10.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="SwinTransformer"))

@@ -1,0 +1,3 @@
+_base_ = "./vit-t_cifar10.py"
+
+model = dict(backbone=dict(arch="deit-small"), head=dict(in_channels=384))

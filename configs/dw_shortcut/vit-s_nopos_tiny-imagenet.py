@@ -1,0 +1,6 @@
+_base_ = "./vit-t_nopos_tiny-imagenet.py"
+
+model = dict(
+    backbone=dict(model_name="vit_small_patch16_224"),
+    head=dict(in_channels=384),
+)

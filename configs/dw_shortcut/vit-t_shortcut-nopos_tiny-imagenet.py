@@ -1,0 +1,10 @@
+_base_ = "./vit-t_nopos_tiny-imagenet.py"
+
+# The last shortcut is left out, since only the class token is read behind it.
+model = dict(
+    backbone=dict(
+        type="smallvit.DWConvShortcut",
+        host="smallvit.TimmBackbone",
+        shortcut=dict(with_last=False),
+    )
+)
