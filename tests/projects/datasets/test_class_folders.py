@@ -1,0 +1,217 @@
+"""Class folders of one's own, in both layouts, and what can be wrong with them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from smallvit.datasets import ClassFolders
+from smallvit.datasets.class_folders import choose_held_out, find_classes
+
+PIXELS = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+
+
+def fill(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PIXELS)
+
+
+def files(dataset):
+    root = dataset.data_root + "/"
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    return {info["img_path"].removeprefix(root): info["gt_label"] for info in infos}
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Ten images of dogs, five of cats."""
+    fill(tmp_path / "dog", *(f"{number}.png" for number in range(10)))
+    fill(tmp_path / "Cat", *(f"{number}.jpg" for number in range(5)))
+    return tmp_path
+
+
+@pytest.fixture
+def split(tmp_path):
+    for part in ("train", "val"):
+        fill(tmp_path / part / "cat", f"{part}0.jpg", f"{part}1.JPEG")
+        fill(tmp_path / part / "dog", f"{part}.webp")
+    return tmp_path
+
+
+#: Of the fixture `flat`, with the default settings.
+HELD_OUT = {"Cat/2.jpg", "dog/2.png", "dog/6.png"}
+
+
+class TestFlatFolder:
+    def test_the_split_is_stratified_and_complete(self, flat):
+        train, val = (files(ClassFolders(str(flat), name)) for name in ("train", "val"))
+        assert find_classes(str(flat)) == ("Cat", "dog")
+        assert np.bincount(list(train.values())).tolist() == [4, 8]
+        assert np.bincount(list(val.values())).tolist() == [1, 2]
+        assert not train.keys() & val.keys()
+        for name, label in {**train, **val}.items():
+            assert name.startswith(("Cat", "dog")[label])
+
+    def test_the_split_never_changes(self, flat):
+        # Results on a folder can be compared only while this holds.
+        assert files(ClassFolders(str(flat), "val")).keys() == HELD_OUT
+        names = [f"{number}.png" for number in range(10)]
+        assert choose_held_out(names, 0.3, 7) == {"0.png", "1.png", "4.png"}
+
+    def test_test_reads_what_validates(self, flat):
+        test, val = (files(ClassFolders(str(flat), name)) for name in ("test", "val"))
+        assert test == val
+
+    def test_another_seed_or_part_holds_out_others(self, flat):
+        one, other = (files(ClassFolders(str(flat), "val", seed=seed)) for seed in (0, 1))
+        assert one != other
+        half = files(ClassFolders(str(flat), "val", held_out=0.5))
+        assert np.bincount(list(half.values())).tolist() == [2, 5]
+        assert half.keys() > one.keys()
+
+    def test_other_classes_do_not_change_what_is_held_out(self, flat):
+        before = files(ClassFolders(str(flat), "val"))
+        fill(flat / "bird", "0.png", "1.png")
+        after = files(ClassFolders(str(flat), "val"))
+        assert before.keys() < after.keys()
+
+    def test_each_class_keeps_an_image_on_both_sides(self, tmp_path):
+        for name in ("a", "b"):
+            fill(tmp_path / name, "0.png", "1.png")
+        for part in (0.01, 0.99):
+            train = files(ClassFolders(str(tmp_path), "train", held_out=part))
+            assert sorted(train.values()) == [0, 1]
+
+    def test_a_class_of_one_image_is_named(self, flat):
+        fill(flat / "bird", "0.png")
+        with pytest.raises(ValueError, match=r"bird holds one image.*add images, or make folders"):
+            ClassFolders(str(flat))
+
+    @pytest.mark.parametrize("part", [0, 1, -0.2, 20])
+    def test_part_out_of_range(self, flat, part):
+        with pytest.raises(ValueError, match=rf"held_out={part}: expected a part"):
+            ClassFolders(str(flat), held_out=part)
+
+    def test_hidden_files_are_not_seen(self, flat):
+        fill(flat / ".ipynb_checkpoints", "0.png")
+        fill(flat / "dog", "._0.png", ".cache/0.png")
+        assert len(ClassFolders(str(flat))) == 12
+
+    def test_a_class_may_be_called_train(self, flat):
+        fill(flat / "train", "0.png", "1.png")
+        assert find_classes(str(flat)) == ("Cat", "dog", "train")
+
+
+class TestSplitFolders:
+    def test_each_split_reads_its_folder(self, split):
+        for name in ("train", "val"):
+            names = files(ClassFolders(str(split), name))
+            assert list(names.values()) == [0, 0, 1]
+            assert all(path.startswith(f"{name}/") for path in names)
+
+    def test_test_has_its_own_folder_or_that_of_val(self, split):
+        assert all(name.startswith("val/") for name in files(ClassFolders(str(split), "test")))
+        fill(split / "test" / "cat", "0.png")
+        assert files(ClassFolders(str(split), "test")) == {"test/cat/0.png": 0}
+
+    def test_without_val_a_part_of_train_validates(self, flat):
+        root = flat / "root"
+        (root / "train").mkdir(parents=True)
+        for name in ("Cat", "dog"):
+            (flat / name).rename(root / "train" / name)
+        fill(root / "test" / "dog", "new.png")
+        assert len(ClassFolders(str(root), "train")) == 12
+        validated = {f"train/{name}" for name in HELD_OUT}
+        assert files(ClassFolders(str(root), "val")).keys() == validated
+        assert set(files(ClassFolders(str(root), "test"))) == {"test/dog/new.png"}
+
+    def test_images_in_deeper_folders_belong_to_the_class(self, split):
+        fill(split / "train" / "dog", "at/night/0.png")
+        assert files(ClassFolders(str(split)))["train/dog/at/night/0.png"] == 1
+
+    def test_given_classes_decide(self, split):
+        (split / "train").rename(split / "elsewhere")
+        dataset = ClassFolders(str(split), "test", classes=["bird", "cat", "dog"])
+        assert dataset.metainfo["classes"] == ("bird", "cat", "dog")
+        assert list(files(dataset).values()) == [1, 1, 2]
+
+    def test_images_are_read_by_mmpretrains_pipeline(self, split):
+        pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
+        sample = ClassFolders(str(split), "val", pipeline=pipeline)[2]
+        assert sample["inputs"].shape == (3, 8, 8)
+        assert sample["data_samples"].gt_label.item() == 1
+
+
+def load(root):
+    for name in ("train", "val", "test"):
+        ClassFolders(str(root), name)
+
+
+class TestMistakes:
+    """Each is named with its path and a way out."""
+
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere: set data_root.*--cfg-o"):
+            load(tmp_path / "nowhere")
+
+    def test_no_class_folder(self, tmp_path):
+        fill(tmp_path, "0.png", "1.png")
+        with pytest.raises(FileNotFoundError, match=r"holds no class folder \(2 files\): put"):
+            load(tmp_path)
+
+    def test_one_class_folder(self, tmp_path):
+        fill(tmp_path / "only", "0.png")
+        with pytest.raises(ValueError, match=r"holds one class folder, only; at least two"):
+            load(tmp_path)
+
+    @pytest.mark.parametrize("part", ["train", "val"])
+    def test_an_empty_class_folder(self, split, part):
+        (split / part / "cat" / f"{part}0.jpg").unlink()
+        (split / part / "cat" / f"{part}1.JPEG").unlink()
+        with pytest.raises(FileNotFoundError, match=rf"{part}/cat is empty: put .* or remove it"):
+            load(split)
+
+    def test_files_of_other_kinds_only(self, flat):
+        fill(flat / "bird", "0.heic", "1.heic", "2.txt")
+        with pytest.raises(
+            FileNotFoundError, match=r"bird holds no image: its 3 files end in \.heic, \.txt, and"
+        ):
+            load(flat)
+
+    def test_class_folders_that_differ_in_case(self, flat):
+        fill(flat / "cat", "0.png", "1.png")
+        with pytest.raises(ValueError, match=r"/Cat and .*/cat differ in case alone: merge"):
+            load(flat)
+
+    def test_class_folders_that_differ_in_case_between_splits(self, split):
+        (split / "val" / "dog").rename(split / "val" / "Dog")
+        with pytest.raises(ValueError, match=r"val/Dog: the class is called 'dog'.* rename it"):
+            load(split)
+
+    def test_a_class_that_is_not_trained(self, split):
+        fill(split / "val" / "bird", "0.png")
+        with pytest.raises(ValueError, match=r"val/bird: there is no class 'bird' among the 2"):
+            load(split)
+
+    def test_a_trained_class_without_folder(self, split):
+        with pytest.raises(FileNotFoundError, match=r"train/bird is missing"):
+            ClassFolders(str(split), classes=["bird", "cat", "dog"])
+
+    @pytest.mark.parametrize("name", ["validation", "Val", "testing"])
+    def test_a_split_of_another_name(self, split, name):
+        (split / "val").rename(split / name)
+        with pytest.raises(ValueError, match=rf"/{name}: the folders of the splits are called"):
+            load(split)
+
+    def test_folders_too_deep(self, flat):
+        fill(flat / "places" / "home" / "dog", "0.png")
+        with pytest.raises(ValueError, match="places holds folders, not images: data_root must"):
+            load(flat)
+
+    def test_no_training_images(self, split):
+        (split / "train").rename(split / "elsewhere")
+        with pytest.raises(FileNotFoundError, match=r"/train is missing: it tells the classes"):
+            load(split)
+        with pytest.raises(FileNotFoundError, match=r"/train is missing, and so is train/"):
+            ClassFolders(str(split), classes=["cat", "dog"])
