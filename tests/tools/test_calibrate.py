@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from smallvit.engine.untrusted import trust_checkpoints
 from tool_helpers import ROOT, load_tool, own_experiment, run_main
 
 train = load_tool("train.py")
@@ -178,6 +179,22 @@ def test_official_layout_and_back(calibrated, tmp_path):
     assert after["multi_exit"]["evaluation"]["flops"] == before["multi_exit"]["evaluation"]["flops"]
     thresholds = [torch.tensor(each["multi_exit"]["thresholds"]) for each in (before, after)]
     assert torch.equal(*thresholds)
+
+
+class Stranger:
+    """Not what a checkpoint holds."""
+
+
+def test_pickled_objects_need_trust(calibrated, tmp_path, capfd):
+    theirs, odd = tmp_path / "model.pth.tar", tmp_path / "odd.pth.tar"
+    assert run_main(official.main, calibrated, theirs, "--reverse") == 0
+    torch.save(torch.load(theirs, weights_only=True) | {"extra": Stranger()}, odd)
+    assert run_main(official.main, odd, tmp_path / "ours.pth") == 1
+    assert "--trust" in capfd.readouterr().err
+    try:
+        assert run_main(official.main, odd, tmp_path / "ours.pth", "--trust") == 0
+    finally:
+        trust_checkpoints(False)
 
 
 def test_bad_input(config, checkpoint, calibrated, tmp_path, capfd):

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_trust_flag
 from smallvit.converters.system import SYSTEM_NAMES
 
 SAFETENSORS = ".safetensors"
@@ -28,13 +29,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write; .safetensors if it ends so")
     parser.add_argument("--reverse", action="store_true", help="from our keys to the official ones")
-    parser.add_argument(
-        "--trust",
-        "--trust-checkpoint",
-        dest="trust",
-        action="store_true",
-        help="load a file that holds pickled objects, which can run any code",
-    )
+    add_trust_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     return parser.parse_args(argv)
 
@@ -121,7 +116,7 @@ def main(argv=None) -> int:
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
     from smallvit.converters import ConversionError, convert, get_system, revert, unwrap
 
-    checkpoint = read(args.src, args.trust)
+    checkpoint = read(args.src, args.trust_checkpoint)
     try:
         source = unwrap(checkpoint)
         state = (revert if args.reverse else convert)(args.system, source)

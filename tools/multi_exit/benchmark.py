@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
+from smallvit.cli.arguments import add_trust_flag
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -27,6 +28,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="points of accuracy below the last exit that the summary allows; default: 0.5",
     )
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")
@@ -79,6 +81,7 @@ def main(argv=None) -> None:
     import torch
 
     from smallvit.engine.archives import write_whole
+    from smallvit.engine.untrusted import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
@@ -91,6 +94,7 @@ def main(argv=None) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    trust_checkpoints(args.trust_checkpoint)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, _ = load_cascade(cfg, args.checkpoint, device)

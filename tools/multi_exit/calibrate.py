@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
+from smallvit.cli.arguments import add_trust_flag
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -54,6 +55,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--evaluate", action="store_true", help="apply the thresholds to the test images too"
     )
     parser.add_argument("--batch-size", type=int, help="default: the config's")
+    add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
@@ -92,12 +94,14 @@ def main(argv=None) -> None:
 
     import torch
 
+    from smallvit.engine.untrusted import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.calibration import KEY
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
     from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
     from smallvit.plugins.multi_exit.storage import write_checkpoint
 
+    trust_checkpoints(args.trust_checkpoint)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, content = load_cascade(cfg, args.checkpoint, device)

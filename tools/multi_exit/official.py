@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_trust_flag
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -22,6 +23,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write")
     parser.add_argument("--reverse", action="store_true", help="from our layout to the official")
+    add_trust_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     return parser.parse_args(argv)
 
@@ -32,6 +34,7 @@ def main(argv=None) -> None:
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
 
     from smallvit.converters import ConversionError
+    from smallvit.engine.untrusted import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.storage import (
         from_official,
@@ -40,6 +43,7 @@ def main(argv=None) -> None:
         write_checkpoint,
     )
 
+    trust_checkpoints(args.trust_checkpoint)
     content = read_checkpoint(args.src)
     try:
         converted = to_official(content) if args.reverse else from_official(content)

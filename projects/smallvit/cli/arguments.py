@@ -95,12 +95,7 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="switch off persistent_workers in the data loaders",
     )
-    parser.add_argument(
-        "--trust-checkpoint",
-        action="store_true",
-        help="load checkpoints with all that they hold, even if that runs code; without it, "
-        "tensors and plain values only",
-    )
+    add_trust_flag(parser)
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
@@ -109,6 +104,21 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
     )
     # torchrun sets LOCAL_RANK; older launchers pass one of these two flags.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_trust_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of tools that read checkpoints; hand its value to ``trust_checkpoints``.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument(
+        "--trust-checkpoint",
+        "--trust",
+        action="store_true",
+        help="load checkpoints with all that they hold, even if that runs code; without it, "
+        "tensors and plain values only",
+    )
 
 
 def export_local_rank(args: argparse.Namespace) -> None:
