@@ -12,6 +12,7 @@ from smallvit.engine.run_record import fingerprint, read_record
 from smallvit.registry import DATASETS, TRANSFORMS
 
 DIGITS = dict(type="smallvit.Digits", split="train")
+WHOLE = Digits()
 
 
 def counts(dataset):
@@ -19,19 +20,19 @@ def counts(dataset):
 
 
 def chosen(**settings):
-    return set(Subset(DIGITS, **settings).indices.tolist())
+    return set(Subset(WHOLE, **settings).indices.tolist())
 
 
 def test_samples_per_class():
-    subset = Subset(DIGITS, samples_per_class=7)
+    subset = Subset(WHOLE, samples_per_class=7)
     assert len(subset) == 70
     assert set(counts(subset)) == {7}
 
 
 def test_fraction_of_each_class():
     whole = counts(Digits())
-    assert counts(Subset(DIGITS, fraction=0.1)).tolist() == [round(n / 10) for n in whole]
-    assert set(counts(Subset(DIGITS, fraction=1e-6))) == {1}
+    assert counts(Subset(WHOLE, fraction=0.1)).tolist() == [round(n / 10) for n in whole]
+    assert set(counts(Subset(WHOLE, fraction=1e-6))) == {1}
     assert chosen(fraction=1.0) == set(range(len(Digits())))
 
 
@@ -94,11 +95,11 @@ def test_nothing_is_loaded_before_it_is_needed():
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
-        Subset(DIGITS, **settings)
+        Subset(WHOLE, **settings)
 
 
 def test_a_data_set_without_labels_is_refused():
-    with pytest.raises(TypeError, match="Subset needs a classification data set.*; list does not"):
+    with pytest.raises(TypeError, match=r"Subset needs a classification data set.*; list does not"):
         Subset([1, 2], fraction=0.5)
 
 
@@ -139,6 +140,6 @@ def test_a_guarded_training_sees_the_part_alone(tmp_path):
 
 
 def test_fingerprints_tell_parts_apart():
-    found = [fingerprint(Subset(DIGITS, samples_per_class=9, seed=seed)) for seed in (0, 0, 1)]
+    found = [fingerprint(Subset(WHOLE, samples_per_class=9, seed=seed)) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
     assert found[0]["samples"] == 90
