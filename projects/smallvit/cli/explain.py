@@ -95,7 +95,7 @@ def _own(error: BaseException, cfg: Any) -> str | None:
 
     own = (
         *(errors.CheckpointError, errors.NonFiniteError, errors.BadSamplesError),
-        *(errors.DataShareError, errors.FeatureStoreError, ImageError),
+        *(errors.DataShareError, errors.FeatureStoreError, errors.ImageStoreError, ImageError),
     )
     if isinstance(error, own):
         return _text(error) if _from_worker(error) else str(error)

@@ -19,3 +19,7 @@ class DataShareError(RuntimeError):
 
 class FeatureStoreError(RuntimeError):
     """Stored teacher features that cannot be used; the message says why and the way out."""
+
+
+class ImageStoreError(RuntimeError):
+    """An image store that cannot be opened; the message names it and the way out."""

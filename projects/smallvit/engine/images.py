@@ -51,16 +51,36 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
 
     def _read(self, path: str) -> np.ndarray:
         content = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-        reason = broken(content)
-        if reason is not None:
-            raise ImageError(f"{path}: {reason}")
-        try:
-            image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
-        except Exception as error:
-            raise ImageError(f"{path}: cannot be decoded ({error})") from error
-        if image is None:
-            raise ImageError(f"{path}: not an image that {self.imdecode_backend} reads")
-        return image
+        return decode(content, path, self.color_type, self.imdecode_backend)
+
+
+def decode(
+    content: bytes, path: str, color_type: str = "color", backend: str = "cv2"
+) -> np.ndarray:
+    """Decode the bytes of a whole image.
+
+    Args:
+        content (bytes): A whole file.
+        path (str): Its name, for messages.
+        color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
+        backend (str): The decoder. Defaults to ``'cv2'``.
+
+    Returns:
+        np.ndarray: The image, (H, W, C) or (H, W).
+
+    Raises:
+        ImageError: If it is not a whole image.
+    """
+    reason = broken(content)
+    if reason is not None:
+        raise ImageError(f"{path}: {reason}")
+    try:
+        image = mmcv.imfrombytes(content, flag=color_type, backend=backend)
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be decoded ({error})") from error
+    if image is None:
+        raise ImageError(f"{path}: not an image that {backend} reads")
+    return image
 
 
 def broken(content: bytes) -> str | None:
@@ -106,7 +126,8 @@ def name_label_maps(loader: type) -> None:
 
 
 def install(scope: str | None = None) -> None:
-    """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``.
+    """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``,
+    and LMDB stores wherever ``backend_args`` name one.
 
     The name in the config stays: the libraries' inferencers look for it.
 
@@ -114,6 +135,9 @@ def install(scope: str | None = None) -> None:
         scope (str, optional): A library that may register the transform a second time, in
             a registry of its own. Defaults to None.
     """
+    from smallvit.engine import lmdb_backend
+
+    lmdb_backend.install()
     registries = [TRANSFORMS]
     if scope is not None:
         with TRANSFORMS.switch_scope_and_registry(scope) as registry:

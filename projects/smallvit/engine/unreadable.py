@@ -8,10 +8,12 @@ from typing import Any
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from PIL import UnidentifiedImageError
 
+from smallvit.engine.errors import ImageStoreError
 from smallvit.engine.images import ImageError
 
-#: What a loading transform raises when its settings or the annotations are wrong.
-MISTAKES = (KeyError, TypeError, ImportError, NotImplementedError)
+#: What a loading transform raises when its settings or the annotations are wrong, or a store of
+#: all images is.
+MISTAKES = (KeyError, TypeError, ImportError, NotImplementedError, ImageStoreError)
 
 
 @dataclass(frozen=True)
