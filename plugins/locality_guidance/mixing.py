@@ -73,7 +73,7 @@ class RecordedMix:
         """Mix a batch.
 
         Args:
-            inputs (Tensor): Images (B, C, H, W), floating point.
+            inputs (Tensor): Images (B, C, H, W), float32.
             scores (Tensor): One-hot labels (B, K).
 
         Returns:

@@ -1,0 +1,321 @@
+"""Stored features follow the crops and flips of their image."""
+
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.transforms import RandomFlip
+from mmengine.dataset import default_collate, pseudo_collate
+from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop
+from mmpretrain.models import ClsDataPreprocessor
+from torch.utils.data import DataLoader
+
+from smallvit.datasets import Digits
+from smallvit.engine.errors import FeatureStoreError
+from smallvit.plugins.locality_guidance.fingerprint import sample_key
+from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.transforms import (
+    GuidedRandomCrop,
+    GuidedRandomFlip,
+    GuidedRandomResizedCrop,
+    LoadTeacherFeatures,
+    StageMaps,
+    crop_features,
+)
+from smallvit.registry import TRANSFORMS
+
+#: Cells of the maps of two stages.
+SIZES = (16, 8)
+
+PAIRS = [
+    (GuidedRandomResizedCrop, RandomResizedCrop, dict(scale=24)),
+    (GuidedRandomResizedCrop, RandomResizedCrop, dict(scale=(20, 28), interpolation="bicubic")),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=24)),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=32, padding=4)),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=(30, 34), padding=(5, 3))),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=32, padding=(1, 2, 3, 4))),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=(50, 30), padding=2, pad_if_needed=True)),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=44, pad_if_needed=True, padding_mode="edge")),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=44, pad_if_needed=True, padding_mode="reflect")),
+    (GuidedRandomCrop, RandomCrop, dict(crop_size=(60, 20))),
+    (GuidedRandomFlip, RandomFlip, dict(prob=0.5)),
+    (GuidedRandomFlip, RandomFlip, dict(prob=0.8, direction=["horizontal", "vertical"])),
+    (GuidedRandomFlip, RandomFlip, dict(prob=[0.5, 0.5], direction=["vertical", "diagonal"])),
+]
+IDS = [f"{pair[0].__name__}-{number}" for number, pair in enumerate(PAIRS)]
+
+
+def noise(height=32, width=36):
+    return np.random.RandomState(0).randint(0, 255, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("guided", "plain", "kwargs"), PAIRS, ids=IDS)
+def test_images_are_those_of_the_parent(guided, plain, kwargs):
+    features = StageMaps([torch.rand(3, 8, 8), torch.rand(5, 4, 4)])
+    for seed in range(8):
+        np.random.seed(seed)
+        wanted = plain(**kwargs)(dict(img=noise(), gt_label=1))
+        after = np.random.rand()
+        for extra in ({}, {"teacher_features": features}):
+            np.random.seed(seed)
+            found = guided(**kwargs)(dict(img=noise(), gt_label=1, **extra))
+            assert np.random.rand() == after
+            assert found.keys() == {*wanted, *extra}
+            assert np.array_equal(found.pop("img"), wanted["img"])
+            found.pop("teacher_features", None)
+            assert found == {key: value for key, value in wanted.items() if key != "img"}
+
+
+def coordinates(height, width):
+    """An image whose two channels are the fractions of height and width of each pixel."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack(((y + 0.5) / height, (x + 0.5) / width, np.ones_like(y)), -1).astype(np.float32)
+
+
+def small(image, size):
+    """Average an image (H, W, 3) by area in size x size cells, to a map (3, size, size)."""
+    height, width = image.shape[:2]
+    fine = image.repeat(size, 0).repeat(size, 1).reshape(size, height, size, width, 3)
+    return torch.from_numpy(fine.mean((1, 3))).permute(2, 0, 1)
+
+
+def follow(transform, height, width, seed):
+    """The features after a transform, and the ones of the image after it."""
+    image = coordinates(height, width)
+    maps = StageMaps(small(image, size) for size in SIZES)
+    np.random.seed(seed)
+    results = transform(dict(img=image, teacher_features=maps))
+    assert [each.shape for each in results["teacher_features"]] == [each.shape for each in maps]
+    return results["teacher_features"], results["img"]
+
+
+seeds = st.integers(0, 2**31)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(24, 60), width=st.integers(24, 60), seed=seeds)
+def test_features_follow_resized_crops(height, width, seed):
+    transform = GuidedRandomResizedCrop(scale=48, crop_ratio_range=(0.2, 1.0))
+    maps, image = follow(transform, height, width, seed)
+    for found in maps:
+        close_to(found[:2], small(image, found.shape[1])[:2])
+
+
+def close_to(found, wanted):
+    """Coordinates agree to half a pixel of the smallest image, where maps have some."""
+    # Beyond the centres of the outermost cells a map goes on with their value.
+    half = 0.5 / found.shape[1]
+    torch.testing.assert_close(found, wanted.clamp(half, 1 - half), rtol=0, atol=0.5 / 24)
+
+
+@settings(max_examples=60, deadline=None)
+@given(offset=st.tuples(st.integers(0, 8), st.integers(0, 8)), size=st.integers(16, 24))
+def test_crops_are_exact_in_the_interior(offset, size):
+    """Coordinates are linear, so that bilinear sampling of them has no error."""
+    image = coordinates(32, 32)
+    top, left = offset
+    box = (top / 32, (top + size) / 32, left / 32, (left + size) / 32)
+    for cells in SIZES:
+        centres = (torch.arange(cells) + 0.5) / cells * size / 32
+        (found,) = crop_features([small(image, cells)], box)
+        half = 0.5 / cells
+        wanted_y = (top / 32 + centres).clamp(half, 1 - half)
+        wanted_x = (left / 32 + centres).clamp(half, 1 - half)
+        torch.testing.assert_close(found[0], wanted_y[:, None].expand(-1, cells))
+        torch.testing.assert_close(found[1], wanted_x[None].expand(cells, -1))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    padding=st.one_of(
+        st.integers(0, 6),
+        st.tuples(st.integers(0, 6), st.integers(0, 6)),
+        st.tuples(*[st.integers(0, 6)] * 4),
+    ),
+    crop=st.tuples(st.integers(16, 40), st.integers(16, 40)),
+    height=st.integers(24, 40),
+    width=st.integers(24, 40),
+    needed=st.booleans(),
+    seed=seeds,
+)
+def test_features_follow_padded_crops(padding, crop, height, width, needed, seed):
+    transform = GuidedRandomCrop(crop, padding=padding, pad_if_needed=needed)
+    maps, image = follow(transform, height, width, seed)
+    for found in maps:
+        wanted = small(image, found.shape[1])
+        # The last channel is 1 in the image and 0 in the padding: how much of a cell is image.
+        torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=1e-4)
+        whole = wanted[2] > 0.9999
+        close_to(*(torch.where(whole, each[:2], 0.5) for each in (found, wanted)))
+
+
+@pytest.mark.parametrize("size", [8, 16])
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds)
+def test_shifts_by_whole_cells_are_exact(size, seed):
+    """A crop of the image's size after padding moves maps without interpolation."""
+    step = 32 // size
+    feature = torch.from_numpy(np.random.RandomState(seed).rand(3, size, size)).float()
+    np.random.seed(seed)
+    transform = GuidedRandomCrop(crop_size=32, padding=step)
+    while True:
+        results = transform(dict(img=noise(32, 32), teacher_features=StageMaps([feature])))
+        top, left = (each - step for each in transform._drawn[:2])
+        if top % step == 0 and left % step == 0:
+            break
+    (found,) = results["teacher_features"]
+    padded = F.pad(feature, (1, 1, 1, 1))
+    rows, columns = top // step + 1, left // step + 1
+    wanted = padded[:, rows : rows + size, columns : columns + size]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric"])
+def test_other_paddings_have_no_zeros(mode):
+    transform = GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode=mode)
+    maps, _ = follow(transform, 32, 32, 0)
+    for found in maps:
+        torch.testing.assert_close(found[2], torch.ones_like(found[2]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds)
+def test_features_follow_flips(seed):
+    directions = ["horizontal", "vertical", "diagonal"]
+    transform = GuidedRandomFlip(prob=[0.3, 0.3, 0.3], direction=directions)
+    maps, image = follow(transform, 32, 32, seed)
+    for found in maps:
+        torch.testing.assert_close(found, small(image, found.shape[1]))
+
+
+def test_half_precision_stays():
+    maps = StageMaps([torch.rand(3, 8, 8).half()])
+    (found,) = crop_features(maps, (0.1, 0.7, -0.2, 0.9), "constant")
+    assert found.dtype == torch.float16
+    exact = crop_features([maps[0].float()], (0.1, 0.7, -0.2, 0.9), "constant")[0]
+    torch.testing.assert_close(found.float(), exact, rtol=1e-3, atol=1e-3)
+
+
+def test_sampling_is_that_of_torch():
+    """The whole image and its left half, against ``F.interpolate``."""
+    feature = torch.rand(2, 8, 8)
+    assert torch.equal(crop_features([feature], (0.0, 1.0, 0.0, 1.0))[0], feature)
+    (found,) = crop_features([feature], (0.0, 1.0, 0.0, 0.5))
+    wanted = F.interpolate(feature[None], (8, 16), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(found, wanted[:, :, :8])
+
+
+def stored(dataset, path, sizes=(8, 4)):
+    """A store in which the maps of a sample hold its index."""
+    shapes = [[2 * size, size, size] for size in sizes]
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    keys = np.array([sample_key(info) for info in infos], dtype=np.uint64)
+    header = StoreHeader({"length": len(keys)}, {"sha256": ""}, shapes)
+    writer = StoreWriter(path, header, keys)
+    numbers = np.arange(len(keys), dtype=np.float32).reshape(-1, 1, 1, 1)
+    writer.append([np.tile(numbers, (1, *shape)) for shape in shapes])
+    writer.close()
+    return str(path)
+
+
+def digits(*transforms, **kwargs):
+    return Digits(samples_per_class=4, pipeline=list(transforms), **kwargs)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return stored(digits(), tmp_path_factory.mktemp("features") / "store")
+
+
+def pipeline(store):
+    return (
+        dict(type="smallvit.LoadTeacherFeatures", store=store),
+        dict(type="smallvit.GuidedRandomResizedCrop", scale=16),
+        dict(type="smallvit.GuidedRandomFlip", prob=0.5),
+        dict(type="PackInputs", algorithm_keys=["teacher_features"]),
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("collate", [default_collate, pseudo_collate])
+def test_features_reach_the_preprocessor(store, workers, collate):
+    loader = DataLoader(
+        digits(*pipeline(store)), 16, shuffle=True, num_workers=workers, collate_fn=collate
+    )
+    preprocessor = ClsDataPreprocessor(num_classes=10)
+    seen = []
+    for batch in loader:
+        samples = preprocessor(batch, training=True)["data_samples"]
+        for sample in samples:
+            maps = sample.teacher_features
+            assert [tuple(each.shape) for each in maps] == [(16, 8, 8), (8, 4, 4)]
+            for each in maps:
+                assert isinstance(each, torch.Tensor)
+                assert each.dtype == torch.float16
+                assert (each == sample.sample_idx).all()
+            seen.append(sample.sample_idx)
+    assert sorted(seen) == list(range(40))
+
+
+def test_workers_send_features_by_value():
+    """A file for each tensor would use up those that a process may have."""
+    maps = StageMaps([torch.rand(2, 3, 3).half(), torch.rand(4, 2, 2).half()])
+    sent = bytes(ForkingPickler.dumps(maps))
+    assert b"rebuild_storage" not in sent
+    found = pickle.loads(sent)
+    assert isinstance(found, StageMaps)
+    assert all(torch.equal(one, other) for one, other in zip(found, maps, strict=True))
+
+
+def test_refuses_another_data_set(store):
+    steps = pipeline(store)
+    with pytest.raises(FeatureStoreError, match="precompute again for this data set"):
+        digits(*steps, split="val")[0]
+    with pytest.raises(FeatureStoreError, match="features of 40 samples"):
+        Digits(samples_per_class=5, pipeline=list(steps))[49]
+    # A part of the data set in its order has the features that it had.
+    assert digits(*steps, indices=7)[6]["data_samples"].sample_idx == 6
+
+
+def test_refuses_samples_without_a_number(store):
+    with pytest.raises(FeatureStoreError, match="no sample_idx"):
+        LoadTeacherFeatures(store)(dict(img=noise(), gt_label=0))
+
+
+def test_names_the_store(store):
+    assert repr(LoadTeacherFeatures(store)) == f"LoadTeacherFeatures(store={store!r})"
+    assert len(FeatureStore(store)) == 40
+    with pytest.raises(FeatureStoreError, match="no such store"):
+        TRANSFORMS.build(dict(type="LoadTeacherFeatures", store=store + "_gone"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, factor=st.sampled_from([2, 3]))
+def test_the_size_of_the_image_does_not_matter(seed, factor):
+    """A resize before the crop leaves the fractions that the features are cut by."""
+    feature = torch.rand(2, 8, 8)
+    top, left, height, width = np.random.RandomState(seed).randint(1, 16, 4)
+    found = []
+    for scale in (1, factor):
+        transform = Drawn([scale * int(each) for each in (top, left, height, width)], scale=16)
+        image = noise(32 * scale, 40 * scale)
+        results = transform(dict(img=image, teacher_features=StageMaps([feature])))
+        found.append(results["teacher_features"][0])
+    torch.testing.assert_close(*found)
+
+
+class Drawn(GuidedRandomResizedCrop):
+    """One that draws the box it is told."""
+
+    def __init__(self, box, **kwargs):
+        super().__init__(**kwargs)
+        self._drawn = tuple(box)
+
+    def rand_crop_params(self, img):
+        return self._drawn
