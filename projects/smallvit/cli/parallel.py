@@ -1,0 +1,84 @@
+"""Reading many files in worker processes, with a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+#: Items that a worker hands over at a time.
+CHUNK = 16
+#: Seconds between two pictures of the progress bar.
+PROGRESS = 1.0
+
+
+def add_workers_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    default = min(os.cpu_count() or 1, 16)
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=default,
+        metavar="N",
+        help=f"worker processes that read and decode; 0: this process; here by default {default}",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: 0, 1, 2, ...")
+    return int(text)
+
+
+def read_all(dataset: Any, workers: int) -> Iterator[list]:
+    """Read the items of a data set in order.
+
+    torch's loader does it: its workers end by themselves when this process is killed.
+
+    Args:
+        dataset (Sequence): The items; reading one is the work that is shared.
+        workers (int): Processes; with 0 it is this one.
+
+    Yields:
+        list: A few items at a time.
+    """
+    from mmengine.utils import ProgressBar
+    from torch.utils.data import DataLoader
+
+    if not len(dataset):
+        return
+    loader = DataLoader(
+        dataset,
+        batch_size=CHUNK,
+        collate_fn=list,
+        num_workers=min(workers, -(-len(dataset) // CHUNK)),
+        worker_init_fn=_use_one_thread,
+    )
+    bar = ProgressBar(len(dataset), file=sys.stderr)
+    read, shown = 0, time.monotonic()
+    try:
+        for items in loader:
+            yield items
+            read += len(items)
+            # Each update is a line in a log.
+            if read == len(dataset) or time.monotonic() - shown > PROGRESS:
+                bar.update(read - bar.completed)
+                shown = time.monotonic()
+    finally:
+        print(file=sys.stderr)
+
+
+def _use_one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what cannot be decoded is reported with its path
