@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Train several methods on your images under one equal budget, and tell which of them helps.
+
+--data is a folder with a folder for each class (or train/, val/ and test/ with such
+folders), or "digits". The same command goes on with a bench that was interrupted. The
+results are in --out: report.html, table.md, results.csv and two plots.
+"""
+
+import argparse
+import sys
+
+from smallvit.cli import UserError, run_tool
+
+DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def positive_float(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def samples(text: str) -> str:
+    if text != "all" and not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a positive number nor 'all'")
+    return text
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", help='folder of images, or "digits"')
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=DEFAULT_METHODS,
+        metavar="METHOD",
+        help=f"see --list-methods; default: {' '.join(DEFAULT_METHODS)}",
+    )
+    parser.add_argument(
+        "--samples-per-class",
+        nargs="+",
+        type=samples,
+        default=["all"],
+        metavar="N",
+        help="training images of each class, one or more numbers or 'all'; default: all",
+    )
+    parser.add_argument("--seeds", type=positive, default=3, help="runs of each; default: 3")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--budget-minutes",
+        type=positive_float,
+        default=60.0,
+        help="wall time of all trainings together, in equal parts; default: 60",
+    )
+    budget.add_argument(
+        "--epochs", type=positive_float, help="instead: as many epochs for every run"
+    )
+    budget.add_argument("--iters", type=positive, help="instead: as many steps for every run")
+    parser.add_argument("--out", help="folder of the results; default: work_dirs/bench_<data>")
+    parser.add_argument(
+        "--image-size", type=positive, help="default: 32, 64 or 224, whichever fits the images"
+    )
+    parser.add_argument("--batch-size", type=positive, default=64, help="default: 64")
+    parser.add_argument(
+        "--no-flip", action="store_true", help="do not mirror images (text, digits, left and right)"
+    )
+    parser.add_argument(
+        "--jobs", type=positive, help="runs at a time; default: one for each GPU, or core"
+    )
+    parser.add_argument("--threads", type=positive, help="CPU threads of a run; default: 1 on CPU")
+    parser.add_argument("--workers", type=int, help="processes of a run that load images")
+    parser.add_argument(
+        "--report-only", action="store_true", help="write table, plots and report of what is there"
+    )
+    parser.add_argument("--list-methods", action="store_true", help="explain the methods and stop")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    if args.out is None and args.data is not None:
+        from pathlib import Path
+
+        args.out = f"work_dirs/bench_{Path(args.data).resolve().name}"
+    if not args.list_methods and not (args.out if args.report_only else args.data):
+        parser.error("--data is needed (a folder, or digits); for --report-only, --out")
+    return args
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+
+    from smallvit.cli.bench.methods import list_methods
+
+    if args.list_methods:
+        print(list_methods())
+        return 0
+
+    from smallvit.cli.bench.run import run_bench
+
+    try:
+        return run_bench(args)
+    except KeyboardInterrupt:
+        raise UserError("interrupted; the same command goes on from here") from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
