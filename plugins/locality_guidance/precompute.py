@@ -80,8 +80,7 @@ class Lesson(Dataset):
             if info.get("sample_idx") != index:
                 raise FeatureStoreError(
                     f"{self.settings.type} numbers its samples otherwise (sample {index} is "
-                    f"{info.get('sample_idx')}): stored features are found by this number. Of a "
-                    "concatenation, precompute its data sets one by one"
+                    f"{info.get('sample_idx')}), and stored features are found by this number"
                 )
             try:
                 keys[index] = sample_key(info)
@@ -112,9 +111,17 @@ def innermost(settings: ConfigDict) -> ConfigDict:
 
     Returns:
         ConfigDict: That of the one that has the images.
+
+    Raises:
+        FeatureStoreError: If there are several.
     """
     while "dataset" in settings:
         settings = settings.dataset
+    if "datasets" in settings:
+        raise FeatureStoreError(
+            f"{settings.type} numbers the samples of each data set from 0, and stored features are "
+            "found by this number: precompute its data sets one by one"
+        )
     return settings
 
 

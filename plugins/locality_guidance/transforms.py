@@ -221,14 +221,12 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
 
     def _offset(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Rows above and columns to the left of the image that padding added."""
-        padding = self.padding or 0
-        if isinstance(padding, Sequence):
-            left, top, right, bottom = padding if len(padding) == 4 else (*padding, *padding)
-        else:
-            left = top = right = bottom = padding
-        # What is left of the padding was added evenly, to reach the size of the crop.
-        even = (self._padded[0] - shape[0] - top - bottom) // 2
-        return top + even, left + (self._padded[1] - shape[1] - left - right) // 2
+        four = isinstance(self.padding, Sequence) and len(self.padding) == 4
+        left, top, right, bottom = self.padding if four else (0, 0, 0, 0)
+        # All other padding is even on both sides, that to reach the size of the crop too.
+        rows = self._padded[0] - shape[0] - top - bottom
+        columns = self._padded[1] - shape[1] - left - right
+        return top + rows // 2, left + columns // 2
 
 
 @TRANSFORMS.register_module()

@@ -292,7 +292,7 @@ def test_names_the_store(store):
     assert repr(LoadTeacherFeatures(store)) == f"LoadTeacherFeatures(store={store!r})"
     assert len(FeatureStore(store)) == 40
     with pytest.raises(FeatureStoreError, match="no such store"):
-        TRANSFORMS.build(dict(type="LoadTeacherFeatures", store=store + "_gone"))
+        TRANSFORMS.build(dict(type="smallvit.LoadTeacherFeatures", store=store + "_gone"))
 
 
 @settings(max_examples=20, deadline=None)

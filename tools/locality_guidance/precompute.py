@@ -76,7 +76,7 @@ def write(args: argparse.Namespace, lesson, teacher, header, keys, num_workers: 
     writer = StoreWriter(args.out, header, keys, chunk=args.chunk, fresh=args.fresh)
     if writer.finished:
         print(f"going on after {writer.finished} of {header.length} images")
-    bar = ProgressBar(header.length - writer.finished)
+    bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
     for batch in lesson.batches(writer.finished, args.batch_size, num_workers):
         writer.append(stage_rows(teacher, batch, args.device))
         bar.update(len(batch))

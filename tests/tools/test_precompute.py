@@ -1,0 +1,235 @@
+"""The tool that writes a teacher's features, killed and not, and what it refuses."""
+
+import multiprocessing
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from tool_helpers import ROOT, load_tool, run_main, write_tiny_config
+
+precompute = load_tool("locality_guidance/precompute.py")
+
+CONFIG = """
+_base_ = r"{base}"
+
+model = dict(
+    backbone=dict(_delete_=True, type="smallvit.CifarResNet", depth=8, base_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(in_channels=16),
+)
+train_dataloader = dict(dataset=dict(samples_per_class=12))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("teacher")
+
+
+@pytest.fixture(scope="module")
+def config(folder):
+    path = folder / "tiny.py"
+    path.write_text(CONFIG.replace("{base}", str(ROOT / "configs/dwnet/dwnet-mini_digits.py")))
+    return path
+
+
+def classifier(config):
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        return MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor)).eval()
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    torch.manual_seed(0)
+    model = classifier(config)
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, folder):
+    torch.save(dict(state_dict=model.state_dict()), folder / "teacher.pth")
+    return folder / "teacher.pth"
+
+
+@pytest.fixture(scope="module")
+def store(config, checkpoint, folder):
+    out = folder / "store"
+    assert run_main(precompute.main, config, checkpoint, "--out", out, "--batch-size", "50") == 0
+    return out
+
+
+def run(config, checkpoint, out, *options):
+    return run_main(precompute.main, config, checkpoint, "--out", out, *options)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_features_are_the_teachers(store, model):
+    from smallvit.datasets import Digits
+    from smallvit.plugins.locality_guidance.fingerprint import sample_key
+    from smallvit.plugins.locality_guidance.store import FeatureStore
+
+    found = FeatureStore(store)
+    assert found.shapes == ((4, 32, 32), (8, 16, 16), (16, 8, 8))
+    assert found.header.data_set["num_classes"] == 10
+    assert found.header.teacher["input_size"] == [32, 32]
+    resize = dict(type="Resize", scale=32, interpolation="bicubic")
+    digits = Digits(samples_per_class=12, pipeline=[resize, dict(type="PackInputs")])
+    assert len(found) == len(digits) == 120
+    model.backbone.out_indices = (0, 1, 2)
+    for index in (0, 49, 50, 119):
+        data = model.data_preprocessor(dict(inputs=digits[index]["inputs"][None]))
+        with torch.no_grad():
+            wanted = model.backbone(data["inputs"])
+        arrays = found.read(index, sample_key(digits.get_data_info(index)))
+        for array, each in zip(arrays, wanted, strict=True):
+            np.testing.assert_allclose(array, each[0].numpy(), rtol=2e-3, atol=2e-3)
+            assert array.std() > 0.01
+
+
+def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
+    before = content(store)
+    capfd.readouterr()
+    assert run(config, checkpoint, store) == 0
+    assert "complete: 120 images; nothing to do" in capfd.readouterr().out
+    assert content(store) == before
+
+
+def test_refuses_a_store_of_something_else(store, config, model, folder, capfd):
+    before = content(store)
+    model.head.fc.bias.data += 1
+    other = folder / "other.pth"
+    torch.save(dict(state_dict=model.state_dict()), other)
+    options = ("--cfg-options", "train_dataloader.dataset.samples_per_class=3")
+    assert run(config, other, store, *options) == 1
+    message = capfd.readouterr().err
+    for part in ("data_set.length: 120 in the store, 30 asked for", "teacher.sha256", "--fresh"):
+        assert part in message
+    assert "Traceback" not in message
+    assert content(store) == before
+
+
+def test_options(config, checkpoint, tmp_path, capfd):
+    from smallvit.plugins.locality_guidance.store import FeatureStore
+
+    out = tmp_path / "store"
+    # Subsets as MMEngine and the wrappers make them.
+    options = ("--stages", "1", "2", "--cfg-options", "train_dataloader.dataset.indices=9")
+    assert run(config, checkpoint, out, "--num-workers", "2", *options) == 0
+    store = FeatureStore(out)
+    assert len(store) == 9
+    assert store.shapes == ((8, 16, 16), (16, 8, 8))
+    assert run(config, checkpoint, out, "--dtype", "float32", "--fresh", *options) == 0
+    assert FeatureStore(out).header.dtype == "float32"
+    assert "[>>" in capfd.readouterr().out
+
+
+def kill_midway(config, checkpoint, out, *options):
+    """Run the tool in a process of its own, and kill it when it has finished some more rows."""
+    from smallvit.plugins.locality_guidance.store import finished_rows
+
+    process = multiprocessing.get_context("fork").Process(
+        target=run, args=(config, checkpoint, out, *options)
+    )
+    partial = f"{out}.partial"
+    before = finished_rows(partial)
+    process.start()
+    while finished_rows(partial) == before and process.is_alive():
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_killed_and_run_again_gives_the_same_store(config, checkpoint, tmp_path, capfd):
+    options = ("--batch-size", "8", "--chunk", "24")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(config, checkpoint, whole, *options) == 0
+    for _ in range(2):
+        kill_midway(config, checkpoint, killed, *options)
+        assert not killed.exists()
+    capfd.readouterr()
+    assert run(config, checkpoint, killed, *options) == 0
+    assert "going on after " in capfd.readouterr().out
+    assert content(killed) == content(whole)
+    assert not (tmp_path / "killed.partial").exists()
+
+
+def test_an_interrupted_store_of_something_else_is_refused(
+    config, checkpoint, tmp_path, monkeypatch, capfd
+):
+    import smallvit.plugins.locality_guidance.precompute as module
+
+    calls = []
+
+    def stop(*args):
+        calls.append(args)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return rows(*args)
+
+    rows = module.stage_rows
+    monkeypatch.setattr(module, "stage_rows", stop)
+    out = tmp_path / "store"
+    assert run(config, checkpoint, out, "--batch-size", "10", "--chunk", "10") == 130
+    monkeypatch.undo()
+    assert run(config, checkpoint, out, "--dtype", "float32") == 1
+    message = capfd.readouterr().err
+    assert "begun for something else:\n  dtype: float16 in the store, float32" in message
+    assert run(config, checkpoint, out) == 0
+    assert "going on after 20 of 120" in capfd.readouterr().out
+
+
+def test_files_are_known_by_their_names(tmp_path):
+    """A data set of files may move; its store goes with it."""
+    config = write_tiny_config(tmp_path)
+    settings = config.read_text().replace("num_classes=2)", "num_classes=2, to_rgb=True)")
+    config.write_text(settings)
+    torch.save(dict(state_dict=classifier(config).state_dict()), tmp_path / "teacher.pth")
+    assert run(config, tmp_path / "teacher.pth", tmp_path / "store") == 0
+    (tmp_path / "data").rename(tmp_path / "moved")
+    config.write_text(settings.replace(str(tmp_path / "data"), str(tmp_path / "moved")))
+    assert run(config, tmp_path / "teacher.pth", tmp_path / "store") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("val_dataloader.dataset.pipeline.0.type=RandomResizedCrop",),
+            "val_dataloader has RandomResizedCrop: stored features must show the whole image",
+        ),
+        (("model.backbone.depth=14",), "is not a checkpoint of the teacher"),
+        (("train_dataloader.dataset.samples_per_class=1000",), "can give 1 to"),
+    ],
+)
+def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):
+    assert run(config, checkpoint, tmp_path / "store", "--cfg-options", *options) == 1
+    found = capfd.readouterr().err
+    assert message in found
+    assert "Traceback" not in found
+    assert not list(tmp_path.iterdir())
+
+
+def test_refuses_a_missing_checkpoint_and_a_concatenation(config, checkpoint, tmp_path, capfd):
+    assert run(config, tmp_path / "gone.pth", tmp_path / "store") == 1
+    assert "no such checkpoint" in capfd.readouterr().err
+    both = tmp_path / "both.py"
+    both.write_text(
+        f'_base_ = r"{config}"\n'
+        "part = _base_.train_dataloader.dataset\n"
+        'train_dataloader = dict(dataset=dict(_delete_=True, type="ConcatDataset", '
+        "datasets=[part, part]))\n"
+    )
+    assert run(both, checkpoint, tmp_path / "store") == 1
+    assert "precompute its data sets one by one" in capfd.readouterr().err
