@@ -66,7 +66,7 @@ def merge_args(cfg, args: argparse.Namespace) -> None:
     if args.tta:
         enable_tta(cfg)
     configs.set_loader_defaults(cfg, args)
-    configs.merge_overrides(cfg, args.cfg_options)
+    configs.merge_overrides(cfg, args.cfg_options, args.checkpoint)
 
 
 def main(argv=None) -> None:
@@ -80,8 +80,8 @@ def main(argv=None) -> None:
     from smallvit.engine.untrusted import trust_checkpoints
 
     cfg = load_config(args.config)
-    merge_args(cfg, args)
     trust_checkpoints(args.trust_checkpoint)
+    merge_args(cfg, args)
     check_weights(cfg)
     prepare(cfg)
     with no_leftovers(cfg.work_dir):

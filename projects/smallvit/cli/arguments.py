@@ -28,6 +28,14 @@ class CfgOptions(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except AssertionError as error:
             parser.error(f"{option_string}: {error}")
+        _restore_spaces(values, getattr(namespace, self.dest))
+
+
+def _restore_spaces(pairs: list[str], parsed: dict[str, Any]) -> None:
+    """MMEngine drops all white space, also that of a path."""
+    for key, _, value in (pair.partition("=") for pair in pairs):
+        if " " in value and not set(value) & set(",[]()"):
+            parsed[key] = value
 
 
 def base_parser(description: str) -> argparse.ArgumentParser:

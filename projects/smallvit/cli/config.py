@@ -9,6 +9,7 @@ from copy import deepcopy
 from mmengine.config import Config, ConfigDict
 
 from smallvit.cli.errors import UserError, remember_config
+from smallvit.cli.folder import fit_to_folder
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -122,15 +123,20 @@ def set_loader_defaults(cfg: Config, args: argparse.Namespace) -> None:
         cfg[name] = merged
 
 
-def merge_overrides(cfg: Config, overrides: dict | None) -> None:
+def merge_overrides(cfg: Config, overrides: dict | None, checkpoint: str | None = None) -> None:
     """Merge ``--cfg-options`` last, and say which of them the config did not have.
+
+    A config of one's own folder is then fitted to it, as :func:`fit_to_folder` tells.
 
     Args:
         cfg (Config): The config, changed in place.
         overrides (dict | None): Dotted keys and values.
+        checkpoint (str, optional): What will be tested, whose classes count then.
+            Defaults to None.
 
     Raises:
-        UserError: If a key leads through a list that is too short, or a plain value.
+        UserError: If a key leads through a list that is too short, or a plain value, or
+            the folder is missing.
     """
     if overrides:
         new = [key for key in overrides if not _has(cfg, key)]
@@ -141,6 +147,7 @@ def merge_overrides(cfg: Config, overrides: dict | None) -> None:
         if new:
             print(f"--cfg-options adds keys that the config did not have: {', '.join(new)}")
     _fit_workers(cfg, overrides or {})
+    fit_to_folder(cfg, checkpoint)
 
 
 def _has(cfg: Config, dotted: str) -> bool:

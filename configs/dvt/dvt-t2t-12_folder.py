@@ -1,0 +1,24 @@
+_base_ = [
+    "../_base_/models/dvt_transfer.py",
+    "../_base_/datasets/folder.py",
+    "../_base_/schedules/folder_adamw_100e.py",
+    "../_base_/default_runtime.py",
+]
+
+# From scratch; with a checkpoint of dvt-t2t-12_in1k: --cfg-options load_from=CHECKPOINT
+model = dict(backbone=dict(init_cfg=None))
+
+# Training images, in the transforms of the test.
+calibration_dataloader = dict(
+    _base_.val_dataloader, dataset=dict(_base_.val_dataloader.dataset, split="train")
+)
+custom_hooks = [
+    dict(type="smallvit.CalibrationHook", dataloader=calibration_dataloader, num_images=10_000),
+]
+
+# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+test_evaluator = [
+    dict(type="Accuracy", topk=(1, 5)),
+    dict(type="smallvit.AnytimeAccuracy"),
+    dict(type="smallvit.BudgetedBatch", eval_mode=2),
+]

@@ -1,0 +1,169 @@
+"""Training on one's own folder: one config of each family, and nothing to set but data_root."""
+
+import shutil
+from copy import deepcopy
+
+import cv2
+import pytest
+import torch
+
+from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
+from smallvit.cli.config import merge_overrides
+from smallvit.cli.errors import UserError
+from smallvit.cli.folder import fit_to_folder
+from smallvit.datasets.digits import load_digit_images
+from smallvit.engine.tasks import fake_batch
+from smallvit.registry import DATASETS
+from tool_helpers import load_tool, own_experiment, run_main
+
+FAMILIES = [name for name in LEAVES if name.endswith("_folder.py")]
+DHVT = "dhvt/dhvt-t_folder.py"
+NAMES = ["eight", "one", "zero"]
+DIGITS = {"eight": 8, "one": 1, "zero": 0}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Three digits of each of three classes, as PNG files."""
+    root = tmp_path_factory.mktemp("own") / "my images"
+    pictures, labels = load_digit_images()
+    for name, digit in DIGITS.items():
+        (root / name).mkdir(parents=True)
+        for number, picture in enumerate(pictures[labels == digit][:3]):
+            assert cv2.imwrite(str(root / name / f"{number}.png"), picture)
+    return root
+
+
+def fitted(name, root, checkpoint=None):
+    cfg = read_config(name)
+    merge_overrides(cfg, {"data_root": str(root)}, checkpoint)
+    return cfg
+
+
+def run(tool, *argv):
+    """Run a tool without worker processes; overrides come last."""
+    workers = [f"{part}_dataloader.num_workers=0" for part in ("train", "val", "test")]
+    return run_main(load_tool(tool).main, *argv, *workers, own_experiment())
+
+
+def test_there_is_one_of_each_family():
+    assert {name.split("/")[0] for name in FAMILIES} == {
+        *("dhvt", "dwnet", "dw_shortcut", "dvt", "locality_guidance")
+    }
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_model_follows_the_folder(name, images, uninitialised):
+    cfg = fitted(name, images)
+    model = build(cfg)
+    batch = fake_batch(model, (224, 224), batch_size=2)
+    with scope_of(cfg):
+        data = model.data_preprocessor(batch, training=True)
+    with torch.no_grad():
+        loss = sum(value for key, value in model(**data, mode="loss").items() if "loss" in key)
+        (first, _) = model(data["inputs"], data["data_samples"], mode="predict")
+    assert torch.isfinite(loss)
+    assert first.pred_score.shape == (3,)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_all_data_sets_follow_the_folder(name, images):
+    cfg = fitted(name, images)
+    loaders = [cfg[key] for key in cfg if key.endswith("_dataloader")]
+    loaders += [hook.dataloader for hook in cfg.get("custom_hooks", ()) if "dataloader" in hook]
+    sizes = {"train": 6, "val": 3, "test": 3}
+    assert len(loaders) >= 3
+    for loader in loaders:
+        with scope_of(cfg):
+            dataset = DATASETS.build(deepcopy(loader.dataset))
+        assert len(dataset) == sizes[dataset.split]
+        assert dataset.metainfo["classes"] == tuple(NAMES)
+
+
+def test_the_best_five_of_three_are_not_counted(images, tmp_path):
+    for evaluator in (fitted(name, images).test_evaluator for name in FAMILIES):
+        metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+        assert metrics[0].topk == (1,)
+    for number in range(6):
+        shutil.copytree(images / "one", tmp_path / f"class {number}")
+    cfg = fitted(DHVT, tmp_path)
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 6
+    assert cfg.val_evaluator.topk == (1, 5)
+
+
+def test_other_configs_are_left_alone():
+    for name in ("dhvt/dhvt-t_in1k.py", "dwnet/dwnet-mini_digits-det.py"):
+        cfg = read_config(name)
+        before = deepcopy(cfg.to_dict())
+        fit_to_folder(cfg)
+        assert cfg.to_dict() == before
+
+
+def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
+    with pytest.raises(UserError, match=r"no folder data/images: set data_root"):
+        merge_overrides(read_config(DHVT), None)
+    work_dir = tmp_path / "work"
+    status = run(
+        "train.py", CONFIGS / DHVT, "--work-dir", work_dir, "--cfg-options", "data_root=no"
+    )
+    assert status == 1
+    assert "there is no folder no: set data_root" in capfd.readouterr().err
+    assert not work_dir.exists()
+
+
+def test_a_list_is_no_folder():
+    with pytest.raises(UserError, match=r"data_root=\['/my', 'images'\]: expected a folder.*comma"):
+        merge_overrides(read_config(DHVT), {"data_root": ["/my", "images"]})
+
+
+def test_a_data_set_of_another_folder_stays(images):
+    cfg = read_config(DHVT)
+    merge_overrides(cfg, {"data_root": str(images), "test_dataloader.dataset.data_root": "other"})
+    assert cfg.test_dataloader.dataset.data_root == "other"
+    assert cfg.val_dataloader.dataset.data_root == str(images)
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("trained")
+    options = (f"data_root={images}", "train_cfg.max_epochs=1", "param_scheduler=None")
+    argv = ("--work-dir", work_dir, "--cfg-options", *options)
+    assert run("train.py", CONFIGS / DHVT, *argv) == 0
+    return work_dir
+
+
+def test_training_stores_the_classes(trained):
+    checkpoint = torch.load(trained / "epoch_1.pth", weights_only=True)
+    assert list(checkpoint["meta"]["dataset_meta"]["classes"]) == NAMES
+    assert checkpoint["state_dict"]["head.fc.weight"].shape[0] == 3
+
+
+@pytest.mark.parametrize("config", [CONFIGS / DHVT, "dumped"])
+def test_the_checkpoint_decides_about_the_classes(config, images, trained, tmp_path, capfd):
+    """Test images may lack a class, and a config that the run left behind takes them too."""
+    config = trained / "dhvt-t_folder.py" if config == "dumped" else config
+    for name in ("one", "zero"):
+        shutil.copytree(images / name, tmp_path / "new" / "test" / name)
+    argv = ("--work-dir", tmp_path / "work", "--cfg-options", f"data_root={tmp_path / 'new'}")
+    capfd.readouterr()
+    assert run("test.py", config, trained / "epoch_1.pth", *argv) == 0
+    assert "has no images of eight" in "".join(capfd.readouterr())
+
+
+def test_a_class_that_the_checkpoint_has_not_is_named(images, trained, tmp_path, capfd):
+    shutil.copytree(images / "one", tmp_path / "new" / "test" / "two")
+    argv = ("--work-dir", tmp_path / "work", "--cfg-options", f"data_root={tmp_path / 'new'}")
+    assert run("test.py", CONFIGS / DHVT, trained / "epoch_1.pth", *argv) == 1
+    message = capfd.readouterr().err
+    assert "new/test/two: there is no class 'two' among the 3 that are trained" in message
+
+
+def test_a_config_that_inherits_it_sets_data_root_itself(images, tmp_path):
+    config = tmp_path / "mine.py"
+    config.write_text(f"_base_ = r'{CONFIGS / DHVT}'\ndata_root = r'{images}'\n")
+    from smallvit.cli.config import load_config
+
+    cfg = load_config(str(config))
+    merge_overrides(cfg, None)
+    assert cfg.model.head.num_classes == 3
+    assert cfg.train_dataloader.dataset.data_root == str(images)
