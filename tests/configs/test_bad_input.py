@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from mmengine.registry import MODELS
+from mmengine.registry import DATASETS, MODELS
 
 from config_helpers import build, read_config, scope_of, use_mini
 
@@ -70,3 +70,28 @@ def test_heads_that_do_not_fit_the_backbone_fail_with_the_widths():
     cfg.model.decode_head.in_channels = [96, 192, 384, 768]
     with pytest.raises(RuntimeError, match=r"768.*256|expected input.*channels"):
         build(cfg)(torch.zeros(1, 3, 64, 64), mode="tensor")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_archive_with_a_wrong_checksum_is_named(tmp_path, monkeypatch, there):
+    import urllib.request
+    from urllib.error import URLError
+
+    from smallvit.cli.explain import explain
+
+    def no_network(request):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    archive = tmp_path / "cifar-100-python.tar.gz"
+    if there:
+        archive.write_bytes(b"cut off")
+    cfg = read_config("locality_guidance/deit-ti_cifar100.py")
+    cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    with scope_of(cfg), pytest.raises(URLError) as caught:
+        DATASETS.build(cfg.train_dataloader.dataset)
+    message = explain(caught.value, cfg)
+    assert f"{archive} {'has a wrong checksum' if there else 'is missing'} (MD5 eb9058c3" in message
+    assert "config key train_dataloader.dataset.data_root" in message
+    assert "Name or service not known" in message
+    assert "put the archive there" in message

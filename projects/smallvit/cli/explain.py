@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os.path as osp
 import re
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
@@ -42,6 +43,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         _unregistered,
         _missing_module,
         _annotations,
+        _download,
         _missing_file,
         _unwritable,
         _unused_parameters,
@@ -94,7 +96,7 @@ def _own(error: BaseException, cfg: Any) -> str | None:
     from smallvit.engine.images import ImageError
 
     own = (
-        *(errors.CheckpointError, errors.NonFiniteError, errors.BadSamplesError),
+        *(errors.CheckpointError, errors.NonFiniteError, errors.BadSamplesError, errors.LabelError),
         *(errors.DataShareError, errors.FeatureStoreError, errors.ImageStoreError, ImageError),
     )
     if isinstance(error, own):
@@ -115,6 +117,23 @@ def _annotations(error: BaseException, cfg: Any) -> str | None:
     if isinstance(error, KeyError):
         return f"annotation file {path} has no {error}{key}"
     return f"annotation file {path} is not valid JSON: {error}{key}"
+
+
+def _download(error: BaseException, cfg: Any) -> str | None:
+    """An archive that MMPretrain wants to fetch anew, damaged or missing."""
+    for frame in _frames(error.__traceback__):
+        found = frame.f_locals
+        if frame.f_code.co_name == "download_url" and {"fpath", "url", "md5"} <= found.keys():
+            break
+    else:
+        return None
+    path = found["fpath"]
+    key = _where(cfg, lambda _, value: isinstance(value, str) and value and path.startswith(value))
+    state = "has a wrong checksum" if osp.isfile(path) else "is missing"
+    return (
+        f"{path} {state} (MD5 {found['md5']} is expected){key}, and {found['url']} cannot be "
+        f"fetched instead ({_text(error)}): put the archive there, or try again with a network"
+    )
 
 
 def _unregistered(error: BaseException, cfg: Any) -> str | None:

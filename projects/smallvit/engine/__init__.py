@@ -9,6 +9,7 @@ from smallvit.engine.errors import (
     BadSamplesError,
     CheckpointError,
     DataShareError,
+    LabelError,
     NonFiniteError,
 )
 from smallvit.engine.exact_rois import ExactRoIHook
@@ -27,6 +28,7 @@ __all__ = [
     "DataShareError",
     "DataShareHook",
     "ExactRoIHook",
+    "LabelError",
     "NonFiniteError",
     "NonFiniteHook",
     "PlainCheckpointHook",

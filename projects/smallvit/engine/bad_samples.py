@@ -14,6 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from smallvit.engine.errors import BadSamplesError
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.images import CheckedLoadImageFromFile
+from smallvit.engine.labels import check_labels
 from smallvit.engine.unreadable import BadSample
 from smallvit.registry import HOOKS
 
@@ -23,7 +24,8 @@ class BadSampleHook(Hook):
     """Replace unreadable training samples by others, up to a limit.
 
     Each is counted and logged with its path. Validation and test stop at the first one,
-    as a metric over other images than the benchmark's means nothing.
+    as a metric over other images than the benchmark's means nothing. A label outside the
+    classes of a classifier stops every run before it begins.
 
     Args:
         fraction (float): Part of an epoch that may be unreadable. Defaults to 0.001.
@@ -50,6 +52,7 @@ class BadSampleHook(Hook):
         for loop in loops:
             if hasattr(loop, "dataloader"):
                 _check_images(loop.dataloader.dataset)
+                check_labels(loop.dataloader.dataset, runner.model)
         loop = runner._train_loop
         if self.enabled and hasattr(loop, "run"):
             self.loader = guard_loader(loop)

@@ -13,6 +13,10 @@ class BadSamplesError(RuntimeError):
     """More unreadable samples than a training may have; the message names them."""
 
 
+class LabelError(RuntimeError):
+    """A label outside the model's classes; the message names the file that has it."""
+
+
 class DataShareError(RuntimeError):
     """Data that the processes of a run cannot share; the message says how to divide it."""
 
