@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from config_helpers import CONFIGS
 from smallvit.cli import lmdb_writer
+from smallvit.cli.parallel import read_all
 from smallvit.engine import images
 from tool_helpers import load_tool, run_main, write_pictures
 
@@ -342,3 +344,43 @@ def test_usage(capsys):
     assert "--classes goes with --ann-file" in capsys.readouterr().err
     assert run_main(tool.main, "a", "b", "--workers", "-1") == 2
     assert "'-1' is not a number of processes" in capsys.readouterr().err
+
+
+class Chunks:
+    """Items that fill the pipe of a worker, with the worker's number."""
+
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, index):
+        return os.getpid(), b"x" * (1 << 18)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_a_killed_process(tmp_path):
+    written = tmp_path / "pids"
+
+    def read_and_die():
+        pids = set()
+        for items in read_all(Chunks(), workers=2):
+            pids.update(pid for pid, _ in items)
+            if len(pids) == 2:
+                written.write_text(" ".join(map(str, pids)))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    child = _context.Process(target=read_and_die)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    pids = written.read_text().split()
+    deadline = time.monotonic() + 30
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # a zombie has none
+    except OSError:
+        return False

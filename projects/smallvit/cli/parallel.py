@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -40,8 +42,6 @@ def _count(text: str) -> int:
 def read_all(dataset: Any, workers: int) -> Iterator[list]:
     """Read the items of a data set in order.
 
-    torch's loader does it: its workers end by themselves when this process is killed.
-
     Args:
         dataset (Sequence): The items; reading one is the work that is shared.
         workers (int): Processes; with 0 it is this one.
@@ -59,7 +59,7 @@ def read_all(dataset: Any, workers: int) -> Iterator[list]:
         batch_size=CHUNK,
         collate_fn=list,
         num_workers=min(workers, -(-len(dataset) // CHUNK)),
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_start_worker,
     )
     bar = ProgressBar(len(dataset), file=sys.stderr)
     read, shown = 0, time.monotonic()
@@ -75,10 +75,15 @@ def read_all(dataset: Any, workers: int) -> Iterator[list]:
         print(file=sys.stderr)
 
 
-def _use_one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # what cannot be decoded is reported with its path
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # bad files are reported
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Torch's workers notice that they are alone, but then wait for a reader of their results."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
