@@ -168,12 +168,13 @@ def _models() -> dict[str, tuple]:
     }
     models = {}
     for name, (architecture, ours, shapes) in students.items():
-        # A guided student is the plain one once it is trained: guidance is not in checkpoints.
-        for suffix in ("base", "ours"):
-            config = f"locality_guidance/{ours}_cifar100.py"
+        # Guidance is in no checkpoint, so plain and guided students convert alike.
+        for suffix, form in (("base", ""), ("ours", "_guided")):
+            config = f"locality_guidance/{ours}{form}_cifar100.py"
             models[f"{name}_c100_{suffix}"] = (architecture, config, shapes)
-    # The same student, guided by features that were stored before.
-    models["deit-ti_c100_ours_offline"] = models["deit-ti_c100_ours"]
+    architecture, _, shapes = models["deit-ti_c100_ours"]
+    config = "locality_guidance/deit-ti_guided-offline_cifar100.py"
+    models["deit-ti_c100_ours_offline"] = (architecture, config, shapes)
     for name, (architecture, ours, shapes) in teachers.items():
         models[f"{name}_c100"] = (architecture, f"locality_guidance/{ours}_cifar100.py", shapes)
     return models
