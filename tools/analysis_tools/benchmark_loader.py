@@ -1,0 +1,262 @@
+#!/usr/bin/env python
+"""Measure how many images a core loads from class folders and from an LMDB store.
+
+Both hold the same files and go through the same pipeline, a pass over the one after a pass over
+the other, in one run; a first pass of each is not counted, so the system's file cache is warm.
+Wall figures are images per second and process, CPU figures images per second of processor time,
+which other programs on the machine disturb less. Without --data, the images are made up.
+"""
+
+import argparse
+import json
+import os.path as osp
+import statistics
+import sys
+import tempfile
+import time
+
+from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_override_flags
+
+KINDS = ("folder", "lmdb")
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "config",
+        nargs="?",
+        help="config whose training pipeline is used; default: decode, RandomResizedCrop to 224 "
+        "with bicubic interpolation, flip",
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="class folders with images of your own")
+    parser.add_argument("--images", type=int, default=500, help="how many; default: 500")
+    parser.add_argument(
+        "--size", default="500x375", help="width and height of made-up images; default: 500x375"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="worker processes; default: 0, the process itself"
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="default: 64")
+    parser.add_argument("--repeats", type=int, default=5, help="passes over each; default: 5")
+    parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    add_override_flags(parser)
+    args = parser.parse_args(argv)
+    for name in ("images", "batch_size", "repeats"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be positive")
+    if args.workers < 0:
+        parser.error("--workers must not be negative")
+    sides = args.size.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        parser.error(f"--size {args.size} is not of the form 500x375")
+    args.size = tuple(map(int, sides))
+    return args
+
+
+def make_images(root: str, count: int, size: tuple[int, int]):
+    """Write JPEG files about as large as ImageNet's: smooth colours with some grain."""
+    import os
+
+    import cv2
+    import numpy as np
+
+    from smallvit.cli.image_lists import list_folder
+
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = rng.integers(0, 256, (max(size[1] // 8, 2), max(size[0] // 8, 2), 3))
+        smooth = cv2.resize(coarse.astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
+        grain = rng.normal(0, 8, smooth.shape)
+        image = np.clip(smooth + grain, 0, 255).astype(np.uint8)
+        folder = osp.join(root, f"class{number % 10}")
+        os.makedirs(folder, exist_ok=True)
+        cv2.imwrite(osp.join(folder, f"{number:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return list_folder(root)
+
+
+def choose_images(folder: str, count: int):
+    """Take images of a folder at equal distances, so that all classes are among them."""
+    from smallvit.cli.image_lists import ImageList, list_folder
+
+    images = list_folder(folder)
+    step = max(len(images.samples) // count, 1)
+    return ImageList(folder, images.samples[::step][:count], images.classes)
+
+
+def write_store(path: str, images) -> int:
+    """Write the store; return the number of bytes of the images."""
+    from smallvit.cli.lmdb_writer import StoreWriter
+
+    total = 0
+    with StoreWriter(path, images) as writer:
+        for name in writer.resume():
+            with open(osp.join(images.root, name), "rb") as file:
+                content = file.read()
+            writer.add(name, content)
+            total += len(content)
+        writer.flush()
+        writer.finish({})
+    return total
+
+
+def read_pipeline(args: argparse.Namespace) -> list[dict]:
+    if args.config is None:
+        crop = {"type": "RandomResizedCrop", "scale": 224}
+        return [
+            {"type": "LoadImageFromFile"},
+            {**crop, "backend": "pillow", "interpolation": "bicubic"},
+            {"type": "RandomFlip", "prob": 0.5, "direction": "horizontal"},
+            {"type": "PackInputs"},
+        ]
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    cfg = load_config(args.config)
+    merge_overrides(cfg, args.cfg_options)
+    require_keys(cfg, ("train_dataloader",), "the benchmark")
+    pipeline = cfg.train_dataloader.dataset.get("pipeline") or []
+    if not pipeline or pipeline[0].type != "LoadImageFromFile":
+        raise UserError(f"{args.config}: its training pipeline does not begin with reading files")
+    if cfg.get("default_scope") != "mmpretrain":
+        raise UserError(f"{args.config} is not a classifier's: folders and stores hold classes")
+    return pipeline
+
+
+def build_loader(kind: str, images, store: str, pipeline: list[dict], args: argparse.Namespace):
+    """Build the loader of a folder or store, over the same list of images."""
+    from mmengine.registry import DATASETS, init_default_scope
+    from torch.utils.data import DataLoader
+
+    from smallvit.cli.lmdb_writer import ANNOTATION_FILE
+    from smallvit.engine.images import install
+
+    init_default_scope("mmpretrain")
+    install("mmpretrain")
+    backend = {"backend": "local"} if kind == "folder" else {"backend": "lmdb", "db_path": store}
+    loading = {**pipeline[0], "backend_args": backend}
+    dataset = {
+        "type": "CustomDataset",
+        "ann_file": osp.join(osp.abspath(store), ANNOTATION_FILE),
+        "data_prefix": osp.abspath(images.root) if kind == "folder" else "",
+        "pipeline": [loading, *pipeline[1:]],
+    }
+    return DataLoader(
+        DATASETS.build(dataset),
+        batch_size=args.batch_size,
+        collate_fn=list,
+        num_workers=args.workers,
+        worker_init_fn=use_one_thread,
+    )
+
+
+def use_one_thread(_: int = 0) -> None:
+    import cv2
+    import torch
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def check_same(loaders: dict) -> None:
+    """Check that both loaders' files hold the same bytes and have the same labels."""
+    import mmengine.fileio as fileio
+
+    samples = [
+        [
+            (fileio.get(info["img_path"], backend_args=reader.backend_args), info["gt_label"])
+            for info in map(data.get_data_info, range(len(data)))
+        ]
+        for data in (loader.dataset for loader in loaders.values())
+        for reader in data.pipeline.transforms[:1]
+    ]
+    if samples[0] != samples[1]:
+        raise UserError("folder and store do not hold the same images")
+
+
+def processor_seconds() -> float:
+    """Seconds of processor time of this process and of the workers that have ended."""
+    import resource
+
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def time_pass(loader) -> dict[str, float]:
+    """Load every image once; return the seconds."""
+    wall, cpu = time.perf_counter(), processor_seconds()
+    count = sum(len(batch) for batch in loader)
+    assert count == len(loader.dataset)
+    return {"wall": time.perf_counter() - wall, "cpu": processor_seconds() - cpu}
+
+
+def measure(loaders: dict, args: argparse.Namespace) -> dict:
+    """Time the loaders in turns."""
+    passes = {kind: [] for kind in loaders}
+    for turn in range(args.repeats + 1):
+        for kind, loader in loaders.items():
+            seconds = time_pass(loader)
+            if turn:  # the first pass fills the file cache
+                passes[kind].append(seconds)
+    count = len(loaders["folder"].dataset)
+    # The workers' processor time is counted where they run.
+    shares = {"wall": max(args.workers, 1), "cpu": 1}
+    speeds = {
+        kind: {
+            clock: [count / share / one[clock] for one in some] for clock, share in shares.items()
+        }
+        for kind, some in passes.items()
+    }
+    ratios = {
+        clock: [b / a for a, b in zip(*(speeds[kind][clock] for kind in KINDS), strict=True)]
+        for clock in shares
+    }
+    return {"images_per_second_and_core": speeds, "lmdb_over_folder": ratios}
+
+
+def report(results: dict) -> None:
+    for clock, name in (("wall", "wall"), ("cpu", "CPU")):
+        print(f"\nimages/s per core, {name}{'median':>12}{'min':>10}{'max':>10}")
+        width = len("images/s per core, ") + len(name)
+        for kind in KINDS:
+            speeds = results["images_per_second_and_core"][kind][clock]
+            print(f"{kind:{width}}{statistics.median(speeds):12.1f}", end="")
+            print(f"{min(speeds):10.1f}{max(speeds):10.1f}")
+        ratios = results["lmdb_over_folder"][clock]
+        print(f"{'lmdb / folder':{width}}{statistics.median(ratios):12.3f}", end="")
+        print(f"{min(ratios):10.3f}{max(ratios):10.3f}")
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    pipeline = read_pipeline(args)
+    use_one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.data:
+            images = choose_images(args.data, args.images)
+        else:
+            images = make_images(osp.join(folder, "images"), args.images, args.size)
+        store = osp.join(folder, "images.lmdb")
+        size = write_store(store, images)
+        loaders = {kind: build_loader(kind, images, store, pipeline, args) for kind in KINDS}
+        check_same(loaders)
+        count = len(images.samples)
+        print(
+            f"{count} images of {args.data or 'x'.join(map(str, args.size))}, "
+            f"{size / count / 1000:.0f} kB each, {args.workers} workers, batches of "
+            f"{args.batch_size}, {args.repeats} passes"
+        )
+        results = measure(loaders, args)
+    report(results)
+    if args.json:
+        from smallvit.engine.archives import write_whole
+
+        write_whole(args.json, json.dumps({"settings": vars(args), **results}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
