@@ -5,7 +5,7 @@ import torch
 
 import backbone_checks as checks
 from goldens import load_golden
-from smallvit.converters import ConversionError, convert, identify, official_models
+from smallvit.converters import ConversionError, convert, identify
 
 GOLDENS = {
     "pvt_ti": "pvt-ti_c100_base",
@@ -35,9 +35,8 @@ def test_resnet18_of_mmpretrain_matches_reference():
 def test_names_the_model_of_a_checkpoint(golden, official):
     _, names = identify("locality_guidance", {"model_state": empty_state(golden)})
     assert official in names
-    assert {official_models()[name].config for name in names} == {
-        official_models()[official].config
-    }
+    student = official.removesuffix("_base")
+    assert all(name.startswith(student) for name in names)  # plain, guided, guided offline
 
 
 @pytest.mark.parametrize("golden", GOLDENS)

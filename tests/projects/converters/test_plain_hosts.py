@@ -31,7 +31,8 @@ def test_names_the_model_of_a_checkpoint(golden, official):
     state = {key: torch.empty(shape, device="meta") for key, shape, _, _ in entries}
     names = identify("locality_guidance", {"model_state": state})[1]
     assert official in names
-    assert len({official_models()[name].config for name in names}) == 1
+    student = official.removesuffix("_base")
+    assert all(name.startswith(student) for name in names)  # plain, guided, guided offline
 
 
 def test_distilled_deit_averages_its_two_heads():
