@@ -123,6 +123,19 @@ def test_a_data_set_of_another_folder_stays(images):
     assert cfg.val_dataloader.dataset.data_root == str(images)
 
 
+def test_the_split_is_set_once(images):
+    cfg = read_config("dvt/dvt-t2t-12_folder.py")
+    options = {"data_root": str(images), "train_dataloader.dataset.held_out": 0.6}
+    merge_overrides(cfg, dict(options))
+    hook = cfg.custom_hooks[0]
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, hook.dataloader)
+    assert [loader.dataset.held_out for loader in loaders] == [0.6] * 4
+    with pytest.raises(
+        UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders: give it"
+    ):
+        merge_overrides(cfg, {**options, "val_dataloader.dataset.held_out": 0.3})
+
+
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("trained")

@@ -12,6 +12,8 @@ from smallvit.cli.errors import UserError
 from smallvit.cli.explain import walk
 
 DATASET = "ClassFolders"
+#: What decides which images are held out.
+SPLIT_SETTINGS = ("held_out", "seed")
 EVALUATORS = ("val_evaluator", "test_evaluator")
 
 
@@ -20,8 +22,8 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
 
     Every :class:`smallvit.datasets.ClassFolders` that names no other folder reads
     ``data_root``; heads and data preprocessors get as many classes as it has, or as the
-    checkpoint was trained with; accuracies among the best k are left out where k classes
-    are all.
+    checkpoint was trained with; ``held_out`` and ``seed`` of one data set are those of all;
+    accuracies among the best k are left out where k classes are all.
 
     Args:
         cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
@@ -43,6 +45,8 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
             if dataset.get(key) == value:
                 dataset.pop(key)
         dataset.setdefault("data_root", root)
+    for key in SPLIT_SETTINGS:
+        _share(key, datasets)
     classes = _stored_classes(checkpoint)
     if classes is not None:
         for dataset in datasets:
@@ -68,6 +72,18 @@ def _folder_datasets(cfg: Config) -> Iterator[ConfigDict]:
         kind = node.get("type") if hasattr(node, "get") else None
         if isinstance(kind, str) and kind.rpartition(".")[2] == DATASET:
             yield node
+
+
+def _share(key: str, datasets: list[ConfigDict]) -> None:
+    """Training and validation images must not overlap, so one setting counts for all."""
+    given = {dataset[key] for dataset in datasets if key in dataset}
+    if len(given) > 1:
+        raise UserError(
+            f"{key} is {' and '.join(map(str, sorted(given)))} in the data loaders: give it once, "
+            f"as train_dataloader.dataset.{key}, and the others follow"
+        )
+    for dataset in datasets if given else ():
+        dataset[key] = min(given)
 
 
 def _stored_classes(checkpoint: str | None) -> list[str] | None:

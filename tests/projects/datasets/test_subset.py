@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 
 from run_helpers import classification, train
@@ -68,6 +69,19 @@ def test_other_wrappers_take_it_and_it_takes_them():
     assert repeated.metainfo["classes"] == Digits.METAINFO["classes"]
     balanced = ClassBalancedDataset(dataset=config, oversample_thr=0.2)
     assert len(balanced) == 40
+
+
+def test_a_config_wraps_what_it_inherits(tmp_path):
+    """As the README of the configs shows."""
+    path = tmp_path / "part.py"
+    path.write_text(
+        '_base_ = "smallvit::dwnet/dwnet-mini_digits.py"\n'
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='smallvit.Subset', "
+        "dataset=_base_.train_dataloader.dataset, samples_per_class=5))\n"
+    )
+    dataset = DATASETS.build(Config.fromfile(path).train_dataloader.dataset)
+    assert len(dataset) == 50
+    assert dataset[0]["inputs"].shape == (3, 32, 32)
 
 
 def test_nothing_is_loaded_before_it_is_needed():
