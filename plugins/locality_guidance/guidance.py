@@ -17,6 +17,7 @@ from smallvit.plugins.locality_guidance.mixing import RecordedMix
 from smallvit.plugins.locality_guidance.projection import Projection
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.teacher import Teacher
+from smallvit.plugins.locality_guidance.windows import stack_maps
 from smallvit.registry import MODELS
 
 if TYPE_CHECKING:
@@ -186,10 +187,7 @@ class LocalityGuidance(nn.Module):
                 "PackInputs(algorithm_keys=['teacher_features'])"
             )
         per_image = [sample.get("teacher_features") for sample in data_samples]
-        maps = [
-            torch.stack(stage).to(images.device, torch.float32)
-            for stage in zip(*per_image, strict=True)
-        ]
+        maps = stack_maps(per_image, images.device)
         record = None if self.mixing is None else self.mixing.last
         return maps if record is None else [record.apply(each) for each in maps]
 

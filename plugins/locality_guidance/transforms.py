@@ -9,46 +9,20 @@ and are not here (rotations, the shears of RandAugment) move the image alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmcv.transforms import BaseTransform, RandomFlip
 from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop
-from torch import Tensor
 
 from smallvit.engine.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import FeatureStore
+from smallvit.plugins.locality_guidance.windows import StageMaps, Window
 from smallvit.registry import TRANSFORMS
 
 KEY = "teacher_features"
-#: What lies outside of the image, for each ``padding_mode`` of a crop.
-_OUTSIDE = {
-    "constant": "border",
-    "edge": "border",
-    "reflect": "reflection",
-    "symmetric": "reflection",
-}
-_FLIPPED_AXES = {"horizontal": (2,), "vertical": (1,), "diagonal": (1, 2)}
-
-
-class StageMaps(list):
-    """Feature maps (C, H, W) of the stages of one sample, a list of tensors."""
-
-
-def _reduce(maps: StageMaps) -> tuple:
-    return _rebuild, ([each.numpy() for each in maps],)
-
-
-def _rebuild(arrays: list[np.ndarray]) -> StageMaps:
-    return StageMaps(torch.from_numpy(each) for each in arrays)
-
-
-# torch would open a file for each tensor that a worker hands over: several for each sample.
-ForkingPickler.register(StageMaps, _reduce)
 
 
 @TRANSFORMS.register_module()
@@ -59,7 +33,7 @@ class LoadTeacherFeatures(BaseTransform):
     are those of the whole image, and a data set in memory is known by its images.
 
     Required keys: ``sample_idx``, ``gt_label``, and ``img_path`` or ``img``. Added key:
-    ``teacher_features``, a list of tensors (C_i, H_i, W_i).
+    ``teacher_features``, a :class:`StageMaps` of tensors (C_i, H_i, W_i).
 
     Args:
         store (str): Folder that ``tools/locality_guidance/precompute.py`` wrote.
@@ -89,56 +63,15 @@ class LoadTeacherFeatures(BaseTransform):
                 "features cannot be found; use one that derives from MMEngine's BaseDataset"
             )
         arrays = self.store.read(results["sample_idx"], sample_key(results))
-        results[KEY] = _rebuild(arrays)
+        results[KEY] = StageMaps([torch.from_numpy(each) for each in arrays])
         return results
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(store={self.store.path!r})"
 
 
-def crop_features(
-    features: Sequence[Tensor],
-    box: tuple[float, float, float, float],
-    padding_mode: str = "edge",
-) -> StageMaps:
-    """Cut the same part out of the maps of all stages and enlarge it to their sizes.
-
-    Args:
-        features (Sequence[Tensor]): Maps (C_i, H_i, W_i).
-        box (tuple[float, float, float, float]): Top, bottom, left and right edge of the
-            part as fractions of height and width; outside of 0 to 1 lies padding.
-        padding_mode (str): What is in the padding: "constant" for zeros, "edge",
-            "reflect" or "symmetric". Defaults to "edge".
-
-    Returns:
-        StageMaps: Maps of the same shapes and types.
-    """
-    if box == (0.0, 1.0, 0.0, 1.0):
-        return StageMaps(features)
-    top, bottom, left, right = box
-    theta = torch.tensor(
-        [[[right - left, 0.0, left + right - 1.0], [0.0, bottom - top, top + bottom - 1.0]]]
-    )
-    blank = padding_mode == "constant" and (min(top, left) < 0 or max(bottom, right) > 1)
-    cropped = StageMaps()
-    for feature in features:
-        grid = F.affine_grid(theta, (1, *feature.shape), align_corners=False)
-        outside = _OUTSIDE[padding_mode]
-        # float32: the CPU has no sampling in half precision.
-        part = F.grid_sample(
-            feature[None].float(), grid, padding_mode=outside, align_corners=False
-        )[0]
-        if blank:
-            height, width = feature.shape[1:]
-            part *= _covered(top, bottom, height)[:, None] * _covered(left, right, width)
-        cropped.append(part.to(feature.dtype))
-    return cropped
-
-
-def _covered(start: float, end: float, cells: int) -> Tensor:
-    """Part of each cell between two fractions of an axis that is inside the image."""
-    edges = torch.linspace(start, end, cells + 1).clamp_(0.0, 1.0)
-    return edges.diff() * (cells / (end - start))
+def _with(features: StageMaps, window: Window) -> StageMaps:
+    return StageMaps(features.maps, window)
 
 
 def _fractions(
@@ -181,7 +114,7 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
         results = super().transform(results)
         if KEY in results:
             box = _fractions(self._drawn, (0, 0), shape)
-            results[KEY] = crop_features(results[KEY], box)
+            results[KEY] = _with(results[KEY], results[KEY].window.crop(*box))
         return results
 
 
@@ -189,12 +122,24 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
 class GuidedRandomCrop(_Recorded, RandomCrop):
     """MMPretrain's ``RandomCrop``, which crops the teacher features too.
 
-    Where the image is padded with a constant, the features are zero.
+    Where the image is padded with a constant, the features are zero; with ``padding_mode``
+    "edge", they go on as they are at the border.
 
     Args:
         *args: Those of ``mmpretrain.RandomCrop``.
         **kwargs: Those of ``mmpretrain.RandomCrop``.
+
+    Raises:
+        ValueError: If the padding reflects the image, which the features cannot.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.padding_mode not in ("constant", "edge"):
+            raise ValueError(
+                f"GuidedRandomCrop: padding_mode={self.padding_mode!r}: stored features follow "
+                "'constant' and 'edge'"
+            )
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
         """Draw as the parent does; see there."""
@@ -215,8 +160,8 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
         if KEY in results:
             box = _fractions(self._drawn, self._offset(shape), shape)
             # The parent pads with a constant whatever the mode, except to reach the crop's size.
-            mode = self.padding_mode if self.padding is None else "constant"
-            results[KEY] = crop_features(results[KEY], box, mode)
+            blank = self.padding is not None or self.padding_mode == "constant"
+            results[KEY] = _with(results[KEY], results[KEY].window.crop(*box, blank=blank))
         return results
 
     def _offset(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -241,5 +186,5 @@ class GuidedRandomFlip(RandomFlip):
     def _flip(self, results: dict[str, Any]) -> None:
         super()._flip(results)
         if KEY in results:
-            axes = _FLIPPED_AXES[results["flip_direction"]]
-            results[KEY] = StageMaps(feature.flip(axes) for feature in results[KEY])
+            window = results[KEY].window.flip(results["flip_direction"])
+            results[KEY] = _with(results[KEY], window)

@@ -25,9 +25,8 @@ from smallvit.plugins.locality_guidance.transforms import (
     GuidedRandomFlip,
     GuidedRandomResizedCrop,
     LoadTeacherFeatures,
-    StageMaps,
-    crop_features,
 )
+from smallvit.plugins.locality_guidance.windows import StageMaps, Window, cut_out, stack_maps
 from smallvit.registry import TRANSFORMS
 
 #: Cells of the maps of two stages.
@@ -42,7 +41,6 @@ PAIRS = [
     (GuidedRandomCrop, RandomCrop, dict(crop_size=32, padding=(1, 2, 3, 4))),
     (GuidedRandomCrop, RandomCrop, dict(crop_size=(50, 30), padding=2, pad_if_needed=True)),
     (GuidedRandomCrop, RandomCrop, dict(crop_size=44, pad_if_needed=True, padding_mode="edge")),
-    (GuidedRandomCrop, RandomCrop, dict(crop_size=44, pad_if_needed=True, padding_mode="reflect")),
     (GuidedRandomCrop, RandomCrop, dict(crop_size=(60, 20))),
     (GuidedRandomFlip, RandomFlip, dict(prob=0.5)),
     (GuidedRandomFlip, RandomFlip, dict(prob=0.8, direction=["horizontal", "vertical"])),
@@ -123,7 +121,7 @@ def test_crops_are_exact_in_the_interior(offset, size):
     box = (top / 32, (top + size) / 32, left / 32, (left + size) / 32)
     for cells in SIZES:
         centres = (torch.arange(cells) + 0.5) / cells * size / 32
-        (found,) = crop_features([small(image, cells)], box)
+        found = cut_out(small(image, cells)[None], [Window(*box)])[0]
         half = 0.5 / cells
         wanted_y = (top / 32 + centres).clamp(half, 1 - half)
         wanted_x = (left / 32 + centres).clamp(half, 1 - half)
@@ -176,12 +174,13 @@ def test_shifts_by_whole_cells_are_exact(size, seed):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric"])
-def test_other_paddings_have_no_zeros(mode):
-    transform = GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode=mode)
+def test_a_border_that_goes_on_has_no_zeros():
+    transform = GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="edge")
     maps, _ = follow(transform, 32, 32, 0)
     for found in maps:
         torch.testing.assert_close(found[2], torch.ones_like(found[2]))
+    with pytest.raises(ValueError, match="padding_mode='reflect': stored features follow"):
+        GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="reflect")
 
 
 @settings(max_examples=30, deadline=None)
@@ -194,21 +193,67 @@ def test_features_follow_flips(seed):
         torch.testing.assert_close(found, small(image, found.shape[1]))
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds)
+def test_features_follow_one_after_another(seed):
+    """Flips and crops in any order, the padding between them included."""
+    crop = GuidedRandomResizedCrop(scale=40, crop_ratio_range=(0.3, 1.0))
+    padded = GuidedRandomCrop(crop_size=32, padding=4)
+    flip = GuidedRandomFlip(prob=[0.4, 0.4], direction=["horizontal", "vertical"])
+    steps = [(crop, flip), (flip, crop, flip), (padded, flip), (flip, padded, crop)][seed % 4]
+
+    def transform(results):
+        for step in steps:
+            results = step(results)
+        return results
+
+    maps, image = follow(transform, 32, 32, seed)
+    for found in maps:
+        wanted = small(image, found.shape[1])
+        torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=0.1)
+        # Enlarged, what is of the image and what is padding meet in more than one cell.
+        whole = F.avg_pool2d(wanted[None, 2:3], 3, 1, 1, count_include_pad=False)[0] > 0.9999
+        half = 0.5 / found.shape[1]
+        errors = (found[:2] - wanted[:2]).abs() * whole
+        assert errors.max() < half + 0.5 / 24
+
+
 def test_half_precision_stays():
-    maps = StageMaps([torch.rand(3, 8, 8).half()])
-    (found,) = crop_features(maps, (0.1, 0.7, -0.2, 0.9), "constant")
+    whole = torch.rand(3, 8, 8).half()
+    window = Window(0.1, 0.7, -0.2, 0.9, blank=True)
+    (found,) = StageMaps([whole], window)
     assert found.dtype == torch.float16
-    exact = crop_features([maps[0].float()], (0.1, 0.7, -0.2, 0.9), "constant")[0]
+    exact = cut_out(whole[None], [window])[0]
+    assert exact.dtype == torch.float32
     torch.testing.assert_close(found.float(), exact, rtol=1e-3, atol=1e-3)
 
 
 def test_sampling_is_that_of_torch():
     """The whole image and its left half, against ``F.interpolate``."""
-    feature = torch.rand(2, 8, 8)
-    assert torch.equal(crop_features([feature], (0.0, 1.0, 0.0, 1.0))[0], feature)
-    (found,) = crop_features([feature], (0.0, 1.0, 0.0, 0.5))
-    wanted = F.interpolate(feature[None], (8, 16), mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(found, wanted[:, :, :8])
+    maps = torch.rand(2, 2, 8, 8)
+    assert torch.equal(cut_out(maps, [Window(), Window()]), maps)
+    found = cut_out(maps, [Window(right=0.5), Window()])
+    wanted = F.interpolate(maps[:1], (8, 16), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found[0], wanted[0, :, :, :8])
+    torch.testing.assert_close(found[1], maps[1])
+
+
+def test_a_batch_is_cut_as_its_samples_are():
+    windows = [
+        Window(),
+        Window(0.1, 0.7, 0.9, 0.2),
+        Window(-0.2, 0.8, -0.1, 0.9, blank=True),
+        Window(-0.2, 0.8, -0.1, 0.9),
+    ]
+    samples = [StageMaps([torch.rand(3, 8, 8), torch.rand(5, 4, 4)], each) for each in windows]
+    stacked = stack_maps(samples)
+    for stage in range(2):
+        for number, sample in enumerate(samples):
+            torch.testing.assert_close(stacked[stage][number], sample[stage])
+    assert not torch.equal(stacked[0][2], stack_maps([samples[3]])[0][0])
+    plain = [list(sample) for sample in samples]
+    for one, other in zip(stack_maps(plain), stacked, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def stored(dataset, path, sizes=(8, 4)):
@@ -265,7 +310,8 @@ def test_features_reach_the_preprocessor(store, workers, collate):
 
 def test_workers_send_features_by_value():
     """A file for each tensor would use up those that a process may have."""
-    maps = StageMaps([torch.rand(2, 3, 3).half(), torch.rand(4, 2, 2).half()])
+    window = Window(0.25, 0.5, 0.75, 0.25)
+    maps = StageMaps([torch.rand(2, 3, 3).half(), torch.rand(4, 2, 2).half()], window)
     sent = bytes(ForkingPickler.dumps(maps))
     assert b"rebuild_storage" not in sent
     found = pickle.loads(sent)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
+from smallvit.cli.arguments import add_trust_flag
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -38,11 +39,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, and replace a store that is there"
     )
-    parser.add_argument(
-        "--trust-checkpoint",
-        action="store_true",
-        help="load the checkpoint with all that it holds, even if that runs code",
-    )
+    add_trust_flag(parser)
     args = parser.parse_args(argv)
     for name in ("batch_size", "chunk"):
         if getattr(args, name) < 1:

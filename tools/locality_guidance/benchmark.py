@@ -1,0 +1,137 @@
+#!/usr/bin/env python
+"""Measure how much longer a training step of some configs takes than one of the first.
+
+A step is all that a run does in an iteration, the loading of its data included. The
+trainings take turns in one process; the ratio holds where the machine's speed drifts.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+
+from smallvit.cli import UserError, run_tool
+from smallvit.cli.arguments import add_override_flags
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("configs", nargs="+", help="training configs; the first is the measure")
+    parser.add_argument("--steps", type=int, default=100, help="timed steps of each; default: 100")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before; default: 5")
+    parser.add_argument(
+        "--block",
+        type=int,
+        help="timed steps in a turn; default: 1, with worker processes 20, after as many as "
+        "they have loaded in advance",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_override_flags(parser)
+    args = parser.parse_args(argv)
+    for name in ("steps", "block", "threads"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name} must be positive")
+    if len(args.configs) < 2:
+        parser.error("give two configs or more: the first is what the others are compared with")
+    return args
+
+
+def load_configs(args: argparse.Namespace) -> dict:
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    cfgs = {}
+    for number, path in enumerate(args.configs, 1):
+        cfg = load_config(path)
+        require_keys(cfg, ("model", "optim_wrapper", "train_cfg", "train_dataloader"), "training")
+        merge_overrides(cfg, args.cfg_options)
+        name = os.path.splitext(os.path.basename(path))[0]
+        cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
+    sizes = {name: cfg.train_dataloader.get("batch_size") for name, cfg in cfgs.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"the configs have batches of different sizes, {sizes}: no comparison")
+    return cfgs
+
+
+def loaded_ahead(cfgs: dict) -> int:
+    """Batches that worker processes make while another training has its turn."""
+    loaders = [cfg.train_dataloader for cfg in cfgs.values()]
+    return max(
+        loader.get("num_workers", 0) * (loader.get("prefetch_factor") or 2) for loader in loaders
+    )
+
+
+def summarize(turns: list[dict], names: list[str]) -> dict:
+    result = {}
+    for name in names:
+        ratios = [turn[name][0] / turn[names[0]][0] for turn in turns]
+        result[name] = {
+            "seconds": statistics.median(turn[name][0] for turn in turns),
+            "cpu_seconds": statistics.median(turn[name][1] for turn in turns),
+            "ratio": statistics.median(ratios),
+            "cpu_ratio": statistics.median(turn[name][1] / turn[names[0]][1] for turn in turns),
+            "ratio_quartiles": statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else [],
+        }
+    return result
+
+
+def report(result: dict) -> None:
+    first, width = next(iter(result)), max(map(len, result))
+    for name, figures in result.items():
+        line = (
+            f"  {name:{width}}  {1000 * figures['seconds']:9.2f} ms/step"
+            f"  {1000 * figures['cpu_seconds']:9.2f} ms CPU/step"
+        )
+        if name != first:
+            line += f"  {100 * (figures['ratio'] - 1):+.1f}%"
+            line += f" (CPU {100 * (figures['cpu_ratio'] - 1):+.1f}%)"
+        if name != first and figures["ratio_quartiles"]:
+            low, high = (100 * (each - 1) for each in figures["ratio_quartiles"])
+            line += f", half of the turns between {low:+.1f}% and {high:+.1f}%"
+        print(line)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+
+    import torch
+
+    from smallvit.engine.archives import write_whole
+    from smallvit.engine.training_steps import take_turns, training_steps
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cfgs = load_configs(args)
+    ahead = loaded_ahead(cfgs)
+    block = args.block or (20 if ahead else 1)
+    with tempfile.TemporaryDirectory() as folder:
+        trainings = {
+            name: training_steps(cfg, f"{folder}/{number}")
+            for number, (name, cfg) in enumerate(cfgs.items())
+        }
+        for training in trainings.values():
+            for _ in range(max(args.warm_up, 1)):
+                next(training)
+        turns = take_turns(trainings, -(-args.steps // block), block, ahead)
+    result = summarize(turns, list(cfgs))
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    loader = next(iter(cfgs.values())).train_dataloader
+    setting = (
+        f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, batch "
+        f"{loader.get('batch_size')}, {loader.get('num_workers', 0)} workers, {len(turns)} turns "
+        f"of {block} steps"
+    )
+    print(setting)
+    report(result)
+    if args.json:
+        write_whole(args.json, json.dumps({"setting": setting, "models": result}, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
