@@ -1,6 +1,7 @@
 """Settings for the whole suite."""
 
 import os
+import sys
 
 import pytest
 
@@ -14,6 +15,15 @@ def torch_threads():
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """A runner of an earlier test leaves its library's scope as the default of the process."""
+    yield
+    registry = sys.modules.get("mmengine.registry")
+    if registry is not None:
+        registry.DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")

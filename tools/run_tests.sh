@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the linter and the test suite in .venv, which is made if need be.
 #
-#   bash tools/run_tests.sh                           everything
+#   bash tools/run_tests.sh                           everything, in as many processes as cores
 #   bash tools/run_tests.sh -m 'not slow' -k dwnet    any arguments of pytest
+#   bash tools/run_tests.sh -n 0 --pdb                in one process
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,4 +11,5 @@ python=$(bash "$root/tools/misc/make_env.sh")
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-exec "$python" -m pytest "$@"
+# Tests of a file stay together: they share its fixtures.
+exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"
