@@ -121,6 +121,19 @@ def test_wrapped_data(tiny, tmp_path):
     assert [(kind, name) for kind, name, _ in found["train"]] == [("unreadable", "1.png")]
 
 
+def test_a_choice_of_samples(tiny, tmp_path, capsys):
+    inner = f'dict(type="CustomDataset", data_root=r"{tmp_path}/data/train", pipeline=pipeline)'
+    part = f'dict(type="smallvit.Subset", samples_per_class=3, dataset={inner})'
+    tiny.write_text(f'{tiny.read_text()}\ntrain_dataloader["dataset"] = {part}\n')
+    assert findings(tmp_path, tiny, "--split", "train")["train"] == []
+    assert "train: 6 samples" in capsys.readouterr().out
+    for path in (tmp_path / "data/train/dark").iterdir():
+        os.truncate(path, 300)
+    found = findings(tmp_path, tiny, "--split", "train")["train"]
+    assert len(found) == 3
+    assert {kind for kind, *_ in found} == {"unreadable"}
+
+
 def test_a_store(tiny, tmp_path, capsys):
     folder, store = tmp_path / "data/train", tmp_path / "train.lmdb"
     shutil.copy(folder / "dark/0.png", folder / "bright/copy.png")

@@ -90,30 +90,41 @@ def from_folder(folder: str) -> tuple[dict, None, str]:
     return {osp.basename(osp.normpath(folder)): dataset}, None, "mmpretrain"
 
 
+def build_parts(split: str, settings: dict) -> list:
+    """Build a data set; return those that it is made of."""
+    from mmengine.registry import DATASETS
+
+    from smallvit.cli.dataset_checks import parts_of
+
+    try:
+        parts = list(parts_of(DATASETS.build(settings)))
+    except RuntimeError as error:  # folders without images
+        raise UserError(f"{split}: {error}") from error
+    if not all(hasattr(part, "get_data_info") for part in parts):
+        raise UserError(f"{split}: {type(parts[0]).__name__} does not tell its files")
+    return parts
+
+
 def verify(datasets: dict, num_classes: int | None, scope: str, workers: int) -> dict:
     """Read the data sets; return the number of samples and the findings of each."""
-    from mmengine.registry import DATASETS, init_default_scope
+    from mmengine.registry import init_default_scope
 
     from smallvit.cli.coco_checks import check_annotations
-    from smallvit.cli.dataset_checks import Contents, check_samples, parts_of
+    from smallvit.cli.dataset_checks import Contents, check_samples
     from smallvit.engine import images
 
     init_default_scope(scope)
     images.install(scope)
     contents, results = Contents(), {}
-    for split, settings in datasets.items():
-        try:
-            parts = list(parts_of(DATASETS.build(settings)))
-        except RuntimeError as error:  # folders without images
-            raise UserError(f"{split}: {error}") from error
-        if not all(hasattr(part, "get_data_info") for part in parts):
-            raise UserError(f"{split}: {type(parts[0]).__name__} does not tell its files")
-        print(f"{split}: {sum(map(len, parts))} samples", flush=True)
+    built = {split: build_parts(split, settings) for split, settings in datasets.items()}
+    for split, parts in built.items():
+        count = sum(map(len, parts))
+        print(f"{split}: {count} samples", flush=True)
         findings = []
         for part in parts:
             findings += check_annotations(part)
             findings += check_samples(part, workers, contents, num_classes)
-        results[split] = {"samples": sum(map(len, parts)), "findings": findings}
+        results[split] = {"samples": count, "findings": findings}
     return results
 
 

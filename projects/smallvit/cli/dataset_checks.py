@@ -60,14 +60,19 @@ def parts_of(dataset: Any) -> Iterator[Any]:
         dataset (Dataset): A data set of any MM library.
 
     Yields:
-        Dataset: The innermost ones.
+        Dataset: The innermost ones, or a choice of the samples of one.
     """
-    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
-    if inner == [None]:
+    inner = _inner(dataset)
+    if not inner or len(dataset) < sum(map(len, inner)):
         yield dataset
         return
     for one in inner:
         yield from parts_of(one)
+
+
+def _inner(dataset: Any) -> list:
+    several = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    return [one for one in several if one is not None]
 
 
 def transform_of(dataset: Any, kind: type) -> Any:
@@ -81,7 +86,9 @@ def transform_of(dataset: Any, kind: type) -> Any:
         The first of that class in the pipeline, or None.
     """
     transforms = getattr(getattr(dataset, "pipeline", None), "transforms", ())
-    return next((one for one in transforms if isinstance(one, kind)), None)
+    found = (one for one in transforms if isinstance(one, kind))
+    deeper = (transform_of(one, kind) for one in _inner(dataset))
+    return next(found, None) or next(deeper, None)
 
 
 class SampleChecks:
