@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 
+from config_helpers import build
 from smallvit.datasets import Digits, Subset
 from smallvit.engine.errors import LabelError
 from smallvit.engine.labels import check_labels
@@ -69,13 +72,8 @@ def test_the_tools_refuse_it(tool, tmp_path, capfd):
     checkpoint = []
     part = tool.removesuffix(".py")
     if part == "test":
-        import torch
-        from mmengine.config import Config
-
-        from smallvit.engine.complexity import build_model
-
         checkpoint = [tmp_path / "model.pth"]
-        torch.save({"state_dict": build_model(Config.fromfile(config)).state_dict()}, *checkpoint)
+        torch.save({"state_dict": build(Config.fromfile(config)).state_dict()}, *checkpoint)
     options = (f"{part}_dataloader.dataset.ann_file={part}.txt", own_experiment())
     argv = (config, *checkpoint, "--work-dir", tmp_path / "work", "--cfg-options", *options)
     assert run_main(load_tool(tool).main, *argv) == 1
