@@ -18,19 +18,23 @@ class Subset:
     the data set; the first of it are taken. Smaller parts of the same seed thus lie inside
     larger ones. ``sample_idx`` of a sample remains its index in the whole data set.
 
+    With ``rest=True`` it is all the others: what is left to train on where the part is held
+    out for validation.
+
     Args:
         dataset (BaseDataset | dict): The data set, or its config.
         samples_per_class (int, optional): Images of each class. Defaults to None.
         fraction (float, optional): Part of the images of each class, at least one.
             Defaults to None. Exactly one of the two must be given.
         seed (int): Seed of the order. Defaults to 0.
+        rest (bool): Whether to take all samples but those. Defaults to False.
         lazy_init (bool): Whether to leave the loading of the annotations for later.
             Defaults to False.
 
     Raises:
         TypeError: If ``dataset`` is neither a config nor a data set.
-        ValueError: If a setting is out of range, or a class has fewer images than asked
-            for, or a sample more than one label.
+        ValueError: If a setting is out of range, a class has fewer images than asked for, a
+            sample has more than one label, or nothing is left.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Subset:
         samples_per_class: int | None = None,
         fraction: float | None = None,
         seed: int = 0,
+        rest: bool = False,
         lazy_init: bool = False,
     ) -> None:
         if (samples_per_class is None) == (fraction is None):
@@ -53,7 +58,8 @@ class Subset:
                 f"Subset needs a classification data set, which tells labels by get_cat_ids; "
                 f"{type(dataset).__name__} does not"
             )
-        self.samples_per_class, self.fraction, self.seed = samples_per_class, fraction, seed
+        self.samples_per_class, self.fraction = samples_per_class, fraction
+        self.seed, self.rest = seed, rest
         self._metainfo = self.dataset.metainfo
         self._fully_initialized = False
         if not lazy_init:
@@ -75,7 +81,14 @@ class Subset:
         parts = [
             self._first(shuffled[labels[shuffled] == label], label) for label in np.unique(labels)
         ]
-        self.indices = np.sort(np.concatenate(parts))
+        chosen = np.concatenate(parts)
+        if self.rest:
+            chosen = np.setdiff1d(shuffled, chosen)
+        if not len(chosen):
+            raise ValueError(
+                f"nothing is left of the {len(labels)} samples: ask for a smaller part"
+            )
+        self.indices = np.sort(chosen)
         self._fully_initialized = True
 
     def _label(self, index: int) -> int:
@@ -143,6 +156,7 @@ class Subset:
             if self.fraction is None
             else f"fraction={self.fraction}"
         )
+        asked += ", the others" if self.rest else ""
         head = f"Dataset Subset ({asked}, seed={self.seed}) of:\n{self.dataset!r}"
         if not self._fully_initialized:
             return head

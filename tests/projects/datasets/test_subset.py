@@ -44,6 +44,15 @@ def test_parts_of_one_seed_are_nested():
         larger = chosen(**settings)
 
 
+def test_a_part_and_the_rest_are_the_whole():
+    part, rest = chosen(samples_per_class=19), chosen(samples_per_class=19, rest=True)
+    assert not part & rest
+    assert part | rest == set(range(len(WHOLE)))
+    assert "the others" in repr(Subset(WHOLE, fraction=0.2, rest=True))
+    with pytest.raises(ValueError, match="nothing is left of the 1247 samples"):
+        chosen(fraction=1.0, rest=True)
+
+
 def test_the_choice_never_changes():
     # Results on a part can be compared only while this holds.
     expected = [5, 18, 45, 124, 184, 553, 933, 1036, 1056, 1149]
