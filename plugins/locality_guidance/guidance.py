@@ -71,7 +71,7 @@ class LocalityGuidance(nn.Module):
     ) -> None:
         super().__init__()
         _check_name("transform", transform, TRANSFORMS)
-        self.teacher = Teacher(**teacher)
+        self.teacher = Teacher(**teacher, with_logits=logit is not None)
         self.loss_weight = loss_weight
         self.transform = transform
         self.logit = None if logit is None else LogitGuidance(student, **logit)
@@ -147,9 +147,7 @@ class LocalityGuidance(nn.Module):
             features, ``loss_logit_guidance`` that of the predictions.
         """
         if self.store is None:
-            teacher_maps, logits = self.teacher(
-                self.teacher.see(images, preprocessor), with_logits=self.logit is not None
-            )
+            teacher_maps, logits = self.teacher(self.teacher.see(images, preprocessor))
         else:
             teacher_maps, logits = self._stored(data_samples, images), None
         losses = dict(losses)
@@ -235,10 +233,10 @@ class LogitGuidance:
             teacher (Teacher): Loaded.
 
         Raises:
-            ValueError: If it does not classify, or into another number of classes.
+            ValueError: If it knows another number of classes.
         """
         blank = torch.zeros(1, 3, teacher.size, teacher.size)
-        classes = teacher(blank, with_logits=True)[1].shape[1]
+        classes = teacher(blank)[1].shape[1]
         if classes != self.num_classes:
             raise ValueError(
                 f"the teacher {teacher.name} knows {classes} classes and the student "

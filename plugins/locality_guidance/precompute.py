@@ -23,6 +23,7 @@ from smallvit.plugins.locality_guidance.fingerprint import (
 )
 from smallvit.plugins.locality_guidance.store import StoreHeader
 from smallvit.plugins.locality_guidance.teacher import Teacher
+from smallvit.registry import MODELS
 
 #: Parts of the names of transforms after which an image is not the whole image, once.
 _MOVING = ("Crop", "Pad", "Flip", "Rotate", "Random", "Rand", "Augment", "Shear", "Translate")
@@ -148,7 +149,7 @@ def load_teacher(
         size (int): Height and width of its images.
 
     Returns:
-        Teacher: The teacher; its model has the data preprocessor.
+        Teacher: The teacher.
     """
     model = cfg.model.copy()
     if cfg.get("data_preprocessor") is not None:
@@ -207,6 +208,7 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
     Returns:
         list[np.ndarray]: float32 maps (B, C_i, H_i, W_i) of each stage.
     """
-    preprocessor = teacher.model.data_preprocessor.to(device)
+    settings = {"type": "mmpretrain.ClsDataPreprocessor", **(teacher.preprocessor or {})}
+    preprocessor = MODELS.build(settings).to(device)
     inputs = preprocessor({"inputs": batch}, training=False)["inputs"]
     return [each.float().cpu().numpy() for each in teacher.features(teacher.see(inputs))]

@@ -37,9 +37,11 @@ class Teacher:
             the last must be among them. Defaults to (0, 1, 2).
         preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of the images that
             it was trained on. Defaults to None: those of its config, else the student's.
+        with_logits (bool): Whether it classifies too; without, only its backbone is built.
+            Defaults to False.
 
     Raises:
-        ValueError: If the model has no backbone with ``out_indices``.
+        ValueError: If the model has no backbone, or no head although it shall classify.
     """
 
     def __init__(
@@ -49,14 +51,24 @@ class Teacher:
         size: int = 32,
         stages: Sequence[int] = (0, 1, 2),
         preprocessor: dict | None = None,
+        with_logits: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.size = size
         self.stages = tuple(stages)
+        self.with_logits = with_logits
         self.name = model if isinstance(model, str) else str(model.get("type"))
         self.config, found = _read_model(model, self.stages)
+        if not with_logits:
+            self.config = self.config.get("backbone", self.config)
+        self.config.setdefault("_scope_", "mmpretrain")
         self.preprocessor = found if preprocessor is None else preprocessor
         self.model = MODELS.build(self.config)
+        if with_logits and getattr(self.model, "head", None) is None:
+            raise ValueError(
+                f"guidance by logits needs a teacher that classifies, and {self.name} is a "
+                "backbone: give guidance.teacher.model a classifier's config"
+            )
         self._freeze()
         self.loaded = False
         with torch.no_grad():
@@ -68,7 +80,8 @@ class Teacher:
         return self
 
     def _freeze(self) -> None:
-        self.model.eval().requires_grad_(False)
+        self.model.eval()  # which some of MMPretrain's backbones do not return
+        self.model.requires_grad_(False)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -154,30 +167,21 @@ class Teacher:
         return self(images)[0]
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, with_logits: bool = False) -> tuple[list[Tensor], Any]:
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Run the teacher.
 
         Args:
             images (Tensor): (B, 3, size, size), normalised for the teacher.
-            with_logits (bool): Whether to classify too. Defaults to False.
 
         Returns:
-            tuple[list[Tensor], Tensor | None]: Maps of the stages, and logits
-            (B, num_classes) if asked for.
-
-        Raises:
-            ValueError: If logits are asked of a teacher that is a backbone alone.
+            tuple[list[Tensor], Tensor | None]: Maps of the stages; and logits
+            (B, num_classes), None without ``with_logits``.
         """
         self.load()
         self.model.to(images.device)
-        if not with_logits:
-            return self._maps(images), None
-        if getattr(self.model, "head", None) is None:
-            raise ValueError(
-                f"guidance by logits needs a teacher that classifies, and {self.name} is a "
-                "backbone: give guidance.teacher.model a classifier's config"
-            )
         maps = self._maps(images)
+        if not self.with_logits:
+            return maps, None
         tail = self.model.neck(tuple(maps)) if self.model.with_neck else maps
         return maps, self.model.head(tail)
 
@@ -200,7 +204,6 @@ def _read_model(model: dict | str, stages: tuple[int, ...]) -> tuple[dict, dict 
     backbone = model.get("backbone", model)
     if "type" not in backbone:
         raise ValueError(f"guidance.teacher.model has no backbone with a type: {model}")
-    model.setdefault("_scope_", "mmpretrain")
     backbone["out_indices"] = stages
     return model, preprocessor
 

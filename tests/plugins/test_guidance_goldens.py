@@ -37,7 +37,11 @@ def build(transform: str):
     }
     classifier.load_state_dict(convert("locality_guidance", entries["student"]))
     guide = classifier.guidance
-    guide.teacher.model.load_state_dict(convert("locality_guidance", entries["teacher"]))
+    weights = convert("locality_guidance", entries["teacher"])
+    prefix = "backbone."
+    guide.teacher.model.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in weights.items() if prefix in key}
+    )
     guide.teacher.loaded = True
     for key, value in reference_state(GOLDEN, "feature_transforms_state_dict").items():
         _, index, name = key.split(".")
