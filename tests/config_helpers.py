@@ -52,12 +52,12 @@ def build(cfg: Config):
 LENGTHS = ("scale", "scales", "crop_size", "size")
 
 
-def shrink(node: Any, factor: int = 8) -> Any:
+def shrink(node: Any, factor: float = 8) -> Any:
     """Divide the lengths in a pipeline or preprocessor, in place; small numbers stay.
 
     Args:
         node (Any): A config, list or value.
-        factor (int): What to divide by. Defaults to 8.
+        factor (float): What to divide by. Defaults to 8.
 
     Returns:
         Any: The same node.
@@ -70,10 +70,10 @@ def shrink(node: Any, factor: int = 8) -> Any:
     return node
 
 
-def _divide(value: Any, factor: int) -> Any:
+def _divide(value: Any, factor: float) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_divide(item, factor) for item in value)
-    return max(value // factor, 1) if isinstance(value, int) else value
+    return max(int(value / factor), 1) if isinstance(value, int) else value
 
 
 def use_mini(cfg: Config) -> Config:

@@ -1,11 +1,14 @@
-"""Tiny data sets in the layouts of the real ones, and a quicker way to build models."""
+"""Fake data in the layouts of the real ones, and quicker ways to build and fill a model."""
 
-import json
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+
+from fake_data import WRITERS, checksums
+
+FILLERS = ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_")
 
 
 @pytest.fixture
@@ -17,67 +20,77 @@ def uninitialised(monkeypatch):
         with torch.no_grad():
             return tensor.zero_()
 
-    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_"):
+    for name in FILLERS:
         monkeypatch.setattr(torch.nn.init, name, zeros)
 
 
-def _write_image(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, size=(64, 96, 3), dtype=np.uint8)
-    assert cv2.imwrite(str(path), pixels)
+@pytest.fixture
+def without_weights(monkeypatch):
+    """Leave parameters as memory happens to be: for models of which only the shape counts."""
+    import torch
+
+    for name in FILLERS:
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
 
 
 @pytest.fixture(scope="session")
-def coco_root(tmp_path_factory) -> Path:
-    """Two images in the layout of ``data/coco``."""
-    root = tmp_path_factory.mktemp("coco")
-    boxes = [(8, 8, 40, 32), (30, 20, 50, 40)]
-    annotations = [
-        dict(
-            id=index,
-            image_id=index,
-            category_id=1,
-            bbox=[x, y, w, h],
-            area=w * h,
-            iscrowd=0,
-            segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]],
-        )
-        for index, (x, y, w, h) in enumerate(boxes)
-    ]
-    images = [dict(id=i, file_name=f"{i}.jpg", height=64, width=96) for i in range(2)]
-    content = dict(images=images, annotations=annotations, categories=[dict(id=1, name="person")])
-    (root / "annotations").mkdir()
-    for split in ("train2017", "val2017"):
-        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
-        for index in range(2):
-            _write_image(root / split / f"{index}.jpg", index)
-    return root
+def noise():
+    """A million small random numbers."""
+    import torch
+
+    return torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
+
+
+@pytest.fixture
+def quick_weights(monkeypatch, noise):
+    """Fill parameters with the same small random numbers: nearly as quick, and can be trained."""
+    import torch
+
+    def copy(tensor, *args, **kwargs):
+        with torch.no_grad():
+            for piece in tensor.reshape(-1).split(len(noise)):
+                piece.copy_(noise[: len(piece)])
+        return tensor
+
+    for name in FILLERS:
+        monkeypatch.setattr(torch.nn.init, name, copy)
 
 
 @pytest.fixture(scope="session")
-def ade_root(tmp_path_factory) -> Path:
-    """Two images in the layout of ``data/ade/ADEChallengeData2016``."""
-    root = tmp_path_factory.mktemp("ade")
-    for split in ("training", "validation"):
-        for index in range(2):
-            _write_image(root / "images" / split / f"{index}.jpg", index)
-            labels = np.full((64, 96), 1 + index, dtype=np.uint8)
-            labels[:, 48:] = 150
-            path = root / "annotations" / split / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(path), labels)
+def fake_data(tmp_path_factory, digit_scenes) -> Path:
+    """A folder with a small ``data`` folder for all configs."""
+    root = tmp_path_factory.mktemp("fake")
+    for name, write in WRITERS.items():
+        write(root / "data" / name)
+    (root / "data" / "digit_scenes").symlink_to(digit_scenes)
     return root
 
 
-@pytest.fixture(scope="session")
-def imagenet_root(tmp_path_factory) -> Path:
-    """Two images in the layout of ``data/imagenet``, listed in ``meta``."""
-    root = tmp_path_factory.mktemp("imagenet")
-    (root / "meta").mkdir()
-    for split in ("train", "val"):
-        names = [f"n0144000{index}/{index}.JPEG" for index in range(2)]
-        for index, name in enumerate(names):
-            _write_image(root / split / name, index)
-        lines = [f"{name} {index}\n" for index, name in enumerate(names)]
-        (root / "meta" / f"{split}.txt").write_text("".join(lines))
-    return root
+@pytest.fixture
+def in_fake_data(fake_data, monkeypatch) -> Path:
+    """Run where ``data`` is fake, with the checksums of the fake CIFARs."""
+    from mmpretrain.datasets import CIFAR10, CIFAR100
+
+    monkeypatch.chdir(fake_data)
+    for cls in (CIFAR10, CIFAR100):
+        for attribute, value in checksums(fake_data / "data" / cls.__name__.lower(), cls):
+            monkeypatch.setattr(cls, attribute, value)
+    return fake_data
+
+
+@pytest.fixture
+def quick_build() -> Iterator[None]:
+    """Spare what takes most of the time with small models and data sets.
+
+    These are the log of each parameter's settings and the garbage collection after each data
+    set, which goes through all that was imported.
+    """
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    logger.setLevel(level)

@@ -6,35 +6,30 @@ import pytest
 import torch
 
 from config_helpers import CONFIGS, LEAVES, build, read_config
+from fake_data import DOMAINS
 from goldens import load_golden, reference_state
 from smallvit.converters import convert, get_system, identify, revert
 
 DHVT = [name for name in LEAVES if name.startswith("dhvt/")]
 DENSE = [name for name in DHVT if re.search(r"coco|ade20k|digits-", name)]
-PLAIN_STUDENTS = [
-    "locality_guidance/deit-ti_cifar100.py",
-    "locality_guidance/t2t-vit-7_cifar100.py",
-    "locality_guidance/t2t-vit-14_cifar100.py",
-]
 
 
 def test_the_recipes_that_were_promised_are_there():
-    names = {
-        f"dhvt/dhvt-{size}{rest}.py"
-        for size in "ts"
-        for rest in ("-p4_cifar100", "-p2_cifar100", "_clipart", "_in1k", "_coco", "_ade20k")
-    }
-    assert names <= set(DHVT)
+    variants = [f"-p{patch}_cifar{classes}" for patch in (2, 4) for classes in (10, 100)]
+    variants += [f"_{domain}" for domain in DOMAINS]
+    variants += [f"_finetune_{name}" for name in ("cifar100", "clipart", "painting", "sketch")]
+    variants += ["_in1k", "_coco", "_ade20k"]
+    assert {f"dhvt/dhvt-{size}{rest}.py" for size in "ts" for rest in variants} <= set(DHVT)
 
 
-@pytest.mark.parametrize("name", [n for n in DHVT if n not in DENSE] + PLAIN_STUDENTS)
-def test_classifier_predicts_at_its_size(name, uninitialised):
-    cfg = read_config(name)
-    model = build(cfg)
-    size = 32 if re.search("cifar100|digits", name) and "dhvt" in name else 224
-    with torch.no_grad():
-        scores = model(torch.zeros(1, 3, size, size), mode="tensor")
-    assert scores.shape == (1, cfg.model.head.num_classes)
+@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("recipe", ["dhvt-t", "dhvt-s"])
+def test_all_loaders_read_the_domain_of_the_name(recipe, domain):
+    cfg = read_config(f"dhvt/{recipe}_{domain}.py")
+    for part in ("train", "val", "test"):
+        assert cfg[f"{part}_dataloader"].dataset.domain == domain
+    assert cfg.train_dataloader.dataset.split == "train"
+    assert cfg.test_dataloader.dataset.split == "test"
 
 
 @pytest.mark.parametrize("name", DENSE)

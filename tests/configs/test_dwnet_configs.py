@@ -8,13 +8,13 @@ import yaml
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from config_helpers import CONFIGS, LEAVES, ROOT, build, read_config, scope_of, shrink, use_mini
+from config_helpers import CONFIGS, LEAVES, ROOT, build, read_config, scope_of, use_mini
 
 METAFILES = sorted(CONFIGS.glob("*/metafile.yml"))
 DWNET = [name for name in LEAVES if re.match("dwnet/(?!.*_(digits|folder))", name)]
-IN1K, COCO, CASCADE, ADE = (
+COCO, CASCADE, ADE = (
     [name for name in DWNET if re.search(pattern, name)]
-    for pattern in ("in1k", r"[tbc]_coco", "cascade-3x_coco", "ade20k")
+    for pattern in (r"[tbc]_coco", "cascade-3x_coco", "ade20k")
 )
 
 
@@ -53,12 +53,8 @@ def test_config_parses_with_its_name_and_batch_size(name):
 
 
 @pytest.mark.parametrize("name", DWNET)
-def test_config_builds_with_published_parameters(name, uninitialised):
+def test_what_follows_the_backbone_has_its_widths(name, without_weights):
     model = build(read_config(name))
-    metadata = metafile_models()[name].get("Metadata", {})
-    if "Parameters" in metadata and "Parameters" not in metadata.get("Differences", {}):
-        ours = sum(parameter.numel() for parameter in model.parameters())
-        assert ours == pytest.approx(metadata["Parameters"], rel=0.02)
     assert _widths(model) == [model.backbone.embed_dims[i] for i in model.backbone.out_indices]
 
 
@@ -87,32 +83,6 @@ def test_configs_are_found_by_scope(tmp_path):
     child.write_text(f"_base_ = 'smallvit::{name}'\nmodel = dict(backbone=dict(conv='dynamic'))\n")
     assert Config.fromfile(child).model.backbone.conv == "dynamic"
     assert Config.fromfile(child).model.type == "MaskRCNN"
-
-
-@pytest.mark.parametrize("name", IN1K)
-def test_imagenet_recipe_is_the_published_one(name):
-    cfg = read_config(name)
-    size = re.search("dwnet-(.)", name)[1]
-    gpus = {"t": 8, "b": 16}[size]
-    assert cfg.train_dataloader.batch_size * gpus == cfg.auto_scale_lr.base_batch_size == 1024
-    assert cfg.train_cfg.max_epochs == 300
-    optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 1e-3, 0.05)
-    assert (optimizer.betas, optimizer.eps) == ((0.9, 0.999), 1e-8)
-    assert cfg.optim_wrapper.clip_grad.max_norm == 5.0
-    warm_up, cosine = cfg.param_scheduler
-    assert (warm_up.type, warm_up.end, warm_up.start_factor) == ("LinearLR", 20, 1e-3)
-    assert (cosine.type, cosine.begin, cosine.eta_min) == ("CosineAnnealingLR", 20, 1e-5)
-    mixed = "OptimWrapper" if "inhomogeneous" in name else "smallvit.AutocastOptimWrapper"
-    assert cfg.optim_wrapper.type == mixed
-    assert cfg.model.backbone.drop_path_rate == {"t": 0.2, "b": 0.5}[size]
-    assert cfg.model.head.loss.label_smooth_val == 0.1
-    assert {a.type: a.alpha for a in cfg.model.train_cfg.augments} == {"Mixup": 0.8, "CutMix": 1.0}
-    transforms = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
-    augment = transforms["RandAugment"]
-    assert (augment.magnitude_level, augment.magnitude_std, augment.num_policies) == (9, 0.5, 2)
-    assert transforms["RandomErasing"].erase_prob == 0.25
-    assert transforms["RandomResizedCrop"].interpolation == "bicubic"
 
 
 @pytest.mark.parametrize("name", CASCADE)
@@ -195,48 +165,3 @@ def test_norms_do_not_decay(name, uninitialised):
     assert decay[id(model.backbone.absolute_pos_embed)] == 0
     kernels = [m.weight for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     assert {decay[id(k)] for k in kernels} == {cfg.optim_wrapper.optimizer.weight_decay}
-
-
-def _reduce(cfg: Config, root: Path) -> Config:
-    """Mini backbone, eighth of the image size, few regions; the layout of data stays."""
-    use_mini(cfg)
-    shrink(cfg.model.get("data_preprocessor"))
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(root)
-        shrink(loader.dataset.pipeline)
-    if "roi_head" in cfg.model:
-        cfg.model.train_cfg.rpn_proposal.max_per_img = 30
-        rcnn = cfg.model.train_cfg.rcnn
-        for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
-            stage.sampler.num = 8
-    return cfg
-
-
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [
-        ("dwnet-t_in1k", "imagenet_root"),
-        ("dwnet-b_inhomogeneous_in1k", "imagenet_root"),
-        ("dwnet-t_coco", "coco_root"),
-        ("dwnet-b_dynamic-cascade-3x_coco", "coco_root"),
-        ("dwnet-t_ade20k", "ade_root"),
-    ],
-)
-def test_one_training_step_in_the_layout_of_the_data(name, layout, request):
-    import torch
-    from mmengine.optim import build_optim_wrapper
-    from mmengine.runner import Runner
-
-    torch.manual_seed(0)
-    cfg = _reduce(read_config(f"dwnet/{name}.py"), request.getfixturevalue(layout))
-    model = build(cfg).train()
-    with scope_of(cfg):
-        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
-        assert len(Runner.build_dataloader(cfg.val_dataloader).dataset) == 2
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    before = model.backbone.patch_embed.projection.weight.detach().clone()
-    losses = model.train_step(batch, wrapper)
-    assert losses
-    assert all(torch.isfinite(value).all() for value in losses.values())
-    assert not torch.equal(before, model.backbone.patch_embed.projection.weight)

@@ -1,0 +1,78 @@
+"""Every config is built, and takes one training step on data in its own data set's layout.
+
+It is built at its full size, without weights, and once more at a reduced size for the step: two
+images, of 64 instead of 224 pixels (an eighth of the length in detection and segmentation, with
+narrow heads), the smallest DWNet for all DWNets, weights from a quick generator; see
+``reduce_config.py``. Configs that are added are tested without being named here.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+
+from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
+from reduce_config import reduce_config
+
+
+@cache
+def metadata() -> dict[str, dict]:
+    """What the metafiles say of each config."""
+    files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*/metafile.yml")]
+    models = [model for file in files for model in file["Models"]]
+    return {model["Config"].removeprefix("configs/"): model.get("Metadata", {}) for model in models}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_builds_with_the_published_parameters(name, without_weights, quick_build):
+    model = build(read_config(name))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count > 0
+    said = metadata().get(name, {})
+    if "Parameters" in said and "Parameters" not in said.get("Differences", {}):
+        assert count == pytest.approx(said["Parameters"], rel=0.02)
+
+
+def teach(guidance: dict) -> None:
+    """Give a guided student what it asks for: a teacher's weights, and a store of features."""
+    teacher = guidance["teacher"]
+    config = teacher["model"].removeprefix("smallvit::")
+    checkpoint = Path(teacher["checkpoint"])
+    if not checkpoint.exists():
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(state_dict=build(read_config(config)).state_dict()), checkpoint)
+    if guidance.get("store") and not Path(guidance["store"]).exists():
+        from tool_helpers import load_tool
+
+        load_tool("locality_guidance/precompute.py").main(
+            [str(CONFIGS / config), str(checkpoint), "--out", guidance["store"]]
+        )
+
+
+def beginning(parameter: torch.Tensor) -> torch.Tensor:
+    return parameter.detach().flatten()[:256].clone()
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
+    torch.manual_seed(0)
+    cfg = reduce_config(read_config(name))
+    if "guidance" in cfg.model:
+        teach(cfg.model.guidance)
+    model = build(cfg).train()
+    with scope_of(cfg):
+        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    trained = {key: value for key, value in model.named_parameters() if value.requires_grad}
+    before = {key: beginning(value) for key, value in trained.items()}
+    losses = model.train_step(batch, wrapper)
+    assert losses["loss"] > 0
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    # A parameter without a gradient would stop distributed training; the optimizer skips it.
+    assert not [key for key, value in trained.items() if value not in wrapper.optimizer.state]
+    moved = [key for key, value in trained.items() if (beginning(value) != before[key]).any()]
+    assert len(moved) > 0.8 * len(before)

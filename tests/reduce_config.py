@@ -1,0 +1,94 @@
+"""Cut a config down to what a test can train: small images, few regions, small DWNets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from config_helpers import shrink, use_mini
+
+IMAGE, SMALL_IMAGE = 64, 16
+#: Networks that are made for an image size, 224 unless set; and timm's that are not.
+SIZED = ("VisionTransformer", "smallvit.T2TViT")
+ANY_SIZE = ("pvt_v2",)
+
+
+def reduce_config(cfg: Config) -> Config:
+    """Cut the data and the model of a config down, in place.
+
+    Classifiers keep depth and width; 224 pixels become 64, 32 become 16 for DHVT, Swin's
+    windows 2. A DWNet becomes the smallest. Detectors and segmentors see an eighth of the
+    length and few regions, and their heads are narrow.
+
+    Args:
+        cfg (Config): A config of the repository.
+
+    Returns:
+        Config: The same config.
+    """
+    loader = cfg.train_dataloader
+    loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    if "DWNet" in cfg.model.backbone.type:
+        use_mini(cfg)
+    if cfg.default_scope == "mmpretrain":
+        factor = _image_size(loader.dataset.pipeline) / _target(cfg)
+        shrink(loader.dataset.pipeline, factor)
+        _shrink_network(cfg.model.backbone, factor)
+    elif "digit_scenes" not in loader.dataset.data_root:
+        shrink(cfg.model.data_preprocessor)
+        shrink(loader.dataset.pipeline)
+        _narrow_heads(cfg.model)
+    if "roi_head" in cfg.model:
+        _take_few_regions(cfg.model.train_cfg)
+    return cfg
+
+
+def _image_size(pipeline: list[dict]) -> int:
+    sizes = [step.get("crop_size") or step.get("scale") for step in pipeline]
+    return [size for size in sizes if size][-1]
+
+
+def _target(cfg: Config) -> int:
+    size = _image_size(cfg.train_dataloader.dataset.pipeline)
+    if size == 224:
+        return IMAGE
+    is_dhvt = cfg.model.backbone.type == "smallvit.DHVT" and "Digits" not in str(cfg.filename)
+    return SMALL_IMAGE if is_dhvt else size
+
+
+def _shrink_network(node: Any, factor: float) -> None:
+    """Fit what depends on the size of images to smaller ones."""
+    if isinstance(node, list):
+        for child in node:
+            _shrink_network(child, factor)
+    if not isinstance(node, Mapping):
+        return
+    if "img_size" in node:
+        node.img_size = int(node.img_size / factor)
+    elif node.get("type") in SIZED or _is_fixed(node):
+        node.img_size = int(224 / factor)
+    if factor > 1 and "SwinTransformer" in (node.get("type"), node.get("host")):
+        node.window_size = 2
+    for child in node.values():
+        _shrink_network(child, factor)
+
+
+def _is_fixed(node: Mapping) -> bool:
+    name = node.get("model_name")
+    return name is not None and not name.startswith(ANY_SIZE)
+
+
+def _narrow_heads(model: Mapping) -> None:
+    if "decode_head" in model:
+        model.decode_head.channels = model.auxiliary_head.channels = 32
+        return
+    heads = model.roi_head.bbox_head
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.fc_out_channels = 32
+
+
+def _take_few_regions(train_cfg: Config) -> None:
+    train_cfg.rpn_proposal.max_per_img = 30
+    rcnn = train_cfg.rcnn
+    for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
+        stage.sampler.num = 8
