@@ -97,6 +97,55 @@ def test_features_are_the_teachers(store, model):
             assert array.std() > 0.01
 
 
+def student(config, checkpoint, store=None):
+    from mmengine.registry import MODELS, DefaultScope
+
+    arch = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(
+            dict(
+                type="smallvit.GuidedClassifier",
+                backbone=dict(type="VisionTransformer", arch=arch, img_size=32, patch_size=8),
+                head=dict(type="LinearClsHead", num_classes=10, in_channels=16),
+                data_preprocessor=dict(num_classes=10, mean=[77.9] * 3, std=[95.8] * 3),
+                guidance=dict(
+                    teacher=dict(model=str(config), checkpoint=str(checkpoint)), store=store
+                ),
+            )
+        )
+        torch.manual_seed(0)
+        model.init_weights()
+    return model.train()
+
+
+def test_offline_losses_are_the_online_ones_without_augmentation(store, config, checkpoint):
+    """And the teacher of a subset's samples is that of the whole data set's."""
+    from mmengine.dataset import default_collate
+
+    from smallvit.datasets import Digits, Subset
+
+    digits = Digits(
+        samples_per_class=12,
+        pipeline=[
+            dict(type="smallvit.LoadTeacherFeatures", store=str(store)),
+            dict(type="Resize", scale=32, interpolation="bicubic"),
+            dict(type="smallvit.GuidedRandomCrop", crop_size=32),
+            dict(type="PackInputs", algorithm_keys=["teacher_features"]),
+        ],
+    )
+    subset = Subset(digits, fraction=0.3, seed=1)
+    batch = default_collate([subset[index] for index in range(16)])
+    losses = []
+    for path in (None, str(store)):
+        model = student(config, checkpoint, path)
+        losses.append(model(**model.data_preprocessor(batch, training=True), mode="loss"))
+    online, offline = losses
+    assert offline["loss"] == online["loss"]
+    assert online["loss_guidance"] > 0.01
+    torch.testing.assert_close(offline["loss_guidance"], online["loss_guidance"], rtol=1e-3, atol=0)
+
+
 def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
     before = content(store)
     capfd.readouterr()
