@@ -78,9 +78,11 @@ def coordinates(height, width):
 
 def small(image, size):
     """Average an image (H, W, 3) by area in size x size cells, to a map (3, size, size)."""
-    height, width = image.shape[:2]
-    fine = image.repeat(size, 0).repeat(size, 1).reshape(size, height, size, width, 3)
-    return torch.from_numpy(fine.mean((1, 3))).permute(2, 0, 1)
+    for axis in (0, 1):
+        fine = np.moveaxis(image, axis, 0).repeat(size, 0)
+        cells = fine.reshape(size, -1, *fine.shape[1:]).mean(1)
+        image = np.moveaxis(cells, 0, axis)
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
 
 
 def follow(transform, height, width, seed):
