@@ -6,21 +6,17 @@ from timm.models.convit import GPSA
 from torch import Tensor, nn
 
 
-def relative_offsets(grid: tuple[int, int]) -> Tensor:
-    """Offsets between all pairs of positions of a grid.
+def offset_table(side: int) -> Tensor:
+    """Offsets between all pairs of positions along one side of a grid.
 
     Args:
-        grid (tuple[int, int]): Height and width.
+        side (int): Number of positions.
 
     Returns:
-        Tensor: For each query (first axis) and key (second axis) dx, dy and their squared
-        distance, (H * W, H * W, 3).
+        Tensor: From each position (first axis) to each (second axis), (side, side).
     """
-    rows, columns = (torch.arange(side, dtype=torch.float32) for side in grid)
-    y = rows.repeat_interleave(grid[1])
-    x = columns.repeat(grid[0])
-    dy, dx = (axis[None, :] - axis[:, None] for axis in (y, x))
-    return torch.stack((dx, dy, dx**2 + dy**2), dim=-1)
+    positions = torch.arange(side, dtype=torch.float32)
+    return positions[None, :] - positions[:, None]
 
 
 class FusedGPSA(nn.Module):
@@ -28,9 +24,12 @@ class FusedGPSA(nn.Module):
 
     The attention map is a mixture, by a learned gate, of a softmax over contents and one
     over positions. Values are mixed by both maps apart, so that the first can be PyTorch's
-    fused attention and the second, which is the same for all images, is made once a
-    batch. A mixture of two softmaxes sums to one, so the renormalisation of the original
-    does nothing. In training, attention dropout falls on both maps apart.
+    fused attention. The logits of the second are a sum of a function of the horizontal and
+    one of the vertical offset, so its softmax is the product of one along the rows and one
+    along the columns: values are mixed along one side of the grid after the other, and no
+    map of all pairs is made. A mixture of two softmaxes sums to one, so the
+    renormalisation of the original does nothing. In training, attention dropout falls on
+    both maps apart.
 
     Args:
         original (GPSA): The module whose parameters are taken over.
@@ -48,19 +47,59 @@ class FusedGPSA(nn.Module):
         self.gating_param = original.gating_param
         self.attn_drop = original.attn_drop
         self.proj_drop = original.proj_drop
-        self.register_buffer("offsets", relative_offsets(grid), persistent=False)
+        self.register_buffer("rows", offset_table(grid[0]), persistent=False)
+        self.register_buffer("columns", offset_table(grid[1]), persistent=False)
+
+    def position_maps(self) -> tuple[Tensor, Tensor]:
+        """Attention along the two sides of the grid.
+
+        Returns:
+            tuple[Tensor, Tensor]: From row to row (num_heads, H, H) and from column to column
+            (num_heads, W, W). The product of both is the attention between positions.
+        """
+        # The projection takes dx, dy and dx^2 + dy^2.
+        across, down, squared = self.pos_proj.weight.view(self.num_heads, 3, 1, 1).unbind(1)
+        rows = self.rows * down + self.rows.square() * squared
+        columns = self.columns * across + self.columns.square() * squared
+        # In a softmax the bias does nothing, but a parameter without a gradient stops DDP.
+        rows = rows + self.pos_proj.bias.view(-1, 1, 1)
+        return rows.softmax(dim=-1), columns.softmax(dim=-1)
+
+    def mix_by_position(self, value: Tensor) -> Tensor:
+        """Mix values by the attention between positions.
+
+        Args:
+            value (Tensor): Values, (B, H * W, C), the channels of one head after another's.
+
+        Returns:
+            Tensor: Mixed values, (B, num_heads, H * W, C // num_heads).
+        """
+        rows, columns = self.position_maps()
+        H, W = rows.shape[1], columns.shape[1]
+        if self.training and self.attn_drop.p:
+            pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
+            pairs = self.attn_drop(pairs.reshape(-1, H * W, H * W))
+            return pairs @ value.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        value = value.unflatten(2, (self.num_heads, -1)).unflatten(1, (H, W))
+        # To (heads, W, B * H * channels) and back: one matrix product a head for all images.
+        mixed = torch.bmm(columns, value.permute(3, 2, 0, 1, 4).flatten(2))
+        mixed = mixed.unflatten(2, (value.shape[0], H, -1)).permute(0, 3, 2, 1, 4)
+        mixed = torch.bmm(rows, mixed.flatten(2))
+        return mixed.unflatten(2, (value.shape[0], W, -1)).permute(2, 0, 1, 3, 4).flatten(2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the tokens (B, N, C) of the grid."""
         pair = self.qk(x).unflatten(2, (2, self.num_heads, -1))
         query, key = pair.permute(2, 0, 3, 1, 4).unbind(0)
-        value = self.v(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-        dropout = self.attn_drop.p if self.training else 0.0
+        value = self.v(x)
         by_content = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, scale=self.scale
+            query,
+            key,
+            value.unflatten(2, (self.num_heads, -1)).transpose(1, 2),
+            dropout_p=self.attn_drop.p if self.training else 0.0,
+            scale=self.scale,
         )
-        positions = self.pos_proj(self.offsets).permute(2, 0, 1).softmax(dim=-1)
-        by_position = self.attn_drop(positions) @ value
+        by_position = self.mix_by_position(value)
         gate = torch.sigmoid(self.gating_param).view(-1, 1, 1)
         out = torch.lerp(by_content, by_position.to(by_content), gate.to(by_content))
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))

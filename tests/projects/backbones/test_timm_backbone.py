@@ -7,7 +7,7 @@ from torch import nn
 
 import backbone_checks as checks
 from smallvit.backbones import TimmBackbone
-from smallvit.layers.gpsa import FusedGPSA, relative_offsets
+from smallvit.layers.gpsa import FusedGPSA
 from smallvit.registry import MODELS
 
 TINY_PVT = dict(
@@ -66,23 +66,55 @@ def test_convit_matches_reference():
     checks.assert_golden("convit_ti", model, blocks)
 
 
-def test_fused_gated_attention_is_the_original():
+@pytest.fixture
+def gated():
+    """An attention with a gate and positions of its own, and an input of a 3x3 grid."""
     torch.manual_seed(0)
     original = GPSA(16, num_heads=4).double()
     nn.init.normal_(original.gating_param)
-    x = torch.randn(2, 9, 16, dtype=torch.float64)
+    nn.init.normal_(original.pos_proj.weight)
     original.rel_indices = original.get_rel_indices(9).double()
+    return original, torch.randn(2, 9, 16, dtype=torch.float64)
+
+
+def test_fused_gated_attention_is_the_original(gated):
+    original, x = gated
     expected = original(x)
+    expected.square().sum().backward()
+    grads = {name: p.grad.clone() for name, p in original.named_parameters()}
+    original.zero_grad()
     fused = FusedGPSA(original, (3, 3)).double()
-    torch.testing.assert_close(fused(x), expected)
+    out = fused(x)
+    torch.testing.assert_close(out, expected)
+    out.square().sum().backward()
+    for name, p in fused.named_parameters():
+        torch.testing.assert_close(p.grad, grads[name], msg=name)
 
 
-def test_relative_offsets_of_an_oblong_grid():
-    offsets = relative_offsets((2, 3))
-    assert offsets.shape == (6, 6, 3)
-    # from row 0, column 2 to row 1, column 0
-    assert offsets[2, 3].tolist() == [-2.0, 1.0, 5.0]
-    assert torch.equal(offsets[..., :2], -offsets[..., :2].transpose(0, 1))
+def test_positions_are_dropped_in_pairs(gated):
+    """With dropout the map of all pairs is made; it mixes as both sides do one after the other."""
+    original, x = gated
+    fused = FusedGPSA(original, (3, 3)).double()
+    expected = fused.mix_by_position(x)
+    fused.attn_drop.p = 1e-12
+    torch.testing.assert_close(fused.train().mix_by_position(x), expected)
+    fused.attn_drop.p = 1.0
+    assert not fused.mix_by_position(x).any()
+
+
+def test_positions_of_an_oblong_grid(gated):
+    original, _ = gated
+    fused = FusedGPSA(original, (2, 3)).double()
+    y, x = (
+        axis.flatten().double()
+        for axis in torch.meshgrid(*map(torch.arange, (2, 3)), indexing="ij")
+    )
+    dy, dx = (axis[None, :] - axis[:, None] for axis in (y, x))
+    logits = original.pos_proj(torch.stack((dx, dy, dx**2 + dy**2), dim=-1))
+    rows, columns = fused.position_maps()
+    pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
+    expected = logits.permute(2, 0, 1).softmax(dim=-1)
+    torch.testing.assert_close(pairs.reshape(4, 6, 6), expected)
 
 
 @pytest.mark.parametrize("name", TINY)
