@@ -39,7 +39,7 @@ BASES = {
     ),
     "resnet": Base(
         "ResNet-20 (up to 64x64) or ResNet-18, the reference",
-        "bench/resnet-20_digits.py",
+        "locality_guidance/resnet-20_digits.py",
         "locality_guidance/resnet-18_cifar100.py",
         (),
     ),

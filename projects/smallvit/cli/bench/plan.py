@@ -14,6 +14,8 @@ from smallvit.cli.errors import UserError
 FILE = "plan.json"
 #: How often a run is validated, at most; the best of these states is tested.
 EVALUATIONS = 10
+#: With fewer steps in between, a run would do little but validate and save.
+STEPS_BETWEEN = 20
 #: Largest part of a run's time that validation may take.
 EVALUATION_SHARE = 0.2
 #: Part of a guided run's time in which its teacher is trained.
@@ -139,10 +141,24 @@ def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
         validation and the test.
     """
     free = seconds / (1 + RESERVE) - speed.setup - speed.test
-    evals = min(EVALUATIONS, int(EVALUATION_SHARE * free / speed.val)) if speed.val else EVALUATIONS
-    evals = max(1, evals)
-    iters = math.floor((free - evals * speed.val) / speed.step)
-    return max(0, iters), max(1, min(evals, iters))
+    most = int(EVALUATION_SHARE * free / speed.val) if speed.val else EVALUATIONS
+    for evals in range(min(EVALUATIONS, most), 0, -1):
+        iters = math.floor((free - evals * speed.val) / speed.step)
+        if evals <= evaluations(iters):
+            return iters, evals
+    return max(0, math.floor((free - speed.val) / speed.step)), 1
+
+
+def evaluations(iters: int) -> int:
+    """Tell how often a run is validated.
+
+    Args:
+        iters (int): Its steps.
+
+    Returns:
+        int: Validations, the one at the end included.
+    """
+    return max(1, min(EVALUATIONS, iters // STEPS_BETWEEN))
 
 
 def least_seconds(speed: Speed) -> float:
@@ -198,7 +214,7 @@ def plan_runs(
     else:
         for count in samples:
             steps = _steps(settings, train_images[count])
-            lengths |= {(name, count): (steps, min(EVALUATIONS, steps)) for name in names}
+            lengths |= {(name, count): (steps, evaluations(steps)) for name in names}
     return [
         Run(name, count, seed, *lengths[name, count])
         for seed in seeds
@@ -223,11 +239,11 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     needed = {name: least_seconds(speeds[name]) / (parts[name] / part) for name in parts}
     hardest = max(needed, key=needed.get)
     if needed[hardest] > part:
-        minutes = math.ceil(10 * needed[hardest] * runs / min(jobs, runs) / 60) / 10
+        minutes = math.ceil(100 * needed[hardest] * runs / min(jobs, runs) / 60) / 100
         raise UserError(
             f"--budget-minutes {settings.amount:g} leaves {part:.1f} s to each of {runs} runs, "
             f"but {hardest} needs {needed[hardest]:.1f} s for {LEAST_ITERATIONS} steps: give at "
-            f"least --budget-minutes {minutes:g}, or fewer methods, seeds or --samples-per-class"
+            f"least --budget-minutes {minutes:.2f}, or fewer methods, seeds or --samples-per-class"
         )
     fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
     return {(name, count): fitted[name] for name in parts for count in samples}
@@ -271,9 +287,7 @@ def read_plan(out: str) -> dict | None:
         plan["settings"] = Settings(**plan["settings"])
         plan["runs"] = [Run(**run) for run in plan["runs"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a plan of this bench ({error}); use another --out"
-        ) from error
+        raise UserError(f"{path} is no plan of this bench ({error}); use another --out") from error
     return plan
 
 

@@ -86,6 +86,8 @@ def plot_cost(
         costs (Mapping): ``flops`` and ``images_per_second`` of each method.
         path (str): Picture to write.
     """
+    from matplotlib.ticker import LogLocator
+
     figure = _figure(9, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
     largest = samples[-1]
@@ -105,8 +107,11 @@ def plot_cost(
             )
     for axis, label in zip(axes, ("MFLOPs an image (multiply-adds)", "images/s"), strict=True):
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.minorticks_off()
         axis.set_xlabel(label)
-        axis.grid(alpha=0.3, which="both")
+        axis.grid(alpha=0.3)
     axes[0].set_ylabel("test accuracy (%)")
     if axes[1].get_legend_handles_labels()[0]:
         axes[1].legend(fontsize=8)

@@ -22,11 +22,11 @@ from smallvit.cli.bench.plan import Run, Settings
 from smallvit.converters.system import config_path
 
 DIGITS = "digits"
-RECIPES = {"digits": "vit-mini_digits", "small": "vit-mini_folders", "large": "vit-t_folders"}
+RECIPES = {"digits": "vit-mini_digits", "small": "vit-mini_photos", "large": "vit-t_photos"}
 #: What the config files name for themselves, and a run does not need.
 NAMES = (
     *("guards", "max_epochs", "max_iters", "warmup_iters", "val_interval", "data_root"),
-    *("train_pipeline", "test_pipeline", "folders", "vis_backends"),
+    *("train_pipeline", "test_pipeline", "folders", "vis_backends", "fit_to_folder"),
 )
 SPLITS = ("train", "val", "test")
 #: Transforms that move pixels, by the form that moves stored features of a teacher too.

@@ -65,7 +65,7 @@ def make_report(found: Findings, pictures: Sequence[str]) -> str:
 def _answer(found: Findings) -> str:
     lines = []
     for count in found.samples:
-        names = [name for name in _ranked(found, count)]
+        names = _ranked(found, count)
         if not names:
             continue
         best = found.summaries[names[0], count]
@@ -113,8 +113,8 @@ def _cost_note(found: Findings) -> str:
     if guided:
         seconds = statistics.fmean(each.teacher_seconds for each in guided)
         note += (
-            f", for guided methods with that of its teacher ({seconds:.0f} s in the mean), although "
-            "methods of one seed share a teacher"
+            f", for guided methods with that of its teacher ({seconds:.0f} s in the mean), "
+            "although methods of one seed share a teacher"
         )
     return note + "."
 
@@ -251,10 +251,9 @@ def _data(data: dict) -> str:
 
 def _settings(found: Findings) -> str:
     settings, record = found.plan["settings"], found.record
-    per_run = {(run.method, run.samples): run.iters for run in found.plan["runs"]}
-    steps = "; ".join(
-        f"{name} {samples_label(count)} {iters}" for (name, count), iters in per_run.items()
-    )
+    steps = {f"{run.method}, {samples_label(run.samples)}": run.iters for run in found.plan["runs"]}
+    listed = [f"{name}: {iters}" for name, iters in steps.items()]
+    alike = len(set(steps.values())) == 1
     rows = {
         "data": settings.data,
         "image size": f"{settings.image_size}x{settings.image_size}",
@@ -262,7 +261,7 @@ def _settings(found: Findings) -> str:
         "batch size": str(settings.batch_size),
         "mirrored images": "yes" if settings.flip else "no",
         "runs at a time": str(found.plan.get("jobs")),
-        "steps": steps,
+        "steps": str(next(iter(steps.values()))) if alike else "; ".join(listed),
         "device": str(record.get("device", "?")),
         "versions": ", ".join(
             [f"Python {record.get('python', '?')}"]

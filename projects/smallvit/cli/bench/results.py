@@ -79,6 +79,9 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
     results, failures = {}, {}
     for run in runs:
         result = read_json(osp.join(run.folder(out), RESULT))
+        if result is not None and run.method == TEACHER:
+            stored = read_json(osp.join(run.folder(out), STORED)) or {}
+            result["store_seconds"] = stored.get("seconds", 0.0)
         failure = read_json(osp.join(run.folder(out), FAILURE))
         if result is not None:
             results[run] = result
@@ -96,10 +99,8 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
     Returns:
         dict[tuple[str, int | None], Summary]: By method and images of each class.
     """
-    taught = {
-        (run.samples, run.seed): result["train_seconds"]
-        for run, result in results.items()
-        if run.method == TEACHER
+    teachers = {
+        (run.samples, run.seed): result for run, result in results.items() if run.method == TEACHER
     }
     groups: dict[tuple[str, int | None], list[Run]] = {}
     for run in results:
@@ -107,8 +108,7 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
             groups.setdefault((run.method, run.samples), []).append(run)
     summaries = {}
     for key, runs in groups.items():
-        guided = is_guided(key[0])
-        teacher = [taught.get((run.samples, run.seed), 0.0) if guided else 0.0 for run in runs]
+        teacher = [_teaching(key[0], teachers.get((run.samples, run.seed))) for run in runs]
         own = [results[run]["train_seconds"] for run in runs]
         summaries[key] = Summary(
             tuple(results[run]["accuracy"] for run in sorted(runs, key=lambda run: run.seed)),
@@ -116,6 +116,13 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
             statistics.fmean(teacher),
         )
     return summaries
+
+
+def _teaching(method: str, teacher: dict | None) -> float:
+    if teacher is None or not is_guided(method):
+        return 0.0
+    stored = teacher["store_seconds"] if "+guidance-offline" in method else 0.0
+    return teacher["train_seconds"] + stored
 
 
 def is_guided(name: str) -> bool:

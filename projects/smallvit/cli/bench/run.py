@@ -351,7 +351,8 @@ class _alone:  # noqa: N801 reads as a function
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"another bench works in {osp.dirname(self.path)}: wait for it, or use another --out"
+                f"another bench works in {osp.dirname(self.path)}: wait for it, or take another "
+                "--out"
             ) from None
 
     def __exit__(self, *exception: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import os.path as osp
@@ -211,6 +212,8 @@ def _work(
         if isinstance(function, str):
             from smallvit.cli.bench import worker
 
+            # MMEngine collects garbage for each data set, through all that the imports left.
+            gc.freeze()
             worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
             function = getattr(worker, function)
         value = function(*arguments, report=lambda progress: channel.send(("progress", progress)))

@@ -198,8 +198,10 @@ def train(
     os.makedirs(folder, exist_ok=True)
     cfg = run_config(settings, run, num_classes, workers, lesson)
     cfg.work_dir = folder
-    write_whole(osp.join(folder, CONFIG), cfg.pretty_text)
+    readable = cfg.pretty_text
+    cfg.experiment_name = run.name
     runner = _runner(cfg, folder, resume=True)
+    write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
     progress = _Progress(report, run.iters)
     runner.register_hook(progress, priority="VERY_LOW")
     runner.train()
@@ -227,8 +229,9 @@ def train(
 def _runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
     cfg.work_dir, cfg.resume, cfg.launcher = work_dir, resume, "none"
     prepare(cfg)
-    cfg._format_python_code = False  # takes longer than training steps, at each checkpoint
-    cfg._filename = None
+    # It takes longer than training steps, at each checkpoint.
+    object.__setattr__(cfg, "_format_python_code", False)
+    object.__setattr__(cfg, "_filename", osp.join(work_dir, CONFIG))
     return build_runner(cfg)
 
 

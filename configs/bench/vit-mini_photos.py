@@ -1,8 +1,8 @@
-# The recipe of the bench for folders of small photos: data_root holds a folder for each class, or
-# train/, val/ and test/ with such folders.
+# The recipe of the bench for small photos in a folder for each class.
 _base_ = "./vit-mini_digits.py"
 
 data_root = "data/images"
+fit_to_folder = dict(data_root=data_root)
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 train_pipeline = [

@@ -1,5 +1,5 @@
 # The recipe of the bench for images above 64x64, with a published network.
-_base_ = "./vit-mini_folders.py"
+_base_ = "./vit-mini_photos.py"
 
 model = dict(
     backbone=dict(
@@ -28,9 +28,7 @@ train_pipeline = [
     dict(type="PackInputs"),
 ]
 test_pipeline = [
-    dict(
-        type="LoadImageFromFile",
-    ),
+    dict(type="LoadImageFromFile"),
     dict(type="ResizeEdge", scale=224, edge="short", backend="pillow", interpolation="bicubic"),
     dict(type="CenterCrop", crop_size=224),
     dict(type="PackInputs"),

@@ -1,0 +1,314 @@
+"""The bench from the command line, on noise and on digits: interrupted, failing, reported."""
+
+import csv
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from run_helpers import PATIENCE, preload
+from smallvit.cli.bench import run as course
+from smallvit.cli.bench.scheduler import Pool
+from tool_helpers import ROOT, load_tool, run_main, write_pictures
+
+bench = load_tool("small_data_bench.py")
+
+NETWORK = """
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(type="smallvit.CifarResNet", depth=8, base_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=2, in_channels={channels}),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Images, a network that can be trained, and one that cannot."""
+    folder = tmp_path_factory.mktemp("bench")
+    write_pictures(folder / "images")
+    for name, channels in (("good", 16), ("bad", 17)):
+        (folder / f"{name}.py").write_text(NETWORK.format(channels=channels))
+    return folder
+
+
+@pytest.fixture
+def run(files, monkeypatch, capfd):
+    """Run the bench in this process; its children are forked from here, and begin at once."""
+    preload("mmpretrain")
+    monkeypatch.setattr(course, "Pool", partial(Pool, context=multiprocessing.get_context("fork")))
+    monkeypatch.setattr("smallvit.cli.bench.worker.TRIAL_SECONDS", 0.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "argv", ["tools/small_data_bench.py", "--data", "my <images>"])
+
+    def run(*argv, data=files / "images"):
+        status = run_main(bench.main, "--data", data, *argv)
+        said = capfd.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+class Page(HTMLParser):
+    """What a page loads, and the text of its tables."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded, self.cells = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+        named = dict(attributes)
+        self.loaded += [named[key] for key in ("src", "href") if key in named]
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells[-1] += data
+
+
+def read_page(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text())
+    page.close()
+    assert page.open == []
+    return page
+
+
+@pytest.fixture
+def finished(run, files, tmp_path):
+    """A bench of a method that works and one that does not."""
+    out = tmp_path / "out"
+    argv = ("--methods", files / "good.py", files / "bad.py", "--samples-per-class", "2", "all")
+    argv += ("--seeds", "2", "--iters", "4", "--batch-size", "4", "--jobs", "2", "--out", out)
+    return out, argv, run(*argv)
+
+
+class TestBench:
+    def test_from_images_to_report(self, finished, run, files):
+        out, argv, (status, said, _) = finished
+        good, bad = str(files / "good.py"), str(files / "bad.py")
+        # A failed run does not stop the others, and is told in the end.
+        assert status == 1
+        assert f"FAILED: {bad}, 2 per class, seed 0: " in said
+        rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+        assert [(row["method"], row["samples_per_class"], row["seed"]) for row in rows] == [
+            *((good, count, seed) for seed in "01" for count in ("2", "all")),
+        ]
+        assert all(0 <= float(row["test_accuracy"]) <= 100 for row in rows)
+        assert float(rows[0]["images_per_second"]) > 0
+        table = (out / "table.md").read_text()
+        assert good in table
+        assert " ± " in table
+        assert bad not in table
+        folders = list((out / "runs").glob("*good*/*/*"))
+        assert len(folders) == 4
+        for folder in folders:
+            names = {path.name for path in folder.iterdir()}
+            assert {"config.py", "model.pth", "result.json", "log.txt"} <= names
+            assert not [name for name in names if name.startswith(("best", "iter"))]
+        self.look_at_report(out, good, bad)
+        self.try_again(out, argv, run)
+
+    def look_at_report(self, out, good, bad):
+        page = read_page(out / "report.html")
+        assert len(page.loaded) == 3
+        assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+        text = (out / "report.html").read_text()
+        assert "http" not in text
+        assert "my &lt;images&gt;" in text  # the command
+        assert good in page.cells
+        assert f"{bad}, all images, seed 1" in page.cells
+        assert "2 seeds: the standard deviations themselves are rough" in text
+        assert "One image of the 10 that test is 10.00 points." in text
+
+    def try_again(self, out, argv, run):
+        before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/result.json")}
+        status, said, _ = run(*argv)
+        assert status == 1
+        assert "4 of 8 runs are there already" in said
+        assert "4 runs, 2 at a time" in said  # those that failed
+        assert before == {path: path.stat().st_mtime_ns for path in before}
+        page = (out / "report.html").read_text()
+        (out / "report.html").unlink()
+        assert run("--report-only", "--out", out)[0] == 1
+        assert len((out / "report.html").read_text()) == len(page)
+        status, _, error = run(*argv, "--image-size", "64")
+        assert status == 1
+        assert "image_size was 32 and is 64 now" in error
+
+    def test_guided_by_a_teacher(self, run, tmp_path):
+        out = tmp_path / "out"
+        argv = ("--methods", "vit+guidance", "vit+guidance-offline", "--seeds", "1", "--jobs", "2")
+        argv += ("--samples-per-class", "2", "--iters", "2", "--batch-size", "2", "--out", out)
+        status, _, error = run(*argv)
+        assert (status, error) == (0, "")
+        runs = json.loads((out / "plan.json").read_text())["runs"]
+        assert [(each["method"], each["iters"]) for each in runs] == [
+            *(("teacher", 2), ("vit+guidance", 2), ("vit+guidance-offline", 2)),
+        ]
+        assert "teacher" not in (out / "table.md").read_text()
+        features = out / "runs/teacher/2/seed0/features"
+        assert json.loads((features / "header.json").read_text())["data_set"]["length"] == 12
+        times = {
+            row["method"]: row["train_seconds"]
+            for row in csv.DictReader((out / "results.csv").open())
+        }
+        assert set(times) == {"teacher", "vit+guidance", "vit+guidance-offline"}
+        assert "ResNet-20 trained on the same subset" in (out / "report.html").read_text()
+
+
+class TestMinutes:
+    def test_the_least_budget_that_is_told_is_enough(self, run, files, tmp_path):
+        out = tmp_path / "out"
+        argv = ("--seeds", "1", "--jobs", "1", "--batch-size", "2", "--out", out)
+        status, _, error = run(*argv, "--methods", files / "good.py", "--budget-minutes", "0.001")
+        assert status == 1
+        assert not (out / "plan.json").exists()
+        # Trials differ; with the double, no trial fails the least.
+        least = float(error.partition("at least --budget-minutes ")[2].partition(",")[0])
+        minutes = ("--budget-minutes", 2 * least)
+        status, _, error = run(*argv, "--methods", files / "good.py", *minutes)
+        assert (status, error) == (0, "")
+        plan = json.loads((out / "plan.json").read_text())
+        assert plan["runs"][0]["iters"] >= 20
+        status, _, error = run(*argv, "--methods", "dhvt", *minutes)
+        assert status == 1
+        assert "among other methods than dhvt" in error
+
+    def test_a_guided_method_is_tried_with_a_teacher(self, run, tmp_path):
+        argv = ("--methods", "vit+guidance", "--seeds", "1", "--batch-size", "2")
+        status, said, error = run(*argv, "--budget-minutes", "0.001", "--out", tmp_path)
+        assert status == 1
+        assert "trying 2 methods" in said
+        assert "at least --budget-minutes" in error
+
+
+def processes_of(session: int) -> list[int]:
+    """Processes that a session has, dead ones left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_killed_bench_leaves_no_process_and_goes_on(run, files, tmp_path):
+    out = tmp_path / "out"
+    argv = ["--methods", str(files / "good.py"), "--seeds", "2", "--iters", "100"]
+    argv += ["--batch-size", "4", "--jobs", "1", "--out", str(out)]
+    command = [sys.executable, str(ROOT / "tools/small_data_bench.py")]
+    with (tmp_path / "log.txt").open("w") as log:
+        first = subprocess.Popen(
+            [*command, "--data", str(files / "images"), *argv],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+    wait_for(lambda: list(out.glob("runs/*/all/seed1/iter_*.pth")), first)
+    running = processes_of(first.pid)
+    assert len(running) > 1
+    first.kill()
+    first.wait()
+    wait_for(lambda: not processes_of(first.pid))
+    assert not list(out.glob("runs/*/all/seed1/result.json"))
+    kept = next(out.glob("runs/*/all/seed0/result.json")).stat().st_mtime_ns
+
+    status, said, error = run(*argv)
+    assert (status, error) == (0, "")
+    assert "1 of 2 runs are there already" in said
+    assert next(out.glob("runs/*/all/seed0/result.json")).stat().st_mtime_ns == kept
+    record = json.loads(next(out.glob("runs/*/all/seed1/run.json")).read_text())
+    assert len(record["sessions"]) == 2
+    assert record["sessions"][1]["from_iter"] >= 20
+    assert len(list(csv.DictReader((out / "results.csv").open()))) == 2
+
+
+def wait_for(condition, process=None):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None
+        time.sleep(0.02)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("argv", "said"),
+        [
+            (["--methods", "vti"], "no method 'vti'; did you mean vit"),
+            (["--samples-per-class", "9"], "class 'bright' has only 6 training images"),
+            (["--data", "/no/such"], "--data /no/such: no such folder"),
+            (["--data", "digits", "--image-size", "224"], "the digits have 8x8 pixels"),
+            (["--report-only"], "there is no bench in"),
+        ],
+    )
+    def test_is_told_in_a_sentence(self, run, tmp_path, argv, said):
+        status, _, error = run(*argv, "--out", tmp_path / "out")
+        assert status == 1
+        assert said in error
+        assert "Traceback" not in error
+
+    def test_no_images(self, run, tmp_path):
+        (tmp_path / "empty").mkdir()
+        status, _, error = run("--out", tmp_path / "out", data=tmp_path / "empty")
+        assert status == 1
+        assert "empty" in error
+        assert "Traceback" not in error
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ["--samples-per-class", "0"],
+            ["--samples-per-class", "some"],
+            ["--iters", "5", "--epochs", "5"],
+            ["--budget-minutes", "-1"],
+            ["--seeds", "0"],
+        ],
+    )
+    def test_usage(self, run, tmp_path, argv):
+        assert run(*argv, "--out", tmp_path / "out")[0] == 2
+        assert not (tmp_path / "out").exists()
+
+    def test_two_benches_in_one_folder(self, run, tmp_path):
+        with course._alone(str(tmp_path)):
+            status, _, error = run("--out", tmp_path)
+        assert status == 1
+        assert "another bench works in" in error
+
+    def test_methods_are_listed_without_data(self, capsys):
+        assert run_main(bench.main, "--list-methods") == 0
+        assert "+guidance-offline" in capsys.readouterr().out
+
+
+def test_one_run_at_a_time_on_each_gpu(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    slots = course.make_slots(None, None)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    slots = course.make_slots(3, 1)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "7", "5"]
+    assert Pool(slots).context.get_start_method() == "spawn"
