@@ -207,7 +207,7 @@ class FeatureStore:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = osp.expanduser(os.fspath(path))
-        if not osp.isdir(self.path):
+        if not osp.exists(self.path):
             raise FeatureStoreError(_absent(self.path))
         self.header = read_header(self.path)
         if finished_rows(self.path) != len(self):

@@ -270,6 +270,15 @@ def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_refuses_what_is_in_the_way(config, checkpoint, tmp_path, capfd):
+    (tmp_path / "file").write_text("mine")
+    assert run(config, checkpoint, tmp_path / "file") == 1
+    assert "is no store of teacher features" in capfd.readouterr().err
+    assert run(config, checkpoint, tmp_path / "file", "--fresh") == 1
+    assert "was not removed" in capfd.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_refuses_a_missing_checkpoint_and_a_concatenation(config, checkpoint, tmp_path, capfd):
     assert run(config, tmp_path / "gone.pth", tmp_path / "store") == 1
     assert "no such checkpoint" in capfd.readouterr().err

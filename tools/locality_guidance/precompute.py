@@ -100,6 +100,8 @@ def main(argv=None) -> None:
     trust_checkpoints(args.trust_checkpoint)
     args.checkpoint = require_checkpoint(args.checkpoint)
     args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {args.device}: torch sees no CUDA device")
     args.out = args.out.expanduser()
     lesson = Lesson(cfg)
     keys = lesson.keys()
