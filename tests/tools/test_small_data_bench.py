@@ -174,15 +174,17 @@ class TestBench:
 class TestMinutes:
     def test_the_least_budget_that_is_told_is_enough(self, run, files, tmp_path):
         out = tmp_path / "out"
-        argv = ("--seeds", "1", "--jobs", "1", "--batch-size", "2", "--out", out)
-        status, _, error = run(*argv, "--methods", files / "good.py", "--budget-minutes", "0.001")
+        argv = ("--seeds", "1", "--jobs", "2", "--batch-size", "2", "--out", out)
+        argv += ("--methods", files / "good.py", files / "bad.py")
+        status, _, error = run(*argv, "--budget-minutes", "0.001")
         assert status == 1
         assert not (out / "plan.json").exists()
         # Trials differ; with the double, no trial fails the least.
         least = float(error.partition("at least --budget-minutes ")[2].partition(",")[0])
         minutes = ("--budget-minutes", 2 * least)
-        status, _, error = run(*argv, "--methods", files / "good.py", *minutes)
-        assert (status, error) == (0, "")
+        status, said, error = run(*argv, *minutes)
+        assert (status, error) == (1, "")
+        assert said.count(f"FAILED: {files / 'bad.py'}, all images, seed 0: ") == 1
         plan = json.loads((out / "plan.json").read_text())
         assert plan["runs"][0]["iters"] >= 20
         status, _, error = run(*argv, "--methods", "dhvt", *minutes)

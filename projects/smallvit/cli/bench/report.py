@@ -146,8 +146,9 @@ def _differences(found: Findings) -> str:
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
         "<p>Best method minus other method, in points, with Welch's 95% interval over the seeds. "
-        "An interval that holds zero means that the seeds differ as much as the methods. The "
-        "intervals are not corrected for the number of comparisons.</p>"
+        "An interval that holds zero means that the seeds differ as much as the methods. Methods "
+        "share the subset of a seed, which the interval does not use: it is rather too wide. It is "
+        "not corrected for the number of comparisons, which makes it too narrow.</p>"
         f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
     )
 
@@ -249,6 +250,12 @@ def _data(data: dict) -> str:
     )
 
 
+def _commit(state: dict | None) -> str:
+    if state is None:
+        return "not in a repository"
+    return state["commit"] + (", with changes" if state["changed"] else "")
+
+
 def _settings(found: Findings) -> str:
     settings, record = found.plan["settings"], found.record
     steps = {f"{run.method}, {samples_label(run.samples)}": run.iters for run in found.plan["runs"]}
@@ -267,7 +274,7 @@ def _settings(found: Findings) -> str:
             [f"Python {record.get('python', '?')}"]
             + [f"{name} {version}" for name, version in record.get("packages", {}).items()]
         ),
-        "smallvit": str((record.get("git") or {}).get("smallvit")),
+        "commit of smallvit": _commit((record.get("git") or {}).get("smallvit")),
     }
     body = "".join(f"<tr><th>{key}</th><td>{escape(text)}</td></tr>" for key, text in rows.items())
     commands = "\n".join(found.plan.get("command", []))

@@ -148,13 +148,13 @@ class Bench:
             for name in names
         ]
         outcomes = self.pool.run(jobs, Display({}, len(self.slots)))
-        speeds = {}
-        for name, job in zip(names, jobs, strict=True):
-            outcome = outcomes[job.name]
-            if outcome.reason:
-                raise UserError(f"{name} cannot be trained: {outcome.reason} (log: {job.log})")
-            speeds[name] = outcome.value
-        return speeds
+        tried = {name: outcomes[job.name] for name, job in zip(names, jobs, strict=True)}
+        speeds = {name: each.value for name, each in tried.items() if each.reason is None}
+        if not speeds:
+            reason = next(iter(tried.values())).reason
+            raise UserError(f"no method can be trained; {names[0]}: {reason} (log: {jobs[0].log})")
+        # One that cannot be trained gets its part all the same, and fails in it for the record.
+        return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
 
     def train(self) -> None:
         """Train what has no result yet."""

@@ -308,7 +308,7 @@ def measure(
             "flops": counted["flops"],
             "images_per_second": speeds[name]["images_per_second"],
         }
-    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
+    threads = f", threads: {torch.get_num_threads()}" if device == "cpu" else ""
     note = f"forward pass, batches of {batch} at {size}x{size}, {_device_name()}{threads}, float32"
     return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
 

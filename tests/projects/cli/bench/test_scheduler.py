@@ -10,7 +10,7 @@ import pytest
 
 import smallvit.engine.images  # noqa: F401 which explains errors: once, for all children
 from smallvit.cli.bench.plan import Run
-from smallvit.cli.bench.progress import Display, Timetable, duration
+from smallvit.cli.bench.progress import Display, LiveDisplay, Timetable, duration
 from smallvit.cli.bench.scheduler import Job, Outcome, Pool
 from smallvit.cli.errors import UserError
 
@@ -168,3 +168,16 @@ class TestDisplay:
         assert [duration(seconds) for seconds in (0.26, 9.96, 200, 7500, None)] == [
             *("0.3 s", "10 s", "3 min 20 s", "2 h 05 min", "some time"),
         ]
+
+    def test_bars_in_a_terminal(self):
+        stream = io.StringIO()
+        job = Job("vit, all images, seed 0", double, (), "log.txt")
+        with LiveDisplay(self.runs, 1, stream) as display:
+            display.started(job)
+            display.progressed(job, {"iter": 30, "iters": 100, "accuracy": 87.5})
+            display.tick()
+            display.ended(job, Outcome({"accuracy": 91.0, "train_seconds": 75.0}))
+            display.tick()
+        text = stream.getvalue()
+        assert "[1/2] vit, all images, seed 0: accuracy 91.00%, trained in 1 min 15 s" in text
+        assert "1/2 runs" in text
