@@ -9,7 +9,7 @@ results are in --out: report.html, table.md, results.csv and two plots.
 import argparse
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import run_tool
 
 DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
@@ -110,7 +110,8 @@ def main(argv=None) -> int:
     try:
         return run_bench(args)
     except KeyboardInterrupt:
-        raise UserError("interrupted; the same command goes on from here") from None
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

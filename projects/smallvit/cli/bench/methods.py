@@ -34,9 +34,7 @@ BASES = {
     "vit": Base("plain ViT", "dw_shortcut/vit-mini_digits.py", "dw_shortcut/vit-t_cifar100.py"),
     "dhvt": Base("DHVT", "dhvt/dhvt-mini_digits.py", "dhvt/dhvt-t_in1k.py"),
     "dwnet": Base("DWNet", "dwnet/dwnet-mini_digits.py", "dwnet/dwnet-t_in1k.py"),
-    "dvt": Base(
-        "DVT, all exits run", "dvt/dvt-mini_digits.py", "dvt/dvt-t2t-12_in1k.py", ("shortcut",)
-    ),
+    "dvt": Base("DVT, all exits run", "dvt/dvt-mini_digits.py", "dvt/dvt-t2t-12_in1k.py"),
     "resnet": Base(
         "ResNet-20 (up to 64x64) or ResNet-18, the reference",
         "locality_guidance/resnet-20_digits.py",

@@ -202,8 +202,7 @@ def train(
     cfg.experiment_name = run.name
     runner = _runner(cfg, folder, resume=True)
     write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
-    progress = _Progress(report, run.iters)
-    runner.register_hook(progress, priority="VERY_LOW")
+    runner.register_hook(_Progress(report, run.iters), priority="VERY_LOW")
     runner.train()
     best = runner.message_hub.get_info("best_ckpt")
     state = load_from_local(best, map_location="cpu")["state_dict"]
@@ -218,7 +217,6 @@ def train(
         "val_accuracy": float(runner.message_hub.get_info("best_score")),
         "iters": run.iters,
         "train_seconds": read_record(folder)["wall_seconds"],
-        "step_seconds": statistics.median(progress.steps) if progress.steps else None,
         "params": sum(parameter.numel() for parameter in runner.model.parameters()),
     }
     _keep_weights(folder, state)
@@ -250,7 +248,6 @@ class _Progress(Hook):
     def __init__(self, report: Report, iters: int, every: float = 0.5) -> None:
         self.report, self.iters, self.every = report, iters, every
         self.accuracy: float | None = None
-        self.steps: list[float] = []
         self._reported = 0.0
 
     def before_train(self, runner: Runner) -> None:
@@ -258,12 +255,8 @@ class _Progress(Hook):
         self.accuracy = None if best is None else float(best)
         self._send(runner.iter)
 
-    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        self._began = time.monotonic()
-
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         now = time.monotonic()
-        self.steps.append(now - self._began)
         if now - self._reported >= self.every:
             self._reported = now
             self._send(runner.iter + 1)
