@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,14 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from smallvit.engine.errors import FeatureStoreError
 from smallvit.hosts import Taps
 from smallvit.plugins.locality_guidance.losses import LOGIT_LOSSES, TRANSFORMS, feature_loss
-from smallvit.plugins.locality_guidance.mixing import RecordedMix
+from smallvit.plugins.locality_guidance.offline import StoredFeatures
 from smallvit.plugins.locality_guidance.projection import Projection
-from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.teacher import Teacher
-from smallvit.plugins.locality_guidance.windows import stack_maps
 from smallvit.registry import MODELS
 
 if TYPE_CHECKING:
@@ -75,7 +71,6 @@ class LocalityGuidance(nn.Module):
         self.loss_weight = loss_weight
         self.transform = transform
         self.logit = None if logit is None else LogitGuidance(student, **logit)
-        self.store = store
         if store is not None and self.logit is not None:
             raise ValueError(
                 "guidance by logits cannot be read from a store, which holds features; leave out "
@@ -91,29 +86,21 @@ class LocalityGuidance(nn.Module):
         if transform == "linear" and loss_weight:
             pairs = zip(self.taps.channels, self.teacher.channels, strict=True)
             self.projections.extend(Projection(*pair) for pair in pairs)
-        self.mixing = self._record_mixing(student) if store is not None else None
-
-    @staticmethod
-    def _record_mixing(student: nn.Module) -> RecordedMix | None:
-        preprocessor = student.data_preprocessor
-        if getattr(preprocessor, "batch_augments", None) is None:
-            return None
-        preprocessor.batch_augments = RecordedMix(preprocessor.batch_augments)
-        return preprocessor.batch_augments
+        self.stored = None if store is None else StoredFeatures(store, student.data_preprocessor)
 
     def prepare(self) -> None:
         """Read the teacher's weights, or open the store, before training.
 
         Raises:
             CheckpointError: If the teacher's checkpoint is missing or another network's.
-                FeatureStoreError: If the store is not whole, or of another teacher.
+            FeatureStoreError: If the store is not whole, or of another teacher.
         """
-        if self.store is None:
-            self.teacher.load()
-            if self.logit is not None:
-                self.logit.check(self.teacher)
+        if self.stored is not None:
+            self.stored.check(self.teacher)
             return
-        _check_store(FeatureStore(self.store), self.teacher)
+        self.teacher.load()
+        if self.logit is not None:
+            self.logit.check(self.teacher)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -146,10 +133,10 @@ class LocalityGuidance(nn.Module):
             dict[str, Tensor]: All losses, weighted; ``loss_guidance`` is that of the
             features, ``loss_logit_guidance`` that of the predictions.
         """
-        if self.store is None:
+        if self.stored is None:
             teacher_maps, logits = self.teacher(self.teacher.see(images, preprocessor))
         else:
-            teacher_maps, logits = self._stored(data_samples, images), None
+            teacher_maps, logits = self.stored.maps(data_samples, images, preprocessor), None
         losses = dict(losses)
         if self.logit is not None:
             share = self.logit.weight
@@ -176,18 +163,6 @@ class LocalityGuidance(nn.Module):
             feature_loss(own, target, self.transform)
             for own, target in zip(maps, teacher_maps, strict=True)
         ]
-
-    def _stored(self, data_samples: Sequence[DataSample], images: Tensor) -> list[Tensor]:
-        if "teacher_features" not in data_samples[0]:
-            raise ValueError(
-                f"guidance.store is {self.store}, but the data samples have no teacher_features: "
-                "the training pipeline needs smallvit.LoadTeacherFeatures and "
-                "PackInputs(algorithm_keys=['teacher_features'])"
-            )
-        per_image = [sample.get("teacher_features") for sample in data_samples]
-        maps = stack_maps(per_image, images.device)
-        record = None if self.mixing is None else self.mixing.last
-        return maps if record is None else [record.apply(each) for each in maps]
 
 
 class LogitGuidance:
@@ -264,17 +239,6 @@ class _Keep:
     def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
         if module.training:
             self.owner.found = output
-
-
-def _check_store(store: FeatureStore, teacher: Teacher) -> None:
-    if store.shapes != teacher.shapes:
-        raise FeatureStoreError(
-            f"{store.path} holds maps {store.shapes}, and those of the teacher {teacher.name} are "
-            f"{teacher.shapes}: precompute again with this teacher"
-        )
-    # Who trains from a store need not keep the checkpoint that it was written with.
-    if teacher.checkpoint is not None and osp.isfile(teacher.checkpoint):
-        store.require_teacher(teacher.checkpoint)
 
 
 def _check_name(what: str, name: str, known: Mapping) -> None:

@@ -16,9 +16,10 @@ from mmpretrain.structures import DataSample
 
 from config_helpers import build, read_config
 from smallvit.backbones import CifarResNet
-from smallvit.engine.errors import CheckpointError
+from smallvit.engine.errors import CheckpointError, FeatureStoreError
 from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.classifier import attach_guidance
+from smallvit.plugins.locality_guidance.windows import WHOLE, StageMaps
 from smallvit.registry import MODELS
 
 PLAIN = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
@@ -326,6 +327,34 @@ def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
         model.init_weights()
     with pytest.raises(ValueError, match="needs a teacher that classifies"):
         guided(checkpoint, teacher=dict(model=TEACHER["backbone"]), logit={})
+
+
+def stored_sample(flip=False, window=WHOLE):
+    maps = StageMaps([torch.rand(16, 32, 32), torch.rand(32, 16, 16), torch.rand(64, 8, 8)], window)
+    sample = DataSample(metainfo=dict(flip=flip)).set_gt_label(0)
+    sample.set_field(maps, "teacher_features")
+    return sample
+
+
+def test_stored_features_that_cannot_be_the_images(checkpoint):
+    mixing = dict(augments=[dict(type="Mixup", alpha=1.0)])
+    model = guided(
+        checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing), store="x"
+    )
+    model.train()
+
+    def losses(*samples):
+        images = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * len(samples)
+        return losses_of(model, dict(inputs=images, data_samples=list(samples)))
+
+    assert "loss_guidance" in losses(stored_sample(), stored_sample(True, WHOLE.flip("horizontal")))
+    with pytest.raises(FeatureStoreError, match="GuidedRandomFlip"):
+        losses(stored_sample(), stored_sample(flip=True))
+    with pytest.raises(FeatureStoreError, match="LoadTeacherFeatures"):
+        losses(DataSample().set_gt_label(0), DataSample().set_gt_label(1))
+    model.data_preprocessor.batch_augments = lambda images, scores: (images, scores.float())
+    with pytest.raises(FeatureStoreError, match="exchanged"):
+        losses(stored_sample())
 
 
 def test_unknown_base_is_named(checkpoint):
