@@ -6,8 +6,10 @@ from difflib import get_close_matches
 import timm
 from mmengine.model import BaseModule
 from timm.models.convit import GPSA
+from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
 
+from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.gpsa import FusedGPSA
 from smallvit.layers.stages import resolve_indices
 from smallvit.registry import MODELS
@@ -29,11 +31,14 @@ def _set_norm_eps(model: nn.Module, eps: float) -> None:
             module.eps = eps
 
 
-def _fuse_attention(model: nn.Module) -> None:
+def _replace_parts(model: nn.Module) -> None:
+    """Put faster modules with the same parameters in the place of some of timm's."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, GPSA):
                 setattr(parent, name, FusedGPSA(child, model.patch_embed.grid_size))
+            elif isinstance(child, MlpWithDepthwiseConv):
+                setattr(parent, name, DepthwiseMlp(child))
 
 
 @MODELS.register_module()
@@ -100,7 +105,7 @@ class TimmBackbone(BaseModule):
             drop_path_rate=drop_path_rate,
             **kwargs,
         )
-        _fuse_attention(self.timm_model)
+        _replace_parts(self.timm_model)
         if norm_eps is not None:
             _set_norm_eps(self.timm_model, norm_eps)
         if with_cp:

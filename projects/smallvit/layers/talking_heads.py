@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from smallvit.layers.inference import looks_back
+
+# With one thread and 2 MiB of L2, CaiT-XXS12 gains a third from 1.2 million on, nothing at 0.6.
+MIN_LOGITS_TO_SPLIT = 1 << 20
+
 
 class TalkingHeadsAttention(nn.Module):
     """Multi-head attention with learned mixtures of heads on both sides of the softmax.
@@ -75,8 +80,25 @@ class TalkingHeadsAttention(nn.Module):
             Tensor: Tokens, (B, N, C).
         """
         source = x if context is None else torch.cat((x, context), dim=1)
-        query = self._heads(self.q(x)) * self.scale
+        query = self._heads(self.q(x))
         key, value = (self._heads(part) for part in self.kv(source).chunk(2, dim=-1))
-        logits = self._mix(self.logits(query @ key.transpose(-2, -1)), self.mix_before)
-        weights = self._mix(self.attn_drop(logits.softmax(dim=-1)), self.mix_after)
-        return self.proj_drop(self.proj((weights @ value).transpose(1, 2).flatten(2)))
+        if self._can_split(query, key):
+            size = torch.get_num_threads()
+            parts = zip(*(each.split(size) for each in (query, key, value)), strict=True)
+            out = torch.cat([self._attend(*part) for part in parts])
+        else:
+            out = self._attend(query, key, value)
+        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+
+    def _can_split(self, query: Tensor, key: Tensor) -> bool:
+        """Whether a CPU should go through the batch in parts, so that logits stay in its cache."""
+        if query.device.type != "cpu" or query.dtype != torch.float32:
+            return False
+        if query.shape[:-1].numel() * key.shape[2] < MIN_LOGITS_TO_SPLIT:
+            return False
+        return type(self.logits) is nn.Identity and not looks_back(self.logits, self.attn_drop)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        logits = self.logits(query * self.scale @ key.transpose(-2, -1))
+        weights = self._mix(logits, self.mix_before).softmax(dim=-1)
+        return self._mix(self.attn_drop(weights), self.mix_after) @ value

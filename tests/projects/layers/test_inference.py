@@ -1,0 +1,94 @@
+"""What layers do differently in inference: memory written again, batches in parts."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models.pvt_v2 import MlpWithDepthwiseConv
+from torch import nn
+
+from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
+from smallvit.layers.depthwise_mlp import DepthwiseMlp
+from smallvit.layers.inference import gelu, looks_back
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def test_gelu_overwrites_what_nobody_holds():
+    x = torch.randn(3)
+    expected = F.gelu(x)
+    assert gelu(x) is not x
+    with torch.no_grad():
+        assert gelu(x) is x
+    assert torch.equal(x, expected)
+
+
+def test_gelu_leaves_what_a_hook_may_hold():
+    layer = nn.Linear(2, 2)
+    held = []
+    handle = layer.register_forward_hook(lambda module, args, output: held.append(output))
+    with torch.no_grad():
+        out = layer(torch.randn(1, 2))
+        assert looks_back(layer)
+        before = out.clone()
+        gelu(out, layer)
+        assert torch.equal(held[0], before)
+        handle.remove()
+        assert not looks_back(layer)
+
+
+def test_captured_graphs_are_the_same_with_and_without_gradients():
+    seen = []
+
+    def trace(x):
+        seen.append(looks_back())
+        return x + 1
+
+    with torch.no_grad():
+        torch.jit.trace(trace, torch.ones(1), check_trace=False)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("make", [DAFF, lambda *sizes: DAFF(*sizes, with_shortcut=False)])
+def test_daff_in_inference(make):
+    layer = make(8, 16).eval()
+    x = torch.randn(2, 1 + 12, 8)
+    expected, before = layer(x, (3, 4)), x.clone()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, (3, 4)), expected)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("talk", [True, False])
+def test_talking_heads_go_through_a_batch_in_parts(talk, monkeypatch):
+    layer = TalkingHeadsAttention(8, 2, talk=talk).eval()
+    x, context = torch.randn(3, 5, 8), torch.randn(3, 4, 8)
+    expected = layer(x), layer(x, context)
+    sizes = []
+    attend = layer._attend
+    monkeypatch.setattr(
+        layer, "_attend", lambda query, *rest: sizes.append(len(query)) or attend(query, *rest)
+    )
+    monkeypatch.setattr(talking_heads, "MIN_LOGITS_TO_SPLIT", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with torch.no_grad():
+        torch.testing.assert_close((layer(x), layer(x, context)), expected)
+    assert sizes == [2, 1, 2, 1]
+    layer.logits = nn.Softsign()  # whatever replaces it sees the whole batch
+    with torch.no_grad():
+        layer(x)
+    assert sizes[4:] == [3]
+
+
+@pytest.mark.parametrize("options", [{}, {"extra_relu": True}, {"act_layer": nn.SiLU}])
+def test_depthwise_mlp_is_timms(options):
+    original = MlpWithDepthwiseConv(8, 16, **options).eval()
+    ours = DepthwiseMlp(original)
+    assert list(ours.state_dict()) == list(original.state_dict())
+    for batch in (1, 2):
+        x = torch.randn(batch, 12, 8)
+        torch.testing.assert_close(ours(x, [3, 4]), original(x, [3, 4]))
+        with torch.no_grad():
+            torch.testing.assert_close(ours(x, [3, 4]), original(x, [3, 4]))
