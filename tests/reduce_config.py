@@ -8,6 +8,7 @@ from mmengine.config import Config
 from config_helpers import shrink, use_mini
 
 IMAGE, SMALL_IMAGE = 64, 16
+NARROW_SWIN = dict(embed_dims=24, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])
 #: Networks that are made for an image size, 224 unless set; and timm's that are not.
 SIZED = ("VisionTransformer", "smallvit.T2TViT")
 ANY_SIZE = ("pvt_v2",)
@@ -16,9 +17,9 @@ ANY_SIZE = ("pvt_v2",)
 def reduce_config(cfg: Config) -> Config:
     """Cut the data and the model of a config down, in place.
 
-    Classifiers keep depth and width; 224 pixels become 64, 32 become 16 for DHVT, Swin's
-    windows 2. A DWNet becomes the smallest. Detectors and segmentors see an eighth of the
-    length and few regions, and their heads are narrow.
+    Classifiers keep their depth, all but Swin their width; 224 pixels become 64, 32 become 16
+    for DHVT, Swin's windows 2. A DWNet becomes the smallest. Detectors and segmentors see an
+    eighth of the length and few regions, and their heads are narrow.
 
     Args:
         cfg (Config): A config of the repository.
@@ -31,9 +32,7 @@ def reduce_config(cfg: Config) -> Config:
     if "DWNet" in cfg.model.backbone.type:
         use_mini(cfg)
     if cfg.default_scope == "mmpretrain":
-        factor = _image_size(loader.dataset.pipeline) / _target(cfg)
-        shrink(loader.dataset.pipeline, factor)
-        _shrink_network(cfg.model.backbone, factor)
+        _reduce_classifier(cfg)
     elif "digit_scenes" not in loader.dataset.data_root:
         shrink(cfg.model.data_preprocessor)
         shrink(loader.dataset.pipeline)
@@ -41,6 +40,16 @@ def reduce_config(cfg: Config) -> Config:
     if "roi_head" in cfg.model:
         _take_few_regions(cfg.model.train_cfg)
     return cfg
+
+
+def _reduce_classifier(cfg: Config) -> None:
+    pipeline, model = cfg.train_dataloader.dataset.pipeline, cfg.model
+    factor = _image_size(pipeline) / _target(cfg)
+    shrink(pipeline, factor)
+    _shrink_network(model.backbone, factor)
+    if _is_swin(model.backbone) and model.backbone.arch == "tiny":
+        model.backbone.arch = NARROW_SWIN
+        model.head.in_channels = 8 * NARROW_SWIN["embed_dims"]
 
 
 def _image_size(pipeline: list[dict]) -> int:
@@ -67,10 +76,14 @@ def _shrink_network(node: Any, factor: float) -> None:
         node.img_size = int(node.img_size / factor)
     elif node.get("type") in SIZED or _is_fixed(node):
         node.img_size = int(224 / factor)
-    if factor > 1 and "SwinTransformer" in (node.get("type"), node.get("host")):
+    if factor > 1 and _is_swin(node):
         node.window_size = 2
     for child in node.values():
         _shrink_network(child, factor)
+
+
+def _is_swin(node: Mapping) -> bool:
+    return "SwinTransformer" in (node.get("type"), node.get("host"))
 
 
 def _is_fixed(node: Mapping) -> bool:
