@@ -3,7 +3,7 @@
 It is built at its full size, without weights, and once more at a reduced size for the step: two
 images, of 64 instead of 224 pixels (an eighth of the length in detection and segmentation, with
 narrow heads), the smallest DWNet for all DWNets, a narrow Swin in classification, weights from a
-quick generator; see ``reduce_config.py``. Configs that are added are tested without being named here.
+quick generator; see ``reduce_config.py``. Configs that are added are tested without being named.
 """
 
 from functools import cache
