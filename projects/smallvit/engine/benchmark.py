@@ -72,19 +72,10 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
         MMLogger.get_instance("benchmark", log_level="WARNING")  # no line for each parameter
     steps = {name: _step(cfg, mode, settings) for name, cfg in cfgs.items()}
     models = {}
-    counts = {}
     for name, (step, shape) in steps.items():
         step()  # the first call compiles and allocates
         models[name] = {"shape": list(shape), "memory_mib": peak_memory(step, settings.device)}
-        single = _seconds(step, 1, settings.device)
-        counts[name] = max(1, round(settings.seconds / single))
-    rounds = [
-        {
-            name: _seconds(step, counts[name], settings.device) / counts[name]
-            for name, (step, _) in steps.items()
-        }
-        for _ in range(settings.repeats)
-    ]
+    rounds = time_in_turns({name: step for name, (step, _) in steps.items()}, settings)
     for name, result in models.items():
         result["seconds"] = statistics.median(times[name] for times in rounds)
         result["images_per_second"] = settings.batch_size / result["seconds"]
@@ -93,11 +84,45 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
     return {
         "mode": mode,
         "models": models,
-        "ratio": {
-            other: {"median": statistics.median(each), "min": min(each), "max": max(each)}
-            for other, each in ratios.items()
-        },
+        "ratio": {other: summarize(each) for other, each in ratios.items()},
     }
+
+
+def time_in_turns(
+    steps: dict[str, Callable[[], None]], settings: Settings
+) -> list[dict[str, float]]:
+    """Time several steps alternately.
+
+    Args:
+        steps (dict[str, Callable]): What to time, by name; each has run once before.
+        settings (Settings): Device, rounds, and the shortest time of one timing.
+
+    Returns:
+        list[dict[str, float]]: For each round the seconds of each step.
+    """
+    counts = {
+        name: max(1, round(settings.seconds / _seconds(step, 1, settings.device)))
+        for name, step in steps.items()
+    }
+    return [
+        {
+            name: _seconds(step, counts[name], settings.device) / counts[name]
+            for name, step in steps.items()
+        }
+        for _ in range(settings.repeats)
+    ]
+
+
+def summarize(ratios: list[float]) -> dict[str, float]:
+    """Median, least and greatest of the ratios over the rounds.
+
+    Args:
+        ratios (list[float]): One for each round.
+
+    Returns:
+        dict[str, float]: ``median``, ``min`` and ``max``.
+    """
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
 def _step(cfg: Config, mode: str, settings: Settings) -> tuple[Callable[[], None], tuple[int, int]]:
