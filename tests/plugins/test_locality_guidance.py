@@ -9,6 +9,8 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
@@ -19,6 +21,7 @@ from smallvit.backbones import CifarResNet
 from smallvit.engine.errors import CheckpointError, FeatureStoreError
 from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.classifier import attach_guidance
+from smallvit.plugins.locality_guidance.losses import feature_loss
 from smallvit.plugins.locality_guidance.windows import WHOLE, StageMaps
 from smallvit.registry import MODELS
 
@@ -131,6 +134,23 @@ def test_loss_by_hand(checkpoint):
     losses = model.loss(data["inputs"], data["data_samples"])
     torch.testing.assert_close(losses["loss"], plain)
     torch.testing.assert_close(losses["loss_guidance"], 0.7 * expected)
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)), st.tuples(st.integers(1, 9), st.integers(1, 9))
+)
+@settings(deadline=None, max_examples=25)
+def test_maps_are_compared_at_the_larger_of_their_sizes(student, teacher):
+    torch.manual_seed(0)
+    mine, target = torch.randn(2, 3, *student), torch.randn(2, 3, *teacher)
+    size = [max(pair) for pair in zip(student, teacher, strict=True)]
+    mine.requires_grad_()
+    resized = (F.interpolate(each, size, mode="bilinear") for each in (mine, target))
+    wanted = F.mse_loss(*resized)
+    found = feature_loss(mine, target)
+    torch.testing.assert_close(found, wanted)
+    gradients = (torch.autograd.grad(loss, mine)[0] for loss in (found, wanted))
+    torch.testing.assert_close(*gradients)
 
 
 def test_checkpoints_are_those_of_the_plain_classifier(checkpoint):
