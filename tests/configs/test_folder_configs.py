@@ -130,9 +130,7 @@ def test_the_split_is_set_once(images):
     hook = cfg.custom_hooks[0]
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, hook.dataloader)
     assert [loader.dataset.held_out for loader in loaders] == [0.6] * 4
-    with pytest.raises(
-        UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders: give it"
-    ):
+    with pytest.raises(UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders: give it"):
         merge_overrides(cfg, {**options, "val_dataloader.dataset.held_out": 0.3})
 
 
