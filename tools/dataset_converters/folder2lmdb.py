@@ -55,7 +55,8 @@ class WholeFiles:
 
     def __getitem__(self, index: int) -> tuple[str, bytes, str | None]:
         """Read a file: its name, what it holds, and what is wrong with it."""
-        from smallvit.engine.images import ImageError, decode
+        from smallvit.engine.errors import ImageError
+        from smallvit.engine.images import decode
 
         name = self.names[index]
         path = osp.join(self.root, name)

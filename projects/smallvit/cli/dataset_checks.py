@@ -14,7 +14,8 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 
 from smallvit.cli.image_lists import clashing_names
 from smallvit.cli.parallel import read_all
-from smallvit.engine.images import ImageError, decode
+from smallvit.engine.errors import ImageError
+from smallvit.engine.images import decode
 
 MISSING, UNREADABLE, MISLABELLED = "missing", "unreadable", "mislabelled"
 #: The value of a label map that stands for no class.

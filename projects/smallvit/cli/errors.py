@@ -12,8 +12,6 @@ class UserError(Exception):
     """A mistake in what the user gave; the message alone tells what to do."""
 
 
-#: How the message begins in a process that waited for one that is gone.
-LOST_PEER_REASON = "another process of this run ended"
 #: The config in use, which lets an error name the key that it comes from.
 _context: dict = {"cfg": None}
 
@@ -77,6 +75,8 @@ def _tell_launcher(error: Exception, message: str | None) -> None:
         return
     import json
     import time
+
+    from smallvit.cli.explain import LOST_PEER_REASON
 
     reason = message if message is not None else "".join(traceback.format_exception(error))
     # The earliest report counts, and they are told apart by seconds: one process's own error

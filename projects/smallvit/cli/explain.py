@@ -11,8 +11,6 @@ from json import JSONDecodeError
 from types import FrameType, TracebackType
 from typing import Any
 
-from smallvit.cli.errors import LOST_PEER_REASON
-
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
 NOT_RESOLVED = re.compile(r"Failed to get (?P<name>[\w.]+)$")
 UNUSED_PARAMETERS = "Expected to have finished reduction in the prior iteration"
@@ -23,6 +21,8 @@ UNWRITABLE = (
 )
 #: What gloo says in the processes that wait for one that is gone.
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
+#: How the message begins in a process that waited for one that is gone.
+LOST_PEER_REASON = "another process of this run ended"
 #: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
 CONFIG_ERRORS = (ValueError, TypeError, KeyError, AssertionError, ImportError, OSError)
 PACKAGES = {"mmseg": "mmsegmentation", "cv2": "opencv-python", "sklearn": "scikit-learn"}
@@ -93,11 +93,11 @@ def _where(cfg: Any, matches: Callable[[str, Any], bool]) -> str:
 def _own(error: BaseException, cfg: Any) -> str | None:
     """Errors of the engine, whose messages say all there is to say."""
     from smallvit.engine import errors
-    from smallvit.engine.images import ImageError
 
     own = (
         *(errors.CheckpointError, errors.NonFiniteError, errors.BadSamplesError, errors.LabelError),
-        *(errors.DataShareError, errors.FeatureStoreError, errors.ImageStoreError, ImageError),
+        *(errors.DataShareError, errors.FeatureStoreError, errors.ImageStoreError),
+        errors.ImageError,
     )
     if isinstance(error, own):
         return _text(error) if _from_worker(error) else str(error)

@@ -27,3 +27,7 @@ class FeatureStoreError(RuntimeError):
 
 class ImageStoreError(RuntimeError):
     """An image store that cannot be opened; the message names it and the way out."""
+
+
+class ImageError(RuntimeError):
+    """An image that cannot be read; the message names the file."""

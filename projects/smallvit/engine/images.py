@@ -10,12 +10,10 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 
+from smallvit.engine.errors import ImageError
+
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-
-
-class ImageError(RuntimeError):
-    """An image that cannot be read; the message names the file."""
 
 
 class CheckedLoadImageFromFile(LoadImageFromFile):

@@ -9,8 +9,7 @@ from typing import Any
 
 from mmengine.fileio import LmdbBackend, register_backend
 
-from smallvit.engine.errors import ImageStoreError
-from smallvit.engine.images import ImageError
+from smallvit.engine.errors import ImageError, ImageStoreError
 
 BUILD = "tools/dataset_converters/folder2lmdb.py"
 #: What the name of a store that is being written ends with.

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
 
-from smallvit.engine.images import CheckedLoadImageFromFile, ImageError
+from smallvit.engine.errors import ImageError
+from smallvit.engine.images import CheckedLoadImageFromFile
 
 
 @pytest.fixture(scope="module")

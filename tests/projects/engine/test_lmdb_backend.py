@@ -6,8 +6,7 @@ import pytest
 
 from smallvit.cli.explain import explain
 from smallvit.engine import images
-from smallvit.engine.errors import ImageStoreError
-from smallvit.engine.images import ImageError
+from smallvit.engine.errors import ImageError, ImageStoreError
 from smallvit.engine.lmdb_backend import CheckedLmdbBackend
 from smallvit.engine.unreadable import is_unreadable
 

@@ -6,16 +6,13 @@ import base64
 import statistics
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
+from smallvit.cli.bench.findings import Findings
 from smallvit.cli.bench.methods import TEACHER
 from smallvit.cli.bench.page import SCRIPT, STYLE
 from smallvit.cli.bench.plan import TEACHER_SHARE, Settings, samples_label
 from smallvit.cli.bench.results import is_guided, ranking, welch
 from smallvit.cli.bench.table import Table
-
-if TYPE_CHECKING:
-    from smallvit.cli.bench.outputs import Findings
 
 CAPTIONS = (
     "Accuracy against training images; bars are one standard deviation over the seeds.",

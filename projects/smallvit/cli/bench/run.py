@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from smallvit.cli.bench.findings import COST
 from smallvit.cli.bench.methods import SMALL, TEACHER, Method, parse_method
 from smallvit.cli.bench.plan import (
     FILE,
@@ -28,7 +29,6 @@ from smallvit.cli.bench.scheduler import Job, Outcome, Pool
 from smallvit.cli.errors import UserError
 
 DIGITS = "digits"
-COST = "cost.json"
 
 
 def run_bench(args: argparse.Namespace) -> int:
