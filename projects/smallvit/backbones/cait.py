@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from timm.layers import Mlp, to_2tuple
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from smallvit.backbones.plain_vit import PlainViT
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.block import TransformerBlock
+from smallvit.layers.mlp import Mlp
 from smallvit.layers.patch_embed import PatchEmbed
 from smallvit.layers.stages import run_blocks
 from smallvit.layers.talking_heads import TalkingHeadsAttention

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from timm.layers import Mlp, to_2tuple
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from smallvit.backbones.plain_vit import PlainViT
@@ -12,6 +12,7 @@ from smallvit.layers.attention import Attention
 from smallvit.layers.block import TransformerBlock
 from smallvit.layers.daff import DAFF
 from smallvit.layers.head_interaction import HeadInteractedAttention
+from smallvit.layers.mlp import Mlp
 from smallvit.layers.patch_embed import PatchEmbed
 from smallvit.layers.sope import SOPE
 from smallvit.registry import MODELS

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, resample_abs_pos_embed, to_2tuple, trunc_normal_
+from timm.layers import DropPath, resample_abs_pos_embed, to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
 from smallvit.layers.arch import resolve_arch
+from smallvit.layers.mlp import Mlp
 from smallvit.layers.stages import LINEAR_INIT, StagedBackbone
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 from smallvit.registry import MODELS

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from timm.layers import Mlp, to_2tuple
+from timm.layers import to_2tuple
 
 from smallvit.backbones.plain_vit import PlainViT
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.attention import Attention
 from smallvit.layers.block import TransformerBlock
+from smallvit.layers.mlp import Mlp
 from smallvit.layers.tokens_to_token import TokensToToken
 from smallvit.registry import MODELS
 

@@ -3,7 +3,7 @@
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
 
-from smallvit.layers.inference import gelu
+from smallvit.layers.inference import activate
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
@@ -29,8 +29,5 @@ class DepthwiseMlp(nn.Module):
     def forward(self, x: Tensor, feat_size: tuple[int, int]) -> Tensor:
         """Transform tokens (B, N, C) of a grid of height and width ``feat_size``."""
         feature = self.dwconv(tokens_to_map(self.relu(self.fc1(x)), tuple(feat_size)))
-        if type(self.act) is nn.GELU:
-            feature = gelu(feature, self.dwconv, self.act)
-        else:
-            feature = self.act(feature)
+        feature = activate(self.act, feature, self.dwconv)
         return self.drop(self.fc2(self.drop(map_to_tokens(feature))))

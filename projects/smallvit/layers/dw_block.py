@@ -2,11 +2,12 @@
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from smallvit.layers.conv_norm import conv_norm, pointwise_norm
 from smallvit.layers.dynamic_dwconv import DynamicDWConv2d, InhomogeneousDWConv2d
+from smallvit.layers.mlp import Mlp
 
 CONVS = ("static", "dynamic", "inhomogeneous")
 

@@ -38,3 +38,19 @@ def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
         Tensor: GELU of ``x``.
     """
     return F.gelu(x) if looks_back(*modules) else torch.ops.aten.gelu_(x)
+
+
+def activate(act: nn.Module, x: Tensor, source: nn.Module) -> Tensor:
+    """Apply an activation to what a module has just returned; GELU as :func:`gelu` does.
+
+    Args:
+        act (nn.Module): The activation.
+        x (Tensor): Output of ``source``.
+        source (nn.Module): The module in front of the activation.
+
+    Returns:
+        Tensor: ``act(x)``.
+    """
+    if type(act) is not nn.GELU or looks_back(source, act):
+        return act(x)
+    return torch.ops.aten.gelu_(x, approximate=act.approximate)

@@ -4,10 +4,10 @@ import math
 
 import torch
 from mmcv.cnn import build_norm_layer
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 from smallvit.layers.attention import Attention
+from smallvit.layers.mlp import Mlp
 
 
 class TokenTransformer(nn.Module):

@@ -1,6 +1,7 @@
 """What layers do differently in inference: memory written again, batches in parts."""
 
 import pytest
+import timm.layers
 import torch
 import torch.nn.functional as F
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
@@ -9,6 +10,7 @@ from torch import nn
 from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.inference import gelu, looks_back
+from smallvit.layers.mlp import Mlp
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +94,13 @@ def test_depthwise_mlp_is_timms(options):
         torch.testing.assert_close(ours(x, [3, 4]), original(x, [3, 4]))
         with torch.no_grad():
             torch.testing.assert_close(ours(x, [3, 4]), original(x, [3, 4]))
+
+
+@pytest.mark.parametrize("act_layer", [nn.GELU, nn.Tanh, lambda: nn.GELU("tanh")])
+def test_mlp_is_timms(act_layer):
+    original, ours = (kind(4, 8, act_layer=act_layer).eval() for kind in (timm.layers.Mlp, Mlp))
+    ours.load_state_dict(original.state_dict())
+    x = torch.randn(2, 3, 4)
+    assert torch.equal(ours(x), original(x))
+    with torch.no_grad():
+        assert torch.equal(ours(x), original(x))
