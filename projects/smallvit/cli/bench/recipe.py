@@ -198,6 +198,7 @@ def _set_data(cfg: Config, settings: Settings, run: Run, size: int, workers: int
         dataset.pipeline = _sized(dataset.pipeline, size, settings.flip)
     train = cfg.train_dataloader
     train.batch_size = settings.batch_size
+    cfg.auto_scale_lr.enable = True  # the recipe's rate is for base_batch_size images
     if run.samples is not None:
         train.dataset = dict(
             type="smallvit.Subset",
