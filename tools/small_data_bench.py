@@ -9,7 +9,7 @@ results are in --out: report.html, table.md, results.csv and two plots.
 import argparse
 import sys
 
-from smallvit.cli import run_tool
+from smallvit.cli import run_tool, tool_parser
 
 DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
@@ -35,11 +35,7 @@ def samples(text: str) -> str:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--data", help='folder of images, or "digits"')
     parser.add_argument(
         "--methods",
@@ -85,7 +81,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--report-only", action="store_true", help="write table, plots and report of what is there"
     )
     parser.add_argument("--list-methods", action="store_true", help="explain the methods and stop")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if args.out is None and args.data is not None:
         from pathlib import Path

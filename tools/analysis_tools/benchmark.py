@@ -11,16 +11,12 @@ import json
 import os
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("configs", nargs="+", help="config files; the first over each other")
     parser.add_argument("--mode", choices=["forward", "train", "both"], default="forward")
     parser.add_argument("--batch-size", type=int, default=1, help="default: 1")

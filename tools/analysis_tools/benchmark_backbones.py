@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 #: Name, config, size of the images.
@@ -47,11 +47,7 @@ TOLERANCE = 1e-4
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression of names")
     parser.add_argument("--batch", type=int, default=4, help="default: 4; 8 times that at 32x32")
     parser.add_argument("--size", type=int, help="side of the images; default: the model's own")

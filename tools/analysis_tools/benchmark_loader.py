@@ -15,18 +15,14 @@ import sys
 import tempfile
 import time
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
 
 KINDS = ("folder", "lmdb")
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         "config",
         nargs="?",

@@ -17,15 +17,11 @@ import sys
 import tempfile
 import time
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("--operator", choices=["inhomogeneous", "dynamic"], default="inhomogeneous")
     parser.add_argument(
         "--shape",
@@ -49,7 +45,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
     parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     args = parser.parse_args(argv)
     for name in ("repeats", "threads", "groups", "kernel_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:

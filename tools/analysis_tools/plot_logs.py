@@ -8,16 +8,12 @@ Each run is a work dir (runs that were resumed are joined) or a scalars.json. Wi
 import argparse
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.logs import Curve, read_run
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("runs", nargs="+", help="work dirs or scalars.json files")
     parser.add_argument("--keys", nargs="+", help="what to draw, e.g. loss coco/bbox_mAP")
     parser.add_argument("--out", default="curves.png", help=".png, .pdf or .svg; %(default)s")
@@ -26,7 +22,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--smooth", type=int, default=1, metavar="N", help="moving average over N points; 1: none"
     )
     parser.add_argument("--title", help="title of the figure")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if not args.out.endswith((".png", ".pdf", ".svg")):
         parser.error(f"--out {args.out}: the file must end in .png, .pdf or .svg")

@@ -17,22 +17,17 @@ import os
 import os.path as osp
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 
 SPLITS = ("train", "test")
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("root", help="folder of the domains and lists, such as data/domainnet")
     parser.add_argument("--domains", nargs="+", help="default: those that have lists")
     parser.add_argument("--out", help="folder to write; default: ROOT/meta")
     parser.add_argument("--check", action="store_true", help="check that the files are there")
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     return parser.parse_args(argv)
 
 

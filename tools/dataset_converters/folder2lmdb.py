@@ -18,16 +18,12 @@ import argparse
 import os.path as osp
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.parallel import add_workers_flag, read_all
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("src", help="folder of the images")
     parser.add_argument("dst", help="store to write, such as data/imagenet/train.lmdb")
     parser.add_argument("--ann-file", help="list of the images; default: a folder is a class")
@@ -36,7 +32,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--skip-bad", action="store_true", help="leave bad images out instead of stopping"
     )
     add_workers_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     args = parser.parse_args(argv)
     if args.classes and not args.ann_file:
         parser.error("--classes goes with --ann-file: class folders have names")

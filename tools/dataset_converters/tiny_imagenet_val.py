@@ -13,7 +13,7 @@ import os.path as osp
 import shutil
 import sys
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 
 PARTIAL = ".partial"
 #: A copy that is not whole yet, in the unfinished folder.
@@ -21,11 +21,7 @@ UNFINISHED = ".copying"
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("root", help="the unpacked folder, such as data/tiny-imagenet-200")
     parser.add_argument("out", nargs="?", help="folder to write; default: ROOT/val_folders")
     parser.add_argument(
@@ -34,7 +30,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         default="link",
         help="link: hard links, copies where the file system has none (default)",
     )
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     args = parser.parse_args(argv)
     args.out = osp.normpath(args.out or osp.join(args.root, "val_folders"))
     return args

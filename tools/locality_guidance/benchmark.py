@@ -12,16 +12,12 @@ import statistics
 import sys
 import tempfile
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("configs", nargs="+", help="training configs; the first is the measure")
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each; default: 100")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before; default: 5")

@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
 from smallvit.cli.parallel import add_workers_flag
 
@@ -27,11 +27,7 @@ SPLITS = ("train", "val", "test")
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("config", nargs="?", help="config file, of smallvit or any MM library")
     parser.add_argument("--folder", help="instead of a config: class folders, or an LMDB store")
     parser.add_argument(

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_trust_flag
 from smallvit.converters.system import SYSTEM_NAMES
 
@@ -20,17 +20,12 @@ SAFETENSORS = ".safetensors"
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("system", choices=SYSTEM_NAMES, help="system that the checkpoint is of")
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write; .safetensors if it ends so")
     parser.add_argument("--reverse", action="store_true", help="from our keys to the official ones")
     add_trust_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     return parser.parse_args(argv)
 
 

@@ -10,21 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_trust_flag
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write")
     parser.add_argument("--reverse", action="store_true", help="from our layout to the official")
     add_trust_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
     return parser.parse_args(argv)
 
 

@@ -11,16 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from smallvit.cli import UserError, run_tool
+from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="calibrated checkpoints")
     parser.add_argument("--out", required=True, metavar="FILE", help="picture to write")
     parser.add_argument("--images", metavar="CONFIG", help="draw images instead, with this config")

@@ -3,7 +3,7 @@
 Nothing here imports torch at the top, so that ``--help`` answers at once.
 """
 
-from smallvit.cli.arguments import add_runtime_flags, base_parser
+from smallvit.cli.arguments import add_runtime_flags, base_parser, tool_parser
 from smallvit.cli.errors import UserError, run_tool
 
-__all__ = ["UserError", "add_runtime_flags", "base_parser", "run_tool"]
+__all__ = ["UserError", "add_runtime_flags", "base_parser", "run_tool", "tool_parser"]

@@ -38,11 +38,11 @@ def _restore_spaces(pairs: list[str], parsed: dict[str, Any]) -> None:
             parsed[key] = value
 
 
-def base_parser(description: str) -> argparse.ArgumentParser:
-    """Make a parser with what every tool takes: a config, overrides of it, and ``--debug``.
+def tool_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser as every tool has it, with ``--debug``.
 
     Args:
-        description (str): One sentence on what the tool does.
+        description (str): What the tool does; its lines are kept.
 
     Returns:
         argparse.ArgumentParser: The parser; ``allow_abbrev`` is off, so that a
@@ -53,13 +53,31 @@ def base_parser(description: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="show the whole traceback of an error (as SMALLVIT_DEBUG=1 does)",
+    )
+    return parser
+
+
+def base_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with what most tools take: a config and overrides of it.
+
+    Args:
+        description (str): What the tool does.
+
+    Returns:
+        argparse.ArgumentParser: The parser.
+    """
+    parser = tool_parser(description)
     parser.add_argument("config", help="config file, of smallvit or of any MM library")
     add_override_flags(parser)
     return parser
 
 
 def add_override_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options`` and ``--debug``.
+    """Add ``--cfg-options``.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
@@ -72,11 +90,6 @@ def add_override_flags(parser: argparse.ArgumentParser) -> None:
         help="override settings of the config; merged last, so they win over every other flag. "
         'Lists: key="[a,b]" or key=a,b; nested: key="[(a,b),(c,d)]"; quotes are needed and '
         "white space is not allowed",
-    )
-    parser.add_argument(
-        "--debug",
-        action="store_true",
-        help="show the whole traceback of an error (as SMALLVIT_DEBUG=1 does)",
     )
 
 
