@@ -12,6 +12,7 @@ from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODEL_WRAPPERS as ROOT_MODEL_WRAPPERS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
+from mmengine.registry import PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -39,3 +40,4 @@ HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")
 MODEL_WRAPPERS = _child(ROOT_MODEL_WRAPPERS, "engine")
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, "engine")
+PARAM_SCHEDULERS = _child(ROOT_PARAM_SCHEDULERS, "engine.schedules")

@@ -1,0 +1,1 @@
+"""Measuring: FLOPs, sizes, timing, logs and pictures."""

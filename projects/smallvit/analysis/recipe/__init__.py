@@ -1,0 +1,1 @@
+"""A config's recipe as behavior: built, stepped and measured, not read off its settings."""

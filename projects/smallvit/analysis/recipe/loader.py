@@ -1,0 +1,179 @@
+"""How a recipe hands out its images: batches, processes, iterations of an epoch, averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+from smallvit.analysis.recipe.schedule import training_length
+
+#: Training images of the published data sets, which need not be there to count iterations. A
+#: value is a number or, where a setting chooses a part, numbers by the value of that setting.
+#: COCO without its images that have no object.
+TRAINING_IMAGES: dict[str, Any] = {
+    "CIFAR10": 50_000,
+    "CIFAR100": 50_000,
+    "ImageNet": 1_281_167,
+    "TinyImageNet": 100_000,
+    "Chaoyang": 4_021,
+    "Flowers102": ("split", {"train": 1_020, "trainval": 2_040}),
+    "DomainNet": (
+        "domain",
+        {
+            "clipart": 33_525,
+            "infograph": 36_023,
+            "painting": 50_416,
+            "quickdraw": 120_750,
+            "real": 120_906,
+            "sketch": 48_212,
+        },
+    ),
+    "INaturalist": ("year", {2018: 437_513, 2019: 265_213}),
+    "CocoDataset": ("ann_file", {"annotations/instances_train2017.json": 117_266}),
+    "ADE20KDataset": 20_210,
+}
+#: Samplers of iterations without end, for which epochs are not counted.
+ENDLESS = ("InfiniteSampler",)
+
+
+def count_images(cfg: Config) -> int | None:
+    """Count the training images of a config: as published, or else those that are there.
+
+    Args:
+        cfg (Config): A training config.
+
+    Returns:
+        int | None: Their number, None where the data set is neither known nor there.
+    """
+    dataset = cfg.train_dataloader.dataset
+    known = TRAINING_IMAGES.get(_short(dataset.type))
+    if isinstance(known, tuple):
+        setting, numbers = known
+        known = numbers.get(dataset.get(setting))
+    if known is not None:
+        return known
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+            return len(DATASETS.build(dataset))
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def count_processes(cfg: Config) -> int:
+    """Tell for how many processes a config is made.
+
+    Args:
+        cfg (Config): A training config.
+
+    Returns:
+        int: Images of a step that its learning rate is for, by those of a process.
+    """
+    batch_size = cfg.train_dataloader.batch_size
+    total = (cfg.get("auto_scale_lr") or {}).get("base_batch_size", batch_size)
+    return max(round(total / batch_size), 1)
+
+
+def count_iterations(cfg: Config, images: int | None) -> int | None:
+    """Count the iterations of an epoch on the processes that a config is made for.
+
+    Args:
+        cfg (Config): A training config.
+        images (int, optional): Training images.
+
+    Returns:
+        int | None: The iterations, None where the training does not count epochs.
+    """
+    loader = cfg.train_dataloader
+    if not training_length(cfg)[0] or images is None or _short(loader.sampler.type) in ENDLESS:
+        return None
+    share = math.ceil(images / count_processes(cfg))
+    return (math.floor if loader.get("drop_last") else math.ceil)(share / loader.batch_size)
+
+
+def describe_loader(cfg: Config, images: int | None) -> dict[str, Any]:
+    """Tell how the training images are handed out.
+
+    Args:
+        cfg (Config): A training config.
+        images (int, optional): Training images.
+
+    Returns:
+        dict: Numbers and settings for a report.
+    """
+    loader = cfg.train_dataloader
+    by_epoch, length = training_length(cfg)
+    sampler = dict(loader.sampler)
+    name = _short(sampler.pop("type"))
+    repeats = sampler.get("num_repeats", 3) if name == "RepeatAugSampler" else 1
+    return {
+        "training": f"{length} {'epochs' if by_epoch else 'iterations'}",
+        "images": images,
+        "batch of a process": loader.batch_size,
+        "processes": count_processes(cfg),
+        "images of a step": loader.batch_size * count_processes(cfg),
+        "iterations of an epoch": count_iterations(cfg, images),
+        "last partial batch": "dropped" if loader.get("drop_last") else "kept",
+        "sampler": name,
+        "times that an image is repeated": repeats,
+        "cudnn.benchmark": bool((cfg.get("env_cfg") or {}).get("cudnn_benchmark", False)),
+    }
+
+
+def describe_averaging(cfg: Config) -> dict[str, Any]:
+    """Tell whether a moving average of the weights is kept.
+
+    Args:
+        cfg (Config): A training config.
+
+    Returns:
+        dict: Decay, and whether the average is what validation and test see.
+    """
+    for hook in cfg.get("custom_hooks") or []:
+        if "EMAHook" in hook["type"]:
+            decay = 1 - hook.get("momentum", 0.0002)
+            return {"decay": decay, "evaluated": hook.get("evaluate", hook["type"] == "EMAHook")}
+    return {"decay": None}
+
+
+def describe_step(cfg: Config) -> dict[str, Any]:
+    """Tell what happens between the gradients and the update.
+
+    Args:
+        cfg (Config): A training config.
+
+    Returns:
+        dict: Optimizer, precision, clipping and accumulation.
+    """
+    wrapper = cfg.optim_wrapper
+    optimizer = {key: _plain(value) for key, value in wrapper.optimizer.items()}
+    return {
+        "optimizer": optimizer,
+        "precision": _precision(wrapper),
+        "clipping": _plain(wrapper.get("clip_grad")),
+        "steps that gradients are summed over": wrapper.get("accumulative_counts", 1),
+    }
+
+
+def _precision(wrapper: Mapping) -> str:
+    kind = _short(wrapper.get("type", "OptimWrapper"))
+    if kind == "AutocastOptimWrapper":
+        return str(wrapper.get("dtype", "bfloat16"))
+    if kind == "AmpOptimWrapper":
+        return str(wrapper.get("dtype") or "float16")
+    return "float32"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(child) for child in value]
+    return value
+
+
+def _short(name: Any) -> str:
+    return getattr(name, "__name__", str(name)).split(".")[-1]

@@ -1,0 +1,231 @@
+"""What a training does to its images: each augmentation's effect on a stored one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS, DefaultScope
+
+#: Times that a random augmentation is drawn; its effect is the mean over them.
+DRAWS = 24
+#: Sides of the stored image where the data set says nothing else, and of CIFAR's.
+HEIGHT, WIDTH, CIFAR = 240, 320, 32
+#: Steps that read files or pack tensors, which the stored image does not need.
+SKIPPED = ("LoadImageFromFile", "LoadTeacherFeatures", "Pack", "ToTensor")
+
+
+def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Draw the image that effects are measured on: two slopes of color, disks and a grid.
+
+    Args:
+        height (int): Defaults to 240.
+        width (int): Defaults to 320.
+
+    Returns:
+        np.ndarray: RGB, uint8, (height, width, 3). The channels differ, so that an
+        operation that takes them in the wrong order shows.
+    """
+    y, x = np.mgrid[0:height, 0:width] / (np.array([height, width]).reshape(2, 1, 1) - 1)
+    image = np.stack([40 + 180 * x, 200 - 150 * y, 90 + 60 * x * y], axis=-1)
+    colors = ((230, 60, 40), (40, 90, 210), (240, 220, 60))
+    for (top, left, radius), color in zip(
+        ((0.3, 0.25, 0.16), (0.65, 0.6, 0.22), (0.25, 0.8, 0.1)), colors, strict=True
+    ):
+        inside = (y - top) ** 2 + (x - left) ** 2 < radius**2
+        image[inside] = color
+    image[(np.sin(40 * x) > 0.97) | (np.sin(30 * y) > 0.97)] *= 0.5
+    return np.clip(image, 0, 255).round().astype(np.uint8)
+
+
+def channel_order(cfg: Config) -> str:
+    """Tell in which order the training pipeline of a config has the colors.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        str: "BGR" where OpenCV reads files, else "RGB".
+    """
+    for step in cfg.train_dataloader.dataset.get("pipeline") or []:
+        if _short(step["type"]) == "LoadImageFromFile":
+            return "RGB" if step.get("color_type") == "color_rgb" else "BGR"
+    return "RGB"
+
+
+def describe_training_images(cfg: Config, draws: int = DRAWS) -> dict[str, Any]:
+    """Apply each step of the training pipeline to the stored image.
+
+    Args:
+        cfg (Config): A config.
+        draws (int): Times that a step is drawn. Defaults to 24.
+
+    Returns:
+        dict: By step its settings and its effect: the size that comes out and, where that
+        is the size that went in, the share of draws that changed the image and the mean
+        change of a value out of 255.
+    """
+    return _describe(cfg, cfg.train_dataloader.dataset.get("pipeline") or [], draws)
+
+
+def describe_test_images(cfg: Config) -> dict[str, Any]:
+    """Apply each step of the test pipeline to the stored image.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        dict: As :func:`describe_training_images`, empty where nothing is tested.
+    """
+    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
+    return _describe(cfg, loader.dataset.get("pipeline") or [], 1) if loader else {}
+
+
+def describe_normalization(cfg: Config) -> dict[str, Any]:
+    """Tell mean and standard deviation, and whether colors are turned around.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        dict: Settings of the preprocessor.
+    """
+    settings = dict(cfg.get("data_preprocessor") or {})
+    settings.update(cfg.model.get("data_preprocessor") or {})
+    kept = ("mean", "std", "to_rgb", "bgr_to_rgb")
+    order = {"order of the colors in the pipeline": channel_order(cfg)}
+    return {**order, **{key: settings[key] for key in kept if key in settings}}
+
+
+def describe_mixing(cfg: Config) -> dict[str, Any]:
+    """Tell how images and labels of a batch are mixed, and labels smoothed.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        dict: Alphas and their shares, the smoothing.
+    """
+    train_cfg = cfg.model.get("train_cfg") or {}
+    augments = train_cfg.get("augments") or [] if isinstance(train_cfg, Mapping) else []
+    augments = [augments] if isinstance(augments, Mapping) else augments
+    shares = train_cfg.get("probs") or [1 / len(augments)] * len(augments) if augments else []
+    found: dict[str, Any] = {
+        _short(one["type"]): {"alpha": one.get("alpha"), "share of batches": share}
+        for one, share in zip(augments, shares, strict=True)
+    }
+    head = cfg.model.get("head") or {}
+    loss = head.get("loss") or {} if isinstance(head, Mapping) else {}
+    return {**found, "label smoothing": loss.get("label_smooth_val", 0.0)}
+
+
+def _describe(cfg: Config, pipeline: list[dict], draws: int) -> dict[str, Any]:
+    sample = _stored_sample(cfg)
+    found: dict[str, Any] = {}
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+        for number, settings in enumerate(pipeline):
+            name = _short(settings["type"])
+            if name.startswith(SKIPPED) or (name == "LoadAnnotations" and "gt_seg_map" in sample):
+                continue
+            try:
+                step = TRANSFORMS.build(deepcopy(dict(settings)))
+                entry, sample = _effect(step, sample, draws)
+            except (OSError, KeyError) as error:
+                entry = {"effect": f"not measured, {type(error).__name__}: {error}"}
+            found[f"{number} {name}"] = {"settings": _settings(settings), **entry}
+    return found
+
+
+def _stored_sample(cfg: Config) -> dict[str, Any]:
+    """What the stored image looks like to the pipeline: after the file was read."""
+    is_cifar = _short(cfg.train_dataloader.dataset.type).startswith("CIFAR")
+    image = stored_image(*((CIFAR, CIFAR) if is_cifar else (HEIGHT, WIDTH)))
+    image = image if channel_order(cfg) == "RGB" else np.ascontiguousarray(image[..., ::-1])
+    shape = image.shape[:2]
+    sample: dict[str, Any] = dict(img=image, img_shape=shape, ori_shape=shape, sample_idx=0)
+    scope = cfg.get("default_scope")
+    if scope == "mmseg":
+        labels = (image[..., 0] // 64).astype(np.uint8)
+        return dict(sample, gt_seg_map=labels, seg_fields=["gt_seg_map"], reduce_zero_label=False)
+    if scope == "mmdet":
+        return dict(sample, instances=_instances(*shape), height=shape[0], width=shape[1])
+    return dict(sample, gt_label=0)
+
+
+def _instances(height: int, width: int) -> list[dict]:
+    boxes = ((0.1, 0.1, 0.4, 0.5), (0.4, 0.4, 0.8, 0.9))
+    found = []
+    for left, top, right, bottom in boxes:
+        x1, y1, x2, y2 = left * width, top * height, right * width, bottom * height
+        mask = [[x1, y1, x2, y1, x2, y2, x1, y2]]
+        found.append(dict(bbox=[x1, y1, x2, y2], bbox_label=0, mask=mask, ignore_flag=0))
+    return found
+
+
+def _effect(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
+    """Effect of a step, and the first sample that comes out of it."""
+    entry, first = _measure(step, sample, draws)
+    operations = getattr(step, "transforms", None)
+    if isinstance(operations, list) and all(hasattr(one, "prob") for one in operations):
+        entry["operations"] = _operations(operations, sample, draws)
+    return entry, first
+
+
+def _operations(operations: list[Any], sample: dict[str, Any], draws: int) -> dict[str, Any]:
+    found = {}
+    for operation in operations:
+        operation = deepcopy(operation)
+        chance, operation.prob = operation.prob, 1.0
+        name = type(operation).__name__
+        if getattr(operation, "direction", None):
+            name = f"{name} {operation.direction}"
+        entry, _ = _measure(operation, sample, draws)
+        found[name] = {"applied with": chance, **entry}
+    return found
+
+
+def _measure(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
+    before = sample["img"].astype(np.float64)
+    results = []
+    for seed in range(draws):
+        _seed(seed)
+        results.append(step(deepcopy(sample)))
+    results = [result for result in results if result is not None]  # mmdet drops empty crops
+    if not results:
+        return {"effect": "no image left"}, sample
+    shapes = sorted({result["img"].shape[:2] for result in results})
+    entry: dict[str, Any] = {"size": " or ".join(f"{height}x{width}" for height, width in shapes)}
+    if shapes == [before.shape[:2]]:
+        changes = [float(np.abs(result["img"] - before).mean()) for result in results]
+        entry["changed"] = sum(change > 0 for change in changes) / len(changes)
+        entry["mean change"] = round(sum(changes) / len(changes), 3)
+    return entry, results[0]
+
+
+def _seed(seed: int) -> None:
+    import random
+
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _settings(settings: Mapping) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in settings.items() if key != "type"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(child) for child in value]
+    return value
+
+
+def _short(name: Any) -> str:
+    return getattr(name, "__name__", str(name)).split(".")[-1]

@@ -1,0 +1,40 @@
+"""Draw learning-rate curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from smallvit.analysis.recipe.schedule import Curve
+
+#: Points that are drawn of a curve.
+DRAWN = 4000
+
+
+def draw_curves(curves: Mapping[str, Curve], path: str) -> None:
+    """Draw the learning rates of one or several trainings over their length.
+
+    Args:
+        curves (Mapping[str, Curve]): Curves by the names of the legend.
+        path (str): File to write; its ending chooses the format.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    in_epochs = all(curve.epoch_length for curve in curves.values())
+    for name, curve in curves.items():
+        chosen = np.unique(np.linspace(0, len(curve.rates) - 1, DRAWN).round().astype(int))
+        axes.plot(
+            chosen / (curve.epoch_length if in_epochs else 1), curve.rates[chosen], label=name
+        )
+    axes.set_xlabel("epoch" if in_epochs else "iteration")
+    axes.set_ylabel("learning rate")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

@@ -1,0 +1,201 @@
+"""The whole recipe of a config, as behavior: collected, printed, compared, drawn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from smallvit.analysis.recipe import loader, pipeline, schedule, weights
+
+#: Iterations of an epoch that are assumed where the images are neither known nor there.
+ASSUMED = 100
+
+
+def curve_of(cfg: Config, images: int | None = None) -> schedule.Curve:
+    """Step the learning rate of a config over its whole training.
+
+    Args:
+        cfg (Config): A training config.
+        images (int, optional): Training images. Defaults to None, which takes the published
+            number, or counts those that are there.
+
+    Returns:
+        Curve: The rates, of parameters without a multiplier.
+    """
+    images = loader.count_images(cfg) if images is None else images
+    length = loader.count_iterations(cfg, images)
+    if length is None and schedule.training_length(cfg)[0]:
+        length = ASSUMED
+    (curve,) = schedule.learning_rates(cfg, length)
+    return curve
+
+
+def recipe(cfg: Config, images: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Tell what a training with a config does, from its built parts.
+
+    Args:
+        cfg (Config): A training config.
+        images (int, optional): Training images. Defaults to None, which takes the published
+            number, or counts those that are there.
+        seed (int): Seed of the initial weights. Defaults to 0.
+
+    Returns:
+        dict: Sections of numbers and settings by name, nested, of plain values.
+    """
+    with _quiet():
+        return _collect(cfg, loader.count_images(cfg) if images is None else images, seed)
+
+
+def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
+    model = weights.build_network(cfg, seed)
+    return {
+        "loader": loader.describe_loader(cfg, images),
+        "learning rate": schedule.describe_curve(curve_of(cfg, images)),
+        "step": loader.describe_step(cfg),
+        "moving average": loader.describe_averaging(cfg),
+        "training images": pipeline.describe_training_images(cfg),
+        "normalization": pipeline.describe_normalization(cfg),
+        "mixing": pipeline.describe_mixing(cfg),
+        "test images": pipeline.describe_test_images(cfg),
+        "modules": weights.describe_modules(model),
+        "groups": weights.describe_groups(cfg, model),
+        "initial weights": weights.describe_initialization(model),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back the log of each parameter's settings."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def flatten(found: Mapping, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk a nested recipe.
+
+    Args:
+        found (Mapping): The recipe, or a part of it.
+        prefix (tuple[str, ...]): Keys that lead to it. Defaults to ().
+
+    Yields:
+        tuple[tuple[str, ...], Any]: Keys and the value that they lead to.
+    """
+    for key, value in found.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, (*prefix, str(key)))
+        else:
+            yield (*prefix, str(key)), value
+
+
+def differences(
+    ours: Mapping, other: Mapping, tolerance: float = 1e-6
+) -> dict[tuple[str, ...], tuple[Any, Any]]:
+    """Compare two recipes.
+
+    Initial standard deviations are equal where they differ by less than four standard errors
+    of such a difference.
+
+    Args:
+        ours (Mapping): A recipe.
+        other (Mapping): Another one.
+        tolerance (float): Relative difference up to which two numbers are equal. Defaults
+            to 1e-6.
+
+    Returns:
+        dict: What differs, by its keys: the two values, None where one has none.
+    """
+    left, right = dict(flatten(ours)), dict(flatten(other))
+    found = {}
+    for key in dict.fromkeys([*left, *right]):
+        values = left.get(key), right.get(key)
+        if not _equal(key, *values, tolerance=_tolerance(key, left, tolerance)):
+            found[key] = values
+    return found
+
+
+def _tolerance(key: tuple[str, ...], values: Mapping, default: float) -> float:
+    if key[0] == "initial weights" and key[-1] == "std":
+        count = values.get((*key[:-1], "n")) or 1
+        return 4 / count**0.5
+    return default
+
+
+def _equal(key: tuple[str, ...], left: Any, right: Any, tolerance: float) -> bool:
+    if key[0] == "initial weights" and key[-1] in ("mean", "max"):
+        return True  # random; what is constant shows in the standard deviation
+    numbers = all(isinstance(value, (int, float)) for value in (left, right))
+    if numbers:
+        return abs(left - right) <= tolerance * max(abs(left), abs(right))
+    return left == right
+
+
+def as_text(found: Mapping, indent: int = 0) -> str:
+    """Write a recipe for people.
+
+    Args:
+        found (Mapping): The recipe, or a part of it.
+        indent (int): Spaces before each line. Defaults to 0.
+
+    Returns:
+        str: One line for each value.
+    """
+    lines = []
+    for key, value in found.items():
+        if isinstance(value, Mapping) and _is_table(value):
+            lines.append(f"{' ' * indent}{key}")
+            lines.extend(_table(value, indent + 2))
+        elif isinstance(value, Mapping) and value:
+            lines.append(f"{' ' * indent}{key}")
+            lines.append(as_text(value, indent + 2))
+        else:
+            lines.append(f"{' ' * indent}{key}: {_show(value)}")
+    return "\n".join(lines)
+
+
+def _is_table(value: Mapping) -> bool:
+    """Whether all rows have the same plain columns."""
+    rows = list(value.values())
+    if len(rows) < 2 or not all(isinstance(row, Mapping) and row for row in rows):
+        return False
+    columns = set(rows[0])
+    return all(set(row) == columns for row in rows) and not any(
+        isinstance(cell, (Mapping, list)) and len(str(cell)) > 30
+        for row in rows
+        for cell in row.values()
+    )
+
+
+def _table(value: Mapping, indent: int) -> list[str]:
+    columns = list(next(iter(value.values())))
+    rows = [["", *columns], *([key, *map(_show, row.values())] for key, row in value.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns) + 1)]
+    return [
+        " " * indent
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_show(child)}" for key, child in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(map(_show, value)) + ")"
+    return str(value)

@@ -1,0 +1,101 @@
+"""Print what a training with a config does: its curve, weights, images and loader."""
+
+from __future__ import annotations
+
+import argparse
+import os.path as osp
+from collections.abc import Sequence
+
+from smallvit.cli.arguments import base_parser
+
+DESCRIPTION = """Print the recipe of a config as behavior: the model is built and initialized, the
+optimizer's groups made, the schedulers stepped over the whole training, and each augmentation
+applied to a stored image."""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of ``smallvit recipe``.
+
+    Args:
+        argv (Sequence[str], optional): Defaults to None, which takes the command line's.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = base_parser(DESCRIPTION)
+    parser.add_argument("--compare", metavar="CONFIG", help="print what differs from this config")
+    parser.add_argument("--out", metavar="FILE", help="draw the learning rate, such as curve.png")
+    parser.add_argument("--json", metavar="FILE", help="write the recipe as JSON")
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="training images; default: the published number, or those that are there",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights; default: 0")
+    args = parser.parse_args(argv)
+    if args.images is not None and args.images < 1:
+        parser.error(f"--images takes a positive number, not {args.images}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``smallvit recipe``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+    """
+    args = parse_args(argv)
+
+    from smallvit.analysis.recipe.report import as_text, differences, recipe
+
+    cfg = _read(args.config, args.cfg_options)
+    found = recipe(cfg, args.images, args.seed)
+    configs = {args.config: cfg}
+    if args.compare is None:
+        print(as_text(found))
+    else:
+        configs[args.compare] = other = _read(args.compare, None)
+        _print_differences(differences(found, recipe(other, args.images, args.seed)), args)
+    if args.json is not None:
+        _write_json(found, args.json)
+    if args.out is not None:
+        _draw(configs, args)
+    if found["loader"]["iterations of an epoch"] is None and found["loader"]["images"] is None:
+        print("the images are not there: --images N counts iterations as for N of them")
+
+
+def _read(path: str, options: dict | None):
+    from smallvit.cli.config import load_config, merge_overrides, require_keys
+
+    cfg = load_config(path)
+    require_keys(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "a recipe")
+    merge_overrides(cfg, options)
+    return cfg
+
+
+def _print_differences(found: dict, args: argparse.Namespace) -> None:
+    print(f"{args.config} | {args.compare}")
+    for key, (ours, other) in found.items():
+        print(f"{' / '.join(key)}: {ours} | {other}")
+    print(f"{len(found)} differences" if found else "no difference")
+
+
+def _write_json(found: dict, path: str) -> None:
+    import json
+
+    with open(path, "w") as file:
+        json.dump(found, file, indent=1, default=str)
+
+
+def _draw(configs: dict, args: argparse.Namespace) -> None:
+    from smallvit.analysis.recipe.plot import draw_curves
+    from smallvit.analysis.recipe.report import curve_of
+
+    curves = {
+        osp.splitext(osp.basename(path))[0]: curve_of(cfg, args.images)
+        for path, cfg in configs.items()
+    }
+    draw_curves(curves, args.out)
+    print(f"curve: {args.out}")

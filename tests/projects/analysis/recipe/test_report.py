@@ -1,0 +1,72 @@
+"""The recipe as a whole: collected, compared, printed, drawn."""
+
+import json
+
+import pytest
+
+from config_helpers import CONFIGS, read_config
+from smallvit.analysis.recipe.report import as_text, differences, flatten, recipe
+from smallvit.cli.main import main
+
+MINI = "dwnet/dwnet-mini_digits.py"
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return recipe(read_config(MINI))
+
+
+def test_recipe_is_of_plain_values(mini):
+    assert json.loads(json.dumps(mini)) is not None
+    assert mini["loader"]["images of a step"] == 64
+    assert mini["learning rate"]["peak"] == pytest.approx(1.8945e-3, rel=1e-3)
+    assert mini["groups"]["head.fc.weight"] == {"decay": 0.05, "rate": 2e-3}
+    norms = [kind for kind in mini["groups"] if kind.endswith("norm.weight")]
+    assert norms
+    assert all(mini["groups"][kind]["decay"] == 0 for kind in norms)
+
+
+def test_what_is_random_is_no_difference(mini):
+    assert differences(mini, recipe(read_config(MINI), seed=1)) == {}
+
+
+def test_differences_name_the_setting(mini):
+    cfg = read_config(MINI)
+    cfg.train_dataloader.drop_last = True
+    cfg.optim_wrapper.optimizer.weight_decay = 0.1
+    cfg.model.head.init_cfg = dict(type="Normal", layer="Linear", std=0.5)
+    found = differences(mini, recipe(cfg))
+    assert found["loader", "last partial batch"] == ("kept", "dropped")
+    assert found["groups", "head.fc.weight", "decay"] == (0.05, 0.1)
+    assert found["initial weights", "head.fc.weight", "std"][1] == pytest.approx(0.5, rel=0.1)
+    assert not any("backbone" in key[1] for key in found if key[0] == "initial weights")
+
+
+def test_text_has_every_value(mini):
+    text = as_text(mini)
+    for keys, _ in flatten(mini):
+        assert keys[-1] in text
+
+
+def test_tool_writes_the_recipe_and_draws_the_curve(tmp_path, capsys):
+    out, table = tmp_path / "curve.png", tmp_path / "recipe.json"
+    assert main(["recipe", str(CONFIGS / MINI), "--out", str(out), "--json", str(table)]) == 0
+    assert "learning rate" in capsys.readouterr().out
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(table.read_text())["loader"]["training"] == "20 epochs"
+
+
+def test_tool_compares(capsys):
+    other = str(CONFIGS / "dw_shortcut/vit-mini_digits.py")
+    assert main(["recipe", str(CONFIGS / MINI), "--compare", other]) == 0
+    out = capsys.readouterr().out
+    assert "modules / norms" in out
+    assert main(["recipe", other, "--compare", other]) == 0
+    assert "no difference" in capsys.readouterr().out
+
+
+def test_config_without_training(tmp_path, capsys):
+    config = tmp_path / "empty.py"
+    config.write_text("a = 1\n")
+    assert main(["recipe", str(config)]) == 1
+    assert "a recipe needs model" in capsys.readouterr().err

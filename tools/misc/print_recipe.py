@@ -1,0 +1,10 @@
+#!/usr/bin/env python
+"""Print what a training with a config does; the same as ``smallvit recipe``."""
+
+import sys
+
+from smallvit.cli import run_tool
+from smallvit.cli.recipe import main
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
