@@ -12,6 +12,19 @@ model = dict(
         feature_reuse=dict(norm_eps=1e-6),
     ),
     head=dict(in_channels=384),
+    init_cfg=dict(
+        type="smallvit.FinalInit",
+        modules=[f"backbone.exits.{i}" for i in range(3)],
+        init_cfg=[
+            dict(type="TruncNormal", layer="Linear", std=0.02),
+            dict(
+                type="smallvit.ParameterInit",
+                names=["cls_token", "pos_embed"],
+                distribution="trunc_normal",
+                std=0.02,
+            ),
+        ],
+    ),
 )
 
 # As DeiT: 300 epochs, warm-up over 5, a total batch of 1024, each image three times in an epoch

@@ -7,3 +7,6 @@ _base_ = [
 
 # 8 GPUs with 128 images each
 train_dataloader = dict(batch_size=128)
+
+# The layer scale decays too, as in the official code, where it is no vector.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={".gamma": dict(decay_mult=1.0)}))

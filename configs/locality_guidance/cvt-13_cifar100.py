@@ -11,6 +11,15 @@ model = dict(
         type="LinearClsHead",
         num_classes=100,
         in_channels=384,
-        init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02),
+        # The official head keeps the bias that PyTorch gives it.
+        init_cfg=[
+            dict(type="smallvit.PyTorchInit", layer="Linear"),
+            dict(
+                type="smallvit.ParameterInit",
+                names=["weight"],
+                distribution="trunc_normal",
+                std=0.02,
+            ),
+        ],
     ),
 )

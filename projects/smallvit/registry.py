@@ -14,6 +14,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 
@@ -41,3 +42,4 @@ LOOPS = _child(ROOT_LOOPS, "engine")
 MODEL_WRAPPERS = _child(ROOT_MODEL_WRAPPERS, "engine")
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, "engine")
 PARAM_SCHEDULERS = _child(ROOT_PARAM_SCHEDULERS, "engine.schedules")
+WEIGHT_INITIALIZERS = _child(ROOT_WEIGHT_INITIALIZERS, "plugins.initialization")

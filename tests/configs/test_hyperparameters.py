@@ -138,7 +138,9 @@ STUDENTS = {
     "pvtv2-b0": (0, 3, 7),
 }
 for _model in STUDENTS:
-    _add("locality_guidance", GUIDED, f"{_model}_cifar100", f"{_model}_guided_cifar100")
+    # PiT's rates of stochastic depth stop one of 12 steps before the given one (pit.py).
+    _recipe = replace(GUIDED, drop_path=0.1 * 11 / 12) if _model == "pit-ti" else GUIDED
+    _add("locality_guidance", _recipe, f"{_model}_cifar100", f"{_model}_guided_cifar100")
 _add("locality_guidance", TEACHER, "resnet-56_cifar100", "resnet-18_cifar100")
 
 

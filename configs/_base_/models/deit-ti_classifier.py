@@ -9,5 +9,17 @@ model = dict(
         in_channels=192,
         init_cfg=dict(type="Constant", layer="Linear", val=0.0),
     ),
-    init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0),
+    init_cfg=dict(
+        type="smallvit.FinalInit",
+        modules=["backbone"],
+        init_cfg=[
+            dict(type="TruncNormal", layer="Linear", std=0.02),
+            dict(
+                type="smallvit.ParameterInit",
+                names=["cls_token", "pos_embed"],
+                distribution="trunc_normal",
+                std=0.02,
+            ),
+        ],
+    ),
 )

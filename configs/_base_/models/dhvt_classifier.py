@@ -1,6 +1,13 @@
 model = dict(
     type="ImageClassifier",
-    backbone=dict(type="smallvit.DHVT", arch="tiny", patch_size=16, drop_path_rate=0.1),
+    backbone=dict(
+        type="smallvit.DHVT",
+        arch="tiny",
+        patch_size=16,
+        drop_path_rate=0.1,
+        # Officially the norms of the patch embedding are synchronized, those of DAFF are not.
+        sope_norm_cfg=dict(type="SyncBN"),
+    ),
     head=dict(
         type="LinearClsHead",
         num_classes=1000,

@@ -1,6 +1,6 @@
 _base_ = "./vit_classifier.py"
 
-# MMPretrain's VisionTransformer always has a position embedding; timm's is the same otherwise.
+# MMPretrain's VisionTransformer always has a position embedding; timm's does without.
 model = dict(
     backbone=dict(
         _delete_=True,

@@ -12,9 +12,18 @@ model = dict(
         type="LinearClsHead",
         num_classes=1000,
         in_channels=192,
+        init_cfg=dict(type="smallvit.PyTorchInit", layer="Linear"),
         loss=dict(type="LabelSmoothLoss", label_smooth_val=0.1, mode="original"),
         cal_acc=False,
     ),
-    init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0),
+    # As officially: layers as PyTorch makes them, token and positions from N(0, 1).
+    init_cfg=dict(
+        type="smallvit.FinalInit",
+        modules=["backbone"],
+        init_cfg=[
+            dict(type="smallvit.PyTorchInit"),
+            dict(type="smallvit.ParameterInit", names=["cls_token", "pos_embed"]),
+        ],
+    ),
     train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8), dict(type="CutMix", alpha=1.0)]),
 )

@@ -1,5 +1,6 @@
 # 300 epochs, warm-up over 5, cosine; a total batch of 512 at a learning rate of 1e-3. In the
-# official code too, head tokens' positions and affine layers decay and the class token does not.
+# official code too, head tokens' positions and affine layers decay; the class token and the
+# position embedding of the ablations do not.
 train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
@@ -15,7 +16,10 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        custom_keys={"backbone.cls_token": dict(decay_mult=0.0)},
+        custom_keys={
+            "backbone.cls_token": dict(decay_mult=0.0),
+            "backbone.pos_embed": dict(decay_mult=0.0),
+        },
     ),
 )
 

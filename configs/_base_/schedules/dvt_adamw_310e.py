@@ -6,13 +6,8 @@ test_cfg = dict()
 optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.03),
-    paramwise_cfg=dict(
-        flat_decay_mult=0.0,
-        custom_keys={
-            "cls_token": dict(decay_mult=0.0),
-            "pos_embed": dict(decay_mult=0.0),
-        },
-    ),
+    # Class tokens and position embeddings decay, as in the official code.
+    paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 param_scheduler = [
     dict(

@@ -68,6 +68,9 @@ class DHVT(PlainViT):
         norm_cfg (dict): Norms of the tokens. Defaults to ``dict(type="LN", eps=1e-6)``.
         conv_norm_cfg (dict): Norms of the convolutions. Defaults to
             ``dict(type="BN")``.
+        sope_norm_cfg (dict, optional): Norms of the convolutions in :class:`SOPE`; the
+            published models synchronize these alone. Defaults to None,
+            ``conv_norm_cfg``.
         final_norm (bool): Whether the last block's output is normed. Defaults to True.
         out_indices (int | Sequence[int]): Blocks whose outputs are returned.
             Defaults to -1.
@@ -102,6 +105,7 @@ class DHVT(PlainViT):
         drop_path_rate: float = 0.0,
         norm_cfg: dict | None = None,
         conv_norm_cfg: dict | None = None,
+        sope_norm_cfg: dict | None = None,
         final_norm: bool = True,
         out_indices: int | Sequence[int] = -1,
         out_type: str = "cls_token",
@@ -128,7 +132,8 @@ class DHVT(PlainViT):
             return TransformerBlock(dims, attn, mlp, drop_path, norm_cfg=norm_cfg)
 
         if with_sope:
-            patch_embed = SOPE(dims, patch_size, in_channels, norm_cfg=conv_norm_cfg)
+            sope_norm_cfg = sope_norm_cfg or conv_norm_cfg
+            patch_embed = SOPE(dims, patch_size, in_channels, norm_cfg=sope_norm_cfg)
         else:
             patch_embed = PatchEmbed(dims, patch_size, in_channels)
         rates = np.linspace(0, drop_path_rate, settings["num_layers"]).tolist()

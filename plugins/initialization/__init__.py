@@ -1,0 +1,7 @@
+"""Weights that a network begins with, by ``init_cfg``."""
+
+from smallvit.plugins.initialization.by_name import ParameterInit
+from smallvit.plugins.initialization.final import FinalInit
+from smallvit.plugins.initialization.pytorch import PyTorchInit
+
+__all__ = ["FinalInit", "ParameterInit", "PyTorchInit"]
