@@ -43,8 +43,10 @@ def preload(*libraries: str) -> None:
     """Import what the trainings need, once for all children."""
     import importlib
 
-    for module in ("backbones", "datasets", "engine"):
-        importlib.import_module(f"smallvit.{module}")
+    from smallvit.registry import DATASETS, HOOKS, MODELS
+
+    for registry in (DATASETS, HOOKS, MODELS):
+        registry.import_from_location()
     importlib.import_module("torch._dynamo")  # which the first optimizer step needs
     for library in libraries:
         importlib.import_module(f"{library}.utils").register_all_modules(False)
@@ -218,7 +220,7 @@ class Run:
 
 def train(cfg: Config, progress: Hook | None = None) -> None:
     """Train as ``tools/train.py`` does, in this process."""
-    from smallvit.cli.runs import build_runner, prepare
+    from smallvit.engine.runs import build_runner, prepare
 
     torch.set_num_threads(1)
     prepare(cfg)

@@ -17,6 +17,9 @@ _numbers = itertools.count()
 
 def load_tool(path: str) -> ModuleType:
     """Import a tool from its file, such as ``train.py`` or ``misc/check_env.py``."""
+    folder = str((ROOT / "tools" / path).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # a script finds the modules beside it
     name = f"tool_{Path(path).with_suffix('').as_posix().replace('/', '_')}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / path)

@@ -94,13 +94,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     args = parse_args(argv)
 
-    from smallvit.cli.bench.methods import list_methods
+    from smallvit.bench.methods import list_methods
 
     if args.list_methods:
         print(list_methods())
         return 0
 
-    from smallvit.cli.bench.run import run_bench
+    from smallvit.bench.run import run_bench
 
     try:
         return run_bench(args)

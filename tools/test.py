@@ -74,10 +74,10 @@ def main(argv=None) -> None:
     export_local_rank(args)
 
     from smallvit.cli.config import load_config
-    from smallvit.cli.runs import build_runner, check_weights, no_leftovers, prepare
     from smallvit.cli.testing import dump_metrics, dump_predictions
-    from smallvit.engine.checkpoint import load_strictly
-    from smallvit.engine.untrusted import trust_checkpoints
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
+    from smallvit.engine.checkpoint.strict import load_strictly
+    from smallvit.engine.runs import build_runner, check_weights, no_leftovers, prepare
 
     cfg = load_config(args.config)
     trust_checkpoints(args.trust_checkpoint)

@@ -66,8 +66,8 @@ def main(argv=None) -> None:
     export_local_rank(args)
 
     from smallvit.cli.config import load_config
-    from smallvit.cli.runs import build_runner, check_weights, no_leftovers, prepare
-    from smallvit.engine.untrusted import trust_checkpoints
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
+    from smallvit.engine.runs import build_runner, check_weights, no_leftovers, prepare
 
     cfg = load_config(args.config)
     merge_args(cfg, args)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.mixing import RecordedMix
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.teacher import Teacher

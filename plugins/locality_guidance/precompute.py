@@ -14,8 +14,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from smallvit.engine import images
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.datasets.io import images
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import (
     dataset_fingerprint,
     file_sha256,

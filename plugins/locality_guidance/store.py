@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 
 VERSION = 1

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smallvit.engine.archives import flush_folder, write_whole
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.store import (
     HEADER,
     KEYS,
@@ -24,6 +23,7 @@ from smallvit.plugins.locality_guidance.store import (
     read_header,
     stage_file,
 )
+from smallvit.utils.files import flush_folder, write_whole
 
 
 class StoreWriter:

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from torch import Tensor, nn
 
-from smallvit.engine.checkpoint import load_from_local
-from smallvit.engine.errors import CheckpointError
+from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.errors import CheckpointError
 from smallvit.registry import MODELS
 
 TIMM = "timm:"

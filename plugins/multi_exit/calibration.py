@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from smallvit.engine.checkpoint import CheckpointError
+from smallvit.errors import CalibrationError
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.thresholds import (
     ThresholdSearch,
@@ -37,13 +37,6 @@ KEY = "multi_exit"
 VERSION = 1
 #: The paper's sweep: p = i / 20 for i = 1 to 59.
 SWEEP = tuple(number / 20 for number in range(1, 60))
-
-
-class CalibrationError(CheckpointError, ValueError):
-    """A calibration that is missing, does not fit, or cannot give what is asked of it.
-
-    As an error of checkpoints the tools show its message alone.
-    """
 
 
 @dataclass

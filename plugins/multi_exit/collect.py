@@ -9,7 +9,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.dist import collect_results, get_dist_info
 from torch import Tensor, nn
 
-from smallvit.engine.complexity import FLOP_HANDLES
+from smallvit.analysis.complexity import FLOP_HANDLES
 from smallvit.plugins.multi_exit.calibration import Calibration, calibrate
 
 

@@ -11,9 +11,9 @@ import torch
 from mmengine.dist import master_only
 from mmengine.evaluator import BaseMetric
 
-from smallvit.engine.archives import write_whole
 from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError
 from smallvit.registry import METRICS
+from smallvit.utils.files import write_whole
 
 
 class _ExitMetric(BaseMetric):

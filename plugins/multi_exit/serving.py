@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from smallvit.engine.checkpoint import CheckpointError
+from smallvit.errors import CheckpointError
 from smallvit.plugins.multi_exit.calibration import (
     Calibration,
     CalibrationError,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from smallvit.converters import convert, revert, unwrap
-from smallvit.engine.archives import write_whole
-from smallvit.engine.checkpoint import load_from_local
+from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, CalibrationError, Curve
+from smallvit.utils.files import write_whole
 
 #: What official files hold beside ``model_state_dict``.
 OFFICIAL_KEYS = (

@@ -34,8 +34,17 @@ MODELS = _child(
     "plugins.locality_guidance",
     "plugins.multi_exit",
 )
-DATASETS = _child(ROOT_DATASETS, "datasets")
-TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets", "plugins.locality_guidance.transforms")
+DATASETS = _child(
+    ROOT_DATASETS,
+    "datasets.chaoyang",
+    "datasets.class_folders",
+    "datasets.digits",
+    "datasets.domainnet",
+    "datasets.inaturalist",
+    "datasets.subset",
+    "datasets.tiny_imagenet",
+)
+TRANSFORMS = _child(ROOT_TRANSFORMS, "plugins.locality_guidance.transforms")
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
 HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")

@@ -45,7 +45,7 @@ def test_missing_data_root_is_named(tmp_path):
 
 
 def _explanation(error: BaseException) -> str:
-    from smallvit.cli.explain import explain
+    from smallvit.explain import explain
 
     message = explain(error, read_config("dwnet/dwnet-t_coco.py"))
     assert message is not None
@@ -77,7 +77,7 @@ def test_an_archive_with_a_wrong_checksum_is_named(tmp_path, monkeypatch, there)
     import urllib.request
     from urllib.error import URLError
 
-    from smallvit.cli.explain import explain
+    from smallvit.explain import explain
 
     def no_network(request):
         raise URLError("Name or service not known")

@@ -5,9 +5,9 @@ import torch
 from mmengine.runner import Runner
 
 from config_helpers import build, read_config, scope_of
-from smallvit.cli.bench.methods import BASES
-from smallvit.cli.bench.plan import Run, Settings
-from smallvit.cli.bench.recipe import run_config
+from smallvit.bench.methods import BASES
+from smallvit.bench.plan import Run, Settings
+from smallvit.bench.recipe import run_config
 
 
 def config(method, size):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
+from smallvit.analysis.tasks import fake_batch
 from smallvit.cli.config import merge_overrides
-from smallvit.cli.errors import UserError
-from smallvit.cli.folder import fit_to_folder
 from smallvit.datasets.digits import load_digit_images
-from smallvit.engine.tasks import fake_batch
+from smallvit.engine.folder import fit_to_folder
+from smallvit.errors import UserError
 from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import (
     dataset_fingerprint,
     file_sha256,

@@ -16,7 +16,7 @@ from mmpretrain.models import ClsDataPreprocessor
 from torch.utils.data import DataLoader
 
 from smallvit.datasets import Digits
-from smallvit.engine.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter

@@ -18,7 +18,7 @@ from mmpretrain.structures import DataSample
 
 from config_helpers import build, read_config
 from smallvit.backbones import CifarResNet
-from smallvit.engine.errors import CheckpointError, FeatureStoreError
+from smallvit.errors import CheckpointError, FeatureStoreError
 from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.classifier import attach_guidance
 from smallvit.plugins.locality_guidance.losses import feature_loss

@@ -45,7 +45,7 @@ def test_detection_with_every_option():
 
 
 def test_interleaves_the_models(monkeypatch):
-    from smallvit.engine import benchmark
+    from smallvit.analysis import benchmark
 
     calls = []
     steps = {name: (lambda name=name: calls.append(name), (1, 1)) for name in "ab"}
@@ -60,7 +60,7 @@ def test_interleaves_the_models(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_a_step_is_its_peak():
-    from smallvit.engine.benchmark import peak_memory
+    from smallvit.analysis.benchmark import peak_memory
 
     def step():
         torch.ones(32 * 2**20 // 4).sum()

@@ -1,15 +1,16 @@
 import copy
+import importlib
 import json
 
 import pytest
 import torch
 from torch import nn
 
-from smallvit.engine import plain_formulations
 from smallvit.registry import MODELS
 from tool_helpers import load_tool, run_main
 
 tool = load_tool("analysis_tools/benchmark_backbones.py")
+plain_formulations = importlib.import_module("plain_formulations")  # beside the tool
 QUICK = ("--batch", 1, "--rounds", 2, "--seconds", 0.001)
 TINY_CVT = dict(
     embed_dims=(8, 16),

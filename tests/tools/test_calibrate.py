@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from smallvit.engine.untrusted import trust_checkpoints
+from smallvit.engine.checkpoint.reading import trust_checkpoints
 from tool_helpers import ROOT, load_tool, own_experiment, run_main
 
 train = load_tool("train.py")

@@ -31,7 +31,7 @@ def _height_and_width(path: Path) -> tuple[int, int]:
 def test_wrong_digits_come_first(tmp_path):
     from mmengine.config import Config
 
-    from smallvit.cli.pictures import draw_samples, load_predictions
+    from smallvit.analysis.pictures import draw_samples, load_predictions
 
     def prediction(said):
         return dict(

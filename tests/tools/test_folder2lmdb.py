@@ -19,9 +19,9 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
 from config_helpers import CONFIGS
-from smallvit.cli import lmdb_writer
-from smallvit.cli.parallel import read_all
-from smallvit.engine import images
+from smallvit.datasets import lmdb_writer
+from smallvit.datasets.io import images
+from smallvit.datasets.io.parallel import read_all
 from tool_helpers import load_tool, run_main, write_pictures
 
 tool = load_tool("dataset_converters/folder2lmdb.py")

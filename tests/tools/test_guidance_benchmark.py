@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from smallvit.engine.training_steps import take_turns
+from smallvit.analysis.training_steps import take_turns
 from tool_helpers import load_tool, run_main, write_tiny_config
 
 benchmark = load_tool("locality_guidance/benchmark.py")

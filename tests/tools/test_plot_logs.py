@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from smallvit.analysis.logs import read_run
 from smallvit.cli import UserError
-from smallvit.cli.logs import read_run
 from tool_helpers import load_tool, run_main
 
 plot_logs = load_tool("analysis_tools/plot_logs.py")

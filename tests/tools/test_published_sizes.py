@@ -48,7 +48,7 @@ def zoo(tmp_path):
 @pytest.fixture(scope="module")
 def ours(tool, tmp_path_factory):
     """What is counted for the model of the zoo, from its config alone."""
-    from smallvit.engine.complexity import complexity
+    from smallvit.analysis.complexity import complexity
 
     path = tmp_path_factory.mktemp("one") / "mini.py"
     path.write_text(CONFIG)

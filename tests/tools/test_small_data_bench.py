@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from run_helpers import PATIENCE, preload
-from smallvit.cli.bench import run as course
-from smallvit.cli.bench.scheduler import Pool
+from smallvit.bench import run as course
+from smallvit.bench.scheduler import Pool
 from tool_helpers import ROOT, load_tool, run_main, write_pictures
 
 bench = load_tool("small_data_bench.py")
@@ -45,7 +45,7 @@ def run(files, monkeypatch, capfd):
     """Run the bench in this process; its children are forked from here, and begin at once."""
     preload("mmpretrain")
     monkeypatch.setattr(course, "Pool", partial(Pool, context=multiprocessing.get_context("fork")))
-    monkeypatch.setattr("smallvit.cli.bench.worker.TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("smallvit.bench.worker.TRIAL_SECONDS", 0.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(sys, "argv", ["tools/small_data_bench.py", "--data", "my <images>"])
 

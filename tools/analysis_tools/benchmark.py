@@ -110,9 +110,9 @@ def main(argv=None) -> None:
     args = parse_args(argv)
 
     import torch
+    from guard_cost import guard_cost
 
-    from smallvit.engine.benchmark import Settings, benchmark
-    from smallvit.engine.guard_cost import guard_cost
+    from smallvit.analysis.benchmark import Settings, benchmark
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -2,7 +2,7 @@
 """Measure each architecture's inference against its straightforward form, on random images.
 
 The other model has the same weights and computes what the equations say, term by term: see
-smallvit.engine.plain_formulations. Both are timed alternately in one run, so trust the
+plain_formulations.py. Both are timed alternately in one run, so trust the
 ratios; images/s are those of the least disturbed round.
 """
 
@@ -84,8 +84,8 @@ def build(config: str):
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
+    from smallvit.analysis.complexity import build_model
     from smallvit.cli.config import load_config
-    from smallvit.engine.complexity import build_model
 
     if not MMLogger.check_instance_created("benchmark"):
         MMLogger.get_instance("benchmark", log_level="WARNING")
@@ -111,9 +111,9 @@ def difference(ours, plain) -> float:
 
 def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict:
     import torch
+    from plain_formulations import plain_copy
 
-    from smallvit.engine.benchmark import Settings, summarize, time_in_turns
-    from smallvit.engine.plain_formulations import plain_copy
+    from smallvit.analysis.benchmark import Settings, summarize, time_in_turns
 
     model = build(config)
     models = {"ours": model} | ({} if args.dtype == "bfloat16" else {"plain": plain_copy(model)})

@@ -61,7 +61,7 @@ def make_images(root: str, count: int, size: tuple[int, int]):
     import cv2
     import numpy as np
 
-    from smallvit.cli.image_lists import list_folder
+    from smallvit.datasets.io.image_lists import list_folder
 
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -77,7 +77,7 @@ def make_images(root: str, count: int, size: tuple[int, int]):
 
 def choose_images(folder: str, count: int):
     """Take images of a folder at equal distances, so that all classes are among them."""
-    from smallvit.cli.image_lists import ImageList, list_folder
+    from smallvit.datasets.io.image_lists import ImageList, list_folder
 
     images = list_folder(folder)
     step = max(len(images.samples) // count, 1)
@@ -86,7 +86,7 @@ def choose_images(folder: str, count: int):
 
 def write_store(path: str, images) -> int:
     """Write the store; return the number of bytes of the images."""
-    from smallvit.cli.lmdb_writer import StoreWriter
+    from smallvit.datasets.lmdb_writer import StoreWriter
 
     total = 0
     with StoreWriter(path, images) as writer:
@@ -127,8 +127,8 @@ def build_loader(kind: str, images, store: str, pipeline: list[dict], args: argp
     from mmengine.registry import DATASETS, init_default_scope
     from torch.utils.data import DataLoader
 
-    from smallvit.cli.lmdb_writer import ANNOTATION_FILE
-    from smallvit.engine.images import install
+    from smallvit.datasets.io.images import install
+    from smallvit.datasets.lmdb_writer import ANNOTATION_FILE
 
     init_default_scope("mmpretrain")
     install("mmpretrain")
@@ -248,7 +248,7 @@ def main(argv=None) -> int:
         results = measure(loaders, args)
     report(results)
     if args.json:
-        from smallvit.engine.archives import write_whole
+        from smallvit.utils.files import write_whole
 
         write_whole(args.json, json.dumps({"settings": vars(args), **results}, indent=2))
     return 0

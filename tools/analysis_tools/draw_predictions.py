@@ -33,7 +33,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     args = parse_args(argv)
 
-    from smallvit.cli.pictures import draw_samples, load_predictions, save_sheet
+    from smallvit.analysis.pictures import draw_samples, load_predictions, save_sheet
 
     cfg = load_config(args.config)
     merge_overrides(cfg, args.cfg_options)

@@ -32,8 +32,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     args = parse_args(argv)
 
+    from smallvit.analysis.complexity import complexity
     from smallvit.cli.config import load_config, merge_overrides, require_keys
-    from smallvit.engine.complexity import complexity
 
     cfg = load_config(args.config)
     require_keys(cfg, ("model",), "counting")

@@ -8,8 +8,8 @@ Each run is a work dir (runs that were resumed are joined) or a scalars.json. Wi
 import argparse
 import sys
 
+from smallvit.analysis.logs import Curve, read_run
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.logs import Curve, read_run
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -134,7 +134,7 @@ def measure(row: Row, root: Path = ROOT) -> Row:
     """
     # The libraries log to the standard output, which is for the table alone.
     with redirect_stdout(sys.stderr):
-        from smallvit.engine.complexity import complexity
+        from smallvit.analysis.complexity import complexity
 
         sizes = complexity(str(root / row.config), row.input_size)
     row.ours = {name: sizes[key] for name, key, *_ in QUANTITIES}

@@ -87,8 +87,8 @@ def check_files(root: str, lists: dict) -> None:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from smallvit.cli.image_lists import annotation_text, read_annotations
-    from smallvit.engine.archives import write_whole
+    from smallvit.datasets.io.image_lists import annotation_text, read_annotations
+    from smallvit.utils.files import write_whole
 
     lists = {}
     for domain in args.domains or find_domains(args.root):

@@ -19,7 +19,8 @@ import os.path as osp
 import sys
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.parallel import add_workers_flag, read_all
+from smallvit.cli.arguments import add_workers_flag
+from smallvit.datasets.io.parallel import read_all
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -50,8 +51,8 @@ class WholeFiles:
 
     def __getitem__(self, index: int) -> tuple[str, bytes, str | None]:
         """Read a file: its name, what it holds, and what is wrong with it."""
-        from smallvit.engine.errors import ImageError
-        from smallvit.engine.images import decode
+        from smallvit.datasets.io.images import decode
+        from smallvit.errors import ImageError
 
         name = self.names[index]
         path = osp.join(self.root, name)
@@ -67,7 +68,7 @@ class WholeFiles:
 
 
 def list_images(args: argparse.Namespace):
-    from smallvit.cli.image_lists import list_folder, read_annotations
+    from smallvit.datasets.io.image_lists import list_folder, read_annotations
 
     if not osp.isdir(args.src):
         raise UserError(f"no such folder: {args.src}")
@@ -80,7 +81,7 @@ def list_images(args: argparse.Namespace):
 
 def check_present(path: str, digest: str) -> None:
     """Refuse to replace anything but the same store."""
-    from smallvit.cli.lmdb_writer import read_meta
+    from smallvit.datasets.lmdb_writer import read_meta
 
     meta = read_meta(path)
     if meta is None:
@@ -107,7 +108,7 @@ def pack(writer, names: list[str], workers: int) -> dict[str, str]:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from smallvit.cli.lmdb_writer import StoreWriter
+    from smallvit.datasets.lmdb_writer import StoreWriter
 
     images = list_images(args)
     if osp.lexists(args.dst):

@@ -37,7 +37,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def read_table(root: str) -> dict[str, str]:
     """Read the class of each image, and check that the classes are those of wnids.txt."""
-    from smallvit.cli.image_lists import read_lines
+    from smallvit.datasets.io.image_lists import read_lines
 
     known = {line.strip() for line in read_lines(osp.join(root, "wnids.txt"))}
     path = osp.join(root, "val", "val_annotations.txt")
@@ -100,7 +100,7 @@ def main(argv=None) -> int:
         raise UserError(f"{args.out} is there: remove it or choose another folder")
     from mmengine.utils import track_iter_progress
 
-    from smallvit.engine.archives import remove_quietly
+    from smallvit.utils.files import remove_quietly
 
     partial = args.out + PARTIAL
     temporary = osp.join(partial, UNFINISHED)

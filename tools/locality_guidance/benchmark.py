@@ -98,8 +98,8 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.archives import write_whole
-    from smallvit.engine.training_steps import take_turns, training_steps
+    from smallvit.analysis.training_steps import take_turns, training_steps
+    from smallvit.utils.files import write_whole
 
     if args.threads:
         torch.set_num_threads(args.threads)

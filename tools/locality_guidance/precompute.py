@@ -94,7 +94,7 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.untrusted import require_checkpoint, trust_checkpoints
+    from smallvit.engine.checkpoint.reading import require_checkpoint, trust_checkpoints
     from smallvit.plugins.locality_guidance.precompute import Lesson, describe, load_teacher
 
     trust_checkpoints(args.trust_checkpoint)

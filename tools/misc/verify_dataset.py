@@ -20,8 +20,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags
-from smallvit.cli.parallel import add_workers_flag
+from smallvit.cli.arguments import add_override_flags, add_workers_flag
 
 SPLITS = ("train", "val", "test")
 
@@ -69,7 +68,7 @@ def from_config(args: argparse.Namespace) -> tuple[dict, int | None, str]:
 
 def from_folder(folder: str) -> tuple[dict, None, str]:
     """Describe class folders or a store as a data set."""
-    from smallvit.cli.lmdb_writer import ANNOTATION_FILE, read_meta
+    from smallvit.datasets.lmdb_writer import ANNOTATION_FILE, read_meta
 
     if not osp.isdir(folder):
         raise UserError(f"no such folder: {folder}")
@@ -90,7 +89,7 @@ def build_parts(split: str, settings: dict) -> list:
     """Build a data set; return those that it is made of."""
     from mmengine.registry import DATASETS
 
-    from smallvit.cli.dataset_checks import parts_of
+    from smallvit.datasets.sample_checks import parts_of
 
     try:
         parts = list(parts_of(DATASETS.build(settings)))
@@ -105,9 +104,9 @@ def verify(datasets: dict, num_classes: int | None, scope: str, workers: int) ->
     """Read the data sets; return the number of samples and the findings of each."""
     from mmengine.registry import init_default_scope
 
-    from smallvit.cli.coco_checks import check_annotations
-    from smallvit.cli.dataset_checks import Contents, check_samples
-    from smallvit.engine import images
+    from smallvit.datasets.coco_checks import check_annotations
+    from smallvit.datasets.io import images
+    from smallvit.datasets.sample_checks import Contents, check_samples
 
     init_default_scope(scope)
     images.install(scope)
@@ -136,7 +135,7 @@ def report(results: dict) -> int:
 
 
 def write_json(results: dict, source: str, path: str) -> None:
-    from smallvit.engine.archives import write_whole
+    from smallvit.utils.files import write_whole
 
     plain = {
         split: {**result, "findings": [asdict(found) for found in result["findings"]]}

@@ -30,7 +30,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def read(path: Path, trust: bool) -> dict:
-    from smallvit.engine.checkpoint import CheckpointError, load_from_local, require_checkpoint
+    from smallvit.engine.checkpoint.reading import load_from_local, require_checkpoint
+    from smallvit.errors import CheckpointError
 
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)

@@ -80,8 +80,7 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.archives import write_whole
-    from smallvit.engine.untrusted import trust_checkpoints
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
@@ -91,6 +90,7 @@ def main(argv=None) -> None:
         require_calibration,
     )
     from smallvit.plugins.multi_exit.timing import fastest_within, measure, to_rows
+    from smallvit.utils.files import write_whole
 
     if args.threads:
         torch.set_num_threads(args.threads)

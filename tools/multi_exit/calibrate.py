@@ -94,7 +94,7 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.untrusted import trust_checkpoints
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.calibration import KEY
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits

@@ -29,7 +29,7 @@ def main(argv=None) -> None:
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
 
     from smallvit.converters import ConversionError
-    from smallvit.engine.untrusted import trust_checkpoints
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.storage import (
         from_official,

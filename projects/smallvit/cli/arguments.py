@@ -149,3 +149,25 @@ def export_local_rank(args: argparse.Namespace) -> None:
         args (argparse.Namespace): Parsed arguments with ``local_rank``.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+
+
+def add_workers_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    default = min(os.cpu_count() or 1, 16)
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=default,
+        metavar="N",
+        help=f"worker processes that read and decode; 0: this process; here by default {default}",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: 0, 1, 2, ...")
+    return int(text)

@@ -8,8 +8,9 @@ from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
 
-from smallvit.cli.errors import UserError, remember_config
-from smallvit.cli.folder import fit_to_folder
+from smallvit.engine.folder import fit_to_folder
+from smallvit.errors import UserError
+from smallvit.explain import remember_config
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 

@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from smallvit.cli.errors import UserError
+from smallvit.errors import UserError
 
 FLIPS = [
     [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],

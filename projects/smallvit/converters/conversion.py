@@ -3,27 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from smallvit.errors import ConversionError
+
 from .keymap import KeyMap
 from .system import SYSTEM_NAMES, OfficialModel, System, get_system
 from .translate import Translation
 
 _WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict")
 _LISTED = 20
-
-
-class ConversionError(ValueError):
-    """A state dict that does not fit a system.
-
-    Args:
-        message (str): What is wrong.
-        unknown_keys (list[str]): Keys that the system does not know.
-        missing_keys (list[str]): Keys that the checkpoint lacks.
-    """
-
-    def __init__(self, message: str, unknown_keys: list[str], missing_keys: list[str]) -> None:
-        super().__init__(message)
-        self.unknown_keys = unknown_keys
-        self.missing_keys = missing_keys
 
 
 def official_models() -> dict[str, OfficialModel]:

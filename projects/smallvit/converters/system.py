@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import smallvit
+from smallvit.utils.configs import config_path
 
 from .keymap import KeyMap
 
@@ -86,18 +85,6 @@ class System:
         if architecture not in self.architectures:
             raise KeyError(f"{self.name} has no architecture {architecture!r}")
         return OfficialModel(self.name, config_path(config), architecture, dict(shapes or {}))
-
-
-def config_path(relative: str) -> str:
-    """Absolute path of one of our configs, in a checkout and in an installed package.
-
-    Args:
-        relative (str): Path below ``configs``, e.g. ``dwnet/dwnet-t_in1k.py``.
-
-    Returns:
-        str: The absolute path.
-    """
-    return str(Path(smallvit.__file__).absolute().parent / ".mim" / "configs" / relative)
 
 
 def get_system(name: str) -> System:

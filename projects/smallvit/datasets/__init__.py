@@ -1,19 +1,27 @@
-"""Data sets and transforms that MMPretrain does not have."""
+"""Data sets that MMPretrain lacks; ``io`` reads and writes their files.
 
-from smallvit.datasets.chaoyang import Chaoyang
-from smallvit.datasets.class_folders import ClassFolders
-from smallvit.datasets.digits import Digits
-from smallvit.datasets.domainnet import DomainNet
-from smallvit.datasets.inaturalist import INaturalist
-from smallvit.datasets.subset import Subset
-from smallvit.datasets.tiny_imagenet import TinyImageNet
+The data sets are imported when one is first asked for: they need MMPretrain, and the modules
+beside them, which detectors use too, do not.
+"""
 
-__all__ = [
-    "Chaoyang",
-    "ClassFolders",
-    "Digits",
-    "DomainNet",
-    "INaturalist",
-    "Subset",
-    "TinyImageNet",
-]
+from importlib import import_module
+from typing import Any
+
+#: Data sets and transforms by the module that registers them.
+_MODULES = {
+    "Chaoyang": "chaoyang",
+    "ClassFolders": "class_folders",
+    "Digits": "digits",
+    "DomainNet": "domainnet",
+    "INaturalist": "inaturalist",
+    "Subset": "subset",
+    "TinyImageNet": "tiny_imagenet",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""One JSON file in the work folder that says what was run, on what, and what came out."""
+"""The record of a run: one JSON file that says what was run, on what, and what came out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size, is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
-from smallvit.engine.archives import write_whole
-from smallvit.registry import HOOKS
+from smallvit.compat import moved
 
 FILE = "run.json"
 PACKAGES = (
@@ -41,101 +39,6 @@ PACKAGES = (
 SAMPLES = 1000
 
 
-@HOOKS.register_module()
-class RunRecordHook(Hook):
-    """Keep ``run.json`` in the work folder.
-
-    It holds the resolved config, the command, package versions, seed, git commits, data
-    fingerprints, wall time, the best and the final metrics, and how the run ended so far.
-    A resumed run adds a session to the record of the run that it continues.
-
-    Args:
-        enabled (bool): Defaults to True.
-    """
-
-    #: After the checkpoint hook, which decides what is best.
-    priority = "LOWEST"
-
-    def __init__(self, enabled: bool = True) -> None:
-        self.enabled = enabled
-        self.record: dict[str, Any] = {}
-        self._began = 0.0
-
-    def before_train(self, runner: Runner) -> None:
-        """Begin the record, or a session in it.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        if not self.enabled or not is_main_process():
-            return
-        self._began = time.monotonic()
-        earlier = read_record(runner.work_dir) if runner._resume else {}
-        self.record = {
-            "status": "running",
-            "config_file": runner.cfg.filename,
-            "config": runner.cfg.pretty_text,
-            "seed": runner.seed,
-            "processes": get_world_size(),
-            "device": _device(),
-            "python": platform.python_version(),
-            "packages": _versions(),
-            "git": {"smallvit": git_state(osp.dirname(__file__)), "project": git_state(".")},
-            "data": _data(runner),
-            "best": earlier.get("best"),
-            "final": earlier.get("final"),
-            "sessions": [*earlier.get("sessions", []), _session(runner)],
-        }
-        self._write(runner)
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Note the progress.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._write(runner)
-
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Note the metrics.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): What the validation found. Defaults to None.
-        """
-        if not self.record:
-            return
-        self.record["final"] = {
-            "epoch": runner.epoch,
-            "iter": runner.iter,
-            "metrics": {name: _number(value) for name, value in (metrics or {}).items()},
-        }
-        info = runner.message_hub.runtime_info
-        scores = {name: _number(info[name]) for name in info if name.startswith("best_score")}
-        paths = {name: info[name] for name in info if name.startswith("best_ckpt")}
-        if scores:
-            self.record["best"] = {**scores, **paths}
-        self._write(runner)
-
-    def after_train(self, runner: Runner) -> None:
-        """Close the record.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        if self.record:
-            self.record["status"] = "finished"
-            self._write(runner)
-
-    def _write(self, runner: Runner) -> None:
-        if not self.record:
-            return
-        session = self.record["sessions"][-1]
-        session.update(seconds=time.monotonic() - self._began, epoch=runner.epoch, iter=runner.iter)
-        self.record["wall_seconds"] = sum(each["seconds"] for each in self.record["sessions"])
-        write_whole(osp.join(runner.work_dir, FILE), json.dumps(self.record, indent=2))
-
-
 def read_record(folder: str) -> dict[str, Any]:
     """Read the record of a work folder.
 
@@ -151,6 +54,33 @@ def read_record(folder: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def new_record(runner: Runner, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Begin the record of a run, or a session in that of an earlier one.
+
+    Args:
+        runner (Runner): The runner.
+        earlier (dict): The record of the run that is continued; empty for a new run.
+
+    Returns:
+        dict: The record.
+    """
+    return {
+        "status": "running",
+        "config_file": runner.cfg.filename,
+        "config": runner.cfg.pretty_text,
+        "seed": runner.seed,
+        "processes": get_world_size(),
+        "device": _device(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "git": {"smallvit": git_state(osp.dirname(__file__)), "project": git_state(".")},
+        "data": _data(runner),
+        "best": earlier.get("best"),
+        "final": earlier.get("final"),
+        "sessions": [*earlier.get("sessions", []), _session(runner)],
+    }
 
 
 def _session(runner: Runner) -> dict[str, Any]:
@@ -265,9 +195,19 @@ def _listing(dataset: Any, count: int) -> str | None:
     return "\n".join(lines)
 
 
-def _number(value: Any) -> Any:
-    """JSON has no NaN, and metrics may be numpy's or torch's."""
+def plain_number(value: Any) -> Any:
+    """Convert a metric to a value of JSON, which has no NaN.
+
+    Args:
+        value (Any): A number, perhaps numpy's or torch's, or another value.
+
+    Returns:
+        Any: A number, string, bool or None.
+    """
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
+
+
+__getattr__ = moved.forward(__name__)

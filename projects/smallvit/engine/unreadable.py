@@ -8,7 +8,7 @@ from typing import Any
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from PIL import UnidentifiedImageError
 
-from smallvit.engine.errors import ImageError, ImageStoreError
+from smallvit.errors import ImageError, ImageStoreError
 
 #: What a loading transform raises when its settings or the annotations are wrong, or a store of
 #: all images is.

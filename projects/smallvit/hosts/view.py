@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from smallvit.errors import HostError
 from smallvit.hosts import layout as layouts
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
-
-
-class HostError(TypeError):
-    """A backbone that the view does not know, or an adapter that describes it wrongly."""
 
 
 @dataclass(frozen=True, eq=False)

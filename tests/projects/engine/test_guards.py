@@ -21,10 +21,10 @@ from mmengine.registry import DATASETS, MODELS
 from torch import nn
 
 from run_helpers import Run, losses, preload, train
-from smallvit.engine.atomic import AtomicCheckpointHook, last_checkpoint
-from smallvit.engine.errors import CheckpointError
-from smallvit.engine.fallback import candidates, newest_whole_checkpoint
+from smallvit.engine.checkpoint.newest import candidates, last_checkpoint, newest_whole_checkpoint
+from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.run_record import read_record
+from smallvit.errors import CheckpointError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -236,7 +236,7 @@ class TestFullDisk:
 
 
 def test_a_work_dir_that_cannot_be_written(toy, tmp_path):
-    from smallvit.cli.explain import explain
+    from smallvit.explain import explain
 
     (tmp_path / "file").write_text("")
     cfg = toy()
@@ -378,7 +378,7 @@ class TestProcesses:
         assert "rank 1 has no training batch: 1 samples" in fails(Run(cfg, processes=2))
 
     def test_unused_parameters(self, toy):
-        from smallvit.cli.explain import UNUSED_PARAMETERS
+        from smallvit.explain import UNUSED_PARAMETERS
 
         assert UNUSED_PARAMETERS in fails(Run(toy(unused=True), processes=2))
 

@@ -1,0 +1,153 @@
+"""Parameters and FLOPs of a model of any of the three tasks.
+
+One multiply-add counts as one FLOP, as in the published tables. MMEngine's analyzer
+traces the model and counts; operators that it does not know are taught to it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from mmengine import Config
+from mmengine.analysis import FlopAnalyzer, parameter_count
+from mmengine.analysis.jit_handles import get_shape
+from mmengine.analysis.print_helper import complexity_stats_table
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from smallvit.analysis.published_rois import published_rois
+from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+
+Handle = Callable[[list[Any], list[Any]], int]
+
+
+def complexity(
+    cfg: Config | dict | str, shape: tuple[int, int] | None = None, depth: int = 3
+) -> dict[str, Any]:
+    """Count the parameters and FLOPs of the model that a config describes.
+
+    Args:
+        cfg (Config | dict | str): A config, or the path of one.
+        shape (tuple[int, int], optional): Height and width of the input. Defaults to
+            None, which takes the size of the published tables: 224x224 for
+            classification, 800x1280 for detection, 512x2048 for segmentation.
+        depth (int): How deep the table goes into the modules. Defaults to 3.
+
+    Returns:
+        dict: ``params`` and ``flops`` (int) for one image, the ``shape`` and ``task``
+        they hold for, the ``table`` by module (str) and ``uncounted``, the operators
+        outside torch's own that have no handle (a dict of name to number of calls).
+    """
+    cfg = Config.fromfile(cfg) if isinstance(cfg, str) else cfg
+    init_default_scope(cfg.get("default_scope") or "mmengine")
+    return model_complexity(build_model(cfg), shape, depth)
+
+
+def build_model(cfg: Config | dict) -> nn.Module:
+    """Build the model of a config as the Runner does, with SyncBN reverted.
+
+    Args:
+        cfg (Config | dict): A full config with a ``model``.
+
+    Returns:
+        nn.Module: The model in evaluation mode, weights not initialized from files.
+    """
+    model_cfg = cfg["model"].copy()
+    if cfg.get("data_preprocessor") is not None:
+        model_cfg.setdefault("data_preprocessor", cfg["data_preprocessor"])
+    return revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
+
+
+def model_complexity(
+    model: nn.Module, shape: tuple[int, int] | None = None, depth: int = 3
+) -> dict[str, Any]:
+    """Count the parameters and FLOPs of a built model; see :func:`complexity`.
+
+    Args:
+        model (nn.Module): A model of MMPretrain, mmdet or mmseg.
+        shape (tuple[int, int], optional): Height and width of the input. Defaults to
+            None.
+        depth (int): How deep the table goes into the modules. Defaults to 3.
+
+    Returns:
+        dict: As :func:`complexity` returns.
+    """
+    task = task_of(model)
+    shape = tuple(shape or PUBLISHED_SHAPES[task])
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, *shape, device=device)
+    forward = model.forward
+    if task == "detection":
+        # Two-stage detectors read the image size from the samples even to trace.
+        model.forward = partial(forward, data_samples=fake_batch(model, shape)["data_samples"])
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), published_rois(model):
+            analyzer = FlopAnalyzer(model, image)
+            for name, handle in FLOP_HANDLES.items():
+                analyzer.set_op_handle(name, handle)
+            analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            analyzer.tracer_warnings("none")
+            flops = int(analyzer.total())
+            table = complexity_stats_table(analyzer, max_depth=depth, show_param_shapes=False)
+            uncounted = {
+                name: count
+                for name, count in analyzer.unsupported_ops().items()
+                if not name.startswith(("aten::", "prim::"))
+            }
+    finally:
+        model.forward = forward
+        model.train(training)
+    params = int(parameter_count(model)[""])
+    return {
+        "task": task,
+        "shape": shape,
+        "params": params,
+        "flops": flops,
+        "table": table,
+        "uncounted": uncounted,
+    }
+
+
+def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """FLOPs of ``F.scaled_dot_product_attention``: both matrix products.
+
+    Args:
+        inputs (list): Traced values; query (..., L, E), key (..., S, E), value (..., S, D).
+        outputs (list): Traced values; not needed.
+
+    Returns:
+        int: Multiply-adds.
+    """
+    query, key, value = (get_shape(item) for item in inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def dynamic_dwconv_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """FLOPs of :mod:`smallvit.ops`: each output value sums one product for each tap.
+
+    Args:
+        inputs (list): Traced values; map (B, C, H, W) and kernels, (B, C, k, k) or
+            (B, G, k * k, H, W).
+        outputs (list): Traced values; not needed.
+
+    Returns:
+        int: Multiply-adds.
+    """
+    feature_map, kernels = (get_shape(item) for item in inputs[:2])
+    taps = prod(kernels[2:]) if len(kernels) == 4 else kernels[2]
+    return prod(feature_map) * taps
+
+
+#: Operators that MMEngine's analyzer does not count, by the name in the traced graph.
+FLOP_HANDLES: dict[str, Handle] = {
+    "aten::scaled_dot_product_attention": attention_flops,
+    "smallvit::dynamic_dwconv2d": dynamic_dwconv_flops,
+    "smallvit::inhomogeneous_dwconv2d": dynamic_dwconv_flops,
+}

@@ -1,0 +1,128 @@
+"""Read the scalars that MMEngine logs, whatever the task and the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+from dataclasses import dataclass, field
+
+from smallvit.errors import UserError
+
+#: What a record says about its place rather than about the run.
+PLACE_KEYS = ("iter", "epoch", "step")
+#: Timings are logged in training and in validation; the curve is that of training.
+SHARED_KEYS = ("time", "data_time", "memory")
+
+
+@dataclass
+class Curve:
+    """Values of one key over the iterations of a run.
+
+    Args:
+        validation (bool): Whether validation logged it, rather than training.
+        iterations (list[int]): Iteration of each value.
+        values (list[float]): The values.
+    """
+
+    validation: bool
+    iterations: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def averaged(self, window: int) -> tuple[list[int], list[float]]:
+        """Average each value with the ones before it.
+
+        Args:
+            window (int): How many values; fewer at the beginning.
+
+        Returns:
+            tuple[list[int], list[float]]: Iterations and averages.
+        """
+        averages = []
+        for end in range(1, len(self.values) + 1):
+            part = self.values[max(0, end - window) : end]
+            averages.append(sum(part) / len(part))
+        return self.iterations, averages
+
+    def cut(self, iteration: int) -> None:
+        """Forget what comes from an iteration on, because a resumed run repeats it.
+
+        Args:
+            iteration (int): First iteration to forget.
+        """
+        kept = sum(each < iteration for each in self.iterations)
+        del self.iterations[kept:], self.values[kept:]
+
+
+def read_run(path: str) -> dict[str, Curve]:
+    """Read the curves of a run.
+
+    Args:
+        path (str): A ``scalars.json``, or a folder that holds one or more, the later
+            ones being resumed runs.
+
+    Returns:
+        dict[str, Curve]: Curves by key.
+
+    Raises:
+        UserError: If there is nothing to read.
+    """
+    curves: dict[str, Curve] = {}
+    for file in _files(path):
+        _append(curves, _records(file))
+    return curves
+
+
+def _files(path: str) -> list[str]:
+    if osp.isfile(path):
+        return [path]
+    if not osp.isdir(path):
+        raise UserError(f"no such run: {path}")
+    files = [
+        osp.join(folder, "scalars.json")
+        for folder, _, names in os.walk(path)
+        if "scalars.json" in names
+    ]
+    if not files:
+        raise UserError(f"{path} holds no scalars.json, which training writes to vis_data/")
+    return sorted(files)  # the folders are named by the time they were made
+
+
+def _records(path: str) -> list[dict]:
+    records = []
+    with open(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                # A run that was killed may end within a line.
+                if not line.endswith("\n"):
+                    break
+                raise UserError(
+                    f"{path}, line {number}: not a line of scalars ({error})"
+                ) from error
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def _append(curves: dict[str, Curve], records: list[dict]) -> None:
+    """Add the records of one log; validation takes the iteration of the training before it.
+
+    Its own step counts epochs in some loops and iterations in others.
+    """
+    first = next((record["iter"] for record in records if "iter" in record), None)
+    if first is not None:
+        for curve in curves.values():
+            curve.cut(first)
+    iteration = None
+    for record in records:
+        validation = "iter" not in record
+        iteration = record.get("iter", iteration)
+        place = record.get("step", 0) if iteration is None else iteration
+        for key, value in record.items():
+            skipped = key in PLACE_KEYS or (validation and key in SHARED_KEYS)
+            if not skipped and isinstance(value, (int, float)):
+                curve = curves.setdefault(key, Curve(validation))
+                curve.iterations.append(place)
+                curve.values.append(value)

@@ -1,0 +1,175 @@
+"""Pictures of predictions: the libraries' visualizers on enlarged images, on one sheet."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+
+from smallvit.errors import UserError
+
+#: A drawn image (H, W, 3), RGB, and the line above it.
+Tile = tuple[np.ndarray, str]
+
+
+def load_predictions(path: str) -> list[dict]:
+    """Read the file that ``test.py --out FILE.pkl`` wrote.
+
+    It is a pickle, as the MM libraries write it: open only files of your own.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        list[dict]: One dict a sample.
+
+    Raises:
+        UserError: If it is missing, or not a list of predictions.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"no predictions at {path}; write them with: test.py ... --out {path}")
+    with open(path, "rb") as file:
+        predictions = pickle.load(file)
+    if not isinstance(predictions, list) or not predictions or not isinstance(predictions[0], dict):
+        raise UserError(
+            f"{path} does not hold the predictions of a test (--out without --out-item)"
+        )
+    return predictions
+
+
+def draw_samples(
+    cfg: Config, predictions: Sequence[dict], num: int, size: int, score_thr: float, seed: int = 0
+) -> list[Tile]:
+    """Draw a random choice of samples.
+
+    Args:
+        cfg (Config): Config of the test; its ``test_dataloader.dataset`` names the classes.
+        predictions (Sequence[dict]): What the test wrote, in the order of the data set.
+        num (int): How many to draw; all if there are fewer.
+        size (int): Shorter side of the drawn images.
+        score_thr (float): Boxes with a lower score are left out.
+        seed (int): Seed of the choice. Defaults to 0.
+
+    Returns:
+        list[Tile]: Images and captions. In classification the wrong ones come first.
+
+    Raises:
+        UserError: If the predictions are of no known task.
+    """
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    order = np.random.RandomState(seed).permutation(len(predictions))
+    first = predictions[0]
+    if "pred_label" in first:
+        wrong_first = np.argsort([_is_right(predictions[i]) for i in order], kind="stable")
+        order, draw = order[wrong_first], _draw_classes
+    elif "pred_instances" in first:
+        draw = _draw_instances
+    elif "pred_sem_seg" in first:
+        draw = _draw_segments
+    else:
+        raise UserError(f"predictions with the keys {', '.join(sorted(first))} cannot be drawn")
+    return [draw(predictions[i], dataset, int(i), size, score_thr) for i in order[:num]]
+
+
+def save_sheet(tiles: Sequence[Tile], path: str, columns: int) -> None:
+    """Write images in a grid, each under its caption.
+
+    Args:
+        tiles (Sequence[Tile]): The images and captions.
+        path (str): Picture to write; the suffix chooses the format.
+        columns (int): Images in a row.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = -(-len(tiles) // columns)
+    figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (image, caption) in zip(axes, tiles, strict=False):
+        axis.imshow(image)
+        axis.set_title(caption, fontsize=9)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    figure.savefig(path)
+
+
+def _is_right(prediction: dict) -> bool:
+    return int(prediction["pred_label"]) == int(prediction["gt_label"])
+
+
+def _enlarge(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    """RGB image with its shorter side at ``size``, and the factor."""
+    factor = size / min(image.shape[:2])
+    method = "nearest" if min(image.shape[:2]) < 64 else "bicubic"
+    shape = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    return mmcv.imresize(mmcv.bgr2rgb(image), shape, interpolation=method), factor
+
+
+def _draw_classes(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
+    info = dataset.get_data_info(index)
+    image = info["img"] if "img" in info else mmcv.imread(info["img_path"])
+    classes = dataset.metainfo.get("classes")
+    said, truth = (int(prediction[key]) for key in ("pred_label", "gt_label"))
+    score = float(torch.as_tensor(prediction["pred_score"]).max())
+    names = [classes[i] if classes else str(i) for i in (said, truth)]
+    verdict = "right" if said == truth else f"WRONG, is {names[1]}"
+    return _enlarge(image, size)[0], f"{names[0]} ({score:.2f}), {verdict}"
+
+
+def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr: float) -> Tile:
+    from mmdet.structures import DetDataSample
+    from mmdet.visualization import DetLocalVisualizer
+    from pycocotools import mask as coco_mask
+
+    image, factor = _enlarge(mmcv.imread(prediction["img_path"]), size)
+    found = prediction["pred_instances"]
+    keep = torch.as_tensor(found["scores"]) >= score_thr
+    instances = InstanceData(
+        bboxes=torch.as_tensor(found["bboxes"])[keep] * factor,
+        labels=torch.as_tensor(found["labels"])[keep],
+        scores=torch.as_tensor(found["scores"])[keep],
+    )
+    if found.get("masks") is not None:
+        kept = [mask for mask, use in zip(found["masks"], keep.tolist(), strict=True) if use]
+        instances.masks = _enlarged_masks([coco_mask.decode(mask) for mask in kept], image.shape)
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = dataset.metainfo
+    visualizer.add_datasample(
+        "", image, DetDataSample(pred_instances=instances), draw_gt=False, pred_score_thr=score_thr
+    )
+    return visualizer.get_image(), os.path.basename(prediction["img_path"])
+
+
+def _enlarged_masks(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    enlarged = [_enlarge_labels(mask, shape).astype(bool) for mask in masks]
+    return np.stack(enlarged) if enlarged else np.zeros((0, *shape[:2]), bool)
+
+
+def _enlarge_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return mmcv.imresize(labels.astype(np.uint8), shape[1::-1], interpolation="nearest")
+
+
+def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
+    from mmseg.structures import SegDataSample
+    from mmseg.visualization import SegLocalVisualizer
+
+    path = dataset.get_data_info(index)["img_path"]
+    image, _ = _enlarge(mmcv.imread(path), size)
+    labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
+    labels = _enlarge_labels(labels, image.shape)
+    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))
+    visualizer = SegLocalVisualizer(alpha=0.6)
+    visualizer.dataset_meta = dataset.metainfo
+    visualizer.add_datasample("", image, sample, draw_gt=False, with_labels=True)
+    return visualizer.get_image(), os.path.basename(path)

@@ -1,0 +1,64 @@
+"""What came out of a bench, read from its folder."""
+
+from __future__ import annotations
+
+import os.path as osp
+from dataclasses import dataclass
+from typing import Any
+
+from smallvit.bench.plan import Run, read_plan
+from smallvit.bench.results import Summary, read_json, read_results, summarize
+from smallvit.bench.table import Table, make_table
+from smallvit.errors import UserError
+
+COST = "cost.json"
+
+
+@dataclass
+class Findings:
+    """All that a bench found.
+
+    Args:
+        plan (dict): As :func:`smallvit.bench.plan.read_plan` gives it.
+        results (dict[Run, dict]): Of the finished runs.
+        failures (dict[Run, dict]): Of the failed runs.
+        summaries (dict): By method and images of each class.
+        samples (list[int | None]): The subsets.
+        costs (dict): ``methods`` and ``note``, as measured.
+        table (Table): The table.
+        record (dict): ``run.json`` of a finished run.
+    """
+
+    plan: dict[str, Any]
+    results: dict[Run, dict]
+    failures: dict[Run, dict]
+    summaries: dict[tuple[str, int | None], Summary]
+    samples: list[int | None]
+    costs: dict[str, Any]
+    table: Table
+    record: dict[str, Any]
+
+
+def collect(out: str) -> Findings:
+    """Read a bench.
+
+    Args:
+        out (str): Its folder.
+
+    Returns:
+        Findings: What it found.
+
+    Raises:
+        UserError: If no run is finished.
+    """
+    plan = read_plan(out)
+    results, failures = read_results(out, plan["runs"])
+    summaries = summarize(results)
+    if not summaries:
+        reasons = {f"{run.name}: {failure['reason']}" for run, failure in failures.items()}
+        raise UserError("\n  ".join([f"{out}: no run has a result", *sorted(reasons)]))
+    samples = sorted({run.samples for run in plan["runs"]}, key=lambda n: (n is None, n))
+    costs = read_json(osp.join(out, COST)) or {"methods": {}, "note": "not measured"}
+    table = make_table(summaries, samples, costs["methods"])
+    record = read_json(osp.join(next(iter(results)).folder(out), "run.json")) or {}
+    return Findings(plan, results, failures, summaries, samples, costs, table, record)

@@ -1,0 +1,79 @@
+"""What a bench leaves: table, spreadsheet, plots, report."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Sequence
+
+from smallvit.analysis.logs import Curve, read_run
+from smallvit.bench import plots
+from smallvit.bench.findings import collect
+from smallvit.bench.methods import TEACHER
+from smallvit.bench.plan import Run
+from smallvit.bench.report import make_report
+from smallvit.bench.results import ranking
+from smallvit.bench.table import to_csv, to_markdown, to_text
+from smallvit.errors import UserError
+
+SAMPLES_PLOT, COST_PLOT, CURVES_PLOT = (
+    "accuracy_vs_samples.png",
+    "accuracy_vs_cost.png",
+    "curves.png",
+)
+
+
+def write_outputs(out: str) -> int:
+    """Write table, spreadsheet, plots and report, and print the table.
+
+    Args:
+        out (str): Folder of the bench.
+
+    Returns:
+        int: 1 if a run failed or has no result, else 0.
+    """
+    from smallvit.utils.files import write_whole
+
+    found = collect(out)
+    counts = found.plan["data"]["counts"]["train"]
+    costs = found.costs["methods"]
+    plots.plot_samples(
+        found.summaries, found.samples, sum(counts) / len(counts), osp.join(out, SAMPLES_PLOT)
+    )
+    plots.plot_cost(found.summaries, found.samples, costs, osp.join(out, COST_PLOT))
+    names = ranking(found.summaries, found.samples)
+    plots.plot_curves(
+        read_curves(out, found.results), names, found.samples, osp.join(out, CURVES_PLOT)
+    )
+    write_whole(osp.join(out, "table.md"), to_markdown(found.table))
+    write_whole(osp.join(out, "results.csv"), to_csv(found.results, costs))
+    pictures = [osp.join(out, name) for name in (SAMPLES_PLOT, COST_PLOT, CURVES_PLOT)]
+    write_whole(osp.join(out, "report.html"), make_report(found, pictures))
+    print(f"\n{to_text(found.table)}\n")
+    for run, failure in found.failures.items():
+        print(f"FAILED: {run.name}: {failure['reason']} (log: {osp.join(out, failure['log'])})")
+    missing = len(found.plan["runs"]) - len(found.results) - len(found.failures)
+    if missing:
+        print(f"{missing} runs have no result yet")
+    print(f"report: {osp.join(out, 'report.html')}")
+    return int(bool(found.failures))
+
+
+def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, Curve]]:
+    """Read what the runs logged.
+
+    Args:
+        out (str): Folder of the bench.
+        runs (Sequence[Run]): The runs; teachers are left out.
+
+    Returns:
+        dict[Run, dict[str, Curve]]: Curves by run.
+    """
+    curves = {}
+    for run in runs:
+        if run.method == TEACHER:
+            continue
+        try:
+            curves[run] = read_run(run.folder(out))
+        except UserError:  # someone has removed the logs
+            continue
+    return curves

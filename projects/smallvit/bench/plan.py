@@ -1,0 +1,329 @@
+"""What the bench trains, and for how long: decided before the first run, and kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from smallvit.bench.methods import TEACHER, Method
+from smallvit.errors import UserError
+
+FILE = "plan.json"
+#: How often a run is validated, at most; the best of these states is tested.
+EVALUATIONS = 10
+#: With fewer steps in between, a run would do little but validate and save.
+STEPS_BETWEEN = 20
+#: Largest part of a run's time that validation may take.
+EVALUATION_SHARE = 0.2
+#: Part of a guided run's time in which its teacher is trained.
+TEACHER_SHARE = 0.25
+#: A cosine schedule with fewer steps compares nothing.
+LEAST_ITERATIONS = 20
+#: Runs in parallel slow each other down by different amounts; what is kept for that.
+RESERVE = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose, and what must stay the same when a bench is resumed.
+
+    Args:
+        data (str): ``digits`` or a folder.
+        image_size (int): Height and width that the networks see.
+        batch_size (int): Images in a training step.
+        flip (bool): Whether training images are mirrored.
+        budget (str): ``minutes``, ``epochs`` or ``iters``.
+        amount (float): How many of them.
+    """
+
+    data: str
+    image_size: int
+    batch_size: int
+    flip: bool
+    budget: str
+    amount: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Args:
+        method (str): As the user wrote it, or ``teacher``.
+        samples (int | None): Training images of each class, None for all.
+        seed (int): Of the subset, the weights and the data order.
+        iters (int): Steps.
+        evals (int): Validations, evenly spread; the last is at the end.
+    """
+
+    method: str
+    samples: int | None
+    seed: int
+    iters: int
+    evals: int
+
+    @property
+    def name(self) -> str:
+        """str: For lists and messages."""
+        return f"{self.method}, {samples_label(self.samples)}, seed {self.seed}"
+
+    def folder(self, out: str) -> str:
+        """Tell where the run is kept.
+
+        Args:
+            out (str): Folder of the bench.
+
+        Returns:
+            str: Its work folder.
+        """
+        slug = Method(self.method, self.method).slug
+        return osp.join(out, "runs", slug, samples_slug(self.samples), f"seed{self.seed}")
+
+    @property
+    def val_interval(self) -> int:
+        """int: Steps between validations."""
+        return math.ceil(self.iters / self.evals)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a short trial of a method measured, in seconds.
+
+    Args:
+        setup (float): From the start of the process to the first step.
+        step (float): One training step.
+        val (float): One validation.
+        test (float): The test.
+    """
+
+    setup: float
+    step: float
+    val: float
+    test: float
+
+
+def samples_slug(samples: int | None) -> str:
+    """Name a subset in paths and tables.
+
+    Args:
+        samples (int | None): Images of each class, None for all.
+
+    Returns:
+        str: The name.
+    """
+    return "all" if samples is None else str(samples)
+
+
+def samples_label(samples: int | None) -> str:
+    """Name a subset in sentences.
+
+    Args:
+        samples (int | None): Images of each class, None for all.
+
+    Returns:
+        str: The name.
+    """
+    return "all images" if samples is None else f"{samples} per class"
+
+
+def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
+    """Find how many steps and validations fit into a time.
+
+    Args:
+        seconds (float): Of the whole run.
+        speed (Speed): Of the method.
+
+    Returns:
+        tuple[int, int]: Steps and validations; no steps if there is not even time for one
+        validation and the test.
+    """
+    free = seconds / (1 + RESERVE) - speed.setup - speed.test
+    most = int(EVALUATION_SHARE * free / speed.val) if speed.val else EVALUATIONS
+    for evals in range(min(EVALUATIONS, most), 0, -1):
+        iters = math.floor((free - evals * speed.val) / speed.step)
+        if evals <= evaluations(iters):
+            return iters, evals
+    return max(0, math.floor((free - speed.val) / speed.step)), 1
+
+
+def evaluations(iters: int) -> int:
+    """Tell how often a run is validated.
+
+    Args:
+        iters (int): Its steps.
+
+    Returns:
+        int: Validations, the one at the end included.
+    """
+    return max(1, min(EVALUATIONS, iters // STEPS_BETWEEN))
+
+
+def least_seconds(speed: Speed) -> float:
+    """Tell the shortest time of a run that makes sense.
+
+    Args:
+        speed (Speed): Of the method.
+
+    Returns:
+        float: Seconds.
+    """
+    # One step more than the least: what fit_into finds for this time must not round below it.
+    steps = (LEAST_ITERATIONS + 1) * speed.step
+    return (1 + RESERVE) * (speed.setup + speed.test + speed.val + steps)
+
+
+def plan_runs(
+    settings: Settings,
+    methods: Sequence[Method],
+    samples: Sequence[int | None],
+    seeds: Sequence[int],
+    train_images: Mapping[int | None, int],
+    speeds: Mapping[str, Speed] | None = None,
+    jobs: int = 1,
+) -> list[Run]:
+    """List all runs, in the order in which they are done: seed by seed.
+
+    Of a budget in minutes, every run gets the same part of the time that all jobs have
+    together. A guided run gives a quarter of its part to its teacher, which may serve
+    several methods. Epochs and steps hold for teachers and students alike.
+
+    Args:
+        settings (Settings): What the user chose.
+        methods (Sequence[Method]): What to compare.
+        samples (Sequence[int | None]): Training images of each class.
+        seeds (Sequence[int]): The seeds.
+        train_images (Mapping[int | None, int]): Training images for each of ``samples``.
+        speeds (Mapping[str, Speed], optional): Of each method, and of the teacher; needed
+            for a budget in minutes. Defaults to None.
+        jobs (int): Runs at a time. Defaults to 1.
+
+    Returns:
+        list[Run]: The runs; a teacher is before those it teaches.
+
+    Raises:
+        UserError: If the budget is too small; the message says the least that will do.
+    """
+    guided = any(method.guided for method in methods)
+    names = [TEACHER] * guided + [method.name for method in methods]
+    lengths: dict[tuple[str, int | None], tuple[int, int]] = {}
+    if settings.budget == "minutes":
+        lengths = _timed(settings, methods, samples, seeds, speeds or {}, jobs)
+    else:
+        for count in samples:
+            steps = _steps(settings, train_images[count])
+            lengths |= {(name, count): (steps, evaluations(steps)) for name in names}
+    return [
+        Run(name, count, seed, *lengths[name, count])
+        for seed in seeds
+        for count in samples
+        for name in names
+    ]
+
+
+def _steps(settings: Settings, images: int) -> int:
+    if settings.budget == "iters":
+        return int(settings.amount)
+    return max(1, math.ceil(settings.amount * images / settings.batch_size))
+
+
+def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
+    runs = len(methods) * len(samples) * len(seeds)
+    # With fewer runs than jobs, the other jobs have nothing to do.
+    part = 60 * settings.amount * min(jobs, runs) / runs
+    parts = {method.name: part * (1 - TEACHER_SHARE * method.guided) for method in methods}
+    if any(method.guided for method in methods):
+        parts[TEACHER] = part * TEACHER_SHARE
+    needed = {name: least_seconds(speeds[name]) / (parts[name] / part) for name in parts}
+    hardest = max(needed, key=needed.get)
+    if needed[hardest] > part:
+        minutes = math.ceil(100 * needed[hardest] * runs / min(jobs, runs) / 60) / 100
+        raise UserError(
+            f"--budget-minutes {settings.amount:g} leaves {part:.1f} s to each of {runs} runs, "
+            f"but {hardest} needs {needed[hardest]:.1f} s for {LEAST_ITERATIONS} steps: give at "
+            f"least --budget-minutes {minutes:.2f}, or fewer methods, seeds or --samples-per-class"
+        )
+    fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
+    return {(name, count): fitted[name] for name in parts for count in samples}
+
+
+def to_json(settings: Settings, data: dict, runs: Sequence[Run], extra: dict) -> str:
+    """Write a plan.
+
+    Args:
+        settings (Settings): What the user chose.
+        data (dict): Description of the data.
+        runs (Sequence[Run]): The runs.
+        extra (dict): What else to keep.
+
+    Returns:
+        str: The content of ``plan.json``.
+    """
+    content = {"settings": asdict(settings), "data": data, "runs": [asdict(run) for run in runs]}
+    return json.dumps(content | extra, indent=1)
+
+
+def read_plan(out: str) -> dict | None:
+    """Read the plan of a bench, if it has one.
+
+    Args:
+        out (str): Folder of the bench.
+
+    Returns:
+        dict | None: ``settings`` (Settings), ``data`` (dict), ``runs`` (list[Run]) and what
+        else was kept.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    path = osp.join(out, FILE)
+    if not osp.isfile(path):
+        return None
+    try:
+        with open(path) as file:
+            plan = json.load(file)
+        plan["settings"] = Settings(**plan["settings"])
+        plan["runs"] = [Run(**run) for run in plan["runs"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no plan of this bench ({error}); use another --out") from error
+    return plan
+
+
+def merge_plans(
+    old: dict | None, settings: Settings, data: dict, runs: Sequence[Run]
+) -> tuple[list[Run], list[Run]]:
+    """Check that a bench can go on in a folder, and tell its runs.
+
+    Args:
+        old (dict | None): The plan in the folder, as :func:`read_plan` gives it.
+        settings (Settings): What the user chose now.
+        data (dict): Description of the data now.
+        runs (Sequence[Run]): Runs wanted now.
+
+    Returns:
+        tuple[list[Run], list[Run]]: The wanted runs, as long as they were planned before,
+        and the old ones that are not wanted now.
+
+    Raises:
+        UserError: If what was trained there would not be comparable with what is wanted.
+    """
+    if old is None:
+        return list(runs), []
+    now = asdict(settings)
+    changed = [
+        f"{key} was {value!r} and is {now[key]!r} now"
+        for key, value in asdict(old["settings"]).items()
+        if value != now[key]
+    ]
+    if old["data"] != data:
+        changed.append("the images have changed")
+    if changed:
+        raise UserError(
+            f"the folder has a bench whose results would not be comparable: {'; '.join(changed)}. "
+            "Use another --out, or the settings of before"
+        )
+    kept = {(run.method, run.samples, run.seed): run for run in old["runs"]}
+    wanted = [kept.pop((run.method, run.samples, run.seed), run) for run in runs]
+    return wanted, list(kept.values())

@@ -1,0 +1,164 @@
+"""The plots of a bench."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from smallvit.analysis.logs import Curve
+from smallvit.bench.plan import Run, samples_label
+from smallvit.bench.results import Summary, ranking
+
+Summaries = Mapping[tuple[str, int | None], Summary]
+MARKERS = "osD^vP*X<>"
+
+
+def _figure(width: float, height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path: str) -> None:
+    root, suffix = os.path.splitext(path)
+    temporary = f"{root}.incomplete{suffix}"  # the suffix chooses the format
+    # Without a date, the same results make the same file.
+    figure.savefig(temporary, metadata={"Software": None})
+    os.replace(temporary, path)
+
+
+def _style(number: int) -> dict:
+    return {"color": f"C{number % 10}", "marker": MARKERS[number % len(MARKERS)]}
+
+
+def plot_samples(
+    summaries: Summaries, samples: Sequence[int | None], images_per_class: float, path: str
+) -> None:
+    """Draw accuracy against the training images of each class.
+
+    Args:
+        summaries (Mapping): By method and images of each class.
+        samples (Sequence[int | None]): The subsets.
+        images_per_class (float): What "all" means, in the mean.
+        path (str): Picture to write.
+    """
+    figure = _figure(6.5, 4.5)
+    axis = figure.subplots()
+    names = ranking(summaries, samples)
+    at = {count: images_per_class if count is None else count for count in samples}
+    for number, name in enumerate(names):
+        there = [count for count in samples if (name, count) in summaries]
+        # Beside each other, so that no error bar hides another.
+        shift = 1 + 0.02 * (number - (len(names) - 1) / 2)
+        axis.errorbar(
+            [at[count] * shift for count in there],
+            [summaries[name, count].mean for count in there],
+            yerr=[summaries[name, count].std or 0 for count in there],
+            label=name,
+            capsize=3,
+            markersize=5,
+            **_style(number),
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(list(at.values()), [samples_label(count) for count in samples])
+    axis.minorticks_off()
+    axis.set_xlabel("training images")
+    axis.set_ylabel("test accuracy (%), mean ± standard deviation")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_cost(
+    summaries: Summaries,
+    samples: Sequence[int | None],
+    costs: Mapping[str, Mapping[str, float]],
+    path: str,
+) -> None:
+    """Draw accuracy on the largest subset against FLOPs and against measured speed.
+
+    Args:
+        summaries (Mapping): By method and images of each class.
+        samples (Sequence[int | None]): The subsets.
+        costs (Mapping): ``flops`` and ``images_per_second`` of each method.
+        path (str): Picture to write.
+    """
+    from matplotlib.ticker import LogLocator
+
+    figure = _figure(9, 4.2)
+    axes = figure.subplots(1, 2, sharey=True)
+    largest = samples[-1]
+    for number, name in enumerate(ranking(summaries, samples)):
+        if (name, largest) not in summaries or name not in costs:
+            continue
+        summary, cost = summaries[name, largest], costs[name]
+        for axis, x in zip(axes, (cost["flops"] / 1e6, cost["images_per_second"]), strict=True):
+            axis.errorbar(
+                [x],
+                [summary.mean],
+                yerr=[summary.std or 0],
+                label=name,
+                capsize=3,
+                linestyle="none",
+                **_style(number),
+            )
+    for axis, label in zip(axes, ("MFLOPs an image (multiply-adds)", "images/s"), strict=True):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.minorticks_off()
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("test accuracy (%)")
+    if axes[1].get_legend_handles_labels()[0]:
+        axes[1].legend(fontsize=8)
+    figure.suptitle(f"trained on {samples_label(largest)}", fontsize=10)
+    _save(figure, path)
+
+
+def plot_curves(
+    curves: Mapping[Run, Mapping[str, Curve]],
+    names: Sequence[str],
+    samples: Sequence[int | None],
+    path: str,
+) -> None:
+    """Draw loss and validation accuracy of every run, a panel for each method and subset.
+
+    Args:
+        curves (Mapping[Run, Mapping[str, Curve]]): Logged curves of each run.
+        names (Sequence[str]): The methods, in the order of the rows.
+        samples (Sequence[int | None]): The subsets, in the order of the columns.
+        path (str): Picture to write.
+    """
+    figure = _figure(3.6 * len(samples) + 0.6, 1.9 * len(names) + 0.5)
+    axes = figure.subplots(len(names), len(samples), squeeze=False, sharex="col", sharey=True)
+    for row, name in zip(axes, names, strict=True):
+        for axis, count in zip(row, samples, strict=True):
+            _draw_panel(axis, name, count, curves)
+            axis.set_title(f"{name}, {samples_label(count)}", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("step", fontsize=8)
+    _save(figure, path)
+
+
+def _draw_panel(axis, name: str, count: int | None, curves: Mapping) -> None:
+    losses = axis.twinx()
+    for run, found in curves.items():
+        if (run.method, run.samples) != (name, count):
+            continue
+        color = f"C{run.seed % 10}"
+        if "accuracy/top1" in found:
+            curve = found["accuracy/top1"]
+            axis.plot(curve.iterations, curve.values, color=color, marker=".", label="accuracy")
+        if "loss" in found:
+            smooth = found["loss"].averaged(3)
+            losses.plot(*smooth, color=color, alpha=0.35, linewidth=0.8)
+    axis.set_ylim(0, 102)
+    axis.set_ylabel("val. accuracy (%)", fontsize=7)
+    losses.set_ylabel("loss (faint)", fontsize=7)
+    axis.tick_params(labelsize=7)
+    losses.tick_params(labelsize=7)
+    axis.grid(alpha=0.3)

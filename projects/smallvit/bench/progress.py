@@ -1,0 +1,221 @@
+"""Show how far the bench is: live in a terminal, in plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from smallvit.bench.plan import Run
+from smallvit.bench.scheduler import Job, Outcome
+
+
+@dataclass
+class Timetable:
+    """How long the rest of the bench will take.
+
+    Steps of one method take about as long in all of its runs; of a method that has not
+    begun, as long as the mean of the others.
+
+    Args:
+        runs (Sequence[Run]): What is to be trained.
+        jobs (int): How many at a time.
+    """
+
+    runs: Sequence[Run]
+    jobs: int
+    done: dict[Run, int] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    _began: dict[Run, tuple[float, int]] = field(default_factory=dict)
+
+    def note(self, run: Run, iteration: int, now: float) -> None:
+        """Note how far a run is.
+
+        Args:
+            run (Run): The run.
+            iteration (int): Steps that it has done.
+            now (float): Time in seconds.
+        """
+        began, first = self._began.setdefault(run, (now, iteration))
+        self.done[run] = iteration
+        if iteration > first:
+            self.step_seconds[run.method] = (now - began) / (iteration - first)
+
+    def fraction(self) -> float:
+        """Tell which part of all steps is done, each by the time that it takes.
+
+        Returns:
+            float: From 0 to 1.
+        """
+        whole = sum(run.iters * self._step(run.method) for run in self.runs)
+        return 1 - self._left() / whole if whole else 1.0
+
+    def remaining(self) -> float | None:
+        """Estimate the time left.
+
+        Returns:
+            float | None: Seconds; None before anything is known.
+        """
+        return self._left() / self.jobs if self.step_seconds else None
+
+    def _left(self) -> float:
+        return sum(
+            (run.iters - min(run.iters, self.done.get(run, 0))) * self._step(run.method)
+            for run in self.runs
+        )
+
+    def _step(self, method: str) -> float:
+        known = self.step_seconds
+        return known.get(method, sum(known.values()) / len(known) if known else 1.0)
+
+
+class Display:
+    """Plain lines: one when a run begins, one when it ends.
+
+    Args:
+        runs (dict[str, Run]): The runs by the names of their jobs.
+        jobs (int): How many at a time.
+        stream (TextIO, optional): Where to write. Defaults to None, standard output.
+    """
+
+    def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
+        self.runs = runs
+        self.table = Timetable(list(runs.values()), jobs)
+        self.stream = stream or sys.stdout
+        self.ended_jobs = 0
+        self.total = len(runs)
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        return None
+
+    def started(self, job: Job) -> None:
+        """Note that a job has begun."""
+        if job.name in self.runs:
+            self.say(f"{job.name}: begins")
+
+    def progressed(self, job: Job, progress: dict[str, Any]) -> None:
+        """Note how far a job is."""
+        if job.name in self.runs:
+            self.table.note(self.runs[job.name], progress["iter"], time.monotonic())
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Note how a job has ended."""
+        if job.name not in self.runs:
+            if outcome.reason:
+                self.say(f"{job.name}: FAILED: {outcome.reason} ({outcome.log})")
+            return
+        self.ended_jobs += 1
+        run = self.runs[job.name]
+        self.table.note(run, run.iters, time.monotonic())
+        place = f"[{self.ended_jobs}/{self.total}]"
+        left = f", {duration(self.table.remaining())} left" if self.ended_jobs < self.total else ""
+        if outcome.reason:
+            self.say(f"{place} {job.name}: FAILED: {outcome.reason} (log: {outcome.log}){left}")
+            return
+        result = outcome.value
+        self.say(
+            f"{place} {job.name}: accuracy {result['accuracy']:.2f}%, trained in "
+            f"{duration(result['train_seconds'])}{left}"
+        )
+
+    def tick(self) -> None:
+        """Some time has passed; nothing to do in plain lines."""
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        print(line, file=self.stream, flush=True)
+
+
+class LiveDisplay(Display):
+    """A bar for each job that runs, and one for the whole bench, redrawn in place."""
+
+    def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
+        super().__init__(runs, jobs, stream)
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=Console(file=self.stream, highlight=False, markup=False),
+            auto_refresh=False,
+        )
+        self.bars: dict[str, Any] = {}
+        self.whole = self.progress.add_task("all runs", total=1.0, note="")
+
+    def __enter__(self) -> LiveDisplay:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.progress.stop()
+
+    def started(self, job: Job) -> None:
+        """Add a bar."""
+        total = self.runs[job.name].iters if job.name in self.runs else None
+        self.bars[job.name] = self.progress.add_task(job.name, total=total, note="starts")
+
+    def progressed(self, job: Job, progress: dict[str, Any]) -> None:
+        """Move a bar."""
+        super().progressed(job, progress)
+        accuracy = progress.get("accuracy")
+        note = f"{progress['iter']}/{progress['iters']}"
+        note += "" if accuracy is None else f"  {accuracy:.1f}%"
+        self.progress.update(self.bars[job.name], completed=progress["iter"], note=note)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Replace a bar by a line."""
+        if job.name in self.bars:
+            self.progress.remove_task(self.bars.pop(job.name))
+        super().ended(job, outcome)
+
+    def tick(self) -> None:
+        """Redraw."""
+        remaining = self.table.remaining()
+        left = "" if remaining is None else f", {duration(remaining)} left"
+        note = f"{self.ended_jobs}/{self.total} runs{left}"
+        self.progress.update(self.whole, completed=self.table.fraction(), note=note)
+        self.progress.refresh()
+
+    def say(self, line: str) -> None:
+        """Write a line above the bars."""
+        self.progress.console.print(line)
+
+
+def open_display(runs: dict[str, Run], jobs: int) -> Display:
+    """Make the display that fits where the output goes.
+
+    Args:
+        runs (dict[str, Run]): The runs by the names of their jobs.
+        jobs (int): How many at a time.
+
+    Returns:
+        Display: The display, a context.
+    """
+    return (LiveDisplay if sys.stdout.isatty() else Display)(runs, jobs)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration for people.
+
+    Args:
+        seconds (float | None): The duration.
+
+    Returns:
+        str: Such as "45 s", "3 min 20 s" or "2 h 05 min".
+    """
+    if seconds is None:
+        return "some time"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

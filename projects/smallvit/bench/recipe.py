@@ -1,0 +1,250 @@
+"""The config of one run: a method's network in the recipe that all methods share."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+from mmengine.config import Config, ConfigDict
+
+from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
+from smallvit.bench.plan import Run, Settings
+from smallvit.utils.configs import config_path
+
+DIGITS = "digits"
+RECIPES = {"digits": "vit-mini_digits", "small": "vit-mini_photos", "large": "vit-t_photos"}
+#: What the config files name for themselves, and a run does not need.
+NAMES = (
+    *("guards", "max_epochs", "max_iters", "warmup_iters", "val_interval", "data_root"),
+    *("train_pipeline", "test_pipeline", "folders", "vis_backends", "fit_to_folder"),
+)
+SPLITS = ("train", "val", "test")
+#: Transforms that move pixels, by the form that moves stored features of a teacher too.
+GUIDED_TRANSFORMS = {
+    "RandomCrop": "smallvit.GuidedRandomCrop",
+    "RandomResizedCrop": "smallvit.GuidedRandomResizedCrop",
+    "RandomFlip": "smallvit.GuidedRandomFlip",
+}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a guided run learns from.
+
+    Args:
+        config (str): Config of the teacher's run.
+        checkpoint (str): Its weights.
+        store (str, optional): Folder of its features. Defaults to None: it runs beside.
+    """
+
+    config: str
+    checkpoint: str
+    store: str | None = None
+
+
+def run_config(
+    settings: Settings,
+    run: Run,
+    num_classes: int,
+    workers: int = 0,
+    lesson: Lesson | None = None,
+) -> Config:
+    """Make the config of a run.
+
+    Args:
+        settings (Settings): What the user chose.
+        run (Run): The run; ``teacher`` is the small CNN at its own size.
+        num_classes (int): Classes of the data.
+        workers (int): Processes that load images. Defaults to 0.
+        lesson (Lesson, optional): For a guided method, what it learns from.
+            Defaults to None.
+
+    Returns:
+        Config: It holds all that the run needs, and can be trained by ``tools/train.py``.
+    """
+    teacher = run.method == TEACHER
+    method = Method(TEACHER, "resnet") if teacher else parse_method(run.method)
+    size = TEACHER_SIZE if teacher else settings.image_size
+    cfg = Config.fromfile(config_path(f"bench/{_recipe(settings.data, size)}.py"))
+    for name in NAMES:
+        cfg.pop(name, None)
+    cfg.model = model_config(method, size, num_classes)
+    cfg.data_preprocessor.num_classes = num_classes
+    _set_data(cfg, settings, run, size, workers)
+    _set_length(cfg, run)
+    cfg.randomness.seed = run.seed
+    if method.guided and lesson is not None:
+        _guide(cfg, lesson)
+    return cfg
+
+
+def whole_images(cfg: Config) -> Config:
+    """Change a teacher's config so that its validation transforms show whole images.
+
+    Args:
+        cfg (Config): The config, changed in place.
+
+    Returns:
+        Config: The same.
+    """
+    dataset = cfg.val_dataloader.dataset
+    kept = [step for step in dataset.pipeline if step.type in ("LoadImageFromFile", "PackInputs")]
+    resize = dict(type="Resize", scale=(TEACHER_SIZE, TEACHER_SIZE), interpolation="bicubic")
+    dataset.pipeline = [*kept[:-1], resize, kept[-1]]
+    return cfg
+
+
+def tier(size: int) -> str:
+    """Tell which networks images of a size get.
+
+    Args:
+        size (int): Height and width.
+
+    Returns:
+        str: ``small`` or ``large``.
+    """
+    return "small" if size <= SMALL else "large"
+
+
+def _recipe(data: str, size: int) -> str:
+    # Scans of 8x8 pixels do not get better by a larger network.
+    return RECIPES["digits" if data == DIGITS else tier(size)]
+
+
+def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
+    """Make the model of a method, without a teacher.
+
+    Args:
+        method (Method): The method.
+        size (int): Height and width of the images.
+        num_classes (int): Number of classes.
+
+    Returns:
+        ConfigDict: The model.
+    """
+    if method.base.startswith(TIMM):
+        model = _timm_model(method.base.removeprefix(TIMM), size)
+    else:
+        path = method.base
+        if path in BASES:
+            path = config_path(getattr(BASES[path], tier(size)))
+        model = deepcopy(Config.fromfile(path).model)
+    if not method.base.endswith(".py"):
+        model.head.loss = dict(
+            type="mmpretrain.LabelSmoothLoss", label_smooth_val=0.1, mode="original"
+        )
+        # Mixup and CutMix of the published recipes: none of the methods is trained with them.
+        model.pop("train_cfg", None)
+    model.pop("data_preprocessor", None)
+    for node in _dicts(model):
+        if "img_size" in node:
+            node.img_size = size
+    model.head.num_classes = num_classes
+    if "shortcut" in method.additions:
+        cascade = model.backbone.type == "smallvit.DynamicViT"
+        model.backbone.host = model.backbone.type
+        model.backbone.type = "smallvit.DWConvShortcut"
+        if cascade:
+            model.backbone.shortcut = dict(with_last=False)
+    return model
+
+
+def _timm_model(name: str, size: int) -> ConfigDict:
+    import timm
+
+    backbone = dict(type="smallvit.TimmBackbone", model_name=name)
+    pretrained_cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
+        backbone["img_size"] = size
+    width = 0
+    if timm.is_model(name):  # else the backbone says so, with the names that are near
+        options = {key: value for key, value in backbone.items() if key == "img_size"}
+        network = timm.create_model(name, num_classes=0, **options)
+        width = getattr(network, "head_hidden_size", None) or network.num_features
+    return ConfigDict(
+        type="ImageClassifier",
+        backbone=backbone,
+        head=dict(type="LinearClsHead", in_channels=width, num_classes=0),
+    )
+
+
+def _dicts(node: object) -> Iterator[ConfigDict]:
+    if isinstance(node, dict):
+        yield node
+    children = node.values() if isinstance(node, dict) else node
+    if isinstance(node, (dict, list, tuple)):
+        for child in children:
+            yield from _dicts(child)
+
+
+def _set_data(cfg: Config, settings: Settings, run: Run, size: int, workers: int) -> None:
+    for split in SPLITS:
+        loader = cfg[f"{split}_dataloader"]
+        loader.num_workers = workers
+        loader.persistent_workers = workers > 0
+        dataset = loader.dataset
+        if settings.data != DIGITS:
+            dataset.data_root = osp.abspath(settings.data)
+        dataset.pipeline = _sized(dataset.pipeline, size, settings.flip)
+    train = cfg.train_dataloader
+    train.batch_size = settings.batch_size
+    cfg.auto_scale_lr.enable = True  # the recipe's rate is for base_batch_size images
+    if run.samples is not None:
+        train.dataset = dict(
+            type="smallvit.Subset",
+            dataset=train.dataset,
+            samples_per_class=run.samples,
+            seed=run.seed,
+        )
+
+
+def _sized(pipeline: list, size: int, flip: bool) -> list:
+    fitted = []
+    for step in pipeline:
+        step.update({key: size for key in ("scale", "crop_size") if key in step})
+        if "padding" in step:
+            step.padding = size // 8
+        if flip or step.type != "RandomFlip":
+            fitted.append(step)
+    return fitted
+
+
+def _set_length(cfg: Config, run: Run) -> None:
+    warmup = max(1, min(run.iters // 10, 500))
+    cfg.train_cfg.max_iters = run.iters
+    cfg.train_cfg.val_interval = run.val_interval
+    cfg.default_hooks.checkpoint.interval = run.val_interval
+    cfg.default_hooks.logger.interval = max(1, run.iters // 50)
+    first, second = cfg.param_scheduler
+    first.end = second.begin = warmup
+    # A cosine that begins where it ends is refused.
+    second.end = max(run.iters, warmup + 1)
+
+
+def _guide(cfg: Config, lesson: Lesson) -> None:
+    model = cfg.model
+    model.base = model.type if "." in model.type else f"mmpretrain.{model.type}"
+    model.type = "smallvit.GuidedClassifier"
+    model.guidance = dict(
+        type="smallvit.LocalityGuidance",
+        teacher=dict(model=lesson.config, checkpoint=lesson.checkpoint, size=TEACHER_SIZE),
+    )
+    if lesson.store is None:
+        return
+    model.guidance.store = lesson.store
+    dataset = cfg.train_dataloader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    steps = [_guided_step(step) for step in dataset.pipeline]
+    first = next((i for i, step in enumerate(steps) if "Load" not in step.type), len(steps))
+    steps.insert(first, dict(type="smallvit.LoadTeacherFeatures", store=lesson.store))
+    dataset.pipeline = steps
+
+
+def _guided_step(step: ConfigDict) -> ConfigDict:
+    if step.type == "PackInputs":
+        step.algorithm_keys = ["teacher_features"]
+    step.type = GUIDED_TRANSFORMS.get(step.type, step.type)
+    return step

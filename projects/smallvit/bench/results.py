@@ -1,0 +1,208 @@
+"""What came out: results of the runs, their means, and what differs by more than chance."""
+
+from __future__ import annotations
+
+import json
+import math
+import os.path as osp
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from smallvit.bench.methods import TEACHER
+from smallvit.bench.plan import Run
+
+RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The runs of one method on one subset.
+
+    Args:
+        accuracies (tuple[float, ...]): Test accuracy of each seed, in percent.
+        seconds (float): Mean training time of a run, its teacher's included.
+        teacher_seconds (float): Of these, the teacher's. Defaults to 0.
+    """
+
+    accuracies: tuple[float, ...]
+    seconds: float
+    teacher_seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """float: Mean accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float | None:
+        """float | None: Standard deviation of a sample; None for a single seed."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    def text(self) -> str:
+        """Write mean and standard deviation.
+
+        Returns:
+            str: Such as ``91.25 ± 0.40``; a single seed has no deviation.
+        """
+        return f"{self.mean:.2f}" + ("" if self.std is None else f" ± {self.std:.2f}")
+
+
+def read_json(path: str) -> dict | None:
+    """Read a JSON file that a killed process may have left out.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        dict | None: Its content; None if it is missing or damaged.
+    """
+    try:
+        with open(path) as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[Run, dict]]:
+    """Read what the runs of a bench left.
+
+    Args:
+        out (str): Folder of the bench.
+        runs (Iterable[Run]): Its runs.
+
+    Returns:
+        tuple[dict[Run, dict], dict[Run, dict]]: Results, and failures (``reason`` and
+        ``log``), of the runs that have some.
+    """
+    results, failures = {}, {}
+    for run in runs:
+        result = read_json(osp.join(run.folder(out), RESULT))
+        if result is not None and run.method == TEACHER:
+            stored = read_json(osp.join(run.folder(out), STORED)) or {}
+            result["store_seconds"] = stored.get("seconds", 0.0)
+        failure = read_json(osp.join(run.folder(out), FAILURE))
+        if result is not None:
+            results[run] = result
+        elif failure is not None:
+            failures[run] = failure
+    return results, failures
+
+
+def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summary]:
+    """Average over the seeds.
+
+    Args:
+        results (Mapping[Run, dict]): Result of each finished run.
+
+    Returns:
+        dict[tuple[str, int | None], Summary]: By method and images of each class.
+    """
+    teachers = {
+        (run.samples, run.seed): result for run, result in results.items() if run.method == TEACHER
+    }
+    groups: dict[tuple[str, int | None], list[Run]] = {}
+    for run in results:
+        if run.method != TEACHER:
+            groups.setdefault((run.method, run.samples), []).append(run)
+    summaries = {}
+    for key, runs in groups.items():
+        teacher = [_teaching(key[0], teachers.get((run.samples, run.seed))) for run in runs]
+        own = [results[run]["train_seconds"] for run in runs]
+        summaries[key] = Summary(
+            tuple(results[run]["accuracy"] for run in sorted(runs, key=lambda run: run.seed)),
+            statistics.fmean(own) + statistics.fmean(teacher),
+            statistics.fmean(teacher),
+        )
+    return summaries
+
+
+def _teaching(method: str, teacher: dict | None) -> float:
+    if teacher is None or not is_guided(method):
+        return 0.0
+    stored = teacher["store_seconds"] if "+guidance-offline" in method else 0.0
+    return teacher["train_seconds"] + stored
+
+
+def is_guided(name: str) -> bool:
+    """Tell whether a method has a teacher, even if its config file is gone by now.
+
+    Args:
+        name (str): The method.
+
+    Returns:
+        bool: Whether it has a teacher.
+    """
+    return "guidance" in name.partition("+")[2]
+
+
+def ranking(
+    summaries: Mapping[tuple[str, int | None], Summary], samples: Sequence[int | None]
+) -> list[str]:
+    """Order methods, best first: by their mean over the subsets that they have results for.
+
+    Methods that lack a subset come behind those that have all.
+
+    Args:
+        summaries (Mapping): As :func:`summarize` gives them.
+        samples (Sequence[int | None]): The subsets.
+
+    Returns:
+        list[str]: The methods.
+    """
+    names = list(dict.fromkeys(name for name, _ in summaries))
+
+    def place(name: str) -> tuple[int, float]:
+        means = [summaries[name, count].mean for count in samples if (name, count) in summaries]
+        return len(samples) - len(means), -statistics.fmean(means)
+
+    return sorted(names, key=place)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one method is better than another.
+
+    Args:
+        mean (float): Difference of the means, in points.
+        low (float | None): Lower end of its 95% interval; None without at least two seeds
+            each.
+        high (float | None): Upper end.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> str:
+        """str: Whether the difference can be told from chance."""
+        if self.low is None:
+            return "one seed: cannot tell"
+        return "within noise" if self.low <= 0 <= self.high else "beyond noise"
+
+
+def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """Compare two samples whose variances differ, by Welch's interval.
+
+    Args:
+        one (Sequence[float]): Accuracies of one method.
+        other (Sequence[float]): Of the other.
+
+    Returns:
+        Difference: Of ``one`` over ``other``.
+    """
+    mean = statistics.fmean(one) - statistics.fmean(other)
+    if min(len(one), len(other)) < 2:
+        return Difference(mean, None, None)
+    parts = [statistics.variance(each) / len(each) for each in (one, other)]
+    if not sum(parts):
+        return Difference(mean, mean, mean)
+    from scipy.stats import t
+
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(each) - 1) for part, each in zip(parts, (one, other), strict=True)
+    )
+    half = float(t.ppf(0.975, freedom)) * math.sqrt(sum(parts))
+    return Difference(mean, mean - half, mean + half)

@@ -1,0 +1,255 @@
+"""Jobs in child processes: as many at a time as there are devices, each after what it needs."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import os.path as osp
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.context import BaseContext
+from typing import Any, Protocol
+
+from smallvit.errors import UserError
+
+#: Imported once, for all children, where processes can be forked.
+PRELOADED = ["smallvit.bench.worker"]
+
+
+@dataclass
+class Job:
+    """Something to do in a process of its own.
+
+    Args:
+        name (str): Unlike that of any other job.
+        function (Callable | str): What to call; as a string, a function of ``worker``. It
+            gets the arguments and a function that takes the progress, a dict.
+        arguments (tuple): Plain values.
+        log (str): File that takes what the process prints.
+        needs (Sequence[str]): Jobs that must have succeeded before. Defaults to none.
+    """
+
+    name: str
+    function: Callable | str
+    arguments: tuple
+    log: str
+    needs: Sequence[str] = ()
+
+
+@dataclass
+class Outcome:
+    """How a job ended.
+
+    Args:
+        value (Any): What the function returned. Defaults to None.
+        reason (str, optional): Why it failed. Defaults to None: it did not.
+        user_error (bool): Whether the reason says all there is to say. Defaults to False.
+        log (str): File with what the process printed. Defaults to "".
+    """
+
+    value: Any = None
+    reason: str | None = None
+    user_error: bool = False
+    log: str = ""
+
+
+class Watcher(Protocol):
+    """Who is told what happens, such as a display."""
+
+    def started(self, job: Job) -> None:
+        """A job has begun."""
+
+    def progressed(self, job: Job, progress: dict[str, Any]) -> None:
+        """A job has reported."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """A job has ended, or will never begin."""
+
+    def tick(self) -> None:
+        """Some time has passed."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: Any
+    channel: Any
+    slot: int
+    outcome: Outcome | None = None
+
+
+@dataclass
+class Pool:
+    """Processes that work off jobs.
+
+    The children die with the process that started them, however it ends.
+
+    Args:
+        slots (Sequence[dict[str, str]]): Environment of each process that runs at a time;
+            its device, for example.
+        context (BaseContext, optional): How processes are started. Defaults to None:
+            forked from one that has the imports, or anew if a slot has a GPU, or where
+            forking is not possible.
+    """
+
+    slots: Sequence[dict[str, str]]
+    context: BaseContext | None = None
+    _running: dict[int, _Running] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.context is not None:
+            return
+        gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in self.slots)
+        forking = "forkserver" in multiprocessing.get_all_start_methods() and not gpus
+        self.context = multiprocessing.get_context("forkserver" if forking else "spawn")
+        if forking:
+            self.context.set_forkserver_preload(PRELOADED)
+
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> dict[str, Outcome]:
+        """Do all jobs, in their order as far as what they need allows.
+
+        Args:
+            jobs (Sequence[Job]): What to do.
+            watcher (Watcher): Who is told.
+
+        Returns:
+            dict[str, Outcome]: How each ended, by name.
+        """
+        waiting, outcomes = list(jobs), {}
+        try:
+            while waiting or self._running:
+                self._start_what_can(waiting, outcomes, watcher)
+                self._listen(outcomes, watcher)
+                watcher.tick()
+        finally:
+            self.stop()
+        return outcomes
+
+    def stop(self) -> None:
+        """End all processes that still run."""
+        for running in self._running.values():
+            running.process.terminate()
+        for running in self._running.values():
+            running.process.join(5)
+            if running.process.is_alive():
+                running.process.kill()
+        self._running.clear()
+
+    def _start_what_can(self, waiting: list[Job], outcomes: dict, watcher: Watcher) -> None:
+        unfinished = {job.name for job in waiting} | {
+            each.job.name for each in self._running.values()
+        }
+        for job in list(waiting):
+            failed = [name for name in job.needs if outcomes.get(name, Outcome()).reason]
+            if failed:
+                waiting.remove(job)
+                unfinished.discard(job.name)
+                outcomes[job.name] = Outcome(
+                    reason=f"what it needs failed: {failed[0]}", user_error=True, log=job.log
+                )
+                watcher.ended(job, outcomes[job.name])
+            elif len(self._running) < len(self.slots) and not unfinished & set(job.needs):
+                waiting.remove(job)
+                self._start(job)
+                watcher.started(job)
+
+    def _start(self, job: Job) -> None:
+        slot = next(i for i in range(len(self.slots)) if i not in self._running)
+        os.makedirs(osp.dirname(osp.abspath(job.log)), exist_ok=True)
+        mine, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(
+            target=_work,
+            args=(job.function, job.arguments, job.log, self.slots[slot], theirs),
+            # Those of the data loader could not be started by a daemon.
+            daemon=False,
+        )
+        process.start()
+        theirs.close()
+        self._running[slot] = _Running(job, process, mine, slot)
+
+    def _listen(self, outcomes: dict[str, Outcome], watcher: Watcher) -> None:
+        by_channel = {running.channel: running for running in self._running.values()}
+        for channel in connection.wait(list(by_channel), timeout=0.5):
+            running = by_channel[channel]
+            try:
+                kind, content = channel.recv()
+            except (EOFError, OSError):  # the process has ended
+                running.process.join(30)
+                running.process.kill()  # it has said all, and does not come to its end
+                running.process.join()
+                outcome = running.outcome or Outcome(reason=_how_it_ended(running.process.exitcode))
+                outcome.log = running.job.log
+                outcomes[running.job.name] = outcome
+                del self._running[running.slot]
+                watcher.ended(running.job, outcome)
+                continue
+            if kind == "progress":
+                watcher.progressed(running.job, content)
+            else:
+                running.outcome = content
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is not None and status < 0:
+        hint = " (the system's memory may be full)" if status == -9 else ""
+        return f"its process was ended by signal {-status}{hint}"
+    return f"its process ended with status {status}"
+
+
+def _work(
+    function: Callable | str, arguments: tuple, log: str, environment: dict, channel: Any
+) -> None:
+    """What a child process does."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _redirect(log)
+    os.environ.update(environment)
+    try:
+        if isinstance(function, str):
+            from smallvit.bench import worker
+
+            # MMEngine collects garbage for each data set, through all that the imports left.
+            gc.freeze()
+            worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
+            function = getattr(worker, function)
+        value = function(*arguments, report=lambda progress: channel.send(("progress", progress)))
+        outcome = Outcome(value)
+    except KeyboardInterrupt:
+        outcome = Outcome(reason="interrupted", user_error=True)
+    except BaseException as error:
+        traceback.print_exc()
+        outcome = _failure(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    channel.send(("outcome", outcome))
+    channel.close()
+
+
+def _failure(error: BaseException) -> Outcome:
+    from smallvit.explain import explain
+
+    message = str(error) if isinstance(error, UserError) else explain(error)
+    if message is not None:
+        return Outcome(reason=message, user_error=True)
+    first = str(error).strip().split("\n")[0]
+    return Outcome(reason=f"{type(error).__name__}: {first}")
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _redirect(log: str) -> None:
+    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)

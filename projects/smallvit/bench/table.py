@@ -1,0 +1,163 @@
+"""The results as a table: for the console, for a README, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from smallvit.bench.methods import TEACHER
+from smallvit.bench.plan import Run, samples_label
+from smallvit.bench.progress import duration
+from smallvit.bench.results import Summary, ranking
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of the table.
+
+    Args:
+        text (str): What is shown.
+        order (float | str): What it is sorted by.
+        best (bool): Whether it is the best of its column. Defaults to False.
+    """
+
+    text: str
+    order: float | str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Args:
+        header (list[str]): Titles of the columns.
+        rows (list[list[Cell]]): The rows, best first.
+    """
+
+    header: list[str]
+    rows: list[list[Cell]]
+
+
+def make_table(
+    summaries: Mapping[tuple[str, int | None], Summary],
+    samples: Sequence[int | None],
+    costs: Mapping[str, Mapping[str, float]],
+) -> Table:
+    """Put methods into rows, best first, and subsets and costs into columns.
+
+    Args:
+        summaries (Mapping): By method and images of each class.
+        samples (Sequence[int | None]): The subsets.
+        costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
+
+    Returns:
+        Table: The table.
+    """
+    columns = [f"accuracy, {samples_label(count)}" for count in samples]
+    header = ["method", *columns, "parameters", "FLOPs", "images/s", "training", "seeds"]
+    leaders = {count: _leader(summaries, count) for count in samples}
+    rows = []
+    for name in ranking(summaries, samples):
+        found = [summaries.get((name, count)) for count in samples]
+        row = [Cell(name, name)]
+        for count, summary in zip(samples, found, strict=True):
+            if summary is None:
+                row.append(Cell("failed or missing", -1.0))
+            else:
+                row.append(Cell(summary.text(), summary.mean, summary.mean == leaders[count]))
+        row += _cost_cells(costs.get(name))
+        there = [summary for summary in found if summary is not None]
+        seconds = sum(summary.seconds for summary in there) / len(there)
+        seeds = [len(summary.accuracies) for summary in there]
+        numbers = str(min(seeds)) if min(seeds) == max(seeds) else f"{min(seeds)}-{max(seeds)}"
+        rows.append([*row, Cell(duration(seconds), seconds), Cell(numbers, min(seeds))])
+    return Table(header, rows)
+
+
+def _leader(summaries: Mapping[tuple[str, int | None], Summary], count: int | None) -> float:
+    return max((each.mean for (_, at), each in summaries.items() if at == count), default=0.0)
+
+
+def _cost_cells(cost: Mapping[str, float] | None) -> list[Cell]:
+    if cost is None:
+        return [Cell("?", -1.0)] * 3
+    params, flops, speed = (cost[key] for key in ("params", "flops", "images_per_second"))
+    return [Cell(_short(params), params), Cell(_short(flops), flops), Cell(f"{speed:.0f}", speed)]
+
+
+def _short(number: float) -> str:
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            return f"{number / factor:.2f} {letter}"
+    return str(round(number))
+
+
+def to_markdown(table: Table) -> str:
+    """Write a table for a README.
+
+    Args:
+        table (Table): The table.
+
+    Returns:
+        str: Markdown; the best of each column is bold.
+    """
+    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1)]
+    lines += [[f"**{c.text}**" if c.best else c.text for c in row] for row in table.rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_text(table: Table) -> str:
+    """Write a table for a terminal.
+
+    Args:
+        table (Table): The table.
+
+    Returns:
+        str: Aligned lines.
+    """
+    lines = [table.header, *([cell.text for cell in row] for row in table.rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.header))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]) -> str:
+    """Write every run as a line of a spreadsheet, teachers included.
+
+    Args:
+        results (Mapping[Run, dict]): Result of each finished run.
+        costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
+
+    Returns:
+        str: CSV.
+    """
+    fields = ["method", "samples_per_class", "seed", "test_accuracy", "val_accuracy", "iters"]
+    fields += ["train_seconds", "params", "flops", "images_per_second"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(fields)
+    for run, result in results.items():
+        cost = costs.get(run.method, {})
+        writer.writerow(
+            [
+                run.method,
+                "all" if run.samples is None else run.samples,
+                run.seed,
+                result["accuracy"],
+                result["val_accuracy"],
+                result["iters"],
+                round(result["train_seconds"], 3),
+                result["params"] if run.method == TEACHER else cost.get("params"),
+                cost.get("flops"),
+                round(cost["images_per_second"], 1) if cost else None,
+            ]
+        )
+    return file.getvalue()

@@ -1,0 +1,159 @@
+"""Module paths and names of version 0.1 that have moved, forwarded for one version.
+
+``MOVED`` is the one table: an old module, and the modules that hold its names now. A module
+that is gone is answered for by a finder at the end of ``sys.meta_path``; one that stays but
+lost some names takes :func:`forward` as its ``__getattr__``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: By old module, the modules that are searched for its names, in order. An entry that ends
+#: in .py is a file below tools/.
+MOVED: dict[str, tuple[str, ...]] = {
+    "smallvit.cli.bench": ("smallvit.bench",),
+    "smallvit.cli.bench.findings": ("smallvit.bench.findings",),
+    "smallvit.cli.bench.methods": ("smallvit.bench.methods",),
+    "smallvit.cli.bench.outputs": ("smallvit.bench.outputs",),
+    "smallvit.cli.bench.page": ("smallvit.bench.page",),
+    "smallvit.cli.bench.plan": ("smallvit.bench.plan",),
+    "smallvit.cli.bench.plots": ("smallvit.bench.plots",),
+    "smallvit.cli.bench.progress": ("smallvit.bench.progress",),
+    "smallvit.cli.bench.recipe": ("smallvit.bench.recipe",),
+    "smallvit.cli.bench.report": ("smallvit.bench.report",),
+    "smallvit.cli.bench.results": ("smallvit.bench.results",),
+    "smallvit.cli.bench.run": ("smallvit.bench.run",),
+    "smallvit.cli.bench.scheduler": ("smallvit.bench.scheduler",),
+    "smallvit.cli.bench.table": ("smallvit.bench.table",),
+    "smallvit.cli.bench.worker": ("smallvit.bench.worker",),
+    "smallvit.cli.coco_checks": ("smallvit.datasets.coco_checks",),
+    "smallvit.cli.dataset_checks": ("smallvit.datasets.sample_checks",),
+    "smallvit.cli.errors": (
+        "smallvit.cli.run_tool",
+        "smallvit.errors",
+        "smallvit.explain",
+    ),
+    "smallvit.cli.explain": (
+        "smallvit.explain",
+        "smallvit.utils.configs",
+    ),
+    "smallvit.cli.folder": ("smallvit.engine.folder",),
+    "smallvit.cli.image_lists": (
+        "smallvit.datasets.io.image_lists",
+        "smallvit.utils.text",
+    ),
+    "smallvit.cli.lmdb_writer": ("smallvit.datasets.lmdb_writer",),
+    "smallvit.cli.logs": ("smallvit.analysis.logs",),
+    "smallvit.cli.parallel": (
+        "smallvit.datasets.io.parallel",
+        "smallvit.cli.arguments",
+    ),
+    "smallvit.cli.pictures": ("smallvit.analysis.pictures",),
+    "smallvit.cli.runs": ("smallvit.engine.runs",),
+    "smallvit.engine": ("smallvit.errors",),
+    "smallvit.engine.archives": (
+        "smallvit.engine.checkpoint.formats",
+        "smallvit.utils.files",
+    ),
+    "smallvit.engine.atomic": (
+        "smallvit.engine.hooks.atomic_checkpoint",
+        "smallvit.engine.checkpoint.newest",
+    ),
+    "smallvit.engine.bad_samples": ("smallvit.engine.hooks.bad_samples",),
+    "smallvit.engine.benchmark": ("smallvit.analysis.benchmark",),
+    "smallvit.engine.checkpoint": (
+        "smallvit.engine.hooks.plain_checkpoint",
+        "smallvit.engine.checkpoint.strict",
+        "smallvit.engine.checkpoint.plain",
+        "smallvit.errors",
+    ),
+    "smallvit.engine.complexity": ("smallvit.analysis.complexity",),
+    "smallvit.engine.data_share": ("smallvit.engine.hooks.data_share",),
+    "smallvit.engine.errors": ("smallvit.errors",),
+    "smallvit.engine.exact_rois": ("smallvit.engine.hooks.exact_rois",),
+    "smallvit.engine.fallback": ("smallvit.engine.checkpoint.newest",),
+    "smallvit.engine.images": ("smallvit.datasets.io.images",),
+    "smallvit.engine.labels": ("smallvit.datasets.labels",),
+    "smallvit.engine.lmdb_backend": ("smallvit.datasets.io.lmdb_backend",),
+    "smallvit.engine.mmengine_pickles": ("smallvit.engine.checkpoint.mmengine_pickles",),
+    "smallvit.engine.non_finite": ("smallvit.engine.hooks.non_finite",),
+    "smallvit.engine.published_rois": ("smallvit.analysis.published_rois",),
+    "smallvit.engine.resume": ("smallvit.engine.hooks.resume",),
+    "smallvit.engine.run_record": ("smallvit.engine.hooks.run_record",),
+    "smallvit.engine.tasks": ("smallvit.analysis.tasks",),
+    "smallvit.engine.training_steps": ("smallvit.analysis.training_steps",),
+    "smallvit.engine.untrusted": ("smallvit.engine.checkpoint.reading",),
+    "smallvit.engine.guard_cost": ("analysis_tools/guard_cost.py",),
+    "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
+}
+
+
+def forward(old: str) -> Callable[[str], Any]:
+    """Make a module's ``__getattr__`` for the names that left it.
+
+    Args:
+        old (str): Name of the module, a key of ``MOVED``.
+
+    Returns:
+        Callable: Looks a name up in its new module, with a ``DeprecationWarning``.
+    """
+
+    def look_up(name: str) -> Any:
+        for place in () if name.startswith("__") else MOVED[old]:
+            module = _load(place)
+            if hasattr(module, name):
+                new = f"{module.__name__}.{name}"
+                warnings.warn(
+                    f"{old}.{name} is {new} now; the old path goes with the next version",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                return getattr(module, name)
+        raise AttributeError(f"module {old!r} has no attribute {name!r}")
+
+    return look_up
+
+
+def _load(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    name = Path(place).stem
+    if name not in sys.modules:
+        file = Path(__file__).absolute().parents[1] / ".mim" / "tools" / place
+        if not file.is_file():
+            raise ModuleNotFoundError(f"tools/{place} is part of a checkout, not of a wheel")
+        spec = importlib.util.spec_from_file_location(name, file)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Answers for old module paths after every other finder has said no."""
+
+    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        """Spec of a forwarding module if ``fullname`` has moved, else None."""
+        if fullname not in MOVED:
+            return None
+        is_package = any(other.startswith(f"{fullname}.") for other in MOVED)
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=is_package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its ``__getattr__``."""
+        module.__getattr__ = forward(module.__name__)
+
+
+def install() -> None:
+    """Append the finder to ``sys.meta_path`` unless it is there already."""
+    if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
+        sys.meta_path.append(MovedFinder())

@@ -1,0 +1,237 @@
+"""Writing an LMDB store of image files that can be resumed, and appears when it is whole.
+
+A store holds the bytes of each file under its path, and nothing that is unpickled: two keys
+beside them, ``__meta__`` (JSON) and ``__annotations__`` (lines ``path label``), describe it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+from collections.abc import Iterable
+from typing import Any
+
+from smallvit.datasets.io.image_lists import ImageList, annotation_text
+from smallvit.datasets.io.lmdb_backend import PARTIAL
+from smallvit.errors import UserError
+from smallvit.utils.files import flush_folder, write_whole
+from smallvit.utils.text import shorten
+
+META, ANNOTATIONS = b"__meta__", b"__annotations__"
+ANNOTATION_FILE, CLASS_FILE, SKIPPED_FILE = "annotations.txt", "classes.txt", "skipped.txt"
+FORMAT = "smallvit-images"
+VERSION = 1
+#: The map that a store begins with; it doubles when it is full. Files grow as they are written.
+FIRST_MAP = 1 << 30
+#: Bytes of images that one transaction writes, and a kill can cost.
+TRANSACTION = 1 << 25
+
+
+def read_meta(path: str) -> dict[str, Any] | None:
+    """Read what a store says about itself.
+
+    Args:
+        path (str): The store.
+
+    Returns:
+        dict | None: ``images``, ``classes``, ``skipped`` and ``list`` of a finished store;
+        None if it is none of ours.
+    """
+    import lmdb
+
+    try:
+        with lmdb.open(path, readonly=True, lock=False) as store, store.begin() as transaction:
+            meta = json.loads(transaction.get(META) or b"{}")
+    except (lmdb.Error, ValueError):
+        return None
+    return meta if meta.get("format") == FORMAT else None
+
+
+class StoreWriter:
+    """A store in the making, under a temporary name next to the final one.
+
+    Args:
+        path (str): The store to write.
+        images (ImageList): What it is to hold.
+
+    Raises:
+        UserError: If names cannot be keys, the place is not writable, or an unfinished store
+            of another source is there.
+    """
+
+    def __init__(self, path: str, images: ImageList) -> None:
+        self.path, self.images = path, images
+        self.partial = path + PARTIAL
+        self.store = self._open()
+        self.stored: set[str] = set()
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
+        try:
+            self._check_names()
+            self._check_source()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; what is committed stays."""
+        self.store.close()
+
+    def _open(self) -> Any:
+        import lmdb
+
+        try:
+            os.makedirs(self.partial, exist_ok=True)
+            # On some systems an existing map must not shrink.
+            file = osp.join(self.partial, "data.mdb")
+            size = osp.getsize(file) if osp.isfile(file) else 0
+            return lmdb.open(self.partial, map_size=max(FIRST_MAP, 2 * size))
+        except lmdb.InvalidError as error:
+            raise UserError(
+                f"{self.partial} is damaged ({error}): remove it and begin anew"
+            ) from error
+        except (OSError, lmdb.Error) as error:
+            raise UserError(f"cannot write {self.partial}: {error}") from error
+
+    def _check_names(self) -> None:
+        longest = self.store.max_key_size()
+        problems = []
+        for name, _ in self.images.samples:
+            try:
+                key = name.encode()
+            except UnicodeEncodeError:
+                problems.append(f"{name!r} is not UTF-8")
+                continue
+            if len(key) > longest:
+                problems.append(f"{name!r} has {len(key)} bytes, and a key at most {longest}")
+            elif name != name.strip() or len(name.splitlines()) != 1:
+                problems.append(f"{name!r} cannot stand in an annotation file")
+        if problems:
+            raise UserError(
+                f"{self.images.root}: rename what cannot be a key:\n  {shorten(problems)}"
+            )
+
+    def _check_source(self) -> None:
+        root = osp.abspath(self.images.root)
+        with self.store.begin() as transaction:
+            source = json.loads(transaction.get(META) or b"{}").get("source", root)
+        if source != root:
+            raise UserError(
+                f"{self.partial} was begun from {source}: remove it to begin anew from {root}"
+            )
+        meta = {"format": FORMAT, "version": VERSION, "source": root}
+        self._commit([(META, json.dumps(meta).encode())])
+
+    def resume(self) -> list[str]:
+        """Compare what an interrupted run stored with the files, and forget what differs.
+
+        Returns:
+            list[str]: The paths that are still to be stored, in order.
+
+        Raises:
+            UserError: If the store cannot be written.
+        """
+        with self.store.begin(buffers=True) as transaction:
+            sizes = {bytes(key): len(value) for key, value in transaction.cursor()}
+        del sizes[META]
+        wanted = {name.encode(): name for name, _ in self.images.samples}
+        same = {
+            key for key in sizes.keys() & wanted.keys() if sizes[key] == self._size(wanted[key])
+        }
+        self._commit([], remove=sizes.keys() - same)
+        self.stored = {wanted[key] for key in same}
+        return [name for name, _ in self.images.samples if name not in self.stored]
+
+    def _size(self, name: str) -> int | None:
+        try:
+            return osp.getsize(osp.join(self.images.root, name))
+        except OSError:
+            return None
+
+    def add(self, name: str, content: bytes) -> None:
+        """Store a file, in a transaction with others.
+
+        Args:
+            name (str): Its path in the list.
+            content (bytes): What it holds.
+
+        Raises:
+            UserError: If the store cannot be written.
+        """
+        self._pending.append((name.encode(), content))
+        self._pending_bytes += len(content)
+        if self._pending_bytes >= TRANSACTION:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what was added.
+
+        Raises:
+            UserError: If the store cannot be written.
+        """
+        self._commit(self._pending)
+        self.stored.update(key.decode() for key, _ in self._pending)
+        self._pending, self._pending_bytes = [], 0
+
+    def _commit(self, pairs: list[tuple[bytes, bytes]], remove: Iterable[bytes] = ()) -> None:
+        import lmdb
+
+        while True:
+            try:
+                with self.store.begin(write=True) as transaction:
+                    for key in remove:
+                        transaction.delete(key)
+                    for key, value in pairs:
+                        transaction.put(key, value)
+                return
+            except lmdb.MapFullError:
+                self.store.set_mapsize(2 * self.store.info()["map_size"])
+            except lmdb.Error as error:
+                raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> UserError:
+        return UserError(
+            f"cannot write {self.partial}: {error}. Is the disk full? {len(self.stored)} images "
+            "are stored; free some space and run the same command again: it continues"
+        )
+
+    def finish(self, skipped: dict[str, str]) -> None:
+        """Describe the store and give it its name.
+
+        Args:
+            skipped (dict[str, str]): Images of the list that are left out, and why.
+
+        Raises:
+            UserError: If the store cannot be written, or something else has its name by now.
+        """
+        samples = [sample for sample in self.images.samples if sample[0] not in skipped]
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "images": len(samples),
+            "classes": self.images.classes,
+            "skipped": len(skipped),
+            "list": self.images.digest,
+        }
+        text = annotation_text(samples)
+        self._commit([(META, json.dumps(meta).encode()), (ANNOTATIONS, text.encode())])
+        self.close()
+        names = "".join(f"{name}\n" for name in self.images.classes or ())
+        reasons = "".join(f"{name}\t{reason}\n" for name, reason in skipped.items())
+        beside = {ANNOTATION_FILE: text, CLASS_FILE: names, SKIPPED_FILE: reasons}
+        try:
+            for file, content in beside.items():
+                if content:
+                    write_whole(osp.join(self.partial, file), content)
+            os.remove(osp.join(self.partial, "lock.mdb"))  # readers take no locks
+            os.rename(self.partial, self.path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        flush_folder(osp.dirname(osp.abspath(self.path)))

@@ -1,0 +1,129 @@
+"""Fits a config to a folder of images: its data sets, its heads, its metrics."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from smallvit.errors import UserError
+from smallvit.utils.configs import walk
+
+DATASET = "ClassFolders"
+#: What decides which images are held out.
+SPLIT_SETTINGS = ("held_out", "seed")
+EVALUATORS = ("val_evaluator", "test_evaluator")
+
+
+def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
+    """Let a config that has ``fit_to_folder`` follow its ``data_root``; leave others alone.
+
+    Every :class:`smallvit.datasets.ClassFolders` that names no other folder reads
+    ``data_root``; heads and data preprocessors get as many classes as it has, or as the
+    checkpoint was trained with; ``held_out`` and ``seed`` of one data set are those of all;
+    accuracies among the best k are left out where k classes are all.
+
+    Args:
+        cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
+            holds what it was fitted to, and so a dumped config can be fitted to another
+            folder.
+        checkpoint (str, optional): What will be tested: its classes are those that count,
+            under the names that it stores. Defaults to None.
+
+    Raises:
+        UserError: If the folder is missing, or its class folders are not as they must be.
+    """
+    fitted = cfg.get("fit_to_folder")
+    if fitted is None:
+        return
+    root = _data_root(cfg)
+    datasets = list(_folder_datasets(cfg))
+    for dataset in datasets:
+        for key, value in fitted.items():
+            if dataset.get(key) == value:
+                dataset.pop(key)
+        dataset.setdefault("data_root", root)
+    for key in SPLIT_SETTINGS:
+        _share(key, datasets)
+    classes = _stored_classes(checkpoint)
+    if classes is not None:
+        for dataset in datasets:
+            dataset.setdefault("classes", classes)
+    classes = classes or _find_classes(datasets)
+    cfg.fit_to_folder = ConfigDict(data_root=root, classes=classes)
+    _set_classes(cfg, len(classes))
+    _limit_topk(cfg, len(classes))
+
+
+def _data_root(cfg: Config) -> str:
+    root = cfg.get("data_root")
+    if not isinstance(root, str):
+        raise UserError(
+            f"data_root={root!r}: expected a folder; one with a comma in its name is set in a "
+            "config that inherits this one, as MMEngine splits such values of --cfg-options"
+        )
+    return osp.expanduser(root)
+
+
+def _folder_datasets(cfg: Config) -> Iterator[ConfigDict]:
+    for _, node in walk(cfg):
+        kind = node.get("type") if hasattr(node, "get") else None
+        if isinstance(kind, str) and kind.rpartition(".")[2] == DATASET:
+            yield node
+
+
+def _share(key: str, datasets: list[ConfigDict]) -> None:
+    """Training and validation images must not overlap, so one setting counts for all."""
+    given = {dataset[key] for dataset in datasets if key in dataset}
+    if len(given) > 1:
+        raise UserError(
+            f"{key} is {' and '.join(map(str, sorted(given)))} in the data loaders: give it once, "
+            f"as train_dataloader.dataset.{key}, and the others follow"
+        )
+    for dataset in datasets if given else ():
+        dataset[key] = min(given)
+
+
+def _stored_classes(checkpoint: str | None) -> list[str] | None:
+    if checkpoint is None or "://" in str(checkpoint):
+        return None
+    from smallvit.engine.checkpoint.reading import load_from_local
+
+    meta = load_from_local(checkpoint, map_location="cpu").get("meta") or {}
+    classes = (meta.get("dataset_meta") or {}).get("classes")
+    return None if classes is None else list(classes)
+
+
+def _find_classes(datasets: list[ConfigDict]) -> list[str]:
+    from smallvit.datasets.class_folders import find_classes
+
+    trained = next((each for each in datasets if each.get("split", "train") == "train"), None)
+    if trained is None:
+        raise UserError(f"fit_to_folder is set, but no {DATASET} in the config reads split='train'")
+    if trained.get("classes") is not None:
+        return list(trained.classes)
+    try:
+        return list(find_classes(trained.data_root))
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def _set_classes(cfg: Config, count: int) -> None:
+    model = cfg.model
+    while "module" in model:  # test-time augmentation wraps it
+        model = model.module
+    for owner in (cfg, model):
+        if owner.get("data_preprocessor") is not None:
+            owner.data_preprocessor.num_classes = count
+    for _, node in walk({"head": model.get("head")}):
+        if hasattr(node, "get") and node.get("num_classes") is not None:
+            node.num_classes = count
+
+
+def _limit_topk(cfg: Config, count: int) -> None:
+    for _, node in walk({key: cfg.get(key) for key in EVALUATORS}):
+        topk: Any = node.get("topk") if hasattr(node, "get") else None
+        if isinstance(topk, (list, tuple)):
+            node.topk = tuple(k for k in topk if k == 1 or k < count)

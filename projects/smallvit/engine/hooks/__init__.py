@@ -1,0 +1,21 @@
+"""Hooks that guard a run, one guard a file."""
+
+from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
+from smallvit.engine.hooks.bad_samples import BadSampleHook
+from smallvit.engine.hooks.data_share import DataShareHook
+from smallvit.engine.hooks.exact_rois import ExactRoIHook
+from smallvit.engine.hooks.non_finite import NonFiniteHook
+from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
+from smallvit.engine.hooks.resume import ResumeHook
+from smallvit.engine.hooks.run_record import RunRecordHook
+
+__all__ = [
+    "AtomicCheckpointHook",
+    "BadSampleHook",
+    "DataShareHook",
+    "ExactRoIHook",
+    "NonFiniteHook",
+    "PlainCheckpointHook",
+    "ResumeHook",
+    "RunRecordHook",
+]

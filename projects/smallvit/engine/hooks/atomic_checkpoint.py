@@ -1,0 +1,233 @@
+"""Checkpoints that replace the previous one only when they are on the disk as a whole."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+from torch import nn
+
+from smallvit.engine.checkpoint.newest import POINTER, TEMPORARY, last_checkpoint
+from smallvit.engine.rank_buffers import models_of
+from smallvit.errors import CheckpointError, NonFiniteError
+from smallvit.registry import HOOKS
+from smallvit.utils.files import flush_folder, flush_to_disk, remove_quietly, write_whole
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """MMEngine's checkpoint hook, with a write that cannot cost the last good checkpoint.
+
+    A checkpoint is written under a temporary name, flushed and renamed; then the pointer
+    ``last_checkpoint`` moves, and only then are old ones removed. Weights that are not
+    finite are never written.
+
+    Args:
+        **kwargs: Those of :class:`mmengine.hooks.CheckpointHook`.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Make the runner write atomically, and remove what an interrupted write left.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        super().before_train(runner)
+        if not isinstance(self.file_backend, LocalBackend):
+            runner.logger.warning(
+                f"checkpoints go through {type(self.file_backend).__name__}, which decides "
+                "whether its writes are atomic"
+            )
+            return
+        if is_main_process():
+            _remove_leftovers(self.out_dir)
+        if not isinstance(runner.save_checkpoint, partial):
+            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        _require_finite(runner)
+        outdated = self._outdated(runner, step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.call_hook("collect_state")
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        with _failing_readably(osp.join(runner.work_dir, POINTER)) as pointer:
+            write_whole(pointer, self.last_ckpt)
+        for path in outdated:
+            self._remove(path)
+
+    def _outdated(self, runner: Runner, step: int) -> list[str]:
+        """Note a checkpoint among those to keep, and tell which ones are then too many."""
+        if self.max_keep_ckpts <= 0:
+            return []
+        kept = [number for number in self.keep_ckpt_ids if number != step]
+        # The checkpoint names those it will remove too: a run killed in between resumes
+        # from it and removes them then.
+        runner.message_hub.update_info("keep_ckpt_ids", [*kept, step])
+        surplus = kept[: max(0, len(kept) + 1 - self.max_keep_ckpts)]
+        self.keep_ckpt_ids.extend([step] if step not in self.keep_ckpt_ids else [])
+        return [
+            self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(number))
+            for number in surplus
+        ]
+
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):
+            self.file_backend.rmtree(path)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        if not self.save_best:
+            return
+        bad = non_finite_weights(runner)
+        if bad:
+            runner.logger.warning(
+                f"not saved as best: {bad[0]} and {len(bad) - 1} more weights are not finite"
+            )
+            return
+        runner.call_hook("collect_state")
+        backend, deferred = self.file_backend, _DeferredRemovals(self.file_backend)
+        self.file_backend = deferred
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        best = self._best_paths()
+        for path in deferred.removed:
+            if path not in best:
+                self._remove(path)
+
+    def _best_paths(self) -> set[str]:
+        several = getattr(self, "best_ckpt_path_dict", {}).values()
+        return {path for path in (getattr(self, "best_ckpt_path", None), *several) if path}
+
+
+class _DeferredRemovals:
+    """A storage backend that remembers what to remove, so that it is there until then."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+        self.removed: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.removed.append(path)
+
+    rmtree = remove
+
+
+def _save_whole(save: Callable, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+    """Write through ``Runner.save_checkpoint`` under a temporary name, then rename."""
+    path, temporary = osp.join(out_dir, filename), osp.join(out_dir, filename + TEMPORARY)
+    try:
+        with _failing_readably(path):
+            save(out_dir, filename + TEMPORARY, *args, **kwargs)
+            barrier()  # strategies write from every process
+            if is_main_process():
+                _move_into_place(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+@contextmanager
+def _failing_readably(path: str) -> Iterator[str]:
+    try:
+        yield path
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(
+            f"cannot write {path}: {reason}; {_last_good(osp.dirname(path))}"
+        ) from error
+
+
+def _move_into_place(temporary: str, path: str) -> None:
+    if osp.isdir(temporary):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with open(temporary, "rb") as file:
+            flush_to_disk(file.fileno())
+    os.replace(temporary, path)
+    flush_folder(osp.dirname(path))
+
+
+def _remove(path: str) -> None:
+    shutil.rmtree(path) if osp.isdir(path) else remove_quietly(path)
+
+
+def _remove_leftovers(folder: str) -> None:
+    if osp.isdir(folder):
+        for name in os.listdir(folder):
+            if name.endswith(TEMPORARY):
+                _remove(osp.join(folder, name))
+
+
+def _last_good(folder: str) -> str:
+    path = last_checkpoint(folder)
+    if path is None:
+        return "there is no earlier checkpoint"
+    return f"the last good checkpoint is {path} (train.py --resume goes on from it)"
+
+
+def non_finite_weights(runner: Runner) -> list[str]:
+    """Find parameters and running statistics that are NaN or infinite.
+
+    Args:
+        runner (Runner): The runner; an EMA of its model is looked at too.
+
+    Returns:
+        list[str]: Their names.
+    """
+    names, finite = [], []
+    for prefix, model in models_of(runner):
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            # Other buffers may hold infinities on purpose, such as attention masks.
+            statistic = name.rpartition(".")[2] in ("running_mean", "running_var")
+            if (isinstance(value, nn.Parameter) or statistic) and value.is_floating_point():
+                names.append(prefix + name)
+                finite.append(torch.isfinite(value.detach()).all())
+    if not finite:
+        return []
+    by_device: dict[torch.device, list[int]] = {}
+    for number, flag in enumerate(finite):
+        by_device.setdefault(flag.device, []).append(number)
+    bad = []
+    for numbers in by_device.values():
+        flags = torch.stack([finite[number] for number in numbers]).tolist()
+        bad += [names[n] for n, good in zip(numbers, flags, strict=True) if not good]
+    return bad
+
+
+def _require_finite(runner: Runner) -> None:
+    bad = non_finite_weights(runner)
+    if bad:
+        raise NonFiniteError(
+            f"iteration {runner.iter + 1}: {', '.join(bad[:4])}"
+            f"{f' and {len(bad) - 4} more weights' if len(bad) > 4 else ''} are not finite, and "
+            f"were not saved; {_last_good(runner.work_dir)}"
+        )

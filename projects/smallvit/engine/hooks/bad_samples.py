@@ -1,0 +1,146 @@
+"""Training on data of which a few files cannot be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from mmcv.transforms import LoadImageFromFile
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from smallvit.datasets.io.images import CheckedLoadImageFromFile
+from smallvit.datasets.labels import check_labels
+from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
+from smallvit.engine.unreadable import BadSample
+from smallvit.errors import BadSamplesError
+from smallvit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class BadSampleHook(Hook):
+    """Replace unreadable training samples by others, up to a limit.
+
+    Each is counted and logged with its path. Validation and test stop at the first one,
+    as a metric over other images than the benchmark's means nothing. A label outside the
+    classes of a classifier stops every run before it begins.
+
+    Args:
+        fraction (float): Part of an epoch that may be unreadable. Defaults to 0.001.
+        at_least (int): The limit of small data sets. Defaults to 10.
+        shown (int): Samples that messages name. Defaults to 10.
+        enabled (bool): If False, training stops at the first one too. Defaults to True.
+    """
+
+    def __init__(
+        self, fraction: float = 0.001, at_least: int = 10, shown: int = 10, enabled: bool = True
+    ) -> None:
+        self.fraction, self.at_least, self.shown = fraction, at_least, shown
+        self.enabled = enabled
+        self.loader: GuardedLoader | None = None
+        self.bad: list[BadSample] = []
+
+    def before_run(self, runner: Runner) -> None:
+        """Attach to the training's data loader.
+
+        Args:
+            runner (Runner): The runner, its loops built.
+        """
+        loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+        for loop in loops:
+            if hasattr(loop, "dataloader"):
+                _check_images(loop.dataloader.dataset)
+                check_labels(loop.dataloader.dataset, runner.model)
+        loop = runner._train_loop
+        if self.enabled and hasattr(loop, "run"):
+            self.loader = guard_loader(loop)
+        if self.loader is not None:
+            self.logger = runner.logger
+            self.loader.replace_bad_samples(self._note)
+
+    def _note(self, bad: tuple[BadSample, ...]) -> None:
+        for sample in bad:
+            self.bad.append(sample)
+            self.logger.warning(f"replaced an unreadable sample: {sample.path} ({sample.reason})")
+            self._check(self.bad, len(self.bad))
+
+    @property
+    def limit(self) -> int:
+        """int: Unreadable samples that an epoch may have, in all processes together."""
+        return max(self.at_least, math.floor(self.fraction * len(self.loader.dataset)))
+
+    def _check(self, bad: list[BadSample], count: int) -> None:
+        if count > self.limit:
+            raise BadSamplesError(
+                f"{count} of {len(self.loader.dataset)} training samples of one epoch could not be "
+                f"read, more than the limit of {self.limit} (BadSampleHook: fraction="
+                f"{self.fraction}, at_least={self.at_least}):\n  {self._list(bad, count)}"
+            )
+
+    def _list(self, bad: list[BadSample], count: int) -> str:
+        names = [sample.path for sample in bad[: self.shown]]
+        more = [f"and {count - len(names)} more"] if count > len(names) else []
+        return "\n  ".join([*names, *more])
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """In an iteration-based loop, sum up each pass over the data.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch.
+            data_batch (dict, optional): The batch. Defaults to None.
+            outputs (dict, optional): The loss terms. Defaults to None.
+        """
+        if self.loader is None or not isinstance(runner.train_loop, IterBasedTrainLoop):
+            return
+        if (batch_idx + 1) % self._epoch_length() == 0:
+            self._sum_up(f"{batch_idx + 1} iterations")
+
+    def _epoch_length(self) -> int:
+        size = self.loader.batch_size or getattr(self.loader.batch_sampler, "batch_size", 1)
+        return max(1, math.ceil(len(self.loader.dataset) / (size * get_world_size())))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Sum up an epoch.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.loader is None:
+            return
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        self._sum_up("the training" if by_iteration else f"epoch {runner.epoch + 1}")
+
+    def _sum_up(self, period: str) -> None:
+        own = (len(self.bad), [tuple(vars(sample).values()) for sample in self.bad[: self.shown]])
+        gathered: list[Any] = all_gather_object(own)
+        self.bad = []
+        count = sum(number for number, _ in gathered)
+        bad = [BadSample(*fields) for _, samples in gathered for fields in samples]
+        if not count:
+            self.logger.info(f"unreadable samples up to the end of {period}: none")
+            return
+        self.logger.warning(
+            f"unreadable samples up to the end of {period}: {count} (limit {self.limit}), "
+            f"replaced by others:\n  {self._list(bad, count)}"
+        )
+        self._check(bad, count)
+
+
+def _check_images(dataset: Any) -> None:
+    """Notice truncated files too, where a pipeline was built with MMCV's own reader."""
+    for transform in _transforms(dataset):
+        if type(transform) is LoadImageFromFile:
+            transform.__class__ = CheckedLoadImageFromFile
+
+
+def _transforms(dataset: Any) -> Iterator[Any]:
+    yield from getattr(getattr(dataset, "pipeline", None), "transforms", ())
+    inner = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
+    for one in inner:
+        if one is not None:
+            yield from _transforms(one)

@@ -1,0 +1,328 @@
+"""Resuming a run so that it ends as if it had never been interrupted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+
+from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
+from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
+from smallvit.engine.random_states import get_states, set_states
+from smallvit.engine.rank_buffers import own_buffers, restore_buffers
+from smallvit.engine.training_state import collect_training_state, restore_training_state
+from smallvit.errors import CheckpointError
+from smallvit.registry import HOOKS
+
+#: Where a checkpoint keeps what MMEngine does not.
+KEY = "smallvit"
+
+
+@HOOKS.register_module()
+class ResumeHook(Hook):
+    """Store and restore what MMEngine leaves out of a checkpoint.
+
+    Added are the random states and running statistics of every process, the place in the
+    epoch, the seeds of the data order, and what plugins train beside the model. Validation
+    draws random numbers without changing the training's, and one that the interruption
+    prevented is made up for. Where no checkpoint is named, the newest whole one in the work
+    folder is resumed.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    #: First, so that the random states are set before and read after all other hooks.
+    priority = "VERY_HIGH"
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.loader: GuardedLoader | None = None
+        self.position = 0
+        self._collected: dict[str, Any] | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._in_training: dict[str, Any] | None = None
+        self._validated = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the checkpoint to resume, and make the order of the data reproducible.
+
+        Args:
+            runner (Runner): The runner, its loops built.
+        """
+        loop = runner._train_loop
+        if not self.enabled or not hasattr(loop, "run"):
+            return
+        choose_checkpoint(runner)
+        self.loader = guard_loader(loop)
+        if self.loader is not None:
+            # Generators take no negative numbers, and a seed may be one.
+            self.loader.batch_sampler.seed = (abs(int(runner.seed)), get_rank())
+        runner.register_hook(_MissedValidation(self), priority="LOWEST")
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the added state out of a checkpoint.
+
+        Args:
+            runner (Runner): The runner that loads.
+            checkpoint (dict): What was loaded.
+
+        Raises:
+            CheckpointError: If a checkpoint of weights alone is to be resumed.
+        """
+        if not self.enabled or not runner._resume:
+            return
+        meta = checkpoint.get("meta") or {}
+        if not {"epoch", "iter"} <= set(meta) or "message_hub" not in checkpoint:
+            raise CheckpointError(
+                f"{runner._load_from}: holds weights, not the state of a training; to start a "
+                "new training from them, set load_from without resume"
+            )
+        self._resumed = checkpoint.get(KEY)
+
+    def before_train(self, runner: Runner) -> None:
+        """Put the loader where the checkpoint left it.
+
+        Args:
+            runner (Runner): The runner, its checkpoint loaded.
+        """
+        if not self.enabled or self.loader is None or not runner._resume:
+            return
+        loop = runner.train_loop
+        restore_training_state(runner.model, (self._resumed or {}).get("modules", {}))
+        if self._resumed is None and runner.iter > 0:
+            runner.logger.warning(
+                "the checkpoint has no random states (MMEngine wrote it): the data order goes on, "
+                "the random numbers start anew"
+            )
+        own = self._own_state(runner)
+        if own is not None:
+            self._restore_seeds(own)
+            restore_buffers(runner, own.get("buffers", {}))
+        if isinstance(loop, IterBasedTrainLoop):
+            loop.dataloader_iterator.pass_over(loop.iter)
+        else:
+            self._enter_epoch(runner)
+
+    def _own_state(self, runner: Runner) -> dict[str, Any] | None:
+        if self._resumed is None:
+            return None
+        processes = self._resumed["processes"]
+        if len(processes) != get_world_size():
+            runner.logger.warning(
+                f"the checkpoint is of {len(processes)} processes and this run has "
+                f"{get_world_size()}: random numbers and data order start anew, and the result "
+                "will differ from an uninterrupted run's"
+            )
+            self._resumed = None
+            return None
+        return processes[get_rank()]
+
+    def _restore_seeds(self, own: dict[str, Any]) -> None:
+        batches = self.loader.batch_sampler
+        batches.seed = tuple(own["data_seed"])
+        sampler = getattr(batches.batch_sampler, "sampler", None)
+        if own["sampler_seed"] is not None and hasattr(sampler, "seed"):
+            sampler.seed = own["sampler_seed"]
+            batches.restart()
+
+    def _enter_epoch(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        stored = (self._resumed or {}).get("position")
+        # MMEngine stores no place in the epoch, but the number of iterations tells it.
+        begun = runner.iter - runner.epoch * len(loop.dataloader)
+        self.position = stored if stored is not None else max(0, begun)
+        if not self.position:
+            return
+        if type(loop).run_epoch is not EpochBasedTrainLoop.run_epoch:
+            raise CheckpointError(
+                f"{runner._load_from} was written in the middle of an epoch, where "
+                f"{type(loop).__name__} cannot go on; resume one from the end of an epoch"
+            )
+        loop.run_epoch = partial(self._finish_epoch, loop, self.position)
+
+    def _finish_epoch(self, loop: EpochBasedTrainLoop, position: int) -> None:
+        del loop.run_epoch  # the epochs after this one are whole
+        loop.runner.call_hook("before_train_epoch")
+        loop.runner.model.train()
+        self.loader.batch_sampler.fast_forward(position)
+        for number, batch in enumerate(loop.dataloader, start=position):
+            loop.run_iter(number, batch)
+        loop.runner.call_hook("after_train_epoch")
+        loop._epoch += 1
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Name the epoch's random streams; at the start of an epoch, restore the states.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.loader is None or isinstance(runner.train_loop, IterBasedTrainLoop):
+            return
+        self.loader.batch_sampler.epoch = runner.epoch
+        if not self.position:
+            self._restore_states()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Restore the random states before the first step that follows a checkpoint.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch in the epoch.
+            data_batch (dict, optional): The batch. Defaults to None.
+        """
+        self._collected = None
+        if self._resumed is not None:
+            self._restore_states()
+
+    def _restore_states(self) -> None:
+        if self._resumed is not None:
+            set_states(self._resumed["processes"][get_rank()]["random"])
+            self._resumed = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Keep the place in the epoch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch in the epoch.
+            data_batch (dict, optional): The batch. Defaults to None.
+            outputs (dict, optional): The loss terms. Defaults to None.
+        """
+        self.position = batch_idx + 1
+        self._validated = False
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note that no epoch is under way.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self.position = 0
+
+    def before_val(self, runner: Runner) -> None:
+        """Set the training's random states aside.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.enabled and self.loader is not None:
+            self._in_training = get_states()
+            self._validated = True
+
+    def after_val(self, runner: Runner) -> None:
+        """Take the training's random states up again.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self._in_training is not None:
+            set_states(self._in_training)
+            self._in_training = None
+
+    def collect_state(self, runner: Runner) -> None:
+        """Gather the state of all processes, before rank 0 writes it.
+
+        :class:`AtomicCheckpointHook` calls it in every process; MMEngine's own hook
+        saves in rank 0 alone.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.enabled and self.loader is not None:
+            own = {**self._process_state(), "buffers": own_buffers(runner)}
+            self._collected = self._state(all_gather_object(own))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the state to a checkpoint.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): What will be saved, changed in place.
+        """
+        if not self.enabled or self.loader is None:
+            return
+        if self._collected is None and get_world_size() > 1:
+            runner.logger.warning(
+                "the random states of the other processes are not in the checkpoint: use "
+                "default_hooks.checkpoint.type = 'smallvit.AtomicCheckpointHook'"
+            )
+            return
+        checkpoint[KEY] = self._collected or self._state([self._process_state()])
+        checkpoint[KEY]["modules"] = collect_training_state(runner.model)
+        self._collected = None
+
+    def _state(self, processes: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "processes": processes,
+            "position": self.position,
+            "validated": self._validated,
+        }
+
+    def _process_state(self) -> dict[str, Any]:
+        batches = self.loader.batch_sampler
+        sampler = getattr(batches.batch_sampler, "sampler", None)
+        return {
+            "random": self._in_training or get_states(),
+            "data_seed": list(batches.seed),
+            "sampler_seed": getattr(sampler, "seed", None),
+        }
+
+    @property
+    def missed_validation(self) -> bool:
+        """bool: Whether the checkpoint was written before a validation that may be due."""
+        return self._resumed is not None and not self._resumed["validated"] and not self.position
+
+
+class _MissedValidation(Hook):
+    """Run the validation that was due when the run was interrupted; after all other hooks."""
+
+    def __init__(self, owner: ResumeHook) -> None:
+        self.owner = owner
+
+    def before_train(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        by_iteration = isinstance(loop, IterBasedTrainLoop)
+        done = loop.iter if by_iteration else loop.epoch
+        last = loop.max_iters if by_iteration else loop.max_epochs
+        if by_iteration:
+            self.owner.position = 0
+        if not self.owner.missed_validation or not done or runner.val_loop is None:
+            return
+        loop._decide_current_val_interval()
+        if done >= loop.val_begin and (done % loop.val_interval == 0 or done == last):
+            runner.logger.info("running the validation that the interruption prevented")
+            runner.val_loop.run()
+
+
+def choose_checkpoint(runner: Runner) -> None:
+    """Let a run that shall resume, and names no checkpoint, take the newest whole one.
+
+    Rank 0 chooses for all processes.
+
+    Args:
+        runner (Runner): The runner, changed in place.
+
+    Raises:
+        CheckpointError: If the work folder has checkpoints, and none is whole.
+    """
+    if not runner._resume or runner._load_from is not None or runner._has_loaded:
+        return
+    chosen: list[Any] = [None, None]
+    if get_rank() == 0:
+        try:
+            chosen[0] = newest_whole_checkpoint(runner.work_dir)
+        except CheckpointError as error:
+            chosen[1] = str(error)
+    broadcast_object_list(chosen)
+    path, failure = chosen
+    if failure is not None:
+        raise CheckpointError(failure)
+    if path is None:
+        runner.logger.warning(f"no checkpoint in {runner.work_dir}: training from the beginning")
+    runner._load_from = path

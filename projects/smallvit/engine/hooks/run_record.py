@@ -1,0 +1,97 @@
+"""Write what a run does to ``run.json``."""
+
+from __future__ import annotations
+
+import json
+import os.path as osp
+import time
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from smallvit.engine.run_record import FILE, new_record, plain_number, read_record
+from smallvit.registry import HOOKS
+from smallvit.utils.files import write_whole
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """Keep ``run.json`` in the work folder.
+
+    It holds the resolved config, the command, package versions, seed, git commits, data
+    fingerprints, wall time, the best and the final metrics, and how the run ended so far.
+    A resumed run adds a session to the record of the run that it continues.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    #: After the checkpoint hook, which decides what is best.
+    priority = "LOWEST"
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.record: dict[str, Any] = {}
+        self._began = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin the record, or a session in it.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if not self.enabled or not is_main_process():
+            return
+        self._began = time.monotonic()
+        earlier = read_record(runner.work_dir) if runner._resume else {}
+        self.record = new_record(runner, earlier)
+        self._write(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the progress.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._write(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
+        """Note the metrics.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): What the validation found. Defaults to None.
+        """
+        if not self.record:
+            return
+        self.record["final"] = {
+            "epoch": runner.epoch,
+            "iter": runner.iter,
+            "metrics": {name: plain_number(value) for name, value in (metrics or {}).items()},
+        }
+        info = runner.message_hub.runtime_info
+        scores = {name: plain_number(info[name]) for name in info if name.startswith("best_score")}
+        paths = {name: info[name] for name in info if name.startswith("best_ckpt")}
+        if scores:
+            self.record["best"] = {**scores, **paths}
+        self._write(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Close the record.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.record:
+            self.record["status"] = "finished"
+            self._write(runner)
+
+    def _write(self, runner: Runner) -> None:
+        if not self.record:
+            return
+        session = self.record["sessions"][-1]
+        session.update(seconds=time.monotonic() - self._began, epoch=runner.epoch, iter=runner.iter)
+        self.record["wall_seconds"] = sum(each["seconds"] for each in self.record["sessions"])
+        write_whole(osp.join(runner.work_dir, FILE), json.dumps(self.record, indent=2))

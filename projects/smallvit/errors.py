@@ -1,0 +1,64 @@
+"""The errors of smallvit, whose messages say what is wrong, where, and the way out."""
+
+
+class SmallvitError(Exception):
+    """Root of every public error of smallvit; its message alone is shown to the user."""
+
+
+class UserError(SmallvitError):
+    """A mistake in what the user gave; the message tells what to do."""
+
+
+class CheckpointError(SmallvitError):
+    """A checkpoint that cannot be used; the message names it and says why."""
+
+
+class CalibrationError(CheckpointError):
+    """A calibration that is missing, does not fit, or cannot give what is asked of it."""
+
+
+class NonFiniteError(SmallvitError):
+    """A loss or weights that are NaN or infinite; the message says where and since when."""
+
+
+class BadSamplesError(SmallvitError):
+    """More unreadable samples than a training may have; the message names them."""
+
+
+class LabelError(SmallvitError):
+    """A label outside the model's classes; the message names the file that has it."""
+
+
+class DataShareError(SmallvitError):
+    """Data that the processes of a run cannot share; the message says how to divide it."""
+
+
+class FeatureStoreError(SmallvitError):
+    """Stored teacher features that cannot be used; the message says why and the way out."""
+
+
+class ImageStoreError(SmallvitError):
+    """An image store that cannot be opened; the message names it and the way out."""
+
+
+class ImageError(SmallvitError):
+    """An image that cannot be read; the message names the file."""
+
+
+class HostError(SmallvitError):
+    """A backbone that the view of hosts does not know, or an adapter that describes it wrongly."""
+
+
+class ConversionError(SmallvitError):
+    """A state dict that does not fit a system.
+
+    Args:
+        message (str): What is wrong.
+        unknown_keys (list[str]): Keys that the system does not know.
+        missing_keys (list[str]): Keys that the checkpoint lacks.
+    """
+
+    def __init__(self, message: str, unknown_keys: list[str], missing_keys: list[str]) -> None:
+        super().__init__(message)
+        self.unknown_keys = unknown_keys
+        self.missing_keys = missing_keys

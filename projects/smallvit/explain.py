@@ -1,0 +1,245 @@
+"""Turn exceptions of the libraries into messages that name the config key and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os.path as osp
+import re
+from collections.abc import Callable, Iterator
+from json import JSONDecodeError
+from types import FrameType, TracebackType
+from typing import Any
+
+from smallvit.errors import SmallvitError
+from smallvit.utils.configs import walk
+
+NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
+NOT_RESOLVED = re.compile(r"Failed to get (?P<name>[\w.]+)$")
+UNUSED_PARAMETERS = "Expected to have finished reduction in the prior iteration"
+#: Errors of a disk that is full, read-only or no folder.
+UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST),
+)
+#: What gloo says in the processes that wait for one that is gone.
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
+#: How the message begins in a process that waited for one that is gone.
+LOST_PEER_REASON = "another process of this run ended"
+#: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
+CONFIG_ERRORS = (ValueError, TypeError, KeyError, AssertionError, ImportError, OSError)
+PACKAGES = {"mmseg": "mmsegmentation", "cv2": "opencv-python", "sklearn": "scikit-learn"}
+
+#: The config in use, which lets an error name the key that it comes from.
+_context: dict = {"cfg": None}
+
+
+def remember_config(cfg) -> None:
+    """Keep the config that the tool runs, for messages about errors in it.
+
+    Args:
+        cfg (Config): The merged config.
+    """
+    _context["cfg"] = cfg
+
+
+def explain(error: BaseException, cfg: Any = None) -> str | None:
+    """Explain an error whose cause is in the user's config or files.
+
+    Args:
+        error (BaseException): What was raised.
+        cfg (Config, optional): The config in use. Defaults to None, the one that
+            :func:`remember_config` keeps.
+
+    Returns:
+        str | None: A short message, or None if the cause is not known to be the user's.
+    """
+    cfg = _context["cfg"] if cfg is None else cfg
+    for rule in (
+        _own,
+        _unregistered,
+        _missing_module,
+        _annotations,
+        _download,
+        _missing_file,
+        _unwritable,
+        _unused_parameters,
+        _lost_peer,
+    ):
+        message = rule(error, cfg)
+        if message is not None:
+            return message
+    built = _innermost_build(error.__traceback__)
+    if built is not None and isinstance(error, CONFIG_ERRORS):
+        where = _where(cfg, lambda _, value: value == built)
+        return f"cannot build {built.get('type')}{where}: {_text(error)}"
+    if _from_worker(error):
+        return _text(error)
+    return None
+
+
+def _where(cfg: Any, matches: Callable[[str, Any], bool]) -> str:
+    if cfg is None:
+        return ""
+    paths = [path for path, value in walk(cfg) if matches(path, value)]
+    return f" (config key {', '.join(paths[:3])})" if paths else ""
+
+
+def _own(error: BaseException, cfg: Any) -> str | None:
+    """Our own errors, whose messages say all there is to say."""
+    if not isinstance(error, SmallvitError):
+        return None
+    return _text(error) if _from_worker(error) else str(error)
+
+
+def _annotations(error: BaseException, cfg: Any) -> str | None:
+    """A data set that stumbles over its annotation file does not name it."""
+    if not isinstance(error, (KeyError, JSONDecodeError)):
+        return None
+    owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
+    files = (getattr(owner, "ann_file", None) for owner in owners)
+    path = next((file for file in files if file and isinstance(file, str)), None)
+    if path is None:
+        return None
+    key = _where(cfg, lambda _, value: isinstance(value, str) and path.endswith(value or "\0"))
+    if isinstance(error, KeyError):
+        return f"annotation file {path} has no {error}{key}"
+    return f"annotation file {path} is not valid JSON: {error}{key}"
+
+
+def _download(error: BaseException, cfg: Any) -> str | None:
+    """An archive that MMPretrain wants to fetch anew, damaged or missing."""
+    for frame in _frames(error.__traceback__):
+        found = frame.f_locals
+        if frame.f_code.co_name == "download_url" and {"fpath", "url", "md5"} <= found.keys():
+            break
+    else:
+        return None
+    path = found["fpath"]
+    key = _where(cfg, lambda _, value: isinstance(value, str) and value and path.startswith(value))
+    state = "has a wrong checksum" if osp.isfile(path) else "is missing"
+    return (
+        f"{path} {state} (MD5 {found['md5']} is expected){key}, and {found['url']} cannot be "
+        f"fetched instead ({_text(error)}): put the archive there, or try again with a network"
+    )
+
+
+def _unregistered(error: BaseException, cfg: Any) -> str | None:
+    if not isinstance(error, (KeyError, RuntimeError)):
+        return None
+    text = str(error)
+    found = NOT_REGISTERED.search(text) or NOT_RESOLVED.search(text)
+    if found is None:
+        return None
+    name = found["name"]
+    known = _known_types()
+    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=3, cutoff=0.6)
+    where = _where(cfg, lambda path, value: path.endswith("type") and value == name)
+    near = [f"{known[match]}.{match}" for match in near]
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    return (
+        f"no type {name!r} is registered{where}.{hint} A type of your own needs "
+        "custom_imports = dict(imports=['your.module'])"
+    )
+
+
+def _known_types() -> dict[str, str]:
+    """Names of every registered type, in all scopes that are loaded."""
+    from mmengine import registry
+
+    names: dict[str, str] = {}
+    roots = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
+    for node in roots:
+        for child in [node, *node.children.values()]:
+            names.update(dict.fromkeys(child.module_dict, child.scope))
+    return names
+
+
+def _missing_module(error: BaseException, cfg: Any) -> str | None:
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    package = error.name.split(".")[0]
+    if package == "smallvit":
+        return f"no module {error.name!r}{_where(cfg, lambda _, value: value == error.name)}"
+    return (
+        f"the package {package!r} is needed here and not installed{_named(cfg, error.name)}: "
+        f"pip install {PACKAGES.get(package, package)} (tools/misc/check_env.py shows what is "
+        "missing)"
+    )
+
+
+def _named(cfg: Any, name: str) -> str:
+    return _where(cfg, lambda _, value: isinstance(value, str) and value == name)
+
+
+def _missing_file(error: BaseException, cfg: Any) -> str | None:
+    if not isinstance(error, FileNotFoundError):
+        return None
+    text = _text(error)
+    path = error.filename or next(iter(re.findall(r"[\w./~-]*/[\w./-]+", text)), None)
+    if not isinstance(path, str):
+        return text
+
+    def points_there(key: str, value: Any) -> bool:
+        return isinstance(value, str) and len(value) > 1 and path.startswith(value)
+
+    key = _where(cfg, points_there)
+    return f"no such file or folder: {path}{key}" if error.filename else f"{text}{key}"
+
+
+def _unwritable(error: BaseException, cfg: Any) -> str | None:
+    """A full disk, or a work folder that cannot be one."""
+    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+        return None
+    path = error.filename or (cfg.get("work_dir") if cfg is not None else None) or "the results"
+    return (
+        f"cannot write {path}: {error.strerror}; free some space, or choose another folder with "
+        "--work-dir"
+    )
+
+
+def _unused_parameters(error: BaseException, cfg: Any) -> str | None:
+    if UNUSED_PARAMETERS not in str(error):
+        return None
+    return (
+        "some parameters took no part in the loss of a step, and the processes wait for their "
+        "gradients. If that is meant, set find_unused_parameters=True "
+        "(--cfg-options find_unused_parameters=True; slower); to see which: "
+        "TORCH_DISTRIBUTED_DEBUG=DETAIL"
+    )
+
+
+def _lost_peer(error: BaseException, cfg: Any) -> str | None:
+    if not any(sign in str(error) for sign in LOST_PEER):
+        return None
+    return f"{LOST_PEER_REASON}; its own error, above or below, is the cause"
+
+
+def _innermost_build(trace: TracebackType | None) -> dict | None:
+    """Config that the registry was building when the error was raised."""
+    built = None
+    for frame in _frames(trace):
+        if frame.f_code.co_name == "build_from_cfg":
+            built = frame.f_locals.get("cfg")
+    return built
+
+
+def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _from_worker(error: BaseException) -> bool:
+    return "in DataLoader worker process" in str(error)
+
+
+def _text(error: BaseException) -> str:
+    """The message of an error; of one from a data-loader worker, the last line alone."""
+    text = str(error)
+    if _from_worker(error):
+        return text.strip().splitlines()[-1]
+    name = type(error).__name__
+    if isinstance(error, KeyError):
+        return f"KeyError: {text}"
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,1 @@
+"""Helpers without a domain: whole files, nested configs, lists in messages."""

@@ -1,0 +1,132 @@
+"""Names of methods, and the configs that they become."""
+
+import pytest
+
+from smallvit.bench.methods import BASES, TEACHER, list_methods, parse_method
+from smallvit.bench.plan import Run, Settings
+from smallvit.bench.recipe import Lesson, run_config
+from smallvit.errors import UserError
+
+
+def config(method, data="digits", size=32, samples=None, flip=True, **more):
+    settings = Settings(data, size, 16, flip, "iters", 100)
+    return run_config(settings, Run(method, samples, 3, 100, 5), num_classes=7, **more)
+
+
+def steps(cfg, split="train"):
+    dataset = cfg[f"{split}_dataloader"].dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    return dataset.pipeline
+
+
+class TestNames:
+    def test_base_and_additions(self):
+        method = parse_method("vit+shortcut+guidance-offline")
+        assert (method.base, method.additions) == ("vit", ("shortcut", "guidance-offline"))
+        assert method.guided
+        assert method.offline
+        assert method.network == "vit+shortcut"
+        assert not parse_method("timm:resnet18").guided
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("vti", "no method 'vti'; did you mean vit"),
+            ("vit+shortcuts", "no addition 'shortcuts'; there are shortcut, guidance"),
+            ("resnet+shortcut", "shortcut cannot be added to resnet; nothing can"),
+            ("vit+guidance+guidance-offline", "one form of guidance"),
+            ("vit+shortcut+shortcut", "each technique once"),
+            ("timm:", "no method 'timm:'"),
+            ("no/such.py", "no such config file: no/such.py"),
+        ],
+    )
+    def test_mistakes(self, name, said):
+        with pytest.raises(UserError) as caught:
+            parse_method(name)
+        assert said in str(caught.value)
+        assert name in str(caught.value)
+
+    def test_all_are_listed(self):
+        for name in (*BASES, "timm:NAME", "+shortcut", "+guidance-offline"):
+            assert name in list_methods()
+
+
+def test_a_config_of_ones_own_lends_its_model(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "model = dict(type='ImageClassifier', backbone=dict(type='X', img_size=1),\n"
+        "    head=dict(type='Y', num_classes=1, loss=dict(type='Z')))\n"
+        "optim_wrapper = dict(type='mine')\n"
+    )
+    cfg = config(str(path))
+    assert cfg.model.backbone == dict(type="X", img_size=32)
+    assert cfg.model.head == dict(type="Y", num_classes=7, loss=dict(type="Z"))
+    assert cfg.optim_wrapper == config("vit").optim_wrapper
+
+
+class TestRecipe:
+    def test_all_methods_share_it(self):
+        def shared(name):
+            cfg = config(name, samples=5).to_dict()
+            del cfg["model"]
+            return cfg
+
+        assert shared("vit") == shared("dhvt+shortcut") == shared("resnet")
+
+    def test_the_schedule_ends_with_the_run(self):
+        cfg = config("vit")
+        warmup, cosine = cfg.param_scheduler
+        assert (warmup.end, cosine.begin, cosine.end) == (10, 10, 100)
+        assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (100, 20)
+        assert cfg.default_hooks.checkpoint.interval == 20
+
+    def test_seed_and_subset(self):
+        cfg = config("vit", samples=5)
+        assert cfg.randomness.seed == 3
+        subset = cfg.train_dataloader.dataset
+        assert (subset.type, subset.samples_per_class, subset.seed) == ("smallvit.Subset", 5, 3)
+        assert config("vit").train_dataloader.dataset.type == "smallvit.Digits"
+        for split in ("val", "test"):
+            dataset = cfg[f"{split}_dataloader"].dataset
+            assert (dataset.type, dataset.split) == ("smallvit.Digits", split)
+
+    def test_size_and_flips(self):
+        cfg = config("vit", data="images", size=48)
+        assert [step.get("crop_size", 48) for step in steps(cfg)] == [48] * 5
+        assert [step.padding for step in steps(cfg) if "padding" in step] == [6]
+        assert "RandomFlip" in [step.type for step in steps(cfg)]
+        assert "RandomFlip" not in [
+            step.type for step in steps(config("vit", "images", flip=False))
+        ]
+        assert cfg.val_dataloader.dataset.data_root.endswith("/images")
+        assert cfg.val_dataloader.dataset.data_root.startswith("/")
+
+    def test_the_teacher_sees_its_own_size(self):
+        cfg = config(TEACHER, data="images", size=224)
+        assert cfg.model.backbone.type == "smallvit.CifarResNet"
+        assert {step.scale for step in steps(cfg) if "scale" in step} == {32}
+
+
+class TestGuidance:
+    lesson = ("t/config.py", "t/model.pth")
+
+    def test_a_teacher_beside(self):
+        cfg = config("vit+shortcut+guidance", lesson=Lesson(*self.lesson))
+        assert cfg.model.type == "smallvit.GuidedClassifier"
+        assert cfg.model.base == "mmpretrain.ImageClassifier"
+        assert cfg.model.guidance.teacher == dict(
+            model="t/config.py", checkpoint="t/model.pth", size=32
+        )
+        assert [step.type for step in steps(cfg)] == ["Resize", "RandomCrop", "PackInputs"]
+
+    def test_stored_features_follow_the_image(self):
+        lesson = Lesson(*self.lesson, store="t/features")
+        cfg = config("vit+guidance-offline", data="images", samples=5, lesson=lesson)
+        assert cfg.model.guidance.store == "t/features"
+        assert [step.type for step in steps(cfg)] == [
+            *("LoadImageFromFile", "smallvit.LoadTeacherFeatures", "ResizeEdge"),
+            *("smallvit.GuidedRandomCrop", "smallvit.GuidedRandomFlip", "PackInputs"),
+        ]
+        assert steps(cfg)[-1].algorithm_keys == ["teacher_features"]
+        assert "PackInputs" in [step.type for step in steps(cfg, "val")]

@@ -1,0 +1,155 @@
+"""What is trained and for how long, against numbers worked out by hand."""
+
+import json
+
+import pytest
+
+from smallvit.bench.methods import TEACHER, parse_method
+from smallvit.bench.plan import (
+    LEAST_ITERATIONS,
+    Run,
+    Settings,
+    Speed,
+    evaluations,
+    fit_into,
+    least_seconds,
+    merge_plans,
+    plan_runs,
+    read_plan,
+    to_json,
+)
+from smallvit.errors import UserError
+
+METHODS = [parse_method("vit"), parse_method("dhvt")]
+GUIDED = [parse_method("vit"), parse_method("vit+guidance")]
+QUICK = Speed(setup=1.0, step=0.1, val=0.5, test=1.0)
+SLOW = Speed(setup=1.0, step=0.4, val=0.5, test=1.0)
+DATA = {"classes": ["a", "b"], "counts": {"train": [5, 7]}}
+
+
+def settings(budget="iters", amount=100, **changes):
+    fields = dict(data="digits", image_size=32, batch_size=10, flip=False)
+    return Settings(**(fields | changes), budget=budget, amount=amount)
+
+
+def test_steps_are_the_same_for_all():
+    runs = plan_runs(settings(), METHODS, [5, None], range(2), {5: 10, None: 95})
+    assert {run.iters for run in runs} == {100}
+    assert {run.evals for run in runs} == {5}  # one for 20 steps
+    # Seed by seed: an interrupted bench has compared something.
+    assert [(r.seed, r.samples, r.method) for r in runs[:5]] == [
+        *((0, 5, "vit"), (0, 5, "dhvt"), (0, None, "vit"), (0, None, "dhvt"), (1, 5, "vit")),
+    ]
+
+
+def test_epochs_become_steps_of_each_subset():
+    runs = plan_runs(settings("epochs", 3), METHODS, [5, None], [0], {5: 10, None: 95})
+    # ceil(3 * 10 / 10) and ceil(3 * 95 / 10)
+    assert {(run.samples, run.iters) for run in runs} == {(5, 3), (None, 29)}
+
+
+def test_minutes_are_divided_equally():
+    # 2 methods, 1 subset, 3 seeds, 2 at a time: 60 s * 2 / 6 = 20 s for a run, 19.048 s without
+    # the reserve of 5%; 17.048 s without setup and test. A fifth of that is 6 validations of
+    # 0.5 s, and 14.048 s are left: 140 steps of 0.1 s. Of 0.4 s, two validations leave time for
+    # 40, and more would leave fewer than 20 in between.
+    speeds = {"vit": QUICK, "dhvt": SLOW}
+    runs = plan_runs(settings("minutes", 1), METHODS, [None], range(3), {None: 95}, speeds, jobs=2)
+    assert [(run.method, run.iters, run.evals) for run in runs] == [
+        ("vit", 140, 6),
+        ("dhvt", 40, 2),
+    ] * 3
+
+
+def test_a_guided_run_pays_for_its_teacher():
+    # 40 s for a run: 30 s for the guided student, 10 s for the teacher.
+    speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: QUICK}
+    runs = plan_runs(settings("minutes", 80 / 60), GUIDED, [None], [0], {None: 95}, speeds)
+    assert [run.method for run in runs] == [TEACHER, "vit", "vit+guidance"]
+    assert [(run.iters, run.evals) for run in runs] == [
+        fit_into(seconds, QUICK) for seconds in (10, 40, 30)
+    ]
+
+
+def test_fewer_runs_than_jobs_share_no_idle_time():
+    runs = plan_runs(
+        settings("minutes", 1), METHODS[:1], [None], [0], {None: 95}, {"vit": QUICK}, jobs=8
+    )
+    assert runs[0].iters == fit_into(60, QUICK)[0]
+
+
+def test_too_small_a_budget_says_the_least():
+    speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: SLOW}
+    plan = (GUIDED, [None], range(3), {None: 95}, speeds, 2)
+    with pytest.raises(UserError, match="teacher needs") as caught:
+        plan_runs(settings("minutes", 0.1), *plan)
+    least = float(str(caught.value).partition("at least --budget-minutes ")[2].partition(",")[0])
+    assert min(run.iters for run in plan_runs(settings("minutes", least), *plan)) >= (
+        LEAST_ITERATIONS
+    )
+    with pytest.raises(UserError):
+        plan_runs(settings("minutes", least - 0.015), *plan)
+
+
+def test_the_least_time_is_enough_for_the_least_steps():
+    for speed in (QUICK, SLOW, Speed(0, 0.017, 0, 0)):
+        assert fit_into(least_seconds(speed), speed)[0] >= LEAST_ITERATIONS
+    assert fit_into(1.0, QUICK)[0] == 0
+
+
+def test_validations_leave_steps_between_them():
+    assert [evaluations(iters) for iters in (1, 39, 40, 199, 400, 10**6)] == [1, 1, 2, 9, 10, 10]
+    # The last of them is at the end.
+    assert Run("vit", None, 0, 105, 10).val_interval == 11
+    assert Run("vit", None, 0, 105, 1).val_interval == 105
+
+
+def test_folders_tell_runs_apart():
+    names = ("timm:resnet18", "vit+shortcut", "my/config.py")
+    folders = {
+        Run(name, n, seed, 1, 1).folder("o") for name in names for n in (5, None) for seed in (0, 1)
+    }
+    assert len(folders) == 12
+    assert Run("timm:resnet18", None, 2, 1, 1).folder("o") == "o/runs/timm_resnet18/all/seed2"
+
+
+class TestResume:
+    def plan(self, tmp_path, runs, **changes):
+        (tmp_path / "plan.json").write_text(to_json(settings(**changes), DATA, runs, {"jobs": 2}))
+        return read_plan(str(tmp_path))
+
+    def test_a_plan_is_read_as_it_was_written(self, tmp_path):
+        runs = [Run("vit", None, 0, 10, 1)]
+        plan = self.plan(tmp_path, runs)
+        assert (plan["settings"], plan["runs"], plan["data"]) == (settings(), runs, DATA)
+        assert plan["jobs"] == 2
+        assert read_plan(str(tmp_path / "elsewhere")) is None
+
+    def test_a_run_keeps_its_length_and_others_are_added(self, tmp_path):
+        first, other = Run("vit", None, 0, 10, 1), Run("dvt", None, 0, 10, 1)
+        old = self.plan(tmp_path, [first, other])
+        longer, new = Run("vit", None, 0, 99, 4), Run("dhvt", None, 0, 99, 4)
+        assert merge_plans(old, settings(), DATA, [longer, new]) == ([first, new], [other])
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"amount": 200}, "amount was 100 and is 200 now"),
+            ({"image_size": 64}, "image_size was 32 and is 64"),
+        ],
+    )
+    def test_other_settings_are_refused(self, tmp_path, changes, said):
+        old = self.plan(tmp_path, [])
+        with pytest.raises(UserError, match=said):
+            merge_plans(old, settings(**changes), DATA, [])
+
+    def test_other_images_are_refused(self, tmp_path):
+        old = self.plan(tmp_path, [])
+        with pytest.raises(UserError, match="the images have changed"):
+            merge_plans(old, settings(), DATA | {"classes": ["a", "c"]}, [])
+
+    @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"settings": {"data": 1}})])
+    def test_a_damaged_plan_is_named(self, tmp_path, content):
+        (tmp_path / "plan.json").write_text(content)
+        with pytest.raises(UserError, match=r"plan\.json is no plan"):
+            read_plan(str(tmp_path))

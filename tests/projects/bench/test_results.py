@@ -1,0 +1,146 @@
+"""Means, deviations, intervals and tables, against numbers worked out by hand."""
+
+import csv
+import json
+
+import pytest
+
+from smallvit.bench.methods import TEACHER
+from smallvit.bench.plan import Run
+from smallvit.bench.results import Summary, ranking, read_results, summarize, welch
+from smallvit.bench.table import make_table, to_csv, to_markdown, to_text
+
+COSTS = {
+    "vit": dict(params=207306, flops=15.33e6, images_per_second=2035.6),
+    "vit+guidance": dict(params=207306, flops=15.33e6, images_per_second=2035.6),
+}
+
+
+def result(accuracy, seconds=10.0, **more):
+    return (
+        dict(accuracy=accuracy, val_accuracy=50.0, train_seconds=seconds, iters=9, params=5) | more
+    )
+
+
+def results():
+    found = {
+        Run(TEACHER, 10, seed, 9, 1): result(99.0, 4.0, store_seconds=1.0) for seed in range(3)
+    }
+    for name, accuracies in {"vit": (90, 92, 97), "vit+guidance": (94, 95, 96)}.items():
+        for seed, accuracy in enumerate(accuracies):
+            found[Run(name, 10, seed, 9, 1)] = result(accuracy, 10.0 + seed)
+    found[Run("vit", None, 0, 9, 1)] = result(98.0, 20.0)
+    return found
+
+
+def test_mean_and_deviation_over_the_seeds():
+    summaries = summarize(results())
+    # (90 + 92 + 97) / 3 and sqrt((9 + 1 + 16) / 2)
+    assert summaries["vit", 10].mean == 93
+    assert summaries["vit", 10].std == pytest.approx(13**0.5)
+    assert summaries["vit", 10].text() == "93.00 ± 3.61"
+    assert summaries["vit", None].text() == "98.00"
+    assert not any(name == TEACHER for name, _ in summaries)
+
+
+def test_training_time_counts_the_teacher():
+    summaries = summarize(results())
+    assert summaries["vit", 10].seconds == 11
+    assert (
+        summaries["vit+guidance", 10].seconds,
+        summaries["vit+guidance", 10].teacher_seconds,
+    ) == (
+        15,
+        4,
+    )
+    offline = {
+        Run("vit+guidance-offline", 10, 0, 9, 1): result(90.0),
+        Run(TEACHER, 10, 0, 9, 1): result(99.0, 4.0, store_seconds=1.0),
+    }
+    assert summarize(offline)["vit+guidance-offline", 10].seconds == 15
+
+
+def test_the_best_comes_first_and_the_incomplete_last():
+    summaries = {
+        ("a", 10): Summary((50.0,), 1),
+        ("a", None): Summary((90.0,), 1),
+        ("b", 10): Summary((80.0,), 1),
+        ("b", None): Summary((70.0,), 1),
+        ("c", None): Summary((99.0,), 1),
+    }
+    assert ranking(summaries, [10, None]) == ["b", "a", "c"]
+
+
+class TestWelch:
+    def test_interval(self):
+        # Variances 1 and 4 of three each: standard error sqrt(5/3) = 1.29099, Welch's degrees of
+        # freedom (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
+        difference = welch([10.0, 11.0, 12.0], [4.0, 6.0, 8.0])
+        assert difference.mean == 5
+        assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
+        assert difference.low == pytest.approx(2 * 5 - difference.high)
+        assert difference.verdict == "beyond noise"
+        assert welch([10.0, 11.0, 12.0], [8.0, 10.0, 12.0]).verdict == "within noise"
+
+    def test_one_seed_tells_nothing(self):
+        difference = welch([90.0], [80.0, 81.0])
+        assert (difference.mean, difference.low) == (9.5, None)
+        assert "one seed" in difference.verdict
+
+    def test_seeds_that_agree(self):
+        assert welch([90.0, 90.0], [90.0, 90.0]).verdict == "within noise"
+        assert welch([91.0, 91.0], [90.0, 90.0]).verdict == "beyond noise"
+
+
+class TestTable:
+    table = make_table(summarize(results()), [10, None], COSTS)
+
+    def test_rows(self):
+        texts = [[cell.text for cell in row] for row in self.table.rows]
+        assert self.table.header[:3] == ["method", "accuracy, 10 per class", "accuracy, all images"]
+        assert texts == [
+            ["vit", "93.00 ± 3.61", "98.00", "207.31 k", "15.33 M", "2036", "16 s", "1-3"],
+            [
+                *("vit+guidance", "95.00 ± 1.00", "failed or missing"),
+                *("207.31 k", "15.33 M", "2036", "15 s", "3"),
+            ],
+        ]
+        assert [[cell.best for cell in row[1:3]] for row in self.table.rows] == [
+            [False, True],
+            [True, False],
+        ]
+
+    def test_markdown(self):
+        lines = to_markdown(self.table).splitlines()
+        assert len(lines) == 4
+        assert lines[2].startswith("| vit | 93.00 ± 3.61 | **98.00** |")
+        assert {line.count("|") for line in lines} == {9}
+
+    def test_text_is_aligned(self):
+        lines = to_text(self.table).splitlines()
+        assert len({line.index("207.31 k") for line in lines[1:]}) == 1
+
+    def test_csv_has_every_run(self):
+        rows = list(csv.DictReader(to_csv(results(), COSTS).splitlines()))
+        assert len(rows) == 10
+        last = rows[-1]
+        assert (last["method"], last["samples_per_class"], last["test_accuracy"]) == (
+            *("vit", "all", "98.0"),
+        )
+        assert rows[0]["method"] == TEACHER
+        assert rows[0]["flops"] == ""
+
+
+def test_what_runs_left_is_read(tmp_path):
+    good, bad, cut, none = (Run("vit", None, seed, 9, 1) for seed in range(4))
+    for run, name, content in (
+        (good, "result.json", json.dumps(result(90.0))),
+        (bad, "failure.json", json.dumps({"reason": "r", "log": "l"})),
+        (cut, "result.json", '{"accuracy": 9'),
+    ):
+        folder = tmp_path / run.folder("")
+        folder.mkdir(parents=True)
+        (folder / name).write_text(content)
+    found, failures = read_results(str(tmp_path), [good, bad, cut, none])
+    assert found == {good: result(90.0)}
+    assert failures == {bad: {"reason": "r", "log": "l"}}

@@ -1,0 +1,233 @@
+"""Hostile and damaged files: nothing runs, each is refused with its name."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner import CheckpointLoader
+
+from smallvit.engine.checkpoint import reading as untrusted
+from smallvit.engine.checkpoint.formats import read_safetensors, write_safetensors
+from smallvit.engine.checkpoint.reading import load_from_local, trust_checkpoints
+from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
+from smallvit.errors import CheckpointError
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __call__(self):
+        """Only what can be called may be pickled as a function."""
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile_objects(mark):
+    """Objects that leave a file behind where they are executed, by a name for each."""
+    touch = f"open({str(mark)!r}, 'w').close()"
+    shell = f"touch {mark}"
+    return {
+        "os.system": Call(os.system, shell),
+        "eval": Call(eval, touch),
+        "exec": Call(exec, touch),
+        "nested": Call(dict, [("a", Call(list, (Call(eval, touch),)))]),
+        "getattr": Call(Call(getattr, Call(__import__, "os"), "system"), shell),
+        "in the weights": {"state_dict": {"weight": Call(os.system, shell)}},
+        "in the histories": {"message_hub": {"log_scalars": {"loss": Call(eval, touch)}}},
+        "popen": Call(os.popen, shell),
+        "unpickler": Call(pickle.loads, pickle.dumps(Call(eval, touch))),
+    }
+
+
+NAMES = list(hostile_objects("x"))
+
+
+def _write(path, value, kind):
+    if kind == "zip":
+        torch.save(value, path)
+    elif kind == "legacy":
+        torch.save(value, path, _use_new_zipfile_serialization=False)
+    else:
+        path.write_bytes(pickle.dumps(value, protocol=int(kind)))
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "2", "4"])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_runs(name, kind, tmp_path):
+    mark, path = tmp_path / "executed", tmp_path / "hostile.pth"
+    _write(path, hostile_objects(mark)[name], kind)
+    with pytest.raises(CheckpointError, match=r"hostile\.pth") as caught:
+        load_from_local(str(path), "cpu")
+    assert not mark.exists()
+    assert "not loaded" in str(caught.value) or "damaged" in str(caught.value)
+    if kind == "zip":
+        assert "--trust-checkpoint" in str(caught.value)
+
+
+def test_what_would_run_is_named(tmp_path):
+    path = tmp_path / "hostile.pth"
+    torch.save({"a": Call(os.system, "true"), "b": Call(eval, "1")}, path)
+    with pytest.raises(CheckpointError, match=rf"{os.name}.system, .*builtin.*eval"):
+        load_from_local(str(path), "cpu")
+
+
+def test_trust_is_an_option(tmp_path):
+    mark, path = tmp_path / "executed", tmp_path / "own.pth"
+    torch.save({"state_dict": Call(os.system, f"touch {mark}")}, path)
+    trust_checkpoints()
+    try:
+        load_from_local(str(path), "cpu")
+    finally:
+        trust_checkpoints(False)
+    assert mark.exists()
+
+
+@pytest.fixture
+def mmengine_checkpoint(tmp_path):
+    """A file as MMEngine writes it, with the histories as objects."""
+    hub = MessageHub.get_instance(f"untrusted_{tmp_path.name}")
+    for value in (2.0, 1.0):
+        hub.update_scalar("train/loss", value)
+    hub.update_info("best_score", torch.tensor(0.5).numpy()[()])
+    checkpoint = {
+        "meta": {"epoch": 1, "iter": 2},
+        "state_dict": {"weight": torch.arange(3.0), "half": torch.ones(2, dtype=torch.half)},
+        "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": []},
+        "message_hub": hub.state_dict(),
+    }
+    path = tmp_path / "mmengine.pth"
+    torch.save(checkpoint, path)
+    return path, hub
+
+
+def test_a_checkpoint_of_mmengine_is_read(mmengine_checkpoint):
+    path, _ = mmengine_checkpoint
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+    found = CheckpointLoader.load_checkpoint(str(path), "cpu")
+    assert torch.equal(found["state_dict"]["weight"], torch.arange(3.0))
+    assert found["state_dict"]["half"].dtype == torch.half
+    PlainCheckpointHook().after_load_checkpoint(None, found)
+    restored = MessageHub(f"restored_{path.parent.name}")
+    restored.load_state_dict(found["message_hub"])
+    history = restored.get_scalar("train/loss")
+    history.update(0.0)
+    assert history.data[0].tolist() == [2.0, 1.0, 0.0]
+    assert history.mean() == 1.0
+    assert restored.get_info("best_score") == 0.5
+
+
+def test_code_beside_mmengines_names_is_refused(mmengine_checkpoint, tmp_path):
+    _, hub = mmengine_checkpoint
+    mark, path = tmp_path / "executed", tmp_path / "mixed.pth"
+    torch.save({"hub": hub.state_dict(), "x": Call(os.system, f"touch {mark}")}, path)
+    with pytest.raises(CheckpointError, match=r"mixed.pth: holds .*system"):
+        load_from_local(str(path), "cpu")
+    assert not mark.exists()
+
+
+def test_zip_bomb(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", pickle.dumps({}, protocol=2))
+        archive.writestr("bomb/data/0", bytes(32 << 20))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(CheckpointError, match=r"bomb.pth: would grow from \d+ to \d+ bytes"):
+        load_from_local(str(path), "cpu")
+
+
+def test_overlapping_zip_bomb(tmp_path):
+    """Many entries that share one stored block: each adds its size, and none its bytes."""
+    content = bytes(1 << 16)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("bomb/data/0", content)
+        first = archive.infolist()[0]
+        for number in range(1, 50):
+            copy = zipfile.ZipInfo(f"bomb/data/{number}")
+            for key in ("header_offset", "CRC", "compress_size", "file_size"):
+                setattr(copy, key, getattr(first, key))
+            archive.filelist.append(copy)
+            archive.NameToInfo[copy.filename] = copy
+    path = tmp_path / "overlap.pth"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match=r"overlap.pth: its entries overlap"):
+        load_from_local(str(path), "cpu")
+
+
+@pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.9, 0.999])
+def test_truncated(part, tmp_path):
+    path = tmp_path / "cut.pth"
+    torch.save({"state_dict": {"w": torch.randn(1000)}}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(CheckpointError, match=r"cut.pth: damaged or not a checkpoint"):
+        load_from_local(str(path), "cpu")
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint", b"\x80\x02}q\x00.", b"\x80\x04\x95"])
+def test_other_content(content, tmp_path):
+    path = tmp_path / "other.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"other\.pth"):
+        load_from_local(str(path), "cpu")
+
+
+class TestSafetensors:
+    def test_round_trip(self, tmp_path):
+        path = str(tmp_path / "w.safetensors")
+        shared = torch.randn(3, 4)
+        weights = {"a": shared, "b": shared.t(), "c": torch.arange(3)}
+        write_safetensors(path, weights, {"epoch": 3, "name": "x"})
+        found = CheckpointLoader.load_checkpoint(path, "cpu")
+        assert all(torch.equal(found["state_dict"][key], weights[key]) for key in weights)
+        assert found["meta"] == {"epoch": "3", "name": "x"}
+        assert os.listdir(tmp_path) == ["w.safetensors"]
+
+    @pytest.mark.parametrize("length", [1 << 40, 1 << 63, 200, 0])
+    def test_header_bomb(self, length, tmp_path):
+        path = tmp_path / "bomb.safetensors"
+        path.write_bytes(length.to_bytes(8, "little") + b'{"a":1}' + bytes(20))
+        with pytest.raises(CheckpointError, match=r"bomb\.safetensors: damaged or not safetensors"):
+            read_safetensors(str(path))
+
+    def test_header_beyond_the_data(self, tmp_path):
+        header = json.dumps(
+            {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+        ).encode()
+        path = tmp_path / "liar.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(CheckpointError, match=r"liar\.safetensors"):
+            read_safetensors(str(path))
+
+    @pytest.mark.parametrize("size", [0, 4, 20, 100])
+    def test_truncated(self, size, tmp_path):
+        path = tmp_path / "cut.safetensors"
+        write_safetensors(str(path), {"a": torch.ones(100)})
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
+            read_safetensors(str(path))
+
+
+def test_downloads_are_read_in_the_same_way(tmp_path, monkeypatch):
+    mark = tmp_path / "executed"
+
+    def download(url, path, progress=True):
+        torch.save(Call(os.system, f"touch {mark}"), path)
+
+    monkeypatch.setattr(untrusted.torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr(untrusted.torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"teacher\.pth"):
+        CheckpointLoader.load_checkpoint("https://example.org/teacher.pth", "cpu")
+    with pytest.raises(CheckpointError, match=r"other\.pth"):
+        CheckpointLoader.load_checkpoint("http://example.org/other.pth?x=1", "cpu")
+    assert not mark.exists()
