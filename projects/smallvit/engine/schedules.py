@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
-from smallvit.engine.errors import CheckpointError
+from smallvit.errors import CheckpointError
 from smallvit.registry import PARAM_SCHEDULERS
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 
-from smallvit.engine.errors import CheckpointError
 from smallvit.engine.schedules import WarmupCosineLR, WarmupPolyLR
+from smallvit.errors import CheckpointError
 
 COSINE = dict(warmup=5, warmup_start=1e-6, eta_min=1e-5, end=20)
 
