@@ -6,7 +6,7 @@ Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain valu
 key            value
 ============== ==========================================================================
 version        1
-policy         "max_softmax", "margin", "entropy", or the config of a registered policy
+policy         "max_softmax", "margin", "entropy", or another name in ``policies.POLICIES``
 temperatures   what the logits of each exit are divided by, K numbers
 flops          GFLOPs (multiply-adds) of an image that leaves at each exit, K numbers
 thresholds     least confidence to leave with: S rows of K numbers, cheapest first
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from smallvit.errors import CalibrationError
-from smallvit.plugins.multi_exit.policies import build_policy
+from smallvit.plugins.multi_exit.policies import build_policy, policy_name
 from smallvit.plugins.multi_exit.thresholds import (
     ThresholdSearch,
     choose_exits,
@@ -138,8 +138,12 @@ class Calibration:
         return _curve(correct, points)
 
     def to_dict(self) -> dict:
-        """Turn into the plain values of the documented layout."""
-        return {"version": VERSION, **asdict(self)}
+        """Turn into the plain values of the documented layout.
+
+        Raises:
+            CalibrationError: If the policy has no name, by which it could be found again.
+        """
+        return {"version": VERSION, **asdict(self), "policy": policy_name(self.policy)}
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Calibration":
@@ -152,7 +156,8 @@ class Calibration:
             Calibration: The calibration.
 
         Raises:
-            CalibrationError: If it is of another version or incomplete.
+            CalibrationError: If it is of another version or incomplete, or names a policy that
+                is not in the closed table.
         """
         stored = dict(stored)
         version = stored.pop("version", None)
@@ -161,6 +166,8 @@ class Calibration:
                 f"the calibration has layout version {version}, this smallvit reads {VERSION}: "
                 "calibrate again"
             )
+        if "policy" in stored:
+            stored["policy"] = policy_name(stored["policy"])
         missing = [key for key in ("flops", "thresholds") if key not in stored]
         if missing:
             raise CalibrationError(f"the calibration lacks {', '.join(missing)}: calibrate again")

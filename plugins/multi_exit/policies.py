@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from smallvit.errors import CalibrationError
 from smallvit.registry import MODELS
 
 
@@ -63,11 +64,15 @@ class NegativeEntropy(ExitPolicy):
         return 1 + torch.xlogy(probabilities, probabilities).sum(dim=1) / largest
 
 
+#: The policies by name. A checkpoint may name these and nothing else; add your own to it.
 POLICIES = {"max_softmax": MaxSoftmax, "margin": Margin, "entropy": NegativeEntropy}
 
 
 def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
-    """Make a policy.
+    """Make a policy that the user chose.
+
+    A config may name any class, which a registry then imports: what comes from a file goes
+    through :func:`policy_name` first.
 
     Args:
         policy (str | dict | ExitPolicy): "max_softmax", "margin" or "entropy"; or the config
@@ -89,3 +94,29 @@ def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
             "of a registered one"
         )
     return POLICIES[policy]()
+
+
+def policy_name(policy: object) -> str:
+    """Find the name of a policy in the closed table, without building anything.
+
+    Args:
+        policy (object): A name, or a config that says no more than the type of a policy of
+            the table.
+
+    Returns:
+        str: A key of ``POLICIES``.
+
+    Raises:
+        CalibrationError: If it is anything else.
+    """
+    if isinstance(policy, dict) and list(policy) == ["type"]:
+        for name, kind in POLICIES.items():
+            if policy["type"] in (kind.__name__, f"smallvit.{kind.__name__}"):
+                return name
+    if isinstance(policy, str) and policy in POLICIES:
+        return policy
+    raise CalibrationError(
+        f"the calibration has the exit policy {str(policy)[:80]!r}, which is none of "
+        f"{', '.join(POLICIES)}: a checkpoint names no class to build. Calibrate again with one of "
+        "these, or add yours to smallvit.plugins.multi_exit.policies.POLICIES under this name first"
+    )

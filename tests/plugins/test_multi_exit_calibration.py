@@ -225,6 +225,37 @@ def test_bad_layouts():
         Calibration(FLOPS, [[0.5, -1e8]])
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        dict(type="os.system", command="x"),
+        dict(type="this"),
+        dict(type="smallvit.Margin", more=1),
+        dict(type=["margin"]),
+        "os.system",
+        ["margin"],
+        None,
+        0,
+    ],
+)
+def test_a_stored_policy_is_a_name_of_the_closed_table(policy, monkeypatch):
+    from smallvit.registry import MODELS
+
+    monkeypatch.setattr(MODELS, "build", lambda *args, **kwargs: pytest.fail("built"))
+    stored = dict(version=1, flops=FLOPS, thresholds=[[0.5, 0.5, -1e8]], policy=policy)
+    with pytest.raises(CalibrationError, match="names no class to build"):
+        read_calibration(dict(multi_exit=stored))
+
+
+def test_the_name_of_a_policy_is_stored(sets):
+    named = calibrate(*sets["calibration"], FLOPS, policy=dict(type="smallvit.Margin"))
+    assert named.to_dict()["policy"] == "margin"
+    assert Calibration.from_dict(named.to_dict()).policy == "margin"
+    unnamed = Calibration(FLOPS, [], policy=dict(type="smallvit.Margin", more=1))
+    with pytest.raises(CalibrationError, match="add yours to"):
+        unnamed.to_dict()
+
+
 def test_official_entries_are_read_and_written(monkeypatch, sets):
     official = dict(
         model_state_dict={},
