@@ -5,9 +5,5 @@ model = dict(backbone=dict(arch="small", num_heads=6), head=dict(in_channels=384
 # 2 GPUs with 64 images each
 train_dataloader = dict(batch_size=64)
 
-param_scheduler = [
-    dict(type="LinearLR", start_factor=4e-3, by_epoch=True, begin=0, end=20),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=True, begin=20, end=300),
-]
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
 auto_scale_lr = dict(base_batch_size=128)

@@ -2,7 +2,7 @@ _base_ = [
     "../_base_/models/dhvt_classifier.py",
     "../_base_/datasets/cifar100_deit_32.py",
     "../_base_/schedules/dhvt_adamw_300e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 # 2 GPUs with 256 images each

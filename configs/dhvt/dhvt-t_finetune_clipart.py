@@ -2,7 +2,7 @@ _base_ = [
     "../_base_/models/dhvt_finetune.py",
     "../_base_/datasets/domainnet-clipart_deit_224.py",
     "../_base_/schedules/dhvt_finetune_adamw_100e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 model = dict(head=dict(num_classes=345))

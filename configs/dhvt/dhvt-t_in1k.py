@@ -2,15 +2,14 @@ _base_ = [
     "../_base_/models/dhvt_classifier.py",
     "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",
     "../_base_/schedules/dhvt_adamw_300e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 # 2 GPUs with 128 images each
-train_dataloader = dict(batch_size=128, sampler=dict(type="RepeatAugSampler", shuffle=True))
+train_dataloader = dict(
+    batch_size=128, drop_last=True, sampler=dict(type="RepeatAugSampler", shuffle=True)
+)
 
-param_scheduler = [
-    dict(type="LinearLR", start_factor=4e-3, by_epoch=True, begin=0, end=10),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=True, begin=10, end=300),
-]
+param_scheduler = dict(warmup=10)
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
 auto_scale_lr = dict(base_batch_size=256)

@@ -31,5 +31,4 @@ model = dict(
 train_cfg = dict(max_epochs=300)
 train_dataloader = dict(sampler=dict(type="RepeatAugSampler", shuffle=True))
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05))
-warm_up, cosine = _base_.param_scheduler
-param_scheduler = [dict(warm_up, start_factor=1e-3, end=5), dict(cosine, begin=5)]
+param_scheduler = dict(warmup=5)

@@ -2,5 +2,5 @@ _base_ = [
     "../_base_/models/dvt_transfer.py",
     "../_base_/datasets/cifar10_224_transfer.py",
     "../_base_/schedules/cifar_transfer_sgd_60e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]

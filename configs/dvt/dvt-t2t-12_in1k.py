@@ -1,7 +1,7 @@
 _base_ = [
     "mmpretrain::_base_/datasets/imagenet_bs64_t2t_224.py",
     "../_base_/schedules/dvt_adamw_310e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 network = dict(
@@ -28,7 +28,7 @@ model = dict(
 )
 
 # 8 GPUs with 128 images each
-train_dataloader = dict(batch_size=128)
+train_dataloader = dict(batch_size=128, drop_last=True)
 
 # Training images, in the transforms of the test: 50,000 of them are drawn.
 calibration_dataloader = dict(

@@ -9,7 +9,3 @@ model = dict(
 train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=0.05))
 auto_scale_lr = dict(base_batch_size=512)
-
-# From 1e-6, as with 2e-3
-warm_up, cosine = _base_.param_scheduler
-param_scheduler = [dict(warm_up, start_factor=2e-3), cosine]

@@ -1,12 +1,12 @@
 _base_ = [
     "../_base_/models/cait_classifier.py",
     "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",
-    "../_base_/schedules/in1k_adamw_300e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/schedules/dw_shortcut_in1k_adamw_300e.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 # 8 GPUs with 128 images each
-train_dataloader = dict(batch_size=128)
+train_dataloader = dict(batch_size=128, drop_last=True)
 
 # The layer scale decays too, as in the official code, where it is no vector.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={".gamma": dict(decay_mult=1.0)}))

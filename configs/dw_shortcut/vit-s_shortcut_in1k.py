@@ -1,8 +1,8 @@
 _base_ = [
     "../_base_/models/vit_classifier.py",
     "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",
-    "../_base_/schedules/in1k_adamw_300e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/schedules/dw_shortcut_in1k_adamw_300e.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 model = dict(
@@ -11,4 +11,4 @@ model = dict(
 )
 
 # 8 GPUs with 128 images each
-train_dataloader = dict(batch_size=128)
+train_dataloader = dict(batch_size=128, drop_last=True)

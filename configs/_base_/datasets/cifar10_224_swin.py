@@ -39,6 +39,8 @@ test_pipeline = [
     dict(type="PackInputs"),
 ]
 
-train_dataloader = dict(batch_size=128, num_workers=8, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=128, num_workers=8, drop_last=True, dataset=dict(pipeline=train_pipeline)
+)
 val_dataloader = dict(batch_size=128, num_workers=8, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

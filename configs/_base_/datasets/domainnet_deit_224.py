@@ -9,6 +9,7 @@ domainnet = dict(type="smallvit.DomainNet", data_root="data/domainnet", domain="
 train_dataloader = dict(
     batch_size=128,
     num_workers=8,
+    drop_last=True,
     sampler=dict(type="RepeatAugSampler", shuffle=True),
     dataset=dict(split="train", **domainnet),
 )

@@ -7,6 +7,7 @@ inaturalist = dict(type="smallvit.INaturalist", data_root="data/inaturalist2018"
 train_dataloader = dict(
     batch_size=128,
     num_workers=8,
+    drop_last=True,
     sampler=dict(type="RepeatAugSampler", shuffle=True),
     dataset=dict(split="train", **inaturalist),
 )

@@ -43,6 +43,7 @@ tiny_imagenet = dict(type="smallvit.TinyImageNet", data_root="data/tiny-imagenet
 train_dataloader = dict(
     batch_size=128,
     num_workers=8,
+    drop_last=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(split="train", pipeline=train_pipeline, **tiny_imagenet),
 )

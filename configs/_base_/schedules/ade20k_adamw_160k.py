@@ -4,10 +4,8 @@ train_cfg = dict(type="IterBasedTrainLoop", max_iters=160000, val_interval=16000
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type="PolyLR", eta_min=0.0, power=1.0, by_epoch=False, begin=1500, end=160000),
-]
+# The decay counts from the first iteration; the warm-up scales its beginning.
+param_scheduler = dict(type="smallvit.WarmupPolyLR", warmup=1500, warmup_ratio=1e-6, by_epoch=False)
 
 # Float32, as published; --amp trains in bfloat16.
 optim_wrapper = dict(

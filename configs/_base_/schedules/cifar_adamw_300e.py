@@ -1,7 +1,5 @@
-# 300 epochs, warm-up over 20, cosine; a total batch of 128 at a learning rate of 5e-4.
-max_epochs = 300
-warmup_epochs = 20
-
+# 300 epochs, warm-up over 20, cosine from the first epoch; a total batch of 128 at a learning
+# rate of 5e-4, which changes from epoch to epoch.
 # All vectors, and the tokens and position tables, go without weight decay.
 optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
@@ -15,25 +13,11 @@ optim_wrapper = dict(
     ),
 )
 
-param_scheduler = [
-    dict(
-        type="LinearLR",
-        start_factor=0.001,
-        by_epoch=True,
-        end=warmup_epochs,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="CosineAnnealingLR",
-        eta_min=5e-6,
-        by_epoch=True,
-        begin=warmup_epochs,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    ),
-]
+param_scheduler = dict(
+    type="smallvit.WarmupCosineLR", warmup=20, warmup_start=5e-7, eta_min=5e-6, by_epoch=True
+)
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -1,14 +1,20 @@
-# 300 epochs, warm-up over 5, cosine; a total batch of 512 at a learning rate of 1e-3. In the
-# official code too, head tokens' positions and affine layers decay; the class token and the
-# position embedding of the ablations do not.
+# 300 epochs, warm-up over 5, cosine from the first epoch; a total batch of 512 at a learning rate
+# of 1e-3. In the official code too, head tokens' positions and affine layers decay; the class
+# token and the position embedding of the ablations do not.
 train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-3, by_epoch=True, begin=0, end=5),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=True, begin=5, end=300),
-]
+# The official loop hands the number of the epoch just done to the scheduler, so that epochs 0
+# and 1 are trained at the rate of epoch 0.
+param_scheduler = dict(
+    type="smallvit.WarmupCosineLR",
+    warmup=5,
+    warmup_start=1e-6,
+    eta_min=1e-5,
+    delay=1,
+    by_epoch=True,
+)
 optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
     dtype="bfloat16",

@@ -1,4 +1,5 @@
-# 310 epochs: warm-up over 20, cosine to 300, and 10 at the last rate. EMA, as published.
+# 310 epochs: warm-up over 20, cosine from epoch 0 to 300, and 10 at the last rate. EMA, as
+# published.
 train_cfg = dict(by_epoch=True, max_epochs=310, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
@@ -9,15 +10,12 @@ optim_wrapper = dict(
     # Class tokens and position embeddings decay, as in the official code.
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )
-param_scheduler = [
-    dict(
-        type="LinearLR",
-        start_factor=5e-4,
-        by_epoch=True,
-        begin=0,
-        end=20,
-        convert_to_iter_based=True,
-    ),
-    dict(type="CosineAnnealingLR", eta_min=1e-5, by_epoch=True, begin=20, end=300),
-]
+param_scheduler = dict(
+    type="smallvit.WarmupCosineLR",
+    warmup=20,
+    warmup_start=1e-6,
+    eta_min=1e-5,
+    T_max=300,
+    by_epoch=True,
+)
 auto_scale_lr = dict(enable=False, base_batch_size=1024)

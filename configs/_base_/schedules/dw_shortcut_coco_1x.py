@@ -1,8 +1,9 @@
 # 12 epochs; a total batch of 8 at a learning rate of 5e-5, as the shortcut's Swin was trained.
+# Iteration 500 has the whole rate.
 _base_ = "./coco_adamw_1x.py"
 
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=501),
     dict(type="MultiStepLR", begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
 optim_wrapper = dict(
