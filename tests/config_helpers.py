@@ -70,6 +70,16 @@ def shrink(node: Any, factor: float = 8) -> Any:
     return node
 
 
+def flat_steps(pipeline: list[dict]) -> Iterator[dict]:
+    """List the steps of a pipeline, those of a ``RandomChoice`` among them."""
+    for step in pipeline:
+        if step["type"].split(".")[-1] == "RandomChoice":
+            for branch in step["transforms"]:
+                yield from flat_steps(branch)
+        else:
+            yield step
+
+
 def _divide(value: Any, factor: float) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_divide(item, factor) for item in value)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from config_helpers import shrink, use_mini
+from config_helpers import flat_steps, shrink, use_mini
 
 IMAGE, SMALL_IMAGE = 64, 16
 NARROW_SWIN = dict(embed_dims=24, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])
@@ -53,7 +53,7 @@ def _reduce_classifier(cfg: Config) -> None:
 
 
 def _image_size(pipeline: list[dict]) -> int:
-    sizes = [step.get("crop_size") or step.get("scale") for step in pipeline]
+    sizes = [step.get("crop_size") or step.get("scale") for step in flat_steps(pipeline)]
     return [size for size in sizes if size][-1]
 
 

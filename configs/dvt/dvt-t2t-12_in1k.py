@@ -1,5 +1,5 @@
 _base_ = [
-    "mmpretrain::_base_/datasets/imagenet_bs64_t2t_224.py",
+    "../_base_/datasets/imagenet_dvt_224.py",
     "../_base_/schedules/dvt_adamw_310e.py",
     "../_base_/default_runtime_cudnn.py",
 ]

@@ -1,6 +1,10 @@
 # The cascade of T2T-ViT-12 with all exits and their reuse from ImageNet; the head is new.
 network = dict(
-    type="smallvit.T2TViT", arch="12", norm_cfg=dict(type="LN", eps=1e-5), drop_path_rate=0.1
+    type="smallvit.T2TViT",
+    arch="12",
+    norm_cfg=dict(type="LN", eps=1e-5),
+    token_drop_rate=0.1,
+    drop_path_rate=0.1,
 )
 model = dict(
     type="smallvit.MultiExitClassifier",

@@ -50,10 +50,53 @@ def channel_order(cfg: Config) -> str:
     Returns:
         str: "BGR" where OpenCV reads files, else "RGB".
     """
-    for step in cfg.train_dataloader.dataset.get("pipeline") or []:
+    for step in training_pipeline(cfg):
         if _short(step["type"]) == "LoadImageFromFile":
             return "RGB" if step.get("color_type") == "color_rgb" else "BGR"
     return "RGB"
+
+
+def build_steps(cfg: Config, pipeline: list[dict]) -> list[Any]:
+    """Build the steps of a pipeline that change images.
+
+    Args:
+        cfg (Config): The config, for its default scope.
+        pipeline (list[dict]): The pipeline.
+
+    Returns:
+        list[BaseTransform]: The transforms, without those that read files and pack tensors.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+        return [
+            TRANSFORMS.build(deepcopy(dict(settings)))
+            for settings in pipeline
+            if not _short(settings["type"]).startswith(SKIPPED)
+        ]
+
+
+def training_pipeline(cfg: Config) -> list[dict]:
+    """Return the pipeline of the training images.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        list[dict]: Its steps, empty where the data set has none.
+    """
+    return cfg.train_dataloader.dataset.get("pipeline") or []
+
+
+def test_pipeline(cfg: Config) -> list[dict]:
+    """Return the pipeline of the test images, or of validation where nothing is tested.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        list[dict]: Its steps, empty where there are none.
+    """
+    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
+    return (loader.dataset.get("pipeline") or []) if loader else []
 
 
 def describe_training_images(cfg: Config, draws: int = DRAWS) -> dict[str, Any]:
@@ -64,11 +107,11 @@ def describe_training_images(cfg: Config, draws: int = DRAWS) -> dict[str, Any]:
         draws (int): Times that a step is drawn. Defaults to 24.
 
     Returns:
-        dict: By step its settings and its effect: the size that comes out and, where that
-        is the size that went in, the share of draws that changed the image and the mean
-        change of a value out of 255.
+        dict: By step what it is set to and its effect: the size that comes out and, where
+        that is the size that went in, the share of draws that changed the image and the
+        mean change of a value out of 255.
     """
-    return _describe(cfg, cfg.train_dataloader.dataset.get("pipeline") or [], draws)
+    return _describe(cfg, training_pipeline(cfg), draws)
 
 
 def describe_test_images(cfg: Config) -> dict[str, Any]:
@@ -80,8 +123,7 @@ def describe_test_images(cfg: Config) -> dict[str, Any]:
     Returns:
         dict: As :func:`describe_training_images`, empty where nothing is tested.
     """
-    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
-    return _describe(cfg, loader.dataset.get("pipeline") or [], 1) if loader else {}
+    return _describe(cfg, test_pipeline(cfg), 1)
 
 
 def describe_normalization(cfg: Config) -> dict[str, Any]:
@@ -125,18 +167,34 @@ def describe_mixing(cfg: Config) -> dict[str, Any]:
 def _describe(cfg: Config, pipeline: list[dict], draws: int) -> dict[str, Any]:
     sample = _stored_sample(cfg)
     found: dict[str, Any] = {}
-    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
-        for number, settings in enumerate(pipeline):
-            name = _short(settings["type"])
-            if name.startswith(SKIPPED) or (name == "LoadAnnotations" and "gt_seg_map" in sample):
-                continue
-            try:
-                step = TRANSFORMS.build(deepcopy(dict(settings)))
-                entry, sample = _effect(step, sample, draws)
-            except (OSError, KeyError) as error:
-                entry = {"effect": f"not measured, {type(error).__name__}: {error}"}
-            found[f"{number} {name}"] = {"settings": _settings(settings), **entry}
+    for number, step in enumerate(build_steps(cfg, pipeline)):
+        name = type(step).__name__
+        if name == "LoadAnnotations" and "gt_seg_map" in sample:
+            continue
+        found[f"{number} {name}"], sample = _effect(step, sample, draws)
     return found
+
+
+def settings_of(step: Any) -> dict[str, Any]:
+    """Tell what a built transform is set to, defaults included.
+
+    Args:
+        step (BaseTransform): The transform.
+
+    Returns:
+        dict: Its plain attributes.
+    """
+    return {key: value for key, value in vars(step).items() if _is_plain(key, value)}
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    if key.startswith("_") or key == "policies":
+        return False
+    if isinstance(value, Mapping):
+        return all(_is_plain(str(name), child) for name, child in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain("", child) for child in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _stored_sample(cfg: Config) -> dict[str, Any]:
@@ -166,11 +224,19 @@ def _instances(height: int, width: int) -> list[dict]:
 
 
 def _effect(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
-    """Effect of a step, and the first sample that comes out of it."""
-    entry, first = _measure(step, sample, draws)
-    operations = getattr(step, "transforms", None)
-    if isinstance(operations, list) and all(hasattr(one, "prob") for one in operations):
-        entry["operations"] = _operations(operations, sample, draws)
+    """Settings and effect of a step, and the first sample that comes out of it."""
+    measured, first = _measure(step, sample, draws)
+    entry = {**settings_of(step), **measured}
+    inner = getattr(step, "transforms", None)
+    if not isinstance(inner, list):
+        return entry, first
+    if all(hasattr(one, "prob") for one in inner):
+        return {**entry, "operations": _operations(inner, sample, draws)}, first
+    for number, branch in enumerate(inner):
+        state = sample
+        for one in branch.transforms:
+            name = f"choice {number} {type(one).__name__}"
+            entry[name], state = _effect(one, state, draws)
     return entry, first
 
 
@@ -197,12 +263,17 @@ def _measure(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]
     if not results:
         return {"effect": "no image left"}, sample
     shapes = sorted({result["img"].shape[:2] for result in results})
-    entry: dict[str, Any] = {"size": " or ".join(f"{height}x{width}" for height, width in shapes)}
+    entry: dict[str, Any] = {"size": _sizes(shapes)}
     if shapes == [before.shape[:2]]:
         changes = [float(np.abs(result["img"] - before).mean()) for result in results]
         entry["changed"] = sum(change > 0 for change in changes) / len(changes)
         entry["mean change"] = round(sum(changes) / len(changes), 3)
     return entry, results[0]
+
+
+def _sizes(shapes: list[tuple[int, int]]) -> str:
+    names = [f"{height}x{width}" for height, width in shapes]
+    return " or ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]}"
 
 
 def _seed(seed: int) -> None:
@@ -213,18 +284,6 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def _settings(settings: Mapping) -> dict[str, Any]:
-    return {key: _plain(value) for key, value in settings.items() if key != "type"}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(child) for child in value]
-    return value
 
 
 def _short(name: Any) -> str:

@@ -147,17 +147,17 @@ def _step(
     each_iteration = [one for one in schedulers if not one.by_epoch]
     optimizer.step()  # Schedulers warn where none came before them.
     groups = optimizer.param_groups
-    rates = np.empty((iterations, len(groups)))
+    rates = []
     # Between two epochs nothing changes where no scheduler counts iterations.
     stride = 1 if each_iteration or epoch_length is None else epoch_length
-    for start in range(0, iterations, stride):
-        rates[start : start + stride] = [group["lr"] for group in groups]
+    for done in range(stride, iterations + stride, stride):
+        rates.append([group["lr"] for group in groups])
         for scheduler in each_iteration:
             scheduler.step()
-        if epoch_length is not None and (start + stride) % epoch_length == 0:
+        if epoch_length is not None and done % epoch_length == 0:
             for scheduler in each_epoch:
                 scheduler.step()
-    return rates
+    return np.repeat(np.array(rates), stride, axis=0)[:iterations]
 
 
 def describe_curve(curve: Curve) -> dict[str, Any]:
