@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from smallvit.analysis.recipe import loader, pipeline, schedule, weights
+from smallvit.analysis.recipe.names import system_of
 
 #: Iterations of an epoch that are assumed where the images are neither known nor there.
 ASSUMED = 100
@@ -53,6 +54,7 @@ def recipe(cfg: Config, images: int | None = None, seed: int = 0) -> dict[str, A
 
 def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
     model = weights.build_network(cfg, seed)
+    system = system_of(cfg)
     return {
         "loader": loader.describe_loader(cfg, images),
         "learning rate": schedule.describe_curve(curve_of(cfg, images)),
@@ -63,8 +65,8 @@ def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
         "mixing": pipeline.describe_mixing(cfg),
         "test images": pipeline.describe_test_images(cfg),
         "modules": weights.describe_modules(model),
-        "groups": weights.describe_groups(cfg, model),
-        "initial weights": weights.describe_initialization(model),
+        "groups": weights.describe_groups(cfg, model, system),
+        "initial weights": weights.describe_initialization(model, system),
     }
 
 
@@ -102,8 +104,8 @@ def differences(
 ) -> dict[tuple[str, ...], tuple[Any, Any]]:
     """Compare two recipes.
 
-    Initial standard deviations are equal where they differ by less than four standard errors
-    of such a difference.
+    Initial means and standard deviations are equal where they differ by less than four standard
+    errors of such a difference.
 
     Args:
         ours (Mapping): A recipe.
@@ -118,21 +120,26 @@ def differences(
     found = {}
     for key in dict.fromkeys([*left, *right]):
         values = left.get(key), right.get(key)
-        if not _equal(key, *values, tolerance=_tolerance(key, left, tolerance)):
+        equal = _drawn_alike(key, left, right) if key[0] == "initial weights" else None
+        if not (_equal(*values, tolerance=tolerance) if equal is None else equal):
             found[key] = values
     return found
 
 
-def _tolerance(key: tuple[str, ...], values: Mapping, default: float) -> float:
-    if key[0] == "initial weights" and key[-1] == "std":
-        count = values.get((*key[:-1], "n")) or 1
-        return 4 / count**0.5
-    return default
+def _drawn_alike(key: tuple[str, ...], left: Mapping, right: Mapping) -> bool | None:
+    """Whether two statistics differ by chance alone; None if they are not random."""
+    *kind, name = key
+    if name in ("max", "outliers"):
+        return True  # as random as they are; what is constant shows in the mean
+    sides = [{n: side.get((*kind, n)) for n in ("n", "mean", "std")} for side in (left, right)]
+    if name not in ("mean", "std") or any(None in side.values() for side in sides):
+        return None
+    error = max(side["std"] for side in sides) / sides[0]["n"] ** 0.5
+    bound = 4 * error if name == "std" else 4 * 2**0.5 * error
+    return abs(sides[0][name] - sides[1][name]) <= bound + 1e-9
 
 
-def _equal(key: tuple[str, ...], left: Any, right: Any, tolerance: float) -> bool:
-    if key[0] == "initial weights" and key[-1] in ("mean", "max"):
-        return True  # random; what is constant shows in the standard deviation
+def _equal(left: Any, right: Any, tolerance: float) -> bool:
     numbers = all(isinstance(value, (int, float)) for value in (left, right))
     if numbers:
         return abs(left - right) <= tolerance * max(abs(left), abs(right))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,12 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
+
+from smallvit.analysis.recipe.names import kind_of, named_tensors
+
+#: Beyond so many standard deviations a value is no draw from the distribution that is meant:
+#: PyTorch's truncated normal gives its bounds, 2 where the deviation is 0.02, once in millions.
+OUTLIER = 20
 
 
 def build_network(cfg: Config, seed: int = 0) -> nn.Module:
@@ -49,30 +54,21 @@ def _is_file(key: str, child: Any) -> bool:
     return key == "init_cfg" and isinstance(child, dict) and child.get("type") == "Pretrained"
 
 
-def kind_of(name: str) -> str:
-    """Turn a parameter's name into its kind.
-
-    Args:
-        name (str): Such as ``backbone.layers.3.norm1.weight``.
-
-    Returns:
-        str: The name with digits as ``#``.
-    """
-    return re.sub(r"\d+", "#", name)
-
-
-def describe_initialization(model: nn.Module) -> dict[str, dict[str, float]]:
+def describe_initialization(model: nn.Module, system: str | None = None) -> dict[str, dict]:
     """Give statistics of the parameters, by kind.
 
     Args:
         model (nn.Module): The initialized model.
+        system (str, optional): System whose official names are used where its converter knows
+            the model. Defaults to None.
 
     Returns:
-        dict: Mean, standard deviation and largest value of a kind, and the number of values.
+        dict[str, dict]: Number of tensors and of values of a kind, their mean, standard
+        deviation and largest absolute value.
     """
     kinds: dict[str, list[torch.Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        kinds.setdefault(kind_of(name), []).append(parameter.detach())
+    for name, tensor in named_tensors(model, system).items():
+        kinds.setdefault(kind_of(name, tensor.value), []).append(tensor.value)
     return {kind: statistics(tensors) for kind, tensors in kinds.items()}
 
 
@@ -83,26 +79,62 @@ def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
         tensors (Iterable[torch.Tensor]): The tensors.
 
     Returns:
-        dict: ``mean``, ``std``, ``max`` (of the absolute values) and ``n``.
+        dict[str, float]: ``tensors`` and ``n`` (values), ``mean``, ``std`` and ``max`` (of the
+        absolute values), and ``outliers``, the number of values that the others leave out.
     """
-    values = torch.cat([tensor.reshape(-1).double() for tensor in tensors])
+    tensors = list(tensors)
+    values = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
+    count = values.numel()
+    std, mean = torch.std_mean(values, correction=0)
+    if values.abs().max() > OUTLIER * std > 0:
+        values = values[(values - mean).abs() < OUTLIER * std]
+        std, mean = torch.std_mean(values, correction=0)
     return {
-        "mean": values.mean().item(),
-        "std": values.std(correction=0).item(),
+        "tensors": len(tensors),
+        "n": count,
+        "mean": mean.item(),
+        "std": std.item(),
         "max": values.abs().max().item(),
-        "n": values.numel(),
+        "outliers": count - values.numel(),
     }
 
 
-def describe_groups(cfg: Config, model: nn.Module) -> dict[str, dict[str, Any]]:
+def describe_groups(
+    cfg: Config, model: nn.Module, system: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Make the optimizer and tell which kinds of parameters decay, and at which rate.
+
+    Args:
+        cfg (Config): The config of the model.
+        model (nn.Module): The model.
+        system (str, optional): As in :func:`describe_initialization`. Defaults to None.
+
+    Returns:
+        dict[str, dict[str, Any]]: Weight decay and learning rate by kind, a list where they
+        differ within one; None for what is not trained.
+    """
+    settings = optimizer_settings(cfg, model)
+    kinds: dict[str, set] = {}
+    for name, tensor in named_tensors(model, system).items():
+        found = {settings.get(source, (None, None)) for source in tensor.sources}
+        kinds.setdefault(kind_of(name, tensor.value), set()).update(found)
+    return {
+        kind: {"decay": _one(decay), "rate": _one(rate)}
+        for kind, found in kinds.items()
+        for decay, rate in [zip(*found, strict=True)]
+    }
+
+
+def optimizer_settings(cfg: Config, model: nn.Module) -> dict[str, tuple[float, float]]:
+    """Make the optimizer and read what it does with each parameter.
 
     Args:
         cfg (Config): The config of the model.
         model (nn.Module): The model.
 
     Returns:
-        dict: Weight decay and learning rate by kind; a list where they differ within one.
+        dict[str, tuple[float, float]]: Weight decay and learning rate of every parameter that
+        is trained, by name.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper.copy())
@@ -111,21 +143,15 @@ def describe_groups(cfg: Config, model: nn.Module) -> dict[str, dict[str, Any]]:
         for group in wrapper.optimizer.param_groups
         for parameter in group["params"]
     }
-    kinds: dict[str, set] = {}
-    for name, parameter in model.named_parameters():
-        group = groups.get(id(parameter))
-        if group is not None:
-            settings = group["weight_decay"], group["lr"]
-            kinds.setdefault(kind_of(name), set()).add(settings)
     return {
-        kind: {"decay": _one(decay), "rate": _one(rate)}
-        for kind, found in kinds.items()
-        for decay, rate in [zip(*sorted(found), strict=True)]
+        name: (groups[id(parameter)]["weight_decay"], groups[id(parameter)]["lr"])
+        for name, parameter in model.named_parameters()
+        if id(parameter) in groups and parameter.requires_grad
     }
 
 
-def _one(values: Iterable[float]) -> Any:
-    found = sorted(set(values))
+def _one(values: Iterable[float | None]) -> Any:
+    found = sorted(set(values), key=lambda value: -1.0 if value is None else value)
     return found[0] if len(found) == 1 else found
 
 
@@ -136,21 +162,29 @@ def describe_modules(model: nn.Module) -> dict[str, Any]:
         model (nn.Module): The model.
 
     Returns:
-        dict: ``norms`` by class with their epsilon, ``dropout`` and ``stochastic depth`` as
-        rates in the order of the modules.
+        dict[str, Any]: ``norms`` by PyTorch's class with their epsilon, ``dropout`` and
+        ``stochastic depth`` as rates with the number of modules that have them.
     """
     norms: dict[str, int] = {}
     dropout, depth = [], []
     for module in model.modules():
         name = type(module).__name__
         if "Norm" in name and hasattr(module, "eps"):
-            key = f"{name}, eps {module.eps:g}"
+            key = f"{_pytorch_class(module)} eps={module.eps:g}"
             norms[key] = norms.get(key, 0) + 1
         elif isinstance(module, nn.Dropout) and module.p > 0:
             dropout.append(module.p)
         elif "DropPath" in name and getattr(module, "drop_prob", 0):
-            depth.append(round(module.drop_prob, 6))
+            depth.append(round(float(module.drop_prob), 6))
     return {"norms": norms, "dropout": _runs(dropout), "stochastic depth": _runs(depth)}
+
+
+def _pytorch_class(module: nn.Module) -> str:
+    classes = type(module).__mro__
+    theirs = (
+        cls for cls in classes if cls.__module__.startswith("torch.nn.") and "Norm" in str(cls)
+    )
+    return next(theirs, classes[0]).__name__
 
 
 def _runs(values: list[float]) -> dict[str, int]:

@@ -20,8 +20,8 @@ def test_recipe_is_of_plain_values(mini):
     assert json.loads(json.dumps(mini)) is not None
     assert mini["loader"]["images of a step"] == 64
     assert mini["learning rate"]["peak"] == pytest.approx(1.8945e-3, rel=1e-3)
-    assert mini["groups"]["head.fc.weight"] == {"decay": 0.05, "rate": 2e-3}
-    norms = [kind for kind in mini["groups"] if kind.endswith("norm.weight")]
+    assert mini["groups"]["head.weight [2d]"] == {"decay": 0.05, "rate": 2e-3}
+    norms = [kind for kind in mini["groups"] if "norm.weight" in kind]
     assert norms
     assert all(mini["groups"][kind]["decay"] == 0 for kind in norms)
 
@@ -37,9 +37,21 @@ def test_differences_name_the_setting(mini):
     cfg.model.head.init_cfg = dict(type="Normal", layer="Linear", std=0.5)
     found = differences(mini, recipe(cfg))
     assert found["loader", "last partial batch"] == ("kept", "dropped")
-    assert found["groups", "head.fc.weight", "decay"] == (0.05, 0.1)
-    assert found["initial weights", "head.fc.weight", "std"][1] == pytest.approx(0.5, rel=0.1)
-    assert not any("backbone" in key[1] for key in found if key[0] == "initial weights")
+    assert found["groups", "head.weight [2d]", "decay"] == (0.05, 0.1)
+    assert found["initial weights", "head.weight [2d]", "std"][1] == pytest.approx(0.5, rel=0.1)
+    kinds = {key[1] for key in found if key[0] == "initial weights"}
+    assert kinds == {"head.weight [2d]"}
+
+
+def test_constants_that_differ_are_differences(mini):
+    cfg = read_config(MINI)
+    cfg.model.init_cfg = dict(
+        type="smallvit.FinalInit",
+        init_cfg=dict(type="Constant", layer="LayerNorm", val=0.5),
+        modules=["backbone.patch_embed"],
+    )
+    found = differences(mini, recipe(cfg))
+    assert found == {("initial weights", "patch_embed.norm.weight [1d]", "mean"): (1.0, 0.5)}
 
 
 def test_text_has_every_value(mini):
