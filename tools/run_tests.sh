@@ -4,6 +4,7 @@
 #   bash tools/run_tests.sh                           everything, in as many processes as cores
 #   bash tools/run_tests.sh -m 'not slow' -k dwnet    any arguments of pytest
 #   bash tools/run_tests.sh -n 0 --pdb                in one process
+#   bash tools/run_tests.sh --hypothesis-profile=explore    examples drawn anew
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

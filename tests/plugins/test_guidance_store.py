@@ -172,7 +172,7 @@ def test_an_unfinished_store_says_how_to_go_on(tmp_path):
         FeatureStore(tmp_path / "store")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stop=st.integers(0, 7), step=st.integers(1, 7), chunk=st.integers(1, 8))
 def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     folder = tmp_path_factory.mktemp("stores")

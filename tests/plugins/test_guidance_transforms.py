@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import RandomFlip
 from mmengine.dataset import default_collate, pseudo_collate
@@ -98,7 +98,7 @@ def follow(transform, height, width, seed):
 seeds = st.integers(0, 2**31)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=st.integers(24, 60), width=st.integers(24, 60), seed=seeds)
 def test_features_follow_resized_crops(height, width, seed):
     transform = GuidedRandomResizedCrop(scale=48, crop_ratio_range=(0.2, 1.0))
@@ -109,12 +109,13 @@ def test_features_follow_resized_crops(height, width, seed):
 
 def close_to(found, wanted):
     """Coordinates agree to half a pixel of the smallest image, where maps have some."""
-    # Beyond the centres of the outermost cells a map goes on with their value.
+    # Beyond the centres of the outermost cells a map goes on with their value. The image does so
+    # from the centres of its outermost pixels on, and no other pixel has an error.
     half = 0.5 / found.shape[1]
     torch.testing.assert_close(found, wanted.clamp(half, 1 - half), rtol=0, atol=0.5 / 24)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(offset=st.tuples(st.integers(0, 8), st.integers(0, 8)), size=st.integers(16, 24))
 def test_crops_are_exact_in_the_interior(offset, size):
     """Coordinates are linear, so that bilinear sampling of them has no error."""
@@ -124,6 +125,7 @@ def test_crops_are_exact_in_the_interior(offset, size):
     for cells in SIZES:
         centres = (torch.arange(cells) + 0.5) / cells * size / 32
         found = cut_out(small(image, cells)[None], [Window(*box)])[0]
+        # Rounding of single precision alone: PyTorch's default tolerance.
         half = 0.5 / cells
         wanted_y = (top / 32 + centres).clamp(half, 1 - half)
         wanted_x = (left / 32 + centres).clamp(half, 1 - half)
@@ -131,7 +133,7 @@ def test_crops_are_exact_in_the_interior(offset, size):
         torch.testing.assert_close(found[1], wanted_x[None].expand(cells, -1))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     padding=st.one_of(
         st.integers(0, 6),
@@ -149,14 +151,15 @@ def test_features_follow_padded_crops(padding, crop, height, width, needed, seed
     maps, image = follow(transform, height, width, seed)
     for found in maps:
         wanted = small(image, found.shape[1])
-        # The last channel is 1 in the image and 0 in the padding: how much of a cell is image.
+        # The last channel is 1 in the image and 0 in the padding: how much of a cell is image,
+        # to the rounding of edges in single precision (40 pixels, 16 cells).
         torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=1e-4)
         whole = wanted[2] > 0.9999
         close_to(*(torch.where(whole, each[:2], 0.5) for each in (found, wanted)))
 
 
 @pytest.mark.parametrize("size", [8, 16])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_shifts_by_whole_cells_are_exact(size, seed):
     """A crop of the image's size after padding moves maps without interpolation."""
@@ -173,6 +176,7 @@ def test_shifts_by_whole_cells_are_exact(size, seed):
     padded = F.pad(feature, (1, 1, 1, 1))
     rows, columns = top // step + 1, left // step + 1
     wanted = padded[:, rows : rows + size, columns : columns + size]
+    # Places are fractions in single precision, to 1e-7 of up to 16 cells.
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -185,22 +189,38 @@ def test_a_border_that_goes_on_has_no_zeros():
         GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="reflect")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_features_follow_flips(seed):
     directions = ["horizontal", "vertical", "diagonal"]
     transform = GuidedRandomFlip(prob=[0.3, 0.3, 0.3], direction=directions)
     maps, image = follow(transform, 32, 32, seed)
     for found in maps:
+        # Values move and do not change; means of cells are summed in another order.
         torch.testing.assert_close(found, small(image, found.shape[1]))
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=seeds)
-def test_features_follow_one_after_another(seed):
+def smeared(pixels, cells, scale):
+    """How far coverages of cells may be off where a crop of so many pixels is enlarged to scale.
+
+    The features are cut exactly; of the image, bilinear interpolation makes an edge into a
+    ramp of one pixel, half of it on each side (area 1/8), and reads it at the middles of
+    the new pixels, d old ones wide (d^2/8).
+    """
+    return (1 + (pixels / scale) ** 2) / 8 * cells / pixels
+
+
+@settings(max_examples=40)
+@given(seed=seeds, factor=st.sampled_from([1, 8]))
+@example(seed=7, factor=1)
+@example(seed=107, factor=1)
+@example(seed=171, factor=1)
+@example(seed=98366431, factor=1)
+def test_features_follow_one_after_another(seed, factor):
     """Flips and crops in any order, the padding between them included."""
-    crop = GuidedRandomResizedCrop(scale=40, crop_ratio_range=(0.3, 1.0))
-    padded = GuidedRandomCrop(crop_size=32, padding=4)
+    side, scale = 32 * factor, 40 * factor
+    crop = GuidedRandomResizedCrop(scale=scale, crop_ratio_range=(0.3, 1.0))
+    padded = GuidedRandomCrop(crop_size=side, padding=4 * factor)
     flip = GuidedRandomFlip(prob=[0.4, 0.4], direction=["horizontal", "vertical"])
     steps = [(crop, flip), (flip, crop, flip), (padded, flip), (flip, padded, crop)][seed % 4]
 
@@ -209,15 +229,20 @@ def test_features_follow_one_after_another(seed):
             results = step(results)
         return results
 
-    maps, image = follow(transform, 32, 32, seed)
+    maps, image = follow(transform, side, side, seed)
     for found in maps:
-        wanted = small(image, found.shape[1])
-        torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=0.1)
+        cells = found.shape[1]
+        wanted = small(image, cells)
+        # Where nothing is enlarged after the padding, both are exact but for rounding.
+        smear = 1e-4
+        if steps[-1] is crop:
+            smear += sum(smeared(pixels, cells, scale) for pixels in crop._drawn[2:])
+        torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=smear)
         # Enlarged, what is of the image and what is padding meet in more than one cell.
         whole = F.avg_pool2d(wanted[None, 2:3], 3, 1, 1, count_include_pad=False)[0] > 0.9999
-        half = 0.5 / found.shape[1]
+        # Beyond the centres of the outermost cells, and pixels, values go on as they are.
         errors = (found[:2] - wanted[:2]).abs() * whole
-        assert errors.max() < half + 0.5 / 24
+        assert errors.max() < 0.5 / cells + 0.5 / side
 
 
 def test_half_precision_stays():
@@ -343,7 +368,7 @@ def test_names_the_store(store):
         TRANSFORMS.build(dict(type="smallvit.LoadTeacherFeatures", store=store + "_gone"))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds, factor=st.sampled_from([2, 3]))
 def test_the_size_of_the_image_does_not_matter(seed, factor):
     """A resize before the crop leaves the fractions that the features are cut by."""
@@ -355,6 +380,7 @@ def test_the_size_of_the_image_does_not_matter(seed, factor):
         image = noise(32 * scale, 40 * scale)
         results = transform(dict(img=image, teacher_features=StageMaps([feature])))
         found.append(results["teacher_features"][0])
+    # The same fractions of another number of pixels, rounded otherwise.
     torch.testing.assert_close(*found)
 
 

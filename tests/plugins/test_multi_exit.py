@@ -70,7 +70,7 @@ LEVELS = st.sampled_from([-1e8, 0.0, 0.4, 0.6, 0.8, 0.95, 1e8])
 
 
 @torch.no_grad()
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**16),
     size=st.integers(1, 9),
@@ -93,6 +93,7 @@ def test_budgeted_inference_is_the_decision_from_all_logits(seed, size, threshol
     logits, taken = net.predict_budgeted(inputs)
     assert taken.tolist() == expected.tolist()
     chosen = everything[expected, torch.arange(size)]
+    # Single precision: products of smaller batches are summed in another order.
     torch.testing.assert_close(logits, chosen, rtol=1e-5, atol=1e-5)
     samples = net.predict(inputs)
     assert [sample.exit_index for sample in samples] == expected.tolist()

@@ -82,7 +82,7 @@ def by_the_definition(confidence, shares):
     return [*thresholds[:-1], -1e8]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**16),
     num_images=st.integers(1, 30),

@@ -163,7 +163,7 @@ def test_head_tokens_only_add_to_the_class_token():
     torch.testing.assert_close(attention(x), plain[:, :7])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     log2=st.integers(1, 4),
     height=st.integers(1, 40),

@@ -155,7 +155,7 @@ class TestSizes:
     def setup_class(cls):
         cls.model = mini("dynamic", out_indices=ALL_STAGES).eval()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(H=st.integers(1, 90), W=st.integers(1, 90), B=st.integers(1, 2))
     def test_any_size(self, H, W, B):
         with torch.no_grad():

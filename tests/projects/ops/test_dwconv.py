@@ -90,12 +90,13 @@ def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
     k=st.sampled_from([1, 3, 5, 7, 9, 11]),
     channels_last=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_matches_definition(name, B, groups, channels, H, W, k, channels_last):
     op = OPERATORS[name]
     x, weight = make_inputs(op, B, groups, channels, H, W, k, torch.float64)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
+    # Sums of at most 121 products in another order: 121 roundings of 1e-16 in double precision.
     assert_near(op.run(x, weight), op.reference(x, weight), 1e-12)
     for ours, expected in zip(
         gradients(op.run, x, weight), gradients(op.reference, x, weight), strict=True

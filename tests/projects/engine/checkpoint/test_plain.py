@@ -17,7 +17,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(plain)
 def test_plain_values_stay(value):
     assert to_plain(value) == value
