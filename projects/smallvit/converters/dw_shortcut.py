@@ -1,5 +1,7 @@
 """Checkpoints of Efficient_ViT_with_DW: ViT, CaiT and Swin with depth-wise shortcuts."""
 
+from itertools import product
+
 from .keymap import KeyMap, Rule
 from .plain_keys import MMPRETRAIN_BLOCK, block_rules
 from .swin_keys import SWIN_SPANS, swin_rules
@@ -10,17 +12,19 @@ _HEAD = Rule("mlp_head.1.{affine}", "head.fc.{affine}")
 _CLASSES = "head.fc.weight"
 
 _VIT_BLOCK = ("0.norm", "0.fn.to_qkv", "0.fn.to_out.0", "1.norm", "1.fn.net.0", "1.fn.net.3")
-# Official to ours, below the two branches of a block.
+# Official to ours, below the two branches of a block; a layer scale wraps each branch.
 _CAIT_BLOCK = {
-    "0.fn.norm.{affine}": "norm1.{affine}",
-    "0.fn.fn.to_q.weight": "attn.q.weight",
-    "0.fn.fn.to_kv.weight": "attn.kv.weight",
-    "0.fn.fn.mix_heads_pre_attn": "attn.mix_before",
-    "0.fn.fn.mix_heads_post_attn": "attn.mix_after",
-    "0.fn.fn.to_out.0.{affine}": "attn.proj.{affine}",
-    "1.fn.norm.{affine}": "norm2.{affine}",
-    "1.fn.fn.net.0.{affine}": "mlp.fc1.{affine}",
-    "1.fn.fn.net.3.{affine}": "mlp.fc2.{affine}",
+    "0.{wrapped}norm.{affine}": "norm1.{affine}",
+    "0.{wrapped}fn.to_q.weight": "attn.q.weight",
+    "0.{wrapped}fn.to_kv.weight": "attn.kv.weight",
+    "0.{wrapped}fn.to_out.0.{affine}": "attn.proj.{affine}",
+    "1.{wrapped}norm.{affine}": "norm2.{affine}",
+    "1.{wrapped}fn.net.0.{affine}": "mlp.fc1.{affine}",
+    "1.{wrapped}fn.net.3.{affine}": "mlp.fc2.{affine}",
+}
+_TALKING_HEADS = {
+    "0.{wrapped}fn.mix_heads_pre_attn": "attn.mix_before",
+    "0.{wrapped}fn.mix_heads_post_attn": "attn.mix_after",
 }
 
 
@@ -41,23 +45,28 @@ def _to_row(scale):
     return scale.reshape(1, 1, -1)
 
 
-def _stem() -> list[Rule]:
+def _stem(position: bool = True) -> list[Rule]:
     projection = "backbone.patch_embed.projection"
     return [
         Rule("to_patch_embedding.1.weight", f"{projection}.weight", _to_kernel, _to_rows),
         Rule("to_patch_embedding.1.bias", f"{projection}.bias"),
-        Rule("pos_embedding", "backbone.pos_embed"),
+        *([Rule("pos_embedding", "backbone.pos_embed")] if position else []),
         Rule("cls_token", "backbone.cls_token"),
     ]
 
 
-def _cait_trunk(official: str, ours: str) -> list[Rule]:
+def _cait_trunk(official: str, ours: str, scale: bool, talking: bool) -> list[Rule]:
     scales = [
         Rule(f"{official}.{i}.scale", f"{ours}.ls{i + 1}.gamma", _to_vector, _to_row)
         for i in range(2)
     ]
-    names = [Rule(f"{official}.{key}", f"{ours}.{name}") for key, name in _CAIT_BLOCK.items()]
-    return scales + names
+    wrapped = "fn." if scale else ""
+    keys = _CAIT_BLOCK | (_TALKING_HEADS if talking else {})
+    names = [
+        Rule(f"{official}.{key.replace('{wrapped}', wrapped)}", f"{ours}.{name}")
+        for key, name in keys.items()
+    ]
+    return [*(scales if scale else []), *names]
 
 
 def vit_rules() -> list[Rule]:
@@ -75,16 +84,24 @@ def vit_rules() -> list[Rule]:
     ]
 
 
-def cait_rules() -> list[Rule]:
+def cait_rules(scale: bool = True, talking: bool = True, position: bool = True) -> list[Rule]:
     """Rules of the host for :class:`smallvit.backbones.CaiT`, shortcuts left out.
+
+    The official code says in comments what to remove on small data sets.
+
+    Args:
+        scale (bool): Whether there is a layer scale. Defaults to True.
+        talking (bool): Whether there are talking heads. Defaults to True.
+        position (bool): Whether there is a position embedding. Defaults to True.
 
     Returns:
         list[Rule]: The rules, head included.
     """
+    parts = (scale, talking)
     return [
-        *_stem(),
-        *_cait_trunk("patch_transformer.layers.{block}", "backbone.layers.{block}"),
-        *_cait_trunk("cls_transformer.layers.{last}", "backbone.cls_layers.{last}"),
+        *_stem(position),
+        *_cait_trunk("patch_transformer.layers.{block}", "backbone.layers.{block}", *parts),
+        *_cait_trunk("cls_transformer.layers.{last}", "backbone.cls_layers.{last}", *parts),
         Rule("mlp_head.0.{affine}", "backbone.norm.{affine}"),
         _HEAD,
     ]
@@ -107,9 +124,20 @@ def shortcut_rules(trunk: str, stage: str) -> list[Rule]:
     ]
 
 
+def _cait_name(scale: bool, talking: bool, position: bool) -> str:
+    parts = dict(scale=scale, heads=talking, position=position)
+    lacking = [part for part, is_there in parts.items() if not is_there]
+    if len(lacking) == len(parts):
+        return "cait-bare"
+    return "-".join(["cait", *(["without", *lacking] if lacking else [])])
+
+
 _HOSTS = {
     "vit": (vit_rules(), shortcut_rules("transformer", "0"), None),
-    "cait": (cait_rules(), shortcut_rules("patch_transformer", "0"), None),
+    **{
+        _cait_name(*parts): (cait_rules(*parts), shortcut_rules("patch_transformer", "0"), None)
+        for parts in product((True, False), repeat=3)
+    },
     "swin": (swin_rules(), shortcut_rules("layers.{stage}", "{stage}"), SWIN_SPANS),
 }
 
@@ -136,15 +164,17 @@ def _models() -> dict[str, tuple]:
                 f"dw_shortcut/vit-{size[0]}_{ending}",
                 {"mlp_head.1.weight": (num_classes, width)},
             )
-        for size, scale in (("xxs12", None), ("xxs24", (1, 1, 192))):
-            models[f"cait_{size}_16_224_{dataset}"] = (
-                "cait-shortcut",
-                f"dw_shortcut/cait-{size}_{ending}",
-                {
-                    "mlp_head.1.weight": (num_classes, 192),
-                    "patch_transformer.layers.23.0.scale": scale,
-                },
-            )
+        for size, width in (("xxs12", None), ("xxs24", (192,))):
+            # The published rows are of the form that the code has in comments.
+            for form, last in (("", "0.fn.norm.weight"), ("-bare", "0.norm.weight")):
+                models[f"cait_{size}_16_224_{dataset}{form.replace('-', '_')}"] = (
+                    f"cait{form}-shortcut",
+                    f"dw_shortcut/cait-{size}_{ending.replace('shortcut', f'shortcut{form}')}",
+                    {
+                        "mlp_head.1.weight": (num_classes, 192),
+                        f"patch_transformer.layers.23.{last}": width,
+                    },
+                )
         models[f"swin_tiny_patch4_window7_224_{dataset}"] = (
             "swin-shortcut",
             f"dw_shortcut/swin-t_{ending}",

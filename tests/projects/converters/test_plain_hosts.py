@@ -1,6 +1,7 @@
 """Official checkpoints that MMPretrain's VisionTransformer takes: DeiT and the shortcut's ViT."""
 
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from torch import nn
 
 import backbone_checks as checks
 from goldens import assert_tensor_close, load_golden, reference_input, reference_state
+from smallvit.backbones import CaiT
 from smallvit.converters import ConversionError, convert, identify, official_models, revert
+from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 
 SHORTCUT_ARCH = dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768)
 
@@ -125,6 +128,37 @@ def test_host_of_the_shortcut_goes_back():
 def test_refuses_a_strange_checkpoint(system):
     with pytest.raises(ConversionError, match="unknown"):
         convert(system, {"surplus.weight": torch.ones(1)})
+
+
+@pytest.mark.parametrize("shortcuts", [False, True])
+@pytest.mark.parametrize("parts", product((True, False), repeat=3))
+def test_cait_converts_without_any_of_its_parts(parts, shortcuts):
+    scale, talking, position = parts
+    backbone = CaiT(
+        dict(embed_dims=16, num_layers=3, num_cls_layers=2, num_heads=2, feedforward_channels=32),
+        img_size=32,
+        with_layer_scale=scale,
+        with_talking_heads=talking,
+        with_pos_embed=position,
+    )
+    if shortcuts:
+        attach_dw_shortcuts(backbone)
+    model = checks.Classifier(backbone, 16)
+    state = {key: torch.randn(value.shape) for key, value in model.state_dict().items()}
+    official = revert("dw_shortcut", state)
+    # What the official code has in comments: blocks are then no longer wrapped.
+    block = "patch_transformer.layers.2.0"
+    wrapped = "fn." if scale else ""
+    assert (f"{block}.scale" in official) == scale
+    assert f"{block}.{wrapped}fn.to_q.weight" in official
+    assert (f"{block}.{wrapped}fn.mix_heads_pre_attn" in official) == talking
+    assert ("pos_embedding" in official) == position
+    assert len(official) == len(state)
+    key_map, _ = identify("dw_shortcut", official)
+    assert key_map.name.endswith("-shortcut") == shortcuts
+    returned = convert("dw_shortcut", official)
+    assert all(torch.equal(returned[key], state[key]) for key in state)
+    model.load_state_dict(returned)
 
 
 def test_official_names_of_the_plain_students():
