@@ -220,7 +220,7 @@ class Run:
 
 def train(cfg: Config, progress: Hook | None = None) -> None:
     """Train as ``tools/train.py`` does, in this process."""
-    from smallvit.engine.runs import build_runner, prepare
+    from smallvit.engine.pipeline import build_runner, prepare
 
     torch.set_num_threads(1)
     prepare(cfg)

@@ -49,12 +49,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def merge_args(cfg, args: argparse.Namespace) -> None:
+def set_flags(cfg, args: argparse.Namespace) -> None:
     from smallvit.cli import config as configs
     from smallvit.cli.testing import enable_drawing, enable_tta
     from smallvit.engine.precision import use_amp_testing
 
-    configs.require_keys(cfg, ("model", "test_cfg", "test_dataloader", "test_evaluator"), "testing")
     cfg.launcher = args.launcher
     configs.set_work_dir(cfg, args.work_dir)
     cfg.load_from = args.checkpoint
@@ -66,26 +65,36 @@ def merge_args(cfg, args: argparse.Namespace) -> None:
     if args.tta:
         enable_tta(cfg)
     configs.set_loader_defaults(cfg, args)
-    configs.merge_overrides(cfg, args.cfg_options, args.checkpoint)
+
+
+def make_request(args: argparse.Namespace):
+    from smallvit.engine.pipeline import Request
+
+    return Request(
+        args.config,
+        needs=("model", "test_cfg", "test_dataloader", "test_evaluator"),
+        purpose="testing",
+        set_flags=lambda cfg: set_flags(cfg, args),
+        overrides=args.cfg_options,
+        checkpoint=args.checkpoint,
+    )
 
 
 def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
 
-    from smallvit.cli.config import load_config
     from smallvit.cli.testing import dump_metrics, dump_predictions
     from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.engine.checkpoint.strict import load_strictly
-    from smallvit.engine.runs import build_runner, check_weights, no_leftovers, prepare
+    from smallvit.engine.pipeline import build, guard, take_steps
+    from smallvit.engine.run_log import log_failures
 
-    cfg = load_config(args.config)
     trust_checkpoints(args.trust_checkpoint)
-    merge_args(cfg, args)
-    check_weights(cfg)
-    prepare(cfg)
-    with no_leftovers(cfg.work_dir):
-        runner = build_runner(cfg)
+    request = make_request(args)
+    take_steps(request, last=guard)
+    with log_failures(request.cfg.work_dir):
+        runner = take_steps(request, first=build).runner
         if not args.allow_mismatch:
             load_strictly(runner)
         if args.out is not None and args.out_item != "metrics":

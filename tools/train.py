@@ -29,13 +29,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def merge_args(cfg, args: argparse.Namespace) -> None:
+def set_flags(cfg, args: argparse.Namespace) -> None:
     from smallvit.cli import config as configs
     from smallvit.engine.precision import use_amp_training
 
-    configs.require_keys(
-        cfg, ("model", "train_cfg", "train_dataloader", "optim_wrapper"), "training"
-    )
     cfg.launcher = args.launcher
     configs.set_work_dir(cfg, args.work_dir)
     if args.no_validate:
@@ -48,7 +45,6 @@ def merge_args(cfg, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         scale_learning_rate(cfg)
     configs.set_loader_defaults(cfg, args)
-    configs.merge_overrides(cfg, args.cfg_options)
 
 
 def scale_learning_rate(cfg) -> None:
@@ -61,21 +57,32 @@ def scale_learning_rate(cfg) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def make_request(args: argparse.Namespace):
+    from smallvit.engine.pipeline import Request
+
+    return Request(
+        args.config,
+        needs=("model", "train_cfg", "train_dataloader", "optim_wrapper"),
+        purpose="training",
+        set_flags=lambda cfg: set_flags(cfg, args),
+        overrides=args.cfg_options,
+    )
+
+
 def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
 
-    from smallvit.cli.config import load_config
     from smallvit.engine.checkpoint.reading import trust_checkpoints
-    from smallvit.engine.runs import build_runner, check_weights, no_leftovers, prepare
+    from smallvit.engine.pipeline import build, guard, take_steps
+    from smallvit.engine.run_log import log_failures
 
-    cfg = load_config(args.config)
-    merge_args(cfg, args)
     trust_checkpoints(args.trust_checkpoint)
-    check_weights(cfg)
-    prepare(cfg)
-    with no_leftovers(cfg.work_dir):
-        build_runner(cfg).train()
+    request = make_request(args)
+    take_steps(request, last=guard)
+    with log_failures(request.cfg.work_dir):
+        take_steps(request, first=build)
+        request.runner.train()
 
 
 if __name__ == "__main__":

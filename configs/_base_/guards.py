@@ -1,13 +1,16 @@
-# What guards a training against losses, and what a foreign config takes over by
+# What guards a run against losses: the one list of it. The tools add what a config lacks of it,
+# and a foreign config that other tools run takes it over by
 #   _base_ = [..., "smallvit::_base_/guards.py"]
 #   default_hooks = dict(**_base_.guards)
-# All but the two of the checkpoints have a switch: default_hooks = dict(<key>=dict(enabled=False)).
+# All but those of checkpoints and regions of interest have a switch:
+#   default_hooks = dict(<key>=dict(enabled=False))
 guards = dict(
     plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
     resume=dict(type="smallvit.ResumeHook"),
     non_finite=dict(type="smallvit.NonFiniteHook"),
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),
+    exact_rois=dict(type="smallvit.ExactRoIHook"),
     run_record=dict(type="smallvit.RunRecordHook"),
     checkpoint=dict(type="smallvit.AtomicCheckpointHook"),
 )

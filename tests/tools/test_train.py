@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain.models.backbones import ResNet_CIFAR
 
+from smallvit.engine.pipeline import fit_folder, take_steps
 from tool_helpers import ROOT, load_tool, own_experiment, run_main, write_tiny_config
 
 train = load_tool("train.py")
@@ -41,9 +43,8 @@ def losses(work_dir: Path) -> dict[int, float]:
 
 
 def merged(tiny, *argv) -> Config:
-    cfg = Config.fromfile(tiny)
-    train.merge_args(cfg, train.parse_args([str(tiny), *argv]))
-    return cfg
+    request = train.make_request(train.parse_args([str(tiny), *argv]))
+    return take_steps(request, last=fit_folder).cfg
 
 
 def test_checkpoints_hold_plain_values_only(trained):
@@ -114,7 +115,7 @@ class TestFlags:
     def test_auto_scale_lr(self, tiny):
         cfg = Config.fromfile(tiny)
         cfg.auto_scale_lr = dict(base_batch_size=64)
-        train.merge_args(cfg, train.parse_args([str(tiny), "--auto-scale-lr"]))
+        train.set_flags(cfg, train.parse_args([str(tiny), "--auto-scale-lr"]))
         assert cfg.auto_scale_lr.enable
 
     def test_new_keys_are_announced(self, tiny, capsys):
@@ -125,15 +126,17 @@ class TestFlags:
 
 
 class TestMistakes:
-    """Each is refused in a message that names the culprit, and leaves no work dir."""
+    """Each is refused in a message that names the culprit, and leaves nothing but its log."""
 
     @pytest.fixture
     def fails(self, tiny, tmp_path, capfd):
         def check(*argv, config=tiny, tool=train, status=1):
             work_dir = tmp_path / "work"
             assert run(tool, config, *argv[:1], "--work-dir", work_dir, *argv[1:]) == status
-            assert not work_dir.exists()
             message = capfd.readouterr().err.partition("error: ")[2]
+            assert list(work_dir.rglob("*.pth")) == []
+            for log in work_dir.rglob("*.log"):
+                assert f"the run failed: {message.splitlines()[0]}" in log.read_text()
             assert "Traceback" not in message
             assert len(message.splitlines()) < 12
             return message
@@ -226,11 +229,19 @@ class TestMistakes:
         assert "'nonsense' is not of the form KEY=VALUE" in message
 
 
-def test_a_failed_run_keeps_what_was_there(tiny, tmp_path):
+def test_a_failed_run_keeps_its_log_and_what_others_wrote(tiny, tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("mine")
-    options = ("--cfg-options", "model.backbone.depth=19")
-    assert run(train, tiny, "--work-dir", tmp_path, *options) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+    def write_while_it_runs(*_, **__):
+        (tmp_path / "theirs.txt").write_text("of another process")
+        (tmp_path / "theirs").mkdir()
+        raise KeyError("a failure in the training")
+
+    monkeypatch.setattr(ResNet_CIFAR, "forward", write_while_it_runs)
+    assert run(train, tiny, "--work-dir", tmp_path, "--no-validate") == 1
+    assert {"notes.txt", "theirs.txt", "theirs"} <= {path.name for path in tmp_path.iterdir()}
+    (log,) = tmp_path.rglob("*.log")
+    assert "KeyError: 'a failure in the training'" in log.read_text()
 
 
 def test_debug_shows_the_traceback(tiny, tmp_path, capfd):

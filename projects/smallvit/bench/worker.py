@@ -34,8 +34,8 @@ from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config
 from smallvit.bench.results import RESULT, STORED, is_guided
 from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
-from smallvit.engine.runs import build_runner, prepare
 from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
 from smallvit.utils.files import remove_quietly, write_whole

@@ -59,7 +59,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "smallvit.cli.arguments",
     ),
     "smallvit.cli.pictures": ("smallvit.analysis.pictures",),
-    "smallvit.cli.runs": ("smallvit.engine.runs",),
+    "smallvit.cli.runs": ("smallvit.engine.pipeline",),
     "smallvit.engine": ("smallvit.errors",),
     "smallvit.engine.archives": (
         "smallvit.engine.checkpoint.formats",
@@ -97,6 +97,13 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
 
+#: Names that are others in the new module, or in a module where the rest of the old one is not.
+RENAMED: dict[str, str] = {
+    "smallvit.cli.runs.HOOKS_OF_EVERY_RUN": "smallvit.engine.guards.GUARDS",
+    "smallvit.cli.runs.no_leftovers": "smallvit.engine.run_log.log_failures",
+    "smallvit.engine.images.name_label_maps": "smallvit.compat.label_maps.install",
+}
+
 
 def forward(old: str) -> Callable[[str], Any]:
     """Make a module's ``__getattr__`` for the names that left it.
@@ -109,19 +116,28 @@ def forward(old: str) -> Callable[[str], Any]:
     """
 
     def look_up(name: str) -> Any:
-        for place in () if name.startswith("__") else MOVED[old]:
+        for place, new_name in _places(old, name):
             module = _load(place)
-            if hasattr(module, name):
-                new = f"{module.__name__}.{name}"
+            if hasattr(module, new_name):
+                new = f"{module.__name__}.{new_name}"
                 warnings.warn(
                     f"{old}.{name} is {new} now; the old path goes with the next version",
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                return getattr(module, name)
+                return getattr(module, new_name)
         raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
     return look_up
+
+
+def _places(old: str, name: str) -> list[tuple[str, str]]:
+    """Modules to look into, with the name to look for."""
+    renamed = RENAMED.get(f"{old}.{name}")
+    if renamed is not None:
+        place, _, new_name = renamed.rpartition(".")
+        return [(place, new_name)]
+    return [] if name.startswith("__") else [(place, name) for place in MOVED[old]]
 
 
 def _load(place: str) -> ModuleType:

@@ -1,19 +1,19 @@
-"""The hooks that guard every run, by their keys in ``default_hooks``."""
+"""The hooks that guard every run; the list of them is ``configs/_base_/guards.py``."""
 
 from __future__ import annotations
 
+import runpy
+from copy import deepcopy
+from typing import Any
+
 from mmengine.config import Config
 
-#: As in ``configs/_base_/guards.py``, which gives them to the configs.
-GUARDS = {
-    "plain_checkpoint": "smallvit.PlainCheckpointHook",
-    "resume": "smallvit.ResumeHook",
-    "non_finite": "smallvit.NonFiniteHook",
-    "bad_samples": "smallvit.BadSampleHook",
-    "data_share": "smallvit.DataShareHook",
-    "run_record": "smallvit.RunRecordHook",
-}
-CHECKPOINT = "smallvit.AtomicCheckpointHook"
+from smallvit.utils.configs import config_path
+
+_LIST: dict[str, dict[str, Any]] = runpy.run_path(config_path("_base_/guards.py"))["guards"]
+#: Types by their keys in ``default_hooks``, without the checkpoint hook's.
+GUARDS = {key: hook["type"] for key, hook in _LIST.items() if key != "checkpoint"}
+CHECKPOINT = _LIST["checkpoint"]["type"]
 _STOCK_CHECKPOINT = "CheckpointHook"
 
 
@@ -27,14 +27,19 @@ def add_guards(cfg: Config) -> None:
         cfg (Config): The config, changed in place.
     """
     hooks = dict(cfg.get("default_hooks") or {})
-    for key, kind in GUARDS.items():
-        hooks.setdefault(key, {"type": kind})
+    present = {_name(hook) for hook in [*hooks.values(), *(cfg.get("custom_hooks") or [])]}
+    for key in GUARDS:
+        if key not in hooks and _name(_LIST[key]) not in present:
+            hooks[key] = deepcopy(_LIST[key])
     checkpoint = hooks.get("checkpoint", {"interval": 1})
     if checkpoint is not None:
         checkpoint.setdefault("type", _STOCK_CHECKPOINT)
-        kind = checkpoint["type"]
-        name = kind if isinstance(kind, str) else kind.__name__
-        if name.rpartition(".")[2] == _STOCK_CHECKPOINT:
+        if _name(checkpoint) == _STOCK_CHECKPOINT:
             checkpoint["type"] = CHECKPOINT
         hooks["checkpoint"] = checkpoint
     cfg.default_hooks = hooks
+
+
+def _name(hook: Any) -> str:
+    kind = hook.get("type") if hasattr(hook, "get") else type(hook)
+    return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]

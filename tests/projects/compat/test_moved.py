@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smallvit.compat.moved import MOVED
+from smallvit.compat.moved import MOVED, RENAMED
 
 NAMES = json.loads((Path(__file__).parents[2] / "data" / "public_names_0.1.json").read_text())
 # torchvision_ops is the body of mmcv._ext and is loaded under that name.
@@ -33,7 +33,11 @@ def test_moved_names_warn_and_are_the_new_ones(module):
     for name in moved:
         with pytest.warns(DeprecationWarning, match=f"{module}.{name} is "):
             value = getattr(found, name)
-        assert any(value is vars(sys.modules[place]).get(name) for place in _places(module))
+        places = [(place, name) for place in _places(module)]
+        if f"{module}.{name}" in RENAMED:
+            place, _, new = RENAMED[f"{module}.{name}"].rpartition(".")
+            places = [(place, new)]
+        assert any(value is vars(sys.modules[place]).get(new) for place, new in places)
 
 
 def _places(module):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import wraps
-
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 
+from smallvit.compat import label_maps
+from smallvit.datasets.io import lmdb_backend
 from smallvit.errors import ImageError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
@@ -100,29 +100,6 @@ def broken(content: bytes) -> str | None:
     return None
 
 
-def name_label_maps(loader: type) -> None:
-    """Let a class that loads annotations say which label map it could not read.
-
-    Args:
-        loader (type): A ``LoadAnnotations`` of mmcv, mmdet or mmseg, changed in place: a
-            subclass made here could not be pickled for worker processes.
-    """
-    read = loader._load_seg_map
-    if hasattr(read, "__wrapped__"):
-        return
-
-    @wraps(read)
-    def read_or_name(self, results: dict) -> None:
-        try:
-            read(self, results)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ImageError(f"{results['seg_map_path']}: {error}") from error
-
-    loader._load_seg_map = read_or_name
-
-
 def install(scope: str | None = None) -> None:
     """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``,
     and LMDB stores wherever ``backend_args`` name one.
@@ -133,8 +110,6 @@ def install(scope: str | None = None) -> None:
         scope (str, optional): A library that may register the transform a second time, in
             a registry of its own. Defaults to None.
     """
-    from smallvit.datasets.io import lmdb_backend
-
     lmdb_backend.install()
     registries = [TRANSFORMS]
     if scope is not None:
@@ -147,4 +122,4 @@ def install(scope: str | None = None) -> None:
             registry.register_module(name=name, module=CheckedLoadImageFromFile, force=True)
         loader = registry.module_dict.get("LoadAnnotations")
         if hasattr(loader, "_load_seg_map"):
-            name_label_maps(loader)
+            label_maps.install(loader)

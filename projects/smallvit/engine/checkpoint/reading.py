@@ -9,12 +9,12 @@ import pickletools
 import zipfile
 from typing import Any
 
-import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import mkdir_or_exist
 
+from smallvit.compat import model_zoos
 from smallvit.engine.checkpoint.formats import check_archive, read_safetensors
 from smallvit.engine.checkpoint.mmengine_pickles import read_mmengine
 from smallvit.errors import CheckpointError
@@ -50,7 +50,6 @@ def trust_checkpoints(trusted: bool = True) -> None:
     _trust["all"] = trusted
 
 
-@CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Read a local checkpoint without executing anything that it says.
 
@@ -161,7 +160,6 @@ def require_checkpoint(filename: str) -> str:
     raise CheckpointError(f"no such checkpoint: {filename}{hint}")
 
 
-@CheckpointLoader.register_scheme(prefixes=("http://", "https://"), force=True)
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True
 ) -> dict:
@@ -187,11 +185,15 @@ def load_from_http(
     return load_from_local(path, map_location)
 
 
-# The libraries' schemes for model zoos call it by this name.
-mmengine_checkpoint.load_from_http = load_from_http
-
-
 def _download(url: str, path: str, progress: bool) -> None:
     if not osp.exists(path):
         mkdir_or_exist(osp.dirname(path))
         torch.hub.download_url_to_file(url, path, progress=progress)
+
+
+def install() -> None:
+    """Let MMEngine load checkpoints, whatever asks for one, with the functions here."""
+    register = CheckpointLoader.register_scheme
+    register(prefixes="", loader=load_from_local, force=True)
+    register(prefixes=("http://", "https://"), loader=load_from_http, force=True)
+    model_zoos.install(load_from_http)

@@ -52,12 +52,12 @@ def test_truncated_label_maps_are_named(tmp_path):
     import mmcv
     from mmcv.transforms import LoadAnnotations
 
-    from smallvit.datasets.io.images import name_label_maps
+    from smallvit.compat import label_maps
 
     class Loader(LoadAnnotations):
         pass
 
-    name_label_maps(Loader)
+    label_maps.install(Loader)
     whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
     mmcv.imwrite(np.random.RandomState(0).randint(0, 9, (64, 64), np.uint8), str(whole))
     cut.write_bytes(whole.read_bytes()[:200])

@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 
+import mmengine.runner.checkpoint
 import pytest
 import torch
 from mmengine.logging import MessageHub
@@ -16,6 +17,15 @@ from smallvit.engine.checkpoint.formats import read_safetensors, write_safetenso
 from smallvit.engine.checkpoint.reading import load_from_local, trust_checkpoints
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
 from smallvit.errors import CheckpointError
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """MMEngine's loaders replaced for one test."""
+    monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
+    stock = mmengine.runner.checkpoint.load_from_http
+    monkeypatch.setattr(mmengine.runner.checkpoint, "load_from_http", stock)
+    untrusted.install()
 
 
 class Call:
@@ -109,7 +119,7 @@ def mmengine_checkpoint(tmp_path):
     return path, hub
 
 
-def test_a_checkpoint_of_mmengine_is_read(mmengine_checkpoint):
+def test_a_checkpoint_of_mmengine_is_read(installed, mmengine_checkpoint):
     path, _ = mmengine_checkpoint
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
@@ -183,7 +193,7 @@ def test_other_content(content, tmp_path):
 
 
 class TestSafetensors:
-    def test_round_trip(self, tmp_path):
+    def test_round_trip(self, installed, tmp_path):
         path = str(tmp_path / "w.safetensors")
         shared = torch.randn(3, 4)
         weights = {"a": shared, "b": shared.t(), "c": torch.arange(3)}
@@ -218,7 +228,7 @@ class TestSafetensors:
             read_safetensors(str(path))
 
 
-def test_downloads_are_read_in_the_same_way(tmp_path, monkeypatch):
+def test_downloads_are_read_in_the_same_way(installed, tmp_path, monkeypatch):
     mark = tmp_path / "executed"
 
     def download(url, path, progress=True):

@@ -1,0 +1,36 @@
+"""Label maps that cannot be read, named.
+
+The ``LoadAnnotations`` of MMCV, MMDetection and MMSegmentation raise Pillow's or OpenCV's
+error without the path. It is patched in place: a subclass made for each of them could not be
+pickled for worker processes. To be left out where they name the file (MMCV 2.1, MMDetection
+3.3 and MMSegmentation 1.2 do not).
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+
+from smallvit.errors import ImageError
+
+
+def install(loader: type) -> None:
+    """Let a class that loads annotations say which label map it could not read.
+
+    Args:
+        loader (type): A ``LoadAnnotations`` of MMCV, MMDetection or MMSegmentation, changed
+            in place.
+    """
+    read = loader._load_seg_map
+    if hasattr(read, "__wrapped__"):
+        return
+
+    @wraps(read)
+    def read_or_name(self, results: dict) -> None:
+        try:
+            read(self, results)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{results['seg_map_path']}: {error}") from error
+
+    loader._load_seg_map = read_or_name

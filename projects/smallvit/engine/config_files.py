@@ -1,0 +1,114 @@
+"""Reading a config file, with errors that name the file and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import os.path as osp
+
+from mmengine.config import Config
+
+from smallvit.errors import UserError
+from smallvit.explain import remember_config
+
+
+def read_config(path: str) -> Config:
+    """Read a config file.
+
+    Args:
+        path (str): Path of the file.
+
+    Returns:
+        Config: The config, its bases merged.
+
+    Raises:
+        UserError: If there is no such file, or it does not parse.
+    """
+    if not osp.isfile(path):
+        raise UserError(f"no such config file: {path}{_neighbours(path)}")
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise UserError(
+            f"{_file_read(error, path)}, line {error.lineno}: not valid Python: {error.msg}"
+        ) from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: a file it inherits from is missing: {error}") from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, KeyError, TypeError, ValueError, NameError, AttributeError) as error:
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from error
+    remember_config(cfg)
+    return cfg
+
+
+def _file_read(error: SyntaxError, path: str) -> str:
+    """The file that MMEngine was reading: the config, or one that it inherits from."""
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_locals.get("filename")
+        path = name if isinstance(name, str) and name.endswith(".py") else path
+        trace = trace.tb_next
+    return path
+
+
+def _neighbours(path: str) -> str:
+    folder = osp.dirname(path) or "."
+    if not osp.isdir(folder):
+        return ""
+    names = [name for name in os.listdir(folder) if name.endswith(".py")]
+    near = difflib.get_close_matches(osp.basename(path), names, n=3)
+    return f"; did you mean {', '.join(osp.join(folder, name) for name in near)}?" if near else ""
+
+
+def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
+    """Check that a config has what a tool reads.
+
+    Args:
+        cfg (Config): The config.
+        keys (tuple[str, ...]): Top-level keys that must be set.
+        purpose (str): What needs them, for the message.
+
+    Raises:
+        UserError: If one is missing or None.
+    """
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        raise UserError(
+            f"{cfg.filename}: {purpose} needs {', '.join(missing)}, which the config does not set"
+        )
+
+
+def merge_options(cfg: Config, overrides: dict | None) -> None:
+    """Merge ``--cfg-options``, and say which of them the config did not have.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        overrides (dict | None): Dotted keys and values.
+
+    Raises:
+        UserError: If a key leads through a list that is too short, or a plain value.
+    """
+    if not overrides:
+        return
+    new = [key for key in overrides if not _has(cfg, key)]
+    try:
+        cfg.merge_from_dict(overrides)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"--cfg-options {' '.join(overrides)}: {error}") from error
+    if new:
+        print(f"--cfg-options adds keys that the config did not have: {', '.join(new)}")
+
+
+def _has(cfg: Config, dotted: str) -> bool:
+    node = cfg
+    for key in dotted.split("."):
+        if isinstance(node, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(node):
+                return False
+            node = node[int(key)]
+        elif hasattr(node, "get") and key in node:
+            node = node[key]
+        else:
+            return False
+    return True

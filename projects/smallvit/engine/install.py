@@ -1,0 +1,19 @@
+"""What a run of smallvit replaces in its process; importing smallvit replaces none of it."""
+
+from __future__ import annotations
+
+from smallvit.datasets.io import images
+from smallvit.engine.checkpoint import reading
+
+
+def install(scope: str | None = None) -> None:
+    """Read checkpoints as data, and images and LMDB stores whole, in this process.
+
+    It is a step of :mod:`smallvit.engine.pipeline`, and may be called more than once.
+
+    Args:
+        scope (str, optional): The library of the config, which may have image transforms
+            in a registry of its own. Defaults to None.
+    """
+    reading.install()
+    images.install(scope)

@@ -1,0 +1,198 @@
+"""From a config file to a run: :data:`STEPS`, in the order that they are taken.
+
+A tool that trains or tests takes all of them, one that only looks at a config those up to
+``install`` (:func:`resolve`), and a program that made its config itself those from there
+(:func:`prepare`, :func:`build_runner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from smallvit.engine import install as installs
+from smallvit.engine.checkpoint.reading import require_checkpoint
+from smallvit.engine.config_files import merge_options, read_config, require_keys
+from smallvit.engine.distributed import prepare_cpu_processes, require_accelerator
+from smallvit.engine.folder import fit_to_folder
+from smallvit.engine.guards import add_guards
+from smallvit.engine.hooks.resume import choose_checkpoint
+from smallvit.engine.precision import replace_unsupported_amp
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+@dataclass
+class Request:
+    """What is asked for, and what the steps have made of it.
+
+    Args:
+        path (str, optional): The config file. Defaults to None, where ``cfg`` is given.
+        needs (tuple[str, ...]): Keys that the config must set. Defaults to ().
+        purpose (str): What needs them, for the message. Defaults to "the tool".
+        set_flags (Callable, optional): Writes what the flags of the command line mean into
+            the config. Defaults to None.
+        overrides (dict, optional): Dotted keys and values, which win over all else.
+            Defaults to None.
+        checkpoint (str, optional): What will be tested: its classes count, not those of
+            the folder. Defaults to None.
+        cfg (Config, optional): The config, from the step ``read`` on. Defaults to None.
+        runner (Runner, optional): The runner, from the step ``build`` on. Defaults to None.
+    """
+
+    path: str | None = None
+    needs: tuple[str, ...] = ()
+    purpose: str = "the tool"
+    set_flags: Callable[[Config], None] | None = None
+    overrides: dict | None = None
+    checkpoint: str | None = None
+    cfg: Config | None = None
+    runner: Runner | None = None
+
+
+Step = Callable[[Request], None]
+
+
+def read(request: Request) -> None:
+    """Read the file with all that it inherits."""
+    request.cfg = read_config(request.path)
+    require_keys(request.cfg, request.needs, request.purpose)
+
+
+def set_flags(request: Request) -> None:
+    """Write down what the flags of the tool mean."""
+    if request.set_flags is not None:
+        request.set_flags(request.cfg)
+
+
+def override(request: Request) -> None:
+    """Merge ``--cfg-options``, the last word of the user."""
+    merge_options(request.cfg, request.overrides)
+    _fit_workers(request.cfg, request.overrides or {})
+
+
+def fit_folder(request: Request) -> None:
+    """Let a config that follows a folder of images follow the one that is there."""
+    fit_to_folder(request.cfg, request.checkpoint)
+
+
+def install(request: Request) -> None:
+    """Read checkpoints as data, and images and stores whole, in this process."""
+    installs.install(request.cfg.get("default_scope"))
+
+
+def find_weights(request: Request) -> None:
+    """Look for the checkpoint to start from, before anything is built."""
+    check_weights(request.cfg)
+
+
+def fit_machine(request: Request) -> None:
+    """Fit precision and distribution to the devices that are there."""
+    require_accelerator(request.cfg)
+    replace_unsupported_amp(request.cfg)
+    prepare_cpu_processes(request.cfg)
+
+
+def guard(request: Request) -> None:
+    """Add the guards that the config does not set."""
+    add_guards(request.cfg)
+
+
+def build(request: Request) -> None:
+    """Build the runner."""
+    request.runner = build_runner(request.cfg)
+
+
+#: Each changes ``request.cfg``; nothing else does on the way from a file to a run.
+STEPS: tuple[Step, ...] = (
+    read,
+    set_flags,
+    override,
+    fit_folder,
+    install,
+    find_weights,
+    fit_machine,
+    guard,
+    build,
+)
+
+
+def take_steps(request: Request, first: Step = read, last: Step = build) -> Request:
+    """Take a part of :data:`STEPS`.
+
+    Args:
+        request (Request): What is asked for, changed in place.
+        first (Step): The first to take. Defaults to ``read``.
+        last (Step): The last. Defaults to ``build``.
+
+    Returns:
+        Request: The same.
+    """
+    for step in STEPS[STEPS.index(first) : STEPS.index(last) + 1]:
+        step(request)
+    return request
+
+
+def resolve(path: str, **settings) -> Config:
+    """Read a config as a run would have it, without running it.
+
+    Args:
+        path (str): The config file.
+        **settings: Other fields of :class:`Request`.
+
+    Returns:
+        Config: The config; checkpoints, images and stores are read with checks from now on.
+    """
+    return take_steps(Request(path, **settings), last=install).cfg
+
+
+def prepare(cfg: Config) -> None:
+    """Adapt any MM config to this machine, and guard its run.
+
+    Args:
+        cfg (Config): The merged config, changed in place.
+    """
+    take_steps(Request(cfg=cfg), first=install, last=guard)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the Runner that a config asks for.
+
+    Args:
+        cfg (Config): The prepared config.
+
+    Returns:
+        Runner: MMEngine's, or the one that ``runner_type`` names.
+    """
+    if "runner_type" not in cfg:
+        return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
+    choose_checkpoint(runner)  # a FlexibleRunner loads it before any hook is called
+    return runner
+
+
+def check_weights(cfg: Config) -> None:
+    """Check that the checkpoint to start from is there.
+
+    Args:
+        cfg (Config): The merged config.
+
+    Raises:
+        CheckpointError: If ``load_from`` names a file that is not there.
+    """
+    path = cfg.get("load_from")
+    if path and "://" not in str(path):
+        require_checkpoint(path)
+
+
+def _fit_workers(cfg: Config, overrides: dict) -> None:
+    """Without workers nothing can persist; torch makes an error of a leftover True."""
+    for name in LOADERS:
+        loader = cfg.get(name)
+        asked = f"{name}.persistent_workers" in overrides
+        if loader is not None and not loader.get("num_workers") and not asked:
+            loader.persistent_workers = False

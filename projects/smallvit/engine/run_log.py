@@ -1,0 +1,47 @@
+"""The log of a run that failed, which says why."""
+
+from __future__ import annotations
+
+import logging
+import os.path as osp
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import MMLogger
+
+from smallvit.explain import explain
+
+
+@contextmanager
+def log_failures(work_dir: str) -> Iterator[None]:
+    """Write the error that ends a run to its log file; nothing of the run is removed.
+
+    Args:
+        work_dir (str): The work folder.
+
+    Yields:
+        None: While the run lasts.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = explain(error) or "".join(traceback.format_exception(error))
+        for handler in _log_files(work_dir):
+            # Not through the logger, which would print it too: the tool does.
+            handler.handle(
+                logging.makeLogRecord(
+                    {"msg": f"the run failed: {reason}", "levelno": 40, "levelname": "ERROR"}
+                )
+            )
+        raise
+
+
+def _log_files(work_dir: str) -> list[logging.FileHandler]:
+    folder = osp.join(osp.abspath(work_dir), "")
+    return [
+        handler
+        for logger in MMLogger._instance_dict.values()
+        for handler in logger.handlers
+        if isinstance(handler, logging.FileHandler) and handler.baseFilename.startswith(folder)
+    ]
