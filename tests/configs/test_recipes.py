@@ -18,10 +18,11 @@ from recipe_terms import official_terms
 from smallvit.analysis.recipe.loader import count_images, count_iterations
 from smallvit.analysis.recipe.schedule import Curve, learning_rates, training_length
 
+FAMILIES = ("dhvt", "dvt", "dw_shortcut", "dwnet", "locality_guidance")
 ENTRIES = {
     name: entry
-    for path in sorted((ROOT / "tests/data/recipes").glob("*.json"))
-    for entry in json.loads(path.read_text())
+    for family in FAMILIES
+    for entry in json.loads((ROOT / f"tests/data/recipes/{family}.json").read_text())
     for name in entry["configs"]
 }
 
