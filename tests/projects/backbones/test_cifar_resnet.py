@@ -53,6 +53,14 @@ def test_wrong_arguments_are_named(kwargs, words):
     assert all(word in str(error.value) for word in words)
 
 
+@pytest.mark.parametrize(("base_channels", "last"), [(4, False), (7, False), (8, True), (16, True)])
+def test_memory_format_on_a_cpu(images, base_channels, last):
+    # Where channels come last, the gradients of fewer than 8 crash the process.
+    (result,) = CifarResNet(8, base_channels=base_channels)(images)
+    assert result.is_contiguous(memory_format=torch.channels_last) == last
+    result.sum().backward()
+
+
 def test_batch_of_one(images):
     checks.assert_batch_of_one(small(), images)
 
