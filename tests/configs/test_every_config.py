@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
 from reduce_config import reduce_config
+from smallvit.engine.config_keys import misspelt
 
 
 @cache
@@ -25,6 +26,11 @@ def metadata() -> dict[str, dict]:
     files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*/metafile.yml")]
     models = [model for file in files for model in file["Models"]]
     return {model["Config"].removeprefix("configs/"): model.get("Metadata", {}) for model in models}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_no_option_looks_misspelt(name):
+    assert list(misspelt(read_config(name))) == []
 
 
 @pytest.mark.parametrize("name", LEAVES)

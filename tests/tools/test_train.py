@@ -119,9 +119,9 @@ class TestFlags:
         assert cfg.auto_scale_lr.enable
 
     def test_new_keys_are_announced(self, tiny, capsys):
-        merged(tiny, "--cfg-options", "optim_wrapper.optimizr.lr=1", "train_cfg.max_epochs=3")
+        merged(tiny, "--cfg-options", "my_notes.lr=1", "train_cfg.max_epochs=3")
         out = capsys.readouterr().out
-        assert "optim_wrapper.optimizr.lr" in out
+        assert "my_notes.lr" in out
         assert "max_epochs" not in out
 
 
@@ -167,6 +167,14 @@ class TestMistakes:
         config = tmp_path / "config.py"
         config.write_text("model = dict(type='X')\n")
         assert "training needs train_cfg, train_dataloader" in fails("--amp", config=config)
+
+    def test_misspelt_keys(self, fails, tmp_path):
+        config = tmp_path / "config.py"
+        config.write_text("model = train_cfg = train_dataloader = dict()\noptim_wraper = dict()\n")
+        message = fails("--amp", config=config)
+        assert "needs optim_wrapper, which the config does not set; it sets optim_wraper" in message
+        message = self.option(fails, "default_hooks.checkpoint.save_bset=auto")
+        assert "default_hooks.checkpoint.save_bset: did you mean save_best" in message
 
     def test_missing_data_root(self, fails):
         message = self.option(fails, "train_dataloader.dataset.data_root=/no/such")

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from smallvit.errors import UserError
 from smallvit.explain import remember_config
+from smallvit.utils.spelling import near_miss
 
 
 def read_config(path: str) -> Config:
@@ -74,8 +75,11 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
     """
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:
+        near = [key for key in cfg if near_miss(key, missing) is not None]
+        hint = f"; it sets {', '.join(near)}" if near else ""
         raise UserError(
             f"{cfg.filename}: {purpose} needs {', '.join(missing)}, which the config does not set"
+            f"{hint}"
         )
 
 

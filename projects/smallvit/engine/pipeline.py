@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from smallvit.engine import install as installs
 from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.config_files import merge_options, read_config, require_keys
+from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import prepare_cpu_processes, require_accelerator
 from smallvit.engine.folder import fit_to_folder
 from smallvit.engine.guards import add_guards
@@ -75,6 +76,11 @@ def override(request: Request) -> None:
     _fit_workers(request.cfg, request.overrides or {})
 
 
+def check_spelling(request: Request) -> None:
+    """Refuse options that look misspelt."""
+    check_keys(request.cfg)
+
+
 def fit_folder(request: Request) -> None:
     """Let a config that follows a folder of images follow the one that is there."""
     fit_to_folder(request.cfg, request.checkpoint)
@@ -112,6 +118,7 @@ STEPS: tuple[Step, ...] = (
     read,
     set_flags,
     override,
+    check_spelling,
     fit_folder,
     install,
     find_weights,

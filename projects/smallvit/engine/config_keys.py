@@ -1,0 +1,238 @@
+"""Misspelt options of a config, found before anything is built.
+
+MMEngine reads the keys that it knows and ignores the rest, so that ``optim_wraper`` or
+``default_hooks.checkpoint.save_bset`` trains to the end as if it had not been written. A
+config may hold names of its own beside them: refused is only what looks like a known key.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from mmengine import registry as roots
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+
+from smallvit.engine.guards import GUARDS
+from smallvit.errors import UserError
+from smallvit.utils.spelling import near_miss
+
+#: Where a config lists the keys that only look misspelt.
+ACCEPTED = "unchecked_keys"
+#: What MMEngine and our tools read at the top level, beside the arguments of the Runner.
+TOP_LEVEL = (
+    *("_base_", "_delete_", "compile", "custom_imports", "find_unused_parameters"),
+    *("model_wrapper_cfg", "runner_type", "strategy", "sync_bn", "tta_model", "tta_pipeline"),
+    *("calibration_dataloader", "data_root", "fit_to_folder", ACCEPTED),
+)
+LOADER = ("batch_size", "num_workers", "dataset", "num_batch_per_epoch")
+DETECTION = (
+    *("rpn", "rcnn", "rpn_proposal", "nms_pre", "max_per_img", "nms", "min_bbox_size"),
+    *("score_thr", "mask_thr_binary", "assigner", "sampler", "allowed_border", "pos_weight"),
+    *("debug", "mask_size", "mode", "crop_size", "stride", "augments", "probs"),
+)
+#: Keys of dicts that no class takes, or that something reads before the class is built, by the
+#: place of the dict: ``*`` stands for anything.
+PLAIN_KEYS = {
+    "*_dataloader": LOADER,
+    "train_cfg": ("by_epoch",),
+    "optim_wrapper": ("constructor", "optimizer", "paramwise_cfg", "clip_grad"),
+    "optim_wrapper.clip_grad": (
+        *("type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value"),
+    ),
+    "optim_wrapper.paramwise_cfg": (
+        *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
+        *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
+        *("num_layers", "decay_rate", "decay_type", "layer_decay_rate"),
+    ),
+    "optim_wrapper.paramwise_cfg.custom_keys.*": ("lr_mult", "decay_mult"),
+    "param_scheduler*": ("convert_to_iter_based", "epoch_length"),
+    "default_hooks": (
+        *("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"),
+        *("visualization", *GUARDS),
+    ),
+    "default_hooks.*": ("priority",),
+    "custom_hooks.*": ("priority",),
+    "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
+    "env_cfg.mp_cfg": ("mp_start_method", "opencv_num_threads"),
+    "env_cfg.dist_cfg": ("backend", "timeout", "init_backend"),
+    "randomness": ("seed", "diff_rank_seed", "deterministic"),
+    "auto_scale_lr": ("enable", "base_batch_size"),
+    "custom_imports": ("imports", "allow_failed_imports"),
+    "model*.train_cfg": DETECTION,
+    "model*.test_cfg": DETECTION,
+    "model*.train_cfg.*": DETECTION,
+    "model*.test_cfg.*": DETECTION,
+    "*.metainfo": ("classes", "palette"),
+    "*.norm_cfg": ("requires_grad",),
+}
+#: Types that MMEngine and our guards take where a config names none.
+DEFAULT_TYPES = {
+    "optim_wrapper": "OptimWrapper",
+    "val_cfg": "ValLoop",
+    "test_cfg": "TestLoop",
+    "log_processor": "LogProcessor",
+    "visualizer": "Visualizer",
+    "default_hooks.checkpoint": "CheckpointHook",
+}
+#: In which registries the types below a top-level key are looked up.
+REGISTRIES = {
+    "model": ("MODELS", "TASK_UTILS"),
+    "tta_model": ("MODELS",),
+    "data_preprocessor": ("MODELS",),
+    "model_wrapper_cfg": ("MODEL_WRAPPERS",),
+    "dataloader": ("DATASETS", "TRANSFORMS", "DATA_SAMPLERS"),
+    "tta_pipeline": ("TRANSFORMS",),
+    "evaluator": ("EVALUATOR", "METRICS"),
+    "cfg": ("LOOPS",),
+    "optim_wrapper": ("OPTIM_WRAPPERS", "OPTIMIZERS"),
+    "param_scheduler": ("PARAM_SCHEDULERS",),
+    "default_hooks": ("HOOKS",),
+    "custom_hooks": ("HOOKS",),
+    "log_processor": ("LOG_PROCESSORS",),
+    "visualizer": ("VISUALIZERS", "VISBACKENDS"),
+    "strategy": ("STRATEGIES",),
+}
+IGNORED = ("type", "_scope_", "_delete_")
+
+
+def check_keys(cfg: Config) -> None:
+    """Refuse a config with a key that looks like a misspelt one.
+
+    Known are the keys that MMEngine and our tools read, and for every dict with a ``type``
+    the arguments of its class, with those of its base classes where it passes ``**kwargs`` on.
+    Nothing is built. Keys that are like no known one are left alone: MMEngine allows names
+    of one's own at the top level, and a class refuses what it does not take.
+
+    Args:
+        cfg (Config): The config, its overrides merged. ``unchecked_keys`` holds dotted keys
+            that are meant as they stand.
+
+    Raises:
+        UserError: If a key looks misspelt; the message names all of them.
+    """
+    accepted = cfg.get(ACCEPTED) or ()
+    accepted = {accepted} if isinstance(accepted, str) else set(accepted)
+    found = [one for one in misspelt(cfg) if one[0] not in accepted]
+    if not found:
+        return
+    lines = [f"{path}: did you mean {meant}{where}?" for path, meant, where in found]
+    where = f"{cfg.filename}: " if getattr(cfg, "filename", None) else ""
+    paths = ",".join(path for path, _, _ in found)
+    raise UserError(
+        f"{where}options that look misspelt:\n  " + "\n  ".join(lines) + "\n"
+        f'Rename them; one that is meant as it stands: --cfg-options {ACCEPTED}="[{paths}]"'
+    )
+
+
+def misspelt(cfg: Config) -> Iterator[tuple[str, str, str]]:
+    """Find the keys of a config that look like misspelt ones.
+
+    Args:
+        cfg (Config): The config.
+
+    Yields:
+        tuple[str, str, str]: The dotted key, the known one that it looks like, and words that
+        say where that is known.
+    """
+    known = {*inspect.signature(Runner).parameters, *TOP_LEVEL}
+    for key in cfg:
+        meant = near_miss(key, known)
+        if meant is not None:
+            yield key, meant, ""
+    scope = cfg.get("default_scope") or "mmengine"
+    for key in known & set(cfg):
+        names = REGISTRIES.get(key) or REGISTRIES.get(key.rpartition("_")[2], ())
+        yield from _below(cfg[key], key, _Types(names, scope))
+
+
+def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, (list, tuple)):
+        for number, child in enumerate(node):
+            yield from _below(child, f"{path}.{number}", types)
+    if not isinstance(node, dict):
+        return
+    types = types.inside(node)
+    kind = types.find(node, path)
+    known = {*_parameters(kind), *_plain_keys(path)} if kind else _plain_keys(path)
+    known.update(known and IGNORED)
+    for key, child in node.items():
+        meant = near_miss(key, known) if isinstance(key, str) else None
+        if meant is not None:
+            where = kind and meant in _parameters(kind)
+            yield f"{path}.{key}", meant, f" (an option of {kind.__name__})" if where else ""
+        yield from _below(child, f"{path}.{key}", types)
+
+
+def _plain_keys(path: str) -> set[str]:
+    keys = {key for place, keys in PLAIN_KEYS.items() if fnmatchcase(path, place) for key in keys}
+    if path.endswith("_dataloader") and "." not in path:
+        from torch.utils.data import DataLoader
+
+        keys.update(_parameters(DataLoader))
+    return keys
+
+
+class _Types:
+    """The registered types that a part of the config may name."""
+
+    def __init__(self, names: tuple[str, ...], scope: str) -> None:
+        self.names, self.scope = names, scope
+
+    def inside(self, node: dict) -> _Types:
+        """Types of what a dict holds: ``_scope_`` counts for all that is below it."""
+        scope = node.get("_scope_")
+        return _Types(self.names, scope) if isinstance(scope, str) else self
+
+    def find(self, node: dict, path: str) -> Callable | None:
+        """The class of a dict, or None where it names none that is registered."""
+        kind = node.get("type", DEFAULT_TYPES.get(path))
+        if path == "train_cfg" and kind is None:
+            return EpochBasedTrainLoop if node.get("by_epoch", True) else IterBasedTrainLoop
+        if not isinstance(kind, str):
+            return kind if callable(kind) else None
+        found = (_look_up(getattr(roots, name), kind, self.scope) for name in self.names)
+        return next((one for one in found if one is not None), None)
+
+
+def _look_up(root: Registry, kind: str, scope: str) -> Callable | None:
+    with suppress(ImportError):
+        import_module(f"{scope}.registry")
+    try:
+        return root.children.get(scope, root).get(kind)
+    except (KeyError, RuntimeError):
+        return None  # the build will say that there is none
+
+
+@cache
+def _parameters(kind: Callable) -> frozenset[str]:
+    """Names of the arguments of a class, or of a function that is registered like one."""
+    if not inspect.isclass(kind):
+        return frozenset(_named(kind)[0])
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own, passes_on = _named(base.__init__)
+        names.update(own)
+        if not passes_on:
+            break
+    return frozenset(names)
+
+
+def _named(function: Callable) -> tuple[set[str], bool]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return set(), False
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = {each.name for each in parameters if each.kind not in variable}
+    passes_on = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+    return names - {"self"}, passes_on
