@@ -1,11 +1,11 @@
 """Backbones, one file an architecture."""
 
+from smallvit.backbones.base import PlainViT
 from smallvit.backbones.cait import CaiT
 from smallvit.backbones.cifar_resnet import CifarResNet
 from smallvit.backbones.cvt import CvT
 from smallvit.backbones.dhvt import DHVT
 from smallvit.backbones.dwnet import DWNet
-from smallvit.backbones.plain_vit import PlainViT
 from smallvit.backbones.pvt import PVT
 from smallvit.backbones.t2t_vit import T2TViT
 from smallvit.backbones.timm_backbone import TimmBackbone

@@ -6,12 +6,12 @@ import torch
 from timm.layers import to_2tuple
 from torch import Tensor, nn
 
-from smallvit.backbones.plain_vit import PlainViT
+from smallvit.backbones.base import PlainViT
+from smallvit.backbones.base.common import run_blocks
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.block import TransformerBlock
 from smallvit.layers.mlp import Mlp
 from smallvit.layers.patch_embed import PatchEmbed
-from smallvit.layers.stages import run_blocks
 from smallvit.layers.talking_heads import TalkingHeadsAttention
 from smallvit.registry import MODELS
 

@@ -8,8 +8,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from smallvit.backbones.base.common import freeze, resolve_indices
 from smallvit.layers.conv_norm import conv_norm
-from smallvit.layers.stages import freeze, resolve_indices
 from smallvit.registry import MODELS
 
 HE_INIT = {

@@ -1,16 +1,14 @@
 """Convolutional vision Transformer."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from smallvit.backbones.base import StageBlock, StagedBackbone, TokenStage
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.depthwise import DepthwiseConvBN
+from smallvit.layers.heads import check_heads, join_heads, split_heads
 from smallvit.layers.quick_gelu import QuickGELUMlp
-from smallvit.layers.stages import LINEAR_INIT, StagedBackbone
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 from smallvit.registry import MODELS
 
@@ -39,10 +37,7 @@ class ConvAttention(nn.Module):
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        if embed_dims % num_heads:
-            raise ValueError(
-                f"embed_dims={embed_dims} is not a multiple of num_heads={num_heads}; change one"
-            )
+        check_heads(embed_dims, num_heads)
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
         # CvT was trained with the scale of all channels, not of one head's.
@@ -63,7 +58,7 @@ class ConvAttention(nn.Module):
         tokens = map_to_tokens(conv(feature))
         if extra.shape[1]:
             tokens = torch.cat((extra, tokens), dim=1)
-        return linear(tokens).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        return split_heads(linear(tokens), self.num_heads)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
         """Attend among all tokens.
@@ -84,97 +79,25 @@ class ConvAttention(nn.Module):
             dropout_p=self.attn_drop_rate if self.training else 0.0,
             scale=self.scale,
         )
-        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+        return self.proj_drop(self.proj(join_heads(out)))
 
 
-class CvTBlock(nn.Module):
-    """Pre-norm transformer block with convolutional attention.
+class CvTBlock(StageBlock):
+    """A block with convolutional attention; ``**attn`` is passed to :class:`ConvAttention`."""
 
-    Args:
-        embed_dims (int): Channels.
-        num_heads (int): Attention heads.
-        mlp_ratio (float): Hidden channels of the MLP as a multiple. Defaults to 4.
-        drop_path_rate (float): Stochastic depth. Defaults to 0.
-        drop_rate (float): Dropout after projections. Defaults to 0.
-        norm_eps (float): Epsilon of the norms. Defaults to 1e-5.
-        **attn (dict): Passed to :class:`ConvAttention`.
-    """
+    def build_attention(
+        self, embed_dims: int, num_heads: int, drop_rate: float, norm_eps: float, **kwargs
+    ) -> nn.Module:
+        """Build the attention."""
+        return ConvAttention(embed_dims, num_heads, drop_rate=drop_rate, **kwargs)
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        drop_path_rate: float = 0.0,
-        drop_rate: float = 0.0,
-        norm_eps: float = 1e-5,
-        **attn,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.attn = ConvAttention(embed_dims, num_heads, drop_rate=drop_rate, **attn)
-        self.drop_path = DropPath(drop_path_rate)
-        self.norm2 = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.mlp = QuickGELUMlp(embed_dims, int(embed_dims * mlp_ratio), drop_rate)
-
-    def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Transform tokens (B, extra + N, C) of a grid of height and width ``hw``."""
-        x = x + self.drop_path(self.attn(self.norm1(x), hw))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+    def build_mlp(self, embed_dims: int, hidden_dims: int, drop_rate: float) -> nn.Module:
+        """Build the MLP."""
+        return QuickGELUMlp(embed_dims, hidden_dims, drop_rate)
 
 
-class CvTStage(nn.Module):
-    """Convolutional token embedding and blocks of one resolution.
-
-    Args:
-        in_channels (int): Channels of the incoming map.
-        embed_dims (int): Channels of the tokens.
-        kernel_size (int): Kernel of the embedding.
-        stride (int): Stride of the embedding.
-        padding (int): Padding of the embedding.
-        blocks (Sequence[nn.Module]): The blocks.
-        with_cls_token (bool): Whether a class token joins here. Defaults to False.
-        drop_rate (float): Dropout after the embedding. Defaults to 0.
-        norm_eps (float): Epsilon of the embedding's norm. Defaults to 1e-5.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        embed_dims: int,
-        kernel_size: int,
-        stride: int,
-        padding: int,
-        blocks: Sequence[nn.Module],
-        with_cls_token: bool = False,
-        drop_rate: float = 0.0,
-        norm_eps: float = 1e-5,
-    ) -> None:
-        super().__init__()
-        self.num_extra_tokens = int(with_cls_token)
-        self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size, stride, padding)
-        self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims)) if with_cls_token else None
-        self.drop_after_embed = nn.Dropout(drop_rate)
-        self.blocks = nn.ModuleList(blocks)
-        if with_cls_token:
-            trunc_normal_(self.cls_token, std=0.02)
-
-    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Turn a map into tokens and add the class token.
-
-        Args:
-            x (Tensor): Incoming map (B, C_in, H, W).
-
-        Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (B, extra + N, C) and the grid.
-        """
-        x = self.proj(x)
-        hw = tuple(x.shape[2:])
-        x = self.norm(map_to_tokens(x))
-        if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
-        return self.drop_after_embed(x), hw
+class CvTStage(TokenStage):
+    """Convolutional token embedding and blocks of one resolution, as :class:`TokenStage` is."""
 
 
 @MODELS.register_module()
@@ -191,13 +114,6 @@ class CvT(StagedBackbone):
             ``paddings`` of the embeddings, a sequence with one entry for each stage each.
             Defaults to "13".
         in_channels (int): Channels of the image. Defaults to 3.
-        out_type (str): What to return. "cls_token" (B, C) and "avg_featmap" (B, C) are for
-            classification, "raw" is the normed tokens (B, 1 + N, C) of the last stage,
-            "featmap" the maps (B, C_i, H_i, W_i) of the stages in ``out_indices``.
-            Defaults to "cls_token".
-        out_indices (int | Sequence[int]): Stages to return with "featmap". Defaults to -1.
-        out_norm (bool): Whether each map of "featmap" is normed, as dense heads that do not
-            norm their input like it. Defaults to False.
         with_cls_token (bool): Whether the last stage has a class token. Defaults to True.
         kernel_size (int): Kernel of the convolutions in the attention. Defaults to 3.
         stride_kv (int): Stride of the key's and value's convolutions. Defaults to 2.
@@ -207,11 +123,8 @@ class CvT(StagedBackbone):
         drop_path_rate (float): Stochastic depth of the last block; within the last stage it
             grows linearly from zero, the stages before have none. Defaults to 0.
         norm_eps (float): Epsilon of the layer norms. Defaults to 1e-5.
-        frozen_stages (int): Stages ``0 .. frozen_stages`` are not trained; -1 trains all.
-            Defaults to -1.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to a
-            truncated normal of 0.02 for linear layers.
+        **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
+            ``init_cfg`` of :class:`StagedBackbone`.
     """
 
     arch_zoo = {
@@ -231,9 +144,6 @@ class CvT(StagedBackbone):
         self,
         arch: str | dict = "13",
         in_channels: int = 3,
-        out_type: str = "cls_token",
-        out_indices: int | Sequence[int] = -1,
-        out_norm: bool = False,
         with_cls_token: bool = True,
         kernel_size: int = 3,
         stride_kv: int = 2,
@@ -242,22 +152,11 @@ class CvT(StagedBackbone):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         norm_eps: float = 1e-5,
-        frozen_stages: int = -1,
-        with_cp: bool = False,
-        init_cfg: dict | list | None = LINEAR_INIT,
+        **kwargs,
     ) -> None:
         settings = resolve_arch(arch, self.arch_zoo, type(self).__name__)
         depths = settings["depths"]
-        super().__init__(
-            len(depths),
-            out_type,
-            out_indices,
-            with_cls_token,
-            out_norm=out_norm,
-            frozen_stages=frozen_stages,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        stages = []
         for index, embed_dims in enumerate(settings["embed_dims"]):
             last = index == len(depths) - 1
             rates = torch.linspace(0, drop_path_rate if last else 0, depths[index])
@@ -276,7 +175,7 @@ class CvT(StagedBackbone):
                 )
                 for rate in rates.tolist()
             ]
-            self.stages.append(
+            stages.append(
                 CvTStage(
                     in_channels,
                     embed_dims,
@@ -290,4 +189,4 @@ class CvT(StagedBackbone):
                 )
             )
             in_channels = embed_dims
-        self.finish(settings["embed_dims"], norm_eps)
+        super().__init__(stages, settings["embed_dims"], norm_eps, **kwargs)

@@ -11,10 +11,10 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
+from smallvit.backbones.base.common import LINEAR_INIT, freeze, resolve_indices, run_blocks
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.dw_block import CONVS, DWBlock
 from smallvit.layers.patch_merging import PatchMerging
-from smallvit.layers.stages import LINEAR_INIT, freeze, resolve_indices, run_blocks
 from smallvit.registry import MODELS
 
 OUT_TYPES = ("avg_featmap", "featmap")

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, resample_abs_pos_embed, to_2tuple, trunc_normal_
+from timm.layers import to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
+from smallvit.backbones.base import StageBlock, StagedBackbone, TokenStage
 from smallvit.layers.arch import resolve_arch
+from smallvit.layers.heads import check_heads, join_heads, split_heads
 from smallvit.layers.mlp import Mlp
-from smallvit.layers.stages import LINEAR_INIT, StagedBackbone
+from smallvit.layers.position import fit_loaded_positions, resize_positions
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 from smallvit.registry import MODELS
 
@@ -39,10 +41,7 @@ class SpatialReductionAttention(nn.Module):
         norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        if embed_dims % num_heads:
-            raise ValueError(
-                f"embed_dims={embed_dims} is not a multiple of num_heads={num_heads}; change one"
-            )
+        check_heads(embed_dims, num_heads)
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
@@ -67,54 +66,32 @@ class SpatialReductionAttention(nn.Module):
         source = x
         if self.sr is not None:
             source = self.norm(map_to_tokens(self.sr(tokens_to_map(x, hw))))
-        query = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        query = split_heads(self.q(x), self.num_heads)
         pair = self.kv(source).unflatten(2, (2, self.num_heads, -1))
         key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)
         out = F.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attn_drop_rate if self.training else 0.0
         )
-        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+        return self.proj_drop(self.proj(join_heads(out)))
 
 
-class PVTBlock(nn.Module):
-    """Pre-norm transformer block with spatial-reduction attention.
+class PVTBlock(StageBlock):
+    """A block whose ``**attn`` is passed to :class:`SpatialReductionAttention`."""
 
-    Args:
-        embed_dims (int): Channels.
-        num_heads (int): Attention heads.
-        mlp_ratio (float): Hidden channels of the MLP as a multiple. Defaults to 4.
-        drop_path_rate (float): Stochastic depth. Defaults to 0.
-        drop_rate (float): Dropout after projections. Defaults to 0.
-        norm_eps (float): Epsilon of the norms. Defaults to 1e-6.
-        **attn (dict): Passed to :class:`SpatialReductionAttention`.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        drop_path_rate: float = 0.0,
-        drop_rate: float = 0.0,
-        norm_eps: float = 1e-6,
-        **attn,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.attn = SpatialReductionAttention(
-            embed_dims, num_heads, drop_rate=drop_rate, norm_eps=norm_eps, **attn
+    def build_attention(
+        self, embed_dims: int, num_heads: int, drop_rate: float, norm_eps: float, **kwargs
+    ) -> nn.Module:
+        """Build the attention."""
+        return SpatialReductionAttention(
+            embed_dims, num_heads, drop_rate=drop_rate, norm_eps=norm_eps, **kwargs
         )
-        self.drop_path = DropPath(drop_path_rate)
-        self.norm2 = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.mlp = Mlp(embed_dims, int(embed_dims * mlp_ratio), drop=drop_rate)
 
-    def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Transform tokens (B, N, C) of a grid of height and width ``hw``."""
-        x = x + self.drop_path(self.attn(self.norm1(x), hw))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+    def build_mlp(self, embed_dims: int, hidden_dims: int, drop_rate: float) -> nn.Module:
+        """Build the MLP."""
+        return Mlp(embed_dims, hidden_dims, drop=drop_rate)
 
 
-class PVTStage(nn.Module):
+class PVTStage(TokenStage):
     """Patch embedding, position embedding and blocks of one resolution.
 
     Args:
@@ -141,62 +118,36 @@ class PVTStage(nn.Module):
         drop_rate: float = 0.0,
         norm_eps: float = 1e-6,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            in_channels,
+            embed_dims,
+            patch_size,
+            patch_size,
+            0,
+            blocks,
+            with_cls_token,
+            drop_rate,
+            norm_eps,
+        )
         self.grid = grid
-        self.num_extra_tokens = int(with_cls_token)
-        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
-        self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims)) if with_cls_token else None
         self.pos_embed = None
         if with_pos_embed:
             length = grid[0] * grid[1] + self.num_extra_tokens
             self.pos_embed = nn.Parameter(torch.zeros(1, length, embed_dims))
-        self.drop_after_pos = nn.Dropout(drop_rate)
-        self.blocks = nn.ModuleList(blocks)
-        for parameter in (self.cls_token, self.pos_embed):
-            if parameter is not None:
-                trunc_normal_(parameter, std=0.02)
-        self._register_load_state_dict_pre_hook(self._resize_loaded_pos_embed)
+            trunc_normal_(self.pos_embed, std=0.02)
+            self._register_load_state_dict_pre_hook(self._fit_loaded_pos_embed)
 
-    def _resize_loaded_pos_embed(self, state_dict: dict, prefix: str, *_) -> None:
-        """Fit the position embedding of a checkpoint that was trained at another size."""
-        name = f"{prefix}pos_embed"
-        loaded = state_dict.get(name)
-        if loaded is None or self.pos_embed is None or loaded.shape == self.pos_embed.shape:
-            return
-        side = round((loaded.shape[1] - self.num_extra_tokens) ** 0.5)
-        if side * side + self.num_extra_tokens == loaded.shape[1]:
-            state_dict[name] = self._resize(loaded, (side, side), self.grid)
+    def _fit_loaded_pos_embed(self, state_dict: dict, prefix: str, *_) -> None:
+        key = f"{prefix}pos_embed"
+        extra = self.num_extra_tokens
+        fit_loaded_positions(state_dict, key, self.pos_embed, self.grid, extra, "bilinear")
 
-    def _resize(self, pos_embed: Tensor, source: tuple, target: tuple) -> Tensor:
-        if source == target:
-            return pos_embed
-        return resample_abs_pos_embed(
-            pos_embed,
-            new_size=list(target),
-            old_size=list(source),
-            num_prefix_tokens=self.num_extra_tokens,
-            interpolation="bilinear",
-            antialias=False,
-        )
-
-    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Cut a map into tokens and add the class token and the positions.
-
-        Args:
-            x (Tensor): Incoming map (B, C_in, H, W).
-
-        Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (B, extra + N, C) and the grid.
-        """
-        x = self.proj(x)
-        hw = tuple(x.shape[2:])
-        x = self.norm(map_to_tokens(x))
-        if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
-        if self.pos_embed is not None:
-            x = x + self._resize(self.pos_embed, self.grid, hw)
-        return self.drop_after_pos(x), hw
+    def add_positions(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
+        """Add the position embedding, resized to the grid, to tokens (B, extra + N, C)."""
+        if self.pos_embed is None:
+            return x
+        extra = self.num_extra_tokens
+        return x + resize_positions(self.pos_embed, self.grid, hw, extra, "bilinear")
 
 
 @MODELS.register_module()
@@ -216,13 +167,6 @@ class PVT(StagedBackbone):
         img_size (int | tuple[int, int]): Image size for which position embeddings are
             made. Defaults to 224.
         in_channels (int): Channels of the image. Defaults to 3.
-        out_type (str): What to return. "cls_token" (B, C) and "avg_featmap" (B, C) are for
-            classification, "raw" is the normed tokens (B, 1 + N, C) of the last stage,
-            "featmap" the maps (B, C_i, H_i, W_i) of the stages in ``out_indices``.
-            Defaults to "cls_token".
-        out_indices (int | Sequence[int]): Stages to return with "featmap". Defaults to -1.
-        out_norm (bool): Whether each map of "featmap" is normed, as dense heads that do not
-            norm their input like it. Defaults to False.
         with_cls_token (bool): Whether there is a class token. Defaults to True.
         with_pos_embed (bool): Whether there are position embeddings. Defaults to True.
         qkv_bias (bool): Whether query, key and value have a bias. Defaults to True.
@@ -231,11 +175,8 @@ class PVT(StagedBackbone):
         drop_path_rate (float): Stochastic depth of the last block; it grows linearly from
             zero. Defaults to 0.
         norm_eps (float): Epsilon of all norms. Defaults to 1e-6.
-        frozen_stages (int): Stages ``0 .. frozen_stages`` are not trained; -1 trains all.
-            Defaults to -1.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to a
-            truncated normal of 0.02 for linear layers.
+        **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
+            ``init_cfg`` of :class:`StagedBackbone`.
     """
 
     arch_zoo = {
@@ -260,9 +201,6 @@ class PVT(StagedBackbone):
         arch: str | dict = "tiny",
         img_size: int | tuple[int, int] = 224,
         in_channels: int = 3,
-        out_type: str = "cls_token",
-        out_indices: int | Sequence[int] = -1,
-        out_norm: bool = False,
         with_cls_token: bool = True,
         with_pos_embed: bool = True,
         qkv_bias: bool = True,
@@ -270,24 +208,12 @@ class PVT(StagedBackbone):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         norm_eps: float = 1e-6,
-        frozen_stages: int = -1,
-        with_cp: bool = False,
-        init_cfg: dict | list | None = LINEAR_INIT,
+        **kwargs,
     ) -> None:
         settings = resolve_arch(arch, self.arch_zoo, type(self).__name__)
         depths = settings["depths"]
-        super().__init__(
-            len(depths),
-            out_type,
-            out_indices,
-            with_cls_token,
-            out_norm=out_norm,
-            frozen_stages=frozen_stages,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
         rates = torch.linspace(0, drop_path_rate, sum(depths)).split(list(depths))
-        grid = to_2tuple(img_size)
+        grid, stages = to_2tuple(img_size), []
         for index, embed_dims in enumerate(settings["embed_dims"]):
             patch_size = settings["patch_sizes"][index]
             grid = (grid[0] // patch_size, grid[1] // patch_size)
@@ -305,7 +231,7 @@ class PVT(StagedBackbone):
                 )
                 for rate in rates[index].tolist()
             ]
-            self.stages.append(
+            stages.append(
                 PVTStage(
                     in_channels,
                     embed_dims,
@@ -319,4 +245,4 @@ class PVT(StagedBackbone):
                 )
             )
             in_channels = embed_dims
-        self.finish(settings["embed_dims"], norm_eps)
+        super().__init__(stages, settings["embed_dims"], norm_eps, **kwargs)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from timm.layers import to_2tuple
 
-from smallvit.backbones.plain_vit import PlainViT
+from smallvit.backbones.base import PlainViT
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.attention import Attention
 from smallvit.layers.block import TransformerBlock

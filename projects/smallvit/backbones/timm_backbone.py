@@ -9,9 +9,9 @@ from timm.models.convit import GPSA
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
 
+from smallvit.backbones.base.common import resolve_indices
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.gpsa import FusedGPSA
-from smallvit.layers.stages import resolve_indices
 from smallvit.registry import MODELS
 
 

@@ -21,6 +21,11 @@ from typing import Any
 #: By old module, the modules that are searched for its names, in order. An entry that ends
 #: in .py is a file below tools/.
 MOVED: dict[str, tuple[str, ...]] = {
+    "smallvit.backbones.plain_vit": ("smallvit.backbones.base.plain_vit",),
+    "smallvit.layers.stages": (
+        "smallvit.backbones.base.common",
+        "smallvit.backbones.base.staged",
+    ),
     "smallvit.cli.bench": ("smallvit.bench",),
     "smallvit.cli.bench.findings": ("smallvit.bench.findings",),
     "smallvit.cli.bench.methods": ("smallvit.bench.methods",),

@@ -6,14 +6,14 @@ from smallvit.hosts.grids import ArgumentGrid
 from smallvit.hosts.view import HostBlock, register_host, view_host
 
 
-@register_host("smallvit.backbones.plain_vit.PlainViT")
+@register_host("smallvit.backbones.base.plain_vit.PlainViT")
 def plain_vit(host: nn.Module) -> list[HostBlock]:
     """DHVT, T2TViT, CaiT (its patch trunk) and others: one grid all the way."""
     grid = ArgumentGrid()
     return [HostBlock(module, host.embed_dims, grid) for module in host.layers]
 
 
-@register_host("smallvit.layers.stages.StagedBackbone")
+@register_host("smallvit.backbones.base.staged.StagedBackbone")
 def staged(host: nn.Module) -> list[HostBlock]:
     """PVT and CvT: stages of blocks that are passed their grid."""
     grid = ArgumentGrid()

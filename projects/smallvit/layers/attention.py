@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.layers.heads import check_heads, join_heads
+
 
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
@@ -38,11 +40,7 @@ class Attention(nn.Module):
         proj_drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        if embed_dims % num_heads:
-            raise ValueError(
-                f"embed_dims={embed_dims} cannot be split into num_heads={num_heads}; "
-                "choose a number of heads that divides it"
-            )
+        check_heads(embed_dims, num_heads)
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.qk_scale = qk_scale
@@ -62,8 +60,7 @@ class Attention(nn.Module):
             tuple[Tensor, Tensor]: The mixed tokens (B, N, embed_dims) and the values
             (B, num_heads, N, embed_dims // num_heads).
         """
-        B, N, _ = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
         mixed = self.scaled_dot_product_attention(
             query,
@@ -72,7 +69,7 @@ class Attention(nn.Module):
             dropout_p=self.attn_drop_rate if self.training else 0.0,
             scale=self.qk_scale,
         )
-        return mixed.transpose(1, 2).reshape(B, N, self.embed_dims), value
+        return join_heads(mixed), value
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend.

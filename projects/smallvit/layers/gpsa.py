@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from timm.models.convit import GPSA
 from torch import Tensor, nn
 
+from smallvit.layers.heads import join_heads, split_heads
+
 
 def offset_table(side: int) -> Tensor:
     """Offsets between all pairs of positions along one side of a grid.
@@ -79,7 +81,7 @@ class FusedGPSA(nn.Module):
         if self.training and self.attn_drop.p:
             pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
             pairs = self.attn_drop(pairs.reshape(-1, H * W, H * W))
-            return pairs @ value.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            return pairs @ split_heads(value, self.num_heads)
         value = value.unflatten(2, (self.num_heads, -1)).unflatten(1, (H, W))
         # To (heads, W, B * H * channels) and back: one matrix product a head for all images.
         mixed = torch.bmm(columns, value.permute(3, 2, 0, 1, 4).flatten(2))
@@ -95,11 +97,11 @@ class FusedGPSA(nn.Module):
         by_content = F.scaled_dot_product_attention(
             query,
             key,
-            value.unflatten(2, (self.num_heads, -1)).transpose(1, 2),
+            split_heads(value, self.num_heads),
             dropout_p=self.attn_drop.p if self.training else 0.0,
             scale=self.scale,
         )
         by_position = self.mix_by_position(value)
         gate = torch.sigmoid(self.gating_param).view(-1, 1, 1)
         out = torch.lerp(by_content, by_position.to(by_content), gate.to(by_content))
-        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+        return self.proj_drop(self.proj(join_heads(out)))

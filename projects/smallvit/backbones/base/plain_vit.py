@@ -6,11 +6,10 @@ import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from smallvit.layers.position import sinusoid_table
-from smallvit.layers.stages import freeze, resolve_indices, run_blocks
+from smallvit.backbones.base.common import LINEAR_INIT, freeze, resolve_indices, run_blocks
+from smallvit.layers.position import fit_loaded_positions, resize_positions, sinusoid_table
 from smallvit.layers.tokens import tokens_to_map
 
 OUT_TYPES = ("cls_token", "avg_featmap", "featmap", "raw")
@@ -83,7 +82,7 @@ class PlainViT(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0))
+        super().__init__(init_cfg or LINEAR_INIT)
         self._check(out_type, pos_embed, frozen_stages, len(layers))
         self.embed_dims = embed_dims
         self.num_layers = len(layers)
@@ -188,7 +187,13 @@ class PlainViT(BaseModule):
         if extra:
             x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in extra), x], dim=1)
         if self.pos_embed is not None:
-            x = x + self._resize(self.pos_embed, self.patch_resolution, hw)
+            x = x + resize_positions(
+                self.pos_embed,
+                self.patch_resolution,
+                hw,
+                self.num_extra_tokens,
+                self.interpolate_mode,
+            )
         return self.drop_after_pos(x), hw
 
     def extra_tokens(self) -> list[nn.Parameter]:
@@ -220,23 +225,15 @@ class PlainViT(BaseModule):
         patches = x[:, x.shape[1] - hw[0] * hw[1] :]
         return patches.mean(dim=1) if self.out_type == "avg_featmap" else tokens_to_map(patches, hw)
 
-    def _resize(self, pos_embed: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-        if tuple(old) == tuple(new):
-            return pos_embed
-        return resample_abs_pos_embed(
-            pos_embed, new, old, self.num_extra_tokens, self.interpolate_mode, antialias=False
+    def _fit_loaded_pos_embed(self, state_dict: dict, prefix: str, *_) -> None:
+        fit_loaded_positions(
+            state_dict,
+            f"{prefix}pos_embed",
+            self.pos_embed,
+            self.patch_resolution,
+            self.num_extra_tokens,
+            self.interpolate_mode,
         )
-
-    def _fit_loaded_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
-        loaded = state_dict.get(f"{prefix}pos_embed")
-        if loaded is None or loaded.shape == self.pos_embed.shape:
-            return
-        count = loaded.shape[1] - self.num_extra_tokens
-        side = int(count**0.5)
-        if side * side == count and loaded.shape[2] == self.embed_dims:
-            state_dict[f"{prefix}pos_embed"] = self._resize(
-                loaded, (side, side), self.patch_resolution
-            )
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """Depth of a parameter, for learning rates that decay by layer.
