@@ -5,7 +5,7 @@ import argparse
 import sys
 
 from smallvit.cli import UserError, add_runtime_flags, base_parser, run_tool
-from smallvit.cli.arguments import export_local_rank
+from smallvit.cli.arguments import export_local_rank, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -73,11 +73,10 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
 
-    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.engine.pipeline import build, guard, take_steps
     from smallvit.engine.run_log import log_failures
 
-    trust_checkpoints(args.trust_checkpoint)
+    read_as_asked(args)
     request = make_request(args)
     take_steps(request, last=guard)
     with log_failures(request.cfg.work_dir):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag
+from smallvit.cli.arguments import add_trust_flag, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -94,10 +94,10 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.checkpoint.reading import require_checkpoint, trust_checkpoints
+    from smallvit.engine.checkpoint.reading import require_checkpoint
     from smallvit.plugins.locality_guidance.precompute import Lesson, describe, load_teacher
 
-    trust_checkpoints(args.trust_checkpoint)
+    read_as_asked(args)
     args.checkpoint = require_checkpoint(args.checkpoint)
     args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if args.device.startswith("cuda") and not torch.cuda.is_available():

@@ -7,13 +7,12 @@ checkpoint of another system is refused and nothing is written.
 """
 
 import argparse
-import os
+import io
 import sys
-import tempfile
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_trust_flag
+from smallvit.cli.arguments import add_trust_flag, read_as_asked
 from smallvit.converters.system import SYSTEM_NAMES
 
 SAFETENSORS = ".safetensors"
@@ -29,67 +28,18 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read(path: Path, trust: bool) -> dict:
-    from smallvit.engine.checkpoint.reading import load_from_local, require_checkpoint
-    from smallvit.errors import CheckpointError
-
-    if path.suffix == SAFETENSORS:
-        return _read_safetensors(path)
-    try:
-        if trust:
-            return _read_pickle(Path(require_checkpoint(path)))
-        return load_from_local(path, map_location="cpu")
-    except CheckpointError as error:
-        pickled = "run code" in str(error)
-        hint = "; if you trust where it comes from, add --trust" if pickled else ""
-        raise UserError(f"{error}{hint}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-
-
-def _read_safetensors(path: Path) -> dict:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as safetensors ({error})") from error
-
-
-def _read_pickle(path: Path) -> dict:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{path}: its pickled objects need the module {error.name!r}; "
-            f"install it (pip install {error.name}) and run this again"
-        ) from error
-    except Exception as error:
-        raise UserError(f"{path}: damaged or not a checkpoint ({error})") from error
-
-
 def write(state: dict, path: Path, wrapper: str) -> None:
     import torch
-    from safetensors.torch import save_file
 
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        if path.suffix == SAFETENSORS:
-            save_file({key: value.contiguous() for key, value in state.items()}, temporary)
-        else:
-            torch.save({wrapper: state}, temporary)
-        # mkstemp makes files that only their owner reads.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    from smallvit.engine.checkpoint.formats import write_safetensors
+    from smallvit.utils.files import write_whole
+
+    if path.suffix == SAFETENSORS:
+        write_safetensors(str(path), state)
+        return
+    content = io.BytesIO()
+    torch.save({wrapper: state}, content)
+    write_whole(str(path), content.getvalue())
 
 
 def describe(system: str, official: dict, ours: dict) -> str:
@@ -111,8 +61,10 @@ def main(argv=None) -> int:
     if not args.dst.absolute().parent.is_dir():
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
     from smallvit.converters import ConversionError, convert, get_system, revert, unwrap
+    from smallvit.engine.checkpoint.reading import load_from_local
 
-    checkpoint = read(args.src, args.trust_checkpoint)
+    read_as_asked(args)
+    checkpoint = load_from_local(args.src, map_location="cpu")
     try:
         source = unwrap(checkpoint)
         state = (revert if args.reverse else convert)(args.system, source)

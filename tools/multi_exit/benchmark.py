@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag
+from smallvit.cli.arguments import add_trust_flag, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -80,7 +80,6 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
@@ -94,7 +93,7 @@ def main(argv=None) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    trust_checkpoints(args.trust_checkpoint)
+    read_as_asked(args)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, _ = load_cascade(cfg, args.checkpoint, device)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag
+from smallvit.cli.arguments import add_trust_flag, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -94,14 +94,13 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.calibration import KEY
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
     from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
     from smallvit.plugins.multi_exit.storage import write_checkpoint
 
-    trust_checkpoints(args.trust_checkpoint)
+    read_as_asked(args)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, content = load_cascade(cfg, args.checkpoint, device)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_trust_flag
+from smallvit.cli.arguments import add_trust_flag, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -29,7 +29,6 @@ def main(argv=None) -> None:
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
 
     from smallvit.converters import ConversionError
-    from smallvit.engine.checkpoint.reading import trust_checkpoints
     from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.storage import (
         from_official,
@@ -38,7 +37,7 @@ def main(argv=None) -> None:
         write_checkpoint,
     )
 
-    trust_checkpoints(args.trust_checkpoint)
+    read_as_asked(args)
     content = read_checkpoint(args.src)
     try:
         converted = to_official(content) if args.reverse else from_official(content)

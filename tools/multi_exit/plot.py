@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags
+from smallvit.cli.arguments import add_override_flags, add_trust_flag, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -24,6 +24,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--max-gflops", type=float, metavar="G", help="budget of the exits shown")
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="accuracy of them")
     add_override_flags(parser)
+    add_trust_flag(parser)
     args = parser.parse_args(argv)
     if args.images:
         if len(args.checkpoints) > 1:
@@ -98,6 +99,7 @@ def main(argv=None) -> None:
 
     from smallvit.plugins.multi_exit import CalibrationError
 
+    read_as_asked(args)
     try:
         draw_images(args) if args.images else draw_curves(args)
     except CalibrationError as error:

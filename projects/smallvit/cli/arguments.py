@@ -128,7 +128,7 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust_flag(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of tools that read checkpoints; hand its value to ``trust_checkpoints``.
+    """Add the flags of tools that read checkpoints, which :func:`read_as_asked` applies.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
@@ -140,6 +140,22 @@ def add_trust_flag(parser: argparse.ArgumentParser) -> None:
         help="load checkpoints with all that they hold, even if that runs code; without it, "
         "tensors and plain values only",
     )
+    parser.add_argument(
+        "--no-crc",
+        action="store_true",
+        help="do not compare checkpoints with their CRCs; for files that were written without",
+    )
+
+
+def read_as_asked(args: argparse.Namespace) -> None:
+    """Read checkpoints from now on as the flags of :func:`add_trust_flag` say.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments.
+    """
+    from smallvit.engine.checkpoint.reading import trust_checkpoints
+
+    trust_checkpoints(args.trust_checkpoint, check_crcs=not args.no_crc)
 
 
 def export_local_rank(args: argparse.Namespace) -> None:

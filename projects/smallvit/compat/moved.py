@@ -68,6 +68,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine": ("smallvit.errors",),
     "smallvit.engine.archives": (
         "smallvit.engine.checkpoint.formats",
+        "smallvit.engine.checkpoint.archives",
         "smallvit.utils.files",
     ),
     "smallvit.engine.atomic": (
@@ -104,6 +105,9 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 #: Names that are others in the new module, or in a module where the rest of the old one is not.
 RENAMED: dict[str, str] = {
+    "smallvit.engine.mmengine_pickles.read_mmengine": (
+        "smallvit.engine.checkpoint.reading.load_from_local"
+    ),
     "smallvit.cli.runs.HOOKS_OF_EVERY_RUN": "smallvit.engine.guards.GUARDS",
     "smallvit.cli.runs.no_leftovers": "smallvit.engine.run_log.log_failures",
     "smallvit.engine.images.name_label_maps": "smallvit.compat.label_maps.install",

@@ -1,50 +1,18 @@
-"""File formats of weights: what to check before reading one, and safetensors."""
+"""Weights as safetensors."""
 
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from smallvit.engine.checkpoint.digests import check_digest, write_with_digest
 from smallvit.errors import CheckpointError
-from smallvit.utils.files import write_whole
 
-#: torch stores tensors as they are; more growth than this is no checkpoint.
-MAX_GROWTH = 4
-_SLACK = 1 << 20
-#: The limit of the safetensors library on the header.
+#: The limit of the safetensors library on the header, which it looks at itself.
 MAX_HEADER = 100_000_000
-
-
-def check_archive(path: str) -> None:
-    """Refuse a zip archive that would grow far beyond its size when it is read.
-
-    Args:
-        path (str): A checkpoint; one that is no archive passes.
-
-    Raises:
-        CheckpointError: If it is a zip bomb.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    size = os.path.getsize(path)
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    grown = sum(entry.file_size for entry in entries)
-    stored = sum(entry.compress_size for entry in entries)
-    if stored > size:
-        raise CheckpointError(
-            f"{path}: its entries overlap ({stored} bytes in a file of {size}): a zip bomb, and "
-            "not loaded"
-        )
-    if grown > MAX_GROWTH * size + _SLACK:
-        raise CheckpointError(
-            f"{path}: would grow from {size} to {grown} bytes: a zip bomb, and not loaded"
-        )
 
 
 def read_safetensors(path: str, map_location: Any = None) -> dict:
@@ -58,11 +26,11 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
         dict: ``state_dict``, and the file's ``meta`` with strings as values.
 
     Raises:
-        CheckpointError: If the file is damaged or its header is not plausible.
+        CheckpointError: If the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
-    _check_header(path)
+    check_digest(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -74,18 +42,8 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
     return {"state_dict": tensors, "meta": meta}
 
 
-def _check_header(path: str) -> None:
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, MAX_HEADER):
-        raise CheckpointError(
-            f"{path}: damaged or not safetensors (a header of {length} bytes in a file of {size})"
-        )
-
-
 def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None = None) -> None:
-    """Write weights as a safetensors file, under a temporary name first.
+    """Write weights as a safetensors file, whole, with its SHA-256 beside it.
 
     Args:
         path (str): The file.
@@ -101,4 +59,4 @@ def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None =
         str(key): value if isinstance(value, str) else json.dumps(value)
         for key, value in (meta or {}).items()
     }
-    write_whole(path, save(own, metadata=texts))
+    write_with_digest(path, save(own, metadata=texts))

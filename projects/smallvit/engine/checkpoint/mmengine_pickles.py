@@ -1,30 +1,32 @@
 """Reading the checkpoints that MMEngine writes, which hold objects, without their code.
 
-MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. The
-reader here knows the few names that such a file contains and has a stand-in for each,
-which keeps the data and calls nothing. Any other name is refused.
+MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. Each of
+the few names that such a file contains has a stand-in here, which keeps the data and calls
+nothing, for :func:`torch.load` with ``weights_only=True``.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
-import types
-import zipfile
+import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from smallvit.errors import CheckpointError
-
 _PLAIN_DTYPE = re.compile(r"[bifuSU]\d+$")
+# torch keeps what it allows for the whole process.
+_lock = threading.RLock()
 
 
 class _History:
     """Holds the state of a history buffer."""
+
+    __slots__ = ("state",)
 
     def __setstate__(self, state: dict) -> None:
         self.state = state if isinstance(state, dict) else {}
@@ -32,7 +34,7 @@ class _History:
     def plain(self) -> dict[str, Any]:
         state = {str(key).lstrip("_"): value for key, value in self.state.items()}
         arrays = {
-            name: torch.as_tensor(np.asarray(_plain(state[name]), dtype=np.float64))
+            name: torch.as_tensor(np.asarray(to_values(state[name]), dtype=np.float64))
             for name in ("log_history", "count_history")
         }
         return {**arrays, "max_length": int(state["max_length"])}
@@ -40,6 +42,8 @@ class _History:
 
 class _Type:
     """Holds the name of an array's element type."""
+
+    __slots__ = ("code", "order")
 
     def __init__(self, code: str, *_: Any) -> None:
         self.code, self.order = code, "="
@@ -60,12 +64,14 @@ class _Type:
 class _Array:
     """Holds the content of an array."""
 
+    __slots__ = ("by_columns", "content", "shape", "type")
+
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.type, self.by_columns, self.content = state
 
     def plain(self) -> Any:
         if isinstance(self.content, list):  # an array of objects: lists, strings
-            return [_plain(item) for item in self.content]
+            return [to_values(item) for item in self.content]
         order = "F" if self.by_columns else "C"
         flat = np.frombuffer(self.content, dtype=self.type.numpy())
         return flat.reshape(self.shape, order=order).copy()
@@ -73,6 +79,8 @@ class _Array:
 
 class _Scalar:
     """Holds a number."""
+
+    __slots__ = ("content", "kind")
 
     def __init__(self, kind: _Type, content: bytes = b"") -> None:
         self.kind, self.content = kind, content
@@ -82,83 +90,75 @@ class _Scalar:
 
 
 def _new_array(*_: Any) -> _Array:
-    return _Array()
+    # Only what torch knows by name may get a state.
+    return _STAND_INS["numpy.ndarray"]()
 
 
 def _nothing(*_: Any) -> None:
     """In the place of ``getattr``: the methods it would find are not needed."""
 
 
-def _to_bytes(text: str, encoding: str = "latin1") -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
-    return text.encode("latin1")
+def _named(full: str, make: type | Callable[..., Any]) -> Any:
+    """Give a stand-in the name that it is found by."""
+    if isinstance(make, type):
+        found = type(make.__name__, (make,), {"__slots__": ()})
+    else:
+
+        def found(*args: Any) -> Any:
+            return make(*args)
+
+    found.__module__, _, found.__name__ = full.rpartition(".")
+    found.__qualname__ = found.__name__
+    return found
 
 
 _STAND_INS: dict[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "mmengine.logging.history_buffer.HistoryBuffer": _History,
-    "builtins.getattr": _nothing,
-    "numpy.ndarray": _Array,
-    "numpy.dtype": _Type,
-    "numpy.core.multiarray._reconstruct": _new_array,
-    "numpy._core.multiarray._reconstruct": _new_array,
-    "numpy.core.multiarray.scalar": _Scalar,
-    "numpy._core.multiarray.scalar": _Scalar,
-    "_codecs.encode": _to_bytes,
-    "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
-    "torch._utils._rebuild_parameter": torch._utils._rebuild_parameter,
-    "torch.Size": torch.Size,
-    "torch.device": torch.device,
+    full: _named(full, make)
+    for full, make in (
+        ("mmengine.logging.history_buffer.HistoryBuffer", _History),
+        ("builtins.getattr", _nothing),
+        ("__builtin__.getattr", _nothing),
+        ("numpy.ndarray", _Array),
+        ("numpy.dtype", _Type),
+        ("numpy.core.multiarray._reconstruct", _new_array),
+        ("numpy._core.multiarray._reconstruct", _new_array),
+        ("numpy.core.multiarray.scalar", _Scalar),
+        ("numpy._core.multiarray.scalar", _Scalar),
+    )
 }
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that knows the names above and no other."""
+@contextmanager
+def stand_ins() -> Iterator[None]:
+    """Let :func:`torch.load` know the stand-ins while it reads a file.
 
-    def find_class(self, module: str, name: str) -> Any:
-        # Protocol 2, which torch writes, has Python 2's name.
-        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
-        if full in _STAND_INS:
-            return _STAND_INS[full]
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        raise pickle.UnpicklingError(f"GLOBAL {full}")
+    Yields:
+        None: While it knows them; ``weights_only=True`` knows no other names than torch's own.
+    """
+    with _lock:
+        if hasattr(torch.serialization, "safe_globals"):
+            with torch.serialization.safe_globals(list(_STAND_INS.values())):
+                yield
+            return
+        before = torch.serialization.get_safe_globals()  # torch 2.4
+        torch.serialization.add_safe_globals(list(_STAND_INS.values()))
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(before)
 
 
-#: What torch asks of the module that it unpickles with.
-_PICKLE = types.SimpleNamespace(
-    __name__="smallvit.engine.checkpoint.mmengine_pickles",
-    Unpickler=_Reader,
-    UnpicklingError=pickle.UnpicklingError,
-    load=lambda file, **kwargs: _Reader(file, **kwargs).load(),
-)
-
-
-def read_mmengine(path: str, map_location: Any = None) -> dict:
-    """Read a checkpoint that MMEngine wrote.
+def to_values(value: Any) -> Any:
+    """Replace the stand-ins in a loaded checkpoint by what they hold.
 
     Args:
-        path (str): A zip archive, torch's format since 1.6.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
+        value (Any): What was read.
 
     Returns:
-        dict: The checkpoint; histories as the dictionaries that
-        :class:`PlainCheckpointHook` writes, arrays as numpy's.
-
-    Raises:
-        CheckpointError: If it is a TorchScript program.
-        pickle.UnpicklingError: If it refers to anything that MMEngine does not store.
+        Any: The same with histories as the dictionaries that :class:`PlainCheckpointHook`
+        writes, and arrays as numpy's.
     """
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(f"{path}: a TorchScript program and not a checkpoint; not loaded")
-    loaded = torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
-    return _plain(loaded)
-
-
-def _plain(value: Any) -> Any:
     if isinstance(value, (_History, _Array, _Scalar)):
         return value.plain()
     if isinstance(value, _Type):
@@ -166,10 +166,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, OrderedDict):
         # A state dict carries its version as an attribute, which a copy would lose.
         for key in list(value):
-            value[key] = _plain(value[key])
+            value[key] = to_values(value[key])
         return value
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {to_values(key): to_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
+        return type(value)(to_values(item) for item in value)
     return value

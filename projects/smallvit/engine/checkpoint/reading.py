@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import os.path as osp
 import pickle
 import pickletools
 import zipfile
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 import torch
 from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import mkdir_or_exist
 
 from smallvit.compat import model_zoos
-from smallvit.engine.checkpoint.formats import check_archive, read_safetensors
-from smallvit.engine.checkpoint.mmengine_pickles import read_mmengine
+from smallvit.engine.checkpoint.archives import check_archive, check_crcs, is_archive, records_of
+from smallvit.engine.checkpoint.digests import check_digest
+from smallvit.engine.checkpoint.formats import read_safetensors
+from smallvit.engine.checkpoint.mmengine_pickles import stand_ins, to_values
+from smallvit.engine.checkpoint.pickle_names import OF_MMENGINE, is_known
+from smallvit.engine.checkpoint.pickle_scan import full_name, scan
+from smallvit.engine.checkpoint.shadows import Refused
 from smallvit.errors import CheckpointError
 
 #: What torch raises on bytes that are no checkpoint, depending on where they go wrong.
@@ -36,18 +45,22 @@ DAMAGE = (
 )
 HINT = "(--trust-checkpoint loads it nevertheless, and runs whatever code it holds)"
 _PICKLE_LIMIT = 64 << 20
+#: What torch's format before 1.6 begins with, and its pickles: this number, the version of the
+#: format, the machine, the checkpoint, the keys of its storages.
+_LEGACY_MAGIC, _LEGACY_PICKLES = 0x1950A86A20F9469CFC6C, 5
 
-_trust = {"all": False}
+_settings = {"trusted": False, "check_crcs": True}
 
 
-def trust_checkpoints(trusted: bool = True) -> None:
-    """Load checkpoints with all that they hold, code included, or stop doing so.
+def trust_checkpoints(trusted: bool = True, check_crcs: bool = True) -> None:
+    """Say how the checkpoints of this process are read.
 
     Args:
-        trusted (bool): Whether the checkpoints of this process come from a source that
-            may run code. Defaults to True.
+        trusted (bool): Load them with all that they hold, code included. Defaults to True.
+        check_crcs (bool): Compare archives with their check sums. Defaults to True; False is
+            for files that were written without.
     """
-    _trust["all"] = trusted
+    _settings.update(trusted=trusted, check_crcs=check_crcs)
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
@@ -71,30 +84,78 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     try:
         if path.endswith(".safetensors"):
             return read_safetensors(path, map_location)
-        if _trust["all"]:
+        _check_intact(path)
+        if _settings["trusted"]:
             return torch.load(path, map_location=map_location, weights_only=False)
-        check_archive(path)
-        return _read_plain(path, map_location)
+        return _without_programs(_read_plain(path, map_location), path)
     except pickle.UnpicklingError as error:
-        named = globals_of(path)
-        if not named:
-            raise CheckpointError(f"{filename}: damaged or not a checkpoint") from error
+        raise _refusal(filename, path, error) from error
+    except ImportError as error:
         raise CheckpointError(
-            f"{filename}: holds {', '.join(named)} and not only tensors and plain values; it was "
-            f"not loaded, because such content can run code {HINT}"
+            f"{filename}: its pickled objects need the module {error.name!r}; install it (pip "
+            f"install {error.name}) and run this again"
         ) from error
     except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{filename}: damaged or not a checkpoint ({reason})") from error
 
 
+def _check_intact(path: str) -> None:
+    if not is_archive(path):
+        check_digest(path)
+        return
+    check_archive(path)
+    if _settings["check_crcs"]:
+        check_crcs(path)
+
+
 def _read_plain(path: str, map_location: Any) -> dict:
-    try:
+    names = _scan(path)
+    if not names & OF_MMENGINE:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError:
-        if not zipfile.is_zipfile(path):
-            raise
-        return read_mmengine(path, map_location)
+    with stand_ins():
+        return to_values(torch.load(path, map_location=map_location, weights_only=True))
+
+
+def _scan(path: str) -> set[str]:
+    """Follow all pickles that torch would read; returns the names that they refer to."""
+    size = osp.getsize(path)
+    if is_archive(path):
+        return scan(_pickle_of(path), size, records_of(path))
+    with open(path, "rb") as file:
+        if not _is_legacy(file):
+            raise pickle.UnpicklingError("neither an archive nor torch's format before 1.6")
+        return set().union(*(scan(file, size) for _ in range(_LEGACY_PICKLES)))
+
+
+def _is_legacy(file: BinaryIO) -> bool:
+    found = [argument for _, argument, _ in itertools.islice(pickletools.genops(file), 2)]
+    file.seek(0)
+    return found[1:] == [_LEGACY_MAGIC]
+
+
+def _refusal(filename: str, path: str, error: pickle.UnpicklingError) -> CheckpointError:
+    named = globals_of(path)
+    if named:
+        return CheckpointError(
+            f"{filename}: holds {', '.join(named)} and not only tensors and plain values; it was "
+            f"not loaded, because such content can run code {HINT}"
+        )
+    if isinstance(error, Refused):
+        return CheckpointError(f"{filename}: {error}; damaged or made up, and not loaded")
+    return CheckpointError(f"{filename}: damaged or not a checkpoint")
+
+
+def _without_programs(checkpoint: Any, path: str) -> Any:
+    """Leave out what MMEngine's ``Runner.resume`` would run."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict) and meta.pop("config", None) is not None:
+        print_log(
+            f"{path}: its meta['config'] was left out: MMEngine would run it as a program",
+            logger="current",
+            level=30,
+        )
+    return checkpoint
 
 
 def globals_of(path: str, shown: int = 4) -> list[str]:
@@ -108,31 +169,42 @@ def globals_of(path: str, shown: int = 4) -> list[str]:
         list[str]: Names such as "os.system", those that a plain checkpoint has left out.
     """
     names: dict[str, None] = {}
+    with suppress(*DAMAGE, UnicodeDecodeError):  # what was found up to the damage is named
+        file, pickles = _pickles_of(path)
+        for _ in range(pickles):
+            _collect_names(file, names)
+    return [name for name in names if not is_known(name)][:shown]
+
+
+def _collect_names(file: BinaryIO, names: dict[str, None]) -> None:
     strings: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(_pickle_of(path)):
-            if opcode.name in ("GLOBAL", "INST"):
-                names[argument.replace(" ", ".")] = None
-            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                names[".".join(strings[-2:])] = None
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except (*DAMAGE, UnicodeDecodeError):
-        pass  # what was found up to the damage is named
-    harmless = ("torch.", "collections.OrderedDict", "numpy.", "_codecs.encode")
-    return [name for name in names if not name.startswith(harmless)][:shown]
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("GLOBAL", "INST"):
+            names[full_name(argument)] = None
+        elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+            names[".".join(strings[-2:])] = None
+        elif isinstance(argument, str):
+            strings.append(argument)
 
 
-def _pickle_of(path: str) -> bytes:
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            return file.read(_PICKLE_LIMIT)
+def _pickle_of(path: str) -> BinaryIO:
     with zipfile.ZipFile(path) as archive:
-        name = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
-        if name is None:
-            return b""
-        with archive.open(name) as file:
-            return file.read(_PICKLE_LIMIT)
+        entry = archive.getinfo(f"{archive.namelist()[0].partition('/')[0]}/data.pkl")
+        if entry.file_size > _PICKLE_LIMIT:
+            raise Refused(f"has a pickle of more than {_PICKLE_LIMIT >> 20} MiB beside its tensors")
+        del entry.CRC  # which was looked at already, or shall not be
+        return io.BytesIO(archive.read(entry))
+
+
+def _pickles_of(path: str) -> tuple[BinaryIO, int]:
+    if is_archive(path):
+        return _pickle_of(path), 1
+    with open(path, "rb") as file:
+        content = io.BytesIO(file.read(_PICKLE_LIMIT))
+    try:
+        return content, _LEGACY_PICKLES if _is_legacy(content) else 1
+    finally:
+        content.seek(0)
 
 
 def require_checkpoint(filename: str) -> str:

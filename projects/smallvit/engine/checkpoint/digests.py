@@ -1,0 +1,72 @@
+"""SHA-256 beside checkpoints whose formats have no check sums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import os.path as osp
+
+from mmengine.logging import print_log
+
+from smallvit.errors import CheckpointError
+from smallvit.utils.files import remove_quietly, write_whole
+
+#: What ``sha256sum`` writes and checks.
+ENDING = ".sha256"
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Hash a file.
+
+    Args:
+        path (str | os.PathLike): The file.
+
+    Returns:
+        str: Its SHA-256 in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_with_digest(path: str, content: bytes) -> None:
+    """Write a file whole, and its SHA-256 beside it.
+
+    Args:
+        path (str): The file.
+        content (bytes): What it holds.
+    """
+    # In between there is no digest rather than that of another file.
+    remove_quietly(path + ENDING)
+    write_whole(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    write_whole(path + ENDING, f"{digest}  {osp.basename(path)}\n")
+
+
+def check_digest(path: str) -> None:
+    """Compare a file with the SHA-256 beside it, or say that there is none.
+
+    Args:
+        path (str): The file.
+
+    Raises:
+        CheckpointError: If the file is another.
+    """
+    beside = path + ENDING
+    if not osp.isfile(beside):
+        print_log(
+            f"{path} is unchecked: its format has no check sums, and no {beside} is there",
+            logger="current",
+        )
+        return
+    with open(beside, errors="replace") as file:
+        stored = file.read(1024).split()
+    found = file_sha256(path)
+    if stored[:1] != [found]:
+        raise CheckpointError(
+            f"{path}: damaged: its SHA-256 is {found[:12]}..., and {beside} has "
+            f"{stored[0][:12] if stored else 'none'}...; take another copy, or remove {beside} if "
+            "you changed the file yourself"
+        )
