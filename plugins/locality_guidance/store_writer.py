@@ -154,7 +154,8 @@ def _require_only_a_store(folder: str) -> None:
     """Refuse to remove what is no store."""
     if not osp.lexists(folder):
         return
-    known = re.compile(rf"({re.escape(HEADER)}|{re.escape(PROGRESS)})(\.incomplete)?|\w+\.npy")
+    # A kill leaves the file that was being written under a temporary name.
+    known = re.compile(rf"{re.escape(HEADER)}|{re.escape(PROGRESS)}|\w+\.npy|.+\.incomplete(\..+)?")
     names = os.listdir(folder) if osp.isdir(folder) else [osp.basename(folder)]
     strange = [name for name in names if not known.fullmatch(name)]
     if strange:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.plugins.multi_exit.calibration import Curve
-
-
-def _figure(size: tuple[float, float]):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure, path: str) -> None:
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    root, suffix = os.path.splitext(path)
-    temporary = f"{root}.incomplete{suffix}"  # the suffix chooses the format
-    figure.savefig(temporary)
-    os.replace(temporary, path)
 
 
 def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> None:
@@ -37,7 +20,7 @@ def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> 
             GFLOPs of its exits.
         path (str): Picture to write.
     """
-    figure = _figure((6, 4.2))
+    figure = new_figure(6, 4.2)
     axis = figure.subplots()
     for name, (curve, flops) in curves.items():
         order = np.argsort(curve.flops)
@@ -52,7 +35,7 @@ def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> 
     axis.set_ylabel("top-1 accuracy (%)")
     axis.grid(alpha=0.3)
     axis.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
@@ -64,7 +47,7 @@ def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
         title (str): Says what it was measured on.
         path (str): Picture to write.
     """
-    figure = _figure((6, 4.2))
+    figure = new_figure(6, 4.2)
     axis = figure.subplots()
     for label, style, chosen in (
         ("budgeted", "o-", [point for point in points if point["thresholds"] is not None]),
@@ -83,7 +66,7 @@ def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
     axis.set_title(title, fontsize=9)
     axis.grid(alpha=0.3, which="both")
     axis.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def easiest_and_hardest(
@@ -133,7 +116,7 @@ def plot_easiest_and_hardest(
         path (str): Picture to write.
     """
     width = max(len(easy) for easy, _ in chosen.values())
-    figure = _figure((1.25 * (2 * width + 1), 1.35 * len(chosen) + 0.4))
+    figure = new_figure(1.25 * (2 * width + 1), 1.35 * len(chosen) + 0.4)
     axes = figure.subplots(len(chosen), 2 * width + 1, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
@@ -144,4 +127,4 @@ def plot_easiest_and_hardest(
             axis.imshow(images[index], interpolation="nearest" if small else None)
             axis.set_title(captions[index], fontsize=6)
     figure.suptitle("easiest | class | hardest", fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from smallvit.converters import convert, revert, unwrap
 from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, CalibrationError, Curve
-from smallvit.utils.files import write_whole
+from smallvit.utils.files import whole_file
 
 #: What official files hold beside ``model_state_dict``.
 OFFICIAL_KEYS = (
@@ -42,9 +41,8 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
         checkpoint (Mapping): What to write.
         path (str | Path): The file.
     """
-    content = io.BytesIO()
-    torch.save(dict(checkpoint), content)
-    write_whole(str(path), content.getvalue())
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        torch.save(dict(checkpoint), file)
 
 
 def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoint") -> Calibration:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from smallvit.analysis.curves import choose_keys, draw_runs
 from smallvit.analysis.logs import read_run
 from smallvit.cli import UserError
 from tool_helpers import load_tool, run_main
@@ -48,7 +49,7 @@ def test_moving_average(run):
 
 
 def test_default_keys_are_the_loss_and_the_metrics(run):
-    assert plot_logs.choose_keys({"run": read_run(str(run))}, None) == ["accuracy", "loss"]
+    assert choose_keys({"run": read_run(str(run))}, None) == ["accuracy", "loss"]
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -63,8 +64,7 @@ def test_draws_several_runs(run, tmp_path, ending, magic):
 
 def test_panels_hold_the_curves(run):
     curves = {"a": read_run(str(run)), "b": {}}
-    args = plot_logs.parse_args([str(run), "--smooth", "2"])
-    panels = plot_logs.draw(curves, ["loss", "accuracy"], args).axes
+    panels = draw_runs(curves, ["loss", "accuracy"], smooth=2).axes
     assert [ax.get_title() for ax in panels] == ["loss", "accuracy"]
     raw, smooth, empty = panels[0].lines
     assert list(raw.get_ydata()) == curves["a"]["loss"].values

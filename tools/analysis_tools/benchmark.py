@@ -113,6 +113,7 @@ def main(argv=None) -> None:
     from guard_cost import guard_cost
 
     from smallvit.analysis.benchmark import Settings, benchmark
+    from smallvit.utils.files import write_whole
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -141,10 +142,9 @@ def main(argv=None) -> None:
         results.append(benchmark(cfgs, mode, settings))
         report(results[-1])
     if args.json:
-        temporary = f"{args.json}.tmp"
-        with open(temporary, "w") as file:
-            json.dump({"settings": vars(settings), "results": results}, file, indent=2)
-        os.replace(temporary, args.json)
+        write_whole(
+            args.json, json.dumps({"settings": vars(settings), "results": results}, indent=2)
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ ratios; images/s are those of the least disturbed round.
 import argparse
 import json
 import math
-import os
 import re
 import sys
 from pathlib import Path
@@ -163,6 +162,8 @@ def main(argv=None) -> None:
 
     import torch
 
+    from smallvit.utils.files import write_whole
+
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} threads, {args.rounds} rounds")
     columns = {"float32": ("plain",), "bfloat16": ("bfloat16",), "both": ("plain", "bfloat16")}
@@ -178,12 +179,8 @@ def main(argv=None) -> None:
             summary[key] = geometric_mean([each[key]["median"] for each in results])
             print(f"geometric mean {key.replace('_', ' ')}: {summary[key]:.3f}")
     if args.json:
-        temporary = f"{args.json}.tmp"
-        with open(temporary, "w") as file:
-            json.dump(
-                {"settings": vars(args), "results": results, "means": summary}, file, indent=2
-            )
-        os.replace(temporary, args.json)
+        found = {"settings": vars(args), "results": results, "means": summary}
+        write_whole(args.json, json.dumps(found, indent=2))
     wrong = [each["name"] for each in results if each.get("difference", 0) > TOLERANCE]
     if wrong:
         raise UserError(f"the outputs of the two forms differ for {', '.join(wrong)}")

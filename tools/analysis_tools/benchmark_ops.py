@@ -221,6 +221,8 @@ def main(argv=None) -> None:
 
     import torch
 
+    from smallvit.utils.files import write_whole
+
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device {args.device}: torch sees no CUDA device")
     if args.threads:
@@ -232,10 +234,7 @@ def main(argv=None) -> None:
     results = measure(args)
     report(results)
     if args.json:
-        temporary = f"{args.json}.tmp"
-        with open(temporary, "w") as file:
-            json.dump({"settings": vars(args), **results}, file, indent=2)
-        os.replace(temporary, args.json)
+        write_whole(args.json, json.dumps({"settings": vars(args), **results}, indent=2))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from smallvit.utils.files import write_whole
+
 #: Task, metric as the library logs it, its unit there (percent or fraction), name, floor.
 FLOORS = [
     ("classification", "accuracy/top1", 100, "accuracy", 0.96),
@@ -40,9 +42,7 @@ def collect(folder: Path, task: str, seconds: float) -> None:
     if not logs:
         sys.exit(f"no metrics were logged under {folder / task / 'test'}")
     metrics = json.loads(logs[-1].read_text()) | {"seconds": seconds}
-    unfinished = folder / task / "metrics.json.tmp"
-    unfinished.write_text(json.dumps(metrics, indent=1))
-    unfinished.rename(unfinished.with_suffix(""))
+    write_whole(folder / task / "metrics.json", json.dumps(metrics, indent=1))
 
 
 def rows(folder: Path) -> list[tuple[str, str, float, float, float]]:

@@ -2,9 +2,10 @@
 """Write the table of official models into README.md, from smallvit.converters."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
+
+from smallvit.utils.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- zoo: tools/misc/zoo_table.py -->", "<!-- /zoo -->"
@@ -51,9 +52,7 @@ def main(argv=None) -> int:
     if args.check:
         print(f"{args.readme}: the zoo table is out of date; run python tools/misc/zoo_table.py")
         return 1
-    unfinished = args.readme.with_suffix(".tmp")
-    unfinished.write_text(updated)
-    os.replace(unfinished, args.readme)
+    write_whole(args.readme, updated)
     return 0
 
 

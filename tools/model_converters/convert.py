@@ -7,7 +7,6 @@ checkpoint of another system is refused and nothing is written.
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
@@ -32,14 +31,13 @@ def write(state: dict, path: Path, wrapper: str) -> None:
     import torch
 
     from smallvit.engine.checkpoint.formats import write_safetensors
-    from smallvit.utils.files import write_whole
+    from smallvit.utils.files import whole_file
 
     if path.suffix == SAFETENSORS:
         write_safetensors(str(path), state)
         return
-    content = io.BytesIO()
-    torch.save({wrapper: state}, content)
-    write_whole(str(path), content.getvalue())
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        torch.save({wrapper: state}, file)
 
 
 def describe(system: str, official: dict, ours: dict) -> str:

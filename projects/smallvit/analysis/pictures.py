@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
+from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.errors import UserError
 
 #: A drawn image (H, W, 3), RGB, and the line above it.
@@ -88,20 +89,15 @@ def save_sheet(tiles: Sequence[Tile], path: str, columns: int) -> None:
         path (str): Picture to write; the suffix chooses the format.
         columns (int): Images in a row.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-len(tiles) // columns)
-    figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
+    figure = new_figure(3 * columns, 3.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, (image, caption) in zip(axes, tiles, strict=False):
         axis.imshow(image)
         axis.set_title(caption, fontsize=9)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _is_right(prediction: dict) -> bool:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
+from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.analysis.logs import Curve
 from smallvit.bench.plan import Run, samples_label
 from smallvit.bench.results import Summary, ranking
 
 Summaries = Mapping[tuple[str, int | None], Summary]
 MARKERS = "osD^vP*X<>"
-
-
-def _figure(width: float, height: float):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure, path: str) -> None:
-    root, suffix = os.path.splitext(path)
-    temporary = f"{root}.incomplete{suffix}"  # the suffix chooses the format
-    # Without a date, the same results make the same file.
-    figure.savefig(temporary, metadata={"Software": None})
-    os.replace(temporary, path)
+#: Without matplotlib's version, the same results make the same file.
+METADATA = {"metadata": {"Software": None}}
 
 
 def _style(number: int) -> dict:
@@ -45,7 +30,7 @@ def plot_samples(
         images_per_class (float): What "all" means, in the mean.
         path (str): Picture to write.
     """
-    figure = _figure(6.5, 4.5)
+    figure = new_figure(6.5, 4.5)
     axis = figure.subplots()
     names = ranking(summaries, samples)
     at = {count: images_per_class if count is None else count for count in samples}
@@ -69,7 +54,7 @@ def plot_samples(
     axis.set_ylabel("test accuracy (%), mean ± standard deviation")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path, **METADATA)
 
 
 def plot_cost(
@@ -88,7 +73,7 @@ def plot_cost(
     """
     from matplotlib.ticker import LogLocator
 
-    figure = _figure(9, 4.2)
+    figure = new_figure(9, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
     largest = samples[-1]
     for number, name in enumerate(ranking(summaries, samples)):
@@ -116,7 +101,7 @@ def plot_cost(
     if axes[1].get_legend_handles_labels()[0]:
         axes[1].legend(fontsize=8)
     figure.suptitle(f"trained on {samples_label(largest)}", fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path, **METADATA)
 
 
 def plot_curves(
@@ -133,7 +118,7 @@ def plot_curves(
         samples (Sequence[int | None]): The subsets, in the order of the columns.
         path (str): Picture to write.
     """
-    figure = _figure(3.6 * len(samples) + 0.6, 1.9 * len(names) + 0.5)
+    figure = new_figure(3.6 * len(samples) + 0.6, 1.9 * len(names) + 0.5)
     axes = figure.subplots(len(names), len(samples), squeeze=False, sharex="col", sharey=True)
     for row, name in zip(axes, names, strict=True):
         for axis, count in zip(row, samples, strict=True):
@@ -141,7 +126,7 @@ def plot_curves(
             axis.set_title(f"{name}, {samples_label(count)}", fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("step", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path, **METADATA)
 
 
 def _draw_panel(axis, name: str, count: int | None, curves: Mapping) -> None:

@@ -38,7 +38,7 @@ from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
 from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
-from smallvit.utils.files import remove_quietly, write_whole
+from smallvit.utils.files import remove_quietly, whole_file, write_whole
 
 # Everything that a run imports is there before the server forks.
 register_all_modules(init_default_scope=False)
@@ -238,9 +238,8 @@ def _runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
 
 
 def _keep_weights(folder: str, state: dict) -> None:
-    path = osp.join(folder, WEIGHTS)
-    torch.save({"state_dict": state}, f"{path}.incomplete")
-    os.replace(f"{path}.incomplete", path)
+    with whole_file(osp.join(folder, WEIGHTS)) as path, open(path, "wb") as file:
+        torch.save({"state_dict": state}, file)
     for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
         for leftover in glob.glob(osp.join(glob.escape(folder), name)):
             remove_quietly(leftover)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os.path as osp
 from collections.abc import Sequence
 
 from smallvit.cli.arguments import base_parser
+from smallvit.utils.files import write_whole
 
 DESCRIPTION = """Print the recipe of a config as behavior: the model is built and initialized, the
 optimizer's groups made, the schedulers stepped over the whole training, and each augmentation
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         configs[args.compare] = other = _read(args.compare, None)
         _print_differences(differences(found, recipe(other, args.images, args.seed)), args)
     if args.json is not None:
-        _write_json(found, args.json)
+        write_whole(args.json, json.dumps(found, indent=1, default=str))
     if args.out is not None:
         _draw(configs, args)
     if found["loader"]["iterations of an epoch"] is None and found["loader"]["images"] is None:
@@ -80,13 +82,6 @@ def _print_differences(found: dict, args: argparse.Namespace) -> None:
     for key, (ours, other) in found.items():
         print(f"{' / '.join(key)}: {ours} | {other}")
     print(f"{len(found)} differences" if found else "no difference")
-
-
-def _write_json(found: dict, path: str) -> None:
-    import json
-
-    with open(path, "w") as file:
-        json.dump(found, file, indent=1, default=str)
 
 
 def _draw(configs: dict, args: argparse.Namespace) -> None:

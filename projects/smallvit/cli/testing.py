@@ -14,6 +14,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from smallvit.errors import UserError
+from smallvit.utils.files import whole_file
 
 FLIPS = [
     [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
@@ -141,4 +142,5 @@ def dump_metrics(metrics: dict[str, Any], path: str) -> None:
     """
     if is_main_process():
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        mmengine.dump(metrics, path)
+        with whole_file(path) as temporary:
+            mmengine.dump(metrics, temporary)

@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+#: Ends the stem of a file that is not whole yet.
+INCOMPLETE = ".incomplete"
 
 
-def write_whole(path: str, content: bytes | str) -> None:
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[str]:
+    """Let a file be written under a temporary name, and give it its own when it is whole.
+
+    Each writer has a name of its own, so that two of them do not disturb each other. It has
+    the ending of the file, by which many writers choose a format. (``torch.save`` keeps the
+    name of a path inside the file: give it an open file.)
+
+    Args:
+        path (str | os.PathLike): The file; what is there is replaced.
+
+    Yields:
+        str: Path to write, in the same folder. If the block raises, that file is removed.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    temporary = os.path.join(folder, f".{stem}.{secrets.token_hex(4)}{INCOMPLETE}{suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:  # Windows flushes what is open for writing alone
+            flush_to_disk(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        remove_quietly(temporary)
+        if isinstance(error, OSError) and error.filename == temporary:
+            error.filename = path
+        raise
+    flush_folder(folder)
+
+
+def write_whole(path: str | os.PathLike, content: bytes | str) -> None:
     """Write a file so that it is there as a whole or not at all.
 
     Args:
-        path (str): The file.
-        content (bytes | str): What it holds.
+        path (str | os.PathLike): The file.
+        content (bytes | str): What it holds; a text is written in UTF-8.
     """
-    temporary = f"{path}.incomplete"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            flush_to_disk(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        remove_quietly(temporary)
-        raise
-    flush_folder(os.path.dirname(path))
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove_quietly(path: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.analysis.recipe.schedule import Curve
 
 #: Points that are drawn of a curve.
@@ -19,12 +20,8 @@ def draw_curves(curves: Mapping[str, Curve], path: str) -> None:
         curves (Mapping[str, Curve]): Curves by the names of the legend.
         path (str): File to write; its ending chooses the format.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure = new_figure(7, 4)
+    axes = figure.subplots()
     in_epochs = all(curve.epoch_length for curve in curves.values())
     for name, curve in curves.items():
         chosen = np.unique(np.linspace(0, len(curve.rates) - 1, DRAWN).round().astype(int))
@@ -36,5 +33,4 @@ def draw_curves(curves: Mapping[str, Curve], path: str) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    save_figure(figure, path, dpi=150)

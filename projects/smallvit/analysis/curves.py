@@ -1,0 +1,91 @@
+"""Curves of several runs, one panel for each quantity that they logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from smallvit.analysis.figures import new_figure
+from smallvit.analysis.logs import Curve
+from smallvit.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Runs = Mapping[str, Mapping[str, Curve]]
+
+
+def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
+    """Decide which quantities to draw.
+
+    Args:
+        runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.
+        asked (Sequence[str] | None): What the user wants; None for the loss and every
+            validation metric, or all that there is without these.
+
+    Returns:
+        list[str]: Names of quantities.
+
+    Raises:
+        UserError: If no run logged one that is asked for.
+    """
+    available = sorted({key for curves in runs.values() for key in curves})
+    if asked is None:
+        metrics = {key for run in runs.values() for key in run if run[key].validation}
+        return [key for key in available if key == "loss" or key in metrics] or available
+    unknown = [key for key in asked if key not in available]
+    if unknown:
+        raise UserError(
+            f"no run logged {', '.join(unknown)}; they logged {', '.join(available) or 'nothing'}"
+        )
+    return list(asked)
+
+
+def draw_runs(runs: Runs, keys: Sequence[str], smooth: int = 1, title: str | None = None) -> Figure:
+    """Draw quantities over the iterations.
+
+    Args:
+        runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.
+        keys (Sequence[str]): What to draw, a panel for each.
+        smooth (int): Training values are averaged over so many points. Defaults to 1.
+        title (str, optional): Title. Defaults to None, the name of a single run.
+
+    Returns:
+        Figure: The figure.
+    """
+    columns = min(3, len(keys))
+    rows = -(-len(keys) // columns)
+    figure = new_figure(4.5 * columns, 3.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, key in zip(axes, keys, strict=False):
+        _draw_panel(axis, key, runs, smooth)
+    for axis in axes[len(keys) :]:
+        axis.set_visible(False)
+    if len(runs) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(runs)))
+    figure.suptitle(title or ("" if len(runs) > 1 else next(iter(runs))))
+    return figure
+
+
+def _draw_panel(axis: Axes, key: str, runs: Runs, smooth: int) -> None:
+    for number, (name, curves) in enumerate(runs.items()):
+        color = f"C{number}"
+        curve = curves.get(key)
+        if curve is None:
+            axis.plot([], [], color=color, label=name)
+            continue
+        window = 1 if curve.validation else smooth
+        if window > 1:
+            axis.plot(curve.iterations, curve.values, color=color, alpha=0.2, linewidth=0.8)
+        axis.plot(
+            *curve.averaged(window),
+            color=color,
+            label=name,
+            marker="o" if curve.validation or len(curve.values) == 1 else None,
+            markersize=3,
+        )
+    axis.set_title(key)
+    axis.set_xlabel("iteration")
+    axis.grid(alpha=0.3)

@@ -1,0 +1,39 @@
+"""Figures that need no window, written whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from smallvit.utils.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure.
+
+    Args:
+        width (float): In inches.
+        height (float): In inches.
+
+    Returns:
+        Figure: At 120 dots an inch, with room made for labels.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def save_figure(figure: Figure, path: str, **options: Any) -> None:
+    """Write a figure, and the folder that it goes to.
+
+    Args:
+        figure (Figure): What to write.
+        path (str): The file; its suffix chooses the format.
+        **options: Those of ``Figure.savefig``.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, **options)
