@@ -1,13 +1,15 @@
 """smallvit: vision transformers for small data, as OpenMMLab 2.x components.
 
 Importing this package is all that a foreign project needs: it makes the
-``smallvit`` scope known to MMEngine and installs the bridge that lets mmdet and
-mmseg run without mmcv's compiled ops. It imports neither torch nor any of the MM
+``smallvit`` scope known to MMEngine, installs the bridge that lets mmdet and
+mmseg run without mmcv's compiled ops, and lets configs with ``fit_to_folder`` follow
+their folder in every runner. It imports neither torch nor any of the MM
 libraries' models: components are loaded when a config first names one.
 """
 
-from smallvit.compat import install
+from smallvit.compat import folder_configs, install
 
 __version__ = "0.1.0"
 
 install()
+folder_configs.install(fit="smallvit.engine.folder:follow_folder")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os.path as osp
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 
 from smallvit.errors import UserError
 from smallvit.utils.configs import walk
@@ -57,6 +59,47 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
     _limit_topk(cfg, len(classes))
 
 
+def follow_folder(
+    cfg: Config | dict, checkpoint: str | None = None, with_data: bool = True
+) -> Config:
+    """Fit a copy of a config that is about to be built, as :func:`fit_to_folder` does.
+
+    One whose classes came from a checkpoint keeps them.
+
+    Args:
+        cfg (Config | dict): The config, with ``fit_to_folder``; it is not changed.
+        checkpoint (str, optional): What the model gets its weights from. Defaults to None.
+        with_data (bool): Whether data sets are built too. If False, a folder that is missing
+            is a warning, and the model has the classes that the config names. Defaults to
+            True.
+
+    Returns:
+        Config: The fitted copy.
+
+    Raises:
+        UserError: If the folder is missing, or its class folders are not as they must be.
+    """
+    fitted = deepcopy(cfg) if isinstance(cfg, Config) else Config(deepcopy(cfg))
+    if checkpoint is None and _has_classes_of_checkpoint(fitted):
+        return fitted
+    try:
+        fit_to_folder(fitted, checkpoint)
+    except UserError as error:
+        if with_data:
+            raise
+        print_log(f"the model has the classes that its config names: {error}", "current", 30)
+        return cfg
+    return fitted
+
+
+def _has_classes_of_checkpoint(cfg: Config) -> bool:
+    fitted = cfg.fit_to_folder
+    return fitted.get("data_root") == cfg.get("data_root") and any(
+        dataset.get("classes") is not None and dataset.classes == fitted.get("classes")
+        for dataset in _folder_datasets(cfg)
+    )
+
+
 def _data_root(cfg: Config) -> str:
     root = cfg.get("data_root")
     if not isinstance(root, str):
@@ -87,11 +130,11 @@ def _share(key: str, datasets: list[ConfigDict]) -> None:
 
 
 def _stored_classes(checkpoint: str | None) -> list[str] | None:
-    if checkpoint is None or "://" in str(checkpoint):
+    if checkpoint is None:
         return None
-    from smallvit.engine.checkpoint.reading import load_from_local
+    from smallvit.engine.checkpoint.reading import read_checkpoint
 
-    meta = load_from_local(checkpoint, map_location="cpu").get("meta") or {}
+    meta = read_checkpoint(checkpoint).get("meta") or {}
     classes = (meta.get("dataset_meta") or {}).get("classes")
     return None if classes is None else list(classes)
 

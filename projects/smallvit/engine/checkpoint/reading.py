@@ -257,6 +257,27 @@ def load_from_http(
     return load_from_local(path, map_location)
 
 
+def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict:
+    """Read a checkpoint without executing anything that it says, from a file or an address.
+
+    Args:
+        filename (str | os.PathLike): A path, or an address of a scheme that MMEngine knows.
+        map_location (Any): As for :func:`torch.load`. Defaults to "cpu".
+
+    Returns:
+        dict: The checkpoint.
+
+    Raises:
+        CheckpointError: As :func:`load_from_local`.
+    """
+    filename = os.fspath(filename)
+    if "://" not in filename:
+        return load_from_local(filename, map_location)
+    if filename.startswith(("http://", "https://")):
+        return load_from_http(filename, map_location)
+    return CheckpointLoader.load_checkpoint(filename, map_location)
+
+
 def _download(url: str, path: str, progress: bool) -> None:
     if not osp.exists(path):
         mkdir_or_exist(osp.dirname(path))

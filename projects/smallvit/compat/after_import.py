@@ -1,0 +1,56 @@
+"""Patching a module when it is imported, so that a patch need not import it."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+Patch = Callable[[ModuleType], None]
+
+
+class PatchFinder(importlib.abc.MetaPathFinder):
+    """Finds what the other finders find, and patches some modules after they have run."""
+
+    def __init__(self) -> None:
+        self.patches: dict[str, Patch] = {}
+
+    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        """Spec of a module that has a patch, as the next finder knows it; else None."""
+        if fullname not in self.patches:
+            return None
+        others = (finder for finder in sys.meta_path if not isinstance(finder, PatchFinder))
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            self._patch_afterwards(spec.loader, self.patches[fullname])
+        return spec
+
+    def _patch_afterwards(self, loader: importlib.abc.Loader, patch: Patch) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            patch(module)
+
+        loader.exec_module = exec_module
+
+
+def patch_after_import(name: str, patch: Patch) -> None:
+    """Patch a module now if it is imported, else right after it is.
+
+    Args:
+        name (str): The module.
+        patch (Callable): Takes the module; called once, or again where the module is run
+            again.
+    """
+    if name in sys.modules:
+        patch(sys.modules[name])
+        return
+    finder = next((each for each in sys.meta_path if isinstance(each, PatchFinder)), None)
+    if finder is None:
+        finder = PatchFinder()
+        sys.meta_path.insert(0, finder)
+    finder.patches[name] = patch

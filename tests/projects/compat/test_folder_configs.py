@@ -1,0 +1,153 @@
+"""Configs with ``fit_to_folder`` follow their folder wherever they are built; others stay."""
+
+import subprocess
+import sys
+import textwrap
+
+import cv2
+import mmpretrain
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from smallvit.engine import folder
+
+HEAD = dict(type="LinearClsHead", num_classes=1000, in_channels=8)
+BACKBONE = dict(
+    type="smallvit.DHVT",
+    arch=dict(embed_dims=8, num_layers=1, num_heads=1, feedforward_channels=8),
+    img_size=16,
+    patch_size=4,
+)
+
+
+def loader(root, split):
+    pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
+    dataset = dict(type="smallvit.ClassFolders", data_root=root, split=split, pipeline=pipeline)
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    return dict(batch_size=2, num_workers=0, dataset=dataset, sampler=sampler)
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name in ("cat", "dog", "owl"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(2):
+            image = np.full((16, 16, 3), 80 * number, np.uint8)
+            cv2.imwrite(str(tmp_path / "images" / name / f"{number}.png"), image)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return Config(
+        dict(
+            default_scope="mmpretrain",
+            data_root="no/such/folder",
+            fit_to_folder=dict(data_root="no/such/folder"),
+            model=dict(type="ImageClassifier", backbone=BACKBONE, head=HEAD),
+            train_dataloader=loader("no/such/folder", "train"),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            test_dataloader=loader("no/such/folder", "test"),
+            test_evaluator=dict(type="Accuracy", topk=(1, 5)),
+            test_cfg=dict(),
+            work_dir=str(tmp_path / "work"),
+            experiment_name=tmp_path.name,
+        )
+    )
+
+
+@pytest.fixture
+def weights(tmp_path, cfg):
+    """Of a classifier of two classes, with their names."""
+    model = dict(cfg.model, head=dict(HEAD, num_classes=2))
+    state = mmpretrain.get_model(Config(dict(model=model))).state_dict()
+    meta = {"dataset_meta": {"classes": ["one", "two"]}}
+    torch.save({"state_dict": state, "meta": meta}, tmp_path / "weights.pth")
+    return str(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("build", [Runner.from_cfg, RUNNERS.build], ids=["from_cfg", "registry"])
+def test_a_runner_follows_the_folder(cfg, images, build):
+    cfg.data_root = str(images)
+    runner = build(cfg)
+    assert runner.model.head.num_classes == 3
+    data = runner.build_dataloader(runner._train_dataloader).dataset
+    assert data.metainfo["classes"] == (
+        "cat",
+        "dog",
+        "owl",
+    )
+    assert runner.cfg.test_evaluator.topk == (1,)
+    assert cfg.model.head.num_classes == 1000  # the caller's config stays as it is
+
+
+def test_a_runner_without_its_folder_says_what_to_set(cfg):
+    with pytest.raises(folder.UserError, match="no folder no/such/folder: set data_root"):
+        Runner.from_cfg(cfg)
+
+
+def test_a_test_takes_the_classes_of_its_weights(cfg, weights):
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = None
+    cfg.load_from = weights
+    assert Runner.from_cfg(cfg).model.head.num_classes == 2
+
+
+def test_classes_of_a_checkpoint_stay(cfg, images, weights):
+    """``tools/test.py`` fits its config before the runner sees it."""
+    cfg.data_root = str(images)
+    folder.fit_to_folder(cfg, weights)
+    assert folder.follow_folder(cfg).model.head.num_classes == 2
+    cfg.data_root = f"{images}/"
+    assert folder.follow_folder(cfg).model.head.num_classes == 3
+
+
+def test_get_model_takes_the_classes_of_its_weights(cfg, images, weights, tmp_path):
+    cfg.dump(str(tmp_path / "config.py"))
+    for config in (cfg, str(tmp_path / "config.py")):
+        model = mmpretrain.get_model(config, pretrained=weights)
+        assert model.head.num_classes == 2
+        assert model._dataset_meta["classes"] == ["one", "two"]
+    cfg.load_from = weights
+    assert mmpretrain.get_model(cfg, True).head.num_classes == 2
+    cfg.data_root = str(images)
+    assert mmpretrain.get_model(cfg).head.num_classes == 3
+
+
+def test_get_model_without_folder_and_weights_warns(cfg, monkeypatch):
+    said = []
+    monkeypatch.setattr(folder, "print_log", lambda message, *_: said.append(message))
+    assert mmpretrain.get_model(cfg).head.num_classes == 1000
+    assert "has the classes that its config names: there is no folder no/such" in said[0]
+
+
+def test_foreign_configs_are_not_touched(cfg, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr(folder, "follow_folder", refuse)
+    monkeypatch.setattr(folder, "fit_to_folder", refuse)
+    cfg.pop("fit_to_folder")
+    before = cfg.pretty_text
+    assert mmpretrain.get_model(cfg).head.num_classes == 1000
+    assert Runner.from_cfg(cfg).model.head.num_classes == 1000
+    assert cfg.pretty_text == before
+
+
+def test_the_order_of_imports_does_not_matter():
+    code = """
+        from mmpretrain import get_model
+        import mmpretrain, sys
+        assert not hasattr(get_model, "__wrapped__")
+        import smallvit
+        from mmengine.runner import FlexibleRunner, Runner
+        patched = [get_model, mmpretrain.get_model, mmpretrain.apis.base.get_model]
+        for each in [*patched, Runner.from_cfg.__func__, FlexibleRunner.from_cfg.__func__]:
+            assert each.__module__.startswith(("mmengine", "mmpretrain"))
+            assert hasattr(each, "__wrapped__") and not hasattr(each.__wrapped__, "__wrapped__")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
