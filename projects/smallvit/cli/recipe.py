@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = parse_args(argv)
 
-    from smallvit.analysis.recipe.report import as_text, differences, recipe
+    from smallvit.analysis.recipe.report import ASSUMED, as_text, differences, recipe
 
     cfg = _read(args.config, args.cfg_options)
     found = recipe(cfg, args.images, args.seed)
@@ -64,8 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_whole(args.json, json.dumps(found, indent=1, default=str))
     if args.out is not None:
         _draw(configs, args)
-    if found["loader"]["iterations of an epoch"] is None and found["loader"]["images"] is None:
-        print("the images are not there: --images N counts iterations as for N of them")
+    if cfg.train_cfg.get("max_epochs") is not None and found["loader"]["images"] is None:
+        print(
+            f"the training images are not there: epochs of {ASSUMED} iterations are assumed; "
+            "--images N counts them as for N images"
+        )
 
 
 def _read(path: str, options: dict | None):

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from smallvit.analysis.recipe.schedule import training_length
+from smallvit.errors import SmallvitError
 
 #: Training images of the published data sets, which need not be there to count iterations. A
 #: value is a number or, where a setting chooses a part, numbers by the value of that setting.
@@ -58,9 +59,17 @@ def count_images(cfg: Config) -> int | None:
         return known
     try:
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
-            return len(DATASETS.build(dataset))
-    except (OSError, ValueError, RuntimeError):
+            return len(DATASETS.build(_without_pipeline(dataset)))
+    except (OSError, ValueError, RuntimeError, SmallvitError):
         return None
+
+
+def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
+    """Only the images are counted, none is loaded; a part of a data set counts another."""
+    found = dict(dataset, pipeline=[]) if "pipeline" in dataset else dict(dataset)
+    if isinstance(found.get("dataset"), Mapping):
+        found["dataset"] = _without_pipeline(found["dataset"])
+    return found
 
 
 def count_processes(cfg: Config) -> int:
@@ -137,6 +146,18 @@ def describe_averaging(cfg: Config) -> dict[str, Any]:
             decay = 1 - hook.get("momentum", 0.0002)
             return {"decay": decay, "evaluated": hook.get("evaluate", hook["type"] == "EMAHook")}
     return {"decay": None}
+
+
+def describe_guidance(cfg: Config) -> dict[str, Any]:
+    """Tell how a teacher guides the training, if one does.
+
+    Args:
+        cfg (Config): A training config.
+
+    Returns:
+        dict: The guidance's settings, empty without one.
+    """
+    return _plain(cfg.model.get("guidance") or {})
 
 
 def describe_step(cfg: Config) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
         "learning rate": schedule.describe_curve(curve_of(cfg, images)),
         "step": loader.describe_step(cfg),
         "moving average": loader.describe_averaging(cfg),
+        "guidance": loader.describe_guidance(cfg),
         "training images": pipeline.describe_training_images(cfg),
         "normalization": pipeline.describe_normalization(cfg),
         "mixing": pipeline.describe_mixing(cfg),

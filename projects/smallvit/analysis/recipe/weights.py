@@ -37,6 +37,8 @@ def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         model = MODELS.build(_without_files(settings))
+        if hasattr(model, "guidance"):  # whose teacher's weights are a file too
+            model.guidance.prepare = lambda: None
         model.init_weights()
     return model.train()
 
@@ -51,7 +53,9 @@ def _without_files(node: Any) -> Any:
 
 
 def _is_file(key: str, child: Any) -> bool:
-    return key == "init_cfg" and isinstance(child, dict) and child.get("type") == "Pretrained"
+    if key == "init_cfg":
+        return isinstance(child, dict) and child.get("type") == "Pretrained"
+    return key == "store"  # features that a teacher computed before
 
 
 def describe_initialization(model: nn.Module, system: str | None = None) -> dict[str, dict]:
@@ -172,7 +176,7 @@ def describe_modules(model: nn.Module) -> dict[str, Any]:
         if "Norm" in name and hasattr(module, "eps"):
             key = f"{_pytorch_class(module)} eps={module.eps:g}"
             norms[key] = norms.get(key, 0) + 1
-        elif isinstance(module, nn.Dropout) and module.p > 0:
+        elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
             dropout.append(module.p)
         elif "DropPath" in name and getattr(module, "drop_prob", 0):
             depth.append(round(float(module.drop_prob), 6))

@@ -82,3 +82,24 @@ def test_config_without_training(tmp_path, capsys):
     config.write_text("a = 1\n")
     assert main(["recipe", str(config)]) == 1
     assert "a recipe needs model" in capsys.readouterr().err
+
+
+def test_a_guided_recipe_needs_no_teacher(tmp_path, monkeypatch):
+    """Its weights, and stored features, are files that somebody makes first."""
+    monkeypatch.chdir(tmp_path)
+    plain = recipe(read_config("dw_shortcut/vit-mini_digits.py"))
+    guided = recipe(read_config("locality_guidance/vit-mini_guided-offline_digits.py"))
+    assert guided["guidance"]["student_indices"]
+    assert plain["guidance"] == {}
+    assert any("projections" in kind for kind in guided["initial weights"])
+
+
+def test_tool_says_that_iterations_are_assumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    detector = str(CONFIGS / "dwnet/dwnet-mini_digits-det.py")
+    assert main(["recipe", detector]) == 0
+    assert "epochs of 100 iterations are assumed" in capsys.readouterr().out
+    assert main(["recipe", detector, "--images", "80"]) == 0
+    out = capsys.readouterr().out
+    assert "iterations of an epoch: 10" in out
+    assert "assumed" not in out
