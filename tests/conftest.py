@@ -16,21 +16,22 @@ settings.register_profile("explore", derandomize=False, deadline=None, print_blo
 settings.load_profile("repeat")
 
 
+class TorchRandom:
+    """What hypothesis seeds and restores; it holds it weakly."""
+
+
+TORCH_RANDOM = TorchRandom()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def torch_settings():
     """One thread: the reference numbers were computed with one. Hypothesis seeds torch too."""
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-
-    class TorchRandom:
-        seed = staticmethod(torch.manual_seed)
-        getstate = staticmethod(torch.get_rng_state)
-        setstate = staticmethod(torch.set_rng_state)
-
-    generator = TorchRandom()  # hypothesis holds it weakly
-    register_random(generator)
-    return generator
+    TORCH_RANDOM.seed = torch.manual_seed
+    TORCH_RANDOM.getstate, TORCH_RANDOM.setstate = torch.get_rng_state, torch.set_rng_state
+    register_random(TORCH_RANDOM)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Cascades of vision transformers with early exit: train, calibrate, serve."""
 
+from smallvit.compat.moved import forward
 from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError, Curve, calibrate
 from smallvit.plugins.multi_exit.dynamic_vit import DynamicViT, ExitState
 from smallvit.plugins.multi_exit.head import MultiExitHead
@@ -7,7 +8,6 @@ from smallvit.plugins.multi_exit.hook import CalibrationHook
 from smallvit.plugins.multi_exit.metrics import AnytimeAccuracy, BudgetedBatch
 from smallvit.plugins.multi_exit.policies import ExitPolicy, Margin, MaxSoftmax, NegativeEntropy
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
-from smallvit.plugins.multi_exit.sites import ReuseSite, reuse_site
 from smallvit.registry import MODELS
 
 __all__ = [
@@ -26,11 +26,11 @@ __all__ = [
     "MultiExitHead",
     "NegativeEntropy",
     "RelationReuse",
-    "ReuseSite",
     "calibrate",
     "resize_matrix",
-    "reuse_site",
 ]
+
+__getattr__ = forward(__name__)
 
 
 @MODELS.register_module(name="MultiExitClassifier")

@@ -8,17 +8,28 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from smallvit.hosts import HostBlock, Taps, register_host, view_host
+from smallvit.compat.moved import forward
+from smallvit.errors import HostError
+from smallvit.hosts import (
+    BlockParts,
+    HostBlock,
+    PlainTokens,
+    Taps,
+    block_parts,
+    plain_tokens,
+    register_host,
+    view_host,
+)
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
 from smallvit.plugins.multi_exit.sites import (
     ContextNorm,
     RelatedLogits,
-    ReuseSite,
     relate,
-    reuse_site,
     widen,
 )
 from smallvit.registry import MODELS
+
+__getattr__ = forward(__name__)
 
 
 @dataclass
@@ -67,8 +78,8 @@ class DynamicViT(BaseModule):
     Args:
         exits (Sequence[dict | nn.Module]): Backbones in the order they run. Each returns
             a tuple whose last entry is a vector (B, C). Those that reuse or are reused
-            must be plain transformers: any :class:`smallvit.backbones.PlainViT`, or
-            MMPretrain's VisionTransformer.
+            must be plain transformers (:func:`smallvit.hosts.plain_tokens`): T2TViT, DHVT,
+            CaiT, MMPretrain's VisionTransformer.
         feature_reuse (bool | dict): Whether later exits reuse tokens; or a dict with
             ``context_dims``, ``hidden_dims`` and ``norm_eps`` of :class:`FeatureReuse`.
             Defaults to True.
@@ -81,7 +92,7 @@ class DynamicViT(BaseModule):
 
     Raises:
         ValueError: If there is no exit, or one contradicts the reuse.
-        TypeError: If an exit is no plain transformer although it has to be.
+        HostError: If an exit is no plain transformer although it has to be.
     """
 
     def __init__(
@@ -104,43 +115,43 @@ class DynamicViT(BaseModule):
         self.reuses_relations = _is_on(relation_reuse) and len(exits) > 1
         if not self.reuses:
             return
-        sites = [_sites(net, index) for index, net in enumerate(self.exits)]
+        found = [_look_into(net, index) for index, net in enumerate(self.exits)]
         # Plain lists of modules: a deep copy of the model points into the copy.
+        self._tokens = [tokens for tokens, _ in found]
         self._slots = [_Slots() for _ in self.exits]
+        parts = [own for _, own in found]
         if self.reuses_features:
-            self._connect_features(sites, {} if feature_reuse is True else dict(feature_reuse))
+            self._connect_features(parts, {} if feature_reuse is True else dict(feature_reuse))
         if self.reuses_relations:
-            self._connect_relations(sites, {} if relation_reuse is True else dict(relation_reuse))
-        for index, net in enumerate(self.exits[1:], 1):
-            matrix = resize_matrix(self.exits[index - 1].patch_resolution, net.patch_resolution)
-            self.register_buffer(f"resize{index}", matrix, persistent=False)
-
-    def _connect_features(self, sites: list[list[ReuseSite]], settings: dict) -> None:
-        context_dims = settings.setdefault("context_dims", 48)
-        for previous, net, own, slots in zip(
-            self.exits[:-1], self.exits[1:], sites[1:], self._slots[1:], strict=True
-        ):
-            slots.norms = [widen(site, context_dims) for site in own]
-            self.feature_reuse.append(
-                FeatureReuse(previous.embed_dims, len(net.layers), **settings)
+            self._connect_relations(parts, {} if relation_reuse is True else dict(relation_reuse))
+        for index, (old, new) in enumerate(itertools.pairwise(self._tokens), 1):
+            self.register_buffer(
+                f"resize{index}", resize_matrix(old.grid, new.grid), persistent=False
             )
 
-    def _connect_relations(self, sites: list[list[ReuseSite]], settings: dict) -> None:
+    def _connect_features(self, parts: list[list[BlockParts]], settings: dict) -> None:
+        context_dims = settings.setdefault("context_dims", 48)
+        dims = self.embed_dims[:-1]
+        for previous, own, slots in zip(dims, parts[1:], self._slots[1:], strict=True):
+            slots.norms = [widen(each, context_dims) for each in own]
+            self.feature_reuse.append(FeatureReuse(previous, len(own), **settings))
+
+    def _connect_relations(self, parts: list[list[BlockParts]], settings: dict) -> None:
         extra = [
-            (net.num_extra_tokens, own[0].head_tokens)
-            for net, own in zip(self.exits, sites, strict=True)
+            (tokens.num_extra, own[0].head_tokens)
+            for tokens, own in zip(self._tokens, parts, strict=True)
         ]
         if len(set(extra)) > 1:
             raise ValueError(
                 "relation_reuse needs the same extra tokens in all exits, but they have (before, "
                 f"behind the patches): {extra}; set relation_reuse=False"
             )
-        heads = [[site.attention.num_heads for site in own] for own in sites]
+        heads = [[each.num_heads for each in own] for own in parts]
         for previous, own in itertools.pairwise(heads):
             self.relation_reuse.append(RelationReuse(sum(previous), own, **settings))
-        for own, slots in zip(sites, self._slots, strict=True):
+        for own, slots in zip(parts, self._slots, strict=True):
             last = slots is self._slots[-1]
-            slots.relations = [relate(site, keep=not last) for site in own]
+            slots.relations = [relate(each, keep=not last) for each in own]
 
     @property
     def num_exits(self) -> int:
@@ -155,7 +166,7 @@ class DynamicViT(BaseModule):
     @property
     def embed_dims(self) -> list[int]:
         """list[int]: Channels of the vector that each exit returns."""
-        return [net.embed_dims for net in self.exits]
+        return [view_host(net).channels[-1] for net in self.exits]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run all exits.
@@ -213,21 +224,21 @@ class DynamicViT(BaseModule):
     def _fill(self, slots: "_Slots", index: int, x: Tensor, state: ExitState | None) -> None:
         if state is None or state.tokens is None:
             raise ValueError(f"exit {index} reuses exit {index - 1}: pass the state it returned")
-        net = self.exits[index]
-        matrix = self._matrix(index, state.hw, patch_grid(net, x.shape[2:]))
+        extra = self._tokens[index].num_extra
+        matrix = self._matrix(index, state.hw, self._tokens[index].grid_of(x.shape[2:]))
         matrix = matrix.to(state.tokens)
         if self.reuses_features:
             patches = state.tokens[:, state.tokens.shape[1] - matrix.shape[1] :]
-            contexts = self.feature_reuse[index - 1](patches, matrix, net.num_extra_tokens)
+            contexts = self.feature_reuse[index - 1](patches, matrix, extra)
             for norm, context in zip(slots.norms, contexts, strict=True):
                 norm.context = context
         if self.reuses_relations:
-            biases = self.relation_reuse[index - 1](state.logits, matrix, net.num_extra_tokens)
+            biases = self.relation_reuse[index - 1](state.logits, matrix, extra)
             for relation, bias in zip(slots.relations, biases, strict=True):
                 relation.bias = bias
 
     def _matrix(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-        built_for = self.exits[index - 1].patch_resolution, self.exits[index].patch_resolution
+        built_for = self._tokens[index - 1].grid, self._tokens[index].grid
         if (tuple(old), tuple(new)) == tuple(map(tuple, built_for)):
             return getattr(self, f"resize{index}")
         return resize_matrix(old, new)
@@ -246,27 +257,6 @@ class DynamicViT(BaseModule):
         if parts[0] != "exits":
             return self.exits[-1].get_layer_depth(param_name, "exits.")
         return self.exits[int(parts[1])].get_layer_depth(param_name, f"{prefix}exits.{parts[1]}.")
-
-
-def patch_grid(net: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """Grid of patches that a plain transformer makes of an image.
-
-    Args:
-        net (nn.Module): The transformer.
-        size (tuple[int, int]): Height and width of the image.
-
-    Returns:
-        tuple[int, int]: Rows and columns.
-    """
-    if hasattr(net.patch_embed, "grid"):
-        return net.patch_embed.grid(tuple(size))
-    conv = net.patch_embed.projection
-    return tuple(
-        (side + 2 * padding - kernel) // stride + 1
-        for side, padding, kernel, stride in zip(
-            size, conv.padding, conv.kernel_size, conv.stride, strict=True
-        )
-    )
 
 
 class _Slots:
@@ -303,19 +293,18 @@ def _is_on(reuse: bool | dict) -> bool:
     return reuse is not False
 
 
-def _sites(net: nn.Module, index: int) -> list[ReuseSite]:
-    name = type(net).__name__
-    needed = ("patch_embed", "layers", "embed_dims", "num_extra_tokens", "patch_resolution")
-    missing = [each for each in needed if not hasattr(net, each)]
-    if missing:
-        raise TypeError(
-            f"exits[{index}] is a {name}, which is no plain transformer (it has no "
-            f"{', '.join(missing)}); set feature_reuse=False and relation_reuse=False, or use "
-            "T2TViT, DHVT, CaiT or MMPretrain's VisionTransformer"
-        )
-    if getattr(net, "with_cp", False):
+def _look_into(net: nn.Module, index: int) -> tuple[PlainTokens, list[BlockParts]]:
+    try:
+        tokens = plain_tokens(net)
+        parts = [block_parts(block.module) for block in view_host(net).blocks]
+    except HostError as error:
+        raise HostError(
+            f"exits[{index}] is a {type(net).__name__}, which cannot reuse earlier exits or be "
+            f"reused: {error}; or set feature_reuse=False and relation_reuse=False"
+        ) from error
+    if tokens.recomputes:
         raise ValueError(
             f"exits[{index}] recomputes its blocks, when what they reuse is gone: set "
             "with_cp=True of DynamicViT instead, which recomputes whole exits"
         )
-    return [reuse_site(layer) for layer in net.layers]
+    return tokens, parts

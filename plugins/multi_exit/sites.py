@@ -1,73 +1,13 @@
-"""Where a block of a plain transformer can take over what an earlier exit computed."""
-
-import sys
-from dataclasses import dataclass
-from functools import singledispatch
+"""How a block of a plain transformer takes over what an earlier exit computed."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallvit.layers import DAFF, HeadInteractedAttention, TalkingHeadsAttention, TransformerBlock
+from smallvit.compat.moved import forward
+from smallvit.hosts import BlockParts
 
-
-@dataclass
-class ReuseSite:
-    """The places in a block that reuse needs.
-
-    Args:
-        attention (nn.Module): Attention with ``num_heads``, and a replaceable
-            ``scaled_dot_product_attention`` (or ``logits``, which the logits pass through).
-        norm (tuple[nn.Module, str]): Owner and name of the LayerNorm in front of the
-            feed-forward part.
-        expand (tuple[nn.Module, str]): Owner and name of the first layer of the
-            feed-forward part, linear or a 1x1 convolution.
-        head_tokens (int): Tokens that the attention appends behind the patches.
-            Defaults to 0.
-    """
-
-    attention: nn.Module
-    norm: tuple[nn.Module, str]
-    expand: tuple[nn.Module, str]
-    head_tokens: int = 0
-
-
-@singledispatch
-def reuse_site(block: nn.Module) -> ReuseSite:
-    """Find the places in a block; teach it a class with ``@reuse_site.register``.
-
-    Args:
-        block (nn.Module): A transformer block.
-
-    Returns:
-        ReuseSite: Its places.
-
-    Raises:
-        TypeError: If the class is unknown.
-    """
-    library = sys.modules.get("mmpretrain.models.backbones.vision_transformer")
-    if library is not None and library.TransformerEncoderLayer not in reuse_site.registry:
-        reuse_site.register(library.TransformerEncoderLayer, _mmpretrain_site)
-        return reuse_site(block)
-    known = [kind.__name__ for kind in reuse_site.registry if kind is not object]
-    raise TypeError(
-        f"a block of type {type(block).__name__} cannot reuse earlier exits; these can: "
-        f"{', '.join(known)}. Teach it with smallvit.plugins.multi_exit.reuse_site.register, or "
-        "set feature_reuse=False and relation_reuse=False"
-    )
-
-
-@reuse_site.register
-def _(block: TransformerBlock) -> ReuseSite:
-    first = "conv1" if isinstance(block.mlp, DAFF) else "fc1"
-    heads = block.attn.num_heads if isinstance(block.attn, HeadInteractedAttention) else 0
-    return ReuseSite(block.attn, (block, "norm2"), (block.mlp, first), heads)
-
-
-def _mmpretrain_site(block: nn.Module) -> ReuseSite:
-    # Registered when such a block first comes: importing MMPretrain takes many seconds, which
-    # those who only look up another type of this package should not wait for.
-    return ReuseSite(block.attn, (block, "ln2"), (block.ffn.layers[0], "0"))
+__getattr__ = forward(__name__)
 
 
 class ContextNorm(nn.LayerNorm):
@@ -147,20 +87,20 @@ class RelatedAttention(RelatedLogits):
         return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
 
 
-def widen(site: ReuseSite, context_dims: int) -> ContextNorm:
+def widen(parts: BlockParts, context_dims: int) -> ContextNorm:
     """Let the feed-forward part of a block take a context besides its tokens.
 
     Args:
-        site (ReuseSite): Places in the block, changed in place under their own names.
+        parts (BlockParts): Parts of the block, exchanged in place under their own names.
         context_dims (int): Channels of the context.
 
     Returns:
         ContextNorm: The norm that takes the context.
     """
-    owner, name = site.norm
+    owner, name = parts.norm
     norm = ContextNorm(getattr(owner, name), context_dims)
     setattr(owner, name, norm)
-    owner, name = site.expand
+    owner, name = parts.expand
     layer = getattr(owner, name)
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
@@ -171,18 +111,16 @@ def widen(site: ReuseSite, context_dims: int) -> ContextNorm:
     return norm
 
 
-def relate(site: ReuseSite, keep: bool) -> RelatedLogits:
+def relate(parts: BlockParts, keep: bool) -> RelatedLogits:
     """Let the attention of a block take relations, and keep its logits if asked.
 
     Args:
-        site (ReuseSite): Places in the block, changed in place.
+        parts (BlockParts): Parts of the block, exchanged in place.
         keep (bool): Whether the logits are kept for the next exit.
 
     Returns:
         RelatedLogits: The module that takes the relations and keeps the logits.
     """
-    if isinstance(site.attention, TalkingHeadsAttention):
-        site.attention.logits = RelatedLogits(keep)
-        return site.attention.logits
-    site.attention.scaled_dot_product_attention = RelatedAttention(keep)
-    return site.attention.scaled_dot_product_attention
+    relation = RelatedLogits(keep) if parts.logits == "logits" else RelatedAttention(keep)
+    setattr(parts.attention, parts.logits, relation)
+    return relation

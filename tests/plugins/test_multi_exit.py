@@ -10,6 +10,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
+from smallvit.errors import HostError
 from smallvit.hosts import Taps, view_host
 from smallvit.plugins.multi_exit import DynamicViT, MultiExitHead, resize_matrix
 from smallvit.plugins.multi_exit.thresholds import choose_exits
@@ -371,8 +372,9 @@ def test_bad_input():
 
 def test_networks_that_cannot_reuse_are_refused(images):
     resnet = dict(type="smallvit.CifarResNet", depth=20)
-    with pytest.raises(TypeError, match=r"exits\[0\] is a CifarResNet.*feature_reuse=False"):
+    with pytest.raises(HostError, match=r"(?s)exits\[0\] is a CifarResNet.*feature_reuse=False"):
         DynamicViT([resnet, exits()[2]])
+    assert len(DynamicViT([resnet] * 2, feature_reuse=False, relation_reuse=False)(images)) == 2
     with pytest.raises(ValueError, match="with_cp=True of DynamicViT"):
         DynamicViT([dict(each, with_cp=True) for each in exits()])
     mixed = [dict(CAIT, patch_size=16), dict(VIT, patch_size=8)]

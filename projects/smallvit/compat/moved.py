@@ -99,6 +99,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.tasks": ("smallvit.analysis.tasks",),
     "smallvit.engine.training_steps": ("smallvit.analysis.training_steps",),
     "smallvit.engine.untrusted": ("smallvit.engine.checkpoint.reading",),
+    "smallvit.plugins.multi_exit": ("smallvit.hosts.parts",),
+    "smallvit.plugins.multi_exit.dynamic_vit": ("smallvit.hosts.plain",),
+    "smallvit.plugins.multi_exit.sites": ("smallvit.hosts.parts",),
     "smallvit.engine.guard_cost": ("analysis_tools/guard_cost.py",),
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
@@ -111,6 +114,10 @@ RENAMED: dict[str, str] = {
     "smallvit.cli.runs.HOOKS_OF_EVERY_RUN": "smallvit.engine.guards.GUARDS",
     "smallvit.cli.runs.no_leftovers": "smallvit.engine.run_log.log_failures",
     "smallvit.engine.images.name_label_maps": "smallvit.compat.label_maps.install",
+    "smallvit.plugins.multi_exit.ReuseSite": "smallvit.hosts.parts.BlockParts",
+    "smallvit.plugins.multi_exit.reuse_site": "smallvit.hosts.parts.block_parts",
+    "smallvit.plugins.multi_exit.sites.ReuseSite": "smallvit.hosts.parts.BlockParts",
+    "smallvit.plugins.multi_exit.sites.reuse_site": "smallvit.hosts.parts.block_parts",
 }
 
 

@@ -1,14 +1,18 @@
-"""How a plugin sees a backbone: its blocks, their channels, tokens and maps; and taps on them.
+"""How a plugin sees a backbone: its blocks, their channels, tokens, maps and parts.
 
 ``view_host(backbone).blocks`` are the blocks in order. Each says how many channels it has,
 where its grid is found while the host runs, and turns tokens into maps (B, C, H, W) and
-back. ``Taps`` read what goes through blocks. ``register_host`` teaches another class.
+back. ``Taps`` read what goes through blocks. ``plain_tokens`` tells of a plain transformer
+how many tokens there will be, ``block_parts`` where the parts of a block are.
+``register_host``, ``register_plain`` and ``register_parts`` teach other classes.
 """
 
 # The adapters register themselves; they name foreign classes and import none.
 from smallvit.hosts import openmmlab, ours, timm_models  # noqa: F401
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 from smallvit.hosts.layout import add_map, extra_tokens, from_map, to_map
+from smallvit.hosts.parts import BlockParts, block_parts, register_parts
+from smallvit.hosts.plain import PlainTokens, plain_tokens, register_plain
 from smallvit.hosts.taps import Taps
 from smallvit.hosts.view import (
     HostBlock,
@@ -22,16 +26,22 @@ from smallvit.hosts.view import (
 
 __all__ = [
     "ArgumentGrid",
+    "BlockParts",
     "HostBlock",
     "HostError",
     "HostView",
+    "PlainTokens",
     "Taps",
     "WatchedGrid",
     "add_map",
+    "block_parts",
     "extra_tokens",
     "from_map",
     "is_host",
+    "plain_tokens",
     "register_host",
+    "register_parts",
+    "register_plain",
     "supported_hosts",
     "to_map",
     "view_host",

@@ -3,6 +3,8 @@
 from torch import nn
 
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
+from smallvit.hosts.parts import BlockParts, register_parts
+from smallvit.hosts.plain import PlainTokens, register_plain
 from smallvit.hosts.view import HostBlock, register_host
 
 
@@ -18,6 +20,24 @@ def vision_transformer(host: nn.Module) -> list[HostBlock]:
     """VisionTransformer and its subclasses, DistilledVisionTransformer (DeiT) among them."""
     grid = WatchedGrid(host.patch_embed, _second_output)
     return [HostBlock(module, host.patch_embed.embed_dims, grid) for module in host.layers]
+
+
+def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    conv = host.patch_embed.projection
+    sides = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
+    return tuple((side + 2 * pad - kernel) // stride + 1 for side, pad, kernel, stride in sides)
+
+
+@register_plain("mmpretrain.models.backbones.vision_transformer.VisionTransformer")
+def vision_transformer_tokens(host: nn.Module) -> PlainTokens:
+    """MMPretrain's VisionTransformer and DistilledVisionTransformer."""
+    return PlainTokens(host, host.num_extra_tokens, host.patch_resolution, _grid_of_image)
+
+
+@register_parts("mmpretrain.models.backbones.vision_transformer.TransformerEncoderLayer")
+def encoder_layer(block: nn.Module) -> BlockParts:
+    """A block of MMPretrain's VisionTransformer."""
+    return BlockParts(block.attn, norm=(block, "ln2"), expand=(block.ffn.layers[0], "0"))
 
 
 @register_host("mmpretrain.models.backbones.t2t_vit.T2T_ViT")

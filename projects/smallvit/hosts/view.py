@@ -8,6 +8,7 @@ from torch.utils.hooks import RemovableHandle
 
 from smallvit.errors import HostError
 from smallvit.hosts import layout as layouts
+from smallvit.hosts.adapters import Adapters
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 
 
@@ -163,11 +164,7 @@ class HostView:
 
 
 Adapter = Callable[[nn.Module], Sequence[HostBlock]]
-_ADAPTERS: dict[str, Adapter] = {}
-
-
-def _qualified_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+_HOSTS = Adapters("host", "smallvit.hosts.register_host")
 
 
 def register_host(*classes: type | str, force: bool = False) -> Callable[[Adapter], Adapter]:
@@ -186,26 +183,12 @@ def register_host(*classes: type | str, force: bool = False) -> Callable[[Adapte
     Raises:
         KeyError: If a class is known already and ``force`` is not set.
     """
-    names = [cls if isinstance(cls, str) else _qualified_name(cls) for cls in classes]
-
-    def decorate(adapter: Adapter) -> Adapter:
-        known = [name for name in names if name in _ADAPTERS]
-        if known and not force:
-            raise KeyError(f"hosts know {', '.join(known)} already; pass force=True to replace it")
-        _ADAPTERS.update(dict.fromkeys(names, adapter))
-        return adapter
-
-    return decorate
+    return _HOSTS.register(*classes, force=force)
 
 
 def supported_hosts() -> list[str]:
     """Full names of the classes that are known, sorted; their subclasses are hosts too."""
-    return sorted(_ADAPTERS)
-
-
-def _find_adapter(cls: type) -> Adapter | None:
-    names = map(_qualified_name, cls.__mro__)
-    return next((_ADAPTERS[name] for name in names if name in _ADAPTERS), None)
+    return _HOSTS.names()
 
 
 def is_host(backbone: nn.Module) -> bool:
@@ -217,7 +200,7 @@ def is_host(backbone: nn.Module) -> bool:
     Returns:
         bool: Whether :func:`view_host` takes it.
     """
-    return _find_adapter(type(backbone)) is not None
+    return _HOSTS.find(type(backbone)) is not None
 
 
 def view_host(host: nn.Module) -> HostView:
@@ -232,11 +215,4 @@ def view_host(host: nn.Module) -> HostView:
     Raises:
         HostError: If the class is not known.
     """
-    adapter = _find_adapter(type(host))
-    if adapter is None:
-        raise HostError(
-            f"{_qualified_name(type(host))} is not a host; hosts are\n  "
-            + "\n  ".join(supported_hosts())
-            + "\nand their subclasses. Teach another class with smallvit.hosts.register_host"
-        )
-    return HostView(host, adapter(host))
+    return HostView(host, _HOSTS.get(host)(host))

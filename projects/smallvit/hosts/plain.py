@@ -1,0 +1,82 @@
+"""What is known of a plain transformer's tokens before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from smallvit.hosts.adapters import Adapters
+
+_PLAIN = Adapters("plain transformer", "smallvit.hosts.register_plain")
+
+
+@dataclass(frozen=True, eq=False)
+class PlainTokens:
+    """Tokens of a host that keeps one grid from its first block to its last.
+
+    Args:
+        host (nn.Module): The backbone.
+        num_extra (int): Tokens in front of the patches, in each block.
+        grid (tuple[int, int]): Rows and columns of the patches that it is built for.
+        read_grid (Callable): ``read_grid(host, size)`` returns rows and columns for an image
+            of height and width ``size``. It must not hold modules itself: the host may be
+            copied, and the copy is passed.
+        recomputes (bool): Whether it runs its blocks again in the backward pass.
+            Defaults to False.
+    """
+
+    host: nn.Module
+    num_extra: int
+    grid: tuple[int, int]
+    read_grid: Callable[[nn.Module, tuple[int, int]], tuple[int, int]]
+    recomputes: bool = False
+
+    def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the patches of an image of height and width ``size``."""
+        return tuple(self.read_grid(self.host, tuple(size)))
+
+
+def register_plain(*classes: type | str, force: bool = False) -> Callable:
+    """Teach :func:`plain_tokens` classes of hosts, with a decorated function.
+
+    Args:
+        *classes (type | str): Classes or their full names, see :func:`register_host`.
+        force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+
+    Returns:
+        Callable: The decorator of a function from the host to its :class:`PlainTokens`.
+    """
+    return _PLAIN.register(*classes, force=force)
+
+
+def plain_tokens(host: nn.Module) -> PlainTokens:
+    """What is known of the tokens of a plain transformer.
+
+    Args:
+        host (nn.Module): The transformer.
+
+    Returns:
+        PlainTokens: Its extra tokens and its grid.
+
+    Raises:
+        HostError: If its class is not known.
+    """
+    return _PLAIN.get(host)(host)
+
+
+def patch_grid(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """Grid of patches that a plain transformer makes of an image.
+
+    Args:
+        host (nn.Module): The transformer.
+        size (tuple[int, int]): Height and width of the image.
+
+    Returns:
+        tuple[int, int]: Rows and columns.
+
+    Raises:
+        HostError: If its class is not known.
+    """
+    return plain_tokens(host).grid_of(size)
