@@ -134,6 +134,90 @@ def test_failed_write_leaves_the_old_file(tool, official, tmp_path, monkeypatch)
     assert folder_is_empty_but_for(tmp_path, "a.pth", "b.pth")
 
 
+def with_optimizer(official, change=lambda optimizer: optimizer):
+    """A checkpoint as Swin's code writes it, with the optimizer's groups with decay first."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    names = [key for key in official if key.rpartition(".")[2] not in statistics]
+    decayed = [key for key in names if official[key].dim() > 1]
+    exempt = [key for key in names if official[key].dim() == 1]
+    moments = {
+        i: dict(step=7, exp_avg=torch.zeros_like(official[key]), exp_avg_sq=official[key] * 2)
+        for i, key in enumerate([*decayed, *exempt])
+    }
+    groups = [dict(params=list(range(len(decayed))))]
+    groups.append(dict(params=list(range(len(decayed), len(moments)))))
+    optimizer = change(dict(state=moments, param_groups=groups))
+    return dict(model=official, optimizer=optimizer, epoch=4)
+
+
+def test_training_state_is_carried_by_name(tool, official, tmp_path, capsys):
+    torch.save(with_optimizer(official), tmp_path / "a.pth")
+    assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth", "--training-state") == 0
+    assert "5 epochs done" in capsys.readouterr().out
+    content = torch.load(tmp_path / "b.pth", weights_only=True)
+    training = content["training_state"]
+    assert (training["epoch"], training["iteration"], training["average"]) == (5, 7, None)
+    name = "backbone.stages.1.blocks.0.mlp.fc1.weight"
+    assert torch.equal(training["moments"][name]["exp_avg_sq"], content["state_dict"][name] * 2)
+    assert set(training["moments"]) == {
+        key for key in content["state_dict"] if "running_" not in key and "num_batches" not in key
+    }
+
+
+def test_weights_alone_say_so(tool, official, tmp_path, capsys):
+    torch.save(with_optimizer(official), tmp_path / "a.pth")
+    assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth") == 0
+    assert "--training-state" in capsys.readouterr().out
+    assert set(torch.load(tmp_path / "b.pth", weights_only=True)) == {"state_dict"}
+
+
+def _lose_one(optimizer):
+    optimizer["param_groups"][0]["params"].pop()
+    return optimizer
+
+
+def _other_order(optimizer):
+    optimizer["param_groups"][0]["params"].reverse()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_lose_one, "another model"),
+        (_other_order, "another order"),
+        (lambda optimizer: {}, "no optimizer"),
+    ],
+)
+def test_training_state_that_does_not_fit_is_refused(
+    tool, official, tmp_path, capsys, change, words
+):
+    torch.save(with_optimizer(official, change), tmp_path / "a.pth")
+    assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth", "--training-state") == 1
+    assert words in capsys.readouterr().err
+    assert folder_is_empty_but_for(tmp_path, "a.pth")
+
+
+def test_missing_average_is_named(tool, official, tmp_path, capsys):
+    torch.save({"model": official}, tmp_path / "a.pth")
+    assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth", "--ema") == 1
+    assert "model_ema" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dst", "flags"),
+    [
+        ("b.pth", ["--ema", "--training-state"]),
+        ("b.pth", ["--reverse", "--ema"]),
+        ("b.safetensors", ["--training-state"]),
+    ],
+)
+def test_flags_that_exclude_each_other(tool, tmp_path, capsys, dst, flags):
+    with pytest.raises(SystemExit):
+        run(tool, "dwnet", tmp_path / "a.pth", tmp_path / dst, *flags)
+    assert flags[-1] in capsys.readouterr().err
+
+
 def test_unknown_system_is_a_usage_error(tool, capsys):
     with pytest.raises(SystemExit) as error:
         run(tool, "dwnett", "a", "b")

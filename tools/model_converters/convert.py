@@ -4,6 +4,9 @@
 Reads what the official repositories write (a bare state dict, or one under 'model',
 'state_dict' or 'model_state') and .safetensors files. Every key must be known: a
 checkpoint of another system is refused and nothing is written.
+
+With --training-state the new file also has the epoch, the optimizer's moments by the names of
+our parameters and the averaged weights: a run of the config with --resume goes on from it.
 """
 
 import argparse
@@ -23,21 +26,35 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write; .safetensors if it ends so")
     parser.add_argument("--reverse", action="store_true", help="from our keys to the official ones")
+    parser.add_argument("--ema", action="store_true", help="take the averaged weights")
+    parser.add_argument(
+        "--training-state", action="store_true", help="carry what a training needs to go on"
+    )
     add_trust_flag(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    chosen = [flag for flag in ("reverse", "ema", "training_state") if getattr(args, flag)]
+    if len(chosen) > 1:
+        flags = " and ".join(f"--{flag.replace('_', '-')}" for flag in chosen)
+        parser.error(
+            f"{flags} exclude each other; a training goes on from the weights and keeps the average"
+        )
+    if args.training_state and args.dst.suffix == SAFETENSORS:
+        parser.error(f"--training-state writes more than weights: not to {SAFETENSORS}")
+    return args
 
 
-def write(state: dict, path: Path, wrapper: str) -> None:
+def write(content: dict, path: Path) -> None:
     import torch
 
     from smallvit.engine.checkpoint.formats import write_safetensors
     from smallvit.utils.files import whole_file
 
     if path.suffix == SAFETENSORS:
+        (state,) = content.values()
         write_safetensors(str(path), state)
         return
     with whole_file(path) as temporary, open(temporary, "wb") as file:
-        torch.save({wrapper: state}, file)
+        torch.save(content, file)
 
 
 def describe(system: str, official: dict, ours: dict) -> str:
@@ -58,21 +75,39 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if not args.dst.absolute().parent.is_dir():
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
-    from smallvit.converters import ConversionError, convert, get_system, revert, unwrap
+    from smallvit import converters
     from smallvit.engine.checkpoint.reading import load_from_local
 
     read_as_asked(args)
     checkpoint = load_from_local(args.src, map_location="cpu")
     try:
-        source = unwrap(checkpoint)
-        state = (revert if args.reverse else convert)(args.system, source)
-    except ConversionError as error:
+        source = (converters.averaged_weights if args.ema else converters.unwrap)(checkpoint)
+        state = (converters.revert if args.reverse else converters.convert)(args.system, source)
+        training = (
+            converters.convert_training(args.system, checkpoint) if args.training_state else None
+        )
+    except converters.ConversionError as error:
         raise UserError(f"{args.src}: {error}") from error
     official, ours = (state, source) if args.reverse else (source, state)
-    report = describe(args.system, official, ours)
-    write(state, args.dst, get_system(args.system).wrapper if args.reverse else "state_dict")
-    print(f"{report}\nwrote {args.dst}")
+    lines = [describe(args.system, official, ours)]
+    wrapper = converters.get_system(args.system).wrapper if args.reverse else "state_dict"
+    content = {wrapper: state}
+    if training is not None:
+        content["training_state"] = training.as_plain()
+        lines.append(describe_training(training))
+    elif "optimizer" in checkpoint or "optimizer_state" in checkpoint:
+        lines.append("weights alone: --training-state carries the optimizer and the epoch too")
+    write(content, args.dst)
+    print("\n".join([*lines, f"wrote {args.dst}"]))
     return 0
+
+
+def describe_training(training) -> str:
+    average = "with" if training.average is not None else "without"
+    return (
+        f"{training.epoch} epochs done, moments of {len(training.moments)} parameters, {average} "
+        "averaged weights; go on: tools/train.py CONFIG --resume FILE"
+    )
 
 
 if __name__ == "__main__":

@@ -108,6 +108,23 @@ def revert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     return _translate(get_system(system), unwrap(state_dict), KeyMap.backward)[1].state
 
 
+def accepting_map(system: str, state_dict: Mapping[str, Any]) -> KeyMap:
+    """Find the architecture of an official state dict.
+
+    Args:
+        system (str): Name of the system.
+        state_dict (Mapping[str, Tensor]): Official state dict, bare.
+
+    Returns:
+        KeyMap: The key map that accepts it.
+
+    Raises:
+        KeyError: If there is no such system.
+        ConversionError: If a key is unknown or missing.
+    """
+    return _translate(get_system(system), state_dict, KeyMap.forward)[0]
+
+
 def identify(system: str, state_dict: Mapping[str, Any]) -> tuple[KeyMap, list[str]]:
     """Find the architecture of an official state dict and the models that it fits.
 

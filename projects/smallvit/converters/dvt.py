@@ -28,7 +28,7 @@ def t2t_rules(source: str = "", target: str = "backbone.") -> list[Rule]:
     encoder = f"{target}patch_embed.encoders.{{encoder}}"
     return [
         Rule(f"{source}cls_token", f"{target}cls_token"),
-        Rule(f"{source}pos_embed", f"{target}pos_embed"),
+        Rule(f"{source}pos_embed", f"{target}pos_embed", frozen=True),
         *performer_rules(f"{source}tokens_to_token.attention{{encoder+1}}", DVT_PERFORMER, encoder),
         Rule(
             f"{source}tokens_to_token.project.{{affine}}",

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+from .grouping import swin_groups
 from .keymap import KeyMap, Rule
 from .plain_keys import MMPRETRAIN_BLOCK, block_rules
 from .swin_keys import SWIN_SPANS, swin_rules
@@ -183,4 +184,6 @@ def _models() -> dict[str, tuple]:
     return models
 
 
-SYSTEM = System("dw_shortcut", architectures=_architectures(), models=_models())
+SYSTEM = System(
+    "dw_shortcut", architectures=_architectures(), models=_models(), grouping=swin_groups
+)

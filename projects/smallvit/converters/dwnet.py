@@ -2,6 +2,7 @@
 
 from math import isqrt
 
+from .grouping import swin_groups
 from .keymap import KeyMap, Rule
 from .system import System
 
@@ -143,4 +144,5 @@ SYSTEM = System(
         build(conv) for build in (_classifier, _backbone, _detector, _segmentor) for conv in _CONV
     ],
     models=_models(),
+    grouping=swin_groups,
 )

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .templates import Template, expand_leaves
+from .templates import STATISTICS, Template, expand_leaves
 from .translate import Entry, Transform, Translation, translate
 
 
@@ -69,6 +69,8 @@ class Rule:
             tuple if there are several). Defaults to None, the tensors as they are.
         backward (Callable, optional): Its exact inverse. Defaults to None.
         optional (bool): Whether the keys may be absent. Defaults to False.
+        frozen (bool): Whether the official model holds them as constants, which its optimizer
+            does not have. Defaults to False.
     """
 
     source: str | tuple[str, ...]
@@ -76,6 +78,7 @@ class Rule:
     forward: Transform | None = None
     backward: Transform | None = None
     optional: bool = False
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,26 @@ class KeyMap:
     def backward(self, state: Mapping) -> Translation:
         """Translate our keys to the official ones."""
         return translate(self._backward_entries, self.spans, state)
+
+    def parameters(self, state: Mapping) -> list[str]:
+        """Official keys of what is trained, in their order.
+
+        Args:
+            state (Mapping): Official state dict.
+
+        Returns:
+            list[str]: Its keys without running statistics, constants and masks.
+        """
+        return [key for key, value in state.items() if self._is_trained(key, value)]
+
+    def _is_trained(self, key: str, value: Any) -> bool:
+        if key.rpartition(".")[2] in STATISTICS or not value.is_floating_point():
+            return False
+        for entry in self._forward_entries:
+            if any(template.match(key) is not None for template in entry.source):
+                rule = self.rules[entry.rule]
+                return isinstance(rule, Rule) and not rule.frozen
+        return False
 
     @cached_property
     def _forward_entries(self) -> list[Entry]:

@@ -1,5 +1,6 @@
 """Checkpoints of tiny-transformers: students and teachers of locality guidance."""
 
+from .grouping import tiny_groups
 from .keymap import KeyMap, Rule
 from .system import System
 from .tiny_plain import deit, t2t
@@ -195,4 +196,5 @@ SYSTEM = System(
         _resnet("resnet", [f"layer{stage}" for stage in range(1, 5)]),
     ],
     models=_models(),
+    grouping=tiny_groups,
 )

@@ -64,6 +64,6 @@ def performer_rules(official: str, names: Sequence[str], ours: str) -> list[Rule
     """
     leaves = [".{affine}", "", *[".{affine}"] * 5]
     return [
-        Rule(f"{official}.{theirs}{leaf}", f"{ours}.{mine}{leaf}")
+        Rule(f"{official}.{theirs}{leaf}", f"{ours}.{mine}{leaf}", frozen=mine == "features")
         for theirs, mine, leaf in zip(names, OUR_PERFORMER, leaves, strict=True)
     ]

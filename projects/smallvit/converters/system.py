@@ -7,6 +7,7 @@ from typing import Any
 
 from smallvit.utils.configs import config_path
 
+from .grouping import Grouping, timm_groups
 from .keymap import KeyMap
 
 # Each name is a module of this package that defines SYSTEM.
@@ -67,6 +68,8 @@ class System:
             relative to the ``configs`` folder.
         wrapper (str): Key under which official checkpoints hold the state dict. Defaults
             to "model".
+        grouping (Grouping): How its optimizer sorts the parameters into groups. Defaults to
+            timm's.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class System:
         architectures: Sequence[KeyMap],
         models: Mapping[str, tuple],
         wrapper: str = "model",
+        grouping: Grouping = timm_groups,
     ) -> None:
         self.name = name
+        self.grouping = grouping
         self.wrapper = wrapper
         self.architectures = {key_map.name: key_map for key_map in architectures}
         self.models = {official: self._record(*entry) for official, entry in models.items()}

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _FIELD = re.compile(r"\{(\w+?)(\+\d+)?\}")
+#: What a batch norm stores besides its parameters.
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _LEAVES = {
     "affine": ("weight", "bias"),
-    "bn": ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+    "bn": ("weight", "bias", *STATISTICS),
 }
 _REST = "rest"
 

@@ -51,7 +51,7 @@ def t2t() -> KeyMap:
     encoder = "backbone.patch_embed.encoders.{encoder}"
     rules = [
         Rule("cls_token", "backbone.cls_token"),
-        Rule("pos_embed", "backbone.pos_embed"),
+        Rule("pos_embed", "backbone.pos_embed", frozen=True),
         *performer_rules("t2t_module.attention.{encoder}", TINY_PERFORMER, encoder),
         Rule("t2t_module.projection.{affine}", "backbone.patch_embed.projection.{affine}"),
         *block_rules(_LAYER, TINY_BLOCK, _OURS, TIMM_BLOCK, qkv_bias=False),

@@ -96,6 +96,18 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         self._last_value = list(state_dict.get("_last_value", self._last_value))
         self.last_step = min(max(self._global_step - self.begin, -1), self.end - self.begin - 1)
 
+    def jump(self, step: int) -> None:
+        """Go to a step, as so many calls of :meth:`step` do, and set its rates.
+
+        Args:
+            step (int): Steps done.
+        """
+        self.load_state_dict({**self.state_dict(), "_global_step": step})
+        if self.last_step >= 0:  # it has begun
+            for group, rate in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+                group[self.param_name] = rate
+        self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
+
     def _get_value(self) -> list[float]:
         return [self._rate(base, self.last_step) for base in self.base_values]
 

@@ -47,6 +47,24 @@ def timm_curve(steps: int, prefix: bool = False, delay: int = 0) -> list[float]:
     return rates
 
 
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 19, 20, 25])
+@pytest.mark.parametrize("begin", [0, 3])
+def test_a_jump_is_that_many_steps(step, begin):
+    settings = dict(COSINE, begin=begin, end=23)
+    stepped, jumped = (WarmupCosineLR(optimizer(1e-3, 1e-4), **settings) for _ in range(2))
+    stepped.optimizer.step()
+    for _ in range(step):
+        stepped.step()
+    jumped.jump(step)
+    for _ in range(3):
+        assert jumped.state_dict() == stepped.state_dict()
+        rates = [[group["lr"] for group in s.optimizer.param_groups] for s in (jumped, stepped)]
+        assert rates[0] == pytest.approx(rates[1])
+        jumped.optimizer.step()
+        jumped.step()
+        stepped.step()
+
+
 @pytest.mark.parametrize("prefix", [False, True])
 @pytest.mark.parametrize("delay", [0, 1])
 def test_cosine_is_that_of_timm(prefix, delay):

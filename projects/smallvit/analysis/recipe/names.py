@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from smallvit.converters import ConversionError, revert
 from smallvit.converters.system import SYSTEM_NAMES
-
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+from smallvit.converters.templates import STATISTICS
 
 
 @dataclass
@@ -69,7 +68,7 @@ def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor
     names = [
         key
         for key, value in state.items()
-        if value.is_floating_point() and key.rpartition(".")[2] not in _STATISTICS
+        if value.is_floating_point() and key.rpartition(".")[2] not in STATISTICS
     ]
     numbers = {key: float(number) for number, key in enumerate(names, start=1)}
     marked = {key: torch.full(value.shape, numbers.get(key, 0.0)) for key, value in state.items()}

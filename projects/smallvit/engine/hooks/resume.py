@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, ge
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
+from smallvit.engine.checkpoint.by_name import adopt_training_state
 from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.random_states import get_states, set_states
@@ -75,6 +76,7 @@ class ResumeHook(Hook):
         """
         if not self.enabled or not runner._resume:
             return
+        adopt_training_state(runner, checkpoint)
         meta = checkpoint.get("meta") or {}
         if not {"epoch", "iter"} <= set(meta) or "message_hub" not in checkpoint:
             raise CheckpointError(

@@ -1,0 +1,59 @@
+"""How the official optimizers sort parameters into groups.
+
+An optimizer's state numbers the parameters by their places in the groups, so that this order is
+what gives a moment its name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+#: Takes the numbers of dimensions by name, in the order of the model, and the sizes of the groups
+#: in the file; returns the names of each group.
+Grouping = Callable[[Mapping[str, int], Sequence[int]], list[list[str]]]
+
+_PLAIN = ("pos_embed", "cls_token", "dist_token")
+_TINY = ("cls_token", "pos_embed", "distill_token")
+
+
+def _is_vector(name: str, num_dims: int) -> bool:
+    return num_dims == 1 or name.endswith(".bias")
+
+
+def timm_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
+    """Without decay first, as timm 0.4 and its copies sort; takes and returns a Grouping's."""
+    exempt = [name for name, n in dims.items() if _is_vector(name, n) or name in _PLAIN]
+    return [exempt, [name for name in dims if name not in exempt]]
+
+
+def swin_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
+    """With decay first, as Swin's code sorts; takes and returns a Grouping's."""
+    exempt = [
+        name
+        for name, n in dims.items()
+        if _is_vector(name, n)
+        or name == "absolute_pos_embed"
+        or "relative_position_bias_table" in name
+    ]
+    return [[name for name in dims if name not in exempt], exempt]
+
+
+def tiny_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
+    """Head and body, each without decay first, as tiny-transformers sorts.
+
+    The names of a guided student begin with another word in its optimizer, so that its head
+    counts as body, and behind its parameters come those of the feature transforms.
+
+    Args:
+        dims (Mapping[str, int]): Numbers of dimensions by name.
+        sizes (Sequence[int]): Sizes of the groups in the file.
+
+    Returns:
+        list[list[str]]: The names of each group.
+    """
+    guided = list(sizes[:2]) == [0, 0]
+    groups: list[list[str]] = [[], [], [], []]
+    for name, num_dims in dims.items():
+        in_head = name.startswith("head.") and not guided
+        skipped = not in_head and any(word in name for word in _TINY)
+        decays = not (_is_vector(name, num_dims) or skipped)
+        groups[2 * (not in_head) + decays].append(name)
+    return groups

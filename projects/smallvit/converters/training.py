@@ -1,0 +1,186 @@
+"""The state of an official training in our names: epoch, optimizer's moments, averaged weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from smallvit.errors import ConversionError
+
+from .conversion import accepting_map, convert, unwrap
+from .system import get_system
+
+_OPTIMIZERS = ("optimizer", "optimizer_state")
+_AVERAGES = ("model_ema", "state_dict_ema", "ema_state", "ema")
+_SLOTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+
+
+@dataclass
+class TrainingState:
+    """What a training has besides its weights.
+
+    Args:
+        epoch (int): Epochs done.
+        iteration (int, optional): Steps done, where the file tells. Defaults to None.
+        moments (dict[str, dict[str, Tensor]]): State of the optimizer by the names of our
+            parameters, e.g. ``exp_avg``. Defaults to none.
+        average (dict[str, Tensor], optional): State dict of averaged weights. Defaults to
+            None.
+    """
+
+    epoch: int
+    iteration: int | None = None
+    moments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    average: dict[str, Any] | None = None
+
+    def as_plain(self) -> dict[str, Any]:
+        """The fields as a dict of tensors and plain values, as a checkpoint holds them."""
+        return dict(vars(self))
+
+
+def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The averaged weights in an official checkpoint.
+
+    Args:
+        checkpoint (Mapping): The checkpoint.
+
+    Returns:
+        dict[str, Tensor]: Official state dict.
+
+    Raises:
+        ConversionError: If it has none.
+    """
+    for name in _AVERAGES:
+        if isinstance(checkpoint.get(name), Mapping):
+            return unwrap({"state_dict": checkpoint[name]})
+    raise ConversionError(
+        f"no averaged weights: none of {', '.join(map(repr, _AVERAGES))} among the checkpoint's "
+        f"{', '.join(map(repr, list(checkpoint)[:8]))}",
+        [],
+        [],
+    )
+
+
+def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingState:
+    """Translate what an official checkpoint holds besides the weights.
+
+    The optimizer numbers its parameters; names come from the order in which the official code
+    sorts them into groups, and each shape is checked.
+
+    Args:
+        system (str): Name of the system.
+        checkpoint (Mapping): Official checkpoint with its optimizer.
+
+    Returns:
+        TrainingState: The state by our names.
+
+    Raises:
+        KeyError: If there is no such system.
+        ConversionError: If the checkpoint has no optimizer, or one that does not fit.
+    """
+    optimizer = next(
+        (checkpoint[name] for name in _OPTIMIZERS if isinstance(checkpoint.get(name), Mapping)),
+        None,
+    )
+    if optimizer is None or not {"state", "param_groups"} <= set(optimizer):
+        raise ConversionError(
+            "no state of a training: the checkpoint has no optimizer; convert its weights alone",
+            [],
+            [],
+        )
+    state = unwrap(checkpoint)
+    names = accepting_map(system, state).parameters(state)
+    by_name = _named(system, optimizer, {name: state[name] for name in names})
+    try:
+        average = convert(system, averaged_weights(checkpoint))
+    except ConversionError:
+        average = None
+    epoch, iteration = _progress(checkpoint, by_name)
+    return TrainingState(epoch, iteration, _moments(system, state, names, by_name), average)
+
+
+def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int, int | None]:
+    meta = checkpoint.get("meta") or {}
+    if "epoch" in meta:  # mmcv counts what is done
+        return int(meta["epoch"]), int(meta["iter"])
+    if "epoch" not in checkpoint:
+        raise ConversionError("no state of a training: the checkpoint has no epoch", [], [])
+    steps = [int(entry["step"]) for entry in by_name.values() if "step" in entry]
+    return int(checkpoint["epoch"]) + 1, max(steps, default=None)
+
+
+def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Mapping]:
+    """The optimizer's entries by official name, parameters without one left out."""
+    groups = optimizer["param_groups"]
+    sizes = [len(group["params"]) for group in groups]
+    dims = {name: value.dim() for name, value in parameters.items()}
+    if len(groups) > 4 and set(sizes) == {1}:  # mmcv makes one group of each
+        expected = [[name] for name in dims]
+    else:
+        expected = get_system(system).grouping(dims, sizes)
+    if len(expected) != len(groups) or any(map(_is_shorter, sizes, expected)):
+        raise ConversionError(
+            f"the optimizer's groups hold {_counts(sizes)} parameters, those of the official code "
+            f"{_counts(map(len, expected))}: it is of another model than the weights",
+            [],
+            [],
+        )
+    named = {}
+    for group, group_names in zip(groups, expected, strict=True):
+        # Longer groups end in what helped to train and is not in the model's state dict.
+        for number, name in zip(group["params"], group_names, strict=False):
+            entry = optimizer["state"].get(number)
+            if entry:
+                _check_shapes(name, entry, parameters[name])
+                named[name] = {"step": group["step"], **entry} if "step" in group else entry
+    return named
+
+
+def _is_shorter(size: int, names: Sequence[str]) -> bool:
+    return size < len(names)
+
+
+def _counts(sizes) -> str:
+    return "(" + ", ".join(map(str, sizes)) + ")"
+
+
+def _check_shapes(name: str, entry: Mapping, parameter) -> None:
+    for slot in _SLOTS:
+        moment = entry.get(slot)
+        if moment is not None and moment.shape != parameter.shape:
+            raise ConversionError(
+                f"the optimizer's {slot} for {name} has shape {tuple(moment.shape)}, the weight "
+                f"{tuple(parameter.shape)}: its parameters stand in another order",
+                [name],
+                [],
+            )
+
+
+def _moments(
+    system: str, state: Mapping, names: Sequence[str], by_name: Mapping[str, Mapping]
+) -> dict[str, dict[str, Any]]:
+    """Send each kind of moment through the key map, as if it were weights."""
+    import torch
+
+    def translate(values: Mapping) -> dict[str, Any]:
+        empty = {name: torch.zeros_like(state[name], dtype=torch.float32) for name in names}
+        return convert(system, {**state, **empty, **values})
+
+    has = {name: torch.ones_like(state[name], dtype=torch.float32) for name in by_name}
+    # Entries that are no parameters stay as they are: make them equal in both.
+    there, nowhere = translate(has), translate({})
+    ours = [key for key, value in there.items() if not torch.equal(value, nowhere[key])]
+    steps = max(
+        (float(entry["step"]) for entry in by_name.values() if "step" in entry), default=None
+    )
+    moments: dict[str, dict[str, Any]] = {key: {} for key in ours}
+    for slot in _SLOTS:
+        values = {name: entry[slot] for name, entry in by_name.items() if slot in entry}
+        values = {name: value for name, value in values.items() if value is not None}
+        if values:
+            translated = translate(values)
+            for key in ours:
+                moments[key][slot] = translated[key].clone()
+    if steps is not None:
+        for entry in moments.values():
+            entry["step"] = torch.tensor(steps)
+    return moments

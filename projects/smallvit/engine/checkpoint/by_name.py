@@ -1,0 +1,135 @@
+"""Going on with a training whose state is known by the names of the parameters.
+
+An optimizer numbers its parameters as the config groups them, and the iteration depends on the
+loader. A converted checkpoint knows neither: it holds the epoch and the moments by name, and the
+run that resumes it puts them where they belong.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from mmengine.hooks import EMAHook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import _ParamScheduler
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from smallvit.errors import CheckpointError
+
+#: Where such a checkpoint keeps its state; see ``smallvit.converters.TrainingState``.
+KEY = "training_state"
+
+
+def adopt_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Turn a state by names into the one that MMEngine resumes; without one, do nothing.
+
+    The schedulers are stepped to the epoch, so that the next step has the rate that the config
+    gives it.
+
+    Args:
+        runner (Runner): The runner that resumes, its optimizer and schedulers built.
+        checkpoint (dict[str, Any]): What was loaded, changed in place.
+
+    Raises:
+        CheckpointError: If the optimizer is another one, or parameters have other shapes.
+    """
+    stored = checkpoint.pop(KEY, None)
+    if stored is None:
+        return
+    epoch, iteration = _progress(runner, stored)
+    checkpoint["meta"] = {**(checkpoint.get("meta") or {}), "epoch": epoch, "iter": iteration}
+    checkpoint["message_hub"] = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    for scheduler in runner.param_schedulers or []:
+        _advance(scheduler, epoch if scheduler.by_epoch else iteration)
+    checkpoint["param_schedulers"] = [s.state_dict() for s in runner.param_schedulers or []]
+    checkpoint["optimizer"] = _optimizer_state(runner, stored["moments"])
+    _adopt_average(runner, checkpoint, stored["average"], iteration)
+
+
+def _progress(runner: Runner, stored: dict[str, Any]) -> tuple[int, int]:
+    loop = runner.train_loop
+    if isinstance(loop, IterBasedTrainLoop):
+        if stored["iteration"] is None:
+            raise CheckpointError(
+                f"{runner._load_from} does not say how many iterations were done, and this config "
+                "counts iterations: start a new training from its weights with load_from"
+            )
+        return 0, stored["iteration"]
+    return stored["epoch"], stored["epoch"] * len(loop.dataloader)
+
+
+def _advance(scheduler: _ParamScheduler, steps: int) -> None:
+    if hasattr(scheduler, "jump"):
+        scheduler.jump(steps)
+        return
+    for _ in range(steps):
+        scheduler.step()
+
+
+def _optimizer_state(runner: Runner, moments: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The optimizer's fresh state, with the rates of the schedulers and the moments stored."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    optimizer = runner.optim_wrapper.optimizer
+    _check_kind(runner, optimizer, moments)
+    state = runner.optim_wrapper.state_dict()
+    state["state"] = {}
+    left = set(moments)
+    for group, numbered in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        for parameter, number in zip(group["params"], numbered["params"], strict=True):
+            name = names[id(parameter)]
+            if name in moments:
+                left.discard(name)
+                _check_shape(runner, name, parameter, moments[name])
+                state["state"][number] = deepcopy(moments[name])
+    if left:
+        raise CheckpointError(
+            f"{runner._load_from} has moments of {len(left)} parameters that this config does not "
+            f"train, such as {min(left)}: resume it with the config that `fits`, or start a new "
+            "training from its weights with load_from"
+        )
+    started = [name for name in names.values() if name not in moments]
+    if started:
+        runner.logger.info(
+            f"the optimizer starts anew for {len(started)} of {len(names)} parameters, "
+            f"such as {started[0]}"
+        )
+    return state
+
+
+def _check_kind(runner: Runner, optimizer: torch.optim.Optimizer, moments: dict) -> None:
+    wanted = "momentum_buffer" if "momentum" in optimizer.defaults else "exp_avg"
+    slots = {slot for entry in moments.values() for slot in entry}
+    if moments and wanted not in slots:
+        raise CheckpointError(
+            f"{runner._load_from} holds {', '.join(sorted(slots - {'step'}))} of its optimizer, "
+            f"{type(optimizer).__name__} of this config needs {wanted}: start a new training from "
+            "its weights with load_from"
+        )
+
+
+def _check_shape(runner: Runner, name: str, parameter: torch.Tensor, entry: dict) -> None:
+    for slot, value in entry.items():
+        if slot != "step" and value.shape != parameter.shape:
+            raise CheckpointError(
+                f"{runner._load_from}: {slot} of {name} has shape {tuple(value.shape)}, the "
+                f"parameter {tuple(parameter.shape)}: it is of another model than the config's"
+            )
+
+
+def _adopt_average(
+    runner: Runner, checkpoint: dict[str, Any], average: dict | None, iteration: int
+) -> None:
+    """Give averaged weights to a run that averages, in the layout of MMEngine's hook."""
+    averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+    if average is None or not averages:
+        if average is not None:
+            runner.logger.info(
+                "the run keeps no average of the weights: the stored one is left out"
+            )
+        return
+    raw = {f"module.{key}": value for key, value in checkpoint["state_dict"].items()}
+    checkpoint["ema_state_dict"] = {"steps": torch.tensor(iteration), **raw}
+    checkpoint["state_dict"] = dict(average)
