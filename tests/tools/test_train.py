@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmpretrain.models.backbones import ResNet_CIFAR
 
 from smallvit.engine.pipeline import fit_folder, take_steps
 from tool_helpers import ROOT, load_tool, own_experiment, run_main, write_tiny_config
@@ -244,6 +243,9 @@ def test_a_failed_run_keeps_its_log_and_what_others_wrote(tiny, tmp_path, monkey
         (tmp_path / "theirs.txt").write_text("of another process")
         (tmp_path / "theirs").mkdir()
         raise KeyError("a failure in the training")
+
+    # Not at the top: the bridge for mmcv's ops comes before the libraries' models.
+    from mmpretrain.models.backbones import ResNet_CIFAR
 
     monkeypatch.setattr(ResNet_CIFAR, "forward", write_while_it_runs)
     assert run(train, tiny, "--work-dir", tmp_path, "--no-validate") == 1
