@@ -52,3 +52,14 @@ def test_module_runs_it():
     )
     assert done.returncode == 2
     assert "no such verb: 'nothing'" in done.stderr
+
+
+def test_installing_makes_the_command():
+    from configparser import ConfigParser
+
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["options.entry_points"]["console_scripts"].split("\n") == [
+        "",
+        "smallvit = smallvit.cli.main:main",
+    ]

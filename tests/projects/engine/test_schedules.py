@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import Runner
 
 from smallvit.engine.schedules import WarmupCosineLR, WarmupPolyLR
 from smallvit.errors import CheckpointError
@@ -167,3 +168,52 @@ def test_conversion_needs_epochs():
 def test_the_half_way_rate_is_half():
     scheduler = WarmupCosineLR(optimizer(), end=20)
     assert math.isclose(curve(scheduler, 20)[10], 5e-4)
+
+
+class Counted(torch.nn.Module):
+    """A model that keeps the rate of each of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.rates = []
+
+    def train_step(self, data, optim_wrapper):
+        self.rates.append(optim_wrapper.param_groups[0]["lr"])
+        optim_wrapper.update_params((self.weight * 0).sum())
+        return {}
+
+
+@pytest.mark.parametrize("convert", [False, True])
+def test_a_runner_resumes_the_curve(convert, tmp_path):
+    schedule = dict(COSINE, type="smallvit.WarmupCosineLR", convert_to_iter_based=convert, end=8)
+
+    def train(epochs: int, folder: str, **others) -> list[float]:
+        model = Counted()
+        runner = Runner(
+            model,
+            work_dir=str(tmp_path / folder),
+            train_dataloader=dict(
+                batch_size=2, sampler=dict(type="DefaultSampler"), dataset=[0] * 6
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3)),
+            param_scheduler=dict(schedule),
+            default_hooks=dict(
+                checkpoint=dict(type="CheckpointHook", interval=1),
+                plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
+                logger=None,
+                timer=None,
+            ),
+            log_level="ERROR",
+            experiment_name=f"schedules_{convert}_{folder}_{epochs}",
+            **others,
+        )
+        runner.train()
+        return model.rates
+
+    whole = train(8, "whole")
+    first = train(3, "parts")
+    second = train(8, "parts", resume=True)
+    assert [*first, *second] == whole
+    assert len(set(whole)) == (24 if convert else 8)
