@@ -7,6 +7,8 @@
 guards = dict(
     plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
     resume=dict(type="smallvit.ResumeHook"),
+    start_weights=dict(type="smallvit.StartWeightsHook"),
+    resumed_settings=dict(type="smallvit.ResumedSettingsHook"),
     non_finite=dict(type="smallvit.NonFiniteHook"),
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 import timm
+import torch.nn.functional as F
 from mmengine.model import BaseModule
+from timm.layers import resample_abs_pos_embed
 from timm.models.convit import GPSA
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
@@ -112,6 +114,21 @@ class TimmBackbone(BaseModule):
             self._checkpoint_gradients()
         if out_type == "featmap":
             self._prepare_maps(out_indices)
+        self._register_load_state_dict_pre_hook(self._resize_pos_embed)
+
+    def _resize_pos_embed(self, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+        """Bring a stored position embedding to this image size, as our other backbones do."""
+        own = getattr(self.timm_model, "pos_embed", None)
+        stored = state_dict.get(f"{prefix}timm_model.pos_embed")
+        if own is None or stored is None or stored.shape == own.shape:
+            return
+        if own.ndim == 4:  # a map (1, C, H, W), as PiT has it
+            resized = F.interpolate(stored, own.shape[2:], mode="bicubic", antialias=True)
+        else:
+            grid = self.timm_model.patch_embed.grid_size
+            extra = own.shape[1] - grid[0] * grid[1]  # ConViT and CaiT embed patches alone
+            resized = resample_abs_pos_embed(stored, new_size=grid, num_prefix_tokens=extra)
+        state_dict[f"{prefix}timm_model.pos_embed"] = resized
 
     def _checkpoint_gradients(self) -> None:
         try:

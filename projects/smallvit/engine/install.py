@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smallvit.datasets.io import images
+from smallvit.engine import pretrained
 from smallvit.engine.checkpoint import reading
 
 
@@ -16,4 +17,5 @@ def install(scope: str | None = None) -> None:
             in a registry of its own. Defaults to None.
     """
     reading.install()
+    pretrained.install()
     images.install(scope)

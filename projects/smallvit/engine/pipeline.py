@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from smallvit.engine import install as installs
+from smallvit.engine.accumulation import average_by_steps, scale_rate_by_steps
 from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.config_files import merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
@@ -103,6 +104,11 @@ def fit_machine(request: Request) -> None:
     prepare_cpu_processes(request.cfg)
 
 
+def accumulate(request: Request) -> None:
+    """Let averages of the weights count optimizer steps, where gradients accumulate."""
+    average_by_steps(request.cfg)
+
+
 def guard(request: Request) -> None:
     """Add the guards that the config does not set."""
     add_guards(request.cfg)
@@ -123,6 +129,7 @@ STEPS: tuple[Step, ...] = (
     install,
     find_weights,
     fit_machine,
+    accumulate,
     guard,
     build,
 )
@@ -176,7 +183,9 @@ def build_runner(cfg: Config) -> Runner:
         Runner: MMEngine's, or the one that ``runner_type`` names.
     """
     if "runner_type" not in cfg:
-        return Runner.from_cfg(cfg)
+        runner = Runner.from_cfg(cfg)
+        scale_rate_by_steps(runner)
+        return runner
     runner = RUNNERS.build(cfg)
     choose_checkpoint(runner)  # a FlexibleRunner loads it before any hook is called
     return runner

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -199,12 +200,17 @@ def plain_number(value: Any) -> Any:
     """Convert a metric to a value of JSON, which has no NaN.
 
     Args:
-        value (Any): A number, perhaps numpy's or torch's, or another value.
+        value (Any): A number, a matrix such as a confusion matrix, perhaps numpy's or
+            torch's, a container of these, or another value.
 
     Returns:
-        Any: A number, string, bool or None.
+        Any: Numbers, strings, bools, None, and lists and dicts of these.
     """
-    value = value.item() if hasattr(value, "item") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): plain_number(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_number(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

@@ -3,11 +3,14 @@
 from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook
 from smallvit.engine.hooks.data_share import DataShareHook
+from smallvit.engine.hooks.ema import StepEMAHook
 from smallvit.engine.hooks.exact_rois import ExactRoIHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
 from smallvit.engine.hooks.resume import ResumeHook
+from smallvit.engine.hooks.resumed_settings import ResumedSettingsHook
 from smallvit.engine.hooks.run_record import RunRecordHook
+from smallvit.engine.hooks.start_weights import StartWeightsHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -17,5 +20,8 @@ __all__ = [
     "NonFiniteHook",
     "PlainCheckpointHook",
     "ResumeHook",
+    "ResumedSettingsHook",
     "RunRecordHook",
+    "StartWeightsHook",
+    "StepEMAHook",
 ]

@@ -12,6 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from smallvit.engine.checkpoint.by_name import adopt_training_state
 from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
+from smallvit.engine.pending_gradients import pending_gradients, restore_gradients
 from smallvit.engine.random_states import get_states, set_states
 from smallvit.engine.rank_buffers import own_buffers, restore_buffers
 from smallvit.engine.training_state import collect_training_state, restore_training_state
@@ -104,6 +105,7 @@ class ResumeHook(Hook):
         if own is not None:
             self._restore_seeds(own)
             restore_buffers(runner, own.get("buffers", {}))
+            restore_gradients(runner, own.get("gradients", {}))
         if isinstance(loop, IterBasedTrainLoop):
             loop.dataloader_iterator.pass_over(loop.iter)
         else:
@@ -237,7 +239,7 @@ class ResumeHook(Hook):
             runner (Runner): The runner.
         """
         if self.enabled and self.loader is not None:
-            own = {**self._process_state(), "buffers": own_buffers(runner)}
+            own = {**self._process_state(runner), "buffers": own_buffers(runner)}
             self._collected = self._state(all_gather_object(own))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -255,7 +257,7 @@ class ResumeHook(Hook):
                 "default_hooks.checkpoint.type = 'smallvit.AtomicCheckpointHook'"
             )
             return
-        checkpoint[KEY] = self._collected or self._state([self._process_state()])
+        checkpoint[KEY] = self._collected or self._state([self._process_state(runner)])
         checkpoint[KEY]["modules"] = collect_training_state(runner.model)
         self._collected = None
 
@@ -266,11 +268,12 @@ class ResumeHook(Hook):
             "validated": self._validated,
         }
 
-    def _process_state(self) -> dict[str, Any]:
+    def _process_state(self, runner: Runner) -> dict[str, Any]:
         batches = self.loader.batch_sampler
         sampler = getattr(batches.batch_sampler, "sampler", None)
         return {
             "random": self._in_training or get_states(),
+            "gradients": pending_gradients(runner),
             "data_seed": list(batches.seed),
             "sampler_seed": getattr(sampler, "seed", None),
         }

@@ -1,0 +1,72 @@
+"""What an optimizer step sees where the gradients of several batches are summed up."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.runner import Runner
+
+from smallvit.utils.configs import walk
+
+#: Averages that are updated after each batch, and their likes that count optimizer steps.
+STEP_EMA = {
+    "EMAHook": {None: "smallvit.StepEMAHook", "mmpretrain": "smallvit.ClassifierStepEMAHook"},
+}
+
+
+def accumulation_of(runner: Runner) -> int:
+    """Count the batches whose gradients an optimizer step sums up.
+
+    Args:
+        runner (Runner): The runner.
+
+    Returns:
+        int: ``accumulative_counts`` of its optimizer wrapper; 1 without.
+    """
+    wrapper = runner.optim_wrapper
+    if hasattr(wrapper, "get") and not hasattr(wrapper, "_accumulative_counts"):  # not built yet
+        return int(wrapper.get("accumulative_counts") or 1)
+    return int(getattr(wrapper, "_accumulative_counts", 1) or 1)
+
+
+def average_by_steps(cfg: Config) -> None:
+    """Let moving averages of the weights count optimizer steps, where gradients accumulate.
+
+    Args:
+        cfg (Config): The config, changed in place.
+    """
+    if ((cfg.get("optim_wrapper") or {}).get("accumulative_counts") or 1) == 1:
+        return
+    for _, hook in walk(cfg.get("custom_hooks") or []):
+        kind = hook.get("type") if hasattr(hook, "get") else None
+        if not isinstance(kind, str):
+            continue
+        scope, _, name = kind.rpartition(".")
+        scope = scope or hook.get("_scope_") or cfg.get("default_scope")
+        if name in STEP_EMA and scope in ("mmengine", "mmpretrain", "mmdet", "mmseg", None):
+            hook["type"] = STEP_EMA[name].get(scope, STEP_EMA[name][None])
+
+
+def scale_rate_by_steps(runner: Runner) -> None:
+    """Let ``auto_scale_lr`` count the images of an optimizer step, and say how many they are.
+
+    MMEngine counts those of one batch, so that accumulated gradients would come with the rate
+    of a smaller batch. The config stays as it is: read again, it is scaled once.
+
+    Args:
+        runner (Runner): The runner, before it trains.
+    """
+    settings = getattr(runner, "auto_scale_lr", None)
+    loader = runner._train_dataloader
+    if not settings or not settings.get("enable") or not loader:
+        return
+    batch = loader.get("batch_size") if hasattr(loader, "get") else loader.batch_size
+    counts, base = accumulation_of(runner), settings["base_batch_size"]
+    images = batch * get_world_size() * counts
+    runner.logger.info(
+        f"an optimizer step sees {images} images: batches of {batch} x {get_world_size()} "
+        f"processes x {counts} accumulated; auto_scale_lr.base_batch_size is {base}, and the "
+        f"learning rate is scaled by {images / base:g}"
+    )
+    if counts > 1:
+        runner.auto_scale_lr = {**settings, "base_batch_size": base / counts}

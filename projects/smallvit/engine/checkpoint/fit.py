@@ -1,0 +1,250 @@
+"""How far a checkpoint fits a model: what is loaded, what is not, and the likely prefix."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.errors import CheckpointError
+
+#: Entries that a model may resize when it loads them.
+RESIZABLE = ("pos_embed", "relative_position_bias_table", "relative_position_index")
+SHOWN = 4
+
+
+@dataclass
+class Fit:
+    """What of a checkpoint fits a model.
+
+    Args:
+        loaded (list[str]): Names with the same shape on both sides, or that the model resizes.
+        missing (list[str]): Names that the model has and the file lacks.
+        unexpected (list[str]): Names that the file has and the model lacks.
+        remade (list[str]): Layers of a head of another number of classes, which start anew.
+        misshapen (list[str]): Other names with another shape, described.
+        share (float): Part of the model's parameters, heads aside, that is loaded, 0 to 1.
+        prefix (str, optional): What to strip from the file's names for more to fit, such as
+            ``"backbone."``. Defaults to None.
+        lacks_prefix (str, optional): What the file's names lack at their beginning. Defaults
+            to None.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    remade: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    share: float = 0.0
+    prefix: str | None = None
+    lacks_prefix: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """bool: Whether model and file have the same entries of the same shapes."""
+        return not (self.missing or self.unexpected or self.remade or self.misshapen)
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the state dict of a checkpoint, without the prefix of a distributed wrapper.
+
+    Args:
+        checkpoint (Mapping): A checkpoint, or a state dict.
+
+    Returns:
+        dict[str, Any]: Tensors by name.
+    """
+    state = checkpoint.get("state_dict", checkpoint)
+    return {re.sub(r"^module\.", "", str(name)): value for name, value in state.items()}
+
+
+def measure_fit(model: nn.Module, state: Mapping[str, Any]) -> Fit:
+    """Compare a state dict with a model.
+
+    Args:
+        model (nn.Module): The model, or a part of it.
+        state (Mapping[str, Any]): The state dict.
+
+    Returns:
+        Fit: What fits and what does not.
+    """
+    own = {name: value for name, value in model.state_dict().items() if _counts(name)}
+    found = {name: value for name, value in state.items() if _counts(name)}
+    fit = Fit(missing=[name for name in own if name not in found])
+    fit.unexpected = [name for name in found if name not in own]
+    for name in own:
+        if name in found:
+            _compare(fit, name, own[name], found[name])
+    fit.share = _share(model, set(fit.loaded))
+    if fit.share < 0.5:
+        _guess_prefix(fit, own, found)
+    return fit
+
+
+def _counts(name: str) -> bool:
+    return name.rpartition(".")[2] != "_extra_state"
+
+
+def _compare(fit: Fit, name: str, own: Any, found: Any) -> None:
+    ours, theirs = (tuple(getattr(value, "shape", ())) for value in (own, found))
+    if ours == theirs or _resizable(name):
+        fit.loaded.append(name)
+    elif _in_head(name) and ours[1:] == theirs[1:]:
+        fit.remade.append(name)
+    else:
+        fit.misshapen.append(f"{name} {theirs} in the file, {ours} in the model")
+
+
+def _resizable(name: str) -> bool:
+    return name.rpartition(".")[2].startswith(RESIZABLE)
+
+
+def _in_head(name: str) -> bool:
+    return any("head" in part for part in name.split("."))
+
+
+def _share(model: nn.Module, loaded: set[str]) -> float:
+    """Part of the parameters that is loaded; those of heads count where there are no others."""
+    sizes = {name: value.numel() for name, value in model.named_parameters()}
+    body = {name: size for name, size in sizes.items() if not name.split(".")[0].endswith("head")}
+    sizes = body or sizes
+    total = sum(sizes.values())
+    return sum(size for name, size in sizes.items() if name in loaded) / total if total else 1.0
+
+
+def _guess_prefix(fit: Fit, own: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    fit.prefix = _common_prefix(fit.missing, fit.unexpected, own, found)
+    if fit.prefix is None:
+        fit.lacks_prefix = _common_prefix(fit.unexpected, fit.missing, found, own)
+
+
+def _common_prefix(short: list[str], long: list[str], ours: Mapping, theirs: Mapping) -> str | None:
+    """The prefix that most names of one side have before names of the other."""
+    by_tail: dict[str, list[str]] = {}
+    for name in long:
+        by_tail.setdefault(name.rpartition(".")[2], []).append(name)
+    found: Counter[str] = Counter()
+    for name in short[:100]:
+        for other in by_tail.get(name.rpartition(".")[2], ()):
+            same = getattr(ours[name], "shape", None) == getattr(theirs[other], "shape", ())
+            if same and other.endswith(f".{name}"):
+                found[other[: -len(name)]] += 1
+    return found.most_common(1)[0][0] if found else None
+
+
+def require_fit(fit: Fit, source: str, target: str) -> None:
+    """Refuse a checkpoint of which not one weight fits.
+
+    Args:
+        fit (Fit): What fits.
+        source (str): The file, for the message.
+        target (str): What was to be loaded, for the message.
+
+    Raises:
+        CheckpointError: If none of the parameters outside the heads is in the file.
+    """
+    if fit.share > 0:
+        return
+    raise CheckpointError(
+        f"{source}: not one weight of {target} is in it, so that training would start from random "
+        f"weights\n  {_examples(fit)}{_way_out(fit)}"
+    )
+
+
+def _examples(fit: Fit) -> str:
+    model = _some(fit.missing) if fit.missing else _some(fit.misshapen)
+    return f"the model has {model}; the file has {_some(fit.unexpected) or 'none of these'}"
+
+
+def _way_out(fit: Fit) -> str:
+    if fit.prefix:
+        return (
+            f"\n  (its names begin with {fit.prefix!r}: load it by init_cfg=dict(type="
+            f"'Pretrained', checkpoint=..., prefix={fit.prefix!r}) of the part that it belongs to)"
+        )
+    if fit.lacks_prefix:
+        return (
+            f"\n  (its names lack {fit.lacks_prefix!r}: set init_cfg=dict(type='Pretrained', "
+            f"checkpoint=...) of that part of the model instead)"
+        )
+    return (
+        "\n  (official files of the five systems convert: "
+        "python tools/model_converters/convert.py SYSTEM SRC DST)"
+    )
+
+
+def describe_fit(fit: Fit, source: str) -> str:
+    """Say what is loaded from a checkpoint and what is not.
+
+    Args:
+        fit (Fit): What fits.
+        source (str): The file.
+
+    Returns:
+        str: One line if all fits, else a line more for each kind of difference.
+    """
+    lines = [
+        f"start weights: {len(fit.loaded)} entries of {source}, {100 * fit.share:.1f}% of the "
+        "parameters outside the heads"
+    ]
+    if fit.remade:
+        lines.append(f"of another number of classes, made anew: {_some(fit.remade)}")
+    if fit.missing:
+        lines.append(f"not in the file, as initialized: {_some(fit.missing)}")
+    if fit.unexpected:
+        lines.append(f"in the file only, left out: {_some(fit.unexpected)}")
+    if fit.misshapen:
+        lines.append(f"of another shape, as initialized: {_some(fit.misshapen)}")
+    way_out = _way_out(fit) if fit.share < 0.5 and (fit.prefix or fit.lacks_prefix) else ""
+    return "\n  ".join(lines) + way_out
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def snapshot_resizable(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Keep the entries that the model has to resize, to see afterwards that it did.
+
+    Args:
+        model (nn.Module): The model before the weights are loaded.
+        state (Mapping[str, Any]): The state dict to load.
+
+    Returns:
+        dict[str, Tensor]: Copies of the model's entries of another size than the file's.
+    """
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if _resizable(name)
+        and not name.endswith("relative_position_index")
+        and name in state
+        and tuple(state[name].shape) != tuple(value.shape)
+    }
+
+
+def require_resized(model: nn.Module, before: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights whose position embedding of another size was dropped.
+
+    Args:
+        model (nn.Module): The model after the weights were loaded.
+        before (Mapping[str, Tensor]): As :func:`snapshot_resizable` gave it.
+        source (str): The file, for the message.
+
+    Raises:
+        CheckpointError: If an entry is as it was before.
+    """
+    state = model.state_dict()
+    for name, value in before.items():
+        if torch.equal(state[name], value):
+            raise CheckpointError(
+                f"{source}: {name} is of another image size, and {type(model).__name__} does not "
+                "resize it: train at the file's image size, or remove the entry from the file to "
+                "start it anew"
+            )

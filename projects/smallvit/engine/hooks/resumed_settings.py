@@ -1,0 +1,207 @@
+"""Let the settings of the config count when a run is resumed, or say which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.runner import Runner
+
+from smallvit.engine.optimizer_settings import (
+    ConfiguredOptimizer,
+    apply_configured,
+    remember_optimizers,
+)
+from smallvit.engine.run_settings import settings_of
+from smallvit.errors import CheckpointError
+from smallvit.registry import HOOKS
+
+#: Where a checkpoint keeps the settings of its run.
+KEY = "smallvit_settings"
+#: State of the libraries' hooks that have no ``state_dict`` of their own.
+HOOK_STATE = {EarlyStoppingHook: ("wait_count", "best_score")}
+
+
+@HOOKS.register_module()
+class ResumedSettingsHook(Hook):
+    """Compare the settings of a resumed run with those that its checkpoint was written with.
+
+    More epochs, another learning rate, schedule, weight decay or batch size take effect and
+    are named in the log; MMEngine puts the checkpoint's in their place without a word. Other
+    training data are named. The state of other hooks goes on too: of early stopping, and of
+    each hook with ``state_dict()`` and ``load_state_dict(state)``.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    #: Before ``ResumeHook``, which puts the loader where the checkpoint left it.
+    priority = "HIGHEST"
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self.settings: dict[str, Any] = {}
+        self._configured: list[ConfiguredOptimizer] = []
+        self._stored: dict[str, Any] = {}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the config's settings, and count the iterations as its batch size has them.
+
+        Args:
+            runner (Runner): The runner that loads.
+            checkpoint (dict): What was loaded; its place is changed for another batch size.
+
+        Raises:
+            CheckpointError: If its optimizer has other parameter groups than the config's.
+        """
+        if not self.enabled or not runner._resume or "optimizer" not in checkpoint:
+            return
+        self._configured = remember_optimizers(runner)
+        self._stored = {
+            "schedulers": checkpoint.get("param_schedulers") or [],
+            **(checkpoint.get(KEY) or {}),
+        }
+        self._check_groups(runner, checkpoint["optimizer"])
+        self.settings = settings_of(runner)
+        _fit_place(runner, checkpoint, self._stored.get("settings") or {}, self.settings)
+
+    def _check_groups(self, runner: Runner, optimizer: dict) -> None:
+        stored = optimizer.get("param_groups")
+        if stored is None or len(self._configured) != 1:
+            return
+        sizes = [len(group["params"]) for group in stored]
+        own = [len(group["params"]) for group in self._configured[0].wrapper.param_groups]
+        if sizes != own:
+            raise CheckpointError(
+                f"{runner._load_from}: its optimizer has {len(sizes)} parameter groups of "
+                f"{sum(sizes)} parameters, the config's {len(own)} of {sum(own)}; to start a new "
+                "training from its weights: load_from=FILE without --resume"
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """Apply the config's settings over the checkpoint's.
+
+        Args:
+            runner (Runner): The runner, its checkpoint loaded.
+        """
+        if not self.enabled or not hasattr(runner.train_loop, "dataloader"):
+            return
+        self.settings = self.settings or settings_of(runner)
+        for configured, schedulers in zip(self._configured, self._scheduler_states(), strict=True):
+            said = apply_configured(runner, configured, schedulers)
+            if said:
+                runner.logger.warning(said)
+        for said in _differences(self._stored.get("settings") or {}, self.settings, runner):
+            runner.logger.warning(said)
+        _restore_hooks(runner, self._stored.get("hooks") or {})
+        self._configured, self._stored = [], {}
+
+    def _scheduler_states(self) -> list[list[dict]]:
+        stored = self._stored.get("schedulers", [])
+        return (
+            list(stored.values()) if isinstance(stored, dict) else [stored][: len(self._configured)]
+        )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the settings and the hooks' states to a checkpoint.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): What will be saved, changed in place.
+        """
+        if self.enabled and self.settings:
+            checkpoint[KEY] = {"settings": self.settings, "hooks": _hook_states(runner)}
+
+
+def _fit_place(runner: Runner, checkpoint: dict, stored: dict, current: dict) -> None:
+    """Translate the place in the training to batches of another size, where epochs count."""
+    meta, length = checkpoint["meta"], current["iterations"]
+    if length is None or not {"epoch", "iter"} <= set(meta):
+        return
+    former = stored.get("iterations")
+    if former is None and meta["epoch"] and meta["iter"] % meta["epoch"] == 0:
+        former = meta["iter"] // meta["epoch"]  # MMEngine wrote it, at the end of an epoch
+    if former in (None, length) or meta["iter"] < meta["epoch"] * former:
+        return
+    begun = meta["iter"] - meta["epoch"] * former
+    images = begun * (stored.get("batch_size") or 0)
+    position = min(images // (current["batch_size"] or 1), length - 1) if begun else 0
+    meta["iter"] = meta["epoch"] * length + position
+    state = checkpoint.get("smallvit")
+    if isinstance(state, dict) and "position" in state:
+        state["position"] = position
+
+
+def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
+    changed = {key for key in current if stored.get(key) not in (None, current[key])}
+    if "batch_size" in changed:
+        yield (
+            f"resumed with batches of {current['batch_size']} images over all processes, no longer "
+            f"{stored['batch_size']}"
+        )
+    if "accumulation" in changed:
+        yield (
+            f"resumed with optim_wrapper.accumulative_counts={current['accumulation']}, no longer "
+            f"{stored['accumulation']}"
+        )
+    if "data" in changed:
+        yield (
+            f"the training data differ from the checkpoint's ({stored.get('samples')} samples "
+            f"then, {current['samples']} now): the run goes on with those of the config"
+        )
+    if "length" in changed:
+        unit = "iterations" if current["iterations"] is None else "epochs"
+        yield f"resumed for {current['length']} {unit} in all, no longer {stored['length']}"
+        yield from _rate_after(runner, current)
+
+
+def _rate_after(runner: Runner, current: dict) -> Iterator[str]:
+    """Say so where the schedule ends before the training does."""
+    schedulers = runner.param_schedulers
+    if not isinstance(schedulers, list) or not schedulers:
+        return
+    per_epoch = current["iterations"]
+    last = runner.max_iters if per_epoch is None else current["length"] * per_epoch
+    ends = [each.end * (per_epoch or 1) if each.by_epoch else each.end for each in schedulers]
+    if max(ends) < last:
+        end = max(ends) // (per_epoch or 1)
+        yield (
+            f"param_scheduler ends at {end} of {current['length']}, after which the learning rate "
+            f"stays as it is there; to stretch it: param_scheduler.{ends.index(max(ends))}.end="
+            f"{current['length']}"
+        )
+
+
+def _names(runner: Runner) -> dict[str, Hook]:
+    found: dict[str, Hook] = {}
+    for hook in runner.hooks:
+        name = type(hook).__name__
+        found[name if name not in found else f"{name}.{len(found)}"] = hook
+    return found
+
+
+def _hook_states(runner: Runner) -> dict[str, Any]:
+    states = {}
+    for name, hook in _names(runner).items():
+        fields = next((each for kind, each in HOOK_STATE.items() if isinstance(hook, kind)), ())
+        if callable(getattr(hook, "state_dict", None)):
+            states[name] = hook.state_dict()
+        elif fields:
+            states[name] = {field: getattr(hook, field) for field in fields}
+    return states
+
+
+def _restore_hooks(runner: Runner, states: dict[str, Any]) -> None:
+    for name, hook in _names(runner).items():
+        state = states.get(name)
+        if not isinstance(state, dict):
+            continue
+        if callable(getattr(hook, "load_state_dict", None)):
+            hook.load_state_dict(state)
+            continue
+        for kind, fields in HOOK_STATE.items():
+            if isinstance(hook, kind):
+                for field in fields:
+                    if isinstance(state.get(field), (int, float)):
+                        setattr(hook, field, state[field])

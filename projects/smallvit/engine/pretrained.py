@@ -1,0 +1,76 @@
+"""Weights of a part of a model from a file, by ``init_cfg=dict(type="Pretrained", ...)``."""
+
+from __future__ import annotations
+
+from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit, update_init_info
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner.checkpoint import _load_checkpoint, load_state_dict
+from torch import nn
+
+from smallvit.engine.checkpoint.fit import (
+    describe_fit,
+    measure_fit,
+    require_fit,
+    require_resized,
+    snapshot_resizable,
+    weights_of,
+)
+from smallvit.errors import CheckpointError
+
+
+class CheckedPretrainedInit(PretrainedInit):
+    """MMEngine's ``Pretrained`` initializer, which refuses a file of which no weight fits.
+
+    Args:
+        checkpoint (str): The file, or its address.
+        prefix (str, optional): Take the file's names that begin so, without it, such as
+            ``"backbone."``. Defaults to None.
+        map_location (str): As for :func:`torch.load`. Defaults to "cpu".
+    """
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the weights of a module.
+
+        Args:
+            module (nn.Module): The module.
+
+        Raises:
+            CheckpointError: If no weight of it is in the file.
+        """
+        state = weights_of(_load_checkpoint(self.checkpoint, map_location=self.map_location))
+        if self.prefix is not None:
+            state = self._strip(state)
+        fit = measure_fit(module, state)
+        require_fit(fit, self.checkpoint, type(module).__name__)
+        level = 20 if fit.complete else 30
+        print_log(describe_fit(fit, self.checkpoint), logger="current", level=level)
+        before = snapshot_resizable(module, state)
+        kept = {name: value for name, value in state.items() if name not in fit.remade}
+        load_state_dict(module, kept, strict=False, logger="silent")
+        require_resized(module, before, self.checkpoint)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=self._get_init_info())
+
+    def _strip(self, state: dict) -> dict:
+        prefix = self.prefix if self.prefix.endswith(".") else f"{self.prefix}."
+        found = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+        if not found:
+            tops = sorted({name.partition(".")[0] for name in state})
+            raise CheckpointError(
+                f"{self.checkpoint}: no name in it begins with prefix={self.prefix!r}; they begin "
+                f"with {', '.join(tops[:8])}"
+            )
+        return found
+
+
+def install() -> None:
+    """Check weights wherever an ``init_cfg`` says ``type="Pretrained"``.
+
+    The name in the config stays: the libraries look for it.
+    """
+    WEIGHT_INITIALIZERS.register_module(name="Pretrained", module=CheckedPretrainedInit, force=True)

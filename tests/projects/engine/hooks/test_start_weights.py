@@ -1,0 +1,133 @@
+"""A run starts from the weights that it was given, or refuses, or says what is missing."""
+
+import pytest
+import torch
+
+from smallvit.engine import pretrained
+from smallvit.errors import CheckpointError
+from tiny_runs import TinyModel, cosine, tiny_runner
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(5)
+    return TinyModel().state_dict()
+
+
+def save(path, state):
+    torch.save({"state_dict": state}, path)
+    return str(path)
+
+
+def load(tmp_path, path, **kwargs):
+    settings = dict(epochs=1, lr=0.0, schedule=cosine(1))
+    runner = tiny_runner(tmp_path / "run", load_from=path, **settings, **kwargs)
+    runner.train()
+    return runner
+
+
+@pytest.fixture
+def said(monkeypatch):
+    from mmengine.logging import MMLogger
+
+    lines = []
+    monkeypatch.setattr(MMLogger, "warning", lambda self, text, *_: lines.append(str(text)))
+    return lines
+
+
+def test_weights_that_fit_are_loaded_without_a_word(tmp_path, weights, said):
+    runner = load(tmp_path, save(tmp_path / "a.pth", weights))
+    assert torch.equal(runner.model.backbone.weight, weights["backbone.weight"])
+    assert said == []
+
+
+@pytest.mark.parametrize("prefix", ["encoder.", "model.", "student.module."])
+def test_weights_under_another_prefix_are_refused_with_the_prefix(tmp_path, weights, prefix):
+    path = save(tmp_path / "a.pth", {f"{prefix}{name}": value for name, value in weights.items()})
+    with pytest.raises(CheckpointError, match=f"names begin with '{prefix}'"):
+        load(tmp_path, path)
+
+
+def test_weights_of_a_part_are_refused_with_the_missing_prefix(tmp_path, weights):
+    part = {"weight": weights["backbone.weight"], "bias": weights["backbone.bias"]}
+    with pytest.raises(CheckpointError, match=r"names lack 'backbone\.'"):
+        load(tmp_path, save(tmp_path / "a.pth", part))
+
+
+def test_a_head_alone_is_not_enough(tmp_path, weights):
+    head = {name: value for name, value in weights.items() if name.startswith("head")}
+    with pytest.raises(CheckpointError, match="not one weight"):
+        load(tmp_path, save(tmp_path / "a.pth", head))
+
+
+def test_a_head_of_other_classes_is_made_anew_and_said(tmp_path, said):
+    torch.manual_seed(6)
+    other = TinyModel(classes=7).state_dict()
+    runner = load(tmp_path, save(tmp_path / "a.pth", other))
+    assert torch.equal(runner.model.backbone.weight, other["backbone.weight"])
+    assert len(said) == 1
+    assert "of another number of classes, made anew: head.weight, head.bias" in said[0]
+
+
+def test_a_partial_fit_says_what_is_loaded_and_what_not(tmp_path, weights, said):
+    del weights["backbone.bias"]
+    weights["extra.weight"] = torch.ones(2)
+    load(tmp_path, save(tmp_path / "a.pth", weights))
+    assert "80.0% of the parameters outside the heads" in said[0]
+    assert "not in the file, as initialized: backbone.bias" in said[0]
+    assert "in the file only, left out: extra.weight" in said[0]
+
+
+def test_resuming_another_model_is_refused(tmp_path):
+    tiny_runner(tmp_path, epochs=1).train()
+    with pytest.raises(CheckpointError, match=r"(?s)cannot resume .*of another model.*--resume"):
+        tiny_runner(tmp_path, epochs=2, resume=True, model=dict(classes=5)).train()
+
+
+class TestInitCfg:
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        from mmengine.model.weight_init import PretrainedInit
+        from mmengine.registry import WEIGHT_INITIALIZERS
+
+        pretrained.install()
+        yield
+        WEIGHT_INITIALIZERS.register_module(name="Pretrained", module=PretrainedInit, force=True)
+
+    def init(self, path, **kwargs):
+        model = TinyModel(init_cfg=dict(type="Pretrained", checkpoint=path, **kwargs))
+        model.init_weights()
+        return model
+
+    def test_loads_with_and_without_prefix(self, tmp_path, weights):
+        plain = self.init(save(tmp_path / "a.pth", weights))
+        assert torch.equal(plain.backbone.weight, weights["backbone.weight"])
+        state = {f"net.{name}": value for name, value in weights.items()}
+        for prefix in ("net", "net."):
+            model = self.init(save(tmp_path / "b.pth", state), prefix=prefix)
+            assert torch.equal(model.backbone.weight, weights["backbone.weight"])
+
+    def test_refuses_what_does_not_fit(self, tmp_path, weights):
+        state = {f"net.{name}": value for name, value in weights.items()}
+        path = save(tmp_path / "b.pth", state)
+        with pytest.raises(CheckpointError, match=r"names begin with 'net\.'"):
+            self.init(path)
+        with pytest.raises(CheckpointError, match="no name in it begins with prefix='nett'"):
+            self.init(path, prefix="nett")
+
+
+def test_position_embeddings_that_are_dropped_are_refused(tmp_path):
+    class Positions(TinyModel):
+        def __init__(self, length):
+            super().__init__()
+            self.pos_embed = torch.nn.Parameter(torch.zeros(1, length, 4))
+
+    from smallvit.engine.checkpoint.fit import require_resized, snapshot_resizable
+
+    model, state = Positions(4), Positions(9).state_dict()
+    before = snapshot_resizable(model, state)
+    assert list(before) == ["pos_embed"]
+    with pytest.raises(CheckpointError, match="pos_embed is of another image size"):
+        require_resized(model, before, "a.pth")
+    model.pos_embed.data.fill_(1.0)
+    require_resized(model, before, "a.pth")
