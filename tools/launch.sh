@@ -5,16 +5,18 @@
 # NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter.
 # On one node without PORT, torchrun picks a free port, so that two jobs never collide.
 
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
+
 launch() {
     local tool=$1 processes=$2
     shift 2
-    if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
-        echo "error: the number of processes must be a positive integer, not '$processes'" >&2
-        return 2
-    fi
-
     local python=${PYTHON:-python}
     local nnodes=${NNODES:-1}
+    whole_number "the number of processes" "$processes" 1 || return
+    whole_number NNODES "$nnodes" 1 || return
+    whole_number NODE_RANK "${NODE_RANK:-0}" || return
+    whole_number PORT "${PORT:-29500}" 1 || return
+
     local rendezvous
     if [[ $nnodes == 1 && -z ${PORT:-} ]]; then
         rendezvous=(--standalone)
@@ -27,7 +29,7 @@ launch() {
     if [[ -z ${OMP_NUM_THREADS:-} ]]; then
         local threads=1
         if ! command -v nvidia-smi >/dev/null 2>&1; then
-            threads=$(( $(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) / processes ))
+            threads=$(( $(cores) / processes ))
         fi
         export OMP_NUM_THREADS=$(( threads > 0 ? threads : 1 ))
     fi

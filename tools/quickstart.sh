@@ -19,8 +19,9 @@ mkdir -p "$out/pictures"
 python=$(bash "$root/tools/misc/make_env.sh")
 cd "$root"
 # Two tasks run side by side: small models gain more from that than from threads.
-cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 1 ? cores / 2 : 1))}
+source tools/checks.sh
+processors=$(cores)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors > 1 ? processors / 2 : 1))}
 # Background jobs do not hear an interrupt by themselves.
 trap 'trap - INT TERM; kill 0' INT TERM
 # The configs read data/ below the folder in which they are run.
