@@ -6,6 +6,8 @@ import sys
 import pytest
 from hypothesis import register_random, settings
 
+import smallvit  # noqa: F401  # before a test imports mmcv, whose ops the import bridges
+
 # Several processes share the cores of a test machine; one thread each is fastest there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
