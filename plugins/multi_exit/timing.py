@@ -1,12 +1,8 @@
-"""Measured throughput of a cascade: every mode in turns, in one run.
-
-A machine's speed drifts; what is timed alternately drifts together.
-"""
+"""Measured throughput of a cascade: every mode in turns, in one run."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from smallvit.analysis.harness import in_turns, ratios
 from smallvit.plugins.multi_exit.calibration import Calibration
 
 
@@ -77,11 +74,12 @@ def measure(
         runs[f"budgeted {number}"] = partial(_budgeted, model, list(row))
     batches = images.split(batch_size)
     answers = {name: _answers(run, batches) for name, run in runs.items()}
-    times = [{name: _seconds(run, batches) for name, run in runs.items()} for _ in range(rounds)]
+    passes = {name: partial(_pass, run, batches) for name, run in runs.items()}
+    times = in_turns(passes, rounds, device=str(images.device))
     last = f"exit {model.num_exits - 1}"
     points = []
     for name, (predicted, exits) in answers.items():
-        ratios = [each[last] / each[name] for each in times]
+        speedups = ratios(times, last, name)
         counts = torch.bincount(exits, minlength=model.num_exits).double()
         shares = counts / len(exits)
         points.append(
@@ -89,9 +87,9 @@ def measure(
                 name,
                 100 * (predicted == labels).double().mean().item(),
                 float(shares @ torch.tensor(calibration.flops, dtype=torch.float64)),
-                len(images) / statistics.median(each[name] for each in times),
-                statistics.median(ratios),
-                (min(ratios), max(ratios)),
+                len(images) / statistics.median(each[name].wall for each in times),
+                statistics.median(speedups),
+                (min(speedups), max(speedups)),
                 (100 * shares).tolist(),
                 list(rows[int(name.split()[1])]) if name.startswith("budgeted") else None,
             )
@@ -139,15 +137,6 @@ def _answers(run: Run, batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(predicted).cpu(), torch.cat(exits).cpu()
 
 
-def _seconds(run: Run, batches: Sequence[Tensor]) -> float:
-    _synchronize(batches[0])
-    start = time.perf_counter()
+def _pass(run: Run, batches: Sequence[Tensor]) -> None:
     for batch in batches:
         run(batch)
-    _synchronize(batches[0])
-    return time.perf_counter() - start
-
-
-def _synchronize(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)

@@ -45,15 +45,16 @@ def test_detection_with_every_option():
 
 
 def test_interleaves_the_models(monkeypatch):
-    from smallvit.analysis import benchmark
+    from smallvit.analysis import benchmark, harness
+    from smallvit.analysis.harness import Timing
 
     calls = []
     steps = {name: (lambda name=name: calls.append(name), (1, 1)) for name in "ab"}
     monkeypatch.setattr(benchmark, "_step", lambda cfg, mode, settings: steps[cfg])
-    monkeypatch.setattr(benchmark, "_seconds", lambda step, count, device: step() or 1.0)
+    monkeypatch.setattr(harness, "timed", lambda step, *_: step() or Timing(1.0, 1.0))
     settings = benchmark.Settings(batch_size=2, repeats=3)
     result = benchmark.benchmark({"a": "a", "b": "b"}, "forward", settings)
-    assert calls[-6:] == ["a", "b"] * 3
+    assert "".join(calls[-6:]) == "ab" + "ba" + "ab"
     assert result["models"]["a"]["images_per_second"] == 2.0
     assert result["ratio"] == {"b": {"median": 1.0, "min": 1.0, "max": 1.0}}
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from config_helpers import ROOT
+from smallvit.analysis.harness import Timing
 from tool_helpers import load_tool, run_main, write_pictures, write_tiny_config
 
 tool = load_tool("analysis_tools/benchmark_loader.py")
@@ -29,9 +30,9 @@ def test_figures_of_both(tmp_path, capsys, workers):
 def test_takes_turns(monkeypatch):
     passes = []
 
-    def time_pass(loader):
-        passes.append(loader.name)
-        return {"wall": 2.0, "cpu": 1.0}
+    def timed(load, *_):
+        load()
+        return Timing(2.0, 1.0)
 
     class Loader:
         dataset = range(8)
@@ -39,10 +40,15 @@ def test_takes_turns(monkeypatch):
         def __init__(self, name):
             self.name = name
 
-    monkeypatch.setattr(tool, "time_pass", time_pass)
+        def __iter__(self):
+            passes.append(self.name)
+            yield from ([0] * 4, [0] * 4)
+
+    monkeypatch.setattr("smallvit.analysis.harness.timed", timed)
     args = tool.parse_args(["--repeats", "2", "--workers", "2"])
     result = tool.measure({kind: Loader(kind) for kind in tool.KINDS}, args)
-    assert passes == ["folder", "lmdb"] * 3  # the first of each is not counted
+    # The first of each is not counted.
+    assert passes == ["folder", "lmdb", "folder", "lmdb", "lmdb", "folder"]
     assert result["images_per_second_and_core"]["lmdb"] == {"wall": [2.0, 2.0], "cpu": [8.0, 8.0]}
 
 

@@ -13,7 +13,7 @@ import os.path as osp
 import statistics
 import sys
 import tempfile
-import time
+from functools import partial
 
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags
@@ -173,38 +173,27 @@ def check_same(loaders: dict) -> None:
         raise UserError("folder and store do not hold the same images")
 
 
-def processor_seconds() -> float:
-    """Seconds of processor time of this process and of the workers that have ended."""
-    import resource
-
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def time_pass(loader) -> dict[str, float]:
-    """Load every image once; return the seconds."""
-    wall, cpu = time.perf_counter(), processor_seconds()
+def load_all(loader) -> None:
+    """Load every image once."""
     count = sum(len(batch) for batch in loader)
     assert count == len(loader.dataset)
-    return {"wall": time.perf_counter() - wall, "cpu": processor_seconds() - cpu}
 
 
 def measure(loaders: dict, args: argparse.Namespace) -> dict:
     """Time the loaders in turns."""
-    passes = {kind: [] for kind in loaders}
-    for turn in range(args.repeats + 1):
-        for kind, loader in loaders.items():
-            seconds = time_pass(loader)
-            if turn:  # the first pass fills the file cache
-                passes[kind].append(seconds)
+    from smallvit.analysis.harness import in_turns
+
+    passes = {kind: partial(load_all, loader) for kind, loader in loaders.items()}
+    rounds = in_turns(passes, args.repeats, warm_up=1)  # the first pass fills the file cache
     count = len(loaders["folder"].dataset)
     # The workers' processor time is counted where they run.
     shares = {"wall": max(args.workers, 1), "cpu": 1}
     speeds = {
         kind: {
-            clock: [count / share / one[clock] for one in some] for clock, share in shares.items()
+            clock: [count / share / getattr(each[kind], clock) for each in rounds]
+            for clock, share in shares.items()
         }
-        for kind, some in passes.items()
+        for kind in passes
     }
     ratios = {
         clock: [b / a for a, b in zip(*(speeds[kind][clock] for kind in KINDS), strict=True)]

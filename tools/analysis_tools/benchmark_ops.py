@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 
 from smallvit.cli import UserError, run_tool, tool_parser
 
@@ -135,37 +134,14 @@ def check_agreement(plain, ours) -> float:
     return error
 
 
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.synchronize(device)
-
-
-def time_interleaved(calls: dict, device: str, repeats: int) -> dict:
-    """Time the calls in turns; return the seconds of each one's rounds."""
-    seconds = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            synchronize(device)
-            start = time.perf_counter()
-            call()
-            synchronize(device)
-            if turn:  # the first round warms up
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def peak_bytes(call, device: str) -> int:
     """Measure the peak of what a call allocates."""
     import torch
 
+    from smallvit.analysis.benchmark import peak_memory
+
     if device.startswith("cuda"):
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return round(peak_memory(call, device) * 2**20)
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:
@@ -186,12 +162,15 @@ def peak_bytes(call, device: str) -> int:
 
 def measure(args: argparse.Namespace) -> dict:
     """Measure both formulations in both modes."""
+    from smallvit.analysis.harness import in_turns
+
     calls = make_calls(args)
     agreement = check_agreement(*(calls["inference"][name]() for name in ("plain", "ours")))
     results = {}
     for mode, pair in calls.items():
         memory = {name: peak_bytes(call, args.device) for name, call in pair.items()}
-        seconds = time_interleaved(pair, args.device, args.repeats)
+        rounds = in_turns(pair, args.repeats, warm_up=1, device=args.device)
+        seconds = {name: [each[name].wall for each in rounds] for name in pair}
         fastest = {name: min(values) for name, values in seconds.items()}
         results[mode] = {
             "seconds": seconds,

@@ -1,15 +1,10 @@
-"""Throughput and memory of one or more models, measured in turns.
-
-A machine's speed drifts; models that are timed alternately drift together, so that their
-ratio holds where their single times do not.
-"""
+"""Throughput and memory of one or more models, measured in turns."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +18,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from smallvit.analysis.complexity import build_model
+from smallvit.analysis.harness import Call, in_turns, synchronize
 from smallvit.analysis.published_rois import published_rois
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.engine.precision import use_amp_training
@@ -88,9 +84,7 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
     }
 
 
-def time_in_turns(
-    steps: dict[str, Callable[[], None]], settings: Settings
-) -> list[dict[str, float]]:
+def time_in_turns(steps: dict[str, Call], settings: Settings) -> list[dict[str, float]]:
     """Time several steps alternately.
 
     Args:
@@ -100,17 +94,8 @@ def time_in_turns(
     Returns:
         list[dict[str, float]]: For each round the seconds of each step.
     """
-    counts = {
-        name: max(1, round(settings.seconds / _seconds(step, 1, settings.device)))
-        for name, step in steps.items()
-    }
-    return [
-        {
-            name: _seconds(step, counts[name], settings.device) / counts[name]
-            for name, step in steps.items()
-        }
-        for _ in range(settings.repeats)
-    ]
+    rounds = in_turns(steps, settings.repeats, seconds=settings.seconds, device=settings.device)
+    return [{name: each.wall for name, each in turn.items()} for turn in rounds]
 
 
 def summarize(ratios: list[float]) -> dict[str, float]:
@@ -169,20 +154,6 @@ def _training_step(model: nn.Module, cfg: Config, batch: dict, settings: Setting
     return step
 
 
-def _synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-
-
-def _seconds(step: Callable[[], None], count: int, device: str) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    _synchronize(device)
-    return time.perf_counter() - start
-
-
 def peak_memory(step: Callable[[], None], device: str) -> float | None:
     """Measure the memory that a step needs on top of what is held before it.
 
@@ -197,7 +168,7 @@ def peak_memory(step: Callable[[], None], device: str) -> float | None:
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         step()
-        _synchronize(device)
+        synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     try:
         _return_freed_memory()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from smallvit.analysis.harness import Rounds, in_turns
 from smallvit.datasets.io import images
 from smallvit.engine.guards import GUARDS
 
@@ -53,14 +55,21 @@ def training_steps(
     hooks.checkpoint = dict(type="CheckpointHook", by_epoch=True, interval=-1, save_last=False)
     if prepare is not None:
         prepare(cfg)
-    runner = Runner.from_cfg(cfg)
+    yield from steps_of(Runner.from_cfg(cfg))
+
+
+def steps_of(runner: Runner) -> Iterator[None]:
+    """Train with a runner, without end.
+
+    Args:
+        runner (Runner): The runner; its training loop is not used otherwise.
+
+    Yields:
+        None: After each step.
+    """
     runner.register_hook(_OnlyPrepare(), priority="LOWEST")
     runner.train()
     runner.call_hook("before_train")
-    yield from _steps(runner)
-
-
-def _steps(runner: Runner) -> Iterator[None]:
     loop = runner.train_loop
     while True:
         runner.call_hook("before_train_epoch")
@@ -77,8 +86,8 @@ def _steps(runner: Runner) -> Iterator[None]:
 
 def take_turns(
     trainings: Mapping[str, Iterator], turns: int, block: int = 1, skip: int = 0
-) -> list[dict[str, tuple[float, float]]]:
-    """Time steps of several trainings, each in its turn; every other turn in reverse order.
+) -> Rounds:
+    """Time steps of several trainings in turns.
 
     Args:
         trainings (Mapping[str, Iterator]): Each ``next`` is a step.
@@ -88,30 +97,8 @@ def take_turns(
             while the others trained. Defaults to 0.
 
     Returns:
-        list[dict[str, tuple[float, float]]]: For each turn the seconds of a step, by the
-        clock and of this process's CPU time.
+        list[dict[str, Timing]]: For each turn the seconds of a step.
     """
-    return [
-        {
-            name: _timed(trainings[name], block, skip)
-            for name in sorted(trainings, reverse=number % 2 == 1)
-        }
-        for number in range(turns)
-    ]
-
-
-def _timed(training: Iterator, block: int, skip: int) -> tuple[float, float]:
-    for _ in range(skip):
-        next(training)
-    _synchronize()
-    began = time.perf_counter(), time.process_time()
-    for _ in range(block):
-        next(training)
-    _synchronize()
-    ended = time.perf_counter(), time.process_time()
-    return (ended[0] - began[0]) / block, (ended[1] - began[1]) / block
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    steps = {name: partial(next, training) for name, training in trainings.items()}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return in_turns(steps, turns, count=block, skip=skip, device=device)

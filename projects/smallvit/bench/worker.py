@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ import smallvit
 from smallvit.analysis.benchmark import Settings as BenchmarkSettings
 from smallvit.analysis.benchmark import benchmark
 from smallvit.analysis.complexity import build_model, complexity
+from smallvit.analysis.harness import timed
+from smallvit.analysis.training_steps import steps_of
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config
@@ -122,7 +125,7 @@ def trial(
     Returns:
         dict: Fields of :class:`smallvit.bench.plan.Speed`.
     """
-    clock = _Clock(time.monotonic())
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="smallvit-trial-") as work_dir:
         lesson = None
         if is_guided(run.method):
@@ -133,12 +136,15 @@ def trial(
         cfg.param_scheduler = []
         cfg.default_hooks.checkpoint.update(interval=-1, save_last=False)
         runner = _runner(cfg, work_dir, resume=False)
-        runner.register_hook(clock, priority="VERY_LOW")
-        runner.train()
-        val = _timed(runner.val_loop.run)
+        step = partial(next, steps_of(runner))
+        step()  # the first allocates: it belongs to the setup
+        setup, times = time.monotonic() - began, []
+        while len(times) < TRIAL_STEPS or time.monotonic() - began < TRIAL_SECONDS:
+            times.append(timed(step, device=_device()).wall)
+        val = timed(runner.val_loop.run).wall
     validated = len(runner.val_dataloader.dataset)
     test = val * len(DATASETS.build(cfg.test_dataloader.dataset)) / validated
-    return dict(setup=clock.setup, step=statistics.median(clock.steps), val=val, test=test)
+    return dict(setup=setup, step=statistics.median(times), val=val, test=test)
 
 
 def _blank_lesson(settings: Settings, num_classes: int, folder: str) -> Lesson:
@@ -148,31 +154,6 @@ def _blank_lesson(settings: Settings, num_classes: int, folder: str) -> Lesson:
     write_whole(config, cfg.pretty_text)
     torch.save({"state_dict": build_model(cfg).state_dict()}, checkpoint)
     return Lesson(config, checkpoint)
-
-
-def _timed(call: Callable[[], Any]) -> float:
-    began = time.monotonic()
-    call()
-    return time.monotonic() - began
-
-
-class _Clock(Hook):
-    """Time training steps until there are enough of them."""
-
-    def __init__(self, began: float) -> None:
-        self.began = self.last = began
-        self.setup = 0.0
-        self.steps: list[float] = []
-
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        now = time.monotonic()
-        if not self.setup:  # the first step allocates: it belongs to the setup
-            self.setup = now - self.began
-        else:
-            self.steps.append(now - self.last)
-        self.last = now
-        enough = len(self.steps) >= TRIAL_STEPS and now - self.began >= TRIAL_SECONDS
-        runner.train_loop.stop_training = enough
 
 
 def train(
@@ -289,7 +270,7 @@ def measure(
         dict: ``methods``, for each ``params``, ``flops`` and ``images_per_second``; ``note``,
         which says how it was measured.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device()
     batch = 16 if device == "cpu" else 128
     size = settings.image_size
     networks = sorted({parse_method(name).network for name in methods})
@@ -309,6 +290,10 @@ def measure(
     return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
 
 
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
@@ -326,9 +311,9 @@ def store(folder: str, out: str, report: Report) -> None:
     path = osp.join(folder, "store.py")
     write_whole(path, whole_images(Config.fromfile(osp.join(folder, CONFIG))).pretty_text)
     tool = _load_tool("locality_guidance/precompute.py")
-    began = time.monotonic()
-    tool.main([path, osp.join(folder, WEIGHTS), "--out", out])
-    write_whole(osp.join(folder, STORED), json.dumps({"seconds": time.monotonic() - began}))
+    argv = [path, osp.join(folder, WEIGHTS), "--out", out]
+    seconds = timed(partial(tool.main, argv)).wall
+    write_whole(osp.join(folder, STORED), json.dumps({"seconds": seconds}))
 
 
 def _load_tool(name: str) -> Any:
