@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -21,7 +24,8 @@ from smallvit.plugins.locality_guidance.fingerprint import (
     file_sha256,
     sample_key,
 )
-from smallvit.plugins.locality_guidance.store import StoreHeader
+from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store_writer import StoreWriter
 from smallvit.plugins.locality_guidance.teacher import Teacher
 from smallvit.registry import MODELS
 
@@ -212,3 +216,80 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
     preprocessor = MODELS.build(settings).to(device)
     inputs = preprocessor({"inputs": batch}, training=False)["inputs"]
     return [each.float().cpu().numpy() for each in teacher.features(teacher.see(inputs))]
+
+
+@dataclass
+class Precomputing:
+    """How a store is written.
+
+    Args:
+        stages (Sequence[int]): Stages of the teacher whose maps are stored. Defaults to
+            (0, 1, 2).
+        dtype (str): ``float16`` or ``float32``. Defaults to ``float16``.
+        batch_size (int): Images at once. Defaults to 256.
+        num_workers (int, optional): Processes that load. Defaults to None, those of
+            ``val_dataloader``.
+        chunk (int): Images that a kill costs at most. Defaults to 2048.
+        device (str): Where the teacher runs. Defaults to "cpu".
+        fresh (bool): Begin anew, and replace a store that is there. Defaults to False.
+    """
+
+    stages: Sequence[int] = (0, 1, 2)
+    dtype: str = "float16"
+    batch_size: int = 256
+    num_workers: int | None = None
+    chunk: int = 2048
+    device: str = "cpu"
+    fresh: bool = False
+
+
+def write_store(
+    cfg: Config, checkpoint: str | os.PathLike, out: str | os.PathLike, how: Precomputing
+) -> None:
+    """Write a teacher's features of its training images, or go on with it.
+
+    What is done is printed.
+
+    Args:
+        cfg (Config): The teacher's training config.
+        checkpoint (str | os.PathLike): Its checkpoint.
+        out (str | os.PathLike): Folder of the store.
+        how (Precomputing): What to write.
+
+    Raises:
+        FeatureStoreError: If ``out`` is a store of something else, or there are no features
+            that can be stored.
+    """
+    lesson = Lesson(cfg)
+    keys = lesson.keys()
+    teacher = load_teacher(cfg, checkpoint, how.stages, lesson[0].shape[-1])
+    header = describe(cfg, lesson, teacher, keys)
+    header.dtype = how.dtype
+    if not how.fresh and os.path.exists(out):
+        _require_same(out, header)
+        print(f"{out} is complete: {header.length} images; nothing to do")
+        return
+    workers = how.num_workers
+    if workers is None:
+        workers = cfg.val_dataloader.get("num_workers", 0)
+    writer = StoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh)
+    if writer.finished:
+        print(f"going on after {writer.finished} of {header.length} images")
+    bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
+    for batch in lesson.batches(writer.finished, how.batch_size, workers):
+        writer.append(stage_rows(teacher, batch, how.device))
+        bar.update(len(batch))
+    writer.close()
+    size = header.row_bytes * header.length / 2**20
+    shapes = ", ".join("x".join(map(str, shape)) for shape in header.shapes)
+    print(f"\nwrote {out}: {header.length} images, maps {shapes}, {size:.1f} MiB")
+
+
+def _require_same(out: str | os.PathLike, header: StoreHeader) -> None:
+    differences = header.differences(FeatureStore(out).header)
+    if differences:
+        lines = "\n  ".join(differences)
+        raise FeatureStoreError(
+            f"{out} is a store of something else:\n  {lines}\n  (--fresh replaces it, another "
+            "--out leaves it)"
+        )

@@ -11,8 +11,8 @@ import json
 import os
 import sys
 
-from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags
+from smallvit.cli import run_tool, tool_parser
+from smallvit.cli.arguments import add_override_flags, choose_device
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -66,15 +66,6 @@ def load_configs(args: argparse.Namespace) -> dict:
         name = os.path.splitext(os.path.basename(path))[0]
         cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
     return cfgs
-
-
-def choose_device(name: str | None) -> str:
-    import torch
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: torch sees no CUDA device")
-    return name
 
 
 def report(result: dict) -> None:

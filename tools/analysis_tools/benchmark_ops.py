@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
+from smallvit.cli.arguments import choose_device
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -202,8 +203,7 @@ def main(argv=None) -> None:
 
     from smallvit.utils.files import write_whole
 
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {args.device}: torch sees no CUDA device")
+    choose_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     print(

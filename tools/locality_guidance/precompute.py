@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.cli import base_parser, run_tool
+from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -47,42 +47,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def is_there(args: argparse.Namespace, header) -> bool:
-    """Whether the store is finished already; one of something else is an error."""
-    from smallvit.plugins.locality_guidance.store import FeatureStore
-
-    if args.fresh or not args.out.exists():
-        return False
-    differences = header.differences(FeatureStore(args.out).header)
-    if differences:
-        lines = "\n  ".join(differences)
-        raise UserError(
-            f"{args.out} is a store of something else:\n  {lines}\n  (--fresh replaces it, another "
-            "--out leaves it)"
-        )
-    print(f"{args.out} is complete: {header.length} images; nothing to do")
-    return True
-
-
-def write(args: argparse.Namespace, lesson, teacher, header, keys, num_workers: int) -> None:
-    from mmengine.utils import ProgressBar
-
-    from smallvit.plugins.locality_guidance.precompute import stage_rows
-    from smallvit.plugins.locality_guidance.store_writer import StoreWriter
-
-    writer = StoreWriter(args.out, header, keys, chunk=args.chunk, fresh=args.fresh)
-    if writer.finished:
-        print(f"going on after {writer.finished} of {header.length} images")
-    bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
-    for batch in lesson.batches(writer.finished, args.batch_size, num_workers):
-        writer.append(stage_rows(teacher, batch, args.device))
-        bar.update(len(batch))
-    writer.close()
-    size = header.row_bytes * header.length / 2**20
-    shapes = ", ".join("x".join(map(str, shape)) for shape in header.shapes)
-    print(f"\nwrote {args.out}: {header.length} images, maps {shapes}, {size:.1f} MiB")
-
-
 def main(argv=None) -> None:
     args = parse_args(argv)
 
@@ -92,27 +56,21 @@ def main(argv=None) -> None:
     require_keys(cfg, ("model", "train_dataloader", "val_dataloader"), "precomputing")
     merge_overrides(cfg, args.cfg_options)
 
-    import torch
-
     from smallvit.engine.checkpoint.reading import require_checkpoint
-    from smallvit.plugins.locality_guidance.precompute import Lesson, describe, load_teacher
+    from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
     read_as_asked(args)
-    args.checkpoint = require_checkpoint(args.checkpoint)
-    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {args.device}: torch sees no CUDA device")
-    args.out = args.out.expanduser()
-    lesson = Lesson(cfg)
-    keys = lesson.keys()
-    teacher = load_teacher(cfg, args.checkpoint, args.stages, lesson[0].shape[-1])
-    header = describe(cfg, lesson, teacher, keys)
-    header.dtype = args.dtype
-    if is_there(args, header):
-        return
-    if args.num_workers is None:
-        args.num_workers = cfg.val_dataloader.get("num_workers", 0)
-    write(args, lesson, teacher, header, keys, args.num_workers)
+    checkpoint = require_checkpoint(args.checkpoint)
+    how = Precomputing(
+        args.stages,
+        args.dtype,
+        args.batch_size,
+        args.num_workers,
+        args.chunk,
+        choose_device(args.device),
+        args.fresh,
+    )
+    write_store(cfg, checkpoint, args.out.expanduser(), how)
 
 
 if __name__ == "__main__":

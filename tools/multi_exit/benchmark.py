@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.cli import base_parser, run_tool
+from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -80,7 +80,6 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
         build_loader,
@@ -94,12 +93,9 @@ def main(argv=None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     read_as_asked(args)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model, _ = load_cascade(cfg, args.checkpoint, device)
-        calibration = require_calibration(model, args.checkpoint)
-    except CalibrationError as error:
-        raise UserError(str(error)) from error
+    device = choose_device(args.device)
+    model, _ = load_cascade(cfg, args.checkpoint, device)
+    calibration = require_calibration(model, args.checkpoint)
     images, labels = load_images(model, build_loader(cfg.test_dataloader, args.num_images))
     rows = spread(calibration.thresholds, args.points)
     points = measure(model, images, labels, calibration, rows, args.batch_size, args.rounds)

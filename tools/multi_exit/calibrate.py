@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -92,29 +92,23 @@ def main(argv=None) -> None:
     require_keys(cfg, ("model", "calibration_dataloader"), "calibration")
     merge_overrides(cfg, args.cfg_options)
 
-    import torch
-
-    from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.calibration import KEY
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
     from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
     from smallvit.plugins.multi_exit.storage import write_checkpoint
 
     read_as_asked(args)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model, content = load_cascade(cfg, args.checkpoint, device)
-        loader = build_loader(cfg.calibration_dataloader, args.num_images, args.batch_size)
-        calibration = calibrate_model(
-            model,
-            loader,
-            policy=args.policy,
-            with_temperature=args.temperature,
-            max_gflops=args.max_gflops,
-            min_accuracy=args.min_accuracy,
-        )
-    except CalibrationError as error:
-        raise UserError(str(error)) from error
+    device = choose_device(args.device)
+    model, content = load_cascade(cfg, args.checkpoint, device)
+    loader = build_loader(cfg.calibration_dataloader, args.num_images, args.batch_size)
+    calibration = calibrate_model(
+        model,
+        loader,
+        policy=args.policy,
+        with_temperature=args.temperature,
+        max_gflops=args.max_gflops,
+        min_accuracy=args.min_accuracy,
+    )
     if args.evaluate:
         test = build_loader(cfg.test_dataloader, batch_size=args.batch_size)
         calibration.evaluation = calibration.evaluate(*collect_logits(model, test))

@@ -26,7 +26,6 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.utils import register_all_modules
 
-import smallvit
 from smallvit.analysis.benchmark import Settings as BenchmarkSettings
 from smallvit.analysis.benchmark import benchmark
 from smallvit.analysis.complexity import build_model, complexity
@@ -34,7 +33,7 @@ from smallvit.analysis.harness import timed
 from smallvit.analysis.training_steps import steps_of
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config
+from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config, whole_images
 from smallvit.bench.results import RESULT, STORED, is_guided
 from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.engine.pipeline import build_runner, prepare
@@ -306,21 +305,9 @@ def store(folder: str, out: str, report: Report) -> None:
         out (str): Folder to write.
         report (Callable): Not used.
     """
-    from smallvit.bench.recipe import whole_images
+    from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
-    path = osp.join(folder, "store.py")
-    write_whole(path, whole_images(Config.fromfile(osp.join(folder, CONFIG))).pretty_text)
-    tool = _load_tool("locality_guidance/precompute.py")
-    argv = [path, osp.join(folder, WEIGHTS), "--out", out]
-    seconds = timed(partial(tool.main, argv)).wall
+    cfg = whole_images(Config.fromfile(osp.join(folder, CONFIG)))
+    how = Precomputing(device=_device())
+    seconds = timed(partial(write_store, cfg, osp.join(folder, WEIGHTS), out, how)).wall
     write_whole(osp.join(folder, STORED), json.dumps({"seconds": seconds}))
-
-
-def _load_tool(name: str) -> Any:
-    import importlib.util
-
-    path = osp.join(osp.dirname(smallvit.__file__), ".mim", "tools", name)
-    spec = importlib.util.spec_from_file_location("smallvit_bench_tool", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from smallvit.errors import UserError
+
 
 class CfgOptions(DictAction):
     """``KEY=VALUE`` pairs as in the MM libraries, with an error that shows the bad one."""
@@ -156,6 +158,33 @@ def read_as_asked(args: argparse.Namespace) -> None:
     from smallvit.engine.checkpoint.reading import trust_checkpoints
 
     trust_checkpoints(args.trust_checkpoint, check_crcs=not args.no_crc)
+
+
+def choose_device(name: str | None) -> str:
+    """Check what ``--device`` was given.
+
+    Args:
+        name (str | None): The flag; None for a GPU if there is one, else the CPU.
+
+    Returns:
+        str: The device.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no device of torch, such as cpu or cuda:0") from None
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        seen = f"{count} CUDA device{'s'[: count != 1]}" if count else "no CUDA device"
+        raise UserError(f"--device {name}: torch sees {seen}")
+    return name
 
 
 def export_local_rank(args: argparse.Namespace) -> None:

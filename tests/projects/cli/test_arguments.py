@@ -1,0 +1,30 @@
+"""Flags that several tools share."""
+
+import pytest
+import torch
+
+from smallvit.cli.arguments import choose_device
+from smallvit.errors import UserError
+
+
+def test_a_device_that_is_there(monkeypatch):
+    assert choose_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == "cuda:1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device(None) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "words"),
+    [
+        ("cuda", 0, "torch sees no CUDA device"),
+        ("cuda:1", 1, "torch sees 1 CUDA device"),
+        ("cuda:2", 2, "torch sees 2 CUDA devices"),
+        ("gpu", 2, "no device of torch, such as"),
+    ],
+)
+def test_a_device_that_is_not(monkeypatch, name, count, words):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(UserError, match=f"--device {name}: {words}"):
+        choose_device(name)
