@@ -10,6 +10,7 @@ guards = dict(
     start_weights=dict(type="smallvit.StartWeightsHook"),
     resumed_settings=dict(type="smallvit.ResumedSettingsHook"),
     non_finite=dict(type="smallvit.NonFiniteHook"),
+    data_report=dict(type="smallvit.DataReportHook"),
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),
     exact_rois=dict(type="smallvit.ExactRoIHook"),

@@ -25,7 +25,11 @@ class BadSamplesError(SmallvitError):
     """More unreadable samples than a training may have; the message names them."""
 
 
-class LabelError(SmallvitError):
+class DataError(SmallvitError):
+    """Data that cannot be trained on or measured as they are; the message names the file."""
+
+
+class LabelError(DataError):
     """A label outside the model's classes; the message names the file that has it."""
 
 

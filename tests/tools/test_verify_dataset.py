@@ -202,14 +202,18 @@ def test_boxes_and_categories(scenes, tmp_path):
     found = findings(tmp_path, config, "--split", "train", *on(scenes))["train"]
     annotations = [one["id"] for one in boxes]
     assert sorted(found) == sorted([
-        ("mislabelled", file.name, "has no category '9'"),
+        ("mislabelled", file.name, "has no category '9', which metainfo.classes names. The file's "
+         "categories: 0, 1, 2, 3, 4, 5, 6, 7, 8; the classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9. Set "
+         "metainfo=dict(classes=(...)) of the data set to names of it"),
         ("mislabelled", "000001.png", f"annotation {annotations[0]}: the box [{size - 3}, 5, 10, 10"
          f"] is not inside {size}x{size} pixels"),
-        ("mislabelled", "000002.png", f"annotation {annotations[1]}: the box "
-         f"{boxes[1]['bbox']} is empty"),
+        ("mislabelled", "000002.png", f"annotation {annotations[1]}: not trained: box less than a "
+         f"pixel wide or high (bbox {boxes[1]['bbox']}, area {boxes[1]['area']})"),
         ("mislabelled", "000003.png", f"annotation {annotations[2]}: category 77 is not in the "
          "file"),
         ("mislabelled", file.name, f"annotation {annotations[3]}: image 999 is not in the file"),
+        *(("mislabelled", "000005.png", f"annotation {one['id']}: its mask: RLE mask of another "
+         "size than the image") for one in content["annotations"] if one["image_id"] == 5),
         ("mislabelled", "000005.png", f"{size}x{size} pixels, but {size}x{size + 7} in the "
          "annotation file"),
         ("missing", "000006.png", "no such file"),

@@ -2,15 +2,137 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 from collections.abc import Iterator
 from typing import Any
 
+from smallvit.datasets.checks import read_json
+from smallvit.datasets.coco_index import (
+    CHOICES,
+    CROWD,
+    CocoSummary,
+    MaskSettings,
+    left_out,
+    mask_fault,
+    stands_out,
+    summarize,
+)
+from smallvit.datasets.coco_repair import repair
 from smallvit.datasets.sample_checks import MISLABELLED, Finding
+from smallvit.errors import DataError
 
-#: Pixels that a box may stand out; published boxes are rounded.
-TOLERANCE = 1.0
+
+def reads_coco(dataset: Any) -> bool:
+    """Tell whether a data set is MMDetection's ``CocoDataset``, or reads its file as that does.
+
+    Args:
+        dataset (Dataset): A data set.
+
+    Returns:
+        bool: False for one that reads another kind of file, or this one in its own way.
+    """
+    kind = type(dataset)
+    stock = next((one for one in kind.__mro__ if one.__module__ == "mmdet.datasets.coco"), None)
+    return (
+        stock is not None
+        and kind.load_data_list is stock.load_data_list
+        and kind.parse_data_info is stock.parse_data_info
+    )
+
+
+def mask_settings(dataset: Any) -> MaskSettings:
+    """Find how a data set's pipeline reads masks.
+
+    Args:
+        dataset (Dataset): A data set with a ``pipeline``.
+
+    Returns:
+        MaskSettings: The settings.
+    """
+    transforms = getattr(getattr(dataset, "pipeline", None), "transforms", ())
+    loader = next((one for one in transforms if getattr(one, "with_mask", False)), None)
+    return MaskSettings(loader is not None, not getattr(loader, "poly2mask", True))
+
+
+def summary_of(dataset: Any) -> CocoSummary | None:
+    """Tell what a detection data set takes from its annotation file.
+
+    Args:
+        dataset (Dataset): A data set.
+
+    Returns:
+        CocoSummary | None: The summary; None for one that is not COCO's.
+    """
+    if not reads_coco(dataset):
+        return None
+    return getattr(dataset, "summary", None) or _examine(dataset)[0]
+
+
+def _examine(dataset: Any) -> tuple[CocoSummary, dict]:
+    content = read_json(dataset.ann_file)
+    repaired = repair(content, dataset.ann_file)
+    classes = dataset.metainfo.get("classes") or ()
+    summary = summarize(content, dataset.ann_file, classes, mask_settings(dataset), repaired)
+    if not hasattr(dataset, "summary"):
+        summary.faults += _read_otherwise(dataset, summary, content)
+    return summary, content
+
+
+def _read_otherwise(dataset: Any, summary: CocoSummary, content: dict) -> Iterator[str]:
+    """What MMDetection's own class made of a file that ours would mend."""
+    for one in summary.repaired:
+        if one.for_training:
+            yield (
+                f"{summary.path}: {one.text} by smallvit, otherwise by MMDetection's CocoDataset: "
+                "correct the file"
+            )
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    classes = dataset.metainfo.get("classes") or ()
+    taken = [names.get(one) for one in getattr(dataset, "cat_ids", ())]
+    if not summary.faults and taken != list(classes):
+        yield (
+            f"{summary.path}: its categories are in the order {', '.join(map(str, taken))}, from "
+            f"which MMDetection's CocoDataset takes the labels, and metainfo.classes is "
+            f"{', '.join(classes)}: write the classes in the file's order"
+        )
+
+
+def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
+    """Find what makes an annotation file useless for a run.
+
+    Args:
+        summary (CocoSummary): What a data set takes from it.
+        training (bool): Whether it is trained on, not measured.
+
+    Yields:
+        str: A sentence with the way out.
+    """
+    yield from summary.faults
+    for fault, count in summary.masks.items():
+        yield (
+            f"{summary.path}: {count.number} of {sum(summary.trained.values())} objects: {fault} "
+            f"({count.where}), and the pipeline reads masks (LoadAnnotations, with_mask=True): "
+            "correct or remove them, or train a detector of boxes alone"
+        )
+    if training and not summary.faults and not any(summary.trained.values()):
+        yield (
+            f"{summary.path}: there is nothing to train, none of {summary.objects} annotated "
+            f"objects in {summary.images} images is usable{left_out_text(summary)}"
+        )
+
+
+def left_out_text(summary: CocoSummary) -> str:
+    """Say which objects are left out.
+
+    Args:
+        summary (CocoSummary): What a data set takes from its annotation file.
+
+    Returns:
+        str: ": 3 area of 0 (...), 2 ..."; empty where none is.
+    """
+    counts = sorted(summary.left_out.items(), key=lambda item: -item[1].number)
+    parts = [f"{count.number} {reason} ({count.where})" for reason, count in counts]
+    return f": {', '.join(parts)}" if parts else ""
 
 
 def check_annotations(dataset: Any) -> Iterator[Finding]:
@@ -21,45 +143,54 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
             no findings.
 
     Yields:
-        Finding: A box that is empty or outside of its image, or an annotation of an image or
-        category that is not in the file; a class of the data set that is not in the file.
+        Finding: What the file as a whole has wrong, and each annotation that is not trained,
+        or not as it is meant.
     """
-    content = _read(getattr(dataset, "ann_file", None))
-    if content is None:
+    if not reads_coco(dataset):
         return
+    path = dataset.ann_file
+    try:
+        summary, content = _examine(dataset)
+    except (DataError, ValueError) as error:
+        yield Finding(MISLABELLED, path, _without(path, str(error)))
+        return
+    summary.masks = {}  # each is named below
+    for sentence in [*map(str, summary.repaired), *check_summary(summary, training=True)]:
+        yield Finding(MISLABELLED, path, _without(path, sentence))
     folder = (getattr(dataset, "data_prefix", None) or {}).get("img", "")
     images = {image["id"]: image for image in content["images"]}
-    categories = {category["id"]: category["name"] for category in content["categories"]}
-    for name in dataset.metainfo.get("classes") or ():
-        if name not in categories.values():
-            yield Finding(MISLABELLED, dataset.ann_file, f"has no category {name!r}")
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    masks = mask_settings(dataset)
     for annotation in content["annotations"]:
         image = images.get(annotation["image_id"])
-        path = dataset.ann_file if image is None else osp.join(folder, image["file_name"])
-        for reason in _problems(annotation, image, categories):
-            yield Finding(MISLABELLED, path, f"annotation {annotation.get('id')}: {reason}")
+        where = path if image is None else osp.join(folder, image["file_name"])
+        for reason in _problems(annotation, image, names, masks):
+            yield Finding(MISLABELLED, where, f"annotation {annotation['id']}: {reason}")
 
 
-def _read(path: str | None) -> dict | None:
-    if not path or not path.endswith(".json"):
-        return None
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
-    keys = ("images", "annotations", "categories")
-    return content if isinstance(content, dict) and all(key in content for key in keys) else None
+def _without(path: str, sentence: str) -> str:
+    """A sentence that need not name the file again."""
+    rest = sentence.removeprefix("annotation file ").removeprefix(path)
+    return rest.removeprefix(":").strip()
 
 
-def _problems(annotation: dict, image: dict | None, categories: dict[int, str]) -> Iterator[str]:
-    if annotation["category_id"] not in categories:
-        yield f"category {annotation['category_id']} is not in the file"
+def _problems(
+    annotation: dict, image: dict | None, names: dict, masks: MaskSettings
+) -> Iterator[str]:
     if image is None:
         yield f"image {annotation['image_id']} is not in the file"
         return
-    left, top, width, height = annotation["bbox"]
-    if width <= 0 or height <= 0:
-        yield f"the box {annotation['bbox']} is empty"
+    if annotation["category_id"] not in names:
+        yield f"category {annotation['category_id']} is not in the file"
         return
-    right, bottom = (image[side] + TOLERANCE for side in ("width", "height"))
-    if min(left, top) < -TOLERANCE or left + width > right or top + height > bottom:
+    if stands_out(annotation["bbox"], image):
         size = f"{image['width']}x{image['height']}"
         yield f"the box {annotation['bbox']} is not inside {size} pixels"
+        return
+    reason = left_out(annotation, image, names, names)
+    if reason is not None and reason not in CHOICES:
+        yield f"not trained: {reason} (bbox {annotation['bbox']}, area {annotation['area']})"
+    elif masks.wanted and reason != CROWD:
+        fault = mask_fault(annotation, image, masks)
+        if fault is not None:
+            yield f"its mask: {fault}"

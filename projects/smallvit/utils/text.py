@@ -19,3 +19,17 @@ def shorten(lines: Sequence[str]) -> str:
     """
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join([*lines[:SHOWN], *more])
+
+
+def name_some(names: Sequence, shown: int = 12) -> str:
+    """Join names by commas; of many the first ones and how many there are.
+
+    Args:
+        names (Sequence): The names.
+        shown (int): How many are named. Defaults to 12.
+
+    Returns:
+        str: One line.
+    """
+    more = f", ... ({len(names)})" if len(names) > shown else ""
+    return ", ".join(map(str, list(names)[:shown])) + more

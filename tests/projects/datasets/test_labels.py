@@ -1,21 +1,24 @@
 """A label outside the classes is named before anything is trained or tested on it."""
 
-from types import SimpleNamespace
+import json
+import re
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmpretrain.datasets import CustomDataset
+from mmengine.dataset import ConcatDataset
+from mmpretrain.datasets import CustomDataset, MultiLabelDataset
 
 from config_helpers import build
 from smallvit.datasets import Digits, Subset
-from smallvit.datasets.labels import check_labels
+from smallvit.datasets.labels import count_labels, read_labels
+from smallvit.datasets.usage import describe
 from smallvit.errors import LabelError
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
 
 
-def model(count):
-    return SimpleNamespace(head=SimpleNamespace(num_classes=count))
+def faults(dataset, count):
+    return [fault for usage in describe(dataset, "train", count) for fault in usage.faults]
 
 
 @pytest.fixture
@@ -30,22 +33,47 @@ def listed(tmp_path):
 
 @pytest.mark.parametrize("label", [2, 7, -1])
 def test_the_list_and_the_image_are_named(listed, label):
-    dataset = listed("a.jpg 0", f"b.jpg {label}", "c.jpg 1", "d.jpg 9")
+    (fault,) = faults(listed("a.jpg 0", f"b.jpg {label}", "c.jpg 1", "d.jpg 9"), 2)
+    assert isinstance(fault, LabelError)
     message = (
         rf"train\.txt: label {label} of .*/b\.jpg \(and 1 more\) is outside .* 2 classes, 0 to 1"
     )
-    with pytest.raises(LabelError, match=message):
-        check_labels(dataset, model(2))
+    assert re.search(message, str(fault))
+
+
+def test_one_of_several_labels(tmp_path):
+    (tmp_path / "train.json").write_text(
+        json.dumps(
+            dict(
+                metainfo=dict(classes=["a", "b", "c"]),
+                data_list=[
+                    dict(img_path="1.jpg", gt_label=[0, 2]),
+                    dict(img_path="2.jpg", gt_label=[]),
+                    dict(img_path="3.jpg", gt_label=[1, 3]),
+                ],
+            )
+        )
+    )
+    dataset = MultiLabelDataset(ann_file=str(tmp_path / "train.json"))
+    (fault,) = faults(dataset, 3)
+    assert "label 3 of 3.jpg is outside the model's 3 classes" in str(fault)
+    assert faults(dataset, 4) == []
+    counts = count_labels(read_labels(dataset), dataset.metainfo["classes"])
+    assert counts == {"a": 1, "b": 1, "c": 1, "3": 1}
 
 
 def test_labels_inside_pass(listed):
-    check_labels(listed("a.jpg 0", "b.jpg 1"), model(2))
-    check_labels(Digits(), model(10))
+    assert faults(listed("a.jpg 0", "b.jpg 1"), 2) == []
+    assert faults(Digits(), 10) == []
+    (usage,) = describe(listed("a.jpg 0", "b.jpg 2", "c.jpg 2"), "train", 3)
+    assert usage.counts == {"0": 1, "2": 2}
 
 
 def test_wrappers_are_looked_into():
-    with pytest.raises(LabelError, match=r"Digits: label 9 of sklearn-digits/"):
-        check_labels(Subset(Digits(), samples_per_class=1), model(9))
+    (fault,) = faults(Subset(Digits(), samples_per_class=1), 9)
+    assert "label 9 of sklearn-digits/" in str(fault)
+    assert faults(ConcatDataset([Digits(), Digits()]), 10) == []
+    assert len(faults(ConcatDataset([Digits(), Digits()]), 9)) == 2
 
 
 def test_what_is_no_classification_is_passed_over(listed):
@@ -56,9 +84,9 @@ def test_what_is_no_classification_is_passed_over(listed):
         def get_data_info(self, index):
             return {"img_path": "a.jpg", "instances": [{"bbox_label": 90}]}
 
-    check_labels(Boxes(), model(2))
-    check_labels(listed("a.jpg 5"), SimpleNamespace(backbone=None))
-    check_labels([1, 2, 3], model(2))
+    assert faults(Boxes(), 2) == []
+    assert faults(listed("a.jpg 5"), None) == []
+    assert faults([1, 2, 3], 2) == []
 
 
 @pytest.mark.parametrize("tool", ["train.py", "test.py"])

@@ -2,6 +2,7 @@
 
 from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook
+from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.ema import StepEMAHook
 from smallvit.engine.hooks.exact_rois import ExactRoIHook
@@ -15,6 +16,7 @@ from smallvit.engine.hooks.start_weights import StartWeightsHook
 __all__ = [
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "DataReportHook",
     "DataShareHook",
     "ExactRoIHook",
     "NonFiniteHook",

@@ -12,7 +12,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from smallvit.datasets.io.images import CheckedLoadImageFromFile
-from smallvit.datasets.labels import check_labels
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.unreadable import BadSample
 from smallvit.errors import BadSamplesError
@@ -24,8 +23,7 @@ class BadSampleHook(Hook):
     """Replace unreadable training samples by others, up to a limit.
 
     Each is counted and logged with its path. Validation and test stop at the first one,
-    as a metric over other images than the benchmark's means nothing. A label outside the
-    classes of a classifier stops every run before it begins.
+    as a metric over other images than the benchmark's means nothing.
 
     Args:
         fraction (float): Part of an epoch that may be unreadable. Defaults to 0.001.
@@ -52,7 +50,6 @@ class BadSampleHook(Hook):
         for loop in loops:
             if hasattr(loop, "dataloader"):
                 _check_images(loop.dataloader.dataset)
-                check_labels(loop.dataloader.dataset, runner.model)
         loop = runner._train_loop
         if self.enabled and hasattr(loop, "run"):
             self.loader = guard_loader(loop)

@@ -1,0 +1,125 @@
+"""COCO's annotation files, read so that what is left out is counted and what is clear is mended.
+
+Both classes take the places of MMDetection's in its registries: a config keeps its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mmdet.datasets import CocoDataset as StockCocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmdet.evaluation.metrics import CocoMetric as StockCocoMetric
+from mmdet.registry import DATASETS, METRICS
+from mmengine.fileio import get_local_path
+
+from smallvit.datasets.coco_checks import mask_settings
+from smallvit.datasets.coco_index import CocoSummary, summarize
+from smallvit.datasets.coco_repair import Repair, repair
+
+
+class RepairedCOCO(COCO):
+    """MMDetection's view of an annotation file, mended in memory.
+
+    Categories are told in the order in which they are asked for: labels are then the places of
+    the classes in the config, whatever order the file has.
+
+    Args:
+        annotation_file (str, optional): The file, or a local copy of it. Defaults to None.
+        path (str, optional): Where it comes from, for messages. Defaults to None.
+    """
+
+    def __init__(self, annotation_file: str | None = None, path: str | None = None) -> None:
+        self.path, self.repaired = path or str(annotation_file), []
+        super().__init__(annotation_file)
+
+    def createIndex(self) -> None:  # noqa: N802 pycocotools' name
+        """Mend the content, and index it."""
+        self.repaired += repair(self.dataset, self.path)
+        super().createIndex()
+
+    def get_cat_ids(
+        self, cat_names: Iterable[str] = (), sup_names: Iterable = (), cat_ids: Iterable = ()
+    ) -> list:
+        """Ids of categories, in the order of their names.
+
+        Args:
+            cat_names (Iterable[str]): Names. Defaults to none: all categories.
+            sup_names (Iterable): As in pycocotools.
+            cat_ids (Iterable): As in pycocotools.
+
+        Returns:
+            list: The ids.
+        """
+        found = super().get_cat_ids(list(cat_names), list(sup_names), list(cat_ids))
+        names = list(cat_names)
+        return (
+            sorted(found, key=lambda one: names.index(self.cats[one]["name"])) if names else found
+        )
+
+
+class CocoDataset(StockCocoDataset):
+    """MMDetection's ``CocoDataset``, which counts what it does not train, and why.
+
+    Its ``summary`` tells; :class:`smallvit.DataReportHook` writes it to the log and refuses a
+    file that is wrong as a whole. A file without ``area`` or ``iscrowd``, with ids that are 0,
+    text or not unique, or with flat polygons is mended in memory.
+    """
+
+    summary: CocoSummary | None = None
+
+    def COCOAPI(self, path: str) -> RepairedCOCO:  # noqa: N802 MMDetection's name
+        """Read the annotation file.
+
+        Args:
+            path (str): The file, or a local copy of it.
+
+        Returns:
+            RepairedCOCO: The file, mended.
+        """
+        api = RepairedCOCO(path, self.ann_file)
+        masks, classes = mask_settings(self), self.metainfo.get("classes") or ()
+        self.summary = summarize(api.dataset, self.ann_file, classes, masks, api.repaired)
+        return api
+
+
+class CocoMetric(StockCocoMetric):
+    """MMDetection's ``CocoMetric`` on a file that is mended in memory as the data set's is.
+
+    Args:
+        ann_file (str, optional): The file. Defaults to None.
+        **kwargs: Those of :class:`mmdet.evaluation.CocoMetric`.
+    """
+
+    def __init__(self, ann_file: str | None = None, **kwargs) -> None:
+        super().__init__(None, **kwargs)
+        if ann_file is not None:
+            with get_local_path(ann_file, backend_args=self.backend_args) as local:
+                self._coco_api = RepairedCOCO(local, ann_file)
+
+
+def repair_metric(metric: Any) -> list[Repair]:
+    """Mend what a metric has read.
+
+    Args:
+        metric (Any): A metric; others than MMDetection's of COCO are left alone.
+
+    Returns:
+        list[Repair]: What was mended.
+    """
+    api = getattr(metric, "_coco_api", None)
+    if type(api) is COCO:
+        api.__class__, api.path, api.repaired = RepairedCOCO, "the metric's ann_file", []
+        api.createIndex()
+    return getattr(api, "repaired", [])
+
+
+def install() -> None:
+    """Read with these classes wherever a config says ``CocoDataset`` or ``CocoMetric``."""
+    for registry, stock, own in (
+        (DATASETS, StockCocoDataset, CocoDataset),
+        (METRICS, StockCocoMetric, CocoMetric),
+    ):
+        if registry.module_dict.get(stock.__name__) is stock:
+            registry.register_module(name=stock.__name__, module=own, force=True)

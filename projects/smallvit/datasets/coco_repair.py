@@ -1,0 +1,221 @@
+"""COCO's annotation files: what must be in one, and what can be mended in memory.
+
+A file may say clearly what it means and still be read wrongly: pycocotools counts an object with
+the id 0 as missed, and mmdet never finds the objects of image "7" where the image's id is 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from smallvit.errors import DataError
+
+IMAGE_KEYS = ("id", "file_name", "width", "height")
+ANNOTATION_KEYS = ("image_id", "category_id", "bbox")
+CATEGORY_KEYS = ("id", "name")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A kind of fault that was mended.
+
+    Args:
+        text (str): What it was, and how it is read.
+        for_training (bool): Whether a data set that does not mend it trains something else;
+            others spoil the metric alone. Defaults to True.
+    """
+
+    text: str
+    for_training: bool = True
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def require_content(content: Any, path: str) -> None:
+    """Check that an annotation file holds what a detection data set reads.
+
+    Args:
+        content (Any): The JSON.
+        path (str): The file, for the message.
+
+    Raises:
+        DataError: If something is missing, or a box is not four numbers.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise DataError(f"annotation file {path} has no list 'images': it is not of COCO's form")
+    if not isinstance(content.get("categories"), list):
+        raise DataError(
+            f"annotation file {path} has no list 'categories': add the classes' ids and names to it"
+        )
+    content.setdefault("annotations", [])  # a test set without answers
+    _require_keys(content["images"], IMAGE_KEYS, "image", path)
+    _require_keys(content["categories"], CATEGORY_KEYS, "category", path)
+    _require_keys(content["annotations"], ANNOTATION_KEYS, "annotation", path)
+    wrong = [one for one in content["annotations"] if not _is_box(one["bbox"])]
+    if wrong:
+        one = wrong[0]
+        raise DataError(
+            f"annotation file {path}: the bbox of annotation {one.get('id')} is {one['bbox']!r}"
+            f"{_more(wrong)}, not the four numbers x, y, width and height: correct it"
+        )
+    sizes = [one for one in content["images"] if not _has_size(one)]
+    if sizes:
+        one = sizes[0]
+        raise DataError(
+            f"annotation file {path}: image {one['file_name']} has width {one['width']!r} and "
+            f"height {one['height']!r}{_more(sizes)}: write its size in pixels"
+        )
+
+
+def _require_keys(entries: list, keys: tuple[str, ...], kind: str, path: str) -> None:
+    for key in keys:
+        lacking = [one for one in entries if not isinstance(one, dict) or one.get(key) is None]
+        if lacking:
+            named = lacking[0] if isinstance(lacking[0], dict) else {}
+            name = named.get("id", named.get("file_name", entries.index(lacking[0])))
+            raise DataError(
+                f"annotation file {path}: {kind} {name} has no {key!r}{_more(lacking)}: add it"
+            )
+
+
+def _more(entries: list) -> str:
+    return f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
+
+
+def _is_box(box: Any) -> bool:
+    try:
+        left, top, width, height = box
+        total = left + top + width + height
+        return total - total == 0  # neither NaN nor infinite
+    except (TypeError, ValueError):
+        return False
+
+
+def _has_size(image: dict) -> bool:
+    return all(isinstance(image[key], Real) and image[key] > 0 for key in ("width", "height"))
+
+
+def repair(content: dict, path: str) -> list[Repair]:
+    """Mend a file in memory, where it is clear what is meant.
+
+    Args:
+        content (dict): The JSON, changed in place.
+        path (str): The file, for messages.
+
+    Returns:
+        list[Repair]: The kinds of faults that were mended.
+
+    Raises:
+        DataError: If something is missing that cannot be guessed.
+    """
+    require_content(content, path)
+    steps: tuple[Callable[[dict], Iterator[Repair]], ...] = (
+        *(_match_image_ids, _match_category_ids, _fill_crowd, _fill_area),
+        *(_nest_polygons, _number),
+    )
+    return [note for step in steps for note in step(content)]
+
+
+def _match_image_ids(content: dict) -> Iterator[Repair]:
+    yield from _match(content, "image_id", "images")
+
+
+def _match_category_ids(content: dict) -> Iterator[Repair]:
+    yield from _match(content, "category_id", "categories")
+
+
+def _match(content: dict, key: str, table: str) -> Iterator[Repair]:
+    """Ids as text on one side: "7" is 7."""
+    known = {one["id"] for one in content[table]}
+    unmatched = [one for one in content["annotations"] if one[key] not in known]
+    by_text = {str(name): name for name in known} if unmatched else {}
+    found = [one for one in unmatched if str(one[key]) in by_text]
+    for one in found:
+        one[key] = by_text[str(one[key])]
+    if found:
+        value = found[0][key]
+        there = "numbers" if isinstance(value, int) else "text"
+        yield Repair(
+            f"{key} of {len(found)} annotations is {'text' if there == 'numbers' else 'a number'}, "
+            f"the ids of the {table} are {there}: compared as text"
+        )
+
+
+def _fill_crowd(content: dict) -> Iterator[Repair]:
+    lacking = [one for one in content["annotations"] if one.get("iscrowd") not in (0, 1)]
+    written = any(one.get("iscrowd") is not None for one in lacking)
+    for one in lacking:
+        one["iscrowd"] = int(str(one.get("iscrowd")).strip().lower() in ("1", "true"))
+    if lacking:
+        text = f"{len(lacking)} annotations have no iscrowd of 0 or 1: it counts as 0"
+        yield Repair(text, for_training=written)
+
+
+def _fill_area(content: dict) -> Iterator[Repair]:
+    lacking = [one for one in content["annotations"] if not isinstance(one.get("area"), Real)]
+    for one in lacking:
+        one["area"] = _number_in(one.get("area"), one["bbox"][2] * one["bbox"][3])
+    if lacking:
+        yield Repair(f"{len(lacking)} annotations have no number as area: that of the box is taken")
+
+
+def _number_in(text: Any, otherwise: float) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return otherwise
+
+
+def _nest_polygons(content: dict) -> Iterator[Repair]:
+    """A list of polygons, each x, y, x, y, ...: what is written flat or in points is turned."""
+    changed = 0
+    for one in content["annotations"]:
+        found = one.get("segmentation")
+        if not isinstance(found, list) or not found:
+            continue
+        nested = _nested(found)
+        if nested is not found:
+            one["segmentation"] = nested
+            changed += 1
+    if changed:
+        yield Repair(
+            f"segmentation of {changed} annotations is not a list of polygons x, y, x, y, ..., but "
+            "flat or a list of points: read as one"
+        )
+
+
+def _nested(found: list) -> list:
+    first = found[0]
+    if isinstance(first, Real):
+        return [found]
+    if not isinstance(first, list) or not first:
+        return found
+    if isinstance(first[0], list):
+        return [[value for point in polygon for value in point] for polygon in found]
+    if len(found) > 2 and all(len(point) == 2 for point in found):
+        return [[value for point in found for value in point]]
+    return found
+
+
+def _number(content: dict) -> Iterator[Repair]:
+    """pycocotools takes an object of id 0 for one that was not found, and one of two ids as one."""
+    annotations = content["annotations"]
+    reason = _wrong_ids([one.get("id") for one in annotations])
+    if reason is None:
+        return
+    for number, one in enumerate(annotations, 1):
+        one["id"] = number
+    yield Repair(f"{reason}: numbered from 1, as the metric needs them", for_training=False)
+
+
+def _wrong_ids(ids: list) -> str | None:
+    if all(type(one) is int for one in ids):
+        if len(set(ids)) < len(ids):
+            return f"{len(ids) - len(set(ids))} annotation ids occur more than once"
+        lowest = min(ids, default=1)
+        return f"annotation ids begin at {lowest}, not above 0" if lowest < 1 else None
+    return "annotation ids are missing, or are not whole numbers"

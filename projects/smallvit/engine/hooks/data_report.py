@@ -1,0 +1,171 @@
+"""What a run trains on and is measured on, said before its first step, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from smallvit.datasets.usage import Usage, describe, empty_classes
+from smallvit.engine.model_checks import count_fault, count_warning, heads_of, model_faults
+from smallvit.errors import DataError, SmallvitError
+from smallvit.registry import HOOKS
+from smallvit.utils.text import name_some
+
+
+@HOOKS.register_module()
+class DataReportHook(Hook):
+    """Write a table of the data to the log before the first step, and refuse what cannot be meant.
+
+    The table has, for each data set, images, objects and classes with their counts, what is
+    left out of it and why; then what the weights begin with, and how many images a step of
+    the optimizer has. Nothing is decoded for it; ``tools/misc/verify_dataset.py`` reads every
+    file.
+
+    A run does not begin where no object can be trained, where names, ids or labels do not fit
+    each other, or where the model has too few outputs. What may be meant is a warning.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+
+    def before_run(self, runner: Runner) -> None:
+        """Look at the data of the loops that were built.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            DataError: If the data cannot be trained on or measured by.
+        """
+        if not self.enabled:
+            return
+        splits = dict(loader_of(runner))
+        for split in splits:
+            _repair_metrics(runner, split)
+        # One process looks; all of them stop.
+        found: list[Any] = [self._look(runner, splits) if is_main_process() else None]
+        broadcast_object_list(found)
+        if found[0] is not None:
+            raise found[0]
+
+    def _look(self, runner: Runner, splits: dict[str, Any]) -> SmallvitError | None:
+        count = getattr(getattr(_model(runner), "head", None), "num_classes", None)
+        count = count if isinstance(count, int) and count > 0 else None
+        usages: list[Usage] = []
+        try:
+            for split, loader in splits.items():
+                usages += describe(_bare(loader.dataset), split, count)
+        except SmallvitError as error:
+            return error
+        faults = list(_faults(runner, usages))
+        for line in _table(runner, usages):
+            runner.logger.info(line)
+        for usage in usages:
+            for warning in _warnings(runner, usage):
+                runner.logger.warning(warning)
+        return _joined(faults)
+
+
+def loader_of(runner: Runner) -> Iterator[tuple[str, Any]]:
+    """Find the data loaders of a run.
+
+    Args:
+        runner (Runner): The runner, its loops built.
+
+    Yields:
+        tuple[str, DataLoader]: Split and loader.
+    """
+    for split in ("train", "val", "test"):
+        loop = getattr(runner, f"_{split}_loop")
+        if hasattr(loop, "dataloader") and hasattr(loop.dataloader, "dataset"):
+            yield split, loop.dataloader
+
+
+def _bare(dataset: Any) -> Any:
+    """A data set without the guard around it."""
+    return getattr(dataset, "_inner", dataset)
+
+
+def _model(runner: Runner) -> Any:
+    return getattr(runner.model, "module", runner.model)
+
+
+def _repair_metrics(runner: Runner, split: str) -> None:
+    evaluator = getattr(getattr(runner, f"_{split}_loop"), "evaluator", None)
+    for metric in getattr(evaluator, "metrics", ()):
+        if hasattr(metric, "_coco_api"):
+            from smallvit.datasets.coco import repair_metric
+
+            repair_metric(metric)
+
+
+def _faults(runner: Runner, usages: list[Usage]) -> Iterator[SmallvitError]:
+    for usage in usages:
+        yield from usage.faults
+    heads = heads_of(runner.model)
+    for usage in usages:
+        few = count_fault(heads, usage.classes) if usage.classes and _fits_heads(usage) else None
+        if few is not None:
+            yield DataError(f"{usage.name}: {few}")
+            break
+    if any(usage.training for usage in usages):
+        classes = next((usage.classes for usage in usages if usage.classes), ())
+        yield from map(DataError, model_faults(runner.model, classes))
+
+
+def _fits_heads(usage: Usage) -> bool:
+    return usage.objects is not None
+
+
+def _joined(faults: list[SmallvitError]) -> SmallvitError | None:
+    if len(faults) < 2:
+        return faults[0] if faults else None
+    return DataError("\n".join(dict.fromkeys(map(str, faults))))
+
+
+def _warnings(runner: Runner, usage: Usage) -> Iterator[str]:
+    yield from usage.warnings
+    empty = empty_classes(usage) if usage.training else []
+    if empty:
+        yield f"{usage.name}: nothing of {name_some(empty)} is trained: no example of it"
+    many = count_warning(heads_of(runner.model), usage.classes) if usage.classes else None
+    if many is not None and usage.training:
+        yield f"{usage.name}: {many}, or these outputs are never right"
+
+
+def _table(runner: Runner, usages: list[Usage]) -> Iterator[str]:
+    yield "what this run uses (DataReportHook):"
+    for usage in usages:
+        label = usage.split
+        for line in usage.lines():
+            yield f"  {label:<8}{line}"
+            label = ""
+    yield f"  {'weights':<8}{_weights(runner)}"
+    if any(usage.training for usage in usages):
+        yield f"  {'step':<8}{_step(runner)}"
+
+
+def _weights(runner: Runner) -> str:
+    if runner._resume:
+        return f"resumed from {runner._load_from or 'the latest checkpoint of ' + runner.work_dir}"
+    return f"from {runner._load_from}" if runner._load_from else "no checkpoint (load_from)"
+
+
+def _step(runner: Runner) -> str:
+    loader, wrapper = runner._train_loop.dataloader, runner.optim_wrapper
+    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
+    accumulated = getattr(wrapper, "_accumulative_counts", 1)
+    if size is None:
+        return "the batch sampler decides how many images a step has"
+    parts = f"batches of {size} x {get_world_size()} processes x {accumulated} accumulated"
+    # Before a warm-up, which has begun already.
+    rates = sorted({group.get("initial_lr", group["lr"]) for group in wrapper.param_groups})
+    rate = " to ".join(f"{one:.4g}" for one in dict.fromkeys((rates[0], rates[-1])))
+    return f"{size * get_world_size() * accumulated} images ({parts}), learning rate {rate}"

@@ -1,0 +1,135 @@
+"""Tiny data sets with one fault each: what was written, and what should be made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+SIZE = 64
+CLASSES = ("circle", "square")
+
+
+def write_coco(
+    root: Path,
+    change: Callable[[dict], Any] | None = None,
+    images: int = 4,
+    classes: Sequence[str] = CLASSES,
+    name: str = "train",
+) -> Path:
+    """Write an annotation file of squares, two in an image, with the images beside it.
+
+    Args:
+        root (Path): The folder.
+        change (Callable, optional): Changes the content before it is written. Defaults to None.
+        images (int): Images. Defaults to 4.
+        classes (Sequence[str]): Names of the categories, whose ids begin at 1.
+        name (str): Of the file and of the folder of images. Defaults to "train".
+
+    Returns:
+        Path: The annotation file.
+    """
+    (root / name).mkdir(parents=True, exist_ok=True)
+    content: dict[str, list] = {
+        "images": [],
+        "annotations": [],
+        "categories": [dict(id=number, name=one) for number, one in enumerate(classes, 1)],
+    }
+    for number in range(1, images + 1):
+        pixels = np.full((SIZE, SIZE, 3), 230, np.uint8)
+        for place in range(2):
+            x, y, side = 4 + 30 * place, 6 + 3 * number, 20 + number
+            pixels[y : y + side, x : x + side] = (200, 60, 40) if place else (30, 60, 200)
+            content["annotations"].append(
+                dict(
+                    id=len(content["annotations"]) + 1,
+                    image_id=number,
+                    category_id=(number + place) % len(classes) + 1,
+                    bbox=[x, y, side, side],
+                    area=side * side,
+                    iscrowd=0,
+                    segmentation=[[x, y, x + side, y, x + side, y + side, x, y + side]],
+                )
+            )
+        Image.fromarray(pixels).save(root / name / f"{number}.png")
+        content["images"].append(
+            dict(id=number, file_name=f"{number}.png", width=SIZE, height=SIZE)
+        )
+    if change is not None:
+        change(content)
+    path = root / f"{name}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def each(change: Callable[[dict], Any]) -> Callable[[dict], None]:
+    """Make a change of every annotation.
+
+    Args:
+        change (Callable): Changes one.
+
+    Returns:
+        Callable: Changes the content of a file.
+    """
+
+    def change_all(content: dict) -> None:
+        for annotation in content["annotations"]:
+            change(annotation)
+
+    return change_all
+
+
+def coco_dataset(
+    root: Path,
+    name: str = "train",
+    classes: Sequence[str] = CLASSES,
+    masks: bool = True,
+    **settings: Any,
+) -> Any:
+    """Build the data set of a file of :func:`write_coco`, as a run of smallvit does.
+
+    Args:
+        root (Path): The folder.
+        name (str): The file's name. Defaults to "train".
+        classes (Sequence[str]): Classes of the data set.
+        masks (bool): Whether the pipeline reads masks. Defaults to True.
+        **settings: Others of the data set.
+
+    Returns:
+        CocoDataset: The data set.
+    """
+    from smallvit.datasets.coco import CocoDataset
+
+    return CocoDataset(**coco_settings(root, name, classes, masks), **settings)
+
+
+def coco_settings(
+    root: Path, name: str = "train", classes: Sequence[str] = CLASSES, masks: bool = True
+) -> dict[str, Any]:
+    """The settings of that data set.
+
+    Args:
+        root (Path): The folder.
+        name (str): The file's name. Defaults to "train".
+        classes (Sequence[str]): Classes of the data set.
+        masks (bool): Whether the pipeline reads masks. Defaults to True.
+
+    Returns:
+        dict: Arguments.
+    """
+    pipeline = [
+        dict(type="mmdet.LoadImageFromFile"),
+        dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=masks),
+        dict(type="mmdet.PackDetInputs"),
+    ]
+    return dict(
+        data_root=str(root),
+        ann_file=f"{name}.json",
+        data_prefix=dict(img=f"{name}/"),
+        metainfo=dict(classes=classes),
+        pipeline=pipeline,
+    )

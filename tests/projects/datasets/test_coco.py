@@ -1,0 +1,338 @@
+"""Annotation files of COCO's form: every object is trained, or counted with the reason."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CocoDataset as StockCocoDataset
+from mmdet.evaluation import CocoMetric as StockCocoMetric
+from mmengine.structures import InstanceData
+
+from data_builders import CLASSES, SIZE, coco_dataset, coco_settings, each, write_coco
+from smallvit.datasets.coco import CocoMetric, repair_metric
+from smallvit.datasets.coco_checks import check_annotations
+from smallvit.datasets.usage import describe
+from smallvit.errors import DataError
+
+
+def loaded(dataset):
+    """Boxes, labels and mask areas of all objects that a training sees."""
+    found = []
+    for sample in (dataset[index] for index in range(len(dataset))):
+        objects = sample["data_samples"].gt_instances
+        boxes = objects.bboxes.tensor.tolist()
+        areas = objects.masks.masks.sum((1, 2)).tolist() if "masks" in objects else [0] * len(boxes)
+        found += list(zip(boxes, objects.labels.tolist(), areas, strict=True))
+    return found
+
+
+def usage_of(dataset, split="train"):
+    (usage,) = describe(dataset, split)
+    return usage
+
+
+def test_a_clean_file(tmp_path):
+    write_coco(tmp_path)
+    dataset = coco_dataset(tmp_path)
+    usage = usage_of(dataset)
+    assert (usage.samples, usage.objects, usage.with_objects) == (4, 8, 4)
+    assert usage.counts == {"circle": 4, "square": 4}
+    assert usage.faults == usage.warnings == usage.notes == []
+    assert list(check_annotations(dataset)) == []
+    assert len(loaded(dataset)) == 8
+
+
+def flat(annotation):
+    annotation["segmentation"] = annotation["segmentation"][0]
+
+
+def as_points(annotation):
+    values = annotation["segmentation"][0]
+    annotation["segmentation"] = [values[at : at + 2] for at in range(0, len(values), 2)]
+
+
+def as_polygons_of_points(annotation):
+    as_points(annotation)
+    annotation["segmentation"] = [annotation["segmentation"]]
+
+
+def as_text(key):
+    return lambda annotation: annotation.update({key: str(annotation[key])})
+
+
+MENDED = {
+    "image_id as text": (as_text("image_id"), "image_id of 8 annotations is text"),
+    "category_id as text": (as_text("category_id"), "category_id of 8 annotations is text"),
+    "no area": (lambda one: one.pop("area"), "8 annotations have no number as area"),
+    "area as text": (as_text("area"), "8 annotations have no number as area"),
+    "no iscrowd": (lambda one: one.pop("iscrowd"), "8 annotations have no iscrowd"),
+    "iscrowd as text": (as_text("iscrowd"), "8 annotations have no iscrowd"),
+    "flat polygon": (flat, "segmentation of 8 annotations is not a list of polygons"),
+    "points": (as_points, "segmentation of 8 annotations is not a list of polygons"),
+    "polygons of points": (as_polygons_of_points, "segmentation of 8 annotations"),
+    "ids from 0": (lambda one: one.update(id=one["id"] - 1), "annotation ids begin at 0"),
+    "no ids": (lambda one: one.pop("id"), "annotation ids are missing"),
+    "ids in each image": (lambda one: one.update(id=one["id"] % 2 + 1), "6 annotation ids occur"),
+}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_what_is_clear_is_mended_and_said(name, tmp_path):
+    write_coco(tmp_path)
+    right = loaded(coco_dataset(tmp_path))
+    change, sentence = MENDED[name]
+    write_coco(tmp_path, each(change))
+    dataset = coco_dataset(tmp_path)
+    assert loaded(dataset) == right
+    usage = usage_of(dataset)
+    assert usage.faults == []
+    assert usage.objects == 8
+    assert any(sentence in warning for warning in usage.warnings)
+    assert any(sentence in found.reason for found in check_annotations(dataset))
+
+
+def test_ids_of_images_as_text_too(tmp_path):
+    def change(content):
+        for image in content["images"]:
+            image["id"] = str(image["id"])
+
+    write_coco(tmp_path, change)
+    usage = usage_of(coco_dataset(tmp_path))
+    assert usage.objects == 8
+    assert "the ids of the images are text" in usage.warnings[0]
+
+
+DROPPED = {
+    "area of 0": lambda one: one.update(area=0),
+    "polygon of less than three points": lambda one: one.update(
+        segmentation=[one["segmentation"][0][:4]]
+    ),
+    "box less than a pixel wide or high": lambda one: one["bbox"].__setitem__(2, 0),
+    "box outside of the image": lambda one: one["bbox"].__setitem__(0, SIZE + 30),
+    "marked iscrowd": lambda one: one.update(iscrowd=1),
+    "marked 'ignore'": lambda one: one.update(ignore=1),
+    "of an image that is not in the file": lambda one: one.update(image_id=99),
+    "of a category that is not in the file": lambda one: one.update(category_id=77),
+}
+
+
+@pytest.mark.parametrize("reason", DROPPED)
+def test_an_object_that_is_left_out_is_counted(reason, tmp_path):
+    write_coco(tmp_path, lambda content: DROPPED[reason](content["annotations"][2]))
+    dataset = coco_dataset(tmp_path)
+    usage = usage_of(dataset)
+    assert usage.objects == len(loaded(dataset)) == 7
+    said = [*usage.notes, *usage.warnings]
+    assert any(f"left out of 8 objects: 1 {reason} (annotation 3 of" in line for line in said)
+    assert usage.faults == []
+
+
+@pytest.mark.parametrize("reason", DROPPED)
+def test_a_training_without_an_object_is_refused(reason, tmp_path):
+    write_coco(tmp_path, each(DROPPED[reason]))
+    dataset = coco_dataset(tmp_path)
+    (fault,) = usage_of(dataset).faults
+    assert "train.json: there is nothing to train, none of 8 annotated objects" in str(fault)
+    assert f"8 {reason} (annotation 1 of" in str(fault)
+    assert usage_of(dataset, "val").faults == []
+    assert any(
+        reason in found.reason or "not" in found.reason for found in check_annotations(dataset)
+    )
+
+
+def test_boxes_in_parts_of_the_image(tmp_path):
+    write_coco(tmp_path, each(lambda one: one.update(bbox=[v / SIZE for v in one["bbox"]])))
+    (fault,) = usage_of(coco_dataset(tmp_path)).faults
+    assert "all boxes lie within 0 and 1" in str(fault)
+    assert "multiply them by the image's width and height" in str(fault)
+
+
+def test_boxes_as_corners(tmp_path):
+    def corners(one):
+        x, y, width, height = one["bbox"]
+        one["bbox"] = [x, y, x + width, y + height]
+
+    write_coco(tmp_path, each(corners))
+    (fault,) = usage_of(coco_dataset(tmp_path)).faults
+    assert "all would be as x1, y1, x2, y2" in str(fault)
+
+
+def test_category_ids_from_0_where_the_categories_begin_at_1(tmp_path):
+    write_coco(tmp_path, each(lambda one: one.update(category_id=one["category_id"] - 1)))
+    (fault,) = usage_of(coco_dataset(tmp_path)).faults
+    assert "category ids are 0, 1, those of the categories 1, 2" in str(fault)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda one: one.pop("segmentation"),
+        lambda one: one.update(segmentation=[]),
+        lambda one: one.update(segmentation=dict(size=[7, 9], counts=[63])),
+        lambda one: one.update(segmentation=[[v / SIZE for v in one["segmentation"][0]]]),
+    ],
+    ids=["none", "empty", "of another size", "in parts"],
+)
+def test_a_mask_that_the_pipeline_needs(mask, tmp_path):
+    write_coco(tmp_path, lambda content: mask(content["annotations"][0]))
+    (fault,) = usage_of(coco_dataset(tmp_path), "val").faults
+    assert "train.json: 1 of 8 objects: " in str(fault)
+    assert "(annotation 1 of 1.png)" in str(fault)
+    assert "train a detector of boxes alone" in str(fault)
+    assert usage_of(coco_dataset(tmp_path, masks=False)).faults == []
+
+
+def test_run_lengths_where_polygons_alone_are_read(tmp_path):
+    from pycocotools import mask
+
+    def encode(one):
+        found = mask.merge(mask.frPyObjects(one["segmentation"], SIZE, SIZE))
+        one["segmentation"] = dict(size=[SIZE, SIZE], counts=found["counts"].decode())
+
+    write_coco(tmp_path, each(encode))
+    dataset = coco_dataset(tmp_path)
+    assert usage_of(dataset).faults == []
+    assert len(loaded(dataset)) == 8
+    settings = coco_settings(tmp_path)
+    settings["pipeline"][1]["poly2mask"] = False
+    from smallvit.datasets.coco import CocoDataset
+
+    (fault,) = usage_of(CocoDataset(**settings)).faults
+    assert "poly2mask=False reads polygons alone" in str(fault)
+
+
+class TestClasses:
+    def test_a_typo(self, tmp_path):
+        write_coco(tmp_path)
+        (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", "sqaure"))).faults
+        assert "train.json has no category 'sqaure'" in str(fault)
+        assert "Did you mean 'square'?" in str(fault)
+
+    def test_a_blank(self, tmp_path):
+        write_coco(tmp_path, classes=("circle ", "square"))
+        faults = usage_of(coco_dataset(tmp_path)).faults
+        assert "has no category 'circle'" in str(faults[0])
+        assert "Did you mean 'circle '?" in str(faults[0])
+
+    def test_the_classes_of_coco_where_none_are_named(self, tmp_path):
+        write_coco(tmp_path)
+        settings = coco_settings(tmp_path)
+        settings.pop("metainfo")
+        from smallvit.datasets.coco import CocoDataset
+
+        faults = usage_of(CocoDataset(**settings)).faults
+        assert "has no category 'person', which metainfo.classes names" in str(faults[0])
+        assert "The file's categories: circle, square" in str(faults[0])
+
+    def test_a_text_in_the_place_of_a_tuple(self, tmp_path):
+        write_coco(tmp_path)
+        faults = usage_of(coco_dataset(tmp_path, classes="circle")).faults
+        assert "classes='circle' is a text" in str(faults[0])
+        assert "write classes=('circle',)" in str(faults[0])
+
+    def test_twice(self, tmp_path):
+        write_coco(tmp_path)
+        faults = usage_of(coco_dataset(tmp_path, classes=("circle", "square", "circle"))).faults
+        assert "metainfo.classes has 'circle' twice" in str(faults[0])
+
+    def test_a_choice_of_the_categories(self, tmp_path):
+        write_coco(tmp_path)
+        usage = usage_of(coco_dataset(tmp_path, classes=("square",)))
+        assert usage.counts == {"square": 4}
+        assert usage.faults == usage.warnings == []
+        (note,) = usage.notes
+        assert "left out of 8 objects: 4 of a category that the classes do not name" in note
+
+    def test_another_order_than_the_file_s(self, tmp_path):
+        write_coco(tmp_path)
+        first = loaded(coco_dataset(tmp_path))
+        dataset = coco_dataset(tmp_path, classes=CLASSES[::-1])
+        assert [1 - label for _, label, _ in loaded(dataset)] == [label for _, label, _ in first]
+        assert usage_of(dataset).faults == []
+        stock = StockCocoDataset(**coco_settings(tmp_path, classes=CLASSES[::-1]))
+        (fault,) = usage_of(stock).faults
+        assert "write the classes in the file's order" in str(fault)
+
+    def test_two_categories_of_one_name(self, tmp_path):
+        write_coco(tmp_path, classes=("circle", "circle"))
+        faults = usage_of(coco_dataset(tmp_path, classes=("circle",))).faults
+        assert "two categories have the name 'circle'" in str(faults[0])
+
+
+def test_two_images_of_one_id(tmp_path):
+    write_coco(tmp_path, lambda content: content["images"][1].update(id=1))
+    faults = usage_of(coco_dataset(tmp_path)).faults
+    assert "1.png and 2.png share the image id 1" in str(faults[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("images"), "has no list 'images'"),
+        (lambda c: c.pop("categories"), "has no list 'categories'"),
+        (lambda c: c["annotations"][1].pop("bbox"), "annotation 2 has no 'bbox'"),
+        (lambda c: c["annotations"][1].update(bbox=[1, 2, 3]), r"the bbox of annotation 2 is \[1"),
+        (lambda c: c["annotations"][1].update(bbox=[1, 2, None, 4]), "the bbox of annotation 2"),
+        (lambda c: c["images"][0].pop("width"), "image 1 has no 'width'"),
+        (lambda c: c["images"][0].update(height="64"), "width 64 and height '64'"),
+        (lambda c: c["categories"][0].pop("name"), "category 1 has no 'name'"),
+    ],
+)
+def test_what_cannot_be_guessed_is_named(change, message, tmp_path):
+    write_coco(tmp_path, change)
+    with pytest.raises(DataError, match=message) as caught:
+        coco_dataset(tmp_path)
+    assert str(tmp_path / "train.json") in str(caught.value)
+
+
+def test_the_stock_data_set_is_looked_at_too(tmp_path):
+    """In a notebook, or under the libraries' own tools, nothing is mended: it is refused."""
+    write_coco(tmp_path, each(as_text("image_id")))
+    (fault,) = usage_of(StockCocoDataset(**coco_settings(tmp_path))).faults
+    assert "nothing" in str(fault) or "otherwise by MMDetection's CocoDataset" in str(fault)
+    write_coco(tmp_path, each(lambda one: one.update(id=one["id"] - 1)))
+    usage = usage_of(StockCocoDataset(**coco_settings(tmp_path)))
+    assert usage.faults == []
+    assert usage.objects == 8
+
+
+def predict(metric, dataset):
+    """Feed a metric with the objects of a data set as predictions; returns the mAP at 0.5."""
+    metric.dataset_meta = dataset.metainfo
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        objects = info["instances"]
+        found = InstanceData(
+            bboxes=torch.tensor([one["bbox"] for one in objects], dtype=torch.float),
+            scores=torch.ones(len(objects)),
+            labels=torch.tensor([one["bbox_label"] for one in objects]),
+        )
+        sample = dict(img_id=info["img_id"], ori_shape=(SIZE, SIZE), pred_instances=found)
+        metric.process({}, [sample])
+    return metric.evaluate(len(dataset))["coco/bbox_mAP_50"]
+
+
+@pytest.mark.parametrize("name", [*MENDED, "as it is"])
+def test_perfect_boxes_are_measured_as_perfect(name, tmp_path):
+    path = write_coco(tmp_path, each(MENDED[name][0]) if name in MENDED else None)
+    dataset = coco_dataset(tmp_path, test_mode=True)
+    assert predict(CocoMetric(str(path), metric="bbox"), dataset) == 1.0
+
+
+def test_a_metric_that_was_built_already(tmp_path):
+    path = write_coco(tmp_path, each(MENDED["ids from 0"][0]))
+    dataset = coco_dataset(tmp_path, test_mode=True)
+    assert predict(StockCocoMetric(str(path), metric="bbox"), dataset) < 0.9
+    metric = StockCocoMetric(str(path), metric="bbox")
+    assert "begin at 0" in str(repair_metric(metric)[0])
+    assert predict(metric, dataset) == 1.0
+    assert repair_metric(SimpleNamespace()) == []
+
+
+def test_classes_in_another_order_are_measured_by_name(tmp_path):
+    path = write_coco(tmp_path)
+    dataset = coco_dataset(tmp_path, classes=CLASSES[::-1], test_mode=True)
+    assert predict(CocoMetric(str(path), metric="bbox"), dataset) == 1.0
+    labels = np.array([label for *_, label, _ in loaded(coco_dataset(tmp_path))])
+    assert set(labels.tolist()) == {0, 1}

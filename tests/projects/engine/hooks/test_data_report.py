@@ -1,0 +1,62 @@
+"""What a run trains on is in its log before the first step, or the run is refused."""
+
+import re
+
+import pytest
+
+from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_tiny_config(tmp_path)
+
+
+def train(config, capfd, *options):
+    argv = (config, "--work-dir", config.parent / "work", "--cfg-options")
+    status = run_main(load_tool("train.py").main, *argv, own_experiment(), *options)
+    out, err = capfd.readouterr()
+    return status, out + err
+
+
+def test_a_clean_training_says_what_it_uses(tiny, capfd):
+    status, log = train(tiny, capfd, "train_cfg.max_epochs=1")
+    assert status == 0
+    table = log[log.index("what this run uses") : log.index("Epoch(train)")]
+    assert "train   trains on 16 images of CustomDataset" in table
+    assert "2 classes: bright 8 (rare), dark 8 (rare)" in table
+    assert "val     is measured on 10 images of CustomDataset" in table
+    assert "weights no checkpoint (load_from)" in table
+    assert (
+        "step    4 images (batches of 4 x 1 processes x 1 accumulated), learning rate 0.05" in table
+    )
+    assert not re.search(r"WARNING - .*(train|val|class|image)", table)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("model.head.loss.class_weight=[1.0,2.0,3.0]", "in the order bright, dark"),
+        ("train_dataloader.dataset.metainfo.classes=ab", "classes='ab' is a text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_step(option, message, tiny, capfd):
+    status, log = train(tiny, capfd, option)
+    assert status == 1
+    assert message in log[log.index("\nerror: ") :]
+    assert "Epoch(train)" not in log
+    assert not (tiny.parent / "work").exists()
+
+
+def test_it_can_be_switched_off(tiny, capfd):
+    hook = "default_hooks.data_report"
+    options = (f"{hook}.type=smallvit.DataReportHook", f"{hook}.enabled=False")
+    status, log = train(tiny, capfd, "train_cfg.max_epochs=1", *options)
+    assert status == 0
+    assert "what this run uses" not in log
+
+
+def test_outputs_that_no_class_trains(tiny, capfd):
+    status, log = train(tiny, capfd, "train_cfg.max_epochs=1", "model.head.num_classes=7")
+    assert status == 0
+    assert "model.head.num_classes is 7, and the data have 2 classes (bright, dark)" in log
