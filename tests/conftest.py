@@ -8,8 +8,6 @@ from hypothesis import register_random, settings
 
 import smallvit  # noqa: F401  # before a test imports mmcv, whose ops the import bridges
 
-import smallvit  # noqa: F401 the bridge to torchvision's ops, before mmdet or mmseg is imported
-
 # Several processes share the cores of a test machine; one thread each is fastest there.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
