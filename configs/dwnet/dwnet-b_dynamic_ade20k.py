@@ -1,3 +1,5 @@
 _base_ = "./dwnet-b_ade20k.py"
 
-model = dict(backbone=dict(conv="dynamic"))
+model = dict(
+    backbone=dict(conv="dynamic", init_cfg=dict(checkpoint="checkpoints/dwnet-b_dynamic_in1k.pth"))
+)

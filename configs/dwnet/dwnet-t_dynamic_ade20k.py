@@ -1,3 +1,5 @@
 _base_ = "./dwnet-t_ade20k.py"
 
-model = dict(backbone=dict(conv="dynamic"))
+model = dict(
+    backbone=dict(conv="dynamic", init_cfg=dict(checkpoint="checkpoints/dwnet-t_dynamic_in1k.pth"))
+)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config_helpers import LEAVES, read_config
+from config_helpers import LEAVES, build, read_config, use_mini
 from smallvit.analysis.recipe import weights
 from smallvit.analysis.recipe.names import named_tensors
 
@@ -35,13 +35,13 @@ ERRORS = 3 / (2 / 3) ** 0.5
 
 
 @cache
-def built(name):
+def network(name):
     return weights.build_network(read_config(name))
 
 
 @cache
 def described(name):
-    cfg, model, system = read_config(name), built(name), name.split("/")[0]
+    cfg, model, system = read_config(name), network(name), name.split("/")[0]
     return dict(
         init=weights.describe_initialization(model, system),
         groups=weights.describe_groups(cfg, model, system),
@@ -121,7 +121,7 @@ def test_training_starts_as_officially(name):
 @pytest.mark.parametrize("name", NAMED)
 def test_decay_by_name(name):
     """Parameters of more than one dimension: official names are the ends of ours."""
-    cfg, model = read_config(name), built(name)
+    cfg, model = read_config(name), network(name)
     settings = weights.optimizer_settings(cfg, model)
     exempt = {
         parameter.rpartition(".")[2]
@@ -131,6 +131,23 @@ def test_decay_by_name(name):
     official = EXPECTED[name]
     assert exempt == {"cls_token", "pos_embed"} <= set(official["exempt_with_dims"])
     assert {decay for decay, _ in settings.values()} == {0, official["decay"]}
+
+
+DENSE = ["dwnet-t_coco", "dwnet-t_dynamic-cascade-3x_coco", "dwnet-t_ade20k"]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_norms_of_detectors_decay_by_their_official_names(name, uninitialised):
+    """downstreams/*/configs: custom keys "norm" and "absolute_pos_embed" have no decay."""
+    cfg = read_config(f"dwnet/{name}.py")
+    model = build(use_mini(cfg))
+    settings = weights.optimizer_settings(cfg, model)
+    official = named_tensors(model, "dwnet")
+    assert "backbone.norm0.weight" in official
+    for key, tensor in official.items():
+        exempt = "norm" in key or "absolute_pos_embed" in key
+        (source,) = tensor.sources
+        assert (settings[source][0] == 0) == exempt, key
 
 
 #: Beginnings of names, and the entry whose weights and decay such rows share.

@@ -34,8 +34,6 @@ DIFFERENCES: dict[str, dict[str, object]] = {
     },
     # A batch with a loss that is no number is skipped officially; ours says so and stops.
     "non_finite": {"dwnet/*_in1k.py": "training stops"},
-    # Official detectors and segmentors start from ImageNet weights.
-    "weights": {"dwnet/*_coco.py": None, "dwnet/*_ade20k.py": None},
     # Officially resized from 32 to 32.
     "test": {"locality_guidance/resnet-56_cifar100.py": None},
     # DeiT has no token transformer.

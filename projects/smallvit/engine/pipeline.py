@@ -24,6 +24,7 @@ from smallvit.engine.folder import fit_to_folder
 from smallvit.engine.guards import add_guards
 from smallvit.engine.hooks.resume import choose_checkpoint
 from smallvit.engine.precision import replace_unsupported_amp
+from smallvit.engine.start_files import require_pretrained
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -93,8 +94,10 @@ def install(request: Request) -> None:
 
 
 def find_weights(request: Request) -> None:
-    """Look for the checkpoint to start from, before anything is built."""
+    """Look for the checkpoints to start from, before anything is built."""
     check_weights(request.cfg)
+    if "optim_wrapper" in request.needs:  # a test initializes nothing
+        require_pretrained(request.cfg)
 
 
 def fit_machine(request: Request) -> None:
