@@ -108,6 +108,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 #: Names that are others in the new module, or in a module where the rest of the old one is not.
 RENAMED: dict[str, str] = {
+    "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_index.TOLERANCE",
     "smallvit.engine.mmengine_pickles.read_mmengine": (
         "smallvit.engine.checkpoint.reading.load_from_local"
     ),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+from smallvit.errors import LabelError
+
 
 def read_labels(dataset: Any) -> list[tuple[int, ...]] | None:
     """Read the labels of a classification data set.
@@ -85,3 +87,26 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
         f"the model's {count} classes, 0 to {count - 1}: correct it, or set "
         "model.head.num_classes and data_preprocessor.num_classes to the number of classes"
     )
+
+
+def check_labels(dataset: Any, model: Any) -> None:
+    """Refuse a classification data set with a label outside the classes of the model's head.
+
+    Args:
+        dataset (Dataset): A data set of a run, or a wrapper of some. One that does not tell
+            ``gt_label`` is passed over.
+        model (nn.Module): The model; one without ``head.num_classes`` is passed over.
+
+    Raises:
+        LabelError: If there is such a label; it names the annotation file and the image.
+    """
+    from smallvit.datasets.sample_checks import parts_of
+
+    count = getattr(getattr(getattr(model, "module", model), "head", None), "num_classes", None)
+    if not isinstance(count, int) or count < 1:
+        return
+    for part in parts_of(dataset):
+        labels = read_labels(part)
+        fault = label_fault(part, labels, count) if labels else None
+        if fault is not None:
+            raise LabelError(fault)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmpretrain.datasets import CustomDataset, MultiLabelDataset
 
 from config_helpers import build
 from smallvit.datasets import Digits, Subset
-from smallvit.datasets.labels import count_labels, read_labels
+from smallvit.datasets.labels import check_labels, count_labels, read_labels
 from smallvit.datasets.usage import describe
 from smallvit.errors import LabelError
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
@@ -39,6 +40,14 @@ def test_the_list_and_the_image_are_named(listed, label):
         rf"train\.txt: label {label} of .*/b\.jpg \(and 1 more\) is outside .* 2 classes, 0 to 1"
     )
     assert re.search(message, str(fault))
+
+
+def test_a_check_of_one_s_own(listed):
+    model = SimpleNamespace(head=SimpleNamespace(num_classes=2))
+    with pytest.raises(LabelError, match=r"label 5 of .*b\.jpg is outside the model's 2 classes"):
+        check_labels(listed("a.jpg 0", "b.jpg 5"), model)
+    check_labels(listed("a.jpg 0", "b.jpg 1"), model)
+    check_labels(listed("a.jpg 5"), SimpleNamespace(backbone=None))
 
 
 def test_one_of_several_labels(tmp_path):
