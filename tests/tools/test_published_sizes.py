@@ -1,13 +1,15 @@
 """The table of sizes: what it reads, prints and refuses."""
 
-import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from smallvit.analysis import published_sizes
+from tool_helpers import load_tool, run_main
+
 CONFIG = """
 default_scope = "mmpretrain"
 model = dict(
@@ -18,16 +20,7 @@ model = dict(
 """
 
 
-@pytest.fixture(scope="module")
-def tool():
-    path = ROOT / "tools" / "analysis_tools" / "published_sizes.py"
-    spec = importlib.util.spec_from_file_location("published_sizes", path)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+tool = load_tool("analysis_tools/published_sizes.py")
 
 
 @pytest.fixture
@@ -46,7 +39,7 @@ def zoo(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ours(tool, tmp_path_factory):
+def ours(tmp_path_factory):
     """What is counted for the model of the zoo, from its config alone."""
     from smallvit.analysis.complexity import complexity
 
@@ -60,7 +53,7 @@ def sizes(ours, factor=1.0, **more):
     return {"Input Size": [32, 32], **published, **more}
 
 
-def test_equal_sizes_pass(tool, zoo, ours, capsys):
+def test_equal_sizes_pass(zoo, ours, capsys):
     assert tool.main([], root=zoo(**sizes(ours))) == 0
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 3
@@ -68,7 +61,7 @@ def test_equal_sizes_pass(tool, zoo, ours, capsys):
     assert "+0.0%" in table[2]
 
 
-def test_a_difference_needs_a_reason(tool, zoo, ours, capsys):
+def test_a_difference_needs_a_reason(zoo, ours, capsys):
     assert tool.main([], root=zoo(**sizes(ours, 1.5))) == 1
     captured = capsys.readouterr()
     assert "NOT EXPLAINED" in captured.out
@@ -78,7 +71,7 @@ def test_a_difference_needs_a_reason(tool, zoo, ours, capsys):
     assert reason in capsys.readouterr().out
 
 
-def test_json_has_both_values(tool, zoo, ours, capsys):
+def test_json_has_both_values(zoo, ours, capsys):
     assert tool.main(["--json"], root=zoo(**sizes(ours, 0.5))) == 1
     (row,) = json.loads(capsys.readouterr().out)
     assert row["ours"]["Parameters"] == ours["params"]
@@ -86,33 +79,33 @@ def test_json_has_both_values(tool, zoo, ours, capsys):
     assert row["unexplained"] == ["Parameters"]
 
 
-def test_models_without_published_sizes_are_listed(tool, zoo, capsys):
+def test_models_without_published_sizes_are_listed(zoo, capsys):
     assert tool.main([], root=zoo(**{"Input Size": [32, 32]})) == 0
     assert "| - | - |" in capsys.readouterr().out
 
 
-def test_a_pattern_without_match_names_the_models(tool, zoo, capsys):
-    assert tool.main(["--only", "resnet*"], root=zoo()) == 2
+def test_a_pattern_without_match_names_the_models(zoo, capsys):
+    assert run_main(partial(tool.main, root=zoo()), "--only", "resnet*") == 1
     assert "mini" in capsys.readouterr().err
 
 
-def test_a_metafile_that_names_a_missing_config_is_refused(tool, zoo, capsys):
+def test_a_metafile_that_names_a_missing_config_is_refused(zoo, capsys):
     root = zoo()
     (root / "configs" / "mini" / "mini.py").unlink()
-    assert tool.main([], root=root) == 2
+    assert run_main(partial(tool.main, root=root)) == 1
     assert "configs/mini/mini.py" in capsys.readouterr().err
 
 
-def test_the_repository_is_read_whole(tool):
-    rows = tool.read_rows()
+def test_the_repository_is_read_whole():
+    rows = published_sizes.read_rows()
     published = [row for row in rows if row.config.startswith("configs/dwnet/") and row.published]
     assert len(published) == 12
     assert all(set(row.published) == {"Parameters", "FLOPs"} for row in published)
 
 
 @pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_dynamic_in1k"])
-def test_published_classifier_sizes_are_met(tool, name):
-    (row,) = tool.select(tool.read_rows(), name)
-    tool.measure(row)
+def test_published_classifier_sizes_are_met(name):
+    (row,) = published_sizes.select(published_sizes.read_rows(), name)
+    published_sizes.measure(row)
     assert not row.unexplained()
     assert all(abs(row.difference(quantity)) < 0.02 for quantity in row.published)

@@ -13,6 +13,7 @@ import sys
 
 from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags, choose_device
+from smallvit.cli.run_tool import module_of_checkout
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -101,7 +102,6 @@ def main(argv=None) -> None:
     args = parse_args(argv)
 
     import torch
-    from guard_cost import guard_cost
 
     from smallvit.analysis.benchmark import Settings, benchmark
     from smallvit.utils.files import write_whole
@@ -121,13 +121,14 @@ def main(argv=None) -> None:
     cfgs = load_configs(args)
     modes = ["forward", "train"] if args.mode == "both" else [args.mode]
     modes = [] if args.guards else modes
+    guards = module_of_checkout("guard_cost") if args.guards else None
     print(
         f"torch {torch.__version__}, {settings.device}, {torch.get_num_threads()} threads, "
         f"batch {settings.batch_size}, {'bfloat16' if settings.amp else 'float32'}"
     )
     results = []
     for name, cfg in cfgs.items() if args.guards else ():
-        results.append({"model": name, "guards": guard_cost(cfg, args.guards)})
+        results.append({"model": name, "guards": guards.guard_cost(cfg, args.guards)})
         report_guards(name, results[-1]["guards"])
     for mode in modes:
         results.append(benchmark(cfgs, mode, settings))

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
+from smallvit.cli.run_tool import module_of_checkout
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 #: Name, config, size of the images.
@@ -110,12 +111,13 @@ def difference(ours, plain) -> float:
 
 def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict:
     import torch
-    from plain_formulations import plain_copy
 
     from smallvit.analysis.benchmark import Settings, summarize, time_in_turns
 
     model = build(config)
-    models = {"ours": model} | ({} if args.dtype == "bfloat16" else {"plain": plain_copy(model)})
+    models = {"ours": model}
+    if args.dtype != "bfloat16":
+        models["plain"] = module_of_checkout("plain_formulations").plain_copy(model)
     batch = args.batch * (8 if size == 32 else 1)
     images = torch.randn(batch, 3, args.size or size, args.size or size)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
-from smallvit.errors import SmallvitError
+from smallvit.errors import SmallvitError, UserError
 
 
 def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> int:
@@ -37,6 +39,29 @@ def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> i
         return 1
     finally:
         _leave_process_group()
+
+
+def module_of_checkout(name: str) -> ModuleType:
+    """Import a module that stands beside a tool in a checkout, and is not part of a wheel.
+
+    Args:
+        name (str): The module.
+
+    Returns:
+        ModuleType: The module.
+
+    Raises:
+        UserError: If this is no checkout.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UserError(
+            f"this needs {name}.py, which is part of a checkout of smallvit and not of an "
+            "installed wheel: run the tool of a checkout"
+        ) from None
 
 
 def _report(error: Exception, debug: bool) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from smallvit.cli.arguments import choose_device
+from smallvit.cli.run_tool import module_of_checkout
 from smallvit.errors import UserError
 
 
@@ -28,3 +29,8 @@ def test_a_device_that_is_not(monkeypatch, name, count, words):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(UserError, match=f"--device {name}: {words}"):
         choose_device(name)
+
+
+def test_what_only_a_checkout_has_is_told_in_a_sentence():
+    with pytest.raises(UserError, match=r"this needs no_such_module.py, which is part of a check"):
+        module_of_checkout("no_such_module")

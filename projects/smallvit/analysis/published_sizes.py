@@ -1,0 +1,186 @@
+"""Parameters and FLOPs of our models beside the published ones.
+
+The published numbers are read from the ``metafile.yml`` of each folder of ``configs/``;
+a difference of more than 2% must have its reason there, under ``Differences``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from smallvit.analysis.complexity import complexity
+from smallvit.errors import UserError
+from smallvit.utils.configs import config_path
+
+ROOT = Path(config_path("")).parent
+TOLERANCE = 0.02
+
+#: What is compared: the name in a metafile, the key in ``complexity``'s answer, unit.
+QUANTITIES = (("Parameters", "params", 1e6, "M"), ("FLOPs", "flops", 1e9, "G"))
+
+
+@dataclass
+class Row:
+    """One model: what the metafile says of it and what was counted here.
+
+    Args:
+        name (str): Name of the model.
+        config (str): Path of its config, relative to the root.
+        published (dict): Published ``Parameters`` and ``FLOPs``, where there are any.
+        reasons (dict): Why ours differ, by the same names.
+        input_size (tuple[int, int], optional): Height and width that the published
+            FLOPs are for. Defaults to None, the size usual for the task.
+        ours (dict): What was counted here, by the same names.
+    """
+
+    name: str
+    config: str
+    published: dict[str, float]
+    reasons: dict[str, str]
+    input_size: tuple[int, int] | None = None
+    ours: dict[str, float] = field(default_factory=dict)
+
+    def difference(self, quantity: str) -> float | None:
+        """Relative difference of ours from the published value, None without one."""
+        published = self.published.get(quantity)
+        if published is None or quantity not in self.ours:
+            return None
+        return self.ours[quantity] / published - 1
+
+    def unexplained(self) -> list[str]:
+        """Names of the quantities that differ by more than the tolerance without a reason."""
+        return [
+            name
+            for name, *_ in QUANTITIES
+            if abs(self.difference(name) or 0.0) > TOLERANCE and not self.reasons.get(name)
+        ]
+
+
+def read_rows(root: Path = ROOT) -> list[Row]:
+    """Read the models of every metafile under ``configs/``.
+
+    Args:
+        root (Path): Folder that holds ``configs``. Defaults to the repository.
+
+    Returns:
+        list[Row]: One row for each model that names a config, in the order of the files.
+
+    Raises:
+        UserError: If there is no metafile, or a metafile names a missing config.
+    """
+    metafiles = sorted(root.glob("configs/*/metafile.yml"))
+    if not metafiles:
+        raise UserError(f"no metafile.yml in the folders of {root / 'configs'}")
+    return [row for metafile in metafiles for row in _rows_of(metafile, root)]
+
+
+def _rows_of(metafile: Path, root: Path) -> Iterator[Row]:
+    for model in yaml.safe_load(metafile.read_text(encoding="utf-8")).get("Models") or []:
+        if not (root / model["Config"]).is_file():
+            raise UserError(
+                f"{metafile}: model {model['Name']!r} names the config {model['Config']!r}, "
+                "which does not exist"
+            )
+        metadata = model.get("Metadata") or {}
+        yield Row(
+            name=model["Name"],
+            config=model["Config"],
+            published={key: metadata[key] for key, *_ in QUANTITIES if metadata.get(key)},
+            reasons=metadata.get("Differences") or {},
+            input_size=tuple(metadata["Input Size"]) if metadata.get("Input Size") else None,
+        )
+
+
+def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:
+    """Keep the rows whose name matches a shell pattern.
+
+    Args:
+        rows (Iterable[Row]): All rows.
+        pattern (str, optional): Pattern such as ``dwnet-t_*``; None keeps all.
+
+    Returns:
+        list[Row]: The rows that match.
+
+    Raises:
+        UserError: If none does.
+    """
+    rows = list(rows)
+    chosen = [row for row in rows if pattern is None or fnmatch.fnmatch(row.name, pattern)]
+    if not chosen:
+        names = ", ".join(row.name for row in rows)
+        raise UserError(f"no model matches {pattern!r}; the metafiles know {names}")
+    return chosen
+
+
+def measure(row: Row, root: Path = ROOT) -> Row:
+    """Count the parameters and FLOPs of a row's config and store them in it.
+
+    Args:
+        row (Row): The model.
+        root (Path): Folder that its config path is relative to. Defaults to the repository.
+
+    Returns:
+        Row: The same row.
+    """
+    # The libraries log to the standard output, which tools need for their tables.
+    with redirect_stdout(sys.stderr):
+        sizes = complexity(str(root / row.config), row.input_size)
+    row.ours = {name: sizes[key] for name, key, *_ in QUANTITIES}
+    row.input_size = tuple(sizes["shape"])
+    return row
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """Lay measured rows out as a Markdown table.
+
+    Args:
+        rows (Iterable[Row]): Rows that went through :func:`measure`.
+
+    Returns:
+        str: The table, with a line for each model.
+    """
+    titles = ["Model", "Input"]
+    for name, *_ in QUANTITIES:
+        titles += [name, "published", "difference"]
+    lines = [[*titles, "Explanation"], ["---"] * (len(titles) + 1)]
+    lines += [_cells(row) for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(row: Row) -> list[str]:
+    cells = [row.name, "x".join(map(str, row.input_size or ()))]
+    notes = []
+    for name, _, unit, letter in QUANTITIES:
+        published, difference = row.published.get(name), row.difference(name)
+        cells.append(f"{row.ours[name] / unit:.1f}{letter}")
+        cells.append("-" if published is None else f"{published / unit:.4g}{letter}")
+        cells.append("-" if difference is None else f"{difference:+.1%}")
+        if difference is not None and abs(difference) > TOLERANCE:
+            notes.append(f"{name}: {row.reasons.get(name) or 'NOT EXPLAINED'}")
+    return [*cells, "; ".join(notes)]
+
+
+def as_json(rows: Iterable[Row]) -> str:
+    """Write measured rows as JSON, with their relative differences.
+
+    Args:
+        rows (Iterable[Row]): Rows that went through :func:`measure`.
+
+    Returns:
+        str: A list with an object for each model.
+    """
+    return json.dumps([{**asdict(row), **_verdict(row)} for row in rows], indent=2)
+
+
+def _verdict(row: Row) -> dict[str, Any]:
+    differences = {name: row.difference(name) for name, *_ in QUANTITIES}
+    return {"differences": differences, "unexplained": row.unexplained()}
