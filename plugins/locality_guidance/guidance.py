@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from smallvit.hosts import Taps
+from smallvit.hosts import HostView, Taps, view_host
 from smallvit.plugins.locality_guidance.losses import LOGIT_LOSSES, TRANSFORMS, feature_loss
 from smallvit.plugins.locality_guidance.offline import StoredFeatures
 from smallvit.plugins.locality_guidance.projection import Projection
@@ -18,6 +18,24 @@ from smallvit.registry import MODELS
 
 if TYPE_CHECKING:
     from mmpretrain.structures import DataSample
+
+
+#: Published blocks, by the numbers of blocks in the stages, that are no shares of the depth: PVT
+#: and PVTv2-B0, and CvT-13.
+PUBLISHED = {(2, 2, 2, 2): (0, 3, 7), (1, 2, 10): (0, 6, 11)}
+
+
+def default_indices(view: HostView) -> tuple[int | float, ...]:
+    """Blocks that follow a teacher's three stages where a config names none.
+
+    Args:
+        view (HostView): The student's backbone.
+
+    Returns:
+        tuple[int | float, ...]: The published blocks, or first, middle and last by shares.
+    """
+    sizes = tuple(len(stage) for stage in view.stages)
+    return PUBLISHED.get(sizes, (0.0, 0.5, 1.0))
 
 
 @MODELS.register_module()
@@ -35,9 +53,10 @@ class LocalityGuidance(nn.Module):
         student (nn.Module): The classifier that is guided. It is not kept, and its
             checkpoints have nothing of the guidance in them.
         teacher (dict): Arguments of :class:`Teacher`.
-        student_indices (Sequence[int | float]): Blocks of the student that follow the
-            teacher's stages, one each: numbers, or shares of the depth.
-            Defaults to (0.0, 0.5, 1.0).
+        student_indices (Sequence[int | float], optional): Blocks of the student that follow
+            the teacher's stages, one each: numbers, or shares of the depth. Defaults to
+            None: the published ones where the paper has a student of such stages, else
+            (0.0, 0.5, 1.0).
         loss_weight (float): Weight of the features' loss; 0 leaves it out.
             Defaults to 2.5.
         transform (str): What is compared: the maps, through learnt 1x1 convolutions
@@ -59,7 +78,7 @@ class LocalityGuidance(nn.Module):
         self,
         student: nn.Module,
         teacher: dict,
-        student_indices: Sequence[int | float] = (0.0, 0.5, 1.0),
+        student_indices: Sequence[int | float] | None = None,
         loss_weight: float = 2.5,
         transform: str = "linear",
         logit: dict | None = None,
@@ -76,6 +95,8 @@ class LocalityGuidance(nn.Module):
                 "guidance by logits cannot be read from a store, which holds features; leave out "
                 "guidance.store or guidance.logit"
             )
+        if student_indices is None:
+            student_indices = default_indices(view_host(student.backbone))
         if len(student_indices) != len(self.teacher.stages):
             raise ValueError(
                 f"student_indices={tuple(student_indices)} and teacher.stages="

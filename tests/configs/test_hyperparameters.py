@@ -10,8 +10,10 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from config_helpers import CONFIGS, LEAVES, flat_steps, read_config
+from config_helpers import CONFIGS, LEAVES, build, flat_steps, read_config
 from published_recipes import RECIPES, STUDENTS, Recipe
+from smallvit.hosts import view_host
+from smallvit.plugins.locality_guidance.guidance import default_indices
 
 
 def resolve(cfg: Config) -> Recipe:
@@ -90,6 +92,12 @@ def test_students_are_guided_as_published(student):
     assert tuple(guidance.student_indices) == STUDENTS[student]
     assert guidance.loss_weight == 2.5
     assert (guidance.teacher.size, tuple(guidance.teacher.stages)) == (32, (0, 1, 2))
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_the_published_blocks_are_the_default(student, without_weights):
+    view = view_host(build(read_config(f"locality_guidance/{student}_cifar100.py")).backbone)
+    assert tuple(map(view.index, default_indices(view))) == STUDENTS[student]
 
 
 @pytest.mark.parametrize("size", [12, 14])

@@ -12,6 +12,7 @@ from smallvit.registry import DATASETS
 YEARS = (2018, 2019)
 SPLITS = ("train", "val")
 CATEGORIES = ("name", "genus", "family", "order", "class", "phylum", "kingdom", "supercategory")
+NUMBERINGS = ("appearance", "id")
 
 
 @DATASETS.register_module()
@@ -28,8 +29,10 @@ class INaturalist(BaseDataset):
         ├── categories.json             where the files above tell no more than the species
         └── train_val2018/Aves/2761/0a1b2c.jpg
 
-    A class is a species, numbered in the order of the category ids, or what the species
-    belong to at another rank, numbered by the smallest category id of each.
+    A class is a species, or what the species belong to at another rank. As in the official
+    code of DHVT, classes are numbered in the order in which the annotations of the training
+    images first have them, so that ``val`` reads ``train2018.json`` too; classes without a
+    training image come last, by their category ids.
 
     Args:
         data_root (str): The folder of the annotation files.
@@ -37,6 +40,8 @@ class INaturalist(BaseDataset):
         split (str): ``train`` or ``val``. Defaults to ``'train'``.
         category (str): ``name``, the species, or ``genus``, ``family``, ``order``,
             ``class``, ``phylum``, ``kingdom`` or ``supercategory``. Defaults to ``'name'``.
+        numbering (str): ``appearance`` or ``id``, the order of the category ids.
+            Defaults to ``'appearance'``.
         pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
         metainfo (dict, optional): Meta information that replaces the default one.
             Defaults to None, the names of the classes as ``classes``.
@@ -56,6 +61,7 @@ class INaturalist(BaseDataset):
         year: int = 2018,
         split: str = "train",
         category: str = "name",
+        numbering: str = "appearance",
         pipeline: Sequence = (),
         metainfo: dict | None = None,
         test_mode: bool = False,
@@ -64,15 +70,9 @@ class INaturalist(BaseDataset):
         self.year = choose(year, YEARS, "iNaturalist is not read for the year")
         self.split = choose(split, SPLITS, "iNaturalist has no labelled split")
         self.category = choose(category, CATEGORIES, "iNaturalist has no category")
-        path = require(
-            osp.join(data_root, f"{split}{year}.json"),
-            "iNaturalist",
-            f"data_root must be the folder with {split}{year}.json and train_val{year}/",
-        )
-        self._content = read_json(path)
-        missing = {"images", "annotations", "categories"} - set(self._content)
-        if missing:
-            raise ValueError(f"{path} has no {', '.join(sorted(missing))}")
+        self.numbering = choose(numbering, NUMBERINGS, "iNaturalist has no numbering by")
+        path = self._annotations(data_root, split)
+        self._content = _read(path, "images", "annotations", "categories")
         self.labels, classes = self._number_classes(data_root, path)
         super().__init__(
             ann_file=osp.basename(path),
@@ -85,15 +85,33 @@ class INaturalist(BaseDataset):
 
     def _number_classes(self, data_root: str, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
         """Label of each category id, and the names of the classes."""
-        categories = sorted(self._content["categories"], key=lambda category: category["id"])
+        categories = {entry["id"]: entry for entry in self._content["categories"]}
+        ids = list(dict.fromkeys([*self._first_seen(data_root, categories), *sorted(categories)]))
         if self.category == "name":
             # Two species may share a name.
-            labels = {category["id"]: label for label, category in enumerate(categories)}
-            return labels, tuple(str(category["name"]) for category in categories)
-        ranks = self._ranks(categories, data_root, path)
-        classes = tuple(dict.fromkeys(ranks.values()))
+            labels = {number: label for label, number in enumerate(ids)}
+            return labels, tuple(str(categories[number]["name"]) for number in ids)
+        ranks = self._ranks([categories[number] for number in sorted(ids)], data_root, path)
+        classes = tuple(dict.fromkeys(ranks[number] for number in ids))
         numbers = {name: label for label, name in enumerate(classes)}
-        return {number: numbers[name] for number, name in ranks.items()}, classes
+        return {number: numbers[ranks[number]] for number in categories}, classes
+
+    def _annotations(self, data_root: str, split: str) -> str:
+        return require(
+            osp.join(data_root, f"{split}{self.year}.json"),
+            "iNaturalist",
+            f"data_root must be the folder with {split}{self.year}.json and train_val{self.year}/",
+        )
+
+    def _first_seen(self, data_root: str, categories: dict[int, dict]) -> list[int]:
+        """Category ids in the order of the training images' annotations."""
+        if self.numbering == "id":
+            return []
+        content = self._content
+        if self.split != "train":
+            content = _read(self._annotations(data_root, "train"), "annotations")
+        seen = dict.fromkeys(entry["category_id"] for entry in content["annotations"])
+        return [number for number in seen if number in categories]
 
     def _ranks(self, categories: list[dict], data_root: str, path: str) -> dict[int, str]:
         """What each category id belongs to at the rank that is asked for."""
@@ -145,3 +163,11 @@ class INaturalist(BaseDataset):
             list[str]: Lines for ``repr``.
         """
         return [f"Year: \t{self.year}", f"Split: \t{self.split}", f"Category: \t{self.category}"]
+
+
+def _read(path: str, *keys: str) -> dict:
+    content = read_json(path)
+    missing = set(keys) - set(content)
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(sorted(missing))}")
+    return content

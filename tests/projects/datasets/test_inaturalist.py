@@ -43,19 +43,55 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_species_are_numbered_by_their_ids(root, split):
+@pytest.mark.parametrize(
+    ("numbering", "classes", "labels"),
+    [
+        # The annotations have categories 7, 2, 7 and 5, in this order.
+        ("appearance", ("alba", "alba", "rubra"), [2, 0, 1, 0]),
+        ("id", ("alba", "rubra", "alba"), [1, 2, 0, 2]),
+    ],
+)
+def test_species_are_numbered(root, split, numbering, classes, labels):
     pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
-    dataset = INaturalist(str(root), split=split, pipeline=pipeline)
-    assert dataset.metainfo["classes"] == ("alba", "rubra", "alba")
-    assert dataset.get_gt_labels().tolist() == [1, 2, 0, 2]
+    dataset = INaturalist(str(root), split=split, pipeline=pipeline, numbering=numbering)
+    assert dataset.metainfo["classes"] == classes
+    assert dataset.get_gt_labels().tolist() == labels
     for sample, category in zip(dataset, OF_IMAGES, strict=True):
         assert sample["inputs"].float().mean() == pytest.approx(20 * category, abs=2)
 
 
-def test_higher_ranks_join_species(root):
-    dataset = INaturalist(str(root), category="genus")
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_higher_ranks_join_species(root, split):
+    dataset = INaturalist(str(root), split=split, category="genus")
+    assert dataset.metainfo["classes"] == ("Ardea", "Salix")
+    assert dataset.get_gt_labels().tolist() == [1, 0, 1, 0]
+    dataset = INaturalist(str(root), split=split, category="genus", numbering="id")
     assert dataset.metainfo["classes"] == ("Salix", "Ardea")
-    assert dataset.get_gt_labels().tolist() == [0, 1, 0, 1]
+
+
+def test_the_training_images_number_the_classes_of_both_splits(root):
+    change(root / "val2018.json", lambda content: content["annotations"].reverse())
+    change(root / "val2018.json", lambda content: content["categories"].reverse())
+    train, val = (INaturalist(str(root), split=split) for split in ("train", "val"))
+    assert val.metainfo["classes"] == train.metainfo["classes"]
+    assert val.get_gt_labels().tolist() == train.get_gt_labels().tolist()
+
+
+def test_classes_without_a_training_image_come_last(root):
+    def drop(content):
+        content["images"].pop(2)
+        content["annotations"].pop(1)
+
+    change(root / "train2018.json", drop)
+    dataset = INaturalist(str(root), split="val")
+    assert dataset.get_gt_labels().tolist() == [1, 0, 2, 0]
+
+
+def test_val_needs_the_annotations_of_the_training_images(root):
+    (root / "train2018.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train2018\.json is missing"):
+        INaturalist(str(root), split="val")
+    INaturalist(str(root), split="val", numbering="id")
 
 
 def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
@@ -77,6 +113,7 @@ def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
         (dict(year=2017), "year 2017; choose one of 2018, 2019"),
         (dict(split="test"), "no labelled split 'test'; choose one of train, val"),
         (dict(category="species"), "no category 'species'; choose one of name, genus"),
+        (dict(numbering="name"), "no numbering by 'name'; choose one of appearance, id"),
     ],
 )
 def test_unknown_settings(root, settings, message):
