@@ -1,13 +1,22 @@
 """What an installed smallvit holds: every module, the configs, the tools."""
 
+import ast
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
+#: Packages whose modules have other names.
+PACKAGES = {
+    **{"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"},
+    **{"mmcv": "mmcv-lite", "mmseg": "mmsegmentation"},
+}
+#: Modules that mmcv, mmdet and torch bring; OpenCV has several packages, of which one is taken.
+COME_WITH_OTHERS = ("cv2", "pycocotools", "triton")
 #: What measures the project itself.
 OF_CHECKOUTS = {
     f"smallvit/.mim/tools/analysis_tools/{name}.py" for name in ("guard_cost", "plain_formulations")
@@ -82,15 +91,35 @@ def test_no_mm_package_is_a_hard_requirement():
     assert "onedl" not in required
 
 
+def _requirements(name: str) -> dict[str, Requirement]:
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {requirement.name: requirement for requirement in parsed}
+
+
+def test_what_is_imported_is_required():
+    known = set(_requirements("runtime.txt")) | set(_requirements("optional.txt"))
+    known |= set(_requirements("mm.txt")) | {"smallvit", *sys.stdlib_module_names}
+    known |= set(COME_WITH_OTHERS)
+    imported = {}
+    for folder in ("projects/smallvit", "plugins", "tools"):
+        for path in _files(folder, "*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    modules = [node.module]
+                else:
+                    continue
+                imported |= {module.partition(".")[0]: path for module in modules}
+    unknown = {
+        name: path for name, path in imported.items() if PACKAGES.get(name, name) not in known
+    }
+    assert unknown == {}
+
+
 def test_the_tested_versions_are_allowed_by_the_requirements():
-    from packaging.requirements import Requirement
-
-    def read(name: str) -> dict[str, Requirement]:
-        lines = (ROOT / "requirements" / name).read_text().splitlines()
-        parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
-        return {requirement.name: requirement for requirement in parsed}
-
-    allowed = read("runtime.txt") | read("mm.txt") | read("tests.txt")
-    for name, pinned in read("tested.txt").items():
+    allowed = _requirements("runtime.txt") | _requirements("mm.txt") | _requirements("tests.txt")
+    for name, pinned in _requirements("tested.txt").items():
         version = next(iter(pinned.specifier)).version
         assert version in allowed[name].specifier, name

@@ -19,7 +19,8 @@ def installed(monkeypatch):
     }
     versions |= {"torchvision": "0.20.1", "mmengine": "0.10.7", "mmcv-lite": "2.1.0"}
     versions |= {"mmpretrain": "1.2.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
-    versions |= {"ftfy": "6.0", "regex": "2024.1"}
+    versions |= {"ftfy": "6.0", "regex": "2024.1", "filelock": "3.20", "matplotlib": "3.10"}
+    versions |= {"pillow": "12.0", "pyyaml": "6.0.3", "rich": "14.0", "scipy": "1.15.0"}
     monkeypatch.setattr(check_env, "installed_version", versions.get)
     monkeypatch.setattr(check_env, "device_row", lambda: check_env.Row("devices", "CPU", "any"))
     return versions

@@ -297,6 +297,8 @@ class TestMistakes:
             status, _, error = run("--out", tmp_path)
         assert status == 1
         assert "another bench works in" in error
+        with course._alone(str(tmp_path)):  # which the first has left
+            pass
 
     def test_methods_are_listed_without_data(self, capsys):
         assert run_main(bench.main, "--list-methods") == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os.path as osp
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,13 +195,9 @@ def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
     mean = statistics.fmean(one) - statistics.fmean(other)
     if min(len(one), len(other)) < 2:
         return Difference(mean, None, None)
-    parts = [statistics.variance(each) / len(each) for each in (one, other)]
-    if not sum(parts):
+    if not statistics.variance(one) + statistics.variance(other):
         return Difference(mean, mean, mean)
-    from scipy.stats import t
+    from scipy.stats import ttest_ind
 
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(each) - 1) for part, each in zip(parts, (one, other), strict=True)
-    )
-    half = float(t.ppf(0.975, freedom)) * math.sqrt(sum(parts))
-    return Difference(mean, mean - half, mean + half)
+    interval = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    return Difference(mean, float(interval.low), float(interval.high))

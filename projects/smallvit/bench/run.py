@@ -7,7 +7,8 @@ import json
 import os
 import os.path as osp
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from smallvit.bench.findings import COST
@@ -334,27 +335,16 @@ def _quoted(argument: str) -> str:
     return shlex.quote(argument)
 
 
-class _alone:  # noqa: N801 reads as a function
+@contextmanager
+def _alone(out: str) -> Iterator[None]:
     """Keep other benches out of the folder while this one works there."""
+    from filelock import FileLock, Timeout
 
-    def __init__(self, out: str) -> None:
-        self.path = osp.join(out, ".lock")
-
-    def __enter__(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            self.file = None
-            return
-        self.file = open(self.path, "w")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another bench works in {osp.dirname(self.path)}: wait for it, or take another "
-                "--out"
-            ) from None
-
-    def __exit__(self, *exception: Any) -> None:
-        if self.file is not None:
-            self.file.close()
+    try:
+        lock = FileLock(osp.join(out, ".lock")).acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another bench works in {out}: wait for it, or take another --out"
+        ) from None
+    with lock:
+        yield
