@@ -14,6 +14,7 @@ guards = dict(
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),
     exact_rois=dict(type="smallvit.ExactRoIHook"),
+    plain_metrics=dict(type="smallvit.PlainMetricsHook"),
     run_record=dict(type="smallvit.RunRecordHook"),
     checkpoint=dict(type="smallvit.AtomicCheckpointHook"),
 )

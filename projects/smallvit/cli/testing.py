@@ -14,11 +14,17 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from smallvit.errors import UserError
+from smallvit.utils.configs import walk
 from smallvit.utils.files import whole_file
 
 FLIPS = [
     [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
 ]
+#: The libraries' drawing hooks, and their forms that keep equal file names apart.
+DRAWING_HOOKS = {
+    "VisualizationHook": "smallvit.ClassifierDrawingHook",
+    "DetVisualizationHook": "smallvit.DetectorDrawingHook",
+}
 DETECTION_META = (
     "img_id",
     "img_path",
@@ -54,10 +60,12 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
     if library == "mmpretrain" and args.tta:
         raise UserError("mmpretrain cannot draw test-time augmented images: leave out --tta")
     if library == "mmpretrain":
+        _keep_names_apart(hook)
         hook.enable = True
         hook.out_dir = args.show_dir
         hook.interval = args.interval or 1
         return
+    _keep_names_apart(hook)
     hook.draw = True
     # mmdet's hook draws every test image whatever its interval.
     if library != "mmdet":
@@ -70,30 +78,67 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.vis_backends = backends
 
 
+def _keep_names_apart(hook: ConfigDict) -> None:
+    """Let pictures of equal names from different folders not replace each other."""
+    name = str(hook.get("type")).rpartition(".")[2]
+    hook.type = DRAWING_HOOKS.get(name, hook.get("type"))
+
+
 def enable_tta(cfg: Config) -> None:
     """Wrap the model and the test pipeline for test-time augmentation.
 
     Args:
         cfg (Config): The config, changed in place. Without ``tta_model`` and
-            ``tta_pipeline`` of its own, classification and detection average over flips.
+            ``tta_pipeline`` of its own, classifiers and detectors of boxes that were trained
+            with horizontal flips average over them.
 
     Raises:
-        UserError: If a segmentation config has no test-time augmentation.
+        UserError: If the config has no test-time augmentation and flips would be wrong or
+            cannot be merged.
     """
     library = cfg.get("default_scope")
-    if library not in ("mmpretrain", "mmdet") and not (
-        cfg.get("tta_model") and cfg.get("tta_pipeline")
-    ):
-        raise UserError(
-            f"--tta needs tta_model and tta_pipeline in the config (default_scope {library!r})"
-        )
     dataset = _innermost(cfg.test_dataloader.dataset)
+    if not (cfg.get("tta_model") and cfg.get("tta_pipeline")):
+        _require_flips(cfg, library)
     if cfg.get("tta_model") is None:
         cfg.tta_model = _default_tta_model(library)
     if cfg.get("tta_pipeline") is None:
+        print("--tta: predictions are averaged over each image and its mirror image")
         cfg.tta_pipeline = _flip_pipeline(dataset.pipeline, library)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline
+
+
+def _require_flips(cfg: Config, library: str | None) -> None:
+    """Refuse flips that the libraries cannot merge, or that the model has not learned."""
+    reason = None
+    if library not in ("mmpretrain", "mmdet"):
+        reason = f"there is none by default for default_scope {library!r}"
+    elif _predicts_masks(cfg.model):
+        reason = "mmdet merges the boxes of flipped images and not their masks"
+    elif "DynamicViT" in str((cfg.model.get("backbone") or {}).get("type")):
+        reason = "a cascade predicts at each exit, and their averages have no thresholds"
+    elif not _flips(cfg.get("train_dataloader")):
+        reason = (
+            "the config's training flips no images, so that mirror images may look like other "
+            "classes (a 2 and a 5)"
+        )
+    if reason is not None:
+        raise UserError(
+            f"--tta: {reason}; leave it out, or set tta_model and tta_pipeline in the config"
+        )
+
+
+def _predicts_masks(model: ConfigDict) -> bool:
+    return any(key.rpartition(".")[2] == "mask_head" and value for key, value in walk(model))
+
+
+def _flips(loader: ConfigDict | None) -> bool:
+    return any(
+        "Flip" in str(node.get("type", ""))
+        for _, node in walk(loader or {})
+        if hasattr(node, "get")
+    )
 
 
 def _innermost(dataset: ConfigDict) -> ConfigDict:

@@ -4,10 +4,12 @@ from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook
 from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
-from smallvit.engine.hooks.ema import StepEMAHook
+from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
+from smallvit.engine.hooks.ema import ClassifierStepEMAHook, StepEMAHook
 from smallvit.engine.hooks.exact_rois import ExactRoIHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
+from smallvit.engine.hooks.plain_metrics import PlainMetricsHook
 from smallvit.engine.hooks.resume import ResumeHook
 from smallvit.engine.hooks.resumed_settings import ResumedSettingsHook
 from smallvit.engine.hooks.run_record import RunRecordHook
@@ -16,11 +18,15 @@ from smallvit.engine.hooks.start_weights import StartWeightsHook
 __all__ = [
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "ClassifierDrawingHook",
+    "ClassifierStepEMAHook",
     "DataReportHook",
     "DataShareHook",
+    "DetectorDrawingHook",
     "ExactRoIHook",
     "NonFiniteHook",
     "PlainCheckpointHook",
+    "PlainMetricsHook",
     "ResumeHook",
     "ResumedSettingsHook",
     "RunRecordHook",
