@@ -193,6 +193,11 @@ def choose_point(
                 f"{min(curve.flops):.4g}; calibrate with --max-gflops {max_gflops:g}"
             )
         return max(possible, key=lambda index: (points[index][0], -points[index][1]))
+    if not 1 < min_accuracy <= 100:
+        raise CalibrationError(
+            f"an accuracy of {min_accuracy:g} was asked for: it is given in percent, above 1 and "
+            f"up to 100 (79, not 0.79)"
+        )
     possible = [index for index, (accuracy, _) in enumerate(points) if accuracy >= min_accuracy]
     if not possible:
         raise CalibrationError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from smallvit.plugins.multi_exit.calibration import Calibration
 from smallvit.plugins.multi_exit.policies import build_policy
-from smallvit.plugins.multi_exit.thresholds import check_thresholds
+from smallvit.plugins.multi_exit.thresholds import NOBODY, check_thresholds
 
 MODES = ("anytime", "budgeted", "fixed")
 
@@ -96,6 +98,7 @@ class MultiExitClassifier(ImageClassifier):
         if temperatures is not None and len(temperatures) != self.num_exits:
             raise ValueError(f"{len(temperatures)} temperatures do not fit {self.num_exits} exits")
         if thresholds is not None:
+            _check_confidences(thresholds)
             thresholds = check_thresholds(thresholds, self.num_exits).tolist()
         self.mode = mode
         self.exit_index = exit_index % self.num_exits
@@ -215,3 +218,13 @@ class MultiExitClassifier(ImageClassifier):
         if last:
             return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
         return self._confidence(index, logits) >= threshold
+
+
+def _check_confidences(thresholds: Sequence[float]) -> None:
+    """Thresholds of a user: confidences, which every policy keeps between 0 and 1."""
+    wrong = [each for each in thresholds if not (0 <= each <= 1 or abs(each) >= NOBODY)]
+    if wrong:
+        raise ValueError(
+            f"thresholds={list(thresholds)}: confidences lie between 0 and 1 (0.9, not 90); "
+            "float('inf') lets no image leave at an exit"
+        )

@@ -387,3 +387,14 @@ def test_budget_needs_a_calibration(images):
     net = classifier(inference=dict(mode="budgeted", max_gflops=1.0))
     with pytest.raises(ValueError, match=r"needs a calibrated checkpoint.*calibrate\.py"):
         net.predict(images)
+
+
+@pytest.mark.parametrize("thresholds", [[90, 80], [0.9, -0.1], [1.5, 0.5]])
+def test_thresholds_outside_the_confidences_are_refused(thresholds):
+    with pytest.raises(ValueError, match=r"between 0 and 1 \(0\.9, not 90\)"):
+        classifier(inference=dict(mode="budgeted", thresholds=thresholds))
+
+
+def test_thresholds_at_the_ends_of_the_confidences_are_taken():
+    net = classifier(inference=dict(mode="budgeted", thresholds=[0.0, float("inf")]))
+    assert net.thresholds[:2] == [0.0, float("inf")]

@@ -146,6 +146,9 @@ def test_impossible_budgets_are_refused(sets):
         calibration.choose(max_gflops=0.5)
     with pytest.raises(CalibrationError, match=r"no thresholds reach.*99%.*best reach \d\d"):
         calibration.choose(min_accuracy=99)
+    for fraction in (0.79, 1.0, 101):
+        with pytest.raises(CalibrationError, match="in percent"):
+            calibration.choose(min_accuracy=fraction)
     with pytest.raises(CalibrationError, match="give one of"):
         calibration.choose()
     with pytest.raises(CalibrationError, match="below the first exit"):

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from smallvit.backbones.base.common import freeze, resolve_indices
+from smallvit.layers.checkpointing import checkpoint_once
 from smallvit.layers.conv_norm import conv_norm
 from smallvit.registry import MODELS
 
@@ -50,7 +50,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C_in, H, W) to (B, C_out, H / stride, W / stride)."""
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._residual, x, use_reentrant=False)
+            return checkpoint_once(self, self._residual, x)
         return self._residual(x)
 
     def _residual(self, x: Tensor) -> Tensor:

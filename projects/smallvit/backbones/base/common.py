@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+from smallvit.layers.checkpointing import checkpoint_once
 
 LINEAR_INIT = dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0)
 
@@ -54,7 +55,7 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *args, with_cp: bool) -> 
     """
     for block in blocks:
         if with_cp and torch.is_grad_enabled() and x.requires_grad:
-            x = checkpoint(block, x, *args, use_reentrant=False)
+            x = checkpoint_once(block, block, x, *args)
         else:
             x = block(x, *args)
     return x
