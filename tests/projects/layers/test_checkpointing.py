@@ -14,7 +14,9 @@ BACKBONES = {
         img_size=16,
         patch_size=4,
     ),
-    "dwnet": dict(type="DWNet", arch=dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[4, 4, 4, 4])),
+    "dwnet": dict(
+        type="DWNet", arch=dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[4, 4, 4, 4])
+    ),
     "resnet": dict(type="CifarResNet", depth=8, base_channels=4),
 }
 
