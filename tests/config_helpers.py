@@ -42,7 +42,7 @@ def scope_of(cfg: Config | str) -> Iterator[None]:
 
 def build(cfg: Config):
     """Build the model of a config in its scope, with SyncBN reverted."""
-    from smallvit.analysis.complexity import build_model
+    from smallvit.engine.models import build_model
 
     with scope_of(cfg):
         return build_model(cfg)

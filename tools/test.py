@@ -85,7 +85,7 @@ def main(argv=None) -> None:
     export_local_rank(args)
 
     from smallvit.cli.testing import dump_metrics, dump_predictions
-    from smallvit.engine.checkpoint.strict import load_strictly
+    from smallvit.compat.strict_loading import load_strictly
     from smallvit.engine.pipeline import build, guard, take_steps
     from smallvit.engine.run_log import log_failures
 

@@ -1,6 +1,8 @@
 """Thresholds for a sweep of budgets, and how they are kept with the weights.
 
-Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain values.
+Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain values. The same,
+as JSON in a tensor of bytes, is the entry ``_extra_state`` of its state dict, so that whatever
+loads the weights loads the thresholds too.
 
 ============== ==========================================================================
 key            value
@@ -25,6 +27,7 @@ from torch import Tensor
 
 from smallvit.errors import CalibrationError
 from smallvit.plugins.multi_exit.policies import build_policy, policy_name
+from smallvit.plugins.multi_exit.stored import check_stored
 from smallvit.plugins.multi_exit.thresholds import (
     ThresholdSearch,
     choose_exits,
@@ -156,25 +159,20 @@ class Calibration:
             Calibration: The calibration.
 
         Raises:
-            CalibrationError: If it is of another version or incomplete, or names a policy that
-                is not in the closed table.
+            CalibrationError: If it is of another version, incomplete or malformed, or names a
+                policy that is not in the closed table.
         """
-        stored = dict(stored)
-        version = stored.pop("version", None)
+        version = stored.get("version") if isinstance(stored, Mapping) else None
         if version != VERSION:
             raise CalibrationError(
-                f"the calibration has layout version {version}, this smallvit reads {VERSION}: "
-                "calibrate again"
+                f"the calibration has layout version {str(version)[:40]}, this smallvit reads "
+                f"{VERSION}: calibrate again"
             )
-        if "policy" in stored:
-            stored["policy"] = policy_name(stored["policy"])
-        missing = [key for key in ("flops", "thresholds") if key not in stored]
-        if missing:
-            raise CalibrationError(f"the calibration lacks {', '.join(missing)}: calibrate again")
+        values = check_stored({key: stored[key] for key in stored if key != "version"})
         for key in ("calibration", "evaluation"):
-            if stored.get(key) is not None:
-                stored[key] = Curve(**stored[key])
-        return cls(**stored)
+            if key in values:
+                values[key] = Curve(**values[key])
+        return cls(**values)
 
 
 def choose_point(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from smallvit.plugins.multi_exit.calibration import Calibration
+from smallvit.plugins.multi_exit.calibration import Calibration, check_exits
 from smallvit.plugins.multi_exit.policies import build_policy
+from smallvit.plugins.multi_exit.storage import (
+    check_same,
+    decode_calibration,
+    has_calibration,
+    read_calibration,
+)
+from smallvit.plugins.multi_exit.stored import EXTRA_STATE, to_tensor
 from smallvit.plugins.multi_exit.thresholds import NOBODY, check_thresholds
 
 MODES = ("anytime", "budgeted", "fixed")
@@ -42,8 +49,77 @@ class MultiExitClassifier(ImageClassifier):
                 f"the backbone has {self.num_exits} exits, but the head has classifiers for "
                 f"{self.head.num_exits}; set num_exits of the head"
             )
-        self.calibration: Calibration | None = None
+        self.calibration = None
         self.set_inference(**(inference or {}))
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Calibration | None: Thresholds for budgets, and what confidence is.
+
+        A state dict carries them, of a model in evaluation mode that was not trained since:
+        training changes what thresholds mean.
+        """
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        if calibration is not None:
+            check_exits(calibration, self.num_exits)
+        self._calibration = calibration
+        self._trained_since = False
+
+    def loss(self, *args, **kwargs) -> dict[str, Tensor]:
+        """Loss of a batch, as of MMPretrain's ImageClassifier."""
+        self._trained_since = True
+        return super().loss(*args, **kwargs)
+
+    def get_extra_state(self) -> Tensor:
+        """Encode the calibration for a state dict; torch calls this."""
+        return to_tensor(None if self._calibration is None else self._calibration.to_dict())
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the calibration of a state dict; torch calls this.
+
+        Args:
+            state (Tensor): What :meth:`get_extra_state` returned.
+
+        Raises:
+            CalibrationError: If it is malformed, or of a model with other exits.
+        """
+        self.calibration = decode_calibration(state)
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.training or self._trained_since or self._calibration is None:
+            del destination[prefix + EXTRA_STATE]
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing: list,
+        *rest,
+    ) -> None:
+        self.calibration = None  # other weights, other thresholds
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, *rest)
+        if prefix + EXTRA_STATE in missing:
+            missing.remove(prefix + EXTRA_STATE)
+
+    def load_content(self, content: Mapping) -> None:
+        """Take the calibration of a checkpoint whose weights do not carry it.
+
+        Args:
+            content (Mapping): The whole checkpoint, its weights loaded already.
+
+        Raises:
+            CalibrationError: If it is malformed, of a model with other exits, or another than
+                that of the weights.
+        """
+        if has_calibration(content):
+            among, self.calibration = self.calibration, read_calibration(content)
+            check_same(among, self.calibration)
 
     @property
     def num_exits(self) -> int:
@@ -110,15 +186,16 @@ class MultiExitClassifier(ImageClassifier):
     @property
     def thresholds(self) -> list[float]:
         """list[float]: Least confidence to leave with at each exit, in budgeted inference."""
-        if self._thresholds is None:
-            self._thresholds = self._calibrated("max_gflops or min_accuracy").choose(**self._budget)
-        return self._thresholds
+        if self._thresholds is not None:
+            return self._thresholds
+        return self._calibrated("max_gflops or min_accuracy").choose(**self._budget)
 
     def _calibrated(self, purpose: str) -> Calibration:
         if self.calibration is None:
             raise ValueError(
                 f"{purpose} needs a calibrated checkpoint: run tools/multi_exit/calibrate.py, and "
-                "keep smallvit.CalibrationHook in custom_hooks, or give thresholds"
+                "load what it writes (an older one with smallvit.apis.load_model), or give "
+                "thresholds"
             )
         return self.calibration
 

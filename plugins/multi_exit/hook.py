@@ -1,4 +1,4 @@
-"""Takes the calibration out of a checkpoint and to where it is used."""
+"""Takes the calibration to where it is used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from mmengine.model import is_model_wrapper
 
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, check_exits
 from smallvit.plugins.multi_exit.metrics import BudgetedBatch
+from smallvit.plugins.multi_exit.storage import check_same, decode_calibration
+from smallvit.plugins.multi_exit.stored import EXTRA_STATE, to_tensor
 from smallvit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class CalibrationHook(Hook):
-    """Give a :class:`MultiExitClassifier` and its metrics the calibration of the checkpoint.
+    """Give the metrics of a :class:`MultiExitClassifier` its calibration.
 
-    Training changes what thresholds mean, so a training run does not carry them on.
+    The model has it from its weights; those of an older checkpoint, which has it beside them,
+    are completed. Training changes what thresholds mean, so a training run does not carry
+    them on.
 
     Args:
         dataloader (dict, optional): Held-out training images in test transforms, for
@@ -48,12 +52,17 @@ class CalibrationHook(Hook):
         self.settings = dict(policy=policy, with_temperature=with_temperature)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read the calibration, if there is one."""
-        if KEY in checkpoint:
-            calibration = Calibration.from_dict(checkpoint[KEY])
-            model = _bare(runner)
-            check_exits(calibration, model.num_exits)
-            model.calibration = calibration
+        """Move the calibration of an older checkpoint to its weights, which load it."""
+        weights = checkpoint.get("state_dict", {})
+        if KEY not in checkpoint:
+            return
+        calibration = Calibration.from_dict(checkpoint[KEY])
+        check_exits(calibration, _bare(runner).num_exits)
+        entries = [value for key, value in weights.items() if key.endswith(EXTRA_STATE)]
+        for entry in entries:
+            check_same(decode_calibration(entry), calibration)
+        if not entries:
+            weights[EXTRA_STATE] = to_tensor(calibration.to_dict())
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Hand the calibration to the metrics; make it first where they ask for that."""

@@ -6,19 +6,14 @@ import os
 
 import torch
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from smallvit.errors import CheckpointError
-from smallvit.plugins.multi_exit.calibration import (
-    Calibration,
-    CalibrationError,
-    check_exits,
-)
-from smallvit.plugins.multi_exit.storage import read_calibration, read_checkpoint
+from smallvit.engine.models import build_model, load_weights
+from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError
+from smallvit.plugins.multi_exit.storage import read_calibration
 
 
 def load_cascade(
@@ -41,31 +36,14 @@ def load_cascade(
         CheckpointError: If the weights do not fit the model.
     """
     init_default_scope(cfg.get("default_scope") or "mmpretrain")
-    settings = cfg.model.copy()
-    if cfg.get("data_preprocessor") is not None:
-        settings.setdefault("data_preprocessor", cfg.data_preprocessor)
-    model = revert_sync_batchnorm(MODELS.build(settings))
+    model = build_model(cfg)
     if not hasattr(model, "predict_budgeted"):
         raise CalibrationError(
             f"{cfg.filename}: the model is a {type(model).__name__}, which has no exits; use "
             "type='smallvit.MultiExitClassifier'"
         )
-    content = read_checkpoint(checkpoint)
-    try:
-        model.load_state_dict(content.get("state_dict", content))
-    except RuntimeError as error:
-        reasons = "\n".join(str(error).splitlines()[1:5])
-        raise CheckpointError(
-            f"{checkpoint} is a checkpoint of another model than that of {cfg.filename}:\n{reasons}"
-        ) from error
-    try:
-        model.calibration = read_calibration(content, str(checkpoint))
-    except CalibrationError:
-        if "multi_exit" in content:
-            raise
-    else:
-        check_exits(model.calibration, model.num_exits)
-    return model.to(device).eval(), content
+    content = load_weights(model, checkpoint)
+    return model.to(device), content
 
 
 def require_calibration(model: nn.Module, checkpoint: str | os.PathLike) -> Calibration:

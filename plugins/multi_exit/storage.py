@@ -10,7 +10,8 @@ import torch
 
 from smallvit.converters import convert, revert, unwrap
 from smallvit.engine.checkpoint.reading import load_from_local
-from smallvit.plugins.multi_exit.calibration import KEY, Calibration, CalibrationError, Curve
+from smallvit.plugins.multi_exit.calibration import KEY, VERSION, Calibration, CalibrationError
+from smallvit.plugins.multi_exit.stored import EXTRA_STATE, from_tensor, to_tensor
 from smallvit.utils.files import whole_file
 
 #: What official files hold beside ``model_state_dict``.
@@ -43,6 +44,68 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         torch.save(dict(checkpoint), file)
+
+
+def has_calibration(checkpoint: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint says what its exits cost, in our layout or the official one.
+
+    Args:
+        checkpoint (Mapping): Content of the file.
+
+    Returns:
+        bool: Whether :func:`read_calibration` has something to read.
+    """
+    return KEY in checkpoint or "flops" in checkpoint
+
+
+def decode_calibration(entry: Any) -> Calibration | None:
+    """Read the calibration that is among the weights.
+
+    Args:
+        entry (Any): The entry ``_extra_state`` of a state dict.
+
+    Returns:
+        Calibration | None: None where the entry is empty.
+
+    Raises:
+        CalibrationError: If it is malformed.
+    """
+    layout = from_tensor(entry)
+    return None if layout is None else Calibration.from_dict(layout)
+
+
+def check_same(among: Calibration | None, beside: Calibration) -> None:
+    """Check that a checkpoint does not say two things.
+
+    Args:
+        among (Calibration | None): The calibration among its weights, if there is one.
+        beside (Calibration): The calibration beside them.
+
+    Raises:
+        CalibrationError: If they differ.
+    """
+    if among is not None and among != beside:
+        raise CalibrationError(
+            f"the checkpoint has one calibration under {KEY!r} and another in its weights "
+            f"({EXTRA_STATE}): calibrate it again, or remove one of them"
+        )
+
+
+def with_calibration(checkpoint: Mapping[str, Any], calibration: Calibration) -> dict[str, Any]:
+    """Add a calibration to a checkpoint of ours, beside its weights and among them.
+
+    Args:
+        checkpoint (Mapping): Content of the file, or the bare weights; it is not changed.
+        calibration (Calibration): What to add.
+
+    Returns:
+        dict: The new content.
+    """
+    content = dict(checkpoint) if "state_dict" in checkpoint else {"state_dict": checkpoint}
+    layout = calibration.to_dict()
+    weights = content["state_dict"].copy()
+    weights[EXTRA_STATE] = to_tensor(layout)
+    return {**content, "state_dict": weights, KEY: layout}
 
 
 def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoint") -> Calibration:
@@ -78,20 +141,34 @@ def official_calibration(checkpoint: Mapping[str, Any]) -> Calibration:
     Returns:
         Calibration: The thresholds with their published curve as ``evaluation``.
     """
-    flops = _numbers(checkpoint["flops"])
-    rows = checkpoint.get("dynamic_threshold")
-    rows = [] if rows is None else [_numbers(row) for row in rows]
-    anytime = _numbers(checkpoint.get("anytime_classification") or [])
-    points = checkpoint.get("budgeted_batch_classification") or ([], [])
-    costs, accuracy = (_numbers(each) for each in points)
+    flops, anytime, rows, points = (_listed(checkpoint.get(key)) for key in OFFICIAL_KEYS)
+    if points and len(points) != 2:
+        raise CalibrationError(
+            f"budgeted_batch_classification has {len(points)} rows, not one of costs and one of "
+            "accuracies"
+        )
+    costs, accuracy = points or ([], [])
     if len(costs) != len(rows):
         costs, accuracy = [], []
-    evaluation = Curve(anytime, accuracy, costs) if anytime or costs else None
-    return Calibration(flops, rows, evaluation=evaluation)
+    curve = {"anytime": anytime, "accuracy": accuracy, "flops": costs}
+    return Calibration.from_dict(
+        {
+            "version": VERSION,
+            "flops": flops,
+            "thresholds": rows,
+            "evaluation": curve if anytime or costs else None,
+        }
+    )
 
 
-def _numbers(values: Any) -> list[float]:
-    return [float(value) for value in values]
+def _listed(values: Any) -> list:
+    """Lists of numbers, whether they are lists, arrays or tensors, of tensors or of numbers."""
+    if values is None:
+        return []
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(values, (list, tuple)):
+        return [_listed(each) for each in values]
+    return values
 
 
 def from_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +182,7 @@ def from_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """
     ours = {"state_dict": convert("dvt", unwrap(checkpoint))}
     if "flops" in checkpoint:
-        ours[KEY] = official_calibration(checkpoint).to_dict()
+        return with_calibration(ours, official_calibration(checkpoint))
     return ours
 
 

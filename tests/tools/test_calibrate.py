@@ -173,6 +173,9 @@ def test_official_layout_and_back(calibrated, tmp_path):
     assert "less_token.relation_reuse_conv.0.weight" in written["model_state_dict"]
     assert run_main(official.main, theirs, ours) == 0
     before, after = (torch.load(path, weights_only=True) for path in (calibrated, ours))
+    for each in (before, after):  # the curves of the two layouts are not the same
+        assert each["state_dict"].pop("_extra_state").dtype == torch.uint8
+    assert before["state_dict"].keys() == after["state_dict"].keys()
     assert all(
         torch.equal(after["state_dict"][key], value) for key, value in before["state_dict"].items()
     )
@@ -220,6 +223,8 @@ def test_bad_input(config, checkpoint, calibrated, tmp_path, capfd):
     for row in other["multi_exit"]["thresholds"]:
         row.append(-1e8)
     other["multi_exit"]["temperatures"].append(1.0)
+    for curve in ("calibration", "evaluation"):
+        other["multi_exit"][curve]["anytime"].append(50.0)
     path = tmp_path / "four.pth"
     torch.save(other, path)
     assert "for 4 exits, the model has 3" in refused(benchmark, config, path)

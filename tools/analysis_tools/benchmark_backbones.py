@@ -84,8 +84,8 @@ def build(config: str):
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
-    from smallvit.analysis.complexity import build_model
     from smallvit.cli.config import load_config
+    from smallvit.engine.models import build_model
 
     if not MMLogger.check_instance_created("benchmark"):
         MMLogger.get_instance("benchmark", log_level="WARNING")

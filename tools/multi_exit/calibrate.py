@@ -92,10 +92,9 @@ def main(argv=None) -> None:
     require_keys(cfg, ("model", "calibration_dataloader"), "calibration")
     merge_overrides(cfg, args.cfg_options)
 
-    from smallvit.plugins.multi_exit.calibration import KEY
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
     from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
-    from smallvit.plugins.multi_exit.storage import write_checkpoint
+    from smallvit.plugins.multi_exit.storage import with_calibration, write_checkpoint
 
     read_as_asked(args)
     device = choose_device(args.device)
@@ -112,8 +111,7 @@ def main(argv=None) -> None:
     if args.evaluate:
         test = build_loader(cfg.test_dataloader, batch_size=args.batch_size)
         calibration.evaluation = calibration.evaluate(*collect_logits(model, test))
-    content = content if "state_dict" in content else {"state_dict": content}
-    write_checkpoint({**content, KEY: calibration.to_dict()}, out)
+    write_checkpoint(with_calibration(content, calibration), out)
     report(calibration)
     print(f"wrote {out}")
 

@@ -17,10 +17,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from smallvit.analysis.complexity import build_model
 from smallvit.analysis.harness import Call, in_turns, synchronize
 from smallvit.analysis.published_rois import published_rois
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.engine.models import build_model
 from smallvit.engine.precision import use_amp_training
 
 

@@ -16,12 +16,12 @@ from mmengine import Config
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.analysis.jit_handles import get_shape
 from mmengine.analysis.print_helper import complexity_stats_table
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 from torch import nn
 
 from smallvit.analysis.published_rois import published_rois
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.engine.models import build_model
 
 Handle = Callable[[list[Any], list[Any]], int]
 
@@ -46,21 +46,6 @@ def complexity(
     cfg = Config.fromfile(cfg) if isinstance(cfg, str) else cfg
     init_default_scope(cfg.get("default_scope") or "mmengine")
     return model_complexity(build_model(cfg), shape, depth)
-
-
-def build_model(cfg: Config | dict) -> nn.Module:
-    """Build the model of a config as the Runner does, with SyncBN reverted.
-
-    Args:
-        cfg (Config | dict): A full config with a ``model``.
-
-    Returns:
-        nn.Module: The model in evaluation mode, weights not initialized from files.
-    """
-    model_cfg = cfg["model"].copy()
-    if cfg.get("data_preprocessor") is not None:
-        model_cfg.setdefault("data_preprocessor", cfg["data_preprocessor"])
-    return revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
 
 
 def model_complexity(

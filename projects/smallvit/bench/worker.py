@@ -28,14 +28,14 @@ from mmpretrain.utils import register_all_modules
 
 from smallvit.analysis.benchmark import Settings as BenchmarkSettings
 from smallvit.analysis.benchmark import benchmark
-from smallvit.analysis.complexity import build_model, complexity
+from smallvit.analysis.complexity import complexity
 from smallvit.analysis.harness import timed
 from smallvit.analysis.training_steps import steps_of
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config, whole_images
 from smallvit.bench.results import RESULT, STORED, is_guided
-from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.engine.models import build_model, load_weights
 from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
 from smallvit.registry import DATASETS as OWN_DATASETS
@@ -189,8 +189,7 @@ def train(
     runner.register_hook(_Progress(report, run.iters), priority="VERY_LOW")
     runner.train()
     best = runner.message_hub.get_info("best_ckpt")
-    state = load_from_local(best, map_location="cpu")["state_dict"]
-    runner.model.load_state_dict(state)
+    state = load_weights(runner.model, best)["state_dict"]
     runner._has_loaded = True  # or the test would resume the last state
     tested = runner.test()
     result = {

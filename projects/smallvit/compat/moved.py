@@ -79,11 +79,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.benchmark": ("smallvit.analysis.benchmark",),
     "smallvit.engine.checkpoint": (
         "smallvit.engine.hooks.plain_checkpoint",
-        "smallvit.engine.checkpoint.strict",
+        "smallvit.compat.strict_loading",
         "smallvit.engine.checkpoint.plain",
         "smallvit.errors",
     ),
-    "smallvit.engine.complexity": ("smallvit.analysis.complexity",),
+    "smallvit.engine.complexity": ("smallvit.analysis.complexity", "smallvit.engine.models"),
     "smallvit.engine.data_share": ("smallvit.engine.hooks.data_share",),
     "smallvit.engine.errors": ("smallvit.errors",),
     "smallvit.engine.exact_rois": ("smallvit.engine.hooks.exact_rois",),

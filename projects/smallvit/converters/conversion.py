@@ -32,7 +32,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The bare state dict of a checkpoint.
 
     Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the
-    prefix ``module.`` that data-parallel wrappers leave.
+    prefix ``module.`` that data-parallel wrappers leave, and torch's extra state.
 
     Args:
         checkpoint (Mapping): A checkpoint, or a state dict already.
@@ -56,6 +56,8 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             break
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
+    # What torch keeps of a module beside its weights.
+    state = {key: value for key, value in state.items() if not key.endswith("_extra_state")}
     odd = [key for key, value in state.items() if not hasattr(value, "shape")]
     if odd or not state:
         found = f"{_enumerate(odd)} hold no tensors" if odd else "it is empty"

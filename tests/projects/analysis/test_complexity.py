@@ -4,8 +4,9 @@ import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
-from smallvit.analysis.complexity import FLOP_HANDLES, build_model, complexity, model_complexity
+from smallvit.analysis.complexity import FLOP_HANDLES, complexity, model_complexity
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.engine.models import build_model
 from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 
 

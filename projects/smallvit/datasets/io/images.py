@@ -22,6 +22,20 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
     OpenCV fills the missing part of a truncated image with grey and says nothing.
     """
 
+    @classmethod
+    def like(cls, loader: LoadImageFromFile) -> CheckedLoadImageFromFile:
+        """Make a loader with the settings of MMCV's.
+
+        Args:
+            loader (LoadImageFromFile): Whose settings to take.
+
+        Returns:
+            CheckedLoadImageFromFile: The new loader.
+        """
+        own = cls.__new__(cls)
+        vars(own).update(vars(loader))
+        return own
+
     def transform(self, results: dict) -> dict | None:
         """Load one image.
 

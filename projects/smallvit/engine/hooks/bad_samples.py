@@ -130,14 +130,17 @@ class BadSampleHook(Hook):
 
 def _check_images(dataset: Any) -> None:
     """Notice truncated files too, where a pipeline was built with MMCV's own reader."""
-    for transform in _transforms(dataset):
-        if type(transform) is LoadImageFromFile:
-            transform.__class__ = CheckedLoadImageFromFile
+    for transforms in _pipelines(dataset):
+        for place, transform in enumerate(transforms):
+            if type(transform) is LoadImageFromFile:
+                transforms[place] = CheckedLoadImageFromFile.like(transform)
 
 
-def _transforms(dataset: Any) -> Iterator[Any]:
-    yield from getattr(getattr(dataset, "pipeline", None), "transforms", ())
+def _pipelines(dataset: Any) -> Iterator[list]:
+    transforms = getattr(getattr(dataset, "pipeline", None), "transforms", None)
+    if isinstance(transforms, list):
+        yield transforms
     inner = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
     for one in inner:
         if one is not None:
-            yield from _transforms(one)
+            yield from _pipelines(one)

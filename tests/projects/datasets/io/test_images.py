@@ -68,3 +68,26 @@ def test_truncated_label_maps_are_named(tmp_path):
         load(dict(seg_map_path=str(cut)))
     with pytest.raises(FileNotFoundError):
         load(dict(seg_map_path=str(tmp_path / "missing.png")))
+
+
+def test_a_loader_with_the_settings_of_another():
+    theirs = LoadImageFromFile(to_float32=True, color_type="grayscale", ignore_empty=True)
+    ours = CheckedLoadImageFromFile.like(theirs)
+    assert type(ours) is CheckedLoadImageFromFile
+    assert vars(ours) == vars(theirs)
+    assert type(theirs) is LoadImageFromFile
+
+
+def test_pipelines_that_were_built_before_are_checked_too():
+    from types import SimpleNamespace
+
+    from mmengine.dataset import Compose
+
+    from smallvit.engine.hooks.bad_samples import _check_images
+
+    stock, plain = LoadImageFromFile(), SimpleNamespace(pipeline=None)
+    inner = SimpleNamespace(pipeline=Compose([stock, len]))
+    _check_images(SimpleNamespace(datasets=[SimpleNamespace(dataset=inner), plain]))
+    first, second = inner.pipeline.transforms
+    assert (type(first), second) == (CheckedLoadImageFromFile, len)
+    assert type(stock) is LoadImageFromFile

@@ -1,0 +1,161 @@
+"""A calibration that comes from outside, checked value by value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smallvit.errors import CalibrationError
+from smallvit.plugins.multi_exit.policies import policy_name
+
+#: More than any sweep has.
+MAX_ROWS, MAX_EXITS, MAX_BYTES = 100_000, 1000, 1 << 26
+#: How torch calls the entry of a state dict that is no weight.
+EXTRA_STATE = "_extra_state"
+KEYS = ("flops", "thresholds", "calibration", "evaluation", "policy", "temperatures")
+CURVE_KEYS = ("anytime", "accuracy", "flops", "num_images")
+
+
+def check_stored(stored: Any) -> dict[str, Any]:
+    """Check what a file says of a calibration.
+
+    Args:
+        stored (Any): The documented layout, without ``version``.
+
+    Returns:
+        dict: Arguments of :class:`Calibration`, its curves as dicts.
+
+    Raises:
+        CalibrationError: If an entry is missing, unknown or not what it should be.
+    """
+    _check_keys(stored, KEYS, ("flops", "thresholds"), "the calibration")
+    flops = _numbers(stored["flops"], "flops", MAX_EXITS)
+    found = {"flops": flops, "thresholds": _rows(stored["thresholds"], len(flops))}
+    if any(value <= 0 for value in flops):
+        raise _wrong("flops", flops, "positive numbers")
+    if "policy" in stored:
+        found["policy"] = policy_name(stored["policy"])
+    if stored.get("temperatures") is not None:
+        temperatures = _numbers(stored["temperatures"], "temperatures", len(flops))
+        if len(temperatures) != len(flops) or min(temperatures) <= 0:
+            raise _wrong("temperatures", temperatures, f"{len(flops)} positive numbers")
+        found["temperatures"] = temperatures
+    for key in ("calibration", "evaluation"):
+        if stored.get(key) is not None:
+            found[key] = _curve(stored[key], key, len(flops), len(found["thresholds"]))
+    return found
+
+
+def _check_keys(stored: Any, known: tuple, needed: tuple, what: str) -> None:
+    if not isinstance(stored, Mapping):
+        raise CalibrationError(
+            f"{what} is a {type(stored).__name__}, not a dict of its values: calibrate again"
+        )
+    missing = [key for key in needed if key not in stored]
+    if missing:
+        raise CalibrationError(f"{what} lacks {', '.join(missing)}: calibrate again")
+    unknown = [repr(key)[:40] for key in stored if key not in known]
+    if unknown:
+        raise CalibrationError(
+            f"{what} has entries that this smallvit does not know: {', '.join(unknown[:4])}"
+        )
+
+
+def _numbers(values: Any, name: str, most: int) -> list[float]:
+    if isinstance(values, Tensor) and values.dim() == 1:
+        values = values.tolist()
+    if not isinstance(values, (list, tuple)) or len(values) > most:
+        raise _wrong(name, values, f"a list of at most {most} numbers")
+    if not all(_is_number(value) for value in values):
+        raise _wrong(name, values, "finite numbers")
+    return [float(value) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rows(values: Any, num_exits: int) -> list[list[float]]:
+    if isinstance(values, Tensor):
+        values = values.tolist()
+    if not isinstance(values, (list, tuple)) or len(values) > MAX_ROWS:
+        raise _wrong("thresholds", values, f"a list of at most {MAX_ROWS} rows")
+    rows = [_numbers(row, "thresholds", MAX_EXITS) for row in values]
+    wrong = next((row for row in rows if len(row) != num_exits), None)
+    if wrong is not None:
+        raise CalibrationError(
+            f"thresholds {wrong} are for {len(wrong)} exits, but flops for {num_exits}"
+        )
+    return rows
+
+
+def _curve(stored: Any, name: str, num_exits: int, num_rows: int) -> dict[str, Any]:
+    _check_keys(stored, CURVE_KEYS, ("anytime", "accuracy", "flops"), f"the calibration's {name}")
+    anytime = _numbers(stored["anytime"], f"{name}.anytime", num_exits)
+    points = {
+        key: _numbers(stored[key], f"{name}.{key}", num_rows) for key in ("accuracy", "flops")
+    }
+    # Official files may lack the curve, or the accuracy of the exits.
+    if len(anytime) not in (0, num_exits) or any(
+        len(values) not in (0, num_rows) for values in points.values()
+    ):
+        raise CalibrationError(
+            f"the calibration's {name} has {len(anytime)} exits and "
+            f"{' and '.join(str(len(values)) for values in points.values())} points, for "
+            f"{num_exits} exits and {num_rows} thresholds: calibrate again"
+        )
+    count = stored.get("num_images", 0)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise _wrong(f"{name}.num_images", count, "a number of images")
+    return {"anytime": anytime, **points, "num_images": count}
+
+
+def _wrong(name: str, value: Any, wanted: str) -> CalibrationError:
+    return CalibrationError(
+        f"the calibration's {name} is {repr(value)[:80]}, not {wanted}: calibrate again"
+    )
+
+
+def to_tensor(layout: dict[str, Any] | None) -> Tensor:
+    """Encode a calibration for a state dict, which every reader and writer of tensors keeps.
+
+    Args:
+        layout (dict | None): The documented layout.
+
+    Returns:
+        Tensor: uint8 (N, ), its JSON text; empty for None.
+    """
+    text = "" if layout is None else json.dumps(layout, allow_nan=False)
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+
+def from_tensor(tensor: Any) -> Any:
+    """Decode what :func:`to_tensor` encoded; the values are not checked.
+
+    Args:
+        tensor (Any): The entry of a state dict.
+
+    Returns:
+        Any: What the text says, None if it is empty.
+
+    Raises:
+        CalibrationError: If it is no such text.
+    """
+    good = isinstance(tensor, Tensor) and tensor.dtype == torch.uint8 and tensor.dim() == 1
+    if not good or len(tensor) > MAX_BYTES:
+        raise CalibrationError(
+            "the calibration in the weights (_extra_state) is not a text of bytes: calibrate again"
+        )
+    if len(tensor) == 0:
+        return None
+    try:
+        return json.loads(bytes(tensor.cpu().numpy()).decode())
+    except (ValueError, RecursionError) as error:
+        raise CalibrationError(
+            f"the calibration in the weights (_extra_state) is damaged ({error}): calibrate again"
+        ) from error
