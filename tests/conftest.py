@@ -45,6 +45,15 @@ def no_default_scope():
         registry.DefaultScope._instance_dict.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_default_logger():
+    """MMEngine's default logger writes to where the first test that used it was captured."""
+    yield
+    logging = sys.modules.get("mmengine.logging")
+    if logging is not None:
+        logging.MMLogger._instance_dict.pop("mmengine", None)
+
+
 @pytest.fixture(scope="session")
 def digit_scenes(tmp_path_factory):
     """Eight training and two validation scenes of digits, in both layouts."""

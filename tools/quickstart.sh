@@ -49,7 +49,7 @@ task() {
     mkdir -p "$dir"
     echo "$name: training with $config (log: $dir/train.log)"
     quietly "$dir/train.log" "$python" tools/train.py "$config" --work-dir "$dir/train"
-    checkpoint=$(cat "$dir/train/last_checkpoint")
+    checkpoint=$dir/train/$(cat "$dir/train/last_checkpoint")
     echo "$name: testing $checkpoint"
     quietly "$dir/test.log" "$python" tools/test.py "$config" "$checkpoint" \
         --work-dir "$dir/test" --out "$dir/predictions.pkl"

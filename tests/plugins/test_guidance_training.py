@@ -34,7 +34,7 @@ def guided(work_dir, teacher):
 
 
 def last(work_dir):
-    return torch.load((work_dir / "last_checkpoint").read_text(), weights_only=True)
+    return torch.load(work_dir / (work_dir / "last_checkpoint").read_text(), weights_only=True)
 
 
 @pytest.mark.slow

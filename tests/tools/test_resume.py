@@ -31,7 +31,7 @@ def _config(task, work_dir, scenes, processes):
 
 def _final(work_dir):
     path = (work_dir / "last_checkpoint").read_text()
-    return torch.load(path, weights_only=True)
+    return torch.load(work_dir / path, weights_only=True)
 
 
 def _assert_same(found, wanted, path=""):

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from smallvit.engine import install as installs
 from smallvit.engine.accumulation import average_by_steps, scale_rate_by_steps
 from smallvit.engine.checkpoint.reading import require_checkpoint
+from smallvit.engine.checkpoint.resumed import name_checkpoints
 from smallvit.engine.config_files import merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import prepare_cpu_processes, require_accelerator
@@ -188,8 +189,10 @@ def build_runner(cfg: Config) -> Runner:
     if "runner_type" not in cfg:
         runner = Runner.from_cfg(cfg)
         scale_rate_by_steps(runner)
+        name_checkpoints(runner)
         return runner
     runner = RUNNERS.build(cfg)
+    name_checkpoints(runner)
     choose_checkpoint(runner)  # a FlexibleRunner loads it before any hook is called
     return runner
 

@@ -57,17 +57,20 @@ def read_record(folder: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def new_record(runner: Runner, earlier: dict[str, Any]) -> dict[str, Any]:
+def new_record(runner: Runner, run_id: str, earlier: dict[str, Any]) -> dict[str, Any]:
     """Begin the record of a run, or a session in that of an earlier one.
 
     Args:
         runner (Runner): The runner.
+        run_id (str): Tells the run from others.
         earlier (dict): The record of the run that is continued; empty for a new run.
 
     Returns:
         dict: The record.
     """
+    sessions = earlier.get("sessions")
     return {
+        "id": run_id,
         "status": "running",
         "config_file": runner.cfg.filename,
         "config": runner.cfg.pretty_text,
@@ -80,7 +83,7 @@ def new_record(runner: Runner, earlier: dict[str, Any]) -> dict[str, Any]:
         "data": _data(runner),
         "best": earlier.get("best"),
         "final": earlier.get("final"),
-        "sessions": [*earlier.get("sessions", []), _session(runner)],
+        "sessions": [*(sessions if isinstance(sessions, list) else []), _session(runner)],
     }
 
 

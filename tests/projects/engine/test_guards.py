@@ -22,7 +22,7 @@ from torch import nn
 
 from run_helpers import Run, losses, preload, train
 from smallvit.engine.checkpoint.newest import candidates, last_checkpoint, newest_whole_checkpoint
-from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
+from smallvit.engine.checkpoint.run_files import RunFiles
 from smallvit.engine.run_record import read_record
 from smallvit.errors import CheckpointError
 
@@ -317,19 +317,19 @@ class TestFallback:
 
 def test_old_checkpoints_are_removed_after_the_new_one_is_written(toy, tmp_path, monkeypatch):
     order = []
-    move, remove = os.replace, AtomicCheckpointHook._remove
+    move, remove = os.replace, RunFiles.remove
 
     def replaced(source, target):
         order.append(("write", Path(target).name))
         move(source, target)
 
-    def removed(self, path):
+    def removed(self, path, folder):
         order.append(("remove", Path(path).name))
-        remove(self, path)
+        remove(self, path, folder)
 
     def check(cfg):
         monkeypatch.setattr(os, "replace", replaced)
-        monkeypatch.setattr(AtomicCheckpointHook, "_remove", removed)
+        monkeypatch.setattr(RunFiles, "remove", removed)
 
     def prepare(cfg):
         check(cfg)

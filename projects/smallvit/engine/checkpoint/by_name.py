@@ -39,6 +39,13 @@ def adopt_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
     if stored is None:
         return
     epoch, iteration = _progress(runner, stored)
+    loop = runner.train_loop
+    for done, last in ((epoch, loop.max_epochs), (iteration, loop.max_iters)):
+        if not isinstance(done, int) or not 0 <= done <= last:
+            raise CheckpointError(
+                f"{runner._load_from}: was trained for {done!r} epochs or iterations; this config "
+                f"trains for {last}: nothing is left to train"
+            )
     checkpoint["meta"] = {**(checkpoint.get("meta") or {}), "epoch": epoch, "iter": iteration}
     checkpoint["message_hub"] = dict(log_scalars={}, runtime_info={}, resumed_keys={})
     for scheduler in runner.param_schedulers or []:

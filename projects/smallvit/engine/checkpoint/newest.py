@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import os.path as osp
-import zipfile
 
 from mmengine.logging import print_log
 
 from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.engine.checkpoint.run_files import is_inside
 from smallvit.errors import CheckpointError
 
 POINTER = "last_checkpoint"
@@ -31,7 +31,7 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     for path in candidates(folder):
         reason = defect(path)
         if reason is None:
-            _say(skipped, path)
+            _say(skipped, path, folder)
             return path
         skipped.append(reason)
     if not skipped:
@@ -42,9 +42,16 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     )
 
 
-def _say(skipped: list[str], path: str) -> None:
+def _say(skipped: list[str], path: str, folder: str) -> None:
     for reason in skipped:
         print_log(f"skipped {reason}", logger="current", level=30)
+    if not is_inside(path, folder):
+        print_log(
+            f"{osp.join(folder, POINTER)} leads out of its folder, which has no checkpoint to go "
+            f"on from: taking {path}",
+            logger="current",
+            level=30,
+        )
     print_log(f"resuming {path}", logger="current")
 
 
@@ -52,7 +59,8 @@ def candidates(folder: str) -> list[str]:
     """List the checkpoints of a run, the most recent first.
 
     The file that ``last_checkpoint`` names comes first; the best checkpoints, which have
-    no optimizer, are left out.
+    no optimizer, are left out. Only if the folder has no others, or they are no good, those
+    count that ``last_checkpoint`` names elsewhere.
 
     Args:
         folder (str): The work folder.
@@ -60,30 +68,24 @@ def candidates(folder: str) -> list[str]:
     Returns:
         list[str]: Paths.
     """
-    named = _pointed_at(folder)
-    found = {osp.abspath(named)} if named else set()
-    for place in {folder, osp.dirname(named) if named else folder}:
-        if osp.isdir(place):
-            found |= {
-                osp.abspath(osp.join(place, name))
-                for name in os.listdir(place)
-                if name.endswith(".pth") and not name.startswith("best_")
-            }
-    first = osp.abspath(named) if named else None
-    return sorted(found, key=lambda path: (path == first, _written(path)), reverse=True)
+    named = last_checkpoint(folder)
+    inside = named is not None and is_inside(named, folder)
+    found = _checkpoints_in(folder, [named] if inside else [])
+    if named is not None and not inside:
+        elsewhere = _checkpoints_in(osp.dirname(named), [named])
+        found += [path for path in elsewhere if path not in found]
+    return found
 
 
-def _pointed_at(folder: str) -> str | None:
-    pointer = osp.join(folder, POINTER)
-    if not osp.isfile(pointer):
-        return None
-    with open(pointer, errors="replace") as file:
-        path = file.read().strip()
-    if not path or "\0" in path:
-        return None
-    # A work folder that was moved still has its checkpoints beside the pointer.
-    beside = osp.join(folder, osp.basename(path))
-    return beside if not osp.exists(path) and osp.exists(beside) else path
+def _checkpoints_in(folder: str, first: list[str]) -> list[str]:
+    names = os.listdir(folder) if osp.isdir(folder) else ()
+    found = {osp.abspath(path) for path in first} | {
+        osp.abspath(osp.join(folder, name))
+        for name in names
+        if name.endswith(".pth") and not name.startswith("best_")
+    }
+    named = {osp.abspath(path) for path in first}
+    return sorted(found, key=lambda path: (path in named, _written(path)), reverse=True)
 
 
 def _written(path: str) -> float:
@@ -109,16 +111,22 @@ def defect(path: str) -> str | None:
         return f"{path}: holds no state of a training"
     if "optimizer" not in checkpoint:
         return f"{path}: holds no state of an optimizer"
-    damaged = _damaged_entry(path)
-    return None if damaged is None else f"{path}: damaged in {damaged}"
+    return None
 
 
-def _damaged_entry(path: str) -> str | None:
-    """Torch reads tensors without looking at their check sums."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+def pointer_to(path: str, folder: str) -> str:
+    """What ``last_checkpoint`` says of a checkpoint: its place relative to the folder.
+
+    A folder that is moved or copied thus goes on with its own checkpoints.
+
+    Args:
+        path (str): The checkpoint.
+        folder (str): The folder of the pointer.
+
+    Returns:
+        str: The content of the pointer; the whole path of a checkpoint on another machine.
+    """
+    return path if "://" in path else osp.relpath(path, folder)
 
 
 def last_checkpoint(folder: str) -> str | None:
@@ -128,10 +136,16 @@ def last_checkpoint(folder: str) -> str | None:
         folder (str): The work folder.
 
     Returns:
-        str | None: Its path, or None if there is none.
+        str | None: Its path, or None if there is none. What an absolute path names, as
+        MMEngine writes it, is looked for in the folder first.
     """
     pointer = osp.join(folder, POINTER)
     if not osp.isfile(pointer):
         return None
-    with open(pointer) as file:
-        return file.read().strip() or None
+    with open(pointer, errors="replace") as file:
+        text = file.read(1 << 16).strip()
+    if not text or "\0" in text or "\n" in text:
+        return None
+    path = osp.join(folder, text)
+    beside = osp.join(folder, osp.basename(text))
+    return beside if not is_inside(path, folder) and osp.exists(beside) else path

@@ -11,13 +11,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from torch import nn
 
-from smallvit.engine.checkpoint.newest import POINTER, TEMPORARY, last_checkpoint
+from smallvit.engine.checkpoint.newest import POINTER, TEMPORARY, last_checkpoint, pointer_to
+from smallvit.engine.checkpoint.resumed import KEPT, require_resumable, take_up
+from smallvit.engine.checkpoint.run_files import KEY, RunFiles, run_files
 from smallvit.engine.rank_buffers import models_of
 from smallvit.errors import CheckpointError, NonFiniteError
 from smallvit.registry import HOOKS
@@ -29,8 +31,9 @@ class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's checkpoint hook, with a write that cannot cost the last good checkpoint.
 
     A checkpoint is written under a temporary name, flushed and renamed; then the pointer
-    ``last_checkpoint`` moves, and only then are old ones removed. Weights that are not
-    finite are never written.
+    ``last_checkpoint`` moves, and only then are old ones removed: those that this run wrote
+    to its own folder, whatever a resumed checkpoint says. Weights that are not finite are
+    never written.
 
     Args:
         **kwargs: Those of :class:`mmengine.hooks.CheckpointHook`.
@@ -42,7 +45,11 @@ class AtomicCheckpointHook(CheckpointHook):
         Args:
             runner (Runner): The runner.
         """
+        files, surplus = run_files(runner), self._too_many(runner)
+        files.id = _of_rank_0(files.id)  # strategies write from every process
         super().before_train(runner)
+        #: What this process wrote to other places than disks.
+        self._elsewhere: set[str] = set()
         if not isinstance(self.file_backend, LocalBackend):
             runner.logger.warning(
                 f"checkpoints go through {type(self.file_backend).__name__}, which decides "
@@ -50,9 +57,41 @@ class AtomicCheckpointHook(CheckpointHook):
             )
             return
         if is_main_process():
-            _remove_leftovers(self.out_dir)
+            _remove_leftovers(self.out_dir, files)
+            for path in surplus:
+                self._remove(runner, osp.join(self.out_dir, path))
         if not isinstance(runner.save_checkpoint, partial):
-            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint)
+            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint, files)
+
+    def _too_many(self, runner: Runner) -> list[str]:
+        """Take from MMEngine what it would remove by itself, and whoever wrote it."""
+        hub = runner.message_hub
+        steps = hub.runtime_info.get(KEPT)
+        if self.max_keep_ckpts <= 0 or not isinstance(steps, list):
+            hub.runtime_info.pop(KEPT, None)
+            return []
+        hub.update_info(KEPT, steps[-self.max_keep_ckpts :])
+        return [self.filename_tmpl.format(step) for step in steps[: -self.max_keep_ckpts]]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Go on with the run that the checkpoint is of, if it is this folder's.
+
+        Args:
+            runner (Runner): The runner that loads.
+            checkpoint (dict): What was loaded.
+        """
+        if runner._resume:
+            require_resumable(checkpoint, runner._load_from)
+            take_up(runner, checkpoint)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write down whose checkpoint it is.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): What will be saved, changed in place.
+        """
+        checkpoint.setdefault("meta", {})[KEY] = run_files(runner).id
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         _require_finite(runner)
@@ -73,10 +112,12 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
+        if not isinstance(self.file_backend, LocalBackend):
+            self._elsewhere.add(self.last_ckpt)
         with _failing_readably(osp.join(runner.work_dir, POINTER)) as pointer:
-            write_whole(pointer, self.last_ckpt)
+            write_whole(pointer, pointer_to(self.last_ckpt, runner.work_dir))
         for path in outdated:
-            self._remove(path)
+            self._remove(runner, path)
 
     def _outdated(self, runner: Runner, step: int) -> list[str]:
         """Note a checkpoint among those to keep, and tell which ones are then too many."""
@@ -93,11 +134,12 @@ class AtomicCheckpointHook(CheckpointHook):
             for number in surplus
         ]
 
-    def _remove(self, path: str) -> None:
-        if self.file_backend.isfile(path):
+    def _remove(self, runner: Runner, path: str) -> None:
+        if isinstance(self.file_backend, LocalBackend):
+            run_files(runner).remove(path, self.out_dir)
+        elif path in self._elsewhere:
+            self._elsewhere.discard(path)
             self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):
-            self.file_backend.rmtree(path)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if not self.save_best:
@@ -116,9 +158,11 @@ class AtomicCheckpointHook(CheckpointHook):
         finally:
             self.file_backend = backend
         best = self._best_paths()
+        if not isinstance(backend, LocalBackend):
+            self._elsewhere |= best
         for path in deferred.removed:
             if path not in best:
-                self._remove(path)
+                self._remove(runner, path)
 
     def _best_paths(self) -> set[str]:
         several = getattr(self, "best_ckpt_path_dict", {}).values()
@@ -141,15 +185,19 @@ class _DeferredRemovals:
     rmtree = remove
 
 
-def _save_whole(save: Callable, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+def _save_whole(
+    save: Callable, files: RunFiles, out_dir: str, filename: str, *args: Any, **kwargs: Any
+) -> None:
     """Write through ``Runner.save_checkpoint`` under a temporary name, then rename."""
-    path, temporary = osp.join(out_dir, filename), osp.join(out_dir, filename + TEMPORARY)
+    name = filename + _temporary(files)
+    path, temporary = osp.join(out_dir, filename), osp.join(out_dir, name)
     try:
         with _failing_readably(path):
-            save(out_dir, filename + TEMPORARY, *args, **kwargs)
+            save(out_dir, name, *args, **kwargs)
             barrier()  # strategies write from every process
             if is_main_process():
                 _move_into_place(temporary, path)
+                files.note(path)
     except BaseException:
         _remove(temporary)
         raise
@@ -180,10 +228,20 @@ def _remove(path: str) -> None:
     shutil.rmtree(path) if osp.isdir(path) else remove_quietly(path)
 
 
-def _remove_leftovers(folder: str) -> None:
+def _of_rank_0(value: str) -> str:
+    shared = [value]
+    broadcast_object_list(shared)
+    return shared[0]
+
+
+def _temporary(files: RunFiles) -> str:
+    return f".{files.id}{TEMPORARY}"
+
+
+def _remove_leftovers(folder: str, files: RunFiles) -> None:
     if osp.isdir(folder):
         for name in os.listdir(folder):
-            if name.endswith(TEMPORARY):
+            if name.endswith(_temporary(files)):
                 _remove(osp.join(folder, name))
 
 

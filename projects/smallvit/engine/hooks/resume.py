@@ -11,6 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from smallvit.engine.checkpoint.by_name import adopt_training_state
 from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
+from smallvit.engine.checkpoint.resumed import named, require_resumable, take_up
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.pending_gradients import pending_gradients, restore_gradients
 from smallvit.engine.random_states import get_states, set_states
@@ -73,18 +74,19 @@ class ResumeHook(Hook):
             checkpoint (dict): What was loaded.
 
         Raises:
-            CheckpointError: If a checkpoint of weights alone is to be resumed.
+            CheckpointError: If a checkpoint of weights alone is to be resumed, or its state
+                cannot be one of a training.
         """
         if not self.enabled or not runner._resume:
             return
         adopt_training_state(runner, checkpoint)
-        meta = checkpoint.get("meta") or {}
-        if not {"epoch", "iter"} <= set(meta) or "message_hub" not in checkpoint:
-            raise CheckpointError(
-                f"{runner._load_from}: holds weights, not the state of a training; to start a "
-                "new training from them, set load_from without resume"
-            )
+        require_resumable(checkpoint, runner._load_from)
+        take_up(runner, checkpoint)
         self._resumed = checkpoint.get(KEY)
+        if self._resumed is not None and not _is_state(self._resumed):
+            raise CheckpointError(
+                f"{runner._load_from}: what it says of the processes that trained it is damaged"
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Put the loader where the checkpoint left it.
@@ -94,6 +96,10 @@ class ResumeHook(Hook):
         """
         if not self.enabled or self.loader is None or not runner._resume:
             return
+        with named(runner._load_from):
+            self._restore(runner)
+
+    def _restore(self, runner: Runner) -> None:
         loop = runner.train_loop
         restore_training_state(runner.model, (self._resumed or {}).get("modules", {}))
         if self._resumed is None and runner.iter > 0:
@@ -107,6 +113,11 @@ class ResumeHook(Hook):
             restore_buffers(runner, own.get("buffers", {}))
             restore_gradients(runner, own.get("gradients", {}))
         if isinstance(loop, IterBasedTrainLoop):
+            if loop.iter > loop.max_iters:
+                raise CheckpointError(
+                    f"{runner._load_from} is of iteration {loop.iter}, and the training ends at "
+                    f"train_cfg.max_iters={loop.max_iters}: nothing is left to train"
+                )
             loop.dataloader_iterator.pass_over(loop.iter)
         else:
             self._enter_epoch(runner)
@@ -139,6 +150,9 @@ class ResumeHook(Hook):
         # MMEngine stores no place in the epoch, but the number of iterations tells it.
         begun = runner.iter - runner.epoch * len(loop.dataloader)
         self.position = stored if stored is not None else max(0, begun)
+        if self.position > len(loop.dataloader):
+            # The batches are of another size than then, and tell no place.
+            self.position = 0
         if not self.position:
             return
         if type(loop).run_epoch is not EpochBasedTrainLoop.run_epoch:
@@ -184,7 +198,8 @@ class ResumeHook(Hook):
 
     def _restore_states(self) -> None:
         if self._resumed is not None:
-            set_states(self._resumed["processes"][get_rank()]["random"])
+            with named("the resumed checkpoint"):
+                set_states(self._resumed["processes"][get_rank()]["random"])
             self._resumed = None
 
     def after_train_iter(
@@ -282,6 +297,19 @@ class ResumeHook(Hook):
     def missed_validation(self) -> bool:
         """bool: Whether the checkpoint was written before a validation that may be due."""
         return self._resumed is not None and not self._resumed["validated"] and not self.position
+
+
+def _is_state(state: Any) -> bool:
+    """Whether the added state has the form in which it is written."""
+    kinds = {"processes": list, "position": int, "validated": bool, "modules": dict}
+    if not isinstance(state, dict) or any(
+        not isinstance(state.get(key), kind) for key, kind in kinds.items()
+    ):
+        return False
+    keys = {"random", "data_seed", "sampler_seed"}
+    return state["position"] >= 0 and all(
+        isinstance(own, dict) and keys <= own.keys() for own in state["processes"]
+    )
 
 
 class _MissedValidation(Hook):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import os.path as osp
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from smallvit.engine.checkpoint.run_files import is_id, run_files
 from smallvit.engine.run_record import FILE, new_record, plain_number, read_record
 from smallvit.registry import HOOKS
 from smallvit.utils.files import write_whole
@@ -45,8 +47,7 @@ class RunRecordHook(Hook):
         if not self.enabled or not is_main_process():
             return
         self._began = time.monotonic()
-        earlier = read_record(runner.work_dir) if runner._resume else {}
-        self.record = new_record(runner, earlier)
+        self.record = new_record(runner, run_files(runner).id, _earlier(runner))
         self._write(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -95,3 +96,19 @@ class RunRecordHook(Hook):
         session.update(seconds=time.monotonic() - self._began, epoch=runner.epoch, iter=runner.iter)
         self.record["wall_seconds"] = sum(each["seconds"] for each in self.record["sessions"])
         write_whole(osp.join(runner.work_dir, FILE), json.dumps(self.record, indent=2))
+
+
+def _earlier(runner: Runner) -> dict[str, Any]:
+    """The record that this run goes on with; that of another run gets another name."""
+    found = read_record(runner.work_dir)
+    if not found:
+        return {}
+    before = found.get("id")
+    # Version 0.1 wrote no id: what is resumed in such a folder is its run.
+    begun = before is None and runner._resume and runner.iter > 0
+    if begun or before == run_files(runner).id:
+        return found
+    label = before[:8] if is_id(before) else "earlier"
+    path = osp.join(runner.work_dir, FILE)
+    os.replace(path, osp.join(runner.work_dir, f"run-{label}.json"))
+    return {}

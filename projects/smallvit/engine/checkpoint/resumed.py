@@ -1,0 +1,186 @@
+"""What a checkpoint may say to a run that is resumed from it."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from smallvit.engine.checkpoint.run_files import RunFiles, continue_run, is_inside, run_files
+from smallvit.errors import CheckpointError
+
+_HUB = ("log_scalars", "runtime_info", "resumed_keys")
+KEPT, BEST = "keep_ckpt_ids", "best_ckpt"
+
+
+#: What wrong values make of restoring a state, depending on where they are used.
+_WRONG = (
+    *(AssertionError, AttributeError, IndexError, KeyError, OverflowError),
+    *(RuntimeError, TypeError, ValueError),
+)
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Name the checkpoint in the error where its values cannot be taken up.
+
+    Args:
+        path (str): The checkpoint.
+
+    Yields:
+        None: While they are.
+
+    Raises:
+        CheckpointError: With the reason in a line.
+    """
+    try:
+        yield
+    except _WRONG as error:
+        reason = next(iter(str(error).splitlines()), "")
+        if "do not match exactly" in reason:  # MMEngine's list of names follows
+            raise
+        raise CheckpointError(
+            f"{path}: its state cannot be taken up by this config: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def name_checkpoints(runner: Runner) -> None:
+    """Let a runner name the checkpoint whose values it cannot load or resume.
+
+    Args:
+        runner (Runner): The runner, whose two methods are replaced.
+    """
+    runner.load_checkpoint = partial(_call_named, runner.load_checkpoint)
+    runner.resume = partial(_call_named, runner.resume)
+
+
+def _call_named(method: Callable, filename: str, *args: Any, **kwargs: Any) -> Any:
+    with named(filename):
+        return method(filename, *args, **kwargs)
+
+
+def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
+    """Check that a checkpoint has the state of a training, in MMEngine's form.
+
+    Args:
+        checkpoint (dict): What was loaded.
+        path (str): Its name, for the error.
+
+    Raises:
+        CheckpointError: If it has none, or in another form.
+    """
+    meta, hub = checkpoint.get("meta"), checkpoint.get("message_hub")
+    if not isinstance(meta, dict) or hub is None or not {"epoch", "iter"} <= set(meta):
+        raise CheckpointError(
+            f"{path}: holds weights, not the state of a training; to start a new training from "
+            "them, set load_from without resume"
+        )
+    wrong = [name for name in ("epoch", "iter") if not is_count(meta[name])]
+    seed = meta.get("seed")
+    wrong += [] if seed is None or (isinstance(seed, int) and is_count(abs(seed))) else ["seed"]
+    if isinstance(hub, dict):
+        wrong += [name for name in _HUB if not isinstance(hub.get(name), dict)]
+    else:
+        wrong.append("message_hub")
+    if wrong:
+        raise CheckpointError(
+            f"{path}: its {', '.join(wrong)} cannot be those of a training: damaged or made up"
+        )
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether a value can be a number of epochs or iterations.
+
+    Args:
+        value (Any): What a checkpoint says.
+
+    Returns:
+        bool: Whether it can.
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Go on with a run; leave out what would be run, or removed although it is of another.
+
+    Args:
+        runner (Runner): The runner that resumes.
+        checkpoint (dict): What was loaded, changed in place; with the state of a training.
+    """
+    files = run_files(runner)
+    if files.resumed:
+        return
+    files.resumed = True
+    if not continue_run(runner, checkpoint):
+        runner.logger.info(
+            f"the checkpoint is not of the run that {runner.work_dir} has a record of: a new run "
+            "begins, and removes no files of others"
+        )
+    # MMEngine runs the one when it resumes, and its inferencers the other, from our files then.
+    checkpoint["meta"].pop("config", None)
+    info = checkpoint["message_hub"]["runtime_info"]
+    info.pop("cfg", None)
+    if not is_main_process():
+        return  # it removes nothing
+    hooks = [hook for hook in runner._hooks if isinstance(hook, CheckpointHook)]
+    folders = {checkpoint_folder(runner, hook) for hook in hooks}
+    if KEPT in info:
+        info[KEPT] = list(_own_steps(runner, files, hooks, info[KEPT]))
+    for name in [key for key in info if key.startswith(BEST)]:
+        own = next((path for each in folders if (path := own_path(files, info[name], each))), None)
+        if own is None:
+            runner.logger.info(f"{info.pop(name)!r}, the best checkpoint so far, is of another run")
+        else:
+            info[name] = own
+
+
+def checkpoint_folder(runner: Runner, hook: CheckpointHook) -> str:
+    """Where a hook writes its checkpoints.
+
+    Args:
+        runner (Runner): The runner.
+        hook (CheckpointHook): One of its hooks, before its ``before_train``.
+
+    Returns:
+        str: The folder.
+    """
+    out_dir = getattr(hook, "out_dir", None)
+    if out_dir is None or out_dir == runner.work_dir:
+        return runner.work_dir
+    return osp.join(out_dir, osp.basename(runner.work_dir.rstrip(osp.sep)))
+
+
+def _own_steps(
+    runner: Runner, files: RunFiles, hooks: list[CheckpointHook], steps: Any
+) -> Iterator[int]:
+    for step in steps if isinstance(steps, (list, tuple)) else ():
+        names = [
+            osp.join(checkpoint_folder(runner, hook), hook.filename_tmpl.format(step))
+            for hook in hooks
+            if is_count(step)
+        ]
+        if any(files.own(name) for name in names):
+            yield step
+
+
+def own_path(files: RunFiles, path: Any, folder: str) -> str | None:
+    """Find a checkpoint of a run in its folder, which may have been moved or copied.
+
+    Args:
+        files (RunFiles): What the run wrote.
+        path (Any): What a checkpoint says, such as the best one's path.
+        folder (str): Where the run writes its checkpoints.
+
+    Returns:
+        str | None: The path of this run's file; None if there is none.
+    """
+    if not isinstance(path, str) or not path or "\0" in path:
+        return None
+    path = path if is_inside(path, folder) else osp.join(folder, osp.basename(path))
+    return path if files.own(path) else None
