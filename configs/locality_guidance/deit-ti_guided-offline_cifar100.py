@@ -3,12 +3,11 @@
 #       work_dirs/resnet-56_cifar100/epoch_300.pth --out data/teacher_features/cifar100
 _base_ = "./deit-ti_guided_cifar100.py"
 
-store = "data/teacher_features/cifar100"
-model = dict(guidance=dict(store=store))
+model = dict(guidance=dict(store="data/teacher_features/cifar100"))
 
 crop, flip, *others, pack = _base_.train_pipeline
 train_pipeline = [
-    dict(type="smallvit.LoadTeacherFeatures", store=store),
+    dict(type="smallvit.LoadTeacherFeatures"),
     dict(crop, type="smallvit.GuidedRandomResizedCrop"),
     dict(flip, type="smallvit.GuidedRandomFlip"),
     *others,

@@ -3,12 +3,11 @@
 #       work_dirs/resnet-20_digits/epoch_20.pth --out data/teacher_features/digits
 _base_ = "./vit-mini_guided_digits.py"
 
-store = "data/teacher_features/digits"
-model = dict(guidance=dict(store=store))
+model = dict(guidance=dict(store="data/teacher_features/digits"))
 
 resize, crop, *others, pack = _base_.train_pipeline
 train_pipeline = [
-    dict(type="smallvit.LoadTeacherFeatures", store=store),
+    dict(type="smallvit.LoadTeacherFeatures"),
     resize,
     dict(crop, type="smallvit.GuidedRandomCrop"),
     *others,

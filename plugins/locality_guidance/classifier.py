@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from mmpretrain.models import ImageClassifier
 from mmpretrain.models.heads import DeiTClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from smallvit.compat.moved import forward
 from smallvit.registry import MODELS
 
+__getattr__ = forward(__name__)
 
-class GuidedClassifier(ImageClassifier):
-    """What guidance adds to a classifier; :func:`attach_guidance` makes one of any."""
 
-    def init_weights(self) -> None:
-        """Initialise the student, and make the teacher ready; only training calls this."""
-        super().init_weights()
-        self.guidance.prepare()
+class GuidedLoss:
+    """The loss of a guided classifier, in the place of its own.
 
-    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+    Args:
+        classifier (ImageClassifier): The classifier, with a field ``guidance``.
+    """
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        self.classifier = classifier
+
+    def __call__(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Compute the classifier's own losses, and those of the guidance.
 
         Args:
@@ -30,25 +33,19 @@ class GuidedClassifier(ImageClassifier):
         Returns:
             dict[str, Tensor]: The losses.
         """
-        with self.guidance.watching():
-            losses = super().loss(inputs, data_samples)
-            return self.guidance.add_losses(
-                losses, inputs, data_samples, preprocessor=self.data_preprocessor
+        model = self.classifier
+        with model.guidance.watching():
+            losses = type(model).loss(model, inputs, data_samples)
+            return model.guidance.add_losses(
+                losses, inputs, data_samples, preprocessor=model.data_preprocessor
             )
-
-
-@cache
-def _guided(base: type) -> type:
-    if base is ImageClassifier:
-        return GuidedClassifier
-    return type(f"Guided{base.__name__}", (GuidedClassifier, base), {"__doc__": base.__doc__})
 
 
 def attach_guidance(classifier: ImageClassifier, guidance: dict) -> ImageClassifier:
     """Let a CNN's features guide the training of a classifier, in place.
 
-    The classifier gets a field ``guidance`` and keeps its parameters' names, its
-    checkpoints and its way to predict.
+    The classifier gets a field ``guidance`` and another ``loss``. It stays of its class and
+    keeps its parameters' names, its checkpoints and its way to predict.
 
     Args:
         classifier (ImageClassifier): MMPretrain's, or of a class that inherits from it.
@@ -61,16 +58,16 @@ def attach_guidance(classifier: ImageClassifier, guidance: dict) -> ImageClassif
         TypeError: If it is no such classifier.
         ValueError: If it is guided already, or the arguments do not fit it.
     """
-    if isinstance(classifier, GuidedClassifier):
-        raise ValueError(f"{type(classifier).__name__} is guided already; build another one")
     if not isinstance(classifier, ImageClassifier):
         raise TypeError(
             f"{type(classifier).__name__} is no ImageClassifier of MMPretrain, which alone can be "
             "guided"
         )
+    if isinstance(classifier.loss, GuidedLoss):
+        raise ValueError(f"this {type(classifier).__name__} is guided already; build another one")
     settings = {"type": "smallvit.LocalityGuidance", **guidance}
     classifier.guidance = MODELS.build(settings, default_args={"student": classifier})
-    classifier.__class__ = _guided(type(classifier))
+    classifier.loss = GuidedLoss(classifier)
     return classifier
 
 

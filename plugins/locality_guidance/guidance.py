@@ -52,7 +52,9 @@ class LocalityGuidance(nn.Module):
     Args:
         student (nn.Module): The classifier that is guided. It is not kept, and its
             checkpoints have nothing of the guidance in them.
-        teacher (dict): Arguments of :class:`Teacher`.
+        teacher (dict, optional): Arguments of :class:`Teacher`. With a store its network is
+            not built; they say whose features are wanted. Defaults to None, which takes any
+            store's.
         student_indices (Sequence[int | float], optional): Blocks of the student that follow
             the teacher's stages, one each: numbers, or shares of the depth. Defaults to
             None: the published ones where the paper has a student of such stages, else
@@ -66,8 +68,8 @@ class LocalityGuidance(nn.Module):
             ``weight`` w (0.5; the other losses get 1 - w, the features' keeps its own),
             ``temperature`` (1.0) and ``module``, the part of the student whose output is
             compared ("head"). Defaults to None, for none.
-        store (str, optional): Folder with the teacher's features of the training images;
-            the teacher's network then never runs. Defaults to None.
+        store (str, optional): Folder with the teacher's features of the training images,
+            which take the place of its network. Defaults to None.
 
     Raises:
         HostError: If the student's backbone is not a host.
@@ -77,7 +79,7 @@ class LocalityGuidance(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        teacher: dict,
+        teacher: dict | None = None,
         student_indices: Sequence[int | float] | None = None,
         loss_weight: float = 2.5,
         transform: str = "linear",
@@ -86,31 +88,44 @@ class LocalityGuidance(nn.Module):
     ) -> None:
         super().__init__()
         _check_name("transform", transform, TRANSFORMS)
-        self.teacher = Teacher(**teacher, with_logits=logit is not None)
-        self.loss_weight = loss_weight
-        self.transform = transform
-        self.logit = None if logit is None else LogitGuidance(student, **logit)
-        if store is not None and self.logit is not None:
+        if store is None and teacher is None:
+            raise ValueError("guidance needs a teacher, or a store of a teacher's features")
+        if store is not None and logit is not None:
             raise ValueError(
                 "guidance by logits cannot be read from a store, which holds features; leave out "
                 "guidance.store or guidance.logit"
             )
+        self.teacher = self.stored = None
+        if teacher is not None:
+            self.teacher = Teacher(**teacher, with_logits=logit is not None)
+        if store is not None:
+            self.stored = StoredFeatures(store, student.data_preprocessor)
+        channels = self.teacher.channels if store is None else self.stored.channels
+        self.loss_weight = loss_weight
+        self.transform = transform
+        self.logit = None if logit is None else LogitGuidance(student, **logit)
         if student_indices is None:
             student_indices = default_indices(view_host(student.backbone))
-        if len(student_indices) != len(self.teacher.stages):
+        stages = channels or (() if self.teacher is None else self.teacher.stages)
+        if stages and len(student_indices) != len(stages):
             raise ValueError(
-                f"student_indices={tuple(student_indices)} and teacher.stages="
-                f"{self.teacher.stages} must be of one length: each block follows a stage"
+                f"student_indices={tuple(student_indices)} and the {len(stages)} stages of the "
+                "teacher must be of one length: each block follows a stage"
             )
         self.taps = Taps(student.backbone, student_indices)
         self.projections = nn.ModuleList()
-        if transform == "linear" and loss_weight:
-            pairs = zip(self.taps.channels, self.teacher.channels, strict=True)
+        # A store that is not there has no channels: such a model can be tested, not trained.
+        if transform == "linear" and loss_weight and channels:
+            pairs = zip(self.taps.channels, channels, strict=True)
             self.projections.extend(Projection(*pair) for pair in pairs)
-        self.stored = None if store is None else StoredFeatures(store, student.data_preprocessor)
+        self.prepared = False
+
+    def init_weights(self) -> None:
+        """Make the teacher ready; MMEngine calls this of a model that is going to be trained."""
+        self.prepare()
 
     def prepare(self) -> None:
-        """Read the teacher's weights, or open the store, before training.
+        """Read the teacher's weights, or check the store, before training.
 
         Raises:
             CheckpointError: If the teacher's checkpoint is missing or another network's.
@@ -118,14 +133,17 @@ class LocalityGuidance(nn.Module):
         """
         if self.stored is not None:
             self.stored.check(self.teacher)
-            return
-        self.teacher.load()
+        else:
+            self.teacher.load()
         if self.logit is not None:
             self.logit.check(self.teacher)
+        self.prepared = True
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record what the student computes in here."""
+        if not self.prepared:  # where nobody initialized the student
+            self.prepare()
         with self.taps:
             try:
                 yield

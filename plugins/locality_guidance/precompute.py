@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -184,20 +183,13 @@ def describe(cfg: Config, lesson: Lesson, teacher: Teacher, keys: np.ndarray) ->
             "fingerprint": dataset_fingerprint(keys),
         },
         teacher={
+            **teacher.describe(),
             "sha256": file_sha256(teacher.checkpoint),
-            "backbone": _plain(teacher.config.get("backbone", teacher.config)),
-            "input_size": [teacher.size, teacher.size],
-            "stages": list(teacher.stages),
-            "preprocessor": _plain(teacher.preprocessor),
-            "pipeline": _plain(lesson.settings.pipeline),
+            "pipeline": json.loads(json.dumps(lesson.settings.pipeline, default=str)),
         },
         shapes=[list(shape) for shape in teacher.shapes],
         config=os.path.basename(cfg.filename or ""),
     )
-
-
-def _plain(node: Any) -> Any:
-    return json.loads(json.dumps(node, default=str))
 
 
 @torch.no_grad()

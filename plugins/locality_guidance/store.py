@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
+from smallvit.plugins.locality_guidance.windows import StageMaps, StoredSample
 
 VERSION = 1
 PARTIAL = ".partial"
@@ -280,6 +282,21 @@ class FeatureStore:
                 f"{self.path} has there; {_AGAIN}"
             )
         return [np.array(stage[index]) for stage in stages]
+
+    def maps(self, sample: StoredSample) -> StageMaps:
+        """Read the features of a sample that a pipeline took note of.
+
+        Args:
+            sample (StoredSample): The sample.
+
+        Returns:
+            StageMaps: Its maps (C_i, H_i, W_i), cut to what it shows.
+
+        Raises:
+            FeatureStoreError: If the store has no such sample, or another one there.
+        """
+        arrays = self.read(sample.index, sample.key)
+        return StageMaps([torch.from_numpy(each) for each in arrays], sample.window)
 
     def _open_arrays(self) -> tuple[np.ndarray, ...]:
         header = self.header

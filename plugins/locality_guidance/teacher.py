@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,8 +25,9 @@ class Teacher:
     """A frozen network whose stage maps, or logits, are targets.
 
     It is no module, so that it gets into no checkpoint, optimizer, average or bucket of
-    distributed training; it follows the images to their device. Its checkpoint is read
-    by :meth:`load`, which a model that is only tested never calls.
+    distributed training; it follows the images to their device. Its network is built when
+    it is first asked for, which guidance from a store never does. Its checkpoint is read by
+    :meth:`load`, which a model that is only tested never calls.
 
     Args:
         model (dict | str): Config of a classifier or of a backbone that takes
@@ -41,7 +44,7 @@ class Teacher:
             Defaults to False.
 
     Raises:
-        ValueError: If the model has no backbone, or no head although it shall classify.
+        ValueError: If the model has no backbone.
     """
 
     def __init__(
@@ -63,25 +66,48 @@ class Teacher:
             self.config = self.config.get("backbone", self.config)
         self.config.setdefault("_scope_", "mmpretrain")
         self.preprocessor = found if preprocessor is None else preprocessor
-        self.model = MODELS.build(self.config)
-        if with_logits and getattr(self.model, "head", None) is None:
+        self.loaded = False
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network.
+
+        Raises:
+            ValueError: If it has no head although it shall classify.
+        """
+        model = MODELS.build(self.config)
+        if self.with_logits and getattr(model, "head", None) is None:
             raise ValueError(
                 f"guidance by logits needs a teacher that classifies, and {self.name} is a "
                 "backbone: give guidance.teacher.model a classifier's config"
             )
-        self._freeze()
-        self.loaded = False
+        return _frozen(model)
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """(C, H, W) of the map of each stage."""
         with torch.no_grad():
-            maps = self._maps(torch.zeros(1, 3, size, size))
-        self.shapes = tuple(tuple(each.shape[1:]) for each in maps)
+            maps = self._maps(torch.zeros(1, 3, self.size, self.size))
+        return tuple(tuple(each.shape[1:]) for each in maps)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what it is and what it is given, for a store; nothing is built.
+
+        Returns:
+            dict: ``backbone`` (its config), ``input_size``, ``stages`` and ``preprocessor``, in
+            plain values.
+        """
+        settings = {
+            "backbone": self.config.get("backbone", self.config),
+            "input_size": [self.size, self.size],
+            "stages": self.stages,
+            "preprocessor": self.preprocessor,
+        }
+        return json.loads(json.dumps(settings, default=str))
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         # A copy of the student, for an average of its weights, has the same teacher.
         return self
-
-    def _freeze(self) -> None:
-        self.model.eval()  # which some of MMPretrain's backbones do not return
-        self.model.requires_grad_(False)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -99,13 +125,12 @@ class Teacher:
         if self.checkpoint is not None:
             self._load_checkpoint(self.checkpoint)
         elif self.name.startswith(TIMM):
-            self.model = MODELS.build({**self.config, "pretrained": True})
+            self.model = _frozen(MODELS.build({**self.config, "pretrained": True}))
         else:
             raise CheckpointError(
                 f"the teacher {self.name} has no weights: train it with tools/train.py and a "
                 "teacher's config, and set guidance.teacher.checkpoint to its checkpoint"
             )
-        self._freeze()
         self.loaded = True
 
     def _load_checkpoint(self, path: str) -> None:
@@ -187,6 +212,11 @@ class Teacher:
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         return list(getattr(self.model, "backbone", self.model)(images))
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    model.eval()  # which some of MMPretrain's backbones do not return
+    return model.requires_grad_(False)
 
 
 def _read_model(model: dict | str, stages: tuple[int, ...]) -> tuple[dict, dict | None]:

@@ -1,6 +1,6 @@
-"""Stored teacher features in the pipeline: read with the image, cropped and flipped as it is.
+"""Stored teacher features in the pipeline: noted with the image, cropped and flipped as it is.
 
-A pipeline for offline guidance reads the features first and crops and flips with the
+A pipeline for offline guidance notes the features first and crops and flips with the
 transforms here; ``PackInputs(algorithm_keys=["teacher_features"])`` hands them on. Colours,
 and what else leaves pixels where they are, may change in between. Transforms that move pixels
 and are not here (rotations, the shears of RandAugment) move the image alone.
@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform, RandomFlip
 from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop
 
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import FeatureStore
-from smallvit.plugins.locality_guidance.windows import StageMaps, Window
+from smallvit.plugins.locality_guidance.windows import StoredSample
 from smallvit.registry import TRANSFORMS
 
 KEY = "teacher_features"
@@ -27,26 +26,29 @@ KEY = "teacher_features"
 
 @TRANSFORMS.register_module()
 class LoadTeacherFeatures(BaseTransform):
-    """Read the stored teacher features of a sample.
+    """Take note of a sample, for its stored teacher features.
 
     It comes first in a pipeline, after ``LoadImageFromFile`` if there is one: the features
     are those of the whole image, and a data set in memory is known by its images.
 
     Required keys: ``sample_idx``, ``gt_label``, and ``img_path`` or ``img``. Added key:
-    ``teacher_features``, a :class:`StageMaps` of tensors (C_i, H_i, W_i).
+    ``teacher_features``, a :class:`StoredSample`, whose features ``guidance.store`` has; or
+    with a store of its own, a :class:`StageMaps` of tensors (C_i, H_i, W_i).
 
     Args:
-        store (str): Folder that ``tools/locality_guidance/precompute.py`` wrote.
+        store (str, optional): Folder that ``tools/locality_guidance/precompute.py`` wrote, to
+            be read here, in the processes that load the images, which hides the time of a
+            slow disk. It must be the guidance's. Defaults to None.
 
     Raises:
         FeatureStoreError: If it is no whole store.
     """
 
-    def __init__(self, store: str) -> None:
-        self.store = FeatureStore(store)
+    def __init__(self, store: str | None = None) -> None:
+        self.store = None if store is None else FeatureStore(store)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add the features of a sample.
+        """Add where the features of a sample are, or the features.
 
         Args:
             results (dict): The sample.
@@ -62,16 +64,13 @@ class LoadTeacherFeatures(BaseTransform):
                 "the data set does not number its samples (no sample_idx), so that their teacher "
                 "features cannot be found; use one that derives from MMEngine's BaseDataset"
             )
-        arrays = self.store.read(results["sample_idx"], sample_key(results))
-        results[KEY] = StageMaps([torch.from_numpy(each) for each in arrays])
+        sample = StoredSample(results["sample_idx"], sample_key(results))
+        results[KEY] = sample if self.store is None else self.store.maps(sample)
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(store={self.store.path!r})"
-
-
-def _with(features: StageMaps, window: Window) -> StageMaps:
-    return StageMaps(features.maps, window)
+        own = "" if self.store is None else f"store={self.store.path!r}"
+        return f"{type(self).__name__}({own})"
 
 
 def _fractions(
@@ -114,7 +113,7 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
         results = super().transform(results)
         if KEY in results:
             box = _fractions(self._drawn, (0, 0), shape)
-            results[KEY] = _with(results[KEY], results[KEY].window.crop(*box))
+            results[KEY] = results[KEY].showing(results[KEY].window.crop(*box))
         return results
 
 
@@ -161,7 +160,7 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
             box = _fractions(self._drawn, self._offset(shape), shape)
             # The parent pads with a constant whatever the mode, except to reach the crop's size.
             blank = self.padding is not None or self.padding_mode == "constant"
-            results[KEY] = _with(results[KEY], results[KEY].window.crop(*box, blank=blank))
+            results[KEY] = results[KEY].showing(results[KEY].window.crop(*box, blank=blank))
         return results
 
     def _offset(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -187,4 +186,4 @@ class GuidedRandomFlip(RandomFlip):
         super()._flip(results)
         if KEY in results:
             window = results[KEY].window.flip(results["flip_direction"])
-            results[KEY] = _with(results[KEY], window)
+            results[KEY] = results[KEY].showing(window)

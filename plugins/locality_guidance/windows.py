@@ -99,6 +99,29 @@ class StageMaps(Sequence):
         whole = self.maps[index]
         return cut_out(whole[None], [self.window])[0].to(whole.dtype)
 
+    def showing(self, window: Window) -> StageMaps:
+        """The same maps, cut to another part."""
+        return StageMaps(self.maps, window)
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """A sample whose maps the guidance reads from its store.
+
+    Args:
+        index (int): Its index in the data set.
+        key (int): What :func:`sample_key` gives for it.
+        window (Window): What the sample shows of the maps. Defaults to all.
+    """
+
+    index: int
+    key: int
+    window: Window = WHOLE
+
+    def showing(self, window: Window) -> StoredSample:
+        """The same sample, cut to another part."""
+        return replace(self, window=window)
+
 
 def _reduce(maps: StageMaps) -> tuple:
     return _rebuild, ([each.numpy() for each in maps.maps], maps.window)

@@ -26,7 +26,13 @@ from smallvit.plugins.locality_guidance.transforms import (
     GuidedRandomResizedCrop,
     LoadTeacherFeatures,
 )
-from smallvit.plugins.locality_guidance.windows import StageMaps, Window, cut_out, stack_maps
+from smallvit.plugins.locality_guidance.windows import (
+    StageMaps,
+    StoredSample,
+    Window,
+    cut_out,
+    stack_maps,
+)
 from smallvit.registry import TRANSFORMS
 
 #: Cells of the maps of two stages.
@@ -314,6 +320,24 @@ def pipeline(store):
     )
 
 
+@pytest.mark.parametrize("collate", [default_collate, pseudo_collate])
+def test_features_read_by_the_guidance_are_those_read_with_the_image(store, collate):
+    seen = []
+    for path in (None, store):
+        np.random.seed(0)
+        loader = DataLoader(digits(*pipeline(path)), 40, collate_fn=collate)
+        samples = next(iter(loader))["data_samples"]
+        seen.append([sample.teacher_features for sample in samples])
+    noted, read = seen
+    assert all(isinstance(each, StoredSample) for each in noted)
+    assert [each.window for each in noted] == [each.window for each in read]
+    assert len({each.window for each in noted}) > 30
+    for one, other in zip(noted, read, strict=True):
+        for mine, theirs in zip(FeatureStore(store).maps(one), other, strict=True):
+            assert torch.equal(mine, theirs)
+    assert len(ForkingPickler.dumps(noted[0])) < 400  # bytes that a worker sends
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("collate", [default_collate, pseudo_collate])
 def test_features_reach_the_preprocessor(store, workers, collate):
@@ -363,6 +387,7 @@ def test_refuses_samples_without_a_number(store):
 
 def test_names_the_store(store):
     assert repr(LoadTeacherFeatures(store)) == f"LoadTeacherFeatures(store={store!r})"
+    assert repr(LoadTeacherFeatures()) == "LoadTeacherFeatures()"
     assert len(FeatureStore(store)) == 40
     with pytest.raises(FeatureStoreError, match="no such store"):
         TRANSFORMS.build(dict(type="smallvit.LoadTeacherFeatures", store=store + "_gone"))

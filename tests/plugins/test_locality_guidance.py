@@ -1,16 +1,20 @@
 """Guided classifiers: what is added to a student, and what is left as it was."""
 
 import gc
+import pickle
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
@@ -21,8 +25,11 @@ from smallvit.backbones import CifarResNet
 from smallvit.errors import CheckpointError, FeatureStoreError
 from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.classifier import attach_guidance
+from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 from smallvit.plugins.locality_guidance.losses import feature_loss
-from smallvit.plugins.locality_guidance.windows import WHOLE, StageMaps
+from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.windows import WHOLE, StoredSample
 from smallvit.registry import MODELS
 
 PLAIN = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
@@ -81,7 +88,7 @@ def classifier(student="VisionTransformer", guidance=None, **kwargs):
         return MODELS.build(model)
 
 
-def guided(checkpoint, student="VisionTransformer", teacher=None, **kwargs):
+def guided(checkpoint, teacher=None, student="VisionTransformer", **kwargs):
     options = {key: kwargs.pop(key) for key in ("data_preprocessor", "base") if key in kwargs}
     settings = dict(model=deepcopy(TEACHER), checkpoint=checkpoint) | (teacher or {})
     return classifier(student, guidance=dict(teacher=settings, **kwargs), **options)
@@ -100,7 +107,7 @@ def losses_of(model, data):
 
 @pytest.mark.parametrize("student", STUDENTS)
 def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
-    model = guided(checkpoint, student).train()
+    model = guided(checkpoint, student=student).train()
     losses = losses_of(model, batch((64, 64) if student == "SwinTransformer" else (32, 32)))
     assert set(losses) == {"loss", "loss_guidance"}
     losses["loss_guidance"].backward()
@@ -112,7 +119,7 @@ def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
 
 
 def test_images_need_not_be_square(checkpoint):
-    model = guided(checkpoint, "DWNet").train()
+    model = guided(checkpoint, student="DWNet").train()
     assert torch.isfinite(losses_of(model, batch((64, 96)))["loss_guidance"])
 
 
@@ -350,17 +357,31 @@ def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
         guided(checkpoint, teacher=dict(model=TEACHER["backbone"]), logit={})
 
 
-def stored_sample(flip=False, window=WHOLE):
-    maps = StageMaps([torch.rand(16, 32, 32), torch.rand(32, 16, 16), torch.rand(64, 8, 8)], window)
+@pytest.fixture(scope="module")
+def store(checkpoint, tmp_path_factory):
+    """Two samples' features, as large as the teacher's."""
+    teacher = Teacher(deepcopy(TEACHER), checkpoint)
+    header = StoreHeader(
+        {"length": 2}, {**teacher.describe(), "sha256": file_sha256(checkpoint)}, teacher.shapes
+    )
+    path = tmp_path_factory.mktemp("store") / "features"
+    writer = StoreWriter(path, header, np.array([10, 11], dtype=np.uint64))
+    draw = np.random.RandomState(0)
+    writer.append([draw.rand(2, *shape).astype(np.float32) for shape in header.shapes])
+    writer.close()
+    return str(path)
+
+
+def stored_sample(flip=False, window=WHOLE, index=0):
     sample = DataSample(metainfo=dict(flip=flip)).set_gt_label(0)
-    sample.set_field(maps, "teacher_features")
+    sample.set_field(StoredSample(index, 10 + index, window), "teacher_features")
     return sample
 
 
-def test_stored_features_that_cannot_be_the_images(checkpoint):
+def test_stored_features_that_cannot_be_the_images(checkpoint, store):
     mixing = dict(augments=[dict(type="Mixup", alpha=1.0)])
     model = guided(
-        checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing), store="x"
+        checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing), store=store
     )
     model.train()
 
@@ -373,9 +394,109 @@ def test_stored_features_that_cannot_be_the_images(checkpoint):
         losses(stored_sample(), stored_sample(flip=True))
     with pytest.raises(FeatureStoreError, match="LoadTeacherFeatures"):
         losses(DataSample().set_gt_label(0), DataSample().set_gt_label(1))
+    other = stored_sample()
+    other.set_field(StoredSample(1, 10), "teacher_features")
+    with pytest.raises(FeatureStoreError, match="sample 1 of the data set is another one"):
+        losses(other)
     model.data_preprocessor.batch_augments = lambda images, scores: (images, scores.float())
     with pytest.raises(FeatureStoreError, match="exchanged"):
         losses(stored_sample())
+
+
+def test_features_may_come_with_the_samples(checkpoint, store):
+    """Read where the images are loaded, by a transform that was told the store."""
+    model = guided(checkpoint, store=store).train()
+    noted, read = stored_sample(), stored_sample()
+    read.set_field(FeatureStore(store).maps(noted.teacher_features), "teacher_features")
+    images = [torch.zeros(3, 32, 32, dtype=torch.uint8)]
+    losses = [losses_of(model, dict(inputs=images, data_samples=[each])) for each in (noted, read)]
+    assert torch.equal(losses[0]["loss_guidance"], losses[1]["loss_guidance"])
+
+
+def test_with_a_store_no_teacher_is_built(checkpoint, store, monkeypatch):
+    online = guided(checkpoint)
+
+    def built(*args, **kwargs):
+        raise AssertionError("a teacher was built")
+
+    monkeypatch.setattr(CifarResNet, "__init__", built)
+    model = guided(checkpoint, store=store)
+    model.init_weights()
+    model.train()
+    images = [torch.zeros(3, 32, 32, dtype=torch.uint8)]
+    assert "loss_guidance" in losses_of(model, dict(inputs=images, data_samples=[stored_sample()]))
+    assert "model" not in vars(model.guidance.teacher)
+    # What is trained is what is trained online.
+    shapes = [{n: p.shape for n, p in each.named_parameters()} for each in (online, model)]
+    assert shapes[0] == shapes[1]
+    with DefaultScope.overwrite_default_scope("mmpretrain"):  # nor does it need to be told one
+        alone = attach_guidance(classifier(), dict(store=store))
+    alone.init_weights()
+    assert len(alone.guidance.projections) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["deit-ti_guided-offline_cifar100", "vit-mini_guided-offline_digits"]
+)
+def test_a_config_says_once_where_its_store_is(name):
+    cfg = read_config(f"locality_guidance/{name}.py")
+    assert cfg.pretty_text.count("data/teacher_features") == 1
+    cfg.merge_from_dict({"model.guidance.store": "elsewhere"})
+    assert build(cfg).guidance.stored.path == "elsewhere"
+
+
+def test_a_store_that_is_not_there_is_missed_by_training_alone(checkpoint, store, tmp_path):
+    path = tmp_path / "features"
+    model = guided(checkpoint, store=str(path))
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    with pytest.raises(FeatureStoreError, match="no such store"):
+        model.init_weights()
+    shutil.copytree(store, path)
+    with pytest.raises(FeatureStoreError, match="build the model again"):
+        losses_of(model.train(), batch())
+
+
+def test_a_store_of_another_teacher_is_refused(checkpoint, store, tmp_path):
+    guided(checkpoint, store=store).init_weights()
+    guided(str(tmp_path / "gone.pth"), store=store).init_weights()
+    with pytest.raises(FeatureStoreError, match=r"another teacher.*\n  input_size: \[32, 32\] in"):
+        guided(checkpoint, dict(size=64), store=store).init_weights()
+    with pytest.raises(FeatureStoreError, match=r"stages: \[0, 1, 2\] in the store, \[0, 2, 1\]"):
+        guided(checkpoint, dict(stages=(0, 2, 1)), store=store).init_weights()
+    deeper = deepcopy(TEACHER)
+    deeper["backbone"]["depth"] = 14
+    with pytest.raises(FeatureStoreError, match=r"'depth': 8.* in the store, .*'depth': 14"):
+        guided(None, dict(model=deeper), store=store).init_weights()
+    with pytest.raises(ValueError, match="the 3 stages of the teacher must be of one length"):
+        guided(checkpoint, store=store, student_indices=[0, 1])
+    with pytest.raises(TypeError, match="stagse"):
+        guided(checkpoint, dict(stagse=(0, 1)), store=store)
+
+
+@pytest.mark.parametrize("form", ["online", "logits", "store", "cascade"])
+def test_a_guided_classifier_stays_of_its_class_and_can_be_saved(form, checkpoint, store):
+    options = dict(logits=dict(logit={}), store=dict(store=store)).get(form, {})
+    model = cascade(checkpoint) if form == "cascade" else guided(checkpoint, **options)
+    kind = "MultiExitClassifier" if form == "cascade" else "ImageClassifier"
+    assert type(model).__name__ == kind
+    data = dict(batch(), data_samples=[stored_sample(index=i % 2) for i in range(4)])
+
+    def losses(model):
+        torch.manual_seed(0)  # of stochastic depth
+        return losses_of(model.train(), data)
+
+    expected = losses(model)
+    average = ExponentialMovingAverage(model).module
+    for other in (pickle.loads(pickle.dumps(model)), deepcopy(model), average):
+        assert type(other) is type(model)
+        assert other.loss.classifier is other
+        found = losses(other)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+        if other is not average:
+            sum(value for key, value in found.items() if "loss" in key).backward()
+            assert any(p.grad is not None for p in other.parameters())
+        assert all(p.grad is None for p in model.parameters())
 
 
 def test_unknown_base_is_named(checkpoint):
@@ -423,14 +544,18 @@ def test_autocast(checkpoint):
     torch.testing.assert_close(mixed, losses_of(model, batch())["loss_guidance"], rtol=0.05, atol=0)
 
 
-def test_a_cascade_is_guided_by_config_alone(checkpoint):
+def cascade(checkpoint):
     cfg = read_config("dvt/dvt-mini_digits.py")
     cfg.model.update(
         type="smallvit.GuidedClassifier",
         base="smallvit.MultiExitClassifier",
         guidance=dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint)),
     )
-    model = build(cfg).train()
+    return build(cfg)
+
+
+def test_a_cascade_is_guided_by_config_alone(checkpoint):
+    model = cascade(checkpoint).train()
     assert (
         model.state_dict().keys()
         == build(read_config("dvt/dvt-mini_digits.py")).state_dict().keys()

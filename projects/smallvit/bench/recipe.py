@@ -239,7 +239,7 @@ def _guide(cfg: Config, lesson: Lesson) -> None:
         dataset = dataset.dataset
     steps = [_guided_step(step) for step in dataset.pipeline]
     first = next((i for i, step in enumerate(steps) if "Load" not in step.type), len(steps))
-    steps.insert(first, dict(type="smallvit.LoadTeacherFeatures", store=lesson.store))
+    steps.insert(first, dict(type="smallvit.LoadTeacherFeatures"))
     dataset.pipeline = steps
 
 

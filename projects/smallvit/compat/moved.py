@@ -99,6 +99,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.tasks": ("smallvit.analysis.tasks",),
     "smallvit.engine.training_steps": ("smallvit.analysis.training_steps",),
     "smallvit.engine.untrusted": ("smallvit.engine.checkpoint.reading",),
+    "smallvit.plugins.locality_guidance.classifier": ("smallvit.plugins.locality_guidance",),
     "smallvit.plugins.multi_exit": ("smallvit.hosts.parts",),
     "smallvit.plugins.multi_exit.dynamic_vit": ("smallvit.hosts.plain",),
     "smallvit.plugins.multi_exit.sites": ("smallvit.hosts.parts",),
@@ -115,6 +116,9 @@ RENAMED: dict[str, str] = {
     "smallvit.cli.runs.HOOKS_OF_EVERY_RUN": "smallvit.engine.guards.GUARDS",
     "smallvit.cli.runs.no_leftovers": "smallvit.engine.run_log.log_failures",
     "smallvit.engine.images.name_label_maps": "smallvit.compat.label_maps.install",
+    "smallvit.plugins.locality_guidance.classifier.GuidedClassifier": (
+        "smallvit.plugins.locality_guidance.build_guided_classifier"
+    ),
     "smallvit.plugins.multi_exit.ReuseSite": "smallvit.hosts.parts.BlockParts",
     "smallvit.plugins.multi_exit.reuse_site": "smallvit.hosts.parts.block_parts",
     "smallvit.plugins.multi_exit.sites.ReuseSite": "smallvit.hosts.parts.BlockParts",

@@ -124,6 +124,7 @@ class TestGuidance:
         lesson = Lesson(*self.lesson, store="t/features")
         cfg = config("vit+guidance-offline", data="images", samples=5, lesson=lesson)
         assert cfg.model.guidance.store == "t/features"
+        assert "store" not in steps(cfg)[1]
         assert [step.type for step in steps(cfg)] == [
             *("LoadImageFromFile", "smallvit.LoadTeacherFeatures", "ResizeEdge"),
             *("smallvit.GuidedRandomCrop", "smallvit.GuidedRandomFlip", "PackInputs"),
