@@ -32,7 +32,8 @@ DIFFERENCES: dict[str, dict[str, object]] = {
         # Kept officially, though never evaluated.
         "dhvt/*": None,
     },
-    # A batch with a loss that is no number is skipped officially; ours says so and stops.
+    # A batch with a loss or gradient that is no number is skipped officially; ours says so and
+    # stops, unless non_finite.skip allows some.
     "non_finite": {"dwnet/*_in1k.py": "training stops"},
     # Officially resized from 32 to 32.
     "test": {"locality_guidance/resnet-56_cifar100.py": None},

@@ -1,28 +1,45 @@
-"""Stopping a training whose loss is no number any more."""
+"""Stopping a training whose loss or gradient is no number any more."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
 
 from smallvit.engine.checkpoint.newest import last_checkpoint
-from smallvit.errors import NonFiniteError
+from smallvit.engine.gradients import (
+    GradientGuard,
+    RunningStatistics,
+    optim_wrappers,
+    scales_loss,
+)
+from smallvit.errors import NonFiniteError, UserError
 from smallvit.registry import HOOKS
+
+#: Steps in a row after which a loss scaler that started at 65,536 has nothing left to try.
+HOPELESS = 30
 
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Stop when a loss term is NaN or infinite, and say where it happened.
+    """Stop when a loss term or the gradient is NaN or infinite, and name the batch.
 
-    The values are those that MMEngine's ``RuntimeInfoHook`` has already brought to the
-    CPU, so that the check adds no synchronization with the device.
+    The losses are those that MMEngine's ``RuntimeInfoHook`` has already brought to the CPU,
+    and the gradient's norm is the one that clipping has computed, so that these checks add no
+    synchronization with the device. Without clipping the norm is computed, and read after
+    the step. No step is made with a gradient of which it is known in time: with
+    clipping, on CPU, and wherever steps may be skipped.
 
     Args:
-        tolerance (int): Steps in a row that a loss scaler (``AmpOptimWrapper``) may skip.
-            Without one nothing is skipped, and the first step counts. Defaults to 5.
+        skip (int): Steps in a row that may be left out because the loss or the gradient is
+            not finite; weights, optimizer and running statistics stay as they were. With it
+            the device is waited for before each step. Defaults to 0.
+        tolerance (int): Steps in a row with a loss that is not finite, which a loss scaler
+            (``AmpOptimWrapper``) may skip. Defaults to 5.
         shown (int): Samples that the message names. Defaults to 8.
         enabled (bool): Defaults to True.
     """
@@ -30,14 +47,63 @@ class NonFiniteHook(Hook):
     #: After the values are on the CPU, before anything averages or logs them.
     priority = "HIGH"
 
-    def __init__(self, tolerance: int = 5, shown: int = 8, enabled: bool = True) -> None:
-        self.tolerance, self.shown, self.enabled = tolerance, shown, enabled
+    def __init__(
+        self, skip: int = 0, tolerance: int = 5, shown: int = 8, enabled: bool = True
+    ) -> None:
+        self.skip, self.tolerance, self.shown, self.enabled = skip, tolerance, shown, enabled
         self.streak = 0
+        self.overflows = 0
+        self.guard: GradientGuard | None = None
+        self.statistics: RunningStatistics | None = None
+        self._batches: list[Any] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the gradients from now on.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            UserError: If steps may be skipped, and the processes would not agree on which.
+        """
+        if not self.enabled:
+            return
+        if self.skip and get_world_size() > 1 and not _shares_gradients(runner):
+            raise UserError(
+                f"default_hooks.non_finite.skip={self.skip}: the processes of a "
+                f"{type(runner.model).__name__} have gradients of their own, and would skip "
+                "different steps; set skip=0, or train with MMDistributedDataParallel"
+            )
+        self.guard = GradientGuard(runner.optim_wrapper, at_once=self.skip > 0)
+        self.statistics = RunningStatistics(runner.model) if self.skip else None
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the optimizer as it was.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.guard is not None:
+            self.guard.remove()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Remember where the samples of the next step come from.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch in the epoch.
+            data_batch (dict, optional): The batch. Defaults to None.
+        """
+        if not self.enabled:
+            return
+        if self.statistics is not None and not self._batches:
+            self.statistics.keep()
+        self._batches.append(_sources(data_batch))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Check the loss terms of a step.
+        """Check the loss terms and the gradient of a step.
 
         Args:
             runner (Runner): The runner.
@@ -46,37 +112,116 @@ class NonFiniteHook(Hook):
             outputs (dict, optional): The loss terms. Defaults to None.
 
         Raises:
-            NonFiniteError: If one is not finite, and no loss scaler deals with it.
+            NonFiniteError: If one is not finite, and no more steps may be skipped.
         """
-        if not self.enabled or not outputs:
+        if not self.enabled or self.guard is None:
             return
-        terms = {name: _value(runner, name, outputs) for name in outputs if "loss" in name}
-        if all(map(math.isfinite, terms.values())):
+        stepped, norm = self.guard.stepped, self.guard.finish()
+        terms = {name: _value(runner, name, outputs) for name in outputs or () if "loss" in name}
+        if scales_loss(runner.optim_wrapper):
+            self._check_scaled(runner, terms, stepped)
+        elif norm is not None:
+            self._check_skipped(runner, terms, norm)
+        elif not _finite(terms):
+            self._check_loss(runner, terms, stepped)
+        elif stepped:
             self.streak = 0
-            return
-        self.streak += 1
-        tolerated = self.tolerance if _scales_loss(runner.optim_wrapper) else 0
-        where = f"iteration {runner.iter + 1} (epoch {runner.epoch + 1})"
-        losses = ", ".join(f"{name}={value:.4g}" for name, value in terms.items())
-        if self.streak <= tolerated:
+        if _step_due(runner):
+            self._batches.clear()
+
+    def _check_scaled(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
+        """The scaler skips steps that overflow; some are its way to find its scale."""
+        if stepped:
+            self.overflows = 0
+        elif _step_due(runner):
+            self.overflows += 1
+        self.streak = 0 if _finite(terms) else self.streak + 1
+        if self.overflows >= HOPELESS:
+            what = f"the loss scaler skipped {HOPELESS} steps in a row, the gradient is not finite"
+            raise NonFiniteError(self._message(runner, what, terms))
+        if self.streak > self.tolerance:
+            raise NonFiniteError(self._message(runner, "the loss is not finite", terms))
+        if self.streak:
             runner.logger.warning(
-                f"{where}: {losses}; the loss scaler skips this step ({self.streak} in a row, "
-                f"{tolerated} are tolerated)"
+                f"{_place(runner)}: {_shown(terms)}; the loss scaler skips this step "
+                f"({self.streak} in a row, {self.tolerance} are tolerated)"
             )
-            return
-        raise NonFiniteError(
-            f"{where}: the loss is not finite: {losses}\n"
-            f"  samples: {self._samples(data_batch)}\n"
-            f"  last good checkpoint: {last_checkpoint(runner.work_dir) or 'none was written'}\n"
-            "  (a lower learning rate, a longer warm-up or optim_wrapper.clip_grad may help)"
+
+    def _check_skipped(self, runner: Runner, terms: dict[str, float], norm: float) -> None:
+        self.streak += 1
+        what = "the gradient" if _finite(terms) else "the loss"
+        # The processes share their gradient, so that all of them are here.
+        together = _shares_gradients(runner)
+        message = self._message(runner, f"{what} is not finite", terms, norm, together)
+        if self.streak > self.skip:
+            raise NonFiniteError(message)
+        self.statistics.restore()
+        runner.logger.warning(
+            f"{message}\n  this step is skipped ({self.streak} in a row, {self.skip} may be)"
         )
 
-    def _samples(self, batch: Any) -> str:
-        paths = sample_paths(batch)
-        if not paths:
+    def _check_loss(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
+        message = self._message(runner, "the loss is not finite", terms)
+        if stepped or not self.skip:
+            raise NonFiniteError(message)
+        self.statistics.restore()  # a checkpoint may come before the step
+        runner.logger.warning(f"{message}\n  the gradient of the whole step will decide")
+
+    def _message(
+        self,
+        runner: Runner,
+        what: str,
+        terms: dict[str, float],
+        norm: float | None = None,
+        together: bool = False,
+    ) -> str:
+        values = terms if norm is None else {**terms, "gradient norm": norm}
+        names = [name for batch in self._batches for name in sample_paths(batch)]
+        samples = [self._shorten(names)]
+        if together:
+            gathered = all_gather_object((terms, names))
+            samples = [
+                f"of process {rank} ({_shown(its)}): {self._shorten(theirs)}"
+                for rank, (its, theirs) in sorted(
+                    enumerate(gathered), key=lambda one: _finite(one[1][0])
+                )
+            ]
+        lines = "".join(f"  samples: {line}\n" for line in samples)
+        return (
+            f"{_place(runner)}: {what}: {_shown(values)}\n"
+            f"{lines}"
+            f"  last good checkpoint: {last_checkpoint(runner.work_dir) or 'none was written'}\n"
+            "  (a lower learning rate, a longer warm-up or optim_wrapper.clip_grad may help; "
+            "default_hooks.non_finite.skip=N passes over up to N such steps in a row)"
+        )
+
+    def _shorten(self, names: list[str]) -> str:
+        if not names:
             return "the batch does not tell"
-        more = f" and {len(paths) - self.shown} more" if len(paths) > self.shown else ""
-        return ", ".join(paths[: self.shown]) + more
+        more = f" and {len(names) - self.shown} more" if len(names) > self.shown else ""
+        return ", ".join(names[: self.shown]) + more
+
+
+def _finite(terms: dict[str, float]) -> bool:
+    return all(map(math.isfinite, terms.values()))
+
+
+def _shown(terms: dict[str, float]) -> str:
+    return ", ".join(f"{name}={value:.4g}" for name, value in terms.items())
+
+
+def _place(runner: Runner) -> str:
+    return f"iteration {runner.iter + 1} (epoch {runner.epoch + 1})"
+
+
+def _shares_gradients(runner: Runner) -> bool:
+    """Whether all processes see the same gradients."""
+    return isinstance(runner.model, DistributedDataParallel)
+
+
+def _step_due(runner: Runner) -> bool:
+    """Whether the optimizers were to make a step in this iteration, or only to accumulate."""
+    return all(single.should_update() for single in optim_wrappers(runner.optim_wrapper))
 
 
 def _value(runner: Runner, name: str, outputs: dict) -> float:
@@ -84,25 +229,21 @@ def _value(runner: Runner, name: str, outputs: dict) -> float:
     return float(outputs[name] if history is None else history.data[0][-1])
 
 
-def _scales_loss(wrapper: Any) -> bool:
-    several = getattr(wrapper, "optim_wrappers", None)  # an OptimWrapperDict
-    if several is not None:
-        return any(_scales_loss(single) for single in several.values())
-    scaler = getattr(wrapper, "loss_scaler", None)
-    return scaler is not None and scaler.is_enabled()
+def _sources(batch: Any) -> Any:
+    """What tells where a batch comes from, without its images."""
+    return batch.get("data_samples") if hasattr(batch, "get") else batch
 
 
 def sample_paths(batch: Any) -> list[str]:
     """Find where the samples of a batch come from.
 
     Args:
-        batch (Any): A batch of an MM data loader.
+        batch (Any): A batch of an MM data loader, or its data samples.
 
     Returns:
         list[str]: Paths or indices of its samples; empty if it does not tell.
     """
-    if hasattr(batch, "get"):
-        batch = batch.get("data_samples")
+    batch = _sources(batch)
     if not isinstance(batch, (list, tuple)):
         return []
     found = []

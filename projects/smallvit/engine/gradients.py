@@ -1,0 +1,179 @@
+"""Keeping gradients that are NaN or infinite away from the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
+
+
+class GradientGuard:
+    """Looks at the gradients before each step of an optimizer; a step with bad ones is left out.
+
+    Where the optimizer wrapper clips gradients by their norm, that norm is looked at: MMEngine
+    has brought it to the CPU. Without clipping the norm is computed. On an accelerator
+    it is then read after the step, together with the loss (:meth:`finish`), unless
+    steps are to be left out: for that the device must be waited for.
+
+    A loss scaler leaves out such steps by itself; here they are only counted.
+
+    Args:
+        wrapper (OptimWrapper or OptimWrapperDict): What updates the weights.
+        at_once (bool): Leave out bad steps on every device. Defaults to False.
+    """
+
+    def __init__(self, wrapper: Any, at_once: bool = False) -> None:
+        self.at_once = at_once
+        #: Whether an optimizer made a step since the last :meth:`finish`.
+        self.stepped = False
+        self._norms: list[float] = []
+        self._pending: list[torch.Tensor] = []
+        self._handles = [self._watch(single) for single in optim_wrappers(wrapper)]
+
+    def _watch(self, wrapper: OptimWrapper) -> Any:
+        clipped: list[torch.Tensor] = []
+        if wrapper.clip_grad_kwargs:
+            wrapper.clip_func = partial(_remember, wrapper.clip_func, clipped)
+        look = self._note_scaled if scales_loss(wrapper) else partial(self._look, clipped)
+        return wrapper.optimizer.register_step_pre_hook(look)
+
+    def _note_scaled(self, optimizer: Optimizer, *_: Any) -> None:
+        # Optimizers that scale by themselves are called for skipped steps too.
+        skipped = getattr(optimizer, "found_inf", None)
+        self.stepped |= skipped is None or not bool(skipped)
+
+    def _look(self, clipped: list[torch.Tensor], optimizer: Optimizer, *_: Any) -> None:
+        self.stepped = True
+        norms = clipped or _norms(optimizer)
+        if not (clipped or self.at_once or all(norm.device.type == "cpu" for norm in norms)):
+            self._pending += norms
+            return
+        bad = _not_finite(norms)
+        clipped.clear()
+        if bad:
+            self._norms += bad
+            for parameter in _parameters(optimizer):
+                parameter.grad = None  # optimizers pass over parameters without
+
+    def finish(self) -> float | None:
+        """Tell how the steps since the last call went, and forget them.
+
+        Returns:
+            float | None: The norm of gradients that were not finite; None if there were none,
+            or no step.
+        """
+        bad = self._norms + _not_finite(self._pending)
+        self._norms, self._pending, self.stepped = [], [], False
+        return bad[0] if bad else None
+
+    def remove(self) -> None:
+        """Look no more."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def _remember(clip: Any, kept: list[torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+    norm = clip(*args, **kwargs)
+    # Clipping by value tells no norm.
+    kept[:] = [] if norm is None else [norm]
+    return norm
+
+
+def _parameters(optimizer: Optimizer) -> Iterator[torch.Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _norms(optimizer: Optimizer) -> list[torch.Tensor]:
+    """The norm of the gradients on each device: the quickest value that shows a bad one."""
+    by_kind: dict[tuple, list[torch.Tensor]] = {}
+    for parameter in _parameters(optimizer):
+        if parameter.grad is not None:
+            grad = parameter.grad.detach()
+            grad = grad.coalesce().values() if grad.is_sparse else grad
+            if grad.numel():
+                by_kind.setdefault((grad.device, grad.dtype), []).append(grad)
+    return [
+        torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        for grads in by_kind.values()
+    ]
+
+
+def _not_finite(norms: list[torch.Tensor]) -> list[float]:
+    return [value for value in map(float, norms) if not math.isfinite(value)]
+
+
+def optim_wrappers(wrapper: Any) -> list[OptimWrapper]:
+    """List the wrappers of single optimizers.
+
+    Args:
+        wrapper (OptimWrapper or OptimWrapperDict): One, or several under names.
+
+    Returns:
+        list[OptimWrapper]: Those whose optimizer is one of torch's kind.
+    """
+    several = getattr(wrapper, "optim_wrappers", None)
+    singles = [wrapper] if several is None else list(several.values())
+    return [
+        single
+        for single in singles
+        if isinstance(single, OptimWrapper) and isinstance(single.optimizer, Optimizer)
+    ]
+
+
+def scales_loss(wrapper: Any) -> bool:
+    """Tell whether an optimizer wrapper scales the loss, as ``AmpOptimWrapper`` does.
+
+    Args:
+        wrapper (OptimWrapper or OptimWrapperDict): The wrapper.
+
+    Returns:
+        bool: True if a loss scaler is in use, and leaves out steps that overflow.
+    """
+    several = getattr(wrapper, "optim_wrappers", None)
+    if several is not None:
+        return any(scales_loss(single) for single in several.values())
+    scaler = getattr(wrapper, "loss_scaler", None)
+    return scaler is not None and scaler.is_enabled()
+
+
+class RunningStatistics:
+    """The running statistics of a model's normalization layers, to return to.
+
+    A forward pass of values that are not finite spoils them for good, whether or not a step
+    of the optimizer follows.
+
+    Args:
+        model (nn.Module): The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.buffers = [
+            buffer
+            for module in model.modules()
+            if isinstance(module, _NormBase)
+            for buffer in module.buffers(recurse=False)
+        ]
+        self.kept = [buffer.clone() for buffer in self.buffers]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Remember the statistics as they are."""
+        self._copy(self.kept, self.buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Return to the remembered ones."""
+        self._copy(self.buffers, self.kept)
+
+    @staticmethod
+    def _copy(to: list[torch.Tensor], source: list[torch.Tensor]) -> None:
+        if to:
+            torch._foreach_copy_(to, source)
