@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from smallvit.errors import FeatureStoreError
+
 _BLOCK = 1 << 20
 
 
@@ -27,7 +29,7 @@ def sample_key(results: Mapping[str, Any]) -> int:
         int: 64 bits, the same in every process and on every machine.
 
     Raises:
-        KeyError: If there is neither ``img_path`` nor ``img``.
+        FeatureStoreError: If there is neither ``img_path`` nor ``img``.
     """
     digest = hashlib.blake2b(digest_size=8)
     label = results.get("gt_label")
@@ -41,7 +43,7 @@ def sample_key(results: Mapping[str, Any]) -> int:
         digest.update(f"{image.shape} {image.dtype.str}".encode())
         digest.update(image)
     else:
-        raise KeyError(
+        raise FeatureStoreError(
             "a sample has neither img_path nor img; stored features need one of them to know it by"
         )
     return int.from_bytes(digest.digest(), "little")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from smallvit.datasets.io import images
-from smallvit.errors import FeatureStoreError
+from smallvit.errors import FeatureStoreError, about
 from smallvit.plugins.locality_guidance.fingerprint import (
     dataset_fingerprint,
     file_sha256,
@@ -86,10 +86,8 @@ class Lesson(Dataset):
                     f"{self.settings.type} numbers its samples otherwise (sample {index} is "
                     f"{info.get('sample_idx')}), and stored features are found by this number"
                 )
-            try:
+            with about(self.settings.type):
                 keys[index] = sample_key(info)
-            except KeyError as error:
-                raise FeatureStoreError(f"{self.settings.type}: {error.args[0]}") from error
         return keys
 
     def batches(self, start: int, batch_size: int, num_workers: int = 0) -> Iterator[Tensor]:

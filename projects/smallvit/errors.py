@@ -1,5 +1,8 @@
 """The errors of smallvit, whose messages say what is wrong, where, and the way out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SmallvitError(Exception):
     """Root of every public error of smallvit; its message alone is shown to the user."""
@@ -66,3 +69,19 @@ class ConversionError(SmallvitError):
         super().__init__(message)
         self.unknown_keys = unknown_keys
         self.missing_keys = missing_keys
+
+
+@contextmanager
+def about(thing: object) -> Iterator[None]:
+    """Let the errors of a block begin with what they are about.
+
+    The error itself goes on, of the same type and with all that it carries.
+
+    Args:
+        thing (object): A file, for example, which what raises the error does not know.
+    """
+    try:
+        yield
+    except SmallvitError as error:
+        error.args = (f"{thing}: {error}", *error.args[1:])
+        raise

@@ -11,7 +11,7 @@ from json import JSONDecodeError
 from types import FrameType, TracebackType
 from typing import Any
 
-from smallvit.errors import SmallvitError
+from smallvit.errors import DataError, SmallvitError
 from smallvit.utils.configs import walk
 
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
@@ -89,7 +89,10 @@ def _own(error: BaseException, cfg: Any) -> str | None:
     """Our own errors, whose messages say all there is to say."""
     if not isinstance(error, SmallvitError):
         return None
-    return _text(error) if _from_worker(error) else str(error)
+    if _from_worker(error):
+        return _text(error)
+    built = _innermost_build(error.__traceback__) if isinstance(error, DataError) else None
+    return str(error) + ("" if built is None else _where(cfg, lambda _, value: value == built))
 
 
 def _annotations(error: BaseException, cfg: Any) -> str | None:

@@ -12,7 +12,7 @@ from smallvit.analysis.tasks import fake_batch
 from smallvit.cli.config import merge_overrides
 from smallvit.datasets.digits import load_digit_images
 from smallvit.engine.folder import fit_to_folder
-from smallvit.errors import UserError
+from smallvit.errors import DataError, UserError
 from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main
 
@@ -102,7 +102,7 @@ def test_other_configs_are_left_alone():
 
 
 def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
-    with pytest.raises(UserError, match=r"no folder data/images: set data_root"):
+    with pytest.raises(DataError, match=r"no folder data/images: set data_root"):
         merge_overrides(read_config(DHVT), None)
     work_dir = tmp_path / "work"
     status = run(

@@ -263,7 +263,7 @@ def test_keys_tell_samples_apart(label, pixel, change):
 
 
 def test_a_sample_without_a_source_has_no_key():
-    with pytest.raises(KeyError, match="neither img_path nor img"):
+    with pytest.raises(FeatureStoreError, match="neither img_path nor img"):
         sample_key({"gt_label": 1})
 
 

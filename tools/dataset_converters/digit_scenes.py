@@ -4,8 +4,10 @@ import argparse
 import signal
 import sys
 
+from smallvit.cli import run_tool
 
-def parse_args() -> argparse.Namespace:
+
+def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Write scenes of scikit-learn's handwritten digits: COCO instances and "
         "ADE20K-style label maps over the same images. The same options give the same files.",
@@ -35,30 +37,27 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace digit scenes that are there"
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv=None) -> None:
+    args = parse_args(argv)
     # After the arguments: --help should not wait for the libraries.
     from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
     # A plain termination would skip the removal of the unfinished folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated: nothing was written"))
-    try:
-        settings = SceneSettings(
-            num_train=args.num_train,
-            num_val=args.num_val,
-            size=args.size,
-            digits_per_scene=tuple(args.digits_per_scene),
-            digit_size=tuple(args.digit_size),
-            seed=args.seed,
-        )
-        write_digit_scenes(args.out, settings, overwrite=args.overwrite)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"digit_scenes.py: {error}")
+    settings = SceneSettings(
+        num_train=args.num_train,
+        num_val=args.num_val,
+        size=args.size,
+        digits_per_scene=tuple(args.digits_per_scene),
+        digit_size=tuple(args.digit_size),
+        seed=args.seed,
+    )
+    write_digit_scenes(args.out, settings, overwrite=args.overwrite)
     print(f"\n{args.num_train} training and {args.num_val} validation scenes are in {args.out}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

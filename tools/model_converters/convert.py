@@ -16,6 +16,7 @@ from pathlib import Path
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_trust_flag, read_as_asked
 from smallvit.converters.system import SYSTEM_NAMES
+from smallvit.errors import about
 
 SAFETENSORS = ".safetensors"
 
@@ -80,14 +81,12 @@ def main(argv=None) -> int:
 
     read_as_asked(args)
     checkpoint = load_from_local(args.src, map_location="cpu")
-    try:
+    with about(args.src):
         source = (converters.averaged_weights if args.ema else converters.unwrap)(checkpoint)
         state = (converters.revert if args.reverse else converters.convert)(args.system, source)
         training = (
             converters.convert_training(args.system, checkpoint) if args.training_state else None
         )
-    except converters.ConversionError as error:
-        raise UserError(f"{args.src}: {error}") from error
     official, ours = (state, source) if args.reverse else (source, state)
     lines = [describe(args.system, official, ours)]
     wrapper = converters.get_system(args.system).wrapper if args.reverse else "state_dict"

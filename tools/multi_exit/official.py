@@ -12,6 +12,7 @@ from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.errors import about
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -28,8 +29,6 @@ def main(argv=None) -> None:
     if not args.dst.absolute().parent.is_dir():
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
 
-    from smallvit.converters import ConversionError
-    from smallvit.plugins.multi_exit import CalibrationError
     from smallvit.plugins.multi_exit.storage import (
         from_official,
         read_checkpoint,
@@ -39,10 +38,8 @@ def main(argv=None) -> None:
 
     read_as_asked(args)
     content = read_checkpoint(args.src)
-    try:
+    with about(args.src):
         converted = to_official(content) if args.reverse else from_official(content)
-    except (CalibrationError, ConversionError) as error:
-        raise UserError(f"{args.src}: {error}") from error
     write_checkpoint(converted, args.dst)
     entries = ", ".join(key for key in converted if not key.endswith("state_dict"))
     print(f"wrote {args.dst}: weights{f', {entries}' if entries else ', no thresholds'}")

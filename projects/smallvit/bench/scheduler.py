@@ -15,8 +15,6 @@ from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
-from smallvit.errors import UserError
-
 #: Imported once, for all children, where processes can be forked.
 PRELOADED = ["smallvit.bench.worker"]
 
@@ -232,7 +230,7 @@ def _work(
 def _failure(error: BaseException) -> Outcome:
     from smallvit.explain import explain
 
-    message = str(error) if isinstance(error, UserError) else explain(error)
+    message = explain(error)
     if message is not None:
         return Outcome(reason=message, user_error=True)
     first = str(error).strip().split("\n")[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mmpretrain.datasets import BaseDataset
 
 from smallvit.datasets.checks import check_label, choose, read_json, require
+from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
 CLASSES = ("normal", "serrated", "adenocarcinoma", "adenoma")
@@ -38,8 +39,8 @@ class Chaoyang(BaseDataset):
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If the split is unknown, or a label is not 0 to 3.
-        FileNotFoundError: If the annotation file is missing.
+        ValueError: If the split is unknown.
+        DataError: If the annotation file is missing, or a label is not 0 to 3.
     """
 
     METAINFO = {"classes": CLASSES}
@@ -75,7 +76,7 @@ class Chaoyang(BaseDataset):
     def _sample(self, number: int, entry: dict) -> dict:
         where = f"{self.ann_file}, entry {number}"
         if not isinstance(entry, dict) or not {"name", "label"} <= entry.keys():
-            raise ValueError(f"{where}: expected a name and a label, got {entry!r}")
+            raise DataError(f"{where}: expected a name and a label, got {entry!r}")
         return {
             "img_path": osp.join(self.data_root, entry["name"]),
             "gt_label": check_label(entry["label"], len(CLASSES), where),

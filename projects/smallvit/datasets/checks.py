@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.fileio import exists, get_text
 
+from smallvit.errors import DataError
+
 
 def require(path: str, dataset: str, layout: str) -> str:
     """Check that a file or folder is there.
@@ -18,10 +20,10 @@ def require(path: str, dataset: str, layout: str) -> str:
         str: The path.
 
     Raises:
-        FileNotFoundError: If it is missing.
+        DataError: If it is missing.
     """
     if not exists(path):
-        raise FileNotFoundError(f"{dataset}: {path} is missing; {layout}")
+        raise DataError(f"{dataset}: {path} is missing; {layout}")
     return path
 
 
@@ -54,12 +56,12 @@ def read_json(path: str) -> Any:
         Any: Its content.
 
     Raises:
-        ValueError: If it is not JSON; a download that was cut off is not.
+        DataError: If it is not JSON; a download that was cut off is not.
     """
     try:
         return json.loads(get_text(path))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from error
+        raise DataError(f"{path} is not valid JSON ({error}): download it again") from error
 
 
 def check_label(label: Any, count: int, where: str) -> int:
@@ -74,12 +76,12 @@ def check_label(label: Any, count: int, where: str) -> int:
         int: The label.
 
     Raises:
-        ValueError: If it is no whole number from 0 to ``count - 1``.
+        DataError: If it is no whole number from 0 to ``count - 1``.
     """
     try:
         number = int(label)
     except (TypeError, ValueError):
         number = -1
     if isinstance(label, float) or not 0 <= number < count:
-        raise ValueError(f"{where}: label {label!r} is outside the classes, 0 to {count - 1}")
+        raise DataError(f"{where}: label {label!r} is outside the classes, 0 to {count - 1}")
     return number

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from smallvit.datasets.checks import choose
+from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -59,9 +60,9 @@ class ClassFolders(BaseDataset):
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If a setting is out of range, folders differ in case alone, or ``val``
-            or ``test`` has a class that the training images have not.
-        FileNotFoundError: If a folder is missing, or a class folder has no image.
+        ValueError: If a setting is out of range.
+        DataError: If a folder is missing, a class folder has no image, folders differ in case
+            alone, or ``val`` or ``test`` has a class that the training images have not.
     """
 
     def __init__(
@@ -101,10 +102,10 @@ class ClassFolders(BaseDataset):
         names = class_folders(folder)
         for name in names:
             if name not in labels:
-                raise ValueError(_unknown_class(osp.join(folder, name), name, self.class_names))
+                raise DataError(_unknown_class(osp.join(folder, name), name, self.class_names))
         absent = [name for name in self.class_names if name not in names]
         if absent and self.split == "train":
-            raise FileNotFoundError(f"class folder {osp.join(folder, absent[0])} is missing")
+            raise DataError(f"class folder {osp.join(folder, absent[0])} is missing")
         if absent:
             print_log(f"{folder} has no images of {', '.join(absent)}", "current", level=30)
         return [
@@ -123,7 +124,7 @@ class ClassFolders(BaseDataset):
         if given is not None:
             return given, "all"
         if "train" not in folders:
-            raise FileNotFoundError(
+            raise DataError(
                 f"{osp.join(self.data_root, wanted[0])} is missing, and so is train/, of which a "
                 "part could be held out"
             )
@@ -135,7 +136,7 @@ class ClassFolders(BaseDataset):
             return names
         chosen = choose_held_out(names, self.held_out, self.seed)
         if len(chosen) == len(names):
-            raise ValueError(
+            raise DataError(
                 f"{folder} holds one image, of which no part can be held out for validation: add "
                 "images, or make folders train/ and val/"
             )
@@ -181,15 +182,15 @@ def find_classes(data_root: str) -> tuple[str, ...]:
         tuple[str, ...]: The classes, at least two.
 
     Raises:
-        ValueError: If there are fewer, or two folders differ in case alone.
-        FileNotFoundError: If there is no such folder, or no training images' in it.
+        DataError: If there are fewer, two folders differ in case alone, or there is no such
+            folder, or no training images' in it.
     """
     folders = split_folders(data_root)
     if "train" not in folders:
-        raise FileNotFoundError(f"{osp.join(data_root, 'train')} is missing: it tells the classes")
+        raise DataError(f"{osp.join(data_root, 'train')} is missing: it tells the classes")
     names = class_folders(folders["train"])
     if len(names) < 2:
-        raise ValueError(
+        raise DataError(
             f"{folders['train']} holds one class folder, {names[0]}; at least two are needed, as "
             f"{osp.join(data_root, 'CLASS')}/ or as {osp.join(data_root, 'train', 'CLASS')}/"
         )
@@ -207,11 +208,10 @@ def split_folders(data_root: str) -> dict[str, str]:
         itself where it holds the classes directly.
 
     Raises:
-        ValueError: If a split's folder has a name that is not read.
-        FileNotFoundError: If there is no such folder.
+        DataError: If there is no such folder, or a split's has a name that is not read.
     """
     if not data_root or not isdir(data_root):
-        raise FileNotFoundError(
+        raise DataError(
             f"there is no folder {data_root or '(empty)'}: set data_root to the one that holds "
             "your class folders (--cfg-options data_root=/path/to/images)"
         )
@@ -222,7 +222,7 @@ def split_folders(data_root: str) -> dict[str, str]:
     for name in names:
         other = name.lower() in (*SPLITS, *OTHER_NAMES) and name not in SPLITS
         if other and _subfolders(osp.join(data_root, name)):
-            raise ValueError(
+            raise DataError(
                 f"{osp.join(data_root, name)}: the folders of the splits are called "
                 f"{', '.join(SPLITS)}; rename it"
             )
@@ -239,13 +239,12 @@ def class_folders(folder: str) -> tuple[str, ...]:
         tuple[str, ...]: Their sorted names.
 
     Raises:
-        ValueError: If two names differ in case alone.
-        FileNotFoundError: If there is none.
+        DataError: If there is none, or two names differ in case alone.
     """
     names = _subfolders(folder)
     if not names:
         loose = len(list(list_dir_or_file(folder, list_dir=False)))
-        raise FileNotFoundError(
+        raise DataError(
             f"{folder} holds no class folder ({loose} files): put the images of each class into "
             "a folder of its own"
         )
@@ -253,7 +252,7 @@ def class_folders(folder: str) -> tuple[str, ...]:
     for name in names:
         twin = spelt.setdefault(name.casefold(), name)
         if twin != name:
-            raise ValueError(
+            raise DataError(
                 f"class folders {osp.join(folder, twin)} and {osp.join(folder, name)} differ in "
                 "case alone: merge them, or rename one"
             )
@@ -270,24 +269,21 @@ def list_images(folder: str) -> list[str]:
         list[str]: Sorted names, relative to the folder, with ``/`` between folders.
 
     Raises:
-        ValueError: If the images are in deeper folders only.
-        FileNotFoundError: If there is none.
+        DataError: If there is none, or the images are in deeper folders only.
     """
     found = (name.replace("\\", "/") for name in list_dir_or_file(folder, False, recursive=True))
     files = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
     images = sorted(name for name in files if name.lower().endswith(EXTENSIONS))
     if not files:
-        raise FileNotFoundError(
-            f"class folder {folder} is empty: put its images there, or remove it"
-        )
+        raise DataError(f"class folder {folder} is empty: put its images there, or remove it")
     if not images:
         endings = Counter(osp.splitext(name)[1] or "no ending" for name in files)
-        raise FileNotFoundError(
+        raise DataError(
             f"class folder {folder} holds no image: its {len(files)} files end in "
             f"{', '.join(sorted(endings))}, and read are {', '.join(EXTENSIONS)}; convert them"
         )
     if all("/" in name for name in images):
-        raise ValueError(
+        raise DataError(
             f"class folder {folder} holds folders, not images: data_root must hold the class "
             "folders, or train/, val/ and test/ with the class folders in them"
         )

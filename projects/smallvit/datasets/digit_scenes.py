@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 
 from smallvit.datasets.digits import CLASSES, digit_indices, load_digit_images
+from smallvit.errors import UserError
 
 SETTINGS_FILE = "digit_scenes.json"
 
@@ -40,7 +41,7 @@ class SceneSettings:
         seed (int): Seed of everything that is random. Defaults to 0.
 
     Raises:
-        ValueError: If a number is out of range.
+        UserError: If a number is out of range.
     """
 
     num_train: int = 1200
@@ -53,17 +54,17 @@ class SceneSettings:
     def __post_init__(self) -> None:
         for name in ("num_train", "num_val"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: at least one scene is needed")
+                raise UserError(f"{name}={getattr(self, name)}: at least one scene is needed")
         if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: a seed is not negative")
+            raise UserError(f"seed={self.seed}: a seed is not negative")
         fewest, most = self.digits_per_scene
         if not 1 <= fewest <= most:
-            raise ValueError(
+            raise UserError(
                 f"digits_per_scene={self.digits_per_scene}: expected 1 <= fewest <= most"
             )
         smallest, largest = self.digit_size
         if not 8 <= smallest <= largest <= self.size:
-            raise ValueError(
+            raise UserError(
                 f"digit_size={self.digit_size}: expected 8 <= smallest <= largest <= "
                 f"size={self.size}"
             )
@@ -201,7 +202,7 @@ def write_digit_scenes(
             False.
 
     Raises:
-        FileExistsError: If ``out`` is there and may not be replaced. A folder that holds
+        UserError: If ``out`` is there and may not be replaced. A folder that holds
             anything but digit scenes is never replaced.
     """
     out = Path(out).absolute()
@@ -225,9 +226,9 @@ def _check_destination(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / SETTINGS_FILE).is_file():
-        raise FileExistsError(f"{out} is there and holds no digit scenes: choose another folder")
+        raise UserError(f"{out} is there and holds no digit scenes: choose another folder")
     if not overwrite:
-        raise FileExistsError(
+        raise UserError(
             f"{out} holds digit scenes already: pass overwrite (--overwrite) to replace them"
         )
 

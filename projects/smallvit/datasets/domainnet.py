@@ -7,6 +7,7 @@ from mmengine.fileio import exists, list_dir_or_file, list_from_file
 from mmpretrain.datasets import BaseDataset
 
 from smallvit.datasets.checks import check_label, choose, require
+from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
@@ -51,9 +52,9 @@ class DomainNet(BaseDataset):
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If the domain or the split is unknown, a line of a list is no image
-            and label, or a label or class is not one of the training images'.
-        FileNotFoundError: If a file or folder of the layout is missing or empty.
+        ValueError: If the domain or the split is unknown.
+        DataError: If a file or folder of the layout is missing or empty, a line of a list is
+            no image and label, or a label or class is not one of the training images'.
     """
 
     def __init__(
@@ -102,19 +103,19 @@ class DomainNet(BaseDataset):
         for path_of_image, label, where in _entries(path, NUM_CLASSES):
             name = _class_of(path_of_image)
             if names.setdefault(label, name) != name:
-                raise ValueError(
+                raise DataError(
                     f"{where}: label {label} is {names[label]!r} above, and {name!r} here"
                 )
         missing = [label for label in range(len(names)) if label not in names]
         if missing or not names:
-            raise ValueError(f"{path}: label {(missing or [0])[0]} has no image; labels go from 0")
+            raise DataError(f"{path}: label {(missing or [0])[0]} has no image; labels go from 0")
         return tuple(names[label] for label in range(len(names)))
 
     def _class_folders(self) -> tuple[str, ...]:
         folder = self._folder("train")
         names = tuple(sorted(list_dir_or_file(folder, list_file=False)))
         if not names:
-            raise FileNotFoundError(f"DomainNet: {folder} holds no class folder")
+            raise DataError(f"DomainNet: {folder} holds no class folder")
         return names
 
     def load_data_list(self) -> list[dict]:
@@ -130,7 +131,7 @@ class DomainNet(BaseDataset):
         path = self._require(self.ann_file)
         for image, label, where in _entries(path, len(self.class_names)):
             if _class_of(image) != self.class_names[label]:
-                raise ValueError(
+                raise DataError(
                     f"{where}: label {label} is {self.class_names[label]!r} in "
                     f"{self._list('train')}, and {_class_of(image)!r} here"
                 )
@@ -142,10 +143,10 @@ class DomainNet(BaseDataset):
         for name in sorted(list_dir_or_file(folder, list_file=False)):
             images = osp.join(folder, name)
             if name not in labels:
-                raise ValueError(f"{images}: there is no class {name!r} in {self._folder('train')}")
+                raise DataError(f"{images}: there is no class {name!r} in {self._folder('train')}")
             files = sorted(list_dir_or_file(images, list_dir=False, suffix=SUFFIXES))
             if not files:
-                raise FileNotFoundError(f"DomainNet: {images} holds no {' or '.join(SUFFIXES)}")
+                raise DataError(f"DomainNet: {images} holds no {' or '.join(SUFFIXES)}")
             yield from ((osp.join(images, file), labels[name]) for file in files)
 
     def extra_repr(self) -> list[str]:
@@ -165,7 +166,7 @@ def _entries(path: str, count: int) -> Iterator[tuple[str, int, str]]:
         where = f"{path}, line {number}"
         image, _, label = line.strip().rpartition(" ")
         if not image:
-            raise ValueError(f"{where}: expected an image and its label, got {line!r}")
+            raise DataError(f"{where}: expected an image and its label, got {line!r}")
         yield image, check_label(label, count, where), where
 
 

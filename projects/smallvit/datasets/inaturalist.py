@@ -7,6 +7,7 @@ from mmengine.fileio import exists
 from mmpretrain.datasets import BaseDataset
 
 from smallvit.datasets.checks import choose, read_json, require
+from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
 YEARS = (2018, 2019)
@@ -50,9 +51,9 @@ class INaturalist(BaseDataset):
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If a setting is unknown, or the annotations contradict themselves: a
-            category or an image that is not listed, an image without a category.
-        FileNotFoundError: If an annotation file is missing.
+        ValueError: If a setting is unknown.
+        DataError: If an annotation file is missing, or the annotations contradict themselves:
+            a category or an image that is not listed, an image without a category.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class INaturalist(BaseDataset):
             categories = [{"id": index, **entry} for index, entry in enumerate(told)]
         lacking = [entry["id"] for entry in categories if self.category not in entry]
         if lacking:
-            raise ValueError(
+            raise DataError(
                 f"{path} does not tell the {self.category} of category {lacking[0]}, and neither "
                 f"does {other}: download categories.json of iNaturalist {self.year}, or use "
                 "category='name'"
@@ -148,9 +149,9 @@ class INaturalist(BaseDataset):
 
     def _label(self, name: str, category: int | None) -> int:
         if category is None:
-            raise ValueError(f"{self.ann_file}: image {name} has no annotation")
+            raise DataError(f"{self.ann_file}: image {name} has no annotation")
         if category not in self.labels:
-            raise ValueError(
+            raise DataError(
                 f"{self.ann_file}: image {name} is of category {category}, which is outside its "
                 f"{len(self.labels)} categories"
             )
@@ -169,5 +170,5 @@ def _read(path: str, *keys: str) -> dict:
     content = read_json(path)
     missing = set(keys) - set(content)
     if missing:
-        raise ValueError(f"{path} has no {', '.join(sorted(missing))}")
+        raise DataError(f"{path} has no {', '.join(sorted(missing))}")
     return content

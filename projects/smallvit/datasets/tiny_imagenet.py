@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from mmengine.fileio import exists, list_dir_or_file, list_from_file
 from mmpretrain.datasets import BaseDataset
 
+from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
 SPLITS = ("train", "val")
@@ -39,8 +40,9 @@ class TinyImageNet(BaseDataset):
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If the split is unknown, or an annotation names an unknown class.
-        FileNotFoundError: If a file or folder of the layout is missing.
+        ValueError: If the split is unknown.
+        DataError: If a file or folder of the layout is missing, or an annotation names an
+            unknown class.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class TinyImageNet(BaseDataset):
     @staticmethod
     def _require(path: str) -> str:
         if not exists(path):
-            raise FileNotFoundError(
+            raise DataError(
                 f"Tiny-ImageNet: {path} is missing; data_root must be the unpacked folder "
                 "tiny-imagenet-200"
             )
@@ -91,7 +93,7 @@ class TinyImageNet(BaseDataset):
             folder = self._require(osp.join(self.data_root, "train", identifier, "images"))
             names = sorted(list_dir_or_file(folder, list_dir=False, suffix=".JPEG"))
             if not names:
-                raise FileNotFoundError(f"Tiny-ImageNet: {folder} holds no .JPEG file")
+                raise DataError(f"Tiny-ImageNet: {folder} holds no .JPEG file")
             yield from ((osp.join(folder, name), label) for name in names)
 
     def _validation_images(self) -> Iterator[tuple[str, int]]:
@@ -100,9 +102,7 @@ class TinyImageNet(BaseDataset):
         for number, line in enumerate(list_from_file(table), 1):
             name, identifier, *_ = [*line.split("\t"), ""]
             if identifier not in labels:
-                raise ValueError(
-                    f"{table}, line {number}: class {identifier!r} is not in wnids.txt"
-                )
+                raise DataError(f"{table}, line {number}: class {identifier!r} is not in wnids.txt")
             yield osp.join(self.data_root, "val", "images", name), labels[identifier]
 
     def extra_repr(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from smallvit.errors import UserError
+from smallvit.errors import DataError, UserError
 from smallvit.utils.configs import walk
 
 DATASET = "ClassFolders"
@@ -84,7 +84,7 @@ def follow_folder(
         return fitted
     try:
         fit_to_folder(fitted, checkpoint)
-    except UserError as error:
+    except (DataError, UserError) as error:
         if with_data:
             raise
         print_log(f"the model has the classes that its config names: {error}", "current", 30)
@@ -147,10 +147,7 @@ def _find_classes(datasets: list[ConfigDict]) -> list[str]:
         raise UserError(f"fit_to_folder is set, but no {DATASET} in the config reads split='train'")
     if trained.get("classes") is not None:
         return list(trained.classes)
-    try:
-        return list(find_classes(trained.data_root))
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(str(error)) from error
+    return list(find_classes(trained.data_root))
 
 
 def _set_classes(cfg: Config, count: int) -> None:

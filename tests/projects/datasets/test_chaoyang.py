@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smallvit.datasets import Chaoyang
+from smallvit.errors import DataError
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_unknown_split(root):
 
 def test_missing_annotations(root):
     (root / "test.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"test\.json is missing; data_root must be"):
+    with pytest.raises(DataError, match=r"test\.json is missing; data_root must be"):
         Chaoyang(str(root), split="test")
 
 
@@ -50,17 +51,17 @@ def test_a_label_outside_the_classes(root, label):
     entries = json.loads(path.read_text())
     entries[1]["label"] = label
     path.write_text(json.dumps(entries))
-    with pytest.raises(ValueError, match=rf"train\.json, entry 1: label {label!r} .*0 to 3"):
+    with pytest.raises(DataError, match=rf"train\.json, entry 1: label {label!r} .*0 to 3"):
         Chaoyang(str(root))
 
 
 def test_an_entry_without_a_label(root):
     (root / "train.json").write_text('[{"name": "train/a.JPG"}]')
-    with pytest.raises(ValueError, match=r"train\.json, entry 0: expected a name and a label"):
+    with pytest.raises(DataError, match=r"train\.json, entry 0: expected a name and a label"):
         Chaoyang(str(root))
 
 
 def test_a_download_that_was_cut_off(root):
     (root / "train.json").write_text('[{"name": "tra')
-    with pytest.raises(ValueError, match=r"train\.json is not valid JSON.*download it again"):
+    with pytest.raises(DataError, match=r"train\.json is not valid JSON.*download it again"):
         Chaoyang(str(root))

@@ -6,6 +6,7 @@ import pytest
 
 from smallvit.datasets import ClassFolders
 from smallvit.datasets.class_folders import choose_held_out, find_classes
+from smallvit.errors import DataError
 
 PIXELS = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 
@@ -85,7 +86,7 @@ class TestFlatFolder:
 
     def test_a_class_of_one_image_is_named(self, flat):
         fill(flat / "bird", "0.png")
-        with pytest.raises(ValueError, match=r"bird holds one image.*add images, or make folders"):
+        with pytest.raises(DataError, match=r"bird holds one image.*add images, or make folders"):
             ClassFolders(str(flat))
 
     @pytest.mark.parametrize("part", [0, 1, -0.2, 20])
@@ -152,66 +153,66 @@ class TestMistakes:
     """Each is named with its path and a way out."""
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere: set data_root.*--cfg-o"):
+        with pytest.raises(DataError, match=r"no folder .*nowhere: set data_root.*--cfg-o"):
             load(tmp_path / "nowhere")
 
     def test_no_class_folder(self, tmp_path):
         fill(tmp_path, "0.png", "1.png")
-        with pytest.raises(FileNotFoundError, match=r"holds no class folder \(2 files\): put"):
+        with pytest.raises(DataError, match=r"holds no class folder \(2 files\): put"):
             load(tmp_path)
 
     def test_one_class_folder(self, tmp_path):
         fill(tmp_path / "only", "0.png")
-        with pytest.raises(ValueError, match=r"holds one class folder, only; at least two"):
+        with pytest.raises(DataError, match=r"holds one class folder, only; at least two"):
             load(tmp_path)
 
     @pytest.mark.parametrize("part", ["train", "val"])
     def test_an_empty_class_folder(self, split, part):
         (split / part / "cat" / f"{part}0.jpg").unlink()
         (split / part / "cat" / f"{part}1.JPEG").unlink()
-        with pytest.raises(FileNotFoundError, match=rf"{part}/cat is empty: put .* or remove it"):
+        with pytest.raises(DataError, match=rf"{part}/cat is empty: put .* or remove it"):
             load(split)
 
     def test_files_of_other_kinds_only(self, flat):
         fill(flat / "bird", "0.heic", "1.heic", "2.txt")
         with pytest.raises(
-            FileNotFoundError, match=r"bird holds no image: its 3 files end in \.heic, \.txt, and"
+            DataError, match=r"bird holds no image: its 3 files end in \.heic, \.txt, and"
         ):
             load(flat)
 
     def test_class_folders_that_differ_in_case(self, flat):
         fill(flat / "cat", "0.png", "1.png")
-        with pytest.raises(ValueError, match=r"/Cat and .*/cat differ in case alone: merge"):
+        with pytest.raises(DataError, match=r"/Cat and .*/cat differ in case alone: merge"):
             load(flat)
 
     def test_class_folders_that_differ_in_case_between_splits(self, split):
         (split / "val" / "dog").rename(split / "val" / "Dog")
-        with pytest.raises(ValueError, match=r"val/Dog: the class is called 'dog'.* rename it"):
+        with pytest.raises(DataError, match=r"val/Dog: the class is called 'dog'.* rename it"):
             load(split)
 
     def test_a_class_that_is_not_trained(self, split):
         fill(split / "val" / "bird", "0.png")
-        with pytest.raises(ValueError, match=r"val/bird: there is no class 'bird' among the 2"):
+        with pytest.raises(DataError, match=r"val/bird: there is no class 'bird' among the 2"):
             load(split)
 
     def test_a_trained_class_without_folder(self, split):
-        with pytest.raises(FileNotFoundError, match=r"train/bird is missing"):
+        with pytest.raises(DataError, match=r"train/bird is missing"):
             ClassFolders(str(split), classes=["bird", "cat", "dog"])
 
     @pytest.mark.parametrize("name", ["validation", "Val", "testing"])
     def test_a_split_of_another_name(self, split, name):
         (split / "val").rename(split / name)
-        with pytest.raises(ValueError, match=rf"/{name}: the folders of the splits are called"):
+        with pytest.raises(DataError, match=rf"/{name}: the folders of the splits are called"):
             load(split)
 
     def test_folders_too_deep(self, flat):
         fill(flat / "places" / "home" / "dog", "0.png")
-        with pytest.raises(ValueError, match="places holds folders, not images: data_root must"):
+        with pytest.raises(DataError, match="places holds folders, not images: data_root must"):
             load(flat)
 
     def test_no_training_images(self, split):
         (split / "train").rename(split / "elsewhere")
-        with pytest.raises(FileNotFoundError, match=r"/train is missing: it tells the classes"):
+        with pytest.raises(DataError, match=r"/train is missing: it tells the classes"):
             load(split)
-        with pytest.raises(FileNotFoundError, match=r"/train is missing, and so is train/"):
+        with pytest.raises(DataError, match=r"/train is missing, and so is train/"):
             ClassFolders(str(split), classes=["cat", "dog"])

@@ -8,6 +8,7 @@ from pycocotools.coco import COCO
 from smallvit.datasets import digit_scenes
 from smallvit.datasets.digit_scenes import SceneSettings, iter_scenes, write_digit_scenes
 from smallvit.datasets.digits import digit_indices, load_digit_images
+from smallvit.errors import UserError
 
 SMALL = SceneSettings(num_train=3, num_val=2)
 FOLDERS = {"train": "training", "val": "validation"}
@@ -126,7 +127,7 @@ def test_overwrite_only_when_asked(tmp_path):
     write_digit_scenes(out, SMALL)
     before = contents(out)
     other = SceneSettings(num_train=1, num_val=1, seed=1)
-    with pytest.raises(FileExistsError, match=r"scenes holds digit scenes already.*--overwrite"):
+    with pytest.raises(UserError, match=r"scenes holds digit scenes already.*--overwrite"):
         write_digit_scenes(out, other)
     assert contents(out) == before
     write_digit_scenes(out, other, overwrite=True)
@@ -136,7 +137,7 @@ def test_overwrite_only_when_asked(tmp_path):
 
 def test_never_replaces_a_foreign_folder(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(FileExistsError, match="holds no digit scenes"):
+    with pytest.raises(UserError, match="holds no digit scenes"):
         write_digit_scenes(tmp_path, SMALL, overwrite=True)
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
 
@@ -172,5 +173,5 @@ def test_failure_leaves_everything_as_it_was(tmp_path, monkeypatch, there_before
     ],
 )
 def test_settings_out_of_range(wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         SceneSettings(**wrong)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from smallvit.datasets import DomainNet
+from smallvit.errors import DataError
 
 # A list may number the classes in another order than Python sorts them.
 CLASSES = ("aircraft_carrier", "zigzag", "The_Eiffel_Tower")
@@ -86,22 +87,22 @@ def test_unknown_settings(lists, settings, message):
 def test_bad_lines_are_named(lists, split, line, message):
     with open(lists / f"sketch_{split}.txt", "a") as file:
         file.write(line + "\n")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         DomainNet(str(lists), "sketch", split=split)
 
 
 def test_missing_files_are_named(lists, folders):
     (lists / "sketch_test.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"sketch_test\.txt is missing; data_root must be"):
+    with pytest.raises(DataError, match=r"sketch_test\.txt is missing; data_root must be"):
         DomainNet(str(lists), "sketch", split="test")
-    with pytest.raises(FileNotFoundError, match=r"real/train is missing.*real_train\.txt"):
+    with pytest.raises(DataError, match=r"real/train is missing.*real_train\.txt"):
         DomainNet(str(lists), "real")
 
 
 def test_folders_without_images_or_class_are_named(folders):
     (folders / "sketch/val/bus").mkdir()
-    with pytest.raises(ValueError, match=r"val/bus: there is no class 'bus' in .*sketch/train"):
+    with pytest.raises(DataError, match=r"val/bus: there is no class 'bus' in .*sketch/train"):
         DomainNet(str(folders), "sketch", split="test")
     (folders / "sketch/train/bus").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"train/bus holds no \.jpg or \.png"):
+    with pytest.raises(DataError, match=r"train/bus holds no \.jpg or \.png"):
         DomainNet(str(folders), "sketch")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smallvit.datasets import INaturalist
+from smallvit.errors import DataError
 
 # Ids that neither begin at 0 nor are in order; two species of one name.
 CATEGORIES = [
@@ -89,7 +90,7 @@ def test_classes_without_a_training_image_come_last(root):
 
 def test_val_needs_the_annotations_of_the_training_images(root):
     (root / "train2018.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"train2018\.json is missing"):
+    with pytest.raises(DataError, match=r"train2018\.json is missing"):
         INaturalist(str(root), split="val")
     INaturalist(str(root), split="val", numbering="id")
 
@@ -97,7 +98,7 @@ def test_val_needs_the_annotations_of_the_training_images(root):
 def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
     species = [{"id": entry["id"], "name": str(entry["id"])} for entry in CATEGORIES]
     write(tmp_path, "train", 2019, species)
-    with pytest.raises(ValueError, match=r"not tell the genus of category 2.*categories\.json"):
+    with pytest.raises(DataError, match=r"not tell the genus of category 2.*categories\.json"):
         INaturalist(str(tmp_path), year=2019, category="genus")
     genera = {2: "Salix", 5: "Salix", 7: "Ardea"}
     listed = [{"genus": genera.get(number, "other"), "name": "x"} for number in range(8)]
@@ -122,20 +123,20 @@ def test_unknown_settings(root, settings, message):
 
 
 def test_missing_annotations(root):
-    with pytest.raises(FileNotFoundError, match=r"train2019\.json is missing; data_root must be"):
+    with pytest.raises(DataError, match=r"train2019\.json is missing; data_root must be"):
         INaturalist(str(root), year=2019)
     (root / "val2018.json").write_text('{"images": []}')
-    with pytest.raises(ValueError, match=r"val2018\.json has no annotations, categories"):
+    with pytest.raises(DataError, match=r"val2018\.json has no annotations, categories"):
         INaturalist(str(root), split="val")
 
 
 def test_a_category_that_is_not_listed(root):
     change(root / "val2018.json", lambda content: content["annotations"][0].update(category_id=9))
-    with pytest.raises(ValueError, match=r"val2018\.json: image .*/val3\.jpg is of category 9"):
+    with pytest.raises(DataError, match=r"val2018\.json: image .*/val3\.jpg is of category 9"):
         INaturalist(str(root), split="val")
 
 
 def test_an_image_without_annotation(root):
     change(root / "val2018.json", lambda content: content["annotations"].pop())
-    with pytest.raises(ValueError, match=r"val2018\.json: image .*/val0\.jpg has no annotation"):
+    with pytest.raises(DataError, match=r"val2018\.json: image .*/val0\.jpg has no annotation"):
         INaturalist(str(root), split="val")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from smallvit.datasets import TinyImageNet
+from smallvit.errors import DataError
 
 CLASSES = ("n01443537", "n02124075", "n01629819")
 
@@ -61,21 +62,21 @@ def test_images_are_read_by_mmpretrains_pipeline(root):
 )
 def test_missing_files_are_named(root, broken, message):
     (root / broken).unlink()
-    with pytest.raises(FileNotFoundError, match=message):
+    with pytest.raises(DataError, match=message):
         TinyImageNet(str(root), split="val")
 
 
 def test_an_empty_class_folder_is_named(root):
     for path in (root / "train" / CLASSES[1] / "images").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{CLASSES[1]}.*holds no \.JPEG file"):
+    with pytest.raises(DataError, match=rf"{CLASSES[1]}.*holds no \.JPEG file"):
         TinyImageNet(str(root))
 
 
 def test_a_label_outside_the_classes_is_named_with_its_line(root):
     table = root / "val" / "val_annotations.txt"
     table.write_text(table.read_text() + "val_9.JPEG\tn99999999\t0\t0\t1\t1\n")
-    with pytest.raises(ValueError, match=r"line 4: class .n99999999. is not in wnids\.txt"):
+    with pytest.raises(DataError, match=r"line 4: class .n99999999. is not in wnids\.txt"):
         TinyImageNet(str(root), split="val")
 
 
