@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path as osp
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmengine.config import Config, ConfigDict
 
@@ -31,15 +31,13 @@ GUIDED_TRANSFORMS = {
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a guided run learns from.
+    """What a guided run learns from: the teacher of the bench, which every run can describe.
 
     Args:
-        config (str): Config of the teacher's run.
         checkpoint (str): Its weights.
         store (str, optional): Folder of its features. Defaults to None: it runs beside.
     """
 
-    config: str
     checkpoint: str
     store: str | None = None
 
@@ -76,7 +74,8 @@ def run_config(
     _set_length(cfg, run)
     cfg.randomness.seed = run.seed
     if method.guided and lesson is not None:
-        _guide(cfg, lesson)
+        # Not the config in the teacher's folder: a file there would be run.
+        _guide(cfg, lesson, run_config(settings, replace(run, method=TEACHER), num_classes))
     return cfg
 
 
@@ -223,13 +222,18 @@ def _set_length(cfg: Config, run: Run) -> None:
     second.end = max(run.iters, warmup + 1)
 
 
-def _guide(cfg: Config, lesson: Lesson) -> None:
+def _guide(cfg: Config, lesson: Lesson, teacher: Config) -> None:
     model = cfg.model
     model.base = model.type if "." in model.type else f"mmpretrain.{model.type}"
     model.type = "smallvit.GuidedClassifier"
     model.guidance = dict(
         type="smallvit.LocalityGuidance",
-        teacher=dict(model=lesson.config, checkpoint=lesson.checkpoint, size=TEACHER_SIZE),
+        teacher=dict(
+            model=teacher.model,
+            preprocessor=teacher.data_preprocessor,
+            checkpoint=lesson.checkpoint,
+            size=TEACHER_SIZE,
+        ),
     )
     if lesson.store is None:
         return

@@ -184,32 +184,39 @@ class Bench:
             teacher = Run(TEACHER, run.samples, run.seed, 1, 1)
             place = teacher.folder(self.out)
             features = osp.join(place, "features") if parse_method(run.method).offline else None
-            lesson = Lesson(osp.join(place, "config.py"), osp.join(place, "model.pth"), features)
+            lesson = Lesson(osp.join(place, "model.pth"), features)
             needs.append(teacher.name)
             if features is not None:
                 needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
                 if not osp.isfile(osp.join(place, STORED)):
                     log = osp.join(place, "features.log")
-                    before = [Job(needs[-1], "store", (place, features), log, needs[:1])]
+                    arguments = (self.settings, teacher, self.classes, place, features)
+                    before = [Job(needs[-1], "store", arguments, log, needs[:1])]
         arguments = (self.settings, run, self.classes, self.workers, folder, lesson)
         log = osp.join(folder, "log.txt")
         return [*before, Job(run.name, "train", arguments, log, needs)]
 
     def measure(self) -> None:
-        """Measure what the networks cost, all of them in one go."""
+        """Measure what the networks that were asked for cost, all of them in one go.
+
+        A plan may name other methods, whose configs would be run: those of earlier commands
+        keep what was measured then.
+        """
         from smallvit.utils.files import write_whole
 
-        plan = read_plan(self.out)
-        results, _ = read_results(self.out, plan["runs"])
+        results, _ = read_results(self.out, self.wanted)
         names = sorted({run.method for run in results if run.method != TEACHER})
-        known = read_json(osp.join(self.out, COST)) or {"methods": {}}
+        known = read_json(osp.join(self.out, COST)) or {}
+        if not isinstance(known.get("methods"), dict):
+            known = {"methods": {}}
         if not names or set(names) <= set(known["methods"]):
             return
         print(f"measuring {len(names)} methods in turns", flush=True)
         job = Job("measuring", "measure", (self.settings, names, self.classes), self._log("cost"))
         outcome = self.pool.run([job], Display({}, 1))[job.name]
         if outcome.reason is None:
-            write_whole(osp.join(self.out, COST), json.dumps(outcome.value, indent=1))
+            cost = {**outcome.value, "methods": known["methods"] | outcome.value["methods"]}
+            write_whole(osp.join(self.out, COST), json.dumps(cost, indent=1))
 
     def _ask(self, job: Job) -> Any:
         outcome = self.pool.run([job], _Silent())[job.name]

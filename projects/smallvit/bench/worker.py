@@ -38,6 +38,7 @@ from smallvit.bench.results import RESULT, STORED, is_guided
 from smallvit.engine.models import build_model, load_weights
 from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
+from smallvit.errors import UserError
 from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
 from smallvit.utils.files import remove_quietly, whole_file, write_whole
@@ -149,10 +150,9 @@ def trial(
 def _blank_lesson(settings: Settings, num_classes: int, folder: str) -> Lesson:
     cfg = run_config(settings, Run(TEACHER, None, 0, 1, 1), num_classes)
     init_default_scope(cfg.default_scope)
-    config, checkpoint = osp.join(folder, CONFIG), osp.join(folder, WEIGHTS)
-    write_whole(config, cfg.pretty_text)
+    checkpoint = osp.join(folder, WEIGHTS)
     torch.save({"state_dict": build_model(cfg).state_dict()}, checkpoint)
-    return Lesson(config, checkpoint)
+    return Lesson(checkpoint)
 
 
 def train(
@@ -188,7 +188,12 @@ def train(
     write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
     runner.register_hook(_Progress(report, run.iters), priority="VERY_LOW")
     runner.train()
-    best = runner.message_hub.get_info("best_ckpt")
+    best = runner.message_hub.runtime_info.get("best_ckpt")
+    if best is None:
+        raise UserError(
+            f"{folder} has no best state of this run, which another version or folder began: "
+            "remove the folder, and the bench trains the run again"
+        )
     state = load_weights(runner.model, best)["state_dict"]
     runner._has_loaded = True  # or the test would resume the last state
     tested = runner.test()
@@ -296,17 +301,23 @@ def _device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
-def store(folder: str, out: str, report: Report) -> None:
+def store(
+    settings: Settings, run: Run, num_classes: int, folder: str, out: str, report: Report
+) -> None:
     """Write the features of a trained teacher for all training images.
 
     Args:
-        folder (str): Work folder of the teacher.
+        settings (Settings): What the user chose.
+        run (Run): The teacher's.
+        num_classes (int): Classes of the data.
+        folder (str): Work folder of the teacher; the config there is for people to read.
         out (str): Folder to write.
         report (Callable): Not used.
     """
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
-    cfg = whole_images(Config.fromfile(osp.join(folder, CONFIG)))
+    cfg = whole_images(run_config(settings, run, num_classes))
+    object.__setattr__(cfg, "_filename", osp.join(folder, CONFIG))
     how = Precomputing(device=_device())
     seconds = timed(partial(write_store, cfg, osp.join(folder, WEIGHTS), out, how)).wall
     write_whole(osp.join(folder, STORED), json.dumps({"seconds": seconds}))

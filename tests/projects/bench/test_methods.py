@@ -109,15 +109,16 @@ class TestRecipe:
 
 
 class TestGuidance:
-    lesson = ("t/config.py", "t/model.pth")
+    lesson = ("t/model.pth",)
 
     def test_a_teacher_beside(self):
         cfg = config("vit+shortcut+guidance", lesson=Lesson(*self.lesson))
         assert cfg.model.type == "smallvit.GuidedClassifier"
         assert cfg.model.base == "mmpretrain.ImageClassifier"
-        assert cfg.model.guidance.teacher == dict(
-            model="t/config.py", checkpoint="t/model.pth", size=32
-        )
+        teacher = cfg.model.guidance.teacher
+        assert (teacher.checkpoint, teacher.size) == ("t/model.pth", 32)
+        assert teacher.model == config(TEACHER).model
+        assert teacher.preprocessor == config(TEACHER).data_preprocessor
         assert [step.type for step in steps(cfg)] == ["Resize", "RandomCrop", "PackInputs"]
 
     def test_stored_features_follow_the_image(self):

@@ -1,0 +1,104 @@
+"""What lies in the folder of a bench is read as data: no program in it is run when it goes on."""
+
+import argparse
+import json
+
+import pytest
+
+from smallvit.bench import run as bench
+from smallvit.bench.methods import TEACHER, parse_method
+from smallvit.bench.plan import Run, Settings, to_json
+from smallvit.bench.scheduler import Outcome
+
+SETTINGS = Settings("digits", 32, 16, False, "iters", 30)
+COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
+DATA = {
+    **{"classes": list("ab"), "image_size": 32, "same_images": False, "fingerprints": {}},
+    **{"counts": {split: [5, 5] for split in ("train", "val", "test")}},
+    **{"tested_on": "test", "selected_on": "val"},
+}
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A bench whose plan names a program as a method, and has programs in its folders."""
+    mark = tmp_path / "executed"
+    program = tmp_path / "evil.py"
+    program.write_text(f"open({str(mark)!r}, 'w').close()\nmodel = dict(type='ImageClassifier')")
+    out = tmp_path / "bench"
+    runs = [Run(name, None, 0, 30, 1) for name in (TEACHER, "vit", str(program))]
+    for one in runs:
+        folder = tmp_path / one.folder(str(out))
+        folder.mkdir(parents=True)
+        folder.joinpath("result.json").write_text(
+            json.dumps(
+                dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)
+            )
+        )
+        folder.joinpath("config.py").write_text(program.read_text())
+    out.joinpath("plan.json").write_text(to_json(SETTINGS, DATA, runs, {"speeds": {}}))
+    return out, mark, str(program)
+
+
+class Pool:
+    """Keeps what would be done."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def run(self, jobs, watcher):
+        self.jobs += jobs
+        known = {"describe": DATA, "measure": {"note": "", "methods": {"vit": COST}}}
+        return {job.name: Outcome(known.get(job.function)) for job in jobs}
+
+
+def go_on(out, *names):
+    arguments = argparse.Namespace(
+        **dict(data="digits", out=str(out), methods=names, seeds=1, samples_per_class=["all"]),
+        **dict(iters=30, epochs=None, budget_minutes=None, image_size=32, batch_size=16),
+        **dict(no_flip=True, jobs=1, threads=1, workers=0),
+    )
+    running = bench.Bench(arguments, str(out), [parse_method(name) for name in names])
+    running.pool = Pool()
+    running.plan()
+    running.train()
+    running.measure()
+    return running.pool.jobs
+
+
+def test_a_method_that_only_the_plan_names_is_not_run(hostile):
+    out, mark, program = hostile
+    jobs = go_on(out, "vit")
+    assert [job.function for job in jobs] == ["describe", "measure"]
+    assert jobs[-1].arguments[1] == ["vit"]
+    assert not mark.exists()
+    planned = [run["method"] for run in json.loads((out / "plan.json").read_text())["runs"]]
+    assert program in planned  # what was trained stays in the report
+    assert json.loads((out / "cost.json").read_text())["methods"] == {"vit": COST}
+
+
+def test_the_report_runs_nothing(hostile):
+    from smallvit.bench.outputs import write_outputs
+
+    out, mark, _ = hostile
+    go_on(out, "vit")
+    write_outputs(str(out))
+    assert not mark.exists()
+
+
+def test_the_teachers_config_is_not_taken_from_its_folder(hostile, monkeypatch):
+    from smallvit.bench import worker
+    from smallvit.plugins.locality_guidance import precompute
+
+    out, mark, _ = hostile
+    jobs = go_on(out, "vit+guidance-offline")
+    stored = next(job for job in jobs if job.function == "store")
+    trained = next(job for job in jobs if job.function == "train")
+    found = []
+    monkeypatch.setattr(precompute, "write_store", lambda cfg, *_: found.append(cfg))
+    worker.store(*stored.arguments, report=None)
+    assert found[0].model.backbone.type == "smallvit.CifarResNet"
+    settings, run, classes, workers, _, lesson = trained.arguments
+    cfg = worker.run_config(settings, run, classes, workers, lesson)
+    assert cfg.model.guidance.teacher.model == found[0].model
+    assert not mark.exists()
