@@ -31,9 +31,7 @@ def hostile(tmp_path):
         folder = tmp_path / one.folder(str(out))
         folder.mkdir(parents=True)
         folder.joinpath("result.json").write_text(
-            json.dumps(
-                dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)
-            )
+            json.dumps(dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1))
         )
         folder.joinpath("config.py").write_text(program.read_text())
     out.joinpath("plan.json").write_text(to_json(SETTINGS, DATA, runs, {"speeds": {}}))

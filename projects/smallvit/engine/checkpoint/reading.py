@@ -16,11 +16,11 @@ import torch
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import mkdir_or_exist
 
 from smallvit.compat import model_zoos
 from smallvit.engine.checkpoint.archives import check_archive, check_crcs, is_archive, records_of
 from smallvit.engine.checkpoint.digests import check_digest
+from smallvit.engine.checkpoint.downloads import download, forget
 from smallvit.engine.checkpoint.formats import read_safetensors
 from smallvit.engine.checkpoint.mmengine_pickles import stand_ins, to_values
 from smallvit.engine.checkpoint.pickle_names import OF_MMENGINE, is_known
@@ -246,15 +246,18 @@ def load_from_http(
     Returns:
         dict: The checkpoint.
     """
-    folder = model_dir or osp.join(torch.hub.get_dir(), "checkpoints")
-    path = osp.join(folder, osp.basename(filename.partition("?")[0]))
     rank, processes = get_dist_info()
     if rank == 0:
-        _download(filename, path, progress)
+        path = download(filename, model_dir, progress)
     if processes > 1:
         torch.distributed.barrier()
-        _download(filename, path, progress)  # on nodes that do not share the disk
-    return load_from_local(path, map_location)
+        if rank > 0:  # on nodes that do not share the disk
+            path = download(filename, model_dir, progress)
+    try:
+        return load_from_local(path, map_location)
+    except CheckpointError:
+        forget(path)  # what a server without lengths cut off is fetched again
+        raise
 
 
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict:
@@ -278,15 +281,9 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
     return CheckpointLoader.load_checkpoint(filename, map_location)
 
 
-def _download(url: str, path: str, progress: bool) -> None:
-    if not osp.exists(path):
-        mkdir_or_exist(osp.dirname(path))
-        torch.hub.download_url_to_file(url, path, progress=progress)
-
-
 def install() -> None:
     """Let MMEngine load checkpoints, whatever asks for one, with the functions here."""
     register = CheckpointLoader.register_scheme
     register(prefixes="", loader=load_from_local, force=True)
     register(prefixes=("http://", "https://"), loader=load_from_http, force=True)
-    model_zoos.install(load_from_http)
+    model_zoos.install(load_from_http, load_from_local)

@@ -3,7 +3,9 @@
 import json
 import os
 import pickle
+from types import SimpleNamespace
 
+import mmengine.fileio
 import mmengine.runner.checkpoint
 import pytest
 import torch
@@ -155,16 +157,31 @@ class TestSafetensors:
             read_safetensors(str(path))
 
 
-def test_downloads_are_read_in_the_same_way(installed, tmp_path, monkeypatch):
-    mark = tmp_path / "executed"
-
-    def download(url, path, progress=True):
-        torch.save(Call(os.system, f"touch {mark}"), path)
-
-    monkeypatch.setattr(untrusted.torch.hub, "download_url_to_file", download)
-    monkeypatch.setattr(untrusted.torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"teacher\.pth"):
-        CheckpointLoader.load_checkpoint("https://example.org/teacher.pth", "cpu")
-    with pytest.raises(CheckpointError, match=r"other\.pth"):
-        CheckpointLoader.load_checkpoint("http://example.org/other.pth?x=1", "cpu")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/teacher.pth",
+        "http://example.org/other.pth?x=1",
+        "torchvision://resnet18",
+        "mmcls://vgg11",
+        "open-mmlab://detectron2/resnet50_caffe",
+        "s3://bucket/teacher.pth",
+        "petrel://bucket/teacher.pth",
+        "openmmlab://mine",
+        "pavi://x",
+    ],
+)
+def test_what_is_fetched_is_read_in_the_same_way(installed, address, tmp_path, monkeypatch):
+    mark, path = tmp_path / "executed", tmp_path / "hostile.pth"
+    torch.save(Call(os.system, f"touch {mark}"), path)
+    (tmp_path / "open_mmlab.json").write_text('{"mine": "hostile.pth"}')
+    monkeypatch.setenv("MMENGINE_HOME", str(tmp_path))
+    monkeypatch.setattr(untrusted, "download", lambda *_: str(path))
+    store = SimpleNamespace(get=lambda _: path.read_bytes())
+    monkeypatch.setattr(mmengine.fileio, "get_file_backend", lambda *_, **__: store)
+    # What torch before 2.6 does where nothing is said.
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    with pytest.raises(CheckpointError):
+        CheckpointLoader.load_checkpoint(address, "cpu")
     assert not mark.exists()

@@ -1,0 +1,171 @@
+"""Downloads of checkpoints: kept by their address, checked, and written whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import os.path as osp
+import re
+import time
+from http.client import HTTPException
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+import torch
+from mmengine.logging import print_log
+
+from smallvit.engine.checkpoint.digests import file_sha256
+from smallvit.errors import CheckpointError
+from smallvit.utils.files import remove_quietly, whole_file, write_whole
+
+#: What torch's and the MM libraries' model zoos put into names: the first digits of the SHA-256.
+_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.")
+_DATE = re.compile(r"(19|20)\d{6}")
+#: What is kept beside a download.
+SOURCE = "source.json"
+#: Seconds before each try; an address that does not answer is given up after the last.
+PAUSES = (0.0, 1.0, 5.0)
+TIMEOUT = 60.0
+_DISK = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EPERM)
+_CHUNK = 1 << 20
+#: What goes wrong on the way, and may go well the next time.
+_ON_THE_WAY = (OSError, HTTPException)
+
+
+def download(url: str, folder: str | None = None, progress: bool = True) -> str:
+    """Fetch a checkpoint, unless it was fetched from the same address before.
+
+    Length and, where the name has it, SHA-256 must be right; what was cut off is fetched
+    again. Each address has a folder of its own, named by its hash.
+
+    Args:
+        url (str): An address of http or https; the latter should be preferred.
+        folder (str, optional): Where downloads are kept. Defaults to None, torch's cache.
+        progress (bool): Show a progress bar. Defaults to True.
+
+    Returns:
+        str: Path of the file.
+
+    Raises:
+        CheckpointError: If it cannot be fetched, or is not what its name says.
+    """
+    folder = folder or osp.join(torch.hub.get_dir(), "checkpoints")
+    name = _name(url)
+    place = osp.join(folder, "by_address", hashlib.sha256(url.encode()).hexdigest()[:20])
+    path = osp.join(place, name)
+    if url.startswith("http://"):
+        print_log(
+            f"{url} is not encrypted, and whoever is on the way can change it: use https, or a "
+            "file whose SHA-256 you know",
+            logger="current",
+            level=30,
+        )
+    if _is_whole(path, place):
+        return path
+    earlier = osp.join(folder, name)
+    if _stated_digest(name) and osp.isfile(earlier) and _has_stated_digest(earlier):
+        return earlier  # torch fetched it, from wherever
+    os.makedirs(place, exist_ok=True)
+    _fetch(url, path, progress)
+    return path
+
+
+def forget(path: str) -> None:
+    """Fetch a checkpoint again the next time that it is asked for.
+
+    Args:
+        path (str): What :func:`download` returned.
+    """
+    remove_quietly(osp.join(osp.dirname(path), SOURCE))
+
+
+def _name(url: str) -> str:
+    name = osp.basename(unquote(urlsplit(url).path))
+    return re.sub(r"[^\w.+-]", "_", name)[-200:].lstrip(".") or "checkpoint"
+
+
+def _stated_digest(name: str) -> str | None:
+    """The digits in a name, unless they are a date."""
+    found = _DIGEST.findall(name)
+    return found[-1] if found and not _DATE.fullmatch(found[-1]) else None
+
+
+def _has_stated_digest(path: str) -> bool:
+    return file_sha256(path).startswith(_stated_digest(osp.basename(path)))
+
+
+def _is_whole(path: str, place: str) -> bool:
+    try:
+        with open(osp.join(place, SOURCE)) as file:
+            stored = json.load(file)
+        return osp.getsize(path) == stored["length"] and file_sha256(path) == stored["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _fetch(url: str, path: str, progress: bool) -> None:
+    for number, pause in enumerate(PAUSES, start=1):
+        time.sleep(pause)
+        try:
+            return _fetch_once(url, path, progress)
+        except _ON_THE_WAY as error:
+            code = getattr(error, "code", None)  # of an answer
+            known = code is not None and code < 500
+            if known or _is_of_disk(error) or number == len(PAUSES):
+                reason = f"the server says {code} {error.reason}" if code else _reason(error)
+                raise _failure(url, reason) from error
+        except ValueError as error:
+            raise _failure(url, str(error)) from error
+
+
+def _is_of_disk(error: Exception) -> bool:
+    return getattr(error, "errno", None) in _DISK
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return str(reason) or type(error).__name__
+
+
+def _failure(url: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{url} could not be fetched: {reason}; try again, or fetch it by other means and give "
+        "the file's path"
+    )
+
+
+def _fetch_once(url: str, path: str, progress: bool) -> None:
+    remove_quietly(osp.join(osp.dirname(path), SOURCE))
+    request = Request(url, headers={"User-Agent": "smallvit", "Accept-Encoding": "identity"})
+    with urlopen(request, timeout=TIMEOUT) as answer, whole_file(path) as temporary:
+        if url.startswith("https://") and not answer.geturl().startswith("https://"):
+            raise ValueError(f"it leads to {answer.geturl()}, which is not encrypted")
+        stated = answer.headers.get("Content-Length")
+        length, digest = _copy(answer, temporary, stated, progress)
+        if stated is not None and length != int(stated):
+            raise ConnectionError(f"{length} of {stated} bytes arrived")
+        wanted = _stated_digest(osp.basename(path))
+        if wanted is not None and not digest.startswith(wanted):
+            raise ValueError(
+                f"its name says that its SHA-256 begins with {wanted}, and that of the {length} "
+                f"bytes is {digest[:16]}...: it is another file, or damaged"
+            )
+    # Not what follows a question mark, which may be a password.
+    content = {"url": url.partition("?")[0], "length": length, "sha256": digest}
+    write_whole(osp.join(osp.dirname(path), SOURCE), json.dumps(content))
+
+
+def _copy(source: BinaryIO, path: str, stated: str | None, progress: bool) -> tuple[int, str]:
+    digest, length = hashlib.sha256(), 0
+    total = int(stated) if stated is not None else None
+    bar = torch.hub.tqdm(total=total, disable=not progress, unit="B", unit_scale=True)
+    with open(path, "wb") as target, bar:
+        while chunk := source.read(_CHUNK):
+            target.write(chunk)
+            digest.update(chunk)
+            length += len(chunk)
+            bar.update(len(chunk))
+    return length, digest.hexdigest()
