@@ -16,7 +16,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from smallvit.datasets.io import images
+from smallvit.engine.install import install
 from smallvit.errors import FeatureStoreError, about
 from smallvit.plugins.locality_guidance.fingerprint import (
     dataset_fingerprint,
@@ -48,7 +48,7 @@ class Lesson(Dataset):
 
     def __init__(self, cfg: Config) -> None:
         init_default_scope(cfg.get("default_scope") or "mmpretrain")
-        images.install(cfg.get("default_scope"))
+        install(cfg.get("default_scope"))
         pipeline = innermost(cfg.val_dataloader.dataset).pipeline
         _require_whole_images(pipeline)
         self.settings = innermost(cfg.train_dataloader.dataset).copy()

@@ -54,16 +54,14 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def load_configs(args: argparse.Namespace) -> dict:
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
     needed = ("model",) if args.mode == "forward" else ("model", "optim_wrapper")
     if args.guards:
         needed = ("model", "optim_wrapper", "train_cfg", "train_dataloader")
     cfgs = {}
     for number, path in enumerate(args.configs, 1):
-        cfg = load_config(path)
-        require_keys(cfg, needed, f"--mode {args.mode}")
-        merge_overrides(cfg, args.cfg_options)
+        cfg = resolve(path, args.cfg_options, needed, f"--mode {args.mode}")
         name = os.path.splitext(os.path.basename(path))[0]
         cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
     return cfgs

@@ -109,11 +109,9 @@ def read_pipeline(args: argparse.Namespace) -> list[dict]:
             {"type": "RandomFlip", "prob": 0.5, "direction": "horizontal"},
             {"type": "PackInputs"},
         ]
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
-    cfg = load_config(args.config)
-    merge_overrides(cfg, args.cfg_options)
-    require_keys(cfg, ("train_dataloader",), "the benchmark")
+    cfg = resolve(args.config, args.cfg_options, ("train_dataloader",), "the benchmark")
     pipeline = cfg.train_dataloader.dataset.get("pipeline") or []
     if not pipeline or pipeline[0].type != "LoadImageFromFile":
         raise UserError(f"{args.config}: its training pipeline does not begin with reading files")

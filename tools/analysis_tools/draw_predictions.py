@@ -8,7 +8,6 @@ import math
 import sys
 
 from smallvit.cli import base_parser, run_tool
-from smallvit.cli.config import load_config, merge_overrides, require_keys
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -34,10 +33,9 @@ def main(argv=None) -> None:
     args = parse_args(argv)
 
     from smallvit.analysis.pictures import draw_samples, load_predictions, save_sheet
+    from smallvit.engine.pipeline import resolve
 
-    cfg = load_config(args.config)
-    merge_overrides(cfg, args.cfg_options)
-    require_keys(cfg, ("test_dataloader",), "drawing")
+    cfg = resolve(args.config, args.cfg_options, ("test_dataloader",), "drawing")
     predictions = load_predictions(args.predictions)
     tiles = draw_samples(
         cfg, predictions, num=args.num, size=args.size, score_thr=args.score_thr, seed=args.seed

@@ -33,11 +33,9 @@ def main(argv=None) -> None:
     args = parse_args(argv)
 
     from smallvit.analysis.complexity import complexity
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
-    cfg = load_config(args.config)
-    require_keys(cfg, ("model",), "counting")
-    merge_overrides(cfg, args.cfg_options)
+    cfg = resolve(args.config, args.cfg_options, ("model",), "counting")
     found = complexity(cfg, args.shape, args.depth)
     print(found["table"])
     print(f"{found['task']}, input {found['shape'][0]} x {found['shape'][1]}")

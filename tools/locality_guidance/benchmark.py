@@ -40,13 +40,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def load_configs(args: argparse.Namespace) -> dict:
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
+    needs = ("model", "optim_wrapper", "train_cfg", "train_dataloader")
     cfgs = {}
     for number, path in enumerate(args.configs, 1):
-        cfg = load_config(path)
-        require_keys(cfg, ("model", "optim_wrapper", "train_cfg", "train_dataloader"), "training")
-        merge_overrides(cfg, args.cfg_options)
+        cfg = resolve(path, args.cfg_options, needs, "training")
         name = os.path.splitext(os.path.basename(path))[0]
         cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
     sizes = {name: cfg.train_dataloader.get("batch_size") for name, cfg in cfgs.items()}

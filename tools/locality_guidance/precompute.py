@@ -50,16 +50,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     args = parse_args(argv)
 
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
-
-    cfg = load_config(args.config)
-    require_keys(cfg, ("model", "train_dataloader", "val_dataloader"), "precomputing")
-    merge_overrides(cfg, args.cfg_options)
-
     from smallvit.engine.checkpoint.reading import require_checkpoint
+    from smallvit.engine.pipeline import resolve
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
     read_as_asked(args)
+    needs = ("model", "train_dataloader", "val_dataloader")
+    cfg = resolve(args.config, args.cfg_options, needs, "precomputing")
     checkpoint = require_checkpoint(args.checkpoint)
     how = Precomputing(
         args.stages,

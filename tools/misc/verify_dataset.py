@@ -45,11 +45,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def from_config(args: argparse.Namespace) -> tuple[dict, int | None, str]:
     """Find the data sets of a config, its number of classes and its library."""
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
-    cfg = load_config(args.config)
-    merge_overrides(cfg, args.cfg_options)
-    require_keys(cfg, tuple(f"{split}_dataloader" for split in args.split or ()), "--split")
+    needs = tuple(f"{split}_dataloader" for split in args.split or ())
+    cfg = resolve(args.config, args.cfg_options, needs, "--split")
     datasets = {}
     for split in args.split or SPLITS:
         dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")

@@ -72,14 +72,9 @@ def report(points: list, best, margin: float) -> None:
 def main(argv=None) -> None:
     args = parse_args(argv)
 
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
-
-    cfg = load_config(args.config)
-    require_keys(cfg, ("model", "test_dataloader"), "measuring")
-    merge_overrides(cfg, args.cfg_options)
-
     import torch
 
+    from smallvit.engine.pipeline import resolve
     from smallvit.plugins.multi_exit.plots import plot_throughput
     from smallvit.plugins.multi_exit.serving import (
         build_loader,
@@ -93,6 +88,7 @@ def main(argv=None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     read_as_asked(args)
+    cfg = resolve(args.config, args.cfg_options, ("model", "test_dataloader"), "measuring")
     device = choose_device(args.device)
     model, _ = load_cascade(cfg, args.checkpoint, device)
     calibration = require_calibration(model, args.checkpoint)

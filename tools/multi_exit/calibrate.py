@@ -86,17 +86,14 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     out = output_path(args)
 
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
-
-    cfg = load_config(args.config)
-    require_keys(cfg, ("model", "calibration_dataloader"), "calibration")
-    merge_overrides(cfg, args.cfg_options)
-
+    from smallvit.engine.pipeline import resolve
     from smallvit.plugins.multi_exit.collect import calibrate_model, collect_logits
     from smallvit.plugins.multi_exit.serving import build_loader, load_cascade
     from smallvit.plugins.multi_exit.storage import with_calibration, write_checkpoint
 
     read_as_asked(args)
+    needs = ("model", "calibration_dataloader")
+    cfg = resolve(args.config, args.cfg_options, needs, "calibration")
     device = choose_device(args.device)
     model, content = load_cascade(cfg, args.checkpoint, device)
     loader = build_loader(cfg.calibration_dataloader, args.num_images, args.batch_size)

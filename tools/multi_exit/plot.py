@@ -52,7 +52,7 @@ def draw_curves(args: argparse.Namespace) -> None:
 def draw_images(args: argparse.Namespace) -> None:
     import mmcv
 
-    from smallvit.cli.config import load_config, merge_overrides
+    from smallvit.engine.pipeline import resolve
     from smallvit.plugins.multi_exit.calibration import judge
     from smallvit.plugins.multi_exit.collect import collect_logits
     from smallvit.plugins.multi_exit.plots import easiest_and_hardest, plot_easiest_and_hardest
@@ -63,8 +63,7 @@ def draw_images(args: argparse.Namespace) -> None:
     )
     from smallvit.plugins.multi_exit.thresholds import choose_exits
 
-    cfg = load_config(args.images)
-    merge_overrides(cfg, args.cfg_options)
+    cfg = resolve(args.images, args.cfg_options)
     model, _ = load_cascade(cfg, args.checkpoints[0])
     calibration = require_calibration(model, args.checkpoints[0])
     row = calibration.choose(args.max_gflops, args.min_accuracy)

@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from smallvit.analysis.harness import Rounds, in_turns
-from smallvit.datasets.io import images
 from smallvit.engine.guards import GUARDS
+from smallvit.engine.install import install
 
 
 class _OnlyPrepare(Hook):
@@ -41,7 +41,7 @@ def training_steps(
         None: After each step.
     """
     cfg = Config(cfg.to_dict(), format_python_code=False)
-    images.install(cfg.get("default_scope"))
+    install(cfg.get("default_scope"))
     cfg.work_dir = work_dir
     cfg.experiment_name = f"training_steps_{time.time_ns()}"
     cfg.log_level = "WARNING"

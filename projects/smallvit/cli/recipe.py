@@ -72,12 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _read(path: str, options: dict | None):
-    from smallvit.cli.config import load_config, merge_overrides, require_keys
+    from smallvit.engine.pipeline import resolve
 
-    cfg = load_config(path)
-    require_keys(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), "a recipe")
-    merge_overrides(cfg, options)
-    return cfg
+    needs = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+    return resolve(path, options, needs, "a recipe")
 
 
 def _print_differences(found: dict, args: argparse.Namespace) -> None:

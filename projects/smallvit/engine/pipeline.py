@@ -155,17 +155,25 @@ def take_steps(request: Request, first: Step = read, last: Step = build) -> Requ
     return request
 
 
-def resolve(path: str, **settings) -> Config:
+def resolve(
+    path: str,
+    overrides: dict | None = None,
+    needs: tuple[str, ...] = (),
+    purpose: str = "the tool",
+) -> Config:
     """Read a config as a run would have it, without running it.
 
     Args:
         path (str): The config file.
-        **settings: Other fields of :class:`Request`.
+        overrides (dict, optional): Dotted keys and values, which win. Defaults to None.
+        needs (tuple[str, ...]): Keys that the config must set. Defaults to ().
+        purpose (str): What needs them, for the message. Defaults to "the tool".
 
     Returns:
         Config: The config; checkpoints, images and stores are read with checks from now on.
     """
-    return take_steps(Request(path, **settings), last=install).cfg
+    request = Request(path, needs=needs, purpose=purpose, overrides=overrides)
+    return take_steps(request, last=install).cfg
 
 
 def prepare(cfg: Config) -> None:

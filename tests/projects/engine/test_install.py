@@ -8,12 +8,12 @@ import pytest
 
 STATE = """
 import mmengine.fileio.io, mmengine.runner.checkpoint as checkpoint
-from mmengine.registry import TRANSFORMS
+from mmengine.registry import TRANSFORMS, WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 
 def state():
     import mmcv.transforms, mmdet.datasets.transforms, mmseg.datasets.transforms
-    from mmdet.registry import TRANSFORMS as DET
+    from mmdet.registry import DATASETS, METRICS, TRANSFORMS as DET
     from mmpretrain.registry import TRANSFORMS as CLS
     from mmseg.registry import TRANSFORMS as SEG
 
@@ -28,6 +28,9 @@ def state():
         "zoos": checkpoint.load_from_http,
         "lmdb": mmengine.fileio.io.backends["lmdb"],
     }
+    found["init_cfg"] = WEIGHT_INITIALIZERS.get("Pretrained")
+    found["COCO"] = DATASETS.get("CocoDataset")
+    found["COCO metric"] = METRICS.get("CocoMetric")
     for name, registry in (("root", TRANSFORMS), ("cls", CLS), ("det", DET), ("seg", SEG)):
         found[f"images of {name}"] = registry.get("LoadImageFromFile")
     for loader in loaders:
