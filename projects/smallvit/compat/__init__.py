@@ -1,7 +1,11 @@
-"""What lets the MM libraries run on today's Python, torch and setuptools.
+"""What patches other libraries. What they are made to be extended by, such as registries and
+loaders of a scheme, is used where it is needed.
 
-The bridge for mmcv's compiled ops is only reached where ``mmcv._ext`` is not installed.
-``moved`` forwards module paths of our own that have moved.
+At the import of smallvit: ``config_lookup`` and ``mmcv_ext``, which let the MM libraries run
+on today's Python, torch and setuptools (the bridge for mmcv's compiled ops is only reached
+where ``mmcv._ext`` is not installed), ``folder_configs`` for configs of ours, and ``moved``,
+which forwards module paths of our own. In a run of smallvit alone: ``label_maps`` and
+``model_zoos``, by :mod:`smallvit.engine.install`, and ``strict_loading`` by its runner.
 """
 
 
