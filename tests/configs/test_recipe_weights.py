@@ -5,8 +5,6 @@ constructors, decay rules run on them (``tests/data/recipes/weights.json``).
 """
 
 import json
-import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from config_helpers import LEAVES, build, read_config, use_mini
 from smallvit.analysis.recipe import weights
 from smallvit.analysis.recipe.names import named_tensors
+from weight_checks import described, initial_deviations, network, other_deviations
 
 pytestmark = pytest.mark.usefixtures("quick_build")
 
@@ -28,84 +27,6 @@ LARGE = ("dvt/dvt-deit-s_in1k.py", "dvt/dvt-t2t-12_in1k.py", "dhvt/dhvt-s-p4_cif
 #: Deviations that stay, by config: what differs, with (ours, official). Each stands in "What
 #: differs" of its README; one that is no longer there fails the test too.
 ALLOWED: dict[str, dict[str, tuple]] = {}
-
-#: Three standard errors, std / sqrt(2 n), where three seeds stand against three, whose difference
-#: has sqrt(1/3 + 1/3) of one error: 3.7 errors of a difference, here of any number of seeds.
-ERRORS = 3 / (2 / 3) ** 0.5
-
-
-@cache
-def network(name):
-    return weights.build_network(read_config(name))
-
-
-@cache
-def described(name):
-    cfg, model, system = read_config(name), network(name), name.split("/")[0]
-    return dict(
-        init=weights.describe_initialization(model, system),
-        groups=weights.describe_groups(cfg, model, system),
-        modules=weights.describe_modules(model),
-    )
-
-
-def initial_deviations(ours, official, seeds):
-    """What of the initial statistics is neither equal nor within chance."""
-    found = {}
-    for kind in sorted({*ours, *official}):
-        if kind not in ours or kind not in official:
-            found[kind] = (kind in ours, kind in official)
-            continue
-        row = ours[kind]
-        tensors, count, mean, std, largest = official[kind]
-        if (row["tensors"], row["n"]) != (tensors, count):
-            found[f"{kind}, size"] = ((row["tensors"], row["n"]), (tensors, count))
-        if std == 0:
-            if (row["mean"], row["std"]) != (pytest.approx(mean, rel=1e-6), 0):
-                found[kind] = (row["mean"], row["std"]), (mean, std)
-            continue
-        error = ERRORS * std * (1 + 1 / seeds) ** 0.5
-        # Bounds of a truncated normal that came out once in millions; ours are left out.
-        extreme = largest > weights.OUTLIER * std
-        slack = (std**2 + 3 * largest**2 / count) ** 0.5 - std if extreme else 0.0
-        if not -error / (2 * count) ** 0.5 - slack < row["std"] - std < error / (2 * count) ** 0.5:
-            found[f"{kind}, std"] = row["std"], std
-        if abs(row["mean"] - mean) > 1.3 * error / count**0.5 + slack:
-            found[f"{kind}, mean"] = row["mean"], mean
-        # Tells a uniform distribution from a normal one.
-        if count > 5000 and not extreme and not 0.65 < row["max"] / largest < 1.5:
-            found[f"{kind}, largest"] = row["max"], largest
-    return found
-
-
-def other_deviations(ours, official):
-    """What of decay, norms, dropout and stochastic depth differs."""
-    groups, modules = ours["groups"], ours["modules"]
-    decays = {kind: row["decay"] for kind, row in groups.items()}
-    pairs = dict(
-        exempt=(kinds(decays, 0.0), official["exempt"]),
-        decay=(sorted({value for value in decays.values() if value}), [official["decay"]]),
-        frozen=(kinds(decays, None), sorted({re.sub(r"\d+", "#", n) for n in official["frozen"]})),
-        norms=(modules["norms"], official["norms"]),
-        dropout=(
-            {float(p): n for p, n in modules["dropout"].items()},
-            numbers(official["dropout"]),
-        ),
-        drop_path=(
-            sorted(float(rate) for rate in modules["stochastic depth"]),
-            official["drop_path"],
-        ),
-    )
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def kinds(decays, value):
-    found = {kind.split(" ")[0] for kind, decay in decays.items() if decay == value}
-    return sorted(found)
-
-
-def numbers(table):
-    return {float(key): value for key, value in table.items()}
 
 
 @pytest.mark.parametrize(
