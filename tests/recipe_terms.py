@@ -7,9 +7,6 @@ from mmengine.config import Config
 
 from smallvit.analysis.recipe import loader, pipeline
 
-#: The augmentations of MMPretrain in the names of timm.
-POLICY = {"rand-m9-mstd0.5-inc1": dict(magnitude_level=9, magnitude_std=0.5, total_level=10)}
-
 
 def official_terms(cfg: Config) -> dict[str, Any]:
     """Tell what a config does besides its weights and rates.
@@ -101,7 +98,7 @@ def _training(cfg: Config, steps: list[Any]) -> dict[str, Any]:
     if operations:
         found["randaugment"] = _randaugment(cfg, operations)
     for erasing in _named(steps, "RandomErasing"):
-        found["random_erasing"] = _erasing(erasing)
+        found["random_erasing"] = _erasing(cfg, erasing)
     return found
 
 
@@ -115,32 +112,27 @@ def _kinds(found: Iterator[str]) -> str:
 
 
 def _randaugment(cfg: Config, steps: list[Any]) -> str:
-    step = steps[0]
-    levels = {
-        key: getattr(step, key) for key in ("magnitude_level", "magnitude_std", "total_level")
-    }
-    (name,) = [name for name, settings in POLICY.items() if settings == levels]
-    kinds = _kinds(one.hparams["interpolation"] for one in steps)
-    if kinds.startswith("random"):
-        return f"{name}, interpolation random"
+    (step,) = steps
+    assert step.channel_order == pipeline.channel_order(cfg).lower()
+    if step.interpolation == "random":
+        return f"{step.policy}, interpolation random"
     (chance,) = {operation.prob for operation in step.transforms}
-    order = pipeline.channel_order(cfg)
-    mean = pipeline.describe_normalization(cfg)["mean"]
-    mean = [round(value) for value in (mean if order == "RGB" else mean[::-1])]
-    fill = "mean" if list(step.hparams["pad_val"]) == mean else step.hparams["pad_val"]
+    mean = tuple(round(value) for value in pipeline.describe_normalization(cfg)["mean"])
     return (
-        f"{name} ({step.num_policies} of {len(step.transforms)} ops, each p={chance}, {kinds}, "
-        f"fill = {fill}, on RGB)"
+        f"{step.policy} ({step.num_layers} of {len(step.transforms)} ops, each p={chance}, "
+        f"{step.interpolation}, fill = {'mean' if step.fill == mean else step.fill}, on RGB)"
     )
 
 
-def _erasing(step: Any) -> dict[str, Any]:
-    assert step.mode == "rand"
+def _erasing(cfg: Config, step: Any) -> dict[str, Any]:
+    normalization = pipeline.describe_normalization(cfg)
+    assert step.channel_order == pipeline.channel_order(cfg).lower()
+    assert (list(step.mean), list(step.std)) == (normalization["mean"], normalization["std"])
     return {
-        "area": [step.min_area_ratio, round(step.max_area_ratio, 9)],
+        "area": [step.area_range[0], round(step.area_range[1], 9)],
         "aspect": [round(value, 8) for value in step.aspect_range],
         "count": 1,
-        "mode": "pixel N(0,1) after normalisation, unclipped",
+        "mode": f"{step.mode} N(0,1) after normalisation, unclipped",
         "prob": step.erase_prob,
     }
 

@@ -1,6 +1,6 @@
 _base_ = [
     "mmpretrain::_base_/models/swin_transformer/tiny_224.py",
-    "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",
+    "../_base_/datasets/imagenet_swin_224.py",
     "../_base_/schedules/dw_shortcut_in1k_adamw_300e.py",
     "../_base_/default_runtime_cudnn.py",
 ]

@@ -1,6 +1,6 @@
 _base_ = [
     "../_base_/models/vit_classifier.py",
-    "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py",
+    "../_base_/datasets/imagenet_swin_224.py",
     "../_base_/schedules/dw_shortcut_in1k_adamw_300e.py",
     "../_base_/default_runtime_cudnn.py",
 ]

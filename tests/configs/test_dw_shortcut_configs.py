@@ -120,8 +120,7 @@ def test_pipelines_enlarge_and_use_the_statistics_of_the_data_set(dataset):
                 result = TRANSFORMS.build(step)(result)
         assert result["inputs"].shape == (3, 224, 224)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert steps["RandomErasing"].fill_color == mean
-    assert steps["RandAugment"].hparams.pad_val == [round(value) for value in mean]
+    assert steps["smallvit.RandomErasing"].mean == steps["smallvit.RandAugment"].fill == mean
 
 
 def test_mask_rcnn_trains_on_images_that_are_not_square(digit_scenes):

@@ -40,8 +40,10 @@ def resolve(cfg: Config) -> Recipe:
         mixup=mixing.get("Mixup", 0),
         cutmix=mixing.get("CutMix", 0),
         smoothing=(cfg.model.head.get("loss") or {}).get("label_smooth_val", 0),
-        augment=_timm_name(transforms.get("RandAugment")),
-        erasing=transforms["RandomErasing"].erase_prob if "RandomErasing" in transforms else 0,
+        augment=transforms["RandAugment"].policy if "RandAugment" in transforms else None,
+        erasing=transforms["RandomErasing"].get("erase_prob", 0.25)
+        if "RandomErasing" in transforms
+        else 0,
         repeated=cfg.train_dataloader.sampler.type == "RepeatAugSampler",
     )
 
@@ -51,11 +53,8 @@ def _rate(schedule: dict, name: str, peak: float) -> float:
     return schedule.get(name, 0) if ratio is None else ratio * peak
 
 
-def _timm_name(step: dict | None) -> str | None:
-    if step is None:
-        return None
-    assert (step.policies, step.num_policies) == ("timm_increasing", 2)
-    return f"rand-m{step.magnitude_level}-mstd{step.magnitude_std}-inc1"
+def _erase_prob(step: dict | None) -> float:
+    return 0 if step is None else step.get("erase_prob", 0.25)
 
 
 def _drop_path(backbone: dict) -> float:

@@ -1,6 +1,6 @@
 # Chaoyang, four classes, at 224x224, with the crops, RandAugment and random erasing of
 # tiny-transformers.
-_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+_base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=4)
 

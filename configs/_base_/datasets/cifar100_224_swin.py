@@ -8,8 +8,8 @@ data_preprocessor = dict(num_classes=100, mean=mean, std=std)
 *geometry, randaugment, erasing, pack = _base_.train_pipeline
 train_pipeline = [
     *geometry,
-    dict(randaugment, hparams=dict(pad_val=[round(x) for x in mean], interpolation="bicubic")),
-    dict(erasing, fill_color=mean, fill_std=std),
+    dict(randaugment, fill=mean),
+    dict(erasing, mean=mean, std=std),
     pack,
 ]
 

@@ -1,7 +1,7 @@
 # A domain of DomainNet, 345 classes, augmented as DeiT does; a config of another domain sets it
 # in train_dataloader and val_dataloader: dataset=dict(domain="sketch"), and
 # test_dataloader = val_dataloader.
-_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+_base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=345)
 

@@ -2,7 +2,7 @@
 # classes themselves. The tools read data_root and the number of classes late, from the folder
 # that is there: --cfg-options data_root=/my/images is enough, and so is data_root = "/my/images"
 # in a config that inherits this one.
-_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+_base_ = "./imagenet_swin_224.py"
 
 data_root = "data/images"
 

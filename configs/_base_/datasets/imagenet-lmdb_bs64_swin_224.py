@@ -1,6 +1,6 @@
 # ImageNet-1K in the stores that tools/dataset_converters/folder2lmdb.py writes, with the
-# augmentations of Swin: in place of imagenet_bs64_swin_224.py, and the same samples.
-_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+# augmentations of Swin: in place of imagenet_swin_224.py, and the same samples.
+_base_ = "./imagenet_swin_224.py"
 
 train_store = "data/imagenet/train.lmdb"
 val_store = "data/imagenet/val.lmdb"

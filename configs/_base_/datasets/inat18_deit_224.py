@@ -1,5 +1,5 @@
 # iNaturalist 2018, 8,142 species, augmented as DeiT does.
-_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+_base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=8142)
 

@@ -10,25 +10,15 @@ train_pipeline = [
     enlarge,
     dict(type="RandomResizedCrop", scale=size, backend="pillow", interpolation="bicubic"),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    # Files are read as BGR; mean and standard deviation are RGB all the same.
     dict(
-        type="RandAugment",
-        policies="timm_increasing",
-        num_policies=2,
-        total_level=10,
-        magnitude_level=9,
-        magnitude_std=0.5,
-        # Files are read as BGR.
-        hparams=dict(pad_val=[round(x) for x in mean[::-1]], interpolation="bicubic"),
+        type="smallvit.RandAugment",
+        policy="rand-m9-mstd0.5-inc1",
+        channel_order="bgr",
+        fill=mean,
+        interpolation="bicubic",
     ),
-    dict(
-        type="RandomErasing",
-        erase_prob=0.25,
-        mode="rand",
-        min_area_ratio=0.02,
-        max_area_ratio=1 / 3,
-        fill_color=mean[::-1],
-        fill_std=std[::-1],
-    ),
+    dict(type="smallvit.RandomErasing", channel_order="bgr", mean=mean, std=std),
     dict(type="PackInputs"),
 ]
 test_pipeline = [

@@ -1,4 +1,4 @@
-"""Data sets that MMPretrain lacks; ``io`` reads and writes their files.
+"""Data sets that MMPretrain lacks; ``io`` reads and writes their files, ``transforms`` augments.
 
 The data sets are imported when one is first asked for: they need MMPretrain, and the modules
 beside them, which detectors use too, do not.
@@ -14,6 +14,8 @@ _MODULES = {
     "Digits": "digits",
     "DomainNet": "domainnet",
     "INaturalist": "inaturalist",
+    "RandAugment": "transforms",
+    "RandomErasing": "transforms",
     "Subset": "subset",
     "TinyImageNet": "tiny_imagenet",
 }

@@ -245,7 +245,7 @@ def _operations(operations: list[Any], sample: dict[str, Any], draws: int) -> di
     for operation in operations:
         operation = deepcopy(operation)
         chance, operation.prob = operation.prob, 1.0
-        name = type(operation).__name__
+        name = getattr(operation, "name", type(operation).__name__)
         if getattr(operation, "direction", None):
             name = f"{name} {operation.direction}"
         entry, _ = _measure(operation, sample, draws)

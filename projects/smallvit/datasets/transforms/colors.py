@@ -1,0 +1,61 @@
+"""The order of an image's colors, which an array does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from smallvit.errors import DataError, UserError
+
+ORDERS = ("rgb", "bgr")
+
+
+def check_order(owner: str, channel_order: str) -> None:
+    """Refuse an order of colors that there is not.
+
+    Args:
+        owner (str): Who asks, for the message.
+        channel_order (str): What was given.
+
+    Raises:
+        UserError: If it is neither "rgb" nor "bgr".
+    """
+    if channel_order not in ORDERS:
+        raise UserError(
+            f"{owner}: channel_order={channel_order!r}; give 'bgr' for images that "
+            "LoadImageFromFile reads, 'rgb' for MMPretrain's CIFAR and for color_type='color_rgb'"
+        )
+
+
+def check_colors(owner: str, name: str, values: Sequence[float]) -> None:
+    """Refuse what is not one number for red, green and blue each.
+
+    Args:
+        owner (str): Who asks, for the message.
+        name (str): Name of the argument.
+        values (Sequence[float]): What was given.
+
+    Raises:
+        UserError: If there are not three numbers.
+    """
+    if not isinstance(values, Sequence) or len(values) != 3:
+        raise UserError(f"{owner}: {name}={values!r}; give three numbers, for red, green and blue")
+
+
+def check_image(owner: str, image: np.ndarray) -> None:
+    """Refuse an image without three channels of bytes.
+
+    Args:
+        owner (str): Who asks, for the message.
+        image (np.ndarray): The image.
+
+    Raises:
+        DataError: If it is not uint8 of shape (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"{owner} takes images of type uint8 and shape (H, W, 3), not {image.dtype} and "
+            f"{image.shape}: put it before steps that change the type, and read gray images "
+            "in color (LoadImageFromFile(color_type='color'))"
+        )

@@ -1,0 +1,158 @@
+"""RandAugment of timm in an OpenMMLab pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+from timm.data.auto_augment import AugmentOp, posterize, rand_augment_transform
+
+from smallvit.datasets.transforms.colors import check_colors, check_image, check_order
+from smallvit.errors import UserError
+from smallvit.registry import TRANSFORMS
+
+#: What timm reads of a policy; it skips a section that has no number without a word.
+POLICY = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)\d+(\.\d+)?|-t(weights|3aw?))*")
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "random": (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
+}
+
+
+def _to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
+    return Image.fromarray(image if channel_order == "rgb" else mmcv.bgr2rgb(image))
+
+
+def _to_array(image: Image.Image, channel_order: str) -> np.ndarray:
+    return np.array(image) if channel_order == "rgb" else mmcv.rgb2bgr(np.asarray(image))
+
+
+def _posterize(image: Image.Image, bits_to_keep: int, **others: Any) -> Image.Image:
+    # Where no bit is kept, Pillow gave a black image before version 13, which refuses it.
+    if bits_to_keep < 1:
+        return Image.new(image.mode, image.size)
+    return posterize(image, bits_to_keep, **others)
+
+
+class Operation(BaseTransform):
+    """One operation of a policy, such as timm's "ColorIncreasing".
+
+    Args:
+        operation (AugmentOp): timm's operation.
+        channel_order (str): Order of the colors in the image, "rgb" or "bgr".
+    """
+
+    def __init__(self, operation: AugmentOp, channel_order: str) -> None:
+        if operation.aug_fn is posterize:
+            operation.aug_fn = _posterize
+        self.operation = operation
+        self.name: str = operation.name
+        self.channel_order = channel_order
+
+    @property
+    def prob(self) -> float:
+        """float: The probability that the operation is applied."""
+        return self.operation.prob
+
+    @prob.setter
+    def prob(self, value: float) -> None:
+        self.operation.prob = value
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Apply the operation with its probability.
+
+        Args:
+            results (dict): The sample, with ``img``.
+
+        Returns:
+            dict: The sample, its ``img`` of the same shape and type.
+        """
+        check_image(self.name, results["img"])
+        image = _to_pil(results["img"], self.channel_order)
+        results["img"] = _to_array(self.operation(image), self.channel_order)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandAugment(BaseTransform):
+    """RandAugment by timm, from which the official codes take it.
+
+    MMPretrain's transform of this name weighs the channels as those of BGR images in
+    saturation and contrast whatever the image is, and turns and shears with OpenCV.
+
+    Required key: ``img``, uint8 (H, W, 3), which changes and keeps shape and type.
+
+    Args:
+        policy (str): timm's description: "rand" and sections such as "m9" (magnitude), "n2"
+            (operations an image), "p0.5" (their probability), "mstd0.5" (standard deviation of
+            the magnitude), "inc1" (operations whose strength grows with the magnitude).
+        channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
+            files, "rgb" in MMPretrain's CIFAR.
+        fill (Sequence[float]): Red, green and blue, out of 255, of pixels that come into the
+            image; rounded.
+        interpolation (str): "bilinear", "bicubic" or "random", which draws one of the two for
+            each operation. Defaults to "bicubic".
+
+    Raises:
+        UserError: If an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        channel_order: str,
+        fill: Sequence[float],
+        interpolation: str = "bicubic",
+    ) -> None:
+        owner = type(self).__name__
+        if not isinstance(policy, str) or not POLICY.fullmatch(policy):
+            raise UserError(
+                f"{owner}: policy={policy!r} is no policy of timm; write 'rand' and sections "
+                "with their numbers, such as 'rand-m9-mstd0.5-inc1'"
+            )
+        check_order(owner, channel_order)
+        check_colors(owner, "fill", fill)
+        if interpolation not in INTERPOLATIONS:
+            raise UserError(
+                f"{owner}: interpolation={interpolation!r}; give one of {', '.join(INTERPOLATIONS)}"
+            )
+        self.policy = policy
+        self.channel_order = channel_order
+        self.fill = tuple(min(255, round(value)) for value in fill)
+        self.interpolation = interpolation
+        self._augment = rand_augment_transform(
+            policy, dict(img_mean=self.fill, interpolation=INTERPOLATIONS[interpolation])
+        )
+        self.num_layers: int = self._augment.num_layers
+        self.transforms = [Operation(one, channel_order) for one in self._augment.ops]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Draw operations and apply them one after the other.
+
+        Args:
+            results (dict): The sample, with ``img``.
+
+        Returns:
+            dict: The sample, its ``img`` of the same shape and type.
+
+        Raises:
+            DataError: If the image is not uint8 with three channels.
+        """
+        check_image(type(self).__name__, results["img"])
+        image = _to_pil(results["img"], self.channel_order)
+        changed = self._augment(image)
+        if changed is not image:
+            results["img"] = _to_array(changed, self.channel_order)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(policy={self.policy!r}, channel_order={self.channel_order!r}, "
+            f"fill={self.fill}, interpolation={self.interpolation!r})"
+        )
