@@ -129,14 +129,16 @@ def _check_shape(runner: Runner, name: str, parameter: torch.Tensor, entry: dict
 def _adopt_average(
     runner: Runner, checkpoint: dict[str, Any], average: dict | None, iteration: int
 ) -> None:
-    """Give averaged weights to a run that averages, in the layout of MMEngine's hook."""
-    averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
-    if average is None or not averages:
-        if average is not None:
-            runner.logger.info(
-                "the run keeps no average of the weights: the stored one is left out"
-            )
+    """Give averaged weights to a run that averages, in the layout of its hook."""
+    if average is None:
         return
-    raw = {f"module.{key}": value for key, value in checkpoint["state_dict"].items()}
-    checkpoint["ema_state_dict"] = {"steps": torch.tensor(iteration), **raw}
-    checkpoint["state_dict"] = dict(average)
+    hook = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
+    if hook is None:
+        runner.logger.info("the run keeps no average of the weights: the stored one is left out")
+        return
+    weights, kept = checkpoint["state_dict"], dict(average)
+    if getattr(hook, "exchanges", True):
+        weights, kept = kept, weights
+    checkpoint["state_dict"] = weights
+    averaged = {f"module.{key}": value for key, value in kept.items()}
+    checkpoint["ema_state_dict"] = {"steps": torch.tensor(iteration), **averaged}

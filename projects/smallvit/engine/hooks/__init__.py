@@ -5,7 +5,7 @@ from smallvit.engine.hooks.bad_samples import BadSampleHook
 from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
-from smallvit.engine.hooks.ema import ClassifierStepEMAHook, StepEMAHook
+from smallvit.engine.hooks.ema import ClassifierStepEMAHook, KeptEMAHook, StepEMAHook
 from smallvit.engine.hooks.exact_rois import ExactRoIHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
@@ -24,6 +24,7 @@ __all__ = [
     "DataShareHook",
     "DetectorDrawingHook",
     "ExactRoIHook",
+    "KeptEMAHook",
     "NonFiniteHook",
     "PlainCheckpointHook",
     "PlainMetricsHook",

@@ -39,6 +39,55 @@ class StepEMAHook(_OncePerStep, EMAHook):
 
 
 @HOOKS.register_module()
+class KeptEMAHook(StepEMAHook):
+    """Keep an average beside the weights, and neither evaluate it nor put it in their place.
+
+    DHVT's code does so. A checkpoint holds the weights under ``state_dict`` and the average
+    under ``ema_state_dict``, where MMEngine's own hook exchanges the two.
+
+    Args:
+        **kwargs: Those of :class:`mmengine.hooks.EMAHook`.
+    """
+
+    #: Whether checkpoints hold the average in the place of the weights.
+    exchanges = False
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Validate the weights, not the average."""
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Exchange nothing back."""
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Test the weights, not the average."""
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Exchange nothing back."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the average to a checkpoint.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): What will be saved, changed in place.
+        """
+        checkpoint["ema_state_dict"] = self.ema_model.state_dict()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the average up when a training is resumed; else begin it with the weights.
+
+        Args:
+            runner (Runner): The runner that loads.
+            checkpoint (dict): What was loaded.
+        """
+        if runner._resume and "ema_state_dict" in checkpoint:
+            state = checkpoint["ema_state_dict"]
+            self.ema_model.load_state_dict(state, strict=self.strict_load)
+        else:
+            super().after_load_checkpoint(runner, checkpoint)
+
+
+@HOOKS.register_module()
 def ClassifierStepEMAHook(**kwargs) -> EMAHook:  # noqa: N802 the name of a type in configs
     """Build MMPretrain's ``EMAHook``, updated once an optimizer step.
 
