@@ -1,11 +1,12 @@
 """Tokens of any layout as maps (B, C, H, W) and back, extra tokens set aside."""
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from smallvit.layers.tokens import map_to_tokens
-
-LAYOUTS = ("BNC", "BHWC", "BCHW")
+#: Axes of each layout; "BNC" may have extra tokens in front of its patches.
+AXES = {"BNC": "b (h w) c", "BHWC": "b h w c", "BCHW": "b c h w"}
+LAYOUTS = tuple(AXES)
 
 
 def grid_of_map(x: Tensor, layout: str) -> tuple[int, int]:
@@ -33,10 +34,10 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor:
         Tensor: The map (B, C, H, W); in channels-last memory format unless the layout is
         "BCHW".
     """
-    if layout == "BNC":
-        # Split before it is permuted, one image too has the strides of channels-last memory.
-        x = x[:, x.shape[1] - hw[0] * hw[1] :].unflatten(1, hw)
-    return x if layout == "BCHW" else x.permute(0, 3, 1, 2)
+    if layout != "BNC":
+        return rearrange(x, f"{AXES[layout]} -> b c h w")
+    patches = x[:, x.shape[1] - hw[0] * hw[1] :]
+    return rearrange(patches, "b (h w) c -> b c h w", h=hw[0], w=hw[1])
 
 
 def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor | None:
@@ -65,11 +66,9 @@ def from_map(feature: Tensor, layout: str, extra: Tensor | None = None) -> Tenso
     Returns:
         Tensor: (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
     """
-    if layout == "BNC":
-        tokens = map_to_tokens(feature)
-        has_extra = extra is not None and extra.shape[1]
-        return torch.cat((extra, tokens), dim=1) if has_extra else tokens
-    return feature.permute(0, 2, 3, 1) if layout == "BHWC" else feature
+    tokens = rearrange(feature, f"b c h w -> {AXES[layout]}")
+    has_extra = layout == "BNC" and extra is not None and extra.shape[1]
+    return torch.cat((extra, tokens), dim=1) if has_extra else tokens
 
 
 def add_map(x: Tensor, feature: Tensor, layout: str) -> Tensor:
@@ -83,9 +82,7 @@ def add_map(x: Tensor, feature: Tensor, layout: str) -> Tensor:
     Returns:
         Tensor: A new tensor of the shape of ``x``.
     """
-    if layout != "BNC":
-        return x + from_map(feature, layout)
-    tokens = map_to_tokens(feature)
+    tokens = from_map(feature, layout)
     extra = x.shape[1] - tokens.shape[1]
     if not extra:
         return x + tokens

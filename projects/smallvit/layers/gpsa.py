@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from timm.models.convit import GPSA
 from torch import Tensor, nn
 
@@ -82,12 +83,11 @@ class FusedGPSA(nn.Module):
             pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
             pairs = self.attn_drop(pairs.reshape(-1, H * W, H * W))
             return pairs @ split_heads(value, self.num_heads)
-        value = value.unflatten(2, (self.num_heads, -1)).unflatten(1, (H, W))
-        # To (heads, W, B * H * channels) and back: one matrix product a head for all images.
-        mixed = torch.bmm(columns, value.permute(3, 2, 0, 1, 4).flatten(2))
-        mixed = mixed.unflatten(2, (value.shape[0], H, -1)).permute(0, 3, 2, 1, 4)
-        mixed = torch.bmm(rows, mixed.flatten(2))
-        return mixed.unflatten(2, (value.shape[0], W, -1)).permute(2, 0, 1, 3, 4).flatten(2, 3)
+        # One matrix product a head for all images, along each row and then along each column.
+        B, heads = value.shape[0], self.num_heads
+        value = rearrange(value, "b (y x) (n c) -> n x (b y c)", y=H, x=W, n=heads)
+        mixed = rearrange(torch.bmm(columns, value), "n x (b y c) -> n y (b x c)", b=B, y=H)
+        return rearrange(torch.bmm(rows, mixed), "n y (b x c) -> b n (y x) c", b=B, x=W)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the tokens (B, N, C) of the grid."""
