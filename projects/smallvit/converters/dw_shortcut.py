@@ -2,6 +2,8 @@
 
 from itertools import product
 
+from einops import rearrange
+
 from .grouping import swin_groups
 from .keymap import KeyMap, Rule
 from .plain_keys import MMPRETRAIN_BLOCK, block_rules
@@ -31,11 +33,12 @@ _TALKING_HEADS = {
 
 def _to_kernel(weight):
     """Patches are flattened by row, column and channel there."""
-    return weight.unflatten(1, (_PATCH, _PATCH, -1)).permute(0, 3, 1, 2).contiguous()
+    kernel = rearrange(weight, "out (h w c) -> out c h w", h=_PATCH, w=_PATCH)
+    return kernel.contiguous()
 
 
 def _to_rows(kernel):
-    return kernel.permute(0, 2, 3, 1).flatten(1).contiguous()
+    return rearrange(kernel, "out c h w -> out (h w c)").contiguous()
 
 
 def _to_vector(scale):

@@ -2,6 +2,8 @@
 
 from math import isqrt
 
+from einops import rearrange
+
 from .grouping import swin_groups
 from .keymap import KeyMap, Rule
 from .system import System
@@ -53,11 +55,11 @@ def _to_map(tokens):
         raise ValueError(
             f"absolute_pos_embed has {tokens.shape[1]} positions, which is not a square map"
         )
-    return tokens.transpose(1, 2).reshape(1, -1, side, side).contiguous()
+    return rearrange(tokens, "b (h w) c -> b c h w", h=side).contiguous()
 
 
 def _to_tokens(pos_map):
-    return pos_map.flatten(2).transpose(1, 2).contiguous()
+    return rearrange(pos_map, "b c h w -> b (h w) c").contiguous()
 
 
 def _classifier(conv: str) -> KeyMap:

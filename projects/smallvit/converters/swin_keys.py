@@ -2,23 +2,26 @@
 
 from math import isqrt
 
+from einops import rearrange
+
 from .keymap import Computed, Rule
 
 _BLOCK = "layers.{stage}.blocks.{block}"
 _OURS = "backbone.stages.{stage}.blocks.{block}"
 # The images for which the official models are built: their checkpoints hold masks of this size.
 _IMAGE_SIZE, _PATCH_SIZE = 224, 4
-# The official merging goes down the columns, channels inside; MMPretrain's row by row, outside.
-_MERGE_ORDER = [0, 2, 1, 3]
 
 
 def _to_unfolded(tensor):
-    """Reorder the last axis, 4 C, of a merging norm or reduction."""
-    return tensor.unflatten(-1, (4, -1))[..., _MERGE_ORDER, :].transpose(-1, -2).flatten(-2)
+    """Reorder the last axis, 2 x 2 positions with C channels, of a merging norm or reduction.
+
+    The official merging goes down the columns, channels inside; MMPretrain's row by row, outside.
+    """
+    return rearrange(tensor, "... (w h c) -> ... (c h w)", h=2, w=2)
 
 
 def _to_sliced(tensor):
-    return tensor.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., _MERGE_ORDER, :].flatten(-2)
+    return rearrange(tensor, "... (c h w) -> ... (w h c)", h=2, w=2)
 
 
 def _region(side: int, window: int):
@@ -39,8 +42,7 @@ def _attention_mask(indices, state):
         return None
     band = _region(side, window)
     regions = 3 * band[:, None] + band[None, :]
-    count = side // window
-    regions = regions.reshape(count, window, count, window).transpose(1, 2).flatten(2).flatten(0, 1)
+    regions = rearrange(regions, "(down h) (across w) -> (down across) (h w)", h=window, w=window)
     apart = regions[:, None, :] != regions[:, :, None]
     return apart.to(table.dtype) * -100.0
 
