@@ -133,3 +133,65 @@ def coco_settings(
         metainfo=dict(classes=classes),
         pipeline=pipeline,
     )
+
+
+def write_maps(
+    root: Path, save: Callable[[np.ndarray, Path], Any] | None = None, images: int = 4
+) -> None:
+    """Write images with label maps, background and a disc of the class 1.
+
+    Args:
+        root (Path): The folder; ``images`` and ``masks`` are made in it.
+        save (Callable, optional): Saves a map, of uint8, under a path. Defaults to None: as it is.
+        images (int): Images. Defaults to 4.
+    """
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[:SIZE, : SIZE + 16]
+    for number in range(images):
+        labels = ((rows - 30) ** 2 + (columns - 20 - number) ** 2 < 200).astype(np.uint8)
+        pixels = np.where(labels[..., None] == 1, (180, 30, 90), (230, 230, 230)).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+        path = root / "masks" / f"{number}.png"
+        if save is None:
+            Image.fromarray(labels).save(path)
+        else:
+            save(labels, path)
+
+
+def map_dataset(
+    root: Path,
+    classes: Sequence[str] = ("background", "blob"),
+    loader: dict | None = None,
+    **settings: Any,
+) -> Any:
+    """Build the data set of :func:`write_maps`.
+
+    Args:
+        root (Path): The folder.
+        classes (Sequence[str]): Its classes.
+        loader (dict, optional): What loads the label maps. Defaults to None: mmseg's.
+        **settings: Others of the data set.
+
+    Returns:
+        BaseSegDataset: The data set, checked as in a run.
+    """
+    from mmseg.datasets import BaseSegDataset
+
+    from smallvit.datasets.label_map_checks import check_maps_of
+
+    pipeline = [
+        dict(type="mmseg.LoadImageFromFile"),
+        loader or dict(type="mmseg.LoadAnnotations"),
+        dict(type="mmseg.PackSegInputs"),
+    ]
+    arguments = dict(
+        data_root=str(root),
+        data_prefix=dict(img_path="images", seg_map_path="masks"),
+        img_suffix=".png",
+        metainfo=dict(classes=classes),
+        pipeline=pipeline,
+    )
+    dataset = BaseSegDataset(**{**arguments, **settings})
+    check_maps_of(dataset)
+    return dataset

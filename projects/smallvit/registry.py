@@ -44,7 +44,13 @@ DATASETS = _child(
     "datasets.subset",
     "datasets.tiny_imagenet",
 )
-TRANSFORMS = _child(ROOT_TRANSFORMS, "datasets.transforms", "plugins.locality_guidance.transforms")
+TRANSFORMS = _child(
+    ROOT_TRANSFORMS,
+    "datasets.label_maps",
+    "datasets.pixels",
+    "datasets.transforms",
+    "plugins.locality_guidance.transforms",
+)
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
 HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")

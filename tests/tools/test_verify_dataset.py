@@ -1,10 +1,12 @@
 import json
 import os
+import re
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from config_helpers import ROOT
 from tool_helpers import load_tool, run_main, write_pictures, write_tiny_config
@@ -161,22 +163,75 @@ def test_a_store(tiny, tmp_path, capsys):
 def test_class_folders(tmp_path, capsys):
     write_pictures(tmp_path)
     assert verify("--folder", tmp_path / "train") == 0
-    assert "train: 16 samples, nothing wrong" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "train: 12 samples, nothing wrong" in out
+    assert "val: 4 samples, nothing wrong" in out
+    assert verify("--folder", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "train: 12 samples, nothing wrong" in out  # a quarter is held out for val
+    assert "test: 10 samples, nothing wrong" in out
     (tmp_path / "train/empty").mkdir()
+    assert verify("--folder", tmp_path / "train") == 1
+    assert "train/empty is empty: put its images there" in capsys.readouterr().err
+    (tmp_path / "train/empty").rmdir()
     (tmp_path / "train/Dark").mkdir()
-    found = findings(tmp_path, "--folder", tmp_path / "train")["train"]
-    assert ("missing", "train", "no image of class 'empty'") in found
-    assert ("missing", "train", "no image of class 'Dark'") in found
-    clash = "class folders 'Dark' and 'dark' differ in case alone: rename or merge them"
-    assert ("mislabelled", "train", clash) in found
+    assert verify("--folder", tmp_path / "train") == 1
+    assert "differ in case alone: merge them, or rename one" in capsys.readouterr().err
     assert verify("--folder", tmp_path / "train/dark") == 1
-    assert "Found 0 files" in capsys.readouterr().err
+    assert "holds no class folder" in capsys.readouterr().err
+
+
+def test_splits_of_class_folders(tmp_path):
+    write_pictures(tmp_path)
+    train, test = tmp_path / "train", tmp_path / "test"
+    shutil.move(test, tmp_path / "val")
+    shutil.copy(train / "dark/0.png", train / "bright/copy.png")
+    shutil.copy(train / "dark/1.png", tmp_path / "val/dark/leak.png")
+    cut = cv2.imencode(".webp", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    (train / "bright/cut.webp").write_bytes(cut[: len(cut) // 2])
+    shutil.copy(train / "dark/2.png", train / "dark/picture.jfif")
+    (train / "dark/list.txt").write_text("no image")
+    (train / "dark/gone.png").symlink_to(tmp_path / "nowhere.png")
+    shutil.copy(train / "dark/3.png", train / "loose.png")
+    found = findings(tmp_path, "--folder", tmp_path)
+    assert sorted(found["train"]) == [
+        ("left out", "loose.png", "left out: images in no class folder"),
+        ("left out", "picture.jfif", "left out: .jfif"),
+        ("mislabelled", "0.png", "label 1, but label 0 for the same content in "
+         f"{train}/bright/copy.png"),
+        ("missing", "gone.png", "left out: links that lead nowhere"),
+        ("unreadable", "cut.webp", "not an image that cv2 reads"),
+    ]  # fmt: skip
+    assert found["val"] == [
+        ("repeated", "leak.png", f"the same content is in train: {train}/dark/1.png")
+    ]
+
+
+def test_images_that_are_read_otherwise_than_meant(tmp_path):
+    write_pictures(tmp_path)
+    dark = tmp_path / "train/dark"
+    deep = np.full((16, 16), 3000, np.uint16)
+    cv2.imwrite(str(dark / "deep.png"), deep)
+    pages = [Image.fromarray(np.full((16, 16), value, np.uint8)) for value in (10, 20, 30)]
+    pages[0].save(dark / "pages.tif", save_all=True, append_images=pages[1:])
+    clear = np.zeros((16, 16, 4), np.uint8)
+    clear[:8] = (90, 10, 200, 0)
+    Image.fromarray(clear).save(dark / "clear.png")
+    found = [one for split in findings(tmp_path, "--folder", tmp_path).values() for one in split]
+    reasons = {name: reason for kind, name, reason in found if kind == "misread"}
+    assert set(reasons) == {"deep.png", "pages.tif", "clear.png"}
+    assert "uint16 values from 3000 to 3000 in a file of 16 bits a value" in reasons["deep.png"]
+    assert "12 gray levels" in reasons["deep.png"]
+    assert reasons["pages.tif"] == "holds several pages, of which the first is read"
+    assert "hidden colors" in reasons["clear.png"]
 
 
 def test_good_scenes(scenes, tmp_path):
-    for task in ("det", "seg"):
-        config = ROOT / f"configs/dwnet/dwnet-mini_digits-{task}.py"
-        assert findings(tmp_path, config, *on(scenes)) == {"train": [], "val": []}
+    config = ROOT / "configs/dwnet/dwnet-mini_digits-det.py"
+    assert findings(tmp_path, config, *on(scenes)) == {"train": [], "val": []}
+    config = ROOT / "configs/dwnet/dwnet-mini_digits-seg.py"
+    rare = ("missing", "training", "no pixel of class '0' in 8 maps")
+    assert findings(tmp_path, config, *on(scenes)) == {"train": [rare], "val": []}
 
 
 def test_boxes_and_categories(scenes, tmp_path):
@@ -231,12 +286,18 @@ def test_label_maps(scenes, tmp_path):
     (maps / "000004.png").unlink()
     os.truncate(maps / "000005.png", 60)
     config = ROOT / "configs/dwnet/dwnet-mini_digits-seg.py"
-    found = findings(tmp_path, config, "--split", "train", *on(scenes))["train"]
+    found = [
+        (kind, name, re.split(r" \(0 b|: ", reason)[0])
+        for kind, name, reason in findings(tmp_path, config, "--split", "train", *on(scenes))[
+            "train"
+        ]
+        if not reason.startswith("no pixel of class")
+    ]
     assert found == [
-        ("mislabelled", "000001.png", "values 11, 200 are not one of 0 to 10 (or 255)"),
-        ("mislabelled", "000002.png", "30x20 pixels, but 64x64 in "
+        ("mislabelled", "000001.png", "values 11, 200 are not one of 0 to 10"),
+        ("mislabelled", "000002.png", "is 30x20 pixels, but 64x64 in "
          f"{scenes}/images/training/000002.png"),
-        ("mislabelled", "000003.png", "not one label in a pixel: its shape is (64, 64, 3)"),
+        ("mislabelled", "000003.png", "has 3 channels (RGB), not one label in a pixel"),
         ("missing", "000004.png", "no such file"),
         ("unreadable", "000005.png", "truncated PNG (60 bytes, no end chunk)"),
     ]  # fmt: skip
@@ -254,8 +315,9 @@ def test_maps_without_the_zero(scenes, tmp_path):
     options = (config, "--split", "val", *on(scenes))
     assert findings(tmp_path, *options)["val"] == []
     cv2.imwrite(str(labels), np.full((64, 64), 11, np.uint8))
-    reason = "values 11 are not one of 1 to 10 (or 255)"
-    assert findings(tmp_path, *options)["val"] == [("mislabelled", "000001.png", reason)]
+    ((kind, name, reason),) = findings(tmp_path, *options)["val"]
+    assert (kind, name) == ("mislabelled", "000001.png")
+    assert reason.startswith("values 11 are not one of 1 to 10 (1 0, 2 1,")
 
 
 def test_mistakes(tiny, tmp_path, capsys):

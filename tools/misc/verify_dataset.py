@@ -1,13 +1,19 @@
 #!/usr/bin/env python
-"""Read a whole data set and list every missing, truncated or mislabelled file.
+"""Read the data of a training, all splits of it, and list what is wrong with the files.
 
-With a config, the data sets of its loaders are read as a training would read them, from
-folders or LMDB stores; with --folder, class folders or a store of folder2lmdb.py.
+With a config, the data sets of its loaders are built as a training builds them, from folders
+or LMDB stores; with --folder, class folders, in train/, val/ and test/ or all together, are
+split as configs/_base_/datasets/folder.py does it, or a store of folder2lmdb.py is read.
 
-missing      the file or key is not there, or a class has no image
+missing      the file or key is not there, a link leads nowhere, a class has no image or pixel
 unreadable   truncated, empty, or not an image
 mislabelled  a label outside of the classes, the same bytes under two labels, a label map of
-             another size or with other values, a box outside of its image, an unknown category
+             another size or with other values, an object that is not trained, a name or id
+             that does not fit
+misread      more than 8 bits a value, several pages, transparent or turned pixels: what
+             reading the file leaves out
+left out     an image that the data set does not read, as its ending is another
+repeated     the same bytes in two splits
 
 The exit status is 1 if anything was found.
 """
@@ -21,6 +27,7 @@ from dataclasses import asdict
 
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_override_flags, add_workers_flag
+from smallvit.errors import SmallvitError
 
 SPLITS = ("train", "val", "test")
 
@@ -43,12 +50,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def from_config(args: argparse.Namespace) -> tuple[dict, int | None, str]:
-    """Find the data sets of a config, its number of classes and its library."""
+def from_config(args: argparse.Namespace) -> tuple[dict, int | None]:
+    """Find the data sets of a config, and its number of classes."""
     from smallvit.engine.pipeline import resolve
 
     needs = tuple(f"{split}_dataloader" for split in args.split or ())
     cfg = resolve(args.config, args.cfg_options, needs, "--split")
+    use_scope(cfg.get("default_scope", "mmengine"))
     datasets = {}
     for split in args.split or SPLITS:
         dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
@@ -61,65 +69,67 @@ def from_config(args: argparse.Namespace) -> tuple[dict, int | None, str]:
         datasets[split] = dataset
     if not datasets:
         raise UserError(f"{args.config} has no data set")
-    num_classes = (cfg.get("data_preprocessor") or {}).get("num_classes")
-    return datasets, num_classes, cfg.get("default_scope", "mmengine")
+    return datasets, (cfg.get("data_preprocessor") or {}).get("num_classes")
 
 
-def from_folder(folder: str) -> tuple[dict, None, str]:
-    """Describe class folders or a store as a data set."""
+def from_folder(folder: str) -> tuple[dict, None]:
+    """Describe class folders or a store as data sets."""
     from smallvit.datasets.lmdb_writer import ANNOTATION_FILE, read_meta
+    from smallvit.engine.install import install
 
     if not osp.isdir(folder):
         raise UserError(f"no such folder: {folder}")
+    install("mmpretrain")
+    use_scope("mmpretrain")
     loader = {"type": "LoadImageFromFile"}
-    dataset = {"type": "CustomDataset", "pipeline": [loader]}
-    if osp.isfile(osp.join(folder, "data.mdb")):
-        meta = read_meta(folder)
-        if meta is None:
-            raise UserError(f"{folder} is a store of another program: give a config that reads it")
-        loader["backend_args"] = {"backend": "lmdb", "db_path": folder}
-        dataset.update(ann_file=osp.join(folder, ANNOTATION_FILE), classes=meta["classes"])
-    else:
-        dataset["data_root"] = folder
-    return {osp.basename(osp.normpath(folder)): dataset}, None, "mmpretrain"
+    if not osp.isfile(osp.join(folder, "data.mdb")):
+        return splits_of_folder(folder, loader), None
+    meta = read_meta(folder)
+    if meta is None:
+        raise UserError(f"{folder} is a store of another program: give a config that reads it")
+    loader["backend_args"] = {"backend": "lmdb", "db_path": folder}
+    dataset = {"type": "CustomDataset", "pipeline": [loader], "classes": meta["classes"]}
+    dataset["ann_file"] = osp.join(folder, ANNOTATION_FILE)
+    return {osp.basename(osp.normpath(folder)): dataset}, None
 
 
-def build_parts(split: str, settings: dict) -> list:
-    """Build a data set; return those that it is made of."""
-    from mmengine.registry import DATASETS
-
-    from smallvit.datasets.sample_checks import parts_of
+def splits_of_folder(folder: str, loader: dict) -> dict:
+    """Describe the splits of class folders as ``configs/_base_/datasets/folder.py`` reads them."""
+    from smallvit.datasets.class_folders import find_classes, split_folders
 
     try:
-        parts = list(parts_of(DATASETS.build(settings)))
-    except RuntimeError as error:  # folders without images
-        raise UserError(f"{split}: {error}") from error
-    if not all(hasattr(part, "get_data_info") for part in parts):
-        raise UserError(f"{split}: {type(parts[0]).__name__} does not tell its files")
-    return parts
+        classes, tested = find_classes(folder), "test" in split_folders(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error
+    settings = {"type": "smallvit.ClassFolders", "data_root": folder, "pipeline": [loader]}
+    splits = SPLITS if tested else SPLITS[:2]
+    return {split: {**settings, "split": split, "classes": classes} for split in splits}
 
 
-def verify(datasets: dict, num_classes: int | None, scope: str, workers: int) -> dict:
-    """Read the data sets; return the number of samples and the findings of each."""
+def use_scope(scope: str) -> None:
     from mmengine.registry import init_default_scope
 
-    from smallvit.datasets.coco_checks import check_annotations
-    from smallvit.datasets.io import images
-    from smallvit.datasets.sample_checks import Contents, check_samples
-
     init_default_scope(scope)
-    images.install(scope)
-    contents, results = Contents(), {}
-    built = {split: build_parts(split, settings) for split, settings in datasets.items()}
-    for split, parts in built.items():
-        count = sum(map(len, parts))
-        print(f"{split}: {count} samples", flush=True)
-        findings = []
-        for part in parts:
-            findings += check_annotations(part)
-            findings += check_samples(part, workers, contents, num_classes)
-        results[split] = {"samples": count, "findings": findings}
-    return results
+
+
+def build(split: str, settings: dict) -> object:
+    """Build a data set; one that cannot be built is what is wrong with it."""
+    from mmengine.registry import DATASETS
+
+    from smallvit.datasets.parts import parts_of
+
+    try:
+        dataset = DATASETS.build(settings)
+    except (
+        RuntimeError,
+        SmallvitError,
+        ValueError,
+    ) as error:  # folders without images, wrong files
+        raise UserError(f"{split}: {error}") from error
+    parts = list(parts_of(dataset))
+    if not all(hasattr(part, "get_data_info") for part in parts):
+        raise UserError(f"{split}: {type(parts[0]).__name__} does not tell its files")
+    return dataset
 
 
 def report(results: dict) -> int:
@@ -145,8 +155,12 @@ def write_json(results: dict, source: str, path: str) -> None:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    described = from_folder(args.folder) if args.folder else from_config(args)
-    results = verify(*described, args.workers)
+    described, num_classes = from_folder(args.folder) if args.folder else from_config(args)
+
+    from smallvit.datasets.verification import verify
+
+    datasets = {split: build(split, settings) for split, settings in described.items()}
+    results = verify(datasets, args.workers, num_classes)
     count = report(results)
     if args.json:
         write_json(results, args.folder or args.config, args.json)

@@ -42,7 +42,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.cli.bench.table": ("smallvit.bench.table",),
     "smallvit.cli.bench.worker": ("smallvit.bench.worker",),
     "smallvit.cli.coco_checks": ("smallvit.datasets.coco_checks",),
-    "smallvit.cli.dataset_checks": ("smallvit.datasets.sample_checks",),
+    "smallvit.cli.dataset_checks": (
+        "smallvit.datasets.sample_checks",
+        "smallvit.datasets.verification",
+        "smallvit.datasets.parts",
+    ),
     "smallvit.cli.errors": (
         "smallvit.cli.run_tool",
         "smallvit.errors",
@@ -109,6 +113,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 #: Names that are others in the new module, or in a module where the rest of the old one is not.
 RENAMED: dict[str, str] = {
+    "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
     "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_index.TOLERANCE",
     "smallvit.engine.mmengine_pickles.read_mmengine": (
         "smallvit.engine.checkpoint.reading.load_from_local"

@@ -97,7 +97,7 @@ class ClassFolders(BaseDataset):
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
         """
-        folder, part = self._source()
+        folder, part = self.source()
         labels = {name: label for label, name in enumerate(self.class_names)}
         names = class_folders(folder)
         for name in names:
@@ -114,8 +114,12 @@ class ClassFolders(BaseDataset):
             for image in self._images(osp.join(folder, name), part)
         ]
 
-    def _source(self) -> tuple[str, str]:
-        """The folder that the split reads, and which part of it: all, kept or held out."""
+    def source(self) -> tuple[str, str]:
+        """Find what the split reads.
+
+        Returns:
+            tuple[str, str]: The folder, and which part of it: ``all``, ``kept`` or ``held out``.
+        """
         folders = split_folders(self.data_root)
         wanted = {"train": ["train"], "val": ["val"], "test": ["test", "val"]}[self.split]
         given = next((folders[name] for name in wanted if name in folders), None)
@@ -148,7 +152,7 @@ class ClassFolders(BaseDataset):
         Returns:
             list[str]: Lines for ``repr``.
         """
-        folder, part = self._source()
+        folder, part = self.source()
         return [f"Split: \t{self.split}", f"Folder: \t{folder} ({part})"]
 
 

@@ -110,8 +110,10 @@ def repair_metric(metric: Any) -> list[Repair]:
     """
     api = getattr(metric, "_coco_api", None)
     if type(api) is COCO:
-        api.__class__, api.path, api.repaired = RepairedCOCO, "the metric's ann_file", []
-        api.createIndex()
+        mended = RepairedCOCO(path="the metric's ann_file")
+        mended.dataset = api.dataset
+        mended.createIndex()
+        metric._coco_api = api = mended
     return getattr(api, "repaired", [])
 
 

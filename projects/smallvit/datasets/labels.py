@@ -100,7 +100,7 @@ def check_labels(dataset: Any, model: Any) -> None:
     Raises:
         LabelError: If there is such a label; it names the annotation file and the image.
     """
-    from smallvit.datasets.sample_checks import parts_of
+    from smallvit.datasets.parts import parts_of
 
     count = getattr(getattr(getattr(model, "module", model), "head", None), "num_classes", None)
     if not isinstance(count, int) or count < 1:

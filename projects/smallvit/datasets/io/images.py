@@ -10,16 +10,21 @@ from mmengine.registry import TRANSFORMS
 
 from smallvit.compat import label_maps
 from smallvit.datasets.io import lmdb_backend
-from smallvit.errors import ImageError
+from smallvit.datasets.io.headers import TIFF_STARTS, bits_of, read_header
+from smallvit.errors import DataError, ImageError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+#: Values of 16 bits that go beyond this fill enough of them for their upper 8 to be an image.
+FULL_RANGE = 1 << 15
 
 
 class CheckedLoadImageFromFile(LoadImageFromFile):
-    """MMCV's image loading, with an error that names a truncated or unreadable file.
+    """MMCV's image loading, with an error that names a file that it would read wrongly.
 
-    OpenCV fills the missing part of a truncated image with grey and says nothing.
+    OpenCV fills the missing part of a truncated image with grey, keeps the upper 8 of 16 bits
+    where a camera filled the lower 12, and turns an image as its EXIF orientation says where
+    its boxes are of the unturned one, and says nothing.
     """
 
     @classmethod
@@ -48,11 +53,17 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ImageError: If the file is not a whole image.
+            ImageError: If the file is not a whole image, or has another size than
+                ``height`` and ``width`` of the annotations.
+            DataError: If its values do not fit into 8 bits as they are.
         """
         path = results["img_path"]
         try:
-            image = self._read(path)
+            content = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
+            image = decode(content, path, self.color_type, self.imdecode_backend)
+            fault = size_fault(content, image, results)
+            if fault is not None:
+                raise ImageError(f"{path}: {fault}")
         except (FileNotFoundError, ImageError):
             if self.ignore_empty:
                 return None
@@ -60,10 +71,6 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
         results["img"] = image.astype(np.float32) if self.to_float32 else image
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
-
-    def _read(self, path: str) -> np.ndarray:
-        content = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-        return decode(content, path, self.color_type, self.imdecode_backend)
 
 
 def decode(
@@ -82,10 +89,15 @@ def decode(
 
     Raises:
         ImageError: If it is not a whole image.
+        DataError: If its values do not fit into 8 bits as they are.
     """
     reason = broken(content)
     if reason is not None:
         raise ImageError(f"{path}: {reason}")
+    if color_type != "unchanged" and bits_of(content) > 8:
+        reason = depth_fault(content, color_type, backend)
+        if reason is not None:
+            raise DataError(f"{path}: {reason}")
     try:
         image = mmcv.imfrombytes(content, flag=color_type, backend=backend)
     except Exception as error:
@@ -112,6 +124,67 @@ def broken(content: bytes) -> str | None:
     if content.startswith(PNG_START) and content.rfind(PNG_END) < 0:
         return f"truncated PNG ({len(content)} bytes, no end chunk)"
     return None
+
+
+def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2") -> str | None:
+    """Say what a deep image loses when it is read with 8 bits a value.
+
+    Args:
+        content (bytes): A whole file, of more than 8 bits a value.
+        color_type (str): How it is read. Defaults to ``'color'``.
+        backend (str): The decoder. Defaults to ``'cv2'``.
+
+    Returns:
+        str | None: A sentence with the way out; None where the values fill 16 bits.
+    """
+    image = mmcv.imfrombytes(content, flag="unchanged", backend="cv2")
+    if image is None:
+        return None  # the decoder says what is wrong
+    top = image.max()
+    if image.dtype == np.uint8 or (
+        image.dtype == np.uint16 and top >= FULL_RANGE and backend == "cv2"
+    ):
+        return None
+    full = 1.0 if top <= 1 else 2 ** max(12, int(top).bit_length()) - 1
+    lost = "of which the values from 255 on are all white"
+    if image.dtype == np.uint16 and backend == "cv2":
+        lost = f"of which the upper 8 are kept: {int(top) // 256 + 1} gray levels"
+    return (
+        f"{image.dtype} values from {image.min()} to {top} in a file of {image.dtype.itemsize * 8} "
+        f"bits a value, {lost}. Say what the largest value of its source is: LoadImageFromFile "
+        "with color_type='unchanged', and after it dict(type='smallvit.ToColor', "
+        f"max_value={full}), or another value"
+    )
+
+
+def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
+    """Say that an image has another size than its annotations were made for.
+
+    Args:
+        content (bytes): The file.
+        image (np.ndarray): The image, (H, W, C) or (H, W).
+        results (dict): The sample; without ``height`` and ``width`` nothing is known.
+
+    Returns:
+        str | None: A sentence with the way out; None where the sizes agree.
+    """
+    wanted = results.get("height"), results.get("width")
+    shape = image.shape[:2]
+    if shape == wanted or not all(isinstance(side, int) and side > 0 for side in wanted):
+        return None
+    text = f"{shape[1]}x{shape[0]} pixels, but {wanted[1]}x{wanted[0]} in the annotation file"
+    header = read_header(content) if shape == wanted[::-1] else None
+    if header is None or header.orientation == 1:
+        return text
+    way_out = "set color_type='color_ignore_orientation' in LoadImageFromFile"
+    if content.startswith(TIFF_STARTS):
+        way_out = "save it without that mark"
+    elif header.shape == shape:
+        way_out = "leave color_type of LoadImageFromFile at 'color'"
+    return (
+        f"{text}: its EXIF orientation is {header.orientation}, and the boxes are of the image "
+        f"{'as it is stored' if header.shape == wanted else 'turned by it'}; {way_out}"
+    )
 
 
 def install(scope: str | None = None) -> None:

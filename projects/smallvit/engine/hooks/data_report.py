@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+import torch
+from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from smallvit.datasets.usage import Usage, describe, empty_classes
+from smallvit.datasets.describe import describe
+from smallvit.datasets.label_map_checks import check_maps_of
+from smallvit.datasets.label_maps import LoadLabelMap
+from smallvit.datasets.parts import parts_of
+from smallvit.datasets.usage import Usage, empty_classes
 from smallvit.engine.model_checks import count_fault, count_warning, heads_of, model_faults
 from smallvit.errors import DataError, SmallvitError
 from smallvit.registry import HOOKS
@@ -34,6 +39,11 @@ class DataReportHook(Hook):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
+        self._maps: list[LoadLabelMap] = []
+
+    def _note_maps(self, split: str, loader: LoadLabelMap | None) -> None:
+        if split == "train" and loader is not None and loader.classes:
+            self._maps.append(loader)
 
     def before_run(self, runner: Runner) -> None:
         """Look at the data of the loops that were built.
@@ -47,13 +57,32 @@ class DataReportHook(Hook):
         if not self.enabled:
             return
         splits = dict(loader_of(runner))
-        for split in splits:
+        ignored = _ignored(runner)
+        for split, loader in splits.items():
             _repair_metrics(runner, split)
+            for part in parts_of(_bare(loader.dataset)):
+                self._note_maps(split, check_maps_of(part, ignored))
         # One process looks; all of them stop.
         found: list[Any] = [self._look(runner, splits) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is not None:
             raise found[0]
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Name the classes that no label map of an epoch had.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        for loader in self._maps:
+            seen = loader.seen.to(torch.int32)
+            all_reduce(seen, op="max")
+            names = [name for number, name in enumerate(loader.classes) if not seen[number]]
+            if names:
+                runner.logger.warning(
+                    f"no pixel of {name_some(names)} was in a label map of the training so far"
+                )
+        self._maps = []
 
     def _look(self, runner: Runner, splits: dict[str, Any]) -> SmallvitError | None:
         count = getattr(getattr(_model(runner), "head", None), "num_classes", None)
@@ -95,6 +124,13 @@ def _bare(dataset: Any) -> Any:
 
 def _model(runner: Runner) -> Any:
     return getattr(runner.model, "module", runner.model)
+
+
+def _ignored(runner: Runner) -> tuple[int, ...]:
+    """Labels that the losses of a segmentation model leave out."""
+    heads = (getattr(_model(runner), name, None) for name in ("decode_head", "auxiliary_head"))
+    values = {getattr(head, "ignore_index", None) for head in heads}
+    return tuple(value for value in values if isinstance(value, int))
 
 
 def _repair_metrics(runner: Runner, split: str) -> None:

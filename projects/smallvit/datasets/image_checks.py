@@ -1,0 +1,181 @@
+"""A look at some images of a data set: what their files have that reading them leaves out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+
+from smallvit.datasets.io.headers import read_header
+from smallvit.datasets.io.images import decode, size_fault
+from smallvit.datasets.parts import transform_of
+from smallvit.errors import DataError, ImageError
+
+#: Images that are looked at before a run, spread over the data set, and for how many seconds.
+LOOKED_AT = 24
+SECONDS = 0.4
+
+
+#: What reading a file leaves out or changes: of one file, and of those that were looked at.
+TRAITS = {
+    "pages": (
+        "holds several pages, of which the first is read",
+        "hold several pages: the first is used, the others are left out; save each page as a file "
+        "of its own",
+    ),
+    "transparent": (
+        "has transparent pixels, whose hidden colors are read",
+        "have transparent pixels, whose hidden colors are used: to put them on white, read with "
+        "color_type='unchanged' and then dict(type='smallvit.ToColor')",
+    ),
+    "turned": (
+        "is turned or mirrored as its EXIF orientation says; its size does not tell whether its "
+        "annotations are",
+        "are turned or mirrored as their EXIF orientation says, and their size does not tell "
+        "whether their annotations are: look at them, and set "
+        "color_type='color_ignore_orientation' in LoadImageFromFile where they are not",
+    ),
+}
+
+
+@dataclass
+class ImagesSeen:
+    """What was found in the images that were looked at.
+
+    Args:
+        looked_at (int): How many were read.
+        traits (dict[str, list[str]]): Files by the keys of ``TRAITS``.
+        faults (list[str]): What is wrong with an image, with the way out.
+    """
+
+    looked_at: int = 0
+    traits: dict[str, list[str]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def warnings(self) -> Iterator[str]:
+        """Say what is left out or uncertain.
+
+        Yields:
+            str: A sentence with the way out.
+        """
+        for trait, files in self.traits.items():
+            text = f"{len(files)} of {self.looked_at} images looked at (such as {files[0]})"
+            yield f"{text} {TRAITS[trait][1]}"
+
+
+def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
+    """Tell the size of an image as the pipeline loads it.
+
+    Args:
+        dataset (Dataset): The data set.
+        info (dict): A sample of it.
+
+    Returns:
+        tuple[int, ...] | None: Height and width; None if it cannot be read.
+    """
+    loader = transform_of(dataset, LoadImageFromFile)
+    try:
+        image = _decode(_content(info["img_path"], loader), info["img_path"], loader)
+    except (ImageError, DataError, OSError):
+        return None
+    return image.shape[:2]
+
+
+def look_at_images(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> ImagesSeen:
+    """Read some images of a data set, spread over it.
+
+    Args:
+        dataset (Dataset): A data set with ``get_data_info``.
+        limit (int): How many at most. Defaults to 24.
+        seconds (float): For how long at most. Defaults to 0.4.
+
+    Returns:
+        ImagesSeen: What was found.
+    """
+    seen = ImagesSeen()
+    loader = transform_of(dataset, LoadImageFromFile)
+    began = time.monotonic()
+    count = min(limit, len(dataset)) if loader is not None else 0
+    for number in range(count):
+        info = dataset.get_data_info(number * len(dataset) // count)
+        if not isinstance(info.get("img_path"), str) or "img" in info:
+            break
+        try:
+            _look(_content(info["img_path"], loader), info, loader, seen)
+        except DataError as error:
+            seen.faults.append(str(error))
+        except (ImageError, OSError):
+            continue  # one that cannot be read is replaced in training, up to a limit
+        if time.monotonic() - began > seconds:
+            break
+    return seen
+
+
+def _content(path: str, loader: Any) -> bytes:
+    arguments = getattr(loader, "backend_args", None) or getattr(loader, "file_client_args", None)
+    return fileio.get(path, backend_args=arguments)
+
+
+def _decode(content: bytes, path: str, loader: Any) -> np.ndarray:
+    color_type = getattr(loader, "color_type", "color")
+    return decode(content, path, color_type, getattr(loader, "imdecode_backend", "cv2"))
+
+
+def _look(content: bytes, info: dict, loader: Any, seen: ImagesSeen) -> None:
+    path = info["img_path"]
+    image = _decode(content, path, loader)
+    seen.looked_at += 1
+    fault = size_fault(content, image, info)
+    if fault is not None:
+        seen.faults.append(f"{path}: {fault}")
+    for trait in traits_of(content, image, info, loader.color_type):
+        seen.traits.setdefault(trait, []).append(path)
+
+
+def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) -> Iterator[str]:
+    """Find what reading a file leaves out or changes.
+
+    Args:
+        content (bytes): The file.
+        image (np.ndarray): What was read of it.
+        info (dict): The sample.
+        color_type (str): How it was read.
+
+    Yields:
+        str: Keys of ``TRAITS``.
+    """
+    header = read_header(content)
+    if header is None:
+        return
+    if header.frames > 1:
+        yield "pages"
+    if header.alpha and color_type != "unchanged" and hides_colors(content):
+        yield "transparent"
+    annotated = "instances" in info or info.get("seg_map_path")
+    # A quarter turn shows in the size of an image that is no square.
+    same_size = header.orientation in (2, 3, 4) or image.shape[0] == image.shape[1]
+    if annotated and same_size and header.orientation > 1 and color_type in ("color", "grayscale"):
+        yield "turned"
+
+
+def hides_colors(content: bytes) -> bool:
+    """Tell whether transparent pixels have colors of their own.
+
+    Args:
+        content (bytes): A file with an alpha channel.
+
+    Returns:
+        bool: Whether a pixel of which nothing is seen has another color than black and white.
+    """
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] not in (2, 4):
+        return False
+    hidden = image[image[..., -1] == 0][:, :-1]
+    return bool(len(hidden)) and bool((hidden != hidden[0]).any() or 0 < hidden[0].max() < 255)

@@ -1,0 +1,93 @@
+"""What the header of an image file says: size, orientation, depth, pages, transparency."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+from PIL import Image
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+#: Place of a PNG's bit depth: signature, length and name of its first chunk, width, height.
+_PNG_DEPTH = 24
+_NETPBM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)\s")
+#: EXIF's number for an orientation, and TIFF's for the depth of a value.
+_ORIENTATION, _BITS = 274, 258
+#: Formats whose frames are pages or moments; those of a telephone's JPEG are previews.
+_WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG")
+_WIDE_MODES = {"F": 32, "I": 32}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says.
+
+    Args:
+        shape (tuple[int, int]): Height and width, as they are stored.
+        orientation (int): EXIF's: 1 is upright, 3 upside down, 6 and 8 are a quarter turn, 2, 4,
+            5 and 7 are mirrored. Defaults to 1.
+        bits (int): Of a value. Defaults to 8.
+        alpha (bool): Whether it can be transparent. Defaults to False.
+        frames (int): Pages, or moments of an animation. Defaults to 1.
+    """
+
+    shape: tuple[int, int]
+    orientation: int = 1
+    bits: int = 8
+    alpha: bool = False
+    frames: int = 1
+
+
+def read_header(content: bytes) -> Header | None:
+    """Read the header of an image.
+
+    Args:
+        content (bytes): The file.
+
+    Returns:
+        Header | None: What it says; None where Pillow knows no such format.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            frames = getattr(image, "n_frames", 1) if image.format in _WITH_FRAMES else 1
+            return Header(
+                shape=(image.height, image.width),
+                orientation=int(image.getexif().get(_ORIENTATION, 1)),
+                bits=bits_of(content),
+                alpha=image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+                or "transparency" in image.info,
+                frames=frames,
+            )
+    except Exception:
+        return None
+
+
+def bits_of(content: bytes) -> int:
+    """Tell the depth of an image's values, from as little of it as needed.
+
+    Args:
+        content (bytes): The file.
+
+    Returns:
+        int: Bits of a value; 8 where nothing else is known.
+    """
+    if content.startswith(PNG_START):
+        return max(8, content[_PNG_DEPTH]) if len(content) > _PNG_DEPTH else 8
+    if content.startswith(TIFF_STARTS):
+        return _bits_of_tiff(content)
+    found = _NETPBM.match(content)
+    if found:
+        return 16 if int(found[2]) > 255 else 8
+    return 8
+
+
+def _bits_of_tiff(content: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            stored = image.tag_v2.get(_BITS, (8,))
+            deepest = max(stored) if isinstance(stored, tuple) else int(stored)
+            return max(8, deepest, _WIDE_MODES.get(image.mode, 8))
+    except Exception:
+        return 8  # the decoder says what is wrong

@@ -1,0 +1,134 @@
+"""Files of a folder that a data set does not read, by ending and reason."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+#: Endings of images that some data set does not read.
+IMAGE_ENDINGS = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".bmp", ".dib"),
+        *(".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".npy"),
+        *(".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".hdr", ".exr", ".dcm"),
+        *(".svs", ".ndpi", ".raw", ".dng", ".cr2", ".nef", ".arw"),
+    }
+)
+BROKEN_LINK = "links that lead nowhere"
+NO_ENDING = "files without an ending"
+LOOSE = "images in no class folder"
+#: Names that a message shows of each reason.
+SHOWN = 3
+
+
+@dataclass
+class LeftOut:
+    """Files that are not read.
+
+    Args:
+        by_reason (dict[str, list[str]]): First files of each reason.
+        counts (dict[str, int]): How many files of each.
+        complete (bool): Whether all files were looked at, in the time given.
+    """
+
+    by_reason: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    complete: bool = True
+
+    def add(self, reason: str, path: str) -> None:
+        """Count a file.
+
+        Args:
+            reason (str): Why it is not read.
+            path (str): The file.
+        """
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        if self.counts[reason] <= SHOWN:
+            self.by_reason.setdefault(reason, []).append(path)
+
+    @property
+    def images(self) -> int:
+        """int: Those that are probably images."""
+        return sum(number for reason, number in self.counts.items() if is_image(reason))
+
+    def text(self) -> str:
+        """List them.
+
+        Returns:
+            str: Counts and first files by reason.
+        """
+        parts = [
+            f"{number} {reason} ({', '.join(self.by_reason[reason])}"
+            f"{', ...' if number > SHOWN else ''})"
+            for reason, number in sorted(self.counts.items(), key=lambda item: -item[1])
+        ]
+        return ", ".join(parts)
+
+
+def is_image(reason: str) -> bool:
+    """Tell whether a file that is left out for a reason would have been an image.
+
+    Args:
+        reason (str): A key of :class:`LeftOut`.
+
+    Returns:
+        bool: False for endings of other files, such as lists.
+    """
+    return reason in (BROKEN_LINK, LOOSE) or reason.partition(" ")[0].lower() in IMAGE_ENDINGS
+
+
+def files_left_out(
+    folder: str,
+    endings: Sequence[str],
+    in_class_folders: bool = False,
+    match_case: bool = False,
+    seconds: float = float("inf"),
+) -> LeftOut:
+    """Find the files of a folder that are not read.
+
+    Files and folders whose names begin with a dot are not seen.
+
+    Args:
+        folder (str): The folder, on a disk; others have none.
+        endings (Sequence[str]): Endings that are read.
+        in_class_folders (bool): Whether images directly in the folder are left out. Defaults to
+            False.
+        match_case (bool): Whether ``.JPG`` is another ending than ``.jpg``. Defaults to False.
+        seconds (float): For how long to look at most. Defaults to infinity.
+
+    Returns:
+        LeftOut: The files.
+    """
+    found = LeftOut()
+    ends, until = tuple(endings), time.monotonic() + seconds
+    if not osp.isdir(folder):
+        return found
+    for place, entry in _files(folder, ""):
+        if time.monotonic() > until:
+            found.complete = False
+            break
+        name = entry.name if match_case else entry.name.lower()
+        read = name.endswith(ends)
+        if entry.is_symlink() and not osp.exists(entry.path):
+            if read or osp.splitext(name)[1].lower() in IMAGE_ENDINGS:
+                found.add(BROKEN_LINK, entry.path)
+        elif not read:
+            found.add(osp.splitext(entry.name)[1] or NO_ENDING, entry.path)
+        elif in_class_folders and not place:
+            found.add(LOOSE, entry.path)
+    return found
+
+
+def _files(folder: str, place: str) -> Iterator[tuple[str, os.DirEntry]]:
+    """Files below a folder with the folders on the way, links followed as data sets do."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _files(entry.path, f"{place}/{entry.name}")
+            else:
+                yield place, entry

@@ -1,0 +1,197 @@
+"""What a segmentation data set takes from its label maps, and which of them are not there."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+import torch
+
+from smallvit.datasets.image_checks import loaded_shape
+from smallvit.datasets.label_maps import IGNORED, LoadLabelMap, size_fault
+from smallvit.datasets.parts import pipelines_of
+from smallvit.errors import DataError, ImageError
+from smallvit.utils.text import name_some
+
+#: Label maps that are looked at before a run, spread over the data set, and for how many seconds.
+LOOKED_AT = 24
+SECONDS = 0.4
+
+
+@dataclass
+class MapsSeen:
+    """What the label maps that were looked at hold.
+
+    Args:
+        images (int): Images of the data set.
+        classes (Sequence[str]): Its classes.
+        looked_at (int): Label maps that were read.
+        containing (Counter): Label maps that have each class, by its number.
+        ignored (int): Label maps that have pixels of no class.
+        missing (list[str]): Images' label maps that are not there.
+        faults (list[str]): What is wrong with a label map, with the way out.
+    """
+
+    images: int
+    classes: Sequence[str]
+    looked_at: int = 0
+    containing: Counter = field(default_factory=Counter)
+    ignored: int = 0
+    missing: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, present: Sequence[int]) -> None:
+        """Count a label map.
+
+        Args:
+            present (Sequence[int]): The labels that it has.
+        """
+        self.looked_at += 1
+        self.ignored += IGNORED in present
+        self.containing.update(one for one in present if one < len(self.classes))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """dict[str, int]: Label maps that have each class."""
+        return {name: self.containing[number] for number, name in enumerate(self.classes)}
+
+    @property
+    def complete(self) -> bool:
+        """bool: Whether all label maps were looked at."""
+        return self.looked_at == self.images
+
+    def lone_class(self) -> str | None:
+        """Say that all is one class or none: a black and white map, whose white is 255.
+
+        Returns:
+            str | None: A sentence with the way out, if it is so.
+        """
+        few = len(self.containing) < 2 <= len(self.classes)
+        if not few or self.looked_at < 2 or 2 * self.ignored <= self.looked_at:
+            return None
+        there = [self.classes[number] for number in self.containing]
+        never = name_some([name for name in self.classes if name not in there])
+        return (
+            f"of {self.looked_at} label maps looked at none has another class than "
+            f"{name_some(there) or 'none'}: all other pixels are {IGNORED}, which stands for no "
+            f"class, so that {never} never occurs. "
+            "Where 255 is a class, say so in the place of LoadAnnotations: "
+            f"dict(type='smallvit.LoadLabelMap', label_map={{255: {len(self.classes) - 1}}})"
+        )
+
+
+def reads_label_maps(dataset: Any) -> bool:
+    """Tell whether a data set is one of semantic segmentation.
+
+    Args:
+        dataset (Dataset): A data set.
+
+    Returns:
+        bool: Whether its samples have mmseg's label maps.
+    """
+    return hasattr(dataset, "seg_map_suffix") and hasattr(dataset, "reduce_zero_label")
+
+
+def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
+    """Find what loads the label maps of a data set, checks included.
+
+    Ours takes the place of mmseg's in the pipeline.
+
+    Args:
+        dataset (Dataset): The data set.
+
+    Returns:
+        LoadLabelMap | None: The transform; None where the pipeline has none.
+    """
+    for pipeline in pipelines_of(dataset):
+        for place, transform in enumerate(pipeline.transforms):
+            kind = type(transform)
+            if kind.__name__ == "LoadAnnotations" and kind.__module__.startswith("mmseg."):
+                pipeline.transforms[place] = LoadLabelMap.like(transform)
+            if isinstance(pipeline.transforms[place], LoadLabelMap):
+                return pipeline.transforms[place]
+    return None
+
+
+def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | None:
+    """Let a data set check its label maps as they are loaded, and note the classes that occur.
+
+    Args:
+        dataset (Dataset): A segmentation data set.
+        ignored (Sequence[int]): Values besides 255 that the model's losses leave out. Defaults
+            to ().
+
+    Returns:
+        LoadLabelMap | None: What loads them; ``seen`` is shared by all worker processes.
+    """
+    loader = loader_of_maps(dataset)
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    if loader is None or not classes or isinstance(classes, str):
+        return loader
+    own = getattr(dataset, "ignore_index", IGNORED)
+    loader.classes, loader.ignored = tuple(classes), (IGNORED, own, *ignored)
+    if loader.seen is None:
+        loader.seen = torch.zeros(256, dtype=torch.uint8).share_memory_()
+    return loader
+
+
+def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> MapsSeen | None:
+    """Read some label maps of a data set, spread over it.
+
+    Args:
+        dataset (Dataset): A segmentation data set; see :func:`check_maps_of`.
+        limit (int): How many at most. Defaults to 24.
+        seconds (float): For how long at most. Defaults to 0.4.
+
+    Returns:
+        MapsSeen | None: What they hold; None where the pipeline loads none.
+    """
+    loader = loader_of_maps(dataset)
+    if loader is None:
+        return None
+    seen = MapsSeen(len(dataset), loader.classes or ())
+    seen.missing = list(_missing(dataset))
+    began = time.monotonic()
+    count = min(limit, len(dataset))
+    for number in range(count):
+        info = dataset.get_data_info(number * len(dataset) // count)
+        if info["seg_map_path"] not in seen.missing:
+            _look(dataset, loader, info, seen)
+        if time.monotonic() - began > seconds:
+            break
+    return seen
+
+
+def _look(dataset: Any, loader: LoadLabelMap, info: dict, seen: MapsSeen) -> None:
+    path = info["seg_map_path"]
+    try:
+        labels = loader.labels(fileio.get(path, backend_args=loader.backend_args), info)
+    except DataError as error:
+        seen.faults.append(str(error))
+        return
+    except (ImageError, OSError):
+        return  # one that cannot be read is replaced in training, up to a limit
+    size = loaded_shape(dataset, info)
+    if size is not None and size != labels.shape:
+        seen.faults.append(size_fault(path, labels.shape, info["img_path"], size))
+    seen.add(np.unique(labels).tolist())
+
+
+def _missing(dataset: Any) -> Iterator[str]:
+    """Label maps that are not there, by the names in their folders."""
+    names: dict[str, set[str] | None] = {}
+    for index in range(len(dataset)):
+        path = dataset.get_data_info(index)["seg_map_path"]
+        folder, name = osp.split(path)
+        if folder not in names:
+            names[folder] = set(os.listdir(folder)) if osp.isdir(folder) else None
+        known = names[folder]
+        if (known is None or name not in known) and "://" not in path:
+            yield path

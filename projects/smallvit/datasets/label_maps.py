@@ -1,0 +1,341 @@
+"""Label maps: read as the labels that they mean, or named with the file and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+import torch
+from mmcv.transforms import LoadAnnotations
+
+from smallvit.errors import DataError, ImageError
+from smallvit.registry import TRANSFORMS
+from smallvit.utils.text import name_some
+
+#: The value of a label map that stands for no class.
+IGNORED = 255
+#: Colors that a message names.
+SHOWN = 6
+_MODES = {2: "gray and alpha", 3: "RGB", 4: "RGBA"}
+#: The labels where 0 is no class, and the classes begin at 1.
+_REDUCED = np.array([IGNORED, *range(254), IGNORED], dtype=np.uint8)
+
+Value = int | tuple[int, int, int]
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(LoadAnnotations):
+    """Load the label map of an image, as mmseg's ``LoadAnnotations`` does, and check it.
+
+    A map has one label in a pixel: the number of a class, or 255 for none. One of another
+    kind is refused with its path, unless ``label_map`` says what its values mean: a black and
+    white map by ``{255: 1}``, one in colors by ``{(0, 0, 0): 0, (255, 0, 0): 1}``. The
+    data-report hook puts this class in the place of mmseg's in every pipeline.
+
+    Required keys: ``seg_map_path`` (without it, as in inference, nothing is loaded),
+    ``reduce_zero_label``, ``label_map``, ``seg_fields``. Added: ``gt_seg_map``, (H, W) of
+    uint8.
+
+    Args:
+        label_map (Mapping, optional): Class of each value in the files, or of each color as
+            (red, green, blue). Values that it does not name stay; colors must all be named.
+            Defaults to None.
+        reduce_zero_label (bool, optional): Must be that of the data set, which counts.
+            Defaults to None.
+        imdecode_backend (str): The decoder. Defaults to ``'pillow'``, which reads palette
+            images as numbers.
+        backend_args (dict, optional): As in mmcv. Defaults to None.
+    """
+
+    # Set by the data-report hook.
+    classes: Sequence[str] | None = None
+    ignored: tuple[int, ...] = (IGNORED,)
+    seen: torch.Tensor | None = None
+
+    def __init__(
+        self,
+        label_map: Mapping[Value, int] | None = None,
+        reduce_zero_label: bool | None = None,
+        imdecode_backend: str = "pillow",
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(
+            with_bbox=False,
+            with_label=False,
+            with_seg=True,
+            imdecode_backend=imdecode_backend,
+            backend_args=backend_args,
+        )
+        self.reduce_zero_label = reduce_zero_label
+        self.label_map = None if label_map is None else dict(label_map)
+        wrong = [one for one in (label_map or {}).values() if one not in range(IGNORED + 1)]
+        if wrong:
+            raise ValueError(f"label_map names the class {wrong[0]!r}: classes are 0 to {IGNORED}")
+
+    @classmethod
+    def like(cls, stock: LoadAnnotations) -> LoadLabelMap:
+        """Make one with the settings of mmseg's.
+
+        Args:
+            stock (LoadAnnotations): mmseg's transform.
+
+        Returns:
+            LoadLabelMap: A transform that loads the same labels.
+        """
+        return cls(
+            reduce_zero_label=stock.reduce_zero_label,
+            imdecode_backend=stock.imdecode_backend,
+            backend_args=stock.backend_args,
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Load the label map, if there is one.
+
+        Args:
+            results (dict): The sample.
+
+        Returns:
+            dict: The sample.
+        """
+        if results.get("seg_map_path") is not None:
+            self._load_seg_map(results)
+        return results
+
+    def _load_seg_map(self, results: dict) -> None:
+        path = results["seg_map_path"]
+        content = fileio.get(path, backend_args=self.backend_args)
+        labels = self.labels(content, results)
+        image = results.get("img")
+        if image is not None and image.shape[:2] != labels.shape:
+            raise DataError(size_fault(path, labels.shape, results["img_path"], image.shape[:2]))
+        results["gt_seg_map"] = labels
+        results["seg_fields"].append("gt_seg_map")
+
+    def labels(self, content: bytes, results: dict) -> np.ndarray:
+        """Make labels of the bytes of a label map.
+
+        Args:
+            content (bytes): The file.
+            results (dict): The sample, for ``seg_map_path`` and the data set's settings.
+
+        Returns:
+            np.ndarray: (H, W) of uint8.
+
+        Raises:
+            ImageError: If it cannot be decoded.
+            DataError: If its values are not labels.
+        """
+        path = results["seg_map_path"]
+        found = decode_map(content, path, self.imdecode_backend)
+        values = one_channel(found, path, self.label_map)
+        known = None if _in_colors(self.label_map) else self.label_map
+        labels = self._reduced(renamed(values, known), results)
+        present = np.flatnonzero(cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel())
+        allowed = {*range(len(self.classes or ())), *self.ignored}
+        if self.classes is not None and not allowed.issuperset(present.tolist()):
+            raise DataError(self._outside(values, path, results))
+        if self.seen is not None:
+            self.seen[torch.from_numpy(present)] = 1
+        return labels
+
+    def _reduced(self, values: np.ndarray, results: dict) -> np.ndarray:
+        """The labels of the data set's classes, of what the file has."""
+        if values.dtype != np.uint8 and (values.min() < 0 or values.max() > IGNORED):
+            raise DataError(self._outside(values, results["seg_map_path"], results))
+        labels = values.astype(np.uint8)
+        if results.get("reduce_zero_label"):
+            labels = _REDUCED[labels]
+        of_classes = results.get("label_map")
+        return renamed(labels, of_classes) if of_classes else labels
+
+    def _outside(self, values: np.ndarray, path: str, results: dict) -> str:
+        first = 1 if results.get("reduce_zero_label") else 0
+        classes = self.classes or ()
+        known = {*range(first, first + len(classes)), *self.ignored, *([0] if first else [])}
+        found = np.unique(values).tolist()
+        wrong = [value for value in found if value not in known]
+        named = [f"{number} {name}" for number, name in enumerate(classes, first)]
+        return (
+            f"{path}: values {name_some(wrong)} are not one of {first} to "
+            f"{first + len(classes) - 1} ({name_some(named)}; {IGNORED} is no class): correct "
+            f"the label map, or {say_label_map(found, classes)}"
+        )
+
+
+def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
+    """Decode a label map without changing its values.
+
+    Args:
+        content (bytes): The file.
+        path (str): Its name, for messages.
+        backend (str): The decoder.
+
+    Returns:
+        np.ndarray: (H, W), or (H, W, C) with red first.
+
+    Raises:
+        ImageError: If it cannot be decoded.
+    """
+    try:
+        found = mmcv.imfrombytes(content, flag="unchanged", backend=backend)
+    except Exception as error:
+        raise ImageError(f"{path}: {error}") from error
+    if found is None:
+        raise ImageError(f"{path}: not an image that {backend} reads")
+    if found.ndim == 3 and found.shape[2] >= 3:
+        found = np.concatenate([found[..., 2::-1], found[..., 3:]], axis=-1)
+    return found
+
+
+def one_channel(
+    found: np.ndarray, path: str, label_map: Mapping[Value, int] | None = None
+) -> np.ndarray:
+    """Take the one value of each pixel, as ``label_map`` renames it.
+
+    Args:
+        found (np.ndarray): The decoded map, (H, W) or (H, W, C), red first.
+        path (str): Its file, for messages.
+        label_map (Mapping, optional): What its values or colors mean. Defaults to None.
+
+    Returns:
+        np.ndarray: (H, W) of whole numbers.
+
+    Raises:
+        DataError: If a pixel has several values and nothing says what they mean.
+    """
+    if found.dtype.kind not in "uib":
+        raise DataError(f"{path} holds {found.dtype} values; a label map holds whole numbers")
+    if found.ndim == 3 and found.shape[2] == 1:
+        found = found[..., 0]
+    if found.ndim == 2:
+        return found.astype(np.uint8) if found.dtype == bool else found
+    channels = found.shape[2]
+    if channels >= 3 and _in_colors(label_map):
+        return of_colors(found, path, label_map)
+    equal = channels >= 3 and bool((found[..., :1] == found[..., :3]).all())
+    if label_map and equal:
+        return found[..., 0]
+    raise DataError(
+        f"{path} has {channels} channels ({_MODES.get(channels, 'several')}), not one label in a "
+        f"pixel: save it as a gray or palette image, or {_say_colors(found, equal)}"
+    )
+
+
+def _in_colors(label_map: Mapping[Value, int] | None) -> bool:
+    return bool(label_map) and any(isinstance(key, (tuple, list)) for key in label_map)
+
+
+def renamed(values: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarray:
+    """Replace values by what a map says.
+
+    Args:
+        values (np.ndarray): Whole numbers.
+        label_map (Mapping, optional): The new of each old value.
+
+    Returns:
+        np.ndarray: The new values; those that are not named as they were.
+    """
+    if not label_map:
+        return values
+    if values.dtype == np.uint8:
+        table = np.arange(256, dtype=np.uint8)
+        for old, label in label_map.items():
+            if 0 <= old < 256:
+                table[old] = label
+        return table[values]
+    new = values.astype(np.int64)
+    for old, label in label_map.items():
+        new[values == old] = label
+    return new
+
+
+def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> np.ndarray:
+    """Replace colors by what a map says.
+
+    Args:
+        found (np.ndarray): The decoded map, (H, W, C), red first.
+        path (str): Its file, for messages.
+        label_map (Mapping): Class of each color.
+
+    Returns:
+        np.ndarray: (H, W) of uint8.
+
+    Raises:
+        DataError: If a color is not named.
+    """
+    parts = found[..., :3].astype(np.int32)
+    codes = parts[..., 0] * 65536 + parts[..., 1] * 256 + parts[..., 2]
+    labels, named = np.zeros(codes.shape, np.uint8), np.zeros(codes.shape, bool)
+    for (red, green, blue), label in label_map.items():
+        here = codes == red * 65536 + green * 256 + blue
+        labels[here] = label
+        named |= here
+    if not named.all():
+        raise DataError(f"{path} has colors that label_map does not name: {_colors(found[~named])}")
+    return labels
+
+
+def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
+    """Write the setting that says what a file's values mean.
+
+    Args:
+        values (Sequence[int]): What the file has.
+        classes (Sequence[str]): The classes.
+
+    Returns:
+        str: The setting, filled in where the number of values is that of the classes.
+    """
+    fitting = 0 < len(values) == len(classes)
+    pairs = [f"{value}: {number}" for number, value in enumerate(values)] if fitting else []
+    meant = ", ".join(pairs) or "VALUE: CLASS, ..."
+    return (
+        "say what its values mean, in the place of LoadAnnotations: "
+        f"dict(type='smallvit.LoadLabelMap', label_map={{{meant}}})"
+    )
+
+
+def _say_colors(found: np.ndarray, equal: bool) -> str:
+    if equal:
+        values = np.unique(found[..., 0]).tolist()
+        meant = ", ".join(f"{value}: CLASS" for value in values[:SHOWN])
+    else:
+        meant = ", ".join(f"{color}: CLASS" for color in _colors(found).split("; "))
+    return (
+        "say what they mean, in the place of LoadAnnotations: "
+        f"dict(type='smallvit.LoadLabelMap', label_map={{{meant}}})"
+    )
+
+
+def _colors(found: np.ndarray) -> str:
+    pixels = found.reshape(-1, found.shape[-1])[:, :3]
+    colors = np.unique(pixels, axis=0).tolist()
+    return "; ".join(f"({', '.join(map(str, color))})" for color in colors[:SHOWN])
+
+
+def size_fault(
+    path: str, shape: tuple[int, ...], image_path: str, image_shape: tuple[int, ...]
+) -> str:
+    """Say that a label map has another size than its image.
+
+    Args:
+        path (str): The label map.
+        shape (tuple[int, ...]): Its height and width.
+        image_path (str): The image.
+        image_shape (tuple[int, ...]): Its height and width.
+
+    Returns:
+        str: A sentence with the way out.
+    """
+    way_out = "make the label map anew from this image"
+    if shape == image_shape[::-1]:
+        way_out = (
+            "the image was turned as its EXIF orientation says; where the label map is of the "
+            "unturned one, set color_type='color_ignore_orientation' in LoadImageFromFile"
+        )
+    return (
+        f"{path} is {shape[1]}x{shape[0]} pixels, but {image_shape[1]}x{image_shape[0]} in "
+        f"{image_path}: {way_out}"
+    )

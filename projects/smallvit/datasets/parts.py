@@ -1,0 +1,58 @@
+"""What a data set is made of: the data sets in it, and the transforms of their pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def parts_of(dataset: Any) -> Iterator[Any]:
+    """Find the data sets with samples of their own in a concatenation or wrapper.
+
+    Args:
+        dataset (Dataset): A data set of any MM library.
+
+    Yields:
+        Dataset: The innermost ones, or a choice of the samples of one.
+    """
+    inner = _inner(dataset)
+    if not inner or len(dataset) < sum(map(len, inner)):
+        yield dataset
+        return
+    for one in inner:
+        yield from parts_of(one)
+
+
+def _inner(dataset: Any) -> list:
+    several = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    return [one for one in several if one is not None]
+
+
+def pipelines_of(dataset: Any) -> Iterator[Any]:
+    """Find the pipelines of a data set, its wrappers' first.
+
+    Args:
+        dataset (Dataset): The data set.
+
+    Yields:
+        Compose: A pipeline with ``transforms``.
+    """
+    pipeline = getattr(dataset, "pipeline", None)
+    if hasattr(pipeline, "transforms"):
+        yield pipeline
+    for one in _inner(dataset):
+        yield from pipelines_of(one)
+
+
+def transform_of(dataset: Any, kind: type) -> Any:
+    """Find the transform that loads a data set's images or annotations.
+
+    Args:
+        dataset (Dataset): The data set.
+        kind (type): The class of the transform.
+
+    Returns:
+        The first of that class in the pipeline, or None.
+    """
+    transforms = (one for each in pipelines_of(dataset) for one in each.transforms)
+    return next((one for one in transforms if isinstance(one, kind)), None)

@@ -1,0 +1,89 @@
+"""Files that a data set does not read are counted by their endings and reasons."""
+
+import shutil
+
+import pytest
+from mmpretrain.datasets import CustomDataset
+
+from smallvit.datasets import ClassFolders
+from smallvit.datasets.describe import describe, left_out_of
+from smallvit.datasets.io.left_out import files_left_out
+from tool_helpers import write_pictures
+
+PIPELINE = [dict(type="LoadImageFromFile")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pictures(tmp_path)
+    dark = tmp_path / "train/dark"
+    for number, ending in enumerate(("jfif", "gif", "gif", "JPG", "webp", "avif")):
+        shutil.copy(dark / "0.png", dark / f"more{number}.{ending}")
+    (dark / "notes.txt").write_text("")
+    (dark / "README").write_text("")
+    (dark / ".hidden.gif").write_text("")
+    for number in range(4):
+        (dark / f"link{number}.png").symlink_to(tmp_path / "unmounted" / "a.png")
+    (dark / "good.png").symlink_to(dark / "1.png")
+    shutil.copy(dark / "0.png", tmp_path / "train/loose.png")
+    return tmp_path
+
+
+def test_reasons(folder):
+    found = files_left_out(str(folder / "train"), (".png", ".jpg", ".webp"), in_class_folders=True)
+    assert found.counts == {
+        ".jfif": 1,
+        ".gif": 2,
+        ".avif": 1,
+        ".txt": 1,
+        "files without an ending": 1,
+        "links that lead nowhere": 4,
+        "images in no class folder": 1,
+    }
+    assert found.images == 9
+    assert "4 links that lead nowhere (" in found.text()
+    assert "link2.png, ...)" in found.text()
+    assert files_left_out(str(folder / "train"), (".png",), match_case=True).counts[".JPG"] == 1
+    assert files_left_out("nowhere", (".png",)).counts == {}
+
+
+@pytest.mark.parametrize("kind", ["folders", "custom"])
+def test_a_run_says_it(kind, folder):
+    if kind == "folders":
+        dataset = ClassFolders(str(folder), pipeline=PIPELINE)
+    else:
+        dataset = CustomDataset(data_root=str(folder), data_prefix="train", pipeline=PIPELINE)
+    (usage,) = describe(dataset, "train", 2)
+    (warning,) = [text for text in usage.warnings if "left out" in text]
+    assert "4 links that lead nowhere" in warning
+    assert "2 .gif" in warning
+    assert "1 .jfif" in warning
+    assert ("1 .webp" in warning) == (kind == "custom")
+    assert usage.faults == []
+
+
+def test_other_files_are_a_note(folder):
+    (usage,) = describe(ClassFolders(str(folder), split="test", pipeline=PIPELINE), "test")
+    assert usage.warnings == usage.notes == []
+    (folder / "test/dark/list.csv").write_text("")
+    (usage,) = describe(ClassFolders(str(folder), split="test", pipeline=PIPELINE), "test")
+    assert usage.warnings == []
+    assert usage.notes == [f"left out of the files: 1 .csv ({folder}/test/dark/list.csv)"]
+
+
+def test_what_is_held_out_is_counted_once(folder):
+    shutil.rmtree(folder / "test")
+    held_out = ClassFolders(str(folder), split="val", pipeline=PIPELINE)
+    assert left_out_of(held_out) is None
+
+
+def test_listed_images_that_are_not_there(folder):
+    listed = "dark/0.png 0\ndark/99.png 0\nbright/0.png 1\n"
+    (folder / "train.txt").write_text(listed)
+    settings = dict(data_prefix="train", ann_file="train.txt", pipeline=PIPELINE)
+    (usage,) = describe(CustomDataset(data_root=str(folder), **settings), "train")
+    assert usage.faults == []
+    assert any("1 of 3 images are not there, such as" in text for text in usage.warnings)
+    settings["data_prefix"] = "elsewhere"
+    (usage,) = describe(CustomDataset(data_root=str(folder), **settings), "train")
+    assert "3 of 3 images are not there" in str(usage.faults[0])
