@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from data_builders import CLASSES, SIZE, coco_dataset, coco_settings, each, write_coco
 from smallvit.datasets.coco import CocoMetric, repair_metric
 from smallvit.datasets.coco_checks import check_annotations
-from smallvit.datasets.usage import describe
+from smallvit.datasets.describe import describe
 from smallvit.errors import DataError
 
 

@@ -12,8 +12,8 @@ from mmpretrain.datasets import CustomDataset, MultiLabelDataset
 
 from config_helpers import build
 from smallvit.datasets import Digits, Subset
+from smallvit.datasets.describe import describe
 from smallvit.datasets.labels import check_labels, count_labels, read_labels
-from smallvit.datasets.usage import describe
 from smallvit.errors import LabelError
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
 
