@@ -10,15 +10,9 @@ import argparse
 import sys
 
 from smallvit.cli import run_tool, tool_parser
+from smallvit.cli.arguments import positive
 
 DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 def positive_float(text: str) -> float:

@@ -8,11 +8,10 @@ training step is forward, backward and optimizer step.
 
 import argparse
 import json
-import os
 import sys
 
 from smallvit.cli import run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, choose_device
+from smallvit.cli.arguments import add_override_flags, choose_device, positive
 from smallvit.cli.run_tool import module_of_checkout
 
 
@@ -20,10 +19,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("configs", nargs="+", help="config files; the first over each other")
     parser.add_argument("--mode", choices=["forward", "train", "both"], default="forward")
-    parser.add_argument("--batch-size", type=int, default=1, help="default: 1")
+    parser.add_argument("--batch-size", type=positive, default=1, help="default: 1")
     parser.add_argument(
         "--shape",
-        type=int,
+        type=positive,
         nargs=2,
         metavar=("H", "W"),
         help="input size; default: that of the published tables of the task",
@@ -32,39 +31,34 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true", help="memory format")
     parser.add_argument("--compile", action="store_true", help="torch.compile the backbone")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     parser.add_argument(
         "--guards",
-        type=int,
+        type=positive,
         metavar="STEPS",
         help="measure instead what the guards of a run cost: so many steps of a training with "
         "them and as many without, in turns, on the config's own data",
     )
-    parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds; default: 5")
     parser.add_argument(
         "--seconds", type=float, default=0.5, help="shortest time of one timing; default: 0.5"
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     add_override_flags(parser)
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "repeats", "threads", "guards"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be positive")
-    return args
+    return parser.parse_args(argv)
 
 
 def load_configs(args: argparse.Namespace) -> dict:
+    from smallvit.cli.config import short_names
     from smallvit.engine.pipeline import resolve
 
     needed = ("model",) if args.mode == "forward" else ("model", "optim_wrapper")
     if args.guards:
         needed = ("model", "optim_wrapper", "train_cfg", "train_dataloader")
-    cfgs = {}
-    for number, path in enumerate(args.configs, 1):
-        cfg = resolve(path, args.cfg_options, needed, f"--mode {args.mode}")
-        name = os.path.splitext(os.path.basename(path))[0]
-        cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
-    return cfgs
+    return {
+        name: resolve(path, args.cfg_options, needed, f"--mode {args.mode}")
+        for name, path in zip(short_names(args.configs), args.configs, strict=True)
+    }
 
 
 def report(result: dict) -> None:

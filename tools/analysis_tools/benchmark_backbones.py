@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
+from smallvit.cli.arguments import positive
 from smallvit.cli.run_tool import module_of_checkout
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -49,10 +50,14 @@ TOLERANCE = 1e-4
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression of names")
-    parser.add_argument("--batch", type=int, default=4, help="default: 4; 8 times that at 32x32")
-    parser.add_argument("--size", type=int, help="side of the images; default: the model's own")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; default: 1")
-    parser.add_argument("--rounds", type=int, default=15, help="default: 15")
+    parser.add_argument(
+        "--batch", type=positive, default=4, help="default: 4; 8 times that at 32x32"
+    )
+    parser.add_argument(
+        "--size", type=positive, help="side of the images; default: the model's own"
+    )
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads; default: 1")
+    parser.add_argument("--rounds", type=positive, default=15, help="default: 15")
     parser.add_argument(
         "--seconds", type=float, default=0.2, help="shortest time of one timing; default: 0.2"
     )
@@ -63,11 +68,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="against the plain form in float32, of bfloat16 autocast over float32, or both",
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
-    args = parser.parse_args(argv)
-    for name in ("batch", "size", "threads", "rounds"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be positive")
-    return args
+    return parser.parse_args(argv)
 
 
 def choose(pattern: str) -> list[tuple[str, str, int]]:

@@ -16,7 +16,7 @@ import tempfile
 from functools import partial
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags
+from smallvit.cli.arguments import add_override_flags, positive
 
 KINDS = ("folder", "lmdb")
 
@@ -30,21 +30,18 @@ def parse_args(argv=None) -> argparse.Namespace:
         "with bicubic interpolation, flip",
     )
     parser.add_argument("--data", metavar="FOLDER", help="class folders with images of your own")
-    parser.add_argument("--images", type=int, default=500, help="how many; default: 500")
+    parser.add_argument("--images", type=positive, default=500, help="how many; default: 500")
     parser.add_argument(
         "--size", default="500x375", help="width and height of made-up images; default: 500x375"
     )
     parser.add_argument(
         "--workers", type=int, default=0, help="worker processes; default: 0, the process itself"
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="default: 64")
-    parser.add_argument("--repeats", type=int, default=5, help="passes over each; default: 5")
+    parser.add_argument("--batch-size", type=positive, default=64, help="default: 64")
+    parser.add_argument("--repeats", type=positive, default=5, help="passes over each; default: 5")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
     add_override_flags(parser)
     args = parser.parse_args(argv)
-    for name in ("images", "batch_size", "repeats"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be positive")
     if args.workers < 0:
         parser.error("--workers must not be negative")
     sides = args.size.split("x")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import choose_device
+from smallvit.cli.arguments import choose_device, positive
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -25,15 +25,15 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--operator", choices=["inhomogeneous", "dynamic"], default="inhomogeneous")
     parser.add_argument(
         "--shape",
-        type=int,
+        type=positive,
         nargs=4,
         metavar=("B", "C", "H", "W"),
         default=[4, 96, 56, 56],
         help="feature map; default: 4 96 56 56",
     )
-    parser.add_argument("--kernel-size", type=int, default=7, help="odd; default: 7")
+    parser.add_argument("--kernel-size", type=positive, default=7, help="odd; default: 7")
     parser.add_argument(
-        "--groups", type=int, default=32, help="of the inhomogeneous operator; default: 32"
+        "--groups", type=positive, default=32, help="of the inhomogeneous operator; default: 32"
     )
     parser.add_argument(
         "--dtype", choices=["float32", "float64", "bfloat16", "float16"], default="float32"
@@ -42,15 +42,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--channels-last", action="store_true", help="map in channels-last order, kernels not"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds; default: 5")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds; default: 5")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
     args = parser.parse_args(argv)
-    for name in ("repeats", "threads", "groups", "kernel_size"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be positive")
-    if min(args.shape) < 1:
-        parser.error(f"--shape must be positive, got {args.shape}")
     if args.kernel_size % 2 == 0:
         parser.error(f"--kernel-size must be odd, got {args.kernel_size}")
     if args.operator == "inhomogeneous" and args.shape[1] % args.groups:

@@ -8,25 +8,25 @@ import math
 import sys
 
 from smallvit.cli import base_parser, run_tool
+from smallvit.cli.arguments import positive
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument("predictions", help="file that test.py wrote with --out FILE.pkl")
     parser.add_argument("--out", required=True, help="picture to write: .png, .jpg, .pdf")
-    parser.add_argument("--num", type=int, default=12, help="samples on the sheet; default: 12")
-    parser.add_argument("--columns", type=int, default=4, help="samples in a row; default: 4")
     parser.add_argument(
-        "--size", type=int, default=384, help="shorter side of each drawn image; default: 384"
+        "--num", type=positive, default=12, help="samples on the sheet; default: 12"
+    )
+    parser.add_argument("--columns", type=positive, default=4, help="samples in a row; default: 4")
+    parser.add_argument(
+        "--size", type=positive, default=384, help="shorter side of each drawn image; default: 384"
     )
     parser.add_argument(
         "--score-thr", type=float, default=0.5, help="boxes below are left out; default: 0.5"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
-    args = parser.parse_args(argv)
-    if min(args.num, args.columns, args.size) < 1:
-        parser.error("--num, --columns and --size must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv=None) -> None:

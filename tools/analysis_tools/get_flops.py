@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from smallvit.cli import base_parser, run_tool
+from smallvit.cli.arguments import positive
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -19,7 +20,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "(segmentation)",
     )
     parser.add_argument(
-        "--depth", type=int, default=3, help="levels of modules in the table; default: 3"
+        "--depth", type=positive, default=3, help="levels of modules in the table; default: 3"
     )
     args = parser.parse_args(argv)
     if args.shape is not None:

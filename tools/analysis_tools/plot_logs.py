@@ -13,6 +13,7 @@ from smallvit.analysis.curves import choose_keys, draw_runs
 from smallvit.analysis.figures import save_figure
 from smallvit.analysis.logs import Curve, read_run
 from smallvit.cli import run_tool, tool_parser
+from smallvit.cli.arguments import positive
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -22,7 +23,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--out", default="curves.png", help=".png, .pdf or .svg; %(default)s")
     parser.add_argument("--legend", nargs="+", help="names of the runs; default: their folders")
     parser.add_argument(
-        "--smooth", type=int, default=1, metavar="N", help="moving average over N points; 1: none"
+        "--smooth",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="moving average over N points; 1: none",
     )
     parser.add_argument("--title", help="title of the figure")
     args = parser.parse_args(argv)
@@ -30,8 +35,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--out {args.out}: the file must end in .png, .pdf or .svg")
     if args.legend is not None and len(args.legend) != len(args.runs):
         parser.error(f"--legend has {len(args.legend)} names for {len(args.runs)} runs")
-    if args.smooth < 1:
-        parser.error("--smooth must be 1 or more")
     return args
 
 

@@ -7,47 +7,45 @@ trainings take turns in one process; the ratio holds where the machine's speed d
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags
+from smallvit.cli.arguments import add_override_flags, positive
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("configs", nargs="+", help="training configs; the first is the measure")
-    parser.add_argument("--steps", type=int, default=100, help="timed steps of each; default: 100")
+    parser.add_argument(
+        "--steps", type=positive, default=100, help="timed steps of each; default: 100"
+    )
     parser.add_argument("--warm-up", type=int, default=5, help="steps before; default: 5")
     parser.add_argument(
         "--block",
-        type=int,
+        type=positive,
         help="timed steps in a turn; default: 1, with worker processes 20, after as many as "
         "they have loaded in advance",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     add_override_flags(parser)
     args = parser.parse_args(argv)
-    for name in ("steps", "block", "threads"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be positive")
     if len(args.configs) < 2:
         parser.error("give two configs or more: the first is what the others are compared with")
     return args
 
 
 def load_configs(args: argparse.Namespace) -> dict:
+    from smallvit.cli.config import short_names
     from smallvit.engine.pipeline import resolve
 
     needs = ("model", "optim_wrapper", "train_cfg", "train_dataloader")
-    cfgs = {}
-    for number, path in enumerate(args.configs, 1):
-        cfg = resolve(path, args.cfg_options, needs, "training")
-        name = os.path.splitext(os.path.basename(path))[0]
-        cfgs[name if name not in cfgs else f"{name} ({number})"] = cfg
+    cfgs = {
+        name: resolve(path, args.cfg_options, needs, "training")
+        for name, path in zip(short_names(args.configs), args.configs, strict=True)
+    }
     sizes = {name: cfg.train_dataloader.get("batch_size") for name, cfg in cfgs.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"the configs have batches of different sizes, {sizes}: no comparison")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
+from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -30,21 +30,20 @@ def parse_args(argv=None) -> argparse.Namespace:
         default="float16",
         help="precision of the features; default: float16",
     )
-    parser.add_argument("--batch-size", type=int, default=256, help="default: 256")
+    parser.add_argument("--batch-size", type=positive, default=256, help="default: 256")
     parser.add_argument("--num-workers", type=int, help="default: those of val_dataloader")
     parser.add_argument(
-        "--chunk", type=int, default=2048, help="images that a kill costs at most; default: 2048"
+        "--chunk",
+        type=positive,
+        default=2048,
+        help="images that a kill costs at most; default: 2048",
     )
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, and replace a store that is there"
     )
     add_trust_flag(parser)
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "chunk"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be positive".replace("_", "-"))
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv=None) -> None:

@@ -11,32 +11,30 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
+from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument("checkpoint", type=Path, help="calibrated checkpoint")
-    parser.add_argument("--batch-size", type=int, default=128, help="default: 128")
-    parser.add_argument("--points", type=int, default=12, help="thresholds to time; default: 12")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--num-images", type=int, help="test images at most; default: all")
+    parser.add_argument("--batch-size", type=positive, default=128, help="default: 128")
+    parser.add_argument(
+        "--points", type=positive, default=12, help="thresholds to time; default: 12"
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument("--num-images", type=positive, help="test images at most; default: all")
     parser.add_argument(
         "--margin",
         type=float,
         default=0.5,
         help="points of accuracy below the last exit that the summary allows; default: 0.5",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "points", "rounds"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be positive")
-    return args
+    return parser.parse_args(argv)
 
 
 def spread(rows: list, count: int) -> list:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, read_as_asked
+from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -47,14 +47,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--num-images",
-        type=int,
+        type=positive,
         help="calibrate on so many images at most, chosen at random; default: 50000",
         default=50_000,
     )
     parser.add_argument(
         "--evaluate", action="store_true", help="apply the thresholds to the test images too"
     )
-    parser.add_argument("--batch-size", type=int, help="default: the config's")
+    parser.add_argument("--batch-size", type=positive, help="default: the config's")
     add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)

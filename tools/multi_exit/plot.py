@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, add_trust_flag, read_as_asked
+from smallvit.cli.arguments import add_override_flags, add_trust_flag, positive, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("checkpoints", nargs="+", type=Path, help="calibrated checkpoints")
     parser.add_argument("--out", required=True, metavar="FILE", help="picture to write")
     parser.add_argument("--images", metavar="CONFIG", help="draw images instead, with this config")
-    parser.add_argument("--per-class", type=int, default=4, help="of each kind; default: 4")
+    parser.add_argument("--per-class", type=positive, default=4, help="of each kind; default: 4")
     parser.add_argument("--max-gflops", type=float, metavar="G", help="budget of the exits shown")
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="accuracy of them")
     add_override_flags(parser)

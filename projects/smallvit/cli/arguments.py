@@ -212,6 +212,23 @@ def add_workers_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """Read the value of a flag that takes 1 or more.
+
+    Args:
+        text (str): The value.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none, or 0 or less.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: 0, 1, 2, ...")

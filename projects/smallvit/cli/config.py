@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os.path as osp
+from collections.abc import Sequence
 from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
@@ -18,9 +19,26 @@ __all__ = [
     "require_keys",
     "set_loader_defaults",
     "set_work_dir",
+    "short_names",
 ]
 
 load_config = read_config
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Name config files by their last part; a second one of that name gets its number too.
+
+    Args:
+        paths (Sequence[str]): The files.
+
+    Returns:
+        list[str]: A name for each, all different.
+    """
+    names: list[str] = []
+    for number, path in enumerate(paths, 1):
+        name = osp.splitext(osp.basename(path))[0]
+        names.append(name if name not in names else f"{name} ({number})")
+    return names
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os.path as osp
 from collections.abc import Sequence
 
 from smallvit.cli.arguments import base_parser
@@ -88,10 +87,11 @@ def _print_differences(found: dict, args: argparse.Namespace) -> None:
 def _draw(configs: dict, args: argparse.Namespace) -> None:
     from smallvit.analysis.recipe.plot import draw_curves
     from smallvit.analysis.recipe.report import curve_of
+    from smallvit.cli.config import short_names
 
+    names = short_names(list(configs))
     curves = {
-        osp.splitext(osp.basename(path))[0]: curve_of(cfg, args.images)
-        for path, cfg in configs.items()
+        name: curve_of(cfg, args.images) for name, cfg in zip(names, configs.values(), strict=True)
     }
     draw_curves(curves, args.out)
     print(f"curve: {args.out}")

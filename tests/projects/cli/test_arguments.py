@@ -1,9 +1,12 @@
 """Flags that several tools share."""
 
+import argparse
+
 import pytest
 import torch
 
-from smallvit.cli.arguments import choose_device
+from smallvit.cli.arguments import choose_device, positive
+from smallvit.cli.config import short_names
 from smallvit.cli.run_tool import module_of_checkout
 from smallvit.errors import UserError
 
@@ -34,3 +37,17 @@ def test_a_device_that_is_not(monkeypatch, name, count, words):
 def test_what_only_a_checkout_has_is_told_in_a_sentence():
     with pytest.raises(UserError, match=r"this needs no_such_module.py, which is part of a check"):
         module_of_checkout("no_such_module")
+
+
+def test_configs_of_one_name_are_told_apart():
+    assert short_names(["a/x.py", "b/x.py", "b/y.py"]) == ["x", "x (2)", "y"]
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1.5", "many"])
+def test_a_count_is_a_positive_number(text, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=positive)
+    assert parser.parse_args(["--count", "7"]).count == 7
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--count={text}"])
+    assert f"argument --count: {text} is not a positive number" in capsys.readouterr().err
