@@ -65,6 +65,9 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         _unwritable,
         _unused_parameters,
         _lost_peer,
+        _no_batch,
+        _no_sample,
+        _single_value,
     ):
         message = rule(error, cfg)
         if message is not None:
@@ -216,6 +219,50 @@ def _lost_peer(error: BaseException, cfg: Any) -> str | None:
     if not any(sign in str(error) for sign in LOST_PEER):
         return None
     return f"{LOST_PEER_REASON}; its own error, above or below, is the cause"
+
+
+def _no_batch(error: BaseException, cfg: Any) -> str | None:
+    """A schedule by epochs of no batch, which names neither the data nor the loader."""
+    if "`epoch_length` must be a positive integer, but got 0" not in str(error):
+        return None
+    loader = (cfg.get("train_dataloader") if cfg is not None else None) or {}
+    runners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
+    loops = (getattr(runner, "_train_loop", None) for runner in runners)
+    data = next((loop.dataloader for loop in loops if hasattr(loop, "dataloader")), None)
+    samples = f"{len(data.dataset)} samples, " if data is not None else ""
+    return (
+        f"there is no training batch: {samples}train_dataloader.batch_size="
+        f"{loader.get('batch_size')}, drop_last={loader.get('drop_last', False)}. Use a smaller "
+        "train_dataloader.batch_size, or drop_last=False"
+    )
+
+
+def _no_sample(error: BaseException, cfg: Any) -> str | None:
+    """A data set of the MM libraries that found nothing."""
+    if "need at least one array to concatenate" not in str(error):
+        return None
+    owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
+    dataset = next((owner for owner in owners if hasattr(owner, "data_prefix")), None)
+    if dataset is None:
+        return None
+    names = ("ann_file", "data_prefix", "img_suffix", "seg_map_suffix")
+    told = [f"{name}={getattr(dataset, name)!r}" for name in names if getattr(dataset, name, None)]
+    return (
+        f"{type(dataset).__name__} has no sample: there is none under {', '.join(told)}, or "
+        "filter_cfg leaves out all; correct these settings of the data set"
+    )
+
+
+def _single_value(error: BaseException, cfg: Any) -> str | None:
+    """A batch norm over one image of one pixel."""
+    if "Expected more than 1 value per channel when training" not in str(error):
+        return None
+    loader = (cfg.get("train_dataloader") if cfg is not None else None) or {}
+    return (
+        "a batch of one image has no statistics for a batch norm behind a pooling: with "
+        f"train_dataloader.batch_size={loader.get('batch_size')} one image is left at the end of "
+        "the epoch; set train_dataloader.drop_last=True, or another batch_size"
+    )
 
 
 def _innermost_build(trace: TracebackType | None) -> dict | None:

@@ -152,8 +152,34 @@ def _faults(runner: Runner, usages: list[Usage]) -> Iterator[SmallvitError]:
             yield DataError(f"{usage.name}: {few}")
             break
     if any(usage.training for usage in usages):
+        yield from map(DataError, absent_metrics(runner))
         classes = next((usage.classes for usage in usages if usage.classes), ())
         yield from map(DataError, model_faults(runner.model, classes))
+
+
+def absent_metrics(runner: Runner) -> Iterator[str]:
+    """Find metrics that ``save_best`` names and the evaluator does not give.
+
+    Args:
+        runner (Runner): The runner.
+
+    Yields:
+        str: A sentence with the metrics that there are.
+    """
+    evaluator = getattr(runner._val_loop, "evaluator", None)
+    given: list[str] = []
+    for metric in getattr(evaluator, "metrics", ()):
+        if type(metric).__name__ != "Accuracy" or getattr(metric, "thrs", None) != (0.0,):
+            return  # which metrics others give, they tell when they have
+        given += [f"{metric.prefix}/top{k}" for k in metric.topk]
+    for hook in runner.hooks if given else ():
+        wanted = getattr(hook, "key_indicators", None) or getattr(hook, "save_best", None) or ()
+        for name in [wanted] if isinstance(wanted, str) else wanted:
+            if name != "auto" and name not in given:
+                yield (
+                    f"save_best={name!r} of {type(hook).__name__} is no metric of val_evaluator, "
+                    f"which gives {name_some(given)}"
+                )
 
 
 def _fits_heads(usage: Usage) -> bool:

@@ -59,3 +59,32 @@ def test_outputs_that_no_class_trains(tiny, capfd):
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1", "model.head.num_classes=7")
     assert status == 0
     assert "model.head.num_classes is 7, and the data have 2 classes (bright, dark)" in log
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("train_dataloader.batch_size=64", "train_dataloader.drop_last=True"),
+            "16 samples, train_dataloader.batch_size=64, drop_last=True",
+        ),
+        (
+            ("default_hooks.checkpoint.save_best=accuracy/top5",),
+            "save_best='accuracy/top5' of AtomicCheckpointHook is no metric of val_evaluator, "
+            "which gives accuracy/top1",
+        ),
+    ],
+)
+def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
+    if "drop_last" in message:  # a schedule by iterations counts them
+        options += (
+            "param_scheduler.type=CosineAnnealingLR",
+            "param_scheduler.T_max=2",
+            "param_scheduler.convert_to_iter_based=True",
+        )
+        text = tiny.read_text().replace(", milestones=[1])", ")")
+        tiny.write_text(text)
+    status, log = train(tiny, capfd, "default_hooks.checkpoint.type=CheckpointHook", *options)
+    assert status == 1
+    assert message in log[log.index("\nerror: ") :]
+    assert "Epoch(train)" not in log
