@@ -1,1 +1,1 @@
-"""Measuring: FLOPs, sizes, timing, logs and pictures."""
+"""Measuring: FLOPs, sizes, timing, logs, curves and pictures."""
