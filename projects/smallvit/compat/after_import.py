@@ -21,10 +21,15 @@ class PatchFinder(importlib.abc.MetaPathFinder):
         """Spec of a module that has a patch, as the next finder knows it; else None."""
         if fullname not in self.patches:
             return None
-        others = (finder for finder in sys.meta_path if not isinstance(finder, PatchFinder))
+        others = (
+            finder
+            for finder in sys.meta_path
+            if hasattr(finder, "find_spec") and not isinstance(finder, PatchFinder)
+        )
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
+        # A loader that is a class is shared by many modules.
+        if spec is not None and not isinstance(spec.loader, type):
             self._patch_afterwards(spec.loader, self.patches[fullname])
         return spec
 

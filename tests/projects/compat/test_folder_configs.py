@@ -14,6 +14,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from smallvit.engine import folder
+from smallvit.errors import SmallvitError
 
 HEAD = dict(type="LinearClsHead", num_classes=1000, in_channels=8)
 BACKBONE = dict(
@@ -87,7 +88,7 @@ def test_a_runner_follows_the_folder(cfg, images, build):
 
 
 def test_a_runner_without_its_folder_says_what_to_set(cfg):
-    with pytest.raises(folder.UserError, match="no folder no/such/folder: set data_root"):
+    with pytest.raises(SmallvitError, match="no folder no/such/folder: set data_root"):
         Runner.from_cfg(cfg)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from smallvit.analysis.recipe.names import kind_of, named_tensors
+from smallvit.engine.models import build_model
 
 #: Beyond so many standard deviations a value is no draw from the distribution that is meant:
 #: PyTorch's truncated normal gives its bounds, 2 where the deviation is 0.02, once in millions.
@@ -31,12 +32,10 @@ def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     Returns:
         nn.Module: The model, in training mode.
     """
-    settings = cfg.model.copy()
-    if cfg.get("data_preprocessor") is not None:
-        settings.setdefault("data_preprocessor", cfg.data_preprocessor)
+    parts = {"model": _without_files(cfg.model), "data_preprocessor": cfg.get("data_preprocessor")}
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
-        model = MODELS.build(_without_files(settings))
+        model = build_model(parts)
         if hasattr(model, "guidance"):  # whose teacher's weights are a file too
             model.guidance.prepare = lambda: None
         model.init_weights()
