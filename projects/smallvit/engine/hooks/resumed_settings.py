@@ -71,7 +71,9 @@ class ResumedSettingsHook(Hook):
         if stored is None or len(self._configured) != 1:
             return
         sizes = [len(group["params"]) for group in stored]
-        own = [len(group["params"]) for group in self._configured[0].wrapper.param_groups]
+        # A wrapper adds a group of its own to its optimizer's, which is not stored among them.
+        optimizer = self._configured[0].wrapper.optimizer
+        own = [len(group["params"]) for group in optimizer.param_groups]
         if sizes != own:
             raise CheckpointError(
                 f"{runner._load_from}: its optimizer has {len(sizes)} parameter groups of "
