@@ -52,6 +52,7 @@ def draw_curves(args: argparse.Namespace) -> None:
 def draw_images(args: argparse.Namespace) -> None:
     import mmcv
 
+    from smallvit.datasets.io.images import read_image
     from smallvit.engine.pipeline import resolve
     from smallvit.plugins.multi_exit.calibration import judge
     from smallvit.plugins.multi_exit.collect import collect_logits
@@ -86,9 +87,7 @@ def draw_images(args: argparse.Namespace) -> None:
     images = {}
     for index in shown:
         info = loader.dataset.get_data_info(index)
-        images[index] = mmcv.bgr2rgb(
-            info["img"] if "img" in info else mmcv.imread(info["img_path"])
-        )
+        images[index] = mmcv.bgr2rgb(info["img"] if "img" in info else read_image(info["img_path"]))
     captions = {index: caption(index) for index in shown}
     plot_easiest_and_hardest(images, captions, chosen, classes, args.out)
 

@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
 from smallvit.analysis.figures import new_figure, save_figure
+from smallvit.datasets.io.images import read_image
 from smallvit.errors import UserError
 
 #: A drawn image (H, W, 3), RGB, and the line above it.
@@ -114,7 +115,7 @@ def _enlarge(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
 
 def _draw_classes(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
     info = dataset.get_data_info(index)
-    image = info["img"] if "img" in info else mmcv.imread(info["img_path"])
+    image = info["img"] if "img" in info else read_image(info["img_path"])
     classes = dataset.metainfo.get("classes")
     said, truth = (int(prediction[key]) for key in ("pred_label", "gt_label"))
     score = float(torch.as_tensor(prediction["pred_score"]).max())
@@ -128,7 +129,7 @@ def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr
     from mmdet.visualization import DetLocalVisualizer
     from pycocotools import mask as coco_mask
 
-    image, factor = _enlarge(mmcv.imread(prediction["img_path"]), size)
+    image, factor = _enlarge(read_image(prediction["img_path"]), size)
     found = prediction["pred_instances"]
     keep = torch.as_tensor(found["scores"]) >= score_thr
     instances = InstanceData(
@@ -161,7 +162,7 @@ def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: flo
     from mmseg.visualization import SegLocalVisualizer
 
     path = dataset.get_data_info(index)["img_path"]
-    image, _ = _enlarge(mmcv.imread(path), size)
+    image, _ = _enlarge(read_image(path), size)
     labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
     labels = _enlarge_labels(labels, image.shape)
     sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))

@@ -1,4 +1,4 @@
-"""Label maps that cannot be read, named.
+"""Label maps that cannot be read, named, and those that must not be, refused.
 
 The ``LoadAnnotations`` of MMCV, MMDetection and MMSegmentation raise Pillow's or OpenCV's
 error without the path. It is patched in place: a subclass made for each of them could not be
@@ -8,17 +8,20 @@ pickled for worker processes. To be left out where they name the file (MMCV 2.1,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
 
 from smallvit.errors import ImageError
 
 
-def install(loader: type) -> None:
+def install(loader: type, check: Callable[[str, dict | None], None] | None = None) -> None:
     """Let a class that loads annotations say which label map it could not read.
 
     Args:
         loader (type): A ``LoadAnnotations`` of MMCV, MMDetection or MMSegmentation, changed
             in place.
+        check (Callable, optional): Looks at a label map before it is read, given path and
+            ``backend_args``; raises if it must not be. Defaults to None.
     """
     read = loader._load_seg_map
     if hasattr(read, "__wrapped__"):
@@ -26,11 +29,14 @@ def install(loader: type) -> None:
 
     @wraps(read)
     def read_or_name(self, results: dict) -> None:
+        path = results.get("seg_map_path")
         try:
+            if path is not None and check is not None:
+                check(path, getattr(self, "backend_args", None))
             read(self, results)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise ImageError(f"{results['seg_map_path']}: {error}") from error
+            raise ImageError(f"{path}: {error}") from error
 
     loader._load_seg_map = read_or_name

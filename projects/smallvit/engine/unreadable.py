@@ -8,11 +8,14 @@ from typing import Any
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from PIL import UnidentifiedImageError
 
-from smallvit.errors import DataError, ImageError, ImageStoreError
+from smallvit.errors import DataError, ImageError, ImageStoreError, UserError
 
 #: What a loading transform raises when its settings or the annotations are wrong, the data as a
 #: whole, or a store of all images is.
-MISTAKES = (KeyError, TypeError, ImportError, NotImplementedError, ImageStoreError, DataError)
+MISTAKES = (
+    *(KeyError, TypeError, ImportError, NotImplementedError),
+    *(ImageStoreError, DataError, UserError),
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from mmengine.registry import TRANSFORMS
 
 from smallvit.compat import label_maps
 from smallvit.datasets.io import lmdb_backend
+from smallvit.datasets.io.complaints import complaint, decode_watched
 from smallvit.datasets.io.headers import TIFF_STARTS, bits_of, read_header
-from smallvit.errors import DataError, ImageError
+from smallvit.datasets.io.limits import too_many_pixels
+from smallvit.errors import DataError, ImageError, UserError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
@@ -88,23 +90,78 @@ def decode(
         np.ndarray: The image, (H, W, C) or (H, W).
 
     Raises:
-        ImageError: If it is not a whole image.
+        ImageError: If it is not a whole image, or has more pixels than an image may.
         DataError: If its values do not fit into 8 bits as they are.
     """
-    reason = broken(content)
-    if reason is not None:
-        raise ImageError(f"{path}: {reason}")
+    refuse(content, path)
     if color_type != "unchanged" and bits_of(content) > 8:
         reason = depth_fault(content, color_type, backend)
         if reason is not None:
             raise DataError(f"{path}: {reason}")
     try:
-        image = mmcv.imfrombytes(content, flag=color_type, backend=backend)
+        image, damage = decode_watched(
+            content,
+            lambda: mmcv.imfrombytes(content, flag=color_type, backend=backend),
+            speaks=backend == "cv2",
+        )
+    except UserError:
+        raise
     except Exception as error:
         raise ImageError(f"{path}: cannot be decoded ({error})") from error
     if image is None:
         raise ImageError(f"{path}: not an image that {backend} reads")
+    if damage is not None:
+        raise ImageError(f"{path}: {damage}")
     return image
+
+
+def read_image(path: str) -> np.ndarray:
+    """Read an image from the disk, as checked as those that are trained on.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        np.ndarray: The image, (H, W, 3), BGR.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImageError: If it is not a whole image, or has more pixels than an image may.
+    """
+    return decode(fileio.get(path), path)
+
+
+def refuse(content: bytes, path: str) -> None:
+    """Refuse an image before it is decoded.
+
+    Args:
+        content (bytes): A whole file.
+        path (str): Its name, for messages.
+
+    Raises:
+        ImageError: If it is truncated, or has more pixels than an image may.
+    """
+    reason = broken(content) or too_many_pixels(content)
+    if reason is not None:
+        raise ImageError(f"{path}: {reason}")
+
+
+def refuse_file(path: str, backend_args: dict | None = None) -> None:
+    """Refuse an image file before something else decodes it.
+
+    Args:
+        path (str): The file, or a key of the back end.
+        backend_args (dict, optional): Where it is. Defaults to None: on the disk.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImageError: If it is truncated, damaged, or has more pixels than an image may.
+    """
+    content = fileio.get(path, backend_args=backend_args)
+    refuse(content, path)
+    damage = complaint(content)
+    if damage is not None:
+        raise ImageError(f"{path}: {damage}")
 
 
 def broken(content: bytes) -> str | None:
@@ -119,8 +176,10 @@ def broken(content: bytes) -> str | None:
     if not content:
         return "empty file"
     # Inside a JPEG's scan the end marker cannot occur, so that a whole file has one after it.
-    if content.startswith(JPEG_START) and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN):
-        return f"truncated JPEG ({len(content)} bytes, no end marker)"
+    if content.startswith(JPEG_START):
+        end = content.rfind(JPEG_END)
+        if end < 0 or content.find(JPEG_SCAN, end) >= 0:
+            return f"truncated JPEG ({len(content)} bytes, no end marker)"
     if content.startswith(PNG_START) and content.rfind(PNG_END) < 0:
         return f"truncated PNG ({len(content)} bytes, no end chunk)"
     return None
@@ -213,4 +272,4 @@ def install(scope: str | None = None) -> None:
             registry.register_module(name=name, module=CheckedLoadImageFromFile, force=True)
         loader = registry.module_dict.get("LoadAnnotations")
         if hasattr(loader, "_load_seg_map"):
-            label_maps.install(loader)
+            label_maps.install(loader, refuse_file)

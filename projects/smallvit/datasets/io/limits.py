@@ -1,0 +1,113 @@
+"""How large an image may become in memory, read off its header before it is decoded.
+
+A PNG of 49 kB can hold 20,000 x 20,000 pixels of one color: 1.2 GB for each worker that
+decodes it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from functools import cache
+
+from PIL import Image
+
+from smallvit.errors import UserError
+
+#: The environment variable that sets another limit, and the limit without it.
+VARIABLE, MAX_PIXELS = "SMALLVIT_MAX_PIXELS", 100_000_000
+PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+#: JPEG markers that begin a frame, whose header has the size; and those that stand alone.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def too_many_pixels(content: bytes) -> str | None:
+    """Say that an image has more pixels than it may.
+
+    Args:
+        content (bytes): The file.
+
+    Returns:
+        str | None: A sentence with the way out; None where it has not, or no header is found
+        that tells.
+
+    Raises:
+        UserError: If the limit that the environment sets is no number.
+    """
+    size = size_of(content)
+    limit = max_pixels()
+    if size is None or size[0] * size[1] <= limit:
+        return None
+    return (
+        f"{size[0]}x{size[1]} pixels in a file of {len(content)} bytes, which is beyond the limit "
+        f"of {limit} pixels; if such images are meant, set the environment variable "
+        f"{VARIABLE}={size[0] * size[1]} or more"
+    )
+
+
+@cache
+def max_pixels() -> int:
+    """Tell the limit, which is read from the environment once.
+
+    Returns:
+        int: Pixels that an image may have.
+
+    Raises:
+        UserError: If the environment sets no positive number.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise UserError(f"{VARIABLE}={text!r}: expected a number of pixels, such as {MAX_PIXELS}")
+    limit = int(text)
+    if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limit  # Pillow has a limit of its own
+    return limit
+
+
+def size_of(content: bytes) -> tuple[int, int] | None:
+    """Read the size of an image off its header.
+
+    Args:
+        content (bytes): The file.
+
+    Returns:
+        tuple[int, int] | None: Width and height as stored; None where no header is found.
+    """
+    if content.startswith(PNG_START) and len(content) >= 24:
+        return struct.unpack_from(">II", content, 16)
+    size = _size_of_jpeg(content) if content.startswith(JPEG_START) else None
+    return size or _size_by_pillow(content)
+
+
+def _size_of_jpeg(content: bytes) -> tuple[int, int] | None:
+    place = 2
+    while True:
+        place = content.find(b"\xff", place)
+        if place < 0 or place + 9 > len(content):
+            return None
+        marker = content[place + 1]
+        if marker in FRAMES:
+            height, width = struct.unpack_from(">HH", content, place + 5)
+            return width, height
+        if marker == 0xFF:
+            place += 1
+        elif marker == 0 or marker in ALONE:
+            place += 2
+        else:
+            place += 2 + struct.unpack_from(">H", content, place + 2)[0]
+
+
+def _size_by_pillow(content: bytes) -> tuple[int, int] | None:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.size
+    except Image.DecompressionBombError as error:
+        # Pillow tells the number of pixels alone.
+        return int(re.search(r"\d+", str(error))[0]), 1
+    except Exception:
+        return None  # the decoder says what is wrong
