@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import cv2
-import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations
 
-from smallvit.errors import DataError, ImageError
+from smallvit.datasets.io.images import decode
+from smallvit.errors import DataError
 from smallvit.registry import TRANSFORMS
 from smallvit.utils.text import name_some
 
@@ -177,14 +177,9 @@ def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
         np.ndarray: (H, W), or (H, W, C) with red first.
 
     Raises:
-        ImageError: If it cannot be decoded.
+        ImageError: If it is not a whole image, or has more pixels than an image may.
     """
-    try:
-        found = mmcv.imfrombytes(content, flag="unchanged", backend=backend)
-    except Exception as error:
-        raise ImageError(f"{path}: {error}") from error
-    if found is None:
-        raise ImageError(f"{path}: not an image that {backend} reads")
+    found = decode(content, path, "unchanged", backend)
     if found.ndim == 3 and found.shape[2] >= 3:
         found = np.concatenate([found[..., 2::-1], found[..., 3:]], axis=-1)
     return found

@@ -254,3 +254,9 @@ def test_a_map_that_cannot_be_read(tmp_path):
     with pytest.raises(ImageError, match=r"masks/0\.png"):
         dataset[0]
     assert cv2.imread(str(tmp_path / "masks/1.png")) is not None
+    # The header of a PNG of 49 kB, which would take 400 MB.
+    content = (tmp_path / "masks/1.png").read_bytes()
+    large = content[:16] + (20000).to_bytes(4, "big") * 2 + content[24:]
+    (tmp_path / "masks/0.png").write_bytes(large)
+    with pytest.raises(ImageError, match=r"masks/0\.png: 20000x20000 pixels in a file of"):
+        dataset[0]

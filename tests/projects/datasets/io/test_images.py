@@ -136,6 +136,9 @@ def test_images_that_fill_their_bits_lose_the_lower_ones_alone(tmp_path):
     cv2.imwrite(str(path), values)
     loaded = CheckedLoadImageFromFile(color_type="grayscale")({"img_path": str(path)})["img"]
     assert np.abs(loaded.astype(float) - values / 257).max() < 1.5
+    # Pillow would make white of all that is above 255.
+    with pytest.raises(DataError, match="the values from 255 on are all white"):
+        CheckedLoadImageFromFile(imdecode_backend="pillow")({"img_path": str(path)})
 
 
 def test_floating_point_images(tmp_path):
