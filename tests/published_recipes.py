@@ -97,7 +97,9 @@ for _variant in ("", "dynamic_", "inhomogeneous_"):
     _add("dwnet", replace(DWNET, drop_path=0.5), f"dwnet-b_{_variant}in1k")
 
 _VIT = ["{}", "nopos_{}", "shortcut_{}", "shortcut-nopos_{}"]
-_KERNELS = [f"shortcut-nopos-{kernels}_{{}}" for kernels in ("k5", "k7", "k3-5", "k3-5-7")]
+_KERNELS = [
+    f"shortcut-nopos-{kernels}_{{}}" for kernels in ("k5", "k7", "k3-5", "k3-5-7", "identity")
+]
 _BYPASS = [f"shortcut-bare-bypass{blocks}_{{}}" for blocks in (2, 3, 4)]
 _CAIT = ["{}", "shortcut_{}", "shortcut-bare_{}", *_BYPASS]
 _SWIN = ["{}", "noshift_{}", "shortcut_{}", "shortcut-noshift_{}", "shortcut-k3-5_{}"]

@@ -33,7 +33,7 @@ def attach_dw_shortcuts(
     Args:
         host (nn.Module): A backbone that :mod:`smallvit.hosts` knows.
         kernel_sizes (int | Sequence[int]): Odd kernel sizes; each is a parallel branch of
-            every shortcut. Defaults to 3.
+            every shortcut; () adds what goes in as it is. Defaults to 3.
         bypass (int): How many blocks one shortcut bypasses. Shortcuts do not cross
             stages or gaps in ``blocks``, so the last of a run may bypass fewer.
             Defaults to 1.
@@ -74,10 +74,10 @@ def attach_dw_shortcuts(
 
 def _check_sizes(kernel_sizes: int | Sequence[int]) -> tuple[int, ...]:
     sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
-    if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
+    if any(size < 1 or size % 2 == 0 for size in sizes):
         raise ValueError(
-            f"kernel_sizes={kernel_sizes!r} must be one or more odd numbers, which keep the map's "
-            "size, e.g. 3 or (3, 5)"
+            f"kernel_sizes={kernel_sizes!r} must be odd numbers, which keep the map's size, e.g. 3 "
+            "or (3, 5); () is the identity"
         )
     return sizes
 

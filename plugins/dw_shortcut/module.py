@@ -42,7 +42,8 @@ class DepthwiseShortcut(nn.Module):
 
     Args:
         channels (int): Channels of the map.
-        kernel_sizes (Sequence[int]): One branch for each. Defaults to (3,).
+        kernel_sizes (Sequence[int]): One branch for each; none leaves the map as it is, without
+            activation. Defaults to (3,).
         act_cfg (dict, optional): Activation, None for none. Defaults to
             ``dict(type="GELU")``.
         norm_cfg (dict, optional): Norm of each branch, None for none. Defaults to
@@ -65,6 +66,8 @@ class DepthwiseShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
+        if not self.branches:
+            return x
         x = self.act(x)
         first, *others = self.branches  # a slice would build a ModuleList in each call
         out = first(x)

@@ -53,6 +53,9 @@ UNCHECKED = {
     "dhvt/*_ade20k.py": "ours: no segmentor was published",
     "dwnet/dwnet-?_coco.py": "ours: Mask R-CNN was not published",
     "dwnet/dwnet-?_dynamic_coco.py": "ours: Mask R-CNN was not published",
+    "dwnet/dwnet-t_inhomogeneous_[ca]*.py": "ours: only the classifier was published",
+    "dwnet/dwnet-t_cifar*.py": "ours: DWNet was not published on small sets",
+    "dwnet/dwnet-t_tiny-imagenet.py": "ours: DWNet was not published on small sets",
     "dw_shortcut/*_coco.py": "the paper's numbers alone: test_hyperparameters.py",
     "dw_shortcut/*_ade20k.py": "the paper gives no settings of its segmentors",
     "locality_guidance/*_coco.py": "ours: no detector was published",
@@ -62,6 +65,7 @@ UNCHECKED = {
 SHARED = {
     "dw_shortcut/vit-t_shortcut-bypass2_cifar100.py": "dw_shortcut/vit-t_shortcut_cifar100.py",
     "dw_shortcut/vit-?_shortcut_in1k.py": "dw_shortcut/cait-xxs12_in1k.py",
+    "dvt/dvt-t2t-12_no*_in1k.py": "dvt/dvt-t2t-12_in1k.py",
     "locality_guidance/deit-ti_guided-offline_cifar100.py": "locality_guidance/deit-ti_cifar100.py",
     "locality_guidance/deit-ti_*.py": "locality_guidance/deit-ti_cifar100.py",
     "locality_guidance/resnet-56_*.py": "locality_guidance/resnet-56_cifar100.py",

@@ -1,0 +1,4 @@
+_base_ = "./dvt-t2t-12_in1k.py"
+
+# Later exits reuse relations alone.
+model = dict(backbone=dict(feature_reuse=False))

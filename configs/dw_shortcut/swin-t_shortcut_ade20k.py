@@ -1,0 +1,3 @@
+_base_ = "./swin-t_ade20k.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="SwinTransformer"))
