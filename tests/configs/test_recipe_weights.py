@@ -54,6 +54,28 @@ def test_decay_by_name(name):
     assert {decay for decay, _ in settings.values()} == {0, official["decay"]}
 
 
+@pytest.mark.parametrize(
+    ("with_it", "without"),
+    [("vit-t", "vit-t_nopos"), ("vit-t_shortcut", "vit-t_shortcut-nopos")],
+)
+def test_without_position_embedding_begins_as_with_it(with_it, without):
+    """What the ablation takes away is the position embedding, not the initialization."""
+    left_out = ("pos_embed", "dw_shortcuts")
+    both = [
+        [
+            parameter.detach()
+            for key, parameter in network(f"dw_shortcut/{name}_cifar100.py").named_parameters()
+            if not any(word in key for word in left_out)
+        ]
+        for name in (with_it, without)
+    ]
+    for theirs, ours in zip(*both, strict=True):  # in the same order, under other names
+        assert ours.shape == theirs.shape
+        assert ours.std().item() == pytest.approx(theirs.std().item(), rel=5 / ours.numel() ** 0.5)
+        bound = 5 * theirs.std().item() / ours.numel() ** 0.5
+        assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=bound)
+
+
 DENSE = ["dwnet-t_coco", "dwnet-t_dynamic-cascade-3x_coco", "dwnet-t_ade20k"]
 
 

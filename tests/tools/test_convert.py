@@ -164,6 +164,26 @@ def test_training_state_is_carried_by_name(tool, official, tmp_path, capsys):
     }
 
 
+def test_mmcv_makes_one_group_of_each_parameter(tool, tmp_path):
+    """Detectors and segmentors: mmcv 1.x counts the epochs that are done."""
+    official = reference_state(load_golden("dwnet_tiny_static_multiscale"))
+    ends = ("running_mean", "running_var", "num_batches_tracked")
+    names = [key for key in official if not key.endswith(ends)]
+    optimizer = dict(
+        state={i: dict(step=9, exp_avg=official[key] + 1) for i, key in enumerate(names)},
+        param_groups=[dict(params=[i], weight_decay=0.05) for i in range(len(names))],
+    )
+    meta = dict(epoch=3, iter=9)
+    torch.save(dict(state_dict=official, optimizer=optimizer, meta=meta), tmp_path / "a.pth")
+    assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth", "--training-state") == 0
+    content = torch.load(tmp_path / "b.pth", weights_only=True)
+    training = content["training_state"]
+    assert (training["epoch"], training["iteration"]) == (3, 9)
+    for name, entry in training["moments"].items():
+        assert torch.equal(entry["exp_avg"], content["state_dict"][name] + 1)
+    assert len(training["moments"]) == len(names)
+
+
 def test_weights_alone_say_so(tool, official, tmp_path, capsys):
     torch.save(with_optimizer(official), tmp_path / "a.pth")
     assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth") == 0
