@@ -98,6 +98,10 @@ def decode(
         reason = depth_fault(content, color_type, backend)
         if reason is not None:
             raise DataError(f"{path}: {reason}")
+    return _decode_whole(content, path, color_type, backend)
+
+
+def _decode_whole(content: bytes, path: str, color_type: str, backend: str) -> np.ndarray:
     try:
         image, damage = decode_watched(
             content,
@@ -116,7 +120,7 @@ def decode(
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image from the disk, as checked as those that are trained on.
+    """Read an image from the disk to look at it; a deep one may be dark.
 
     Args:
         path (str): The file.
@@ -128,7 +132,9 @@ def read_image(path: str) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ImageError: If it is not a whole image, or has more pixels than an image may.
     """
-    return decode(fileio.get(path), path)
+    content = fileio.get(path)
+    refuse(content, path)
+    return _decode_whole(content, path, "color", "cv2")
 
 
 def refuse(content: bytes, path: str) -> None:

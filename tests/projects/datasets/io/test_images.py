@@ -8,7 +8,7 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
 from smallvit.datasets.image_checks import look_at_images
-from smallvit.datasets.io.images import CheckedLoadImageFromFile
+from smallvit.datasets.io.images import CheckedLoadImageFromFile, read_image
 from smallvit.datasets.pixels import ToColor
 from smallvit.errors import DataError, ImageError
 
@@ -118,6 +118,15 @@ def test_deep_images_are_refused_with_the_way_out(ending, channels, tmp_path):
     bright = ToColor(max_value=4095)(loaded)["img"]
     assert bright.dtype == np.uint8
     np.testing.assert_array_equal(bright[..., :channels], np.rint(values * (255 / 4095)))
+
+
+def test_deep_images_may_be_looked_at(tmp_path):
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), np.full((4, 5), 900, np.uint16))
+    assert read_image(str(path)).shape == (4, 5, 3)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ImageError, match=r"deep\.png: truncated PNG"):
+        read_image(str(path))
 
 
 @pytest.mark.parametrize(
