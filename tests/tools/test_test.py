@@ -26,10 +26,10 @@ def checkpoint(tiny, tmp_path_factory):
 
 @pytest.fixture
 def run(tiny, checkpoint, tmp_path):
-    def go(*argv, path=checkpoint):
+    def go(*argv, path=checkpoint, config=tiny):
         argv = [*argv] if "--cfg-options" in argv else [*argv, "--cfg-options"]
         work_dir = ("--work-dir", tmp_path / "work")
-        return run_main(test.main, tiny, path, *work_dir, *argv, own_experiment())
+        return run_main(test.main, config, path, *work_dir, *argv, own_experiment())
 
     return go
 
@@ -38,11 +38,17 @@ def metric(path) -> float:
     return json.loads(path.read_text())["accuracy/top1"]
 
 
-def test_metrics_predictions_and_pictures(run, tmp_path):
+def test_metrics_predictions_and_pictures(run, tiny, tmp_path):
+    flips = tmp_path / "flips.py"
+    flips.write_text(
+        f"_base_ = r'{tiny}'\n"
+        "steps = [dict(type=name) for name in ('LoadImageFromFile', 'RandomFlip', 'PackInputs')]\n"
+        "train_dataloader = dict(dataset=dict(pipeline=steps))\n"
+    )
     files = [tmp_path / "out" / name for name in ("a.json", "b.json", "c.pkl")]
     assert run("--out", files[0], "--out-item", "metrics", "--show-dir", tmp_path / "show") == 0
     assert run("--out", files[1], "--out-item", "metrics", "--amp") == 0
-    assert run("--out", files[2], "--tta") == 0
+    assert run("--out", files[2], "--tta", config=flips) == 0
     # Noise of two levels is an easy task: it is learnt whatever the machine.
     assert metric(files[0]) == metric(files[1]) == 100.0
     predictions = pickle.loads(files[2].read_bytes())
@@ -50,7 +56,7 @@ def test_metrics_predictions_and_pictures(run, tmp_path):
     assert [int(each["pred_label"]) for each in predictions] == [
         int(each["gt_label"]) for each in predictions
     ]
-    assert len(list((tmp_path / "show").glob("*.png"))) > 0
+    assert len(list((tmp_path / "show").rglob("*.png"))) > 0
 
 
 def test_another_architecture_is_refused(run, checkpoint, tmp_path, capfd):
@@ -154,13 +160,14 @@ def test_tta_of_a_detector_flips_and_packs():
     cfg = Config(
         dict(
             default_scope="mmdet",
-            model=dict(type="MaskRCNN"),
+            model=dict(type="FasterRCNN"),
+            train_dataloader=dict(dataset=dict(pipeline=[dict(type="RandomFlip", prob=0.5)])),
             test_dataloader=dict(dataset=dataset),
         )
     )
     enable_tta(cfg)
     assert cfg.model.type == "mmdet.DetTTAModel"
-    assert cfg.model.module.type == "MaskRCNN"
+    assert cfg.model.module.type == "FasterRCNN"
     steps = cfg.test_dataloader.dataset.dataset.pipeline
     assert [step.type for step in steps] == ["LoadImageFromFile", "Resize", "TestTimeAug"]
     flips, (pack,) = steps[-1].transforms
@@ -172,5 +179,25 @@ def test_tta_of_a_segmentor_needs_its_config():
     from smallvit.cli import UserError
     from smallvit.cli.testing import enable_tta
 
+    loader = dict(dataset=dict(type="ADE20KDataset", pipeline=[]))
     with pytest.raises(UserError, match="tta_model and tta_pipeline"):
-        enable_tta(Config(dict(default_scope="mmseg")))
+        enable_tta(Config(dict(default_scope="mmseg", test_dataloader=loader)))
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "reason"),
+    [
+        (dict(type="MaskRCNN", roi_head=dict(mask_head=dict(type="FCN"))), "RandomFlip", "masks"),
+        (dict(type="FasterRCNN"), "Resize", "training flips no images"),
+    ],
+)
+def test_flips_that_would_be_wrong_are_refused(model, train, reason):
+    from smallvit.cli import UserError
+    from smallvit.cli.testing import enable_tta
+
+    def loader(*steps):
+        return dict(dataset=dict(type="CocoDataset", pipeline=[dict(type=step) for step in steps]))
+
+    cfg = dict(default_scope="mmdet", model=model, train_dataloader=loader(train))
+    with pytest.raises(UserError, match=reason):
+        enable_tta(Config({**cfg, "test_dataloader": loader("PackDetInputs")}))
