@@ -36,6 +36,16 @@ def torch_settings():
     register_random(TORCH_RANDOM)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what repeats on many cases, unless it is asked for by its marker."""
+    if "exhaustive" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
+
+
 @pytest.fixture(autouse=True)
 def no_default_scope():
     """A runner of an earlier test leaves its library's scope as the default of the process."""

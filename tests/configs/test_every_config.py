@@ -4,6 +4,8 @@ It is built at its full size, without weights, and once more at a reduced size f
 images, of 64 instead of 224 pixels (an eighth of the length in detection and segmentation, with
 narrow heads), the smallest DWNet for all DWNets, a narrow Swin in classification, weights from a
 quick generator; see ``reduce_config.py``. Configs that are added are tested without being named.
+The twins on CIFAR-10 and Tiny-ImageNet of a model that takes its step on CIFAR-100 take theirs
+with ``-m exhaustive``.
 """
 
 from functools import cache
@@ -63,7 +65,21 @@ def beginning(parameter: torch.Tensor) -> torch.Tensor:
     return parameter.detach().flatten()[:256].clone()
 
 
-@pytest.mark.parametrize("name", LEAVES)
+def steps() -> list:
+    """All configs; those that differ from one on CIFAR-100 by their data set alone are marked,
+    but for one of each data set.
+    """
+    params, seen = [], set()
+    for name in LEAVES:
+        stem, _, data = name.removesuffix(".py").rpartition("_")
+        twin = f"{stem}_cifar100.py" in LEAVES and data in ("cifar10", "tiny-imagenet")
+        marks = [pytest.mark.exhaustive] if twin and data in seen else []
+        params.append(pytest.param(name, marks=marks))
+        seen.add(data)
+    return params
+
+
+@pytest.mark.parametrize("name", steps())
 def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
     torch.manual_seed(0)
     cfg = reduce_config(read_config(name))
