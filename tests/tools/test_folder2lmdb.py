@@ -22,6 +22,7 @@ from config_helpers import CONFIGS
 from smallvit.datasets import lmdb_writer
 from smallvit.datasets.io import images
 from smallvit.datasets.io.parallel import read_all
+from smallvit.engine.random_states import seed_all
 from tool_helpers import load_tool, run_main, write_pictures
 
 tool = load_tool("dataset_converters/folder2lmdb.py")
@@ -305,7 +306,7 @@ def test_a_full_disk(folder, tmp_path, monkeypatch):
 
 
 def test_the_imagenet_config_reads_it(folder, tmp_path, monkeypatch):
-    """The same inputs as from MMPretrain's config of the folders, with the paths as they are."""
+    """The same inputs as from the config of the folders, with the paths as they are."""
     monkeypatch.chdir(tmp_path)
     data = Path("data/imagenet")
     (data / "meta").mkdir(parents=True)
@@ -327,7 +328,7 @@ def test_the_imagenet_config_reads_it(folder, tmp_path, monkeypatch):
         for index in (0, 15):
             samples = []
             for data in (ours, theirs):
-                np.random.seed(index)
+                seed_all((index,))
                 samples.append(data[index])
             assert torch.equal(samples[0]["inputs"], samples[1]["inputs"])
             assert samples[0]["data_samples"].gt_label == samples[1]["data_samples"].gt_label
@@ -335,7 +336,7 @@ def test_the_imagenet_config_reads_it(folder, tmp_path, monkeypatch):
 
 def _plain(folder):
     path = folder / "plain.py"
-    path.write_text('_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"\n')
+    path.write_text('_base_ = "smallvit::_base_/datasets/imagenet_swin_224.py"\n')
     return path
 
 
