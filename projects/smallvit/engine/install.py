@@ -19,3 +19,8 @@ def install(scope: str | None = None) -> None:
     reading.install()
     pretrained.install()
     images.install(scope)
+    if scope == "mmdet":
+        # Needs pycocotools, which the other tasks run without.
+        from smallvit.datasets import coco
+
+        coco.install()

@@ -264,10 +264,6 @@ def install(scope: str | None = None) -> None:
     """
     lmdb_backend.install()
     registries = [TRANSFORMS]
-    if scope == "mmdet":
-        from smallvit.datasets import coco
-
-        coco.install()
     if scope is not None:
         with TRANSFORMS.switch_scope_and_registry(scope) as registry:
             registry.import_from_location()
