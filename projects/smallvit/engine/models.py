@@ -24,13 +24,15 @@ from smallvit.engine.folder import follow_folder
 from smallvit.errors import CheckpointError
 
 
-def build_model(cfg: Config | dict) -> nn.Module:
+def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     """Build the model of a config as the Runner does, with SyncBN reverted.
 
     Types are looked up in the default scope that is in force.
 
     Args:
         cfg (Config | dict): A full config with a ``model``.
+        keep_sync_norms (bool): Keep SyncBN, which runs on accelerators alone, to tell what the
+            config asks for. Defaults to False.
 
     Returns:
         nn.Module: The model in evaluation mode, weights not initialized from files.
@@ -38,7 +40,9 @@ def build_model(cfg: Config | dict) -> nn.Module:
     settings = cfg["model"].copy()
     if cfg.get("data_preprocessor") is not None:
         settings.setdefault("data_preprocessor", cfg["data_preprocessor"])
-    model = revert_sync_batchnorm(MODELS.build(settings))
+    model = MODELS.build(settings)
+    if not keep_sync_norms:
+        model = revert_sync_batchnorm(model)
     model.eval()  # which some of the libraries' models do not return
     return model
 

@@ -35,7 +35,7 @@ def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     parts = {"model": _without_files(cfg.model), "data_preprocessor": cfg.get("data_preprocessor")}
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
-        model = build_model(parts)
+        model = build_model(parts, keep_sync_norms=True)
         if hasattr(model, "guidance"):  # whose teacher's weights are a file too
             model.guidance.prepare = lambda: None
         model.init_weights()
