@@ -73,12 +73,12 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
 
-    from smallvit.engine.pipeline import build, guard, take_steps
+    from smallvit.engine.pipeline import build, take_folder, take_steps
     from smallvit.engine.run_log import log_failures
 
     read_as_asked(args)
     request = make_request(args)
-    take_steps(request, last=guard)
+    take_steps(request, last=take_folder)
     with log_failures(request.cfg.work_dir):
         take_steps(request, first=build)
         request.runner.train()

@@ -5,6 +5,7 @@
 # All but those of checkpoints and regions of interest have a switch:
 #   default_hooks = dict(<key>=dict(enabled=False))
 guards = dict(
+    work_folder=dict(type="smallvit.WorkFolderHook"),
     plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
     resume=dict(type="smallvit.ResumeHook"),
     start_weights=dict(type="smallvit.StartWeightsHook"),

@@ -12,6 +12,10 @@ class UserError(SmallvitError):
     """A mistake in what the user gave; the message tells what to do."""
 
 
+class WorkFolderError(UserError):
+    """A work folder in which another training works; the message says which one."""
+
+
 class CheckpointError(SmallvitError):
     """A checkpoint that cannot be used; the message names it and says why."""
 

@@ -86,6 +86,19 @@ def prepare_cpu_processes(cfg: Config) -> bool:
     return True
 
 
+def is_first_process(launcher: str) -> bool:
+    """Tell whether this process has rank 0, also before the processes know of each other.
+
+    Args:
+        launcher (str): The launcher of the run, "none" for a single process.
+
+    Returns:
+        bool: Whether it has.
+    """
+    variables = LAUNCHER_VARIABLES.get(launcher)
+    return variables is None or os.environ.get(variables[0], "0") == "0"
+
+
 def _wrapper_config(cfg: Config) -> dict:
     """The config's own wrapper options, or MMEngine's defaults, for the CPU wrapper.
 

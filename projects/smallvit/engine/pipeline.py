@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -20,12 +21,18 @@ from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.checkpoint.resumed import name_checkpoints
 from smallvit.engine.config_files import merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
-from smallvit.engine.distributed import prepare_cpu_processes, require_accelerator
+from smallvit.engine.distributed import (
+    is_first_process,
+    prepare_cpu_processes,
+    require_accelerator,
+)
 from smallvit.engine.folder import fit_to_folder
 from smallvit.engine.guards import add_guards
 from smallvit.engine.hooks.resume import choose_checkpoint
+from smallvit.engine.hooks.work_folder import hold_for_all
 from smallvit.engine.precision import replace_unsupported_amp
 from smallvit.engine.start_files import require_pretrained
+from smallvit.engine.work_folder import hold
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -118,6 +125,17 @@ def guard(request: Request) -> None:
     add_guards(request.cfg)
 
 
+def take_folder(request: Request) -> None:
+    """Keep other trainings out of the work folder, before anything is written to it."""
+    settings = request.cfg.default_hooks.get("work_folder")
+    if not settings or not settings.get("enabled", True) or "optim_wrapper" not in request.needs:
+        return
+    if is_distributed():
+        hold_for_all(request.cfg.work_dir)
+    elif is_first_process(request.cfg.get("launcher", "none")):
+        hold(request.cfg.work_dir)
+
+
 def build(request: Request) -> None:
     """Build the runner."""
     request.runner = build_runner(request.cfg)
@@ -135,6 +153,7 @@ STEPS: tuple[Step, ...] = (
     fit_machine,
     accumulate,
     guard,
+    take_folder,
     build,
 )
 

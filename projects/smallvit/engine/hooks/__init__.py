@@ -14,6 +14,7 @@ from smallvit.engine.hooks.resume import ResumeHook
 from smallvit.engine.hooks.resumed_settings import ResumedSettingsHook
 from smallvit.engine.hooks.run_record import RunRecordHook
 from smallvit.engine.hooks.start_weights import StartWeightsHook
+from smallvit.engine.hooks.work_folder import WorkFolderHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -33,4 +34,5 @@ __all__ = [
     "RunRecordHook",
     "StartWeightsHook",
     "StepEMAHook",
+    "WorkFolderHook",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +48,8 @@ class AtomicCheckpointHook(CheckpointHook):
             runner (Runner): The runner.
         """
         files, surplus = run_files(runner), self._too_many(runner)
-        files.id = _of_rank_0(files.id)  # strategies write from every process
+        # Strategies write from every process.
+        files.id, mark = _of_rank_0((files.id, secrets.token_hex(4)))
         super().before_train(runner)
         #: What this process wrote to other places than disks.
         self._elsewhere: set[str] = set()
@@ -61,7 +64,7 @@ class AtomicCheckpointHook(CheckpointHook):
             for path in surplus:
                 self._remove(runner, osp.join(self.out_dir, path))
         if not isinstance(runner.save_checkpoint, partial):
-            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint, files)
+            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint, files, mark)
 
     def _too_many(self, runner: Runner) -> list[str]:
         """Take from MMEngine what it would remove by itself, and whoever wrote it."""
@@ -186,10 +189,19 @@ class _DeferredRemovals:
 
 
 def _save_whole(
-    save: Callable, files: RunFiles, out_dir: str, filename: str, *args: Any, **kwargs: Any
+    save: Callable,
+    files: RunFiles,
+    mark: str,
+    out_dir: str,
+    filename: str,
+    *args: Any,
+    **kwargs: Any,
 ) -> None:
-    """Write through ``Runner.save_checkpoint`` under a temporary name, then rename."""
-    name = filename + _temporary(files)
+    """Write through ``Runner.save_checkpoint`` under a temporary name, then rename.
+
+    The name is of this session alone: another one of the run may write without a lock.
+    """
+    name = f"{filename}.{files.id}.{mark}{TEMPORARY}"
     path, temporary = osp.join(out_dir, filename), osp.join(out_dir, name)
     try:
         with _failing_readably(path):
@@ -228,20 +240,17 @@ def _remove(path: str) -> None:
     shutil.rmtree(path) if osp.isdir(path) else remove_quietly(path)
 
 
-def _of_rank_0(value: str) -> str:
+def _of_rank_0(value: Any) -> Any:
     shared = [value]
     broadcast_object_list(shared)
     return shared[0]
 
 
-def _temporary(files: RunFiles) -> str:
-    return f".{files.id}{TEMPORARY}"
-
-
 def _remove_leftovers(folder: str, files: RunFiles) -> None:
+    leftover = re.compile(rf"\.{re.escape(files.id)}(\.[0-9a-f]{{8}})?{re.escape(TEMPORARY)}$")
     if osp.isdir(folder):
         for name in os.listdir(folder):
-            if name.endswith(_temporary(files)):
+            if leftover.search(name):
                 _remove(osp.join(folder, name))
 
 

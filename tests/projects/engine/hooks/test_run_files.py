@@ -9,6 +9,7 @@ import torch
 
 from smallvit.engine.checkpoint.newest import last_checkpoint, newest_whole_checkpoint
 from smallvit.engine.checkpoint.run_files import MARKER, RunFiles
+from smallvit.engine.hooks.atomic_checkpoint import _save_whole
 from smallvit.engine.run_record import read_record
 from toy_runs import toy_config, toy_train
 
@@ -124,6 +125,34 @@ def test_a_file_that_was_replaced_meanwhile_stays(tmp_path):
     assert not files.own(str(path))
     files.remove(str(path), str(tmp_path / "a"))
     assert path.exists()
+
+
+def test_two_sessions_of_a_run_write_under_names_of_their_own(tmp_path):
+    """As they could where no lock keeps the second one out."""
+    files = RunFiles("0" * 32)
+
+    def write(text):
+        def save(folder, name):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+                if text == "first":
+                    _save_whole(write("second"), files, "1" * 8, folder, "epoch_1.pth")
+                file.write(", whole")
+
+        return save
+
+    _save_whole(write("first"), files, "0" * 8, str(tmp_path), "epoch_1.pth")
+    assert (tmp_path / "epoch_1.pth").read_text() == "first, whole"
+    assert names(tmp_path, "") == ["epoch_1.pth"]
+
+
+def test_leftovers_of_the_run_are_removed_and_no_others(first):
+    own, other = read_record(str(first))["id"], "f" * 32
+    theirs = ["mine.incomplete", f"epoch_3.pth.{other}.00000000.incomplete"]
+    for name in (*theirs, f"epoch_3.pth.{own}.00000000.incomplete", f"a.pth.{own}.incomplete"):
+        (first / name).write_text("half")
+    toy_train(toy_config(first, epochs=2, kept=1), True)
+    assert names(first, ".incomplete") == sorted(theirs)
 
 
 class TestFolders:
