@@ -12,9 +12,24 @@ from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
 
 from smallvit.backbones.base.common import resolve_indices
+from smallvit.errors import UserError
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.gpsa import FusedGPSA
 from smallvit.registry import MODELS
+from smallvit.utils.versions import release
+
+#: The oldest timm that builds what it is asked for: those before it drop the class token with
+#: ``pos_embed="none"`` and go on, which is another model.
+OLDEST_TIMM = "1.0.26"
+
+
+def _check_timm() -> None:
+    if release(timm.__version__) < release(OLDEST_TIMM):
+        raise UserError(
+            f"timm {timm.__version__} is installed, and smallvit needs {OLDEST_TIMM} or later "
+            "(earlier ones build another model without position embedding): "
+            f"pip install 'timm>={OLDEST_TIMM}'"
+        )
 
 
 def _check_name(model_name: str) -> None:
@@ -73,6 +88,7 @@ class TimmBackbone(BaseModule):
         **kwargs (dict): Passed to the model's constructor, e.g. ``img_size``.
 
     Raises:
+        UserError: If timm is older than what smallvit needs.
         ValueError: If timm has no model of that name, or the model cannot do what is asked.
     """
 
@@ -93,6 +109,7 @@ class TimmBackbone(BaseModule):
         **kwargs,
     ) -> None:
         super().__init__(init_cfg)
+        _check_timm()
         if out_type not in self.out_types:
             raise ValueError(f"out_type {out_type!r} is not one of {', '.join(self.out_types)}")
         _check_name(model_name)

@@ -1,14 +1,18 @@
 """timm's models as backbones: PVTv2, PiT and ConViT against tiny-transformers, and the wrapper."""
 
 import pytest
+import timm
 import torch
 from timm.models.convit import GPSA, ConVit
 from torch import nn
 
 import backbone_checks as checks
 from smallvit.backbones import TimmBackbone
+from smallvit.backbones.timm_backbone import OLDEST_TIMM
+from smallvit.errors import UserError
 from smallvit.layers.gpsa import FusedGPSA
 from smallvit.registry import MODELS
+from tool_helpers import ROOT
 
 TINY_PVT = dict(
     model_name="pvt_v2_b0",
@@ -115,6 +119,15 @@ def test_positions_of_an_oblong_grid(gated):
     pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
     expected = logits.permute(2, 0, 1).softmax(dim=-1)
     torch.testing.assert_close(pairs.reshape(4, 6, 6), expected)
+
+
+def test_an_older_timm_is_refused(monkeypatch):
+    """It would drop the class token and go on."""
+    requirements = (ROOT / "requirements/runtime.txt").read_text()
+    assert f"timm>={OLDEST_TIMM}\n" in requirements
+    monkeypatch.setattr(timm, "__version__", "1.0.25")
+    with pytest.raises(UserError, match=r"timm 1\.0\.25 is installed.*timm>=1\.0\.26"):
+        build(model_name="vit_tiny_patch16_224", pos_embed="none")
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -56,8 +56,17 @@ def _start_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # bad files are reported
+    _silence_opencv()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _silence_opencv() -> None:
+    """Let OpenCV print nothing: bad files are reported by who reads them."""
+    import cv2
+
+    # OpenCV 4 has the one, OpenCV 5 the other; both count the levels from 0, silent.
+    logging = getattr(cv2.utils, "logging", cv2)
+    logging.setLogLevel(0)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,96 @@
+"""MMPretrain beside a ``transformers`` that it cannot be imported with.
+
+MMPretrain imports its multi-modal models, and with them ``transformers``, wherever that is
+installed. Version 1.2 wants names that are gone since 4.52 (the onedl fork since 5.0), so that
+none of its models could be built, and no network of ours. It has a flag for environments without
+``transformers``; the flag is set here if, and only if, the import would fail. MMPretrain then
+says of each multi-modal model that it is not there. Unneeded once MMPretrain follows transformers.
+"""
+
+import ast
+import importlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from smallvit.compat.after_import import patch_after_import
+
+NAME = "mmpretrain.utils.dependency"
+#: What MMPretrain imports under its flag, in its folder.
+MULTIMODAL = ("models/multimodal/**/*.py", "models/utils/*.py")
+
+
+def install() -> None:
+    """Let MMPretrain be imported, now or later, whatever ``transformers`` is installed."""
+    patch_after_import(NAME, switch_off_if_broken)
+
+
+def switch_off_if_broken(dependency: ModuleType) -> None:
+    """Clear MMPretrain's flag if its multi-modal part cannot be imported, and say so.
+
+    Args:
+        dependency (ModuleType): ``mmpretrain.utils.dependency``, before the models are imported.
+    """
+    if not dependency.WITH_MULTIMODAL:
+        return
+    error = import_error(Path(dependency.__file__).parents[1])
+    if error is None:
+        return
+    dependency.WITH_MULTIMODAL = False
+    warnings.warn(
+        f"this MMPretrain cannot use transformers {_version()} ({error}); its multi-modal models "
+        "are switched off, and everything else works. MMPretrain 1.2 takes transformers 4.28 to "
+        "4.51, onedl-mmpretrain 1.3 those below 5.0",
+        stacklevel=2,
+    )
+
+
+def import_error(mmpretrain: Path) -> str | None:
+    """Try every name of ``transformers`` that MMPretrain's multi-modal part imports.
+
+    Args:
+        mmpretrain (Path): MMPretrain's folder.
+
+    Returns:
+        str | None: What is wrong with the first that is not there, None if all are.
+    """
+    sources = sorted(path for pattern in MULTIMODAL for path in mmpretrain.glob(pattern))
+    wanted = (each for path in sources for each in _imports(path.read_text(encoding="utf-8")))
+    for module, name in dict.fromkeys(wanted):
+        try:
+            _import(module, name)
+        except Exception as error:  # transformers fails in many ways beside an older torch
+            return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return None
+
+
+def _imports(source: str) -> Iterator[tuple[str, str | None]]:
+    """Modules and names of ``transformers`` that a source imports when it is run."""
+    if "transformers" not in source:
+        return
+    statements = list(ast.parse(source).body)
+    for statement in statements:
+        if isinstance(statement, ast.Try):
+            # MMPretrain goes on with None for what is missing, and fails where it inherits from it.
+            statements += statement.body
+        elif isinstance(statement, ast.Import):
+            yield from ((each.name, None) for each in statement.names if _is_theirs(each.name))
+        elif isinstance(statement, ast.ImportFrom) and _is_theirs(statement.module or ""):
+            yield from ((statement.module, each.name) for each in statement.names)
+
+
+def _is_theirs(module: str) -> bool:
+    return module.partition(".")[0] == "transformers"
+
+
+def _import(module: str, name: str | None) -> None:
+    found = importlib.import_module(module)
+    if name is not None and not hasattr(found, name):
+        raise ImportError(f"cannot import name {name!r} from {module!r}")
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return metadata.version("transformers")

@@ -1,0 +1,109 @@
+"""MMPretrain beside releases of transformers that it can and cannot be imported with."""
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from smallvit.compat import multimodal
+
+MODULES = (
+    *("", "activations", "modeling_outputs", "modeling_utils", "utils"),
+    *("models", "models.auto", "models.auto.auto_factory"),
+    *("models.bert", "models.bert.configuration_bert"),
+    *("models.opt", "models.opt.configuration_opt"),
+)
+ANY_NAME = """
+def __getattr__(name):
+    if name.startswith("__") or name in {missing!r}:
+        raise AttributeError(name)
+    return type(name, (), dict(from_pretrained=None))
+"""
+#: What later releases lack of what MMPretrain 1.2 wants.
+LACKING = {
+    "4.53.0": ["GenerationMixin"],
+    "5.1.0": ["GenerationMixin", "apply_chunking_to_forward"],
+}
+
+
+def write_transformers(folder: Path, version: str, source: str) -> None:
+    """A distribution of that name whose modules all have one source."""
+    info = folder / f"transformers-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}")
+    for module in MODULES:
+        package = folder / "transformers" / module.replace(".", "/")
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text(source)
+
+
+@pytest.fixture
+def dependency(tmp_path, monkeypatch):
+    """MMPretrain's module with the flag, as it is before the models are imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    installed = [name for name in sys.modules if name.partition(".")[0] == "transformers"]
+    for name in installed:
+        monkeypatch.delitem(sys.modules, name)
+    module = ModuleType(multimodal.NAME)
+    mmpretrain = Path(importlib.util.find_spec("mmpretrain").origin).parent
+    module.__file__ = str(mmpretrain / "utils/dependency.py")
+    module.WITH_MULTIMODAL = True
+    yield module
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+        del sys.modules[name]
+
+
+def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
+    write_transformers(tmp_path, "4.51.3", ANY_NAME.format(missing=[]))
+    multimodal.switch_off_if_broken(dependency)
+    assert dependency.WITH_MULTIMODAL
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(("version", "missing"), LACKING.items())
+def test_one_that_lacks_names_switches_the_part_off(dependency, tmp_path, version, missing):
+    write_transformers(tmp_path, version, ANY_NAME.format(missing=missing))
+    with pytest.warns(UserWarning, match=rf"transformers {version} .*{missing[-1]}.*switched off"):
+        multimodal.switch_off_if_broken(dependency)
+    assert not dependency.WITH_MULTIMODAL
+
+
+def test_one_that_does_not_import_switches_it_off(dependency, tmp_path):
+    write_transformers(tmp_path, "5.0.0", "raise RuntimeError('an older torch\\nand more')")
+    with pytest.warns(UserWarning, match=r"RuntimeError: an older torch\); its multi-modal"):
+        multimodal.switch_off_if_broken(dependency)
+    assert not dependency.WITH_MULTIMODAL
+
+
+def test_without_transformers_nothing_is_tried(dependency, monkeypatch):
+    dependency.WITH_MULTIMODAL = False
+    monkeypatch.setattr(multimodal, "import_error", None)
+    multimodal.switch_off_if_broken(dependency)
+
+
+@pytest.mark.slow
+def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
+    write_transformers(tmp_path, "5.1.0", ANY_NAME.format(missing=LACKING["5.1.0"]))
+    code = """
+        import smallvit
+        from mmpretrain.registry import MODELS
+        from mmpretrain.utils import register_all_modules
+
+        register_all_modules()
+        head = dict(type="LinearClsHead", num_classes=2, in_channels=64)
+        backbone = dict(type="smallvit.CifarResNet", depth=8)
+        MODELS.build(dict(type="ImageClassifier", backbone=backbone, head=head))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("are switched off") == 1
