@@ -1,6 +1,6 @@
 """The errors of smallvit, whose messages say what is wrong, where, and the way out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -73,6 +73,23 @@ class ConversionError(SmallvitError):
         super().__init__(message)
         self.unknown_keys = unknown_keys
         self.missing_keys = missing_keys
+
+
+def how_to_install(missing: Sequence[str]) -> str:
+    """Say which OpenMMLab packages are missing, and the ways to get them.
+
+    Args:
+        missing (Sequence[str]): Their modules.
+
+    Returns:
+        str: One sentence.
+    """
+    are = "is" if len(missing) == 1 else "are"
+    return (
+        f"{', '.join(missing)} {are} not installed: install smallvit with the OpenMMLab packages, "
+        "pip install -e '.[mm]', or with the onedl forks of them, pip install -e '.[onedl]' (a "
+        "wheel: pip install 'SMALLVIT.whl[mm]'); tools/misc/check_env.py shows what is there"
+    )
 
 
 @contextmanager

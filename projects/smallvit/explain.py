@@ -11,7 +11,7 @@ from json import JSONDecodeError
 from types import FrameType, TracebackType
 from typing import Any
 
-from smallvit.errors import DataError, SmallvitError
+from smallvit.errors import DataError, SmallvitError, how_to_install
 from smallvit.utils.configs import walk
 
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
@@ -28,7 +28,9 @@ LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
 LOST_PEER_REASON = "another process of this run ended"
 #: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
 CONFIG_ERRORS = (ValueError, TypeError, KeyError, AssertionError, ImportError, OSError)
-PACKAGES = {"mmseg": "mmsegmentation", "cv2": "opencv-python", "sklearn": "scikit-learn"}
+PACKAGES = {"cv2": "opencv-python", "sklearn": "scikit-learn"}
+#: Modules that upstream and the onedl forks install alike.
+MM_MODULES = ("mmengine", "mmcv", "mmpretrain", "mmdet", "mmseg")
 
 #: The config in use, which lets an error name the key that it comes from.
 _context: dict = {"cfg": None}
@@ -167,6 +169,8 @@ def _missing_module(error: BaseException, cfg: Any) -> str | None:
     package = error.name.split(".")[0]
     if package == "smallvit":
         return f"no module {error.name!r}{_where(cfg, lambda _, value: value == error.name)}"
+    if package in MM_MODULES:
+        return f"{how_to_install([package])}{_named(cfg, error.name)}"
     return (
         f"the package {package!r} is needed here and not installed{_named(cfg, error.name)}: "
         f"pip install {PACKAGES.get(package, package)} (tools/misc/check_env.py shows what is "

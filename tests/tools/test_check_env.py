@@ -21,6 +21,7 @@ def installed(monkeypatch):
     versions |= {"mmpretrain": "1.2.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
     versions |= {"ftfy": "6.0", "regex": "2024.1", "filelock": "3.20", "matplotlib": "3.10"}
     versions |= {"pillow": "12.0", "pyyaml": "6.0.3", "rich": "14.0", "scipy": "1.15.0"}
+    versions["setuptools"] = "80.9.0"
     monkeypatch.setattr(check_env, "installed_version", versions.get)
     monkeypatch.setattr(check_env, "device_row", lambda: check_env.Row("devices", "CPU", "any"))
     return versions
@@ -46,6 +47,8 @@ def test_a_complete_environment_is_fine(installed, capsys):
         ("onedl-mmengine", "0.10.12", "mmengine", "WRONG", "uninstall -y mmengine onedl-mmengine"),
         ("onedl-mmdetection", "3.5.1", "MM packages", "WRONG", "onedl-mmpretrain>="),
         ("mmpretrain", None, "mmpretrain", "MISSING", 'install "mmpretrain>=1.2.0,<1.3"'),
+        ("timm", "1.0.25", "timm", "WRONG", 'install "timm>=1.0.26"'),
+        ("setuptools", "82.0.1", "setuptools", "WRONG", 'install "setuptools<82"'),
     ],
 )
 def test_each_mismatch_has_its_command(installed, package, version, name, status, remedy, capsys):
@@ -71,6 +74,46 @@ def test_the_forks_alone_are_fine(installed):
     for names in check_env.PROVIDERS.values():
         installed[names[-1]] = ranges[names[-1]].removeprefix(">=")
     assert check_env.main([]) == 0
+
+    installed["setuptools"] = "84.0"
+    assert check_env.main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "version", "status"),
+    [
+        ("mmpretrain", "4.51.3", "ok"),
+        ("mmpretrain", "4.53.0", "note"),
+        ("mmpretrain", "5.1.0", "note"),
+        ("onedl-mmpretrain", "4.57.1", "ok"),
+        ("onedl-mmpretrain", "5.1.0", "note"),
+    ],
+)
+def test_transformers_that_do_not_fit_are_told(installed, owner, version, status):
+    installed.pop("mmpretrain")
+    installed[owner], installed["transformers"] = "1.3.6", version
+    row = rows()["transformers"]
+    assert row.status == status
+    assert ("multi-modal models off" in row.remedy) == (status == "note")
+
+
+def test_without_mmcv_its_ops_are_not_fine(installed, monkeypatch):
+    find_spec = check_env.find_spec
+    monkeypatch.setattr(check_env, "find_spec", lambda name: name != "mmcv" and find_spec(name))
+    del installed["mmcv-lite"]
+    assert rows()["mmcv ops"].status == check_env.MISSING
+
+
+def test_a_wheel_does_not_need_what_the_tests_do(installed, monkeypatch):
+    """Without a checkout, the installed package tells, with all of its extras."""
+    declared = [
+        *("torch>=2.4", 'mmengine>=0.10.4,<1.0; extra == "mm"', "lmdb; extra == 'optional'"),
+        *('pytest; extra == "tests"', "hypothesis ; extra=='tests'"),
+    ]
+    monkeypatch.setattr(check_env.os.path, "isfile", lambda path: False)
+    monkeypatch.setattr(check_env.metadata, "requires", lambda name: declared)
+    ranges = check_env.requirements()
+    assert ranges == {"torch": ">=2.4", "mmengine": ">=0.10.4,<1.0", "lmdb": ""}
 
 
 def test_every_requirement_is_checked(installed):

@@ -34,6 +34,10 @@ OPTIONAL = {
     "future": "the TensorBoard back end",
     "lmdb": "image stores in LMDB",
 }
+#: The files of requirements/ that count, named as the extras of the package; the tests' does not.
+EXTRAS = ("runtime", "mm", "onedl", "optional")
+#: What MMPretrain's multi-modal models import; smallvit switches them off beside others.
+TRANSFORMERS = {"mmpretrain": ">=4.28,<4.52", "onedl-mmpretrain": ">=4.28,<5"}
 OK, MISSING, WRONG, ABSENT, NOTE = "ok", "MISSING", "WRONG", "absent", "note"
 
 
@@ -60,14 +64,15 @@ def requirements() -> dict[str, str]:
     """Supported versions by package: of the checkout's files, else of the installed package."""
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../requirements")
     lines = []
-    for name in ("runtime", "mm", "onedl", "optional"):
+    for name in EXTRAS:
         path = os.path.join(folder, f"{name}.txt")
         if os.path.isfile(path):
             with open(path) as file:
                 lines += file.read().splitlines()
     if not lines:
         try:
-            lines = metadata.requires("smallvit") or []
+            declared = metadata.requires("smallvit") or []
+            lines = [line for line in declared if extra_of(line) in EXTRAS]
         except metadata.PackageNotFoundError:
             raise SystemExit(
                 "error: neither a requirements/ folder nor an installed smallvit tells what is "
@@ -80,6 +85,12 @@ def requirements() -> dict[str, str]:
         name, bounds = match[1].lower().replace("_", "-"), match[2].replace(" ", "")
         ranges[name] = bounds or ranges.get(name, "")
     return ranges
+
+
+def extra_of(requirement: str) -> str:
+    """Extra that a requirement of an installed package belongs to; "runtime" if to none."""
+    found = re.search(r"extra\s*==\s*['\"]([\w-]+)", requirement)
+    return found[1] if found else "runtime"
 
 
 def installed_version(package: str) -> str | None:
@@ -193,14 +204,37 @@ def ops_row() -> Row:
     folder = os.path.dirname(spec.origin) if spec and spec.origin else None
     compiled = folder and any(name.startswith("_ext.") for name in os.listdir(folder))
     there = "compiled" if compiled else "served by torchvision" if folder else "-"
-    return Row("mmcv ops", there, "either")
+    # What to do about a missing mmcv stands in its own row.
+    return Row("mmcv ops", there, "either", OK if folder else MISSING)
 
 
-def setuptools_row() -> Row:
-    version = installed_version("setuptools")
-    resources = "with" if find_spec("pkg_resources") else "without"
-    there = f"{version} ({resources} pkg_resources)" if version else "-"
-    return Row("setuptools", there, "any")
+def setuptools_row(bounds: str) -> Row:
+    """MMEngine's own look-up of ``mmX::`` bases; smallvit replaces it where it is imported."""
+    row = package_row("setuptools", bounds)
+    if row.status == OK:
+        return row
+    if installed_version("onedl-mmengine") or not installed_version("mmengine"):
+        return Row(row.name, row.installed, "any")
+    row.status = WRONG
+    row.remedy += "  (without its pkg_resources the MM packages' own tools read no config of ours)"
+    return row
+
+
+def transformers_rows() -> list[Row]:
+    """Whether MMPretrain's multi-modal models can be had, which none of ours needs."""
+    version = installed_version("transformers")
+    owner = next(filter(installed_version, TRANSFORMERS), None)
+    if version is None or owner is None:
+        return []
+    row = Row("transformers", version, f"{TRANSFORMERS[owner]} or none")
+    if not supports(TRANSFORMERS[owner], version):
+        row.status = NOTE
+        row.remedy = (
+            f"{owner} {installed_version(owner)} cannot import it: smallvit switches the "
+            "multi-modal models off, which are not its own, and works; to have them: "
+            + pip(f'install "transformers{TRANSFORMERS[owner]}"')
+        )
+    return [row]
 
 
 def device_row() -> Row:
@@ -231,7 +265,7 @@ def report() -> list[Row]:
         list[Row]: One row for each thing.
     """
     ranges = requirements()
-    provided = {name for names in PROVIDERS.values() for name in names}
+    provided = {name for names in PROVIDERS.values() for name in names} | {"setuptools"}
     plain = [package_row(name, bounds) for name, bounds in ranges.items() if name not in provided]
     order = {MISSING: 0, WRONG: 0, OK: 0, ABSENT: 1}
     return [
@@ -240,7 +274,8 @@ def report() -> list[Row]:
         *mixture_row(ranges),
         ops_row(),
         *sorted(plain, key=lambda row: order[row.status]),
-        setuptools_row(),
+        *transformers_rows(),
+        setuptools_row(ranges.get("setuptools", "")),
         device_row(),
     ]
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from smallvit.analysis.published_rois import published_rois
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.engine.config_files import read_config
 from smallvit.engine.models import build_model
 
 Handle = Callable[[list[Any], list[Any]], int]
@@ -43,7 +44,7 @@ def complexity(
         they hold for, the ``table`` by module (str) and ``uncounted``, the operators
         outside torch's own that have no handle (a dict of name to number of calls).
     """
-    cfg = Config.fromfile(cfg) if isinstance(cfg, str) else cfg
+    cfg = read_config(cfg) if isinstance(cfg, str) else cfg
     init_default_scope(cfg.get("default_scope") or "mmengine")
     return model_complexity(build_model(cfg), shape, depth)
 

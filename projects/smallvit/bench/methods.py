@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import os.path as osp
 import re
 from dataclasses import dataclass
 
-from smallvit.errors import UserError
+from smallvit.errors import UserError, about
 
 #: Images up to this size get the mini networks with small patches, larger ones the published.
 SMALL = 64
@@ -121,9 +120,11 @@ def _check_base(name: str, base: str) -> None:
     if base in BASES or (base.startswith(TIMM) and len(base) > len(TIMM)):
         return
     if base.endswith(".py"):
-        if osp.isfile(base):
-            return
-        raise UserError(f"--methods {name}: no such config file: {base}")
+        from smallvit.engine.config_files import find_config
+
+        with about(f"--methods {name}"):
+            find_config(base)
+        return
     near = difflib.get_close_matches(base, BASES, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(

@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
+from smallvit.engine.config_files import find_config
 from smallvit.utils.configs import config_path
 
 DIGITS = "digits"
@@ -129,7 +130,7 @@ def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
         path = method.base
         if path in BASES:
             path = config_path(getattr(BASES[path], tier(size)))
-        model = deepcopy(Config.fromfile(path).model)
+        model = deepcopy(Config.fromfile(find_config(path)).model)
     if not method.base.endswith(".py"):
         model.head.loss = dict(
             type="mmpretrain.LabelSmoothLoss", label_smooth_val=0.1, mode="original"

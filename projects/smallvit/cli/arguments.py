@@ -73,7 +73,11 @@ def base_parser(description: str) -> argparse.ArgumentParser:
         argparse.ArgumentParser: The parser.
     """
     parser = tool_parser(description)
-    parser.add_argument("config", help="config file, of smallvit or of any MM library")
+    parser.add_argument(
+        "config",
+        help="config file of smallvit or any MM library, or its address in a package, such as "
+        "smallvit::dwnet/dwnet-t_in1k.py",
+    )
     add_override_flags(parser)
     return parser
 

@@ -6,6 +6,8 @@ import sys
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 
+from smallvit.errors import how_to_install
+
 
 def install() -> None:
     """Make ``smallvit::`` a config scope, and look packages up by ``importlib``.
@@ -77,11 +79,15 @@ def get_installed_path(package: str) -> str:
     """
     spec = _module_spec(package)
     if spec is None:
-        raise ModuleNotFoundError(
-            f"package {package!r} is not installed; a config inherits from it: "
-            f"pip install {package}"
-        )
+        way = how_to_install([package]) if _is_mm_package(package) else f"pip install {package}"
+        raise ModuleNotFoundError(f"a config names the package {package!r}: {way}")
     return osp.dirname(spec.origin)
+
+
+def _is_mm_package(package: str) -> bool:
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    return package.startswith("mm") and package in (*MODULE2PACKAGE, *MODULE2PACKAGE.values())
 
 
 def _module_spec(package: str) -> ModuleSpec | None:

@@ -7,7 +7,9 @@ import os
 import os.path as osp
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 
+from smallvit.compat.config_lookup import get_installed_path
 from smallvit.errors import UserError
 from smallvit.explain import remember_config
 from smallvit.utils.spelling import near_miss
@@ -17,7 +19,7 @@ def read_config(path: str) -> Config:
     """Read a config file.
 
     Args:
-        path (str): Path of the file.
+        path (str): Path of the file, or its address in a package: ``smallvit::dwnet/x.py``.
 
     Returns:
         Config: The config, its bases merged.
@@ -25,8 +27,7 @@ def read_config(path: str) -> Config:
     Raises:
         UserError: If there is no such file, or it does not parse.
     """
-    if not osp.isfile(path):
-        raise UserError(f"no such config file: {path}{_neighbours(path)}")
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except SyntaxError as error:
@@ -43,6 +44,34 @@ def read_config(path: str) -> Config:
     return cfg
 
 
+def find_config(path: str) -> str:
+    """Find a config file.
+
+    Args:
+        path (str): Path of the file, or its address in a package, as ``_base_`` takes it:
+            ``smallvit::dwnet/dwnet-t_in1k.py``, ``mmdet::retinanet/retinanet_r18_fpn_1x_coco.py``.
+
+    Returns:
+        str: Path of the file.
+
+    Raises:
+        UserError: If there is no such package or file.
+    """
+    file = _file_of_address(path) if "::" in path and not osp.isfile(path) else path
+    if not osp.isfile(file):
+        raise UserError(f"no such config file: {path}{_neighbours(file, shown_as=path)}")
+    return file
+
+
+def _file_of_address(address: str) -> str:
+    package, _, name = address.partition("::")
+    try:
+        folder = get_installed_path(MODULE2PACKAGE.get(package, package))
+    except ModuleNotFoundError as error:
+        raise UserError(f"{address}: {error}") from error
+    return osp.join(folder, ".mim", "configs", name)
+
+
 def _file_read(error: SyntaxError, path: str) -> str:
     """The file that MMEngine was reading: the config, or one that it inherits from."""
     trace = error.__traceback__
@@ -53,13 +82,15 @@ def _file_read(error: SyntaxError, path: str) -> str:
     return path
 
 
-def _neighbours(path: str) -> str:
+def _neighbours(path: str, shown_as: str) -> str:
     folder = osp.dirname(path) or "."
     if not osp.isdir(folder):
         return ""
     names = [name for name in os.listdir(folder) if name.endswith(".py")]
     near = difflib.get_close_matches(osp.basename(path), names, n=3)
-    return f"; did you mean {', '.join(osp.join(folder, name) for name in near)}?" if near else ""
+    # An address is answered by addresses.
+    start = shown_as[: len(shown_as) - len(osp.basename(path))] or "./"
+    return f"; did you mean {', '.join(start + name for name in near)}?" if near else ""
 
 
 def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
