@@ -26,15 +26,20 @@ class AutocastOptimWrapper(OptimWrapper):
     scaling. For float16 use MMEngine's ``AmpOptimWrapper``, which scales the loss and
     runs on accelerators only.
 
+    A CPU without instructions for bfloat16 emulates it, ten times slower than it computes in
+    float32. Such a CPU trains in float32, and the log says so.
+
     Args:
         dtype (str): Type that autocast computes in. Defaults to "bfloat16".
+        emulate (bool): Compute in bfloat16 on a CPU that has no instructions for it, too.
+            Defaults to False.
         **kwargs: Arguments of :class:`mmengine.optim.OptimWrapper`.
 
     Raises:
         ValueError: If ``dtype`` is not "bfloat16".
     """
 
-    def __init__(self, dtype: str = "bfloat16", **kwargs) -> None:
+    def __init__(self, dtype: str = "bfloat16", emulate: bool = False, **kwargs) -> None:
         if dtype != "bfloat16":
             raise ValueError(
                 f"AutocastOptimWrapper computes in bfloat16, not in {dtype!r}: other types need "
@@ -42,6 +47,13 @@ class AutocastOptimWrapper(OptimWrapper):
             )
         super().__init__(**kwargs)
         self.cast_dtype = torch.bfloat16
+        self.autocasts = emulate or get_device() != "cpu" or has_bfloat16_instructions()
+        if not self.autocasts:
+            print_log(
+                "This CPU has no bfloat16 instructions and emulates them about ten times slower: "
+                "training runs in float32. optim_wrapper.emulate=True trains in bfloat16",
+                "current",
+            )
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -53,9 +65,18 @@ class AutocastOptimWrapper(OptimWrapper):
         Yields:
             None: While the context holds.
         """
-        autocast = torch.autocast(get_device(), dtype=self.cast_dtype)
+        autocast = torch.autocast(get_device(), dtype=self.cast_dtype, enabled=self.autocasts)
         with super().optim_context(model), autocast:
             yield
+
+
+def has_bfloat16_instructions() -> bool:
+    """Tell whether this machine's CPU multiplies matrices in bfloat16 itself.
+
+    Returns:
+        bool: What oneDNN, PyTorch's CPU library, found.
+    """
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def use_amp_training(cfg: Config) -> None:
@@ -69,9 +90,10 @@ def use_amp_training(cfg: Config) -> None:
     """
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
-    if _name(kind) == "OptimWrapper":
+    if _name(kind) in ("OptimWrapper", "AutocastOptimWrapper"):
         wrapper.type = "smallvit.AutocastOptimWrapper"
-    elif _name(kind) not in ("AmpOptimWrapper", "AutocastOptimWrapper"):
+        wrapper.emulate = True
+    elif _name(kind) != "AmpOptimWrapper":
         raise ValueError(
             f"--amp replaces an OptimWrapper, but optim_wrapper.type is {kind!r}; "
             "set the precision in the config instead"
@@ -91,7 +113,7 @@ def replace_unsupported_amp(cfg: Config) -> None:
         wrapper.type = "smallvit.AutocastOptimWrapper"
         for key in ("loss_scale", "dtype", "use_fsdp"):
             wrapper.pop(key, None)
-        print_log("No accelerator: mixed precision runs in bfloat16, without a loss scaler")
+        print_log("No accelerator: AmpOptimWrapper becomes smallvit.AutocastOptimWrapper")
 
 
 @LOOPS.register_module()

@@ -22,7 +22,7 @@ def test_computes_in_bfloat16_and_steps_in_float32():
     model = nn.Linear(4, 4)
     before = model.weight.detach().clone()
     wrapper = AutocastOptimWrapper(
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2, emulate=True
     )
     wrapper.initialize_count_status(model, 0, 4)
     for step in range(2):
@@ -32,6 +32,38 @@ def test_computes_in_bfloat16_and_steps_in_float32():
         wrapper.update_params(out.float().sum())
         assert torch.equal(model.weight, before) == (step == 0)
     assert model.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("device", "has", "emulate", "expected"),
+    [
+        ("cpu", True, False, torch.bfloat16),
+        ("cpu", False, False, torch.float32),
+        ("cpu", False, True, torch.bfloat16),
+    ],
+)
+def test_a_cpu_without_bfloat16_trains_in_float32_and_says_so(
+    monkeypatch, device, has, emulate, expected
+):
+    monkeypatch.setattr(precision, "get_device", lambda: device)
+    monkeypatch.setattr(precision, "has_bfloat16_instructions", lambda: has)
+    said = []
+    monkeypatch.setattr(precision, "print_log", lambda message, *args: said.append(message))
+    model = nn.Linear(4, 4)
+    wrapper = AutocastOptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), emulate=emulate
+    )
+    with wrapper.optim_context(model):
+        assert model(torch.ones(2, 4)).dtype == expected
+    assert ["trains in bfloat16" in message for message in said] == [True] * (
+        expected == torch.float32
+    )
+
+
+def test_the_amp_flag_asks_for_bfloat16_on_any_machine():
+    cfg = config(type="smallvit.AutocastOptimWrapper")
+    use_amp_training(cfg)
+    assert cfg.optim_wrapper.emulate is True
 
 
 def test_float16_needs_a_scaler():

@@ -126,8 +126,8 @@ WRAPPERS = [
     {},
     CLIP,
     dict(clip_grad=dict(type="value", clip_value=1.0)),
-    dict(type="smallvit.AutocastOptimWrapper"),
-    dict(type="smallvit.AutocastOptimWrapper", **CLIP),
+    dict(type="smallvit.AutocastOptimWrapper", emulate=True),
+    dict(type="smallvit.AutocastOptimWrapper", emulate=True, **CLIP),
     dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9), **CLIP),
     dict(optimizer=dict(type="AdamW", lr=0.1, fused=True), **CLIP),
 ]
