@@ -91,6 +91,8 @@ for _name in ("cifar100", "clipart", "painting", "sketch"):
 for _part in ("pos", "none", "pos-sope", "sope", "pos-daff", "daff", "pos-sope-daff", "sope-daff"):
     _add("dhvt", DHVT_ABLATION, f"dhvt-t-p4_ablation-{_part}_cifar100")
 _add("dhvt", DHVT_ABLATION, "dhvt-t-p4_ablation_cifar100", "dhvt-t-p4_ablation-pos-heads_cifar100")
+for _part in ("noaffine", "noshortcut", "noexcitation"):
+    _add("dhvt", DHVT_ABLATION, f"dhvt-t-p4_ablation-{_part}_cifar100")
 
 for _variant in ("", "dynamic_", "inhomogeneous_"):
     _add("dwnet", DWNET, f"dwnet-t_{_variant}in1k")

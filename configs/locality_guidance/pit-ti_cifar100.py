@@ -1,19 +1,6 @@
 _base_ = [
+    "../_base_/models/pit-ti_classifier.py",
     "../_base_/datasets/cifar100_224_randaug.py",
     "../_base_/schedules/cifar_adamw_300e.py",
     "../_base_/default_runtime.py",
 ]
-
-model = dict(
-    type="ImageClassifier",
-    # The official rates of the 12 blocks end one step before 0.1; timm's end at the rate given.
-    backbone=dict(
-        type="smallvit.TimmBackbone", model_name="pit_ti_224", drop_path_rate=0.1 * 11 / 12
-    ),
-    head=dict(
-        type="LinearClsHead",
-        num_classes=100,
-        in_channels=256,
-        init_cfg=dict(type="smallvit.PyTorchInit", layer="Linear"),
-    ),
-)

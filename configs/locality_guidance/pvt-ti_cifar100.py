@@ -1,16 +1,6 @@
 _base_ = [
+    "../_base_/models/pvt-ti_classifier.py",
     "../_base_/datasets/cifar100_224_randaug.py",
     "../_base_/schedules/cifar_adamw_300e.py",
     "../_base_/default_runtime.py",
 ]
-
-model = dict(
-    type="ImageClassifier",
-    backbone=dict(type="smallvit.PVT", arch="tiny", drop_path_rate=0.1),
-    head=dict(
-        type="LinearClsHead",
-        num_classes=100,
-        in_channels=512,
-        init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02),
-    ),
-)

@@ -1,3 +1,6 @@
-_base_ = "./t2t-vit-7_cifar100.py"
-
-model = dict(backbone=dict(arch="14"), head=dict(in_channels=384))
+_base_ = [
+    "../_base_/models/t2t-vit-14_classifier.py",
+    "../_base_/datasets/cifar100_224_randaug.py",
+    "../_base_/schedules/cifar_adamw_300e.py",
+    "../_base_/default_runtime.py",
+]

@@ -4,8 +4,8 @@ It is built at its full size, without weights, and once more at a reduced size f
 images, of 64 instead of 224 pixels (an eighth of the length in detection and segmentation, with
 narrow heads), the smallest DWNet for all DWNets, a narrow Swin in classification, weights from a
 quick generator; see ``reduce_config.py``. Configs that are added are tested without being named.
-The twins on CIFAR-10 and Tiny-ImageNet of a model that takes its step on CIFAR-100 take theirs
-with ``-m exhaustive``.
+The twins on other sets of a model that takes its step on CIFAR-100 take theirs with
+``-m exhaustive``.
 """
 
 from functools import cache
@@ -65,15 +65,20 @@ def beginning(parameter: torch.Tensor) -> torch.Tensor:
     return parameter.detach().flatten()[:256].clone()
 
 
+TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
+
+
 def steps() -> list:
     """All configs; those that differ from one on CIFAR-100 by their data set alone are marked,
-    but for one of each data set.
+    but for one of each data set, and those that are another one when they are reduced.
     """
     params, seen = [], set()
     for name in LEAVES:
         stem, _, data = name.removesuffix(".py").rpartition("_")
-        twin = f"{stem}_cifar100.py" in LEAVES and data in ("cifar10", "tiny-imagenet")
-        marks = [pytest.mark.exhaustive] if twin and data in seen else []
+        twin = f"{stem}_cifar100.py" in LEAVES and data in TWINS and data in seen
+        # Reduced, a base DWNet is the tiny one.
+        twin = twin or name.startswith("dwnet/dwnet-b_")
+        marks = [pytest.mark.exhaustive] if twin else []
         params.append(pytest.param(name, marks=marks))
         seen.add(data)
     return params

@@ -94,6 +94,24 @@ def test_students_are_guided_as_published(student):
 
 
 @pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("data", ["flowers102", "chaoyang", "tiny-imagenet"])
+def test_other_sets_are_guided_alike(student, data):
+    cfg = read_config(f"locality_guidance/{student}_guided_{data}.py")
+    other = read_config(f"locality_guidance/{student}_guided_cifar100.py")
+    ours, theirs = cfg.model.guidance, other.model.guidance
+    assert ours.teacher.pop("model") == f"smallvit::locality_guidance/resnet-56_{data}.py"
+    assert ours.teacher.pop("checkpoint") == f"work_dirs/resnet-56_{data}/epoch_300.pth"
+    theirs.teacher.pop("model"), theirs.teacher.pop("checkpoint")
+    assert ours == theirs
+    assert cfg.model.backbone == other.model.backbone
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes
+    assert (
+        cfg.train_dataloader.dataset.type
+        == read_config(f"locality_guidance/resnet-56_{data}.py").train_dataloader.dataset.type
+    )
+
+
+@pytest.mark.parametrize("student", STUDENTS)
 def test_the_published_blocks_are_the_default(student, without_weights):
     view = view_host(build(read_config(f"locality_guidance/{student}_cifar100.py")).backbone)
     assert tuple(map(view.index, default_indices(view))) == STUDENTS[student]

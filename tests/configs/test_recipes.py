@@ -13,7 +13,7 @@ import pytest
 from mmengine.config import Config
 
 from config_helpers import LEAVES, ROOT, read_config
-from published_recipes import RECIPES, Recipe
+from published_recipes import RECIPES, STUDENTS, Recipe
 from recipe_terms import official_terms
 from smallvit.analysis.recipe.loader import count_images, count_iterations
 from smallvit.analysis.recipe.schedule import Curve, learning_rates, training_length
@@ -51,9 +51,10 @@ UNCHECKED = {
     "bench/*.py": "ours, for the comparison of methods",
     "dhvt/*_coco.py": "ours: no detector was published",
     "dhvt/*_ade20k.py": "ours: no segmentor was published",
+    "dhvt/*_inat1?.py": "no script was published: the recipe of ImageNet",
     "dwnet/dwnet-?_coco.py": "ours: Mask R-CNN was not published",
     "dwnet/dwnet-?_dynamic_coco.py": "ours: Mask R-CNN was not published",
-    "dwnet/dwnet-t_inhomogeneous_[ca]*.py": "ours: only the classifier was published",
+    "dwnet/dwnet-?_inhomogeneous_[ca]*.py": "ours: only the classifier was published",
     "dwnet/dwnet-t_cifar*.py": "ours: DWNet was not published on small sets",
     "dwnet/dwnet-t_tiny-imagenet.py": "ours: DWNet was not published on small sets",
     "dw_shortcut/*_coco.py": "the paper's numbers alone: test_hyperparameters.py",
@@ -67,8 +68,11 @@ SHARED = {
     "dw_shortcut/vit-?_shortcut_in1k.py": "dw_shortcut/cait-xxs12_in1k.py",
     "dvt/dvt-t2t-12_no*_in1k.py": "dvt/dvt-t2t-12_in1k.py",
     "locality_guidance/deit-ti_guided-offline_cifar100.py": "locality_guidance/deit-ti_cifar100.py",
-    "locality_guidance/deit-ti_*.py": "locality_guidance/deit-ti_cifar100.py",
-    "locality_guidance/resnet-56_*.py": "locality_guidance/resnet-56_cifar100.py",
+    **{
+        f"locality_guidance/{student}_*.py": f"locality_guidance/{student}_cifar100.py"
+        for student in STUDENTS
+    },
+    "locality_guidance/resnet-*_*.py": "locality_guidance/resnet-56_cifar100.py",
 }
 
 

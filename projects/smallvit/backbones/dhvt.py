@@ -59,6 +59,12 @@ class DHVT(PlainViT):
             otherwise plain. Defaults to True.
         with_pos_embed (bool): Whether there is a learnable position embedding.
             Defaults to False.
+        with_affine (bool): Whether SOPE scales and shifts before and behind its
+            convolutions. Defaults to True.
+        with_shortcut (bool): Whether DAFF adds the input of its depth-wise convolution
+            to the output. Defaults to True.
+        with_excitation (bool): Whether DAFF recalibrates the class token.
+            Defaults to True.
         qkv_bias (bool): Whether queries, keys and values have a bias. Defaults to True.
         drop_rate (float): Dropout after the embedding, attention projections and MLPs.
             Defaults to 0.
@@ -81,6 +87,9 @@ class DHVT(PlainViT):
         with_cp (bool): Whether to recompute each block in the backward pass.
             Defaults to False.
         init_cfg (dict | list, optional): Initialization. Defaults to None.
+
+    Raises:
+        ValueError: If a part is changed that is switched off.
     """
 
     arch_zoo = {
@@ -99,6 +108,9 @@ class DHVT(PlainViT):
         with_daff: bool = True,
         with_head_tokens: bool = True,
         with_pos_embed: bool = False,
+        with_affine: bool = True,
+        with_shortcut: bool = True,
+        with_excitation: bool = True,
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
@@ -113,6 +125,9 @@ class DHVT(PlainViT):
         with_cp: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
+        _check_part("with_sope", with_sope, with_affine=with_affine)
+        inner = dict(with_shortcut=with_shortcut, with_excitation=with_excitation)
+        _check_part("with_daff", with_daff, **inner)
         settings = resolve_arch(arch, self.arch_zoo, "DHVT")
         dims, hidden = settings["embed_dims"], settings["feedforward_channels"]
         attention = HeadInteractedAttention if with_head_tokens else Attention
@@ -126,14 +141,16 @@ class DHVT(PlainViT):
                 proj_drop_rate=drop_rate,
             )
             if with_daff:
-                mlp = DAFF(dims, hidden, norm_cfg=conv_norm_cfg)
+                mlp = DAFF(dims, hidden, norm_cfg=conv_norm_cfg, **inner)
                 return DHVTBlock(dims, attn, mlp, drop_path, norm_cfg=norm_cfg)
             mlp = Mlp(dims, hidden, drop=drop_rate)
             return TransformerBlock(dims, attn, mlp, drop_path, norm_cfg=norm_cfg)
 
         if with_sope:
             sope_norm_cfg = sope_norm_cfg or conv_norm_cfg
-            patch_embed = SOPE(dims, patch_size, in_channels, norm_cfg=sope_norm_cfg)
+            patch_embed = SOPE(
+                dims, patch_size, in_channels, with_affine=with_affine, norm_cfg=sope_norm_cfg
+            )
         else:
             patch_embed = PatchEmbed(dims, patch_size, in_channels)
         rates = np.linspace(0, drop_path_rate, settings["num_layers"]).tolist()
@@ -152,3 +169,12 @@ class DHVT(PlainViT):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
+
+
+def _check_part(part: str, is_there: bool, **switches: bool) -> None:
+    """Refuse a switch inside of a part that is not there."""
+    for name, value in switches.items():
+        if not value and not is_there:
+            raise ValueError(
+                f"{name}=False changes nothing with {part}=False: leave one of them out"
+            )

@@ -82,6 +82,31 @@ def test_an_oblong_image_is_seen_in_its_own_shape(images):
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+INNER = {
+    # Scale and shift of 3 and of 16 channels.
+    "with_affine": ("with_sope", 2 * (3 + 16)),
+    "with_shortcut": ("with_daff", 0),
+    # Two linear layers in each of three blocks, 16 to 4 channels and back.
+    "with_excitation": ("with_daff", 3 * (16 * 4 + 4 + 4 * 16 + 16)),
+}
+
+
+@pytest.mark.parametrize(("switch", "part", "fewer"), [(k, *v) for k, v in INNER.items()])
+def test_inner_switches(switch, part, fewer, images):
+    whole, without = small().eval(), small(**{switch: False}).eval()
+    state = without.state_dict()
+    lacking = {key: value for key, value in whole.state_dict().items() if key not in state}
+    assert sum(value.numel() for value in lacking.values()) == fewer
+    with torch.no_grad():
+        for module in whole.modules():
+            if hasattr(module, "alpha"):
+                module.alpha.mul_(1.5)
+        without.load_state_dict({key: whole.state_dict()[key] for key in state})
+        assert (whole(images)[0] - without(images)[0]).abs().max() > 1e-4
+    with pytest.raises(ValueError, match=f"{switch}=False.*{part}=False"):
+        small(**{switch: False, part: False})
+
+
 def test_without_its_parts_it_is_deit(images):
     from mmpretrain.models import VisionTransformer
 

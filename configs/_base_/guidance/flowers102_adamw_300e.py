@@ -1,0 +1,7 @@
+# All of a guided student on Flowers-102 but the student itself.
+_base_ = [
+    "../datasets/flowers102_224_randaug.py",
+    "../schedules/cifar_adamw_300e.py",
+    "../default_runtime.py",
+    "./resnet-56_flowers102.py",
+]

@@ -1,0 +1,3 @@
+_base_ = "./vit-t_coco.py"
+
+model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="mmpretrain.VisionTransformer"))
