@@ -87,6 +87,30 @@ def test_a_runner_follows_the_folder(cfg, images, build):
     assert cfg.model.head.num_classes == 1000  # the caller's config stays as it is
 
 
+@pytest.mark.parametrize(
+    ("preprocessor", "expected"),
+    [
+        (dict(type="SelfSupDataPreprocessor", num_classes=1000), None),
+        (dict(num_classes=1000), None),
+        (dict(type="mmpretrain.TwoNormDataPreprocessor"), None),
+        (dict(type="ClsDataPreprocessor"), 3),
+        (dict(type="MyPreprocessor"), None),
+        (dict(type="MyPreprocessor", num_classes=1000), 3),
+    ],
+)
+def test_only_a_classifier_s_images_have_a_number_of_classes(cfg, images, preprocessor, expected):
+    """``num_classes=1000`` may be inherited; SimCLR's preprocessor does not take it."""
+    cfg.data_root = str(images)
+    cfg.data_preprocessor = preprocessor
+    cfg.model.head = dict(type="ContrastiveHead", loss=dict(type="CrossEntropyLoss"))
+    folder.fit_to_folder(cfg)
+    assert cfg.data_preprocessor.get("num_classes") == expected
+    cfg.model.head = dict(HEAD)
+    cfg.data_preprocessor = dict(mean=[0.0])
+    folder.fit_to_folder(cfg)
+    assert cfg.data_preprocessor.num_classes == 3
+
+
 def test_a_runner_without_its_folder_says_what_to_set(cfg):
     with pytest.raises(SmallvitError, match="no folder no/such/folder: set data_root"):
         Runner.from_cfg(cfg)
