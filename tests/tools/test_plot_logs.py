@@ -73,6 +73,21 @@ def test_panels_hold_the_curves(run):
     assert list(panels[1].lines[0].get_xdata()) == [2, 4]
 
 
+def test_a_precision_of_objects_that_there_are_none_of_is_not_drawn(tmp_path):
+    """pycocotools gives -1 for it."""
+    names = ("coco/bbox_mAP", "coco/bbox_mAP_s", "AR_s@1000", "matthews")
+    records = [*training(1), dict.fromkeys(names, -1.0), *training(2)]
+    write_log(tmp_path, "1", [*records, dict.fromkeys(names, -1.0) | {"coco/bbox_mAP": 0.4}])
+    curves = read_run(str(tmp_path))
+    assert curves["coco/bbox_mAP"].values == [0.4]
+    assert curves["coco/bbox_mAP"].iterations == [2]
+    assert curves["matthews"].values == [-1.0, -1.0]  # it may be
+    assert choose_keys({"run": curves}, None) == ["coco/bbox_mAP", "loss", "matthews"]
+    (panel,) = draw_runs({"run": curves}, choose_keys({"run": curves}, ["AR_s@1000"])).axes
+    assert panel.get_title() == "AR_s@1000 (nothing to measure)"
+    assert len(panel.lines[0].get_ydata()) == 0
+
+
 def test_unknown_key_lists_the_known_ones(run, tmp_path, capsys):
     assert run_main(plot_logs.main, run, "--keys", "los", "--out", tmp_path / "x.png") == 1
     assert "no run logged los; they logged accuracy, loss, lr, time" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
     Args:
         runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.
         asked (Sequence[str] | None): What the user wants; None for the loss and every
-            validation metric, or all that there is without these.
+            validation metric that has values, or all that there is without these.
 
     Returns:
         list[str]: Names of quantities.
@@ -32,7 +32,8 @@ def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
     """
     available = sorted({key for curves in runs.values() for key in curves})
     if asked is None:
-        metrics = {key for run in runs.values() for key in run if run[key].validation}
+        measured = [(key, one) for run in runs.values() for key, one in run.items() if one.values]
+        metrics = {key for key, curve in measured if curve.validation}
         return [key for key in available if key == "loss" or key in metrics] or available
     unknown = [key for key in asked if key not in available]
     if unknown:
@@ -86,6 +87,7 @@ def _draw_panel(axis: Axes, key: str, runs: Runs, smooth: int) -> None:
             marker="o" if curve.validation or len(curve.values) == 1 else None,
             markersize=3,
         )
-    axis.set_title(key)
+    measured = any(run[key].values for run in runs.values() if key in run)
+    axis.set_title(key if measured else f"{key} (nothing to measure)")
     axis.set_xlabel("iteration")
     axis.grid(alpha=0.3)

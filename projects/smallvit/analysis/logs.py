@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import os.path as osp
+import re
 from dataclasses import dataclass, field
 
 from smallvit.errors import UserError
@@ -13,6 +14,8 @@ from smallvit.errors import UserError
 PLACE_KEYS = ("iter", "epoch", "step")
 #: Timings are logged in training and in validation; the curve is that of training.
 SHARED_KEYS = ("time", "data_time", "memory")
+#: Average precision and recall, of which pycocotools gives -1 where there is no such object.
+PRECISION = re.compile(r"(^|[/_])(m?AP|AR)([_@]|$)")
 
 
 @dataclass
@@ -22,7 +25,7 @@ class Curve:
     Args:
         validation (bool): Whether validation logged it, rather than training.
         iterations (list[int]): Iteration of each value.
-        values (list[float]): The values.
+        values (list[float]): The values; empty where there was nothing to measure.
     """
 
     validation: bool
@@ -124,5 +127,7 @@ def _append(curves: dict[str, Curve], records: list[dict]) -> None:
             skipped = key in PLACE_KEYS or (validation and key in SHARED_KEYS)
             if not skipped and isinstance(value, (int, float)):
                 curve = curves.setdefault(key, Curve(validation))
+                if value == -1 and PRECISION.search(key):
+                    continue
                 curve.iterations.append(place)
                 curve.values.append(value)
