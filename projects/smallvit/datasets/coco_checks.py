@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from smallvit.datasets.checks import read_json
-from smallvit.datasets.coco_index import (
+from smallvit.datasets.coco_index import CocoSummary, MaskSettings, mask_fault, summarize
+from smallvit.datasets.coco_objects import (
     CHOICES,
     CROWD,
-    CocoSummary,
-    MaskSettings,
-    left_out,
-    mask_fault,
-    stands_out,
-    summarize,
+    REASONS,
+    UNKNOWN_CATEGORY,
+    UNKNOWN_IMAGE,
+    read_objects,
 )
 from smallvit.datasets.coco_repair import repair
 from smallvit.datasets.sample_checks import MISLABELLED, Finding
@@ -158,14 +157,16 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
     for sentence in [*map(str, summary.repaired), *check_summary(summary, training=True)]:
         yield Finding(MISLABELLED, path, _without(path, sentence))
     folder = (getattr(dataset, "data_prefix", None) or {}).get("img", "")
-    images = {image["id"]: image for image in content["images"]}
-    names = {category["id"]: category["name"] for category in content["categories"]}
+    names = [category["name"] for category in content["categories"]]
+    objects = read_objects(content, names)
+    stand_out = objects.stand_out
     masks = mask_settings(dataset)
-    for annotation in content["annotations"]:
-        image = images.get(annotation["image_id"])
+    for number, annotation in enumerate(content["annotations"]):
+        place, reason = objects.images[number], (*REASONS, None)[objects.reasons[number]]
+        image = content["images"][place] if place >= 0 else None
         where = path if image is None else osp.join(folder, image["file_name"])
-        for reason in _problems(annotation, image, names, masks):
-            yield Finding(MISLABELLED, where, f"annotation {annotation['id']}: {reason}")
+        for text in _problems(annotation, image, reason, stand_out[number], masks):
+            yield Finding(MISLABELLED, where, f"annotation {annotation['id']}: {text}")
 
 
 def _without(path: str, sentence: str) -> str:
@@ -175,20 +176,16 @@ def _without(path: str, sentence: str) -> str:
 
 
 def _problems(
-    annotation: dict, image: dict | None, names: dict, masks: MaskSettings
+    annotation: dict, image: dict | None, reason: str | None, out: bool, masks: MaskSettings
 ) -> Iterator[str]:
-    if image is None:
+    if reason == UNKNOWN_IMAGE:
         yield f"image {annotation['image_id']} is not in the file"
-        return
-    if annotation["category_id"] not in names:
+    elif reason == UNKNOWN_CATEGORY:
         yield f"category {annotation['category_id']} is not in the file"
-        return
-    if stands_out(annotation["bbox"], image):
+    elif out:
         size = f"{image['width']}x{image['height']}"
         yield f"the box {annotation['bbox']} is not inside {size} pixels"
-        return
-    reason = left_out(annotation, image, names, names)
-    if reason is not None and reason not in CHOICES:
+    elif reason is not None and reason not in CHOICES:
         yield f"not trained: {reason} (bbox {annotation['bbox']}, area {annotation['area']})"
     elif masks.wanted and reason != CROWD:
         fault = mask_fault(annotation, image, masks)

@@ -8,27 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from smallvit.datasets.coco_objects import CHOICES, REASONS, THIN, TRAINED, Objects, read_objects
 from smallvit.datasets.coco_repair import Repair
 from smallvit.utils.text import name_some
 
-#: Pixels that a box may stand out of its image; published boxes are rounded.
-TOLERANCE = 1.0
 #: Boxes above which all of them being corners, x1, y1, x2, y2, is no chance.
 MIN_CORNERS = 3
 
-#: Why an object is not trained.
-IGNORED = "marked 'ignore'"
-OUTSIDE = "box outside of the image"
-NO_AREA = "area of 0"
-THIN = "box less than a pixel wide or high"
-OTHER_CLASS = "of a category that the classes do not name"
-UNKNOWN_CATEGORY = "of a category that is not in the file"
-UNKNOWN_IMAGE = "of an image that is not in the file"
-CROWD = "marked iscrowd"
+#: Why the mask of an object keeps it from training.
 FEW_POINTS = "polygon of less than three points"
 NOT_A_POLYGON = "RLE mask, while poly2mask=False reads polygons alone"
-#: The reasons that are a choice, not a fault of the file.
-CHOICES = (IGNORED, OTHER_CLASS, CROWD)
 
 #: What is wrong with a mask that the pipeline cannot load.
 NO_MASK = "no segmentation"
@@ -96,18 +87,21 @@ class CocoSummary:
         """int: Objects that are left out although nobody chose so."""
         return sum(one.number for why, one in self.left_out.items() if why not in CHOICES)
 
-    def note(self, counts: dict[str, Count], reason: str, annotation: dict, image: Any) -> None:
-        """Count an object.
+    def note(
+        self, counts: dict[str, Count], reason: str, annotation: dict, image: Any, number: int = 1
+    ) -> None:
+        """Count objects.
 
         Args:
             counts (dict[str, Count]): ``left_out`` or ``masks``.
             reason (str): Why.
-            annotation (dict): The object.
+            annotation (dict): The first of them.
             image (dict, optional): Its image.
+            number (int): How many. Defaults to 1.
         """
         count = counts.setdefault(reason, Count())
-        count.number += 1
-        if count.number == 1:
+        count.number += number
+        if not count.where:
             name = image["file_name"] if image is not None else f"image {annotation['image_id']}"
             count.where = f"annotation {annotation.get('id')} of {name}"
 
@@ -131,59 +125,61 @@ def summarize(
     summary.repaired = list(repaired)
     summary.faults += file_faults(content, path)
     summary.faults += class_faults(classes, [one["name"] for one in content["categories"]], path)
-    images = {image["id"]: image for image in content["images"]}
-    names = {one["id"]: one["name"] for one in content["categories"]}
-    labels = {number: name for number, name in names.items() if name in classes}
+    objects = read_objects(content, classes)
+    kept = objects.reasons == TRAINED
+    _count_left_out(summary, content, objects)
+    if masks.wanted:
+        kept &= ~_count_masks(summary, content, objects, masks)
+    names = [one["name"] for one in content["categories"]]
+    numbers = np.bincount(objects.categories[kept], minlength=len(names))
     counts: Counter = Counter()
-    filled = set()
-    for annotation in content["annotations"]:
-        image = images.get(annotation["image_id"])
-        reason = left_out(annotation, image, names, labels)
-        mask = reason is None and masks.wanted and mask_fault(annotation, image, masks)
-        if mask in (FEW_POINTS, NOT_A_POLYGON):
-            reason = mask
-        elif mask:
-            summary.note(summary.masks, mask, annotation, image)
-        if reason is not None:
-            summary.note(summary.left_out, reason, annotation, image)
-            continue
-        counts[labels[annotation["category_id"]]] += 1
-        filled.add(annotation["image_id"])
+    for name, number in zip(names, numbers.tolist(), strict=True):
+        counts[name] += number
     summary.trained = {name: counts[name] for name in classes}
-    summary.with_objects = len(filled)
-    summary.faults += shape_faults(content, images, names, summary)
+    summary.with_objects = len(np.unique(objects.images[kept]))
+    summary.faults += shape_faults(content, objects, summary)
     return summary
 
 
-def left_out(annotation: dict, image: Any, names: dict, labels: dict) -> str | None:
-    """Tell why mmdet does not train an object.
+def _image(content: dict, place: int) -> dict | None:
+    return content["images"][place] if place >= 0 else None
 
-    Args:
-        annotation (dict): The object.
-        image (dict, optional): Its image.
-        names (dict): Names of the file's categories by id.
-        labels (dict): Those that are classes of the data set.
 
-    Returns:
-        str | None: The reason; None where it is trained.
-    """
-    if image is None:
-        return UNKNOWN_IMAGE
-    if annotation.get("ignore"):
-        return IGNORED
-    left, top, width, height = annotation["bbox"]
-    wide = min(left + width, image["width"]) - max(left, 0)
-    high = min(top + height, image["height"]) - max(top, 0)
-    # In a file of boxes in 0..1 none is outside, and none is a pixel wide.
-    if width < 1 or height < 1:
-        return THIN
-    if wide <= 0 or high <= 0:
-        return OUTSIDE
-    if annotation["area"] <= 0:
-        return NO_AREA
-    if annotation["category_id"] not in labels:
-        return OTHER_CLASS if annotation["category_id"] in names else UNKNOWN_CATEGORY
-    return CROWD if annotation["iscrowd"] else None
+def _count_left_out(summary: CocoSummary, content: dict, objects: Objects) -> None:
+    for place, number in enumerate(np.bincount(objects.reasons, minlength=TRAINED)[:TRAINED]):
+        if number:
+            first = int((objects.reasons == place).argmax())
+            image = _image(content, objects.images[first])
+            annotation = content["annotations"][first]
+            summary.note(summary.left_out, REASONS[place], annotation, image, int(number))
+
+
+def _count_masks(
+    summary: CocoSummary, content: dict, objects: Objects, masks: MaskSettings
+) -> np.ndarray:
+    """Count masks that cannot be loaded; tells of which the objects are left out."""
+    left_out = np.zeros(len(objects.reasons), bool)
+    annotations = content["annotations"]
+    for number in np.flatnonzero(objects.reasons == TRAINED).tolist():
+        annotation = annotations[number]
+        if _is_plain(annotation.get("segmentation")):
+            continue
+        image = content["images"][objects.images[number]]
+        fault = mask_fault(annotation, image, masks)
+        if fault in (FEW_POINTS, NOT_A_POLYGON):
+            left_out[number] = True
+            summary.note(summary.left_out, fault, annotation, image)
+        elif fault:
+            summary.note(summary.masks, fault, annotation, image)
+    return left_out
+
+
+def _is_plain(segmentation: Any) -> bool:
+    """Whether it is one polygon in pixels, as most are; others are looked at."""
+    if type(segmentation) is not list or len(segmentation) != 1:
+        return False
+    (polygon,) = segmentation
+    return len(polygon) > 5 and len(polygon) % 2 == 0 and polygon[0] > 1
 
 
 def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None:
@@ -268,46 +264,47 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
     )
 
 
-def shape_faults(content: dict, images: dict, names: dict, summary: CocoSummary) -> Iterator[str]:
+def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Iterator[str]:
     """Find boxes and category ids that were written after another convention.
 
     Args:
         content (dict): The JSON.
-        images (dict): Images by id.
-        names (dict): Names of the categories by id.
+        objects (Objects): Its objects.
         summary (CocoSummary): What was counted.
 
     Yields:
         str: A sentence with the way out.
     """
-    annotations = [one for one in content["annotations"] if one["image_id"] in images]
-    thin = summary.left_out.get(THIN, Count()).number
-    if thin and all(max(one["bbox"]) <= 1 for one in annotations):
+    known = objects.images >= 0
+    count = int(known.sum())
+    if THIN in summary.left_out and objects.boxes[known].max() <= 1:
         yield (
             f"{summary.path}: all boxes lie within 0 and 1, as parts of the image: COCO's are x, "
             "y, width, height in pixels; multiply them by the image's width and height"
         )
-    out = [one for one in annotations if stands_out(one["bbox"], images[one["image_id"]])]
-    if out:
-        summary.warnings.append(
-            f"{len(out)} boxes stand out of their images, such as {out[0]['bbox']} of annotation "
-            f"{out[0]['id']}"
-        )
-    # Of a few true boxes one is wider than its distance to the left; of many, never all.
-    if (
-        out
-        and len(annotations) > MIN_CORNERS
-        and all(_fits_as_corners(one["bbox"], images[one["image_id"]]) for one in annotations)
-    ):
-        yield (
-            f"{summary.path}: {len(out)} of {len(annotations)} boxes are not inside of their "
-            f"images, such as {out[0]['bbox']} of annotation {out[0]['id']}, and all would be as "
-            "x1, y1, x2, y2: COCO's are x, y, width, height; subtract the first two from the others"
-        )
-    used = {one["category_id"] for one in annotations}
-    unknown = used - set(names)
-    for shift in (1, -1) if unknown and all(isinstance(one, int) for one in used) else ():
-        if {one + shift for one in used} <= set(names):
+    out = np.flatnonzero(objects.stand_out)
+    if len(out):
+        one = content["annotations"][out[0]]
+        example = f"such as {one['bbox']} of annotation {one['id']}"
+        summary.warnings.append(f"{len(out)} boxes stand out of their images, {example}")
+        # Of a few true boxes one is wider than its distance to the left; of many, never all.
+        if count > MIN_CORNERS and objects.fit_as_corners[known].all():
+            yield (
+                f"{summary.path}: {len(out)} of {count} boxes are not inside of their images, "
+                f"{example}, and all would be as x1, y1, x2, y2: COCO's are x, y, width, height; "
+                "subtract the first two from the others"
+            )
+    yield from _shifted_ids(content, objects, summary)
+
+
+def _shifted_ids(content: dict, objects: Objects, summary: CocoSummary) -> Iterator[str]:
+    if not (objects.categories[objects.images >= 0] < 0).any():
+        return
+    names = {one["id"] for one in content["categories"]}
+    known = zip(content["annotations"], (objects.images >= 0).tolist(), strict=True)
+    used = {one["category_id"] for one, there in known if there}
+    for shift in (1, -1) if all(isinstance(one, int) for one in used) else ():
+        if {one + shift for one in used} <= names:
             yield (
                 f"{summary.path}: the annotations' category ids are {name_some(sorted(used))}, "
                 f"those of the categories {name_some(sorted(names))}: all are one too "
@@ -315,27 +312,6 @@ def shape_faults(content: dict, images: dict, names: dict, summary: CocoSummary)
                 "number them alike"
             )
             return
-
-
-def stands_out(box: Sequence[float], image: dict) -> bool:
-    """Tell whether a box is not inside its image.
-
-    Args:
-        box (Sequence[float]): x, y, width, height.
-        image (dict): The image.
-
-    Returns:
-        bool: True if it stands out by more than the tolerance.
-    """
-    left, top, width, height = box
-    right, bottom = image["width"] + TOLERANCE, image["height"] + TOLERANCE
-    return min(left, top) < -TOLERANCE or left + width > right or top + height > bottom
-
-
-def _fits_as_corners(box: Sequence[float], image: dict) -> bool:
-    left, top, right, bottom = box
-    size = image["width"] + TOLERANCE, image["height"] + TOLERANCE
-    return left < right <= size[0] and top < bottom <= size[1]
 
 
 def _others(names: Sequence) -> str:

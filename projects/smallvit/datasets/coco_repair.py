@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from smallvit.errors import DataError
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
@@ -55,7 +57,9 @@ def require_content(content: Any, path: str) -> None:
     _require_keys(content["images"], IMAGE_KEYS, "image", path)
     _require_keys(content["categories"], CATEGORY_KEYS, "category", path)
     _require_keys(content["annotations"], ANNOTATION_KEYS, "annotation", path)
-    wrong = [one for one in content["annotations"] if not _is_box(one["bbox"])]
+    _require_ids(content, path)
+    boxes = [one["bbox"] for one in content["annotations"]]
+    wrong = [] if _are_boxes(boxes) else _not_boxes(content["annotations"])
     if wrong:
         one = wrong[0]
         raise DataError(
@@ -73,6 +77,8 @@ def require_content(content: Any, path: str) -> None:
 
 def _require_keys(entries: list, keys: tuple[str, ...], kind: str, path: str) -> None:
     for key in keys:
+        if _have(entries, key):
+            continue
         lacking = [one for one in entries if not isinstance(one, dict) or one.get(key) is None]
         if lacking:
             named = lacking[0] if isinstance(lacking[0], dict) else {}
@@ -84,6 +90,38 @@ def _require_keys(entries: list, keys: tuple[str, ...], kind: str, path: str) ->
 
 def _more(entries: list) -> str:
     return f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
+
+
+def _require_ids(content: dict, path: str) -> None:
+    columns = (("images", "id"), ("categories", "id"))
+    for table, key in (*columns, ("annotations", "image_id"), ("annotations", "category_id")):
+        values = [one[key] for one in content[table]]
+        for kind in set(map(type, values)) - {int, float, str}:
+            value = next(one for one in values if type(one) is kind)
+            raise DataError(
+                f"annotation file {path}: {key} of {table} is {value!r} in one, not a number or a "
+                "text: correct it"
+            )
+
+
+def _have(entries: list, key: str) -> bool:
+    try:
+        return None not in [one[key] for one in entries]
+    except (KeyError, TypeError):
+        return False
+
+
+def _are_boxes(boxes: list) -> bool:
+    """Whether all are four numbers; a quick look, for files of many."""
+    try:
+        values = np.array(boxes or [[0, 0, 0, 0]])
+    except ValueError:  # not all of one length
+        return False
+    return values.dtype.kind in "if" and values.shape[1:] == (4,) and np.isfinite(values).all()
+
+
+def _not_boxes(annotations: list) -> list:
+    return [one for one in annotations if not _is_box(one["bbox"])]
 
 
 def _is_box(box: Any) -> bool:
@@ -156,7 +194,8 @@ def _fill_crowd(content: dict) -> Iterator[Repair]:
 
 
 def _fill_area(content: dict) -> Iterator[Repair]:
-    lacking = [one for one in content["annotations"] if not isinstance(one.get("area"), Real)]
+    numbers = (int, float)
+    lacking = [one for one in content["annotations"] if type(one.get("area")) not in numbers]
     for one in lacking:
         one["area"] = _number_in(one.get("area"), one["bbox"][2] * one["bbox"][3])
     if lacking:
@@ -177,6 +216,8 @@ def _nest_polygons(content: dict) -> Iterator[Repair]:
         found = one.get("segmentation")
         if not isinstance(found, list) or not found:
             continue
+        if type(found[0]) is list and len(found[0]) > 2 and type(found[0][0]) in (int, float):
+            continue  # as it should be
         nested = _nested(found)
         if nested is not found:
             one["segmentation"] = nested

@@ -141,6 +141,28 @@ def test_a_training_without_an_object_is_refused(reason, tmp_path):
     )
 
 
+def test_objects_with_several_faults_are_counted_as_mmdet_trains_them(tmp_path):
+    choices = np.random.default_rng(0)
+
+    def change(content):
+        for annotation in content["annotations"]:
+            for name in choices.permutation(list(DROPPED))[: choices.integers(3)]:
+                if "polygon" not in name:
+                    DROPPED[name](annotation)
+
+    write_coco(tmp_path, change, images=40)
+    dataset = coco_dataset(tmp_path, masks=False)
+    usage = usage_of(dataset)
+    objects = loaded(dataset)
+    assert 5 < usage.objects == len(objects) < 60
+    labels = [label for _, label, _ in objects]
+    assert usage.counts == {name: labels.count(at) for at, name in enumerate(CLASSES)}
+    samples = [
+        sample["data_samples"].gt_instances for sample in map(dataset.__getitem__, range(40))
+    ]
+    assert usage.with_objects == sum(len(objects) > 0 for objects in samples)
+
+
 def test_boxes_in_parts_of_the_image(tmp_path):
     write_coco(tmp_path, each(lambda one: one.update(bbox=[v / SIZE for v in one["bbox"]])))
     (fault,) = usage_of(coco_dataset(tmp_path)).faults
@@ -277,6 +299,8 @@ def test_two_images_of_one_id(tmp_path):
         (lambda c: c["images"][0].pop("width"), "image 1 has no 'width'"),
         (lambda c: c["images"][0].update(height="64"), "width 64 and height '64'"),
         (lambda c: c["categories"][0].pop("name"), "category 1 has no 'name'"),
+        (lambda c: c["annotations"][1].update(image_id=[1]), r"image_id of annotations is \[1\]"),
+        (lambda c: c["images"][1].update(id={}), "id of images is {} in one"),
     ],
 )
 def test_what_cannot_be_guessed_is_named(change, message, tmp_path):
