@@ -8,6 +8,8 @@ from mmengine.config import Config
 from config_helpers import flat_steps, shrink, use_mini
 
 IMAGE, SMALL_IMAGE = 64, 16
+#: Channels of necks and heads.
+NARROW = 32
 NARROW_SWIN = dict(embed_dims=24, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])
 #: Networks that are made for an image size, 224 unless set; and timm's that are not.
 SIZED = ("VisionTransformer", "smallvit.T2TViT")
@@ -36,7 +38,7 @@ def reduce_config(cfg: Config) -> Config:
     elif "digit_scenes" not in loader.dataset.data_root:
         shrink(cfg.model.data_preprocessor)
         shrink(loader.dataset.pipeline)
-        _narrow_heads(cfg.model)
+        narrow_heads(cfg.model)
     if "roi_head" in cfg.model:
         _take_few_regions(cfg.model.train_cfg)
     return cfg
@@ -91,17 +93,30 @@ def _is_fixed(node: Mapping) -> bool:
     return name is not None and not name.startswith(ANY_SIZE)
 
 
-def _narrow_heads(model: Mapping) -> None:
+def narrow_heads(model: Mapping) -> None:
+    """Give 32 channels to what follows the backbone of a detector or segmentor, in place."""
     if "decode_head" in model:
-        model.decode_head.channels = model.auxiliary_head.channels = 32
+        model.decode_head.channels = model.auxiliary_head.channels = NARROW
         return
-    heads = model.roi_head.bbox_head
-    for head in heads if isinstance(heads, list) else [heads]:
-        head.fc_out_channels = 32
+    _listed(model.neck)[-1].out_channels = NARROW
+    model.rpn_head.in_channels = model.rpn_head.feat_channels = NARROW
+    roi_head = model.roi_head
+    for extractor in (roi_head.bbox_roi_extractor, roi_head.get("mask_roi_extractor")):
+        if extractor is not None:
+            extractor.out_channels = NARROW
+    for head in _listed(roi_head.bbox_head):
+        head.in_channels = head.fc_out_channels = NARROW
+        if "conv_out_channels" in head:
+            head.conv_out_channels = NARROW
+    for head in _listed(roi_head.get("mask_head") or []):
+        head.in_channels = head.conv_out_channels = NARROW
+
+
+def _listed(node: Any) -> list:
+    return node if isinstance(node, list) else [node]
 
 
 def _take_few_regions(train_cfg: Config) -> None:
     train_cfg.rpn_proposal.max_per_img = 30
-    rcnn = train_cfg.rcnn
-    for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
+    for stage in _listed(train_cfg.rcnn):
         stage.sampler.num = 8

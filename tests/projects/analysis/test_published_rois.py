@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from config_helpers import build, read_config, use_mini
+from reduce_config import narrow_heads
 from smallvit.analysis.complexity import model_complexity
 from smallvit.analysis.published_rois import BOX_ROIS, MASK_ROIS, published_rois
 
@@ -13,7 +14,9 @@ SHAPE = (64, 96)
 @pytest.fixture(scope="module")
 def cascade():
     torch.manual_seed(0)
-    return build(use_mini(read_config("dwnet/dwnet-t_cascade-3x_coco.py")))
+    cfg = use_mini(read_config("dwnet/dwnet-t_cascade-3x_coco.py"))
+    narrow_heads(cfg.model)
+    return build(cfg)
 
 
 @torch.no_grad()
