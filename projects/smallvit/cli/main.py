@@ -5,12 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 from smallvit.cli import run_tool
 
-#: What each verb runs: a module with ``main(argv)``, and one line of help.
+#: The tools, which a wheel carries inside the package.
+TOOLS = Path(__file__).parents[1] / ".mim/tools"
+#: What each verb runs, a module or a file of ``tools/`` with ``main(argv)``, and its help.
 VERBS: dict[str, tuple[str, str]] = {
+    "train": ("train.py", "train a config"),
+    "test": ("test.py", "measure a checkpoint on the test data of a config"),
+    "verify": ("misc/verify_dataset.py", "read all data of a training and list what is wrong"),
+    "bench": ("small_data_bench.py", "compare methods on your images under one budget"),
     "recipe": ("smallvit.cli.recipe", "print what a training with a config does"),
+    "convert": ("model_converters/convert.py", "convert official checkpoints to ours, or back"),
+    "calibrate": ("multi_exit/calibrate.py", "find the exit thresholds of a DVT cascade"),
+    "precompute": ("locality_guidance/precompute.py", "write a teacher's features to a store"),
+    "lmdb": ("dataset_converters/folder2lmdb.py", "pack a folder of images into an LMDB store"),
+    "flops": ("analysis_tools/get_flops.py", "count parameters and FLOPs of a config"),
+    "benchmark": ("analysis_tools/benchmark.py", "measure speed and memory of configs"),
+    "plot": ("analysis_tools/plot_logs.py", "draw the curves of trainings"),
+    "draw": ("analysis_tools/draw_predictions.py", "draw predictions on their images"),
+    "check-env": ("misc/check_env.py", "show what is installed, supported and missing"),
 }
 
 
@@ -39,7 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     # The parser of the verb names itself after the program.
     sys.argv[0] = f"smallvit {verb}"
-    return run_tool(import_module(VERBS[verb][0]).main, rest)
+    return run_tool(_module(VERBS[verb][0]).main, rest)
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module of the package, or a tool from its file in the package."""
+    if not name.endswith(".py"):
+        return import_module(name)
+    path = TOOLS / name
+    sys.path.append(str(path.resolve().parent))  # a script finds the modules beside it
+    spec = spec_from_file_location(f"smallvit_tool_{path.stem}", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _usage() -> str:
