@@ -38,9 +38,9 @@ quietly() {
     fi
 }
 
-# task NAME CONFIG: trains, tests the last checkpoint, draws predictions and curves.
+# task NAME CONFIG SUFFIX: trains, tests the last checkpoint, draws predictions and curves.
 task() {
-    local name=$1 config=$2 dir=$out/$1 began=$SECONDS checkpoint
+    local name=$1 config=$2 suffix=$3 dir=$out/$1 began=$SECONDS checkpoint
     if [ -f "$dir/metrics.json" ]; then
         echo "$name: finished by an earlier run"
         return
@@ -52,11 +52,11 @@ task() {
     checkpoint=$dir/train/$(cat "$dir/train/last_checkpoint")
     echo "$name: testing $checkpoint"
     quietly "$dir/test.log" "$python" tools/test.py "$config" "$checkpoint" \
-        --work-dir "$dir/test" --out "$dir/predictions.pkl"
+        --work-dir "$dir/test" --out "$dir/predictions.$suffix"
     quietly "$dir/draw.log" "$python" tools/analysis_tools/draw_predictions.py "$config" \
-        "$dir/predictions.pkl" --out "$out/pictures/${name}_predictions.png"
+        "$dir/predictions.$suffix" --overwrite --out "$out/pictures/${name}_predictions.png"
     quietly "$dir/plot.log" "$python" tools/analysis_tools/plot_logs.py "$dir/train" \
-        --out "$out/pictures/${name}_curves.png"
+        --overwrite --out "$out/pictures/${name}_curves.png"
     # Comes last: its file says that the task is complete.
     "$python" tools/misc/quickstart_table.py "$out" --collect "$name" $((SECONDS - began))
 }
@@ -66,11 +66,11 @@ if [ ! -d "$scenes" ]; then
     quietly "$out/digit_scenes.log" "$python" tools/dataset_converters/digit_scenes.py "$scenes"
 fi
 (
-    task classification configs/dwnet/dwnet-mini_digits.py
-    task segmentation configs/dwnet/dwnet-mini_digits-seg.py
+    task classification configs/dwnet/dwnet-mini_digits.py json
+    task segmentation configs/dwnet/dwnet-mini_digits-seg.py npz
 ) &
 others=$!
-task detection configs/dwnet/dwnet-mini_digits-det.py &
+task detection configs/dwnet/dwnet-mini_digits-det.py json &
 detection=$!
 status=0
 wait "$others" || status=$?

@@ -5,7 +5,12 @@ import argparse
 import sys
 
 from smallvit.cli import add_runtime_flags, base_parser, run_tool
-from smallvit.cli.arguments import export_local_rank, read_as_asked
+from smallvit.cli.arguments import (
+    add_overwrite_flag,
+    export_local_rank,
+    read_as_asked,
+    require_free,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -15,13 +20,15 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="write the predictions (.pkl, .pickle) or the metrics (.json, .yaml, .pkl) to a file",
+        help="write the predictions (.json; .npz of label maps; .pkl as the MM libraries have it) "
+        "or the metrics (.json, .yaml, .pkl) to a file",
     )
     parser.add_argument(
         "--out-item",
         choices=["metrics", "pred"],
         help="what --out writes; default: the predictions",
     )
+    add_overwrite_flag(parser)
     parser.add_argument("--show", action="store_true", help="show the predictions in a window")
     parser.add_argument("--show-dir", metavar="DIR", help="draw the predictions into this folder")
     parser.add_argument(
@@ -43,7 +50,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.out_item is not None and args.out is None:
         parser.error("--out-item needs --out, the file to write to")
-    endings = (".pkl", ".pickle", *((".json", ".yaml") if args.out_item == "metrics" else ()))
+    endings = (".json", ".yaml") if args.out_item == "metrics" else (".json", ".npz")
+    endings = (*endings, ".pkl", ".pickle")
     if args.out is not None and not args.out.endswith(endings):
         parser.error(f"--out {args.out}: the file must end in {', '.join(endings)}")
     return args
@@ -83,6 +91,8 @@ def make_request(args: argparse.Namespace):
 def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
+    if args.out is not None:
+        require_free(args.out, args.overwrite, sources=[args.checkpoint, args.config])
 
     from smallvit.cli.testing import dump_metrics, dump_predictions
     from smallvit.compat.strict_loading import load_strictly

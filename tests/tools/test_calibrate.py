@@ -68,7 +68,7 @@ def evaluate(config, checkpoint, tmp_path, *options):
     out = tmp_path / "metrics.json"
     argv = (config, checkpoint, "--work-dir", tmp_path / "work", "--out", out)
     options = ("--cfg-options", *options, own_experiment())
-    status = run_main(test.main, *argv, "--out-item", "metrics", *options)
+    status = run_main(test.main, *argv, "--overwrite", "--out-item", "metrics", *options)
     return json.loads(out.read_text()) if status == 0 else status
 
 

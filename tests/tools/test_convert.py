@@ -129,7 +129,7 @@ def test_failed_write_leaves_the_old_file(tool, official, tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    assert run(tool, "dwnet", src, dst) == 1
+    assert run(tool, "dwnet", src, dst, "--overwrite") == 1
     assert dst.read_text() == "old"
     assert folder_is_empty_but_for(tmp_path, "a.pth", "b.pth")
 

@@ -1,10 +1,10 @@
 import json
-import pickle
 import shutil
 
 import pytest
 from mmengine.config import Config
 
+from smallvit.engine.predictions import read_predictions
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
 
 train = load_tool("train.py")
@@ -45,17 +45,16 @@ def test_metrics_predictions_and_pictures(run, tiny, tmp_path):
         "steps = [dict(type=name) for name in ('LoadImageFromFile', 'RandomFlip', 'PackInputs')]\n"
         "train_dataloader = dict(dataset=dict(pipeline=steps))\n"
     )
-    files = [tmp_path / "out" / name for name in ("a.json", "b.json", "c.pkl")]
+    files = [tmp_path / "out" / name for name in ("a.json", "b.json", "c.json")]
     assert run("--out", files[0], "--out-item", "metrics", "--show-dir", tmp_path / "show") == 0
     assert run("--out", files[1], "--out-item", "metrics", "--amp") == 0
     assert run("--out", files[2], "--tta", config=flips) == 0
     # Noise of two levels is an easy task: it is learnt whatever the machine.
     assert metric(files[0]) == metric(files[1]) == 100.0
-    predictions = pickle.loads(files[2].read_bytes())
+    predictions = read_predictions(files[2])
     assert len(predictions) == 10
-    assert [int(each["pred_label"]) for each in predictions] == [
-        int(each["gt_label"]) for each in predictions
-    ]
+    assert all(each["pred_label"] == each["gt_label"] for each in predictions)
+    assert predictions[0]["img_path"].endswith(".png")
     assert len(list((tmp_path / "show").rglob("*.png"))) > 0
 
 
@@ -112,7 +111,8 @@ def test_truncated_image_is_named(run, tiny, tmp_path, capfd, workers):
 def test_usage_errors(tiny, capsys):
     for argv, message in [
         (["--out-item", "pred"], "--out-item needs --out"),
-        (["--out", "x.json"], "must end in .pkl, .pickle"),
+        (["--out", "x.yaml"], "must end in .json, .npz, .pkl, .pickle"),
+        (["--out", "x.npz", "--out-item", "metrics"], "must end in .json, .yaml, .pkl"),
     ]:
         assert run_main(test.main, tiny, "x.pth", *argv) == 2
         assert message in capsys.readouterr().err

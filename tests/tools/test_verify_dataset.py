@@ -33,7 +33,7 @@ def verify(*options):
 def findings(tmp_path, *options):
     """What is found, by split: kind, file name and reason."""
     file = tmp_path / "found.json"
-    status = verify("--json", file, *options)
+    status = verify("--overwrite", "--json", file, *options)
     data = json.loads(file.read_text())["data"]
     assert status == (1 if any(part["findings"] for part in data.values()) else 0)
     return {

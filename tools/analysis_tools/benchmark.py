@@ -11,7 +11,13 @@ import json
 import sys
 
 from smallvit.cli import run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, choose_device, positive
+from smallvit.cli.arguments import (
+    add_override_flags,
+    add_overwrite_flag,
+    choose_device,
+    positive,
+    require_free,
+)
 from smallvit.cli.run_tool import module_of_checkout
 
 
@@ -44,6 +50,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--seconds", type=float, default=0.5, help="shortest time of one timing; default: 0.5"
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     add_override_flags(parser)
     return parser.parse_args(argv)
 
@@ -92,6 +99,7 @@ def report_guards(name: str, result: dict) -> None:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
 
     import torch
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import positive
+from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 from smallvit.cli.run_tool import module_of_checkout
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -68,6 +68,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="against the plain form in float32, of bfloat16 autocast over float32, or both",
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
@@ -161,6 +162,7 @@ def geometric_mean(values: list[float]) -> float:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
     chosen = choose(args.only)
 
     import torch

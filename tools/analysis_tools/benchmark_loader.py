@@ -16,7 +16,7 @@ import tempfile
 from functools import partial
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, positive
+from smallvit.cli.arguments import add_override_flags, add_overwrite_flag, positive, require_free
 
 KINDS = ("folder", "lmdb")
 
@@ -40,6 +40,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, default=64, help="default: 64")
     parser.add_argument("--repeats", type=positive, default=5, help="passes over each; default: 5")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
     if args.workers < 0:
@@ -212,6 +213,7 @@ def report(results: dict) -> None:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
     pipeline = read_pipeline(args)
     use_one_thread()
     with tempfile.TemporaryDirectory() as folder:

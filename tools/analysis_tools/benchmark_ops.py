@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import choose_device, positive
+from smallvit.cli.arguments import add_overwrite_flag, choose_device, positive, require_free
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -45,6 +45,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     parser.add_argument("--repeats", type=positive, default=5, help="rounds; default: 5")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.kernel_size % 2 == 0:
         parser.error(f"--kernel-size must be odd, got {args.kernel_size}")
@@ -193,6 +194,7 @@ def report(results: dict) -> None:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
 
     import torch
 

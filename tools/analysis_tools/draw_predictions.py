@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the predictions that test.py wrote (--out FILE.pkl) on one sheet of samples.
+"""Draw the predictions that test.py wrote (--out FILE) on one sheet of samples.
 
 Images are enlarged before anything is drawn on them, so that small ones stay legible."""
 
@@ -8,12 +8,12 @@ import math
 import sys
 
 from smallvit.cli import base_parser, run_tool
-from smallvit.cli.arguments import positive
+from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
-    parser.add_argument("predictions", help="file that test.py wrote with --out FILE.pkl")
+    parser.add_argument("predictions", help="file that test.py wrote with --out FILE")
     parser.add_argument("--out", required=True, help="picture to write: .png, .jpg, .pdf")
     parser.add_argument(
         "--num", type=positive, default=12, help="samples on the sheet; default: 12"
@@ -26,22 +26,30 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--score-thr", type=float, default=0.5, help="boxes below are left out; default: 0.5"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
+    parser.add_argument(
+        "--trust-predictions",
+        action="store_true",
+        help="read predictions from a pickle too, and run whatever code it holds",
+    )
+    add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.out, args.overwrite, sources=[args.predictions])
 
-    from smallvit.analysis.pictures import draw_samples, load_predictions, save_sheet
+    from smallvit.analysis.pictures import draw_samples, save_sheet
     from smallvit.engine.pipeline import resolve
+    from smallvit.engine.predictions import read_predictions
 
     cfg = resolve(args.config, args.cfg_options, ("test_dataloader",), "drawing")
-    predictions = load_predictions(args.predictions)
+    predictions = read_predictions(args.predictions, args.trust_predictions)
     tiles = draw_samples(
-        cfg, predictions, num=args.num, size=args.size, score_thr=args.score_thr, seed=args.seed
+        cfg, predictions, args.num, args.size, args.score_thr, args.seed, source=args.predictions
     )
     save_sheet(tiles, args.out, columns=min(args.columns, math.ceil(len(tiles))))
-    print(f"{args.out}: {len(tiles)} of {len(predictions)} samples")
+    print(f"{args.out}: {len(tiles)} samples")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from smallvit.analysis.curves import choose_keys, draw_runs
 from smallvit.analysis.figures import save_figure
 from smallvit.analysis.logs import Curve, read_run
 from smallvit.cli import run_tool, tool_parser
-from smallvit.cli.arguments import positive
+from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -21,6 +21,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", help="work dirs or scalars.json files")
     parser.add_argument("--keys", nargs="+", help="what to draw, e.g. loss coco/bbox_mAP")
     parser.add_argument("--out", default="curves.png", help=".png, .pdf or .svg; %(default)s")
+    add_overwrite_flag(parser)
     parser.add_argument("--legend", nargs="+", help="names of the runs; default: their folders")
     parser.add_argument(
         "--smooth",
@@ -40,6 +41,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.out, args.overwrite)
     runs: dict[str, dict[str, Curve]] = {}
     for path, name in zip(args.runs, args.legend or args.runs, strict=True):
         curves = read_run(path)

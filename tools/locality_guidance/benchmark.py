@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, positive
+from smallvit.cli.arguments import add_override_flags, add_overwrite_flag, positive, require_free
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -30,6 +30,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
     if len(args.configs) < 2:
@@ -92,6 +93,7 @@ def report(result: dict) -> None:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
 
     import torch
 

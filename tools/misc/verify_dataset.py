@@ -26,7 +26,12 @@ from collections import Counter
 from dataclasses import asdict
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, add_workers_flag
+from smallvit.cli.arguments import (
+    add_override_flags,
+    add_overwrite_flag,
+    add_workers_flag,
+    require_free,
+)
 from smallvit.errors import SmallvitError
 
 SPLITS = ("train", "val", "test")
@@ -40,6 +45,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--split", nargs="+", choices=SPLITS, help="loaders to read; default: all, each data once"
     )
     parser.add_argument("--json", metavar="OUT", help="write what was found to a file too")
+    add_overwrite_flag(parser)
     add_workers_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
@@ -155,6 +161,7 @@ def write_json(results: dict, source: str, path: str) -> None:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    require_free(args.json, args.overwrite)
     described, num_classes = from_folder(args.folder) if args.folder else from_config(args)
 
     from smallvit.datasets.verification import verify

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.cli.arguments import add_overwrite_flag, add_trust_flag, read_as_asked, require_free
 from smallvit.converters.system import SYSTEM_NAMES
 from smallvit.errors import about
 
@@ -31,6 +31,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--training-state", action="store_true", help="carry what a training needs to go on"
     )
+    add_overwrite_flag(parser)
     add_trust_flag(parser)
     args = parser.parse_args(argv)
     chosen = [flag for flag in ("reverse", "ema", "training_state") if getattr(args, flag)]
@@ -76,6 +77,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if not args.dst.absolute().parent.is_dir():
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
+    require_free(args.dst, args.overwrite, sources=[args.src])
     from smallvit import converters
     from smallvit.engine.checkpoint.reading import load_from_local
 

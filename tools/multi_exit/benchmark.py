@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
+from smallvit.cli.arguments import (
+    add_overwrite_flag,
+    add_trust_flag,
+    choose_device,
+    positive,
+    read_as_asked,
+    require_free,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -33,6 +40,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    add_overwrite_flag(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")
     return parser.parse_args(argv)
 
@@ -69,6 +77,8 @@ def report(points: list, best, margin: float) -> None:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    for path in (args.json, args.plot):
+        require_free(path, args.overwrite)
 
     import torch
 

@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
+from smallvit.cli.arguments import (
+    add_overwrite_flag,
+    add_trust_flag,
+    choose_device,
+    positive,
+    read_as_asked,
+    require_free,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -55,6 +62,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--evaluate", action="store_true", help="apply the thresholds to the test images too"
     )
     parser.add_argument("--batch-size", type=positive, help="default: the config's")
+    add_overwrite_flag(parser)
     add_trust_flag(parser)
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
@@ -64,6 +72,7 @@ def output_path(args: argparse.Namespace) -> Path:
     path = args.out or args.checkpoint.with_name(f"{args.checkpoint.stem}_calibrated.pth")
     if not path.absolute().parent.is_dir():
         raise UserError(f"no such folder: {path.parent}; create it first")
+    require_free(path, args.overwrite, sources=[args.checkpoint, args.config])
     return path
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_trust_flag, read_as_asked
+from smallvit.cli.arguments import add_overwrite_flag, add_trust_flag, read_as_asked, require_free
 from smallvit.errors import about
 
 
@@ -20,6 +20,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("src", type=Path, help="checkpoint to read")
     parser.add_argument("dst", type=Path, help="file to write")
     parser.add_argument("--reverse", action="store_true", help="from our layout to the official")
+    add_overwrite_flag(parser)
     add_trust_flag(parser)
     return parser.parse_args(argv)
 
@@ -28,6 +29,7 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     if not args.dst.absolute().parent.is_dir():
         raise UserError(f"no such folder: {args.dst.parent}; create it first")
+    require_free(args.dst, args.overwrite, sources=[args.src])
 
     from smallvit.plugins.multi_exit.storage import (
         from_official,

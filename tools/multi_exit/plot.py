@@ -12,7 +12,14 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_override_flags, add_trust_flag, positive, read_as_asked
+from smallvit.cli.arguments import (
+    add_override_flags,
+    add_overwrite_flag,
+    add_trust_flag,
+    positive,
+    read_as_asked,
+    require_free,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -24,6 +31,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--max-gflops", type=float, metavar="G", help="budget of the exits shown")
     parser.add_argument("--min-accuracy", type=float, metavar="A", help="accuracy of them")
     add_override_flags(parser)
+    add_overwrite_flag(parser)
     add_trust_flag(parser)
     args = parser.parse_args(argv)
     if args.images:
@@ -94,6 +102,7 @@ def draw_images(args: argparse.Namespace) -> None:
 
 def main(argv=None) -> None:
     args = parse_args(argv)
+    require_free(args.out, args.overwrite, sources=args.checkpoints)
 
     read_as_asked(args)
     draw_images(args) if args.images else draw_curves(args)

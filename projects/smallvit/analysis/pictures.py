@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,39 +15,21 @@ from mmengine.structures import InstanceData, PixelData
 
 from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.datasets.io.images import read_image
+from smallvit.engine.predictions import detections_by_image, labels_of
 from smallvit.errors import UserError
 
 #: A drawn image (H, W, 3), RGB, and the line above it.
 Tile = tuple[np.ndarray, str]
 
 
-def load_predictions(path: str) -> list[dict]:
-    """Read the file that ``test.py --out FILE.pkl`` wrote.
-
-    It is a pickle, as the MM libraries write it: open only files of your own.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        list[dict]: One dict a sample.
-
-    Raises:
-        UserError: If it is missing, or not a list of predictions.
-    """
-    if not os.path.isfile(path):
-        raise UserError(f"no predictions at {path}; write them with: test.py ... --out {path}")
-    with open(path, "rb") as file:
-        predictions = pickle.load(file)
-    if not isinstance(predictions, list) or not predictions or not isinstance(predictions[0], dict):
-        raise UserError(
-            f"{path} does not hold the predictions of a test (--out without --out-item)"
-        )
-    return predictions
-
-
 def draw_samples(
-    cfg: Config, predictions: Sequence[dict], num: int, size: int, score_thr: float, seed: int = 0
+    cfg: Config,
+    predictions: Sequence[dict],
+    num: int,
+    size: int,
+    score_thr: float,
+    seed: int = 0,
+    source: str = "the file",
 ) -> list[Tile]:
     """Draw a random choice of samples.
 
@@ -59,15 +40,23 @@ def draw_samples(
         size (int): Shorter side of the drawn images.
         score_thr (float): Boxes with a lower score are left out.
         seed (int): Seed of the choice. Defaults to 0.
+        source (str): File of the predictions, for errors. Defaults to "the file".
 
     Returns:
         list[Tile]: Images and captions. In classification the wrong ones come first.
 
     Raises:
-        UserError: If the predictions are of no known task.
+        UserError: If the predictions are of no known task, or not of this data set.
     """
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    if not predictions or "image_id" in predictions[0]:
+        predictions = detections_by_image(dataset, predictions, source)
+    if len(predictions) > len(dataset):
+        raise UserError(
+            f"{source} has predictions of {len(predictions)} images, and test_dataloader.dataset "
+            f"has {len(dataset)}: is it of another data set?"
+        )
     order = np.random.RandomState(seed).permutation(len(predictions))
     first = predictions[0]
     if "pred_label" in first:
@@ -102,7 +91,8 @@ def save_sheet(tiles: Sequence[Tile], path: str, columns: int) -> None:
 
 
 def _is_right(prediction: dict) -> bool:
-    return int(prediction["pred_label"]) == int(prediction["gt_label"])
+    said, truth = (prediction.get(key) for key in ("pred_label", "gt_label"))
+    return truth is None or set(labels_of(said)) == set(labels_of(truth))
 
 
 def _enlarge(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
@@ -116,12 +106,19 @@ def _enlarge(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
 def _draw_classes(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
     info = dataset.get_data_info(index)
     image = info["img"] if "img" in info else read_image(info["img_path"])
-    classes = dataset.metainfo.get("classes")
-    said, truth = (int(prediction[key]) for key in ("pred_label", "gt_label"))
-    score = float(torch.as_tensor(prediction["pred_score"]).max())
-    names = [classes[i] if classes else str(i) for i in (said, truth)]
-    verdict = "right" if said == truth else f"WRONG, is {names[1]}"
-    return _enlarge(image, size)[0], f"{names[0]} ({score:.2f}), {verdict}"
+    said, truth = (
+        _names(labels_of(prediction[key]), dataset) if key in prediction else None
+        for key in ("pred_label", "gt_label")
+    )
+    score = np.nanmax(np.array(prediction["pred_score"], dtype=np.float64), initial=0)
+    verdict = ", right" if _is_right(prediction) else f", WRONG, is {truth}"
+    return _enlarge(image, size)[0], f"{said} ({score:.2f}){verdict if truth else ''}"
+
+
+def _names(labels: Sequence[int], dataset: Any) -> str:
+    classes = dataset.metainfo.get("classes") or ()
+    known = [classes[i] if 0 <= i < len(classes) else str(i) for i in map(int, labels)]
+    return ", ".join(known) or "no class"
 
 
 def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr: float) -> Tile:
@@ -129,7 +126,8 @@ def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr
     from mmdet.visualization import DetLocalVisualizer
     from pycocotools import mask as coco_mask
 
-    image, factor = _enlarge(read_image(prediction["img_path"]), size)
+    original = read_image(prediction["img_path"])
+    image, factor = _enlarge(original, size)
     found = prediction["pred_instances"]
     keep = torch.as_tensor(found["scores"]) >= score_thr
     instances = InstanceData(
@@ -139,6 +137,12 @@ def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr
     )
     if found.get("masks") is not None:
         kept = [mask for mask, use in zip(found["masks"], keep.tolist(), strict=True) if use]
+        for mask in kept:
+            if list(mask["size"]) != list(original.shape[:2]):
+                raise UserError(
+                    f"{prediction['img_path']} has {original.shape[:2]} pixels, and a mask of its "
+                    f"predictions {tuple(mask['size'])}: are they of another data set?"
+                )
         instances.masks = _enlarged_masks([coco_mask.decode(mask) for mask in kept], image.shape)
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dataset.metainfo

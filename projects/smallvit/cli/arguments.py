@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import DictAction
@@ -162,6 +163,44 @@ def read_as_asked(args: argparse.Namespace) -> None:
     from smallvit.engine.checkpoint.reading import trust_checkpoints
 
     trust_checkpoints(args.trust_checkpoint, check_crcs=not args.no_crc)
+
+
+def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``, which :func:`require_free` looks at.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a file that is there already"
+    )
+
+
+def require_free(
+    path: str | os.PathLike | None,
+    overwrite: bool,
+    sources: Sequence[str | os.PathLike] = (),
+) -> None:
+    """Refuse to write over a file that the user did not give up.
+
+    Args:
+        path (str | os.PathLike, optional): The file to be; None where none is written.
+        overwrite (bool): Whether ``--overwrite`` was given.
+        sources (Sequence[str | os.PathLike]): What the tool reads, which is never replaced.
+            Defaults to none.
+
+    Raises:
+        UserError: If the file is there, is a folder, or is one that the tool reads.
+    """
+    if path is None or not os.path.lexists(path):
+        return
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder: name a file to write")
+    for source in sources:
+        if os.path.exists(source) and os.path.exists(path) and os.path.samefile(source, path):
+            raise UserError(f"{path} is read here, and would be replaced: write to another file")
+    if not overwrite:
+        raise UserError(f"{path} is there already: --overwrite replaces it, or name another file")
 
 
 def choose_device(name: str | None) -> str:

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from smallvit.cli.arguments import base_parser
+from smallvit.cli.arguments import add_overwrite_flag, base_parser, require_free
 from smallvit.utils.files import write_whole
 
 DESCRIPTION = """Print the recipe of a config as behavior: the model is built and initialized, the
@@ -27,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compare", metavar="CONFIG", help="print what differs from this config")
     parser.add_argument("--out", metavar="FILE", help="draw the learning rate, such as curve.png")
     parser.add_argument("--json", metavar="FILE", help="write the recipe as JSON")
+    add_overwrite_flag(parser)
     parser.add_argument(
         "--images",
         type=int,
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             command line.
     """
     args = parse_args(argv)
+    for path in (args.out, args.json):
+        require_free(path, args.overwrite, sources=[args.config])
 
     from smallvit.analysis.recipe.report import ASSUMED, as_text, differences, recipe
 

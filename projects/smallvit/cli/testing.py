@@ -13,6 +13,8 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from smallvit.engine.prediction_dump import DumpPredictions
+from smallvit.engine.predictions import PICKLES
 from smallvit.errors import UserError
 from smallvit.utils.configs import walk
 from smallvit.utils.files import whole_file
@@ -163,19 +165,24 @@ def _flip_pipeline(pipeline: list, library: str) -> list:
 
 
 def dump_predictions(runner: Runner, path: str) -> None:
-    """Write the predictions to a pickle file when the test ends.
+    """Write the predictions to a file when the test ends.
 
     Args:
         runner (Runner): The runner that will test.
-        path (str): A .pkl or .pickle file.
+        path (str): A .json file of classes or instances, .npz of label maps, or .pkl or .pickle
+            as the MM libraries write them.
     """
+    metrics = runner.test_evaluator.metrics
+    if not path.endswith(PICKLES):
+        metrics.append(DumpPredictions(path, runner.test_dataloader.dataset))
+        return
     dump_type = DumpResults
     if runner.cfg.get("default_scope") == "mmdet":
         from mmdet.evaluation import DumpDetResults
 
         dump_type = DumpDetResults  # encodes the masks
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    runner.test_evaluator.metrics.append(dump_type(out_file_path=path))
+    metrics.append(dump_type(out_file_path=path))
 
 
 def dump_metrics(metrics: dict[str, Any], path: str) -> None:

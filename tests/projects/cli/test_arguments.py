@@ -1,11 +1,12 @@
 """Flags that several tools share."""
 
 import argparse
+import os
 
 import pytest
 import torch
 
-from smallvit.cli.arguments import choose_device, positive
+from smallvit.cli.arguments import choose_device, positive, require_free
 from smallvit.cli.config import short_names
 from smallvit.cli.run_tool import module_of_checkout
 from smallvit.errors import UserError
@@ -51,3 +52,23 @@ def test_a_count_is_a_positive_number(text, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args([f"--count={text}"])
     assert f"argument --count: {text} is not a positive number" in capsys.readouterr().err
+
+
+def test_what_a_tool_reads_is_never_replaced(tmp_path):
+    there, link = tmp_path / "a.pth", tmp_path / "link.pth"
+    require_free(there, overwrite=False)
+    require_free(None, overwrite=False)
+    there.write_text("mine")
+    with pytest.raises(UserError, match=r"a\.pth is there already: --overwrite replaces it"):
+        require_free(there, overwrite=False)
+    require_free(there, overwrite=True)
+    os.link(there, link)
+    for source in (there, link):
+        with pytest.raises(UserError, match=r"a\.pth is read here, and would be replaced"):
+            require_free(there, overwrite=True, sources=[tmp_path / "gone", source])
+    with pytest.raises(UserError, match="is a folder"):
+        require_free(tmp_path, overwrite=True)
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is there already"):
+        require_free(link, overwrite=False)

@@ -1,0 +1,151 @@
+"""What a test predicts, written to a file of data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from torch.utils.data import Dataset
+
+from smallvit.engine.predictions import (
+    CLASSIFICATION,
+    DETECTION,
+    SEGMENTATION,
+    SUFFIXES,
+    category_ids,
+    labels_of,
+    plain_scores,
+    write_classes,
+    write_instances,
+    write_label_maps,
+)
+from smallvit.errors import UserError
+
+#: What tells the tasks apart in MMPretrain's, MMDetection's and MMSegmentation's samples.
+TASK_KEYS = {
+    "pred_sem_seg": SEGMENTATION,
+    "pred_instances": DETECTION,
+    "pred_label": CLASSIFICATION,
+}
+
+
+class DumpPredictions(BaseMetric):
+    """Write the predictions of a test to a file that is read as data.
+
+    Its layout is that of :mod:`smallvit.engine.predictions`.
+
+    Args:
+        path (str): A .json file for classes and instances, .npz for label maps.
+        dataset (Dataset): Data set of the test, which knows the ids of its categories.
+        collect_device (str): Where the results of several processes meet. Defaults to "cpu".
+
+    Raises:
+        UserError: At the first batch, if there is no such file of the task.
+    """
+
+    def __init__(self, path: str, dataset: Dataset, collect_device: str = "cpu") -> None:
+        super().__init__(collect_device=collect_device)
+        self.path, self.dataset, self.task = path, dataset, None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what is written of a batch.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): The predictions.
+        """
+        for sample in data_samples:
+            self.task = self.task or self._task_of(sample)
+            self.results.append(_KEEP[self.task](sample))
+
+    def _task_of(self, sample: dict) -> str:
+        task = next((task for key, task in TASK_KEYS.items() if key in sample), None)
+        if task is None or "pred_panoptic_seg" in sample:
+            raise UserError(
+                f"predictions with the keys {', '.join(sorted(sample))} have no layout as data: "
+                "--out FILE.pkl writes them as a pickle"
+            )
+        if not self.path.endswith(SUFFIXES[task]):
+            raise UserError(
+                f"--out {self.path}: predictions of the task {task} are written to a "
+                f"{SUFFIXES[task]} file"
+            )
+        return task
+
+    def compute_metrics(self, results: list) -> dict:
+        """Write the file.
+
+        Args:
+            results (list): Of all processes, in the order of the data set.
+
+        Returns:
+            dict: No metrics.
+        """
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        classes = self.dataset.metainfo.get("classes")
+        if self.task == CLASSIFICATION:
+            write_classes(self.path, results, classes)
+        elif self.task == SEGMENTATION:
+            write_label_maps(self.path, results, classes)
+        else:
+            categories = category_ids(self.dataset)
+            write_instances(
+                self.path, [each for image in results for each in _coco_results(image, categories)]
+            )
+        return {}
+
+
+def _of_classes(sample: dict) -> dict[str, Any]:
+    kept = {"img_path": sample["img_path"]} if sample.get("img_path") else {}
+    for key in [key for key in ("gt_label", "pred_label") if key in sample]:
+        labels = labels_of(sample[key])
+        kept[key] = labels[0] if len(labels) == 1 else labels
+    if "exit_index" in sample:
+        kept["exit_index"] = int(sample["exit_index"])
+    return {**kept, "pred_score": plain_scores(sample["pred_score"].detach().cpu())}
+
+
+def _of_instances(sample: dict) -> dict[str, Any]:
+    found = sample["pred_instances"]
+    kept = {key: found[key].detach().cpu().numpy() for key in ("bboxes", "scores", "labels")}
+    if found.get("masks") is not None:
+        kept["masks"] = [_rle(mask) for mask in found["masks"]]
+    return {"image_id": sample["img_id"], **kept}
+
+
+def _rle(mask: Any) -> dict[str, Any]:
+    """COCO's run lengths of a mask, as text."""
+    from pycocotools import mask as coco_mask
+
+    if not isinstance(mask, dict):
+        mask = mask.detach().cpu().numpy() if hasattr(mask, "detach") else np.asarray(mask)
+        mask = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    counts = mask["counts"]
+    counts = counts.decode() if isinstance(counts, bytes) else counts
+    return {"size": [int(side) for side in mask["size"]], "counts": counts}
+
+
+def _of_label_map(sample: dict) -> tuple[dict, np.ndarray]:
+    labels = sample["pred_sem_seg"]["data"].detach().cpu().numpy()
+    labels = labels.reshape(labels.shape[-2:])
+    fitting = np.uint8 if labels.max(initial=0) < 1 << 8 else np.uint16
+    return {"img_path": sample.get("img_path")}, labels.astype(fitting)
+
+
+def _coco_results(image: dict, categories: Sequence[int]) -> Iterator[dict]:
+    for number, (x1, y1, x2, y2) in enumerate(image["bboxes"].astype(np.float64).tolist()):
+        result = {
+            "image_id": image["image_id"],
+            "category_id": categories[int(image["labels"][number])],
+            "bbox": plain_scores([x1, y1, x2 - x1, y2 - y1]),
+            "score": plain_scores(image["scores"][number])[0],
+        }
+        if "masks" in image:
+            result["segmentation"] = image["masks"][number]
+        yield result
+
+
+_KEEP = {CLASSIFICATION: _of_classes, DETECTION: _of_instances, SEGMENTATION: _of_label_map}
