@@ -23,7 +23,8 @@ from smallvit.plugins.locality_guidance.fingerprint import (
     file_sha256,
     sample_key,
 )
-from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store import FeatureStore
+from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
 from smallvit.plugins.locality_guidance.teacher import Teacher
 from smallvit.registry import MODELS

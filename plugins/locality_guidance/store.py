@@ -1,8 +1,10 @@
 """Teacher features of a whole data set on the disk: written once, read sample by sample.
 
 A store is a folder: ``header.json`` says what it belongs to, ``stage_<i>.npy`` holds the
-maps of a stage (N, C, H, W), ``keys.npy`` the key of each sample and ``progress.json`` the
-number of rows that are whole. It is written as ``<store>.partial`` and renamed at the end.
+maps of a stage (N, C, H, W), ``keys.npy`` the key of each sample, ``checksums.npy`` the CRC-32
+of each sample's map of each stage (N, stages), uint32, and ``progress.json`` the number of rows
+that are whole. It is written as ``<store>.partial`` and renamed at the end. A store of version 1
+has no checksums.
 """
 
 from __future__ import annotations
@@ -10,141 +12,28 @@ from __future__ import annotations
 import json
 import os
 import os.path as osp
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import zlib
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
+from smallvit.plugins.locality_guidance.store_header import (
+    CHECKSUMS,
+    KEYS,
+    PARTIAL,
+    PROGRESS,
+    READ_VERSIONS,
+    read_header,
+    stage_file,
+)
+from smallvit.plugins.locality_guidance.store_header import TOOL as _TOOL
 from smallvit.plugins.locality_guidance.windows import StageMaps, StoredSample
 
-VERSION = 1
-PARTIAL = ".partial"
-DTYPES = ("float16", "float32")
-HEADER, KEYS, PROGRESS = "header.json", "keys.npy", "progress.json"
-_TOOL = "tools/locality_guidance/precompute.py"
 _AGAIN = f"precompute again for this data set ({_TOOL})"
-
-
-@dataclass
-class StoreHeader:
-    """What a store belongs to and how it is laid out.
-
-    Args:
-        data_set (dict): ``type``, ``length``, ``num_classes`` and ``fingerprint``.
-        teacher (dict): ``sha256`` of its checkpoint, ``backbone``, ``input_size``,
-            ``stages``, ``preprocessor`` and ``pipeline``.
-        shapes (Sequence[Sequence[int]]): (C, H, W) of the map of each stage.
-        dtype (str): "float16" or "float32". Defaults to "float16".
-        config (str): Name of the config that it was made with, for people to read.
-            Defaults to "".
-        version (int): Version of the layout. Defaults to the one that is written.
-    """
-
-    data_set: dict[str, Any]
-    teacher: dict[str, Any]
-    shapes: Sequence[Sequence[int]]
-    dtype: str = "float16"
-    config: str = ""
-    version: int = VERSION
-
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return self.data_set["length"]
-
-    @property
-    def row_bytes(self) -> int:
-        """What the features of one sample take."""
-        return sum(int(np.prod(shape)) for shape in self.shapes) * np.dtype(self.dtype).itemsize
-
-    def to_json(self) -> str:
-        """Write the header, the same text for the same content."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
-
-    def differences(self, other: StoreHeader) -> list[str]:
-        """Say in what another header differs; the name of the config does not count.
-
-        Args:
-            other (StoreHeader): That of a store.
-
-        Returns:
-            list[str]: One line for each difference, with the store's value and this one.
-        """
-        mine, theirs = (dict(_flatten(json.loads(each.to_json()))) for each in (self, other))
-        return [
-            f"{name}: {theirs.get(name, 'none')} in the store, {mine.get(name, 'none')} asked for"
-            for name in sorted({*mine, *theirs} - {"config"})
-            if mine.get(name) != theirs.get(name)
-        ]
-
-
-def _flatten(node: dict, prefix: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        pairs += _flatten(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
-    return pairs
-
-
-def read_header(folder: str | os.PathLike) -> StoreHeader:
-    """Read the header of a store, finished or not.
-
-    Args:
-        folder (str | os.PathLike): The store.
-
-    Returns:
-        StoreHeader: Its header.
-
-    Raises:
-        FeatureStoreError: If there is none, or it is of another version.
-    """
-    try:
-        with open(osp.join(folder, HEADER), encoding="utf-8") as file:
-            content = json.load(file)
-        version = content["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FeatureStoreError(
-            f"{folder} is no store of teacher features ({HEADER}: {error}); write one with {_TOOL}"
-        ) from error
-    if version != VERSION:
-        raise FeatureStoreError(
-            f"{folder} is a store of version {version}, and this smallvit reads version "
-            f"{VERSION}: write it again with {_TOOL} --fresh"
-        )
-    try:
-        header = StoreHeader(**content)
-        _check_layout(header)
-    except (TypeError, KeyError, ValueError) as error:
-        raise FeatureStoreError(
-            f"{folder}: its {HEADER} is damaged ({error}); write it again with {_TOOL} --fresh"
-        ) from error
-    return header
-
-
-def _check_layout(header: StoreHeader) -> None:
-    if header.dtype not in DTYPES:
-        raise ValueError(f"dtype {header.dtype!r} is none of {', '.join(DTYPES)}")
-    if not header.shapes or any(len(shape) != 3 for shape in header.shapes):
-        raise ValueError(f"shapes {header.shapes} are not (C, H, W) of each stage")
-    if not isinstance(header.length, int) or not isinstance(header.teacher["sha256"], str):
-        raise TypeError("data_set.length is no number, or teacher.sha256 no text")
-
-
-def stage_file(folder: str, stage: int) -> str:
-    """Name the file with the maps of a stage.
-
-    Args:
-        folder (str): The store.
-        stage (int): Position of the stage in it.
-
-    Returns:
-        str: Its path.
-    """
-    return osp.join(folder, f"stage_{stage}.npy")
 
 
 def finished_rows(folder: str) -> int:
@@ -158,9 +47,10 @@ def finished_rows(folder: str) -> int:
     """
     try:
         with open(osp.join(folder, PROGRESS), encoding="utf-8") as file:
-            return int(json.load(file)["finished"])
-    except (OSError, ValueError, KeyError, TypeError):
+            finished = json.load(file)["finished"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
+    return finished if type(finished) is int and finished >= 0 else 0
 
 
 def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -202,6 +92,7 @@ class FeatureStore:
 
     Attributes:
         header (StoreHeader): What the store belongs to.
+        checked (bool): Whether what is read is compared with checksums.
 
     Raises:
         FeatureStoreError: If it is missing, unfinished, of another version or damaged.
@@ -216,7 +107,15 @@ class FeatureStore:
             raise FeatureStoreError(
                 f"{self.path} is not whole; write it again with {_TOOL} --fresh"
             )
-        self._arrays: tuple[np.ndarray, ...] | None = None
+        self._arrays: tuple[np.ndarray | None, ...] | None = None
+        self.checked = self.header.version != READ_VERSIONS[0]
+        if not self.checked:
+            print_log(
+                f"{self.path} was written without checksums: its features are read unchecked "
+                f"({_TOOL} --fresh writes it again, with them)",
+                logger="current",
+                level=30,
+            )
         self._open_arrays()
 
     def __len__(self) -> int:
@@ -268,9 +167,10 @@ class FeatureStore:
             list[np.ndarray]: A copy of the map (C, H, W) of each stage.
 
         Raises:
-            FeatureStoreError: If the store has no such sample, or another one there.
+            FeatureStoreError: If the store has no such sample, another one there, or a damaged
+                one.
         """
-        keys, *stages = self._arrays or self._open_arrays()
+        keys, sums, *stages = self._arrays or self._open_arrays()
         if not 0 <= index < len(keys):
             raise FeatureStoreError(
                 f"sample {index} of the data set: {self.path} has features of {len(keys)} samples; "
@@ -281,7 +181,13 @@ class FeatureStore:
                 f"sample {index} of the data set is another one than that whose features "
                 f"{self.path} has there; {_AGAIN}"
             )
-        return [np.array(stage[index]) for stage in stages]
+        maps = [np.array(stage[index]) for stage in stages]
+        if sums is not None and [zlib.crc32(each) for each in maps] != sums[index].tolist():
+            raise FeatureStoreError(
+                f"{self.path}: the features of sample {index} are damaged, they do not match their "
+                f"checksums; write the store again with {_TOOL} --fresh"
+            )
+        return maps
 
     def maps(self, sample: StoredSample) -> StageMaps:
         """Read the features of a sample that a pipeline took note of.
@@ -298,15 +204,19 @@ class FeatureStore:
         arrays = self.read(sample.index, sample.key)
         return StageMaps([torch.from_numpy(each) for each in arrays], sample.window)
 
-    def _open_arrays(self) -> tuple[np.ndarray, ...]:
+    def _open_arrays(self) -> tuple[np.ndarray | None, ...]:
         header = self.header
         keys = open_array(osp.join(self.path, KEYS), "r", (len(self),), "<u8")
+        sums = None
+        if self.checked:
+            shape = (len(self), len(self.shapes))
+            sums = open_array(osp.join(self.path, CHECKSUMS), "r", shape, "<u4").view(np.ndarray)
         stages = (
             open_array(stage_file(self.path, stage), "r", (len(self), *shape), header.dtype)
             for stage, shape in enumerate(self.shapes)
         )
         # Rows of a plain array are cheaper to take than those of a np.memmap.
-        self._arrays = tuple(array.view(np.ndarray) for array in (keys, *stages))
+        self._arrays = (keys.view(np.ndarray), sums, *(each.view(np.ndarray) for each in stages))
         return self._arrays
 
 

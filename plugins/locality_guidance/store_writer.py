@@ -7,23 +7,32 @@ import os
 import os.path as osp
 import re
 import shutil
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from smallvit.errors import FeatureStoreError
-from smallvit.plugins.locality_guidance.store import (
+from smallvit.plugins.locality_guidance.array_files import ArrayFile, create_array
+from smallvit.plugins.locality_guidance.store import finished_rows, open_array
+from smallvit.plugins.locality_guidance.store_header import (
+    CHECKSUMS,
     HEADER,
     KEYS,
     PARTIAL,
     PROGRESS,
     StoreHeader,
-    finished_rows,
-    open_array,
+    files_of,
     read_header,
     stage_file,
 )
 from smallvit.utils.files import flush_folder, write_whole
+
+#: A store that another one has taken the place of, until it is removed.
+REPLACED = ".replaced"
+#: What a kill leaves of a file that was being written under a temporary name.
+_TEMPORARY = re.compile(rf"\.({HEADER[:-5]}|{PROGRESS[:-5]})\.[0-9a-f]{{8}}\.incomplete\.json")
 
 
 class StoreWriter:
@@ -54,21 +63,36 @@ class StoreWriter:
         chunk: int = 2048,
         fresh: bool = False,
     ) -> None:
-        self.path = osp.expanduser(os.fspath(path))
+        self.path = osp.expanduser(os.fspath(path)).rstrip(os.sep)
         self.folder = self.path + PARTIAL
         self.header, self.chunk, self.fresh = header, chunk, fresh
-        if not fresh and osp.isfile(osp.join(self.folder, HEADER)):
+        if fresh:
+            for folder in (self.path, self.folder):
+                _require_only_a_store(folder)
+        begun = osp.isfile(osp.join(self.folder, HEADER))
+        if begun and not fresh:
             self._require_same()
-        else:
-            self._create(np.asarray(keys, dtype="<u8"))
-        self.finished = self._flushed = finished_rows(self.folder)
+        # Progress is noted first when all files are there.
+        if fresh or not begun or not osp.isfile(osp.join(self.folder, PROGRESS)):
+            with self._failing_readably():
+                self._create(np.asarray(keys, dtype="<u8"))
+        self.finished = self._flushed = min(finished_rows(self.folder), header.length)
         self._stages = [
-            open_array(stage_file(self.folder, stage), "r+", (header.length, *shape), header.dtype)
+            self._open(stage_file(self.folder, stage), shape, header.dtype)
             for stage, shape in enumerate(header.shapes)
         ]
+        sums = (len(header.shapes),)
+        self._sums = self._open(osp.join(self.folder, CHECKSUMS), sums, "<u4")
+
+    def _open(self, path: str, shape: Sequence[int], dtype: str) -> ArrayFile:
+        whole = (self.header.length, *shape)
+        return ArrayFile(path, open_array(path, "r", whole, dtype))
 
     def _require_same(self) -> None:
-        differences = self.header.differences(read_header(self.folder))
+        found = read_header(self.folder)
+        differences = self.header.differences(found)
+        if found.version != self.header.version:
+            differences.append("it was begun by an earlier smallvit, without checksums")
         if differences:
             lines = "\n  ".join(differences)
             raise FeatureStoreError(
@@ -77,28 +101,48 @@ class StoreWriter:
             )
 
     def _create(self, keys: np.ndarray) -> None:
-        for folder in (self.folder, self.path) if self.fresh else (self.folder,):
-            _require_only_a_store(folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.makedirs(self.folder)
-        needed = self.header.row_bytes * self.header.length
-        free = shutil.disk_usage(self.folder).free
+        _require_only_a_store(self.folder)
+        remove_store(self.folder)
+        self._require_space()
+        os.makedirs(self.folder, exist_ok=True)
+        try:
+            self._write_files(keys)
+        except OSError:
+            remove_store(self.folder)
+            raise
+
+    def _write_files(self, keys: np.ndarray) -> None:
+        header = self.header
+        # The header comes first: it says of which files the folder consists.
+        write_whole(osp.join(self.folder, HEADER), header.to_json())
+        for stage, shape in enumerate(header.shapes):
+            create_array(stage_file(self.folder, stage), (header.length, *shape), header.dtype)
+        sums = (header.length, len(header.shapes))
+        create_array(osp.join(self.folder, CHECKSUMS), sums, "<u4")
+        with open(osp.join(self.folder, KEYS), "wb") as file:
+            np.save(file, keys, allow_pickle=False)
+        write_whole(osp.join(self.folder, PROGRESS), json.dumps({"finished": 0}))
+
+    def _require_space(self) -> None:
+        place = osp.dirname(osp.abspath(self.path))
+        while not osp.isdir(place):
+            place = osp.dirname(place)
+        needed, free = self.header.row_bytes * self.header.length, shutil.disk_usage(place).free
         if needed > free:
-            shutil.rmtree(self.folder)
             raise FeatureStoreError(
                 f"{self.path} would take {needed / 2**30:.1f} GiB, and the disk has "
                 f"{free / 2**30:.1f} GiB left; choose another --out"
             )
-        for stage, shape in enumerate(self.header.shapes):
-            np.lib.format.open_memmap(
-                stage_file(self.folder, stage),
-                mode="w+",
-                dtype=np.dtype(self.header.dtype),
-                shape=(self.header.length, *shape),
-            )
-        np.save(osp.join(self.folder, KEYS), keys, allow_pickle=False)
-        # The header comes last: a folder that has one has all its files.
-        write_whole(osp.join(self.folder, HEADER), self.header.to_json())
+
+    @contextmanager
+    def _failing_readably(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FeatureStoreError(
+                f"cannot write {self.folder}: {error.strerror or error}; when that is mended, the "
+                f"same command goes on after {finished_rows(self.folder)} images"
+            ) from error
 
     def append(self, features: Sequence[np.ndarray]) -> None:
         """Write the next rows.
@@ -107,9 +151,11 @@ class StoreWriter:
             features (Sequence[np.ndarray]): Maps (n, C, H, W) of each stage.
 
         Raises:
-            FeatureStoreError: If a value is not finite in the store's precision.
+            FeatureStoreError: If a value is not finite in the store's precision, or the rows
+                cannot be written.
         """
         end = self.finished + len(features[0])
+        sums = np.empty((len(features[0]), len(self._stages)), dtype="<u4")
         for stage, (array, rows) in enumerate(zip(self._stages, features, strict=True)):
             with np.errstate(over="ignore"):
                 rows = rows.astype(array.dtype, copy=False)
@@ -118,20 +164,26 @@ class StoreWriter:
                     f"samples {self.finished} to {end - 1}, stage {stage}: features are not finite "
                     f"in {array.dtype}; look at the teacher's checkpoint, or use --dtype float32"
                 )
-            array[self.finished : end] = rows
+            rows = np.ascontiguousarray(rows)
+            sums[:, stage] = [zlib.crc32(row) for row in rows]
+            with self._failing_readably():
+                array.write(self.finished, rows)
+        with self._failing_readably():
+            self._sums.write(self.finished, sums)
         self.finished = end
         if end - self._flushed >= self.chunk:
             self.flush()
 
     def flush(self) -> None:
         """Wait until the rows are on the disk, then count them as finished."""
-        for array in self._stages:
-            array.flush()
-        write_whole(osp.join(self.folder, PROGRESS), json.dumps({"finished": self.finished}))
+        with self._failing_readably():
+            for array in (*self._stages, self._sums):
+                array.flush()
+            write_whole(osp.join(self.folder, PROGRESS), json.dumps({"finished": self.finished}))
         self._flushed = self.finished
 
     def close(self) -> None:
-        """Give the whole store its name.
+        """Give the whole store its name; only then the one that it replaces is removed.
 
         Raises:
             FeatureStoreError: If rows are missing, or there is a store of that name.
@@ -141,25 +193,69 @@ class StoreWriter:
             raise FeatureStoreError(
                 f"{self.folder} has {self.finished} rows of {self.header.length}"
             )
-        self._stages = []
-        if self.fresh:
-            shutil.rmtree(self.path, ignore_errors=True)
-        elif osp.exists(self.path):
-            raise FeatureStoreError(f"{self.path} exists; --fresh replaces it")
-        os.rename(self.folder, self.path)
+        for array in (*self._stages, self._sums):
+            array.close()
+        before = None
+        if osp.lexists(self.path):
+            if not self.fresh:
+                raise FeatureStoreError(f"{self.path} exists; --fresh replaces it")
+            before = self._set_aside()
+        try:
+            os.rename(self.folder, self.path)
+        except OSError:
+            if before is not None:
+                os.rename(before, self.path)
+            raise
         flush_folder(osp.dirname(self.path))
+        if before is not None:
+            remove_store(before)
+            if osp.exists(before):
+                print(f"{before} stays: it holds files that are no part of the former store")
+
+    def _set_aside(self) -> str:
+        """Let the former store make way, with whatever was put into it."""
+        number, before = 1, self.path + REPLACED
+        while osp.lexists(before):
+            number, before = number + 1, f"{self.path}{REPLACED}_{number}"
+        os.rename(self.path, before)
+        return before
+
+
+def remove_store(folder: str) -> None:
+    """Remove the files of which a store consists, and its folder if that is empty then.
+
+    Args:
+        folder (str): The store, finished or not; others are left alone.
+    """
+    if not osp.isdir(folder):
+        return
+    names, there = files_of(folder), os.listdir(folder)
+    unfinished = list(filter(_TEMPORARY.fullmatch, there))
+    if not names and unfinished != there:
+        return
+    names = [*unfinished, *names]
+    for name in names:
+        if osp.isfile(osp.join(folder, name)):
+            os.remove(osp.join(folder, name))
+    if not os.listdir(folder):
+        os.rmdir(folder)
 
 
 def _require_only_a_store(folder: str) -> None:
-    """Refuse to remove what is no store."""
-    if not osp.lexists(folder):
+    """Refuse to remove what is no store, by what its header says that it consists of."""
+    if not osp.lexists(folder) or (osp.isdir(folder) and not os.listdir(folder)):
         return
-    # A kill leaves the file that was being written under a temporary name.
-    known = re.compile(rf"{re.escape(HEADER)}|{re.escape(PROGRESS)}|\w+\.npy|.+\.incomplete(\..+)?")
-    names = os.listdir(folder) if osp.isdir(folder) else [osp.basename(folder)]
-    strange = [name for name in names if not known.fullmatch(name)]
-    if strange:
+    reason = None
+    if osp.islink(folder):
+        reason = f"is a link to {osp.realpath(folder)}"
+    elif not osp.isdir(folder):
+        reason = "is no store of teacher features (a file)"
+    else:
+        known, names = files_of(folder), os.listdir(folder)
+        strange = [name for name in names if name not in known and not _TEMPORARY.fullmatch(name)]
+        if strange:
+            reason = f"is no store of teacher features alone (it has {sorted(strange)[0]})"
+    if reason is not None:
         raise FeatureStoreError(
-            f"{folder} is no store of teacher features (it has {strange[0]}) and was not removed; "
-            "choose another --out"
+            f"{folder} {reason} and was not removed; choose another --out, or move it away"
         )

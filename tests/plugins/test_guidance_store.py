@@ -1,7 +1,10 @@
 """Stores of teacher features: what they hold, and what they refuse."""
 
+import errno
 import json
+import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -17,7 +20,8 @@ from smallvit.plugins.locality_guidance.fingerprint import (
     file_sha256,
     sample_key,
 )
-from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store import FeatureStore
+from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
 
 SHAPES = [[2, 4, 4], [3, 2, 2]]
@@ -149,7 +153,8 @@ def replace_by_pickle(path):
         (lambda folder: cut(folder / "keys.npy"), "keys.npy is missing or truncated"),
         (lambda folder: (folder / "keys.npy").unlink(), "keys.npy is missing"),
         (lambda folder: replace_by_pickle(folder / "keys.npy"), "pickle|Python objects"),
-        (lambda folder: edit(folder / "header.json", version=2), "version 2, .* reads version 1"),
+        (lambda folder: edit(folder / "header.json", version=3), "version 3, .* reads versions 1"),
+        (lambda folder: (folder / "checksums.npy").unlink(), "checksums.npy is missing"),
         (lambda folder: edit(folder / "header.json", dtype="float32"), "header says float32"),
         (lambda folder: edit(folder / "header.json", dtype="object"), "header.json is damaged"),
         (lambda folder: edit(folder / "header.json", teacher={}), "header.json is damaged"),
@@ -181,8 +186,10 @@ def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     # What was written after the last flush may be there or not; here it is, and is wrong.
     flushed = StoreWriter(folder / "parts", header(), KEYS).finished
     assert flushed >= stop - max(chunk, step)
-    for array in abandoned._stages:
+    for stage in range(len(abandoned._stages)):
+        array = np.load(folder / f"parts.partial/stage_{stage}.npy", mmap_mode="r+")
         array[flushed:] = 7
+        array.flush()
     write(folder / "parts", start=flushed, step=1).close()
     assert content(folder / "parts") == content(folder / "whole")
     assert not (folder / "parts.partial").exists()
@@ -212,6 +219,207 @@ def test_fresh_removes_stores_only(tmp_path, name):
     with pytest.raises(FeatureStoreError, match=r"no store of teacher features .*thesis\.tex"):
         StoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
     assert (tmp_path / name / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["store", "store.partial"])
+@pytest.mark.parametrize("with_header", [False, True])
+def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
+    """A folder of arrays is no store, and not all arrays in one are the store's."""
+    if with_header:
+        write(tmp_path / "store", stop=4 if name.endswith("partial") else 7)
+    (tmp_path / name).mkdir(exist_ok=True)
+    for mine in ("embeddings.npy", "stage_2.npy"):
+        np.save(tmp_path / name / mine, np.arange(3))
+    before = content(tmp_path / name)
+    with pytest.raises(FeatureStoreError, match=r"embeddings\.npy\) and was not removed"):
+        StoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
+    assert content(tmp_path / name) == before
+
+
+def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys):
+    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer.append(rows(0, 7, scale=2.0))
+    (tmp_path / "store" / "notes.npy").write_text("mine")
+    writer.close()
+    assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 200
+    assert content(tmp_path / "store.replaced") == {"notes.npy": b"mine"}
+    assert "store.replaced stays: it holds files" in capsys.readouterr().out
+
+
+def test_the_old_store_is_there_until_the_new_one_is_whole(store, monkeypatch):
+    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer.append(rows(0, 6, scale=2.0))
+    with pytest.raises(FeatureStoreError, match="6 rows of 7"):
+        writer.close()
+    assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
+    writer.append(rows(6, 7, scale=2.0))
+    rename = os.rename
+
+    def fail(source, target):
+        if str(source).endswith(".partial"):
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        writer.close()
+    assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
+
+
+def test_a_linked_folder_is_not_removed(store, tmp_path):
+    (tmp_path / "link").symlink_to(store.path)
+    with pytest.raises(FeatureStoreError, match=r"is a link to .*store and was not removed"):
+        StoreWriter(tmp_path / "link", header(), KEYS, fresh=True)
+
+
+def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
+    from smallvit.plugins.locality_guidance import store_writer
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_writer, "create_array", kill)
+        with pytest.raises(KeyboardInterrupt):
+            StoreWriter(tmp_path / "store", header(), KEYS)
+    (tmp_path / "store.partial" / ".progress.0a1b2c3d.incomplete.json").touch()
+    write(tmp_path / "store").close()
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {
+        *("header.json", "keys.npy", "checksums.npy", "progress.json"),
+        *("stage_0.npy", "stage_1.npy"),
+    }
+
+
+class FullDisk:
+    """A file on a disk with room for some bytes, which are then not written all at once."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self.file.write(data[: self.room])
+        self.room -= written
+        return written
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
+    writer = write(tmp_path / "store", stop=4, chunk=1)
+    writer._stages[1]._file = FullDisk(writer._stages[1]._file, room=30)
+    message = r"store\.partial: No space left on device; .* goes on after 4 images"
+    with pytest.raises(FeatureStoreError, match=message):
+        writer.append(rows(4, 7))
+    write(tmp_path / "store", start=4).close()
+    write(tmp_path / "whole").close()
+    assert content(tmp_path / "store") == content(tmp_path / "whole")
+
+
+def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
+    """A limit of the size of files stands for a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
+    try:
+        with pytest.raises(
+            FeatureStoreError, match=r"cannot write .*store\.partial: File too large"
+        ):
+            StoreWriter(tmp_path / "store", header(), KEYS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    write(tmp_path / "one").close()
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    write(tmp_path / "two").close()
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["stage_0.npy", "stage_1.npy", "checksums.npy"])
+def test_a_flipped_bit_is_found(store, name):
+    path = Path(store.path) / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # of the last sample
+    path.write_bytes(data)
+    found = FeatureStore(store.path)
+    found.read(5, int(KEYS[5]))
+    with pytest.raises(FeatureStoreError, match="features of sample 6 are damaged"):
+        found.read(6, int(KEYS[6]))
+
+
+def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, monkeypatch):
+    from smallvit.plugins.locality_guidance import store as module
+
+    said = []
+    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    assert FeatureStore(store.path).checked
+    assert not said
+    edit(Path(store.path) / "header.json", version=1)
+    (Path(store.path) / "checksums.npy").unlink()
+    old = FeatureStore(store.path)
+    assert np.array_equal(old.read(3, int(KEYS[3]))[1], rows(3, 4)[1][0])
+    assert "without checksums: its features are read unchecked" in said[0]
+    assert not header().differences(old.header)
+    Path(store.path).rename(store.path + ".partial")
+    with pytest.raises(FeatureStoreError, match="begun by an earlier smallvit, without checksums"):
+        StoreWriter(store.path, header(), KEYS)
+
+
+#: What a JSON file may be after an accident, or a joke.
+MALFORMED = {
+    "empty": b"",
+    "cut": b'{"version": 2, "data_set": {"len',
+    "list": b"[1, 2]",
+    "null": b"null",
+    "not UTF-8": b'{"version": "\xff\xfe"}',
+    "deep": b"[" * 100_000,
+    "other keys": b'{"a": 1}',
+}
+CHANGES = {
+    "text": dict(data_set={"length": "7"}),
+    "negative": dict(data_set={"length": -7}),
+    "huge": dict(data_set={"length": 1 << 62}),
+    "NaN": dict(data_set={"length": float("nan")}),
+    "list for dict": dict(data_set=[7]),
+    "negative side": dict(shapes=[[2, -4, 4], [3, 2, 2]]),
+    "text side": dict(shapes=[["2", 4, 4], [3, 2, 2]]),
+    "no lists": dict(shapes=7),
+    "NaN version": dict(version=float("nan")),
+    "true version": dict(version=True),
+    "teacher": dict(teacher=None),
+    "dtype": dict(dtype=[1]),
+}
+
+
+@pytest.mark.parametrize("kind", [*MALFORMED, *CHANGES, "folder"])
+def test_a_malformed_header_is_a_sentence(store, kind):
+    path = Path(store.path) / "header.json"
+    if kind in CHANGES:
+        edit(path, **CHANGES[kind])
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(MALFORMED[kind])
+    with pytest.raises(FeatureStoreError, match=r"precompute\.py"):
+        FeatureStore(store.path)
+    Path(store.path).rename(store.path + ".partial")
+    with pytest.raises(FeatureStoreError):
+        StoreWriter(store.path, header(), KEYS)
+
+
+@pytest.mark.parametrize("text", [*MALFORMED.values(), b'{"finished": -1}', b'{"finished": "7"}'])
+def test_a_malformed_progress_is_no_progress(store, text):
+    (Path(store.path) / "progress.json").write_bytes(text)
+    with pytest.raises(FeatureStoreError, match="is not whole"):
+        FeatureStore(store.path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])

@@ -1,0 +1,178 @@
+"""What a store of teacher features belongs to, and of which files it consists."""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from smallvit.errors import FeatureStoreError
+
+#: Version 1 had no checksums.
+VERSION, READ_VERSIONS = 2, (1, 2)
+PARTIAL = ".partial"
+DTYPES = ("float16", "float32")
+HEADER, KEYS, PROGRESS, CHECKSUMS = "header.json", "keys.npy", "progress.json", "checksums.npy"
+TOOL = "tools/locality_guidance/precompute.py"
+#: More than any teacher has; a made-up header must not ask for more.
+_MAX_STAGES, _MAX_SIDE, _MAX_LENGTH = 1000, 1 << 20, 1 << 40
+
+
+@dataclass
+class StoreHeader:
+    """What a store belongs to and how it is laid out.
+
+    Args:
+        data_set (dict): ``type``, ``length``, ``num_classes`` and ``fingerprint``.
+        teacher (dict): ``sha256`` of its checkpoint, ``backbone``, ``input_size``,
+            ``stages``, ``preprocessor`` and ``pipeline``.
+        shapes (Sequence[Sequence[int]]): (C, H, W) of the map of each stage.
+        dtype (str): "float16" or "float32". Defaults to "float16".
+        config (str): Name of the config that it was made with, for people to read.
+            Defaults to "".
+        version (int): Version of the layout. Defaults to the one that is written.
+    """
+
+    data_set: dict[str, Any]
+    teacher: dict[str, Any]
+    shapes: Sequence[Sequence[int]]
+    dtype: str = "float16"
+    config: str = ""
+    version: int = VERSION
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return self.data_set["length"]
+
+    @property
+    def row_bytes(self) -> int:
+        """What the features of one sample take."""
+        return sum(int(np.prod(shape)) for shape in self.shapes) * np.dtype(self.dtype).itemsize
+
+    def to_json(self) -> str:
+        """Write the header, the same text for the same content."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    def differences(self, other: StoreHeader) -> list[str]:
+        """Say in what another header differs; version and name of the config do not count.
+
+        Args:
+            other (StoreHeader): That of a store.
+
+        Returns:
+            list[str]: One line for each difference, with the store's value and this one.
+        """
+        mine, theirs = (dict(_flatten(json.loads(each.to_json()))) for each in (self, other))
+        return [
+            f"{name}: {theirs.get(name, 'none')} in the store, {mine.get(name, 'none')} asked for"
+            for name in sorted({*mine, *theirs} - {"config", "version"})
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flatten(node: dict, prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = []
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        pairs += _flatten(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return pairs
+
+
+def read_header(folder: str | os.PathLike) -> StoreHeader:
+    """Read the header of a store, finished or not.
+
+    Args:
+        folder (str | os.PathLike): The store.
+
+    Returns:
+        StoreHeader: Its header.
+
+    Raises:
+        FeatureStoreError: If there is none, or it is of another version.
+    """
+    try:
+        with open(osp.join(folder, HEADER), encoding="utf-8") as file:
+            content = json.load(file)
+        version = content["version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FeatureStoreError(
+            f"{folder} is no store of teacher features ({HEADER}: {error}); write one with {TOOL}"
+        ) from error
+    if version not in READ_VERSIONS or isinstance(version, (bool, float)):
+        raise FeatureStoreError(
+            f"{folder} is a store of version {str(version)[:40]}, and this smallvit reads versions "
+            f"{' and '.join(map(str, READ_VERSIONS))}: write it again with {TOOL} --fresh"
+        )
+    try:
+        header = StoreHeader(**content)
+        _check_layout(header)
+    except (TypeError, KeyError, ValueError) as error:
+        raise FeatureStoreError(
+            f"{folder}: its {HEADER} is damaged ({error}); write it again with {TOOL} --fresh"
+        ) from error
+    return header
+
+
+def _check_layout(header: StoreHeader) -> None:
+    if header.dtype not in DTYPES:
+        raise ValueError(f"dtype {str(header.dtype)[:40]!r} is none of {', '.join(DTYPES)}")
+    shapes = header.shapes
+    if not isinstance(shapes, list) or not 0 < len(shapes) <= _MAX_STAGES:
+        raise ValueError("shapes is no list of the stages' shapes")
+    for shape in shapes:
+        if not isinstance(shape, list) or len(shape) != 3:
+            raise ValueError(f"shape {str(shape)[:40]} is not (C, H, W)")
+        if not all(_is_count(side, _MAX_SIDE) for side in shape):
+            raise ValueError(f"shape {str(shape)[:40]} is not of positive numbers")
+    if not isinstance(header.data_set, dict) or not _is_count(header.length, _MAX_LENGTH):
+        raise ValueError(f"data_set.length is {str(header.length)[:40]}, no number of samples")
+    if not isinstance(header.teacher, dict) or not isinstance(header.teacher["sha256"], str):
+        raise TypeError("teacher.sha256 is no text")
+
+
+def _is_count(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+
+
+def files_of(folder: str | os.PathLike) -> list[str]:
+    """Tell of which files a store consists, by its header.
+
+    Args:
+        folder (str | os.PathLike): The store, finished or not, of whatever version.
+
+    Returns:
+        list[str]: Names, those that may be missing too; none if the folder is no store.
+    """
+    try:
+        with open(osp.join(folder, HEADER), encoding="utf-8") as file:
+            content = json.load(file)
+        stages = len(content["shapes"])
+        known = {"version", "data_set", "teacher", "dtype"} <= set(content)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    if not known or stages > _MAX_STAGES:
+        return []
+    # The header comes last: what is removed is a store up to its end.
+    return [
+        *(osp.basename(stage_file("", stage)) for stage in range(stages)),
+        *(KEYS, CHECKSUMS, PROGRESS, HEADER),
+    ]
+
+
+def stage_file(folder: str, stage: int) -> str:
+    """Name the file with the maps of a stage.
+
+    Args:
+        folder (str): The store.
+        stage (int): Position of the stage in it.
+
+    Returns:
+        str: Its path.
+    """
+    return osp.join(folder, f"stage_{stage}.npy")
