@@ -29,11 +29,28 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: str, **options: Any) -> None:
     """Write a figure, and the folder that it goes to.
 
+    Its texts are shown as they are: names of classes and runs are no formulas, and a dollar sign
+    in one must not end the picture.
+
     Args:
         figure (Figure): What to write.
         path (str): The file; its suffix chooses the format.
         **options: Those of ``Figure.savefig``.
     """
+    _show_texts_as_they_are(figure)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with whole_file(path) as temporary:
         figure.savefig(temporary, **options)
+
+
+def _show_texts_as_they_are(figure: Figure) -> None:
+    from matplotlib.axis import Axis
+    from matplotlib.text import Text
+
+    # Numbers on the axes are matplotlib's own, which writes powers as formulas.
+    numbers = set()
+    for axis in figure.findobj(Axis):
+        numbers |= set(axis.findobj(Text)) - {axis.label}
+    for text in set(figure.findobj(Text)) - numbers:
+        text.set_parse_math(False)
+        text.set_usetex(False)

@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
 from smallvit.analysis.figures import new_figure, save_figure
+from smallvit.compat import drawn_texts
 from smallvit.datasets.io.images import read_image
 from smallvit.engine.predictions import detections_by_image, labels_of
 from smallvit.errors import UserError
@@ -48,6 +49,7 @@ def draw_samples(
     Raises:
         UserError: If the predictions are of no known task, or not of this data set.
     """
+    drawn_texts.install()
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if not predictions or "image_id" in predictions[0]:

@@ -1,4 +1,12 @@
-"""Style and script of the report."""
+"""Template, style and script of the report.
+
+Jinja2 escapes every value by itself: names come from folders, plans and logs, and none is marked
+as safe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
@@ -39,3 +47,93 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 """
+
+TEMPLATE = """\
+{%- macro table(titles, rows, kind="") -%}
+<table{% if kind %} class={{ kind }}{% endif %}><thead><tr>
+{%- for title in titles %}<th>{{ title }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in rows -%}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>
+{%- endmacro -%}
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>smallvit bench</title>
+<style>
+{% include "style" %}
+</style>
+</head>
+<body>
+<h1>Which method helps on these images?</h1>
+<ul>
+{% for each in answers -%}
+<li>Trained on {{ each.trained_on }}, <b>{{ each.best }}</b> is best: {{ each.accuracy }}%
+{%- if each.ties %}; not told apart from it: {{ each.ties | join(", ") }}{% endif %}.</li>
+{% endfor -%}
+</ul>
+<h2>Results</h2>
+<p>Mean and standard deviation of the test accuracy in percent over the seeds; the best of each
+column is bold. Click on a title to sort.</p>
+<table class=sortable><thead><tr>
+{%- for title in results.header %}<th>{{ title }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in results.rows -%}
+<tr>{% for cell in row %}<td data-order="{{ cell.order }}"{% if cell.best %} class=best{% endif %}>
+{{- cell.text }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>
+<p class=note>{{ cost_note }}</p>
+{% for each in figures -%}
+<figure><img alt="{{ each.caption }}" src="data:image/png;base64,{{ each.data }}">
+<figcaption>{{ each.caption }}</figcaption></figure>
+{% endfor -%}
+<h2>Which differences count?</h2>
+<p>Best method minus other method, in points, with Welch's 95% interval over the seeds. An interval
+that holds zero means that the seeds differ as much as the methods. Methods share the subset of a
+seed, which the interval does not use: it is rather too wide. It is not corrected for the number of
+comparisons, which makes it too narrow.</p>
+{{ table(["trained on", "best", "other", "difference", "95% interval", "verdict"], differences) }}
+<h2>What to keep in mind</h2>
+<ul>{% for each in caveats %}<li>{{ each }}</li>{% endfor %}</ul>
+{% if failures -%}
+<h2>Failed runs</h2>
+<p>The same command tries them again.</p>
+{{ table(["run", "reason", "log"], failures) }}
+{% endif -%}
+<h2>Data</h2>
+<p>The best state of each run is chosen on {{ data.selected_on }} and tested on
+{{ data.tested_on }}.</p>
+<details><summary>{{ data.classes | length }} classes</summary>
+{{ table(["class"] + splits, class_rows) }}</details>
+<h2>Settings</h2>
+<pre>{{ commands | join("\n") }}</pre>
+<table class=plain>
+{%- for name, text in settings.items() %}<tr><th>{{ name }}</th><td>{{ text }}</td></tr>
+{% endfor %}</table>
+<script>
+{% include "script" %}
+</script>
+</body>
+</html>
+"""
+
+
+def render(**values: Any) -> str:
+    """Fill in the template.
+
+    Args:
+        **values (Any): What it shows, as it is.
+
+    Returns:
+        str: The page.
+    """
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    sources = {"page": TEMPLATE, "style": STYLE, "script": SCRIPT}
+    pages = Environment(
+        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+    )
+    return pages.get_template("page").render(values)

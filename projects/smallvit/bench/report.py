@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import statistics
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 
 from smallvit.bench.findings import Findings
 from smallvit.bench.methods import TEACHER
-from smallvit.bench.page import SCRIPT, STYLE
+from smallvit.bench.page import render
 from smallvit.bench.plan import TEACHER_SHARE, Settings, samples_label
 from smallvit.bench.results import is_guided, ranking, welch
-from smallvit.bench.table import Table
 
 CAPTIONS = (
     "Accuracy against training images; bars are one standard deviation over the seeds.",
@@ -31,74 +29,48 @@ def make_report(found: Findings, pictures: Sequence[str]) -> str:
     Returns:
         str: HTML that loads nothing from elsewhere.
     """
-    parts = [
-        "<h1>Which method helps on these images?</h1>",
-        _answer(found),
-        "<h2>Results</h2>",
-        "<p>Mean and standard deviation of the test accuracy in percent over the seeds; the best "
-        "of each column is bold. Click on a title to sort.</p>",
-        _table(found.table),
-        f"<p class=note>{escape(_cost_note(found))}</p>",
-        *(_figure(*pair) for pair in zip(pictures, CAPTIONS, strict=True)),
-        "<h2>Which differences count?</h2>",
-        _differences(found),
-        "<h2>What to keep in mind</h2>",
-        _list(caveats(found)),
-        _failures(found),
-        "<h2>Data</h2>",
-        _data(found.plan["data"]),
-        "<h2>Settings</h2>",
-        _settings(found),
-    ]
-    body = "\n".join(part for part in parts if part)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>smallvit bench</title>\n<style>\n{STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    data = found.plan["data"]
+    splits = list(data["counts"])
+    if data["same_images"]:
+        splits = [split for split in splits if split != "test"]
+    return render(
+        answers=list(_answers(found)),
+        results=found.table,
+        cost_note=_cost_note(found),
+        figures=[_figure(*pair) for pair in zip(pictures, CAPTIONS, strict=True)],
+        differences=list(_differences(found)),
+        caveats=caveats(found),
+        failures=[(run.name, each["reason"], each["log"]) for run, each in found.failures.items()],
+        data=data,
+        splits=splits,
+        class_rows=list(_class_rows(data, splits)),
+        commands=found.plan.get("command", []),
+        settings=_settings(found),
     )
 
 
-def _answer(found: Findings) -> str:
-    lines = []
+def _answers(found: Findings) -> Iterator[dict]:
     for count in found.samples:
         names = _ranked(found, count)
         if not names:
             continue
         best = found.summaries[names[0], count]
-        line = (
-            f"Trained on {samples_label(count)}, <b>{escape(names[0])}</b> is best: {best.text()}%"
-        )
         ties = [
             other
             for other in names[1:]
             if welch(best.accuracies, found.summaries[other, count].accuracies).verdict
             != "beyond noise"
         ]
-        if ties:
-            line += f"; not told apart from it: {escape(', '.join(ties))}"
-        lines.append(f"<li>{line}.</li>")
-    return f"<ul>{''.join(lines)}</ul>"
+        yield {
+            "trained_on": samples_label(count),
+            "best": names[0],
+            "accuracy": best.text(),
+            "ties": ties,
+        }
 
 
 def _ranked(found: Findings, count: int | None) -> list[str]:
     return ranking({key: each for key, each in found.summaries.items() if key[1] == count}, [count])
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in table.header)
-    rows = []
-    for row in table.rows:
-        cells = "".join(
-            f'<td data-order="{escape(str(cell.order))}"{" class=best" if cell.best else ""}>'
-            f"{escape(cell.text)}</td>"
-            for cell in row
-        )
-        rows.append(f"<tr>{cells}</tr>")
-    body = "\n".join(rows)
-    return (
-        f"<table class=sortable><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-    )
 
 
 def _cost_note(found: Findings) -> str:
@@ -116,17 +88,12 @@ def _cost_note(found: Findings) -> str:
     return note + "."
 
 
-def _figure(path: str, caption: str) -> str:
+def _figure(path: str, caption: str) -> dict[str, str]:
     with open(path, "rb") as file:
-        data = base64.b64encode(file.read()).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+        return {"caption": caption, "data": base64.b64encode(file.read()).decode()}
 
 
-def _differences(found: Findings) -> str:
-    rows = []
+def _differences(found: Findings) -> Iterator[list[str]]:
     for count in found.samples:
         best, *others = _ranked(found, count) or [None]
         for other in others:
@@ -136,18 +103,7 @@ def _differences(found: Findings) -> str:
             if difference.low is not None:
                 interval = f"{difference.low:+.2f} to {difference.high:+.2f}"
             cells = [samples_label(count), best, other, f"{difference.mean:+.2f}", interval]
-            cells.append(difference.verdict)
-            rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
-    titles = ["trained on", "best", "other", "difference", "95% interval", "verdict"]
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        "<p>Best method minus other method, in points, with Welch's 95% interval over the seeds. "
-        "An interval that holds zero means that the seeds differ as much as the methods. Methods "
-        "share the subset of a seed, which the interval does not use: it is rather too wide. It is "
-        "not corrected for the number of comparisons, which makes it too narrow.</p>"
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-    )
+            yield [*cells, difference.verdict]
 
 
 def caveats(found: Findings) -> list[str]:
@@ -209,42 +165,10 @@ def _teacher_note(settings: Settings) -> str:
     )
 
 
-def _list(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in sentences) + "</ul>"
-
-
-def _failures(found: Findings) -> str:
-    if not found.failures:
-        return ""
-    rows = "".join(
-        f"<tr><td>{escape(run.name)}</td><td>{escape(failure['reason'])}</td>"
-        f"<td><code>{escape(failure['log'])}</code></td></tr>"
-        for run, failure in found.failures.items()
-    )
-    return (
-        "<h2>Failed runs</h2>\n<p>The same command tries them again.</p>\n<table><thead><tr>"
-        f"<th>run</th><th>reason</th><th>log</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
-
-
-def _data(data: dict) -> str:
-    splits = list(data["counts"])
-    if data["same_images"]:
-        splits = [split for split in splits if split != "test"]
-    head = "<th>class</th>" + "".join(f"<th>{split}</th>" for split in splits)
-    rows = [
-        (name, *(str(data["counts"][split][label]) for split in splits))
-        for label, name in enumerate(data["classes"])
-    ]
-    rows.append(("all", *(str(sum(data["counts"][split])) for split in splits)))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        f"<p>The best state of each run is chosen on {escape(data['selected_on'])} and tested on "
-        f"{escape(data['tested_on'])}.</p><details><summary>{len(data['classes'])} classes"
-        f"</summary><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></details>"
-    )
+def _class_rows(data: dict, splits: Sequence[str]) -> Iterator[tuple]:
+    for label, name in enumerate(data["classes"]):
+        yield name, *(data["counts"][split][label] for split in splits)
+    yield "all", *(sum(data["counts"][split]) for split in splits)
 
 
 def _commit(state: dict | None) -> str:
@@ -253,12 +177,12 @@ def _commit(state: dict | None) -> str:
     return state["commit"] + (", with changes" if state["changed"] else "")
 
 
-def _settings(found: Findings) -> str:
+def _settings(found: Findings) -> dict[str, str]:
     settings, record = found.plan["settings"], found.record
     steps = {f"{run.method}, {samples_label(run.samples)}": run.iters for run in found.plan["runs"]}
     listed = [f"{name}: {iters}" for name, iters in steps.items()]
     alike = len(set(steps.values())) == 1
-    rows = {
+    return {
         "data": settings.data,
         "image size": f"{settings.image_size}x{settings.image_size}",
         "budget": f"{settings.amount:g} {settings.budget}",
@@ -273,6 +197,3 @@ def _settings(found: Findings) -> str:
         ),
         "commit of smallvit": _commit((record.get("git") or {}).get("smallvit")),
     }
-    body = "".join(f"<tr><th>{key}</th><td>{escape(text)}</td></tr>" for key, text in rows.items())
-    commands = "\n".join(found.plan.get("command", []))
-    return f"<pre>{escape(commands)}</pre>\n<table class=plain>{body}</table>"

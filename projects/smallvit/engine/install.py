@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smallvit.compat import drawn_texts
 from smallvit.datasets.io import images
 from smallvit.engine import pretrained
 from smallvit.engine.checkpoint import reading
@@ -19,6 +20,7 @@ def install(scope: str | None = None) -> None:
     reading.install()
     pretrained.install()
     images.install(scope)
+    drawn_texts.install()
     if scope == "mmdet":
         # Needs pycocotools, which the other tasks run without.
         from smallvit.datasets import coco

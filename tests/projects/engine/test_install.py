@@ -33,6 +33,9 @@ def state():
     found["COCO metric"] = METRICS.get("CocoMetric")
     for name, registry in (("root", TRANSFORMS), ("cls", CLS), ("det", DET), ("seg", SEG)):
         found[f"images of {name}"] = registry.get("LoadImageFromFile")
+    from mmengine.visualization import Visualizer
+
+    found["drawn texts"] = type("", (), {"__module__": Visualizer.draw_texts.__module__})
     for loader in loaders:
         found[f"labels of {loader.__module__}"] = loader._load_seg_map
     return found

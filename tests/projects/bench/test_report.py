@@ -1,0 +1,69 @@
+"""The report shows what folders, plans and logs hold, and takes none of it for HTML."""
+
+import re
+from html import unescape
+
+import pytest
+
+from smallvit.bench.findings import Findings
+from smallvit.bench.plan import Run, Settings
+from smallvit.bench.report import make_report
+from smallvit.bench.results import summarize
+from smallvit.bench.table import make_table
+
+TAG = "<script>alert('x')</script>"
+
+
+@pytest.fixture
+def page(tmp_path):
+    runs = [Run(f"{TAG}method{n}", 5, seed, 30, 1) for n in range(2) for seed in range(2)]
+    results = {
+        run: dict(accuracy=90.0 + run.seed, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)
+        for run in runs
+    }
+    summaries = summarize(results)
+    data = {
+        **{"classes": [f"{TAG}class"], "same_images": False},
+        **{"counts": {f"{TAG}split": [5], "test": [5]}},
+        **{"tested_on": f"{TAG}test", "selected_on": f"{TAG}val"},
+    }
+    plan = {
+        **{"data": data, "runs": runs, "command": [f"{TAG}command"], "jobs": f"{TAG}jobs"},
+        "settings": Settings(f"{TAG}folder", 32, 16, False, "iters", 30),
+    }
+    failures = {Run(f"{TAG}failed", 5, 0, 30, 1): dict(reason=f"{TAG}reason", log=f"{TAG}log")}
+    costs = {"note": f"{TAG}note", "methods": {}}
+    table = make_table(summaries, [5], {})
+    record = {
+        **{"device": f"{TAG}device", "python": f"{TAG}python", "packages": {f"{TAG}p": f"{TAG}v"}},
+        "git": {"smallvit": {"commit": f"{TAG}commit", "changed": True}},
+    }
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"\x89PNG")
+    found = Findings(plan, results, failures, summaries, [5], costs, table, record)
+    return make_report(found, [str(picture)] * 3)
+
+
+def test_nothing_from_outside_is_a_tag(page):
+    assert page.count("<script>") == page.count("</script>") == 1
+    shown = set(re.findall(re.escape(TAG) + r"(\w+)", unescape(page)))
+    assert shown == {
+        *("method0", "method1", "class", "split", "test", "val", "command", "jobs", "folder"),
+        *("failed", "reason", "log", "note", "device", "python", "p", "v", "commit"),
+    }
+
+
+def test_the_page_is_whole(page):
+    for text in (
+        "Trained on 5 per class, <b>",
+        "is best: 90.50 ± 0.71%; not told apart from it: ",
+        "<td>within noise</td>",
+        "<th>difference</th>",
+        "color: #222; max-width",  # the style, and in the script what HTML would escape
+        'document.querySelectorAll("table.sortable")',
+        "(row) => row.cells[column]",
+    ):
+        assert text in page
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.endswith("</html>")
+    assert page.count("<figure>") == 3
