@@ -115,6 +115,11 @@ def test_missing_images(root, capsys):
     [
         ("val_4.JPEG\tn01", "val_4.JPEG\tn09", "line 5: class 'n09' is not in wnids.txt"),
         ("val_4.JPEG", "val_3.JPEG", "line 5: val_3.JPEG is listed twice"),
+        (
+            "val_4.JPEG",
+            "../../../thesis.tex",
+            "line 5: '../../../thesis.tex' is no name in a folder",
+        ),
         ("n03", "n01", "has no image of n03 (1 classes)"),
     ],
 )
@@ -123,6 +128,16 @@ def test_mistakes_in_the_table(root, capsys, old, new, message):
     table.write_text(table.read_text().replace(old, new))
     assert run_main(tool.main, root) == 1
     assert message in capsys.readouterr().err
+
+
+def test_nothing_outside_of_the_folder_is_moved(root, capsys):
+    (root.parent / "thesis.tex").write_text("mine")
+    table, classes = root / "val/val_annotations.txt", root / "wnids.txt"
+    classes.write_text(classes.read_text().replace("n03", "../../out"))
+    table.write_text(table.read_text().replace("n03", "../../out"))
+    assert run_main(tool.main, root, "--mode", "move") == 1
+    assert "wnids.txt: '../../out' is no name in a folder" in capsys.readouterr().err
+    assert len(images(root)) == 9
 
 
 def test_what_is_there_stays(root, capsys):

@@ -37,15 +37,17 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def read_table(root: str) -> dict[str, str]:
     """Read the class of each image, and check that the classes are those of wnids.txt."""
-    from smallvit.datasets.io.image_lists import read_lines
+    from smallvit.datasets.io.image_lists import read_lines, require_name
 
-    known = {line.strip() for line in read_lines(osp.join(root, "wnids.txt"))}
+    classes = osp.join(root, "wnids.txt")
+    known = {require_name(line.strip(), classes) for line in read_lines(classes)}
     path = osp.join(root, "val", "val_annotations.txt")
     table = {}
     for number, line in enumerate(read_lines(path), 1):
         name, identifier, *_ = [*line.split("\t"), ""]
         if identifier not in known:
             raise UserError(f"{path}, line {number}: class {identifier!r} is not in wnids.txt")
+        require_name(name, f"{path}, line {number}")
         if name in table:
             raise UserError(f"{path}, line {number}: {name} is listed twice")
         table[name] = identifier

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from mmengine.fileio import exists, list_dir_or_file, list_from_file
 from mmpretrain.datasets import BaseDataset
 
+from smallvit.datasets.io.image_lists import require_name
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
@@ -42,7 +43,7 @@ class TinyImageNet(BaseDataset):
     Raises:
         ValueError: If the split is unknown.
         DataError: If a file or folder of the layout is missing, or an annotation names an
-            unknown class.
+            unknown class or a file outside of its folder.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class TinyImageNet(BaseDataset):
             )
         self.split = split
         path = self._require(osp.join(data_root, "wnids.txt"))
-        self.identifiers = sorted(filter(None, map(str.strip, list_from_file(path))))
+        names = filter(None, map(str.strip, list_from_file(path)))
+        self.identifiers = sorted(require_name(name, path) for name in names)
         super().__init__(
             ann_file="",
             metainfo=metainfo or {"classes": tuple(self.identifiers)},
@@ -103,6 +105,7 @@ class TinyImageNet(BaseDataset):
             name, identifier, *_ = [*line.split("\t"), ""]
             if identifier not in labels:
                 raise DataError(f"{table}, line {number}: class {identifier!r} is not in wnids.txt")
+            require_name(name, f"{table}, line {number}")
             yield osp.join(self.data_root, "val", "images", name), labels[identifier]
 
     def extra_repr(self) -> list[str]:

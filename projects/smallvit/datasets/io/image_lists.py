@@ -8,7 +8,7 @@ import os.path as osp
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smallvit.errors import UserError
+from smallvit.errors import DataError, UserError
 from smallvit.utils.text import shorten
 
 
@@ -128,6 +128,24 @@ def read_annotations(path: str, root: str, classes_file: str | None = None) -> I
     if not samples:
         raise UserError(f"{path} lists no images")
     return ImageList(root, tuple(samples), classes)
+
+
+def require_name(name: str, where: str) -> str:
+    """Check that a name in a file is that of one thing in a folder, and no way out of it.
+
+    Args:
+        name (str): The name.
+        where (str): Where it stands, for the error.
+
+    Returns:
+        str: The name.
+
+    Raises:
+        DataError: If it leads elsewhere.
+    """
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise DataError(f"{where}: {name!r} is no name in a folder, and leads out of it")
+    return name
 
 
 def read_lines(path: str) -> list[str]:
