@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
 from smallvit.compat import model_zoos
+from smallvit.engine.checkpoint import older_formats
 from smallvit.engine.checkpoint.archives import check_archive, check_crcs, is_archive, records_of
 from smallvit.engine.checkpoint.digests import check_digest
 from smallvit.engine.checkpoint.downloads import download, forget
@@ -96,6 +97,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
             f"install {error.name}) and run this again"
         ) from error
     except DAMAGE as error:
+        _refuse_by_name(filename, path, error)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{filename}: damaged or not a checkpoint ({reason})") from error
 
@@ -143,7 +145,15 @@ def _refusal(filename: str, path: str, error: pickle.UnpicklingError) -> Checkpo
         )
     if isinstance(error, Refused):
         return CheckpointError(f"{filename}: {error}; damaged or made up, and not loaded")
+    _refuse_by_name(filename, path, error)
     return CheckpointError(f"{filename}: damaged or not a checkpoint")
+
+
+def _refuse_by_name(filename: str, path: str, error: Exception) -> None:
+    with suppress(OSError, MemoryError):
+        kind = None if is_archive(path) else older_formats.name_of(path)
+        if kind is not None:
+            raise CheckpointError(f"{filename}: not a checkpoint of torch but {kind}") from error
 
 
 def _without_programs(checkpoint: Any, path: str) -> Any:

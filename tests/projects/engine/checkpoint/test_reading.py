@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tarfile
 from types import SimpleNamespace
 
 import mmengine.fileio
@@ -46,6 +47,27 @@ def test_what_would_run_is_named(tmp_path):
     torch.save({"a": Call(os.system, "true"), "b": Call(eval, "1")}, path)
     with pytest.raises(CheckpointError, match=rf"{os.name}.system, .*builtin.*eval"):
         load_from_local(str(path), "cpu")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_older_formats_are_named(tmp_path, protocol, trusted):
+    """They are no damaged files, and no trust makes them checkpoints."""
+    path, packed = tmp_path / "weights.pkl", tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"weight": [1.0, 2.0]}, protocol))
+    with tarfile.open(packed, "w") as archive:
+        archive.add(path, "weights.pkl")
+    trust_checkpoints(trusted)
+    try:
+        with pytest.raises(CheckpointError, match="not a checkpoint of torch but a bare pickle"):
+            load_from_local(str(path), "cpu")
+        with pytest.raises(CheckpointError, match="not a checkpoint of torch but a tar file"):
+            load_from_local(str(packed), "cpu")
+        path.write_bytes(pickle.dumps({"weight": [1.0, 2.0]}, protocol)[:-3])
+        with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
+            load_from_local(str(path), "cpu")
+    finally:
+        trust_checkpoints(False)
 
 
 def test_trust_is_an_option(tmp_path):

@@ -1,0 +1,43 @@
+"""Files that are no damaged checkpoints, but of a format that is not read; told by name."""
+
+from __future__ import annotations
+
+import pickletools
+import tarfile
+
+#: No pickle is looked at further than this for its end.
+_LOOKED_AT = 64 << 20
+
+
+def name_of(path: str) -> str | None:
+    """Name the format of a file that is neither an archive of torch nor of its older form.
+
+    Args:
+        path (str): The file, whose content is not executed.
+
+    Returns:
+        str | None: The format with the way out; None where it is none of these.
+    """
+    if tarfile.is_tarfile(path):
+        return (
+            "a tar file, as torch.save wrote before version 0.1.10, or another archive; load it "
+            "with the program that wrote it, and save its weights with torch.save again"
+        )
+    if _is_pickle(path):
+        return (
+            "a bare pickle, which pickle.dump writes and torch.save does not; to read one can run "
+            "code: if you trust it, read it with pickle.load in a program of your own and save its "
+            "weights with torch.save"
+        )
+    return None
+
+
+def _is_pickle(path: str) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(_LOOKED_AT)
+    # Protocols from 2 on say so; older ones are texts, and few texts are one up to its end.
+    try:
+        opcodes = [opcode.name for opcode, _, _ in pickletools.genops(start)]
+    except ValueError:
+        return False
+    return opcodes[-1] == "STOP" and len(opcodes) > 2
