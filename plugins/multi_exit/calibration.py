@@ -35,6 +35,7 @@ from smallvit.plugins.multi_exit.thresholds import (
     fit_temperature,
     geometric_shares,
 )
+from smallvit.utils.json_files import brief
 
 KEY = "multi_exit"
 VERSION = 1
@@ -163,9 +164,9 @@ class Calibration:
                 policy that is not in the closed table.
         """
         version = stored.get("version") if isinstance(stored, Mapping) else None
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise CalibrationError(
-                f"the calibration has layout version {str(version)[:40]}, this smallvit reads "
+                f"the calibration has layout version {brief(version)}, this smallvit reads "
                 f"{VERSION}: calibrate again"
             )
         values = check_stored({key: stored[key] for key in stored if key != "version"})

@@ -16,6 +16,7 @@ from smallvit.plugins.multi_exit.storage import (
     decode_calibration,
     has_calibration,
     read_calibration,
+    readable,
 )
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, to_tensor
 from smallvit.plugins.multi_exit.thresholds import NOBODY, check_thresholds
@@ -103,6 +104,9 @@ class MultiExitClassifier(ImageClassifier):
         *rest,
     ) -> None:
         self.calibration = None  # other weights, other thresholds
+        key = prefix + EXTRA_STATE
+        if key in state_dict and readable(lambda: decode_calibration(state_dict[key])) is None:
+            state_dict = {name: value for name, value in state_dict.items() if name != key}
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, *rest)
         if prefix + EXTRA_STATE in missing:
             missing.remove(prefix + EXTRA_STATE)
@@ -114,11 +118,12 @@ class MultiExitClassifier(ImageClassifier):
             content (Mapping): The whole checkpoint, its weights loaded already.
 
         Raises:
-            CalibrationError: If it is malformed, of a model with other exits, or another than
-                that of the weights.
+            CalibrationError: If it is of a model with other exits, or another than that of the
+                weights.
         """
-        if has_calibration(content):
-            among, self.calibration = self.calibration, read_calibration(content)
+        beside = readable(lambda: read_calibration(content)) if has_calibration(content) else None
+        if beside is not None:
+            among, self.calibration = self.calibration, beside
             check_same(among, self.calibration)
 
     @property

@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, check_exits
 from smallvit.plugins.multi_exit.metrics import BudgetedBatch
-from smallvit.plugins.multi_exit.storage import check_same, decode_calibration
+from smallvit.plugins.multi_exit.storage import check_same, decode_calibration, readable
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, to_tensor
 from smallvit.registry import HOOKS
 
@@ -56,11 +56,13 @@ class CalibrationHook(Hook):
         weights = checkpoint.get("state_dict", {})
         if KEY not in checkpoint:
             return
-        calibration = Calibration.from_dict(checkpoint[KEY])
+        calibration = readable(lambda: Calibration.from_dict(checkpoint[KEY]))
+        if calibration is None:
+            return
         check_exits(calibration, _bare(runner).num_exits)
         entries = [value for key, value in weights.items() if key.endswith(EXTRA_STATE)]
         for entry in entries:
-            check_same(decode_calibration(entry), calibration)
+            check_same(readable(lambda entry=entry: decode_calibration(entry)), calibration)
         if not entries:
             weights[EXTRA_STATE] = to_tensor(calibration.to_dict())
 

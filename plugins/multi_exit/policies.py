@@ -5,6 +5,7 @@ from torch import Tensor
 
 from smallvit.errors import CalibrationError
 from smallvit.registry import MODELS
+from smallvit.utils.json_files import brief
 
 
 class ExitPolicy:
@@ -116,7 +117,7 @@ def policy_name(policy: object) -> str:
     if isinstance(policy, str) and policy in POLICIES:
         return policy
     raise CalibrationError(
-        f"the calibration has the exit policy {str(policy)[:80]!r}, which is none of "
+        f"the calibration has the exit policy {brief(policy)}, which is none of "
         f"{', '.join(POLICIES)}: a checkpoint names no class to build. Calibrate again with one of "
         "these, or add yours to smallvit.plugins.multi_exit.policies.POLICIES under this name first"
     )

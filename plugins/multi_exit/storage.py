@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 
 from smallvit.converters import convert, revert, unwrap
 from smallvit.engine.checkpoint.reading import load_from_local
@@ -72,6 +73,28 @@ def decode_calibration(entry: Any) -> Calibration | None:
     """
     layout = from_tensor(entry)
     return None if layout is None else Calibration.from_dict(layout)
+
+
+def readable(read: Callable[[], Calibration | None]) -> Calibration | None:
+    """Read a calibration that weights can do without, and say so where it is damaged.
+
+    What needs it says then that there is none; all else goes on.
+
+    Args:
+        read (Callable): Reads it, or raises :class:`CalibrationError`.
+
+    Returns:
+        Calibration | None: The calibration; None if it is damaged.
+    """
+    try:
+        return read()
+    except CalibrationError as error:
+        print_log(
+            f"{error}; the weights are loaded without it, and cannot answer early",
+            logger="current",
+            level=30,
+        )
+    return None
 
 
 def check_same(among: Calibration | None, beside: Calibration) -> None:
@@ -141,8 +164,14 @@ def official_calibration(checkpoint: Mapping[str, Any]) -> Calibration:
     Returns:
         Calibration: The thresholds with their published curve as ``evaluation``.
     """
-    flops, anytime, rows, points = (_listed(checkpoint.get(key)) for key in OFFICIAL_KEYS)
-    if points and len(points) != 2:
+    try:
+        flops, anytime, rows, points = (_listed(checkpoint.get(key)) for key in OFFICIAL_KEYS)
+    except RecursionError:
+        flops, anytime, rows, points = [[], [], [], None]
+    for name, values in zip(OFFICIAL_KEYS, (flops, anytime, rows, points), strict=True):
+        if not isinstance(values, list):
+            raise CalibrationError(f"{name} of the checkpoint is no list of numbers, or damaged")
+    if points and (len(points) != 2 or not all(isinstance(row, list) for row in points)):
         raise CalibrationError(
             f"budgeted_batch_classification has {len(points)} rows, not one of costs and one of "
             "accuracies"

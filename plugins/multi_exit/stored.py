@@ -12,9 +12,12 @@ from torch import Tensor
 
 from smallvit.errors import CalibrationError
 from smallvit.plugins.multi_exit.policies import policy_name
+from smallvit.utils.json_files import brief
 
 #: More than any sweep has.
 MAX_ROWS, MAX_EXITS, MAX_BYTES = 100_000, 1000, 1 << 26
+#: More than any cost, threshold or accuracy; a float holds no integer of 400 digits.
+LARGEST = 1e100
 #: How torch calls the entry of a state dict that is no weight.
 EXTRA_STATE = "_extra_state"
 KEYS = ("flops", "thresholds", "calibration", "evaluation", "policy", "temperatures")
@@ -59,7 +62,7 @@ def _check_keys(stored: Any, known: tuple, needed: tuple, what: str) -> None:
     missing = [key for key in needed if key not in stored]
     if missing:
         raise CalibrationError(f"{what} lacks {', '.join(missing)}: calibrate again")
-    unknown = [repr(key)[:40] for key in stored if key not in known]
+    unknown = [brief(key)[:40] for key in stored if key not in known]
     if unknown:
         raise CalibrationError(
             f"{what} has entries that this smallvit does not know: {', '.join(unknown[:4])}"
@@ -77,7 +80,9 @@ def _numbers(values: Any, name: str, most: int) -> list[float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= LARGEST and math.isfinite(value)
 
 
 def _rows(values: Any, num_exits: int) -> list[list[float]]:
@@ -89,7 +94,7 @@ def _rows(values: Any, num_exits: int) -> list[list[float]]:
     wrong = next((row for row in rows if len(row) != num_exits), None)
     if wrong is not None:
         raise CalibrationError(
-            f"thresholds {wrong} are for {len(wrong)} exits, but flops for {num_exits}"
+            f"thresholds {brief(wrong)} are for {len(wrong)} exits, but flops for {num_exits}"
         )
     return rows
 
@@ -110,14 +115,14 @@ def _curve(stored: Any, name: str, num_exits: int, num_rows: int) -> dict[str, A
             f"{num_exits} exits and {num_rows} thresholds: calibrate again"
         )
     count = stored.get("num_images", 0)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 63:
         raise _wrong(f"{name}.num_images", count, "a number of images")
     return {"anytime": anytime, **points, "num_images": count}
 
 
 def _wrong(name: str, value: Any, wanted: str) -> CalibrationError:
     return CalibrationError(
-        f"the calibration's {name} is {repr(value)[:80]}, not {wanted}: calibrate again"
+        f"the calibration's {name} is {brief(value)}, not {wanted}: calibrate again"
     )
 
 

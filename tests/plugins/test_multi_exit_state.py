@@ -227,6 +227,13 @@ MALFORMED = {
         evaluation={"anytime": [], "accuracy": [], "flops": [], "num_images": -1}
     ),
     "unknown entry": bad(more=1),
+    "huge flops": bad(flops=[1.0, 10**400]),
+    "huge number of images": bad(
+        evaluation={"anytime": [], "accuracy": [], "flops": [], "num_images": 10**5000}
+    ),
+    "infinity": bad(thresholds=[[float("inf"), 0.5]]),
+    "version of text": bad(version="1"),
+    "true version": bad(version=True),
 }
 
 
@@ -235,7 +242,10 @@ def test_malformed_calibrations_are_refused_in_a_sentence(layout):
     with pytest.raises(CalibrationError) as refused:
         Calibration.from_dict(layout)
     assert len(str(refused.value)) < 400
-    state = torch.tensor(list(json.dumps(layout).encode()), dtype=torch.uint8)
+    try:
+        state = torch.tensor(list(json.dumps(layout).encode()), dtype=torch.uint8)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return
     with pytest.raises(CalibrationError):
         classifier().set_extra_state(state)
 
@@ -260,8 +270,53 @@ def test_malformed_entries_are_refused_in_a_sentence(state):
         classifier().set_extra_state(state)
 
 
+def test_a_deep_calibration_is_refused_in_a_sentence():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for layout in (deep, bad(flops=deep), bad(policy=deep), bad(version=deep), {"version": deep}):
+        with pytest.raises(CalibrationError):
+            Calibration.from_dict(layout)
+    with pytest.raises(CalibrationError):
+        official_calibration({"flops": deep})
+
+
+@pytest.mark.parametrize("kind", ["new", "old"])
+def test_a_damaged_calibration_stops_only_what_needs_it(files, tmp_path, kind, monkeypatch):
+    """Weights are loaded, tested and calibrated again; budgets are refused."""
+    from smallvit.plugins.multi_exit import storage
+
+    said = []
+    monkeypatch.setattr(storage, "print_log", lambda text, **_: said.append(text))
+    content = torch.load(files[kind], weights_only=True)
+    content["multi_exit"] = bad(flops=[-1.0, 1.0])
+    if kind == "new":
+        content["state_dict"][EXTRA_STATE] = torch.tensor(list(b"{"), dtype=torch.uint8)
+    path = str(tmp_path / "damaged.pth")
+    torch.save(content, path)
+    runner = Runner(
+        classifier(),
+        str(tmp_path),
+        custom_hooks=[CalibrationHook()],
+        experiment_name=tmp_path.name,
+    )
+    runner.load_checkpoint(path, strict=True)
+    for model in (runner.model, load_model(CFG, path)):
+        assert model.calibration is None
+        assert len(model.eval().predict(torch.randn(1, 3, 32, 32))) == 1
+        model.set_inference(mode="budgeted", max_gflops=1.5)
+        with pytest.raises(ValueError, match=r"calibrate\.py, and load what it writes"):
+            model.predict(torch.randn(1, 3, 32, 32))
+    assert any("flops is [-1.0, 1.0], not positive numbers" in text for text in said)
+    assert all("the weights are loaded without it" in text for text in said)
+
+
 def test_malformed_official_entries():
     for entries in (
+        {"flops": 7},
+        {"flops": [1.0], "dynamic_threshold": 0.5},
+        {"flops": [1.0], "budgeted_batch_classification": 1.0},
+        {"flops": [1.0], "budgeted_batch_classification": [1.0, 2.0]},
         {"flops": "many"},
         {"flops": [1.0, 2.0], "dynamic_threshold": [0.5]},
         {"flops": [1.0], "budgeted_batch_classification": [[1.0]]},

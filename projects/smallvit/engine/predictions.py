@@ -129,11 +129,11 @@ def plain_scores(values: Any) -> list[float | None]:
     return [float(f"{value:.9g}") if math.isfinite(value) else None for value in found]
 
 
-def read_predictions(path: str, trusted: bool = False) -> Sequence[dict]:
+def read_predictions(path: str | os.PathLike, trusted: bool = False) -> Sequence[dict]:
     """Read the predictions that ``test.py --out FILE`` wrote.
 
     Args:
-        path (str): The file.
+        path (str | os.PathLike): The file.
         trusted (bool): Read a pickle too, which runs what it says. Defaults to False.
 
     Returns:
@@ -142,6 +142,7 @@ def read_predictions(path: str, trusted: bool = False) -> Sequence[dict]:
     Raises:
         UserError: If the file is missing, a pickle that is not trusted, or no predictions.
     """
+    path = os.fspath(path)
     if not os.path.isfile(path):
         raise UserError(f"no predictions at {path}; write them with: test.py ... --out {path}")
     with open(path, "rb") as file:
