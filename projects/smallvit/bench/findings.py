@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smallvit.bench.plan import Run, read_plan
-from smallvit.bench.results import Summary, read_json, read_results, summarize
+from smallvit.bench.results import Summary, read_results, summarize
+from smallvit.bench.stored import check_costs, check_record, read_or_tell
 from smallvit.bench.table import Table, make_table
 from smallvit.errors import UserError
 
@@ -58,7 +59,9 @@ def collect(out: str) -> Findings:
         reasons = {f"{run.name}: {failure['reason']}" for run, failure in failures.items()}
         raise UserError("\n  ".join([f"{out}: no run has a result", *sorted(reasons)]))
     samples = sorted({run.samples for run in plan["runs"]}, key=lambda n: (n is None, n))
-    costs = read_json(osp.join(out, COST)) or {"methods": {}, "note": "not measured"}
+    costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
+    costs = costs or {"methods": {}, "note": "not measured"}
     table = make_table(summaries, samples, costs["methods"])
-    record = read_json(osp.join(next(iter(results)).folder(out), "run.json")) or {}
+    path = osp.join(next(iter(results)).folder(out), "run.json")
+    record = read_or_tell(path, check_record, "the report has no versions") or {}
     return Findings(plan, results, failures, summaries, samples, costs, table, record)

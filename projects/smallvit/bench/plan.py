@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from smallvit.bench.methods import TEACHER, Method
+from smallvit.bench.stored import check_plan, reason_of
 from smallvit.errors import UserError
+from smallvit.utils.json_files import read_object
 
 FILE = "plan.json"
 #: How often a run is validated, at most; the best of these states is tested.
@@ -279,15 +281,16 @@ def read_plan(out: str) -> dict | None:
         UserError: If the file is damaged.
     """
     path = osp.join(out, FILE)
-    if not osp.isfile(path):
+    if not osp.lexists(path):
         return None
     try:
-        with open(path) as file:
-            plan = json.load(file)
+        plan = check_plan(read_object(path))
         plan["settings"] = Settings(**plan["settings"])
         plan["runs"] = [Run(**run) for run in plan["runs"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no plan of this bench ({error}); use another --out") from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(
+            f"{path} is no plan of this bench, or damaged ({reason_of(error)}); use another --out"
+        ) from error
     return plan
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run
+from smallvit.bench.stored import check_failure, check_result, check_seconds, read_or_tell
 
 RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
 
@@ -47,23 +47,6 @@ class Summary:
         return f"{self.mean:.2f}" + ("" if self.std is None else f" ± {self.std:.2f}")
 
 
-def read_json(path: str) -> dict | None:
-    """Read a JSON file that a killed process may have left out.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        dict | None: Its content; None if it is missing or damaged.
-    """
-    try:
-        with open(path) as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[Run, dict]]:
     """Read what the runs of a bench left.
 
@@ -77,11 +60,13 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
     """
     results, failures = {}, {}
     for run in runs:
-        result = read_json(osp.join(run.folder(out), RESULT))
+        folder = run.folder(out)
+        result = read_or_tell(osp.join(folder, RESULT), check_result, "the run has no result yet")
         if result is not None and run.method == TEACHER:
-            stored = read_json(osp.join(run.folder(out), STORED)) or {}
+            path = osp.join(folder, STORED)
+            stored = read_or_tell(path, check_seconds, "its time does not count") or {}
             result["store_seconds"] = stored.get("seconds", 0.0)
-        failure = read_json(osp.join(run.folder(out), FAILURE))
+        failure = read_or_tell(osp.join(folder, FAILURE), check_failure, "its reason is not known")
         if result is not None:
             results[run] = result
         elif failure is not None:

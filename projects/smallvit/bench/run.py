@@ -25,8 +25,9 @@ from smallvit.bench.plan import (
     to_json,
 )
 from smallvit.bench.progress import Display, open_display
-from smallvit.bench.results import FAILURE, STORED, is_guided, read_json, read_results
+from smallvit.bench.results import FAILURE, STORED, is_guided, read_results
 from smallvit.bench.scheduler import Job, Outcome, Pool
+from smallvit.bench.stored import check_costs, read_or_tell
 from smallvit.errors import UserError
 
 DIGITS = "digits"
@@ -206,9 +207,8 @@ class Bench:
 
         results, _ = read_results(self.out, self.wanted)
         names = sorted({run.method for run in results if run.method != TEACHER})
-        known = read_json(osp.join(self.out, COST)) or {}
-        if not isinstance(known.get("methods"), dict):
-            known = {"methods": {}}
+        path = osp.join(self.out, COST)
+        known = read_or_tell(path, check_costs, "costs are measured again") or {"methods": {}}
         if not names or set(names) <= set(known["methods"]):
             return
         print(f"measuring {len(names)} methods in turns", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import os.path as osp
@@ -21,6 +20,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from smallvit.compat import moved
+from smallvit.utils.json_files import read_object, require_number, require_type
 
 FILE = "run.json"
 PACKAGES = (
@@ -47,14 +47,39 @@ def read_record(folder: str) -> dict[str, Any]:
         folder (str): The work folder.
 
     Returns:
-        dict: The record; empty if there is none, or it is damaged.
+        dict: The record; empty if there is none, or it is damaged (see :func:`damage_of`).
     """
     try:
-        with open(osp.join(folder, FILE)) as file:
-            found = json.load(file)
+        return read_object(osp.join(folder, FILE))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def damage_of(folder: str) -> str | None:
+    """Say what is wrong with the record of a work folder.
+
+    Args:
+        folder (str): The work folder.
+
+    Returns:
+        str | None: A few words; None if it is whole, or there is none.
+    """
+    if not osp.lexists(osp.join(folder, FILE)):
+        return None
+    try:
+        _checked(read_object(osp.join(folder, FILE)))
+    except (OSError, ValueError, KeyError) as error:
+        return f"no {error}" if isinstance(error, KeyError) else str(error)
+    return None
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """Check what a session that is added builds on."""
+    for session in require_type(record.get("sessions", []), "sessions", list):
+        require_number(require_type(session, "sessions", dict)["seconds"], "sessions.seconds")
+    for key in ("best", "final"):
+        require_type(record.get(key) or {}, key, dict)
+    return record
 
 
 def new_record(runner: Runner, run_id: str, earlier: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from malformed import MALFORMED_FILES, WRONG_VALUES, write_malformed
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import (
     LEAST_ITERATIONS,
@@ -24,7 +25,17 @@ METHODS = [parse_method("vit"), parse_method("dhvt")]
 GUIDED = [parse_method("vit"), parse_method("vit+guidance")]
 QUICK = Speed(setup=1.0, step=0.1, val=0.5, test=1.0)
 SLOW = Speed(setup=1.0, step=0.4, val=0.5, test=1.0)
-DATA = {"classes": ["a", "b"], "counts": {"train": [5, 7]}}
+DATA = {
+    **{"classes": ["a", "b"], "same_images": True, "tested_on": "val", "selected_on": "val"},
+    **{"counts": {"train": [5, 7], "val": [1, 1]}},
+}
+
+
+#: Wrong values that may stand for something here.
+POSSIBLE = {
+    **{"settings.flip": (True,), "data.same_images": (True,), "runs.0.samples": (None,)},
+    **{"runs.0.method": ("7",), "data.tested_on": ("7",), "speeds": (None,)},
+}
 
 
 def settings(budget="iters", amount=100, **changes):
@@ -148,8 +159,35 @@ class TestResume:
         with pytest.raises(UserError, match="the images have changed"):
             merge_plans(old, settings(), DATA | {"classes": ["a", "c"]}, [])
 
-    @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"settings": {"data": 1}})])
-    def test_a_damaged_plan_is_named(self, tmp_path, content):
-        (tmp_path / "plan.json").write_text(content)
-        with pytest.raises(UserError, match=r"plan\.json is no plan"):
+    @pytest.mark.parametrize("kind", MALFORMED_FILES)
+    def test_a_malformed_plan_is_named(self, tmp_path, kind):
+        write_malformed(tmp_path / "plan.json", kind)
+        with pytest.raises(UserError, match=r"plan\.json is no plan of this bench, or damaged"):
             read_plan(str(tmp_path))
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("settings", "settings.amount", "settings.batch_size", "settings.flip"),
+            *("settings.budget", "data", "data.classes", "data.counts", "data.counts.train"),
+            *("data.counts.train.0", "data.same_images", "data.tested_on", "runs", "runs.0"),
+            *("runs.0.method", "runs.0.iters", "runs.0.seed", "runs.0.samples", "command"),
+            "speeds",
+        ],
+    )
+    def test_values_that_cannot_be_are_named(self, tmp_path, path):
+        self.plan(tmp_path, [Run("vit", None, 0, 10, 1)])
+        whole = json.loads((tmp_path / "plan.json").read_text())
+        whole |= {"command": [], "speeds": {}}
+        for wrong in WRONG_VALUES:
+            plan = json.loads(json.dumps(whole))
+            *way, last = [int(key) if key.isdecimal() else key for key in path.split(".")]
+            node = plan
+            for key in way:
+                node = node[key]
+            if wrong in POSSIBLE.get(path, ()):
+                continue
+            node[last] = wrong
+            (tmp_path / "plan.json").write_text(json.dumps(plan))
+            with pytest.raises(UserError, match=r"plan\.json is no plan of this bench, or damaged"):
+                read_plan(str(tmp_path))

@@ -2,12 +2,22 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
+from malformed import MALFORMED_FILES, variants, write_malformed
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run
 from smallvit.bench.results import Summary, ranking, read_results, summarize, welch
+from smallvit.bench.stored import (
+    check_costs,
+    check_failure,
+    check_record,
+    check_result,
+    check_seconds,
+    read_or_tell,
+)
 from smallvit.bench.table import make_table, to_csv, to_markdown, to_text
 
 COSTS = {
@@ -144,3 +154,56 @@ def test_what_runs_left_is_read(tmp_path):
     found, failures = read_results(str(tmp_path), [good, bad, cut, none])
     assert found == {good: result(90.0)}
     assert failures == {bad: {"reason": "r", "log": "l"}}
+
+
+class TestDamage:
+    """A damaged file is told once and counts as missing; the others count as ever."""
+
+    CHECKS = {
+        "result.json": (check_result, result(90.0)),
+        "failure.json": (check_failure, dict(reason="r", log="l")),
+        "stored.json": (check_seconds, dict(seconds=1.0)),
+        "cost.json": (check_costs, dict(note="", methods=COSTS)),
+    }
+
+    @pytest.mark.parametrize("name", CHECKS)
+    @pytest.mark.parametrize("kind", MALFORMED_FILES)
+    def test_malformed(self, tmp_path, capsys, name, kind):
+        write_malformed(tmp_path / name, kind)
+        for _ in range(2):
+            assert read_or_tell(str(tmp_path / name), self.CHECKS[name][0], "so what") is None
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"{tmp_path / name} is damaged (")
+        assert line.endswith("): so what")
+
+    @pytest.mark.parametrize("name", CHECKS)
+    def test_wrong_values(self, tmp_path, name):
+        check, whole = self.CHECKS[name]
+        assert check(dict(whole)) == whole
+        possible = ("reason=7", "log=7", "note=7")
+        for kind, content in variants(whole, whole):
+            if kind in possible:
+                continue
+            (tmp_path / name).write_text(json.dumps(content))
+            assert read_or_tell(str(tmp_path / name), check, kind) is None, kind
+
+    @pytest.mark.parametrize("kind", MALFORMED_FILES)
+    def test_one_damaged_result_costs_no_other(self, tmp_path, kind):
+        runs = [Run("vit", 10, seed, 9, 1) for seed in range(2)]
+        for run in runs:
+            folder = Path(run.folder(str(tmp_path)))
+            folder.mkdir(parents=True)
+            (folder / "result.json").write_text(json.dumps(result(90.0)))
+        write_malformed(folder / "result.json", kind)
+        found, failures = read_results(str(tmp_path), runs)
+        assert list(found) == runs[:1]
+        assert not failures
+
+    @pytest.mark.parametrize(
+        "record",
+        [{"packages": [1]}, {"git": 7}, {"git": {"smallvit": "x"}}, {"git": {"smallvit": {}}}],
+    )
+    def test_a_record_that_the_report_cannot_show(self, record):
+        with pytest.raises((ValueError, KeyError)):
+            check_record(record)
+        assert check_record({"git": None})["git"] == {"smallvit": None}

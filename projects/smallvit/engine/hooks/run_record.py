@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from smallvit.engine.checkpoint.run_files import is_id, run_files
-from smallvit.engine.run_record import FILE, new_record, plain_number, read_record
+from smallvit.engine.run_record import FILE, damage_of, new_record, plain_number, read_record
 from smallvit.registry import HOOKS
 from smallvit.utils.files import write_whole
 
@@ -100,7 +100,16 @@ class RunRecordHook(Hook):
 
 def _earlier(runner: Runner) -> dict[str, Any]:
     """The record that this run goes on with; that of another run gets another name."""
-    found = read_record(runner.work_dir)
+    path = osp.join(runner.work_dir, FILE)
+    found, damage = read_record(runner.work_dir), damage_of(runner.work_dir)
+    if damage is not None:
+        kept = _unused(osp.join(runner.work_dir, "run-damaged{}.json"))
+        os.replace(path, kept)
+        runner.logger.warning(
+            f"{path} is damaged ({damage}): a new record begins, and the damaged one is kept as "
+            f"{osp.basename(kept)}"
+        )
+        return {}
     if not found:
         return {}
     before = found.get("id")
@@ -109,6 +118,12 @@ def _earlier(runner: Runner) -> dict[str, Any]:
     if begun or before == run_files(runner).id:
         return found
     label = before[:8] if is_id(before) else "earlier"
-    path = osp.join(runner.work_dir, FILE)
     os.replace(path, osp.join(runner.work_dir, f"run-{label}.json"))
     return {}
+
+
+def _unused(template: str) -> str:
+    number, path = 1, template.format("")
+    while osp.lexists(path):
+        number, path = number + 1, template.format(f"-{number + 1}")
+    return path
