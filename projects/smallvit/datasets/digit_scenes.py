@@ -1,10 +1,12 @@
 """Scenes of real handwritten digits, for detection and segmentation out of the box."""
 
 import json
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from mmengine.utils import track_iter_progress
 
 from smallvit.datasets.digits import CLASSES, digit_indices, load_digit_images
 from smallvit.errors import UserError
+from smallvit.utils.json_files import read_object, require_count
 
 SETTINGS_FILE = "digit_scenes.json"
 
@@ -203,7 +206,8 @@ def write_digit_scenes(
 
     Raises:
         UserError: If ``out`` is there and may not be replaced. A folder that holds
-            anything but digit scenes is never replaced.
+            anything but digit scenes is never replaced, and of what is put into it meanwhile
+            nothing is removed.
     """
     out = Path(out).absolute()
     settings = settings or SceneSettings()
@@ -215,14 +219,59 @@ def write_digit_scenes(
         for split in _SPLITS:
             _write_split(fresh, settings, split)
         _write_json(fresh / SETTINGS_FILE, asdict(settings))
-        if out.exists():
-            out.rename(staging / "old")
-        fresh.rename(out)
+        _take_place(fresh, out)
     finally:
         shutil.rmtree(staging)
 
 
+def _take_place(fresh: Path, out: Path) -> None:
+    """Give new scenes the name of the old ones, of which only then anything is removed."""
+    if not out.exists():
+        fresh.rename(out)
+        return
+    number, old = 1, out.with_name(f"{out.name}.replaced")
+    while os.path.lexists(old):
+        number, old = number + 1, out.with_name(f"{out.name}.replaced_{number + 1}")
+    out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    for path in _files_of(old):
+        (old / path).unlink(missing_ok=True)
+    for folder, _, _ in os.walk(old, topdown=False):
+        with suppress(OSError):  # it holds files of others
+            os.rmdir(folder)
+    if old.exists():
+        print(f"{old} stays: it holds files that are no digit scenes")
+
+
+def _files_of(folder: Path) -> list[str]:
+    """The files of digit scenes, by the settings that were written with them."""
+    try:
+        found = read_object(folder / SETTINGS_FILE)
+        counts = {
+            split: require_count(found[f"num_{split}"], f"num_{split}", 1, 10**8)
+            for split in _SPLITS
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder / SETTINGS_FILE} is damaged ({error}), and does not tell which files are "
+            "digit scenes: choose another folder"
+        ) from error
+    pictures = [
+        f"{kind}/{_SPLITS[split][0]}/{number:06d}.png"
+        for kind in ("images", "annotations")
+        for split, count in counts.items()
+        for number in range(1, count + 1)
+    ]
+    return [*pictures, *(f"annotations/instances_{split}.json" for split in counts), SETTINGS_FILE]
+
+
 def _check_destination(out: Path, overwrite: bool) -> None:
+    if out.is_symlink():
+        raise UserError(f"{out} is a link to {out.resolve()}: name the folder itself")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / SETTINGS_FILE).is_file():
@@ -231,6 +280,14 @@ def _check_destination(out: Path, overwrite: bool) -> None:
         raise UserError(
             f"{out} holds digit scenes already: pass overwrite (--overwrite) to replace them"
         )
+    known = set(_files_of(out))
+    for path in out.rglob("*"):
+        name = path.relative_to(out).as_posix()
+        if name not in known and (path.is_symlink() or not path.is_dir()):
+            raise UserError(
+                f"{out} holds {name} beside digit scenes, and is not replaced: move it away, or "
+                "choose another folder"
+            )
 
 
 def _write_split(root: Path, settings: SceneSettings, split: str) -> None:

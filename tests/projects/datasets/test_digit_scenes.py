@@ -142,6 +142,47 @@ def test_never_replaces_a_foreign_folder(tmp_path):
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
 
 
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "images/training/mine.png", "images/training/000099.png", "mine/a.png"]
+)
+def test_files_of_others_are_never_removed(tmp_path, name):
+    out = tmp_path / "scenes"
+    write_digit_scenes(out, SMALL)
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("precious")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=f"holds {name} beside digit scenes, and is not replaced"):
+        write_digit_scenes(out, SMALL, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_what_is_put_in_meanwhile_stays(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "scenes"
+    write_digit_scenes(out, SMALL)
+    take_place = digit_scenes._take_place
+
+    def put_in(fresh, target):
+        (target / "images" / "mine.png").write_text("precious")
+        take_place(fresh, target)
+
+    monkeypatch.setattr(digit_scenes, "_take_place", put_in)
+    write_digit_scenes(out, SceneSettings(num_train=1, num_val=1, seed=1), overwrite=True)
+    assert contents(tmp_path / "scenes.replaced") == {"images/mine.png": b"precious"}
+    assert len(list((out / "images" / "training").iterdir())) == 1
+    assert "scenes.replaced stays: it holds files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("settings", ["", "[]", '{"num_train": "2"}', '{"num_train": -1}'])
+def test_scenes_that_do_not_tell_their_files_are_not_replaced(tmp_path, settings):
+    out = tmp_path / "scenes"
+    write_digit_scenes(out, SMALL)
+    (out / "digit_scenes.json").write_text(settings)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="does not tell which files are digit scenes"):
+        write_digit_scenes(out, SMALL, overwrite=True)
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize("there_before", [False, True])
 def test_failure_leaves_everything_as_it_was(tmp_path, monkeypatch, there_before):
     out = tmp_path / "scenes"
