@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from smallvit.engine.checkpoint.resumed_values import Wrong, describe, wrong_progress
 from smallvit.engine.checkpoint.run_files import RunFiles, continue_run, is_inside, run_files
 from smallvit.errors import CheckpointError
 
@@ -81,16 +82,30 @@ def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
             f"{path}: holds weights, not the state of a training; to start a new training from "
             "them, set load_from without resume"
         )
-    wrong = [name for name in ("epoch", "iter") if not is_count(meta[name])]
-    seed = meta.get("seed")
-    wrong += [] if seed is None or (isinstance(seed, int) and is_count(abs(seed))) else ["seed"]
+    wrong = ["message_hub"]
     if isinstance(hub, dict):
-        wrong += [name for name in _HUB if not isinstance(hub.get(name), dict)]
-    else:
-        wrong.append("message_hub")
+        wrong = [f"message_hub.{name}" for name in _HUB if not isinstance(hub.get(name), dict)]
     if wrong:
         raise CheckpointError(
             f"{path}: its {', '.join(wrong)} cannot be those of a training: damaged or made up"
+        )
+    refuse(path, wrong_progress(checkpoint))
+
+
+def refuse(path: str, wrong: Iterable[Wrong]) -> None:
+    """Refuse a checkpoint for values that cannot be.
+
+    Args:
+        path (str): Its name, for the error.
+        wrong (Iterable): Them, as :mod:`.resumed_values` finds them.
+
+    Raises:
+        CheckpointError: If there are some; it names each.
+    """
+    found = [describe(each) for each in wrong]
+    if found:
+        raise CheckpointError(
+            f"{path}: {'; '.join(found[:4])}: damaged or made up, and nothing is resumed from it"
         )
 
 

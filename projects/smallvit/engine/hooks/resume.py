@@ -49,6 +49,7 @@ class ResumeHook(Hook):
         self._resumed: dict[str, Any] | None = None
         self._in_training: dict[str, Any] | None = None
         self._validated = False
+        self._path = "the resumed checkpoint"
 
     def before_run(self, runner: Runner) -> None:
         """Choose the checkpoint to resume, and make the order of the data reproducible.
@@ -82,7 +83,7 @@ class ResumeHook(Hook):
         adopt_training_state(runner, checkpoint)
         require_resumable(checkpoint, runner._load_from)
         take_up(runner, checkpoint)
-        self._resumed = checkpoint.get(KEY)
+        self._resumed, self._path = checkpoint.get(KEY), str(runner._load_from)
         if self._resumed is not None and not _is_state(self._resumed):
             raise CheckpointError(
                 f"{runner._load_from}: what it says of the processes that trained it is damaged"
@@ -198,7 +199,7 @@ class ResumeHook(Hook):
 
     def _restore_states(self) -> None:
         if self._resumed is not None:
-            with named("the resumed checkpoint"):
+            with named(self._path):
                 set_states(self._resumed["processes"][get_rank()]["random"])
             self._resumed = None
 

@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 
+from smallvit.engine.checkpoint.resumed import named, refuse, require_resumable
+from smallvit.engine.checkpoint.resumed_values import wrong_optimizer
 from smallvit.engine.optimizer_settings import (
     ConfiguredOptimizer,
     apply_configured,
@@ -53,10 +55,13 @@ class ResumedSettingsHook(Hook):
             checkpoint (dict): What was loaded; its place is changed for another batch size.
 
         Raises:
-            CheckpointError: If its optimizer has other parameter groups than the config's.
+            CheckpointError: If its optimizer has other parameter groups than the config's, or it
+                holds values that cannot be.
         """
         if not self.enabled or not runner._resume or "optimizer" not in checkpoint:
             return
+        require_resumable(checkpoint, runner._load_from)
+        refuse(runner._load_from, wrong_optimizer(runner, checkpoint))
         self._configured = remember_optimizers(runner)
         self._stored = {
             "schedulers": checkpoint.get("param_schedulers") or [],
@@ -96,7 +101,8 @@ class ResumedSettingsHook(Hook):
                 runner.logger.warning(said)
         for said in _differences(self._stored.get("settings") or {}, self.settings, runner):
             runner.logger.warning(said)
-        _restore_hooks(runner, self._stored.get("hooks") or {})
+        with named(runner._load_from):
+            _restore_hooks(runner, self._stored.get("hooks") or {})
         self._configured, self._stored = [], {}
 
     def _scheduler_states(self) -> list[list[dict]]:
