@@ -17,9 +17,17 @@ PACKAGES = {
 }
 #: Modules that mmcv, mmdet and torch bring; OpenCV has several packages, of which one is taken.
 COME_WITH_OTHERS = ("cv2", "pycocotools", "triton")
-#: What measures the project itself.
+#: What measures the project itself, and the README's two commands.
 OF_CHECKOUTS = {
-    f"smallvit/.mim/tools/analysis_tools/{name}.py" for name in ("guard_cost", "plain_formulations")
+    f"smallvit/.mim/tools/{name}"
+    for name in (
+        "analysis_tools/guard_cost.py",
+        "analysis_tools/plain_formulations.py",
+        "quickstart.sh",
+        "run_tests.sh",
+        "misc/make_env.sh",
+        "misc/quickstart_table.py",
+    )
 }
 
 
