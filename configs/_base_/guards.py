@@ -16,6 +16,7 @@ guards = dict(
     data_share=dict(type="smallvit.DataShareHook"),
     exact_rois=dict(type="smallvit.ExactRoIHook"),
     plain_metrics=dict(type="smallvit.PlainMetricsHook"),
+    preemption=dict(type="smallvit.PreemptionHook"),
     run_record=dict(type="smallvit.RunRecordHook"),
     checkpoint=dict(type="smallvit.AtomicCheckpointHook"),
 )

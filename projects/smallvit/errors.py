@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from smallvit.utils.signals import TO_BE_CONTINUED
+
 
 class SmallvitError(Exception):
     """Root of every public error of smallvit; its message alone is shown to the user."""
+
+    #: Exit status of a tool that ends with it.
+    status = 1
 
 
 class UserError(SmallvitError):
@@ -14,6 +19,16 @@ class UserError(SmallvitError):
 
 class WorkFolderError(UserError):
     """A work folder in which another training works; the message says which one."""
+
+
+class PreemptedError(SmallvitError):
+    """A training that a signal asked to end; the message says where it goes on from.
+
+    Args:
+        message (str): What was saved.
+    """
+
+    status = TO_BE_CONTINUED
 
 
 class CheckpointError(SmallvitError):

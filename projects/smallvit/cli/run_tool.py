@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from smallvit.errors import SmallvitError, UserError
+from smallvit.errors import PreemptedError, SmallvitError, UserError
+from smallvit.utils.signals import end_request, unblock
 
 
-def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> int:
+def run_tool(
+    main: Callable[[Sequence[str] | None], int | None], argv=None, preemptible: bool = False
+) -> int:
     """Run a tool's ``main`` and turn the user's mistakes into short messages.
 
     Errors whose cause is in the tool itself keep their traceback.
@@ -21,6 +25,8 @@ def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> i
         main (Callable): Takes the arguments, returns the exit status or None.
         argv (list[str], optional): Arguments. Defaults to None, which takes those of
             the command line.
+        preemptible (bool): End with status 75 at SIGTERM and SIGUSR1, until a training takes
+            care of them. Defaults to False.
 
     Returns:
         int: The exit status.
@@ -30,13 +36,16 @@ def run_tool(main: Callable[[Sequence[str] | None], int | None], argv=None) -> i
 
     remember_config(None)
     try:
+        if preemptible:
+            end_request.catch(_nothing_saved)
+        unblock()
         return main(argv) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         _report(error, debug="--debug" in argv or os.environ.get("SMALLVIT_DEBUG", "") == "1")
-        return 1
+        return error.status if isinstance(error, SmallvitError) else 1
     finally:
         _leave_process_group()
 
@@ -64,9 +73,16 @@ def module_of_checkout(name: str) -> ModuleType:
         ) from None
 
 
+def _nothing_saved(number: int) -> PreemptedError:
+    return PreemptedError(f"{signal.Signals(number).name} came before the first step")
+
+
 def _report(error: Exception, debug: bool) -> None:
     from smallvit.explain import explain
 
+    if isinstance(error, PreemptedError):
+        print(f"preempted: {error}", file=sys.stderr, flush=True)
+        return
     message = explain(error)
     rank = os.environ.get("RANK", "0")
     prefix = "error" if rank == "0" else f"error (rank {rank})"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from mmengine.logging import MMLogger
 
+from smallvit.errors import PreemptedError
 from smallvit.explain import explain
 
 
@@ -27,11 +28,14 @@ def log_failures(work_dir: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = explain(error) or "".join(traceback.format_exception(error))
+        preempted = isinstance(error, PreemptedError)
+        message = reason if preempted else f"the run failed: {reason}"
+        level = logging.WARNING if preempted else logging.ERROR
         for handler in _log_files(work_dir):
             # Not through the logger, which would print it too: the tool does.
             handler.handle(
                 logging.makeLogRecord(
-                    {"msg": f"the run failed: {reason}", "levelno": 40, "levelname": "ERROR"}
+                    {"msg": message, "levelno": level, "levelname": logging.getLevelName(level)}
                 )
             )
         raise

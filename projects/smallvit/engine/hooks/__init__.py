@@ -10,6 +10,7 @@ from smallvit.engine.hooks.exact_rois import ExactRoIHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
 from smallvit.engine.hooks.plain_metrics import PlainMetricsHook
+from smallvit.engine.hooks.preemption import PreemptionHook
 from smallvit.engine.hooks.resume import ResumeHook
 from smallvit.engine.hooks.resumed_settings import ResumedSettingsHook
 from smallvit.engine.hooks.run_record import RunRecordHook
@@ -29,6 +30,7 @@ __all__ = [
     "NonFiniteHook",
     "PlainCheckpointHook",
     "PlainMetricsHook",
+    "PreemptionHook",
     "ResumeHook",
     "ResumedSettingsHook",
     "RunRecordHook",

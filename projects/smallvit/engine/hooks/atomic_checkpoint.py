@@ -27,6 +27,9 @@ from smallvit.errors import CheckpointError, NonFiniteError
 from smallvit.registry import HOOKS
 from smallvit.utils.files import flush_folder, flush_to_disk, remove_quietly, write_whole
 
+#: Name of a checkpoint that no schedule asked for.
+OUT_OF_TURN = "preempted.pth"
+
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
@@ -51,6 +54,8 @@ class AtomicCheckpointHook(CheckpointHook):
         # Strategies write from every process.
         files.id, mark = _of_rank_0((files.id, secrets.token_hex(4)))
         super().before_train(runner)
+        #: Written out of turn by an earlier session, and of no use beside a newer checkpoint.
+        self._superseded = osp.join(self.out_dir, OUT_OF_TURN)
         #: What this process wrote to other places than disks.
         self._elsewhere: set[str] = set()
         if not isinstance(self.file_backend, LocalBackend):
@@ -63,8 +68,7 @@ class AtomicCheckpointHook(CheckpointHook):
             _remove_leftovers(self.out_dir, files)
             for path in surplus:
                 self._remove(runner, osp.join(self.out_dir, path))
-        if not isinstance(runner.save_checkpoint, partial):
-            runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint, files, mark)
+        _make_atomic(runner, mark)
 
     def _too_many(self, runner: Runner) -> list[str]:
         """Take from MMEngine what it would remove by itself, and whoever wrote it."""
@@ -117,10 +121,41 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         if not isinstance(self.file_backend, LocalBackend):
             self._elsewhere.add(self.last_ckpt)
-        with _failing_readably(osp.join(runner.work_dir, POINTER)) as pointer:
-            write_whole(pointer, pointer_to(self.last_ckpt, runner.work_dir))
-        for path in outdated:
+        _move_pointer(runner, self.last_ckpt)
+        for path in (*outdated, *filter(None, [self._superseded])):
             self._remove(runner, path)
+        self._superseded = None
+
+    def save_out_of_turn(self, runner: Runner) -> str:
+        """Save a run that ends after this iteration, with all that it needs to go on.
+
+        It does not count among the checkpoints to keep, and is removed when the resumed run
+        writes its next one.
+
+        Args:
+            runner (Runner): The runner, after an iteration.
+
+        Returns:
+            str: Path of the checkpoint.
+        """
+        _require_finite(runner)
+        if self.out_dir is None or not hasattr(self, "file_backend"):  # not one of the run's
+            self.out_dir, self.file_backend = runner.work_dir, LocalBackend()
+            _make_atomic(runner, _of_rank_0(secrets.token_hex(4)))
+        path = self.file_backend.join_path(self.out_dir, OUT_OF_TURN)
+        runner.call_hook("collect_state")
+        runner.save_checkpoint(
+            self.out_dir,
+            OUT_OF_TURN,
+            self.file_client_args,
+            by_epoch=False,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            _move_pointer(runner, path)
+        barrier()  # no process ends before the pointer is there
+        return path
 
     def _outdated(self, runner: Runner, step: int) -> list[str]:
         """Note a checkpoint among those to keep, and tell which ones are then too many."""
@@ -186,6 +221,17 @@ class _DeferredRemovals:
         self.removed.append(path)
 
     rmtree = remove
+
+
+def _make_atomic(runner: Runner, mark: str) -> None:
+    if not isinstance(runner.save_checkpoint, partial):
+        files = run_files(runner)
+        runner.save_checkpoint = partial(_save_whole, runner.save_checkpoint, files, mark)
+
+
+def _move_pointer(runner: Runner, path: str) -> None:
+    with _failing_readably(osp.join(runner.work_dir, POINTER)) as pointer:
+        write_whole(pointer, pointer_to(path, runner.work_dir))
 
 
 def _save_whole(

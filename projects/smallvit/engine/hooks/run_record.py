@@ -89,6 +89,16 @@ class RunRecordHook(Hook):
             self.record["status"] = "finished"
             self._write(runner)
 
+    def after_preemption(self, runner: Runner) -> None:
+        """Note that the run was asked to end.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.record:
+            self.record["status"] = "preempted"
+            self._write(runner)
+
     def _write(self, runner: Runner) -> None:
         if not self.record:
             return

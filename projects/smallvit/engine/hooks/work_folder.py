@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 
+from smallvit.engine.ending import at_end
 from smallvit.engine.work_folder import hold, release
 from smallvit.errors import WorkFolderError
 from smallvit.registry import HOOKS
@@ -46,7 +47,7 @@ class WorkFolderHook(Hook):
             return
         hold_for_all(runner.work_dir)
         if is_main_process():
-            loop.run = partial(_run, loop.run, runner.work_dir)
+            at_end(loop, partial(release, runner.work_dir))
 
 
 def hold_for_all(folder: str) -> None:
@@ -67,10 +68,3 @@ def hold_for_all(folder: str) -> None:
     broadcast_object_list(failure)
     if failure[0] is not None:
         raise WorkFolderError(failure[0])
-
-
-def _run(run: Any, folder: str) -> Any:
-    try:
-        return run()
-    finally:
-        release(folder)
