@@ -5,7 +5,11 @@
 # NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter.
 # On one node without PORT, torchrun picks a free port, so that two jobs never collide.
 
-source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
+# The script becomes launch.py, which hands SIGTERM and SIGUSR1 on to all processes and ends with
+# 75 when they saved a checkpoint and ended (train.py; see the README).
+
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$tools/checks.sh"
 
 launch() {
     local tool=$1 processes=$2
@@ -35,6 +39,6 @@ launch() {
     fi
     export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
-    "$python" -m torch.distributed.run --nnodes "$nnodes" --nproc_per_node "$processes" \
+    exec "$python" "$tools/launch.py" --nnodes "$nnodes" --nproc_per_node "$processes" \
         "${rendezvous[@]}" "$tool" "$@" --launcher pytorch
 }

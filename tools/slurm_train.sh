@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # Train as a Slurm job.
 #
-#   [GPUS=8] bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [FLAGS OF train.py...]
+#   [GPUS=8] bash tools/slurm_train.sh [--requeue] PARTITION JOB_NAME CONFIG WORK_DIR [FLAGS...]
 #
 # GPUS (8), GPUS_PER_NODE (8; 0: CPU processes), CPUS_PER_TASK (5), SRUN_ARGS as in mmdet.
+# --requeue: a batch job that saves a checkpoint GRACE_SECONDS (120) before its time ends, or when
+# it is preempted, is queued again and resumes. SBATCH_ARGS: options of sbatch; FLAGS: of train.py.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/slurm.sh"
+if [[ ${1:-} == --requeue ]]; then
+    requeue=1
+    shift
+fi
 if (( $# < 4 )); then
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 fi
-source "$here/slurm.sh"
 partition=$1 job_name=$2 config=$3 work_dir=$4
 shift 4
 submit "$partition" "$job_name" "$here/train.py" "$config" --work-dir "$work_dir" "$@"

@@ -33,7 +33,7 @@ SLURM_TEST = ("slurm_test.sh", "part", "job", "c.py", "c.pth")
 VARIABLES = {
     TRAIN: ("NNODES", "NODE_RANK", "PORT"),
     TEST: ("NNODES", "NODE_RANK", "PORT"),
-    SLURM_TRAIN: ("GPUS", "GPUS_PER_NODE", "CPUS_PER_TASK"),
+    SLURM_TRAIN: ("GPUS", "GPUS_PER_NODE", "CPUS_PER_TASK", "GRACE_SECONDS"),
     SLURM_TEST: ("GPUS", "GPUS_PER_NODE", "CPUS_PER_TASK"),
 }
 CASES = [(command, name) for command, names in VARIABLES.items() for name in names]

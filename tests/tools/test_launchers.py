@@ -39,7 +39,7 @@ def test_dist_train_keeps_quoted_arguments_whole(launch):
         *("my config.py", "--cfg-options", option, "x=*", "--launcher", "pytorch")
     ]
     assert words[2:tool] == [
-        *("-m", "torch.distributed.run", "--nnodes", "1", "--nproc_per_node", "8", "--standalone")
+        *(str(TOOLS / "launch.py"), "--nnodes", "1", "--nproc_per_node", "8", "--standalone")
     ]
 
 
@@ -52,13 +52,13 @@ def test_dist_test_passes_the_checkpoint(launch):
 def test_several_nodes(launch):
     variables = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "host", "PORT": "1234"}
     _, words, _ = launch("dist_train.sh", "c.py", "4", **variables)
-    options = dict(zip(words[4::2], words[5::2], strict=False))
+    options = dict(zip(words[3::2], words[4::2], strict=False))
     assert options["--nnodes"] == "2"
     assert options["--node_rank"] == "1"
     assert options["--master_addr"] == "host"
     assert options["--master_port"] == "1234"
     _, words, _ = launch("dist_train.sh", "c.py", "4", NNODES="2")
-    options = dict(zip(words[4::2], words[5::2], strict=False))
+    options = dict(zip(words[3::2], words[4::2], strict=False))
     assert (options["--node_rank"], options["--master_addr"]) == ("0", "127.0.0.1")
     assert options["--master_port"] == "29500"
 

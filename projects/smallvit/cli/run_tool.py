@@ -81,7 +81,8 @@ def _report(error: Exception, debug: bool) -> None:
     from smallvit.explain import explain
 
     if isinstance(error, PreemptedError):
-        print(f"preempted: {error}", file=sys.stderr, flush=True)
+        if os.environ.get("RANK", "0") == "0":  # all processes end together
+            print(f"preempted: {error}", file=sys.stderr, flush=True)
         return
     message = explain(error)
     rank = os.environ.get("RANK", "0")
