@@ -2,11 +2,11 @@
 loaders of a scheme, is used where it is needed.
 
 At the import of smallvit: ``config_lookup``, ``mmcv_ext`` and ``multimodal``, which let the MM
-libraries run on today's Python, torch, setuptools and transformers (the bridge for mmcv's compiled
-ops is only reached where ``mmcv._ext`` is not installed), ``folder_configs`` for configs of ours,
-and ``moved``, which forwards module paths of our own. In a run of smallvit alone: ``drawn_texts``,
-``label_maps`` and ``model_zoos``, by :mod:`smallvit.engine.install`, and ``strict_loading`` by
-its runner.
+libraries run on today's Python, torch, setuptools and transformers (the bridge for mmcv's
+compiled ops is only reached where ``mmcv._ext`` is not installed), ``folder_configs`` for configs
+of ours, and ``moved``, which forwards module paths of our own. In a run of smallvit alone:
+``channels``, ``drawn_texts``, ``label_maps`` and ``model_zoos``, by
+:mod:`smallvit.engine.install`, and ``strict_loading`` by its runner.
 """
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 
-from smallvit.compat import label_maps
+from smallvit.compat import channels, label_maps
 from smallvit.datasets.io import lmdb_backend
 from smallvit.datasets.io.complaints import complaint, decode_watched
 from smallvit.datasets.io.headers import TIFF_STARTS, bits_of, read_header
 from smallvit.datasets.io.limits import too_many_pixels
+from smallvit.datasets.transforms.channels import on_any_channels
 from smallvit.errors import DataError, ImageError, UserError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
@@ -254,7 +255,7 @@ def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
 
 def install(scope: str | None = None) -> None:
     """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``,
-    and LMDB stores wherever ``backend_args`` name one.
+    and LMDB stores wherever ``backend_args`` name one; let augmentations take any channels.
 
     The name in the config stays: the libraries' inferencers look for it.
 
@@ -275,3 +276,4 @@ def install(scope: str | None = None) -> None:
         loader = registry.module_dict.get("LoadAnnotations")
         if hasattr(loader, "_load_seg_map"):
             label_maps.install(loader, refuse_file)
+        channels.install(registry.module_dict, on_any_channels)

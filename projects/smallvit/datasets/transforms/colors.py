@@ -28,19 +28,25 @@ def check_order(owner: str, channel_order: str) -> None:
         )
 
 
-def check_colors(owner: str, name: str, values: Sequence[float]) -> None:
-    """Refuse what is not one number for red, green and blue each.
+def check_colors(
+    owner: str, name: str, values: Sequence[float], counts: Sequence[int] = (3,)
+) -> None:
+    """Refuse what is not one number for each channel.
 
     Args:
         owner (str): Who asks, for the message.
         name (str): Name of the argument.
         values (Sequence[float]): What was given.
+        counts (Sequence[int]): How many channels there may be. Defaults to (3,).
 
     Raises:
-        UserError: If there are not three numbers.
+        UserError: If there are not so many numbers.
     """
-    if not isinstance(values, Sequence) or len(values) != 3:
-        raise UserError(f"{owner}: {name}={values!r}; give three numbers, for red, green and blue")
+    if not isinstance(values, Sequence) or len(values) not in counts:
+        others = ", or one for each channel of other images" if len(counts) > 1 else ""
+        raise UserError(
+            f"{owner}: {name}={values!r}; give three numbers, for red, green and blue{others}"
+        )
 
 
 def check_image(owner: str, image: np.ndarray) -> None:
@@ -56,6 +62,5 @@ def check_image(owner: str, image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(
             f"{owner} takes images of type uint8 and shape (H, W, 3), not {image.dtype} and "
-            f"{image.shape}: put it before steps that change the type, and read gray images "
-            "in color (LoadImageFromFile(color_type='color'))"
+            f"{image.shape}: put it before steps that change the type"
         )

@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 from timm.data.auto_augment import AugmentOp, posterize, rand_augment_transform
 
+from smallvit.datasets.transforms.channels import on_any_channels
 from smallvit.datasets.transforms.colors import check_colors, check_image, check_order
 from smallvit.errors import UserError
 from smallvit.registry import TRANSFORMS
@@ -64,6 +65,7 @@ class Operation(BaseTransform):
     def prob(self, value: float) -> None:
         self.operation.prob = value
 
+    @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Apply the operation with its probability.
 
@@ -86,7 +88,9 @@ class RandAugment(BaseTransform):
     MMPretrain's transform of this name weighs the channels as those of BGR images in
     saturation and contrast whatever the image is, and turns and shears with OpenCV.
 
-    Required key: ``img``, uint8 (H, W, 3), which changes and keeps shape and type.
+    Required key: ``img``, uint8 (H, W, C) or (H, W), which changes and keeps shape and type. Of
+    four channels or more the first three are the colors; others are changed as gray images are,
+    by the same draws.
 
     Args:
         policy (str): timm's description: "rand" and sections such as "m9" (magnitude), "n2"
@@ -132,6 +136,7 @@ class RandAugment(BaseTransform):
         self.num_layers: int = self._augment.num_layers
         self.transforms = [Operation(one, channel_order) for one in self._augment.ops]
 
+    @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Draw operations and apply them one after the other.
 
@@ -142,7 +147,7 @@ class RandAugment(BaseTransform):
             dict: The sample, its ``img`` of the same shape and type.
 
         Raises:
-            DataError: If the image is not uint8 with three channels.
+            DataError: If the image is not uint8.
         """
         check_image(type(self).__name__, results["img"])
         image = _to_pil(results["img"], self.channel_order)

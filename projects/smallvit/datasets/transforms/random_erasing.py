@@ -25,11 +25,13 @@ class RandomErasing(BaseTransform):
     MMPretrain's transform of this name keeps the noise within 0 and 255, which takes the
     standard deviation after the normalization from 1 to 0.97.
 
-    Required key: ``img`` (H, W, 3). It comes out as float32, erased or not, so that a batch has
-    one type; noise may lie outside 0 to 255. It stands last before the sample is packed.
+    Required key: ``img``, (H, W, C) or (H, W). It comes out as float32, erased or not, so that
+    a batch has one type; noise may lie outside 0 to 255. It stands last before the sample is
+    packed.
 
     Args:
-        mean (Sequence[float]): Mean of the model's data preprocessor: red, green, blue.
+        mean (Sequence[float]): Mean of the model's data preprocessor: red, green, blue; one
+            number for gray images, four where there is another channel behind the colors.
         std (Sequence[float]): Its standard deviation.
         channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
             files, "rgb" in MMPretrain's CIFAR.
@@ -57,8 +59,8 @@ class RandomErasing(BaseTransform):
     ) -> None:
         owner = type(self).__name__
         check_order(owner, channel_order)
-        check_colors(owner, "mean", mean)
-        check_colors(owner, "std", std)
+        check_colors(owner, "mean", mean, (3, 1, 4))
+        check_colors(owner, "std", std, (len(mean),))
         if mode not in MODES:
             raise UserError(f"{owner}: mode={mode!r}; give one of {', '.join(MODES)}")
         if not 0 <= erase_prob <= 1:
@@ -85,23 +87,26 @@ class RandomErasing(BaseTransform):
             dict: The sample, its ``img`` as float32.
 
         Raises:
-            DataError: If the image does not have three channels.
+            DataError: If the image has another number of channels than ``mean``.
         """
-        image = results["img"]
-        if image.ndim != 3 or image.shape[2] != 3:
+        shape = results["img"].shape
+        image = results["img"].reshape(*shape[:2], -1).astype(np.float32)
+        channels = image.shape[2]
+        if channels != len(self.mean):
             raise DataError(
-                f"{type(self).__name__} takes images of shape (H, W, 3), not {image.shape}: read "
-                "gray images in color (LoadImageFromFile(color_type='color'))"
+                f"{type(self).__name__}: mean has {len(self.mean)} numbers, and the image has "
+                f"{channels} channels {shape}: give one number of mean and of std for each, or "
+                "read images in color (LoadImageFromFile(color_type='color'))"
             )
-        image = image.astype(np.float32)
         if random.random() <= self.erase_prob:
             # timm writes into a normalized image; what it wrote shows where there was no number.
-            noise = torch.full((3, *image.shape[:2]), torch.nan)
+            noise = torch.full((channels, *shape[:2]), torch.nan)
             noise = self._erase(noise).permute(1, 2, 0).numpy()
             colors = noise * np.float32(self.std) + np.float32(self.mean)
-            colors = colors if self.channel_order == "rgb" else colors[..., ::-1]
+            if self.channel_order == "bgr" and channels > 1:
+                colors = np.concatenate([colors[..., 2::-1], colors[..., 3:]], -1)
             np.copyto(image, colors, where=~np.isnan(colors))
-        results["img"] = image
+        results["img"] = image.reshape(shape)
         return results
 
     def __repr__(self) -> str:

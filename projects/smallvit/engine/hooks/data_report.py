@@ -15,6 +15,7 @@ from smallvit.datasets.label_map_checks import check_maps_of
 from smallvit.datasets.label_maps import LoadLabelMap
 from smallvit.datasets.parts import parts_of
 from smallvit.datasets.usage import Usage, empty_classes
+from smallvit.engine.image_channels import channel_fault
 from smallvit.engine.model_checks import count_fault, count_warning, heads_of, model_faults
 from smallvit.errors import DataError, SmallvitError
 from smallvit.registry import HOOKS
@@ -91,6 +92,8 @@ class DataReportHook(Hook):
         try:
             for split, loader in splits.items():
                 usages += describe(_bare(loader.dataset), split, count)
+                fault = channel_fault(_model(runner), _bare(loader.dataset))
+                usages[-1].faults += [] if fault is None else [DataError(f"{split}: {fault}")]
         except SmallvitError as error:
             return error
         faults = list(_faults(runner, usages))

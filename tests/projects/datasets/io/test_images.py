@@ -70,7 +70,7 @@ def test_truncated_label_maps_are_named(tmp_path):
     load = Loader(with_bbox=False, with_label=False, with_seg=True, imdecode_backend="pillow")
     results = load(dict(seg_map_path=str(whole)))
     assert results["gt_seg_map"].shape == (64, 64)
-    with pytest.raises(ImageError, match=r"cut\.png: image file is truncated"):
+    with pytest.raises(ImageError, match=r"cut\.png: .*truncated"):
         load(dict(seg_map_path=str(cut)))
     with pytest.raises(FileNotFoundError):
         load(dict(seg_map_path=str(tmp_path / "missing.png")))

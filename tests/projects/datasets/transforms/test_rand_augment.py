@@ -115,12 +115,9 @@ def test_wrong_arguments_are_refused(argument, value):
         RandAugment(**{**dict(policy=POLICY, channel_order="rgb", fill=MEAN), argument: value})
 
 
-@pytest.mark.parametrize(
-    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)], ids=["gray", "float"]
-)
-def test_other_images_are_refused(image):
+def test_images_of_other_types_are_refused():
     with pytest.raises(DataError, match="uint8"):
-        build("rgb")(dict(img=image))
+        build("rgb")(dict(img=np.zeros((8, 8, 3), np.float32)))
 
 
 def test_configs_say_the_order_that_their_images_have():

@@ -88,6 +88,18 @@ def test_wrong_arguments_are_refused(argument, value):
         RandomErasing(**{**settings, argument: value})
 
 
-def test_gray_images_are_refused():
-    with pytest.raises(DataError, match="color"):
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 1), (40, 60, 4)])
+def test_other_numbers_of_channels(shape):
+    count = shape[2] if len(shape) == 3 else 1
+    mean, std = [10.0, 90.0, 170.0, 250.0][:count], [1.0] * count
+    random.seed(0), torch.manual_seed(0)
+    step = build("bgr", mean=mean, std=std, erase_prob=1.0)
+    image = step(dict(img=np.zeros(shape, np.uint8)))["img"]
+    assert image.shape == shape
+    found = [channel[channel != 0].mean() for channel in image.reshape(40, 60, count).T]
+    assert found == pytest.approx([10] if count == 1 else [170, 90, 10, 250], abs=0.5)
+
+
+def test_three_means_for_a_gray_image_are_refused():
+    with pytest.raises(DataError, match=r"mean has 3 numbers, and the image has 1 channels"):
         build()(dict(img=np.zeros((8, 8), np.uint8)))

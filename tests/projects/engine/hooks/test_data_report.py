@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from PIL import Image
 
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
 
@@ -38,6 +39,11 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
     [
         ("model.head.loss.class_weight=[1.0,2.0,3.0]", "in the order bright, dark"),
         ("train_dataloader.dataset.metainfo.classes=ab", "classes='ab' is a text"),
+        (
+            "val_dataloader.dataset.pipeline.0.color_type=grayscale",
+            "val: data_preprocessor.mean has 3 values, but the images have 1 channel when they "
+            "come out of the pipeline (",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_a_step(option, message, tiny, capfd):
@@ -45,6 +51,20 @@ def test_what_cannot_be_meant_is_refused_before_a_step(option, message, tiny, ca
     assert status == 1
     assert message in log[log.index("\nerror: ") :]
     assert "Epoch(train)" not in log
+
+
+@pytest.mark.parametrize("color_type", ["grayscale", "unchanged"])
+def test_gray_images_are_trained_as_such(color_type, tiny, capfd):
+    if color_type == "unchanged":
+        for path in (tiny.parent / "data").rglob("*.png"):
+            Image.open(path).convert("L").save(path)
+    loaders = ("train", "val")
+    options = [f"{name}_dataloader.dataset.pipeline.0.color_type={color_type}" for name in loaders]
+    normalized = ("data_preprocessor.mean=[127.0]", "data_preprocessor.std=[60.0]")
+    channels = "model.backbone.in_channels=1"
+    status, log = train(tiny, capfd, "train_cfg.max_epochs=1", *options, *normalized, channels)
+    assert status == 0
+    assert "accuracy/top1" in log
 
 
 def test_it_can_be_switched_off(tiny, capfd):

@@ -1,0 +1,68 @@
+"""Steps that were written for three channels, on images of any number of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+Transform = Callable[[Any, dict], dict]
+
+
+def on_any_channels(transform: Transform, gray_alone: bool = False) -> Transform:
+    """Let the ``transform`` of a class take gray images, and those of more than three channels.
+
+    A gray image is three equal channels meanwhile. Of four or more the first three are
+    changed as colors, and each of the others as a gray image, by the same draws. An image of
+    three channels goes through untouched.
+
+    Args:
+        transform (Callable): The method. One that changes more than ``img`` would do so twice
+            for four channels.
+        gray_alone (bool): Whether images of several channels are left to it. Defaults to False.
+
+    Returns:
+        Callable: The method for any image.
+    """
+
+    @wraps(transform)
+    def transform_parts(self: Any, results: dict) -> dict:
+        image = results.get("img")
+        count = _count(image)
+        if count in (0, 3) or (gray_alone and count > 1):
+            return transform(self, results)
+        draws = random.getstate(), np.random.get_state()
+        changed, parts = results, []
+        for part, width in reversed(list(_parts(image))):  # the first one's results are kept
+            random.setstate(draws[0]), np.random.set_state(draws[1])
+            changed = transform(self, {**results, "img": part})
+            parts.insert(0, _as_channels(changed["img"])[..., :width])
+        joined = np.concatenate(parts, -1)
+        changed["img"] = joined[..., 0] if image.ndim == 2 else joined
+        return changed
+
+    return transform_parts
+
+
+def _count(image: Any) -> int:
+    """Channels of an image; 0 for what is none."""
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+        return 0
+    return image.shape[2] if image.ndim == 3 else 1
+
+
+def _as_channels(image: np.ndarray) -> np.ndarray:
+    return image[..., None] if image.ndim == 2 else image
+
+
+def _parts(image: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Images of three channels, and how many of them each stands for."""
+    image = _as_channels(image)
+    colors = 3 if image.shape[2] > 3 else 0
+    if colors:
+        yield np.ascontiguousarray(image[..., :3]), 3
+    for channel in range(colors, image.shape[2]):
+        yield np.repeat(image[..., channel : channel + 1], 3, -1), 1
