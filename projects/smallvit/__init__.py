@@ -7,9 +7,21 @@ their folder in every runner. It imports neither torch nor any of the MM
 libraries' models: components are loaded when a config first names one.
 """
 
-from smallvit.compat import folder_configs, install
+from typing import Any
+
+from smallvit.compat import folder_configs, install, model_index
 
 __version__ = "0.1.0"
 
 install()
 folder_configs.install(fit="smallvit.engine.folder:follow_folder")
+model_index.install()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is asked for."""
+    if name in ("get_model", "list_models"):
+        from smallvit import apis
+
+        return getattr(apis, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

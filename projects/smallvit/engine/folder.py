@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from smallvit.engine.model_settings import set_classes
 from smallvit.errors import DataError, UserError
 from smallvit.utils.configs import walk
 
@@ -17,13 +18,6 @@ DATASET = "ClassFolders"
 #: What decides which images are held out.
 SPLIT_SETTINGS = ("held_out", "seed")
 EVALUATORS = ("val_evaluator", "test_evaluator")
-#: Data preprocessors of MMPretrain that take no number of classes.
-_WITHOUT_CLASSES = (
-    "SelfSupDataPreprocessor",
-    "TwoNormDataPreprocessor",
-    "VideoDataPreprocessor",
-    "MultiModalDataPreprocessor",
-)
 
 
 def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
@@ -62,7 +56,7 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
             dataset.setdefault("classes", classes)
     classes = classes or _find_classes(datasets)
     cfg.fit_to_folder = ConfigDict(data_root=root, classes=classes)
-    _set_classes(cfg, len(classes))
+    set_classes(cfg, len(classes))
     _limit_topk(cfg, len(classes))
 
 
@@ -155,33 +149,6 @@ def _find_classes(datasets: list[ConfigDict]) -> list[str]:
     if trained.get("classes") is not None:
         return list(trained.classes)
     return list(find_classes(trained.data_root))
-
-
-def _set_classes(cfg: Config, count: int) -> None:
-    model = cfg.model
-    while "module" in model:  # test-time augmentation wraps it
-        model = model.module
-    nodes = [node for _, node in walk({"head": model.get("head")}) if hasattr(node, "get")]
-    heads = [node for node in nodes if node.get("num_classes") is not None]
-    for node in heads:
-        node.num_classes = count
-    for owner in (cfg, model):
-        preprocessor = owner.get("data_preprocessor")
-        if preprocessor is None:
-            continue
-        if _counts_classes(preprocessor, bool(heads)):
-            preprocessor.num_classes = count
-        else:
-            preprocessor.pop("num_classes", None)  # inherited from a classifier's
-
-
-def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
-    """A self-supervised model's, which has no classes, takes no number of them."""
-    kind = str(preprocessor.get("type") or "").rpartition(".")[2]
-    if kind in _WITHOUT_CLASSES:
-        return False
-    known = "num_classes" in preprocessor or kind == "ClsDataPreprocessor"
-    return known if kind else classifies
 
 
 def _limit_topk(cfg: Config, count: int) -> None:

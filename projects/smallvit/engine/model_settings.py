@@ -1,0 +1,122 @@
+"""What a model's config says of its data: the number of classes and of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import signature
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+
+from smallvit.errors import UserError
+from smallvit.utils.configs import walk
+
+#: Where classifiers, detectors and segmentors have their heads.
+HEADS = ("head", "bbox_head", "mask_head", "roi_head", "decode_head", "auxiliary_head")
+#: Data preprocessors of MMPretrain that take no number of classes.
+_WITHOUT_CLASSES = (
+    "SelfSupDataPreprocessor",
+    "TwoNormDataPreprocessor",
+    "VideoDataPreprocessor",
+    "MultiModalDataPreprocessor",
+)
+
+
+def set_classes(cfg: Config, count: int) -> None:
+    """Give the heads of a model, and a preprocessor that counts them, a number of classes.
+
+    Args:
+        cfg (Config): A full config of any task, changed in place.
+        count (int): Number of classes.
+    """
+    model = _unwrapped(cfg)
+    nodes = [node for _, node in walk({key: model.get(key) for key in HEADS})]
+    heads = [n for n in nodes if hasattr(n, "get") and n.get("num_classes") is not None]
+    for node in heads:
+        node.num_classes = count
+    for owner in (cfg, model):
+        preprocessor = owner.get("data_preprocessor")
+        if preprocessor is None:
+            continue
+        if _counts_classes(preprocessor, bool(heads)):
+            preprocessor.num_classes = count
+        else:
+            preprocessor.pop("num_classes", None)  # inherited from a classifier's
+
+
+def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
+    """A self-supervised model's, which has no classes, takes no number of them."""
+    kind = str(preprocessor.get("type") or "").rpartition(".")[2]
+    if kind in _WITHOUT_CLASSES:
+        return False
+    known = "num_classes" in preprocessor or kind == "ClsDataPreprocessor"
+    return known if kind else classifies
+
+
+def set_channels(cfg: Config, count: int) -> None:
+    """Give the networks of a model's backbone, and its preprocessor, a number of channels.
+
+    The mean and the deviation become the average of those that the config has.
+
+    Args:
+        cfg (Config): A full config of any task, changed in place.
+        count (int): Number of channels of the images.
+
+    Raises:
+        UserError: If no network of the backbone takes ``in_channels``.
+    """
+    model = _unwrapped(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+        networks = list(_networks(model.backbone))
+    if not networks:
+        raise UserError(f"{model.backbone.get('type')} takes no in_channels: it reads three")
+    for network in networks:
+        network.in_channels = count
+    for owner in (cfg, model):
+        preprocessor = owner.get("data_preprocessor") or {}
+        for key in ("mean", "std"):
+            values = preprocessor.get(key)
+            if values is not None and len(values) != count:
+                preprocessor[key] = [sum(values) / len(values)] * count
+        for key in ("to_rgb", "bgr_to_rgb"):
+            if preprocessor.get(key) and count != 3:
+                preprocessor[key] = False
+
+
+def _unwrapped(cfg: Config) -> ConfigDict:
+    model = cfg.model
+    while "module" in model:  # test-time augmentation wraps it
+        model = model.module
+    return model
+
+
+def _networks(backbone: ConfigDict) -> Iterator[ConfigDict]:
+    """The networks in a backbone's config that read images: its exits, for a cascade."""
+    exits = backbone.get("exits")
+    if exits:
+        for each in exits:
+            yield from _networks(each)
+    elif "host" in backbone:  # the shortcut hands on what its host takes
+        if _takes_channels(backbone.host):
+            yield backbone
+    elif _takes_channels(backbone.get("type")):
+        yield backbone
+
+
+def _takes_channels(kind: Any) -> bool:
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return kind is not None and any(
+        "in_channels" in signature(cls.__init__).parameters for cls in kind.__mro__
+    )
+
+
+def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
+    """A self-supervised model's, which has no classes, takes no number of them."""
+    kind = str(preprocessor.get("type") or "").rpartition(".")[2]
+    if kind in _WITHOUT_CLASSES:
+        return False
+    known = "num_classes" in preprocessor or kind == "ClsDataPreprocessor"
+    return known if kind else classifies
