@@ -1,7 +1,9 @@
 """Settings for the whole suite."""
 
 import os
+import re
 import sys
+from functools import cache
 
 import pytest
 from hypothesis import register_random, settings
@@ -36,14 +38,41 @@ def torch_settings():
     register_random(TORCH_RANDOM)
 
 
+#: Markers of tests that are left out unless ``-m`` names them.
+ON_REQUEST = ("exhaustive", "gpu")
+
+
+def is_asked_for(config, marker):
+    return re.search(rf"(?<!not )\b{marker}\b", config.option.markexpr) is not None
+
+
+def pytest_configure(config):
+    """Hide GPUs from a run that is not about them.
+
+    The tests are about the CPU, which a tool would not choose beside a GPU, and some fork, which
+    CUDA does not survive once it is in use. What they start inherits the variable.
+    """
+    if not is_asked_for(config, "gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out what repeats on many cases, unless it is asked for by its marker."""
-    if "exhaustive" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    """Leave out what is run on request alone, and skip what needs a GPU where there is none."""
+    absent = [marker for marker in ON_REQUEST if not is_asked_for(config, marker)]
+    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item.get_closest_marker("exhaustive") is None]
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if item.get_closest_marker("gpu") and not sees_gpu():
+            item.add_marker(pytest.mark.skip(reason="torch sees no GPU"))
+
+
+@cache
+def sees_gpu():
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(autouse=True)

@@ -43,9 +43,6 @@ def train_on_half(rank, store, out, with_cp, images):
     dist.destroy_process_group()
 
 
-@pytest.mark.skipif(
-    torch.cuda.is_available(), reason="autograd does not survive a fork where CUDA started it"
-)
 @pytest.mark.parametrize("with_cp", [False, True])
 def test_two_processes_agree_with_one(with_cp, tmp_path):
     torch.manual_seed(1)

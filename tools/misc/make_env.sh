@@ -5,6 +5,9 @@
 #   PYTHON=python3.12 bash tools/misc/make_env.sh     another interpreter
 #   VENV=/elsewhere bash tools/misc/make_env.sh       another place
 #
+# CONSTRAINTS, EXTRAS and PACKAGES (a file of more to install) make other sets of versions; see
+# tools/misc/test_versions.sh.
+#
 # pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, pip.conf) are respected: on a machine
 # without a GPU, PyTorch's index of CPU builds saves several gigabytes.
 set -euo pipefail
@@ -13,6 +16,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 venv=${VENV:-$root/.venv}
 python=$venv/bin/python
 stamp=$venv/.smallvit
+constraints=${CONSTRAINTS:-requirements/tested.txt}
+extras=${EXTRAS:-mm,tests,optional}
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -35,7 +40,8 @@ ensure_opencv() {
     "$python" -c 'import cv2' 2>/dev/null && return
     say "OpenCV cannot find the system's graphics libraries: taking its headless build."
     "$python" -m pip uninstall --quiet --yes opencv-python >&2
-    "$python" -m pip install --quiet --force-reinstall --no-deps opencv-python-headless >&2
+    "$python" -m pip install --quiet --force-reinstall --no-deps --constraint "$constraints" \
+        opencv-python-headless >&2
 }
 
 cd "$root"
@@ -52,8 +58,8 @@ else
         exit 1
     fi
     "$python" -m pip install --quiet --upgrade pip >&2
-    "$python" -m pip install --quiet --constraint requirements/tested.txt \
-        --editable '.[mm,tests,optional]' >&2
+    "$python" -m pip install --quiet --constraint "$constraints" --editable ".[$extras]" \
+        ${PACKAGES:+--requirement "$PACKAGES"} >&2
     ensure_opencv
     printf '%s' "$fingerprint $root" >"$stamp"
     say "Environment ready."

@@ -10,6 +10,7 @@ import datetime
 import os
 import subprocess
 
+import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -17,6 +18,7 @@ from mmengine.dist import is_distributed
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from torch import nn
 
+from smallvit.errors import UserError
 from smallvit.registry import MODEL_WRAPPERS
 
 #: Strategies of MMEngine that refuse a machine without accelerator.
@@ -27,6 +29,8 @@ LAUNCHER_VARIABLES = {
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+#: Where a launcher that gives each process the GPU of its number says how many are here.
+LOCAL_SIZES = {"pytorch": "LOCAL_WORLD_SIZE", "mpi": "OMPI_COMM_WORLD_LOCAL_SIZE"}
 
 
 @MODEL_WRAPPERS.register_module()
@@ -61,6 +65,29 @@ def require_accelerator(cfg: Config) -> None:
         raise ValueError(
             f"strategy.type is {kind!r}, which needs an accelerator, and torch sees none; without "
             "strategy and runner_type the config trains on CPU processes"
+        )
+
+
+def require_a_gpu_each(cfg: Config) -> None:
+    """Refuse more processes on a machine than it has GPUs, before anything is built.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If the launcher started more processes here than torch sees GPUs.
+    """
+    # Slurm's processes are spread over the GPUs by MMEngine, each may see its own alone.
+    variable = LOCAL_SIZES.get(cfg.get("launcher", "none"))
+    if variable is None or get_device() != "cuda":
+        return
+    processes, gpus = int(os.environ.get(variable, 1)), torch.cuda.device_count()
+    if processes > gpus:
+        raise UserError(
+            f"{processes} processes on this machine, and torch sees {gpus} "
+            f"GPU{'s'[: gpus != 1]}: start {gpus} (bash tools/dist_train.sh CONFIG {gpus}), or "
+            "hide GPUs to train in processes on the CPU (CUDA_VISIBLE_DEVICES= bash "
+            f"tools/dist_train.sh CONFIG {processes})"
         )
 
 

@@ -24,6 +24,7 @@ from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import (
     is_first_process,
     prepare_cpu_processes,
+    require_a_gpu_each,
     require_accelerator,
 )
 from smallvit.engine.folder import fit_to_folder
@@ -110,6 +111,7 @@ def find_weights(request: Request) -> None:
 
 def fit_machine(request: Request) -> None:
     """Fit precision and distribution to the devices that are there."""
+    require_a_gpu_each(request.cfg)
     require_accelerator(request.cfg)
     replace_unsupported_amp(request.cfg)
     prepare_cpu_processes(request.cfg)

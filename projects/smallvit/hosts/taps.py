@@ -1,6 +1,7 @@
 """Read what goes into or comes out of blocks while a host runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,8 +21,9 @@ class Taps:
             maps = taps.maps()
 
     Gradients flow from the maps into the host, under gradient checkpointing (without
-    reentrance) and autocast too. Call :meth:`maps` before the backward pass. Recording
-    stands the test of ``torch.compile`` if the taps are placed before the model is compiled.
+    reentrance) and autocast too. Call :meth:`maps` before the backward pass. A compiled step
+    calls :meth:`run`, with taps that were placed before it is compiled; Dynamo enters no
+    ``with taps:`` in torch below 2.14, where it breaks the graph.
     A deep copy of an object that holds both host and taps holds a working copy of both.
 
     Args:
@@ -70,6 +72,26 @@ class Taps:
     def __exit__(self, *exception) -> None:
         self.recording = False
         self._found.clear()
+
+    def run(self, forward: Callable, *args, **kwargs) -> tuple[Any, list[Tensor]]:
+        """Run a host while recording; ``torch.compile`` takes it in one graph on every torch.
+
+        Args:
+            forward (Callable): The host, or a function that runs it.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            tuple[Any, list[Tensor]]: What it returns, and the maps that :meth:`maps` tells of.
+
+        Raises:
+            RuntimeError: If it does not run a block that is tapped.
+        """
+        self.__enter__()
+        try:
+            return forward(*args, **kwargs), self.maps()
+        finally:
+            self.__exit__()
 
     def keep(self, index: int, tokens: Tensor, args: tuple, kwargs: Mapping) -> None:
         """Remember tokens of block ``index``, which was called with ``args`` and ``kwargs``."""

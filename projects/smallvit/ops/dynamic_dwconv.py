@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
+from smallvit.ops.exporting import in_onnx_export
 from smallvit.ops.shifted_products import grad_shared_weight
 
 __all__ = ["dynamic_dwconv2d"]
@@ -56,7 +57,7 @@ def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
         )
     check_kernel_size(OP, *weight.shape[2:])
     check_bias(OP, bias, x.shape[1])
-    out = _traceable(x, weight) if torch.onnx.is_in_onnx_export() else _convolve(x, weight)
+    out = _traceable(x, weight) if in_onnx_export() else _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from smallvit.ops import shifted_products
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
+from smallvit.ops.exporting import in_onnx_export
 
 __all__ = ["inhomogeneous_dwconv2d"]
 
@@ -59,7 +60,7 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
     """
     x, weight, bias = autocast_together(x, weight, bias)
     _check(x, weight, bias)
-    out = _traceable(x, weight) if torch.onnx.is_in_onnx_export() else _convolve(x, weight)
+    out = _traceable(x, weight) if in_onnx_export() else _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 

@@ -7,7 +7,13 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from smallvit.engine import distributed
-from smallvit.engine.distributed import CPUDistributedDataParallel, prepare_cpu_processes
+from smallvit.engine.distributed import (
+    CPUDistributedDataParallel,
+    prepare_cpu_processes,
+    require_a_gpu_each,
+)
+from smallvit.engine.pipeline import Request, fit_machine
+from smallvit.errors import UserError
 
 
 @pytest.fixture
@@ -78,6 +84,28 @@ def test_leaves_single_processes_and_gpus_alone(monkeypatch):
     cfg.launcher = "pytorch"
     assert not prepare_cpu_processes(cfg)
     assert "model_wrapper_cfg" not in cfg
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "said"),
+    [
+        (2, 1, r"2 processes on this machine, and torch sees 1 GPU: start 1 \(bash .*CONFIG 1\)"),
+        (8, 2, r"torch sees 2 GPUs: .*CUDA_VISIBLE_DEVICES= bash tools/dist_train\.sh CONFIG 8"),
+    ],
+)
+def test_more_processes_than_gpus_are_refused(monkeypatch, processes, gpus, said):
+    monkeypatch.setattr(distributed, "get_device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    with pytest.raises(UserError, match=said):
+        fit_machine(Request(cfg=Config(dict(launcher="pytorch"))))
+
+
+@pytest.mark.parametrize(("launcher", "device"), [("none", "cuda"), ("pytorch", "cpu")])
+def test_processes_without_gpus_are_not_counted(monkeypatch, launcher, device):
+    monkeypatch.setattr(distributed, "get_device", lambda: device)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    require_a_gpu_each(Config(dict(launcher=launcher)))
 
 
 def test_a_launcher_without_its_variables(monkeypatch):

@@ -4,7 +4,6 @@ import importlib.util
 import inspect
 
 import pytest
-import torch
 from mmengine._strategy import DeepSpeedStrategy, FSDPStrategy
 from mmengine.config import Config
 from mmengine.registry import FUNCTIONS
@@ -13,7 +12,6 @@ from run_helpers import ROOT, Run, classification, losses, preload
 from smallvit.engine.distributed import require_accelerator
 
 STRATEGIES = {"fsdp": FSDPStrategy, "deepspeed": DeepSpeedStrategy}
-no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -31,7 +29,6 @@ class TestConfigs:
         options = set(cfg.strategy) - {"type"}
         assert options <= set(inspect.signature(STRATEGIES[name].__init__).parameters)
 
-    @no_gpu
     def test_is_refused_on_cpu(self, name, tmp_path):
         with pytest.raises(ValueError, match=f"{cfg_type(name)}.*needs an accelerator"):
             require_accelerator(self.read(name, tmp_path))
@@ -46,7 +43,6 @@ def test_fsdp_knows_its_wrap_policy():
     assert callable(FUNCTIONS.get(cfg.strategy.model_wrapper.auto_wrap_policy.type))
 
 
-@no_gpu
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is not None, reason="it is installed")
 def test_deepspeed_is_asked_for():
     with pytest.raises(AssertionError, match="DeepSpeed is not installed"):

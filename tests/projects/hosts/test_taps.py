@@ -91,11 +91,10 @@ def test_compiled_model_gives_the_same_maps(images):
     taps = Taps(model, [0, -1])
 
     def step(images):
-        with taps:
-            model(images)
-            return taps.maps()
+        return taps.run(model, images)[1]
 
     expected = step(images)
+    assert not taps.recording
     with torch.no_grad():
         actual = torch.compile(step, backend="eager", fullgraph=True)(images)
     for a, b in zip(actual, expected, strict=True):
@@ -122,6 +121,18 @@ def test_nothing_is_kept_but_while_recording(images):
         assert taps.maps()
     with pytest.raises(RuntimeError, match="with taps:"):
         taps.maps()
+
+
+def test_running_gives_the_output_and_the_maps(images):
+    model = dhvt().eval()
+    taps = Taps(model, [0])
+    with torch.no_grad():
+        output, (feature,) = taps.run(model, images)
+        torch.testing.assert_close(output, model(images))
+    assert feature.shape[2:] == (2, 3)
+    with pytest.raises(RuntimeError, match=r"blocks \[0\] have not run"):
+        taps.run(lambda: None)
+    assert not taps.recording
 
 
 def test_an_error_in_the_step_leaves_nothing(images):

@@ -1,0 +1,27 @@
+"""Sets of versions that the suite is run with."""
+
+import re
+import subprocess
+
+from tool_helpers import ROOT, load_tool
+
+REQUIREMENTS = ROOT / "requirements"
+check_env = load_tool("misc/check_env.py")
+
+
+def test_the_oldest_set_is_what_the_requirements_begin_with():
+    text = (REQUIREMENTS / "sets/oldest.txt").read_text()
+    pins = dict(re.findall(r"^([\w-]+)==(.+)$", text, flags=re.MULTILINE))
+    ranges = check_env.requirements()
+    floors = {name: re.search(r">=([\d.]+)", ranges[name]) for name in pins if name in ranges}
+    assert len(floors) > 8
+    for name, floor in floors.items():
+        if floor is not None:
+            assert f"{pins[name]}.".startswith(f"{floor[1]}."), name
+
+
+def test_an_unknown_set_is_named():
+    tool = ROOT / "tools/misc/test_versions.sh"
+    done = subprocess.run(["bash", tool, "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no set nothing; there are: oldest tested newest forks full" in done.stderr
