@@ -15,7 +15,7 @@ class PatchFinder(importlib.abc.MetaPathFinder):
     """Finds what the other finders find, and patches some modules after they have run."""
 
     def __init__(self) -> None:
-        self.patches: dict[str, Patch] = {}
+        self.patches: dict[str, list[Patch]] = {}
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """Spec of a module that has a patch, as the next finder knows it; else None."""
@@ -33,12 +33,13 @@ class PatchFinder(importlib.abc.MetaPathFinder):
             self._patch_afterwards(spec.loader, self.patches[fullname])
         return spec
 
-    def _patch_afterwards(self, loader: importlib.abc.Loader, patch: Patch) -> None:
+    def _patch_afterwards(self, loader: importlib.abc.Loader, patches: list[Patch]) -> None:
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            patch(module)
+            for patch in patches:
+                patch(module)
 
         loader.exec_module = exec_module
 
@@ -58,4 +59,4 @@ def patch_after_import(name: str, patch: Patch) -> None:
     if finder is None:
         finder = PatchFinder()
         sys.meta_path.insert(0, finder)
-    finder.patches[name] = patch
+    finder.patches.setdefault(name, []).append(patch)
