@@ -32,8 +32,15 @@ def official_terms(cfg: Config) -> dict[str, Any]:
         "token_module_dropout": _setting(cfg.model.backbone, "token_drop_rate"),
         "drop_path": _setting(cfg.model.backbone, "drop_path_rate"),
         "weights": "ImageNet-1K backbone" if cfg.model.backbone.get("init_cfg") else None,
-        "non_finite": "training stops",
+        "non_finite": _non_finite(cfg),
     }
+
+
+def _non_finite(cfg: Config) -> str:
+    hook = cfg.default_hooks.non_finite
+    if hook.get("enabled", True) and not hook.get("skip"):
+        return "training stops"
+    return "batch is skipped if loss or gradient norm is not finite"
 
 
 def _images(cfg: Config) -> dict[str, Any]:

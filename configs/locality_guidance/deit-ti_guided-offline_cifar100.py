@@ -3,7 +3,9 @@
 #       work_dirs/resnet-56_cifar100/epoch_300.pth --out data/teacher_features/cifar100
 _base_ = "./deit-ti_guided_cifar100.py"
 
-model = dict(guidance=dict(store="data/teacher_features/cifar100"))
+model = dict(
+    guidance=dict(store="data/teacher_features/cifar100", teacher=dict(batch_statistics=False))
+)
 
 crop, flip, *others, pack = _base_.train_pipeline
 train_pipeline = [

@@ -95,6 +95,11 @@ class LocalityGuidance(nn.Module):
                 "guidance by logits cannot be read from a store, which holds features; leave out "
                 "guidance.store or guidance.logit"
             )
+        if store is not None and (teacher or {}).get("batch_statistics"):
+            raise ValueError(
+                "stored features were computed with the teacher's stored statistics; set "
+                "guidance.teacher.batch_statistics=False, or leave out guidance.store"
+            )
         self.teacher = self.stored = None
         if teacher is not None:
             self.teacher = Teacher(**teacher, with_logits=logit is not None)
@@ -249,7 +254,7 @@ class LogitGuidance:
         Raises:
             ValueError: If it knows another number of classes.
         """
-        blank = torch.zeros(1, 3, teacher.size, teacher.size)
+        blank = torch.zeros(2, 3, teacher.size, teacher.size)
         classes = teacher(blank)[1].shape[1]
         if classes != self.num_classes:
             raise ValueError(

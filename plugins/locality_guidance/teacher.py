@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.hub import get_config
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.errors import CheckpointError
@@ -42,6 +43,9 @@ class Teacher:
             it was trained on. Defaults to None: those of its config, else the student's.
         with_logits (bool): Whether it classifies too; without, only its backbone is built.
             Defaults to False.
+        batch_statistics (bool): Whether its batch norms use the statistics of the images at
+            hand, as those of the published runs do; otherwise the stored ones, which stay as
+            they are in either case. Defaults to False.
 
     Raises:
         ValueError: If the model has no backbone.
@@ -55,8 +59,10 @@ class Teacher:
         stages: Sequence[int] = (0, 1, 2),
         preprocessor: dict | None = None,
         with_logits: bool = False,
+        batch_statistics: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
+        self.batch_statistics = batch_statistics
         self.size = size
         self.stages = tuple(stages)
         self.with_logits = with_logits
@@ -81,13 +87,13 @@ class Teacher:
                 f"guidance by logits needs a teacher that classifies, and {self.name} is a "
                 "backbone: give guidance.teacher.model a classifier's config"
             )
-        return _frozen(model)
+        return self._frozen(model)
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """(C, H, W) of the map of each stage."""
         with torch.no_grad():
-            maps = self._maps(torch.zeros(1, 3, self.size, self.size))
+            maps = self._maps(torch.zeros(2, 3, self.size, self.size))
         return tuple(tuple(each.shape[1:]) for each in maps)
 
     def describe(self) -> dict[str, Any]:
@@ -125,7 +131,7 @@ class Teacher:
         if self.checkpoint is not None:
             self._load_checkpoint(self.checkpoint)
         elif self.name.startswith(TIMM):
-            self.model = _frozen(MODELS.build({**self.config, "pretrained": True}))
+            self.model = self._frozen(MODELS.build({**self.config, "pretrained": True}))
         else:
             raise CheckpointError(
                 f"the teacher {self.name} has no weights: train it with tools/train.py and a "
@@ -213,10 +219,13 @@ class Teacher:
     def _maps(self, images: Tensor) -> list[Tensor]:
         return list(getattr(self.model, "backbone", self.model)(images))
 
-
-def _frozen(model: nn.Module) -> nn.Module:
-    model.eval()  # which some of MMPretrain's backbones do not return
-    return model.requires_grad_(False)
+    def _frozen(self, model: nn.Module) -> nn.Module:
+        model.eval()  # which some of MMPretrain's backbones do not return
+        for module in model.modules():
+            if self.batch_statistics and isinstance(module, _BatchNorm):
+                module.train()
+                module.momentum = 0.0  # nothing of the batch is kept
+        return model.requires_grad_(False)
 
 
 def _read_model(model: dict | str, stages: tuple[int, ...]) -> tuple[dict, dict | None]:

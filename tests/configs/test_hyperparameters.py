@@ -91,6 +91,7 @@ def test_students_are_guided_as_published(student):
     assert tuple(guidance.student_indices) == STUDENTS[student]
     assert guidance.loss_weight == 2.5
     assert (guidance.teacher.size, tuple(guidance.teacher.stages)) == (32, (0, 1, 2))
+    assert guidance.teacher.batch_statistics  # trainer.py: model.train() with the teacher in it
 
 
 @pytest.mark.parametrize("student", STUDENTS)

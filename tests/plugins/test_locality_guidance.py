@@ -118,6 +118,26 @@ def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
     assert all(p.weight.grad.abs().sum() > 0 for p in model.guidance.projections)
 
 
+def test_teacher_on_statistics_of_the_batch(checkpoint):
+    """The stored ones stay; those of images are of the batch that they are in."""
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + 1
+    stored, own = (
+        guided(checkpoint, teacher=dict(batch_statistics=on)).train().guidance.teacher
+        for on in (False, True)
+    )
+    stored.load(), own.load()
+    before = deepcopy(own.model.state_dict())
+    maps = own.features(images)
+    reference = deepcopy(stored.model).train()
+    for found, expected in zip(maps, reference(images), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert not torch.allclose(maps[0], stored.features(images)[0], atol=1e-3)
+    after = own.model.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in before if "running" in key)
+    with pytest.raises(ValueError, match=r"batch_statistics=False"):
+        guided(checkpoint, teacher=dict(batch_statistics=True), store="features")
+
+
 def test_images_need_not_be_square(checkpoint):
     model = guided(checkpoint, student="DWNet").train()
     assert torch.isfinite(losses_of(model, batch((64, 96)))["loss_guidance"])

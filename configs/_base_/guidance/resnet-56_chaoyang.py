@@ -6,6 +6,8 @@ guidance = dict(
         checkpoint="work_dirs/resnet-56_chaoyang/epoch_300.pth",
         size=32,
         stages=(0, 1, 2),
+        # Officially the teacher stays in training mode.
+        batch_statistics=True,
     ),
     student_indices=(0, 6, 11),
     loss_weight=2.5,

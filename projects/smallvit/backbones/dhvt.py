@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from timm.layers import to_2tuple
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.backbones.base import PlainViT
 from smallvit.layers.arch import resolve_arch
@@ -84,6 +85,8 @@ class DHVT(PlainViT):
             :class:`PlainViT`. Defaults to "cls_token".
         frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
             blocks. Defaults to -1.
+        norm_eval (bool): Whether batch norms use and keep their stored statistics while
+            training, as the official code does when it finetunes. Defaults to False.
         with_cp (bool): Whether to recompute each block in the backward pass.
             Defaults to False.
         init_cfg (dict | list, optional): Initialization. Defaults to None.
@@ -122,6 +125,7 @@ class DHVT(PlainViT):
         out_indices: int | Sequence[int] = -1,
         out_type: str = "cls_token",
         frozen_stages: int = -1,
+        norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list | None = None,
     ) -> None:
@@ -169,6 +173,16 @@ class DHVT(PlainViT):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
+        self.norm_eval = norm_eval
+
+    def train(self, mode: bool = True) -> "DHVT":
+        """Switch the mode; with ``norm_eval`` batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
 
 def _check_part(part: str, is_there: bool, **switches: bool) -> None:

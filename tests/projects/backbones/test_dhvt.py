@@ -107,6 +107,23 @@ def test_inner_switches(switch, part, fewer, images):
         small(**{switch: False, part: False})
 
 
+def test_norms_that_keep_their_statistics(images):
+    """As a network in evaluation mode, of which every parameter still learns."""
+    model, reference = small(norm_eval=True), small()
+    for module in reference.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    model.load_state_dict(reference.state_dict())
+    expected = reference.eval()(images)[0]
+    found = model.train()(images)[0]
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    for key, value in reference.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value)
+
+
 def test_without_its_parts_it_is_deit(images):
     from mmpretrain.models import VisionTransformer
 
