@@ -1,0 +1,52 @@
+"""The MM packages' own tools on configs of ours, in a process that nobody has prepared."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tool_helpers import ROOT
+
+CASES = {
+    "mmpretrain": (
+        "dwnet-mini_digits.py",
+        [
+            *("train_cfg.max_epochs=1", "train_dataloader.batch_size=4"),
+            *("train_dataloader.dataset.samples_per_class=1", "val_dataloader.dataset.indices=8"),
+        ],
+    ),
+    "mmdet": ("dwnet-mini_digits-det.py", ["train_cfg.max_epochs=1"]),
+    "mmseg": (
+        "dwnet-mini_digits-seg.py",
+        ["train_cfg.max_iters=1", "train_cfg.val_interval=1", "train_dataloader.batch_size=2"],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("pkg_resources") is None,
+    reason="MMEngine finds no package's configs without pkg_resources: setuptools<82",
+)
+@pytest.mark.parametrize("library", CASES)
+def test_a_librarys_own_train_tool_takes_our_config(library, tmp_path, digit_scenes):
+    config, options = CASES[library]
+    tool = Path(importlib.util.find_spec(library).origin).parent / ".mim/tools/train.py"
+    if library != "mmpretrain":
+        for split in ("train", "val", "test"):
+            options = [*options, f"{split}_dataloader.dataset.data_root={digit_scenes}"]
+    if library == "mmdet":
+        truth = digit_scenes / "annotations/instances_val.json"
+        options = [*options, *(f"{each}_evaluator.ann_file={truth}" for each in ("val", "test"))]
+    command = [sys.executable, tool, ROOT / "configs/dwnet" / config, "--work-dir", tmp_path]
+    done = subprocess.run(
+        [*map(str, command), "--cfg-options", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(tmp_path.glob("*_1.pth")), done.stdout[-3000:]
