@@ -74,7 +74,7 @@ def tiny_runner(
     # The environment is asked of compilers, which takes longer than the training.
     with mock.patch("mmengine.runner.runner.collect_env", dict):
         return Runner(
-            model=dict(type="TestTinyModel", **(model or {})),
+            model={"type": "TestTinyModel", **(model or {})},
             work_dir=str(work_dir),
             experiment_name=f"tiny{next(_numbers)}",
             train_dataloader=dict(

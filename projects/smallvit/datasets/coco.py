@@ -94,6 +94,7 @@ class CocoMetric(StockCocoMetric):
 
     def __init__(self, ann_file: str | None = None, **kwargs) -> None:
         super().__init__(None, **kwargs)
+        self.ann_file = ann_file
         if ann_file is not None:
             with get_local_path(ann_file, backend_args=self.backend_args) as local:
                 self._coco_api = RepairedCOCO(local, ann_file)

@@ -69,6 +69,7 @@ class CocoSummary:
         repaired (list[Repair]): What was mended in memory.
         faults (list[str]): What makes the file wrong as a whole, each with the way out.
         warnings (list[str]): What may be wrong.
+        files (frozenset[str]): Names of its images.
     """
 
     path: str
@@ -81,6 +82,7 @@ class CocoSummary:
     repaired: list[Repair] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    files: frozenset[str] = frozenset()
 
     @property
     def by_fault(self) -> int:
@@ -123,6 +125,7 @@ def summarize(
     """
     summary = CocoSummary(path, len(content["images"]), len(content["annotations"]))
     summary.repaired = list(repaired)
+    summary.files = frozenset(str(image["file_name"]) for image in content["images"])
     summary.faults += file_faults(content, path)
     summary.faults += class_faults(classes, [one["name"] for one in content["categories"]], path)
     objects = read_objects(content, classes)

@@ -10,7 +10,7 @@ from mmcv.transforms import LoadImageFromFile
 
 from smallvit.datasets.coco_checks import check_summary, left_out_text, summary_of
 from smallvit.datasets.image_checks import look_at_images
-from smallvit.datasets.io.left_out import LeftOut, files_left_out
+from smallvit.datasets.io.left_out import LeftOut, files_left_out, unlisted_images
 from smallvit.datasets.label_map_checks import look_at_maps, reads_label_maps
 from smallvit.datasets.labels import count_labels, label_fault, read_labels
 from smallvit.datasets.parts import parts_of, transform_of
@@ -85,6 +85,11 @@ def _objects(part: Any, usage: Usage) -> None:
     if summary.images > usage.samples:
         rest = summary.images - usage.samples
         usage.notes.append(f"{rest} of {summary.images} images are left out (filter_cfg, indices)")
+    folder = (part.data_prefix or {}).get("img") or ""
+    unlisted = unlisted_images(folder, summary.files, SECONDS)
+    if unlisted.counts:  # a folder may hold the images of several files
+        more = "" if unlisted.complete else ", and more"
+        usage.notes.append(f"in {folder}: {unlisted.text()}{more}")
 
 
 def _label_maps(part: Any, usage: Usage) -> None:

@@ -4,12 +4,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from mmdet.datasets import CocoDataset as StockCocoDataset
 from mmdet.evaluation import CocoMetric as StockCocoMetric
-from mmengine.structures import InstanceData
 
-from data_builders import CLASSES, SIZE, coco_dataset, coco_settings, each, write_coco
+from data_builders import (
+    CLASSES,
+    SIZE,
+    coco_dataset,
+    coco_settings,
+    each,
+    measure_perfect_boxes,
+    write_coco,
+)
 from smallvit.datasets.coco import CocoMetric, repair_metric
 from smallvit.datasets.coco_checks import check_annotations
 from smallvit.datasets.describe import describe
@@ -282,6 +288,15 @@ class TestClasses:
         assert "two categories have the name 'circle'" in str(faults[0])
 
 
+def test_images_that_the_file_does_not_list(tmp_path):
+    write_coco(tmp_path, lambda content: content["images"].pop())
+    usage = usage_of(coco_dataset(tmp_path))
+    assert any(
+        "1 images that the annotation file does not list" in note and "4.png" in note
+        for note in usage.notes
+    )
+
+
 def test_two_images_of_one_id(tmp_path):
     write_coco(tmp_path, lambda content: content["images"][1].update(id=1))
     faults = usage_of(coco_dataset(tmp_path)).faults
@@ -322,19 +337,7 @@ def test_the_stock_data_set_is_looked_at_too(tmp_path):
 
 
 def predict(metric, dataset):
-    """Feed a metric with the objects of a data set as predictions; returns the mAP at 0.5."""
-    metric.dataset_meta = dataset.metainfo
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        objects = info["instances"]
-        found = InstanceData(
-            bboxes=torch.tensor([one["bbox"] for one in objects], dtype=torch.float),
-            scores=torch.ones(len(objects)),
-            labels=torch.tensor([one["bbox_label"] for one in objects]),
-        )
-        sample = dict(img_id=info["img_id"], ori_shape=(SIZE, SIZE), pred_instances=found)
-        metric.process({}, [sample])
-    return metric.evaluate(len(dataset))["coco/bbox_mAP_50"]
+    return measure_perfect_boxes(metric, dataset)["coco/bbox_mAP_50"]
 
 
 @pytest.mark.parametrize("name", [*MENDED, "as it is"])

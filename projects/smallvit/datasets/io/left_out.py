@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 #: Endings of images that some data set does not read.
@@ -20,6 +20,7 @@ IMAGE_ENDINGS = frozenset(
 BROKEN_LINK = "links that lead nowhere"
 NO_ENDING = "files without an ending"
 LOOSE = "images in no class folder"
+UNLISTED = "images that the annotation file does not list"
 #: Names that a message shows of each reason.
 SHOWN = 3
 
@@ -119,6 +120,28 @@ def files_left_out(
             found.add(osp.splitext(entry.name)[1] or NO_ENDING, entry.path)
         elif in_class_folders and not place:
             found.add(LOOSE, entry.path)
+    return found
+
+
+def unlisted_images(folder: str, listed: Container[str], seconds: float) -> LeftOut:
+    """Find the images of a folder that a list does not name.
+
+    Args:
+        folder (str): The folder, on a disk; others have none.
+        listed (Container[str]): Names relative to it, with ``/`` between folders.
+        seconds (float): For how long to look at most.
+
+    Returns:
+        LeftOut: The images.
+    """
+    found, until = LeftOut(), time.monotonic() + seconds
+    for place, entry in _files(folder, "") if osp.isdir(folder) else ():
+        if time.monotonic() > until:
+            found.complete = False
+            break
+        is_listed = f"{place}/{entry.name}".lstrip("/") in listed
+        if not is_listed and osp.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:
+            found.add(UNLISTED, entry.path)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from smallvit.datasets.describe import describe
@@ -16,7 +17,9 @@ from smallvit.datasets.label_maps import LoadLabelMap
 from smallvit.datasets.parts import parts_of
 from smallvit.datasets.usage import Usage, empty_classes
 from smallvit.engine.image_channels import channel_fault
+from smallvit.engine.metric_names import absent_metrics
 from smallvit.engine.model_checks import count_fault, count_warning, heads_of, model_faults
+from smallvit.engine.single_values import single_value_fault
 from smallvit.errors import DataError, SmallvitError
 from smallvit.registry import HOOKS
 from smallvit.utils.text import name_some
@@ -40,6 +43,8 @@ class DataReportHook(Hook):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
+        if enabled:
+            _read_coco_repaired()
         self._maps: list[LoadLabelMap] = []
 
     def _note_maps(self, split: str, loader: LoadLabelMap | None) -> None:
@@ -94,6 +99,7 @@ class DataReportHook(Hook):
                 usages += describe(_bare(loader.dataset), split, count)
                 fault = channel_fault(_model(runner), _bare(loader.dataset))
                 usages[-1].faults += [] if fault is None else [DataError(f"{split}: {fault}")]
+                _compare_evaluator(runner, split, loader, usages[-1])
         except SmallvitError as error:
             return error
         faults = list(_faults(runner, usages))
@@ -103,6 +109,15 @@ class DataReportHook(Hook):
             for warning in _warnings(runner, usage):
                 runner.logger.warning(warning)
         return _joined(faults)
+
+
+def _read_coco_repaired() -> None:
+    """Where MMEngine's own runner builds a config of ours, its data sets come after its hooks."""
+    scope = DefaultScope.get_current_instance()
+    if scope is not None and scope.scope_name == "mmdet":
+        from smallvit.datasets import coco
+
+        coco.install()
 
 
 def loader_of(runner: Runner) -> Iterator[tuple[str, Any]]:
@@ -145,6 +160,18 @@ def _repair_metrics(runner: Runner, split: str) -> None:
             repair_metric(metric)
 
 
+def _compare_evaluator(runner: Runner, split: str, loader: Any, usage: Usage) -> None:
+    evaluator = getattr(getattr(runner, f"_{split}_loop"), "evaluator", None)
+    for metric in getattr(evaluator, "metrics", ()):
+        if getattr(metric, "_coco_api", None) is None:
+            continue
+        from smallvit.datasets.coco_evaluators import evaluator_findings
+
+        for fatal, text in evaluator_findings(metric, list(parts_of(_bare(loader.dataset))), split):
+            usage.faults += [DataError(text)] if fatal else []
+            usage.warnings += [] if fatal else [text]
+
+
 def _faults(runner: Runner, usages: list[Usage]) -> Iterator[SmallvitError]:
     for usage in usages:
         yield from usage.faults
@@ -155,34 +182,12 @@ def _faults(runner: Runner, usages: list[Usage]) -> Iterator[SmallvitError]:
             yield DataError(f"{usage.name}: {few}")
             break
     if any(usage.training for usage in usages):
-        yield from map(DataError, absent_metrics(runner))
+        evaluator = getattr(runner._val_loop, "evaluator", None)
+        yield from map(DataError, absent_metrics(evaluator, runner.hooks))
+        single = single_value_fault(_model(runner), runner._train_loop)
+        yield from () if single is None else [DataError(single)]
         classes = next((usage.classes for usage in usages if usage.classes), ())
         yield from map(DataError, model_faults(runner.model, classes))
-
-
-def absent_metrics(runner: Runner) -> Iterator[str]:
-    """Find metrics that ``save_best`` names and the evaluator does not give.
-
-    Args:
-        runner (Runner): The runner.
-
-    Yields:
-        str: A sentence with the metrics that there are.
-    """
-    evaluator = getattr(runner._val_loop, "evaluator", None)
-    given: list[str] = []
-    for metric in getattr(evaluator, "metrics", ()):
-        if type(metric).__name__ != "Accuracy" or getattr(metric, "thrs", None) != (0.0,):
-            return  # which metrics others give, they tell when they have
-        given += [f"{metric.prefix}/top{k}" for k in metric.topk]
-    for hook in runner.hooks if given else ():
-        wanted = getattr(hook, "key_indicators", None) or getattr(hook, "save_best", None) or ()
-        for name in [wanted] if isinstance(wanted, str) else wanted:
-            if name != "auto" and name not in given:
-                yield (
-                    f"save_best={name!r} of {type(hook).__name__} is no metric of val_evaluator, "
-                    f"which gives {name_some(given)}"
-                )
 
 
 def _fits_heads(usage: Usage) -> bool:

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from mmengine.registry import DefaultScope
 from PIL import Image
 
+from smallvit.engine.hooks import DataReportHook
 from tool_helpers import load_tool, own_experiment, run_main, write_tiny_config
 
 
@@ -108,3 +110,21 @@ def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
     assert status == 1
     assert message in log[log.index("\nerror: ") :]
     assert "Epoch(train)" not in log
+
+
+def test_a_runner_of_mmengine_reads_coco_s_files_mended(monkeypatch):
+    """It builds the hooks of a config of ours before its data sets."""
+    from mmdet.datasets import CocoDataset as StockCocoDataset
+    from mmdet.registry import DATASETS
+
+    from smallvit.datasets.coco import CocoDataset
+
+    monkeypatch.setitem(DATASETS.module_dict, "CocoDataset", StockCocoDataset)
+    for enabled, scope, expected in (
+        (False, "mmdet", StockCocoDataset),
+        (True, "mmseg", StockCocoDataset),
+        (True, "mmdet", CocoDataset),
+    ):
+        DefaultScope.get_instance(f"foreign {scope} {enabled}", scope_name=scope)
+        DataReportHook(enabled=enabled)
+        assert DATASETS.get("CocoDataset") is expected
