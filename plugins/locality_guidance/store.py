@@ -21,12 +21,16 @@ from mmengine.logging import print_log
 
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
-from smallvit.plugins.locality_guidance.store_header import (
+from smallvit.plugins.locality_guidance.store_header import (  # noqa: F401  # some for others
     CHECKSUMS,
+    DTYPES,
+    HEADER,
     KEYS,
     PARTIAL,
     PROGRESS,
     READ_VERSIONS,
+    VERSION,
+    StoreHeader,
     read_header,
     stage_file,
 )

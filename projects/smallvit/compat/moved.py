@@ -114,7 +114,10 @@ MOVED: dict[str, tuple[str, ...]] = {
 #: Names that are others in the new module, or in a module where the rest of the old one is not.
 RENAMED: dict[str, str] = {
     "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
-    "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_index.TOLERANCE",
+    "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_objects.TOLERANCE",
+    # Raises where the old one gave None.
+    "smallvit.cli.bench.results.read_json": "smallvit.utils.json_files.read_object",
+    "smallvit.cli.pictures.load_predictions": "smallvit.engine.predictions.read_predictions",
     "smallvit.engine.mmengine_pickles.read_mmengine": (
         "smallvit.engine.checkpoint.reading.load_from_local"
     ),
