@@ -4,8 +4,8 @@ It is built at its full size, without weights, and once more at a reduced size f
 images, of 64 instead of 224 pixels (an eighth of the length in detection and segmentation, with
 narrow heads), the smallest DWNet for all DWNets, a narrow Swin in classification, weights from a
 quick generator; see ``reduce_config.py``. Configs that are added are tested without being named.
-The twins on other sets of a model that takes its step on CIFAR-100 take theirs with
-``-m exhaustive``.
+The twins on other sets of a model that takes its step on CIFAR-100, and those of a larger size,
+take theirs with ``-m exhaustive``.
 """
 
 from functools import cache
@@ -68,16 +68,25 @@ def beginning(parameter: torch.Tensor) -> torch.Tensor:
 TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
 
 
+def is_larger_twin(name: str) -> bool:
+    """Whether a config is another one at the next larger size of its network."""
+    for large, small in (("/dhvt-s", "/dhvt-t"), ("/deit-s", "/deit-t"), ("/vit-s", "/vit-t")):
+        if large in name and name.replace(large, small) in LEAVES:
+            return True
+    return False
+
+
 def steps() -> list:
     """All configs; those that differ from one on CIFAR-100 by their data set alone are marked,
-    but for one of each data set, and those that are another one when they are reduced.
+    but for one of each data set, and those that are another one when they are reduced or at
+    a larger size.
     """
     params, seen = [], set()
     for name in LEAVES:
         stem, _, data = name.removesuffix(".py").rpartition("_")
         twin = f"{stem}_cifar100.py" in LEAVES and data in TWINS and data in seen
         # Reduced, a base DWNet is the tiny one.
-        twin = twin or name.startswith("dwnet/dwnet-b_")
+        twin = twin or name.startswith("dwnet/dwnet-b_") or is_larger_twin(name)
         marks = [pytest.mark.exhaustive] if twin else []
         params.append(pytest.param(name, marks=marks))
         seen.add(data)
