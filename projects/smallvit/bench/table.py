@@ -105,7 +105,12 @@ def to_markdown(table: Table) -> str:
         str: Markdown; the best of each column is bold.
     """
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1)]
-    lines += [[f"**{c.text}**" if c.best else c.text for c in row] for row in table.rows]
+    for row in table.rows:
+        # A bar would begin another cell, and names come from paths.
+        texts = [cell.text.replace("|", "\\|") for cell in row]
+        lines.append(
+            [f"**{text}**" if c.best else text for c, text in zip(row, texts, strict=True)]
+        )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -126,6 +126,11 @@ class TestTable:
         assert lines[2].startswith("| vit | 93.00 ± 3.61 | **98.00** |")
         assert {line.count("|") for line in lines} == {9}
 
+    def test_a_bar_in_a_name_begins_no_cell(self):
+        run = Run("my|config.py", 10, 0, 9, 1)
+        table = make_table(summarize({run: result(90.0)}), [10], {})
+        assert to_markdown(table).splitlines()[2].startswith("| my\\|config.py | **90.00** |")
+
     def test_text_is_aligned(self):
         lines = to_text(self.table).splitlines()
         assert len({line.index("207.31 k") for line in lines[1:]}) == 1
