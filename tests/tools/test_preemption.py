@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from smallvit.engine.checkpoint.newest import last_checkpoint
 from tool_helpers import ROOT
 
 TOOLS = ROOT / "tools"
-PATIENCE = 120
+#: Seconds after which something hangs; on a machine that others use too, starting takes long.
+PATIENCE = 400
 
 #: A worker that does as train.py: ready for signals late, and at its end a little later.
 WORKER = """
@@ -36,12 +38,12 @@ sys.exit(run_tool(main))
 
 
 def left_behind(mark):
-    """Processes that have a text in their environment."""
-    found = []
+    """Processes that have a text in their environment: numbers and commands."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
+                found[int(folder.name)] = (folder / "cmdline").read_text()
         except OSError:
             continue
     return found
@@ -78,10 +80,9 @@ def job(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
-    until = time.monotonic() + 20
-    while (found := left_behind(mark)) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert found == []
+    for number in left_behind(mark):  # of a test that failed
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_the_launcher_lets_its_workers_come_to_their_end(worker, number):
     assert process.returncode == 75, errors
     assert f"{number.name}: handed on" in errors
     assert "Traceback" not in errors
-    assert left_behind(mark) == []
+    assert left_behind(mark) == {}
     assert os.path.exists(f"{mark}saved0")
 
 
@@ -121,7 +122,7 @@ def test_a_second_signal_ends_the_job_at_once(worker):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
     assert process.returncode not in (0, 75)
-    assert left_behind(mark) == []
+    assert left_behind(mark) == {}
 
 
 def test_a_signal_before_the_workers_begin(job, tmp_path):
@@ -133,7 +134,7 @@ def test_a_signal_before_the_workers_begin(job, tmp_path):
     process.send_signal(signal.SIGUSR1)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 75
-    assert left_behind(mark) == []
+    assert left_behind(mark) == {}
 
 
 CONFIG = f"""
@@ -166,7 +167,7 @@ def test_dist_train_saves_and_ends(job, tmp_path):
     until = time.monotonic() + 20
     while left_behind(mark) and time.monotonic() < until:  # data-loader workers notice it soon
         time.sleep(0.1)
-    assert left_behind(mark) == []
+    assert left_behind(mark) == {}
 
 
 class TestSlurm:
