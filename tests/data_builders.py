@@ -135,6 +135,40 @@ def coco_settings(
     )
 
 
+def loaded(dataset: Any) -> list[tuple[list[float], int, int]]:
+    """Load all samples of a detection data set as a training does.
+
+    Args:
+        dataset (CocoDataset): The data set.
+
+    Returns:
+        list[tuple]: Box, label and mask area of each object.
+    """
+    found = []
+    for sample in (dataset[index] for index in range(len(dataset))):
+        objects = sample["data_samples"].gt_instances
+        boxes = objects.bboxes.tensor.tolist()
+        areas = objects.masks.masks.sum((1, 2)).tolist() if "masks" in objects else [0] * len(boxes)
+        found += list(zip(boxes, objects.labels.tolist(), areas, strict=True))
+    return found
+
+
+def usage_of(dataset: Any, split: str = "train") -> Any:
+    """Describe what a run takes from a data set.
+
+    Args:
+        dataset (Dataset): A data set that is no wrapper of others.
+        split (str): ``train``, ``val`` or ``test``. Defaults to "train".
+
+    Returns:
+        Usage: The description.
+    """
+    from smallvit.datasets.describe import describe
+
+    (usage,) = describe(dataset, split)
+    return usage
+
+
 def measure_perfect_boxes(metric: Any, dataset: Any) -> dict[str, float]:
     """Feed a metric with the objects of a data set as predictions.
 

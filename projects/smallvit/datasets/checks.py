@@ -46,11 +46,12 @@ def choose(value: Any, known: tuple, what: str) -> Any:
     return value
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str, name: str | None = None) -> Any:
     """Read a JSON file.
 
     Args:
         path (str): The file.
+        name (str, optional): Where it comes from, for the message. Defaults to None, the file.
 
     Returns:
         Any: Its content.
@@ -59,9 +60,9 @@ def read_json(path: str) -> Any:
         DataError: If it is not JSON; a download that was cut off is not.
     """
     try:
-        return json.loads(get_text(path))
+        return json.loads(get_text(path, encoding="utf-8-sig"))  # some editors write a mark first
     except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}): download it again") from error
+        raise DataError(f"{name or path} is not valid JSON ({error}): download it again") from error
 
 
 def check_label(label: Any, count: int, where: str) -> int:

@@ -14,6 +14,7 @@ from mmdet.evaluation.metrics import CocoMetric as StockCocoMetric
 from mmdet.registry import DATASETS, METRICS
 from mmengine.fileio import get_local_path
 
+from smallvit.datasets.checks import read_json
 from smallvit.datasets.coco_checks import mask_settings
 from smallvit.datasets.coco_index import CocoSummary, summarize
 from smallvit.datasets.coco_repair import Repair, repair
@@ -32,12 +33,16 @@ class RepairedCOCO(COCO):
 
     def __init__(self, annotation_file: str | None = None, path: str | None = None) -> None:
         self.path, self.repaired = path or str(annotation_file), []
-        super().__init__(annotation_file)
+        super().__init__(None)
+        if annotation_file is not None:
+            self.dataset = read_json(str(annotation_file), path)
+            self.createIndex()
 
     def createIndex(self) -> None:  # noqa: N802 pycocotools' name
         """Mend the content, and index it."""
         self.repaired += repair(self.dataset, self.path)
         super().createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(
         self, cat_names: Iterable[str] = (), sup_names: Iterable = (), cat_ids: Iterable = ()

@@ -23,6 +23,8 @@ NOT_A_POLYGON = "RLE mask, while poly2mask=False reads polygons alone"
 
 #: What is wrong with a mask that the pipeline cannot load.
 NO_MASK = "no segmentation"
+NO_NUMBERS = "segmentation that is no list of polygons, each a list of numbers"
+NO_COUNTS = "RLE mask without counts, or with counts of another number of pixels"
 WRONG_SIZE = "RLE mask of another size than the image"
 NORMALIZED = "polygon in parts of the image (0 to 1), not in pixels"
 
@@ -178,11 +180,13 @@ def _count_masks(
 
 
 def _is_plain(segmentation: Any) -> bool:
-    """Whether it is one polygon in pixels, as most are; others are looked at."""
+    """Whether it seems to be one polygon in pixels, as most are; others are looked at."""
     if type(segmentation) is not list or len(segmentation) != 1:
         return False
     (polygon,) = segmentation
-    return len(polygon) > 5 and len(polygon) % 2 == 0 and polygon[0] > 1
+    if type(polygon) is not list or len(polygon) < 6 or len(polygon) % 2:
+        return False
+    return type(polygon[0]) in (int, float) and polygon[0] > 1 and type(polygon[-1]) in (int, float)
 
 
 def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None:
@@ -200,15 +204,31 @@ def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None
     if not found:
         return NO_MASK
     if isinstance(found, list):
+        if not all(map(_has_numbers, found)):
+            return NO_NUMBERS
         polygons = [one for one in found if len(one) % 2 == 0 and len(one) >= 6]
         if not polygons:
             return FEW_POINTS
         parts = polygons[0][0] <= 1 and annotation["bbox"][2] > 2
         return NORMALIZED if parts and all(max(one) <= 1 for one in polygons) else None
+    if not isinstance(found, dict):
+        return NO_NUMBERS
     if masks.polygons_only:
         return NOT_A_POLYGON
-    size = list(found.get("size") or ())
-    return None if size == [image["height"], image["width"]] else WRONG_SIZE
+    if list(found.get("size") or ()) != [image["height"], image["width"]]:
+        return WRONG_SIZE
+    return None if _has_counts(found, image) else NO_COUNTS
+
+
+def _has_numbers(values: Any) -> bool:
+    return isinstance(values, list) and set(map(type, values)) <= {int, float}
+
+
+def _has_counts(mask: dict, image: dict) -> bool:
+    counts = mask.get("counts")
+    if isinstance(counts, list):
+        return _has_numbers(counts) and sum(counts) == image["height"] * image["width"]
+    return isinstance(counts, (str, bytes)) and len(counts) > 0
 
 
 def file_faults(content: dict, path: str) -> Iterator[str]:
@@ -258,7 +278,7 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
     absent = [name for name in classes if name not in names]
     if not absent:
         return
-    near = difflib.get_close_matches(absent[0], names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(absent[0]), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     yield (
         f"{path} has no category {absent[0]!r}, which metainfo.classes names"
@@ -297,21 +317,30 @@ def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Itera
                 f"{example}, and all would be as x1, y1, x2, y2: COCO's are x, y, width, height; "
                 "subtract the first two from the others"
             )
-    yield from _shifted_ids(content, objects, summary)
+    if len(summary.files) < summary.images:
+        files = Counter(image["file_name"] for image in content["images"])
+        name, number = files.most_common(1)[0]
+        summary.warnings.append(
+            f"{number} images have the file_name {name}, each with its own objects: list it once, "
+            "with all of them"
+        )
+    if (objects.images < 0).any():
+        yield from _shifted_ids(content, summary, "image_id", "images", "go to another image")
+    elif (objects.categories < 0).any():
+        yield from _shifted_ids(content, summary, "category_id", "categories", "get another class")
 
 
-def _shifted_ids(content: dict, objects: Objects, summary: CocoSummary) -> Iterator[str]:
-    if not (objects.categories[objects.images >= 0] < 0).any():
-        return
-    names = {one["id"] for one in content["categories"]}
-    known = zip(content["annotations"], (objects.images >= 0).tolist(), strict=True)
-    used = {one["category_id"] for one, there in known if there}
+def _shifted_ids(
+    content: dict, summary: CocoSummary, key: str, table: str, end: str
+) -> Iterator[str]:
+    ids = {one["id"] for one in content[table]}
+    used = {one[key] for one in content["annotations"]}
     for shift in (1, -1) if all(isinstance(one, int) for one in used) else ():
-        if {one + shift for one in used} <= names:
+        if {one + shift for one in used} <= ids:
             yield (
-                f"{summary.path}: the annotations' category ids are {name_some(sorted(used))}, "
-                f"those of the categories {name_some(sorted(names))}: all are one too "
-                f"{'small' if shift > 0 else 'large'}, and each object would get another class; "
+                f"{summary.path}: the annotations' {key.replace('_', ' ')}s are "
+                f"{name_some(sorted(used))}, those of the {table} {name_some(sorted(ids))}: all "
+                f"are one too {'small' if shift > 0 else 'large'}, and each object would {end}; "
                 "number them alike"
             )
             return

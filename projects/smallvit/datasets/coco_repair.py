@@ -54,10 +54,13 @@ def require_content(content: Any, path: str) -> None:
             f"annotation file {path} has no list 'categories': add the classes' ids and names to it"
         )
     content.setdefault("annotations", [])  # a test set without answers
+    if not content["images"]:
+        raise DataError(f"annotation file {path} lists no image: 'images' is empty")
     _require_keys(content["images"], IMAGE_KEYS, "image", path)
     _require_keys(content["categories"], CATEGORY_KEYS, "category", path)
     _require_keys(content["annotations"], ANNOTATION_KEYS, "annotation", path)
     _require_ids(content, path)
+    _require_texts(content, path)
     boxes = [one["bbox"] for one in content["annotations"]]
     wrong = [] if _are_boxes(boxes) else _not_boxes(content["annotations"])
     if wrong:
@@ -101,6 +104,16 @@ def _require_ids(content: dict, path: str) -> None:
             raise DataError(
                 f"annotation file {path}: {key} of {table} is {value!r} in one, not a number or a "
                 "text: correct it"
+            )
+
+
+def _require_texts(content: dict, path: str) -> None:
+    for table, kind, key in (("images", "image", "file_name"), ("categories", "category", "name")):
+        wrong = [one for one in content[table] if not isinstance(one[key], str)]
+        if wrong:
+            raise DataError(
+                f"annotation file {path}: {key} of {kind} {wrong[0]['id']} is {wrong[0][key]!r}"
+                f"{_more(wrong)}, not a text: correct it"
             )
 
 
@@ -195,7 +208,11 @@ def _fill_crowd(content: dict) -> Iterator[Repair]:
 
 def _fill_area(content: dict) -> Iterator[Repair]:
     numbers = (int, float)
-    lacking = [one for one in content["annotations"] if type(one.get("area")) not in numbers]
+    lacking = [
+        one
+        for one in content["annotations"]
+        if type(one.get("area")) not in numbers or one["area"] != one["area"]  # not a number
+    ]
     for one in lacking:
         one["area"] = _number_in(one.get("area"), one["bbox"][2] * one["bbox"][3])
     if lacking:
@@ -204,7 +221,8 @@ def _fill_area(content: dict) -> Iterator[Repair]:
 
 def _number_in(text: Any, otherwise: float) -> float:
     try:
-        return float(text)
+        number = float(text)
+        return otherwise if number != number else number
     except (TypeError, ValueError):
         return otherwise
 

@@ -105,7 +105,7 @@ def _label_maps(part: Any, usage: Usage) -> None:
         usage.faults.append(DataError(f"{usage.name}: {lone}"))
     if seen.missing:
         text = f"{len(seen.missing)} of {usage.samples} label maps are not there, such as"
-        text = f"{usage.name}: {text} {seen.missing[0]} (data_prefix, seg_map_suffix)"
+        text = f"{usage.name}: {text} {seen.missing[0]} (data_prefix, img_suffix, seg_map_suffix)"
         everything = len(seen.missing) == usage.samples
         usage.faults += [DataError(text)] if everything else []
         usage.warnings += [] if everything else [text]

@@ -78,10 +78,10 @@ class MapsSeen:
             return None
         there = [self.classes[number] for number in self.containing]
         never = name_some([name for name in self.classes if name not in there])
+        held = f"none has another class than {name_some(there)}" if there else "none has a class"
         return (
-            f"of {self.looked_at} label maps looked at none has another class than "
-            f"{name_some(there) or 'none'}: all other pixels are {IGNORED}, which stands for no "
-            f"class, so that {never} never occurs. "
+            f"of {self.looked_at} label maps looked at {held}: all other pixels are {IGNORED}, "
+            f"which stands for no class, so that {never} never occurs. "
             "Where 255 is a class, say so in the place of LoadAnnotations: "
             f"dict(type='smallvit.LoadLabelMap', label_map={{255: {len(self.classes) - 1}}})"
         )
@@ -157,6 +157,12 @@ def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS)
     if loader is None:
         return None
     seen = MapsSeen(len(dataset), loader.classes or ())
+    if len(dataset) and "seg_map_path" not in dataset.get_data_info(0):
+        seen.faults.append(
+            "the data set says no folder of label maps, which its pipeline loads: set "
+            "data_prefix=dict(img_path=..., seg_map_path=...)"
+        )
+        return seen
     seen.missing = list(_missing(dataset))
     began = time.monotonic()
     count = min(limit, len(dataset))

@@ -327,8 +327,9 @@ def size_fault(
     way_out = "make the label map anew from this image"
     if shape == image_shape[::-1]:
         way_out = (
-            "the image was turned as its EXIF orientation says; where the label map is of the "
-            "unturned one, set color_type='color_ignore_orientation' in LoadImageFromFile"
+            "one is the other on its side. Where the image was turned as its EXIF orientation says "
+            "and the label map is of the unturned one, set color_type='color_ignore_orientation' "
+            "in LoadImageFromFile; otherwise turn the label map"
         )
     return (
         f"{path} is {shape[1]}x{shape[0]} pixels, but {image_shape[1]}x{image_shape[0]} in "

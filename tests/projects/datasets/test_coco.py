@@ -13,29 +13,14 @@ from data_builders import (
     coco_dataset,
     coco_settings,
     each,
+    loaded,
     measure_perfect_boxes,
+    usage_of,
     write_coco,
 )
 from smallvit.datasets.coco import CocoMetric, repair_metric
 from smallvit.datasets.coco_checks import check_annotations
-from smallvit.datasets.describe import describe
 from smallvit.errors import DataError
-
-
-def loaded(dataset):
-    """Boxes, labels and mask areas of all objects that a training sees."""
-    found = []
-    for sample in (dataset[index] for index in range(len(dataset))):
-        objects = sample["data_samples"].gt_instances
-        boxes = objects.bboxes.tensor.tolist()
-        areas = objects.masks.masks.sum((1, 2)).tolist() if "masks" in objects else [0] * len(boxes)
-        found += list(zip(boxes, objects.labels.tolist(), areas, strict=True))
-    return found
-
-
-def usage_of(dataset, split="train"):
-    (usage,) = describe(dataset, split)
-    return usage
 
 
 def test_a_clean_file(tmp_path):
@@ -71,6 +56,10 @@ MENDED = {
     "image_id as text": (as_text("image_id"), "image_id of 8 annotations is text"),
     "category_id as text": (as_text("category_id"), "category_id of 8 annotations is text"),
     "no area": (lambda one: one.pop("area"), "8 annotations have no number as area"),
+    "area that is none": (
+        lambda one: one.update(area=float("nan")),
+        "8 annotations have no number",
+    ),
     "area as text": (as_text("area"), "8 annotations have no number as area"),
     "no iscrowd": (lambda one: one.pop("iscrowd"), "8 annotations have no iscrowd"),
     "iscrowd as text": (as_text("iscrowd"), "8 annotations have no iscrowd"),
@@ -199,8 +188,17 @@ def test_category_ids_from_0_where_the_categories_begin_at_1(tmp_path):
         lambda one: one.update(segmentation=[]),
         lambda one: one.update(segmentation=dict(size=[7, 9], counts=[63])),
         lambda one: one.update(segmentation=[[v / SIZE for v in one["segmentation"][0]]]),
+        lambda one: one.update(segmentation=dict(size=[SIZE, SIZE])),
+        lambda one: one.update(segmentation=dict(size=[SIZE, SIZE], counts=[5, 7])),
+        lambda one: one.update(segmentation=[[str(v) for v in one["segmentation"][0]]]),
+        lambda one: one["segmentation"].append(3),
+        lambda one: one.update(segmentation=[None]),
+        lambda one: one.update(segmentation="a file"),
     ],
-    ids=["none", "empty", "of another size", "in parts"],
+    ids=[
+        *("none", "empty", "of another size", "in parts", "no counts", "few counts", "texts"),
+        *("a number", "null", "a name"),
+    ],
 )
 def test_a_mask_that_the_pipeline_needs(mask, tmp_path):
     write_coco(tmp_path, lambda content: mask(content["annotations"][0]))
@@ -230,62 +228,19 @@ def test_run_lengths_where_polygons_alone_are_read(tmp_path):
     assert "poly2mask=False reads polygons alone" in str(fault)
 
 
-class TestClasses:
-    def test_a_typo(self, tmp_path):
-        write_coco(tmp_path)
-        (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", "sqaure"))).faults
-        assert "train.json has no category 'sqaure'" in str(fault)
-        assert "Did you mean 'square'?" in str(fault)
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_image_ids_that_are_one_off(shift, tmp_path):
+    """Six of eight objects would be trained on the image before."""
+    write_coco(tmp_path, each(lambda one: one.update(image_id=one["image_id"] + shift)))
+    (fault,) = usage_of(coco_dataset(tmp_path)).faults
+    assert "those of the images 1, 2, 3, 4: all are one too" in str(fault)
+    assert "each object would go to another image" in str(fault)
 
-    def test_a_blank(self, tmp_path):
-        write_coco(tmp_path, classes=("circle ", "square"))
-        faults = usage_of(coco_dataset(tmp_path)).faults
-        assert "has no category 'circle'" in str(faults[0])
-        assert "Did you mean 'circle '?" in str(faults[0])
 
-    def test_the_classes_of_coco_where_none_are_named(self, tmp_path):
-        write_coco(tmp_path)
-        settings = coco_settings(tmp_path)
-        settings.pop("metainfo")
-        from smallvit.datasets.coco import CocoDataset
-
-        faults = usage_of(CocoDataset(**settings)).faults
-        assert "has no category 'person', which metainfo.classes names" in str(faults[0])
-        assert "The file's categories: circle, square" in str(faults[0])
-
-    def test_a_text_in_the_place_of_a_tuple(self, tmp_path):
-        write_coco(tmp_path)
-        faults = usage_of(coco_dataset(tmp_path, classes="circle")).faults
-        assert "classes='circle' is a text" in str(faults[0])
-        assert "write classes=('circle',)" in str(faults[0])
-
-    def test_twice(self, tmp_path):
-        write_coco(tmp_path)
-        faults = usage_of(coco_dataset(tmp_path, classes=("circle", "square", "circle"))).faults
-        assert "metainfo.classes has 'circle' twice" in str(faults[0])
-
-    def test_a_choice_of_the_categories(self, tmp_path):
-        write_coco(tmp_path)
-        usage = usage_of(coco_dataset(tmp_path, classes=("square",)))
-        assert usage.counts == {"square": 4}
-        assert usage.faults == usage.warnings == []
-        (note,) = usage.notes
-        assert "left out of 8 objects: 4 of a category that the classes do not name" in note
-
-    def test_another_order_than_the_file_s(self, tmp_path):
-        write_coco(tmp_path)
-        first = loaded(coco_dataset(tmp_path))
-        dataset = coco_dataset(tmp_path, classes=CLASSES[::-1])
-        assert [1 - label for _, label, _ in loaded(dataset)] == [label for _, label, _ in first]
-        assert usage_of(dataset).faults == []
-        stock = StockCocoDataset(**coco_settings(tmp_path, classes=CLASSES[::-1]))
-        (fault,) = usage_of(stock).faults
-        assert "write the classes in the file's order" in str(fault)
-
-    def test_two_categories_of_one_name(self, tmp_path):
-        write_coco(tmp_path, classes=("circle", "circle"))
-        faults = usage_of(coco_dataset(tmp_path, classes=("circle",))).faults
-        assert "two categories have the name 'circle'" in str(faults[0])
+def test_a_file_that_is_listed_twice(tmp_path):
+    write_coco(tmp_path, lambda content: content["images"][3].update(file_name="1.png"))
+    (warning,) = usage_of(coco_dataset(tmp_path)).warnings
+    assert "2 images have the file_name 1.png" in warning
 
 
 def test_images_that_the_file_does_not_list(tmp_path):
@@ -316,6 +271,9 @@ def test_two_images_of_one_id(tmp_path):
         (lambda c: c["categories"][0].pop("name"), "category 1 has no 'name'"),
         (lambda c: c["annotations"][1].update(image_id=[1]), r"image_id of annotations is \[1\]"),
         (lambda c: c["images"][1].update(id={}), "id of images is {} in one"),
+        (lambda c: c["images"].clear(), "lists no image"),
+        (lambda c: c["images"][1].update(file_name=7), "file_name of image 2 is 7, not a text"),
+        (lambda c: c["categories"][1].update(name=2), "name of category 2 is 2, not a text"),
     ],
 )
 def test_what_cannot_be_guessed_is_named(change, message, tmp_path):
@@ -323,6 +281,20 @@ def test_what_cannot_be_guessed_is_named(change, message, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         coco_dataset(tmp_path)
     assert str(tmp_path / "train.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"images": [', ""])
+def test_a_file_that_is_not_coco_s(content, tmp_path):
+    write_coco(tmp_path)
+    (tmp_path / "train.json").write_text(content)
+    with pytest.raises(DataError, match=r"train\.json (has no list 'images'|is not valid JSON)"):
+        coco_dataset(tmp_path)
+
+
+def test_a_file_that_begins_with_a_mark(tmp_path):
+    path = write_coco(tmp_path)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert usage_of(coco_dataset(tmp_path)).objects == 8
 
 
 def test_the_stock_data_set_is_looked_at_too(tmp_path):

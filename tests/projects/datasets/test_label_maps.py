@@ -9,8 +9,7 @@ import torch
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from data_builders import SIZE, map_dataset, write_maps
-from smallvit.datasets.describe import describe
+from data_builders import SIZE, map_dataset, usage_of, write_maps
 from smallvit.datasets.label_map_checks import look_at_maps
 from smallvit.datasets.label_maps import LoadLabelMap
 from smallvit.datasets.parts import transform_of
@@ -39,11 +38,6 @@ def palette(labels, path):
 
 def one_bit(labels, path):
     Image.fromarray(labels.astype(bool)).save(path)
-
-
-def usage_of(dataset, split="train"):
-    (usage,) = describe(dataset, split)
-    return usage
 
 
 def maps(dataset):
@@ -210,6 +204,24 @@ def test_an_image_that_exif_turns(tmp_path):
     dataset.pipeline.transforms[0].color_type = "color_ignore_orientation"
     assert usage_of(dataset).faults == []
     assert dataset[0]["inputs"].shape == (3, SIZE, SIZE + 16)
+
+
+def test_maps_on_their_side(tmp_path):
+    write_maps(tmp_path, lambda labels, path: Image.fromarray(labels.T.copy()).save(path))
+    (fault,) = usage_of(map_dataset(tmp_path)).faults
+    assert "one is the other on its side" in str(fault)
+
+
+def test_a_data_set_without_a_folder_of_maps(tmp_path):
+    write_maps(tmp_path)
+    (fault,) = usage_of(map_dataset(tmp_path, data_prefix=dict(img_path="images"))).faults
+    assert "set data_prefix=dict(img_path=..., seg_map_path=...)" in str(fault)
+
+
+def test_maps_of_no_class(tmp_path):
+    write_maps(tmp_path, lambda labels, path: Image.fromarray(labels * 0 + 255).save(path))
+    (fault,) = usage_of(map_dataset(tmp_path)).faults
+    assert "4 label maps looked at none has a class" in str(fault)
 
 
 def test_files_that_have_no_partner(tmp_path):

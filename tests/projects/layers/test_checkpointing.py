@@ -17,6 +17,18 @@ BACKBONES = {
     "dwnet": dict(
         type="DWNet", arch=dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[4, 4, 4, 4])
     ),
+    "cvt": dict(
+        type="CvT",
+        arch=dict(
+            embed_dims=(8, 16),
+            depths=(1, 2),
+            num_heads=(1, 2),
+            mlp_ratios=(2, 2),
+            kernel_sizes=(7, 3),
+            strides=(4, 2),
+            paddings=(2, 1),
+        ),
+    ),
     "resnet": dict(type="CifarResNet", depth=8, base_channels=4),
 }
 
@@ -27,7 +39,7 @@ def step(net, images):
     return outputs
 
 
-@pytest.mark.parametrize("name", ["dhvt", "dwnet", "resnet"])
+@pytest.mark.parametrize("name", ["dhvt", "dwnet", "cvt", "resnet"])
 def test_with_cp_is_plain_training(name):
     torch.manual_seed(0)
     plain = MODELS.build(BACKBONES[name]).train()

@@ -1,0 +1,74 @@
+"""Classes of a data set that its annotation file does not have, or has in another order."""
+
+from mmdet.datasets import CocoDataset as StockCocoDataset
+
+from data_builders import CLASSES, coco_dataset, coco_settings, loaded, usage_of, write_coco
+from smallvit.datasets.coco import CocoDataset
+
+
+def test_a_typo(tmp_path):
+    write_coco(tmp_path)
+    (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", "sqaure"))).faults
+    assert "train.json has no category 'sqaure'" in str(fault)
+    assert "Did you mean 'square'?" in str(fault)
+
+
+def test_a_blank(tmp_path):
+    write_coco(tmp_path, classes=("circle ", "square"))
+    faults = usage_of(coco_dataset(tmp_path)).faults
+    assert "has no category 'circle'" in str(faults[0])
+    assert "Did you mean 'circle '?" in str(faults[0])
+
+
+def test_the_classes_of_coco_where_none_are_named(tmp_path):
+    write_coco(tmp_path)
+    settings = coco_settings(tmp_path)
+    settings.pop("metainfo")
+    faults = usage_of(CocoDataset(**settings)).faults
+    assert "has no category 'person', which metainfo.classes names" in str(faults[0])
+    assert "The file's categories: circle, square" in str(faults[0])
+
+
+def test_a_text_in_the_place_of_a_tuple(tmp_path):
+    write_coco(tmp_path)
+    faults = usage_of(coco_dataset(tmp_path, classes="circle")).faults
+    assert "classes='circle' is a text" in str(faults[0])
+    assert "write classes=('circle',)" in str(faults[0])
+
+
+def test_a_number(tmp_path):
+    write_coco(tmp_path)
+    (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", 2))).faults
+    assert "has no category 2, which metainfo.classes names" in str(fault)
+
+
+def test_twice(tmp_path):
+    write_coco(tmp_path)
+    faults = usage_of(coco_dataset(tmp_path, classes=("circle", "square", "circle"))).faults
+    assert "metainfo.classes has 'circle' twice" in str(faults[0])
+
+
+def test_a_choice_of_the_categories(tmp_path):
+    write_coco(tmp_path)
+    usage = usage_of(coco_dataset(tmp_path, classes=("square",)))
+    assert usage.counts == {"square": 4}
+    assert usage.faults == usage.warnings == []
+    (note,) = usage.notes
+    assert "left out of 8 objects: 4 of a category that the classes do not name" in note
+
+
+def test_another_order_than_the_file_s(tmp_path):
+    write_coco(tmp_path)
+    first = loaded(coco_dataset(tmp_path))
+    dataset = coco_dataset(tmp_path, classes=CLASSES[::-1])
+    assert [1 - label for _, label, _ in loaded(dataset)] == [label for _, label, _ in first]
+    assert usage_of(dataset).faults == []
+    stock = StockCocoDataset(**coco_settings(tmp_path, classes=CLASSES[::-1]))
+    (fault,) = usage_of(stock).faults
+    assert "write the classes in the file's order" in str(fault)
+
+
+def test_two_categories_of_one_name(tmp_path):
+    write_coco(tmp_path, classes=("circle", "circle"))
+    faults = usage_of(coco_dataset(tmp_path, classes=("circle",))).faults
+    assert "two categories have the name 'circle'" in str(faults[0])
