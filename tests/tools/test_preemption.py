@@ -79,10 +79,11 @@ def job(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
-    for number in left_behind(mark):  # of a test that failed
+    for number in left_behind(mark):  # of a test that failed: they hold the pipe open
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
+    for process in started:
+        process.communicate()
 
 
 @pytest.fixture
