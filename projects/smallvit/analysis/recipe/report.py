@@ -48,7 +48,7 @@ def recipe(cfg: Config, images: int | None = None, seed: int = 0) -> dict[str, A
     Returns:
         dict: Sections of numbers and settings by name, nested, of plain values.
     """
-    with _quiet():
+    with quiet():
         return _collect(cfg, loader.count_images(cfg) if images is None else images, seed)
 
 
@@ -72,7 +72,7 @@ def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep back the log of each parameter's settings."""
     logger = MMLogger.get_current_instance()
     level = logger.level
