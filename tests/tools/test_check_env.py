@@ -21,7 +21,7 @@ def installed(monkeypatch):
     versions |= {"mmpretrain": "1.2.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
     versions |= {"ftfy": "6.0", "regex": "2024.1", "filelock": "3.20", "matplotlib": "3.10"}
     versions |= {"pillow": "12.0", "pyyaml": "6.0.3", "rich": "14.0", "scipy": "1.15.0"}
-    versions["setuptools"] = "80.9.0"
+    versions |= {"setuptools": "80.9.0", "jinja2": "3.1.6"}
     monkeypatch.setattr(check_env, "installed_version", versions.get)
     monkeypatch.setattr(check_env, "device_row", lambda: check_env.Row("devices", "CPU", "any"))
     return versions
