@@ -8,8 +8,8 @@ import torch
 from run_helpers import Run, classification, losses, preload, segmentation
 from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-#: Of each scenario; four scenarios make 20.
-KILLS = 5
+#: Of each of the four scenarios; the exhaustive tests make it 20 in all.
+KILLS, MANY = 2, 5
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +50,16 @@ def _assert_same(found, wanted, path=""):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
-def test_killed_at_random_moments(task, processes, scenes, tmp_path):
+def test_killed_at_random_moments(task, processes, kills, scenes, tmp_path):
     whole = Run(_config(task, tmp_path / "whole", scenes, processes), processes)
     whole.finish()
 
     work_dir = tmp_path / "killed"
     rng = random.Random(f"{task} {processes}")
-    for _ in range(KILLS):
+    for _ in range(kills):
         run = Run(_config(task, work_dir, scenes, processes), processes, resume=True)
         assert run.kill_after(rng.randint(0, 3), rng.uniform(0, 0.1)), run.tail()
     last = Run(_config(task, work_dir, scenes, processes), processes, resume=True)
