@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.model import ImgDataPreprocessor
 from torch import nn
 
 from smallvit.engine.random_states import preserved
@@ -23,21 +24,34 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
     Returns:
         str | None: A sentence with the file, the setting and the way out; None where all fit.
     """
-    mean = getattr(getattr(model, "data_preprocessor", None), "mean", None)
-    if not isinstance(mean, torch.Tensor) or mean.numel() == 1:
-        return None  # one is taken from every channel
-    channels = _channels(dataset)
-    if channels is None or channels == mean.numel():
+    preprocessor = getattr(model, "data_preprocessor", None)
+    mean = getattr(preprocessor, "mean", None)
+    if not isinstance(mean, torch.Tensor):
         return None
+    channels = _channels(dataset)
+    if channels is None:
+        return None
+    of_one_or_three = isinstance(preprocessor, ImgDataPreprocessor)
     name = dataset.get_data_info(0).get("img_path") or "the first one"
-    way_out = "or read them in color: color_type='color' in LoadImageFromFile"
-    if channels > 3:
-        way_out += ", or a step dict(type='smallvit.ToColor') behind it"
-    return (
-        f"data_preprocessor.mean has {mean.numel()} values, but the images have {channels} "
-        f"channel{'s' if channels > 1 else ''} when they come out of the pipeline ({name}): give "
-        f"{channels} of mean and of std, and as many in_channels to the backbone, {way_out}"
+    images = (
+        f"the images have {channels} channel{'s' if channels > 1 else ''} when they come out of "
+        f"the pipeline ({name})"
     )
+    if mean.numel() not in (1, channels):
+        count = 1 if of_one_or_three else channels
+        way_out = "or read them in color: color_type='color' in LoadImageFromFile"
+        if channels > 3:
+            way_out += ", or a step dict(type='smallvit.ToColor') behind it"
+        return (
+            f"data_preprocessor.mean has {mean.numel()} values, but {images}: give {count} of mean "
+            f"and of std, and in_channels={channels} to the backbone, {way_out}"
+        )
+    if of_one_or_three and preprocessor._channel_conversion and channels != 3:
+        return (
+            f"data_preprocessor.bgr_to_rgb (or rgb_to_bgr) turns three channels around, but "
+            f"{images}: set it to False"
+        )
+    return None
 
 
 def _channels(dataset: Any) -> int | None:

@@ -1,0 +1,63 @@
+"""Means that do not fit the channels of the images are named with the setting that helps."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet.models import DetDataPreprocessor
+from mmpretrain.models import ClsDataPreprocessor, SelfSupDataPreprocessor
+from mmseg.models import SegDataPreProcessor
+
+from smallvit.engine.image_channels import channel_fault
+
+KINDS = (ClsDataPreprocessor, SelfSupDataPreprocessor, DetDataPreprocessor, SegDataPreProcessor)
+
+
+class Images(list):
+    """A data set of one image."""
+
+    def __init__(self, *shape, views=False):
+        image = torch.zeros(shape)
+        super().__init__([dict(inputs=[image, image] if views else image)])
+
+    def get_data_info(self, index):
+        return dict(img_path=f"{index}.png")
+
+
+def fault(kind, means, images, **settings):
+    preprocessor = kind(mean=[9.0] * means, std=[1.0] * means, **settings)
+    return channel_fault(SimpleNamespace(data_preprocessor=preprocessor), images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("views", [False, True])
+def test_three_means(kind, views):
+    assert fault(kind, 3, Images(3, 8, 8, views=views)) is None
+    gray = fault(kind, 3, Images(1, 8, 8, views=views))
+    assert "mean has 3 values, but the images have 1 channel when" in gray
+    assert "(0.png): give 1 of mean and of std, and in_channels=1 to the backbone" in gray
+    assert "color_type='color' in LoadImageFromFile" in gray
+    four = fault(kind, 3, Images(4, 8, 8, views=views))
+    assert "the images have 4 channels" in four
+    assert "smallvit.ToColor" in four
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_one_mean_is_for_every_channel(kind, channels):
+    assert fault(kind, 1, Images(channels, 8, 8)) is None
+
+
+@pytest.mark.parametrize("kind", [SelfSupDataPreprocessor, DetDataPreprocessor])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_colors_that_cannot_be_turned_around(kind, channels):
+    """MMEngine's preprocessor fails on a gray image, and takes three channels of four."""
+    text = fault(kind, 1, Images(channels, 8, 8), bgr_to_rgb=True)
+    assert "bgr_to_rgb (or rgb_to_bgr) turns three channels around" in text
+    assert fault(kind, 1, Images(3, 8, 8), bgr_to_rgb=True) is None
+
+
+def test_what_is_no_image():
+    assert fault(ClsDataPreprocessor, 3, Images(5)) is None
+    assert fault(ClsDataPreprocessor, 3, []) is None
+    assert channel_fault(SimpleNamespace(), Images(1, 8, 8)) is None
