@@ -26,6 +26,8 @@ def attach_dw_shortcuts(
     convolves it, and adds the result to what comes out of the block, or of a later one;
     class and distillation tokens receive nothing. The host keeps the names of its
     parameters; those of the shortcuts are ``dw_shortcuts.{stage}.{number}.branches.*``.
+    Where the host's ``frozen_stages`` freeze all blocks that a shortcut bypasses, it is frozen
+    too.
 
     From `Depth-Wise Convolutions in Vision Transformers for Efficient Training on Small
     Datasets <https://arxiv.org/abs/2407.19394>`_.
@@ -61,11 +63,14 @@ def attach_dw_shortcuts(
         raise ValueError(f"{type(host).__name__} has shortcuts already; build another one")
     sizes = _check_sizes(kernel_sizes)
     runs = group_blocks(view, bypass, blocks, stages, with_last)
+    frozen = view.frozen_blocks()
     modules = nn.ModuleList(nn.ModuleList() for _ in view.stages)
     for run in runs:
         first, last = view.blocks[run[0]], view.blocks[run[-1]]
         shortcut = DepthwiseShortcut(first.channels, sizes, act_cfg, norm_cfg)
         modules[first.stage].append(shortcut)
+        if frozen.issuperset(run):
+            shortcut.freeze()
         Bypass(shortcut, first, last).place()
     view.watch()
     host.dw_shortcuts = modules
@@ -139,7 +144,9 @@ def _check_stages(view: HostView, stages: Iterable[int]) -> set[int]:
 
 
 @MODELS.register_module("DWConvShortcut")
-def build_with_dw_shortcuts(host: str, shortcut: dict | None = None, **kwargs) -> nn.Module:
+def build_with_dw_shortcuts(
+    host: str | None = None, shortcut: dict | None = None, **kwargs
+) -> nn.Module:
     """Build a backbone and give it depth-wise convolution shortcuts.
 
     In a config, the type of a backbone moves to ``host`` and the rest stays as it is::
@@ -159,11 +166,25 @@ def build_with_dw_shortcuts(host: str, shortcut: dict | None = None, **kwargs) -
 
     Returns:
         nn.Module: The backbone itself, with one more submodule ``dw_shortcuts``.
+
+    Raises:
+        TypeError: If ``host`` is not the name of a backbone.
     """
+    if host is None:
+        raise TypeError(
+            "smallvit.DWConvShortcut has no host; the type of the backbone goes there, e.g. "
+            "dict(type='smallvit.DWConvShortcut', host='mmpretrain.VisionTransformer', "
+            "arch='deit-tiny')"
+        )
     if not isinstance(host, str):
         raise TypeError(
             f"host={host!r} must be the registered type of a backbone, such as "
             "'mmpretrain.VisionTransformer', with its arguments beside it; to a backbone that is "
             "built already, shortcuts are added by attach_dw_shortcuts"
+        )
+    if host.rpartition(".")[2] == "DWConvShortcut":
+        raise TypeError(
+            f"host={host!r} nests shortcuts in shortcuts; name the backbone there, and give "
+            "several kernel sizes by shortcut=dict(kernel_sizes=(3, 5))"
         )
     return attach_dw_shortcuts(MODELS.build(dict(type=host, **kwargs)), **(shortcut or {}))

@@ -63,6 +63,17 @@ class DepthwiseShortcut(nn.Module):
         self.branches = nn.ModuleList(
             DepthwiseBranch(channels, size, norm_cfg) for size in kernel_sizes
         )
+        self.frozen = False
+
+    def freeze(self) -> None:
+        """Take it out of training for good: no gradients, and norms stay in evaluation."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "DepthwiseShortcut":
+        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        return super().train(mode and not self.frozen)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""

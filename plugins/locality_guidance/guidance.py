@@ -218,7 +218,9 @@ class LogitGuidance:
         weight (float): Share of this loss. Defaults to 0.5.
         temperature (float): Of the soft loss. Defaults to 1.0.
         module (str): Part of the student that returns the logits: "head", or of a head
-            with a distillation token "head.layers.head_dist". Defaults to "head".
+            with a distillation token "head.layers.head_dist". Of the several logits of a
+            cascade's head the last exit's are taken; "head.fcs.0" is the first exit.
+            Defaults to "head".
 
     Raises:
         ValueError: If the kind or the module does not exist.
@@ -280,9 +282,10 @@ class _Keep:
     def __init__(self, owner: LogitGuidance) -> None:
         self.owner = owner
 
-    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor | Sequence) -> None:
         if module.training:
-            self.owner.found = output
+            several = isinstance(output, (tuple, list))
+            self.owner.found = output[-1] if several else output
 
 
 def _check_name(what: str, name: str, known: Mapping) -> None:

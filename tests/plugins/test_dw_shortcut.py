@@ -366,6 +366,40 @@ def test_host_is_named_not_nested():
         MODELS.build(dict(type="smallvit.DWConvShortcut", host=dict(type="smallvit.DHVT")))
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [(dict(), "has no host"), (dict(host="smallvit.DWConvShortcut"), "nests shortcuts")],
+)
+def test_host_is_missing_or_a_shortcut(config, message):
+    with pytest.raises(TypeError, match=message):
+        MODELS.build(dict(type="smallvit.DWConvShortcut", **config))
+
+
+@pytest.mark.parametrize("name", ["smallvit.DWNet", "mmdet.SwinTransformer"])
+def test_shortcuts_of_frozen_blocks_are_frozen(name):
+    """Also where the host freezes its stages in ``train`` and not when it is built."""
+    arch = dict(embed_dims=16, depths=(1, 1, 1), group_channels=(4, 4, 4))
+    options = (
+        dict(arch=arch)
+        if name.startswith("smallvit")
+        else dict(
+            embed_dims=16, depths=[1, 1, 1], num_heads=[1, 1, 1], strides=(4, 2, 2), window_size=2
+        )
+    )
+    config = dict(type="smallvit.DWConvShortcut", host=name, out_indices=(2,), **options)
+    frozen = MODELS.build(dict(config, frozen_stages=1)).train()
+    blocks = view_host(frozen).blocks
+    trained = [any(p.requires_grad for p in block.module.parameters()) for block in blocks]
+    assert False in trained
+    assert True in trained
+    shortcuts = [shortcut for stage in frozen.dw_shortcuts for shortcut in stage]
+    for shortcut, expected in zip(shortcuts, trained, strict=True):
+        assert {p.requires_grad for p in shortcut.parameters()} == {expected}
+        assert {module.training for module in shortcut.modules()} == {expected}
+    free = MODELS.build(config).train()
+    assert all(p.requires_grad for p in free.dw_shortcuts.parameters())
+
+
 def test_backbone_that_is_no_host():
     with pytest.raises(HostError, match="CifarResNet is not a host"):
         MODELS.build(dict(type="smallvit.DWConvShortcut", host="smallvit.CifarResNet", depth=8))

@@ -564,12 +564,35 @@ def test_autocast(checkpoint):
     torch.testing.assert_close(mixed, losses_of(model, batch())["loss_guidance"], rtol=0.05, atol=0)
 
 
-def cascade(checkpoint):
+def test_a_student_cast_as_a_whole_keeps_a_float32_teacher(checkpoint):
+    model = guided(checkpoint, logit=dict(kind="soft")).train()
+    data = model.data_preprocessor(deepcopy(batch()), training=True)
+    expected = model(**data, mode="loss")
+    model.to(torch.bfloat16)
+    losses = model(data["inputs"].bfloat16(), data["data_samples"], mode="loss")
+    for name in ("loss_guidance", "loss_logit_guidance"):
+        torch.testing.assert_close(losses[name].float(), expected[name], rtol=0.1, atol=1e-3)
+    sum(losses.values()).backward()
+    assert {p.dtype for p in model.guidance.teacher.model.parameters()} == {torch.float32}
+
+
+def test_a_photograph_is_shrunk_as_pillow_does_if_asked():
+    rows = torch.linspace(0, 60, 224).sin()
+    images = (rows[:, None] * rows).expand(1, 3, -1, -1)
+    expected = F.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    smooth = Teacher(deepcopy(TEACHER), antialias=True)
+    plain = Teacher(deepcopy(TEACHER))
+    torch.testing.assert_close(smooth.see(images), expected)
+    assert (plain.see(images) - expected).abs().max() > 0.1
+    assert smooth.describe() == {**plain.describe(), "antialias": True}
+
+
+def cascade(checkpoint, **guidance):
     cfg = read_config("dvt/dvt-mini_digits.py")
     cfg.model.update(
         type="smallvit.GuidedClassifier",
         base="smallvit.MultiExitClassifier",
-        guidance=dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint)),
+        guidance=dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint), **guidance),
     )
     return build(cfg)
 
@@ -583,3 +606,15 @@ def test_a_cascade_is_guided_by_config_alone(checkpoint):
     losses = losses_of(model, batch())
     assert {"loss_guidance"} < set(losses)
     assert model.eval().predict(torch.zeros(2, 3, 32, 32))[0].exit_index == 2
+
+
+def test_logits_guide_the_last_exit_of_a_cascade(checkpoint):
+    losses = []
+    for module in ("head", "head.fcs.2", "head.fcs.0"):
+        torch.manual_seed(0)
+        model = cascade(checkpoint, logit=dict(kind="soft", module=module), loss_weight=0.0)
+        model.train(False)
+        model.head.train()  # which alone is asked whether it trains, and nothing is random
+        losses.append(losses_of(model, batch())["loss_logit_guidance"])
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[0], losses[2])

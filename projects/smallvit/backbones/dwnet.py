@@ -11,7 +11,13 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
-from smallvit.backbones.base.common import LINEAR_INIT, freeze, resolve_indices, run_blocks
+from smallvit.backbones.base.common import (
+    LINEAR_INIT,
+    freeze,
+    owner_takes_maps,
+    resolve_indices,
+    run_blocks,
+)
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.dw_block import CONVS, DWBlock
 from smallvit.layers.patch_merging import PatchMerging
@@ -42,8 +48,8 @@ class DWNet(BaseModule):
     Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_ (ICLR 2022).
 
     With the last stage alone it is a classifier's backbone: ``forward`` returns one pooled
-    vector. With several ``out_indices`` it is the backbone of a detector or segmentor and
-    returns maps, each behind a norm of its own::
+    vector. With several ``out_indices``, or in a model with a neck or a decode head, it is the
+    backbone of a detector or segmentor and returns maps, each behind a norm of its own::
 
         backbone=dict(_delete_=True, type="smallvit.DWNet", arch="tiny",
                       out_indices=(0, 1, 2, 3)),
@@ -72,8 +78,9 @@ class DWNet(BaseModule):
             -1, the last stage.
         out_type (str, optional): "avg_featmap", the mean (B, C) of the last stage's
             normalised tokens, or "featmap", the normalised map (B, C, H, W) of each stage
-            in ``out_indices``. Defaults to None: "avg_featmap" if ``out_indices`` is the
-            last stage alone, else "featmap".
+            in ``out_indices``. Defaults to None: "featmap" if ``out_indices`` has other
+            stages than the last, or the model that builds the backbone has a neck, a
+            decode head or a detector's head; else "avg_featmap".
         pad_to_kernel (bool, optional): Whether each block pads its map to a multiple of
             the kernel size, which the official detection and segmentation code does
             and its classification code does not. Defaults to None: with "featmap" only.
@@ -167,7 +174,7 @@ class DWNet(BaseModule):
     def _resolve_out_type(self, out_type: str | None) -> str:
         pooled = self.out_indices == (len(self.depths) - 1,)
         if out_type is None:
-            return "avg_featmap" if pooled else "featmap"
+            return "avg_featmap" if pooled and not owner_takes_maps() else "featmap"
         if out_type not in OUT_TYPES:
             raise ValueError(f"out_type {out_type!r} is not one of {', '.join(OUT_TYPES)}")
         if out_type == "avg_featmap" and not pooled:

@@ -153,6 +153,18 @@ class HostView:
             f" use 0 to {last}, -1 for the last, or a float from 0.0 to 1.0"
         )
 
+    def frozen_blocks(self) -> frozenset[int]:
+        """Indices of the blocks that the host's own ``frozen_stages`` keep out of training."""
+        stages = getattr(self.host, "frozen_stages", None)
+        if not isinstance(stages, int) or stages < 0:
+            return frozenset()
+        self.host.train(self.host.training)  # some of the libraries freeze there first
+        return frozenset(
+            index
+            for index, block in enumerate(self.blocks)
+            if not any(parameter.requires_grad for parameter in block.module.parameters())
+        )
+
     def watch(self) -> list[RemovableHandle]:
         """Start watching the grids of all blocks; needed once before they are read.
 

@@ -190,6 +190,25 @@ class TestOutputs:
         assert pooled(x)[0].shape == (2, 256)
         assert last(x)[0].shape == (2, 256, 1, 1)
 
+    @pytest.mark.parametrize(
+        ("parts", "shape"),
+        [
+            (dict(head=1), (2, 256)),
+            (dict(neck=dict(type="ChannelMapper")), (2, 256, 1, 1)),
+            (dict(decode_head=1), (2, 256, 1, 1)),
+            (dict(bbox_head=1, neck=None), (2, 256, 1, 1)),
+        ],
+    )
+    @pytest.mark.parametrize("indices", [-1, (3,)])
+    def test_last_stage_is_a_map_where_the_model_builds_on_maps(self, parts, shape, indices):
+        class Model:
+            def __init__(self, backbone, neck=None, decode_head=None, bbox_head=None, head=None):
+                self.backbone = MODELS.build(backbone)
+
+        config = dict(type="smallvit.DWNet", arch="mini", out_indices=indices)
+        backbone = Model(config, **parts).backbone
+        assert backbone.eval()(torch.randn(2, 3, 32, 32))[0].shape == shape
+
     def test_several_stages_come_as_maps_in_order(self):
         x = torch.randn(2, 3, 64, 64)
         every = mini(out_indices=ALL_STAGES).eval()

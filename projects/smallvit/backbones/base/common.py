@@ -1,5 +1,6 @@
 """What every backbone does alike: choose outputs, freeze, checkpoint gradients."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 
 from smallvit.layers.checkpointing import checkpoint_once
 
+#: Arguments of a model that are built on maps of its backbone.
+MAP_CONSUMERS = ("neck", "decode_head", "rpn_head", "bbox_head")
 LINEAR_INIT = dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0)
 
 
@@ -32,6 +35,25 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
             f"use numbers from 0 to {count - 1}, or -1 for the last"
         )
     return tuple(sorted({index % count for index in given}))
+
+
+def owner_takes_maps() -> bool:
+    """Whether the backbone that is being built goes into a model with :data:`MAP_CONSUMERS`.
+
+    A model of the OpenMMLab libraries builds its backbone in its ``__init__``, from the argument
+    ``backbone``, and tells it nothing of what comes behind; the nearest caller with that
+    argument says.
+
+    Returns:
+        bool: False too where the backbone is built by itself.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "__init__" and "backbone" in frame.f_code.co_varnames:
+            found = frame.f_locals
+            return any(found.get(name) is not None for name in MAP_CONSUMERS)
+        frame = frame.f_back
+    return False
 
 
 def freeze(modules: Iterable[nn.Module]) -> None:
