@@ -1,5 +1,7 @@
 """Lead what goes into one block of a host through a shortcut to what comes out of another."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.module_tracker import ModuleTracker
@@ -41,22 +43,23 @@ class Bypass:
         if self.first is self.last:
             self.last.module.register_forward_hook(self._add_own_input, with_kwargs=True)
         else:
-            self.first.module.register_forward_pre_hook(self._hold)
+            self.first.module.register_forward_pre_hook(self._hold, with_kwargs=True)
             self.last.module.register_forward_hook(self._add_held, with_kwargs=True)
 
-    def _add_own_input(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor):
-        return self._add(args[0], args, kwargs, output)
+    def _add_own_input(self, module: nn.Module, args: tuple, kwargs: dict, output: Any):
+        return self._add(self.first.input_of(args, kwargs), args, kwargs, output)
 
-    def _hold(self, module: nn.Module, args: tuple) -> None:
+    def _hold(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         # Recomputing only the first block must not leave its input behind: what the last
         # block needs is still alive in the graph, see below.
-        if not (_in_backward() and self._recall() is args[0]):
-            self._held = args[0]
+        tokens = self.first.input_of(args, kwargs)
+        if not (_in_backward() and self._recall() is tokens):
+            self._held = tokens
 
     def _recall(self) -> Tensor | None:
         return self._held if self._seen is None or self._held is not None else self._seen()
 
-    def _add_held(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor):
+    def _add_held(self, module: nn.Module, args: tuple, kwargs: dict, output: Any):
         tokens = self._recall()
         if tokens is None:
             raise RuntimeError(
@@ -71,9 +74,12 @@ class Bypass:
             self._seen = TensorWeakRef(tokens)
         return self._add(tokens, args, kwargs, output)
 
-    def _add(self, tokens: Tensor, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
-        feature = self.first.to_map(tokens, self.last.read_grid(output, args, kwargs))
-        if not _in_backward():
-            return self.last.add_map(output, self.shortcut(feature))
-        with self.shortcut.recomputing():
-            return self.last.add_map(output, self.shortcut(feature))
+    def _add(self, tokens: Tensor, args: tuple, kwargs: dict, output: Any) -> Any:
+        found = self.last.output_of(output)
+        feature = self.first.to_map(tokens, self.last.read_grid(found, args, kwargs))
+        if _in_backward():
+            with self.shortcut.recomputing():
+                added = self.last.add_map(found, self.shortcut(feature))
+        else:
+            added = self.last.add_map(found, self.shortcut(feature))
+        return self.last.replace_output(output, added)

@@ -401,8 +401,8 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
 
 
 def test_backbone_that_is_no_host():
-    with pytest.raises(HostError, match="CifarResNet is not a host"):
-        MODELS.build(dict(type="smallvit.DWConvShortcut", host="smallvit.CifarResNet", depth=8))
+    with pytest.raises(HostError, match="LeNet5 is no host by itself"):
+        MODELS.build(dict(type="smallvit.DWConvShortcut", host="mmpretrain.LeNet5"))
 
 
 def test_last_block_alone_says_what_is_missing(images):

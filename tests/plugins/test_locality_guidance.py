@@ -27,7 +27,8 @@ from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.classifier import attach_guidance
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 from smallvit.plugins.locality_guidance.losses import feature_loss
-from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
+from smallvit.plugins.locality_guidance.store import FeatureStore
+from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
 from smallvit.plugins.locality_guidance.windows import WHOLE, StoredSample
 from smallvit.registry import MODELS

@@ -9,15 +9,16 @@ how many tokens there will be, ``block_parts`` where the parts of a block are.
 
 # The adapters register themselves; they name foreign classes and import none.
 from smallvit.hosts import openmmlab, ours, timm_models  # noqa: F401
+from smallvit.hosts.block import HostBlock
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 from smallvit.hosts.layout import add_map, extra_tokens, from_map, to_map
 from smallvit.hosts.parts import BlockParts, block_parts, register_parts
 from smallvit.hosts.plain import PlainTokens, plain_tokens, register_plain
 from smallvit.hosts.taps import Taps
 from smallvit.hosts.view import (
-    HostBlock,
     HostError,
     HostView,
+    config_types,
     is_host,
     register_host,
     supported_hosts,
@@ -35,6 +36,7 @@ __all__ = [
     "WatchedGrid",
     "add_map",
     "block_parts",
+    "config_types",
     "extra_tokens",
     "from_map",
     "is_host",

@@ -13,10 +13,11 @@ class ArgumentGrid:
     """The grid that the host passes to its block.
 
     Args:
-        key (int | str): Position of the argument, or its name. Defaults to 1.
+        key (int | str | tuple): Position of the argument, or its name; or two of them, where
+            height and width are passed one by one. Defaults to 1.
     """
 
-    def __init__(self, key: int | str = 1) -> None:
+    def __init__(self, key: int | str | tuple[int | str, int | str] = 1) -> None:
         self.key = key
 
     def watch(self) -> list[RemovableHandle]:
@@ -33,7 +34,10 @@ class ArgumentGrid:
         Returns:
             tuple[int, int]: Height and width.
         """
-        height, width = kwargs[self.key] if isinstance(self.key, str) else args[self.key]
+        if isinstance(self.key, tuple):
+            height, width = (kwargs[k] if isinstance(k, str) else args[k] for k in self.key)
+        else:
+            height, width = kwargs[self.key] if isinstance(self.key, str) else args[self.key]
         return int(height), int(width)
 
 

@@ -67,6 +67,7 @@ def dwnet(host: nn.Module) -> list[HostBlock]:
 @register_host(
     "smallvit.backbones.timm_backbone.TimmBackbone",
     "mmpretrain.models.backbones.timm_backbone.TIMMBackbone",
+    "mmseg.models.backbones.timm_backbone.TIMMBackbone",
 )
 def wrapped_timm(host: nn.Module) -> tuple[HostBlock, ...]:
     """Whatever timm model is inside."""

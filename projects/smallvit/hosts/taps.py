@@ -93,6 +93,10 @@ class Taps:
         finally:
             self.__exit__()
 
+    def block(self, index: int) -> HostBlock:
+        """The tapped block of that number."""
+        return self._blocks[index]
+
     def keep(self, index: int, tokens: Tensor, args: tuple, kwargs: Mapping) -> None:
         """Remember tokens of block ``index``, which was called with ``args`` and ``kwargs``."""
         self._found[index] = (tokens, self._blocks[index].read_grid(tokens, args, kwargs))
@@ -139,8 +143,10 @@ class _Tap:
 
     def before(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if self.taps.recording:
-            self.taps.keep(self.index, args[0], args, kwargs)
+            tokens = self.taps.block(self.index).input_of(args, kwargs)
+            self.taps.keep(self.index, tokens, args, kwargs)
 
     def after(self, module: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
         if self.taps.recording:
-            self.taps.keep(self.index, output, args, kwargs)
+            tokens = self.taps.block(self.index).output_of(output)
+            self.taps.keep(self.index, tokens, args, kwargs)

@@ -1,94 +1,14 @@
 """The view of a backbone that plugins share, and the registry of classes it knows."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from smallvit.errors import HostError
-from smallvit.hosts import layout as layouts
 from smallvit.hosts.adapters import Adapters
-from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
-
-
-@dataclass(frozen=True, eq=False)
-class HostBlock:
-    """One block of a host: a module from tokens to tokens of the same shape.
-
-    Tokens are the block's first positional argument and its only output.
-
-    Args:
-        module (nn.Module): The block.
-        channels (int): Channels of its tokens.
-        grid (ArgumentGrid | WatchedGrid, optional): Where the grid is found; layouts that
-            have height and width need none. Defaults to None.
-        layout (str): "BNC", "BHWC" or "BCHW". Defaults to "BNC".
-        stage (int): Stage of a hierarchical host, counted from 0. Defaults to 0.
-        max_extra_tokens (int): How many tokens may stand in front of the patches; more
-            mean that the grid is wrong. Defaults to 2.
-    """
-
-    module: nn.Module
-    channels: int
-    grid: ArgumentGrid | WatchedGrid | None = None
-    layout: str = "BNC"
-    stage: int = 0
-    max_extra_tokens: int = 2
-
-    def __post_init__(self) -> None:
-        name = type(self.module).__name__
-        if self.layout not in layouts.LAYOUTS:
-            raise HostError(
-                f"block {name} has no layout {self.layout!r}; use one of {layouts.LAYOUTS}"
-            )
-        if self.layout == "BNC" and self.grid is None:
-            raise HostError(
-                f"block {name} of layout 'BNC' needs a grid: ArgumentGrid() if the host passes it "
-                "to the block, else WatchedGrid(module, read)"
-            )
-
-    def read_grid(self, tokens: Tensor, args: tuple, kwargs: Mapping) -> tuple[int, int]:
-        """Grid of tokens at hand.
-
-        Args:
-            tokens (Tensor): Input or output of the block.
-            args (tuple): Positional arguments that the block was called with.
-            kwargs (Mapping): Its keyword arguments.
-
-        Returns:
-            tuple[int, int]: Height and width.
-
-        Raises:
-            HostError: If the number of tokens does not fit the grid.
-        """
-        if self.layout != "BNC":
-            return layouts.grid_of_map(tokens, self.layout)
-        height, width = self.grid.read(args, kwargs)
-        extra = tokens.shape[1] - height * width
-        if not 0 <= extra <= self.max_extra_tokens:
-            raise HostError(
-                f"block {type(self.module).__name__} holds {tokens.shape[1]} tokens, which are not "
-                f"a grid of {height} x {width} and up to {self.max_extra_tokens} extra tokens; "
-                "tokens must not be dropped, and the adapter must report the right grid"
-            )
-        return height, width
-
-    def to_map(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor:
-        """View tokens of this block as a map (B, C, H, W), extra tokens left out."""
-        return layouts.to_map(tokens, self.layout, hw)
-
-    def extra_tokens(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor | None:
-        """Extra tokens (B, extra, C) of this block, or None if its layout has none."""
-        return layouts.extra_tokens(tokens, self.layout, hw)
-
-    def from_map(self, feature: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Turn a map (B, C, H, W) and extra tokens into tokens of this block."""
-        return layouts.from_map(feature, self.layout, extra)
-
-    def add_map(self, tokens: Tensor, feature: Tensor) -> Tensor:
-        """Add a map (B, C, H, W) to the patches of tokens; extra tokens receive nothing."""
-        return layouts.add_map(tokens, feature, self.layout)
+from smallvit.hosts.block import HostBlock
+from smallvit.hosts.discovery import discover
 
 
 class HostView:
@@ -203,28 +123,53 @@ def supported_hosts() -> list[str]:
     return _HOSTS.names()
 
 
+def config_types() -> list[str]:
+    """The classes that are known as configs write them, sorted, timm's with their module."""
+    return sorted({_config_type(name) for name in supported_hosts()})
+
+
+def _config_type(name: str) -> str:
+    package, *_, cls = name.split(".")
+    return f"{package}.{cls}" if package != "timm" else f"timm: {name.split('.')[2]}.{cls}"
+
+
 def is_host(backbone: nn.Module) -> bool:
-    """Whether the view knows the class of a backbone.
+    """Whether the view takes a backbone.
 
     Args:
-        backbone (nn.Module): Any module.
+        backbone (nn.Module): Any module. One of a class that is not known is run to find out.
 
     Returns:
         bool: Whether :func:`view_host` takes it.
     """
-    return _HOSTS.find(type(backbone)) is not None
+    try:
+        view_host(backbone)
+    except HostError:
+        return False
+    return True
 
 
 def view_host(host: nn.Module) -> HostView:
     """See a backbone as a host.
 
+    A class that is known is described by its adapter. Of any other, the blocks are found by a
+    dry run on random images, which are no square, and tried there: maps of zeros beside them
+    must change nothing, and have a gradient.
+
     Args:
-        host (nn.Module): A backbone of a known class, or of a subclass of one.
+        host (nn.Module): A backbone.
 
     Returns:
         HostView: Its blocks; nothing is registered on the backbone yet.
 
     Raises:
-        HostError: If the class is not known.
+        HostError: If the class is not known, and what its blocks are is not sure.
     """
-    return HostView(host, _HOSTS.get(host)(host))
+    adapter = _HOSTS.find(type(host))
+    if adapter is not None:
+        return HostView(host, adapter(host))
+    try:
+        return HostView(host, discover(host))
+    except HostError as error:
+        known = ", ".join(config_types())
+        raise HostError(f"{error}\nKnown without a dry run: {known}") from error

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smallvit import hosts
-from smallvit.backbones import DHVT, CifarResNet
+from smallvit.backbones import DHVT
 from smallvit.hosts import (
     ArgumentGrid,
     HostBlock,
@@ -19,6 +19,7 @@ from smallvit.hosts import (
     Taps,
     WatchedGrid,
     add_map,
+    config_types,
     extra_tokens,
     from_map,
     is_host,
@@ -73,13 +74,14 @@ def test_class_is_taught_once(mixer):
         register_host(Mixer)(lambda host: [])
 
 
-@pytest.mark.parametrize("other", [nn.Linear(2, 2), CifarResNet(depth=8)])
-def test_anything_else_is_refused_with_what_is_supported(other):
+def test_anything_else_is_refused_with_what_is_supported():
+    other = nn.Linear(2, 2)
     assert not is_host(other)
     with pytest.raises(HostError) as error:
         view_host(other)
-    assert type(other).__name__ in str(error.value)
-    assert all(name in str(error.value) for name in supported_hosts())
+    assert "Linear" in str(error.value)
+    assert all(name in str(error.value) for name in config_types())
+    assert {"mmpretrain.VisionTransformer", "smallvit.DWNet"} <= set(config_types())
     assert "register_host" in str(error.value)
 
 

@@ -1,0 +1,112 @@
+"""One block of a host: where its tokens are, and how they become a map."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts import layout as layouts
+from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
+
+
+@dataclass(frozen=True, eq=False)
+class HostBlock:
+    """One block of a host: a module from tokens to tokens of the same shape.
+
+    Tokens are the block's first positional argument and its only output, unless ``key`` and
+    ``item`` say otherwise.
+
+    Args:
+        module (nn.Module): The block.
+        channels (int): Channels of its tokens.
+        grid (ArgumentGrid | WatchedGrid, optional): Where the grid is found; layouts that
+            have height and width need none. Defaults to None.
+        layout (str): "BNC", "BHWC" or "BCHW". Defaults to "BNC".
+        stage (int): Stage of a hierarchical host, counted from 0. Defaults to 0.
+        max_extra_tokens (int): How many tokens may stand in front of the patches; more
+            mean that the grid is wrong. Defaults to 2.
+        key (int | str): The argument that holds the tokens, by position or name. Defaults to 0.
+        item (int, optional): Which item they are of the tuple that the block returns.
+            Defaults to None: it returns nothing else.
+    """
+
+    module: nn.Module
+    channels: int
+    grid: ArgumentGrid | WatchedGrid | None = None
+    layout: str = "BNC"
+    stage: int = 0
+    max_extra_tokens: int = 2
+    key: int | str = 0
+    item: int | None = None
+
+    def __post_init__(self) -> None:
+        name = type(self.module).__name__
+        if self.layout not in layouts.LAYOUTS:
+            raise HostError(
+                f"block {name} has no layout {self.layout!r}; use one of {layouts.LAYOUTS}"
+            )
+        if self.layout == "BNC" and self.grid is None:
+            raise HostError(
+                f"block {name} of layout 'BNC' needs a grid: ArgumentGrid() if the host passes it "
+                "to the block, else WatchedGrid(module, read)"
+            )
+
+    def input_of(self, args: tuple, kwargs: Mapping) -> Tensor:
+        """Tokens among the arguments that the block was called with."""
+        return kwargs[self.key] if isinstance(self.key, str) else args[self.key]
+
+    def output_of(self, output: Any) -> Tensor:
+        """Tokens among what the block returned."""
+        return output if self.item is None else output[self.item]
+
+    def replace_output(self, output: Any, tokens: Tensor) -> Any:
+        """What the block returned, with other tokens."""
+        if self.item is None:
+            return tokens
+        items = list(output)
+        items[self.item] = tokens
+        return type(output)(items)
+
+    def read_grid(self, tokens: Tensor, args: tuple, kwargs: Mapping) -> tuple[int, int]:
+        """Grid of tokens at hand.
+
+        Args:
+            tokens (Tensor): Input or output of the block.
+            args (tuple): Positional arguments that the block was called with.
+            kwargs (Mapping): Its keyword arguments.
+
+        Returns:
+            tuple[int, int]: Height and width.
+
+        Raises:
+            HostError: If the number of tokens does not fit the grid.
+        """
+        if self.layout != "BNC":
+            return layouts.grid_of_map(tokens, self.layout)
+        height, width = self.grid.read(args, kwargs)
+        extra = tokens.shape[1] - height * width
+        if not 0 <= extra <= self.max_extra_tokens:
+            raise HostError(
+                f"block {type(self.module).__name__} holds {tokens.shape[1]} tokens, which are not "
+                f"a grid of {height} x {width} and up to {self.max_extra_tokens} extra tokens; "
+                "tokens must not be dropped, and the adapter must report the right grid"
+            )
+        return height, width
+
+    def to_map(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor:
+        """View tokens of this block as a map (B, C, H, W), extra tokens left out."""
+        return layouts.to_map(tokens, self.layout, hw)
+
+    def extra_tokens(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor | None:
+        """Extra tokens (B, extra, C) of this block, or None if its layout has none."""
+        return layouts.extra_tokens(tokens, self.layout, hw)
+
+    def from_map(self, feature: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Turn a map (B, C, H, W) and extra tokens into tokens of this block."""
+        return layouts.from_map(feature, self.layout, extra)
+
+    def add_map(self, tokens: Tensor, feature: Tensor) -> Tensor:
+        """Add a map (B, C, H, W) to the patches of tokens; extra tokens receive nothing."""
+        return layouts.add_map(tokens, feature, self.layout)

@@ -1,0 +1,237 @@
+"""Backbones of classes that nobody taught: each form is found and right, or refused and told."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from smallvit.backbones import CifarResNet
+from smallvit.hosts import HostError, Taps, is_host, register_host, view_host
+from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
+
+SIZE = (48, 80)
+
+
+class Block(nn.Module):
+    """Two layers; ``form`` says how it is called and what it returns."""
+
+    def __init__(self, dims=8, form="plain"):
+        super().__init__()
+        self.form = form
+        self.fc1, self.fc2 = nn.Linear(dims, 2 * dims), nn.Linear(2 * dims, dims)
+
+    def forward(self, x, *sizes, hw=None, tokens=None):
+        x = tokens if x is None else x
+        x = x + self.fc2(self.fc1(x).relu())
+        return (x, "more") if self.form == "tuple" else x
+
+
+class Tokens(nn.Module):
+    """A ViT of any form, without attention; ``order`` is how its patches lie."""
+
+    def __init__(self, form="plain", extra=0, order=None):
+        super().__init__()
+        self.form, self.order = form, order
+        self.embed = nn.Conv2d(3, 8, 8, 8)
+        self.extra = nn.Parameter(torch.randn(1, extra, 8))
+        self.stages = nn.ModuleList(
+            nn.ModuleList(Block(form=form) for _ in range(2)) for _ in range(2)
+        )
+
+    def cut(self, x):
+        feature = self.embed(x)
+        if self.form == "BHWC":
+            return feature.permute(0, 2, 3, 1), feature.shape[2:]
+        tokens = feature.flatten(2).mT
+        if self.order is not None:
+            tokens = self.order(tokens)
+        return torch.cat((self.extra.expand(len(x), -1, -1), tokens), 1), feature.shape[2:]
+
+    def forward(self, x):
+        x, (rows, columns) = self.cut(x)
+        for block in [block for stage in self.stages for block in stage]:
+            if self.form == "sizes":
+                x = block(x, rows, columns)
+            elif self.form == "pair":
+                x = block(x, hw=(rows, columns))
+            elif self.form == "keyword":
+                x = block(None, tokens=x)
+            elif self.form == "tuple":
+                x, _ = block(x)
+            else:
+                x = block(x)
+        return (x,)
+
+
+class Streams(nn.Module):
+    """Two streams of unlike maps, in turn."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = (nn.Conv2d(3, n, s, s) for n, s in ((8, 4), (16, 8)))
+        self.stages = nn.ModuleList(
+            nn.ModuleList([CifarResNetBlock(8), CifarResNetBlock(16)]) for _ in range(3)
+        )
+
+    def forward(self, x):
+        fine, coarse = self.fine(x), self.coarse(x)
+        for first, second in self.stages:
+            fine, coarse = first(fine), second(coarse)
+        return fine, coarse
+
+
+class CifarResNetBlock(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in "ab")
+
+    def forward(self, x):
+        return x + self.conv2(self.conv1(x).relu())
+
+
+FORMS = {
+    "plain": (lambda: Tokens(), 0),
+    "class token": (lambda: Tokens(extra=1), 1),
+    "registers": (lambda: Tokens(extra=5), 5),
+    "height and width": (lambda: Tokens("sizes", extra=2), 2),
+    "pair by name": (lambda: Tokens("pair"), 0),
+    "tokens by name": (lambda: Tokens("keyword", extra=1), 1),
+    "tuples": (lambda: Tokens("tuple", extra=1), 1),
+    "maps with channels last": (lambda: Tokens("BHWC"), 0),
+}
+
+
+@pytest.fixture
+def images():
+    torch.manual_seed(1)
+    return torch.randn(2, 3, *SIZE)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_tokens_is_found(form, images):
+    build, extra = FORMS[form]
+    torch.manual_seed(0)
+    host = build().eval()
+    assert len(view_host(host)) == 4
+    with Taps(host, [0, -1]) as taps, torch.no_grad():
+        last = host(images)[0]
+        first, behind = taps.maps()
+    assert first.shape == behind.shape == (2, 8, 6, 10)
+    own = last.flatten(1, 2) if form == "maps with channels last" else last[:, extra:]
+    assert torch.equal(behind.flatten(2).mT, own)
+
+
+@pytest.mark.parametrize("bypass", [1, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_shortcuts_reach_every_form(form, bypass, images):
+    build, extra = FORMS[form]
+    torch.manual_seed(0)
+    bare = build().eval()
+    host = attach_dw_shortcuts(copy.deepcopy(bare), bypass=bypass)
+    for parameter in host.dw_shortcuts.parameters():
+        nn.init.zeros_(parameter)
+    expected = bare(images)[0]
+    torch.testing.assert_close(host.eval()(images)[0], expected)
+    nn.init.ones_(host.dw_shortcuts[0][-1].branches[0].conv.bias)
+    changed = (host(images)[0] - expected).abs()
+    assert changed.amax() > 0.5
+    assert not extra or not changed[:, :extra].any()
+    host.train()(images)[0].square().sum().backward()
+    assert all(p.grad is not None for p in host.dw_shortcuts.parameters())
+
+
+def test_blocks_of_a_residual_network_are_found(images):
+    host = CifarResNet(depth=20, out_indices=(0, 1, 2)).eval()
+    view = view_host(host)
+    assert [len(stage) for stage in view.stages] == [3, 2, 2]
+    assert view.channels == (16, 16, 16, 32, 32, 64, 64)
+    with Taps(host, [0, 2]) as taps, torch.no_grad():
+        maps = host(images)
+        assert torch.equal(taps.maps()[1], maps[0])
+
+
+def test_of_several_streams_the_first_is_taken():
+    assert view_host(Streams()).channels == (8, 8, 8)
+
+
+def test_the_dry_run_leaves_no_trace():
+    host = CifarResNet(depth=8).train()
+    host.with_cp = True
+    before = copy.deepcopy(host.state_dict())
+    modes = [module.training for module in host.modules()]
+    random = torch.get_rng_state()
+    view_host(host)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [module.training for module in host.modules()] == modes
+    assert host.with_cp is True
+    assert all(p.grad is None for p in host.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in host.modules())
+    assert all(torch.equal(value, before[key]) for key, value in host.state_dict().items())
+
+
+class Twice(Tokens):
+    def forward(self, x):
+        x, _ = self.cut(x)
+        for _ in range(2):
+            for block in self.stages[0]:
+                x = block(x)
+        return x
+
+
+class Deaf(Tokens):
+    """What comes out of its blocks is thrown away."""
+
+    def forward(self, x):
+        x, _ = self.cut(x)
+        self.stages[0][0](x)
+        return x
+
+
+REFUSED = {
+    "patches in another order": (lambda: Tokens(order=lambda x: x.flip(1)), "do not lie as"),
+    "columns first": (
+        lambda: Tokens(order=lambda x: x.unflatten(1, (8, 12)).transpose(1, 2).flatten(1, 2)),
+        "do not lie as",
+    ),
+    "weights used twice": (Twice, "ran once"),
+    "output not used": (Deaf, "no gradient arrives"),
+    "no blocks": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "ran once"),
+    "no network for images": (lambda: nn.Linear(2, 2), "does not run on a batch of images"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_sure_is_refused_with_the_lines_that_settle_it(case):
+    build, why = REFUSED[case]
+    host = build()
+    assert not is_host(host)
+    with pytest.raises(HostError, match=why) as error:
+        view_host(host)
+    cls = type(host)
+    assert f'register_host("{cls.__module__}.{cls.__qualname__}")' in str(error.value)
+    assert "HostBlock(block, channels" in str(error.value)
+    assert "mmpretrain.VisionTransformer" in str(error.value)
+
+
+def test_the_lines_of_a_refusal_settle_it(images):
+    class Flipped(Tokens):
+        pass
+
+    def flip(x):
+        return x.flip(1)
+
+    with pytest.raises(HostError) as error:
+        view_host(Flipped(order=flip))
+    lines = str(error.value).split("\n")
+    name = next(line.split('"')[1] for line in lines if "register_host" in line)
+    path = next(line.split('"')[-2] for line in lines if "get_submodule" in line)
+
+    from smallvit.hosts import HostBlock, WatchedGrid
+
+    @register_host(name)
+    def blocks(net):
+        grid = WatchedGrid(net.embed, lambda module, inputs, output: output.shape[2:])
+        return [HostBlock(block, 8, grid) for block in net.get_submodule(path)]
+
+    assert len(view_host(Flipped(order=flip))) == 2
