@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "benchmark": ("analysis_tools/benchmark.py", "measure speed and memory of configs"),
     "plot": ("analysis_tools/plot_logs.py", "draw the curves of trainings"),
     "draw": ("analysis_tools/draw_predictions.py", "draw predictions on their images"),
+    "hosts": ("smallvit.cli.hosts", "list which backbones of the libraries take plugins"),
     "check-env": ("misc/check_env.py", "show what is installed, supported and missing"),
 }
 
