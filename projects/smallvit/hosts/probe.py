@@ -109,12 +109,12 @@ def at_rest(host: nn.Module) -> Iterator[None]:
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=cuda):
         try:
-            for module in modules:
-                module.training = False
+            host.eval()  # some make there what they need in evaluation
             for module, name in switched:
                 setattr(module, name, False)
             yield
         finally:
+            host.train(modes[0])
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
             for module, name in switched:

@@ -21,10 +21,10 @@ def test_a_host_and_what_is_none():
 
 
 def test_the_verb_prints_the_rows_that_are_asked_for(capsys):
-    hosts.main(["--library", "mmpretrain", "--only", "lenet"])
+    hosts.main(["--library", "mmpretrain", "--only", "lenet5"])
     assert "mmpretrain: 0 of 1 are hosts" in capsys.readouterr().out
-    with pytest.raises(UserError, match="no backbone of mmdet has 'lenet'"):
-        hosts.main(["--library", "mmdet", "--only", "lenet"])
+    with pytest.raises(UserError, match="no backbone of mmdet has 'lenet5'"):
+        hosts.main(["--library", "mmdet", "--only", "lenet5"])
 
 
 def test_all_classes_are_there():
