@@ -387,7 +387,8 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
         )
     )
     config = dict(type="smallvit.DWConvShortcut", host=name, out_indices=(2,), **options)
-    frozen = MODELS.build(dict(config, frozen_stages=1)).train()
+    frozen = MODELS.build(dict(config, frozen_stages=1))
+    frozen.train()  # mmdet's returns nothing
     blocks = view_host(frozen).blocks
     trained = [any(p.requires_grad for p in block.module.parameters()) for block in blocks]
     assert False in trained
@@ -396,7 +397,8 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
     for shortcut, expected in zip(shortcuts, trained, strict=True):
         assert {p.requires_grad for p in shortcut.parameters()} == {expected}
         assert {module.training for module in shortcut.modules()} == {expected}
-    free = MODELS.build(config).train()
+    free = MODELS.build(config)
+    free.train()
     assert all(p.requires_grad for p in free.dw_shortcuts.parameters())
 
 
