@@ -8,6 +8,7 @@ is refused.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from smallvit.errors import HostError
@@ -141,7 +143,15 @@ def _of_candidates(
         else:
             unsure.setdefault(type(call.module), f"{call.name}: {result}")
     why.extend(unsure.values())
-    return _main_stream([f for f in found if type(f.call.module) not in unsure])
+    found = _main_stream([f for f in found if type(f.call.module) not in unsure])
+    if found and unsure:
+        print_log(
+            f"hosts: not among the blocks are {'; '.join(unsure.values())}; register_host of "
+            "smallvit.hosts adds them",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return found
 
 
 def _holds(name: str, calls: Sequence[Call]) -> bool:
