@@ -1,42 +1,16 @@
 """The reader that all entrances share refuses everything in the list of hostile files."""
 
-import contextlib
-import resource
-import signal
 import zipfile
 
 import pytest
 import torch
 
+from adversarial.bounds import bounded
 from adversarial.hostile import DAMAGED, REFUSED, flip_a_bit
 from smallvit.engine.checkpoint import digests, mmengine_pickles, reading
 from smallvit.engine.checkpoint.formats import write_safetensors
 from smallvit.engine.checkpoint.reading import load_from_local, trust_checkpoints
 from smallvit.errors import CheckpointError
-
-#: Seconds after which a file counts as one that hangs its reader, and bytes it may take.
-PATIENCE, MEMORY = 60, 2 << 30
-
-
-@contextlib.contextmanager
-def bounded():
-    """End what hangs or takes the memory of the machine, rather than the machine."""
-
-    def stop(*_):
-        raise TimeoutError("hangs")
-
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    earlier = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(PATIENCE)
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, earlier)
 
 
 def functions():

@@ -14,6 +14,18 @@ _AVERAGES = ("model_ema", "state_dict_ema", "ema_state", "ema")
 _SLOTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
+#: What values of other kinds make of a translation.
+_NO_STATE = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 @dataclass
 class TrainingState:
     """What a training has besides its weights.
@@ -89,13 +101,22 @@ def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingStat
         )
     state = unwrap(checkpoint)
     names = accepting_map(system, state).parameters(state)
-    by_name = _named(system, optimizer, {name: state[name] for name in names})
     try:
         average = convert(system, averaged_weights(checkpoint))
     except ConversionError:
         average = None
-    epoch, iteration = _progress(checkpoint, by_name)
-    return TrainingState(epoch, iteration, _moments(system, state, names, by_name), average)
+    try:
+        by_name = _named(system, optimizer, {name: state[name] for name in names})
+        epoch, iteration = _progress(checkpoint, by_name)
+        moments = _moments(system, state, names, by_name)
+    except _NO_STATE as error:
+        reason = f"{type(error).__name__}: {str(error)[:80]}"
+        raise ConversionError(
+            f"no state of a training: epoch or optimizer are not as torch writes them ({reason})",
+            [],
+            [],
+        ) from error
+    return TrainingState(epoch, iteration, moments, average)
 
 
 def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int, int | None]:

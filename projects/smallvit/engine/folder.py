@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from smallvit.engine.model_settings import set_classes
-from smallvit.errors import DataError, UserError
+from smallvit.errors import CheckpointError, DataError, UserError
 from smallvit.utils.configs import walk
 
 DATASET = "ClassFolders"
@@ -136,8 +136,13 @@ def _stored_classes(checkpoint: str | None) -> list[str] | None:
     from smallvit.engine.checkpoint.reading import read_checkpoint
 
     meta = read_checkpoint(checkpoint).get("meta") or {}
-    classes = (meta.get("dataset_meta") or {}).get("classes")
-    return None if classes is None else list(classes)
+    described = meta.get("dataset_meta") or {}
+    classes = described.get("classes") if isinstance(described, Mapping) else described
+    if classes is None:
+        return None
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(one, str) for one in classes):
+        raise CheckpointError(f"{checkpoint}: what it says of its classes is no list of names")
+    return list(classes)
 
 
 def _find_classes(datasets: list[ConfigDict]) -> list[str]:

@@ -88,7 +88,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         _check_intact(path)
         if _settings["trusted"]:
             return torch.load(path, map_location=map_location, weights_only=False)
-        return _without_programs(_read_plain(path, map_location), path)
+        return _without_programs(_require_form(_read_plain(path, map_location), path), path)
     except pickle.UnpicklingError as error:
         raise _refusal(filename, path, error) from error
     except ImportError as error:
@@ -156,9 +156,23 @@ def _refuse_by_name(filename: str, path: str, error: Exception) -> None:
             raise CheckpointError(f"{filename}: not a checkpoint of torch but {kind}") from error
 
 
-def _without_programs(checkpoint: Any, path: str) -> Any:
+def _require_form(checkpoint: Any, path: str) -> dict:
+    """Refuse what no reader of checkpoints expects where it looks for weights and their names."""
+    parts = {"": checkpoint}
+    if isinstance(checkpoint, dict):
+        parts |= {name: checkpoint[name] for name in ("state_dict", "meta") if name in checkpoint}
+    for name, part in parts.items():
+        if not isinstance(part, dict) and not (name == "meta" and part is None):
+            found = f"has a {type(part).__name__} as its {name}" if name else "is no dict"
+            raise CheckpointError(f"{path}: not a checkpoint: it {found}")
+    if not all(isinstance(name, str) for name in checkpoint.get("state_dict", ())):
+        raise CheckpointError(f"{path}: not a checkpoint: its weights have names that are no text")
+    return checkpoint
+
+
+def _without_programs(checkpoint: dict, path: str) -> dict:
     """Leave out what MMEngine's ``Runner.resume`` would run."""
-    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    meta = checkpoint.get("meta")
     if isinstance(meta, dict) and meta.pop("config", None) is not None:
         print_log(
             f"{path}: its meta['config'] was left out: MMEngine would run it as a program",

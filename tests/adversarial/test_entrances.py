@@ -1,0 +1,174 @@
+"""Each entrance for checkpoints against each file that is hostile, damaged or holds wrong values.
+
+Of every cell the same is asked: nothing is executed, nothing of somebody else is deleted or
+changed, and it ends with a sentence, or runs.
+"""
+
+import contextlib
+import io
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from adversarial.bounds import bounded
+from adversarial.entrances import ENTRANCES, Workshop
+from adversarial.hostile import REFUSED
+from adversarial.wrong_values import MODULE, PLACES, put, write_traps, wrong_values
+from smallvit.errors import SmallvitError
+from smallvit.explain import explain
+
+#: One of each kind; the reader that all entrances share is given all of them elsewhere.
+SOME_FILES = (
+    "in the weights, zip",
+    "os.system, legacy",
+    "nested, protocol 4",
+    "40 doublings of a dict",
+    "changes how tensors are read",
+    "overlapping entries",
+    "a flipped bit",
+    "cut at 0.5",
+)
+CELLS = [(place, value) for place in PLACES for value in wrong_values(Path(), Path())]
+#: What has been believed once, by those who resume in the first place.
+BELIEVED = [
+    ("meta.config", "a program"),
+    ("meta.config", "a config to inherit"),
+    ("meta.cfg", "a program"),
+    ("meta.dataset_meta.classes", "a huge number"),
+    ("message_hub.runtime_info.cfg", "a program"),
+    ("message_hub.runtime_info.best_ckpt", "a path of somebody"),
+    ("message_hub.runtime_info.best_ckpt", "a folder of somebody"),
+    ("message_hub.runtime_info.keep_ckpt_ids", "paths of somebody"),
+    ("multi_exit.policy", "a class to import"),
+    ("multi_exit.policy", "a function to call"),
+    ("state_dict", "a class to import"),
+]
+
+
+#: They run a network over a data set where a value is harmless.
+SLOW = ("calibrate.py", "precompute.py", "multi_exit/benchmark.py")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+class Room:
+    """A folder with somebody's files, traps, and a place to write to."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.mark = folder, folder / "executed"
+        self.work, self.path = folder / "work", folder / "hostile.pth"
+        self.work.mkdir(parents=True)
+        others = folder / "others"
+        (others / "sub").mkdir(parents=True)
+        for name in ("best.pth", "epoch_1.pth", "notes.txt", "sub/more.npy"):
+            (others / name).write_text(f"somebody's {name}")
+        write_traps(folder, self.mark)
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.chdir(self.work)
+        self.values = wrong_values(folder, self.mark)
+
+    def files(self):
+        return {
+            path: path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and self.work not in path.parents and path.suffix != ".pyc"
+        }
+
+    def enter(self, entrance, shop):
+        """Let the file in; returns the error's sentence, or None where it was taken."""
+        before = self.files()
+        said = self._call(entrance, shop)
+        assert not self.mark.exists(), "executed"
+        assert MODULE not in sys.modules
+        assert self.files() == before
+        return said
+
+    def _call(self, entrance, shop):
+        try:
+            with bounded(), contextlib.redirect_stdout(io.StringIO()):
+                entrance.enter(shop, self.path, self.work)
+        except SystemExit as error:
+            raise AssertionError("taken for a wrong use") from error
+        except Exception as error:
+            said = explain(error)
+            if not isinstance(error, SmallvitError) or len(said) > 3000:
+                raise
+            return said
+        return None
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    return Room(tmp_path, monkeypatch)
+
+
+def check_file(room, shop, entrance, file):
+    REFUSED[file](room.path, room.mark)
+    said = room.enter(ENTRANCES[entrance], shop)
+    if entrance == "removing old files":
+        return
+    assert said is not None, "taken"
+    assert "hostile.pth" in said or "epoch_1.pth" in said
+
+
+def failures(folder, monkeypatch, shop, entrance, cells):
+    """Try wrong values at an entrance, each in a room of its own; returns what was not right."""
+    door, found = ENTRANCES[entrance], []
+    for number, (place, value) in enumerate(cells):
+        room = Room(folder / str(number), monkeypatch)
+        torch.save(put(getattr(shop, door.valid), place, room.values[value]), room.path)
+        try:
+            room.enter(door, shop)
+        except Exception as error:
+            found.append(f"{place} = {value}: {type(error).__name__}: {str(error)[:300]}")
+    return found
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_what_is_meant_is_taken(room, shop, entrance):
+    """Or the other tests of an entrance say nothing."""
+    torch.save(getattr(shop, ENTRANCES[entrance].valid), room.path)
+    assert room.enter(ENTRANCES[entrance], shop) is None
+
+
+def some_files():
+    """Two files for each entrance, by turns."""
+    turns = itertools.cycle(SOME_FILES)
+    return [(entrance, file) for entrance in ENTRANCES for file in itertools.islice(turns, 2)]
+
+
+@pytest.mark.parametrize(("entrance", "file"), some_files())
+def test_hostile_files(room, shop, entrance, file):
+    check_file(room, shop, entrance, file)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("file", REFUSED)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_all_hostile_files(room, shop, entrance, file):
+    check_file(room, shop, entrance, file)
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_wrong_values(tmp_path, monkeypatch, shop, entrance):
+    content = getattr(shop, ENTRANCES[entrance].valid)
+    kinds = {"multi_exit", "state_dict"} & content.keys()
+    if entrance not in SLOW:
+        kinds |= {"meta"} & content.keys()
+    if entrance in ("train.py --resume FILE", "train.py --resume"):
+        kinds |= {"message_hub"}
+    cells = [(place, value) for place, value in BELIEVED if place.partition(".")[0] in kinds]
+    cells += CELLS[list(ENTRANCES).index(entrance) :: 24 * len(ENTRANCES)]
+    assert not failures(tmp_path, monkeypatch, shop, entrance, cells)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_all_wrong_values(tmp_path, monkeypatch, shop, entrance):
+    assert not failures(tmp_path, monkeypatch, shop, entrance, CELLS)
