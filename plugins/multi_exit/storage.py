@@ -10,10 +10,10 @@ import torch
 from mmengine.logging import print_log
 
 from smallvit.converters import convert, revert, unwrap
+from smallvit.engine.checkpoint import formats
 from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.plugins.multi_exit.calibration import KEY, VERSION, Calibration, CalibrationError
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, from_tensor, to_tensor
-from smallvit.utils.files import whole_file
 
 #: What official files hold beside ``model_state_dict``.
 OFFICIAL_KEYS = (
@@ -37,14 +37,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Write a checkpoint under a temporary name and rename it when it is complete.
+    """Write a checkpoint, whole.
 
     Args:
         checkpoint (Mapping): What to write.
         path (str | Path): The file.
     """
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        torch.save(dict(checkpoint), file)
+    formats.write_checkpoint(path, checkpoint)
 
 
 def has_calibration(checkpoint: Mapping[str, Any]) -> bool:

@@ -198,9 +198,12 @@ def _missing_file(error: BaseException, cfg: Any) -> str | None:
 
 
 def _unwritable(error: BaseException, cfg: Any) -> str | None:
-    """A full disk, or a work folder that cannot be one."""
-    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+    """A disk that is full or fails, or a work folder that cannot be one."""
+    if not isinstance(error, OSError) or error.errno not in (*UNWRITABLE, errno.EIO):
         return None
+    if error.errno == errno.EIO:
+        where = f" with {error.filename}" if error.filename else ""
+        return f"the disk{where} fails ({error.strerror}): look at it before you run this again"
     path = error.filename or (cfg.get("work_dir") if cfg is not None else None) or "the results"
     return (
         f"cannot write {path}: {error.strerror}; free some space, or choose another folder with "

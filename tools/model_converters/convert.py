@@ -46,17 +46,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def write(content: dict, path: Path) -> None:
-    import torch
-
-    from smallvit.engine.checkpoint.formats import write_safetensors
-    from smallvit.utils.files import whole_file
+    from smallvit.engine.checkpoint.formats import write_checkpoint, write_safetensors
 
     if path.suffix == SAFETENSORS:
         (state,) = content.values()
         write_safetensors(str(path), state)
-        return
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
+    else:
+        write_checkpoint(path, content)
 
 
 def describe(system: str, official: dict, ours: dict) -> str:

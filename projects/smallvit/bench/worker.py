@@ -35,13 +35,14 @@ from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import DIGITS, SPLITS, Lesson, run_config, whole_images
 from smallvit.bench.results import RESULT, STORED, is_guided
+from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import build_model, load_weights
 from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
 from smallvit.errors import UserError
 from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
-from smallvit.utils.files import remove_quietly, whole_file, write_whole
+from smallvit.utils.files import remove_quietly, write_whole
 
 # Everything that a run imports is there before the server forks.
 register_all_modules(init_default_scope=False)
@@ -222,8 +223,7 @@ def _runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
 
 
 def _keep_weights(folder: str, state: dict) -> None:
-    with whole_file(osp.join(folder, WEIGHTS)) as path, open(path, "wb") as file:
-        torch.save({"state_dict": state}, file)
+    write_checkpoint(osp.join(folder, WEIGHTS), {"state_dict": state})
     for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
         for leftover in glob.glob(osp.join(glob.escape(folder), name)):
             remove_quietly(leftover)

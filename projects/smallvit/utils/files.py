@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from contextlib import contextmanager, suppress
 
 #: Ends the stem of a file that is not whole yet.
 INCOMPLETE = ".incomplete"
+
+
+#: What a disk says of a write, which names no file.
+_FAILED_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -36,10 +41,16 @@ def whole_file(path: str | os.PathLike) -> Iterator[str]:
         os.replace(temporary, path)
     except BaseException as error:
         remove_quietly(temporary)
-        if isinstance(error, OSError) and error.filename == temporary:
+        if isinstance(error, OSError) and _is_of(error, temporary):
             error.filename = path
         raise
     flush_folder(folder)
+
+
+def _is_of(error: OSError, temporary: str) -> bool:
+    if error.filename is None:
+        return error.errno in _FAILED_WRITE
+    return error.filename == temporary
 
 
 def write_whole(path: str | os.PathLike, content: bytes | str) -> None:

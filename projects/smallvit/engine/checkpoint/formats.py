@@ -1,8 +1,10 @@
-"""Weights as safetensors."""
+"""Checkpoints as files: torch's format, and safetensors."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from smallvit.engine.checkpoint.digests import check_digest, write_with_digest
 from smallvit.errors import CheckpointError
+from smallvit.utils.files import whole_file
 
 #: The limit of the safetensors library on the header, which it looks at itself.
 MAX_HEADER = 100_000_000
@@ -60,3 +63,23 @@ def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None =
         for key, value in (meta or {}).items()
     }
     write_with_digest(path, save(own, metadata=texts))
+
+
+def write_checkpoint(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint in torch's format, whole.
+
+    Args:
+        path (str | os.PathLike): The file; what is there is replaced.
+        content (Mapping): Tensors and plain values.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:
+            # torch closes its archive after a write that failed, and complains of that instead.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise

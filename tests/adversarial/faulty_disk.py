@@ -1,0 +1,146 @@
+"""A disk that fails at the n-th thing that is asked of it, in one folder and for Python's files."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+#: What may go wrong, by name: the errno, None for a kill, and whether a part is written before.
+FAULTS = {
+    "full": (errno.ENOSPC, False),
+    "broken": (errno.EIO, False),
+    "short": (errno.ENOSPC, True),
+}
+#: What MMEngine writes for people to read; a log that fails ends no run.
+LOGS = (".log", ".py", "scalars.json", ".txt", ".pyc")
+
+
+class FaultyDisk:
+    """Opening, writing, flushing and renaming below a folder, one of which fails.
+
+    Args:
+        folder (Path): The folder.
+        fault (str): One of :data:`FAULTS`; or "kill", which ends the process by SIGKILL.
+            Defaults to "full".
+        at (int, optional): Which call fails, from 1 on. Defaults to None: they are counted.
+        for_good (bool): Whether all calls after it fail too, as on a disk that stays full.
+            Defaults to False.
+
+    Attributes:
+        calls (list[str]): What was asked so far.
+    """
+
+    def __init__(
+        self, folder: Path, fault: str = "full", at: int | None = None, for_good: bool = False
+    ) -> None:
+        self.folder = os.path.realpath(folder)
+        self.number, self.partly = FAULTS.get(fault, (None, True))
+        self.at, self.for_good = at, for_good
+        self.calls: list[str] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> FaultyDisk:
+        self._open, self._fsync = builtins.open, os.fsync
+        patches = {
+            (builtins, "open"): self.open,
+            (io, "open"): self.open,
+            (os, "fsync"): self.fsync,
+            **{(os, name): self._renaming(getattr(os, name)) for name in ("replace", "rename")},
+        }
+        for (module, name), fake in patches.items():
+            self._stack.enter_context(mock.patch.object(module, name, fake))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def is_watched(self, path: Any) -> bool:
+        """Tell whether a file is of this disk, and nothing that is only logged."""
+        return self.is_below(path) and not os.fspath(path).endswith(LOGS)
+
+    def ask(self, what: str, path: Any) -> None:
+        """Count a call, and fail if it is the one.
+
+        Args:
+            what (str): What is asked.
+            path (Any): Of which file.
+
+        Raises:
+            OSError: As a disk would.
+        """
+        self.calls.append(f"{what} {os.path.basename(path)}")
+        count = len(self.calls)
+        if self.at is not None and (count == self.at or (self.for_good and count > self.at)):
+            if self.number is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(self.number, os.strerror(self.number), os.fspath(path))
+
+    def is_below(self, path: Any) -> bool:
+        """Tell whether a file is of this disk."""
+        if not isinstance(path, (str, os.PathLike)):
+            return False
+        return os.path.realpath(os.fspath(path)).startswith(self.folder + os.sep)
+
+    def open(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        """Open a file; one that is written to is watched."""
+        if not self.is_watched(file) or not set(mode) & set("wax+"):
+            return self._open(file, mode, *args, **kwargs)
+        self.ask("open", file)
+        return _Watched(self._open(file, mode, *args, **kwargs), self, os.fspath(file))
+
+    def fsync(self, descriptor: int) -> None:
+        """Flush to the disk."""
+        if self.is_below(path := os.readlink(f"/proc/self/fd/{descriptor}")):
+            self.ask("fsync", path)
+        self._fsync(descriptor)
+
+    def _renaming(self, rename: Callable) -> Callable:
+        def renamed(source: Any, target: Any, **kwargs: Any) -> None:
+            if self.is_watched(target):
+                self.ask("rename", target)
+            rename(source, target, **kwargs)
+
+        return renamed
+
+
+class _Watched:
+    """An open file whose writes are counted."""
+
+    def __init__(self, file: Any, disk: FaultyDisk, path: str) -> None:
+        self._file, self._disk, self._path = file, disk, path
+
+    def write(self, content: Any) -> int:
+        half = len(content) // 2 if self._disk.partly else 0
+        if half:
+            self._file.write(content[:half])
+            self._file.flush()
+        try:
+            self._disk.ask("write", self._path)
+        except OSError as error:
+            error.filename = None  # writes do not know their file
+            raise
+        return half + self._file.write(content[half:])
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Any:
+        return iter(self._file)

@@ -1,0 +1,138 @@
+"""Files of the right form with anything in them: one of our errors or success, in bounded time.
+
+The same examples in every run; ``--hypothesis-profile=explore`` looks for others.
+"""
+
+import contextlib
+import copy
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adversarial.bounds import bounded
+from adversarial.entrances import Workshop, automatic, mmengine_loads, pretrained
+from adversarial.wrong_values import PLACES, put
+from smallvit.errors import SmallvitError
+
+SECONDS = 30
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 70), 1 << 70),
+    st.floats(),
+    st.text(max_size=8),
+)
+JSON = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+TENSORS = st.builds(
+    torch.zeros,
+    st.lists(st.integers(0, 3), max_size=3),
+    dtype=st.sampled_from([torch.float32, torch.int64, torch.bool, torch.complex64, torch.uint8]),
+)
+VALUES = st.one_of(JSON, TENSORS, st.binary(max_size=8), st.tuples(PLAIN, JSON))
+EDITS = st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    return lambda: tmp_path_factory.mktemp("room")
+
+
+def only_sentences(call, *args):
+    """Call something that may fail, in time and with one of our errors."""
+    with contextlib.suppress(SmallvitError), bounded(SECONDS):
+        call(*args)
+
+
+def enter_edited(shop, rooms, enter, content, edits):
+    for place, value in edits:
+        content = put(content, place, value)
+    room = rooms()
+    torch.save(content, room / "fuzzed.pth")
+    (room / "work").mkdir()
+    only_sentences(enter, shop, room / "fuzzed.pth", room / "work")
+
+
+@pytest.mark.parametrize("enter", [pretrained, mmengine_loads])
+@settings(max_examples=20)
+@given(edits=EDITS)
+def test_weights(shop, rooms, enter, edits):
+    enter_edited(shop, rooms, enter, shop.trained, edits)
+
+
+def read_thresholds(shop, path, work):
+    from smallvit.plugins.multi_exit.storage import read_calibration, read_checkpoint
+
+    read_calibration(read_checkpoint(path))
+
+
+@settings(max_examples=40)
+@given(edits=EDITS)
+def test_calibrations(shop, rooms, edits):
+    enter_edited(shop, rooms, read_thresholds, shop.calibrated, edits)
+
+
+@settings(max_examples=10)
+@given(edits=EDITS)
+def test_resumed_checkpoints(shop, rooms, edits):
+    enter_edited(shop, rooms, automatic, shop.trained, edits)
+
+
+@st.composite
+def edited_json(draw, content):
+    """JSON in which a few values, at any depth, are others, or missing."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 3))):
+        node = content
+        while isinstance(node, (dict, list)) and node:
+            keys = list(node) if isinstance(node, dict) else range(len(node))
+            key = draw(st.sampled_from(list(keys)))
+            inner = node[key]
+            if not isinstance(inner, (dict, list)) or not inner or draw(st.integers(0, 2)) == 0:
+                if draw(st.booleans()):
+                    node[key] = draw(JSON)
+                else:
+                    del node[key]
+                break
+            node = inner
+    return content
+
+
+RECORD = {
+    "id": "0" * 32,
+    "status": "running",
+    "sessions": [{"command": ["train.py"], "started": "2026-01-01", "seconds": 1.0}],
+    "best": {"toy/score": 1.0},
+    "wall_seconds": 1.0,
+    "data": {"train": {"fingerprint": "a"}},
+    "config": {"model": {"type": "ToyModel"}},
+}
+
+
+def go_on_with(shop, room, text):
+    work = room / "work"
+    (work / "run.json").write_text(text)
+    torch.save(put(shop.trained, "meta.run_id", RECORD["id"]), room / "a.pth")
+    automatic(shop, room / "a.pth", work)
+
+
+@settings(max_examples=8)
+@given(content=edited_json(RECORD), cut=st.integers(1, 400))
+def test_run_records(shop, rooms, content, cut):
+    room = rooms()
+    (room / "work").mkdir()
+    text = json.dumps(content)
+    go_on_with(shop, room, text[:cut] if cut < 100 else text)
