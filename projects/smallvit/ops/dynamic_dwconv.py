@@ -57,7 +57,7 @@ def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
         )
     check_kernel_size(OP, *weight.shape[2:])
     check_bias(OP, bias, x.shape[1])
-    out = _traceable(x, weight) if in_onnx_export() else _convolve(x, weight)
+    out = _traceable(x, weight) if in_onnx_export(x) else _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 

@@ -60,7 +60,7 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
     """
     x, weight, bias = autocast_together(x, weight, bias)
     _check(x, weight, bias)
-    out = _traceable(x, weight) if in_onnx_export() else _convolve(x, weight)
+    out = _traceable(x, weight) if in_onnx_export(x) else _convolve(x, weight)
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 
