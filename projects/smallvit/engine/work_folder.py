@@ -24,7 +24,7 @@ LOCK = ".training.lock"
 OWNER = ".training.json"
 #: Seconds in which data-loader workers notice that their training was killed. They have its
 #: lock until then, if filelock is too old to know of forks.
-ORPHANED = 15
+ORPHANED = 60
 #: Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
