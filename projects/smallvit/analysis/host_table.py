@@ -13,6 +13,7 @@ from torch import nn
 from smallvit.analysis.small_backbones import SMALL, small_timm_model
 from smallvit.errors import HostError
 from smallvit.hosts import view_host
+from smallvit.registry import MODELS
 
 #: The libraries, in the order of the table.
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
@@ -110,9 +111,8 @@ def build(library: str, name: str) -> nn.Module:
 
         model, options = small_timm_model(name)
         return timm.create_model(model, **options)
-    cls = getattr(import_module(f"{library}.models.backbones"), name)
     options: dict[str, Any] = SMALL[library].get(name, {})
-    return cls(**options)
+    return MODELS.build(dict(type=f"{library}.{name}", **options))
 
 
 def _teaches(host: nn.Module) -> bool:

@@ -147,7 +147,7 @@ SMALL: dict[str, dict[str, dict[str, Any]]] = {
             ),
             layer_channels=(128, 512),
         ),
-        TIMMBackbone=dict(model_name="resnet18", features_only=True),
+        TIMMBackbone=dict(model_name="resnet18", features_only=True, pretrained=False),
         PCPVT=dict(_TWINS, depths=[1, 1, 2, 1], norm_after_stage=False),
         SVT=dict(_TWINS, depths=[2, 2, 2, 2], windiow_sizes=[7, 7, 7, 7], norm_after_stage=True),
         STDCNet=_STDC,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from mmengine.logging import print_log
@@ -24,7 +24,16 @@ from smallvit.hosts import layout as layouts
 from smallvit.hosts.adapters import full_name
 from smallvit.hosts.block import HostBlock
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
-from smallvit.hosts.probe import SPOTS, Call, at_rest, make_images, pair, record, sizes_for
+from smallvit.hosts.probe import (
+    SPOTS,
+    Call,
+    at_rest,
+    channels_for,
+    make_images,
+    pair,
+    record,
+    sizes_for,
+)
 from smallvit.hosts.trial import try_zeros
 
 CONTAINERS = (nn.ModuleList, nn.Sequential)
@@ -76,8 +85,8 @@ def discover(host: nn.Module) -> list[HostBlock]:
     why: list[str] = []
     stopped: list[str] = []
     with at_rest(host):
-        for size in sizes_for(host):
-            images = make_images(host, size)
+        for size, channels in product(sizes_for(host), channels_for(host)):
+            images = make_images(host, size, channels)
             calls = _run(host, images, stopped)
             found = _choose(calls, size, why) if calls else []
             if found:

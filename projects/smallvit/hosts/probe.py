@@ -56,19 +56,20 @@ class Call:
     times: int = 1
 
 
-def make_images(host: nn.Module, size: tuple[int, int]) -> Tensor:
+def make_images(host: nn.Module, size: tuple[int, int], channels: int) -> Tensor:
     """Three images that differ at two spots.
 
     Args:
-        host (nn.Module): The backbone, which tells channels, device and data type.
+        host (nn.Module): The backbone, which tells device and data type.
         size (tuple[int, int]): Height and width.
+        channels (int): Channels.
 
     Returns:
         Tensor: (3, C, H, W).
     """
     weight = next((p for p in host.parameters() if p.is_floating_point()), torch.zeros(1))
     random = torch.Generator().manual_seed(0)
-    image = torch.randn(1, _channels(host), *size, generator=random)
+    image = torch.randn(1, channels, *size, generator=random)
     images = image.repeat(3, 1, 1, 1)
     for index, spot in enumerate(SPOTS, 1):
         rows, columns = (
@@ -79,11 +80,13 @@ def make_images(host: nn.Module, size: tuple[int, int]) -> Tensor:
     return images.to(weight)
 
 
-def _channels(host: nn.Module) -> int:
+def channels_for(host: nn.Module) -> list[int]:
+    """Channels of images to try: those of its first convolution, unless they are too many."""
     # An attribute in_channels is no help: some backbones count in it while they are built.
     convs = (module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d))
     first = next(convs, 3)
-    return first if first <= 16 else 3
+    # Behind an arrangement of pixels as channels, there are 12 of 3.
+    return [first] if first <= 4 else [3, first] if first <= 32 else [3]
 
 
 def sizes_for(host: nn.Module) -> list[tuple[int, int]]:

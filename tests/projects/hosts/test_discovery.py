@@ -155,6 +155,16 @@ def test_of_several_streams_the_first_is_taken():
     assert view_host(Streams()).channels == (8, 8, 8)
 
 
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_images_need_not_have_three_channels(channels):
+    assert len(view_host(CifarResNet(depth=8, in_channels=channels))) == 1
+
+
+def test_blocks_behind_an_arrangement_of_pixels_are_found():
+    blocks = (CifarResNetBlock(12) for _ in range(2))
+    assert len(view_host(nn.Sequential(nn.PixelUnshuffle(2), nn.Sequential(*blocks)))) == 2
+
+
 def test_the_dry_run_leaves_no_trace():
     host = CifarResNet(depth=8).train()
     host.with_cp = True
