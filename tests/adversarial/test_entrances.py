@@ -48,6 +48,8 @@ BELIEVED = [
 ]
 
 
+#: Seconds, in which the first one imports the MM packages too.
+PATIENCE = 240
 #: They run a network over a data set where a value is harmless.
 SLOW = ("calibrate.py", "precompute.py", "multi_exit/benchmark.py")
 
@@ -91,7 +93,7 @@ class Room:
 
     def _call(self, entrance, shop):
         try:
-            with bounded(), contextlib.redirect_stdout(io.StringIO()):
+            with bounded(PATIENCE), contextlib.redirect_stdout(io.StringIO()):
                 entrance.enter(shop, self.path, self.work)
         except SystemExit as error:
             raise AssertionError("taken for a wrong use") from error

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from adversarial.bounds import bounded
 from adversarial.entrances import Workshop, automatic, mmengine_loads, pretrained
 from adversarial.wrong_values import PLACES, put
+from data_builders import coco_dataset, write_coco
 from smallvit.errors import SmallvitError
 
-SECONDS = 30
+SECONDS = 60
 PLAIN = st.one_of(
     st.none(),
     st.booleans(),
@@ -109,6 +110,36 @@ def edited_json(draw, content):
                 break
             node = inner
     return content
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("coco")
+    content = json.loads(write_coco(folder).read_text())
+    read_coco(folder, content)  # what is imported for it takes no time of the first example's
+    return folder, content
+
+
+def read_coco(folder, content):
+    """Describe and check a file; train its samples only where nothing is wrong with it."""
+    from smallvit.datasets.coco_checks import check_annotations
+    from smallvit.datasets.describe import describe
+
+    (folder / "train.json").write_text(json.dumps(content))
+    dataset = coco_dataset(folder)
+    (usage,) = describe(dataset, "train")
+    list(check_annotations(dataset))
+    if not usage.faults:
+        for index in range(len(dataset)):
+            dataset.get_data_info(index)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_coco_files(annotations, data):
+    folder, whole = annotations
+    content = data.draw(edited_json(whole))
+    only_sentences(read_coco, folder, content)
 
 
 RECORD = {
