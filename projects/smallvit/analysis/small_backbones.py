@@ -171,6 +171,10 @@ _SMALL_NAMES = (
 _TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "beit": ("beit_base_patch16_224", dict(depth=2, embed_dim=48, num_heads=2)),
     "byobnet": ("mobileone_s0", {}),
+    "efficientnet": ("efficientnet_b0", {}),
+    "maxxvit": ("maxvit_rmlp_pico_rw_256", {}),
+    "nfnet": ("eca_nfnet_l0", {}),
+    "regnet": ("regnetx_002", {}),
 }
 
 

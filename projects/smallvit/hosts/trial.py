@@ -55,7 +55,7 @@ def try_zeros(
             handle.remove()
     if len(actual) != len(expected) or not all(map(torch.allclose, actual, expected)):
         return "a map of zeros beside its blocks changes what it returns"
-    if gradients[0] is None or not gradients[0].any():
+    if gradients[0] is None:  # it may be zero: some heads begin with zeros
         return "no gradient arrives at its first block"
     return ""
 
