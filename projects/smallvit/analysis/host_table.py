@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from smallvit.analysis.small_backbones import SMALL, small_timm_model
@@ -112,7 +113,8 @@ def build(library: str, name: str) -> nn.Module:
         model, options = small_timm_model(name)
         return timm.create_model(model, **options)
     options: dict[str, Any] = SMALL[library].get(name, {})
-    return MODELS.build(dict(type=f"{library}.{name}", **options))
+    with DefaultScope.overwrite_default_scope(library):  # some look their parts up there
+        return MODELS.build(dict(type=f"{library}.{name}", **options))
 
 
 def _teaches(host: nn.Module) -> bool:

@@ -53,11 +53,16 @@ def try_zeros(
     finally:
         for handle in handles:
             handle.remove()
-    if len(actual) != len(expected) or not all(map(torch.allclose, actual, expected)):
+    if len(actual) != len(expected) or not all(map(_same, actual, expected)):
         return "a map of zeros beside its blocks changes what it returns"
     if gradients[0] is None:  # it may be zero: some heads begin with zeros
         return "no gradient arrives at its first block"
     return ""
+
+
+def _same(actual: Tensor, expected: Tensor) -> bool:
+    # Kernels differ with what is needed for gradients.
+    return torch.allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def _add_zeros(block: HostBlock, zero: Tensor, module, args, kwargs, output):
