@@ -36,7 +36,7 @@ def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
             return  # which metrics others give, they tell when they have
         given += [f"{metric.prefix}/{name}" if metric.prefix else name for name in names]
     for hook in hooks if given else ():
-        for key, name in _wanted(hook):
+        for key, name in wanted_metrics(hook):
             if name != "auto" and name not in given:
                 yield (
                     f"{key}={name!r} of {type(hook).__name__} is no metric of val_evaluator, "
@@ -44,7 +44,15 @@ def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
                 )
 
 
-def _wanted(hook: Any) -> Iterator[tuple[str, str]]:
+def wanted_metrics(hook: Any) -> Iterator[tuple[str, str]]:
+    """Tell which metrics a hook compares.
+
+    Args:
+        hook (Hook): The hook.
+
+    Yields:
+        tuple[str, str]: The setting, ``save_best`` or ``monitor``, and the metric in it.
+    """
     for key, value in (
         ("save_best", getattr(hook, "key_indicators", None) or getattr(hook, "save_best", None)),
         ("monitor", getattr(hook, "monitor", None)),

@@ -16,6 +16,7 @@ from smallvit.engine.checkpoint.fit import (
     snapshot_resizable,
     weights_of,
 )
+from smallvit.engine.checkpoint.resumed import named
 from smallvit.errors import CheckpointError
 
 
@@ -47,7 +48,8 @@ class CheckedPretrainedInit(PretrainedInit):
         print_log(describe_fit(fit, self.checkpoint), logger="current", level=level)
         before = snapshot_resizable(module, state)
         kept = {name: value for name, value in state.items() if name not in fit.remade}
-        load_state_dict(module, kept, strict=False, logger="silent")
+        with named(self.checkpoint):
+            load_state_dict(module, kept, strict=False, logger="silent")
         require_resized(module, before, self.checkpoint)
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())

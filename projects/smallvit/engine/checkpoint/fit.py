@@ -92,7 +92,7 @@ def _counts(name: str) -> bool:
 
 def _compare(fit: Fit, name: str, own: Any, found: Any) -> None:
     ours, theirs = (tuple(getattr(value, "shape", ())) for value in (own, found))
-    if ours == theirs or _resizable(name):
+    if ours == theirs or (_resizable(name) and _same_width(ours, theirs)):
         fit.loaded.append(name)
     elif _in_head(name) and ours[1:] == theirs[1:]:
         fit.remade.append(name)
@@ -102,6 +102,14 @@ def _compare(fit: Fit, name: str, own: Any, found: Any) -> None:
 
 def _resizable(name: str) -> bool:
     return name.rpartition(".")[2].startswith(RESIZABLE)
+
+
+def _same_width(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+    """Whether two position embeddings differ in the image size alone."""
+    if len(ours) != len(theirs) or len(ours) < 2:
+        return len(ours) == len(theirs)
+    # Channels come last, but in an embedding that is a map they may come first.
+    return ours[-1] == theirs[-1] or (len(ours) == 4 and ours[1] == theirs[1])
 
 
 def _in_head(name: str) -> bool:
@@ -146,8 +154,15 @@ def require_fit(fit: Fit, source: str, target: str) -> None:
         target (str): What was to be loaded, for the message.
 
     Raises:
-        CheckpointError: If none of the parameters outside the heads is in the file.
+        CheckpointError: If none of the parameters outside the heads is in the file, or its
+            position embedding is of another width.
     """
+    other = [text for text in fit.misshapen if _resizable(text.partition(" ")[0])]
+    if fit.share > 0 and other:
+        raise CheckpointError(
+            f"{source}: it is the file of another architecture than {target}: {_some(other)}; take "
+            "the settings of the model (width, heads) that the file was written with"
+        )
     if fit.share > 0:
         return
     raise CheckpointError(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from smallvit.engine.metric_names import wanted_metrics
 from smallvit.engine.run_record import plain_number
+from smallvit.errors import UserError
 from smallvit.registry import HOOKS
+from smallvit.utils.json_files import brief
 
 
 @HOOKS.register_module()
@@ -33,9 +38,13 @@ class PlainMetricsHook(Hook):
         Args:
             runner (Runner): The runner.
             metrics (dict, optional): What was found, changed in place. Defaults to None.
+
+        Raises:
+            UserError: If a hook that compares metrics waits for one that is no number.
         """
         if self.enabled:
             _flatten(metrics)
+            _require_numbers(metrics or {}, runner.hooks)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Convert the metrics of a test.
@@ -52,3 +61,17 @@ def _flatten(metrics: dict[str, Any] | None) -> None:
     for name, value in (metrics or {}).items():
         if getattr(value, "ndim", 0):
             metrics[name] = plain_number(value)
+
+
+def _require_numbers(metrics: dict[str, Any], hooks: Sequence[Hook]) -> None:
+    for hook in hooks:
+        for key, name in wanted_metrics(hook):
+            value = metrics.get(name, 0.0)
+            # MMEngine passes over a best score of None.
+            if key == "save_best" and value is None:
+                continue
+            if not isinstance(value, Real) and getattr(value, "ndim", None) != 0:
+                raise UserError(
+                    f"{key}={name!r} of {type(hook).__name__} is {brief(value)}, of which none is "
+                    f"better than another: {key} takes a metric that is one number"
+                )

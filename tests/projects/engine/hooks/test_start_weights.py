@@ -131,3 +131,28 @@ def test_position_embeddings_that_are_dropped_are_refused(tmp_path):
         require_resized(model, before, "a.pth")
     model.pos_embed.data.fill_(1.0)
     require_resized(model, before, "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("shape", "found", "fits"),
+    [
+        ((1, 9, 4), (1, 4, 4), True),
+        ((1, 9, 4), (1, 9, 8), False),
+        ((1, 4, 3, 3), (1, 4, 2, 2), True),
+        ((1, 3, 3, 4), (1, 2, 2, 4), True),
+        ((1, 4, 3, 3), (1, 8, 2, 2), False),
+        ((1, 9, 4), (1, 4, 3, 3), False),
+    ],
+)
+def test_position_embeddings_of_another_width_are_of_another_architecture(shape, found, fits):
+    from smallvit.engine.checkpoint.fit import measure_fit, require_fit
+
+    model = TinyModel()
+    model.pos_embed = torch.nn.Parameter(torch.zeros(shape))
+    fit = measure_fit(model, {**model.state_dict(), "pos_embed": torch.zeros(found)})
+    assert ("pos_embed" in fit.loaded) == fits
+    if fits:
+        require_fit(fit, "a.pth", "TinyModel")
+        return
+    with pytest.raises(CheckpointError, match=r"another architecture than TinyModel: pos_embed"):
+        require_fit(fit, "a.pth", "TinyModel")
