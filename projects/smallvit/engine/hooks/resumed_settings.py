@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.runner import Runner
 
 from smallvit.engine.checkpoint.resumed import named, refuse, require_resumable
@@ -68,6 +68,12 @@ class ResumedSettingsHook(Hook):
             **(checkpoint.get(KEY) or {}),
         }
         self._check_groups(runner, checkpoint["optimizer"])
+        if "ema_state_dict" in checkpoint and not _averages(runner):
+            runner.logger.warning(
+                f"{runner._load_from} has an average of the weights (EMA), and the config has no "
+                "EMA hook: the run goes on from its state_dict, which is the average unless "
+                "KeptEMAHook wrote it; to go on as before, name the hook in custom_hooks"
+            )
         self.settings = settings_of(runner)
         _fit_place(runner, checkpoint, self._stored.get("settings") or {}, self.settings)
 
@@ -122,6 +128,10 @@ class ResumedSettingsHook(Hook):
             checkpoint[KEY] = {"settings": self.settings, "hooks": _hook_states(runner)}
 
 
+def _averages(runner: Runner) -> bool:
+    return any(isinstance(hook, EMAHook) for hook in runner.hooks)
+
+
 def _fit_place(runner: Runner, checkpoint: dict, stored: dict, current: dict) -> None:
     """Translate the place in the training to batches of another size, where epochs count."""
     meta, length = checkpoint["meta"], current["iterations"]
@@ -162,6 +172,12 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
         unit = "iterations" if current["iterations"] is None else "epochs"
         yield f"resumed for {current['length']} {unit} in all, no longer {stored['length']}"
         yield from _rate_after(runner, current)
+    done = runner.iter if current["iterations"] is None else runner.epoch
+    if stored and done >= (current["length"] or done + 1):
+        yield (
+            f"nothing is left to train: {done} of {current['length']} are done; for more: "
+            "train_cfg.max_epochs or max_iters"
+        )
 
 
 def _rate_after(runner: Runner, current: dict) -> Iterator[str]:

@@ -175,3 +175,21 @@ def test_an_optimizer_of_other_groups_is_refused(tmp_path):
     runner.optim_wrapper.optimizer.add_param_group(dict(params=[torch.nn.Parameter(torch.ones(1))]))
     with pytest.raises(CheckpointError, match="1 parameter groups of 4 parameters, the config's 2"):
         runner.train()
+
+
+def test_an_average_that_nobody_goes_on_with_is_named(tmp_path, said):
+    settings = dict(epochs=2, schedule=cosine(2), checkpoint=EACH)
+    average = dict(type="smallvit.StepEMAHook", momentum=0.1)
+    train(tmp_path, hooks=[average], **settings)
+    for hooks, expected in (([average], 0), ([], 1)):
+        go_back(tmp_path, 1)
+        said.clear()
+        train(tmp_path, resume=True, hooks=hooks, **settings)
+        assert sum("the config has no EMA hook" in line for line in said) == expected
+
+
+def test_a_shorter_training_says_that_nothing_is_left(tmp_path, said):
+    train(tmp_path, epochs=3, schedule=cosine(3), checkpoint=EACH)
+    said.clear()
+    train(tmp_path, resume=True, epochs=2, schedule=cosine(2), checkpoint=EACH)
+    assert any("nothing is left to train: 3 of 2 are done" in line for line in said)
