@@ -151,8 +151,9 @@ def test_a_gradient_names_its_own_batch(config, wrapper, tmp_path):
         message,
     )
     assert "samples: pictures/4.jpg, pictures/5.jpg\n" in message
-    assert f"last good checkpoint: {tmp_path}/work/iter_2.pth" in message
-    stored = torch.load(tmp_path / "work" / "iter_2.pth", weights_only=True)["state_dict"]
+    good = tmp_path / "work" / "iter_2.pth"
+    assert f"last good checkpoint: {good}" in message
+    stored = torch.load(good, weights_only=True)["state_dict"]
     assert all(value.isfinite().all() for value in stored.values())
     assert not (tmp_path / "work" / "iter_3.pth").exists()
 
