@@ -1,5 +1,6 @@
 """Settings for the whole suite."""
 
+import gc
 import os
 import re
 import sys
@@ -36,6 +37,23 @@ def torch_settings():
     TORCH_RANDOM.seed = torch.manual_seed
     TORCH_RANDOM.getstate, TORCH_RANDOM.setstate = torch.get_rng_state, torch.set_rng_state
     register_random(TORCH_RANDOM)
+
+
+#: Modules after whose import what is in memory counts as imported.
+MANY_MODULES = 50
+_modules = 0
+
+
+@pytest.fixture(autouse=True)
+def frozen_imports():
+    """Keep what was imported out of garbage collections, of which MMEngine makes one after each
+    data set: it would go through all of that, a second each time.
+    """
+    global _modules
+    if len(sys.modules) - _modules >= MANY_MODULES:
+        _modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 #: Markers of tests that are left out unless ``-m`` names them.

@@ -1,6 +1,5 @@
 """Fake data in the layouts of the real ones, and quicker ways to build and fill a model."""
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,15 +81,12 @@ def in_fake_data(fake_data, monkeypatch) -> Path:
 def quick_build() -> Iterator[None]:
     """Spare what takes most of the time with small models and data sets.
 
-    These are the log of each parameter's settings and the garbage collection after each data
-    set, which goes through all that was imported.
+    That is the log of each parameter's settings.
     """
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel("WARNING")
-    gc.freeze()
     yield
-    gc.unfreeze()
     logger.setLevel(level)
