@@ -22,7 +22,7 @@ BUILT = [name for name in EXPECTED if "init" in EXPECTED[name]]
 #: Entries with decay alone: the official class cannot be built, its rule says which names.
 NAMED = [name for name in EXPECTED if name not in BUILT]
 #: Those that take longest to draw.
-LARGE = ("dvt/dvt-deit-s_in1k.py", "dvt/dvt-t2t-12_in1k.py", "dhvt/dhvt-s-p4_cifar100.py")
+LARGE = ("dvt/dvt-deit-s_in1k.py", "dhvt/dhvt-s-p4_cifar100.py")
 
 #: Deviations that stay, by config: what differs, with (ours, official). Each stands in "What
 #: differs" of its README; one that is no longer there fails the test too.
@@ -30,7 +30,7 @@ ALLOWED: dict[str, dict[str, tuple]] = {}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in BUILT]
+    "name", [pytest.param(n, marks=pytest.mark.exhaustive) if n in LARGE else n for n in BUILT]
 )
 def test_training_starts_as_officially(name):
     ours, official = described(name), EXPECTED[name]

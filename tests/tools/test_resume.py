@@ -8,7 +8,7 @@ import torch
 from run_helpers import Run, classification, losses, preload, segmentation
 from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-#: Of each of the four scenarios; the exhaustive tests make it 20 in all.
+#: Of each of two scenarios; of each of four, 20 in all, in the exhaustive tests.
 KILLS, MANY = 2, 5
 
 
@@ -50,9 +50,18 @@ def _assert_same(found, wanted, path=""):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize(
+    ("task", "processes", "kills"),
+    [
+        ("classification", 2, KILLS),
+        ("segmentation", 1, KILLS),
+        *(
+            pytest.param(task, processes, MANY, marks=pytest.mark.exhaustive)
+            for task in ("classification", "segmentation")
+            for processes in (1, 2)
+        ),
+    ],
+)
 def test_killed_at_random_moments(task, processes, kills, scenes, tmp_path):
     whole = Run(_config(task, tmp_path / "whole", scenes, processes), processes)
     whole.finish()

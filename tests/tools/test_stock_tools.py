@@ -30,7 +30,10 @@ CASES = {
     importlib.util.find_spec("pkg_resources") is None,
     reason="MMEngine finds no package's configs without pkg_resources: setuptools<82",
 )
-@pytest.mark.parametrize("library", CASES)
+@pytest.mark.parametrize(
+    "library",
+    [n if n == "mmdet" else pytest.param(n, marks=pytest.mark.exhaustive) for n in CASES],
+)
 def test_a_librarys_own_train_tool_takes_our_config(library, tmp_path, digit_scenes):
     config, options = CASES[library]
     tool = Path(importlib.util.find_spec(library).origin).parent / ".mim/tools/train.py"
