@@ -6,6 +6,7 @@
 #   default_hooks = dict(<key>=dict(enabled=False))
 guards = dict(
     work_folder=dict(type="smallvit.WorkFolderHook"),
+    stored_config=dict(type="smallvit.StoredConfigHook"),
     plain_checkpoint=dict(type="smallvit.PlainCheckpointHook"),
     resume=dict(type="smallvit.ResumeHook"),
     start_weights=dict(type="smallvit.StartWeightsHook"),

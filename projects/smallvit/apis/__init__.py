@@ -2,5 +2,6 @@
 
 from smallvit.apis.zoo import get_model, list_models
 from smallvit.engine.models import load_model
+from smallvit.engine.trained_models import load_trained
 
-__all__ = ["get_model", "list_models", "load_model"]
+__all__ = ["get_model", "list_models", "load_model", "load_trained"]

@@ -39,6 +39,7 @@ from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import build_model, load_weights
 from smallvit.engine.pipeline import build_runner, prepare
 from smallvit.engine.run_record import fingerprint, read_record
+from smallvit.engine.stored_config import KEY
 from smallvit.errors import UserError
 from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
@@ -195,7 +196,7 @@ def train(
             f"{folder} has no best state of this run, which another version or folder began: "
             "remove the folder, and the bench trains the run again"
         )
-    state = load_weights(runner.model, best)["state_dict"]
+    kept = load_weights(runner.model, best)
     runner._has_loaded = True  # or the test would resume the last state
     tested = runner.test()
     result = {
@@ -208,7 +209,7 @@ def train(
         "train_seconds": read_record(folder)["wall_seconds"],
         "params": sum(parameter.numel() for parameter in runner.model.parameters()),
     }
-    _keep_weights(folder, state)
+    _keep_weights(folder, kept)
     write_whole(osp.join(folder, RESULT), json.dumps(result, indent=1))
     return result
 
@@ -222,8 +223,10 @@ def _runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
     return build_runner(cfg)
 
 
-def _keep_weights(folder: str, state: dict) -> None:
-    write_checkpoint(osp.join(folder, WEIGHTS), {"state_dict": state})
+def _keep_weights(folder: str, checkpoint: dict) -> None:
+    content = {key: checkpoint[key] for key in ("state_dict", KEY) if key in checkpoint}
+    described = checkpoint["meta"].get("dataset_meta")
+    write_checkpoint(osp.join(folder, WEIGHTS), {**content, "meta": {"dataset_meta": described}})
     for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
         for leftover in glob.glob(osp.join(glob.escape(folder), name)):
             remove_quietly(leftover)

@@ -111,12 +111,3 @@ def _takes_channels(kind: Any) -> bool:
     return kind is not None and any(
         "in_channels" in signature(cls.__init__).parameters for cls in kind.__mro__
     )
-
-
-def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
-    """A self-supervised model's, which has no classes, takes no number of them."""
-    kind = str(preprocessor.get("type") or "").rpartition(".")[2]
-    if kind in _WITHOUT_CLASSES:
-        return False
-    known = "num_classes" in preprocessor or kind == "ClsDataPreprocessor"
-    return known if kind else classifies

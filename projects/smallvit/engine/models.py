@@ -79,14 +79,26 @@ def load_model(
     # Not for the build alone: the libraries' functions look up transforms in it later.
     init_default_scope(cfg.get("default_scope") or "mmengine")
     model = build_model(cfg)
-    meta = _metainfo_of_config(cfg)
-    if checkpoint is not None:
-        content = load_weights(model, checkpoint)
-        meta = _metainfo_of_checkpoint(content) or meta
+    content = {} if checkpoint is None else load_weights(model, checkpoint)
+    return describe_model(model, cfg, content).to(device)
+
+
+def describe_model(model: nn.Module, cfg: Config, content: Mapping[str, Any]) -> nn.Module:
+    """Note a model's config and classes where the libraries' functions look for them.
+
+    Args:
+        model (nn.Module): The model.
+        cfg (Config): Its config.
+        content (Mapping): The checkpoint of its weights; empty if there is none.
+
+    Returns:
+        nn.Module: ``model``.
+    """
+    meta = _metainfo_of_checkpoint(content) or _metainfo_of_config(cfg)
     # The first two are what mmdet's and mmseg's functions read, the others MMPretrain's.
     model.cfg, model.dataset_meta = cfg, meta
     model._config, model._dataset_meta, model._metainfo = cfg, meta, None
-    return model.to(device)
+    return model
 
 
 def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, Any]:
@@ -104,6 +116,21 @@ def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, A
     """
     name = os.fspath(checkpoint)
     content = read_checkpoint(name)
+    fill(model, content, name)
+    return content
+
+
+def fill(model: nn.Module, content: Mapping[str, Any], name: str) -> None:
+    """Give a model what a checkpoint holds for it, which must fit.
+
+    Args:
+        model (nn.Module): The model.
+        content (Mapping): The checkpoint.
+        name (str): Its file, for errors.
+
+    Raises:
+        CheckpointError: If it is of another model.
+    """
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{name} holds no weights by name")
@@ -116,7 +143,6 @@ def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, A
     for module in model.modules():
         if hasattr(module, "load_content"):
             module.load_content(content)
-    return content
 
 
 def _metainfo_of_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:

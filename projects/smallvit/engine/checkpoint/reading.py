@@ -64,6 +64,15 @@ def trust_checkpoints(trusted: bool = True, check_crcs: bool = True) -> None:
     _settings.update(trusted=trusted, check_crcs=check_crcs)
 
 
+def are_trusted() -> bool:
+    """Tell whether the checkpoints of this process are read with all that they hold.
+
+    Returns:
+        bool: What :func:`trust_checkpoints` said.
+    """
+    return _settings["trusted"]
+
+
 def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Read a local checkpoint without executing anything that it says.
 

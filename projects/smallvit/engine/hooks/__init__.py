@@ -15,6 +15,7 @@ from smallvit.engine.hooks.resume import ResumeHook
 from smallvit.engine.hooks.resumed_settings import ResumedSettingsHook
 from smallvit.engine.hooks.run_record import RunRecordHook
 from smallvit.engine.hooks.start_weights import StartWeightsHook
+from smallvit.engine.hooks.stored_config import StoredConfigHook
 from smallvit.engine.hooks.work_folder import WorkFolderHook
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "RunRecordHook",
     "StartWeightsHook",
     "StepEMAHook",
+    "StoredConfigHook",
     "WorkFolderHook",
 ]

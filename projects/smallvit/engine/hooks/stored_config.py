@@ -1,0 +1,49 @@
+"""Checkpoints that predict by themselves: with the config that a prediction needs."""
+
+from __future__ import annotations
+
+import json
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from smallvit.engine.stored_config import KEY, UnsuitedError, check, describe
+from smallvit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StoredConfigHook(Hook):
+    """Store the model's config, the steps before it and the classes as JSON in checkpoints.
+
+    Args:
+        enabled (bool): Defaults to True.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self._told = False
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the config.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): What will be saved, changed in place.
+        """
+        if not self.enabled:
+            return
+        metainfo = (checkpoint.get("meta") or {}).get("dataset_meta")
+        try:
+            text = describe(runner.cfg, metainfo)
+        except UnsuitedError as reason:
+            return self._tell(runner, f"the checkpoints hold no config, as {reason}")
+        checkpoint[KEY] = text
+        try:
+            check(json.loads(text))
+        except ValueError as reason:
+            self._tell(runner, f"predicting will need --config beside a checkpoint: {reason}")
+
+    def _tell(self, runner: Runner, text: str) -> None:
+        if not self._told:
+            runner.logger.info(text)
+        self._told = True

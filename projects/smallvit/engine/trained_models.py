@@ -1,0 +1,76 @@
+"""A model from its checkpoint alone: the config is in it, if smallvit wrote it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from smallvit.engine.bounded_build import build_stored
+from smallvit.engine.checkpoint.fit import weights_of
+from smallvit.engine.checkpoint.reading import are_trusted, read_checkpoint
+from smallvit.engine.models import describe_model, fill, load_model
+from smallvit.engine.stored_config import read_stored
+from smallvit.errors import CheckpointError
+
+
+def load_trained(
+    checkpoint: str | os.PathLike,
+    config: str | os.PathLike | Config | None = None,
+    device: str | torch.device = "cpu",
+) -> nn.Module:
+    """Build the model of a checkpoint with its weights.
+
+    Args:
+        checkpoint (str | os.PathLike): File or address. Those that smallvit writes hold the
+            config, which is used as data: known types alone.
+        config (str | os.PathLike | Config, optional): Its config, for files of others. Defaults
+            to None.
+        device (str | torch.device): Where to put it. Defaults to "cpu".
+
+    Returns:
+        nn.Module: As :func:`smallvit.engine.models.load_model` gives it.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, has no config, or one that names
+            what it may not.
+    """
+    if config is not None:
+        return load_model(config, checkpoint, device)
+    name = os.fspath(checkpoint)
+    content = read_checkpoint(name)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{name} holds no weights by name")
+    cfg = read_stored(content, name, trusted=are_trusted())
+    if are_trusted():
+        return load_model(cfg or _program(content, name), checkpoint, device)
+    if cfg is None:
+        raise CheckpointError(_without_config(content, name))
+    model = build_stored(cfg, weights_of(content), name)
+    init_default_scope(cfg.default_scope)  # the libraries look up transforms in it later
+    fill(model, content, name)
+    return describe_model(model, cfg, content).to(device)
+
+
+def _program(content: Mapping[str, Any], name: str) -> Config:
+    """The config that MMEngine writes into checkpoints as the text of a program."""
+    meta = content.get("meta")
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    if not isinstance(text, str):
+        raise CheckpointError(_without_config(content, name))
+    return Config.fromstring(text, ".py")
+
+
+def _without_config(content: Mapping[str, Any], name: str) -> str:
+    meta = content.get("meta")
+    there = isinstance(meta, Mapping) and isinstance(meta.get("cfg"), str) and not are_trusted()
+    more = " (MMEngine's is in it, as a program: --trust-checkpoint runs that)" if there else ""
+    return (
+        f"{name} holds no config that is data, as those that smallvit trains do: give its config "
+        f"by --config FILE{more}"
+    )
