@@ -30,6 +30,7 @@ param_scheduler = [
     ),
 ]
 optim_wrapper = dict(
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0),
     clip_grad=dict(max_norm=5.0),

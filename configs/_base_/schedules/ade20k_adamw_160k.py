@@ -10,6 +10,7 @@ param_scheduler = dict(type="smallvit.WarmupPolyLR", warmup=1500, warmup_ratio=1
 # Float32, as published; --amp trains in bfloat16.
 optim_wrapper = dict(
     type="OptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, custom_keys={"absolute_pos_embed": dict(decay_mult=0.0)}

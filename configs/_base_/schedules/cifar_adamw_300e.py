@@ -2,6 +2,7 @@
 # rate of 5e-4, which changes from epoch to epoch.
 # All vectors, and the tokens and position tables, go without weight decay.
 optim_wrapper = dict(
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         flat_decay_mult=0.0,

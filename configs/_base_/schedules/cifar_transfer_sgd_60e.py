@@ -6,6 +6,7 @@ test_cfg = dict()
 
 optim_wrapper = dict(
     type="OptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="SGD", lr=0.05, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.01)}),
 )

@@ -9,6 +9,7 @@ param_scheduler = [
 # bfloat16, not float16: the base model diverges in float16.
 optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(_delete_=True, type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, custom_keys={"absolute_pos_embed": dict(decay_mult=0.0)}

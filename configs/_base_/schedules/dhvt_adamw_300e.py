@@ -17,6 +17,7 @@ param_scheduler = dict(
 )
 optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
     dtype="bfloat16",
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
     paramwise_cfg=dict(

@@ -6,6 +6,7 @@ test_cfg = dict()
 
 optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.03),
     # Class tokens and position embeddings decay, as in the official code.
     paramwise_cfg=dict(flat_decay_mult=0.0),

@@ -3,7 +3,11 @@
 _base_ = "mmpretrain::_base_/schedules/imagenet_bs1024_adamw_swin.py"
 
 # bfloat16, not float16: the base model diverges in float16.
-optim_wrapper = dict(type="smallvit.AutocastOptimWrapper", clip_grad=dict(max_norm=5.0))
+optim_wrapper = dict(
+    type="smallvit.AutocastOptimWrapper",
+    constructor="smallvit.MergedGroupsConstructor",
+    clip_grad=dict(max_norm=5.0),
+)
 
 # It changes after each iteration; the official loop hands the number of the iteration just done
 # to the scheduler.

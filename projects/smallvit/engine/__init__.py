@@ -4,8 +4,14 @@ from smallvit.compat import moved
 from smallvit.engine import hooks
 from smallvit.engine.distributed import CPUDistributedDataParallel
 from smallvit.engine.hooks import *  # noqa: F403 each hook is named there
+from smallvit.engine.parameter_groups import MergedGroupsConstructor
 from smallvit.engine.precision import AutocastOptimWrapper
 
-__all__ = ["AutocastOptimWrapper", "CPUDistributedDataParallel", *hooks.__all__]
+__all__ = [
+    "AutocastOptimWrapper",
+    "CPUDistributedDataParallel",
+    "MergedGroupsConstructor",
+    *hooks.__all__,
+]
 
 __getattr__ = moved.forward(__name__)

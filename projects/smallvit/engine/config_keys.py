@@ -50,7 +50,7 @@ PLAIN_KEYS = {
     "optim_wrapper.paramwise_cfg": (
         *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
         *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
-        *("num_layers", "decay_rate", "decay_type", "layer_decay_rate"),
+        *("num_layers", "decay_rate", "decay_type", "layer_decay_rate", "constructor"),
     ),
     "optim_wrapper.paramwise_cfg.custom_keys.*": ("lr_mult", "decay_mult"),
     "param_scheduler*": ("convert_to_iter_based", "epoch_length"),

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from smallvit.engine.checkpoint.by_name import adopt_training_state
+from smallvit.engine.checkpoint.groups import regroup
 from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
 from smallvit.engine.checkpoint.resumed import named, require_resumable, take_up
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
@@ -82,6 +83,7 @@ class ResumeHook(Hook):
             return
         adopt_training_state(runner, checkpoint)
         require_resumable(checkpoint, runner._load_from)
+        regroup(runner, checkpoint)
         take_up(runner, checkpoint)
         self._resumed, self._path = checkpoint.get(KEY), str(runner._load_from)
         if self._resumed is not None and not _is_state(self._resumed):
