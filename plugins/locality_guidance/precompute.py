@@ -263,14 +263,14 @@ def write_store(
     workers = how.num_workers
     if workers is None:
         workers = cfg.val_dataloader.get("num_workers", 0)
-    writer = StoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh)
-    if writer.finished:
-        print(f"going on after {writer.finished} of {header.length} images")
-    bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
-    for batch in lesson.batches(writer.finished, how.batch_size, workers):
-        writer.append(stage_rows(teacher, batch, how.device))
-        bar.update(len(batch))
-    writer.close()
+    with StoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh) as writer:
+        if writer.finished:
+            print(f"going on after {writer.finished} of {header.length} images")
+        bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
+        for batch in lesson.batches(writer.finished, how.batch_size, workers):
+            writer.append(stage_rows(teacher, batch, how.device))
+            bar.update(len(batch))
+        writer.close()
     size = header.row_bytes * header.length / 2**20
     shapes = ", ".join("x".join(map(str, shape)) for shape in header.shapes)
     print(f"\nwrote {out}: {header.length} images, maps {shapes}, {size:.1f} MiB")

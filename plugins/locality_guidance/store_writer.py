@@ -28,6 +28,7 @@ from smallvit.plugins.locality_guidance.store_header import (
     stage_file,
 )
 from smallvit.utils.files import flush_folder, write_whole
+from smallvit.utils.locks import HeldError, hold, release
 
 #: A store that another one has taken the place of, until it is removed.
 REPLACED = ".replaced"
@@ -38,7 +39,8 @@ _TEMPORARY = re.compile(rf"\.({HEADER[:-5]}|{PROGRESS[:-5]})\.[0-9a-f]{{8}}\.inc
 class StoreWriter:
     """Write a store, or go on with one that was interrupted.
 
-    Rows that were flushed before a kill stay; those after them are written again.
+    Rows that were flushed before a kill stay; those after them are written again. One process at
+    a time writes a store, until :meth:`close`, the end of its ``with`` block or its own end.
 
     Args:
         path (str | os.PathLike): The folder to be.
@@ -52,7 +54,8 @@ class StoreWriter:
         finished (int): Rows that are written; go on from here.
 
     Raises:
-        FeatureStoreError: If the interrupted store is another one, or the disk too full.
+        FeatureStoreError: If the interrupted store is another one, another process writes it,
+            or the disk is too full.
     """
 
     def __init__(
@@ -66,6 +69,34 @@ class StoreWriter:
         self.path = osp.expanduser(os.fspath(path)).rstrip(os.sep)
         self.folder = self.path + PARTIAL
         self.header, self.chunk, self.fresh = header, chunk, fresh
+        folder, name = osp.split(osp.abspath(self.path))
+        self._lock = osp.join(folder, f".{name}.writing")
+        self._hold()
+        try:
+            self._begin(keys)
+        except BaseException:
+            self.release()
+            raise
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes write the store; what is flushed of this one stays."""
+        release(self._lock, remove=True)
+
+    def _hold(self) -> None:
+        try:
+            with self._failing_readably():
+                hold(self._lock, self.folder, "writer")
+        except HeldError as error:
+            raise FeatureStoreError(f"{error}: wait for its end, or choose another --out") from None
+
+    def _begin(self, keys: np.ndarray) -> None:
+        header, fresh = self.header, self.fresh
         if fresh:
             for folder in (self.path, self.folder):
                 _require_only_a_store(folder)
@@ -207,6 +238,7 @@ class StoreWriter:
                 os.rename(before, self.path)
             raise
         flush_folder(osp.dirname(self.path))
+        self.release()
         if before is not None:
             remove_store(before)
             if osp.exists(before):

@@ -2,10 +2,13 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import pickle
 import resource
 import shutil
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +267,29 @@ def test_the_old_store_is_there_until_the_new_one_is_whole(store, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         writer.close()
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
+
+
+def test_two_writers_at_once(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    begun = fork.Event()
+
+    def other():
+        writer = write(tmp_path / "store", stop=4)
+        begun.set()
+        time.sleep(120)
+        writer.close()
+
+    process = fork.Process(target=other)
+    process.start()
+    assert begun.wait(30)
+    for fresh in (False, True):
+        whose = rf"store\.partial \(process {process.pid} on host {socket.gethostname()}, begun 2"
+        with pytest.raises(FeatureStoreError, match=rf"another writer works in .*{whose}.*--out"):
+            StoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
+    process.kill()
+    process.join()
+    with write(tmp_path / "store", start=4) as writer:  # which takes over what was left
+        writer.close()
 
 
 def test_a_linked_folder_is_not_removed(store, tmp_path):

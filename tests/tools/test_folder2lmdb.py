@@ -13,6 +13,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.fileio import LmdbBackend
 from mmengine.registry import DATASETS, init_default_scope
@@ -163,6 +164,18 @@ def test_killed_and_continued(folder, tmp_path, monkeypatch, capsys, commits):
     assert not partial.exists()
     assert convert(folder, tmp_path / "whole.lmdb") == 0
     assert content(store) == content(tmp_path / "whole.lmdb")
+
+
+def test_two_writers_at_once(folder, tmp_path, capsys):
+    owner = tmp_path / ".train.lmdb.writing.json"
+    owner.write_text('{"host": "elsewhere", "process": 7, "began": "2026"}')
+    with FileLock(tmp_path / ".train.lmdb.writing.lock"):
+        assert convert(folder, tmp_path / "train.lmdb") == 1
+    said = capsys.readouterr().err
+    assert "another writer works in" in said
+    assert "train.lmdb.partial (process 7 on host elsewhere, begun 2026)" in said
+    assert convert(folder, tmp_path / "train.lmdb") == 0
+    assert not owner.exists()
 
 
 def test_continues_with_files_that_changed(folder, tmp_path):

@@ -29,6 +29,7 @@ from smallvit.bench.results import FAILURE, STORED, is_guided, read_results
 from smallvit.bench.scheduler import Job, Outcome, Pool
 from smallvit.bench.stored import check_costs, read_or_tell
 from smallvit.errors import UserError
+from smallvit.utils.locks import HeldError, hold, release
 
 DIGITS = "digits"
 
@@ -345,13 +346,12 @@ def _quoted(argument: str) -> str:
 @contextmanager
 def _alone(out: str) -> Iterator[None]:
     """Keep other benches out of the folder while this one works there."""
-    from filelock import FileLock, Timeout
-
+    name = osp.join(out, ".bench")
     try:
-        lock = FileLock(osp.join(out, ".lock")).acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another bench works in {out}: wait for it, or take another --out"
-        ) from None
-    with lock:
+        hold(name, out, "bench")
+    except HeldError as error:
+        raise UserError(f"{error}: wait for it, or take another --out") from None
+    try:
         yield
+    finally:
+        release(name)

@@ -16,6 +16,7 @@ from smallvit.datasets.io.image_lists import ImageList, annotation_text
 from smallvit.datasets.io.lmdb_backend import PARTIAL
 from smallvit.errors import UserError
 from smallvit.utils.files import flush_folder, write_whole
+from smallvit.utils.locks import HeldError, hold, release
 from smallvit.utils.text import shorten
 
 META, ANNOTATIONS = b"__meta__", b"__annotations__"
@@ -51,19 +52,28 @@ def read_meta(path: str) -> dict[str, Any] | None:
 class StoreWriter:
     """A store in the making, under a temporary name next to the final one.
 
+    One process at a time writes it, until :meth:`close`.
+
     Args:
         path (str): The store to write.
         images (ImageList): What it is to hold.
 
     Raises:
-        UserError: If names cannot be keys, the place is not writable, or an unfinished store
-            of another source is there.
+        UserError: If names cannot be keys, the place is not writable, another process writes
+            the store, or an unfinished one of another source is there.
     """
 
     def __init__(self, path: str, images: ImageList) -> None:
         self.path, self.images = path, images
         self.partial = path + PARTIAL
-        self.store = self._open()
+        folder, name = osp.split(osp.abspath(path))
+        self._lock = osp.join(folder, f".{name}.writing")
+        self._hold()
+        try:
+            self.store = self._open()
+        except BaseException:
+            release(self._lock, remove=True)
+            raise
         self.stored: set[str] = set()
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
@@ -83,6 +93,15 @@ class StoreWriter:
     def close(self) -> None:
         """Close the store; what is committed stays."""
         self.store.close()
+        release(self._lock, remove=True)
+
+    def _hold(self) -> None:
+        try:
+            hold(self._lock, self.partial, "writer")
+        except HeldError as error:
+            raise UserError(f"{error}: wait for its end, or write another store") from None
+        except OSError as error:
+            raise UserError(f"cannot write {self.partial}: {error}") from error
 
     def _open(self) -> Any:
         import lmdb
@@ -222,7 +241,7 @@ class StoreWriter:
         }
         text = annotation_text(samples)
         self._commit([(META, json.dumps(meta).encode()), (ANNOTATIONS, text.encode())])
-        self.close()
+        self.store.close()
         names = "".join(f"{name}\n" for name in self.images.classes or ())
         reasons = "".join(f"{name}\t{reason}\n" for name, reason in skipped.items())
         beside = {ANNOTATION_FILE: text, CLASS_FILE: names, SKIPPED_FILE: reasons}
@@ -235,3 +254,4 @@ class StoreWriter:
         except OSError as error:
             raise self._unwritable(error) from error
         flush_folder(osp.dirname(osp.abspath(self.path)))
+        release(self._lock, remove=True)

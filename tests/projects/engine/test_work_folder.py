@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 
+import filelock
 import pytest
 from filelock import FileLock
 
@@ -15,6 +16,7 @@ from run_helpers import Run, preload
 from smallvit.engine import work_folder
 from smallvit.engine.work_folder import LOCK, OWNER, hold, release
 from smallvit.errors import WorkFolderError
+from smallvit.utils import locks
 from tool_helpers import load_tool, run_main
 from toy_runs import toy_config, toy_train
 
@@ -124,7 +126,7 @@ def test_file_systems_without_locks(error, tmp_path, monkeypatch, said):
         def acquire(self, timeout):
             raise error
 
-    monkeypatch.setattr(work_folder, "FileLock", Broken)
+    monkeypatch.setattr(filelock, "FileLock", Broken)
     hold(str(tmp_path / "work"))
     assert "has no locks: nothing keeps another training out" in said[-1]
 
@@ -137,7 +139,7 @@ def test_another_machine_is_warned_of(tmp_path, said):
     release(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"host": 3, "process": "x"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"host": 3, "process": "x"}', "[" * 9999])
 def test_a_damaged_record_stops_nothing(content, tmp_path):
     (tmp_path / OWNER).write_text(content)
     hold(str(tmp_path))
@@ -148,3 +150,23 @@ def test_it_can_be_switched_off(other, tmp_path):
     cfg = toy_config(tmp_path / "work", epochs=1)
     cfg.default_hooks.work_folder = dict(type="smallvit.WorkFolderHook", enabled=False)
     toy_train(cfg)
+
+
+def test_a_lock_that_was_removed_holds_nothing(tmp_path, monkeypatch):
+    """Its owner removed it between opening and locking, and a third process made a new one."""
+    name, acquire, times = str(tmp_path / "a"), FileLock.acquire, []
+
+    def acquire_late(lock, timeout):
+        acquire(lock, timeout=timeout)
+        times.append(1)
+        if len(times) == 1:
+            os.remove(name + locks.LOCK)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", acquire_late)
+        locks.hold(name, "a", "writer")
+    assert len(times) == 2
+    with pytest.raises(filelock.Timeout):
+        FileLock(name + locks.LOCK).acquire(timeout=0)
+    locks.release(name, remove=True)
+    assert list(tmp_path.iterdir()) == []

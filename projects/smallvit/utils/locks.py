@@ -1,0 +1,167 @@
+"""One process at a time where two would disturb each other, and who the other one is.
+
+The lock is the system's own (``flock``), which it takes back when a process ends in whatever
+way; beside it a record says whose it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import os.path as osp
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from smallvit.utils.files import remove_quietly, write_whole
+
+#: What follows the common name of a lock and its record.
+LOCK, OWNER = ".lock", ".json"
+#: Seconds in which data-loader workers notice that their parent was killed. They have its
+#: lock until then, if filelock is too old to know of forks.
+ORPHANED = 60
+#: Errors of file systems without locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+#: Locks by process, as a forked one owns none, and by name.
+_held: dict[tuple[int, str], Any] = {}
+
+
+class HeldError(Exception):
+    """Another process is there; the message says which one, and no way out."""
+
+
+def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> None:
+    """Keep other processes out until :func:`release`, or the end of this one.
+
+    Args:
+        name (str): Path that the files of the lock begin with. Nothing happens if this process
+            holds it already.
+        place (str): What it is about, for messages: a folder.
+        who (str): Who works there, for messages: "training".
+        say (Callable): Gets warnings. Defaults to :func:`print`.
+
+    Raises:
+        HeldError: If another process holds it.
+    """
+    import filelock
+
+    key = _key(name)
+    if key in _held:
+        return
+    os.makedirs(osp.dirname(key[1]), exist_ok=True)
+    lock = filelock.FileLock(name + LOCK)
+    try:
+        _acquire(lock, name, f"another {who} works in {place}")
+    except (NotImplementedError, OSError) as error:
+        if not isinstance(error, NotImplementedError) and error.errno not in _NO_LOCKS:
+            raise
+        say(f"the file system of {place} has no locks: nothing keeps another {who} out of it")
+        return
+    _held[key] = lock
+    _tell_of_takeover(name, f"{place} was left by a {who} that was cut off", say)
+    write_whole(name + OWNER, json.dumps(_this_process()))
+
+
+def release(name: str, remove: bool = False) -> None:
+    """Let other processes in.
+
+    Args:
+        name (str): As it was held; nothing happens if this process does not hold it.
+        remove (bool): Remove the lock's file, where the system removes open files. Defaults to
+            False.
+    """
+    lock = _held.pop(_key(name), None)
+    if lock is not None:
+        remove_quietly(name + OWNER)
+        if remove:
+            remove_quietly(name + LOCK)
+        lock.release()
+
+
+def _acquire(lock: Any, name: str, refusal: str) -> None:
+    _acquire_once(lock, name, refusal)
+    while _was_removed(lock, name + LOCK):  # by its owner, after this process opened it
+        lock.release()
+        _acquire_once(lock, name, refusal)
+
+
+def _was_removed(lock: Any, path: str) -> bool:
+    opened = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+    if opened is None:
+        return False
+    try:
+        return not osp.samestat(os.fstat(opened), os.stat(path))
+    except FileNotFoundError:
+        return True
+
+
+def _acquire_once(lock: Any, name: str, refusal: str) -> None:
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = _owner(name)
+        patience = ORPHANED if _is_gone(owner) else 0
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            raise HeldError(f"{refusal} ({_shown(owner)})") from None
+
+
+def _key(name: str) -> tuple[int, str]:
+    folder, base = osp.split(osp.abspath(name))
+    return os.getpid(), osp.join(osp.realpath(folder), base)
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "began": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _owner(name: str) -> dict[str, Any]:
+    try:
+        with open(name + OWNER, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _shown(owner: dict[str, Any]) -> str:
+    if not owner:
+        return "which has not said yet who it is"
+    return f"process {owner.get('process')} on host {owner.get('host')}, begun {owner.get('began')}"
+
+
+def _is_gone(owner: dict[str, Any]) -> bool:
+    """Whether a process of this machine has ended; those of others cannot be asked."""
+    number = owner.get("process")
+    if owner.get("host") != socket.gethostname() or not isinstance(number, int) or number < 1:
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _tell_of_takeover(name: str, left: str, say: Callable[[str], Any]) -> None:
+    owner = _owner(name)
+    if not owner:
+        return
+    text = f"{left} ({_shown(owner)})"
+    if owner.get("host") != socket.gethostname():
+        text += (
+            ", unless the two machines do not share their locks: if it still runs, end one of the "
+            "two"
+        )
+    say(text)
