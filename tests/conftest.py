@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sys
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -81,9 +82,23 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    _begin_with_long_files(items)
     for item in items:
         if item.get_closest_marker("gpu") and not sees_gpu():
             item.add_marker(pytest.mark.skip(reason="torch sees no GPU"))
+
+
+def _begin_with_long_files(items):
+    """Sort the files by their slow tests, then by all, so that no process ends with a long one.
+
+    A file of a few slow tests would come last in pytest-xdist's own order, and leave the other
+    processes idle.
+    """
+    slow, size = Counter(), Counter()
+    for item in items:
+        size[item.path] += 1
+        slow[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: (-slow[item.path], -size[item.path]))
 
 
 @cache

@@ -12,5 +12,5 @@ python=$(bash "$root/tools/misc/make_env.sh")
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-# Tests of a file stay together: they share its fixtures.
-exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"
+# Tests of a file stay together: they share its fixtures. tests/conftest.py orders the files.
+exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"

@@ -8,8 +8,8 @@ import torch
 from run_helpers import Run, classification, losses, preload, segmentation
 from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-#: Of each of two scenarios; of each of four, 20 in all, in the exhaustive tests.
-KILLS, MANY = 2, 5
+#: Of two scenarios; of each of four, 20 in all, in the exhaustive tests.
+FEW, MANY = (2, 1), 5
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def _assert_same(found, wanted, path=""):
 @pytest.mark.parametrize(
     ("task", "processes", "kills"),
     [
-        ("classification", 2, KILLS),
-        ("segmentation", 1, KILLS),
+        ("classification", 2, FEW[0]),
+        ("segmentation", 1, FEW[1]),
         *(
             pytest.param(task, processes, MANY, marks=pytest.mark.exhaustive)
             for task in ("classification", "segmentation")

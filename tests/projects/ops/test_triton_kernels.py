@@ -29,7 +29,8 @@ CASES = [
     (1, 2, 2, 2, 3, 7, torch.float16, 2**-10),
 ]
 for B, C, G, H, W, k, dtype, tolerance in CASES:
-    for memory_format in (torch.contiguous_format, torch.channels_last):
+    formats = [torch.contiguous_format, torch.channels_last]
+    for memory_format in formats if dtype == torch.float32 else formats[1:]:
         make = lambda channels: torch.randn(B, channels, H, W).to(dtype).contiguous(
             memory_format=memory_format
         )
