@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmcv
@@ -124,13 +124,43 @@ def _names(labels: Sequence[int], dataset: Any) -> str:
 
 
 def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr: float) -> Tile:
+    path = prediction["img_path"]
+    image = read_image(path)
+    drawn = draw_instances(
+        image, prediction["pred_instances"], dataset.metainfo, size, score_thr, path
+    )
+    return drawn, os.path.basename(path)
+
+
+def draw_instances(
+    original: np.ndarray,
+    found: Mapping[str, Any],
+    metainfo: Mapping[str, Any],
+    size: int,
+    score_thr: float,
+    path: str,
+) -> np.ndarray:
+    """Draw boxes, masks and class names.
+
+    Args:
+        original (np.ndarray): The image, (H, W, 3), BGR.
+        found (Mapping): ``bboxes``, ``labels`` and ``scores``, and COCO's run lengths as ``masks``.
+        metainfo (Mapping): ``classes`` and their ``palette``.
+        size (int): Shorter side of what is drawn on.
+        score_thr (float): Boxes with a lower score are left out.
+        path (str): Name of the image, for errors.
+
+    Returns:
+        np.ndarray: The picture, RGB.
+
+    Raises:
+        UserError: If a mask is of another size.
+    """
     from mmdet.structures import DetDataSample
     from mmdet.visualization import DetLocalVisualizer
     from pycocotools import mask as coco_mask
 
-    original = read_image(prediction["img_path"])
     image, factor = _enlarge(original, size)
-    found = prediction["pred_instances"]
     keep = torch.as_tensor(found["scores"]) >= score_thr
     instances = InstanceData(
         bboxes=torch.as_tensor(found["bboxes"])[keep] * factor,
@@ -142,16 +172,16 @@ def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr
         for mask in kept:
             if list(mask["size"]) != list(original.shape[:2]):
                 raise UserError(
-                    f"{prediction['img_path']} has {original.shape[:2]} pixels, and a mask of its "
+                    f"{path} has {original.shape[:2]} pixels, and a mask of its "
                     f"predictions {tuple(mask['size'])}: are they of another data set?"
                 )
         instances.masks = _enlarged_masks([coco_mask.decode(mask) for mask in kept], image.shape)
     visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = dataset.metainfo
+    visualizer.dataset_meta = metainfo
     visualizer.add_datasample(
         "", image, DetDataSample(pred_instances=instances), draw_gt=False, pred_score_thr=score_thr
     )
-    return visualizer.get_image(), os.path.basename(prediction["img_path"])
+    return visualizer.get_image()
 
 
 def _enlarged_masks(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
@@ -164,15 +194,33 @@ def _enlarge_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
+    path = dataset.get_data_info(index)["img_path"]
+    labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
+    drawn = draw_label_map(read_image(path), labels, dataset.metainfo, size)
+    return drawn, os.path.basename(path)
+
+
+def draw_label_map(
+    original: np.ndarray, labels: np.ndarray, metainfo: Mapping[str, Any], size: int
+) -> np.ndarray:
+    """Draw a label map over its image.
+
+    Args:
+        original (np.ndarray): The image, (H, W, 3), BGR.
+        labels (np.ndarray): (H, W).
+        metainfo (Mapping): ``classes`` and their ``palette``.
+        size (int): Shorter side of what is drawn on.
+
+    Returns:
+        np.ndarray: The picture, RGB.
+    """
     from mmseg.structures import SegDataSample
     from mmseg.visualization import SegLocalVisualizer
 
-    path = dataset.get_data_info(index)["img_path"]
-    image, _ = _enlarge(read_image(path), size)
-    labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
+    image, _ = _enlarge(original, size)
     labels = _enlarge_labels(labels, image.shape)
     sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))
     visualizer = SegLocalVisualizer(alpha=0.6)
-    visualizer.dataset_meta = dataset.metainfo
+    visualizer.dataset_meta = metainfo
     visualizer.add_datasample("", image, sample, draw_gt=False, with_labels=True)
-    return visualizer.get_image(), os.path.basename(path)
+    return visualizer.get_image()

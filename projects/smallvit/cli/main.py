@@ -17,6 +17,7 @@ TOOLS = Path(__file__).parents[1] / ".mim/tools"
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train.py", "train a config"),
     "test": ("test.py", "measure a checkpoint on the test data of a config"),
+    "predict": ("smallvit.cli.predict", "predict images, folders, videos with a checkpoint"),
     "verify": ("misc/verify_dataset.py", "read all data of a training and list what is wrong"),
     "bench": ("small_data_bench.py", "compare methods on your images under one budget"),
     "recipe": ("smallvit.cli.recipe", "print what a training with a config does"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
+from torch import nn
 from torch.utils.data import Dataset
 
 from smallvit.engine.predictions import (
@@ -30,6 +31,34 @@ TASK_KEYS = {
     "pred_instances": DETECTION,
     "pred_label": CLASSIFICATION,
 }
+
+#: The libraries' base classes.
+MODELS = (
+    ("ImageClassifier", "mmpretrain", CLASSIFICATION),
+    ("BaseDetector", "mmdet", DETECTION),
+    ("BaseSegmentor", "mmseg", SEGMENTATION),
+)
+
+
+def task_of(model: nn.Module) -> str:
+    """Tell what a model predicts.
+
+    Args:
+        model (nn.Module): A model of MMPretrain, MMDetection or MMSegmentation.
+
+    Returns:
+        str: "classification", "detection" or "segmentation".
+
+    Raises:
+        UserError: If it predicts something else.
+    """
+    bases = {base.__name__: base.__module__.partition(".")[0] for base in type(model).__mro__}
+    for name, library, task in MODELS:
+        if bases.get(name) == library:
+            return task
+    raise UserError(
+        f"a {type(model).__name__} predicts neither classes of images, objects nor label maps"
+    )
 
 
 class DumpPredictions(BaseMetric):
@@ -112,12 +141,19 @@ def _of_instances(sample: dict) -> dict[str, Any]:
     found = sample["pred_instances"]
     kept = {key: found[key].detach().cpu().numpy() for key in ("bboxes", "scores", "labels")}
     if found.get("masks") is not None:
-        kept["masks"] = [_rle(mask) for mask in found["masks"]]
+        kept["masks"] = [rle(mask) for mask in found["masks"]]
     return {"image_id": sample["img_id"], **kept}
 
 
-def _rle(mask: Any) -> dict[str, Any]:
-    """COCO's run lengths of a mask, as text."""
+def rle(mask: Any) -> dict[str, Any]:
+    """Encode a mask as COCO does.
+
+    Args:
+        mask (Any): An array or tensor (H, W), or run lengths.
+
+    Returns:
+        dict: Its ``size``, and run lengths ``counts`` as text.
+    """
     from pycocotools import mask as coco_mask
 
     if not isinstance(mask, dict):

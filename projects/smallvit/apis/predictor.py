@@ -1,0 +1,302 @@
+"""A trained model that says what it sees: one class for the three tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from smallvit.apis.structures import (
+    ClassPrediction,
+    InstancePrediction,
+    MapPrediction,
+    Prediction,
+)
+from smallvit.apis.tiles import MapOfTiles, Tile, keep_of_tiles, tile_rows
+from smallvit.datasets.io.images import decode
+from smallvit.engine import install as installs
+from smallvit.engine.prediction_dump import rle, task_of
+from smallvit.engine.predictions import CLASSIFICATION, DETECTION, SEGMENTATION
+from smallvit.engine.steps import Steps
+from smallvit.engine.trained_models import load_trained
+from smallvit.errors import UserError
+
+Image = Any
+
+
+class Predictor:
+    """A trained model of any of the three tasks, ready for images.
+
+    Args:
+        checkpoint (str | os.PathLike): File or address of a checkpoint. Those that smallvit
+            trains hold their config; it is used as data.
+        config (str | os.PathLike | Config, optional): Its config, for checkpoints without one.
+            Defaults to None.
+        device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
+        batch_size (int): Images that go through the network together; those of other sizes go
+            apart. Defaults to 8.
+        score_thr (float): Objects below it are left out. Defaults to 0.3.
+        tile (int, optional): Side of the tiles that larger images are cut into, of detectors and
+            segmentors. Defaults to None: no image is cut.
+        overlap (float): Part of a tile that its neighbor has too. Defaults to 0.25.
+        exits (dict, optional): How a cascade predicts: arguments of
+            :meth:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier.set_inference`, such
+            as ``dict(max_gflops=0.6)``. Defaults to None: as its config says.
+
+    Attributes:
+        model (nn.Module): The model.
+        task (str): "classification", "detection" or "segmentation".
+        classes (tuple[str, ...]): Names of the classes.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or has no config that may be used.
+        UserError: If an argument does not fit the model.
+
+    Examples:
+        >>> predictor = Predictor("work_dirs/dwnet-mini_digits/epoch_20.pth")  # doctest: +SKIP
+        >>> predictor("seven.png").name  # doctest: +SKIP
+        '7'
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike,
+        config: str | os.PathLike | Config | None = None,
+        device: str | None = None,
+        batch_size: int = 8,
+        score_thr: float = 0.3,
+        tile: int | None = None,
+        overlap: float = 0.25,
+        exits: dict[str, Any] | None = None,
+    ) -> None:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = load_trained(checkpoint, config, device)
+        self.scope = self.model.cfg.get("default_scope") or "mmengine"
+        installs.install(self.scope)
+        self.task = task_of(self.model)
+        self.classes = tuple(map(str, self.model.dataset_meta.get("classes") or ()))
+        self.palette = self.model.dataset_meta.get("palette")
+        self.batch_size, self.score_thr = batch_size, score_thr
+        self.tile, self.overlap = tile, overlap
+        with self._scope():
+            self.steps = Steps(self.model.cfg)
+        if tile is not None:
+            if self.task == CLASSIFICATION:
+                raise UserError("a classifier sees an image as a whole: tiles are for others")
+            tile_rows((tile, tile), tile, overlap)  # says what is wrong with them
+        if exits:
+            set_exits(self.model, exits)
+
+    def _scope(self) -> Any:
+        return DefaultScope.overwrite_default_scope(self.scope)
+
+    def __call__(self, images: Image | Iterable[Image]) -> Prediction | list[Prediction]:
+        """Predict an image, or several.
+
+        Args:
+            images (Image | Iterable[Image]): A path, an array (H, W, 3) uint8 in the order BGR as
+                OpenCV reads it, (H, W) where the model reads gray images, or an image of Pillow;
+                or several of them.
+
+        Returns:
+            Prediction | list[Prediction]: One for one image, else a list.
+
+        Raises:
+            ImageError: If a file is no whole image.
+        """
+        if isinstance(images, (str, os.PathLike, np.ndarray)) or _is_of_pillow(images):
+            return next(iter(self.stream([images])))
+        return list(self.stream(images))
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Predict images as they come, in batches.
+
+        Args:
+            images (Iterable[Image]): As for a call.
+
+        Yields:
+            Prediction: One an image, in their order.
+        """
+        batch: list[np.ndarray] = []
+        for image in images:
+            batch.append(self.read(image))
+            if len(batch) == self.batch_size:
+                yield from self.predict_arrays(batch)
+                batch = []
+        if batch:
+            yield from self.predict_arrays(batch)
+
+    def read(self, image: Image) -> np.ndarray:
+        """Read an image as the model's pipeline does.
+
+        Args:
+            image (Image): A path, an array, or an image of Pillow.
+
+        Returns:
+            np.ndarray: (H, W, C) or (H, W), BGR.
+
+        Raises:
+            ImageError: If it is no whole image.
+            UserError: If it is no image at all.
+        """
+        if isinstance(image, (str, os.PathLike)):
+            path = os.fspath(image)
+            try:
+                with open(path, "rb") as file:
+                    content = file.read()
+            except OSError as error:
+                raise UserError(f"{path}: {error.strerror or error}") from error
+            return decode(content, path, self.steps.color_type, self.steps.backend)
+        if _is_of_pillow(image):
+            gray = self.steps.color_type == "grayscale"
+            array = np.asarray(image.convert("L" if gray else "RGB"))
+            return array if gray else np.ascontiguousarray(array[:, :, ::-1])
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+            raise UserError(f"a {type(image).__name__} is no path, array (H, W, C) or Pillow image")
+        if image.ndim == 2 and self.steps.color_type == "color":
+            image = np.stack([image] * 3, axis=2)
+        return image
+
+    def predict_arrays(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Predict images that are read.
+
+        Args:
+            images (Sequence[np.ndarray]): What :meth:`read` returned.
+
+        Returns:
+            list[Prediction]: One an image.
+        """
+        if self.tile is not None:
+            return [
+                self._in_tiles(image) if max(image.shape[:2]) > self.tile else found
+                for image, found in zip(images, self._whole_where_small(images), strict=True)
+            ]
+        found = self._samples(images)
+        return [
+            self._prediction(sample, image.shape[:2])
+            for sample, image in zip(found, images, strict=True)
+        ]
+
+    def _whole_where_small(self, images: Sequence[np.ndarray]) -> list[Prediction | None]:
+        small = [image for image in images if max(image.shape[:2]) <= self.tile]
+        found = iter(self._samples(small))
+        return [
+            self._prediction(next(found), image.shape[:2])
+            if max(image.shape[:2]) <= self.tile
+            else None
+            for image in images
+        ]
+
+    @torch.no_grad()
+    def _samples(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """What the library predicts; no image's result depends on those beside it."""
+        with self._scope():
+            packed = [self.steps(image) for image in images]
+            found: list[Any] = [None] * len(packed)
+            order = sorted(range(len(packed)), key=lambda i: tuple(packed[i]["inputs"].shape))
+            for _, numbers in groupby(order, key=lambda i: tuple(packed[i]["inputs"].shape)):
+                batch = list(numbers)
+                for start in range(0, len(batch), self.batch_size):
+                    part = batch[start : start + self.batch_size]
+                    for number, sample in zip(part, self._step(packed, part), strict=True):
+                        found[number] = sample
+        return found
+
+    def _step(self, packed: Sequence[dict], numbers: Sequence[int]) -> list[Any]:
+        inputs = [packed[number]["inputs"] for number in numbers]
+        samples = [packed[number]["data_samples"] for number in numbers]
+        if self.task == CLASSIFICATION:
+            inputs = torch.stack(inputs)
+        return self.model.test_step({"inputs": inputs, "data_samples": samples})
+
+    def _prediction(self, sample: Any, shape: tuple[int, int]) -> Prediction:
+        if self.task == CLASSIFICATION:
+            scores = sample.pred_score.detach().float().cpu().numpy()
+            exit_index = sample.get("exit_index")
+            return ClassPrediction(self.classes, shape, scores, int(scores.argmax()), exit_index)
+        if self.task == SEGMENTATION:
+            labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int32)
+            return MapPrediction(self.classes, shape, labels)
+        return self._instances([(sample.pred_instances, None)], shape)
+
+    def _in_tiles(self, image: np.ndarray) -> Prediction:
+        shape = image.shape[:2]
+        rows = tile_rows(shape, self.tile, self.overlap)
+        if self.task == DETECTION:
+            tiles = [tile for row in rows for tile in row]
+            found = self._samples([tile.crop(image) for tile in tiles])
+            parts = [(one.pred_instances, tile) for one, tile in zip(found, tiles, strict=True)]
+            return self._instances(parts, shape)
+        whole = MapOfTiles(shape)
+        for row in rows:
+            logits = [one.seg_logits.data for one in self._samples([t.crop(image) for t in row])]
+            whole.begin_row(row, logits[0].shape[0])
+            for tile, each in zip(row, logits, strict=True):
+                whole.add(tile, self._evidence(each).cpu().numpy())
+        return MapPrediction(self.classes, shape, whole.finish())
+
+    def _evidence(self, logits: torch.Tensor) -> torch.Tensor:
+        if len(logits) > 1:
+            return logits.float().softmax(dim=0)
+        return logits.float() - self.model.decode_head.threshold  # probabilities already
+
+    def _instances(self, parts: list[tuple[Any, Tile | None]], shape: tuple) -> InstancePrediction:
+        boxes, scores, labels, origins = [], [], [], []
+        masks: list[tuple[Any, Tile | None]] = []
+        for found, tile in parts:
+            found = found[found.scores >= self.score_thr].cpu()
+            shift = np.zeros(4) if tile is None else np.array([tile.left, tile.top] * 2)
+            boxes.append(found.bboxes.numpy().reshape(-1, 4) + shift)
+            scores.append(found.scores.numpy())
+            labels.append(found.labels.numpy())
+            origins += [tile] * len(found)
+            masks += [(mask, tile) for mask in found.get("masks", ())]
+        boxes, scores, labels = map(np.concatenate, (boxes, scores, labels))
+        keep = np.argsort(-scores, kind="stable")
+        if parts[0][1] is not None:
+            keep = keep_of_tiles(boxes, scores, labels, origins, shape)
+        whole = [_whole_mask(*masks[i], shape) for i in keep] if "masks" in parts[0][0] else None
+        boxes = boxes[keep].astype(np.float32)
+        return InstancePrediction(self.classes, shape, boxes, scores[keep], labels[keep], whole)
+
+
+def _whole_mask(mask: torch.Tensor, tile: Tile | None, shape: tuple) -> dict[str, Any]:
+    if tile is None:
+        return rle(mask)
+    whole = np.zeros(shape, dtype=np.uint8)
+    whole[tile.top : tile.bottom, tile.left : tile.right] = mask.numpy()
+    return rle(whole)
+
+
+def _is_of_pillow(image: Any) -> bool:
+    return hasattr(image, "convert") and hasattr(image, "getbands")
+
+
+def set_exits(model: nn.Module, exits: dict[str, Any]) -> None:
+    """Let a cascade predict by a budget, thresholds or one exit.
+
+    Args:
+        model (nn.Module): The model.
+        exits (dict): Arguments of ``set_inference``; the mode follows from the others.
+
+    Raises:
+        UserError: If it is no cascade, or the arguments do not fit it.
+    """
+    if not hasattr(model, "set_inference"):
+        raise UserError(
+            f"{', '.join(exits)}: the model is a {type(model).__name__}, which has no exits"
+        )
+    mode = "fixed" if "exit_index" in exits else "budgeted"
+    try:
+        model.set_inference(**{"mode": mode, **exits})
+        if model.mode == "budgeted":
+            len(model.thresholds)  # asks the calibration
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error

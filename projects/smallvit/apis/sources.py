@@ -1,0 +1,222 @@
+"""Where images to predict come from: files, folders, patterns, addresses, videos, cameras."""
+
+from __future__ import annotations
+
+import glob
+import os
+import os.path as osp
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smallvit.engine.checkpoint.downloads import download
+from smallvit.errors import CheckpointError, ImageError, UserError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+CAMERA = "camera"
+_WEB = ("http://", "https://")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to predict.
+
+    Args:
+        name (str): Its path below what was asked for, with "/"; no other item has it.
+        origin (str): Where it is: a path, an address, a video with the frame.
+        stamp (tuple[int, ...] | None): Size and time of a file, by which a changed one is told;
+            empty for an address, None for a camera's frame, which is new each time.
+        read (Callable): Gets a predictor, returns the image.
+    """
+
+    name: str
+    origin: str
+    stamp: tuple[int, ...] | None
+    read: Callable[[Any], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames of videos and cameras are taken.
+
+    Args:
+        every (int): Each N-th one. Defaults to 1.
+        most (int, optional): No more of each video than these. Defaults to None.
+    """
+
+    every: int = 1
+    most: int | None = None
+
+
+def count_of(sources: Sequence[str]) -> int | None:
+    """Count the images, without reading one.
+
+    Args:
+        sources (Sequence[str]): As for :func:`find_items`.
+
+    Returns:
+        int | None: Their number; None where a video or camera is among them.
+    """
+    if any(_is_camera(source) or _is_video(source) for source in sources):
+        return None
+    web = sum(source.startswith(_WEB) for source in sources)
+    return web + sum(len(files) for _, files in _files_of(sources))
+
+
+def find_items(
+    sources: Sequence[str], downloads: str | os.PathLike, frames: Frames | None = None
+) -> Iterator[Item]:
+    """Find the images, in an order that does not change.
+
+    Args:
+        sources (Sequence[str]): Files, folders (with all below them), patterns such as
+            ``"*.jpg"``, addresses of http, videos, and ``"camera"`` or ``"camera:1"``.
+        downloads (str | os.PathLike): Where to keep what is fetched.
+        frames (Frames, optional): Which frames of videos. Defaults to None: all.
+
+    Yields:
+        Item: Them.
+
+    Raises:
+        UserError: If a source is not there, or has no image.
+    """
+    taken: Counter[str] = Counter()
+    frames = frames or Frames()
+    found = _files_of(sources)
+    several = len(found) > 1
+    single = [path for source, files in found if not osp.isdir(source) for path in files]
+    common = _common_folder(single) if single else ""
+    for source, files in found:
+        inside = osp.isdir(source)
+        base = source if inside else common
+        for path in files:
+            name = osp.relpath(path, base).replace(os.sep, "/")
+            if inside and several:
+                name = f"{osp.basename(osp.normpath(source))}/{name}"
+            yield _of_file(_unique(name, taken), path)
+    for source in sources:
+        if source.startswith(_WEB):
+            yield _of_address(source, str(downloads), taken)
+        elif _is_camera(source) or _is_video(source):
+            yield from _of_video(source, frames, taken)
+
+
+def _files_of(sources: Sequence[str]) -> list[tuple[str, list[str]]]:
+    found = []
+    for source in sources:
+        if source.startswith(_WEB) or _is_camera(source) or _is_video(source):
+            continue
+        if osp.isdir(source):
+            files = sorted(_below(source))
+        elif osp.isfile(source):
+            files = [source]
+        else:
+            files = sorted(path for path in glob.glob(source, recursive=True) if _is_image(path))
+            if not files and not glob.has_magic(source):
+                raise UserError(f"no such file or folder: {source}")
+        if not files:
+            raise UserError(f"{source} has no image ({', '.join(IMAGES)})")
+        found.append((source, files))
+    return found
+
+
+def _below(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if _is_image(name) and not name.startswith("."):
+                yield osp.join(place, name)
+
+
+def _common_folder(paths: list[str]) -> str:
+    return osp.commonpath([osp.dirname(osp.abspath(path)) for path in paths])
+
+
+def _is_image(path: str) -> bool:
+    return path.lower().endswith(IMAGES)
+
+
+def _is_video(source: str) -> bool:
+    return source.lower().endswith(VIDEOS) and not source.startswith(_WEB)
+
+
+def _is_camera(source: str) -> bool:
+    kind, _, number = source.partition(":")
+    return kind == CAMERA and (not number or number.isdigit()) and not osp.exists(source)
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    """No item has the name of another, and none leads out of the folder of results."""
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    name = "/".join(parts) or "image"
+    taken[name] += 1
+    if taken[name] == 1:
+        return name
+    stem, suffix = osp.splitext(name)
+    return _unique(f"{stem}_{taken[name]}{suffix}", taken)
+
+
+def _of_file(name: str, path: str) -> Item:
+    try:
+        found = os.stat(path)
+        stamp = (found.st_size, found.st_mtime_ns)
+    except OSError:
+        stamp = ()  # reading it says why
+    return Item(name, path, stamp, lambda predictor: predictor.read(path))
+
+
+def _of_address(url: str, folder: str, taken: Counter[str]) -> Item:
+    plain = url.partition("?")[0].partition("#")[0]
+    name = osp.basename(plain) or "image"
+    name = name if _is_image(name) else f"{name}.jpg"
+
+    def read(predictor: Any) -> np.ndarray:
+        try:
+            path = download(url, folder, progress=False)
+        except CheckpointError as error:  # its words are about any file
+            raise ImageError(str(error)) from error
+        return predictor.read(path)
+
+    return Item(_unique(name, taken), plain, (), read)
+
+
+def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item]:
+    import cv2
+
+    camera = _is_camera(source)
+    if not camera and not osp.isfile(source):
+        raise UserError(f"no such video: {source}")
+    video = cv2.VideoCapture(int(source.partition(":")[2] or 0) if camera else source)
+    if not video.isOpened():
+        what = "no camera answers there" if camera else "OpenCV cannot read this video"
+        raise UserError(f"{source}: {what}")
+    base = _unique(osp.basename(source).replace(":", "_"), taken)
+    number = given = 0
+    try:
+        while frames.most is None or given < frames.most:
+            there, image = video.read()
+            if not there:
+                break
+            if number % frames.every == 0:
+                given += 1
+                yield Item(
+                    f"{base}/{number:06d}.png",
+                    f"{source}, frame {number}",
+                    None if camera else (osp.getsize(source), number),
+                    lambda predictor, image=image: _as_read(image, predictor.steps.color_type),
+                )
+            number += 1
+    finally:
+        video.release()
+    if number == 0:
+        raise UserError(f"{source} has no frame that can be read")
+
+
+def _as_read(image: np.ndarray, color_type: str) -> np.ndarray:
+    import cv2
+
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if color_type == "grayscale" else image

@@ -1,0 +1,138 @@
+"""What a predictor says of an image, one class for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from smallvit.engine.predictions import CLASSIFICATION, DETECTION, SEGMENTATION
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """Name a class.
+
+    Args:
+        classes (Sequence[str]): Names in the order of labels; may be too few.
+        label (int): The label.
+
+    Returns:
+        str: The name, or the number where there is none.
+    """
+    return str(classes[label]) if 0 <= label < len(classes) else str(label)
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """The class of an image.
+
+    Args:
+        classes (Sequence[str]): Names of all classes.
+        shape (tuple[int, int]): Height and width of the image.
+        scores (np.ndarray): Of each class, (C, ).
+        label (int): The class with the highest score.
+        exit_index (int, optional): Exit of a cascade that the image left at. Defaults to None.
+    """
+
+    classes: Sequence[str]
+    shape: tuple[int, int]
+    scores: np.ndarray
+    label: int
+    exit_index: int | None = None
+
+    task: ClassVar[str] = CLASSIFICATION
+    columns: ClassVar[tuple[str, ...]] = ("class", "score")
+
+    @property
+    def name(self) -> str:
+        """str: Name of the class."""
+        return class_name(self.classes, self.label)
+
+    @property
+    def score(self) -> float:
+        """float: Score of the class."""
+        return float(self.scores[self.label])
+
+    def rows(self) -> Iterator[tuple]:
+        """Rows of a table: class and score."""
+        yield (self.name, self.score)
+
+
+@dataclass(frozen=True)
+class InstancePrediction:
+    """The objects in an image.
+
+    Args:
+        classes (Sequence[str]): Names of all classes.
+        shape (tuple[int, int]): Height and width of the image.
+        boxes (np.ndarray): Left, top, right and bottom in pixels, float32 (N, 4).
+        scores (np.ndarray): (N, ), the highest first.
+        labels (np.ndarray): (N, ).
+        masks (list[dict], optional): COCO's run lengths of each mask. Defaults to None: the model
+            predicts boxes alone.
+    """
+
+    classes: Sequence[str]
+    shape: tuple[int, int]
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: list[dict[str, Any]] | None = None
+
+    task: ClassVar[str] = DETECTION
+    columns: ClassVar[tuple[str, ...]] = ("class", "score", "x", "y", "width", "height")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def mask(self, index: int) -> np.ndarray:
+        """Decode a mask.
+
+        Args:
+            index (int): Number of the object.
+
+        Returns:
+            np.ndarray: Whether a pixel is of the object, bool (H, W).
+        """
+        from pycocotools import mask as coco_mask
+
+        return coco_mask.decode(self.masks[index]).astype(bool)
+
+    def rows(self) -> Iterator[tuple]:
+        """Rows of a table: class, score, and the box from its left upper corner."""
+        for label, score, box in zip(self.labels, self.scores, self.boxes, strict=True):
+            left, top, right, bottom = (round(float(value), 2) for value in box)
+            name = class_name(self.classes, int(label))
+            yield (name, float(score), left, top, round(right - left, 2), round(bottom - top, 2))
+
+
+@dataclass(frozen=True)
+class MapPrediction:
+    """The class of each pixel.
+
+    Args:
+        classes (Sequence[str]): Names of all classes.
+        shape (tuple[int, int]): Height and width of the image.
+        labels (np.ndarray): (H, W).
+    """
+
+    classes: Sequence[str]
+    shape: tuple[int, int]
+    labels: np.ndarray
+
+    task: ClassVar[str] = SEGMENTATION
+    columns: ClassVar[tuple[str, ...]] = ("class", "pixels", "share")
+
+    def rows(self) -> Iterator[tuple]:
+        """Rows of a table: the classes that there are, their pixels and share of the image."""
+        found, counts = np.unique(self.labels, return_counts=True)
+        for label, count in zip(found.tolist(), counts.tolist(), strict=True):
+            yield (class_name(self.classes, label), count, count / self.labels.size)
+
+
+Prediction = ClassPrediction | InstancePrediction | MapPrediction
+
+#: Columns of the table of each task.
+COLUMNS = {kind.task: kind.columns for kind in (ClassPrediction, InstancePrediction, MapPrediction)}

@@ -1,0 +1,178 @@
+"""Predict images with a trained model: classes, objects or label maps, by the checkpoint alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from smallvit.cli.arguments import (
+    add_trust_flag,
+    choose_device,
+    positive,
+    read_as_asked,
+    tool_parser,
+)
+from smallvit.errors import UserError
+
+EPILOG = """
+DIR gets predictions.csv (a row for each image, object, or class in an image), predictions.json
+(classes: as test.py --out writes them; objects: COCO's results, whose images.json names images and
+categories), masks/ (label maps as PNG, a pixel's value its class) and drawn/ (pictures). A second
+run with the same settings goes on: it predicts what is new, changed, or could not be read.
+Exit status 1: an image could not be read; the others are there.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of ``smallvit predict``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        argparse.Namespace: Them.
+    """
+    parser = tool_parser(__doc__)
+    parser.epilog = EPILOG
+    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        help="images, folders with all below them, patterns ('photos/*.jpg'), addresses of http, "
+        "videos, or camera, camera:1",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--config", metavar="FILE", help="its config, where the checkpoint has none"
+    )
+    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
+    parser.add_argument(
+        "--score-thr", type=float, default=0.3, help="objects below are left out; default: 0.3"
+    )
+    parser.add_argument("--no-draw", action="store_true", help="draw no pictures")
+    tiles = parser.add_argument_group("large images, of detectors and segmentors")
+    tiles.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
+    tiles.add_argument(
+        "--overlap", type=float, help="part of a tile that its neighbor has too; default: 0.25"
+    )
+    exits = parser.add_argument_group("cascades (DVT)")
+    exits.add_argument(
+        "--max-gflops", type=float, help="mean cost of an image, of a calibrated one"
+    )
+    exits.add_argument("--min-accuracy", type=float, help="accuracy in percent to reach, likewise")
+    exits.add_argument("--exit", type=positive, metavar="N", help="all images leave at this exit")
+    exits.add_argument("--thresholds", type=float, nargs="+", help="confidences to leave with")
+    exits.add_argument("--policy", help="max_softmax, margin or entropy")
+    videos = parser.add_argument_group("videos and cameras")
+    videos.add_argument("--every", type=positive, metavar="N", help="each N-th frame; default: 1")
+    videos.add_argument("--max-frames", type=positive, metavar="N", help="no more of each video")
+    add_trust_flag(parser)
+    args = parser.parse_args(argv)
+    if not 0 <= args.score_thr <= 1:
+        parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")
+    if args.overlap is not None and args.tile is None:
+        parser.error("--overlap is of tiles: it needs --tile")
+    chosen = ("max_gflops", "min_accuracy", "exit", "thresholds")
+    given = [f"--{name.replace('_', '-')}" for name in chosen if getattr(args, name) is not None]
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} exclude each other")
+    if args.policy is not None and (not given or args.exit is not None):
+        parser.error("--policy needs --max-gflops, --min-accuracy or --thresholds")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``smallvit predict``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        int: 1 if an image could not be read, else 0.
+    """
+    args = parse_args(argv)
+
+    import os
+
+    from smallvit.apis.predicting import describe_settings, predict_into
+    from smallvit.apis.prediction_folder import PredictionFolder
+    from smallvit.apis.predictor import Predictor
+    from smallvit.apis.sources import Frames, count_of, find_items
+    from smallvit.engine.checkpoint.digests import file_sha256
+
+    read_as_asked(args)
+    device = choose_device(args.device)
+    total = count_of(args.source)
+    predictor = Predictor(
+        args.checkpoint,
+        args.config,
+        device,
+        batch_size=args.batch_size,
+        score_thr=args.score_thr,
+        tile=args.tile,
+        overlap=0.25 if args.overlap is None else args.overlap,
+        exits=_exits(args),
+    )
+    frames = Frames(args.every or 1, args.max_frames)
+    if total is not None and (args.every or args.max_frames):
+        raise UserError("--every and --max-frames are of videos, and there is none")
+    classes = f"{len(predictor.classes)} classes" if predictor.classes else "classes without names"
+    print(f"{args.checkpoint}: {predictor.task}, {classes}, on {device}")
+    local = os.path.isfile(args.checkpoint)
+    settings = describe_settings(
+        predictor,
+        args.checkpoint,
+        file_sha256(args.checkpoint) if local else args.checkpoint,
+        exits=_exits(args),
+        config=args.config,
+        draws=not args.no_draw,
+        every=args.every,
+    )
+    with PredictionFolder(args.out, settings) as folder:
+        items = find_items(args.source, os.path.join(args.out, ".downloads"), frames)
+        summary = predict_into(predictor, items, folder, not args.no_draw, _Progress(total))
+    _report(summary, args.out)
+    return 1 if summary.broken else 0
+
+
+def _exits(args: argparse.Namespace) -> dict | None:
+    names = ("max_gflops", "min_accuracy", "thresholds", "policy")
+    exits = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.exit is not None:
+        exits["exit_index"] = args.exit - 1
+    return exits or None
+
+
+class _Progress:
+    """One line on a terminal that counts, and now and then a line elsewhere."""
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total
+        self.began = self.last = time.monotonic()
+
+    def __call__(self, summary) -> None:
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if now - self.last < (0.2 if terminal else 30):
+            return
+        self.last = now
+        done = summary.predicted + summary.finished + len(summary.broken)
+        of = f" of {self.total}" if self.total is not None else ""
+        rate = summary.predicted / max(now - self.began, 1e-6)
+        text = f"{done}{of} images, {rate:.1f} a second"
+        print(f"\r{text}   " if terminal else text, end="" if terminal else "\n", file=sys.stderr)
+
+
+def _report(summary, out: str) -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    before = f", {summary.finished} were there" if summary.finished else ""
+    print(f"{out}: {summary.predicted} images predicted{before}")
+    for origin, reason in summary.broken.items():
+        print(f"not read: {origin}: {reason}", file=sys.stderr)
+    if summary.broken:
+        print(f"{len(summary.broken)} images could not be read", file=sys.stderr)
