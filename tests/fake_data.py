@@ -145,6 +145,27 @@ def write_class_folders(root: Path) -> None:
                 write_image(root / split / name / f"{index}.jpg", index)
 
 
+def write_custom(root: Path) -> None:
+    """``data/custom``: one's own data, as COCO files and as label maps."""
+    for split in ("train", "val"):
+        polygon = [8, 8, 48, 8, 48, 44, 8, 44]
+        one = dict(category_id=1, bbox=[8, 8, 40, 36], area=1440, iscrowd=0, segmentation=[polygon])
+        images = [dict(id=i, file_name=f"{i}.jpg", height=64, width=96) for i in (1, 2)]
+        annotations = [dict(one, id=i, image_id=i) for i in (1, 2)]
+        categories = [dict(id=1, name="person")]
+        content = dict(images=images, annotations=annotations, categories=categories)
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{split}.json").write_text(json.dumps(content))
+        for index in (1, 2):
+            write_image(root / split / f"{index}.jpg", index)
+            write_image(root / "images" / split / f"{index}.jpg", index)
+            labels = np.zeros((64, 96), dtype=np.uint8)
+            labels[:, 48:], labels[:4] = 1, 255
+            path = root / "annotations" / split / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), labels)
+
+
 def write_cifar(root: Path, folder: str, files: list[str], labels: str, meta: str) -> None:
     """The batches of ``data/cifar10`` or ``data/cifar100``.
 
@@ -195,6 +216,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "inaturalist2019": lambda root: write_inaturalist(root, 2019),
     "Flowers102": write_flowers,
     "images": write_class_folders,
+    "custom": write_custom,
     "cifar10": lambda root: write_cifar(
         root, "cifar-10-batches-py", [*CIFAR_TRAIN, "test_batch"], "labels", "batches.meta"
     ),

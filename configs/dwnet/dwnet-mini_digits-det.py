@@ -1,3 +1,5 @@
+# For a test of an installation, and no base for data of your own: few regions, at most 20 boxes an
+# image, no flips. That is dwnet-t_custom-coco.py.
 _base_ = [
     "../_base_/models/mask-rcnn_dwnet_fpn.py",
     "../_base_/datasets/digits_det.py",

@@ -1,3 +1,5 @@
+# For a test of an installation, and no base for data of your own: nothing is augmented. That is
+# dwnet-t_small-images_folder.py.
 _base_ = ["../_base_/datasets/digits.py", "../_base_/default_runtime.py"]
 
 model = dict(

@@ -42,6 +42,7 @@ DATASETS = _child(
     "datasets.digits",
     "datasets.domainnet",
     "datasets.inaturalist",
+    "datasets.label_map_folder",
     "datasets.subset",
     "datasets.tiny_imagenet",
 )

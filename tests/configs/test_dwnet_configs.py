@@ -11,7 +11,7 @@ from mmengine.hub import get_config
 from config_helpers import CONFIGS, LEAVES, ROOT, build, read_config, scope_of, use_mini
 
 METAFILES = sorted(CONFIGS.glob("*/metafile.yml"))
-DWNET = [name for name in LEAVES if re.match("dwnet/(?!.*_(digits|folder))", name)]
+DWNET = [name for name in LEAVES if re.match("dwnet/(?!.*_(digits|folder|custom))", name)]
 COCO, CASCADE, ADE = (
     [name for name in DWNET if re.search(pattern, name)]
     for pattern in (r"[tbc]_coco", "cascade-3x_coco", "ade20k")

@@ -35,16 +35,6 @@ def test_no_option_looks_misspelt(name):
     assert list(misspelt(read_config(name))) == []
 
 
-@pytest.mark.parametrize("name", LEAVES)
-def test_builds_with_the_published_parameters(name, without_weights, quick_build):
-    model = build(read_config(name))
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert count > 0
-    said = metadata().get(name, {})
-    if "Parameters" in said and "Parameters" not in said.get("Differences", {}):
-        assert count == pytest.approx(said["Parameters"], rel=0.02)
-
-
 def teach(guidance: dict) -> None:
     """Give a guided student what it asks for: a teacher's weights, and a store of features."""
     teacher = guidance["teacher"]
@@ -65,6 +55,7 @@ def beginning(parameter: torch.Tensor) -> torch.Tensor:
     return parameter.detach().flatten()[:256].clone()
 
 
+OWN = ("custom-coco", "custom-boxes", "custom-masks", "folder")
 TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
 
 
@@ -74,6 +65,24 @@ def is_larger_twin(name: str) -> bool:
         if large in name and name.replace(large, small) in LEAVES:
             return True
     return False
+
+
+def is_own_twin(name: str, seen: set[str]) -> bool:
+    """Whether a base of one's own data has the network of another config, in a form that was
+    seen: boxes, masks, label maps; or is one of class folders with a network of ImageNet's.
+    """
+    stem, _, data = name.removesuffix(".py").rpartition("_")
+    if data == "folder":
+        return "_dynamic" in stem or f"{stem}_cifar100.py" in LEAVES
+    return data in OWN and data in seen
+
+
+def builds() -> list:
+    """All configs; bases of one's own data, of which each is built for its step, are marked."""
+    own = {name: name.removesuffix(".py").rpartition("_")[2] in OWN for name in LEAVES}
+    return [
+        pytest.param(name, marks=[pytest.mark.exhaustive] if own[name] else []) for name in LEAVES
+    ]
 
 
 def steps() -> list:
@@ -87,10 +96,21 @@ def steps() -> list:
         twin = f"{stem}_cifar100.py" in LEAVES and data in TWINS and data in seen
         # Reduced, a base DWNet is the tiny one.
         twin = twin or name.startswith("dwnet/dwnet-b_") or is_larger_twin(name)
+        twin = twin or is_own_twin(name, seen)
         marks = [pytest.mark.exhaustive] if twin else []
         params.append(pytest.param(name, marks=marks))
         seen.add(data)
     return params
+
+
+@pytest.mark.parametrize("name", builds())
+def test_builds_with_the_published_parameters(name, without_weights, quick_build):
+    model = build(read_config(name))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count > 0
+    said = metadata().get(name, {})
+    if "Parameters" in said and "Parameters" not in said.get("Differences", {}):
+        assert count == pytest.approx(said["Parameters"], rel=0.02)
 
 
 @pytest.mark.parametrize("name", steps())

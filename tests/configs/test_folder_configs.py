@@ -1,5 +1,6 @@
 """Training on one's own folder: one config of each family, and nothing to set but data_root."""
 
+import re
 import shutil
 from copy import deepcopy
 
@@ -16,7 +17,13 @@ from smallvit.errors import DataError, UserError
 from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main
 
-FAMILIES = [name for name in LEAVES if name.endswith("_folder.py")]
+#: Those with the network of another one are built in the steps of all configs.
+FAMILIES = [
+    name
+    for name in LEAVES
+    if name.endswith("_folder.py") and "_dynamic" not in name and "-images" not in name
+]
+SMALL = [name for name in LEAVES if name.endswith("small-images_folder.py")]
 DHVT = "dhvt/dhvt-t_folder.py"
 NAMES = ["eight", "one", "zero"]
 DIGITS = {"eight": 8, "one": 1, "zero": 0}
@@ -66,6 +73,20 @@ def test_the_model_follows_the_folder(name, images, uninitialised):
         (first, _) = model(data["inputs"], data["data_samples"], mode="predict")
     assert torch.isfinite(loss)
     assert first.pred_score.shape == (3,)
+
+
+def test_each_family_has_one_for_small_images():
+    others = {re.sub("[_-]small-images", "", name) for name in SMALL}
+    assert len(SMALL) == 7
+    assert others < set(LEAVES)
+
+
+@pytest.mark.parametrize("name", SMALL[:2])
+def test_small_images_are_not_enlarged(name, images):
+    cfg = fitted(name, images)
+    with scope_of(cfg):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        assert dataset[0]["inputs"].shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -14,6 +14,7 @@ _MODULES = {
     "Digits": "digits",
     "DomainNet": "domainnet",
     "INaturalist": "inaturalist",
+    "LabelMaps": "label_map_folder",
     "RandAugment": "transforms",
     "RandomErasing": "transforms",
     "Subset": "subset",

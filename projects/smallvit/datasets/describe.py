@@ -161,8 +161,10 @@ def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
         labelled = getattr(part, "with_label", True)
         return files_left_out(part.img_prefix, tuple(part.extensions), labelled, seconds=seconds)
     if reads_label_maps(part):
-        folder, ending = part.data_prefix.get("img_path", ""), (part.img_suffix,)
-        return files_left_out(folder, ending, match_case=True, seconds=seconds)
+        folder = part.data_prefix.get("img_path", "")
+        if not hasattr(part, "img_suffix"):  # ours takes all endings
+            return files_left_out(folder, part.extensions, seconds=seconds)
+        return files_left_out(folder, (part.img_suffix,), match_case=True, seconds=seconds)
     return None
 
 

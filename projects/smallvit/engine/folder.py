@@ -1,4 +1,4 @@
-"""Fits a config to a folder of images: its data sets, its heads, its metrics."""
+"""Fits a config to one's own data: its data sets, its heads, its metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from smallvit.engine.dense_folder import fit_datasets, own_data
 from smallvit.engine.model_settings import set_classes
 from smallvit.errors import CheckpointError, DataError, UserError
 from smallvit.utils.configs import walk
@@ -26,7 +27,9 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
     Every :class:`smallvit.datasets.ClassFolders` that names no other folder reads
     ``data_root``; heads and data preprocessors get as many classes as it has, or as the
     checkpoint was trained with; ``held_out`` and ``seed`` of one data set are those of all;
-    accuracies among the best k are left out where k classes are all.
+    accuracies among the best k are left out where k classes are all. Data sets of objects
+    follow ``data_root`` and the categories of the training file likewise, and those of label
+    maps ``data_root`` and the classes of the training data set.
 
     Args:
         cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
@@ -42,6 +45,12 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
     if fitted is None:
         return
     root = _data_root(cfg)
+    kind = own_data(cfg)
+    if kind is not None:
+        classes = fit_datasets(cfg, kind, root, _stored_classes(checkpoint))
+        cfg.fit_to_folder = ConfigDict(data_root=root, classes=classes)
+        set_classes(cfg, len(classes))
+        return
     datasets = list(_folder_datasets(cfg))
     for dataset in datasets:
         for key, value in fitted.items():
@@ -95,6 +104,8 @@ def follow_folder(
 
 def _has_classes_of_checkpoint(cfg: Config) -> bool:
     fitted = cfg.fit_to_folder
+    if own_data(cfg) is not None:
+        return bool(fitted.get("classes")) and fitted.get("data_root") == cfg.get("data_root")
     return fitted.get("data_root") == cfg.get("data_root") and any(
         dataset.get("classes") is not None and dataset.classes == fitted.get("classes")
         for dataset in _folder_datasets(cfg)

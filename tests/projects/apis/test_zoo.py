@@ -32,6 +32,7 @@ def test_patterns_and_tasks():
         "dhvt-mini_digits-seg",
         "dhvt-s_ade20k",
         "dhvt-t_ade20k",
+        "dhvt-t_custom-masks",
     ]
     with pytest.raises(UserError, match="classification, detection, segmentation"):
         smallvit.list_models(task="depth")

@@ -1,0 +1,21 @@
+_base_ = [
+    "../_base_/models/mask-rcnn_custom.py",
+    "../_base_/datasets/custom_coco.py",
+    "../_base_/schedules/custom_adamw_50e.py",
+    "../_base_/default_runtime_det.py",
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="smallvit.DWConvShortcut",
+        host="SwinTransformer",
+        embed_dims=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7,
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.2,
+    ),
+    neck=dict(in_channels=[96, 192, 384, 768]),
+)

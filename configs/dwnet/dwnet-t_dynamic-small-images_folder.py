@@ -1,0 +1,3 @@
+_base_ = "./dwnet-t_small-images_folder.py"
+
+model = dict(backbone=dict(conv="dynamic"))

@@ -1,0 +1,3 @@
+_base_ = "./dwnet-t_custom-boxes.py"
+
+model = dict(backbone=dict(conv="dynamic"))

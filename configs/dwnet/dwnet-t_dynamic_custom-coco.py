@@ -1,0 +1,3 @@
+_base_ = "./dwnet-t_custom-coco.py"
+
+model = dict(backbone=dict(conv="dynamic"))

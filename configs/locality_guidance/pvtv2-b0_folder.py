@@ -1,0 +1,6 @@
+_base_ = [
+    "../_base_/models/pvtv2-b0_classifier.py",
+    "../_base_/datasets/folder.py",
+    "../_base_/schedules/folder_adamw_100e.py",
+    "../_base_/default_runtime.py",
+]
