@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from smallvit.converters.system import SYSTEM_NAMES, config_path
+from smallvit.engine.checkpoint.official import split_official
 from smallvit.errors import CheckpointError
 
 
@@ -22,7 +23,8 @@ def require_pretrained(cfg: Config) -> None:
         CheckpointError: If one is not; says how to get it, and how to start without.
     """
     for key, path in pretrained_files(cfg.get("model"), "model"):
-        if "://" in path or Path(path).expanduser().is_file():
+        place = (split_official(path) or ("", path))[1]
+        if "://" in place or Path(place).expanduser().is_file():
             continue
         raise CheckpointError(
             f"{path} is not there, from which this config starts ({key}.checkpoint): "

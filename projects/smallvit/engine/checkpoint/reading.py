@@ -24,6 +24,7 @@ from smallvit.engine.checkpoint.digests import check_digest
 from smallvit.engine.checkpoint.downloads import download, forget
 from smallvit.engine.checkpoint.formats import read_safetensors
 from smallvit.engine.checkpoint.mmengine_pickles import stand_ins, to_values
+from smallvit.engine.checkpoint.official import load_official, split_official
 from smallvit.engine.checkpoint.pickle_names import OF_MMENGINE, is_known
 from smallvit.engine.checkpoint.pickle_scan import full_name, scan
 from smallvit.engine.checkpoint.shadows import Refused
@@ -91,6 +92,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
             plain values.
     """
     path = require_checkpoint(filename)
+    if split_official(path) is not None:
+        return load_from_official(path, map_location)
     try:
         if path.endswith(".safetensors"):
             return read_safetensors(path, map_location)
@@ -247,11 +250,16 @@ def require_checkpoint(filename: str) -> str:
         filename (str): A path; ``~`` is the home folder.
 
     Returns:
-        str: The expanded path.
+        str: The expanded path; the name of an official checkpoint stays.
 
     Raises:
         CheckpointError: If there is no such file.
     """
+    official = split_official(os.fspath(filename))
+    if official is not None:
+        if "://" not in official[1]:
+            require_checkpoint(official[1])
+        return os.fspath(filename)
     path = osp.expanduser(os.fspath(filename))
     if osp.isfile(path):
         return path
@@ -307,11 +315,34 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
         CheckpointError: As :func:`load_from_local`.
     """
     filename = os.fspath(filename)
+    if split_official(filename) is not None:
+        return load_from_official(filename, map_location)
     if "://" not in filename:
         return load_from_local(filename, map_location)
     if filename.startswith(("http://", "https://")):
         return load_from_http(filename, map_location)
     return CheckpointLoader.load_checkpoint(filename, map_location)
+
+
+def load_from_official(filename: str, map_location: Any = None) -> dict:
+    """Read an official checkpoint as one of ours; see :mod:`.official`.
+
+    Args:
+        filename (str): A system and a file or address, such as ``dwnet::dwnet_tiny.pth``.
+        map_location (Any): As for :func:`torch.load`. Defaults to None.
+
+    Returns:
+        dict: The checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not of the system.
+    """
+    _, place = split_official(filename)
+    if place.startswith(("http://", "https://")):
+        path = download(place)
+    else:
+        path = require_checkpoint(place)
+    return load_official(filename, path, load_from_local, map_location)
 
 
 def install() -> None:
