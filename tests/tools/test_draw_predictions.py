@@ -68,7 +68,7 @@ def test_wrong_digits_come_first(tmp_path):
     assert np.isnan(scores[9])
     assert json.loads(Path(path).read_text())["classes"] == list("0123456789")
     tiles = draw_samples(cfg, predictions, num=3, size=40, score_thr=0.5)
-    captions = [caption for _, caption in tiles]
+    captions = [tile.caption for tile in tiles]
     assert captions[0] == "7 (0.33), WRONG, is 1"
     assert all("right" in caption for caption in captions[1:])
     assert tiles[0][0].shape == (40, 40, 3)

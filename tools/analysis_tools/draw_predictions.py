@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw the predictions that test.py wrote (--out FILE) on one sheet of samples.
+"""Draw the predictions that test.py wrote (--out FILE) on one sheet, beside the ground truth.
 
-Images are enlarged before anything is drawn on them, so that small ones stay legible."""
+Of classes, one half of the samples is wrong where there are as many. Images are
+enlarged before anything is drawn on them, so that small ones stay legible."""
 
 import argparse
-import math
 import sys
 
 from smallvit.cli import base_parser, run_tool
@@ -25,6 +25,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--score-thr", type=float, default=0.5, help="boxes below are left out; default: 0.5"
     )
+    parser.add_argument("--no-truth", action="store_true", help="draw the predictions alone")
+    parser.add_argument("--no-boxes", action="store_true", help="draw no boxes of objects")
+    parser.add_argument("--no-names", action="store_true", help="write no classes of objects")
+    parser.add_argument("--no-scores", action="store_true", help="write no scores of objects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
     parser.add_argument(
         "--trust-predictions",
@@ -39,16 +43,26 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     require_free(args.out, args.overwrite, sources=[args.predictions])
 
-    from smallvit.analysis.pictures import draw_samples, save_sheet
+    from smallvit.analysis.pictures import draw_samples, save_sheet, style_of
     from smallvit.engine.pipeline import resolve
     from smallvit.engine.predictions import read_predictions
 
     cfg = resolve(args.config, args.cfg_options, ("test_dataloader",), "drawing")
     predictions = read_predictions(args.predictions, args.trust_predictions)
     tiles = draw_samples(
-        cfg, predictions, args.num, args.size, args.score_thr, args.seed, source=args.predictions
+        cfg,
+        predictions,
+        args.num,
+        args.size,
+        args.score_thr,
+        args.seed,
+        source=args.predictions,
+        truth=not args.no_truth,
+        boxes=not args.no_boxes,
+        names=not args.no_names,
+        scores=not args.no_scores,
     )
-    save_sheet(tiles, args.out, columns=min(args.columns, math.ceil(len(tiles))))
+    save_sheet(tiles, args.out, columns=min(args.columns, len(tiles)), style=style_of(cfg))
     print(f"{args.out}: {len(tiles)} samples")
 
 

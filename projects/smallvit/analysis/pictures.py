@@ -1,26 +1,39 @@
-"""Pictures of predictions: the libraries' visualizers on enlarged images, on one sheet."""
+"""Pictures of predictions beside the ground truth, on one sheet."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-import mmcv
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.structures import InstanceData, PixelData
 
+from smallvit.analysis.annotations import IGNORED, Annotations, read_sample
+from smallvit.analysis.drawing import Style, as_rgb, draw, enlarge
 from smallvit.analysis.figures import new_figure, save_figure
-from smallvit.compat import drawn_texts
+from smallvit.analysis.matching import match, overlaps, same_class
 from smallvit.datasets.io.images import read_image
 from smallvit.engine.predictions import detections_by_image, labels_of
 from smallvit.errors import UserError
 
-#: A drawn image (H, W, 3), RGB, and the line above it.
-Tile = tuple[np.ndarray, str]
+#: Columns of white between the ground truth and the prediction.
+GAP = 6
+
+
+class Tile(NamedTuple):
+    """A drawn image of a sheet.
+
+    Args:
+        image (np.ndarray): RGB (H, W, 3).
+        caption (str): The line above it.
+        labels (set[int]): Classes that are drawn, for the legend.
+    """
+
+    image: np.ndarray
+    caption: str
+    labels: set[int]
 
 
 def draw_samples(
@@ -31,6 +44,8 @@ def draw_samples(
     score_thr: float,
     seed: int = 0,
     source: str = "the file",
+    truth: bool = True,
+    **style: bool,
 ) -> list[Tile]:
     """Draw a random choice of samples.
 
@@ -42,14 +57,16 @@ def draw_samples(
         score_thr (float): Boxes with a lower score are left out.
         seed (int): Seed of the choice. Defaults to 0.
         source (str): File of the predictions, for errors. Defaults to "the file".
+        truth (bool): Whether the ground truth is drawn beside the prediction. Defaults to True.
+        **style (bool): What of the objects is drawn; see :class:`~smallvit.analysis.drawing.Style`.
 
     Returns:
-        list[Tile]: Images and captions. In classification the wrong ones come first.
+        list[Tile]: The samples. In classification one half is wrong if there are as many, and
+        comes first.
 
     Raises:
         UserError: If the predictions are of no known task, or not of this data set.
     """
-    drawn_texts.install()
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if not predictions or "image_id" in predictions[0]:
@@ -59,36 +76,53 @@ def draw_samples(
             f"{source} has predictions of {len(predictions)} images, and test_dataloader.dataset "
             f"has {len(dataset)}: is it of another data set?"
         )
-    order = np.random.RandomState(seed).permutation(len(predictions))
-    first = predictions[0]
+    order = np.random.RandomState(seed).permutation(len(predictions))[: len(predictions)]
+    first, look = predictions[0], Style.of(dataset.metainfo, **style)
     if "pred_label" in first:
-        wrong_first = np.argsort([_is_right(predictions[i]) for i in order], kind="stable")
-        order, draw = order[wrong_first], _draw_classes
-    elif "pred_instances" in first:
-        draw = _draw_instances
-    elif "pred_sem_seg" in first:
-        draw = _draw_segments
-    else:
+        order = _wrong_and_right(predictions, order, num)
+        return [_class_tile(predictions[i], dataset, int(i), size, look) for i in order]
+    if "pred_instances" not in first and "pred_sem_seg" not in first:
         raise UserError(f"predictions with the keys {', '.join(sorted(first))} cannot be drawn")
-    return [draw(predictions[i], dataset, int(i), size, score_thr) for i in order[:num]]
+    return [
+        _pair(predictions[i], dataset, int(i), size, score_thr, look, truth) for i in order[:num]
+    ]
 
 
-def save_sheet(tiles: Sequence[Tile], path: str, columns: int) -> None:
+def style_of(cfg: Config) -> Style:
+    """Make the style of a config's test data, for a legend.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        Style: Names and colors of the classes.
+    """
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    return Style.of(DATASETS.build(cfg.test_dataloader.dataset).metainfo)
+
+
+def save_sheet(tiles: Sequence[Tile], path: str, columns: int, style: Style | None = None) -> None:
     """Write images in a grid, each under its caption.
 
     Args:
         tiles (Sequence[Tile]): The images and captions.
         path (str): Picture to write; the suffix chooses the format.
         columns (int): Images in a row.
+        style (Style, optional): Names and colors for a legend of what is drawn. Defaults to
+            None: no legend.
     """
     rows = -(-len(tiles) // columns)
-    figure = new_figure(3 * columns, 3.2 * rows)
+    shape = np.mean([tile.image.shape[:2] for tile in tiles], axis=0)
+    figure = new_figure(3 * columns * max(shape[1] / shape[0], 0.6), 3.3 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, (image, caption) in zip(axes, tiles, strict=False):
-        axis.imshow(image)
-        axis.set_title(caption, fontsize=9)
+    for axis, tile in zip(axes, tiles, strict=False):
+        axis.imshow(tile.image)
+        axis.set_title(tile.caption, fontsize=9)
+    drawn = sorted(set().union(*(tile.labels for tile in tiles)))
+    if style is not None and drawn:
+        figure.legend(handles=style.legend(drawn), loc="outside lower center", ncols=6, fontsize=9)
     save_figure(figure, path)
 
 
@@ -97,130 +131,111 @@ def _is_right(prediction: dict) -> bool:
     return truth is None or set(labels_of(said)) == set(labels_of(truth))
 
 
-def _enlarge(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
-    """RGB image with its shorter side at ``size``, and the factor."""
-    factor = size / min(image.shape[:2])
-    method = "nearest" if min(image.shape[:2]) < 64 else "bicubic"
-    shape = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    return mmcv.imresize(mmcv.bgr2rgb(image), shape, interpolation=method), factor
+def _wrong_and_right(predictions: Sequence[dict], order: Iterable[int], num: int) -> list[int]:
+    """Choose as many wrong as right ones where there are; the wrong ones come first."""
+    groups: dict[bool, list[int]] = {False: [], True: []}
+    for number in order:
+        groups[_is_right(predictions[number])].append(int(number))
+    wrong, right = groups[False], groups[True]
+    share = max(num - len(right), (num + 1) // 2)
+    wrong = wrong[:share]
+    return [*wrong, *right[: num - len(wrong)]]
 
 
-def _draw_classes(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
+def _class_tile(prediction: dict, dataset: Any, index: int, size: int, style: Style) -> Tile:
     info = dataset.get_data_info(index)
-    image = info["img"] if "img" in info else read_image(info["img_path"])
+    image = as_rgb(info["img"] if "img" in info else read_image(info["img_path"]))
     said, truth = (
-        _names(labels_of(prediction[key]), dataset) if key in prediction else None
+        ", ".join(map(style.name, map(int, labels_of(prediction[key])))) or "no class"
+        if key in prediction
+        else None
         for key in ("pred_label", "gt_label")
     )
     score = np.nanmax(np.array(prediction["pred_score"], dtype=np.float64), initial=0)
     verdict = ", right" if _is_right(prediction) else f", WRONG, is {truth}"
-    return _enlarge(image, size)[0], f"{said} ({score:.2f}){verdict if truth else ''}"
+    caption = f"{said} ({score:.2f}){verdict if truth else ''}"
+    return Tile(enlarge(image, Annotations(), size)[0], caption, set())
 
 
-def _names(labels: Sequence[int], dataset: Any) -> str:
-    classes = dataset.metainfo.get("classes") or ()
-    known = [classes[i] if 0 <= i < len(classes) else str(i) for i in map(int, labels)]
-    return ", ".join(known) or "no class"
-
-
-def _draw_instances(prediction: dict, dataset: Any, _: int, size: int, score_thr: float) -> Tile:
-    path = prediction["img_path"]
-    image = read_image(path)
-    drawn = draw_instances(
-        image, prediction["pred_instances"], dataset.metainfo, size, score_thr, path
-    )
-    return drawn, os.path.basename(path)
-
-
-def draw_instances(
-    original: np.ndarray,
-    found: Mapping[str, Any],
-    metainfo: Mapping[str, Any],
+def _pair(
+    prediction: dict,
+    dataset: Any,
+    index: int,
     size: int,
     score_thr: float,
-    path: str,
-) -> np.ndarray:
-    """Draw boxes, masks and class names.
+    style: Style,
+    with_truth: bool,
+) -> Tile:
+    """Draw the ground truth, if there is some, and the prediction beside it."""
+    stored, truth = read_sample(dataset, index)
+    said = predicted_annotations(prediction, stored.shape[:2]).above(score_thr)
+    picture = as_rgb(stored)
+    drawn = [said] if truth.is_empty or not with_truth else [truth, said]
+    images = [draw(*enlarge(picture, known, size), style) for known in drawn]
+    name = os.path.basename(prediction.get("img_path") or dataset.get_data_info(index)["img_path"])
+    caption = name if len(drawn) == 1 else f"{name}: truth, prediction\n{_compare(said, truth)}"
+    labels = set().union(*(_labels(known, style) for known in drawn))
+    return Tile(_side_by_side(images), caption, labels)
+
+
+def _side_by_side(images: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((images[0].shape[0], GAP, 3), 255, np.uint8)
+    parts = [part for image in images for part in (gap, image)]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def _labels(known: Annotations, style: Style) -> set[int]:
+    labels = known.labels if known.label_map is None else np.unique(known.label_map)
+    return {int(label) for label in labels if label < len(style.classes)}
+
+
+def predicted_annotations(prediction: dict, shape: tuple[int, int]) -> Annotations:
+    """Take what was predicted for an image.
 
     Args:
-        original (np.ndarray): The image, (H, W, 3), BGR.
-        found (Mapping): ``bboxes``, ``labels`` and ``scores``, and COCO's run lengths as ``masks``.
-        metainfo (Mapping): ``classes`` and their ``palette``.
-        size (int): Shorter side of what is drawn on.
-        score_thr (float): Boxes with a lower score are left out.
-        path (str): Name of the image, for errors.
+        prediction (dict): ``pred_sem_seg``, or ``pred_instances`` with COCO's run lengths as
+            ``masks`` and the ``img_path``.
+        shape (tuple[int, int]): Height and width of the image.
 
     Returns:
-        np.ndarray: The picture, RGB.
+        Annotations: It.
 
     Raises:
         UserError: If a mask is of another size.
     """
-    from mmdet.structures import DetDataSample
-    from mmdet.visualization import DetLocalVisualizer
+    if "pred_sem_seg" in prediction:
+        return Annotations(label_map=np.asarray(prediction["pred_sem_seg"]["data"]).squeeze(0))
     from pycocotools import mask as coco_mask
 
-    image, factor = _enlarge(original, size)
-    keep = torch.as_tensor(found["scores"]) >= score_thr
-    instances = InstanceData(
-        bboxes=torch.as_tensor(found["bboxes"])[keep] * factor,
-        labels=torch.as_tensor(found["labels"])[keep],
-        scores=torch.as_tensor(found["scores"])[keep],
+    found = prediction["pred_instances"]
+    masks = found.get("masks")
+    for mask in masks or ():
+        if list(mask["size"]) != list(shape):
+            raise UserError(
+                f"{prediction['img_path']} has {tuple(shape)} pixels, and a mask of its "
+                f"predictions {tuple(mask['size'])}: are they of another data set?"
+            )
+    return Annotations(
+        labels=np.asarray(found["labels"]).tolist(),
+        boxes=np.asarray(found["bboxes"], dtype=np.float64).reshape(-1, 4),
+        scores=np.asarray(found["scores"]).tolist(),
+        masks=np.stack(
+            [coco_mask.decode(mask).astype(bool) for mask in masks] or [_no_mask(shape)]
+        )[: len(masks)]
+        if masks is not None
+        else None,
     )
-    if found.get("masks") is not None:
-        kept = [mask for mask, use in zip(found["masks"], keep.tolist(), strict=True) if use]
-        for mask in kept:
-            if list(mask["size"]) != list(original.shape[:2]):
-                raise UserError(
-                    f"{path} has {original.shape[:2]} pixels, and a mask of its "
-                    f"predictions {tuple(mask['size'])}: are they of another data set?"
-                )
-        instances.masks = _enlarged_masks([coco_mask.decode(mask) for mask in kept], image.shape)
-    visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = metainfo
-    visualizer.add_datasample(
-        "", image, DetDataSample(pred_instances=instances), draw_gt=False, pred_score_thr=score_thr
-    )
-    return visualizer.get_image()
 
 
-def _enlarged_masks(masks: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    enlarged = [_enlarge_labels(mask, shape).astype(bool) for mask in masks]
-    return np.stack(enlarged) if enlarged else np.zeros((0, *shape[:2]), bool)
+def _no_mask(shape: tuple[int, int]) -> np.ndarray:
+    return np.zeros(shape, bool)
 
 
-def _enlarge_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return mmcv.imresize(labels.astype(np.uint8), shape[1::-1], interpolation="nearest")
-
-
-def _draw_segments(prediction: dict, dataset: Any, index: int, size: int, _: float) -> Tile:
-    path = dataset.get_data_info(index)["img_path"]
-    labels = torch.as_tensor(prediction["pred_sem_seg"]["data"]).squeeze(0).numpy()
-    drawn = draw_label_map(read_image(path), labels, dataset.metainfo, size)
-    return drawn, os.path.basename(path)
-
-
-def draw_label_map(
-    original: np.ndarray, labels: np.ndarray, metainfo: Mapping[str, Any], size: int
-) -> np.ndarray:
-    """Draw a label map over its image.
-
-    Args:
-        original (np.ndarray): The image, (H, W, 3), BGR.
-        labels (np.ndarray): (H, W).
-        metainfo (Mapping): ``classes`` and their ``palette``.
-        size (int): Shorter side of what is drawn on.
-
-    Returns:
-        np.ndarray: The picture, RGB.
-    """
-    from mmseg.structures import SegDataSample
-    from mmseg.visualization import SegLocalVisualizer
-
-    image, _ = _enlarge(original, size)
-    labels = _enlarge_labels(labels, image.shape)
-    sample = SegDataSample(pred_sem_seg=PixelData(data=torch.from_numpy(labels)[None]))
-    visualizer = SegLocalVisualizer(alpha=0.6)
-    visualizer.dataset_meta = metainfo
-    visualizer.add_datasample("", image, sample, draw_gt=False, with_labels=True)
-    return visualizer.get_image()
+def _compare(said: Annotations, truth: Annotations) -> str:
+    if truth.label_map is not None:
+        valid = truth.label_map != IGNORED
+        right = (said.label_map == truth.label_map)[valid]
+        return f"{100 * right.mean():.1f}% of the pixels right" if right.size else "no truth"
+    matches = match(overlaps(said, truth), np.array(said.scores), same_class(said, truth), 0.5)
+    right = sum(number is not None for number in matches.truth_of)
+    return f"{right} right, {len(said.labels) - right} wrong, {len(matches.missed)} missed"

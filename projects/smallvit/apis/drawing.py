@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from smallvit.analysis.pictures import draw_instances, draw_label_map
+from smallvit.analysis import drawing
+from smallvit.analysis.annotations import Annotations
+from smallvit.analysis.drawing import Style, as_rgb, enlarge
+from smallvit.analysis.pictures import predicted_annotations
 from smallvit.apis.structures import ClassPrediction, InstancePrediction, Prediction
-from smallvit.compat import drawn_texts
 
 #: Smaller images are enlarged to this, so that texts stay legible; larger ones stay as they are.
 SHORTER_SIDE = 384
@@ -31,13 +31,11 @@ def draw(
     Returns:
         np.ndarray: The picture, RGB.
     """
-    drawn_texts.install()
-    image = _three_channels(image)
-    size = max(SHORTER_SIDE, min(image.shape[:2]))
+    shown = as_rgb(image)
+    size = max(SHORTER_SIDE, min(shown.shape[:2]))
     if isinstance(prediction, ClassPrediction):
-        return _draw_class(image, prediction, size)
-    highest = prediction.labels.max(initial=0)
-    metainfo = _metainfo(prediction.classes, palette, int(highest) + 1)
+        return _draw_class(shown, prediction, size)
+    style = Style.of({"classes": prediction.classes, "palette": palette})
     if isinstance(prediction, InstancePrediction):
         found = {
             "bboxes": prediction.boxes,
@@ -45,32 +43,11 @@ def draw(
             "scores": prediction.scores,
             "masks": prediction.masks,
         }
-        return draw_instances(image, found, metainfo, size, 0.0, name)
-    return draw_label_map(image, prediction.labels, metainfo, size)
-
-
-def _three_channels(image: np.ndarray) -> np.ndarray:
-    if image.dtype != np.uint8:
-        image = image.clip(0, 255).astype(np.uint8)
-    if image.ndim == 2:
-        image = image[:, :, None]
-    return np.ascontiguousarray(
-        np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
-    )
-
-
-def _metainfo(classes: Sequence[str], palette: Sequence | None, count: int) -> dict:
-    count = max(count, len(classes))
-    names = [*classes, *map(str, range(len(classes), count))]
-    if palette is None or len(palette) < count:
-        palette = [_color(number) for number in range(count)]
-    return {"classes": names, "palette": [tuple(color) for color in palette]}
-
-
-def _color(number: int) -> tuple[int, int, int]:
-    """Hues a golden section apart: neighbors differ, however many there are."""
-    red, green, blue = colorsys.hsv_to_rgb(0.618034 * number % 1, 0.75, 0.95)
-    return int(255 * red), int(255 * green), int(255 * blue)
+        said = {"pred_instances": found, "img_path": name}
+        return drawing.draw(
+            *enlarge(shown, predicted_annotations(said, shown.shape[:2]), size), style
+        )
+    return drawing.draw(*enlarge(shown, Annotations(label_map=prediction.labels), size), style)
 
 
 def _draw_class(image: np.ndarray, prediction: ClassPrediction, size: int) -> np.ndarray:
@@ -78,13 +55,10 @@ def _draw_class(image: np.ndarray, prediction: ClassPrediction, size: int) -> np
     from matplotlib.font_manager import findfont
     from PIL import Image, ImageDraw, ImageFont
 
-    factor = size / min(image.shape[:2])
-    shape = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    way = cv2.INTER_NEAREST if min(image.shape[:2]) < 64 else cv2.INTER_CUBIC
-    enlarged = cv2.resize(image, shape, interpolation=way) if factor > 1 else image
+    enlarged, _ = enlarge(image, Annotations(), size)
     height = max(24, enlarged.shape[0] // 14)
     canvas = np.full((enlarged.shape[0] + height, *enlarged.shape[1:]), 255, np.uint8)
-    canvas[: -height or None] = enlarged[:, :, ::-1]
+    canvas[: -height or None] = enlarged
     picture = Image.fromarray(canvas)
     text = f"{prediction.name} {prediction.score:.2f}"
     font = ImageFont.truetype(findfont("DejaVu Sans"), int(0.7 * height))

@@ -1,0 +1,158 @@
+"""Ground truth of a data set's images, at the size of the image file or behind its pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from smallvit.datasets.io.images import read_image
+from smallvit.engine.predictions import labels_of
+
+#: Gray value of a label map that belongs to no class.
+IGNORED = 255
+
+
+@dataclass
+class Annotations:
+    """What is known of an image, whether as ground truth or as a prediction.
+
+    Args:
+        labels (Sequence[int], optional): Classes of the image, or of its objects.
+        boxes (np.ndarray, optional): Boxes (N, 4) of the objects, x1, y1, x2, y2.
+        masks (np.ndarray, optional): Masks (N, H, W) of the objects, bool.
+        scores (Sequence[float], optional): Scores of the classes or objects.
+        label_map (np.ndarray, optional): A class for each pixel (H, W).
+    """
+
+    labels: Sequence[int] | None = None
+    boxes: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    scores: Sequence[float] | None = None
+    label_map: np.ndarray | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """bool: Whether nothing is known."""
+        return self.labels is None and self.label_map is None
+
+    def above(self, score: float) -> Annotations:
+        """Leave out the objects with a lower score.
+
+        Args:
+            score (float): The lowest that is kept.
+
+        Returns:
+            Annotations: The others.
+        """
+        if self.boxes is None or self.scores is None:
+            return self
+        keep = np.flatnonzero(np.asarray(self.scores) >= score)
+        return replace(
+            self,
+            labels=[self.labels[i] for i in keep],
+            scores=[self.scores[i] for i in keep],
+            boxes=self.boxes[keep],
+            masks=None if self.masks is None else self.masks[keep],
+        )
+
+
+def innermost(dataset: Any) -> Any:
+    """Find the data set whose pipeline reads the images of a wrapped one.
+
+    Args:
+        dataset (BaseDataset): A data set, or one around others, such as ``RepeatDataset``.
+
+    Returns:
+        BaseDataset: The one inside; the first of several.
+    """
+    while not hasattr(dataset, "pipeline"):
+        inner = getattr(dataset, "dataset", None)
+        dataset = inner if inner is not None else dataset.datasets[0]
+    return dataset
+
+
+def is_reader(step: Any) -> bool:
+    """Tell whether a step of a pipeline reads a file.
+
+    Args:
+        step (BaseTransform): The step.
+
+    Returns:
+        bool: Whether it is one of the ``Load`` transforms, or made from one.
+    """
+    return any(cls.__name__.startswith("Load") for cls in type(step).__mro__)
+
+
+def read_sample(dataset: Any, index: int) -> tuple[np.ndarray, Annotations]:
+    """Read an image and its ground truth at the size of the image file.
+
+    Args:
+        dataset (BaseDataset): The data set; the steps of its pipeline that read are applied.
+        index (int): Number of the image.
+
+    Returns:
+        tuple[np.ndarray, Annotations]: The image (H, W, C) as it is stored, BGR, and what is
+        known of it.
+    """
+    results = dataset.get_data_info(index)
+    steps = innermost(dataset).pipeline.transforms
+    for step in steps:
+        if is_reader(step):
+            results = step(results)
+    if "img" not in results:
+        results["img"] = read_image(results["img_path"])
+    return results["img"], annotations_of(results)
+
+
+def annotations_of(results: dict[str, Any]) -> Annotations:
+    """Take the ground truth out of what the steps of a pipeline hand on.
+
+    Args:
+        results (dict): It, with an image.
+
+    Returns:
+        Annotations: The ground truth.
+    """
+    if results.get("gt_seg_map") is not None:
+        return Annotations(label_map=np.asarray(results["gt_seg_map"]))
+    if results.get("gt_bboxes") is not None:
+        return _objects(results["gt_bboxes"], results["gt_bboxes_labels"], results.get("gt_masks"))
+    if results.get("gt_label") is not None:
+        return Annotations(labels=labels_of(results["gt_label"]))
+    return Annotations()
+
+
+def annotations_of_sample(sample: Any) -> Annotations:
+    """Take the ground truth out of a data sample of a library.
+
+    Args:
+        sample (DataSample | DetDataSample | SegDataSample): The sample.
+
+    Returns:
+        Annotations: The ground truth.
+    """
+    if getattr(sample, "gt_sem_seg", None) is not None:
+        return Annotations(label_map=sample.gt_sem_seg.data.squeeze(0).numpy())
+    if getattr(sample, "gt_instances", None) is not None:
+        found = sample.gt_instances
+        return _objects(found.bboxes, found.labels, found.get("masks"))
+    score = getattr(sample, "gt_score", None)
+    if score is not None and getattr(sample, "gt_label", None) is None:
+        return Annotations(labels=np.flatnonzero(score.numpy() > 0).tolist())
+    if getattr(sample, "gt_label", None) is not None:
+        return Annotations(labels=sample.gt_label.tolist())
+    return Annotations()
+
+
+def _objects(boxes: Any, labels: Any, masks: Any) -> Annotations:
+    """Objects from mmdet's structures."""
+    boxes = getattr(boxes, "tensor", boxes)
+    masks = masks.to_ndarray().astype(bool) if masks is not None else None
+    return Annotations(
+        labels=np.asarray(labels).tolist(),
+        boxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
+        masks=masks,
+    )

@@ -1,0 +1,89 @@
+"""Predicted objects matched with those of the ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smallvit.analysis.annotations import Annotations
+
+
+def overlaps(found: Annotations, truth: Annotations, masks: bool = False) -> np.ndarray:
+    """Compute how much each predicted object overlaps each one of the ground truth.
+
+    Args:
+        found (Annotations): N predicted objects.
+        truth (Annotations): M objects of the ground truth.
+        masks (bool): Whether masks are compared instead of boxes. Defaults to False.
+
+    Returns:
+        np.ndarray: Intersection over union (N, M).
+    """
+    from pycocotools import mask as coco_mask
+
+    if not len(found.labels) or not len(truth.labels):
+        return np.zeros((len(found.labels), len(truth.labels)))
+    one, other = (_encoded(each) if masks else _corner_and_size(each) for each in (found, truth))
+    return np.asarray(coco_mask.iou(one, other, [False] * len(truth.labels)))
+
+
+def _encoded(objects: Annotations) -> list[dict]:
+    from pycocotools import mask as coco_mask
+
+    stacked = np.asfortranarray(objects.masks.transpose(1, 2, 0).astype(np.uint8))
+    return coco_mask.encode(stacked)
+
+
+def _corner_and_size(objects: Annotations) -> np.ndarray:
+    boxes = np.asarray(objects.boxes, dtype=np.float64)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+@dataclass
+class Matches:
+    """Which predicted object is which of the ground truth.
+
+    Args:
+        truth_of (list[int | None]): For each predicted object, the one of the ground truth.
+        missed (list[int]): Those of the ground truth that none was matched with.
+    """
+
+    truth_of: list[int | None]
+    missed: list[int]
+
+
+def match(iou: np.ndarray, scores: np.ndarray, allowed: np.ndarray, threshold: float) -> Matches:
+    """Match objects by their overlap, those with the highest score first.
+
+    Args:
+        iou (np.ndarray): Overlaps (N, M).
+        scores (np.ndarray): Scores (N,).
+        allowed (np.ndarray): Which pairs may be matched (N, M), such as those of one class.
+        threshold (float): The least overlap.
+
+    Returns:
+        Matches: Each object of the ground truth is matched once.
+    """
+    truth_of: list[int | None] = [None] * len(scores)
+    free = np.ones(iou.shape[1], dtype=bool)
+    for number in np.argsort(-np.asarray(scores), kind="stable"):
+        candidates = np.where(free & allowed[number], iou[number], -1.0)
+        best = int(candidates.argmax()) if candidates.size else -1
+        if best >= 0 and candidates[best] >= threshold:
+            truth_of[number], free[best] = best, False
+    return Matches(truth_of, np.flatnonzero(free).tolist())
+
+
+def same_class(found: Annotations, truth: Annotations) -> np.ndarray:
+    """Tell which pairs are of one class.
+
+    Args:
+        found (Annotations): N objects.
+        truth (Annotations): M objects.
+
+    Returns:
+        np.ndarray: Whether the pair is of one class (N, M).
+    """
+    one, other = np.asarray(found.labels, dtype=int), np.asarray(truth.labels, dtype=int)
+    return one[:, None] == other[None, :]
