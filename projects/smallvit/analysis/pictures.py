@@ -174,18 +174,40 @@ def _pair(
     images = [draw(*enlarge(picture, known, size), style) for known in drawn]
     name = os.path.basename(prediction.get("img_path") or dataset.get_data_info(index)["img_path"])
     caption = name if len(drawn) == 1 else f"{name}: truth, prediction\n{_compare(said, truth)}"
-    labels = set().union(*(_labels(known, style) for known in drawn))
-    return Tile(_side_by_side(images), caption, labels)
+    labels = set().union(*(labels_in(known, style) for known in drawn))
+    return Tile(side_by_side(images), caption, labels)
 
 
-def _side_by_side(images: list[np.ndarray]) -> np.ndarray:
+def side_by_side(images: list[np.ndarray]) -> np.ndarray:
+    """Join images of one height to one.
+
+    Args:
+        images (list[np.ndarray]): RGB (H, W, 3); those of another height are filled up.
+
+    Returns:
+        np.ndarray: The joined image, with white between.
+    """
+    height = max(len(image) for image in images)
+    images = [
+        np.pad(image, ((0, height - len(image)), (0, 0), (0, 0)), constant_values=255)
+        for image in images
+    ]
     gap = np.full((images[0].shape[0], GAP, 3), 255, np.uint8)
     parts = [part for image in images for part in (gap, image)]
     return np.concatenate(parts[1:], axis=1)
 
 
-def _labels(known: Annotations, style: Style) -> set[int]:
-    labels = known.labels if known.label_map is None else np.unique(known.label_map)
+def labels_in(known: Annotations, style: Style) -> set[int]:
+    """List the classes of an image's objects or pixels.
+
+    Args:
+        known (Annotations): What is known of the image.
+        style (Style): Names of the classes; others are left out.
+
+    Returns:
+        set[int]: The classes.
+    """
+    labels = known.labels or () if known.label_map is None else np.unique(known.label_map)
     return {int(label) for label in labels if label < len(style.classes)}
 
 
