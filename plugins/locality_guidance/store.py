@@ -73,8 +73,8 @@ def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.n
         FeatureStoreError: If the file is not that.
     """
     try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode)  # np.load would take other files too
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise FeatureStoreError(
             f"{path} is missing or truncated ({error}); write the store again with {_TOOL} --fresh"
         ) from error

@@ -7,8 +7,9 @@ import errno
 import io
 import os
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -55,6 +56,10 @@ class FaultyDisk:
             (os, "fsync"): self.fsync,
             **{(os, name): self._renaming(getattr(os, name)) for name in ("replace", "rename")},
         }
+        with suppress(ImportError):  # which is optional
+            import lmdb
+
+            patches[lmdb, "open"] = partial(self.open_store, lmdb.open)
         for (module, name), fake in patches.items():
             self._stack.enter_context(mock.patch.object(module, name, fake))
         return self
@@ -95,6 +100,11 @@ class FaultyDisk:
             return self._open(file, mode, *args, **kwargs)
         self.ask("open", file)
         return _Watched(self._open(file, mode, *args, **kwargs), self, os.fspath(file))
+
+    def open_store(self, opened: Callable, path: str, **kwargs: Any) -> Any:
+        """Open an LMDB store, which writes without Python."""
+        store = opened(path, **kwargs)
+        return _WatchedStore(store, self, path) if self.is_below(path) else store
 
     def fsync(self, descriptor: int) -> None:
         """Flush to the disk."""
@@ -144,3 +154,34 @@ class _Watched:
 
     def __iter__(self) -> Any:
         return iter(self._file)
+
+
+class _WatchedStore:
+    """An LMDB store whose puts and commits are counted, and fail as lmdb's do."""
+
+    def __init__(self, store: Any, disk: FaultyDisk, path: str) -> None:
+        self._store, self._disk, self._path = store, disk, path
+
+    @contextmanager
+    def begin(self, write: bool = False, **kwargs: Any) -> Iterator[Any]:
+        with self._store.begin(write=write, **kwargs) as transaction:
+            yield transaction
+            if write:  # within the transaction, which is taken back then
+                self._ask("commit")
+
+    def _ask(self, what: str) -> None:
+        import lmdb
+
+        try:
+            self._disk.ask(what, self._path)
+        except OSError as error:
+            raise lmdb.DiskError(f"mdb_txn_commit: {error.strerror}") from error
+
+    def __enter__(self) -> _WatchedStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

@@ -1,4 +1,4 @@
-"""Hostile and damaged checkpoints, generated: one list, for every entrance."""
+"""Hostile and damaged files, generated: one list, for every entrance."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from adversarial.hostile_data import DATA
 from adversarial.pickles import (
     BUILD,
     call,
@@ -306,4 +307,5 @@ REFUSED: dict[str, Writer] = {
     **REACHING,
     **ARCHIVES,
     **DAMAGED,
+    **DATA,
 }

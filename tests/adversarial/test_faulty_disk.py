@@ -14,7 +14,7 @@ from smallvit.errors import SmallvitError
 from smallvit.explain import explain
 
 #: Of these, only some of the calls fail by default.
-SLOW = {"training": 23}
+SLOW = {"training": 23, "bench": 3}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adversarial.bounds import bounded
-from adversarial.entrances import Workshop, automatic, mmengine_loads, pretrained
+from adversarial.entrances import automatic, mmengine_loads, pretrained
+from adversarial.workshop import Workshop
 from adversarial.wrong_values import PLACES, put
 from data_builders import coco_dataset, write_coco
 from smallvit.errors import SmallvitError

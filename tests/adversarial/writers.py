@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from adversarial import data_writers
 from tool_helpers import load_tool
 
 WEIGHTS = {str(number): {"w": torch.arange(100.0) + number} for number in range(3)}
@@ -146,5 +147,8 @@ WRITERS = {
     "convert.py to safetensors": Writer(converted(".safetensors"), weights_in("a.safetensors")),
     "metrics": Writer(metrics, json_in("metrics.json")),
     "store": Writer(store, stored),
+    "LMDB": Writer(data_writers.images, data_writers.images_in),
+    "bench": Writer(data_writers.bench, data_writers.benched),
+    "download": Writer(data_writers.download, data_writers.downloaded),
     "training": Writer(training, trained),
 }

@@ -125,6 +125,6 @@ def put(content: Any, place: str, value: Any) -> Any:
         Any: The copy.
     """
     key, _, rest = place.partition(".")
-    copy = dict(content) if isinstance(content, Mapping) else {}
+    copy = type(content)(content) if isinstance(content, Mapping) else {}
     copy[key] = put(copy.get(key), rest, value) if rest else value
     return copy

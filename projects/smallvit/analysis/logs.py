@@ -93,11 +93,11 @@ def _files(path: str) -> list[str]:
 
 def _records(path: str) -> list[dict]:
     records = []
-    with open(path) as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 # A run that was killed may end within a line.
                 if not line.endswith("\n"):
                     break

@@ -23,6 +23,11 @@ from smallvit.utils.configs import config_path
 
 ROOT = Path(config_path("")).parent
 TOLERANCE = 0.02
+#: What a file raises that is no list of models.
+_DAMAGE = (
+    *(yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError),
+    RecursionError,
+)
 
 #: What is compared: the name in a metafile, the key in ``complexity``'s answer, unit.
 QUANTITIES = (("Parameters", "params", 1e6, "M"), ("FLOPs", "flops", 1e9, "G"))
@@ -84,7 +89,7 @@ def read_rows(root: Path = ROOT) -> list[Row]:
 
 
 def _rows_of(metafile: Path, root: Path) -> Iterator[Row]:
-    for model in yaml.safe_load(metafile.read_text(encoding="utf-8")).get("Models") or []:
+    for model in _models_of(metafile):
         if not (root / model["Config"]).is_file():
             raise UserError(
                 f"{metafile}: model {model['Name']!r} names the config {model['Config']!r}, "
@@ -98,6 +103,34 @@ def _rows_of(metafile: Path, root: Path) -> Iterator[Row]:
             reasons=metadata.get("Differences") or {},
             input_size=tuple(metadata["Input Size"]) if metadata.get("Input Size") else None,
         )
+
+
+def _models_of(metafile: Path) -> list[dict]:
+    try:
+        models = yaml.safe_load(metafile.read_text(encoding="utf-8")).get("Models") or []
+        for model in models:
+            if not all(isinstance(model[key], str) for key in ("Name", "Config")):
+                raise TypeError("Name or Config is no text")
+            _check_metadata(model.get("Metadata") or {})
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise UserError(f"{metafile} is no list of models, or damaged ({reason})") from error
+    return models
+
+
+def _check_metadata(found: dict) -> None:
+    for key, *_ in QUANTITIES:
+        if not isinstance(found.get(key, 0), (int, float)):
+            raise TypeError(f"{key} is no number")
+    if not isinstance(found.get("Differences") or {}, dict):
+        raise TypeError("Differences is no mapping")
 
 
 def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:

@@ -74,6 +74,6 @@ def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, Curve]]:
             continue
         try:
             curves[run] = read_run(run.folder(out))
-        except UserError:  # someone has removed the logs
-            continue
+        except UserError as error:
+            print(f"the report has no curves of {run.name}: {error}")
     return curves

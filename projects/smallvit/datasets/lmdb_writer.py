@@ -43,10 +43,21 @@ def read_meta(path: str) -> dict[str, Any] | None:
 
     try:
         with lmdb.open(path, readonly=True, lock=False) as store, store.begin() as transaction:
-            meta = json.loads(transaction.get(META) or b"{}")
-    except (lmdb.Error, ValueError):
+            meta = _decoded(transaction.get(META))
+    except lmdb.Error:
         return None
-    return meta if meta.get("format") == FORMAT else None
+    counts = ("images", "skipped")
+    whole = meta.get("format") == FORMAT and "list" in meta
+    return meta if whole and all(type(meta.get(key)) is int for key in counts) else None
+
+
+def _decoded(content: bytes | None) -> dict[str, Any]:
+    """What a store says about itself; nothing where it is damaged."""
+    try:
+        meta = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return meta if isinstance(meta, dict) else {}
 
 
 class StoreWriter:
@@ -140,10 +151,14 @@ class StoreWriter:
     def _check_source(self) -> None:
         root = osp.abspath(self.images.root)
         with self.store.begin() as transaction:
-            source = json.loads(transaction.get(META) or b"{}").get("source", root)
+            found = transaction.get(META)
+        meta = {"format": FORMAT} if found is None else _decoded(found)
+        # One that was described before its end no longer says where it is from.
+        source = meta.get("source", root) if meta.get("format") == FORMAT else None
         if source != root:
+            begun = f"from {source}" if isinstance(source, str) else "by something else, or damaged"
             raise UserError(
-                f"{self.partial} was begun from {source}: remove it to begin anew from {root}"
+                f"{self.partial} was begun {begun}: remove it to begin anew from {root}"
             )
         meta = {"format": FORMAT, "version": VERSION, "source": root}
         self._commit([(META, json.dumps(meta).encode())])
