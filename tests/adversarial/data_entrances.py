@@ -421,6 +421,6 @@ DATA_ENTRANCES = {
         "metafile.yml",
         ("Models", "Models.Name", "Metadata", "more"),
     ),
-    "get_flops.py": Entrance("taught", flops, reads=False),
-    "benchmark.py": Entrance("taught", timing, reads=False),
+    "get_flops.py": Entrance("taught", flops, places=(), reads=False),
+    "benchmark.py": Entrance("taught", timing, places=(), reads=False),
 }

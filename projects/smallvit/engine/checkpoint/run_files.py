@@ -72,6 +72,29 @@ class RunFiles:
         written = self._written.get(osp.abspath(path))
         return written == _signature(path) if written else id_in(path) == self.id
 
+    def make_way(self, path: str) -> None:
+        """Rename what has the name of a checkpoint to be and is not of this run, with a word.
+
+        Args:
+            path (str): Where the checkpoint will be: a file, or the folder of a strategy.
+        """
+        if not osp.lexists(path) or self.own(path):
+            return
+        former = None
+        if not osp.islink(path):
+            former = _marker(path).get("run") if osp.isdir(path) else id_in(path)
+        stem, ending = osp.splitext(path)
+        name = f"{stem}-{former[:8] if is_id(former) else 'former'}"
+        number, aside = 1, name + ending
+        while osp.lexists(aside):
+            number, aside = number + 1, f"{name}_{number}{ending}"
+        os.rename(path, aside)
+        print_log(
+            f"{path} is not of this run, which writes one of that name: it is {aside} now",
+            logger="current",
+            level=30,
+        )
+
     def remove(self, path: str, folder: str) -> None:
         """Remove a checkpoint, if it is of this run and in its folder; else say that it stays.
 

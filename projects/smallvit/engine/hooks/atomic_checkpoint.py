@@ -37,8 +37,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A checkpoint is written under a temporary name, flushed and renamed; then the pointer
     ``last_checkpoint`` moves, and only then are old ones removed: those that this run wrote
-    to its own folder, whatever a resumed checkpoint says. Weights that are not finite are
-    never written.
+    to its own folder, whatever a resumed checkpoint says. Another run's checkpoint of the same
+    name is renamed before. Weights that are not finite are never written.
 
     Args:
         **kwargs: Those of :class:`mmengine.hooks.CheckpointHook`.
@@ -254,6 +254,7 @@ def _save_whole(
             save(out_dir, name, *args, **kwargs)
             barrier()  # strategies write from every process
             if is_main_process():
+                files.make_way(path)
                 _move_into_place(temporary, path)
                 files.note(path)
     except BaseException:

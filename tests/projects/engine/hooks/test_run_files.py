@@ -61,6 +61,23 @@ class TestResumedElsewhere:
         assert read_record(str(other))["id"] != kept["id"]
         assert (other / f"run-{kept['id'][:8]}.json").read_bytes() == record
 
+    def test_checkpoints_of_the_same_names_are_kept(self, first, tmp_path):
+        """In a new run in the folder of another, and where somebody keeps files of such names."""
+        (first / "epoch_1.pth").write_text("mine")
+        theirs = {path: path.read_bytes() for path in first.glob("*.pth")}
+        run_id = read_record(str(first))["id"]
+        for _ in range(2):
+            toy_train(toy_config(first, kept=2))
+        kept = [
+            first / f"{name}-{run_id[:8]}.pth" for name in ("best_toy_score_epoch_2", "epoch_2")
+        ]
+        assert [path.read_bytes() for path in kept] == [
+            theirs[first / f"{name}.pth"] for name in ("best_toy_score_epoch_2", "epoch_2")
+        ]
+        assert (first / "epoch_1-former.pth").read_text() == "mine"
+        assert len(names(first)) == 9  # of three runs
+        assert newest_whole_checkpoint(str(first)) == str(first / "epoch_2.pth")
+
 
 @pytest.mark.parametrize("by_file", [False, True])
 def test_resumed_in_its_folder_a_run_goes_on(first, by_file):
