@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smallvit.hosts import HostView, Taps, view_host
+from smallvit.hosts.probe import channels_for
 from smallvit.plugins.locality_guidance.losses import LOGIT_LOSSES, TRANSFORMS, feature_loss
 from smallvit.plugins.locality_guidance.offline import StoredFeatures
 from smallvit.plugins.locality_guidance.projection import Projection
@@ -105,6 +106,8 @@ class LocalityGuidance(nn.Module):
             self.teacher = Teacher(**teacher, with_logits=logit is not None)
         if store is not None:
             self.stored = StoredFeatures(store, student.data_preprocessor)
+        if store is None:
+            _check_channels(student, self.teacher)
         channels = self.teacher.channels if store is None else self.stored.channels
         self.loss_weight = loss_weight
         self.transform = transform
@@ -167,7 +170,7 @@ class LocalityGuidance(nn.Module):
 
         Args:
             losses (Mapping[str, Tensor]): Losses of the student alone.
-            images (Tensor): What it saw, (B, 3, H, W).
+            images (Tensor): What it saw, (B, C, H, W).
             data_samples (Sequence[DataSample]): With ``teacher_features`` if there is a
                 store.
             preprocessor (nn.Module, optional): What normalised the images.
@@ -256,8 +259,7 @@ class LogitGuidance:
         Raises:
             ValueError: If it knows another number of classes.
         """
-        blank = torch.zeros(2, 3, teacher.size, teacher.size)
-        classes = teacher(blank)[1].shape[1]
+        classes = teacher(teacher.blank())[1].shape[1]
         if classes != self.num_classes:
             raise ValueError(
                 f"the teacher {teacher.name} knows {classes} classes and the student "
@@ -286,6 +288,13 @@ class _Keep:
         if module.training:
             several = isinstance(output, (tuple, list))
             self.owner.found = output[-1] if several else output
+
+
+def _check_channels(student: nn.Module, teacher: Teacher) -> None:
+    """Refuse a teacher of other channels, where a student's first convolution tells its own."""
+    possible = channels_for(student.backbone)
+    if len(possible) == 1:
+        teacher.channel_map.require(possible[0], teacher.in_channels)
 
 
 def _check_name(what: str, name: str, known: Mapping) -> None:

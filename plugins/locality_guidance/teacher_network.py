@@ -1,0 +1,235 @@
+"""The network of a teacher, and how the maps of its stages are read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts import HostView, Taps, view_host
+from smallvit.hosts.probe import channels_for
+from smallvit.registry import MODELS
+
+#: What makes the backbones of the libraries return maps in the place of vectors.
+AS_MAPS = {"out_type": "featmap", "gap_before_final_norm": False}
+
+
+class OwnMaps:
+    """A network whose backbone returns the maps itself.
+
+    Args:
+        network (nn.Module): A backbone, or a classifier with one.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.in_channels = 3
+
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Run it.
+
+        Args:
+            images (Tensor): (B, C, H, W).
+
+        Returns:
+            tuple[list[Tensor], Tensor | None]: The maps, and the logits of a classifier.
+        """
+        net = self.network
+        maps = _list_of(getattr(net, "backbone", net)(images))
+        if getattr(net, "head", None) is None:
+            return maps, None
+        tail = net.neck(tuple(maps)) if net.with_neck else tuple(maps)
+        return maps, _last(net.head(tail))
+
+
+class TappedMaps:
+    """A network that runs as it is, while what comes out of its blocks is read.
+
+    Args:
+        network (nn.Module): A backbone, or a classifier with one.
+        view (HostView): Its backbone.
+        positions (Sequence[int]): The blocks.
+        classifies (bool): Whether it returns logits.
+    """
+
+    def __init__(
+        self, network: nn.Module, view: HostView, positions: Sequence[int], classifies: bool
+    ) -> None:
+        self.network = network
+        self.in_channels = 3
+        self.taps = Taps(view, positions)
+        self.classifies = classifies
+
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Run it.
+
+        Args:
+            images (Tensor): (B, C, H, W).
+
+        Returns:
+            tuple[list[Tensor], Tensor | None]: The maps, and the logits of a classifier.
+        """
+        output, maps = self.taps.run(self.network, images)
+        return maps, _last(output) if self.classifies else None
+
+
+def open_network(
+    config: dict, stages: Sequence[int], size: tuple[int, int], classifies: bool = False
+) -> OwnMaps | TappedMaps:
+    """Build a teacher's network and find out how its maps are read.
+
+    Its backbone is asked for maps (``out_indices``, and what :data:`AS_MAPS` says of a backbone
+    alone). Where it takes no such arguments, returns something else or would need norms that
+    the network of the config has not, the config's network is built as it is, and the maps are
+    those of the last blocks of its stages (of a plain transformer: of its blocks), found by
+    :mod:`smallvit.hosts`.
+
+    Args:
+        config (dict): Config of a backbone, or of a classifier with one.
+        stages (Sequence[int]): The stages.
+        size (tuple[int, int]): Height and width of the images.
+        classifies (bool): Whether its logits are wanted too. Defaults to False.
+
+    Returns:
+        OwnMaps | TappedMaps: What runs it; ``in_channels`` is that of the images it takes.
+
+    Raises:
+        ValueError: If its maps cannot be had either way.
+    """
+    try:
+        reader = OwnMaps(MODELS.build(_asking_for_maps(config, stages, classifies)))
+        why = _probe(reader, len(stages), size, classifies)
+    except Exception as error:  # whatever a class of a library says to arguments it has not
+        why = str(error).split("\n")[0][:200]
+    if not why and "timm_model" not in dict(reader.network.named_children()):
+        why = _strange_norms(reader.network, config)
+    if not why:
+        return reader
+    network = MODELS.build(config)
+    if classifies and not any(hasattr(network, name) for name in ("head", "model")):
+        raise ValueError(
+            f"guidance by logits needs a teacher that classifies, and {config.get('type')} is a "
+            "backbone: give guidance.teacher.model a classifier's config"
+        )
+    inner = getattr(network, "model", network) if classifies else network  # of a TimmClassifier
+    backbone = getattr(network, "backbone", inner)
+    try:
+        view = view_host(backbone.eval())
+        positions = ends_of_stages(view, stages)
+        reader = TappedMaps(network, view, positions, classifies)
+        fault = _probe(reader, len(stages), size, classifies)
+    except (HostError, ValueError) as error:
+        fault = str(error)
+    if fault:
+        raise ValueError(
+            f"the teacher {config.get('type')} gives no maps of the stages {tuple(stages)}: {why}; "
+            f"and its blocks cannot be read either: {fault}"
+        )
+    return reader
+
+
+def ends_of_stages(view: HostView, stages: Sequence[int]) -> list[int]:
+    """The blocks whose output is that of the stages.
+
+    Args:
+        view (HostView): A backbone; the stages of one with a single stage are its blocks.
+        stages (Sequence[int]): The stages, negative from the end.
+
+    Returns:
+        list[int]: Indices of the blocks.
+
+    Raises:
+        ValueError: If there is no such stage.
+    """
+    ends = [stage[-1] for stage in view.stages]
+    what = "stages"
+    if len(ends) == 1:
+        ends, what = list(range(len(view))), "blocks"
+    wrong = [stage for stage in stages if not -len(ends) <= stage < len(ends)]
+    if wrong:
+        raise ValueError(
+            f"it has {len(ends)} {what}, so there are no {wrong}; set guidance.teacher.stages to "
+            f"numbers from 0 to {len(ends) - 1}"
+        )
+    return [ends[stage] for stage in stages]
+
+
+def _asking_for_maps(config: dict, stages: Sequence[int], classifies: bool) -> dict:
+    config = deepcopy(config)
+    backbone = config.get("backbone", config)
+    backbone["out_indices"] = tuple(stages)
+    if not classifies:  # a head needs what its backbone returned when both were trained
+        known = _arguments(backbone["type"], config.get("_scope_"))
+        backbone.update({key: value for key, value in AS_MAPS.items() if key in known})
+    return config
+
+
+def _arguments(kind: str | type, scope: str | None) -> set[str]:
+    """Names of the arguments of a registered class, those that go on to its parents included."""
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(scope) as registry:
+            kind = registry.get(kind)
+    names: set[str] = set()
+    for cls in getattr(kind, "__mro__", (kind,)):
+        if cls is None or (isinstance(cls, type) and "__init__" not in vars(cls)):
+            continue
+        parameters = inspect.signature(cls).parameters.values()
+        names.update(each.name for each in parameters)
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            break
+    return names
+
+
+def _probe(
+    reader: OwnMaps | TappedMaps, count: int, size: tuple[int, int], classifies: bool
+) -> str:
+    """Run a network once; say what is wrong with what it returns."""
+    network = reader.network
+    network.eval()  # which some of MMPretrain's backbones do not return
+    tried = channels_for(network)
+    for number, channels in enumerate(tried, 1):
+        try:
+            with torch.no_grad():
+                maps, logits = reader(torch.zeros(2, channels, *size))
+        except RuntimeError:
+            if number == len(tried):
+                raise
+            continue
+        reader.in_channels = channels
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else each for each in maps]
+        if len(maps) != count or not all(_is_map(each) for each in maps):
+            return f"asked for {count} maps, it returns {_described(shapes)}"
+        if classifies and not (isinstance(logits, Tensor) and logits.ndim == 2):
+            return "its head returns no logits (B, classes)"
+        break
+    return ""
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4
+
+
+def _described(shapes: Sequence) -> str:
+    shown = [str(shape) if isinstance(shape, tuple) else type(shape).__name__ for shape in shapes]
+    return ", ".join(shown) or "nothing"
+
+
+def _strange_norms(network: nn.Module, config: dict) -> str:
+    """Norms of maps that the network of the config has not, so that no checkpoint has them."""
+    with torch.random.fork_rng(devices=[]):
+        own = MODELS.build(config).state_dict()
+    added = [key for key in network.state_dict() if key not in own]
+    return f"its maps need {added[0]}, which the network of the config has not" if added else ""
+
+
+def _list_of(output: Any) -> list:
+    return list(output) if isinstance(output, (tuple, list)) else [output]
+
+
+def _last(output: Any) -> Any:
+    return output[-1] if isinstance(output, (tuple, list)) else output

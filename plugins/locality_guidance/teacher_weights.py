@@ -1,0 +1,117 @@
+"""A teacher's weights, from the files of this framework, of MMPretrain, of timm and of others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor, nn
+
+from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.errors import CheckpointError
+
+
+def load_weights(network: nn.Module, path: str, name: str) -> None:
+    """Load a checkpoint into a teacher's network.
+
+    Args:
+        network (nn.Module): A backbone, or a classifier.
+        path (str): The checkpoint. For a network of timm it may be one of the files that timm
+            reads, the official ones of DINOv2, DINOv3 and ConvNeXt among them.
+        name (str): The teacher, for errors.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is another network's.
+    """
+    try:
+        checkpoint = load_from_local(path, map_location="cpu")
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"teacher of the guidance: {error}; train the teacher, or set "
+            "guidance.teacher.checkpoint to where its checkpoint is"
+        ) from error
+    state = checkpoint.get("state_dict", checkpoint)
+    own = network.state_dict()
+    if not hasattr(network, "backbone"):
+        state = _without_the_rest(own, state)
+    wrong = _differences(own, state)
+    inner = _of_timm(network)
+    if wrong and inner is not None:
+        found = _as_timm_reads(inner, checkpoint.get("state_dict", checkpoint), path)
+        state = _without_the_rest(own, found)
+        wrong = _differences(own, state)
+    if wrong:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of the teacher {name}: {wrong}; set "
+            "guidance.teacher.model to the config that it was trained with (official files: "
+            "convert them with tools/model_converters/convert.py first)"
+        )
+    network.load_state_dict(state)
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Name weights that came from no file of the user's.
+
+    Args:
+        network (nn.Module): The network.
+
+    Returns:
+        str: 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _of_timm(network: nn.Module) -> nn.Module | None:
+    """The model of timm in a backbone or a TimmClassifier, if there is one."""
+    found = getattr(network, "timm_model", getattr(network, "model", None))
+    return found if type(found).__module__.startswith("timm.") else None
+
+
+def _as_timm_reads(network: nn.Module, state: Mapping[str, Any], path: str) -> dict[str, Tensor]:
+    """What timm makes of a file: other names, and a position embedding of another size."""
+    prefixes = ("backbone.", "timm_model.", "model.")
+    plain = {}
+    for key, value in state.items():
+        for prefix in prefixes:
+            key = key.removeprefix(prefix)
+        plain[key] = value
+    module = import_module(type(network).__module__)
+    read = getattr(module, "checkpoint_filter_fn", None)
+    if read is None:
+        return plain
+    try:
+        return dict(read(plain, network))
+    except Exception as error:  # whatever another network's names and shapes lead to
+        raise CheckpointError(
+            f"{path} is not a checkpoint of timm's {type(network).__name__}, whose reader ends "
+            f"with {type(error).__name__}: {error}"
+        ) from error
+
+
+def _without_the_rest(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backbone needs of a classifier's checkpoint, or of timm's, whose names it wraps."""
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    state |= {f"timm_model.{key}": value for key, value in state.items()}
+    return {key: value for key, value in state.items() if key in own}
+
+
+def _differences(own: Mapping[str, Tensor], found: Mapping[str, Any], shown: int = 3) -> str:
+    missing = [key for key in own if key not in found]
+    strange = [key for key in found if key not in own]
+    sizes = [
+        f"{key} is {tuple(found[key].shape)}, not {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    parts = [
+        f"{title} {', '.join(names[:shown])}" + (" ..." if len(names) > shown else "")
+        for title, names in (("sizes differ:", sizes), ("missing", missing), ("unknown", strange))
+        if names
+    ]
+    return "; ".join(parts)
