@@ -1,74 +1,16 @@
-"""Classifiers with a teacher."""
+"""What guided classifiers of MMPretrain need besides: a head with a distillation token."""
 
 from __future__ import annotations
 
-from mmpretrain.models import ImageClassifier
 from mmpretrain.models.heads import DeiTClsHead
-from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from smallvit.compat.moved import forward
-from smallvit.registry import MODELS
+from smallvit.plugins.locality_guidance.attach import GuidedLoss, attach_guidance
+
+__all__ = ["DistilledClsHead", "GuidedLoss", "attach_guidance"]
 
 __getattr__ = forward(__name__)
-
-
-class GuidedLoss:
-    """The loss of a guided classifier, in the place of its own.
-
-    Args:
-        classifier (ImageClassifier): The classifier, with a field ``guidance``.
-    """
-
-    def __init__(self, classifier: ImageClassifier) -> None:
-        self.classifier = classifier
-
-    def __call__(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Compute the classifier's own losses, and those of the guidance.
-
-        Args:
-            inputs (Tensor): Images, (B, 3, H, W).
-            data_samples (list[DataSample]): Their labels.
-
-        Returns:
-            dict[str, Tensor]: The losses.
-        """
-        model = self.classifier
-        with model.guidance.watching():
-            losses = type(model).loss(model, inputs, data_samples)
-            return model.guidance.add_losses(
-                losses, inputs, data_samples, preprocessor=model.data_preprocessor
-            )
-
-
-def attach_guidance(classifier: ImageClassifier, guidance: dict) -> ImageClassifier:
-    """Let a CNN's features guide the training of a classifier, in place.
-
-    The classifier gets a field ``guidance`` and another ``loss``. It stays of its class and
-    keeps its parameters' names, its checkpoints and its way to predict.
-
-    Args:
-        classifier (ImageClassifier): MMPretrain's, or of a class that inherits from it.
-        guidance (dict): Arguments of :class:`LocalityGuidance`, without the student.
-
-    Returns:
-        ImageClassifier: ``classifier``.
-
-    Raises:
-        TypeError: If it is no such classifier.
-        ValueError: If it is guided already, or the arguments do not fit it.
-    """
-    if not isinstance(classifier, ImageClassifier):
-        raise TypeError(
-            f"{type(classifier).__name__} is no ImageClassifier of MMPretrain, which alone can be "
-            "guided"
-        )
-    if isinstance(classifier.loss, GuidedLoss):
-        raise ValueError(f"this {type(classifier).__name__} is guided already; build another one")
-    settings = {"type": "smallvit.LocalityGuidance", **guidance}
-    classifier.guidance = MODELS.build(settings, default_args={"student": classifier})
-    classifier.loss = GuidedLoss(classifier)
-    return classifier
 
 
 class DistilledClsHead(DeiTClsHead):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -41,17 +41,18 @@ def default_indices(view: HostView) -> tuple[int | float, ...]:
 
 @MODELS.register_module()
 class LocalityGuidance(nn.Module):
-    """Pull features of a classifier's blocks towards those of a small CNN.
+    """Pull features of a model's blocks towards those of a teacher, a small CNN in the paper.
 
     From `Locality Guidance for Improving Vision Transformers on Tiny Datasets
     <https://arxiv.org/abs/2207.10026>`_. The teacher sees what the student sees, mixed
     images included, at its own size; or its features are read from a store that
     ``tools/locality_guidance/precompute.py`` wrote.
 
-    It is the field ``guidance`` of a ``smallvit.GuidedClassifier``.
+    It is the field ``guidance`` of a ``smallvit.GuidedClassifier``, ``GuidedDetector`` or
+    ``GuidedSegmentor``.
 
     Args:
-        student (nn.Module): The classifier that is guided. It is not kept, and its
+        student (nn.Module): The model that is guided. It is not kept, and its
             checkpoints have nothing of the guidance in them.
         teacher (dict, optional): Arguments of :class:`Teacher`. With a store its network is
             not built; they say whose features are wanted. Defaults to None, which takes any
@@ -96,6 +97,8 @@ class LocalityGuidance(nn.Module):
                 "guidance by logits cannot be read from a store, which holds features; leave out "
                 "guidance.store or guidance.logit"
             )
+        if not hasattr(student, "head"):
+            _check_of_classifiers(student, logit=logit, store=store)
         if store is not None and (teacher or {}).get("batch_statistics"):
             raise ValueError(
                 "stored features were computed with the teacher's stored statistics; set "
@@ -288,6 +291,16 @@ class _Keep:
         if module.training:
             several = isinstance(output, (tuple, list))
             self.owner.found = output[-1] if several else output
+
+
+def _check_of_classifiers(student: nn.Module, **options: Any) -> None:
+    """Refuse what classifiers alone have: predictions, and pipelines that features follow."""
+    given = [f"guidance.{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)}: a {type(student).__name__} is no classifier, and is guided by "
+            "the maps of a teacher that runs beside it, guidance.teacher, alone"
+        )
 
 
 def _check_channels(student: nn.Module, teacher: Teacher) -> None:

@@ -66,6 +66,7 @@ class StoredFeatures:
             self.store.require_teacher(teacher.checkpoint)
         else:
             compared.append("backbone")
+        compared += [key for key in ("channels", "dtype") if key in wanted]
         wrong = [
             f"{key}: {found[key]} in the store, {wanted[key]} asked for"
             for key in compared

@@ -27,6 +27,8 @@ from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
 from smallvit.plugins.locality_guidance.teacher import Teacher
+from smallvit.plugins.locality_guidance.teacher_images import is_rgb, resize
+from smallvit.plugins.locality_guidance.teacher_weights import weights_sha256
 from smallvit.registry import MODELS
 
 #: Parts of the names of transforms after which an image is not the whole image, once.
@@ -39,6 +41,9 @@ class Lesson(Dataset):
     Args:
         cfg (Config): A training config of MMPretrain, with ``train_dataloader`` and
             ``val_dataloader``.
+        size (tuple[int, int], optional): Height and width to which whole images are resized, in
+            the place of what the transforms crop and resize. Defaults to None: the transforms
+            are those of a teacher, and must leave images whole.
 
     Attributes:
         settings (ConfigDict): Config of the data set.
@@ -47,11 +52,15 @@ class Lesson(Dataset):
         FeatureStoreError: If the transforms crop, or the samples cannot be told apart.
     """
 
-    def __init__(self, cfg: Config) -> None:
+    def __init__(self, cfg: Config, size: tuple[int, int] | None = None) -> None:
         init_default_scope(cfg.get("default_scope") or "mmpretrain")
         install(cfg.get("default_scope"))
+        self.size = size
         pipeline = innermost(cfg.val_dataloader.dataset).pipeline
-        _require_whole_images(pipeline)
+        if size is None:
+            _require_whole_images(pipeline)
+        else:
+            pipeline = [step for step in pipeline if not _is_among(step, (*_MOVING, "Resize"))]
         self.settings = innermost(cfg.train_dataloader.dataset).copy()
         self.settings.pipeline = pipeline
         self.dataset = DATASETS.build(self.settings)
@@ -67,7 +76,11 @@ class Lesson(Dataset):
                 f"the data set gives no image for sample {index} "
                 f"({self.dataset.get_data_info(index).get('img_path', 'without a file')})"
             )
-        return packed["inputs"]
+        image = packed["inputs"]
+        if self.size is None:
+            return image
+        # As Pillow does, for images of any number of channels.
+        return resize(image[None].float(), self.size, antialias=True)[0]
 
     def keys(self) -> np.ndarray:
         """Name all samples.
@@ -100,7 +113,7 @@ class Lesson(Dataset):
             num_workers (int): Processes that load. Defaults to 0.
 
         Yields:
-            Tensor: (B, 3, H, W), as the pipeline leaves them.
+            Tensor: (B, C, H, W), as the pipeline leaves them.
         """
         rest = Subset(self, range(start, len(self)))
         yield from DataLoader(rest, batch_size, num_workers=num_workers)
@@ -128,10 +141,14 @@ def innermost(settings: ConfigDict) -> ConfigDict:
     return settings
 
 
+def _is_among(step: dict, parts: Sequence[str]) -> bool:
+    return any(part in str(step.get("type")) for part in parts)
+
+
 def _require_whole_images(pipeline: Sequence[dict]) -> None:
     for step in pipeline:
-        name = str(step.get("type"))
-        if any(part in name for part in _MOVING):
+        if _is_among(step, _MOVING):
+            name = step.get("type")
             raise FeatureStoreError(
                 f"the pipeline of val_dataloader has {name}: stored features must show the whole "
                 "image, as it is, so that the student's crops can be cut out of them. Resize it to "
@@ -140,13 +157,13 @@ def _require_whole_images(pipeline: Sequence[dict]) -> None:
 
 
 def load_teacher(
-    cfg: Config, checkpoint: str | os.PathLike, stages: Sequence[int], size: int
+    cfg: Config, checkpoint: str | os.PathLike | None, stages: Sequence[int], size: int
 ) -> Teacher:
-    """Build the teacher of a config with its weights.
+    """Build the teacher of its own training config, with its weights.
 
     Args:
         cfg (Config): The config that it was trained with.
-        checkpoint (str | os.PathLike): Its checkpoint.
+        checkpoint (str | os.PathLike, optional): Its checkpoint; None takes timm's weights.
         stages (Sequence[int]): Stages whose maps are wanted.
         size (int): Height and width of its images.
 
@@ -156,7 +173,48 @@ def load_teacher(
     model = cfg.model.copy()
     if cfg.get("data_preprocessor") is not None:
         model.setdefault("data_preprocessor", cfg.data_preprocessor)
-    teacher = Teacher(model, str(checkpoint), size=size, stages=stages)
+    path = None if checkpoint is None else str(checkpoint)
+    teacher = Teacher(model, path, size=size, stages=stages)
+    teacher.load()
+    return teacher
+
+
+def teacher_of_student(
+    cfg: Config, checkpoint: str | os.PathLike | None, stages: Sequence[int] | None
+) -> Teacher:
+    """Build the teacher that a guided config names, with its weights.
+
+    Args:
+        cfg (Config): The config of the student.
+        checkpoint (str | os.PathLike, optional): In the place of ``guidance.teacher.checkpoint``.
+        stages (Sequence[int], optional): In the place of ``guidance.teacher.stages``.
+
+    Returns:
+        Teacher: The teacher.
+
+    Raises:
+        FeatureStoreError: If it is none whose features can be stored.
+    """
+    settings = dict(cfg.model.guidance.get("teacher") or {})
+    if not settings:
+        raise FeatureStoreError(
+            "the config is guided from a store and names no teacher: give guidance.teacher, or "
+            "the teacher's own training config"
+        )
+    if checkpoint is not None:
+        settings["checkpoint"] = str(checkpoint)
+    if stages is not None:
+        settings["stages"] = stages
+    if settings.get("preprocessor") is None and Teacher(**settings).preprocessor is None:
+        # Online it sees images that are normalized for its student.
+        own = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor")
+        settings["preprocessor"] = None if own is None else dict(own)
+    teacher = Teacher(**settings)
+    if teacher.size is None or teacher.batch_statistics:
+        raise FeatureStoreError(
+            "stored features are those of single images of one size: set guidance.teacher.size, "
+            "and batch_statistics=False"
+        )
     teacher.load()
     return teacher
 
@@ -183,12 +241,18 @@ def describe(cfg: Config, lesson: Lesson, teacher: Teacher, keys: np.ndarray) ->
         },
         teacher={
             **teacher.describe(),
-            "sha256": file_sha256(teacher.checkpoint),
+            "sha256": _sha256(teacher),
             "pipeline": json.loads(json.dumps(lesson.settings.pipeline, default=str)),
         },
         shapes=[list(shape) for shape in teacher.shapes],
         config=os.path.basename(cfg.filename or ""),
     )
+
+
+def _sha256(teacher: Teacher) -> str:
+    if teacher.checkpoint is None:
+        return weights_sha256(teacher.model)
+    return file_sha256(teacher.checkpoint)
 
 
 @torch.no_grad()
@@ -197,16 +261,20 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
 
     Args:
         teacher (Teacher): The teacher.
-        batch (Tensor): Images (B, 3, H, W), not normalised.
+        batch (Tensor): Images (B, C, H, W), not normalised.
         device (str): Where to run. Defaults to "cpu".
 
     Returns:
         list[np.ndarray]: float32 maps (B, C_i, H_i, W_i) of each stage.
     """
-    settings = {"type": "mmpretrain.ClsDataPreprocessor", **(teacher.preprocessor or {})}
+    given = teacher.preprocessor or {}
+    settings = {key: given[key] for key in ("mean", "std") if given.get(key) is not None}
+    settings |= {"type": "mmpretrain.ClsDataPreprocessor", "to_rgb": is_rgb(given)}
     preprocessor = MODELS.build(settings).to(device)
-    inputs = preprocessor({"inputs": batch}, training=False)["inputs"]
-    return [each.float().cpu().numpy() for each in teacher.features(teacher.see(inputs))]
+    images = teacher.channel_map(batch.to(device), teacher.in_channels)
+    inputs = preprocessor({"inputs": images}, training=False)["inputs"]
+    features = teacher.features(resize(inputs, teacher.size, teacher.antialias))
+    return [each.float().cpu().numpy() for each in features]
 
 
 @dataclass
@@ -214,8 +282,8 @@ class Precomputing:
     """How a store is written.
 
     Args:
-        stages (Sequence[int]): Stages of the teacher whose maps are stored. Defaults to
-            (0, 1, 2).
+        stages (Sequence[int], optional): Stages of the teacher whose maps are stored. Defaults
+            to None: those of a guided config, else (0, 1, 2).
         dtype (str): ``float16`` or ``float32``. Defaults to ``float16``.
         batch_size (int): Images at once. Defaults to 256.
         num_workers (int, optional): Processes that load. Defaults to None, those of
@@ -225,7 +293,7 @@ class Precomputing:
         fresh (bool): Begin anew, and replace a store that is there. Defaults to False.
     """
 
-    stages: Sequence[int] = (0, 1, 2)
+    stages: Sequence[int] | None = None
     dtype: str = "float16"
     batch_size: int = 256
     num_workers: int | None = None
@@ -235,15 +303,16 @@ class Precomputing:
 
 
 def write_store(
-    cfg: Config, checkpoint: str | os.PathLike, out: str | os.PathLike, how: Precomputing
+    cfg: Config, checkpoint: str | os.PathLike | None, out: str | os.PathLike, how: Precomputing
 ) -> None:
     """Write a teacher's features of its training images, or go on with it.
 
     What is done is printed.
 
     Args:
-        cfg (Config): The teacher's training config.
-        checkpoint (str | os.PathLike): Its checkpoint.
+        cfg (Config): The teacher's training config, or a guided one that names the teacher.
+        checkpoint (str | os.PathLike, optional): The teacher's checkpoint; None takes that of
+            the guided config, or timm's weights.
         out (str | os.PathLike): Folder of the store.
         how (Precomputing): What to write.
 
@@ -251,9 +320,14 @@ def write_store(
         FeatureStoreError: If ``out`` is a store of something else, or there are no features
             that can be stored.
     """
-    lesson = Lesson(cfg)
-    keys = lesson.keys()
-    teacher = load_teacher(cfg, checkpoint, how.stages, lesson[0].shape[-1])
+    if "guidance" in cfg.model:
+        teacher = teacher_of_student(cfg, checkpoint, how.stages)
+        lesson = Lesson(cfg, teacher.size)
+        keys = lesson.keys()
+    else:
+        lesson = Lesson(cfg)
+        keys = lesson.keys()
+        teacher = load_teacher(cfg, checkpoint, how.stages or (0, 1, 2), lesson[0].shape[-1])
     header = describe(cfg, lesson, teacher, keys)
     header.dtype = how.dtype
     if not how.fresh and os.path.exists(out):

@@ -70,8 +70,11 @@ def read_config(model: dict | str, size: tuple[int, int] | None, classifies: boo
     # Weights are read when a training begins, never by a model that is only tested.
     pretrained = _name(kind) in ("TimmBackbone", "TimmClassifier", "TIMMBackbone")
     pretrained = bool(network.pop("pretrained", False)) if pretrained else False
+    preprocessor = _of_images(preprocessor)
+    if pretrained and preprocessor is None:
+        preprocessor = _images_of_timm(network.get("model_name"))
     network.setdefault("_scope_", scope or "mmpretrain")
-    return TeacherConfig(network, _of_images(preprocessor), pretrained)
+    return TeacherConfig(network, preprocessor, pretrained)
 
 
 def _of_timm(name: str, size: tuple[int, int] | None) -> TeacherConfig:
@@ -79,17 +82,21 @@ def _of_timm(name: str, size: tuple[int, int] | None) -> TeacherConfig:
 
     network = dict(type="smallvit.TimmBackbone", model_name=name, out_type="featmap")
     known = get_pretrained_cfg(name)
-    preprocessor = None
-    if known is not None:
-        if known.fixed_input_size and size is not None:
-            network["img_size"] = size if size[0] != size[1] else size[0]
-        preprocessor = dict(
-            mean=[255 * each for each in known.mean],
-            std=[255 * each for each in known.std],
-            to_rgb=True,
-        )
+    if known is not None and known.fixed_input_size and size is not None:
+        network["img_size"] = size if size[0] != size[1] else size[0]
     network["_scope_"] = "mmpretrain"
-    return TeacherConfig(network, preprocessor, pretrained=True)
+    return TeacherConfig(network, _images_of_timm(name), pretrained=True)
+
+
+def _images_of_timm(name: str | None) -> dict | None:
+    """How timm normalizes the images of a model, for pixels from 0 to 255."""
+    from timm.models import get_pretrained_cfg
+
+    known = None if name is None else get_pretrained_cfg(name)
+    if known is None:
+        return None
+    mean, std = ([255 * value for value in each] for each in (known.mean, known.std))
+    return dict(mean=mean, std=std, to_rgb=True)
 
 
 def _plain(model: dict) -> dict:

@@ -27,12 +27,12 @@ class ChannelMap:
 
     def __init__(self, how: str | Sequence[int] | None = None) -> None:
         numbers = not isinstance(how, str) and how is not None
-        if numbers and not (len(how) and all(isinstance(each, int) and each >= 0 for each in how)):
-            raise ValueError(f"guidance.teacher.channels={how!r} must be numbers of channels from 0")
+        if numbers and (not how or any(not isinstance(n, int) or n < 0 for n in how)):
+            raise ValueError(f"guidance.teacher.channels={how!r}: channels are numbered from 0")
         if not numbers and how is not None and how not in WAYS:
             raise ValueError(
-                f"there is no guidance.teacher.channels={how!r}; use 'repeat', 'average', or numbers"
-                " of the image's channels, such as (0, 1, 2)"
+                f"there is no guidance.teacher.channels={how!r}; use 'repeat', 'average', or "
+                "numbers of the image's channels, such as (0, 1, 2)"
             )
         self.how = tuple(how) if numbers else how
 
@@ -114,9 +114,7 @@ def resize(images: Tensor, size: tuple[int, int] | None, antialias: bool) -> Ten
         images = images.float()
     if size is None:
         return images
-    return F.interpolate(
-        images, size, mode="bilinear", align_corners=False, antialias=antialias
-    )
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def renormalize(

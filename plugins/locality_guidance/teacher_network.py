@@ -119,7 +119,8 @@ def open_network(
     inner = getattr(network, "model", network) if classifies else network  # of a TimmClassifier
     backbone = getattr(network, "backbone", inner)
     try:
-        view = view_host(backbone.eval())
+        backbone.eval()  # which some of MMPretrain's backbones do not return
+        view = view_host(backbone)
         positions = ends_of_stages(view, stages)
         reader = TappedMaps(network, view, positions, classifies)
         fault = _probe(reader, len(stages), size, classifies)
@@ -190,7 +191,7 @@ def _probe(
 ) -> str:
     """Run a network once; say what is wrong with what it returns."""
     network = reader.network
-    network.eval()  # which some of MMPretrain's backbones do not return
+    network.eval()
     tried = channels_for(network)
     for number, channels in enumerate(tried, 1):
         try:

@@ -2,27 +2,32 @@
 """Write a teacher's features of its training images to a store, for offline guidance.
 
 The config is the teacher's training config, its images those of train_dataloader in the
-transforms of val_dataloader. A run that was interrupted goes on where it stopped.
+transforms of val_dataloader; or a guided config, whose guidance.teacher sees the whole images of
+train_dataloader at its size. A run that was interrupted goes on where it stopped.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from smallvit.cli import base_parser, run_tool
+from smallvit.cli import UserError, base_parser, run_tool
 from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
-    parser.add_argument("checkpoint", type=Path, help="the teacher's checkpoint")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        nargs="?",
+        help="the teacher's checkpoint; default: that of a guided config",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--stages",
         type=int,
         nargs="+",
-        default=[0, 1, 2],
-        help="stages of the teacher, as in guidance.teacher.stages; default: 0 1 2",
+        help="stages of the teacher; default: those of a guided config, else 0 1 2",
     )
     parser.add_argument(
         "--dtype",
@@ -46,17 +51,29 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _checkpoint(cfg, given: Path | None) -> str | None:
+    """The teacher's checkpoint; None for one of timm that needs none."""
+    from smallvit.engine.checkpoint.reading import require_checkpoint
+
+    if given is None and "guidance" not in cfg.model:
+        raise UserError(
+            "a teacher's own config needs its checkpoint: precompute.py CONFIG CHECKPOINT --out DIR"
+        )
+    if given is None:
+        given = (cfg.model.guidance.get("teacher") or {}).get("checkpoint")
+    return None if given is None else require_checkpoint(given)
+
+
 def main(argv=None) -> None:
     args = parse_args(argv)
 
-    from smallvit.engine.checkpoint.reading import require_checkpoint
     from smallvit.engine.pipeline import resolve
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
     read_as_asked(args)
     needs = ("model", "train_dataloader", "val_dataloader")
     cfg = resolve(args.config, args.cfg_options, needs, "precomputing")
-    checkpoint = require_checkpoint(args.checkpoint)
+    checkpoint = _checkpoint(cfg, args.checkpoint)
     how = Precomputing(
         args.stages,
         args.dtype,

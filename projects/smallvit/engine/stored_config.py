@@ -32,6 +32,12 @@ _WAY_OUT = (
     "--config FILE takes the config from a file instead, and --trust-checkpoint takes what is "
     "stored, and runs whatever code it names"
 )
+#: Models that a teacher guides in training, and what they are without it.
+GUIDED = {
+    "GuidedClassifier": "mmpretrain.ImageClassifier",
+    "GuidedDetector": "mmdet.MaskRCNN",
+    "GuidedSegmentor": "mmseg.EncoderDecoder",
+}
 #: What is of the training, or names what is read.
 _LEFT_OUT = ("init_cfg", "train_cfg", "pretrained", "backend_args", "file_client_args")
 _REFUSED_KEYS = re.compile(
@@ -79,9 +85,10 @@ def describe(cfg: Config, metainfo: Mapping[str, Any] | None) -> str:
 def _network(model: ConfigDict) -> ConfigDict:
     """The model without what guides its training: a teacher, which is not in the checkpoint."""
     model = deepcopy(model)
-    if str(model.get("type")).rpartition(".")[2] == "GuidedClassifier":
+    base = GUIDED.get(str(model.get("type")).rpartition(".")[2])
+    if base is not None:
         model.pop("guidance", None)
-        model["type"] = model.pop("base", "mmpretrain.ImageClassifier")
+        model["type"] = model.pop("base", base)
     if "train_cfg" in model:  # some detectors want the argument
         model["train_cfg"] = None
     return model
