@@ -11,6 +11,12 @@ IMAGE, SMALL_IMAGE = 64, 16
 #: Channels of necks and heads.
 NARROW = 32
 NARROW_SWIN = dict(embed_dims=24, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])
+#: Arguments that make the large teachers of timm narrow; the names of their weights stay.
+NARROW_TEACHERS = {
+    "vit_small_patch14_dinov2.lvd142m": dict(depth=12, embed_dim=24, num_heads=2),
+    "vit_small_patch16_dinov3.lvd1689m": dict(depth=12, embed_dim=32, num_heads=2),
+    "convnext_tiny.fb_in22k": dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
+}
 #: Networks that are made for an image size, 224 unless set; and timm's that are not.
 SIZED = ("VisionTransformer", "smallvit.T2TViT")
 ANY_SIZE = ("pvt_v2",)

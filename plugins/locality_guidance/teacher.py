@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.errors import CheckpointError
-from smallvit.plugins.locality_guidance.teacher_config import read_config
+from smallvit.plugins.locality_guidance.teacher_config import TIMM, read_config
 from smallvit.plugins.locality_guidance.teacher_images import ChannelMap, renormalize, resize
 from smallvit.plugins.locality_guidance.teacher_network import OwnMaps, TappedMaps, open_network
 from smallvit.plugins.locality_guidance.teacher_weights import load_weights
+
+__all__ = ["DTYPES", "TIMM", "Teacher"]
 
 #: Images of a teacher that sees those of its student at their size are tried at this one.
 _TRIED = (224, 224)

@@ -18,8 +18,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
-from reduce_config import reduce_config
+from reduce_config import NARROW_TEACHERS, reduce_config
 from smallvit.engine.config_keys import misspelt
+from smallvit.registry import MODELS
 
 
 @cache
@@ -35,9 +36,11 @@ def test_no_option_looks_misspelt(name):
     assert list(misspelt(read_config(name))) == []
 
 
-def teach(guidance: dict) -> None:
+def teach(guidance: dict, cfg) -> None:
     """Give a guided student what it asks for: a teacher's weights, and a store of features."""
     teacher = guidance["teacher"]
+    if not isinstance(teacher["model"], str):
+        return teach_from_timm(guidance, cfg)
     config = teacher["model"].removeprefix("smallvit::")
     checkpoint = Path(teacher["checkpoint"])
     if not checkpoint.exists():
@@ -49,6 +52,22 @@ def teach(guidance: dict) -> None:
         load_tool("locality_guidance/precompute.py").main(
             [str(CONFIGS / config), str(checkpoint), "--out", guidance["store"]]
         )
+
+
+def teach_from_timm(guidance: dict, cfg) -> None:
+    """The same for a large pretrained network, which sees small images, with random weights."""
+    from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
+
+    teacher = guidance["teacher"]
+    teacher["size"] = 112
+    teacher["model"].update(NARROW_TEACHERS[teacher["model"]["model_name"]])
+    if "img_size" in teacher["model"]:
+        teacher["model"]["img_size"] = 112
+    network = MODELS.build({**teacher["model"], "pretrained": False})
+    Path("work_dirs").mkdir(exist_ok=True)
+    teacher["checkpoint"] = "work_dirs/large.pth"
+    torch.save(network.state_dict(), teacher["checkpoint"])
+    write_store(cfg, teacher["checkpoint"], guidance["store"], Precomputing(num_workers=0))
 
 
 def beginning(parameter: torch.Tensor) -> torch.Tensor:
@@ -118,7 +137,7 @@ def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
     torch.manual_seed(0)
     cfg = reduce_config(read_config(name))
     if "guidance" in cfg.model:
-        teach(cfg.model.guidance)
+        teach(cfg.model.guidance, cfg)
     model = build(cfg).train()
     with scope_of(cfg):
         batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))

@@ -1,13 +1,16 @@
 """Teachers of every kind: how their maps are had, what images they take, whose weights."""
 
 from copy import deepcopy
+from importlib import import_module
 
 import pytest
 import timm
 import torch
 from mmengine.registry import DefaultScope
 
+from config_helpers import build as build_config
 from config_helpers import read_config
+from reduce_config import NARROW_TEACHERS
 from smallvit.errors import CheckpointError
 from smallvit.plugins.locality_guidance import Teacher
 from smallvit.plugins.locality_guidance.teacher_network import OwnMaps, TappedMaps
@@ -37,7 +40,9 @@ def classifier(backbone, channels, neck=True):
 def build(config):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
-        return MODELS.build(deepcopy(config)).eval()
+        model = MODELS.build(deepcopy(config))
+    model.eval()  # which some of MMPretrain's backbones do not return
+    return model
 
 
 def saved(tmp_path, config):
@@ -213,11 +218,7 @@ def test_channels_that_do_not_fit_are_named_at_build(channels, how, message):
         guided(channels, dict(model=CNN, channels=how))
 
 
-LARGE = {
-    "dinov2": dict(depth=12, embed_dim=24, num_heads=2),
-    "dinov3": dict(depth=12, embed_dim=32, num_heads=2),
-    "convnext": dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
-}
+LARGE = ("dinov2", "dinov3", "convnext")
 
 
 def official(name, network):
@@ -238,12 +239,13 @@ def test_a_large_pretrained_teacher_is_loaded_from_the_official_file(name, tmp_p
     settings = guidance.teacher.to_dict()
     model_name = settings["model"]["model_name"]
     torch.manual_seed(0)
+    narrow = NARROW_TEACHERS[model_name]
     options = {} if name == "convnext" else dict(img_size=518 if name == "dinov2" else 256)
-    network = timm.create_model(model_name, **LARGE[name], **options).eval()
+    network = timm.create_model(model_name, **narrow, **options).eval()
     for value in network.parameters():
         torch.nn.init.normal_(value, std=0.1)
     torch.save(official(name, network), tmp_path / "official.pth")
-    settings["model"].update(LARGE[name])
+    settings["model"].update(narrow)
     teacher = Teacher(**settings, checkpoint=str(tmp_path / "official.pth"))
     teacher.load()
     assert {p.dtype for p in teacher.model.parameters()} == {torch.bfloat16}
@@ -252,9 +254,7 @@ def test_a_large_pretrained_teacher_is_loaded_from_the_official_file(name, tmp_p
     torch.testing.assert_close(torch.tensor(teacher.preprocessor["mean"]), mean)
     images = torch.randn(1, 3, 224, 224)
     options = {} if name == "convnext" else dict(img_size=224)
-    same = timm.create_model(model_name, **LARGE[name], **options).eval()
-    from importlib import import_module
-
+    same = timm.create_model(model_name, **narrow, **options).eval()
     read = import_module(type(same).__module__).checkpoint_filter_fn
     same.load_state_dict(read(network.state_dict(), same))
     wanted = same.forward_intermediates(
@@ -269,3 +269,19 @@ def test_a_large_pretrained_teacher_is_loaded_from_the_official_file(name, tmp_p
         torch.testing.assert_close(found.float() / scale, expected / scale, rtol=0.1, atol=0.05)
     with pytest.raises(CheckpointError, match=r"is not a checkpoint of"):
         Teacher("timm:test_resnet", str(tmp_path / "official.pth"), stages=(1, 2, 3)).load()
+
+
+@pytest.mark.parametrize("task", ["det", "seg"])
+def test_detectors_and_segmentors_are_guided_by_maps_alone(task):
+    cfg = read_config(f"locality_guidance/cvt-mini_guided_digits-{task}.py")
+    model, plain = (
+        build_config(cfg),
+        build_config(read_config(f"locality_guidance/cvt-mini_digits-{task}.py")),
+    )
+    assert type(model) is type(plain)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    for key, value in (("store", "features"), ("logit", {})):
+        cfg.model.guidance[key] = value
+        with pytest.raises(ValueError, match=rf"guidance.{key}: a \w+ is no classifier"):
+            build_config(cfg)
+        del cfg.model.guidance[key]

@@ -293,3 +293,73 @@ def test_refuses_a_missing_checkpoint_and_a_concatenation(config, checkpoint, tm
     )
     assert run(both, checkpoint, tmp_path / "store") == 1
     assert "precompute its data sets one by one" in capfd.readouterr().err
+
+
+GRAY = """
+_base_ = r"{base}"
+
+pipeline = [
+    dict(type="LoadImageFromFile", color_type="grayscale"),
+    dict(type="ResizeEdge", scale=16),
+    dict(type="CenterCrop", crop_size=12),
+    dict(type="PackInputs"),
+]
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+model = dict(
+    type="smallvit.GuidedClassifier",
+    backbone=dict(in_channels=1),
+    guidance=dict(
+        teacher=dict(
+            model="timm:test_vit",
+            checkpoint=r"{checkpoint}",
+            channels="repeat",
+            size=32,
+            stages=(0, -1),
+            dtype="bfloat16",
+        ),
+        student_indices=(0, 1),
+        store=r"{store}",
+    ),
+)
+data_preprocessor = dict(mean=[127.0], std=[60.0], num_classes=2)
+"""
+
+
+def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
+    """Gray images, whole in the place of cropped, for a network of timm's in half precision."""
+    import cv2
+    import timm
+    from mmengine.config import Config
+
+    from smallvit.plugins.locality_guidance import Teacher
+    from smallvit.plugins.locality_guidance.store import FeatureStore
+
+    base, store = write_tiny_config(tmp_path), tmp_path / "store"
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit", num_classes=0)
+    torch.save(network.state_dict(), tmp_path / "timm.pth")
+    config = tmp_path / "gray.py"
+    values = dict(base=base, checkpoint=tmp_path / "timm.pth", store=store)
+    text = GRAY
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    config.write_text(text)
+    assert run_main(precompute.main, config, "--out", store) == 0
+    found = FeatureStore(store)
+    assert found.shapes == ((64, 2, 2), (64, 2, 2))
+    image = cv2.imread(str(tmp_path / "data/train/bright/0.png"), cv2.IMREAD_GRAYSCALE)
+    teacher = Teacher(**Config.fromfile(config).model.guidance.teacher)
+    raw = torch.nn.functional.interpolate(
+        torch.tensor(image)[None, None].float(), (32, 32), mode="bilinear", antialias=True
+    )
+    mean, std = (torch.tensor(teacher.preprocessor[key]).view(3, 1, 1) for key in ("mean", "std"))
+    for stage, expected in enumerate(teacher.features((raw - mean) / std)):
+        array = np.load(store / f"stage_{stage}.npy")[0]
+        np.testing.assert_allclose(array, expected[0].float().numpy(), rtol=1e-2, atol=1e-2)
+    model = classifier(config)
+    model.init_weights()  # which compares the store with the teacher
+    assert [each.out_channels for each in model.guidance.projections] == [64, 64]
+    capfd.readouterr()
+    assert run_main(precompute.main, base, "--out", store) == 1
+    assert "needs its checkpoint" in capfd.readouterr().err
