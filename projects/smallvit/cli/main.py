@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("misc/verify_dataset.py", "read all data of a training and list what is wrong"),
     "bench": ("small_data_bench.py", "compare methods on your images under one budget"),
     "browse": ("analysis_tools/browse_dataset.py", "draw the images of a config's data set"),
+    "confusion": ("analysis_tools/confusion_matrix.py", "which classes a model takes for which"),
     "recipe": ("smallvit.cli.recipe", "print what a training with a config does"),
     "convert": ("model_converters/convert.py", "convert official checkpoints to ours, or back"),
     "calibrate": ("multi_exit/calibrate.py", "find the exit thresholds of a DVT cascade"),
