@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from smallvit.plugins.multi_exit.calibration import Calibration, check_exits
 from smallvit.plugins.multi_exit.policies import build_policy
@@ -39,8 +39,8 @@ class MultiExitClassifier(ImageClassifier):
         **kwargs: Other arguments of MMPretrain's ImageClassifier.
 
     Raises:
-        ValueError: If the head has not one classifier for each exit, or ``inference`` is
-            wrong.
+        ValueError: If the head has not one classifier for each exit, of the exit's channels,
+            or ``inference`` is wrong.
     """
 
     def __init__(self, backbone: dict, head: dict, inference: dict | None = None, **kwargs) -> None:
@@ -50,6 +50,7 @@ class MultiExitClassifier(ImageClassifier):
                 f"the backbone has {self.num_exits} exits, but the head has classifiers for "
                 f"{self.head.num_exits}; set num_exits of the head"
             )
+        _check_channels(self.backbone, self.head)
         self.calibration = None
         self.set_inference(**(inference or {}))
 
@@ -300,6 +301,16 @@ class MultiExitClassifier(ImageClassifier):
         if last:
             return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
         return self._confidence(index, logits) >= threshold
+
+
+def _check_channels(backbone: nn.Module, head: nn.Module) -> None:
+    pairs = zip(getattr(backbone, "out_channels", ()), getattr(head, "in_channels", ()))  # noqa: B905
+    wrong = [index for index, (own, taken) in enumerate(pairs) if own not in (None, taken)]
+    if wrong:
+        raise ValueError(
+            f"the exits return vectors of {list(backbone.out_channels)} channels and the head "
+            f"takes {list(head.in_channels)}: set in_channels of the head"
+        )
 
 
 def _check_confidences(thresholds: Sequence[float]) -> None:

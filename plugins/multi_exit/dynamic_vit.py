@@ -3,22 +3,26 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from smallvit.compat.moved import forward
-from smallvit.errors import HostError
 from smallvit.hosts import (
     BlockParts,
     HostBlock,
-    PlainTokens,
     Taps,
-    block_parts,
-    plain_tokens,
     register_host,
+    vector_of,
     view_host,
+)
+from smallvit.plugins.multi_exit.exits import (
+    as_any_host,
+    channels_of,
+    look_into,
+    no_vector,
 )
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
 from smallvit.plugins.multi_exit.sites import (
@@ -76,10 +80,12 @@ class DynamicViT(BaseModule):
     Recognition <https://arxiv.org/abs/2105.15075>`_.
 
     Args:
-        exits (Sequence[dict | nn.Module]): Backbones in the order they run. Each returns
-            a tuple whose last entry is a vector (B, C). Those that reuse or are reused
-            must be plain transformers (:func:`smallvit.hosts.plain_tokens`): T2TViT, DHVT,
-            CaiT, MMPretrain's VisionTransformer.
+        exits (Sequence[dict | nn.Module]): Backbones in the order they run. The last entry of
+            what each returns is a vector (B, C), or is made one, see
+            :func:`smallvit.hosts.vector_of`. Those that reuse, and those whose relations are
+            reused, must be plain transformers (:func:`smallvit.hosts.plain_tokens`): T2TViT,
+            DHVT, CaiT, MMPretrain's VisionTransformer, in any order. The first exit's features
+            are reused whatever host it is.
         feature_reuse (bool | dict): Whether later exits reuse tokens; or a dict with
             ``context_dims``, ``hidden_dims`` and ``norm_eps`` of :class:`FeatureReuse`.
             Defaults to True.
@@ -91,7 +97,7 @@ class DynamicViT(BaseModule):
             of the reuse from a truncated normal of standard deviation 0.02.
 
     Raises:
-        ValueError: If there is no exit, or one contradicts the reuse.
+        ValueError: If there is no exit, one contradicts the reuse, or returns no vector.
         HostError: If an exit is no plain transformer although it has to be.
     """
 
@@ -109,13 +115,18 @@ class DynamicViT(BaseModule):
         self.exits = ModuleList(
             net if isinstance(net, nn.Module) else MODELS.build(net) for net in exits
         )
+        self.out_channels = [channels_of(net, index) for index, net in enumerate(self.exits)]
         self.with_cp = with_cp
         self.feature_reuse, self.relation_reuse = ModuleList(), ModuleList()
         self.reuses_features = _is_on(feature_reuse) and len(exits) > 1
         self.reuses_relations = _is_on(relation_reuse) and len(exits) > 1
         if not self.reuses:
             return
-        found = [_look_into(net, index) for index, net in enumerate(self.exits)]
+        # The first one need not be plain, as long as no relations of it are reused.
+        self._first = None if self.reuses_relations else as_any_host(self.exits[0])
+        rest = enumerate(self.exits[1:], 1)
+        found = [(None, []) if self._first else look_into(self.exits[0], 0)]
+        found += [look_into(net, index) for index, net in rest]
         # Plain lists of modules: a deep copy of the model points into the copy.
         self._tokens = [tokens for tokens, _ in found]
         self._slots = [_Slots() for _ in self.exits]
@@ -125,6 +136,8 @@ class DynamicViT(BaseModule):
         if self.reuses_relations:
             self._connect_relations(parts, {} if relation_reuse is True else dict(relation_reuse))
         for index, (old, new) in enumerate(itertools.pairwise(self._tokens), 1):
+            if old is None:  # its grid is known when it runs
+                continue
             self.register_buffer(
                 f"resize{index}", resize_matrix(old.grid, new.grid), persistent=False
             )
@@ -137,15 +150,7 @@ class DynamicViT(BaseModule):
             self.feature_reuse.append(FeatureReuse(previous, len(own), **settings))
 
     def _connect_relations(self, parts: list[list[BlockParts]], settings: dict) -> None:
-        extra = [
-            (tokens.num_extra, own[0].head_tokens)
-            for tokens, own in zip(self._tokens, parts, strict=True)
-        ]
-        if len(set(extra)) > 1:
-            raise ValueError(
-                "relation_reuse needs the same extra tokens in all exits, but they have (before, "
-                f"behind the patches): {extra}; set relation_reuse=False"
-            )
+        self._trailing = [own[0].head_tokens for own in parts]
         heads = [[each.num_heads for each in own] for own in parts]
         for previous, own in itertools.pairwise(heads):
             self.relation_reuse.append(RelationReuse(sum(previous), own, **settings))
@@ -165,8 +170,10 @@ class DynamicViT(BaseModule):
 
     @property
     def embed_dims(self) -> list[int]:
-        """list[int]: Channels of the vector that each exit returns."""
-        return [view_host(net).channels[-1] for net in self.exits]
+        """list[int]: Channels of the tokens of each exit's last block."""
+        views = [getattr(self, "_first", None), *[None] * (len(self.exits) - 1)]
+        pairs = zip(views, self.exits, strict=True)
+        return [(view or view_host(net)).channels[-1] for view, net in pairs]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run all exits.
@@ -203,23 +210,30 @@ class DynamicViT(BaseModule):
 
     def _run(self, index: int, x: Tensor, state: ExitState | None) -> tuple[Tensor, ExitState]:
         if not self.reuses:
-            return self.exits[index](x)[-1], ExitState()
+            return self._vector(index, self.exits[index](x)), ExitState()
         net, slots = self.exits[index], self._slots[index]
         last = index == self.num_exits - 1
         # Placed for this run alone, the tap comes behind whatever else hangs on the block.
-        taps = None if last else Taps(net, [-1])
+        host = (self._first if index == 0 else None) or net
+        taps = None if last else Taps(host, [-1])
         try:
             if index:
                 self._fill(slots, index, x, state)
             if last:
-                return net(x)[-1], ExitState()
+                return self._vector(index, net(x)), ExitState()
             with taps:
-                out = net(x)[-1]
+                out = self._vector(index, net(x))
                 return out, slots.read(taps)
         finally:
             slots.clear()
             if taps is not None:
                 taps.remove()
+
+    def _vector(self, index: int, output: Any) -> Tensor:
+        vector = vector_of(output)
+        if vector is None:
+            raise ValueError(no_vector(self.exits[index], index, output))
+        return vector
 
     def _fill(self, slots: "_Slots", index: int, x: Tensor, state: ExitState | None) -> None:
         if state is None or state.tokens is None:
@@ -233,11 +247,15 @@ class DynamicViT(BaseModule):
             for norm, context in zip(slots.norms, contexts, strict=True):
                 norm.context = context
         if self.reuses_relations:
-            biases = self.relation_reuse[index - 1](state.logits, matrix, extra)
+            old = self._tokens[index - 1].num_extra
+            trailing = self._trailing[index]
+            biases = self.relation_reuse[index - 1](state.logits, matrix, extra, old, trailing)
             for relation, bias in zip(slots.relations, biases, strict=True):
                 relation.bias = bias
 
     def _matrix(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+        if self._tokens[index - 1] is None:
+            return resize_matrix(old, new)
         built_for = self._tokens[index - 1].grid, self._tokens[index].grid
         if (tuple(old), tuple(new)) == tuple(map(tuple, built_for)):
             return getattr(self, f"resize{index}")
@@ -267,9 +285,11 @@ class _Slots:
         self.relations: list[RelatedLogits] = []
 
     def read(self, taps: Taps) -> ExitState:
-        hw = tuple(taps.maps()[0].shape[2:])
+        feature, tokens = taps.maps()[0], taps.tokens()[0]
+        if tokens.ndim != 3:
+            tokens = feature.flatten(2).transpose(1, 2)
         logits = tuple(relation.kept for relation in self.relations)
-        return ExitState(taps.tokens()[0], hw, logits)
+        return ExitState(tokens, tuple(feature.shape[2:]), logits)
 
     def clear(self) -> None:
         # A tensor with a history can be neither copied nor saved with its module.
@@ -291,20 +311,3 @@ def cascade(host: DynamicViT) -> list[HostBlock]:
 
 def _is_on(reuse: bool | dict) -> bool:
     return reuse is not False
-
-
-def _look_into(net: nn.Module, index: int) -> tuple[PlainTokens, list[BlockParts]]:
-    try:
-        tokens = plain_tokens(net)
-        parts = [block_parts(block.module) for block in view_host(net).blocks]
-    except HostError as error:
-        raise HostError(
-            f"exits[{index}] is a {type(net).__name__}, which cannot reuse earlier exits or be "
-            f"reused: {error}; or set feature_reuse=False and relation_reuse=False"
-        ) from error
-    if tokens.recomputes:
-        raise ValueError(
-            f"exits[{index}] recomputes its blocks, when what they reuse is gone: set "
-            "with_cp=True of DynamicViT instead, which recomputes whole exits"
-        )
-    return tokens, parts

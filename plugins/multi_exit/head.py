@@ -53,6 +53,7 @@ class MultiExitHead(BaseModule):
                 f"{weights}; give one for each"
             )
         self.num_classes = num_classes
+        self.in_channels = channels
         self.loss_weights = weights
         self.fcs = nn.ModuleList(nn.Linear(each, num_classes) for each in channels)
         self.loss_module = MODELS.build(loss or dict(type="mmpretrain.CrossEntropyLoss"))

@@ -92,46 +92,62 @@ class RelationReuse(nn.Module):
         self.conv1 = nn.Conv2d(in_heads, hidden_ratio * in_heads, 1)
         self.conv2 = nn.Conv2d(hidden_ratio * in_heads, sum(self.num_heads), 1)
 
-    def forward(self, logits: Sequence[Tensor], matrix: Tensor, num_extra: int) -> tuple:
+    def forward(
+        self,
+        logits: Sequence[Tensor],
+        matrix: Tensor,
+        num_extra: int,
+        old_extra: int | None = None,
+        trailing: int | None = None,
+    ) -> tuple[Tensor, ...]:
         """Make the biases.
+
+        Where the exits have different extra tokens, those that both have (the class token
+        first) correspond; the others have no bias.
 
         Args:
             logits (Sequence[Tensor]): Of each block of the previous exit,
-                (B, num_heads, num_extra + M + T, num_extra + M + T) where T counts tokens
+                (B, num_heads, old_extra + M + T, old_extra + M + T) where T counts tokens
                 behind the patches.
             matrix (Tensor): What resizes patches, (N, M).
-            num_extra (int): Tokens in front of the patches.
+            num_extra (int): Tokens in front of this exit's patches.
+            old_extra (int, optional): Those in front of the previous exit's. Defaults to None:
+                as many.
+            trailing (int, optional): Tokens behind this exit's patches. Defaults to None: T.
 
         Returns:
-            tuple[Tensor, ...]: For each block (B, num_heads, num_extra + N + T,
-            num_extra + N + T).
+            tuple[Tensor, ...]: For each block (B, num_heads, num_extra + N + trailing,
+            num_extra + N + trailing).
         """
         relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
-        trailing = relations.shape[-1] - num_extra - matrix.shape[1]
-        matrix = keep_extra(matrix.to(relations.dtype), num_extra, trailing)
+        old_extra = num_extra if old_extra is None else old_extra
+        found = relations.shape[-1] - old_extra - matrix.shape[1]
+        behind = (found if trailing is None else trailing, found)
+        matrix = keep_extra(matrix.to(relations.dtype), (num_extra, old_extra), behind)
         return (matrix @ (relations @ matrix.t())).split(self.num_heads, dim=1)
 
 
-def keep_extra(matrix: Tensor, before: int, behind: int) -> Tensor:
+def keep_extra(matrix: Tensor, before: tuple[int, int], behind: tuple[int, int]) -> Tensor:
     """Make a map of patches to one of all tokens that leaves extra tokens as they are.
 
     Args:
         matrix (Tensor): (N, M).
-        before (int): Tokens in front of the patches.
-        behind (int): Tokens behind them.
+        before (tuple[int, int]): Tokens in front of the N patches, and in front of the M. Those
+            that have no counterpart get nothing.
+        behind (tuple[int, int]): Tokens behind them.
 
     Returns:
-        Tensor: (before + N + behind, before + M + behind).
+        Tensor: (before[0] + N + behind[0], before[1] + M + behind[1]).
     """
     # Not torch.block_diag, which has no ONNX counterpart.
     first, last = (
-        torch.eye(size, dtype=matrix.dtype, device=matrix.device) for size in (before, behind)
+        torch.eye(*sizes, dtype=matrix.dtype, device=matrix.device) for sizes in (before, behind)
     )
     columns = matrix.shape[1]
     return torch.cat(
         (
-            F.pad(first, (0, columns + behind)),
-            F.pad(matrix, (before, behind)),
-            F.pad(last, (before + columns, 0)),
+            F.pad(first, (0, columns + behind[1])),
+            F.pad(matrix, (before[1], behind[1])),
+            F.pad(last, (before[1] + columns, 0)),
         )
     )

@@ -13,6 +13,7 @@ from mmpretrain.structures import DataSample
 from smallvit.errors import HostError
 from smallvit.hosts import Taps, view_host
 from smallvit.plugins.multi_exit import DynamicViT, MultiExitHead, resize_matrix
+from smallvit.plugins.multi_exit.reuse import keep_extra
 from smallvit.plugins.multi_exit.thresholds import choose_exits
 from smallvit.registry import MODELS
 
@@ -198,6 +199,7 @@ def test_other_input_sizes(model):
 DHVT = dict(type="smallvit.DHVT", arch=ARCH, img_size=32)
 CAIT = dict(type="smallvit.CaiT", arch=dict(ARCH, num_cls_layers=1), img_size=32)
 VIT = dict(type="mmpretrain.VisionTransformer", arch=ARCH, img_size=32)
+DEIT = dict(VIT, type="mmpretrain.DistilledVisionTransformer", patch_size=8)
 
 
 @pytest.mark.parametrize("network", [DHVT, CAIT, VIT], ids=["DHVT", "CaiT", "ViT"])
@@ -377,10 +379,83 @@ def test_networks_that_cannot_reuse_are_refused(images):
     assert len(DynamicViT([resnet] * 2, feature_reuse=False, relation_reuse=False)(images)) == 2
     with pytest.raises(ValueError, match="with_cp=True of DynamicViT"):
         DynamicViT([dict(each, with_cp=True) for each in exits()])
-    mixed = [dict(CAIT, patch_size=16), dict(VIT, patch_size=8)]
-    with pytest.raises(ValueError, match=r"same extra tokens.*relation_reuse=False"):
-        DynamicViT(mixed)
-    assert len(DynamicViT(mixed, relation_reuse=False)(images)) == 2
+    with pytest.raises(HostError, match=r"exits\[1\] is a CifarResNet"):
+        DynamicViT([exits()[0], resnet], relation_reuse=False)
+
+
+MIXED = {
+    "no class token, then one": [dict(CAIT, patch_size=16), dict(VIT, patch_size=8)],
+    "one, then none": [dict(VIT, patch_size=16), dict(CAIT, patch_size=8)],
+    "class token, then heads' tokens": [dict(VIT, patch_size=16), dict(DHVT, patch_size=4)],
+    "heads' tokens, then two in front": [dict(DHVT, patch_size=8), DEIT],
+}
+
+
+@pytest.mark.parametrize("which", MIXED)
+def test_unlike_exits_reuse_each_other(which, images):
+    """Relations go from patch to patch and token to token; those that one lacks are not biased."""
+    net = DynamicViT(MIXED[which])
+    net.init_weights()
+    net.train()
+    first, second = net(images)
+    assert first.shape == second.shape == (6, 16)
+    second.square().sum().backward()
+    assert all(p.grad is not None for p in net.feature_reuse.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in net.relation_reuse[0].conv1.parameters())
+
+
+def test_extra_tokens_without_a_counterpart_are_left_alone():
+    matrix = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    found = keep_extra(matrix, before=(2, 1), behind=(0, 2))
+    expected = torch.zeros(5, 5)
+    expected[0, 0] = 1  # the class token; the second one in front had none before
+    expected[2:, 1:3] = matrix
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 24), (37, 50)])
+def test_images_need_be_no_whole_number_of_patches(size):
+    """MMPretrain pads them; T2T-ViT's and DHVT's convolutions round down."""
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    for first in (dict(VIT, patch_size=16), exits()[0], dict(DHVT, patch_size=8)):
+        net = DynamicViT([first, dict(VIT, patch_size=8)]).eval()
+        assert [each.shape for each in net(images)] == [(2, 16)] * 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        dict(type="smallvit.CifarResNet", depth=8),
+        dict(type="smallvit.DWNet", arch="mini"),
+        dict(type="mmpretrain.ResNet", depth=18),
+    ],
+    ids=lambda first: first["type"],
+)
+def test_the_first_exit_may_be_any_host(first, images):
+    """Its features are reused, and its map is pooled for its classifier."""
+    net = DynamicViT([first, dict(VIT, patch_size=8)], relation_reuse=False)
+    channels = net.exits[0](images)[-1].shape[1]
+    assert net.out_channels == [channels, 16]
+    net.train()
+    first, second = net(images)
+    assert first.shape == (6, channels)
+    second.square().sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in net.exits[0].parameters())
+    copied = copy.deepcopy(net).eval()
+    torch.testing.assert_close(copied(images)[1], net.eval()(images)[1])
+
+
+def test_what_exits_return_is_looked_at_when_they_are_built(images):
+    plain = dict(feature_reuse=False, relation_reuse=False)
+    maps = dict(VIT, patch_size=8, out_type="featmap")
+    net = DynamicViT([maps, DEIT], **plain).eval()
+    expected = net.exits[0](images)[-1].mean((2, 3)), torch.stack(net.exits[1](images)[-1]).mean(0)
+    for found, wanted in zip(net(images), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    with pytest.raises(ValueError, match=r"exits\[1\] is a VisionTransformer that returns \(1, .*"):
+        DynamicViT([maps, dict(VIT, patch_size=8, out_type="raw")], **plain)
+    with pytest.raises(ValueError, match=r"vectors of \[16, 16, 16\] channels .* \[16, 16, 24\]"):
+        classifier(head=dict(in_channels=[16, 16, 24]))
 
 
 def test_budget_needs_a_calibration(images):

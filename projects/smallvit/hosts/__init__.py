@@ -12,6 +12,7 @@ from smallvit.hosts import openmmlab, ours, timm_models  # noqa: F401
 from smallvit.hosts.block import HostBlock
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 from smallvit.hosts.layout import add_map, extra_tokens, from_map, to_map
+from smallvit.hosts.outputs import dry_output, vector_of
 from smallvit.hosts.parts import BlockParts, block_parts, register_parts
 from smallvit.hosts.plain import PlainTokens, plain_tokens, register_plain
 from smallvit.hosts.taps import Taps
@@ -37,6 +38,7 @@ __all__ = [
     "add_map",
     "block_parts",
     "config_types",
+    "dry_output",
     "extra_tokens",
     "from_map",
     "is_host",
@@ -46,5 +48,6 @@ __all__ = [
     "register_plain",
     "supported_hosts",
     "to_map",
+    "vector_of",
     "view_host",
 ]

@@ -23,7 +23,9 @@ def vision_transformer(host: nn.Module) -> list[HostBlock]:
 
 
 def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    conv = host.patch_embed.projection
+    conv, padding = host.patch_embed.projection, host.patch_embed.adaptive_padding
+    if padding is not None:  # of images that are no whole number of patches
+        size = [side + add for side, add in zip(size, padding.get_pad_shape(size), strict=True)]
     sides = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
     return tuple((side + 2 * pad - kernel) // stride + 1 for side, pad, kernel, stride in sides)
 

@@ -1,0 +1,119 @@
+"""What a cascade has to know of the networks that are its exits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts import (
+    BlockParts,
+    HostView,
+    PlainTokens,
+    block_parts,
+    dry_output,
+    plain_tokens,
+    vector_of,
+    view_host,
+)
+
+
+def channels_of(net: nn.Module, index: int) -> int | None:
+    """Channels of the vector that an exit returns.
+
+    Args:
+        net (nn.Module): The exit.
+        index (int): Which one it is.
+
+    Returns:
+        int | None: None where it takes no image alone.
+
+    Raises:
+        ValueError: If it returns what no vector is made of.
+    """
+    output = dry_output(net)
+    if output is None:
+        return None
+    vector = vector_of(output)
+    if vector is None:
+        raise ValueError(no_vector(net, index, output))
+    return vector.shape[1]
+
+
+def no_vector(net: nn.Module, index: int, output: Any) -> str:
+    """Say that an exit returns no vector.
+
+    Args:
+        net (nn.Module): The exit.
+        index (int): Which one it is.
+        output (Any): What it returned.
+
+    Returns:
+        str: A sentence with the way out.
+    """
+    last = output[-1] if isinstance(output, (tuple, list)) and output else output
+    shown = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
+    return (
+        f"exits[{index}] is a {type(net).__name__} that returns {shown}, where a classifier needs "
+        "a vector (B, C) or a map (B, C, H, W): set its out_type to 'cls_token' or 'avg_featmap'"
+    )
+
+
+def as_any_host(net: nn.Module) -> HostView | None:
+    """View a first exit whose features alone are reused.
+
+    Args:
+        net (nn.Module): The exit.
+
+    Returns:
+        HostView | None: A view whose grids are watched; None of a plain transformer.
+
+    Raises:
+        HostError: If it is no host.
+    """
+    try:
+        plain_tokens(net)
+        return None
+    except HostError:
+        pass
+    try:
+        view = view_host(net)
+    except HostError as error:
+        raise HostError(
+            f"exits[0] is a {type(net).__name__}, whose features cannot be reused: {error}; or set "
+            "feature_reuse=False"
+        ) from error
+    view.watch()
+    return view
+
+
+def look_into(net: nn.Module, index: int) -> tuple[PlainTokens, list[BlockParts]]:
+    """Find the tokens and the parts of an exit that reuses, or whose relations are reused.
+
+    Args:
+        net (nn.Module): The exit.
+        index (int): Which one it is.
+
+    Returns:
+        tuple[PlainTokens, list[BlockParts]]: Its tokens, and the parts of its blocks.
+
+    Raises:
+        HostError: If it is no plain transformer.
+        ValueError: If it recomputes its blocks itself.
+    """
+    try:
+        tokens = plain_tokens(net)
+        parts = [block_parts(block.module) for block in view_host(net).blocks]
+    except HostError as error:
+        raise HostError(
+            f"exits[{index}] is a {type(net).__name__}, which cannot reuse earlier exits or be "
+            f"reused: {error}; or set feature_reuse=False and relation_reuse=False (of a first "
+            "exit relation_reuse alone)"
+        ) from error
+    if tokens.recomputes:
+        raise ValueError(
+            f"exits[{index}] recomputes its blocks, when what they reuse is gone: set "
+            "with_cp=True of DynamicViT instead, which recomputes whole exits"
+        )
+    return tokens, parts
