@@ -6,6 +6,7 @@ import sys
 
 from smallvit.cli import UserError, add_runtime_flags, base_parser, run_tool
 from smallvit.cli.arguments import export_local_rank, read_as_asked
+from smallvit.cli.log_backends import add_log_flag, log_to
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -26,6 +27,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         action="store_true",
         help="scale the learning rate by the batch size over auto_scale_lr.base_batch_size",
     )
+    add_log_flag(parser)
     return parser.parse_args(argv)
 
 
@@ -45,6 +47,7 @@ def set_flags(cfg, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         scale_learning_rate(cfg)
     configs.set_loader_defaults(cfg, args)
+    log_to(cfg, args.log_to)
 
 
 def scale_learning_rate(cfg) -> None:
