@@ -18,6 +18,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train.py", "train a config"),
     "test": ("test.py", "measure a checkpoint on the test data of a config"),
     "predict": ("smallvit.cli.predict", "predict images, folders, videos with a checkpoint"),
+    "export": ("smallvit.cli.export", "write a trained model as ONNX or another graph"),
+    "publish": ("smallvit.cli.publish", "write a checkpoint for others, or push it to a hub"),
     "verify": ("misc/verify_dataset.py", "read all data of a training and list what is wrong"),
     "bench": ("small_data_bench.py", "compare methods on your images under one budget"),
     "browse": ("analysis_tools/browse_dataset.py", "draw the images of a config's data set"),
@@ -32,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plot": ("analysis_tools/plot_logs.py", "draw the curves of trainings"),
     "draw": ("analysis_tools/draw_predictions.py", "draw predictions on their images"),
     "hosts": ("smallvit.cli.hosts", "list which backbones of the libraries take plugins"),
+    "bridge": ("smallvit.cli.bridge", "serve mmcv's operators to programs of this environment"),
     "check-env": ("misc/check_env.py", "show what is installed, supported and missing"),
 }
 

@@ -145,7 +145,7 @@ class Digits(BaseDataset):
         return [
             {
                 "img": np.repeat(images[index][..., None], 3, axis=-1),
-                "img_path": f"sklearn-digits/{index:04d}",
+                "img_path": f"sklearn-digits/{index:04d}.png",
                 "gt_label": int(labels[index]),
             }
             for index in digit_indices(labels, self.split, self.samples_per_class)

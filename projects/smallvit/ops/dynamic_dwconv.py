@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
-from smallvit.ops.exporting import in_onnx_export
+from smallvit.ops.exporting import columns_of, in_onnx_export
 from smallvit.ops.shifted_products import grad_shared_weight
 
 __all__ = ["dynamic_dwconv2d"]
@@ -76,12 +76,10 @@ def _traceable(x: Tensor, weight: Tensor) -> Tensor:
         return _grouped(x, weight)
     # The number of groups is a constant of the graph, so a free batch needs another formulation.
     (H, W), k = x.shape[2:], weight.shape[-1]
-    padded = F.pad(x, (k // 2,) * 4)
-    out = torch.zeros_like(x)
-    for i in range(k):
-        for j in range(k):
-            out = out + padded[..., i : i + H, j : j + W] * weight[..., i, j, None, None]
-    return out
+    out = x.new_zeros(())
+    for j, rows in enumerate(columns_of(x, k)):
+        out = out + weight[:, :, None, :, j] @ rows.flatten(3)
+    return out.view(x.shape[0], x.shape[1], H, W)
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:

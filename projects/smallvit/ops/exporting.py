@@ -1,8 +1,10 @@
-"""Whether a graph is being made that leaves torch."""
+"""Graphs that leave torch: whether one is being made, and what they are made of."""
 
 import sys
+from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -37,3 +39,24 @@ def _called_by_onnx_exporter() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def columns_of(x: Tensor, kernel_size: int) -> Iterator[Tensor]:
+    """Give what each column of a depth-wise kernel sees, by standard operators.
+
+    A node for each tap, of which there are 49, makes graphs that take minutes to export; a copy
+    of the map for each tap takes 49 times its memory. Here there are 7 of both.
+
+    Args:
+        x (Tensor): Feature map (B, C, H, W).
+        kernel_size (int): Size k of the kernel, odd.
+
+    Yields:
+        Tensor: For column j (B, C, k, H, W): the map moved by j, and by each row of a kernel.
+    """
+    k, W = kernel_size, x.shape[3]
+    shifts = torch.eye(k, dtype=x.dtype, device=x.device).view(k, 1, k, 1)
+    rows = F.conv2d(x.flatten(0, 1).unsqueeze(1), shifts, padding=k // 2)
+    rows = rows.unflatten(0, (-1, x.shape[1]))
+    for j in range(k):
+        yield rows[..., j : j + W]

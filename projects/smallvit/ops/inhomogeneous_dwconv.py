@@ -16,12 +16,11 @@ from importlib.util import find_spec
 from types import ModuleType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from smallvit.ops import shifted_products
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
-from smallvit.ops.exporting import in_onnx_export
+from smallvit.ops.exporting import columns_of, in_onnx_export
 
 __all__ = ["inhomogeneous_dwconv2d"]
 
@@ -92,13 +91,11 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 def _traceable(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve by standard operators alone, for graphs that leave torch."""
-    (H, W), G = x.shape[2:], weight.shape[1]
-    k = _kernel_size(weight)
-    padded = F.pad(x, (k // 2,) * 4).unflatten(1, (G, x.shape[1] // G))
-    out = torch.zeros_like(x).unflatten(1, (G, x.shape[1] // G))
-    for tap in range(k * k):
-        i, j = divmod(tap, k)
-        out = out + padded[..., i : i + H, j : j + W] * weight[:, :, tap].unsqueeze(2)
+    G, k = weight.shape[1], _kernel_size(weight)
+    out = x.new_zeros(())
+    for j, rows in enumerate(columns_of(x, k)):
+        taps = weight[:, :, j::k].unsqueeze(2)
+        out = out + (rows.unflatten(1, (G, x.shape[1] // G)) * taps).sum(3)
     return out.flatten(1, 2)
 
 

@@ -28,7 +28,7 @@ CALIBRATION = {
 }
 
 
-def small_config(task):
+def make_config(task):
     """A config of the digits with a network of eight channels."""
     if task == "cascade":
         cfg = Config.fromfile(CONFIGS / "dvt/dvt-mini_digits.py")
@@ -56,7 +56,7 @@ def checkpoints(tmp_path_factory):
     """Path of a checkpoint by task, of weights that are not trained."""
     folder, found = tmp_path_factory.mktemp("checkpoints"), {}
     for task in ("classification", "detection", "segmentation", "cascade"):
-        cfg = small_config(task)
+        cfg = make_config(task)
         torch.manual_seed(1)
         model = load_model(cfg)
         model.init_weights()
@@ -67,3 +67,9 @@ def checkpoints(tmp_path_factory):
         assert json.loads(text)["metainfo"]["classes"]
         torch.save({"state_dict": model.state_dict(), KEY: text, **more}, found[task])
     return found
+
+
+@pytest.fixture
+def small_config():
+    """Makes the config of a task."""
+    return make_config

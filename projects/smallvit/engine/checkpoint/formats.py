@@ -16,6 +16,9 @@ from smallvit.utils.files import whole_file
 
 #: The limit of the safetensors library on the header, which it looks at itself.
 MAX_HEADER = 100_000_000
+#: Metadata that is no word of its own: JSON.
+STRUCTURED = ("prediction_config", "multi_exit", "dataset_meta")
+_TEXTS = ("prediction_config",)
 
 
 def read_safetensors(path: str, map_location: Any = None) -> dict:
@@ -26,7 +29,8 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
         map_location (Any): A device, as for :func:`torch.load`. Defaults to None, the CPU.
 
     Returns:
-        dict: ``state_dict``, and the file's ``meta`` with strings as values.
+        dict: ``state_dict``, and the file's ``meta`` with strings as values; what
+            :data:`STRUCTURED` names of it as in other checkpoints.
 
     Raises:
         CheckpointError: If the file is damaged.
@@ -42,7 +46,20 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
         raise CheckpointError(f"{path}: damaged or not safetensors ({error})") from error
     if isinstance(map_location, (str, torch.device)):
         tensors = {name: tensor.to(map_location) for name, tensor in tensors.items()}
-    return {"state_dict": tensors, "meta": meta}
+    return {"state_dict": tensors, "meta": meta, **_structured(meta, path)}
+
+
+def _structured(meta: dict[str, Any], path: str) -> dict[str, Any]:
+    """Move what readers of checkpoints look for to where they do."""
+    found = {}
+    for key in [key for key in STRUCTURED if key in meta]:
+        try:
+            value = meta.pop(key)
+            value = value if key in _TEXTS else json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: its {key} is damaged: {error}") from error
+        (meta if key == "dataset_meta" else found)[key] = value
+    return found
 
 
 def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None = None) -> None:

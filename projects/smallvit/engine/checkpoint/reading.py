@@ -27,6 +27,7 @@ from smallvit.engine.checkpoint.mmengine_pickles import stand_ins, to_values
 from smallvit.engine.checkpoint.official import load_official, split_official
 from smallvit.engine.checkpoint.pickle_names import OF_MMENGINE, is_known
 from smallvit.engine.checkpoint.pickle_scan import full_name, scan
+from smallvit.engine.checkpoint.published import find_published, is_published
 from smallvit.engine.checkpoint.shadows import Refused
 from smallvit.errors import CheckpointError
 
@@ -317,6 +318,8 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
     filename = os.fspath(filename)
     if split_official(filename) is not None:
         return load_from_official(filename, map_location)
+    if is_published(filename):
+        return load_from_local(find_published(filename), map_location)
     if "://" not in filename:
         return load_from_local(filename, map_location)
     if filename.startswith(("http://", "https://")):

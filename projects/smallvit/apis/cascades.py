@@ -1,0 +1,191 @@
+"""A cascade as one graph for each exit, and a small runner that stops early, without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from smallvit.errors import UserError
+from smallvit.utils.files import write_whole
+from smallvit.utils.json_files import read_object
+
+CASCADE = "cascade.json"
+
+
+def export_cascade(
+    predictor: Any, folder: str | os.PathLike, wish: Any, images: Sequence[Any] | None = None
+) -> float:
+    """Export each exit of a cascade as an ONNX graph.
+
+    An exit that reuses the one before it takes that one's tokens and attention logits as inputs.
+
+    Args:
+        predictor (Predictor): A cascade, on the CPU.
+        folder (str | os.PathLike): Folder to write ``exit_1.onnx``, ... and ``cascade.json`` to.
+        wish (Wish): What the graphs shall be; of a fixed size.
+        images (Sequence, optional): What to compare on. Defaults to None: photographs.
+
+    Returns:
+        float: The largest difference to PyTorch, relative to the largest value.
+
+    Raises:
+        UserError: If torch cannot export it, or a graph computes something else.
+    """
+    import torch
+    from torch import nn
+
+    from smallvit.apis.exporting import describe, input_images, write_graph
+    from smallvit.apis.graphs import ExitGraph, Preprocessing, run_all
+
+    if wish.dynamic_size:
+        raise UserError("--dynamic-size: the exits of a cascade have grids of one size")
+    os.makedirs(folder, exist_ok=True)
+    model = predictor.model
+    before = Preprocessing(model.data_preprocessor) if wish.preprocesses else nn.Identity()
+    inputs = input_images(predictor, wish.preprocesses, images)
+    metadata = describe(predictor, wish, inputs.shape)
+    state, hw, worst = (), None, 0.0
+    for index in range(model.num_exits):
+        graph = ExitGraph(model, before, index, hw).eval()
+        given = (inputs, *state) if graph.takes else (inputs,)
+        path = osp.join(folder, f"exit_{index + 1}.onnx")
+        about = {**metadata, "exit": index + 1}
+        worst = max(worst, write_graph(graph, given, path, "onnx", wish, about))
+        state = run_all(graph, *given)[1:]
+        with torch.no_grad():
+            hw = _grid(model, index, before(inputs), hw, given[1:])
+    write_whole(osp.join(folder, CASCADE), json.dumps({**metadata, **_decisions(model)}, indent=1))
+    return worst
+
+
+def _grid(model: Any, index: int, images: Any, hw: Any, state: tuple) -> tuple | None:
+    from smallvit.plugins.multi_exit.dynamic_vit import ExitState
+
+    before = ExitState(state[0], hw, tuple(state[1:])) if state else None
+    return model.backbone.forward_exit(index, images, before)[1].hw
+
+
+def _decisions(model: Any) -> dict[str, Any]:
+    """What the runner needs of the calibration."""
+    stored = model.calibration
+    found = {} if stored is None else stored.to_dict()
+    curve = found.get("calibration") or found.get("evaluation")
+    if curve is None or not found["thresholds"]:
+        return {"exits": model.num_exits, "policy": "max_softmax", "temperatures": None}
+    return {
+        "exits": model.num_exits,
+        "policy": found.get("policy", "max_softmax"),
+        "temperatures": found.get("temperatures"),
+        "flops": found["flops"],
+        "thresholds": found["thresholds"],
+        "accuracy": curve["accuracy"],
+        "mean_flops": curve["flops"],
+    }
+
+
+class CascadeRunner:
+    """Run an exported cascade by onnxruntime: each image leaves at the first exit that is sure.
+
+    Args:
+        folder (str | os.PathLike): What :func:`export_cascade` wrote.
+        thresholds (Sequence[float], optional): Least confidence to leave with, for each exit but
+            the last. Defaults to None.
+        max_gflops (float, optional): Take those of the calibration that are most accurate at this
+            mean cost. Defaults to None. One of both must be given.
+        providers (Sequence[str]): Of onnxruntime. Defaults to the CPU's.
+
+    Attributes:
+        classes (list[str]): Names of the classes.
+
+    Raises:
+        UserError: If the folder is none of these, or there is no calibration.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        thresholds: Sequence[float] | None = None,
+        max_gflops: float | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        import onnxruntime
+
+        try:
+            self.about = read_object(osp.join(folder, CASCADE))
+        except (FileNotFoundError, ValueError) as error:
+            raise UserError(f"{folder} holds no exported cascade: {error}") from error
+        self.classes = self.about["classes"]
+        self.sessions = [
+            onnxruntime.InferenceSession(
+                osp.join(folder, f"exit_{number}.onnx"), providers=list(providers)
+            )
+            for number in range(1, self.about["exits"] + 1)
+        ]
+        self.thresholds = self._choose(thresholds, max_gflops)
+
+    def _choose(self, thresholds: Sequence[float] | None, max_gflops: float | None) -> list[float]:
+        if (thresholds is None) == (max_gflops is None):
+            raise UserError("a cascade needs one of thresholds and max_gflops")
+        if thresholds is not None:
+            if len(thresholds) not in (len(self.sessions) - 1, len(self.sessions)):
+                raise UserError(f"{len(thresholds)} thresholds for {len(self.sessions)} exits")
+            return list(thresholds)[: len(self.sessions) - 1]
+        if "thresholds" not in self.about:
+            raise UserError(
+                "max_gflops needs a calibrated checkpoint, and this was exported of one without"
+            )
+        costs, accuracy = self.about["mean_flops"], self.about["accuracy"]
+        allowed = [number for number, cost in enumerate(costs) if cost <= max_gflops]
+        if not allowed:
+            raise UserError(f"max_gflops={max_gflops}: the cheapest point costs {min(costs):.4g}")
+        best = max(allowed, key=lambda number: (accuracy[number], -costs[number]))
+        return list(self.about["thresholds"][best])[: len(self.sessions) - 1]
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classify images.
+
+        Args:
+            images (np.ndarray): As ``cascade.json`` describes, float32 (B, C, H, W).
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Logits (B, classes), and of each image the number of its
+            exit from 0 on, (B, ).
+        """
+        places = np.arange(len(images))
+        exits = np.full(len(images), len(self.sessions) - 1)
+        logits: np.ndarray | None = None
+        state: list[np.ndarray] = []
+        for index, session in enumerate(self.sessions):
+            names = [each.name for each in session.get_inputs()]
+            given = dict(zip(names, [images, *state], strict=False))
+            found, *state = session.run(None, given)
+            if logits is None:
+                logits = np.empty((len(exits), found.shape[1]), found.dtype)
+            leaving = np.ones(len(places), bool)
+            if index < len(self.thresholds):
+                leaving = self._confidence(index, found) >= self.thresholds[index]
+            logits[places[leaving]], exits[places[leaving]] = found[leaving], index
+            stay = ~leaving
+            places, images, state = places[stay], images[stay], [each[stay] for each in state]
+            if len(places) == 0:
+                break
+        return logits, exits
+
+    def _confidence(self, index: int, logits: np.ndarray) -> np.ndarray:
+        temperatures = self.about.get("temperatures")
+        logits = logits.astype(np.float64) / (temperatures[index] if temperatures else 1.0)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares = powers / powers.sum(axis=1, keepdims=True)
+        policy = self.about["policy"]
+        if policy == "margin":
+            first, second = np.sort(shares, axis=1)[:, :-3:-1].T
+            return first - second
+        if policy == "entropy":
+            logs = np.log(np.maximum(shares, 1e-300))
+            return 1 + (shares * logs).sum(axis=1) / np.log(shares.shape[1])
+        return shares.max(axis=1)

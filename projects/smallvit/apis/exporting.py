@@ -1,0 +1,336 @@
+"""Trained models as graphs for other programs, compared with PyTorch on images before they stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smallvit.apis.graphs import backbone_of, graph_of, run_all
+from smallvit.apis.predictor import Predictor
+from smallvit.errors import UserError
+from smallvit.utils.files import whole_file
+
+FORMATS = ("onnx", "torch-export", "torchscript")
+ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt"}
+#: Largest difference to PyTorch, relative to the largest value, that a graph may have.
+TOLERANCE = 1e-4
+METADATA = "smallvit.json"
+#: Batches that a graph with a free batch is tried with, beside that which it was made with.
+BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a graph is asked to be.
+
+    Args:
+        dynamic_batch (bool): Takes any number of images. Defaults to True.
+        dynamic_size (bool): Takes images of any size. Defaults to False.
+        preprocesses (bool): Takes values 0 to 255 in the order BGR. Defaults to False: images
+            whose mean and deviation are normalized already.
+        part (str): "whole", or "backbone" for the maps of backbone and neck. Defaults to
+            "whole".
+    """
+
+    dynamic_batch: bool = True
+    dynamic_size: bool = False
+    preprocesses: bool = False
+    part: str = "whole"
+
+
+def export(
+    predictor: Predictor,
+    path: str | os.PathLike,
+    kind: str = "onnx",
+    wish: Wish | None = None,
+    images: Sequence[Any] | None = None,
+) -> float:
+    """Export a model, and compare what was written with PyTorch.
+
+    Args:
+        predictor (Predictor): The model, on the CPU.
+        path (str | os.PathLike): The file.
+        kind (str): "onnx", "torch-export" or "torchscript". Defaults to "onnx".
+        wish (Wish, optional): What it shall be. Defaults to None: a free batch of normalized
+            images.
+        images (Sequence, optional): What to compare on, as a predictor takes them. Defaults to
+            None: two photographs that scikit-learn ships.
+
+    Returns:
+        float: The largest difference to PyTorch, relative to the largest value.
+
+    Raises:
+        UserError: If the model or the format does not allow what is asked, or the graph computes
+            something else; nothing stays then.
+    """
+    if kind not in FORMATS:
+        raise UserError(f"no format {kind!r}: there are {', '.join(FORMATS)}")
+    wish = wish or Wish()
+    inputs = input_images(predictor, wish.preprocesses, images)
+    if wish.part == "backbone":
+        graph: nn.Module = backbone_of(predictor.model, wish.preprocesses)
+    else:
+        graph = graph_of(predictor.model, predictor.task, wish.preprocesses)
+    metadata = describe(predictor, wish, inputs.shape)
+    return write_graph(graph, (inputs,), path, kind, wish, metadata)
+
+
+def write_graph(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: str | os.PathLike,
+    kind: str,
+    wish: Wish,
+    metadata: dict[str, Any],
+) -> float:
+    """Write a graph whole, if it computes what the module does; see :func:`export`."""
+    write = {"onnx": _write_onnx, "torch-export": _write_export, "torchscript": _write_script}[kind]
+    with whole_file(path) as temporary:
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                run = write(graph, inputs, temporary, wish, metadata)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{kind} needs {error.name}, which is not installed: pip install 'smallvit[export]'"
+            ) from error
+        except UserError:
+            raise
+        except Exception as error:  # exporters raise of every kind
+            raise UserError(_refusal(kind, wish, error)) from error
+        return compare(graph, inputs, run, wish)
+
+
+def _refusal(kind: str, wish: Wish, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    known = [line for line in lines if "onstraint" in line or "pecializ" in line or "Error" in line]
+    reason = (known or lines or [type(error).__name__])[0][:300]
+    hint = ""
+    if wish.dynamic_size:
+        hint = "; a network whose position embeddings or windows are of one size: try without "
+        hint += "--dynamic-size"
+    return f"{kind}: torch cannot export this model so: {reason}{hint}"
+
+
+def input_images(
+    predictor: Predictor, preprocesses: bool, images: Sequence[Any] | None = None
+) -> Tensor:
+    """Prepare images for a graph.
+
+    Args:
+        predictor (Predictor): The model.
+        preprocesses (bool): Whether the graph normalizes them.
+        images (Sequence, optional): As a predictor takes them. Defaults to None: photographs.
+
+    Returns:
+        Tensor: Two or more, (B, C, H, W), of the first one's size.
+    """
+    arrays = [predictor.read(image) for image in (images or _photographs(predictor))]
+    packed = [predictor.steps(array)["inputs"] for array in arrays]
+    packed = [each for each in packed if each.shape == packed[0].shape]
+    packed += packed[:1] if len(packed) == 1 else []
+    inputs = torch.stack(packed).float()
+    if preprocesses:
+        return inputs
+    from smallvit.apis.graphs import Preprocessing
+
+    return Preprocessing(predictor.model.data_preprocessor.cpu())(inputs)
+
+
+def _photographs(predictor: Predictor) -> list[np.ndarray]:
+    from sklearn.datasets import load_sample_images
+
+    found = [np.ascontiguousarray(image[:, :, ::-1]) for image in load_sample_images().images]
+    if predictor.steps.color_type == "grayscale":
+        return [image.mean(axis=2).astype(np.uint8) for image in found]
+    if predictor.steps.color_type != "color":
+        raise UserError("the model reads images as they are: name some by --images")
+    return found
+
+
+def describe(predictor: Predictor, wish: Wish, shape: torch.Size) -> dict[str, Any]:
+    """What a program has to know that runs the graph, as values of JSON.
+
+    Args:
+        predictor (Predictor): The model.
+        wish (Wish): What the graph is.
+        shape (torch.Size): Of the images that it was made with.
+
+    Returns:
+        dict[str, Any]: Task, classes, input.
+    """
+    preprocessor = predictor.model.data_preprocessor
+    mean, std = (getattr(preprocessor, name, None) for name in ("mean", "std"))
+    swaps = getattr(preprocessor, "to_rgb", getattr(preprocessor, "_channel_conversion", False))
+    told = {
+        "mean": None if mean is None else mean.flatten().tolist(),
+        "std": None if std is None else std.flatten().tolist(),
+        "channels": "RGB" if swaps else "BGR",
+    }
+    if wish.preprocesses:
+        told = {"mean": None, "std": None, "channels": "BGR"}
+    return {
+        "task": predictor.task,
+        "part": wish.part,
+        "classes": list(predictor.classes),
+        "input": {"size": list(shape[2:]), "values": "0 to 255 before mean and std", **told},
+        "dynamic": [
+            name for name, on in (("batch", wish.dynamic_batch), ("size", wish.dynamic_size)) if on
+        ],
+    }
+
+
+def _dynamic_shapes(inputs: tuple[Tensor, ...], wish: Wish) -> tuple | None:
+    if not (wish.dynamic_batch or wish.dynamic_size):
+        return None
+    free = getattr(torch.export.Dim, "DYNAMIC", None)
+    if free is None:
+        raise UserError(
+            f"torch {torch.__version__} exports graphs of fixed sizes alone: take 2.6 or later, "
+            "or --fixed-batch"
+        )
+    batch = {0: free} if wish.dynamic_batch else {}
+    size = {2: free, 3: free} if wish.dynamic_size else {}
+    first, others = {**batch, **size}, tuple(batch for _ in inputs[1:])
+    return (first, others) if others else (first,)  # others are one variable argument
+
+
+Run = Callable[..., tuple[Tensor, ...]]
+
+
+def _program(graph: nn.Module, inputs: tuple[Tensor, ...], wish: Wish) -> Any:
+    shapes = _dynamic_shapes(inputs, wish)
+    return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+
+
+def _write_onnx(
+    graph: nn.Module, inputs: tuple, path: str, wish: Wish, metadata: dict[str, Any]
+) -> Run:
+    import onnx
+    import onnxruntime
+
+    shapes = _dynamic_shapes(inputs, wish)
+    names = ["images", *(f"state_{number}" for number in range(len(inputs) - 1))]
+    count = len(run_all(graph, *inputs))
+    first = "logits" if hasattr(graph, "takes") else "scores"
+    outputs = [first, *(f"next_{number}" for number in range(count - 1))]
+    if wish.part == "backbone":
+        outputs = [f"map_{number}" for number in range(count)]
+    program = torch.onnx.export(
+        graph,
+        inputs,
+        dynamo=True,
+        dynamic_shapes=shapes,
+        input_names=names,
+        output_names=outputs,
+        verbose=False,
+    )
+    model = program.model_proto
+    for key, value in metadata.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        model.metadata_props.add(key=f"smallvit.{key}", value=text)
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return partial(run_session, session)
+
+
+def run_session(session: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Run a session of onnxruntime on tensors.
+
+    Args:
+        session (onnxruntime.InferenceSession): The session.
+        *inputs (Tensor): In the order of its inputs; those that the graph does not use are left
+            out.
+
+    Returns:
+        tuple[Tensor, ...]: Its outputs.
+    """
+    names = [each.name for each in session.get_inputs()]
+    fed = dict(zip(names, (each.numpy() for each in inputs), strict=True))
+    return tuple(torch.from_numpy(each) for each in session.run(None, fed))
+
+
+def _write_export(
+    graph: nn.Module, inputs: tuple, path: str, wish: Wish, metadata: dict[str, Any]
+) -> Run:
+    program = _program(graph, inputs, wish)
+    with open(path, "wb") as file:
+        torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
+    with open(path, "rb") as file:
+        module = torch.export.load(file).module()
+    return partial(run_all, module)
+
+
+def _write_script(
+    graph: nn.Module, inputs: tuple, path: str, wish: Wish, metadata: dict[str, Any]
+) -> Run:
+    script = torch.jit.trace(graph, inputs, check_trace=False)
+    with open(path, "wb") as file:
+        torch.jit.save(script, file, _extra_files={METADATA: json.dumps(metadata)})
+    with open(path, "rb") as file:
+        module = torch.jit.load(file)
+    return partial(run_all, module)
+
+
+def compare(graph: nn.Module, inputs: tuple[Tensor, ...], run: Run, wish: Wish) -> float:
+    """Compare what was written with PyTorch: the images, other batches, another size.
+
+    Args:
+        graph (nn.Module): The module.
+        inputs (tuple[Tensor, ...]): What the graph was made with.
+        run (Callable): Runs what was written.
+        wish (Wish): What it was to be.
+
+    Returns:
+        float: The largest difference, relative to the largest value.
+
+    Raises:
+        UserError: If it is too large, or the graph does not take what it was asked to.
+    """
+    trials = {"the images": inputs}
+    if wish.dynamic_batch:
+        for count in BATCHES:
+            trials[f"a batch of {count}"] = tuple(_repeated(each, count) for each in inputs)
+    if wish.dynamic_size:
+        height, width = inputs[0].shape[2:]
+        larger = nn.functional.interpolate(inputs[0], (height + 32, width + 64))
+        trials["images of another size"] = (larger, *inputs[1:])
+    worst = 0.0
+    for name, trial in trials.items():
+        try:
+            found = run(*trial)
+        except Exception as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"the graph does not take {name}: {reason}") from error
+        difference = _difference(found, run_all(graph, *trial))
+        worst = max(worst, difference)
+        if difference > TOLERANCE:
+            raise UserError(
+                f"the graph differs from PyTorch on {name} by {difference:.2g} of the largest "
+                "value: not kept"
+            )
+    return worst
+
+
+def _repeated(inputs: Tensor, count: int) -> Tensor:
+    return torch.cat([inputs] * count)[:count].contiguous()
+
+
+def _difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
+    worst = 0.0
+    for one, other in zip(found, expected, strict=True):
+        if one.shape != other.shape:
+            return float("inf")
+        scale = max(other.abs().max().item(), 1e-6)
+        difference = (one - other).abs().max().item() / scale
+        worst = max(worst, difference if difference == difference else float("inf"))
+    return worst

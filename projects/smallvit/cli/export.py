@@ -1,0 +1,114 @@
+"""Export a trained model as a graph for other programs, and compare it with PyTorch on images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from smallvit.cli.arguments import (
+    add_overwrite_flag,
+    add_trust_flag,
+    read_as_asked,
+    require_free,
+    tool_parser,
+)
+
+EPILOG = """
+Classifiers give the probabilities of classes, segmentors those of each pixel, --part backbone the
+maps of backbone and neck, of detectors too. A cascade (DVT) becomes a folder of ONNX graphs, one an
+exit, which smallvit.apis.CascadeRunner runs with early exits. Classes and what the images have to
+be are in the metadata: keys smallvit.* of ONNX, smallvit.json in the others.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of ``smallvit export``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        argparse.Namespace: Them.
+    """
+    parser = tool_parser(__doc__)
+    parser.epilog = EPILOG
+    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument("--out", required=True, help="file to write; of a cascade a folder")
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "torch-export", "torchscript"),
+        default="onnx",
+        help="default: onnx; torchscript is deprecated by torch",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="its config, where the checkpoint has none"
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="the graph takes values 0 to 255 in the order BGR, and normalizes them itself",
+    )
+    parser.add_argument("--fixed-batch", action="store_true", help="two images at a time, always")
+    parser.add_argument(
+        "--dynamic-size", action="store_true", help="images of any size, where the network can"
+    )
+    parser.add_argument(
+        "--part", choices=("whole", "backbone"), default="whole", help="default: whole"
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="FILE",
+        help="images to compare on, and whose size the graph has after the test pipeline; default: "
+        "two photographs that scikit-learn ships",
+    )
+    add_overwrite_flag(parser)
+    add_trust_flag(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``smallvit export``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+    """
+    args = parse_args(argv)
+    if not os.path.isdir(args.out):
+        require_free(args.out, args.overwrite, sources=[args.checkpoint])
+
+    from smallvit.apis.cascades import export_cascade
+    from smallvit.apis.exporting import Wish, export
+    from smallvit.apis.predictor import Predictor
+    from smallvit.errors import UserError
+
+    read_as_asked(args)
+    predictor = Predictor(args.checkpoint, args.config, "cpu")
+    wish = Wish(not args.fixed_batch, args.dynamic_size, args.preprocess, args.part)
+    if hasattr(predictor.model, "predict_budgeted") and args.part == "whole":
+        if args.format != "onnx":
+            raise UserError(f"--format {args.format}: the exits of a cascade are ONNX graphs")
+        _require_folder(args)
+        worst = export_cascade(predictor, args.out, wish, args.images)
+    else:
+        require_free(args.out, args.overwrite, sources=[args.checkpoint])
+        worst = export(predictor, args.out, args.format, wish, args.images)
+    print(f"{args.out}: {args.format}, differs from PyTorch by {worst:.1e} of the largest value")
+    if args.format == "torchscript":
+        print(
+            "torch calls TorchScript deprecated since 2.14: --format torch-export is its successor"
+        )
+    if args.format != "onnx":
+        print("a program that loads it imports smallvit.ops first, where it has operators of ours")
+
+
+def _require_folder(args: argparse.Namespace) -> None:
+    from smallvit.errors import UserError
+
+    if os.path.isfile(args.out):
+        raise UserError(f"{args.out} is a file: a cascade needs a folder, of one graph an exit")
+    if os.path.isdir(args.out) and os.listdir(args.out) and not args.overwrite:
+        raise UserError(f"{args.out} holds files: --overwrite replaces graphs in it")

@@ -1,0 +1,116 @@
+"""Graphs that compute what PyTorch does, for any batch."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from smallvit.apis import CascadeRunner, Predictor, Wish, export, load_model
+from smallvit.apis.cascades import export_cascade
+from smallvit.apis.exporting import METADATA, compare, write_graph
+from smallvit.cli.main import main
+from smallvit.errors import UserError
+
+
+@pytest.fixture
+def predictor(checkpoints):
+    return lambda task: Predictor(checkpoints[task], device="cpu")
+
+
+def test_a_classifier_with_its_preprocessing(checkpoints, tmp_path, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "x.onnx"
+    args = ["export", str(checkpoints["classification"]), "--out", str(path), "--preprocess"]
+    assert main(args) == 0
+    assert "differs from PyTorch by" in capsys.readouterr().out
+    found = {each.key: each.value for each in onnx.load(path).metadata_props}
+    assert json.loads(found["smallvit.classes"]) == [str(digit) for digit in range(10)]
+    assert json.loads(found["smallvit.input"])["size"] == [32, 32]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    predicted = Predictor(checkpoints["classification"], device="cpu")(image)
+    fed = image.transpose(2, 0, 1)[None].astype(np.float32)
+    assert np.allclose(session.run(None, {"images": fed})[0][0], predicted.scores, atol=1e-5)
+    assert main(args) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("conv", ["dynamic", "inhomogeneous"])
+def test_predicted_kernels_do_not_tie_a_graph_to_its_batch(tmp_path, conv, small_config):
+    cfg = small_config("classification")
+    cfg.model.backbone.conv = conv
+    torch.save({"state_dict": load_model(cfg).state_dict()}, tmp_path / "x.pth")
+    export(Predictor(tmp_path / "x.pth", cfg, device="cpu"), tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        ("classification", "whole"),
+        pytest.param("segmentation", "whole", marks=pytest.mark.exhaustive),
+        pytest.param("detection", "backbone", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_formats_of_torch(predictor, tmp_path, task, part):
+    found = predictor(task)
+    assert export(found, tmp_path / "x.pt2", "torch-export", Wish(part=part)) < 1e-4
+    extra = {METADATA: ""}
+    torch.export.load(tmp_path / "x.pt2", extra_files=extra)
+    assert json.loads(extra[METADATA])["task"] == task
+
+
+def test_torchscript_says_that_it_is_old(checkpoints, tmp_path, capsys):
+    args = ["export", str(checkpoints["classification"]), "--out", str(tmp_path / "x.pt")]
+    assert main([*args, "--format", "torchscript"]) == 0
+    assert "deprecated" in capsys.readouterr().out
+    assert torch.jit.load(tmp_path / "x.pt")(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_what_is_not_exported(predictor, tmp_path):
+    with pytest.raises(UserError, match="decides about them in Python"):
+        export(predictor("detection"), tmp_path / "x.pt2", "torch-export")
+    with pytest.raises(UserError, match="no format"):
+        export(predictor("classification"), tmp_path / "x", "caffe")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_computes_something_else_does_not_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("smallvit.apis.exporting._difference", lambda *_: 0.1)
+    inputs = (torch.ones(2, 3),)
+    with pytest.raises(UserError, match=r"differs from PyTorch .*: not kept"):
+        write_graph(torch.nn.Identity(), inputs, tmp_path / "x.pt", "torchscript", Wish(), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_are_no_numbers_differ():
+    graph = torch.nn.Identity()
+    inputs = (torch.ones(2, 3),)
+    with pytest.raises(UserError, match="by inf"):
+        compare(graph, inputs, lambda x: (x * float("nan"),), Wish())
+    with pytest.raises(UserError, match="does not take a batch of 1"):
+        compare(graph, inputs, lambda x: (x.view(2, 3),), Wish())
+
+
+@pytest.mark.exhaustive
+def test_a_cascade_leaves_early(predictor, tmp_path):
+    pytest.importorskip("onnxruntime")
+    found = predictor("cascade")
+    assert export_cascade(found, tmp_path / "graphs", Wish()) < 1e-4
+    images = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 8
+    for thresholds in ([0.11, 0.11, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]):
+        found.model.set_inference(mode="budgeted", thresholds=thresholds[:2])
+        with torch.no_grad():
+            logits, exits = found.model.predict_budgeted(images)
+        runner = CascadeRunner(tmp_path / "graphs", thresholds)
+        theirs, left = runner(images.numpy())
+        assert np.array_equal(left, exits.numpy())
+        assert np.allclose(theirs, logits.numpy(), atol=1e-4)
+    runner = CascadeRunner(tmp_path / "graphs", max_gflops=1.6e6)
+    assert runner.thresholds == [0.0, 0.0]
+    with pytest.raises(UserError, match="one of thresholds and max_gflops"):
+        CascadeRunner(tmp_path / "graphs")
+    with pytest.raises(UserError, match="holds no exported cascade"):
+        CascadeRunner(tmp_path, [0.0, 0.0])
