@@ -64,7 +64,7 @@ def test_samples():
     sample = digits[5]
     assert sample["img"].shape == (8, 8, 3)
     assert sample["img"].dtype == np.uint8
-    index = int(sample["img_path"].rsplit("/")[-1])
+    index = int(sample["img_path"].rsplit("/")[-1].removesuffix(".png"))
     assert sample["gt_label"] == LABELS[index]
     assert digits.get_gt_labels().tolist() == LABELS[digit_indices(LABELS, "test")].tolist()
     images = np.stack([sample["img"] for sample in digits])
