@@ -22,7 +22,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from smallvit.engine.guards import GUARDS
 from smallvit.errors import UserError
-from smallvit.utils.spelling import near_miss
+from smallvit.utils.spelling import CLOSED, ONE_SLIP, near_miss
 
 #: Where a config lists the keys that only look misspelt.
 ACCEPTED = "unchecked_keys"
@@ -36,7 +36,7 @@ LOADER = ("batch_size", "num_workers", "dataset", "num_batch_per_epoch")
 DETECTION = (
     *("rpn", "rcnn", "rpn_proposal", "nms_pre", "max_per_img", "nms", "min_bbox_size"),
     *("score_thr", "mask_thr_binary", "assigner", "sampler", "allowed_border", "pos_weight"),
-    *("debug", "mask_size", "mode", "crop_size", "stride", "augments", "probs"),
+    *("debug", "mask_size", "mode", "crop_size", "stride", "augments", "probs", "max_per_image"),
 )
 #: Keys of dicts that no class takes, or that something reads before the class is built, by the
 #: place of the dict: ``*`` stands for anything.
@@ -59,7 +59,7 @@ PLAIN_KEYS = {
         *("visualization", *GUARDS),
     ),
     "default_hooks.*": ("priority",),
-    "custom_hooks.*": ("priority",),
+    "custom_hooks.*": ("priority", "momentum", "update_buffers"),
     "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
     "env_cfg.mp_cfg": ("mp_start_method", "opencv_num_threads"),
     "env_cfg.dist_cfg": ("backend", "timeout", "init_backend"),
@@ -71,8 +71,15 @@ PLAIN_KEYS = {
     "model*.train_cfg.*": DETECTION,
     "model*.test_cfg.*": DETECTION,
     "*.metainfo": ("classes", "palette"),
+    "*.data_prefix": ("img", "img_path", "seg_map_path", "seg", "ann"),
+    "*.filter_cfg": ("filter_empty_gt", "min_size"),
     "*.norm_cfg": ("requires_grad",),
 }
+#: Dicts that nothing else is read of, or for whose other keys a call fails.
+CLOSED_KEYS = (
+    *("randomness", "optim_wrapper.clip_grad", "*.data_prefix", "*.filter_cfg"),
+    *("model*.train_cfg", "model*.test_cfg", "auto_scale_lr"),
+)
 #: Types that MMEngine and our guards take where a config names none.
 DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
@@ -81,6 +88,9 @@ DEFAULT_TYPES = {
     "log_processor": "LogProcessor",
     "visualizer": "Visualizer",
     "default_hooks.checkpoint": "CheckpointHook",
+    # That of mmpretrain's models; no other library has one of this name.
+    "data_preprocessor": "ClsDataPreprocessor",
+    "model.data_preprocessor": "ClsDataPreprocessor",
 }
 #: In which registries the types below a top-level key are looked up.
 REGISTRIES = {
@@ -163,8 +173,10 @@ def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]
     kind = types.find(node, path)
     known = {*_parameters(kind), *_plain_keys(path)} if kind else _plain_keys(path)
     known.update(known and IGNORED)
+    closed = _is_closed(kind) if kind else any(fnmatchcase(path, each) for each in CLOSED_KEYS)
+    shortest = CLOSED if closed else ONE_SLIP
     for key, child in node.items():
-        meant = near_miss(key, known) if isinstance(key, str) else None
+        meant = near_miss(key, known, shortest) if isinstance(key, str) else None
         if meant is not None:
             where = kind and meant in _parameters(kind)
             yield f"{path}.{key}", meant, f" (an option of {kind.__name__})" if where else ""
@@ -211,12 +223,22 @@ def _look_up(root: Registry, kind: str, scope: str) -> Callable | None:
         return None  # the build will say that there is none
 
 
-@cache
 def _parameters(kind: Callable) -> frozenset[str]:
-    """Names of the arguments of a class, or of a function that is registered like one."""
+    return _signature(kind)[0]
+
+
+def _is_closed(kind: Callable) -> bool:
+    return not _signature(kind)[1]
+
+
+@cache
+def _signature(kind: Callable) -> tuple[frozenset[str], bool]:
+    """Names of the arguments of a class or registered function; whether it may take others."""
     if not inspect.isclass(kind):
-        return frozenset(_named(kind)[0])
+        named, passes_on = _named(kind)
+        return frozenset(named), passes_on
     names: set[str] = set()
+    passes_on = True
     for base in kind.__mro__:
         if "__init__" not in vars(base):
             continue
@@ -224,7 +246,7 @@ def _parameters(kind: Callable) -> frozenset[str]:
         names.update(own)
         if not passes_on:
             break
-    return frozenset(names)
+    return frozenset(names), passes_on or not names
 
 
 def _named(function: Callable) -> tuple[set[str], bool]:

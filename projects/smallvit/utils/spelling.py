@@ -7,9 +7,11 @@ from collections.abc import Iterable
 #: Shortest names in which one slip, and in which two slips, make a near miss. In shorter ones
 #: two names that are both meant differ by as little: ``lr`` and ``lrs``, ``mean`` and ``mode``.
 ONE_SLIP, TWO_SLIPS = 5, 9
+#: Shortest names in which one slip makes a near miss where no other names are allowed.
+CLOSED = 3
 
 
-def near_miss(name: str, known: Iterable[str]) -> str | None:
+def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str | None:
     """Find the known name that a name looks like.
 
     Compared are letters whatever their case, without underscores. One letter that is missing,
@@ -19,6 +21,8 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
     Args:
         name (str): A name.
         known (Iterable[str]): The names that there are.
+        shortest (int): Letters of the shortest names that one slip may be in. Defaults to
+            :data:`ONE_SLIP`.
 
     Returns:
         str | None: The nearest one, or None if ``name`` is known or like none of them.
@@ -26,11 +30,12 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
     known = list(known)
     if name in known:
         return None
-    found = [(distance, other) for other in known if (distance := _slips(name, other)) is not None]
+    slips = ((_slips(name, other, shortest), other) for other in known)
+    found = [(distance, other) for distance, other in slips if distance is not None]
     return min(found)[1] if found else None
 
 
-def _slips(name: str, other: str) -> int | None:
+def _slips(name: str, other: str, shortest: int) -> int | None:
     """Count the slips between two names; None where there are too many for a misspelling."""
     one, two = _letters(name), _letters(other)
     if one == two:
@@ -38,7 +43,7 @@ def _slips(name: str, other: str) -> int | None:
     if one.rstrip("0123456789") == two.rstrip("0123456789"):
         return None
     shorter = min(len(one), len(two))
-    allowed = 2 if shorter >= TWO_SLIPS else 1 if shorter >= ONE_SLIP else 0
+    allowed = 2 if shorter >= TWO_SLIPS else 1 if shorter >= shortest else 0
     if abs(len(one) - len(two)) > allowed:
         return None
     distance = edit_distance(one, two)

@@ -63,6 +63,11 @@ def changed(path, value=1, name=DIGITS):
         ("randomness.determinstic", "deterministic"),
         ("auto_scale_lr.base_batchsize", "base_batch_size"),
         ("visualizer.save_dirs", "save_dir"),
+        ("train_dataloader.dataset.pipeline.0.scal", "scale"),
+        ("train_dataloader.sampler.sed", "seed"),
+        ("param_scheduler.1.T_maxx", "T_max"),
+        ("randomness.sed", "seed"),
+        ("data_preprocessor.maen", "mean"),
     ],
 )
 def test_a_misspelt_option_is_found(path, meant):

@@ -101,6 +101,8 @@ def wrong_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[W
     """
     schedulers = checkpoint.get("param_schedulers") or []
     if isinstance(runner.optim_wrapper, OptimWrapper):
+        if not isinstance(schedulers, list):
+            yield "param_schedulers", schedulers, "a list"
         yield from _wrong_groups(runner.optim_wrapper, checkpoint["optimizer"], "optimizer")
         yield from _wrong_schedulers(runner.param_schedulers, schedulers, "param_schedulers")
         return
@@ -108,6 +110,8 @@ def wrong_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[W
         stored = checkpoint["optimizer"]
         stored = stored.get(name) if isinstance(stored, Mapping) else None
         yield from _wrong_groups(wrapper, stored, f"optimizer.{name}")
+        if not isinstance(schedulers or {}, Mapping):
+            yield "param_schedulers", schedulers, "a dict"
         if isinstance(schedulers, Mapping) and isinstance(runner.param_schedulers, dict):
             own, name = runner.param_schedulers.get(name), f"param_schedulers.{name}"
             yield from _wrong_schedulers(own, schedulers.get(name), name)

@@ -65,6 +65,7 @@ VALUES = {
     GROUP: ("text", None),
     GROUP[:2]: ("text", 7),
     ("optimizer",): ("text", [1]),
+    ("param_schedulers",): ({"a": {}, "b": {}}, "text", 7),
     ("param_schedulers", 0): ("text", 7),
     ("param_schedulers", 0, "last_step"): ("1", [1]),
     ("param_schedulers", 0, "base_values"): ("0.01", ["0.01"]),
