@@ -40,6 +40,23 @@ def training_steps(
     Yields:
         None: After each step.
     """
+    yield from steps_of(bare_runner(cfg, work_dir, prepare))
+
+
+def bare_runner(
+    cfg: Config, work_dir: str, prepare: Callable[[Config], None] | None = None
+) -> Runner:
+    """Build the runner of a training without guards, validation and checkpoints.
+
+    Args:
+        cfg (Config): A training config; it is not changed.
+        work_dir (str): Folder for what the run writes.
+        prepare (Callable, optional): Called with the config before the run is built.
+            Defaults to None.
+
+    Returns:
+        Runner: The runner, for :func:`steps_of`.
+    """
     cfg = Config(cfg.to_dict(), format_python_code=False)
     install(cfg.get("default_scope"))
     cfg.work_dir = work_dir
@@ -55,7 +72,7 @@ def training_steps(
     hooks.checkpoint = dict(type="CheckpointHook", by_epoch=True, interval=-1, save_last=False)
     if prepare is not None:
         prepare(cfg)
-    yield from steps_of(Runner.from_cfg(cfg))
+    return Runner.from_cfg(cfg)
 
 
 def steps_of(runner: Runner) -> Iterator[None]:
