@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Train any config of smallvit, mmpretrain, mmdet or mmsegmentation."""
+"""Train any config of smallvit, mmpretrain, mmdet or mmsegmentation, or a model on your data."""
 
 import argparse
 import sys
 
-from smallvit.cli import UserError, add_runtime_flags, base_parser, run_tool
+from smallvit.cli import UserError, add_runtime_flags, base_parser, own_data, run_tool
 from smallvit.cli.arguments import export_local_rank, read_as_asked
 from smallvit.cli.log_backends import add_log_flag, log_to
 
@@ -28,6 +28,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="scale the learning rate by the batch size over auto_scale_lr.base_batch_size",
     )
     add_log_flag(parser)
+    own_data.add_data_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -75,6 +76,13 @@ def make_request(args: argparse.Namespace):
 def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
+    own_data.choose_devices(args)
+    if args.data is None:
+        own_data.refuse_without_data(args)
+    else:
+        args.config = own_data.write_own_config(args, argv)
+        if args.config is None:
+            return
 
     from smallvit.engine.pipeline import build, take_folder, take_steps
     from smallvit.engine.run_log import log_failures

@@ -50,7 +50,10 @@ def complexity(
 
 
 def model_complexity(
-    model: nn.Module, shape: tuple[int, int] | None = None, depth: int = 3
+    model: nn.Module,
+    shape: tuple[int, int] | None = None,
+    depth: int = 3,
+    channels: int = 3,
 ) -> dict[str, Any]:
     """Count the parameters and FLOPs of a built model; see :func:`complexity`.
 
@@ -59,6 +62,7 @@ def model_complexity(
         shape (tuple[int, int], optional): Height and width of the input. Defaults to
             None.
         depth (int): How deep the table goes into the modules. Defaults to 3.
+        channels (int): Channels of the input. Defaults to 3.
 
     Returns:
         dict: As :func:`complexity` returns.
@@ -66,7 +70,7 @@ def model_complexity(
     task = task_of(model)
     shape = tuple(shape or PUBLISHED_SHAPES[task])
     device = next(model.parameters()).device
-    image = torch.zeros(1, 3, *shape, device=device)
+    image = torch.zeros(1, channels, *shape, device=device)
     forward = model.forward
     if task == "detection":
         # Two-stage detectors read the image size from the samples even to trace.

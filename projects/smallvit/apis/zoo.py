@@ -83,7 +83,7 @@ def get_model(
         >>> model(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 5])
     """
-    cfg = read_config(str(_config(name)))
+    cfg = read_config(str(find_config_of(name)))
     if num_classes is not None:
         set_classes(cfg, num_classes)
     if in_channels is not None:
@@ -136,7 +136,18 @@ def _configs() -> dict[str, Path]:
     return {path.stem: path for path in paths if path.parent.name not in NOT_MODELS}
 
 
-def _config(name: str) -> Path:
+def find_config_of(name: str) -> Path:
+    """Find the config of a model.
+
+    Args:
+        name (str): A name of :func:`list_models`.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        UserError: If there is no such name.
+    """
     configs = _configs()
     if name not in configs:
         near = get_close_matches(name, configs, n=3)

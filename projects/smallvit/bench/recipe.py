@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from mmengine.config import Config, ConfigDict
 
+from smallvit.apis.training.models import timm_classifier
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.engine.config_files import find_config
@@ -125,7 +126,7 @@ def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
         ConfigDict: The model.
     """
     if method.base.startswith(TIMM):
-        model = _timm_model(method.base.removeprefix(TIMM), size)
+        model = timm_classifier(method.base.removeprefix(TIMM), size)
     else:
         path = method.base
         if path in BASES:
@@ -149,25 +150,6 @@ def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
         if cascade:
             model.backbone.shortcut = dict(with_last=False)
     return model
-
-
-def _timm_model(name: str, size: int) -> ConfigDict:
-    import timm
-
-    backbone = dict(type="smallvit.TimmBackbone", model_name=name)
-    pretrained_cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
-        backbone["img_size"] = size
-    width = 0
-    if timm.is_model(name):  # else the backbone says so, with the names that are near
-        options = {key: value for key, value in backbone.items() if key == "img_size"}
-        network = timm.create_model(name, num_classes=0, **options)
-        width = getattr(network, "head_hidden_size", None) or network.num_features
-    return ConfigDict(
-        type="ImageClassifier",
-        backbone=backbone,
-        head=dict(type="LinearClsHead", in_channels=width, num_classes=0),
-    )
 
 
 def _dicts(node: object) -> Iterator[ConfigDict]:

@@ -3,9 +3,9 @@
 import hashlib
 import os.path as osp
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from mmengine.fileio import isdir, list_dir_or_file
+from mmengine.fileio import get_text, isdir, list_dir_or_file
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
@@ -49,6 +49,9 @@ class ClassFolders(BaseDataset):
         held_out (float): Part of each class that is held out where there is no ``val``; at
             least one image, and not all. Defaults to 0.2.
         seed (int): Seed of the choice. Defaults to 0.
+        listed (str, optional): File that lists the images of the split, one ``CLASS/NAME`` a
+            line, relative to the folder of the training images; others are not read. Defaults
+            to None.
         classes (Sequence[str], optional): The classes, where another folder than this one
             decides about them: ``val`` or ``test`` may then lack some. Defaults to None:
             those of the training images.
@@ -71,6 +74,7 @@ class ClassFolders(BaseDataset):
         split: str = "train",
         held_out: float = 0.2,
         seed: int = 0,
+        listed: str | None = None,
         classes: Sequence[str] | None = None,
         pipeline: Sequence = (),
         metainfo: dict | None = None,
@@ -81,6 +85,7 @@ class ClassFolders(BaseDataset):
             raise ValueError(f"held_out={held_out}: expected a part of the images, in (0, 1)")
         self.split = choose(split, SPLITS, "ClassFolders has no split")
         self.held_out, self.seed = held_out, seed
+        self.listed = listed
         self.class_names = find_classes(data_root) if classes is None else tuple(classes)
         super().__init__(
             ann_file="",
@@ -97,8 +102,10 @@ class ClassFolders(BaseDataset):
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
         """
-        folder, part = self.source()
         labels = {name: label for label, name in enumerate(self.class_names)}
+        if self.listed is not None:
+            return list(self._of_list(self.listed, labels))
+        folder, part = self.source()
         names = class_folders(folder)
         for name in names:
             if name not in labels:
@@ -114,12 +121,27 @@ class ClassFolders(BaseDataset):
             for image in self._images(osp.join(folder, name), part)
         ]
 
+    def _of_list(self, path: str, labels: dict[str, int]) -> Iterator[dict]:
+        folder = split_folders(self.data_root).get("train", self.data_root)
+        lines = get_text(path).splitlines()
+        for number, line in enumerate(lines, 1):
+            name = line.split("/")[0]
+            if name not in labels or ".." in line.split("/"):
+                raise DataError(
+                    f"{path}, line {number}: {line!r} is not CLASS/NAME with one of the "
+                    f"{len(labels)} classes: correct the list"
+                )
+            yield {"img_path": osp.join(folder, *line.split("/")), "gt_label": labels[name]}
+
     def source(self) -> tuple[str, str]:
         """Find what the split reads.
 
         Returns:
-            tuple[str, str]: The folder, and which part of it: ``all``, ``kept`` or ``held out``.
+            tuple[str, str]: The folder, and which part of it: ``all``, ``kept``, ``held out`` or
+            ``listed``.
         """
+        if self.listed is not None:
+            return split_folders(self.data_root).get("train", self.data_root), "listed"
         folders = split_folders(self.data_root)
         wanted = {"train": ["train"], "val": ["val"], "test": ["test", "val"]}[self.split]
         given = next((folders[name] for name in wanted if name in folders), None)

@@ -7,6 +7,7 @@ from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
 from smallvit.engine.hooks.ema import ClassifierStepEMAHook, KeptEMAHook, StepEMAHook
 from smallvit.engine.hooks.exact_rois import ExactRoIHook
+from smallvit.engine.hooks.freeze import FreezeHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
 from smallvit.engine.hooks.plain_metrics import PlainMetricsHook
@@ -27,6 +28,7 @@ __all__ = [
     "DataShareHook",
     "DetectorDrawingHook",
     "ExactRoIHook",
+    "FreezeHook",
     "KeptEMAHook",
     "NonFiniteHook",
     "PlainCheckpointHook",

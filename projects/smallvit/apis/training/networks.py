@@ -1,0 +1,122 @@
+"""What a plan changes in the model: its classes, channels, sizes, weights and anchors."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from smallvit.apis.training.plan import Plan
+from smallvit.engine.model_settings import set_channels, set_classes
+from smallvit.errors import UserError
+from smallvit.utils.configs import walk
+
+#: Objects of this many pixels fit the smallest anchors: a scale of 1 is the stride, 4 pixels.
+STRIDE = 4
+#: Objects of an image that a detector gives by default.
+USUAL = 100
+
+
+def model_settings(plan: Plan) -> dict[str, Any]:
+    """List what is set in the model.
+
+    Args:
+        plan (Plan): The plan.
+
+    Returns:
+        dict[str, Any]: What differs from the model of the base; or a whole one, which replaces
+        it.
+
+    Raises:
+        UserError: If the weights that were asked for cannot be given to it.
+    """
+    before = deepcopy(plan.base)
+    if plan.chosen.model is not None:
+        before.model = ConfigDict(deepcopy(plan.chosen.model))
+    elif plan.chosen.changes:
+        before.merge_from_dict({"model": deepcopy(plan.chosen.changes)})
+    after = deepcopy(before)
+    set_classes(after, len(plan.data.classes))
+    if plan.data.form == "folder":
+        _set_size(after, plan.size)
+    if plan.survey.channels != 3:
+        _set_channels(after, plan)
+    if plan.wishes.pretrained is not None:
+        _set_weights(after, plan)
+    if plan.data.form in ("custom-coco", "custom-boxes"):
+        _fit_regions(after, plan)
+    if plan.chosen.model is not None:
+        return {"_delete_": True, **_without_preprocessor(_plain(after.model))}
+    changed = _difference(_plain(plan.base.model), _plain(after.model))
+    return changed if isinstance(changed, dict) else {}
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_plain(one) for one in node)
+    return node
+
+
+def _without_preprocessor(model: dict) -> dict:
+    return {key: value for key, value in model.items() if key != "data_preprocessor"}
+
+
+def _difference(before: dict, after: dict) -> dict:
+    """What is to be merged into the one to get the other."""
+    changed: dict[str, Any] = {}
+    for key, value in after.items():
+        if key == "data_preprocessor" or (key in before and before[key] == value):
+            continue
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            replaced = value.get("type", old.get("type")) != old.get("type")
+            lost = set(old) - set(value)
+            if replaced or lost:
+                changed[key] = {"_delete_": True, **value}
+            else:
+                changed[key] = _difference(old, value)
+        else:
+            changed[key] = value
+    return changed
+
+
+def _set_size(cfg: Config, size: int) -> None:
+    for _, node in walk(cfg.model):
+        if hasattr(node, "get") and "img_size" in node:
+            node.img_size = size
+
+
+def _set_channels(cfg: Config, plan: Plan) -> None:
+    try:
+        set_channels(cfg, plan.survey.channels)
+    except UserError as error:
+        raise UserError(
+            f"{error}, and these are {plan.survey.note}: choose another model, or convert the "
+            "images to color"
+        ) from error
+
+
+def _set_weights(cfg: Config, plan: Plan) -> None:
+    backbone, file = cfg.model.backbone, plan.wishes.pretrained
+    if file != "official":
+        backbone.init_cfg = dict(type="Pretrained", checkpoint=file, prefix="backbone.")
+    elif plan.chosen.weights == "timm":
+        backbone.pretrained = True
+    else:
+        weights = plan.chosen.weights
+        backbone.init_cfg = dict(type="Pretrained", checkpoint=weights, prefix="backbone.")
+
+
+def _fit_regions(cfg: Config, plan: Plan) -> None:
+    """Let the smallest anchors, and the number of objects of an image, be those of the data."""
+    side = plan.data.side * plan.size / max(plan.data.longest, 1)
+    scale = min(8, max(2, round(side / STRIDE)))
+    if cfg.model.get("rpn_head") and "anchor_generator" in cfg.model.rpn_head:
+        cfg.model.rpn_head.anchor_generator.scales = [scale]
+    most = plan.data.most_objects
+    rcnn = (cfg.model.get("test_cfg") or {}).get("rcnn")
+    if rcnn is not None and most > USUAL:
+        rcnn.max_per_img = int(most * 1.25)

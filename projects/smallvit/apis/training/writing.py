@@ -1,0 +1,180 @@
+"""The config of a plan, written so that a person can read and edit it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import os.path as osp
+from typing import Any
+
+from smallvit.apis.training.config_text import Name, as_text
+from smallvit.apis.training.pipelines import pipelines
+from smallvit.apis.training.plan import Plan
+from smallvit.errors import UserError
+from smallvit.utils.files import write_whole
+
+SPLITS = ("train", "val", "test")
+HEAD = "# Written by: smallvit train"
+_SIGN = "# As written: "
+
+
+def write_config(plan: Plan, work_dir: str, command: str) -> str:
+    """Write the config of a plan into the work folder.
+
+    Args:
+        plan (Plan): The plan.
+        work_dir (str): The folder.
+        command (str): The command that asks for it, for its first line.
+
+    Returns:
+        str: Path of the file. One that nobody has edited is replaced.
+
+    Raises:
+        UserError: If a file of that name was edited.
+    """
+    path = osp.join(work_dir, f"{osp.basename(osp.normpath(work_dir))}.py")
+    text = config_text(plan, work_dir, command)
+    if osp.exists(path) and not _is_unedited(path):
+        raise UserError(
+            f"{path} was edited, and would be replaced: train it as it is (smallvit train {path}), "
+            "or name another folder with --work-dir"
+        )
+    os.makedirs(work_dir, exist_ok=True)
+    write_whole(path, f"{text}\n{_SIGN}{_digest(text)}\n")
+    return path
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_unedited(path: str) -> bool:
+    with open(path, encoding="utf-8") as file:
+        text, _, sign = file.read().rpartition(f"\n{_SIGN}")
+    return _digest(text) == sign.strip()
+
+
+def config_text(plan: Plan, work_dir: str, command: str) -> str:
+    """Write down a plan as a config.
+
+    Args:
+        plan (Plan): The plan.
+        work_dir (str): The work folder.
+        command (str): The command that asks for it.
+
+    Returns:
+        str: Python that MMEngine reads.
+    """
+    settings = settings_of(plan, work_dir)
+    comments = {
+        "data_root": f"{plan.data.layout}, {plan.data.images['train']} training images",
+        "train_pipeline": f"Images of {plan.size} pixels, {plan.survey.note}.",
+        "optim_wrapper": _say_rate(plan),
+        "train_cfg": f"{plan.steps} steps an epoch.",
+        "model": plan.chosen.note or None,
+    }
+    lines = [
+        f"{HEAD} {command}",
+        "# Edit it as you like: tools/train.py and smallvit train take it.",
+    ]
+    lines += [f'_base_ = "{plan.chosen.base}"', ""]
+    for key, value in settings.items():
+        if comments.get(key):
+            lines.append(f"# {comments[key]}")
+        lines += [as_text(key, value), ""]
+    return "\n".join(lines)
+
+
+def _say_rate(plan: Plan) -> str:
+    base = plan.base
+    if plan.wishes.lr is not None:
+        return "The rate that was asked for."
+    rate, images = base.optim_wrapper.optimizer.lr, base.auto_scale_lr.base_batch_size
+    return f"{rate:g} for {images} images a step, scaled to {plan.batch_size}."
+
+
+def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
+    """List what a plan sets in the config that it inherits.
+
+    Args:
+        plan (Plan): The plan.
+        work_dir (str): The work folder.
+
+    Returns:
+        dict[str, Any]: Top-level keys and values, in the order of the file.
+    """
+    data, steps = plan.data, pipelines(plan)
+    settings: dict[str, Any] = {"work_dir": work_dir, "data_root": data.root}
+    settings["fit_to_folder"] = {"data_root": Name("data_root")}
+    settings.update(steps or {})
+    for split in SPLITS:
+        settings[f"{split}_dataloader"] = _loader(plan, split, steps is not None)
+    settings.update(_evaluators(plan))
+    settings["model"] = _model(plan)
+    preprocessor = _preprocessor(plan)
+    if data.form == "folder":
+        settings["data_preprocessor"] = preprocessor
+    elif preprocessor:
+        settings["model"]["data_preprocessor"] = preprocessor
+    settings["optim_wrapper"] = {"optimizer": {"lr": plan.lr}}
+    warmup = max(1, min(plan.base.param_scheduler.warmup, plan.epochs // 10))
+    if warmup < plan.epochs:
+        settings["param_scheduler"] = {"warmup": warmup}
+    else:
+        settings["param_scheduler"] = {"warmup": 0}
+    settings["train_cfg"] = {"max_epochs": plan.epochs, "val_interval": plan.val_interval}
+    settings["default_hooks"] = {
+        "checkpoint": {"interval": plan.val_interval},
+        "logger": {"interval": max(1, min(50, plan.steps // 4))},
+    }
+    if plan.wishes.freeze:
+        settings["custom_hooks"] = [{"type": "smallvit.FreezeHook", "modules": ["backbone"]}]
+    if plan.wishes.seed is not None:
+        settings["randomness"] = {"seed": plan.wishes.seed}
+    return {key: value for key, value in settings.items() if value != {}}
+
+
+def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
+    data = plan.data
+    dataset: dict[str, Any] = {"data_root": Name("data_root"), **data.datasets.get(split, {})}
+    if data.form != "folder":
+        dataset["metainfo"] = {"classes": data.classes}
+    if with_pipeline:
+        dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
+    workers = {"num_workers": plan.workers, "persistent_workers": True}
+    batch = {"batch_size": plan.batch_size} if split == "train" else {}
+    # A last step of one image has no statistics to normalize it by.
+    lone = split == "train" and data.images["train"] % plan.batch_size == 1
+    last = {"drop_last": True} if lone and data.images["train"] > plan.batch_size else {}
+    return {**batch, **workers, **last, "dataset": dataset}
+
+
+def _evaluators(plan: Plan) -> dict:
+    if plan.data.form not in ("custom-coco", "custom-boxes"):
+        return {}
+    settings = {}
+    for split in ("val", "test"):
+        file = osp.join(plan.data.root, plan.data.datasets[split]["ann_file"])
+        settings[f"{split}_evaluator"] = {"ann_file": file}
+    return settings
+
+
+def _preprocessor(plan: Plan) -> dict:
+    channels, form = plan.survey.channels, plan.data.form
+    settings: dict[str, Any] = {}
+    if form == "custom-masks":
+        settings["size"] = (plan.size, plan.size)
+    if channels == 3:
+        return settings
+    base = plan.base.get("data_preprocessor") or plan.base.model.data_preprocessor
+    for key in ("mean", "std"):
+        values = base[key]
+        settings[key] = [round(sum(values) / len(values), 3)] * channels
+    settings["to_rgb" if form == "folder" else "bgr_to_rgb"] = False
+    return settings
+
+
+def _model(plan: Plan) -> dict:
+    from smallvit.apis.training.networks import model_settings
+
+    return model_settings(plan)

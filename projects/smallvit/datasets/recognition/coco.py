@@ -1,0 +1,265 @@
+"""COCO's files, and what is turned into one, as own data."""
+
+from __future__ import annotations
+
+import json
+import os
+import os.path as osp
+import re
+from collections import Counter
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from smallvit.datasets.checks import read_json
+from smallvit.datasets.coco_repair import repair
+from smallvit.datasets.formats import Labelled, coco_content
+from smallvit.datasets.formats.folders import inside
+from smallvit.datasets.recognition.own_data import SPLITS, OwnData
+from smallvit.datasets.recognition.splitting import hold_out, say_split, write_lists
+from smallvit.errors import DataError
+from smallvit.utils.files import write_whole
+from smallvit.utils.text import name_some
+
+_SPLIT = re.compile(r"(train|valid|val|test)", re.IGNORECASE)
+#: JSON files that are looked into, the largest first.
+LOOKED_INTO = 20
+_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"')
+
+
+def coco_files(path: str) -> list[str]:
+    """Find COCO's annotation files.
+
+    Args:
+        path (str): A file, or a data folder that holds them, in ``annotations`` too or beside
+            the images of a split.
+
+    Returns:
+        list[str]: Paths of the files.
+    """
+    if osp.isfile(path):
+        return [path] if path.lower().endswith(".json") and _is_coco(path) else []
+    found = []
+    with os.scandir(path) as entries:
+        inner = sorted(one.path for one in entries if one.is_dir() and one.name[:1] != ".")
+    for folder in (path, *inner):
+        with os.scandir(folder) as entries:
+            found += [one.path for one in entries if one.name.lower().endswith(".json")]
+    found.sort(key=lambda one: -osp.getsize(one) if osp.isfile(one) else 0)
+    return sorted(one for one in found[:LOOKED_INTO] if _is_coco(one))
+
+
+def _is_coco(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(1 << 16)
+        # LabelMe's are many and small; these have their lists at the top level.
+        if not any(key in start for key in _KEYS):
+            return False
+        content = read_json(path)
+    except (OSError, DataError, RecursionError):
+        return False
+    lists = ("images", "categories")
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in lists)
+
+
+def read_coco(path: str, out: str) -> OwnData:
+    """Read COCO's files.
+
+    Args:
+        path (str): A file, or a data folder.
+        out (str): The work folder, for a split of our own.
+
+    Returns:
+        OwnData: What they hold.
+
+    Raises:
+        DataError: If files contradict each other, or nothing can be trained.
+    """
+    root = osp.dirname(osp.abspath(path)) if osp.isfile(path) else osp.abspath(path)
+    files = _by_split(coco_files(path))
+    contents: dict[str, dict] = {}
+    data = OwnData("custom-coco", "COCO", root)
+    for split, file in files.items():
+        content = read_json(file)
+        repair(content, file)
+        if split == "test" and not content["annotations"] and len(files) > 1:
+            data.notes.append(f"{file} has no annotations: it cannot be measured on")
+            continue
+        contents[split] = content
+        prefix = _prefix(root, file, content)
+        relative = osp.relpath(file, root)
+        data.datasets[split] = {"ann_file": relative, "data_prefix": {"img": prefix}}
+    if "train" not in contents:
+        contents["train"] = contents.pop(next(iter(contents)))
+        data.datasets = {"train": next(iter(data.datasets.values()))}
+    names = [osp.relpath(one, root) for one in files.values()]
+    data.layout = f"COCO ({name_some(names)})"
+    return _finish(data, contents, out)
+
+
+def read_labelled(found: Labelled, out: str) -> OwnData:
+    """Turn what a labeling tool wrote into COCO files in the work folder.
+
+    Args:
+        found (Labelled): What was read.
+        out (str): The work folder.
+
+    Returns:
+        OwnData: What it holds.
+
+    Raises:
+        DataError: If nothing can be trained.
+    """
+    data = OwnData("custom-coco", f"{found.kind}'s files", osp.abspath(found.root))
+    data.notes += [*found.notes, *found.unread_lines()]
+    if not found.objects:
+        why = "; ".join(found.unread_lines()) or "no image has one"
+        raise DataError(f"{found.root}: no object of {found.kind}'s files can be read ({why})")
+    splits: dict[str, list] = {}
+    for image in found.images:
+        splits.setdefault(image.split or "train", []).append(image)
+    if "train" not in splits:
+        raise DataError(f"{found.root} holds images of {', '.join(splits)} and none of train")
+    contents = {split: coco_content(images, found.classes) for split, images in splits.items()}
+    total = sum(len(one["annotations"]) for one in contents.values())
+    data.notes.append(f"{total} objects are written as COCO files to {osp.join(out, 'data')}")
+    for split, content in contents.items():
+        data.datasets[split] = _written(out, split, content)
+    return _finish(data, contents, out)
+
+
+def _written(out: str, split: str, content: dict) -> dict:
+    path = osp.join(osp.abspath(out), "data", f"{split}.json")
+    os.makedirs(osp.dirname(path), exist_ok=True)
+    write_whole(path, json.dumps(content))
+    return {"ann_file": path, "data_prefix": {"img": ""}}
+
+
+def _by_split(files: list[str]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for file in files:
+        said = _SPLIT.findall(osp.basename(file)) or _SPLIT.findall(osp.basename(osp.dirname(file)))
+        split = {"valid": "val"}.get(said[-1].lower(), said[-1].lower()) if said else "train"
+        found.setdefault(split, []).append(file)
+    chosen = {}
+    for split in SPLITS:
+        several = found.get(split, [])
+        instances = [one for one in several if "instances" in osp.basename(one)]
+        several = instances if len(instances) == 1 else several
+        if len(several) > 1:
+            raise DataError(
+                f"{several[0]} and {several[1]} are both annotation files of {split}: name one as "
+                "the data (--data FILE), or move the other away"
+            )
+        if several:
+            chosen[split] = several[0]
+    return chosen
+
+
+def _prefix(root: str, file: str, content: dict) -> str:
+    """The folder of a file's images: where most of the first ones are."""
+    stem = osp.splitext(osp.basename(file))[0]
+    said = _SPLIT.findall(stem)
+    names = [said[-1], f"{said[-1]}2017"] if said else []
+    names += [stem.removeprefix("instances_"), stem]
+    below = [*names, *(f"images/{one}" for one in names), "images", "JPEGImages", ""]
+    folders = [osp.join(root, one) for one in below] + [osp.dirname(file)]
+    first = [str(one["file_name"]) for one in content["images"][:50]]
+    escaped = next((one for one in first if osp.isabs(one)), None)
+    if escaped is None:
+        escaped = next((one for one in first if inside("a/b/c", one) is None), None)
+    if escaped is not None:
+        raise DataError(f"{file}: the path {escaped!r} leads out of the data folder")
+    present = [sum(osp.isfile(osp.join(folder, one)) for one in first) for folder in folders]
+    best = max(present)
+    if not best:
+        raise DataError(
+            f"none of the images of {file} is there, such as {first[0]}: looked for in "
+            f"{name_some(list(dict.fromkeys(folders)), 6)}"
+        )
+    folder = osp.relpath(folders[present.index(best)], root)
+    return "" if folder == "." else f"{folder}/"
+
+
+def _finish(data: OwnData, contents: dict[str, dict], out: str) -> OwnData:
+    train = contents["train"]
+    if not train["annotations"]:
+        raise DataError(f"{data.root}: no object is marked in the training images")
+    data.classes = tuple(one["name"] for one in train["categories"])
+    absent = _missing(data, contents)
+    data.notes += absent
+    if "val" not in contents:
+        _split(data, contents, out)
+    for split, content in contents.items():
+        names = {one["id"]: one["name"] for one in content["categories"]}
+        count = Counter(names.get(one["category_id"]) for one in content["annotations"])
+        data.images[split] = len(content["images"])
+        data.counts[split] = Counter({name: count[name] for name in data.classes})
+    _measure(data, contents["train"])
+    _form(data, contents)
+    prefix = data.datasets["train"]["data_prefix"]["img"]
+    data.sample = [osp.join(data.root, prefix, one["file_name"]) for one in train["images"]]
+    if "test" not in data.datasets:
+        data.datasets["test"] = data.datasets["val"]
+    return data
+
+
+def _missing(data: OwnData, contents: dict[str, dict]) -> list[str]:
+    notes = []
+    for split, content in contents.items():
+        folder = osp.join(data.root, data.datasets[split]["data_prefix"]["img"])
+        names = [str(one["file_name"]) for one in content["images"]]
+        gone = [name for name in names if not osp.isfile(osp.join(folder, name))]
+        if gone:
+            notes.append(f"{len(gone)} of {len(names)} images of {split} are not there: {gone[0]}")
+    return notes
+
+
+def _split(data: OwnData, contents: dict[str, dict], out: str) -> None:
+    whole, settings = contents["train"], data.datasets["train"]
+    objects: dict[Any, list] = {one["id"]: [] for one in whole["images"]}
+    for one in whole["annotations"]:
+        objects.get(one["image_id"], []).append(one["category_id"])
+    labels = {one["file_name"]: objects[one["id"]] for one in whole["images"]}
+    chosen = hold_out(labels, data.root)
+    parts: dict[str, Callable[[dict], bool]] = {
+        "train": lambda one: one["file_name"] not in chosen,
+        "val": lambda one: one["file_name"] in chosen,
+    }
+    lists = {}
+    for split, belongs in parts.items():
+        images = [one for one in whole["images"] if belongs(one)]
+        ids = {one["id"] for one in images}
+        kept = [one for one in whole["annotations"] if one["image_id"] in ids]
+        contents[split] = {**whole, "images": images, "annotations": kept}
+        data.datasets[split] = {**settings, **_file(out, split, contents[split])}
+        lists[split] = [one["file_name"] for one in images]
+    write_lists(out, lists)
+    data.notes.append(say_split(out))
+
+
+def _file(out: str, split: str, content: dict) -> dict:
+    return {"ann_file": _written(out, split, content)["ann_file"]}
+
+
+def _measure(data: OwnData, content: dict) -> None:
+    boxes = [one["bbox"] for one in content["annotations"]]
+    data.side = float(median((box[2] * box[3]) ** 0.5 for box in boxes))
+    data.longest = int(median(max(one["width"], one["height"]) for one in content["images"]))
+    data.most_objects = max(Counter(one["image_id"] for one in content["annotations"]).values())
+
+
+def _form(data: OwnData, contents: dict[str, dict]) -> None:
+    total = without = 0
+    for split in contents:
+        for one in contents[split]["annotations"]:
+            total += 1
+            without += not one.get("segmentation")
+    if without:
+        data.form = "custom-boxes"
+    if 0 < without < total:
+        data.notes.append(
+            f"{without} of {total} objects have a box and no outline: boxes are trained; give "
+            "these an outline, or remove them, to train masks"
+        )

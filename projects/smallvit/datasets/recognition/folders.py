@@ -1,0 +1,119 @@
+"""Class folders as own data."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections import Counter
+
+from smallvit.datasets.class_folders import (
+    class_folders,
+    find_classes,
+    list_images,
+    split_folders,
+)
+from smallvit.datasets.formats.folders import IMAGE_ENDINGS, SPLIT_NAMES
+from smallvit.datasets.recognition.own_data import OwnData
+from smallvit.datasets.recognition.splitting import hold_out, say_split, write_lists
+from smallvit.errors import DataError
+
+#: Names of folders that hold parts of a data set of another kind, not the images of a class.
+PARTS = {
+    *("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "labels", "label"),
+    *("annotations", "annotation", "masks", "mask", "segmentationclass", "segmentationobject"),
+    *("imagesets", "ground_truth", "gt", "gtfine", "segmentation", "seg"),
+    *SPLIT_NAMES,
+}
+
+
+def is_class_folders(root: str) -> bool:
+    """Tell whether a folder holds a folder of images for each class.
+
+    Args:
+        root (str): The folder.
+
+    Returns:
+        bool: Whether folders in it, or in its ``train``, hold images, and have names of classes.
+    """
+    if not osp.isdir(root):
+        return False
+    folders = [osp.join(root, name) for name in _subfolders(root) if name.lower() in SPLIT_NAMES]
+    return any(_holds_classes(folder) for folder in (root, *folders))
+
+
+def _holds_classes(folder: str) -> bool:
+    names = [name for name in _subfolders(folder) if name.lower() not in PARTS]
+    return any(_holds_images(osp.join(folder, name)) for name in names)
+
+
+def _subfolders(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(one.name for one in entries if one.is_dir() and one.name[:1] != ".")
+
+
+def _holds_images(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(one.name.lower().endswith(IMAGE_ENDINGS) for one in entries)
+
+
+def read_class_folders(root: str, out: str) -> OwnData:
+    """Read class folders.
+
+    Args:
+        root (str): The data folder.
+        out (str): The work folder, for the lists of a split of our own.
+
+    Returns:
+        OwnData: What it holds.
+
+    Raises:
+        DataError: If the folders are not as they must be.
+    """
+    classes = find_classes(root)
+    folders = split_folders(root)
+    data = OwnData("folder", "class folders", root, classes)
+    for split, folder in folders.items():
+        names = class_folders(folder)
+        found = {name: list_images(osp.join(folder, name)) for name in names}
+        data.counts[split] = Counter({name: len(found.get(name, ())) for name in classes})
+        data.images[split] = sum(map(len, found.values()))
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise DataError(
+                f"{osp.join(folder, unknown[0])}: there is no class {unknown[0]!r} among those of "
+                "the training images: add it there, or remove it here"
+            )
+        if split == "train":
+            data.sample = [
+                osp.join(folder, name, image) for name, images in found.items() for image in images
+            ]
+            labels = {f"{name}/{image}": [name] for name in names for image in found[name]}
+    if "val" in folders:
+        return data
+    few = [name for name, number in data.counts["train"].items() if number < 2]
+    if few:
+        raise DataError(
+            f"class folder {osp.join(folders['train'], few[0])} holds one image, of which no part "
+            "can be held out for validation: add images, or make folders train/ and val/"
+        )
+    _split(data, labels, out)
+    return data
+
+
+def _split(data: OwnData, labels: dict[str, list[str]], out: str) -> None:
+    chosen = set()
+    for name in data.classes:  # each class by itself, however small
+        chosen |= hold_out({key: one for key, one in labels.items() if one == [name]}, data.root)
+    splits = {
+        "train": [name for name in labels if name not in chosen],
+        "val": [name for name in labels if name in chosen],
+    }
+    lists = write_lists(out, splits)
+    for split, names in splits.items():
+        data.images[split] = len(names)
+        count = Counter(labels[name][0] for name in names)
+        data.counts[split] = Counter({name: count[name] for name in data.classes})
+        data.datasets[split] = {"listed": lists[split]}
+    if "test" not in data.images:
+        data.datasets["test"] = {"listed": lists["val"]}
+    data.notes.append(say_split(out))

@@ -1,0 +1,107 @@
+"""Which of the known layouts a data folder has; two of them are an error that names both."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections.abc import Callable
+
+from smallvit.datasets.formats import (
+    is_labelme,
+    is_voc,
+    is_yolo,
+    read_labelme,
+    read_voc,
+    read_yolo,
+)
+from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labelled
+from smallvit.datasets.recognition.folders import is_class_folders, read_class_folders
+from smallvit.datasets.recognition.maps import find_maps, read_maps
+from smallvit.datasets.recognition.own_data import OwnData
+from smallvit.errors import DataError, UserError
+
+#: What each layout is, as messages call it.
+LAYOUTS = {
+    "folders": "class folders",
+    "coco": "COCO's files",
+    "yolo": "YOLO's text files",
+    "voc": "Pascal VOC's XML files",
+    "labelme": "LabelMe's JSON files",
+    "masks": "images with label maps",
+}
+_DETECTORS: dict[str, Callable[[str], object]] = {
+    "folders": is_class_folders,
+    "coco": coco_files,
+    "yolo": is_yolo,
+    "voc": is_voc,
+    "labelme": is_labelme,
+    "masks": find_maps,
+}
+
+
+def recognize(path: str, out: str, layout: str | None = None, void: int | None = None) -> OwnData:
+    """Recognise and read a data folder.
+
+    Args:
+        path (str): The folder; a COCO file or YOLO's ``data.yaml`` stands for its folder.
+        out (str): The work folder: files of other formats are written there as COCO, and a
+            split of our own as lists.
+        layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
+            Defaults to None: recognised.
+        void (int, optional): Value of label maps that is of no class. Defaults to None.
+
+    Returns:
+        OwnData: What it holds.
+
+    Raises:
+        UserError: If there is no such folder, none of the layouts is recognised or several are.
+        DataError: If the data cannot be trained on.
+    """
+    path = osp.abspath(osp.expanduser(path))
+    if not osp.exists(path):
+        raise UserError(f"--data {path}: there is no such folder")
+    if osp.isfile(path) and path.lower().endswith((".yaml", ".yml")):
+        path = osp.dirname(path)
+    if osp.isfile(path) and not coco_files(path):
+        raise UserError(f"--data {path}: this file is no annotation file of COCO: name the folder")
+    layout = layout or _layout(path)
+    if void is not None and layout != "masks":
+        raise UserError(f"--void-id goes with label maps; {path} holds {LAYOUTS[layout]}")
+    return _read(path, out, layout, void)
+
+
+def _layout(path: str) -> str:
+    if osp.isfile(path):
+        return "coco"
+    found = [name for name, is_it in _DETECTORS.items() if is_it(path)]
+    if not found:
+        raise UserError(f"--data {path}: {_say_unknown(path)}")
+    if len(found) > 1:
+        named = " and ".join(LAYOUTS[name] for name in found)
+        flags = " or ".join(f"--data-layout {name}" for name in found)
+        raise UserError(f"--data {path}: this may be {named}: say which one is meant, {flags}")
+    return found[0]
+
+
+def _say_unknown(path: str) -> str:
+    names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    if not names:
+        return "the folder is empty"
+    held = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    known = ", ".join(LAYOUTS.values())
+    return f"the folder holds {held}, which is none of the layouts that are read: {known}"
+
+
+def _read(path: str, out: str, layout: str, void: int | None) -> OwnData:
+    readers = {"yolo": read_yolo, "voc": read_voc, "labelme": read_labelme}
+    if layout in readers:
+        return read_labelled(readers[layout](path), out)
+    if layout == "coco":
+        if not coco_files(path):
+            raise DataError(f"{path} holds no annotation file of COCO")
+        return read_coco(path, out)
+    if layout == "masks":
+        if not find_maps(path):
+            raise DataError(f"{path} holds no images with label maps of their names")
+        return read_maps(path, out, void)
+    return read_class_folders(path, out)

@@ -1,0 +1,92 @@
+"""The images of a data folder: their sizes and channels, by the headers of some of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from smallvit.datasets.formats.folders import size_of_image
+from smallvit.errors import DataError
+
+#: Images that are looked at, and those of them that are decoded to look at their alpha.
+LOOKED_AT, DECODED = 200, 8
+GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
+ALPHA = ("RGBA", "RGBa")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the images are like.
+
+    Args:
+        channels (int): 1, 3 or 4.
+        short (int): Median of the shorter sides, in pixels.
+        long (int): Median of the longer sides.
+        note (str): What is to be said of the channels.
+    """
+
+    channels: int
+    short: int
+    long: int
+    note: str
+
+
+def look_at(paths: Sequence[str]) -> Survey:
+    """Look at images, spread over the data.
+
+    Args:
+        paths (Sequence[str]): Their files.
+
+    Returns:
+        Survey: What they are like.
+
+    Raises:
+        DataError: If none can be read.
+    """
+    chosen = paths[:: max(1, len(paths) // LOOKED_AT)]
+    sizes, modes = [], Counter()
+    alphas: list[str] = []
+    for path in chosen:
+        size = size_of_image(path)
+        if isinstance(size, str):
+            continue
+        sizes.append(size)
+        mode = _mode(path)
+        modes["gray" if mode in GRAY else "alpha" if mode in ALPHA else "color"] += 1
+        alphas += [path] if mode in ALPHA else []
+    if not sizes:
+        raise DataError(f"none of the {len(chosen)} images looked at can be read, as {chosen[0]}")
+    channels, note = _channels(modes, alphas)
+    return Survey(channels, int(median(map(min, sizes))), int(median(map(max, sizes))), note)
+
+
+def _mode(path: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return image.mode
+
+
+def _channels(modes: Counter, alphas: Sequence[str]) -> tuple[int, str]:
+    if set(modes) == {"gray"}:
+        return 1, "gray images: one channel"
+    if set(modes) == {"alpha"}:
+        if any(_is_transparent(path) for path in alphas[:: max(1, len(alphas) // DECODED)]):
+            return 4, "images with alpha: four channels"
+        return 3, "alpha is the same everywhere: three channels are read"
+    if len(modes) > 1:
+        mixed = ", ".join(f"{number} {kind}" for kind, number in sorted(modes.items()))
+        return 3, f"mixed images ({mixed} of those looked at): all are read as three channels"
+    return 3, "color images: three channels"
+
+
+def _is_transparent(path: str) -> bool:
+    with Image.open(path) as image:
+        low, high = image.getchannel("A").getextrema()
+    return bool(np.not_equal(low, high))

@@ -1,0 +1,58 @@
+"""Parts of a model that keep the weights that they begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from smallvit.errors import UserError
+from smallvit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FreezeHook(Hook):
+    """Keep parts of a model as they are: no gradients, and norms with their stored statistics.
+
+    Args:
+        modules (Sequence[str]): Names of the parts, such as ``backbone``.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self.modules = tuple(modules)
+
+    def before_run(self, runner: Runner) -> None:
+        """Take the parameters out of the training.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            UserError: If the model has no such part, or nothing is left to train.
+        """
+        for part in self._parts(runner):
+            part.requires_grad_(False)
+        if not any(one.requires_grad for one in runner.model.parameters()):
+            raise UserError(f"FreezeHook: without {', '.join(self.modules)} nothing is trained")
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Keep the parts in evaluation mode, which each epoch ends.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        for part in self._parts(runner):
+            if part.training:
+                part.eval()
+
+    def _parts(self, runner: Runner) -> Iterator[nn.Module]:
+        model = getattr(runner.model, "module", runner.model)
+        for name in self.modules:
+            try:
+                yield model.get_submodule(name)
+            except AttributeError:
+                parts = ", ".join(key for key, _ in model.named_children())
+                raise UserError(f"FreezeHook: the model has no {name!r}, but {parts}") from None
