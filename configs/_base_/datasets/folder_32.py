@@ -2,11 +2,11 @@
 # pipelines with 64 for 32 and 8 for 4, and img_size=64 where the backbone has it.
 _base_ = "./folder.py"
 
-load, _, flip, augment, erase, pack = _base_.train_pipeline
-resize = dict(type="ResizeEdge", scale=32, edge="short", interpolation="bicubic")
-crop = dict(type="RandomCrop", crop_size=32, padding=4)
-train_pipeline = [load, resize, crop, flip, augment, erase, pack]
-test_pipeline = [load, resize, dict(type="CenterCrop", crop_size=32), pack]
+load, _, *others = _base_.train_pipeline
+fit = dict(type="ResizeEdge", scale=32, edge="short", interpolation="bicubic")
+shift = dict(type="RandomCrop", crop_size=32, padding=4)
+train_pipeline = [load, fit, shift, *others]
+test_pipeline = [load, fit, dict(type="CenterCrop", crop_size=32), others[-1]]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

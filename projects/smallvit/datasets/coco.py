@@ -6,6 +6,7 @@ Both classes take the places of MMDetection's in its registries: a config keeps 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from typing import Any
 
 from mmdet.datasets import CocoDataset as StockCocoDataset
@@ -41,7 +42,8 @@ class RepairedCOCO(COCO):
     def createIndex(self) -> None:  # noqa: N802 pycocotools' name
         """Mend the content, and index it."""
         self.repaired += repair(self.dataset, self.path)
-        super().createIndex()
+        with redirect_stdout(None):  # pycocotools tells of each step
+            super().createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(

@@ -114,6 +114,25 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
         )
 
 
+def keep_own_file(cfg: Config) -> None:
+    """Let the Runner write the merged config beside a file in the work folder, not over it.
+
+    Args:
+        cfg (Config): The config, changed in place, if its file lies in its work folder and
+            inherits others: ``NAME.py`` is written as ``NAME_merged.py``.
+    """
+    path, folder = cfg.filename, cfg.get("work_dir")
+    if not path or not folder or not osp.isfile(path) or not osp.isdir(folder):
+        return
+    if not osp.samefile(osp.dirname(osp.abspath(path)), folder):
+        return
+    with open(path, encoding="utf-8") as file:
+        inherits = any(line.startswith("_base_") for line in file)
+    if inherits:
+        stem, ending = osp.splitext(path)
+        super(Config, cfg).__setattr__("_filename", f"{stem}_merged{ending}")
+
+
 def merge_options(cfg: Config, overrides: dict | None) -> None:
     """Merge ``--cfg-options``, and say which of them the config did not have.
 

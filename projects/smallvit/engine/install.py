@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smallvit.compat import drawn_texts
+from smallvit.compat import drawn_texts, quiet_console
 from smallvit.datasets.io import images
 from smallvit.engine import pretrained
 from smallvit.engine.checkpoint import reading
@@ -21,6 +21,7 @@ def install(scope: str | None = None) -> None:
     pretrained.install()
     images.install(scope)
     drawn_texts.install()
+    quiet_console.install()
     if scope == "mmdet":
         # Needs pycocotools, which the other tasks run without.
         from smallvit.datasets import coco

@@ -19,7 +19,7 @@ from smallvit.engine import install as installs
 from smallvit.engine.accumulation import average_by_steps, scale_rate_by_steps
 from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.checkpoint.resumed import name_checkpoints
-from smallvit.engine.config_files import merge_options, read_config, require_keys
+from smallvit.engine.config_files import keep_own_file, merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import (
     is_first_process,
@@ -215,6 +215,7 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         Runner: MMEngine's, or the one that ``runner_type`` names.
     """
+    keep_own_file(cfg)
     if "runner_type" not in cfg:
         runner = Runner.from_cfg(cfg)
         scale_rate_by_steps(runner)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from smallvit.analysis.complexity import model_complexity
 from smallvit.engine.models import build_model
 
-#: Images of the measured steps, at most; a CPU takes one after the other anyway.
-MEASURED = 8
+#: Images of the measured steps, at most: a CPU takes one after the other anyway.
+MEASURED, MEASURED_DENSE = 8, 2
 #: Bytes of a weight, its gradient and AdamW's two averages.
 BYTES_PER_WEIGHT = 16
 #: The largest batch that ``auto`` takes, and the part of the free memory that it fills.
@@ -66,7 +66,8 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
     cfg = deepcopy(cfg)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loader = cfg.train_dataloader
-    images = min(loader.batch_size, MEASURED)
+    classifies = cfg.get("default_scope") == "mmpretrain"
+    images = min(loader.batch_size, MEASURED if classifies else MEASURED_DENSE)
     loader.update(batch_size=images, num_workers=0, persistent_workers=False, pin_memory=False)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
         model = build_model(cfg)

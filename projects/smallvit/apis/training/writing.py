@@ -106,6 +106,8 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
     data, steps = plan.data, pipelines(plan)
     settings: dict[str, Any] = {"work_dir": work_dir, "data_root": data.root}
     settings["fit_to_folder"] = {"data_root": Name("data_root")}
+    if data.form != "folder":
+        settings["classes"] = data.classes
     settings.update(steps or {})
     for split in SPLITS:
         settings[f"{split}_dataloader"] = _loader(plan, split, steps is not None)
@@ -138,7 +140,7 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
     data = plan.data
     dataset: dict[str, Any] = {"data_root": Name("data_root"), **data.datasets.get(split, {})}
     if data.form != "folder":
-        dataset["metainfo"] = {"classes": data.classes}
+        dataset["metainfo"] = {"classes": Name("classes")}
     if with_pipeline:
         dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
     workers = {"num_workers": plan.workers, "persistent_workers": True}
