@@ -24,8 +24,8 @@ EPOCHS = {
     "custom-boxes": (50, 500, 12, 150),
     "custom-masks": (100, 400, 20, 300),
 }
-#: The largest batch, and the least number of steps of an epoch that it leaves.
-LARGEST, LEAST_STEPS = {"folder": 64}, 8
+#: The least number of steps of an epoch that a batch leaves.
+LEAST_STEPS = 8
 
 
 @dataclass
@@ -150,7 +150,7 @@ def default_batch(data: OwnData, base: Config) -> int:
         int: Images of a step.
     """
     batch = base.train_dataloader.batch_size
-    least = 2 if data.form == "folder" else 1
+    least = 2 if data.form in ("folder", "custom-masks") else 1  # norms behind a pooling
     while batch > least and data.images["train"] < batch * LEAST_STEPS:
         batch //= 2
     return batch

@@ -26,24 +26,24 @@ PARTS = {
 }
 
 
-def is_class_folders(root: str) -> bool:
-    """Tell whether a folder holds a folder of images for each class.
+def count_class_folders(root: str) -> int:
+    """Count the folders of a data folder that may hold the images of a class.
 
     Args:
         root (str): The folder.
 
     Returns:
-        bool: Whether folders in it, or in its ``train``, hold images, and have names of classes.
+        int: Folders in it, or in one of its splits, that hold images, and have names of classes.
     """
     if not osp.isdir(root):
-        return False
+        return 0
     folders = [osp.join(root, name) for name in _subfolders(root) if name.lower() in SPLIT_NAMES]
-    return any(_holds_classes(folder) for folder in (root, *folders))
+    return max(map(_count, (root, *folders)))
 
 
-def _holds_classes(folder: str) -> bool:
+def _count(folder: str) -> int:
     names = [name for name in _subfolders(folder) if name.lower() not in PARTS]
-    return any(_holds_images(osp.join(folder, name)) for name in names)
+    return sum(_holds_images(osp.join(folder, name)) for name in names)
 
 
 def _subfolders(folder: str) -> list[str]:

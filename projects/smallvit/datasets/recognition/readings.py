@@ -15,7 +15,7 @@ from smallvit.datasets.formats import (
     read_yolo,
 )
 from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labelled
-from smallvit.datasets.recognition.folders import is_class_folders, read_class_folders
+from smallvit.datasets.recognition.folders import count_class_folders, read_class_folders
 from smallvit.datasets.recognition.maps import find_maps, read_maps
 from smallvit.datasets.recognition.own_data import OwnData
 from smallvit.errors import DataError, UserError
@@ -30,7 +30,7 @@ LAYOUTS = {
     "masks": "images with label maps",
 }
 _DETECTORS: dict[str, Callable[[str], object]] = {
-    "folders": is_class_folders,
+    "folders": count_class_folders,
     "coco": coco_files,
     "yolo": is_yolo,
     "voc": is_voc,
@@ -73,7 +73,10 @@ def recognize(path: str, out: str, layout: str | None = None, void: int | None =
 def _layout(path: str) -> str:
     if osp.isfile(path):
         return "coco"
-    found = [name for name, is_it in _DETECTORS.items() if is_it(path)]
+    read = {name: detect(path) for name, detect in _DETECTORS.items()}
+    found = [name for name, what in read.items() if what]
+    if len(found) > 1 and read["folders"] == 1:
+        found.remove("folders")  # images in a folder beside the file that lists them
     if not found:
         raise UserError(f"--data {path}: {_say_unknown(path)}")
     if len(found) > 1:

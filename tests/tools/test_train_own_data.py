@@ -1,0 +1,210 @@
+"""``smallvit train MODEL --data PATH``: from a folder to a config that is trained."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from data_builders import write_coco
+from smallvit.apis.training import Wishes, make_plan
+from smallvit.apis.training.config_text import Name, as_text
+from smallvit.apis.training.models import choose_model, trainable
+from smallvit.apis.training.plan import default_epochs
+from smallvit.apis.training.writing import settings_of, write_config
+from smallvit.datasets.recognition import recognize
+from smallvit.datasets.recognition.survey import Survey, look_at
+from smallvit.engine.pipeline import resolve
+from smallvit.errors import UserError
+from tool_helpers import load_tool, own_experiment, run_main, write_pictures
+
+FORMS = ("folder", "custom-coco", "custom-boxes", "custom-masks")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "my pictures"
+    write_pictures(root)
+    (root / "train").rename(root.parent / "flat")
+    return root.parent / "flat"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    root = tmp_path_factory.mktemp("objects")
+    write_coco(root, images=5, name="all")
+    return root
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    root = tmp_path_factory.mktemp("maps")
+    for split in ("train", "val"):
+        for folder, number in (("images", 3), ("annotations", 1)):
+            (root / folder / split).mkdir(parents=True)
+            for name in "abc":
+                shape = (64, 96, 3) if number == 3 else (64, 96)
+                pixels = np.resize(np.array([0, 1, 2, 100], np.uint8), shape)
+                ending = "jpg" if number == 3 else "png"
+                assert cv2.imwrite(str(root / folder / split / f"{name}.{ending}"), pixels)
+    return root
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(*argv):
+    return run_main(load_tool("train.py").main, *argv)
+
+
+def planned(root, out, model="pvtv2-b0", survey=None, **wishes):
+    data = recognize(str(root), str(out))
+    return make_plan(model, data, survey or look_at(data.sample), Wishes(**wishes))
+
+
+def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
+    options = [f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test")]
+    flags = ["--epochs", "1", "--batch-size", "4", "--image-size", "16", "--seed", "3"]
+    argv = ["dhvt", "--data", pictures, *flags, "--cfg-options", *options, own_experiment()]
+    assert train(*argv) == 0
+    shown = capsys.readouterr().out
+    assert "recognised: class folders: classification" in shown
+    before = shown[: shown.index("Epoch(train)")]
+    assert len(before.splitlines()) < 40
+    (log,) = (work / "work_dirs/dhvt-t_flat").glob("*/*.log")
+    assert "paramwise_options" in log.read_text()
+    path = work / "work_dirs/dhvt-t_flat/dhvt-t_flat.py"
+    text = path.read_text()
+    assert '_base_ = "smallvit::dhvt/dhvt-t_small-images_folder.py"' in text
+    cfg = Config.fromfile(path)
+    assert cfg.randomness.seed == 3
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.5e-4 * 4 / 64, rel=1e-3)
+    assert cfg.train_dataloader.dataset.pipeline[2]["crop_size"] == 16
+    # Edited, it is not replaced; and it can be trained as it is.
+    path.write_text(text.replace("max_epochs=1", "max_epochs=2"))
+    assert train(*argv) == 1
+    assert "was edited" in capsys.readouterr().err
+    assert resolve(str(path)).train_cfg.max_epochs == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "name"), [("objects", "custom-coco"), ("maps", "custom-masks")])
+def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
+    root = request.getfixturevalue(source)
+    assert train("pvtv2", "--data", root, "--work-dir", "out", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    for part in ("parameters:", "GFLOPs", "memory:", "time:", "nothing was trained", name):
+        assert part in shown
+    assert not list(Path("out").glob("*/*.log"))
+
+
+def test_objects_and_label_maps(objects, maps, work):
+    plan = planned(objects, work, epochs=3)
+    path = write_config(plan, "out", "pvtv2-b0 --data x")
+    cfg = resolve(path)
+    assert cfg.model.roi_head.mask_head.num_classes == 2
+    assert cfg.val_evaluator.ann_file == str(work / "data/val.json")
+    assert cfg.train_dataloader.dataset.pipeline[2].scale == (64, 64)
+    path = write_config(planned(maps, work / "2"), "out2", "x")
+    cfg = resolve(path)
+    assert cfg.model.decode_head.num_classes == 4
+    assert cfg.train_dataloader.dataset.pipeline[1].label_map == {100: 3}
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("source", ["pictures", "maps"])
+def test_channels_of_the_images(source, channels, work, request):
+    survey = Survey(channels, 16, 16, "so many channels")
+    plan = planned(request.getfixturevalue(source), work, survey=survey)
+    cfg = resolve(write_config(plan, "out", "x"))
+    backbone = cfg.model.backbone
+    assert backbone.in_channels == channels
+    owner = cfg if source == "pictures" else cfg.model
+    assert len(owner.data_preprocessor.mean) == channels
+    kind = "grayscale" if channels == 1 else "unchanged"
+    assert cfg.val_dataloader.dataset.pipeline[0].color_type == kind
+    assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_short_name_has_a_config(form):
+    names = trainable(form)
+    assert {"dhvt-t", "dwnet-t", "pvtv2-b0"} <= set(names)
+    for name in names:
+        assert choose_model(name, form, 224).base.endswith(f"{name}_{form}.py")
+    assert "small-images" in choose_model("dwnet-t_dynamic", "folder", 32).base
+
+
+def test_other_models():
+    assert choose_model("timm:resnet18", "folder", 224).model["head"]["in_channels"] == 512
+    neck = choose_model("timm:resnet18", "custom-boxes", 224).changes["neck"]
+    assert neck == {"in_channels": [64, 128, 256, 512]}
+    ours = choose_model("dhvt-s_coco", "custom-boxes", 224)
+    assert ours.model["type"] == "FasterRCNN"
+    assert ours.model["roi_head"]["mask_head"] is None
+    assert "train_cfg" not in choose_model("dhvt-s_in1k", "folder", 224).model
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "text"),
+    [
+        ("dhvd-t", "folder", "did you mean dhvt-t"),
+        ("dvt", "custom-coco", "only for folder"),
+        ("dhvt-t_in1k", "custom-masks", "is for classification"),
+        ("deit-ti_guided_cifar100", "folder", "guided by a teacher"),
+        ("timm:resnet19", "folder", "no model 'resnet19'"),
+        ("timm:vit_tiny_patch16_224", "custom-coco", "strides"),
+        ("mmpretrain:resnet18_8xb32_in1k", "custom-coco", "classifiers"),
+    ],
+)
+def test_models_that_cannot(name, form, text):
+    with pytest.raises(UserError, match=text):
+        choose_model(name, form, 224)
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["dhvt-t", "--data", "{}", "--freeze"], "random"),
+        (["dhvt-t", "--data", "{}", "--pretrained"], "no weights that could be fetched"),
+        (["x.py", "--data", "{}"], "goes with the name of a model"),
+        (["dhvt-t"], "--data PATH"),
+        (["configs/x.py", "--epochs", "3"], "--epochs goes with --data"),
+        (["dhvt-t", "--data", "{}", "--void-id", "3"], "label maps"),
+        (["dhvt-t", "--data", "{}", "--launcher", "pytorch"], "one process"),
+        (["dhvt-t", "--data", "{}", "--device", "tpu"], "cpu, cuda"),
+        (["dhvt-t", "--data", "nowhere"], "no such folder"),
+    ],
+)
+def test_flags_that_cannot_be_followed(argv, text, pictures, work, capsys):
+    assert train(*(one.format(pictures) for one in argv)) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_fewer_images_are_seen_more_often():
+    assert default_epochs("folder", 4000) == 100
+    assert default_epochs("folder", 1000) == 200
+    assert default_epochs("folder", 10**7) == 30
+    assert default_epochs("custom-coco", 4) == 150
+
+
+def test_a_frozen_backbone_is_written_down(pictures, work):
+    plan = planned(pictures, work, "dhvt-t", freeze=True, pretrained="weights.pth")
+    settings = settings_of(plan, "out")
+    assert settings["custom_hooks"] == [dict(type="smallvit.FreezeHook", modules=["backbone"])]
+    init_cfg = settings["model"]["backbone"]["init_cfg"]
+    assert init_cfg == dict(type="Pretrained", checkpoint="weights.pth", prefix="backbone.")
+
+
+def test_values_are_written_as_a_person_would():
+    assert as_text("a", {"b": (1,), "c": Name("d"), "e": 'f"'}) == "a = dict(b=(1,), c=d, e='f\"')"
+    long = as_text("model", {"key": ["x" * 60, "y" * 60], "label_map": {1: 255}})
+    assert long.splitlines()[0] == "model = dict("
+    scope: dict = {}
+    exec(long, scope)
+    assert scope["model"] == {"key": ["x" * 60, "y" * 60], "label_map": {1: 255}}
+    assert max(map(len, long.splitlines())) <= 100
