@@ -11,6 +11,7 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -121,8 +122,17 @@ class TestBench:
             names = {path.name for path in folder.iterdir()}
             assert {"config.py", "model.pth", "result.json", "log.txt"} <= names
             assert not [name for name in names if name.startswith(("best", "iter"))]
+        self.predict_with(folders[0] / "model.pth")
         self.look_at_report(out, good, bad)
         self.try_again(out, argv, run)
+
+    def predict_with(self, path):
+        """The weights that a bench keeps are enough to predict with."""
+        from smallvit.apis import Predictor
+
+        found = Predictor(path, device="cpu")
+        assert found.classes
+        assert found(np.zeros((32, 32, 3), np.uint8)).name in found.classes
 
     def look_at_report(self, out, good, bad):
         page = read_page(out / "report.html")

@@ -53,3 +53,21 @@ def test_a_librarys_own_train_tool_takes_our_config(library, tmp_path, digit_sce
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(tmp_path.glob("*_1.pth")), done.stdout[-3000:]
+
+
+@pytest.mark.exhaustive
+def test_mmpretrains_browser_takes_our_config(tmp_path):
+    """Its other modes need a matplotlib before 3.11, whose private function they call."""
+    package = Path(importlib.util.find_spec("mmpretrain").origin).parent
+    tool = package / ".mim/tools/visualization/browse_dataset.py"
+    config = ROOT / "configs/dwnet/dwnet-mini_digits.py"
+    flags = ("--not-show", "--output-dir", "out", "--show-number", "2", "--mode", "original")
+    done = subprocess.run(
+        [sys.executable, str(tool), str(config), *flags],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2

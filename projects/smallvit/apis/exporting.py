@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from smallvit.apis.graphs import backbone_of, graph_of, run_all
 from smallvit.apis.predictor import Predictor
+from smallvit.engine.predictions import DETECTION
 from smallvit.errors import UserError
 from smallvit.utils.files import whole_file
 
@@ -79,7 +80,11 @@ def export(
     if wish.part == "backbone":
         graph: nn.Module = backbone_of(predictor.model, wish.preprocesses)
     else:
-        graph = graph_of(predictor.model, predictor.task, wish.preprocesses)
+        graph = graph_of(predictor.model, predictor.task, wish.preprocesses, inputs)
+        if predictor.task == DETECTION:
+            if wish.dynamic_size:
+                raise UserError("--dynamic-size: the anchors of a detector's graph are of one size")
+            wish, inputs = replace(wish, dynamic_batch=False), inputs[:1]
     metadata = describe(predictor, wish, inputs.shape)
     return write_graph(graph, (inputs,), path, kind, wish, metadata)
 
@@ -223,6 +228,7 @@ def _write_onnx(
     count = len(run_all(graph, *inputs))
     first = "logits" if hasattr(graph, "takes") else "scores"
     outputs = [first, *(f"next_{number}" for number in range(count - 1))]
+    outputs = list(getattr(graph, "outputs", outputs))
     if wish.part == "backbone":
         outputs = [f"map_{number}" for number in range(count)]
     program = torch.onnx.export(
@@ -330,6 +336,7 @@ def _difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> floa
     for one, other in zip(found, expected, strict=True):
         if one.shape != other.shape:
             return float("inf")
+        one, other = one.double(), other.double()
         scale = max(other.abs().max().item(), 1e-6)
         difference = (one - other).abs().max().item() / scale
         worst = max(worst, difference if difference == difference else float("inf"))

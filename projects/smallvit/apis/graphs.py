@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.apis.detector_graphs import DetectorGraph
 from smallvit.engine.predictions import CLASSIFICATION, SEGMENTATION
 from smallvit.errors import UserError
 from smallvit.plugins.multi_exit.dynamic_vit import ExitState
@@ -126,16 +127,17 @@ class ExitGraph(nn.Module):
         return (logits, after.tokens, *after.logits)
 
 
-def graph_of(model: nn.Module, task: str, preprocesses: bool) -> nn.Module:
-    """Make the module to export of a classifier or segmentor.
+def graph_of(model: nn.Module, task: str, preprocesses: bool, images: Tensor) -> nn.Module:
+    """Make the module to export of a model.
 
     Args:
         model (nn.Module): The model.
         task (str): What it predicts.
         preprocesses (bool): Whether the graph takes images as they are, 0 to 255 and BGR.
+        images (Tensor): Inputs of the graph, (B, C, H, W), of whose size a detector's graph is.
 
     Returns:
-        nn.Module: From images (B, C, H, W) to scores.
+        nn.Module: From images (B, C, H, W) to scores; of a detector from one image to boxes.
 
     Raises:
         UserError: If there is no such graph of the model.
@@ -150,12 +152,7 @@ def graph_of(model: nn.Module, task: str, preprocesses: bool) -> nn.Module:
                 "model.test_cfg.mode='whole' in a config and give it by --config"
             )
         return SegmentorGraph(model, before).eval()
-    raise UserError(
-        f"a {type(model).__name__} is not exported: how many boxes leave its proposals, its "
-        "suppression of neighbors and each of its heads depends on the image, and MMDetection "
-        "decides about them in Python (per level and class, with empty cases), which is no graph; "
-        "its backbone alone is exported by --part backbone"
-    )
+    return DetectorGraph(model, before, images[:1]).eval()
 
 
 class BackboneGraph(nn.Module):

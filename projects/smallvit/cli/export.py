@@ -15,8 +15,9 @@ from smallvit.cli.arguments import (
 )
 
 EPILOG = """
-Classifiers give the probabilities of classes, segmentors those of each pixel, --part backbone the
-maps of backbone and neck, of detectors too. A cascade (DVT) becomes a folder of ONNX graphs, one an
+Classifiers give the probabilities of classes, segmentors those of each pixel, Faster and Mask R-CNN
+boxes, scores (0: no object), labels and masks within the boxes of one image of one size, --part
+backbone the maps of backbone and neck. A cascade (DVT) becomes a folder of ONNX graphs, one an
 exit, which smallvit.apis.CascadeRunner runs with early exits. Classes and what the images have to
 be are in the metadata: keys smallvit.* of ONNX, smallvit.json in the others.
 """

@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 
 from smallvit.apis import CascadeRunner, Predictor, Wish, export, load_model
 from smallvit.apis.cascades import export_cascade
 from smallvit.apis.exporting import METADATA, compare, write_graph
+from smallvit.apis.graphs import graph_of, run_all
 from smallvit.cli.main import main
 from smallvit.errors import UserError
 
@@ -69,9 +71,55 @@ def test_torchscript_says_that_it_is_old(checkpoints, tmp_path, capsys):
     assert torch.jit.load(tmp_path / "x.pt")(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_graph_of_a_detector_finds_what_mmdet_finds(small_config, checkpoints, masks):
+    cfg = small_config("detection")
+    if not masks:
+        cfg.model.roi_head.mask_head = cfg.model.roi_head.mask_roi_extractor = None
+    cfg.model.test_cfg.rcnn.update(score_thr=0.09, max_per_img=40)
+    torch.manual_seed(3)
+    model = load_model(cfg)
+    model.init_weights()
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
+    graph = graph_of(model, "detection", True, images)
+    boxes, scores, labels, *rest = run_all(graph, images)
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96), scale_factor=(1, 1))
+    )
+    (found,) = model.test_step({"inputs": [images[0]], "data_samples": [sample]})
+    found = found.pred_instances
+    count = len(found)
+    assert 0 < count == (scores > 0).sum()
+    assert torch.allclose(scores[:count], found.scores, atol=1e-6)
+    assert torch.allclose(boxes[:count], found.bboxes, atol=1e-4)
+    assert torch.equal(labels[:count], found.labels)
+    assert len(rest) == masks
+    for masks_of_boxes in rest:
+        assert masks_of_boxes.shape == (len(scores), 28, 28)
+        assert not masks_of_boxes[count:].any()
+
+
+@pytest.mark.exhaustive
+def test_a_detector_in_onnx(predictor, tmp_path):
+    pytest.importorskip("onnxruntime")
+    found = predictor("detection")
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    assert export(found, tmp_path / "x.onnx", images=[image]) < 1e-4
+    graph = onnx.load(tmp_path / "x.onnx").graph
+    assert {node.domain for node in graph.node} == {""}
+    assert [each.name for each in graph.output] == ["boxes", "scores", "labels", "masks"]
+
+
 def test_what_is_not_exported(predictor, tmp_path):
-    with pytest.raises(UserError, match="decides about them in Python"):
-        export(predictor("detection"), tmp_path / "x.pt2", "torch-export")
+    found = predictor("detection")
+    with pytest.raises(UserError, match="of one size"):
+        export(found, tmp_path / "x.pt2", "torch-export", Wish(dynamic_size=True))
+    found.model.test_cfg.rcnn.nms.type = "soft_nms"
+    with pytest.raises(UserError, match="ONNX has nms alone"):
+        export(found, tmp_path / "x.pt2", "torch-export")
+    found.model.roi_head = torch.nn.Identity()
+    with pytest.raises(UserError, match=r"roi_head is a Identity.*decides in Python"):
+        export(found, tmp_path / "x.pt2", "torch-export")
     with pytest.raises(UserError, match="no format"):
         export(predictor("classification"), tmp_path / "x", "caffe")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,198 @@
+"""Faster and Mask R-CNN as a graph of fixed sizes, by standard operators of ONNX.
+
+MMDetection decides in Python how many boxes go on. Here as many go on as it lets pass at most, and
+those that it would not have are last and have a score of 0: suppression (``NonMaxSuppression``)
+marks, and what is chosen are always the best k. Of each box the features of all levels are taken
+(``RoiAlign``), and those of its own level kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from smallvit.errors import UserError
+
+#: Pairs of box and class beyond these, the least likely ones, are not suppressed but left out.
+MAX_CANDIDATES = 20_000
+#: Score of a box that another one suppresses, or that is too small.
+GONE = -1.0
+
+
+def require_two_stages(model: nn.Module) -> None:
+    """Refuse a detector that the graph here is not of.
+
+    Args:
+        model (nn.Module): The detector.
+
+    Raises:
+        UserError: It names the part that is another.
+    """
+    roi_head = getattr(model, "roi_head", None)
+    parts = {
+        "roi_head": (roi_head, "StandardRoIHead"),
+        "rpn_head": (getattr(model, "rpn_head", None), "RPNHead"),
+        "bbox_roi_extractor": (
+            getattr(roi_head, "bbox_roi_extractor", None),
+            "SingleRoIExtractor",
+        ),
+    }
+    if getattr(roi_head, "with_mask", False):
+        parts["mask_head"] = (roi_head.mask_head, "FCNMaskHead")
+    coder = getattr(getattr(roi_head, "bbox_head", None), "bbox_coder", None)
+    parts["bbox_coder"] = (coder, "DeltaXYWHBBoxCoder")
+    wrong = {name: part for name, (part, kind) in parts.items() if type(part).__name__ != kind}
+    if wrong:
+        found = ", ".join(f"{name} is a {type(part).__name__}" for name, part in wrong.items())
+        raise UserError(
+            f"a {type(model).__name__} is not exported whole: {found}. MMDetection decides in "
+            "Python how many boxes go on, and only Faster and Mask R-CNN are written as a "
+            "graph here: --part backbone exports backbone and neck"
+        )
+    kinds = {cfg.nms.get("type", "nms") for cfg in (model.test_cfg.rpn, model.test_cfg.rcnn)}
+    if kinds != {"nms"}:
+        raise UserError(f"its suppression is {', '.join(sorted(kinds))}, and ONNX has nms alone")
+
+
+class DetectorGraph(nn.Module):
+    """An image to boxes, scores, labels, and masks within the boxes.
+
+    Args:
+        model (nn.Module): A Faster or Mask R-CNN of MMDetection.
+        preprocessing (nn.Module): What comes before it.
+        images (Tensor): An image of the size that the graph is for, (1, C, H, W).
+
+    Raises:
+        UserError: If the detector is another one.
+    """
+
+    def __init__(self, model: nn.Module, preprocessing: nn.Module, images: Tensor) -> None:
+        super().__init__()
+        require_two_stages(model)
+        self.model, self.preprocessing = model, preprocessing
+        self.size = tuple(images.shape[2:])
+        with torch.no_grad():
+            maps = model.extract_feat(preprocessing(images))
+            sizes = [tuple(scores.shape[2:]) for scores in model.rpn_head(maps)[0]]
+        anchors = model.rpn_head.prior_generator.grid_priors(sizes, device="cpu")
+        for number, each in enumerate(anchors):
+            self.register_buffer(f"anchors_{number}", each)
+        self.outputs = ("boxes", "scores", "labels", "masks")[: 4 if self._has_masks else 3]
+
+    @property
+    def _has_masks(self) -> bool:
+        return bool(self.model.roi_head.with_mask)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Detect objects in one image.
+
+        Args:
+            images (Tensor): (1, C, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: Boxes (N, 4) in pixels of the input, scores (N, ), 0 where there is
+            no object, labels (N, ), and of a Mask R-CNN probabilities (N, h, w) over each box.
+        """
+        maps = self.model.extract_feat(self.preprocessing(images))
+        proposals, good = self._propose(maps)
+        boxes, scores, labels = self._classify(maps, proposals, good)
+        if not self._has_masks:
+            return boxes, scores, labels
+        masks = self._masks(maps, boxes, labels)
+        return boxes, scores, labels, masks.where((scores > 0).view(-1, 1, 1), 0.0)
+
+    def _propose(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        head, cfg = self.model.rpn_head, self.model.test_cfg.rpn
+        boxes, scores, levels = [], [], []
+        for number, (logits, deltas) in enumerate(zip(*head(maps), strict=True)):
+            deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
+            logits = logits[0].permute(1, 2, 0).reshape(-1, head.cls_out_channels)
+            score = logits.sigmoid()[:, 0] if head.use_sigmoid_cls else logits.softmax(-1)[:, 0]
+            anchors = getattr(self, f"anchors_{number}")
+            if 0 < cfg.get("nms_pre", -1) < len(anchors):
+                score, chosen = score.topk(cfg.nms_pre)
+                deltas, anchors = deltas[chosen], anchors[chosen]
+            boxes.append(self._decode(head.bbox_coder, anchors, deltas))
+            scores.append(score)
+            levels.append(torch.full_like(score, float(number)))
+        boxes, scores, levels = map(torch.cat, (boxes, scores, levels))
+        if cfg.get("min_bbox_size", -1) >= 0:
+            sides = boxes[:, 2:] - boxes[:, :2]
+            scores = scores.where((sides > cfg.min_bbox_size).all(dim=1), GONE)
+        scores, chosen = _best(boxes, scores, levels, cfg.nms.iou_threshold, cfg.max_per_img)
+        return boxes[chosen], scores > GONE / 2
+
+    def _classify(
+        self, maps: Sequence[Tensor], proposals: Tensor, good: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        head, cfg = self.model.roi_head.bbox_head, self.model.test_cfg.rcnn
+        extractor = self.model.roi_head.bbox_roi_extractor
+        logits, deltas = head(self._features(extractor, maps, proposals))
+        scores = logits.softmax(-1)[:, :-1]
+        classes = scores.shape[1]
+        several = 1 if head.reg_class_agnostic else classes
+        decoded = self._decode(
+            head.bbox_coder,
+            proposals.repeat_interleave(several, dim=0),
+            deltas.reshape(-1, 4),
+        ).reshape(-1, several, 4)
+        boxes = decoded.expand(-1, classes, 4).reshape(-1, 4)
+        labels = torch.arange(classes).repeat(len(proposals))
+        allowed = (scores > cfg.score_thr) & good[:, None]
+        scores = scores.where(allowed, GONE).reshape(-1)
+        if len(scores) > MAX_CANDIDATES:
+            scores, first = scores.topk(MAX_CANDIDATES)
+            boxes, labels = boxes[first], labels[first]
+        scores, chosen = _best(
+            boxes, scores, labels.float(), cfg.nms.iou_threshold, cfg.max_per_img
+        )
+        found = scores > 0  # the order of the others is nobody's
+        boxes = boxes[chosen].where(found[:, None], 0.0)
+        return boxes, scores.clamp(min=0), labels[chosen].where(found, 0)
+
+    def _masks(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        roi_head = self.model.roi_head
+        extractor = roi_head.bbox_roi_extractor if roi_head.share_roi_extractor else None
+        extractor = extractor or roi_head.mask_roi_extractor
+        masks = roi_head.mask_head(self._features(extractor, maps, boxes)).sigmoid()
+        if masks.shape[1] == 1:
+            return masks[:, 0]
+        return masks.gather(1, labels.view(-1, 1, 1, 1).expand(-1, 1, *masks.shape[2:]))[:, 0]
+
+    def _features(self, extractor: nn.Module, maps: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        """What the extractor gives, by one pass over each level."""
+        rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)
+        maps = maps[: extractor.num_inputs]
+        levels = extractor.map_roi_levels(rois, len(maps)).view(-1, 1, 1, 1)
+        found: Any = 0.0
+        for number, (each, layer) in enumerate(zip(maps, extractor.roi_layers, strict=True)):
+            pooled = torchvision.ops.roi_align(
+                each,
+                rois,
+                layer.output_size,
+                layer.spatial_scale,
+                layer.sampling_ratio,
+                layer.aligned,
+            )
+            found = torch.where(levels == number, pooled, found)
+        return found
+
+    def _decode(self, coder: Any, boxes: Tensor, deltas: Tensor) -> Tensor:
+        from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import delta2bbox
+
+        limits = self.size if coder.clip_border else None
+        return delta2bbox(boxes, deltas, coder.means, coder.stds, limits)
+
+
+def _best(
+    boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, count: int
+) -> tuple[Tensor, Tensor]:
+    """The best boxes after suppression within groups, always as many: what is gone comes last."""
+    apart = boxes + (groups * (boxes.max() + 1)).unsqueeze(1)
+    kept = torchvision.ops.nms(apart, scores, iou)
+    left = torch.full_like(scores, GONE).scatter(0, kept, scores[kept])
+    return left.topk(min(count, len(scores)))
