@@ -40,6 +40,21 @@ class DynamicDWConv2d(nn.Module):
         self.expand = nn.Conv2d(hidden, channels * kernel_size**2, 1)
         self.bias = nn.Parameter(self.expand.weight.new_zeros(channels))
 
+    def kernels(self, x: Tensor) -> Tensor:
+        """Predict the kernels of a map.
+
+        Args:
+            x (Tensor): Map (B, C, H, W).
+
+        Returns:
+            Tensor: Kernels (B, C, kernel_size, kernel_size).
+        """
+        B, C = x.shape[:2]
+        hidden = self.act(pointwise_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
+        # On a map of one pixel a convolution spends its time on reordering the weights.
+        kernels = F.linear(hidden.flatten(1), self.expand.weight.flatten(1), self.expand.bias)
+        return kernels.view(B, C, self.kernel_size, self.kernel_size)
+
     def forward(self, x: Tensor) -> Tensor:
         """Convolve a map with the kernels that it predicts.
 
@@ -49,11 +64,7 @@ class DynamicDWConv2d(nn.Module):
         Returns:
             Tensor: Map (B, C, H, W).
         """
-        B, C = x.shape[:2]
-        hidden = self.act(pointwise_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
-        # On a map of one pixel a convolution spends its time on reordering the weights.
-        kernels = F.linear(hidden.flatten(1), self.expand.weight.flatten(1), self.expand.bias)
-        kernels = kernels.view(B, C, self.kernel_size, self.kernel_size)
+        kernels = self.kernels(x)
         return dynamic_dwconv2d(x.to(kernels.dtype), kernels, self.bias.to(kernels.dtype))
 
 
@@ -99,6 +110,18 @@ class InhomogeneousDWConv2d(nn.Module):
         self.act = nn.ReLU(inplace=True)
         self.expand = nn.Conv2d(hidden, self.groups * self.kernel_taps, 1)
 
+    def kernels(self, x: Tensor) -> Tensor:
+        """Predict the kernels of a map.
+
+        Args:
+            x (Tensor): Map (B, C, H, W).
+
+        Returns:
+            Tensor: Kernels (B, groups, kernel_size ** 2, H, W).
+        """
+        kernels = self.expand(self.act(conv_norm(x, self.reduce, self.norm)))
+        return kernels.unflatten(1, (self.groups, self.kernel_taps))
+
     def forward(self, x: Tensor) -> Tensor:
         """Convolve a map with the kernels that it predicts.
 
@@ -108,6 +131,5 @@ class InhomogeneousDWConv2d(nn.Module):
         Returns:
             Tensor: Map (B, C, H, W).
         """
-        kernels = self.expand(self.act(conv_norm(x, self.reduce, self.norm)))
-        kernels = kernels.unflatten(1, (self.groups, self.kernel_taps))
+        kernels = self.kernels(x)
         return inhomogeneous_dwconv2d(x.to(kernels.dtype), kernels)

@@ -1,0 +1,264 @@
+"""What a network looks at: Grad-CAM, attention rollout, head tokens and predicted kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from smallvit.errors import HostError, UserError
+from smallvit.hosts import view_host
+from smallvit.hosts.taps import Taps
+from smallvit.layers.dynamic_dwconv import DynamicDWConv2d, InhomogeneousDWConv2d
+from smallvit.layers.head_interaction import HeadInteractedAttention
+
+
+class AttentionWeights(TorchFunctionMode):
+    """Record the attention weights of whatever runs within it, layer by layer.
+
+    Fused attention does not hand its weights out: they are computed beside it. Of attention that
+    is written out, the result of the softmax is taken where it is square.
+
+    Attributes:
+        weights (list[Tensor]): (B, heads, N, N) of each layer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Tensor] = []
+
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Any,
+        args: tuple = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a function of torch, and look at what it computed."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            with torch._C.DisableTorchFunction():
+                self.weights.append(_weights(*args, **kwargs))
+        elif _is_attention(func, result):
+            self.weights.append(result)
+        return result
+
+
+def _is_attention(func: Callable, result: Any) -> bool:
+    """Whether a result is the softmax of attention that is written out."""
+    softmax = getattr(func, "__name__", "") == "softmax"
+    return softmax and result.ndim == 4 and result.shape[-1] == result.shape[-2]
+
+
+def _weights(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_: Any,
+) -> Tensor:
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    logits = scale * query @ key.transpose(-2, -1)
+    if attn_mask is not None:
+        if attn_mask.dtype == torch.bool:
+            logits = logits.masked_fill(~attn_mask, -math.inf)
+        else:
+            logits = logits + attn_mask
+    if is_causal:
+        logits = logits + torch.full_like(logits, -math.inf).triu(1)
+    return logits.softmax(dim=-1)
+
+
+def rollout(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Multiply the attention of all layers, half of each being the residual path.
+
+    From `Quantifying Attention Flow in Transformers <https://arxiv.org/abs/2005.00928>`_.
+
+    Args:
+        backbone (nn.Module): A vision transformer whose layers all attend to all tokens.
+        images (Tensor): (B, C, H, W).
+
+    Returns:
+        Tensor: (B, h, w), how much the class token, or the mean of the patches where there is
+        none, draws from each patch.
+
+    Raises:
+        UserError: If the layers attend within windows, or to tokens of several numbers.
+    """
+    taps = Taps(backbone, [-1])
+    try:
+        with torch.no_grad(), AttentionWeights() as found, taps:
+            backbone(images)
+            (tokens,), (maps,) = taps.tokens(), taps.maps()
+    finally:
+        taps.remove()
+    height, width = maps.shape[-2:]
+    if tokens.ndim != 3:
+        raise _no_rollout(backbone, "its blocks take maps")
+    count = tokens.shape[1]
+    layers = [weights.mean(dim=1)[:, :count, :count] for weights in found.weights]
+    if not layers or any(
+        layer.shape[0] != len(images) or layer.shape[-1] != count for layer in layers
+    ):
+        raise _no_rollout(backbone, "its layers do not all attend to the same tokens")
+    flow = torch.eye(count, device=images.device).expand(len(images), -1, -1)
+    for layer in layers:
+        mixed = layer / layer.sum(-1, keepdim=True) + torch.eye(count, device=images.device)
+        flow = (mixed / 2) @ flow
+    extra = count - height * width
+    row = flow[:, 0] if extra else flow.mean(dim=1)
+    return row[:, extra:].unflatten(1, (height, width))
+
+
+def _no_rollout(backbone: nn.Module, reason: str) -> UserError:
+    return UserError(
+        f"attention rollout does not exist for {type(backbone).__name__}: {reason}; use gradcam"
+    )
+
+
+def head_tokens(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Show where the head tokens of a DHVT draw from in its last layer.
+
+    Args:
+        backbone (nn.Module): A backbone with head-interacted attention.
+        images (Tensor): (B, C, H, W).
+
+    Returns:
+        Tensor: (B, heads, h, w), a map for each head token.
+
+    Raises:
+        UserError: If the backbone has none.
+    """
+    layers = [each for each in backbone.modules() if isinstance(each, HeadInteractedAttention)]
+    if not layers:
+        raise UserError(f"{type(backbone).__name__} has no head tokens: DHVT has")
+    heads = layers[-1].num_heads
+    taps = Taps(backbone, [-1])
+    try:
+        with torch.no_grad(), AttentionWeights() as found, taps:
+            backbone(images)
+            (tokens,), (maps,) = taps.tokens(), taps.maps()
+    finally:
+        taps.remove()
+    count, size = tokens.shape[1], maps.shape[-2:]
+    rows = found.weights[-1].mean(dim=1)[:, count : count + heads]
+    return rows[:, :, count - size.numel() : count].unflatten(2, size)
+
+
+def predicted_kernels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Read the kernels that the dynamic depth-wise convolutions predict for images.
+
+    Args:
+        backbone (nn.Module): A dynamic or inhomogeneous DWNet.
+        images (Tensor): (B, C, H, W).
+
+    Returns:
+        dict[str, Tensor]: For each layer by its name, (B, channels, k, k); of inhomogeneous
+        ones the mean over the places, (B, groups, k, k).
+
+    Raises:
+        UserError: If the backbone predicts none.
+    """
+    kinds = (DynamicDWConv2d, InhomogeneousDWConv2d)
+    layers = {name: each for name, each in backbone.named_modules() if isinstance(each, kinds)}
+    if not layers:
+        raise UserError(
+            f"{type(backbone).__name__} predicts no kernels: DWNet with conv='dynamic' or "
+            "'inhomogeneous' does"
+        )
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, layer: nn.Module, args: tuple) -> None:
+        kernels = layer.kernels(args[0])
+        if kernels.ndim == 5:
+            side = math.isqrt(kernels.shape[2])
+            kernels = kernels.mean(dim=(3, 4)).unflatten(2, (side, side))
+        found[name] = kernels
+
+    handles = [
+        layer.register_forward_pre_hook(partial(keep, name)) for name, layer in layers.items()
+    ]
+    try:
+        with torch.no_grad():
+            backbone(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def grad_cam(
+    model: nn.Module, inputs: Mapping[str, Any], label: int | None = None, block: int | float = -1
+) -> tuple[Tensor, list[int]]:
+    """Weight the map of a block by the gradient of a class, averaged over the map.
+
+    From `Grad-CAM <https://arxiv.org/abs/1610.02391>`_. The map that goes *into* the block is
+    taken: behind the last block of a ViT, only its class token reaches the head.
+
+    Args:
+        model (nn.Module): A classifier or segmentor of the libraries, in evaluation mode.
+        inputs (Mapping): What its data preprocessor made of the images.
+        label (int, optional): The class. Defaults to None: the predicted one; of a segmentor,
+            all pixels by their predicted classes.
+        block (int | float): Which block, as :meth:`HostView.index` takes it. Defaults to -1.
+
+    Returns:
+        tuple[Tensor, list[int]]: Maps (B, h, w) from 0 to 1, and the class of each image.
+
+    Raises:
+        UserError: If the model has no class scores for an image or its pixels.
+    """
+    if hasattr(model, "roi_head") or hasattr(model, "bbox_head"):
+        raise UserError("Grad-CAM is of classifiers and segmentors: a detector has no one score")
+    try:
+        taps = Taps(view_host(model.backbone), [block], where="input")
+    except HostError as error:
+        raise UserError(f"Grad-CAM reads the blocks of the backbone: {error}") from error
+    try:
+        with torch.enable_grad(), taps:
+            scores = model(**inputs, mode="tensor")
+            (tokens,), (maps,) = taps.tokens(), taps.maps()
+            scores = scores[-1] if isinstance(scores, (tuple, list)) else scores
+            chosen, labels = _choose(scores, label)
+            (gradient,) = torch.autograd.grad(chosen.sum(), tokens)
+            gradient = taps.block(taps.indices[0]).to_map(gradient, tuple(maps.shape[-2:]))
+    finally:
+        taps.remove()
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * maps).sum(dim=1).clamp(min=0).detach()
+    return scaled(heat), labels
+
+
+def _choose(scores: Tensor, label: int | None) -> tuple[Tensor, list[int]]:
+    classes = scores.shape[1]
+    if label is not None and not 0 <= label < classes:
+        raise UserError(f"there is no class {label}: the model has {classes}, from 0")
+    pixels = scores.flatten(2).mean(dim=2) if scores.ndim == 4 else scores
+    if label is not None:
+        return pixels[:, label], [label] * len(scores)
+    if scores.ndim == 4:
+        return scores.amax(dim=1).mean(dim=(1, 2)), pixels.argmax(dim=1).tolist()
+    return scores.amax(dim=1), scores.argmax(dim=1).tolist()
+
+
+def scaled(heat: Tensor) -> Tensor:
+    """Scale maps to the range from 0 to 1, each for itself.
+
+    Args:
+        heat (Tensor): (..., h, w).
+
+    Returns:
+        Tensor: Maps of the same shape; one without differences is 0.
+    """
+    low, high = heat.amin(dim=(-2, -1), keepdim=True), heat.amax(dim=(-2, -1), keepdim=True)
+    return (heat - low) / (high - low).clamp(min=1e-12)
