@@ -114,6 +114,7 @@ def save_sheet(tiles: Sequence[Tile], path: str, columns: int, style: Style | No
     rows = -(-len(tiles) // columns)
     shape = np.mean([tile.image.shape[:2] for tile in tiles], axis=0)
     figure = new_figure(3 * columns * max(shape[1] / shape[0], 0.6), 3.3 * rows)
+    figure.get_layout_engine().set(h_pad=0.15)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -94,7 +94,7 @@ def discover(host: nn.Module) -> list[HostBlock]:
                 if fault:
                     raise HostError(_refusal(host, fault))
                 return _blocks(found)
-    raise HostError(_refusal(host, (why or stopped)[0]))
+    raise HostError(_refusal(host, (why or stopped or ["it has no modules within"])[0]))
 
 
 def _candidates(host: nn.Module, layers: int = 1) -> dict[str, nn.Module]:

@@ -1,0 +1,75 @@
+"""The verb ``smallvit cam``."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from smallvit.cli import cam
+from smallvit.errors import UserError
+
+
+def test_a_class_is_found_by_name_or_number():
+    assert cam.label_of("dog", ["cat", "dog"]) == 1
+    assert cam.label_of("0", ["cat", "dog"]) == 0
+    assert cam.label_of("0", ["1", "0"]) == 1
+    for text in ("fox", "2", "-1"):
+        with pytest.raises(UserError, match="there are cat, dog"):
+            cam.label_of(text, ["cat", "dog"])
+
+
+def test_flags_of_another_method_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        cam.parse_args(["x.pth", "a.png", "--method", "rollout", "--label", "cat"])
+    assert "--label and --block are of gradcam" in capsys.readouterr().err
+
+
+def test_a_map_lies_over_its_image():
+    picture = np.full((20, 30, 3), 200, np.uint8)
+    heat = torch.zeros(2, 3)
+    heat[0, 0] = 1
+    tile = cam.heat_tile(picture, heat, "a", 40)
+    assert tile.image.shape[0] == 40
+    over = tile.image[:, -60:]
+    assert over[2, 2].tolist() != over[-3, -3].tolist()
+    assert (tile.image[:, :60] == 200).all()
+
+
+@pytest.mark.parametrize(("count", "side"), [(1, 1), (5, 3), (100, 8)])
+def test_kernels_are_drawn_in_a_square(count, side):
+    sheet = cam.kernel_sheet(torch.randn(count, 3, 3))
+    assert sheet.shape == (side * 4 * cam.PIXELS, side * 4 * cam.PIXELS, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "tiles"),
+    [
+        ("gradcam", "dwnet", 1),
+        ("kernels", "dynamic", 5),
+        ("rollout", "vit", 1),
+        ("heads", "dhvt", 2),
+    ],
+)
+def test_each_method_is_drawn(method, backbone, tiles, monkeypatch):
+    from mmpretrain.models import ImageClassifier
+
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    made = dict(
+        dwnet=dict(type="smallvit.DWNet", arch="mini"),
+        dynamic=dict(type="smallvit.DWNet", arch="mini", conv="dynamic"),
+        vit=dict(type="mmpretrain.VisionTransformer", arch=arch, img_size=32, patch_size=8),
+        dhvt=dict(type="smallvit.DHVT", arch=arch, img_size=32, patch_size=8),
+    )[backbone]
+    channels = 16 if backbone in ("vit", "dhvt") else 256
+    head = dict(type="mmpretrain.LinearClsHead", num_classes=2, in_channels=channels)
+    model = ImageClassifier(made, head=head)
+    model.eval()
+    image, inputs = np.zeros((32, 32, 3), np.uint8), dict(inputs=torch.rand(1, 3, 32, 32))
+    monkeypatch.setattr(cam, "prepare", lambda predictor, path: (image, inputs))
+    predictor = SimpleNamespace(model=model, classes=("cat", "dog"))
+    args = SimpleNamespace(method=method, block=-1, size=32)
+    drawn = cam.draw(predictor, "a/b.png", None, args)
+    assert len(drawn) >= tiles
+    assert all(tile.caption.startswith("b.png") for tile in drawn)
+    assert drawn[0].image.dtype == np.uint8
