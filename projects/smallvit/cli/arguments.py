@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import DictAction
 
 from smallvit.errors import UserError
+
+_DICT = re.compile(r"\bdict\(|\{[^}]*:")
 
 
 class CfgOptions(DictAction):
@@ -24,9 +27,15 @@ class CfgOptions(DictAction):
     ) -> None:
         """Check the pairs and merge them into the namespace; see ``argparse.Action``."""
         for pair in values:
-            key, equals, _ = pair.partition("=")
+            key, equals, value = pair.partition("=")
             if not key or not equals:
                 parser.error(f"{option_string}: {pair!r} is not of the form KEY=VALUE")
+            if _DICT.search(value):
+                parser.error(
+                    f"{option_string}: {key}={value} holds a dict, which MMEngine reads as a text: "
+                    f"set its parts ({key}.type=..., or {key}.0.type=... in a list that is there), "
+                    "or write it in a config that inherits this one"
+                )
         try:
             super().__call__(parser, namespace, values, option_string)
         except AssertionError as error:

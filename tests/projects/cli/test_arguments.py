@@ -6,10 +6,21 @@ import os
 import pytest
 import torch
 
-from smallvit.cli.arguments import choose_device, positive, require_free
+from smallvit.cli.arguments import base_parser, choose_device, positive, require_free
 from smallvit.cli.config import short_names
 from smallvit.cli.run_tool import module_of_checkout
 from smallvit.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "value", ["[dict(type=CocoMetric,metric=bbox)]", "[dict(type=A),dict(type=B)]", "{'a': 1}"]
+)
+def test_a_dict_in_an_option_is_a_sentence(value, capsys):
+    with pytest.raises(SystemExit):
+        base_parser("it").parse_args(["x.py", "--cfg-options", f"test_evaluator={value}"])
+    message = capsys.readouterr().err
+    assert "test_evaluator.0.type=" in message
+    assert "config that inherits" in message
 
 
 def test_a_device_that_is_there(monkeypatch):
