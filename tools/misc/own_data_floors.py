@@ -1,0 +1,155 @@
+#!/usr/bin/env python
+"""Train on three public data sets as a user would, and print what the models reach.
+
+The archives hold class folders (cifar10/{train,test}/CLASS), COCO files with masks
+(nuclei/{train,val}.json) and label maps (camvid/{images,annotations}/{train,val,test}, 11 is
+void). Each is trained from scratch by `smallvit train MODEL --data PATH`, for each seed; the nuclei
+once more as YOLO, Pascal VOC and LabelMe files, which are made from the COCO file, with --formats.
+What was trained is not trained again; --quick takes one epoch of a few images, to see that it runs.
+"""
+
+import argparse
+import json
+import os
+import os.path as osp
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass, field
+
+from smallvit.cli import UserError, run_tool, tool_parser
+
+PER_CLASS = 200
+QUICK = ["--epochs", "1", "--batch-size", "2", "--image-size"]
+QUICK_IMAGES = 8
+
+
+@dataclass
+class Task:
+    """A training of the table."""
+
+    name: str
+    model: str
+    folder: str
+    metric: str
+    flags: list = field(default_factory=list)
+    size: str = "64"
+
+
+TASKS = {
+    "cifar10": Task("CIFAR-10, 200 a class", "dhvt-t", "cifar10_200", "accuracy/top1", size="32"),
+    "nuclei": Task("nuclei, masks", "pvtv2-b0", "nuclei", "coco/segm_mAP_50"),
+    "camvid": Task("CamVid", "pvtv2-b0", "camvid", "mIoU", ["--void-id", "11"]),
+}
+FORMATS = {"yolo": "coco/segm_mAP_50", "voc": "coco/bbox_mAP_50", "labelme": "coco/segm_mAP_50"}
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = tool_parser(__doc__)
+    parser.add_argument("cifar10", help="cifar10_jpg.tar.gz")
+    parser.add_argument("nuclei", help="nuclei_coco.tar.gz")
+    parser.add_argument("camvid", help="camvid11.tar.gz")
+    parser.add_argument("--out", default="work_dirs/floors", help="folder for data and trainings")
+    parser.add_argument("--only", nargs="+", choices=list(TASKS), help="some of the three")
+    parser.add_argument("--epochs", type=int, help="of every training; default: by the images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--formats", action="store_true", help="nuclei as YOLO, VOC, LabelMe too")
+    parser.add_argument("--quick", action="store_true", help="one epoch of a few small images")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    tasks = {name: TASKS[name] for name in args.only or TASKS}
+    for name in tasks:
+        unpack(getattr(args, name), osp.join(args.out, "data"), name)
+    if "cifar10" in tasks:
+        take_some(osp.join(args.out, "data"), QUICK_IMAGES if args.quick else PER_CLASS)
+    if args.formats and "nuclei" in tasks:
+        for kind, metric in FORMATS.items():
+            folder = write_as(kind, osp.join(args.out, "data"))
+            name = f"nuclei as {kind}"
+            tasks[name] = Task(name, TASKS["nuclei"].model, folder, metric)
+    rows = [row(args, task, seed) for task in tasks.values() for seed in args.seeds]
+    print(f"\n{'data':<28}{'model':<12}{'seed':>4}  {'metric':<20}{'reached':>8}{'minutes':>9}")
+    for task, seed, reached, minutes in rows:
+        print(
+            f"{task.name:<28}{task.model:<12}{seed:>4}  {task.metric:<20}{reached:>8.3f}"
+            f"{minutes:>9.0f}"
+        )
+
+
+def unpack(archive: str, folder: str, name: str) -> None:
+    if osp.isdir(osp.join(folder, name)):
+        return
+    if not osp.isfile(archive):
+        raise UserError(f"{archive} is not there")
+    os.makedirs(folder, exist_ok=True)
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    if not osp.isdir(osp.join(folder, name)):
+        raise UserError(f"{archive} holds no folder {name}")
+
+
+def take_some(folder: str, count: int) -> None:
+    """Link the first images of each class for training, and all of the test."""
+    for split, number in (("train", count), ("test", count if count < PER_CLASS else None)):
+        source = osp.join(folder, "cifar10", split)
+        for name in sorted(os.listdir(source)):
+            target = osp.join(folder, "cifar10_200", split, name)
+            os.makedirs(target, exist_ok=True)
+            for image in sorted(os.listdir(osp.join(source, name)))[:number]:
+                if not osp.lexists(osp.join(target, image)):
+                    os.symlink(osp.abspath(osp.join(source, name, image)), osp.join(target, image))
+
+
+def write_as(kind: str, folder: str) -> str:
+    out = f"nuclei_{kind}"
+    if osp.isdir(osp.join(folder, out)):
+        return out
+    tool = osp.join(osp.dirname(__file__), "../dataset_converters/coco2labels.py")
+    for split in ("train", "val"):
+        source = osp.join(folder, "nuclei", split)
+        argv = [f"{source}.json", source, osp.join(folder, out), "--format", kind]
+        subprocess.run([sys.executable, tool, *argv, "--split", split], check=True)
+    return out
+
+
+def row(args: argparse.Namespace, task: Task, seed: int) -> tuple:
+    data = osp.join(args.out, "data", task.folder)
+    work_dir = osp.join(args.out, f"{task.folder}_{task.model}_{seed}")
+    record = osp.join(work_dir, "run.json")
+    if not osp.exists(record):
+        argv = [task.model, "--data", data, "--work-dir", work_dir, "--seed", str(seed)]
+        argv += task.flags
+        argv += [*QUICK, task.size] if args.quick else []
+        if args.quick and task.folder != "cifar10_200":
+            few = f"dataset.indices={QUICK_IMAGES}"
+            argv += ["--cfg-options", f"train_dataloader.{few}", f"val_dataloader.{few}"]
+        argv += ["--epochs", str(args.epochs)] if args.epochs and not args.quick else []
+        began = time.time()
+        subprocess.run([sys.executable, "-m", "smallvit", "train", *argv], check=True)
+        with open(osp.join(work_dir, "minutes.json"), "w") as file:
+            json.dump((time.time() - began) / 60, file)
+    reached = best(work_dir, task.metric)
+    with open(osp.join(work_dir, "minutes.json")) as file:
+        return task, seed, reached, json.load(file)
+
+
+def best(work_dir: str, metric: str) -> float:
+    """The best value of a metric in the validations of a training."""
+    values = []
+    for folder, _, names in os.walk(work_dir):
+        for name in names:
+            if name != "scalars.json":
+                continue
+            with open(osp.join(folder, name)) as file:
+                values += [found[metric] for found in map(json.loads, file) if metric in found]
+    if not values:
+        raise UserError(f"{work_dir}: no validation has measured {metric}")
+    return max(values)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
