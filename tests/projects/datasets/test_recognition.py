@@ -139,6 +139,10 @@ def test_other_formats_become_coco_with_a_count(tmp_path):
     assert data.images == {"train": 8, "val": 2}
     assert sum(one["class_0"] for one in data.counts.values()) == 10
     assert any("10 x polygon of less than three points" in note for note in data.notes)
+    lone = yolo(tmp_path / "lone", count=1)
+    image(lone / "images/empty.jpg")
+    with pytest.raises(DataError, match="too few images have objects"):
+        read(lone, tmp_path)
     with pytest.raises(DataError, match="no object"):
         read(yolo(tmp_path / "empty", "0 9 9 9 9"), tmp_path, "yolo")
 
@@ -175,6 +179,17 @@ def test_a_file_names_the_classes_and_the_void(tmp_path):
         read(root, tmp_path)
 
 
+def test_damaged_and_lonely_label_maps_are_counted(tmp_path):
+    root = maps(tmp_path / "data")
+    (root / "annotations/1.png").write_bytes(b"no image")
+    image(root / "images/lonely.jpg")
+    image(root / "annotations/spare.png", mode="L")
+    notes = "\n".join(read(root, tmp_path).notes)
+    assert "1 damaged label maps, such as 1.png" in notes
+    assert "1 images of train without a label map, such as lonely.jpg" in notes
+    assert "1 label maps of train without an image" in notes
+
+
 def test_label_maps_in_other_layouts(tmp_path):
     for split in ("train", "valid"):
         maps(tmp_path / "a" / split, folders=("images", "masks"))
@@ -204,6 +219,13 @@ def test_what_is_nothing_is_said(tmp_path):
     image(tmp_path / "loose/1.jpg")
     with pytest.raises(UserError, match="none of the layouts"):
         read(tmp_path / "loose", tmp_path)
+    classes(tmp_path / "outer/inner")
+    with pytest.raises(UserError, match=r"one folder deeper: --data .*inner"):
+        read(tmp_path / "outer", tmp_path)
+    image(tmp_path / "damaged/train/1.jpg")
+    (tmp_path / "damaged/train.json").write_text('{"images": [tru')
+    with pytest.raises(DataError, match="not valid JSON"):
+        read(tmp_path / "damaged", tmp_path)
     with pytest.raises(UserError, match="--void-id"):
         read(classes(tmp_path / "data"), tmp_path, void=3)
 

@@ -191,6 +191,11 @@ def _finish(data: OwnData, contents: dict[str, dict], out: str) -> OwnData:
     data.notes += absent
     if "val" not in contents:
         _split(data, contents, out)
+        if not contents["train"]["annotations"]:
+            raise DataError(
+                f"{data.root}: too few images have objects to hold some of them out for "
+                "validation: add images, or folders train/ and val/"
+            )
     for split, content in contents.items():
         names = {one["id"]: one["name"] for one in content["categories"]}
         count = Counter(names.get(one["category_id"]) for one in content["annotations"])

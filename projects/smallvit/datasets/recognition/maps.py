@@ -127,7 +127,10 @@ def read_maps(root: str, out: str, void: int | None = None) -> OwnData:
     images, maps, suffix, _ = found["train"]
     where = "beside them" if images == maps else f"in {maps}"
     data.layout = f"images in {images or root}, their label maps {where}"
-    values = {split: _values(root, one) for split, one in found.items()}
+    damaged: list[str] = []
+    values = {split: _values(root, one, damaged) for split, one in found.items()}
+    if damaged:
+        data.notes.append(f"not read: {len(damaged)} damaged label maps, such as {damaged[0]}")
     _name_classes(data, {one for part in values.values() for seen in part for one in seen}, void)
     _say_without(data, root, found)
     for split in SPLITS:
@@ -163,7 +166,7 @@ def _say_without(data: OwnData, root: str, found: Pairs) -> None:
                 data.notes.append(f"not read: {spare} label maps of {split} without an image")
 
 
-def _values(root: str, found: tuple) -> list[set[int]]:
+def _values(root: str, found: tuple, damaged: list[str]) -> list[set[int]]:
     _, maps, _, pairs = found
     step = max(1, len(pairs) // LOOKED_AT)
     seen: list[set[int]] = []
@@ -178,6 +181,7 @@ def _values(root: str, found: tuple) -> list[set[int]]:
                 decoded = decode_map(file.read(), path, "pillow")
         except (ImageError, OSError):
             seen.append(set())
+            damaged.append(label)
             continue
         here = set(np.unique(one_channel(_gray(decoded), path)).tolist())
         total |= here

@@ -6,6 +6,7 @@ import os
 import os.path as osp
 from collections.abc import Callable
 
+from smallvit.datasets.checks import read_json
 from smallvit.datasets.formats import (
     is_labelme,
     is_voc,
@@ -90,6 +91,12 @@ def _say_unknown(path: str) -> str:
     names = sorted(name for name in os.listdir(path) if not name.startswith("."))
     if not names:
         return "the folder is empty"
+    for name in names:
+        if name.lower().endswith(".json"):
+            read_json(osp.join(path, name))  # one that is damaged is the reason
+    inner = [one for one in names if osp.isdir(osp.join(path, one))]
+    if len(inner) == 1 and any(is_it(osp.join(path, inner[0])) for is_it in _DETECTORS.values()):
+        return f"the data is one folder deeper: --data {osp.join(path, inner[0])}"
     held = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     known = ", ".join(LAYOUTS.values())
     return f"the folder holds {held}, which is none of the layouts that are read: {known}"
