@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,12 +107,16 @@ def to_markdown(table: Table) -> str:
     """
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1)]
     for row in table.rows:
-        # A bar would begin another cell, and names come from paths.
-        texts = [cell.text.replace("|", "\\|") for cell in row]
+        texts = [_in_markdown(cell.text) for cell in row]
         lines.append(
             [f"**{text}**" if c.best else text for c, text in zip(row, texts, strict=True)]
         )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _in_markdown(text: str) -> str:
+    """A text that is no tag and no other cell or row, whatever path it comes from."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def to_text(table: Table) -> str:

@@ -126,10 +126,14 @@ class TestTable:
         assert lines[2].startswith("| vit | 93.00 ± 3.61 | **98.00** |")
         assert {line.count("|") for line in lines} == {9}
 
-    def test_a_bar_in_a_name_begins_no_cell(self):
-        run = Run("my|config.py", 10, 0, 9, 1)
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [("my|config.py", "my\\|config.py"), ("a\n<b> & c.py", "a &lt;b&gt; &amp; c.py")],
+    )
+    def test_a_name_begins_no_cell_row_or_tag(self, name, shown):
+        run = Run(name, 10, 0, 9, 1)
         table = make_table(summarize({run: result(90.0)}), [10], {})
-        assert to_markdown(table).splitlines()[2].startswith("| my\\|config.py | **90.00** |")
+        assert to_markdown(table).splitlines()[2].startswith(f"| {shown} | **90.00** |")
 
     def test_text_is_aligned(self):
         lines = to_text(self.table).splitlines()
