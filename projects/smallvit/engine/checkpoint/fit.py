@@ -33,6 +33,7 @@ class Fit:
             ``"backbone."``. Defaults to None.
         lacks_prefix (str, optional): What the file's names lack at their beginning. Defaults
             to None.
+        below (list[str]): Names of the file that hold dicts, of weights for example.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Fit:
     share: float = 0.0
     prefix: str | None = None
     lacks_prefix: str | None = None
+    below: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -77,6 +79,7 @@ def measure_fit(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     found = {name: value for name, value in state.items() if _counts(name)}
     fit = Fit(missing=[name for name in own if name not in found])
     fit.unexpected = [name for name in found if name not in own]
+    fit.below = [name for name in fit.unexpected if isinstance(found[name], Mapping)]
     for name in own:
         if name in found:
             _compare(fit, name, own[name], found[name])
@@ -187,10 +190,18 @@ def _way_out(fit: Fit) -> str:
             f"\n  (its names lack {fit.lacks_prefix!r}: set init_cfg=dict(type='Pretrained', "
             f"checkpoint=...) of that part of the model instead)"
         )
-    return (
-        "\n  (official files of the five systems convert: "
-        "python tools/model_converters/convert.py SYSTEM SRC DST)"
+    converting = (
+        "official files of the five systems convert: "
+        "python tools/model_converters/convert.py SYSTEM SRC DST"
     )
+    if fit.below:
+        key = fit.below[0]
+        return (
+            f"\n  (it has no state_dict, and its weights may be below {key!r}: if they have this "
+            f"model's names, write them to a file of their own, torch.save(torch.load(FILE, "
+            f"weights_only=True)[{key!r}], NEW); {converting})"
+        )
+    return f"\n  ({converting})"
 
 
 def describe_fit(fit: Fit, source: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from smallvit.engine.checkpoint.plain import to_plain
 from smallvit.engine.metric_names import wanted_metrics
 from smallvit.engine.run_record import plain_number
 from smallvit.errors import UserError
@@ -20,7 +22,8 @@ from smallvit.utils.json_files import brief
 class PlainMetricsHook(Hook):
     """Turn metrics that are matrices, such as a confusion matrix, into nested lists.
 
-    MMEngine's logger writes metrics as JSON and stops at a tensor.
+    MMEngine's logger writes metrics as JSON and stops at a tensor. Where a metric returns no
+    metrics at all, or what no checkpoint could hold, it is named.
 
     Args:
         enabled (bool): Defaults to True.
@@ -31,6 +34,24 @@ class PlainMetricsHook(Hook):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Look at what the metrics of a validation return.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.enabled:
+            _watch(getattr(runner.val_loop, "evaluator", None))
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Look at what the metrics of a test return.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.enabled:
+            _watch(getattr(runner.test_loop, "evaluator", None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Convert the metrics of a validation.
@@ -57,6 +78,36 @@ class PlainMetricsHook(Hook):
             _flatten(metrics)
 
 
+def _watch(evaluator: Any) -> None:
+    for metric in getattr(evaluator, "metrics", ()):
+        compute = getattr(metric, "compute_metrics", None)
+        if compute is not None and not isinstance(compute, partial):
+            metric.compute_metrics = partial(_checked, compute, type(metric).__name__)
+
+
+def _checked(compute: Callable, kind: str, results: list) -> dict[str, Any]:
+    """What a metric computes, if it is metrics."""
+    found = compute(results)
+    if not isinstance(found, Mapping):
+        raise UserError(
+            f"{kind}.compute_metrics returned {brief(found)}: it must return a dict of metrics by "
+            "their names"
+        )
+    for name, value in found.items():
+        try:
+            to_plain(value)
+            fine = isinstance(name, str) and not isinstance(value, complex)
+        except TypeError:
+            fine = False
+        if not fine:
+            raise UserError(
+                f"{kind}.compute_metrics returned {name!r}: {brief(value)}, which no log and no "
+                "checkpoint can hold: a metric is a number, an array, a text, or lists and dicts "
+                "of them, by a name that is a text"
+            )
+    return found
+
+
 def _flatten(metrics: dict[str, Any] | None) -> None:
     for name, value in (metrics or {}).items():
         if getattr(value, "ndim", 0):
@@ -66,6 +117,8 @@ def _flatten(metrics: dict[str, Any] | None) -> None:
 def _require_numbers(metrics: dict[str, Any], hooks: Sequence[Hook]) -> None:
     for hook in hooks:
         for key, name in wanted_metrics(hook):
+            if name == "auto":  # the first one
+                name = next(iter(metrics), name)
             value = metrics.get(name, 0.0)
             # MMEngine passes over a best score of None.
             if key == "save_best" and value is None:

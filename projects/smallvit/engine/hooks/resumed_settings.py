@@ -169,8 +169,9 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
             f"then, {current['samples']} now): the run goes on with those of the config"
         )
     if "length" in changed:
-        unit = "iterations" if current["iterations"] is None else "epochs"
-        yield f"resumed for {current['length']} {unit} in all, no longer {stored['length']}"
+        unit, former = _unit(current), _unit(stored)
+        were = stored["length"] if former == unit else f"{stored['length']} {former}"
+        yield f"resumed for {current['length']} {unit} in all, no longer {were}"
         yield from _rate_after(runner, current)
     done = runner.iter if current["iterations"] is None else runner.epoch
     if stored and done >= (current["length"] or done + 1):
@@ -178,6 +179,10 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
             f"nothing is left to train: {done} of {current['length']} are done; for more: "
             "train_cfg.max_epochs or max_iters"
         )
+
+
+def _unit(settings: dict) -> str:
+    return "iterations" if settings.get("iterations") is None else "epochs"
 
 
 def _rate_after(runner: Runner, current: dict) -> Iterator[str]:

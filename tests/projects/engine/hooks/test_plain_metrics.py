@@ -8,6 +8,7 @@ import torch
 
 from smallvit.engine.hooks.plain_metrics import PlainMetricsHook
 from smallvit.errors import UserError
+from toy_runs import ToyScore, toy_config, toy_train
 
 
 def run_hook(value, **hook):
@@ -38,3 +39,28 @@ def test_no_score():
     run_hook(None, save_best="score")
     with pytest.raises(UserError, match="monitor='score'"):
         run_hook(None, monitor="score")
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "ToyScore.compute_metrics returned None: it must return a dict"),
+        ([0.5], r"ToyScore.compute_metrics returned \[0.5\]: it must"),
+        ({"score": 1 + 2j}, "returned 'score': .*which no log and no checkpoint can hold"),
+        ({"score": object()}, "returned 'score': <object"),
+        ({3: 0.5}, "returned 3: 0.5, .*by a name that is a text"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_metric_is_named(returned, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(ToyScore, "compute_metrics", lambda self, results: returned)
+    with pytest.raises(UserError, match=said):
+        toy_train(toy_config(tmp_path, epochs=1))
+
+
+def test_the_best_of_matrices_cannot_be_saved():
+    """``auto`` takes the first metric."""
+    runner = SimpleNamespace(hooks=[SimpleNamespace(save_best="auto")])
+    with pytest.raises(UserError, match="save_best='score' of SimpleNamespace is "):
+        PlainMetricsHook().after_val_epoch(runner, {"score": np.eye(2), "other": 1.0})
+    PlainMetricsHook().after_val_epoch(runner, {"other": 1.0, "score": np.eye(2)})

@@ -1,9 +1,12 @@
 """Settings that a user changes when resuming take effect, or the log says that they do not."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook
 
+from smallvit.engine.hooks.resumed_settings import _differences
 from smallvit.errors import CheckpointError
 from tiny_runs import cosine, tiny_runner
 
@@ -72,6 +75,13 @@ def test_more_epochs_and_another_rate_take_effect(tmp_path, said, schedule, lr):
     text = "\n".join(said)
     assert "resumed for 6 epochs in all, no longer 2" in text
     assert ("schedule of the config differ" in text) == (schedule != "none" or lr != 0.1)
+
+
+def test_each_length_has_its_unit():
+    runner = SimpleNamespace(iter=6, epoch=0, param_schedulers=None)
+    by_epoch, by_iteration = dict(length=3, iterations=2), dict(length=100, iterations=None)
+    (line,) = _differences(by_epoch, by_iteration, runner)
+    assert line == "resumed for 100 iterations in all, no longer 3 epochs"
 
 
 def test_a_schedule_that_ends_early_is_named(tmp_path, said):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from smallvit.engine import pretrained
+from smallvit.engine.checkpoint.fit import measure_fit, require_fit, weights_of
 from smallvit.errors import CheckpointError
 from tiny_runs import TinyModel, cosine, tiny_runner
 
@@ -114,6 +115,13 @@ class TestInitCfg:
             self.init(path)
         with pytest.raises(CheckpointError, match="no name in it begins with prefix='nett'"):
             self.init(path, prefix="nett")
+
+
+def test_weights_below_another_key_are_looked_for_there(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    fit = measure_fit(model, weights_of({"model": model.state_dict(), "epoch": 3}))
+    with pytest.raises(CheckpointError, match=r"weights may be below 'model': .*\['model'\], NEW"):
+        require_fit(fit, "a.pth", "Linear")
 
 
 def test_position_embeddings_that_are_dropped_are_refused(tmp_path):
