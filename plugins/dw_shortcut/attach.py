@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from smallvit.hosts import HostView, view_host
+from smallvit.hosts import HostView, mark_guest, view_host
 from smallvit.plugins.dw_shortcut.bypass import Bypass
 from smallvit.plugins.dw_shortcut.module import DepthwiseShortcut
 from smallvit.registry import MODELS
@@ -73,6 +73,7 @@ def attach_dw_shortcuts(
             shortcut.freeze()
         Bypass(shortcut, first, last).place()
     view.watch()
+    mark_guest(modules)
     host.dw_shortcuts = modules
     return host
 

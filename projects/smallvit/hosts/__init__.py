@@ -15,6 +15,7 @@ from smallvit.hosts.layout import add_map, extra_tokens, from_map, to_map
 from smallvit.hosts.outputs import dry_output, vector_of
 from smallvit.hosts.parts import BlockParts, block_parts, register_parts
 from smallvit.hosts.plain import PlainTokens, plain_tokens, register_plain
+from smallvit.hosts.rest import mark_guest
 from smallvit.hosts.taps import Taps
 from smallvit.hosts.view import (
     HostError,
@@ -42,6 +43,7 @@ __all__ = [
     "extra_tokens",
     "from_map",
     "is_host",
+    "mark_guest",
     "plain_tokens",
     "register_host",
     "register_parts",

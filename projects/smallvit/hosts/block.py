@@ -67,7 +67,8 @@ class HostBlock:
             return tokens
         items = list(output)
         items[self.item] = tokens
-        return type(output)(items)
+        named = getattr(output, "_make", None)  # a named tuple takes its items one by one
+        return type(output)(items) if named is None else named(items)
 
     def read_grid(self, tokens: Tensor, args: tuple, kwargs: Mapping) -> tuple[int, int]:
         """Grid of tokens at hand.

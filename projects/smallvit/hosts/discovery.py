@@ -1,9 +1,9 @@
 """Find the blocks of a backbone of any class by one dry run, or say what is not sure.
 
-A block is a module in an ``nn.ModuleList`` or ``nn.Sequential`` (or of the backbone itself) with
-two or more layers (where there is none, with one), that runs once and returns tokens of the
-shape that it takes. Its form is read off the run; where several readings are left, the backbone
-is refused.
+A block is a module in an ``nn.ModuleList``, ``nn.Sequential`` or ``nn.ModuleDict`` (or of the
+backbone itself) with two or more layers (where there is none, with one), that runs once and
+returns tokens of the shape that it takes. Its form is read off the run; where several readings
+are left, the backbone is refused.
 """
 
 from __future__ import annotations
@@ -11,62 +11,30 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise, product
-from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from smallvit.errors import HostError
-from smallvit.hosts import layout as layouts
-from smallvit.hosts.adapters import full_name
 from smallvit.hosts.block import HostBlock
-from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
+from smallvit.hosts.forms import Found, as_blocks, form_of
+from smallvit.hosts.memory import note, recall
 from smallvit.hosts.probe import (
-    SPOTS,
+    OTHER_SIZES,
+    SQUARES,
     Call,
-    at_rest,
     channels_for,
     make_images,
-    pair,
     record,
+    single_spots,
     sizes_for,
 )
-from smallvit.hosts.trial import try_zeros
+from smallvit.hosts.refusal import nothing_kept, refusal
+from smallvit.hosts.rest import at_rest, own_modules
+from smallvit.hosts.trial import Trial, fault_in_training, fault_of_grids, try_zeros
 
-CONTAINERS = (nn.ModuleList, nn.Sequential)
-#: More tokens in front of the patches than this are a sign of a wrong grid.
-MAX_EXTRA_TOKENS = 8
-
-
-@dataclass(frozen=True)
-class Found:
-    """A block and its form.
-
-    Args:
-        call (Call): What it did.
-        layout (str): "BNC", "BHWC" or "BCHW".
-        hw (tuple[int, int]): Its grid in the dry run.
-        source (Call | int | str | tuple, optional): What tells its grid: a module that ran
-            before, or an argument. Defaults to None, its shape.
-    """
-
-    call: Call
-    layout: str
-    hw: tuple[int, int]
-    source: Call | int | str | tuple | None = None
-
-    @property
-    def channels(self) -> int:
-        """Channels of its tokens."""
-        return self.call.shape[1 if self.layout == "BCHW" else -1]
-
-    @property
-    def form(self) -> tuple:
-        """What blocks of one stage have in common."""
-        return self.layout, self.channels, self.hw
+CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
 
 
 def discover(host: nn.Module) -> list[HostBlock]:
@@ -82,29 +50,50 @@ def discover(host: nn.Module) -> list[HostBlock]:
         HostError: If there are none, or their form is not sure; the message has the lines
             that settle it.
     """
-    why: list[str] = []
-    stopped: list[str] = []
+    found = recall(host)
+    if found is None:
+        found = find(host)
+        note(host, found)
+    return as_blocks(found)
+
+
+def find(host: nn.Module) -> list[Found]:
+    """Find the blocks of a backbone and their forms, see :func:`discover`."""
+    fault = _cannot_run(host)
+    if fault:
+        raise HostError(refusal(host, fault, _candidates(host)))
+    search = _Search(host)
     with at_rest(host):
-        for size, channels in product(sizes_for(host), channels_for(host)):
-            images = make_images(host, size, channels)
-            calls = _run(host, images, stopped)
-            found = _choose(calls, size, why) if calls else []
-            if found:
-                fault = try_zeros(host, _blocks(found), [each.hw for each in found], images[:1])
-                if fault:
-                    raise HostError(_refusal(host, fault))
-                return _blocks(found)
-    raise HostError(_refusal(host, (why or stopped or ["it has no modules within"])[0]))
+        for size in sizes_for(host):
+            if search.ran and size in SQUARES[1:]:
+                continue
+            for channels in channels_for(host):
+                found = search.at(size, channels)
+                if found:
+                    return found
+    raise HostError(refusal(host, search.reason(), _candidates(host), search.example))
+
+
+def _cannot_run(host: nn.Module) -> str:
+    for name, parameter in (*host.named_parameters(), *host.named_buffers()):
+        if parameter.is_meta:
+            return f"{name} is on the meta device, and a dry run needs weights"
+        if nn.parameter.is_lazy(parameter):
+            return f"{name} has no shape yet; run it on a batch of images first"
+    return ""
 
 
 def _candidates(host: nn.Module, layers: int = 1) -> dict[str, nn.Module]:
     """Modules of so many layers that may be blocks, by name."""
-    owners = {"": host} | {n: m for n, m in host.named_modules() if isinstance(m, CONTAINERS)}
+    own = dict(own_modules(host))
+    inside = set(map(id, own.values()))
+    owners = {name: m for name, m in own.items() if m is host or isinstance(m, CONTAINERS)}
     return {
         f"{owner}.{child}".lstrip("."): module
         for owner, parent in owners.items()
         for child, module in parent.named_children()
         if not isinstance(module, CONTAINERS)
+        and id(module) in inside
         and next(module.children(), None) is not None
         and _layers(module) >= layers
     }
@@ -114,53 +103,109 @@ def _layers(module: nn.Module) -> int:
     return sum(parameter.ndim > 1 for parameter in module.parameters())
 
 
-def _run(host: nn.Module, images: Tensor, stopped: list[str]) -> list[Call]:
-    try:
-        return record(host, images, _candidates(host))
-    except Exception as error:
-        size = " x ".join(map(str, images.shape[2:]))
-        message = f"{type(error).__name__}: {error}".split("\n")[0][:150]
-        stopped.append(f"it does not run on a batch of images of {size} alone ({message})")
+class _Search:
+    """Dry runs of a host at rest, and why they did not find its blocks."""
+
+    def __init__(self, host: nn.Module) -> None:
+        self.host = host
+        self.why: list[str] = []
+        self.stopped: list[str] = []
+        self.ran = False
+        self.example: Call | None = None
+
+    def reason(self) -> str:
+        """The first reason that is worth saying."""
+        return (self.why or self.stopped or ["it has no modules within"])[0]
+
+    def at(self, size: tuple[int, int], channels: int) -> list[Found]:
+        """The blocks as found with images of a size, or none."""
+        images = make_images(self.host, size, channels)
+        calls = self._run(images)
+        spots = partial(self._spots, size=size, channels=channels)
+        found = _choose(calls, size, self, spots) if calls else []
+        if not found:
+            return []
+        trial = try_zeros(self.host, as_blocks(found), images[:1], [each.hw for each in found])
+        fault = trial.fault or self._fault_elsewhere(found, size, channels)
+        fault = fault or fault_in_training(self.host, as_blocks(found), images[:2])
+        if not fault:
+            return _main_blocks(found, trial)
+        if not self.why:
+            raise HostError(refusal(self.host, fault, _candidates(self.host), found[0].call))
+        self.why.append(fault)
         return []
 
+    def _run(self, images: Tensor) -> list[Call]:
+        try:
+            calls = record(self.host, images, _candidates(self.host))
+        except Exception as error:
+            size = " x ".join(map(str, images.shape[2:]))
+            message = f"{type(error).__name__}: {error}".split("\n")[0][:150]
+            self.stopped.append(f"it does not run on a batch of images of {size} alone ({message})")
+            return []
+        self.ran = True
+        return calls
 
-def _choose(calls: Sequence[Call], size: tuple[int, int], why: list[str]) -> list[Found]:
+    def _spots(self, call: Call, hw: tuple[int, int], size: tuple[int, int], channels: int):
+        return single_spots(self.host, call, size, hw, channels)
+
+    def _fault_elsewhere(self, found: Sequence[Found], size: tuple[int, int], channels: int) -> str:
+        """What is wrong with images of another size, nothing where the host takes none."""
+        if all(each.source is None for each in found):
+            return ""
+        for other in OTHER_SIZES:
+            images = make_images(self.host, other, channels)[:1]
+            fault = None if other == size else fault_of_grids(self.host, as_blocks(found), images)
+            if fault is not None:
+                return f"at {other[0]} x {other[1]} pixels, {fault}" if fault else ""
+        return ""
+
+
+def _choose(calls: Sequence[Call], size: tuple[int, int], search: _Search, spots) -> list[Found]:
     """The blocks, or none and why."""
     for layers in (2, 1):
         ran = [c for c in calls if c.key is not None and _layers(c.module) >= layers]
-        found = _of_candidates(ran, calls, size, why)
+        found = _of_candidates(ran, calls, size, search, spots)
         if found:
             return found
     return []
 
 
 def _of_candidates(
-    ran: Sequence[Call], calls: Sequence[Call], size: tuple[int, int], why: list[str]
+    ran: Sequence[Call], calls: Sequence[Call], size: tuple[int, int], search: _Search, spots
 ) -> list[Found]:
     same = _without_stages(ran)
     if not same:
-        why.append("none of its modules ran once and returned what it took in shape")
+        search.why.append(nothing_kept(ran))
         return []
-    inner = tuple(f"{call.name}." for call in ran if not _holds(call.name, same))
-    sources = [c for c in calls if c.maps and not c.name.startswith(inner)]
+    search.example = search.example or same[0]
+    inner = tuple(f"{call.name}." for call in ran if call.kept and not _holds(call.name, same))
+    sources = [c for c in calls if (c.maps or c.sees_images) and not c.name.startswith(inner)]
     found: list[Found] = []
-    unsure: dict[type, str] = {}
+    unsure: dict[tuple, str] = {}
     for call in same:
-        result = _form(call, sources, size, found)
+        result = form_of(call, sources, size, found, spots)
         if isinstance(result, Found):
             found.append(result)
         else:
-            unsure.setdefault(type(call.module), f"{call.name}: {result}")
-    why.extend(unsure.values())
-    found = _main_stream([f for f in found if type(f.call.module) not in unsure])
-    if found and unsure:
-        print_log(
-            f"hosts: not among the blocks are {'; '.join(unsure.values())}; register_host of "
-            "smallvit.hosts adds them",
-            logger="current",
-            level=logging.WARNING,
-        )
+            unsure.setdefault(_kind(call), f"{call.name}: {result}")
+    search.why.extend(unsure.values())
+    found = _main_stream([f for f in found if _kind(f.call) not in unsure])
+    again = {type(each.call.module) for each in found}
+    twice = [f"{c.name}: it runs {c.times} times" for c in ran if c.times > 1]
+    kinds = {c.name for c in ran if type(c.module) in again}
+    left = [*unsure.values(), *(t for t in twice if t.partition(":")[0] in kinds)]
+    if found and left:
+        _warn(f"not among the blocks are {'; '.join(left)}; register_host of smallvit.hosts adds")
     return found
+
+
+def _kind(call: Call) -> tuple:
+    return type(call.module), call.shape
+
+
+def _warn(message: str) -> None:
+    print_log(f"hosts: {message}", logger="current", level=logging.WARNING)
 
 
 def _holds(name: str, calls: Sequence[Call]) -> bool:
@@ -169,7 +214,7 @@ def _holds(name: str, calls: Sequence[Call]) -> bool:
 
 def _without_stages(ran: Sequence[Call]) -> list[Call]:
     """What kept its shape, but for what is made of blocks, and then for what is within blocks."""
-    same = [call for call in ran if call.kept and call.times == 1]
+    same = [call for call in ran if call.kept and call.alike == 1 and call.times == 1]
     kinds = Counter(type(call.module) for call in same)
     for outer in list(kinds):
         prefixes = tuple(f"{call.name}." for call in ran if type(call.module) is outer)
@@ -192,83 +237,6 @@ def _parents(name: str) -> set[str]:
     return {".".join(parts[:i]) for i in range(1, len(parts))}
 
 
-def _form(
-    call: Call, sources: Sequence[Call], size: tuple[int, int], found: Sequence[Found]
-) -> Found | str:
-    """The form of a block, or why it is not sure."""
-    if len(call.shape) == 4:
-        options = [
-            Found(call, layout, layouts.grid_of_map(call.differs[0][None], layout))
-            for layout in ("BCHW", "BHWC")
-        ]
-        options = [f for f in options if _like(f.hw, size)]
-    else:
-        options = list(_grids(call, sources, size))[:1]
-    if not options:
-        return f"tokens of shape {call.shape} have no grid of the image's proportions"
-    # Attention spreads what differs, so it is asked where a form is seen first.
-    if len(options) == 1 and len(call.shape) == 4:
-        return options[0]
-    if any(option.form == known.form for option in options for known in found):
-        options = [o for o in options if any(o.form == known.form for known in found)]
-    else:
-        options = [option for option in options if _in_place(option)]
-    if len(options) == 1:
-        return options[0]
-    return "its tokens do not lie as the image does" if not options else "two layouts fit"
-
-
-def _like(hw: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether a grid has the proportions of the image, to a cell."""
-    rows, columns = hw
-    ratio = size[0] / size[1]
-    return abs(rows - columns * ratio) <= 1.0 + 0.1 * rows
-
-
-def _grids(call: Call, sources: Sequence[Call], size: tuple[int, int]):
-    tokens = call.shape[1]
-
-    def fits(hw: tuple[int, int]) -> bool:
-        return 0 <= tokens - hw[0] * hw[1] <= MAX_EXTRA_TOKENS and _like(hw, size)
-
-    numbers = [(k, v) for k, v in call.plain.items() if type(v) is int]
-    for key, value in call.plain.items():
-        if (hw := pair(value)) and fits(hw):
-            yield Found(call, "BNC", hw, key)
-    for (key, rows), (other, columns) in pairwise(numbers):
-        if fits((rows, columns)):
-            yield Found(call, "BNC", (rows, columns), (key, other))
-    for source in sorted(sources, key=lambda each: -each.ended):
-        if source.ended < 0 or source.ended > call.began or source.times != 1:
-            continue
-        for shape in source.maps:
-            for hw in {shape[-2:], shape[-3:-1]} if len(shape) == 4 else {shape}:
-                if len(hw) == 2 and fits(hw):
-                    yield Found(call, "BNC", tuple(hw), source)
-
-
-def _in_place(found: Found) -> bool:
-    """Whether the images differ where they were made to."""
-    return all(
-        _peak_is_near(_where(differs, found), found.hw, spot)
-        for differs, spot in zip(found.call.differs, SPOTS, strict=True)
-    )
-
-
-def _where(differs: Tensor, found: Found) -> Tensor:
-    return layouts.to_map(differs[None], found.layout, found.hw)[0].float().mean(0)
-
-
-def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float]) -> bool:
-    if not where.max() > 0:
-        return False
-    row, column = divmod(int(where.argmax()), hw[1])
-    return all(
-        abs(cell + 0.5 - share * side) <= max(1.0, 0.2 * side)
-        for cell, share, side in zip((row, column), spot, hw, strict=True)
-    )
-
-
 def _main_stream(found: list[Found]) -> list[Found]:
     """Of streams that run in turn, the one that begins first; of the others, nothing."""
     kept: list[Found] = []
@@ -283,69 +251,12 @@ def _main_stream(found: list[Found]) -> list[Found]:
     return kept
 
 
-def _blocks(found: Sequence[Found]) -> list[HostBlock]:
-    grids: dict[Any, Any] = {None: None}
-    stage, blocks = 0, []
-    for index, each in enumerate(found):
-        stage += index > 0 and each.form != found[index - 1].form
-        key = id(each.source) if isinstance(each.source, Call) else each.source
-        if isinstance(each.source, Call):
-            read = partial(read_shape, like=_pick(each))
-            grids.setdefault(key, WatchedGrid(each.source.module, read))
-        elif key is not None:
-            grids.setdefault(key, ArgumentGrid(key))
-        extra = each.call.shape[1] - each.hw[0] * each.hw[1] if each.layout == "BNC" else 0
-        blocks.append(
-            HostBlock(
-                *(each.call.module, each.channels, grids[key], each.layout, int(stage), extra),
-                key=each.call.key,
-                item=each.call.item,
-            )
-        )
-    return blocks
-
-
-def _pick(found: Found) -> tuple[int, int | None]:
-    """Which of the shapes that the source returned, and where in it the height is."""
-    for index, shape in enumerate(found.source.maps):
-        if len(shape) == 2 and tuple(shape) == found.hw:
-            return index, None
-        for at in (2, 1):
-            if len(shape) == 4 and shape[at : at + 2] == found.hw:
-                return index, at
-    raise HostError(f"{found.source.name} returned no grid {found.hw}")
-
-
-def read_shape(
-    module: nn.Module, inputs: tuple, output: Any, like: tuple[int, int | None]
-) -> tuple[int, int]:
-    """Read a grid off what a module returned.
-
-    Args:
-        module (nn.Module): The module.
-        inputs (tuple): What it took.
-        output (Any): What it returned: maps, or pairs of numbers among them.
-        like (tuple[int, int | None]): Number among the maps and pairs, and the axis of the
-            height, None for a pair.
-
-    Returns:
-        tuple[int, int]: Height and width.
-    """
-    items = output if isinstance(output, (tuple, list)) and not pair(output) else [output]
-    maps = [x for x in items if pair(x) or (isinstance(x, Tensor) and x.ndim == 4)]
-    index, axis = like
-    return tuple(maps[index] if axis is None else maps[index].shape[axis : axis + 2])
-
-
-def _refusal(host: nn.Module, why: str) -> str:
-    lists = Counter(name.rpartition(".")[0] for name in _candidates(host) if "." in name)
-    path = lists.most_common(1)[0][0] if lists else "blocks"
-    name = full_name(type(host))
-    return (
-        f"{name} is no host by itself: {why}. These lines settle it, where the layout is "
-        '"BCHW", "BHWC" or, with a grid=WatchedGrid(module, read), "BNC":\n'
-        f'  @smallvit.hosts.register_host("{name}")\n'
-        "  def blocks(net):\n"
-        '      return [HostBlock(block, channels, layout="BCHW") for block in '
-        f'net.get_submodule("{path}")]'
-    )
+def _main_blocks(found: list[Found], trial: Trial) -> list[Found]:
+    """The blocks that follow from each other; the others are named."""
+    if trial.beside:
+        names = ", ".join(found[i].call.name for i in trial.beside)
+        _warn(f"not among the blocks are {names}, which take nothing of the blocks before them")
+    if trial.unused:
+        names = ", ".join(found[i].call.name for i in trial.unused)
+        _warn(f"what the backbone returns does not depend on its blocks {names}")
+    return [each for i, each in enumerate(found) if i not in trial.beside]

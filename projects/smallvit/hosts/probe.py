@@ -6,8 +6,8 @@ a tensor of three rows differs tells how its tokens lie, whatever the network co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -15,11 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smallvit.hosts.rest import own_modules
+
 #: Where the second and the third image differ from the first, as shares of height and width.
 SPOTS = ((0.9, 0.1), (0.3, 0.7))
-#: Sizes that are tried in turn; a size that is not square tells rows from columns.
-SIZES = ((64, 96), (224, 224), (256, 256))
-_SWITCHES = ("with_cp", "grad_checkpointing")
+#: A size that is not square tells rows from columns; in the larger one, the last maps of deep
+#: networks are more than a cell.
+SIZES = ((64, 96), (128, 192))
+#: Where it takes none of these, sizes that are tried in turn.
+SQUARES = ((224, 224), (256, 256), (32, 32), (64, 64), (128, 128), (384, 384))
+#: Sizes of the second run, of other proportions.
+OTHER_SIZES = ((112, 80), (128, 64))
+#: Up to so many tokens are a class token and its like, if there are others.
+FEW = 8
+#: So many single spots tell in which order patches lie.
+SINGLE_SPOTS = 16
 
 
 @dataclass
@@ -34,12 +44,16 @@ class Call:
         shape (tuple): Shape of these tokens.
         differs (list[Tensor]): By how much the second and third image's tokens differ from
             the first's, of the shape without batch; only of blocks that are looked for.
+        tensors (int): How many arguments are tensors of that shape which differ so.
         plain (dict): Arguments that are no tensors, by position or name.
         ended (int): When it ended.
         item (int, optional): Where in a tuple that it returned tokens of that shape are.
-        kept (bool): Whether it returned such tokens and left its input as it was.
+        returned (list[tuple]): Shapes of what it returned.
+        alike (int): How many of them are tokens of that shape.
+        in_place (bool): Whether it changed what it took.
         maps (list[tuple]): Shapes of the maps, and pairs of numbers, that it returned.
         times (int): How often it ran.
+        sees_images (bool): Whether it takes the images themselves.
     """
 
     name: str
@@ -48,12 +62,24 @@ class Call:
     key: int | str | None = None
     shape: tuple = ()
     differs: list[Tensor] = field(default_factory=list)
+    tensors: int = 0
     plain: dict = field(default_factory=dict)
     ended: int = -1
     item: int | None = None
-    kept: bool = False
+    returned: list[tuple] = field(default_factory=list)
+    alike: int = 0
+    in_place: bool = False
     maps: list[tuple] = field(default_factory=list)
     times: int = 1
+    sees_images: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether it returned such tokens, and left what it took as it was."""
+        return self.alike > 0 and not self.in_place
+
+
+_SIZE_NAMES = ("img_size", "image_size", "init_input_size", "input_size", "input_resolution")
 
 
 def make_images(host: nn.Module, size: tuple[int, int], channels: int) -> Tensor:
@@ -86,42 +112,22 @@ def channels_for(host: nn.Module) -> list[int]:
     convs = (module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d))
     first = next(convs, 3)
     # Behind an arrangement of pixels as channels, there are 12 of 3.
-    return [first] if first <= 4 else [3, first] if first <= 32 else [3]
+    order = [first, 3] if first <= 4 else [3, first] if first <= 32 else [3]
+    return list(dict.fromkeys(order))
 
 
 def sizes_for(host: nn.Module) -> list[tuple[int, int]]:
-    """Sizes to try: one that is not square, those that the host names, usual ones."""
+    """Sizes to try: those that are not square, those that the host names, usual ones."""
     named = []
     config = getattr(host, "default_cfg", None) or {}
     owners = (host, getattr(host, "patch_embed", None))
-    found = [getattr(o, k, None) for o in owners for k in ("img_size", "init_input_size")]
+    found = [getattr(o, k, None) for o in owners for k in _SIZE_NAMES]
     for value in (*found, tuple(config.get("input_size", ()))[-2:] if config else None):
         if isinstance(value, int):
             named.append((value, value))
         elif isinstance(value, (tuple, list)) and len(value) == 2:
             named.append(tuple(int(side) for side in value))
-    return list(dict.fromkeys((SIZES[0], *named, *SIZES[1:])))
-
-
-@contextmanager
-def at_rest(host: nn.Module) -> Iterator[None]:
-    """Within, the host is in evaluation and recomputes nothing; afterwards it is as it was."""
-    modules = list(host.modules())
-    modes = [module.training for module in modules]
-    switched = [(m, name) for m in modules for name in _SWITCHES if m.__dict__.get(name) is True]
-    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=cuda):
-        try:
-            host.eval()  # some make there what they need in evaluation
-            for module, name in switched:
-                setattr(module, name, False)
-            yield
-        finally:
-            host.train(modes[0])
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
-            for module, name in switched:
-                setattr(module, name, True)
+    return list(dict.fromkeys((*SIZES, *named, *SQUARES)))
 
 
 def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) -> list[Call]:
@@ -136,9 +142,9 @@ def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) ->
     Returns:
         list[Call]: In the order in which they began.
     """
-    recorder = _Recorder(set(map(id, watched.values())))
+    recorder = _Recorder(set(map(id, watched.values())), images)
     with ExitStack() as hooks, torch.no_grad():
-        for name, module in host.named_modules():
+        for name, module in own_modules(host):
             if module is not host:
                 for handle in recorder.place(name, module):
                     hooks.callback(handle.remove)
@@ -147,8 +153,9 @@ def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) ->
 
 
 class _Recorder:
-    def __init__(self, watched: set[int]) -> None:
+    def __init__(self, watched: set[int], images: Tensor) -> None:
         self.watched = watched
+        self.images = images
         self.clock = count()
         self.calls: dict[int, Call] = {}
         self._inputs: dict[int, tuple[Tensor, int]] = {}
@@ -167,28 +174,95 @@ class _Recorder:
             self.calls[id(module)].times += 1
             return
         call = self.calls[id(module)] = Call(name, module, next(self.clock))
+        arguments = dict(enumerate(args)) | kwargs
+        call.sees_images = any(
+            isinstance(v, Tensor) and v.shape == self.images.shape for v in arguments.values()
+        )
         if id(module) not in self.watched:
             return
-        arguments = dict(enumerate(args)) | kwargs
         call.plain = {k: v for k, v in arguments.items() if not isinstance(v, Tensor)}
-        key = next((k for k, v in arguments.items() if is_tokens(v)), None)
-        if key is not None:
-            tokens = arguments[key]
-            call.key, call.shape = key, tuple(tokens.shape)
-            call.differs = [(tokens[i] - tokens[0]).abs() for i in (1, 2)]
-            self._inputs[id(module)] = (tokens, tokens._version)
+        tokens = {k: v for k, v in arguments.items() if is_tokens(v)}
+        if not tokens:
+            return
+        # Before patches, a block may take a class token, or positions that are the same for
+        # every image.
+        own = {k: v for k, v in tokens.items() if _differs(v)} or tokens
+        call.key = next(
+            (k for k, v in own.items() if v.ndim == 4 or len(v[0]) > FEW), next(iter(own))
+        )
+        kept = own[call.key]
+        call.shape = tuple(kept.shape)
+        call.tensors = sum(each.shape == kept.shape for each in own.values())
+        call.differs = [(kept[i] - kept[0]).abs() for i in (1, 2)]
+        self._inputs[id(module)] = (kept, kept._version)
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         call = self.calls[id(module)]
+        if call.ended >= 0:
+            return
         call.ended = next(self.clock)
         call.maps = [shape for each in _items(output) if (shape := _grid_shape(each))]
         tokens, version = self._inputs.pop(id(module), (None, None))
         if tokens is None:
             return
-        same = [i for i, each in enumerate(_items(output)) if _alike(each, tokens)]
-        call.kept = bool(same) and tokens._version == version and tokens.shape == call.shape
+        items = _items(output)
+        call.returned = [tuple(each.shape) for each in items if isinstance(each, Tensor)]
+        same = [i for i, each in enumerate(items) if _alike(each, tokens)]
+        call.alike = len(same)
+        call.in_place = tokens._version != version or tokens.shape != call.shape
         if same and isinstance(output, (tuple, list)):
             call.item = same[0]
+
+
+def single_spots(
+    host: nn.Module, call: Call, size: tuple[int, int], hw: tuple[int, int], channels: int
+) -> list[tuple[int, int]]:
+    """Where tokens differ most if an image differs in one cell of a grid alone.
+
+    Args:
+        host (nn.Module): The backbone, at rest.
+        call (Call): The block that takes the tokens (B, N, C).
+        size (tuple[int, int]): Height and width of the images.
+        hw (tuple[int, int]): Rows and columns of the grid.
+        channels (int): Channels of the images.
+
+    Returns:
+        list[tuple[int, int]]: The cell, counted by rows, and the token that differs most;
+        nothing where the block does not take these images.
+    """
+    random = torch.Generator().manual_seed(1)
+    # As many in each row, for every other row may run backwards.
+    spread = range(min(SINGLE_SPOTS, hw[0] * hw[1]))
+    cells = sorted({i % hw[0] * hw[1] + (5 * i + 3 * (i // hw[0])) % hw[1] for i in spread})
+    images = make_images(host, size, channels)[:1].repeat(1 + len(cells), 1, 1, 1)
+    for index, cell in enumerate(cells, 1):
+        rows, columns = (
+            slice(i * side // n, (i + 1) * side // n)
+            for i, side, n in zip(divmod(cell, hw[1]), size, hw, strict=True)
+        )
+        patch = images[index, :, rows, columns]
+        patch += 2 * torch.randn(patch.shape, generator=random).to(patch)
+    found: list[Tensor] = []
+
+    def stop(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        found.append(kwargs[call.key] if isinstance(call.key, str) else args[call.key])
+        raise _Stop
+
+    with torch.no_grad(), suppress(_Stop, ValueError):
+        handle = call.module.register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            host(images)
+        finally:
+            handle.remove()
+    if not found or len(found[0]) != len(images):
+        return []
+    tokens = found[0].float()
+    where = (tokens[1:] - tokens[:1]).abs().mean(-1)
+    return list(zip(cells, where.argmax(1).tolist(), strict=True))
+
+
+class _Stop(BaseException):
+    """Enough was seen; no host catches it."""
 
 
 def is_tokens(value: Any) -> bool:
@@ -202,6 +276,10 @@ def pair(value: Any) -> tuple[int, int] | None:
     """Height and width, if a value is two numbers."""
     two = isinstance(value, (tuple, list)) and len(value) == 2
     return tuple(value) if two and all(type(each) is int for each in value) else None
+
+
+def _differs(tokens: Tensor) -> bool:
+    return not torch.equal(tokens[0], tokens[1])
 
 
 def _items(output: Any) -> list:

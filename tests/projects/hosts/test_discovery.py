@@ -1,13 +1,16 @@
 """Backbones of classes that nobody taught: each form is found and right, or refused and told."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
 from torch import nn
 
 from smallvit.backbones import CifarResNet
-from smallvit.hosts import HostError, Taps, is_host, register_host, view_host
+from smallvit.hosts import HostError, Taps, discovery, is_host, register_host, view_host
+from smallvit.hosts.probe import record
 from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 
 SIZE = (48, 80)
@@ -204,9 +207,9 @@ REFUSED = {
         lambda: Tokens(order=lambda x: x.unflatten(1, (8, 12)).transpose(1, 2).flatten(1, 2)),
         "do not lie as",
     ),
-    "weights used twice": (Twice, "ran once"),
+    "weights used twice": (Twice, "runs 2 times"),
     "output not used": (Deaf, "no gradient arrives"),
-    "no blocks": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "ran once"),
+    "no blocks": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "no module with layers"),
     "no network for images": (lambda: nn.Linear(2, 2), "does not run on a batch of images"),
 }
 
@@ -220,7 +223,7 @@ def test_what_is_not_sure_is_refused_with_the_lines_that_settle_it(case):
         view_host(host)
     cls = type(host)
     assert f'register_host("{cls.__module__}.{cls.__qualname__}")' in str(error.value)
-    assert "HostBlock(block, channels" in str(error.value)
+    assert "HostBlock(block, " in str(error.value)
     assert "mmpretrain.VisionTransformer" in str(error.value)
 
 
@@ -245,3 +248,54 @@ def test_the_lines_of_a_refusal_settle_it(images):
         return [HostBlock(block, 8, grid) for block in net.get_submodule(path)]
 
     assert len(view_host(Flipped(order=flip))) == 2
+
+
+def test_a_host_is_run_once_for_all_that_look_at_it(monkeypatch):
+    runs = []
+    monkeypatch.setattr(discovery, "record", lambda *args: runs.append(1) or record(*args))
+    host = Tokens(extra=1).eval()
+    first = view_host(host)
+    attach_dw_shortcuts(host, kernel_sizes=(3, 5))
+    number = len(runs)
+    second = view_host(host)
+    assert len(runs) == number
+    assert [b.module for b in first.blocks] == [b.module for b in second.blocks]
+    assert second.blocks[0].grid is second.blocks[1].grid is not first.blocks[0].grid
+    host.stages[1] = nn.ModuleList([Block()])
+    assert len(view_host(host)) == 3
+    copied = copy.deepcopy(host)
+    assert view_host(copied).blocks[0].module is copied.stages[0][0]
+
+
+def test_what_is_remembered_holds_no_host():
+    host = Tokens()
+    view_host(host)
+    alive = weakref.ref(host)
+    del host
+    gc.collect()
+    assert alive() is None
+
+
+class Reversible(Tokens):
+    """In training its blocks run without gradients, as in reversible networks."""
+
+    def forward(self, x):
+        x, _ = self.cut(x)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
+            for block in self.stages[0]:
+                x = block(x)
+        return x
+
+
+def test_training_is_tried_too():
+    with pytest.raises(HostError, match="in training"):
+        view_host(Reversible())
+
+
+@pytest.mark.parametrize("make", [lambda: nn.LazyConv2d(8, 8, 8), lambda: nn.Conv2d(3, 8, 8, 8)])
+def test_a_backbone_without_weights_is_refused(make):
+    with torch.device("meta"):
+        host = Tokens()
+        host.embed = make()
+    with pytest.raises(HostError, match=r"meta device|has no shape yet"):
+        view_host(host)

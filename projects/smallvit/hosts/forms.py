@@ -1,0 +1,297 @@
+"""The form of a block's tokens, read off one dry run: layout, grid, and where the grid is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts import layout as layouts
+from smallvit.hosts.block import HostBlock
+from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
+from smallvit.hosts.probe import FEW, SPOTS, Call, pair
+
+#: More tokens in front of the patches than this are a sign of a wrong grid.
+MAX_EXTRA_TOKENS = FEW
+#: Share of single spots that have to be where they were made; convolutions of an embedding smear.
+EXACT, NEAR = 0.6, 0.9
+
+#: For a block and a grid, cells of single spots and the tokens that differ most by them.
+SingleSpots = Callable[[Call, tuple[int, int]], list[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class OfImage:
+    """A grid that no module returns: the image's size over the size of a patch.
+
+    Args:
+        call (Call): The first module that takes the images.
+        patch (int): Side of a patch.
+    """
+
+    call: Call
+    patch: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A block and its form.
+
+    Args:
+        call (Call): What it did.
+        layout (str): "BNC", "BHWC" or "BCHW".
+        hw (tuple[int, int]): Its grid in the dry run.
+        source (Call | OfImage | int | str | tuple, optional): What tells its grid: a module that
+            ran before, the image, or an argument. Defaults to None, its shape.
+    """
+
+    call: Call
+    layout: str
+    hw: tuple[int, int]
+    source: Call | OfImage | int | str | tuple | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of its tokens."""
+        return self.call.shape[1 if self.layout == "BCHW" else -1]
+
+    @property
+    def extra(self) -> int:
+        """Tokens in front of its patches."""
+        return self.call.shape[1] - self.hw[0] * self.hw[1] if self.layout == "BNC" else 0
+
+    @property
+    def form(self) -> tuple:
+        """What blocks of one stage have in common."""
+        return self.layout, self.channels, self.hw
+
+
+def form_of(
+    call: Call,
+    sources: Sequence[Call],
+    size: tuple[int, int],
+    found: Sequence[Found],
+    single_spots: SingleSpots,
+) -> Found | str:
+    """The form of a block, or why it is not sure.
+
+    Args:
+        call (Call): What the block did.
+        sources (Sequence[Call]): Modules that may tell its grid.
+        size (tuple[int, int]): Height and width of the images.
+        found (Sequence[Found]): Blocks that ran before and whose form is sure.
+        single_spots (SingleSpots): Asked for the first block of tokens (B, N, C).
+
+    Returns:
+        Found | str: The form, or a reason.
+    """
+    if len(call.shape) == 4:
+        return _form_of_maps(call, size, found)
+    options = list(_grids(call, sources, size))[:1]
+    if not options:
+        return f"tokens of shape {call.shape} have no grid of the image's proportions"
+    option = options[0]
+    if any(option.form == known.form for known in found):
+        return option
+    if any(known.layout == "BNC" for known in found):
+        return option if _in_place(option) else "its tokens do not lie as the image does"
+    return _fault_of_order(option, single_spots(call, option.hw)) or option
+
+
+def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> Found | str:
+    options = [
+        Found(call, layout, layouts.grid_of_map(call.differs[0][None], layout))
+        for layout in ("BCHW", "BHWC")
+    ]
+    options = [option for option in options if _like(option.hw, size)]
+    if not options:
+        return f"maps of shape {call.shape} have no grid of the image's proportions"
+    if any(option.form == known.form for option in options for known in found):
+        options = [o for o in options if any(o.form == known.form for known in found)]
+    elif len(options) > 1 or not found:
+        # Attention spreads what differs, so it is asked where a form is seen first.
+        options = [option for option in options if _in_place(option)]
+    if len(options) == 1:
+        return options[0]
+    return "its tokens do not lie as the image does" if not options else "two layouts fit"
+
+
+def _like(hw: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a grid has the proportions of the image, to a cell."""
+    rows, columns = hw
+    ratio = size[0] / size[1]
+    return abs(rows - columns * ratio) <= 1.0 + 0.1 * rows
+
+
+def _grids(call: Call, sources: Sequence[Call], size: tuple[int, int]) -> Iterator[Found]:
+    """Grids that fit the number of tokens, the surest first."""
+    tokens = call.shape[1]
+
+    def fits(hw: tuple[int, int]) -> bool:
+        return 0 <= tokens - hw[0] * hw[1] <= MAX_EXTRA_TOKENS and _like(hw, size)
+
+    numbers = [(k, v) for k, v in call.plain.items() if type(v) is int]
+    for key, value in call.plain.items():
+        if (hw := pair(value)) and fits(hw):
+            yield Found(call, "BNC", hw, key)
+    for (key, rows), (other, columns) in pairwise(numbers):
+        if fits((rows, columns)):
+            yield Found(call, "BNC", (rows, columns), (key, other))
+    for source in sorted(sources, key=lambda each: -each.ended):
+        if source.ended < 0 or source.ended > call.began or source.times != 1:
+            continue
+        for shape in source.maps:
+            for hw in {shape[-2:], shape[-3:-1]} if len(shape) == 4 else {shape}:
+                if len(hw) == 2 and fits(hw):
+                    yield Found(call, "BNC", tuple(hw), source)
+    yield from _grids_of_image(call, sources, size)
+
+
+def _grids_of_image(call: Call, sources: Sequence[Call], size: tuple[int, int]) -> Iterator[Found]:
+    first = next((s for s in sources if s.sees_images and 0 <= s.ended < call.began), None)
+    for patch in range(min(size), 1, -1) if first else ():
+        rows, columns = (side // patch for side in size)
+        whole = rows * patch == size[0] and columns * patch == size[1]
+        # A few tokens are too few to tell: they may be as well the extra ones of another grid.
+        if whole and rows * columns > 8 and 0 <= call.shape[1] - rows * columns <= MAX_EXTRA_TOKENS:
+            yield Found(call, "BNC", (rows, columns), OfImage(first, patch))
+
+
+def _in_place(found: Found) -> bool:
+    """Whether the images differ where they were made to."""
+    return all(
+        _peak_is_near(_where(differs, found), found.hw, spot)
+        for differs, spot in zip(found.call.differs, SPOTS, strict=True)
+    )
+
+
+def _where(differs: Tensor, found: Found) -> Tensor:
+    return layouts.to_map(differs[None], found.layout, found.hw)[0].float().mean(0)
+
+
+def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float]) -> bool:
+    if not where.max() > 0:
+        return False
+    row, column = divmod(int(where.argmax()), hw[1])
+    return all(
+        abs(cell + 0.5 - share * side) <= max(1.0, 0.2 * side)
+        for cell, share, side in zip((row, column), spot, hw, strict=True)
+    )
+
+
+def _fault_of_order(found: Found, spots: Sequence[tuple[int, int]]) -> str:
+    """Why tokens are not rows of patches with the extra tokens in front, empty if they are."""
+    if not spots:
+        return "it takes no batch of another size"
+    shifts = Counter(token - found.extra - cell for cell, token in spots)
+    shift, times = shifts.most_common(1)[0]
+    if times >= EXACT * len(spots):
+        if shift == 0:
+            return ""
+        return f"its patches begin at token {found.extra + shift}, not behind {found.extra} others"
+    near = [_is_near(cell, token - found.extra, found.hw) for cell, token in spots]
+    # Without others around them, the patches cannot be shifted.
+    if found.extra == 0 and sum(near) >= NEAR * len(spots):
+        return ""
+    return "its tokens do not lie as the image does"
+
+
+def _is_near(cell: int, token: int, hw: tuple[int, int]) -> bool:
+    (row, column), (other, there) = divmod(cell, hw[1]), divmod(token, hw[1])
+    return abs(row - other) <= 1 and abs(column - there) <= 1
+
+
+def as_blocks(found: Sequence[Found]) -> list[HostBlock]:
+    """Blocks of a host, from their forms.
+
+    Args:
+        found (Sequence[Found]): In the order in which they run.
+
+    Returns:
+        list[HostBlock]: A new stage begins where the form is another.
+    """
+    grids: dict[Any, Any] = {None: None}
+    stage, blocks = 0, []
+    for index, each in enumerate(found):
+        stage += index > 0 and each.form != found[index - 1].form
+        key = _key_of(each)
+        if key not in grids:
+            grids[key] = _grid_of(each)
+        blocks.append(
+            HostBlock(
+                *(each.call.module, each.channels, grids[key], each.layout, int(stage), each.extra),
+                key=each.call.key,
+                item=each.call.item,
+            )
+        )
+    return blocks
+
+
+def _key_of(found: Found) -> Any:
+    source = found.source
+    if isinstance(source, OfImage):
+        return source.call.name, source.patch
+    return (source.name, _pick(found)) if isinstance(source, Call) else source
+
+
+def _grid_of(found: Found) -> ArgumentGrid | WatchedGrid:
+    source = found.source
+    if isinstance(source, OfImage):
+        return WatchedGrid(source.call.module, partial(read_image, patch=source.patch))
+    if isinstance(source, Call):
+        return WatchedGrid(source.module, partial(read_shape, like=_pick(found)))
+    return ArgumentGrid(source)
+
+
+def _pick(found: Found) -> tuple[int, int | None]:
+    """Which of the shapes that the source returned, and where in it the height is."""
+    for index, shape in enumerate(found.source.maps):
+        if len(shape) == 2 and tuple(shape) == found.hw:
+            return index, None
+        for at in (2, 1):
+            if len(shape) == 4 and shape[at : at + 2] == found.hw:
+                return index, at
+    raise HostError(f"{found.source.name} returned no grid {found.hw}")
+
+
+def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tuple[int, int]:
+    """Read a grid off the image that a module took.
+
+    Args:
+        module (nn.Module): The module.
+        inputs (tuple): What it took.
+        output (Any): What it returned, unused.
+        patch (int): Side of a patch.
+
+    Returns:
+        tuple[int, int]: Height and width.
+    """
+    image = next(each for each in inputs if isinstance(each, Tensor) and each.ndim == 4)
+    return image.shape[2] // patch, image.shape[3] // patch
+
+
+def read_shape(
+    module: nn.Module, inputs: tuple, output: Any, like: tuple[int, int | None]
+) -> tuple[int, int]:
+    """Read a grid off what a module returned.
+
+    Args:
+        module (nn.Module): The module.
+        inputs (tuple): What it took.
+        output (Any): What it returned: maps, or pairs of numbers among them.
+        like (tuple[int, int | None]): Number among the maps and pairs, and the axis of the
+            height, None for a pair.
+
+    Returns:
+        tuple[int, int]: Height and width.
+    """
+    items = output if isinstance(output, (tuple, list)) and not pair(output) else [output]
+    maps = [x for x in items if pair(x) or (isinstance(x, Tensor) and x.ndim == 4)]
+    index, axis = like
+    return tuple(maps[index] if axis is None else maps[index].shape[axis : axis + 2])

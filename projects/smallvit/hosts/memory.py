@@ -1,0 +1,68 @@
+"""What a dry run found in a backbone, by names, so that it is not run again for each plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from smallvit.hosts.forms import Found, OfImage
+from smallvit.hosts.probe import Call
+from smallvit.hosts.rest import own_modules
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """Blocks without modules, and the classes that the backbone was made of."""
+
+    found: tuple[Found, ...]
+    made_of: tuple[tuple[str, type], ...]
+
+
+_NOTED: WeakKeyDictionary[nn.Module, _Noted] = WeakKeyDictionary()
+
+
+def recall(host: nn.Module) -> list[Found] | None:
+    """Blocks as they were found before, unless modules of the host were exchanged since.
+
+    Args:
+        host (nn.Module): The backbone.
+
+    Returns:
+        list[Found] | None: The blocks, None if they have to be found.
+    """
+    noted = _NOTED.get(host)
+    if noted is None or noted.made_of != _made_of(host):
+        return None
+    modules = dict(own_modules(host))
+    return [_with(each, modules) for each in noted.found]
+
+
+def note(host: nn.Module, found: Sequence[Found]) -> None:
+    """Remember blocks for as long as the host lives.
+
+    Args:
+        host (nn.Module): The backbone.
+        found (Sequence[Found]): Its blocks.
+    """
+    _NOTED[host] = _Noted(tuple(_with(each, {}) for each in found), _made_of(host))
+
+
+def _made_of(host: nn.Module) -> tuple[tuple[str, type], ...]:
+    return tuple((name, type(module)) for name, module in own_modules(host))
+
+
+def _with(found: Found, modules: dict[str, nn.Module]) -> Found:
+    """The same with modules of these names, or with none."""
+
+    def at(call: Call) -> Call:
+        return replace(call, module=modules.get(call.name), differs=[], plain={})
+
+    source = found.source
+    if isinstance(source, Call):
+        source = at(source)
+    elif isinstance(source, OfImage):
+        source = replace(source, call=at(source.call))
+    return replace(found, call=at(found.call), source=source)

@@ -1,0 +1,117 @@
+"""Keep a backbone at rest for a dry run, and leave it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+#: What switches gradient checkpointing on, in one library or another.
+_SWITCHES = (
+    "with_cp",
+    "grad_checkpointing",
+    "gradient_checkpointing",
+    "use_checkpoint",
+    "use_checkpointing",
+)
+_GUEST = "_smallvit_guest"
+
+
+def mark_guest(module: nn.Module) -> None:
+    """Say of a module of a plugin that it is within a backbone, and no part of it.
+
+    Args:
+        module (nn.Module): The module, before or after it is added to the backbone.
+    """
+    module.__dict__[_GUEST] = True
+
+
+def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Modules of a backbone by name, without what plugins added.
+
+    Args:
+        host (nn.Module): The backbone.
+        prefix (str): What the names begin with. Defaults to "".
+
+    Yields:
+        tuple[str, nn.Module]: Name and module, the backbone itself first. A module in several
+        places comes once.
+    """
+    seen: set[int] = set()
+
+    def walk(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+        if id(module) in seen or _GUEST in module.__dict__:
+            return
+        seen.add(id(module))
+        yield name, module
+        for child, inner in module.named_children():
+            yield from walk(inner, f"{name}.{child}".lstrip("."))
+
+    yield from walk(host, prefix)
+
+
+@contextmanager
+def at_rest(host: nn.Module) -> Iterator[None]:
+    """Within, the host is in evaluation and recomputes nothing; afterwards it is as it was.
+
+    Attributes that modules set while they run, and buffers that they change, are put back.
+
+    Args:
+        host (nn.Module): The backbone.
+
+    Yields:
+        None: Nothing.
+    """
+    modules = list(host.modules())
+    kept = [_Kept(module) for module in modules]
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=cuda):
+        try:
+            host.eval()  # some make there what they need in evaluation
+            for module in modules:
+                for name in _SWITCHES:
+                    if module.__dict__.get(name) is True:
+                        setattr(module, name, False)
+            yield
+        finally:
+            host.train(kept[0].attributes["training"])
+            for each in kept:
+                each.put_back()
+
+
+class _Kept:
+    """Attributes, submodules and buffers of one module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.attributes = dict(module.__dict__)
+        # Those that a module adds to, and what it takes in their place.
+        self.tables = {
+            key: dict(module.__dict__[key])
+            for key in ("_buffers", "_parameters", "_modules")
+            if key in module.__dict__
+        }
+        buffers = self.tables.get("_buffers", {})
+        self.values = {k: v.clone() for k, v in buffers.items() if isinstance(v, Tensor)}
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        self.module.__dict__.clear()
+        self.module.__dict__.update(self.attributes)
+        for key, table in self.tables.items():
+            own = self.module.__dict__[key]
+            if not _same_objects(own, table):
+                own.clear()
+                own.update(table)
+        for name, value in self.values.items():
+            buffer = self.module._buffers[name]
+            if buffer.shape != value.shape:
+                self.module._buffers[name] = value
+            elif not torch.equal(buffer, value):
+                buffer.copy_(value)
+
+
+def _same_objects(own: dict, table: dict) -> bool:
+    return own.keys() == table.keys() and all(own[key] is table[key] for key in table)

@@ -1,0 +1,75 @@
+"""No backbone of a stranger is taken wrongly in silence: it is taken rightly or refused."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from odd_backbones import CASES
+from smallvit.hosts import HostError, Taps, discovery, view_host
+from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    said = []
+    monkeypatch.setattr(discovery, "print_log", lambda message, *_, **__: said.append(message))
+    return said
+
+
+def built(case):
+    torch.manual_seed(0)
+    return case.build().eval()
+
+
+TAKEN = [name for name, case in CASES.items() if case.blocks]
+REFUSED = [name for name, case in CASES.items() if not case.blocks]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_taken_rightly(name, warned):
+    case = CASES[name]
+    host = built(case)
+    state = copy.deepcopy(host.state_dict())
+    view = view_host(host)
+    assert all(torch.equal(state[key], value) for key, value in host.state_dict().items())
+    assert "last_size" not in host.__dict__
+    assert bool(warned) == bool(case.why)
+    assert case.why in " ".join(warned)
+    assert len(view) == case.blocks
+    own = [block.module for block in view.blocks]
+    images = torch.randn(2, 3, *case.size)
+    with Taps(view, range(len(view))) as taps, torch.no_grad():
+        host(images)
+        maps = taps.maps()
+    behind = {id(block): feature for block, feature in host.seen}
+    for block, found in zip(own, maps, strict=True):
+        assert torch.equal(found, behind[id(block)])
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_shortcuts_beside_it(name, warned):
+    case = CASES[name]
+    bare = built(case)
+    host = attach_dw_shortcuts(copy.deepcopy(bare), kernel_sizes=(3, 5), bypass=2)
+    images = torch.randn(2, 3, *case.size)
+    shortcuts = [each for stage in host.dw_shortcuts for each in stage]
+    out = host(images)
+    (out if torch.is_tensor(out) else out[0]).square().mean().backward()
+    assert all(p.grad is not None for p in host.dw_shortcuts.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in shortcuts[0].parameters())
+    for parameter in host.dw_shortcuts.parameters():
+        nn.init.zeros_(parameter)
+    expected, actual = bare(images), host(images)
+    torch.testing.assert_close(actual, expected)
+    assert len(view_host(host)) == case.blocks  # shortcuts are no blocks
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_lines_that_settle_it(name):
+    host = built(CASES[name])
+    with pytest.raises(HostError, match=CASES[name].why) as error:
+        view_host(host)
+    assert "register_host(" in str(error.value)
+    assert "HostBlock(block, " in str(error.value)
