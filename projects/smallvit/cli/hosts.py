@@ -1,15 +1,17 @@
-"""Print which backbones of the libraries are hosts, of plugins such as the DW shortcut."""
+"""Print where backbones of the libraries serve: with shortcuts, guidance, cascades, dense tasks."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from smallvit.cli.arguments import tool_parser
 
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
 DESCRIPTION = """List every backbone class of the libraries that are installed, and whether it takes
-shortcuts and guidance; each is built small and run, so all together take minutes."""
+shortcuts and guidance, teaches, ends a cascade, and serves a detector and a segmentor. Each is
+built small and run, so all together take half an hour; rows are printed as they come."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,7 +26,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(DESCRIPTION)
     parser.add_argument("--library", choices=LIBRARIES, help="default: all that are installed")
     parser.add_argument("--only", metavar="PART", default="", help="names with this in them")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="page to write; rows that are there are renewed"
+    )
+    parser.add_argument(
+        "--missing", action="store_true", help="look only at what FILE has no row of"
+    )
+    args = parser.parse_args(argv)
+    if args.missing and args.out is None:
+        parser.error("--missing needs --out FILE, whose rows are left as they are")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,16 +51,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from importlib.util import find_spec
 
-    from smallvit.analysis.host_table import as_markdown, rows
+    from smallvit.apis import host_page, host_table
     from smallvit.errors import UserError
 
     wanted = LIBRARIES if args.library is None else (args.library,)
-    found = []
-    for library in wanted:
-        if find_spec(library) is None:
-            print(f"{library} is not installed")
-            continue
-        found += rows(library, args.only)
-    if not found:
+    there = [library for library in wanted if find_spec(library) is not None]
+    for library in sorted(set(wanted) - set(there)):
+        print(f"{library} is not installed")
+    page = host_page.Page(args.out) if args.out else None
+    asked = [
+        (library, name)
+        for library in there
+        for name in host_table.names(library)
+        if args.only.lower() in name.lower()
+    ]
+    if not asked:
         raise UserError(f"no backbone of {', '.join(wanted)} has {args.only!r} in its name")
-    print(as_markdown(found), end="")
+    found = []
+    for library, name in asked:
+        if args.missing and page.has(library, name):
+            continue
+        found.append(host_table.look(library, name))
+        print(host_page.as_line(found[-1]), flush=True)
+        if page is not None:
+            page.put(found[-1])
+    print("\n".join(host_page.counts(found)))

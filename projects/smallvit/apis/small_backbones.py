@@ -161,6 +161,16 @@ SMALL: dict[str, dict[str, dict[str, Any]]] = {
     ),
 }
 
+#: What is not built, and why.
+ABSTRACT = {
+    (
+        "mmpretrain",
+        "CSPNet",
+    ): "not built: the abstract base of CSPDarkNet, CSPResNet and CSPResNeXt,"
+    " without stem or architecture of its own",
+    ("mmseg", "VPD"): "not built: needs the packages and the weights of Stable Diffusion",
+}
+
 #: Parts of the names of timm's models, from small to large.
 _SMALL_NAMES = (
     *("test_", "atto", "femto", "pico", "zepto", "nano", "xxxs", "xxt", "xxs", "xs", "xxtiny"),
@@ -171,10 +181,22 @@ _SMALL_NAMES = (
 _TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "beit": ("beit_base_patch16_224", dict(depth=2, embed_dim=48, num_heads=2)),
     "byobnet": ("mobileone_s0", {}),
+    "deepseek_vit": ("deepseek_vit_412m", dict(depth=2)),
+    "dla": ("dla34", {}),
+    "dpn": ("dpn48b", {}),
     "efficientnet": ("efficientnet_b0", {}),
     "maxxvit": ("maxvit_rmlp_pico_rw_256", {}),
+    "gemma4_vit": ("gemma4_vit_167m", dict(depth=2)),
+    "naflexvit": ("naflexvit_base_patch16_gap", dict(depth=2)),
     "nfnet": ("eca_nfnet_l0", {}),
+    "qwen3_vit": ("qwen3_vit_88m", dict(depth=2)),
     "regnet": ("regnetx_002", {}),
+    "res2net": ("res2net50_14w_8s", {}),
+    "resnest": ("resnest14d", {}),
+    "resnet": ("resnet18", {}),
+    "tnt": ("tnt_s_patch16_224", {}),
+    "vision_transformer_sam": ("samvit_base_patch16_224", dict(depth=2)),
+    "volo": ("volo_d1_224", dict(img_size=64)),
 }
 
 

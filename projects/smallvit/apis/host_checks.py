@@ -1,0 +1,352 @@
+"""Checks of a backbone with plugins: what shortcuts do to it, and where else it serves."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.hosts import HostError, HostView, Taps, view_host
+from smallvit.hosts.probe import channels_for, sizes_for
+from smallvit.hosts.trial import tensors_of
+from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
+from smallvit.plugins.locality_guidance.guidance import LocalityGuidance
+from smallvit.plugins.multi_exit.dynamic_vit import DynamicViT
+
+#: What each host is asked, in the order of the table.
+CHECKS = ("effect", "zero", "gradient", "corners", "state dict", "checkpointing", "bfloat16")
+_CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
+
+
+def shape_of(host: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of images that a backbone takes, not square if they can be.
+
+    Args:
+        host (nn.Module): The backbone.
+
+    Returns:
+        tuple[int, int, int]: Channels, height and width.
+
+    Raises:
+        ValueError: If it takes none of those that are tried.
+    """
+    error = None
+    inner = getattr(host, "timm_model", host)
+    host.eval()
+    for size, channels in product(sizes_for(inner), channels_for(inner)):
+        try:
+            with torch.no_grad():
+                host(torch.zeros(2, channels, *size))
+            return channels, *size
+        except Exception as fault:
+            error = error or fault
+    raise ValueError(f"it takes no images alone: {short(error)}")
+
+
+def short(error: BaseException | None) -> str:
+    """First line of an error, of the length of a cell, without addresses."""
+    text = f"{type(error).__name__}: {error}".split("\n")[0]
+    return text.partition(" object at 0x")[0][:150]
+
+
+class ShortcutChecks:
+    """Shortcuts beside the blocks of one host, and what is asked of them.
+
+    Args:
+        host (nn.Module): The backbone, which gets shortcuts.
+        shape (tuple[int, int, int]): Channels, height and width of images.
+
+    Raises:
+        HostError: If it is no host.
+    """
+
+    def __init__(self, host: nn.Module, shape: tuple[int, int, int]) -> None:
+        self.host = host
+        self.images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(2))
+        self.view: HostView = view_host(host)
+        self.plain = {key: value.clone() for key, value in host.state_dict().items()}
+        self.expected = self._outputs()
+        attach_dw_shortcuts(host)
+        self.convs = [m.conv for m in host.dw_shortcuts.modules() if hasattr(m, "conv")]
+
+    def run(self) -> dict[str, str]:
+        """Make all checks.
+
+        Returns:
+            dict[str, str]: Of each, "" if it holds, "-" if there is nothing to check, else why not.
+        """
+        asked = {name: getattr(self, name.replace(" ", "_")) for name in CHECKS}
+        return {name: _result(check) for name, check in asked.items()}
+
+    def _outputs(self) -> list[Tensor]:
+        self.host.eval()
+        with torch.no_grad():
+            return tensors_of(self.host(self.images))
+
+    def effect(self) -> str:
+        """The weights of the first shortcut change what is returned."""
+        with _changed(self.convs[0].bias, 1.0):
+            same = _alike(self._outputs(), self.expected)
+        return "the output is the same with other weights" if same else ""
+
+    def zero(self) -> str:
+        """Shortcuts of zeros change nothing."""
+        values = [(p, p.detach().clone()) for conv in self.convs for p in conv.parameters()]
+        with torch.no_grad():
+            for parameter, _ in values:
+                parameter.zero_()
+            outputs = self._outputs()
+            for parameter, value in values:
+                parameter.copy_(value)
+        return "" if _alike(outputs, self.expected) else "the output changes"
+
+    def gradient(self) -> str:
+        """A gradient arrives at each shortcut."""
+        found = self._gradients()
+        missing = sum(each is None for each in found)
+        if missing:
+            return f"none at {missing} of {len(found)} shortcuts"
+        return "" if found[0].abs().sum() > 0 else "that of the first is zero"
+
+    def corners(self) -> str:
+        """Where the image differs in a corner, so do the maps of the first block's input."""
+        self.host.eval()
+        images = self.images[:1].repeat(5, 1, 1, 1)
+        for index, (row, column) in enumerate(_CORNERS, 1):
+            rows, columns = (
+                slice(0, n // 10) if at == 0 else slice(n - n // 10, n)
+                for at, n in zip((row, column), images.shape[2:], strict=True)
+            )
+            images[index, :, rows, columns] += 3
+        with Taps(self.view, [0], where="input") as taps, torch.no_grad():
+            self.host(images)
+            maps = taps.maps()[0].float()
+        where = (maps[1:] - maps[:1]).abs().mean(1)
+        height, width = where.shape[1:]
+        for index, (row, column) in enumerate(_CORNERS):
+            found = divmod(int(where[index].argmax()), width)
+            aim = (row % height, column % width)
+            off = [
+                abs(a - b) > max(1, side // 8)
+                for a, b, side in zip(found, aim, (height, width), strict=True)
+            ]
+            if any(off):
+                return f"corner {aim} is seen at {found} of {height} x {width}"
+        return ""
+
+    def state_dict(self) -> str:
+        """The host's keys are unchanged, and a checkpoint of the plain host loads."""
+        own = {key for key in self.host.state_dict() if not key.startswith("dw_shortcuts.")}
+        if own != set(self.plain):
+            return f"keys differ: {sorted(own ^ set(self.plain))[:2]}"
+        missing, unexpected = self.host.load_state_dict(self.plain, strict=False)
+        wrong = [*unexpected, *(key for key in missing if not key.startswith("dw_shortcuts."))]
+        return f"a plain checkpoint differs in {wrong[:2]}" if wrong else ""
+
+    def checkpointing(self) -> str:
+        """Gradients with gradient checkpointing are those without."""
+        switch = _checkpointing_of(self.host)
+        if switch is None:
+            return "-"
+        expected = self._gradients()
+        with switch:
+            actual = self._gradients()
+        pairs = zip(actual, expected, strict=True)
+        same = all(a is b is None or _close(a, b) for a, b in pairs)
+        return "" if same else "the gradients differ"
+
+    def bfloat16(self) -> str:
+        """A step under autocast has gradients that are finite."""
+        found = self._gradients(torch.autocast("cpu", torch.bfloat16))
+        fine = all(each is None or bool(each.isfinite().all()) for each in found)
+        return "" if fine else "gradients are not finite"
+
+    def _gradients(self, context: Any = None) -> list[Tensor | None]:
+        state = copy.deepcopy(self.host.state_dict())
+        self.host.train()
+        torch.manual_seed(3)
+        try:
+            with context or nullcontext():
+                outputs = tensors_of(self.host(self.images))
+            total = sum((each.float() * _weights(each)).sum() for each in outputs)
+            total.backward()  # reentrant checkpointing takes nothing else
+            return [conv.weight.grad for conv in self.convs]
+        finally:
+            self.host.zero_grad(set_to_none=True)
+            self.host.eval()
+            self.host.load_state_dict(state)
+
+
+def _result(check: Callable[[], str]) -> str:
+    try:
+        return check()
+    except Exception as error:
+        return short(error)
+
+
+@contextmanager
+def _changed(parameter: Tensor, by: float) -> Iterator[None]:
+    with torch.no_grad():
+        parameter += by
+        yield
+        parameter -= by
+
+
+def _weights(x: Tensor) -> Tensor:
+    return torch.linspace(-1, 1, x.numel()).reshape(x.shape).sin()
+
+
+def _alike(actual: list[Tensor], expected: list[Tensor]) -> bool:
+    return len(actual) == len(expected) and all(map(_close, actual, expected))
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    scale = float(b.abs().max()) if b.numel() else 0.0
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * max(scale, 1.0))
+
+
+def _checkpointing_of(host: nn.Module) -> Any:
+    inner = getattr(host, "timm_model", host)
+    modules = [m for m in host.modules() if "with_cp" in m.__dict__]
+    if modules:
+        return _switched(modules)
+    if hasattr(inner, "set_grad_checkpointing"):
+        try:
+            inner.set_grad_checkpointing(True)
+            inner.set_grad_checkpointing(False)
+        except (AssertionError, TypeError):
+            return None
+        return _timm_checkpointing(inner)
+    return None
+
+
+@contextmanager
+def _switched(modules: list[nn.Module]) -> Iterator[None]:
+    before = [module.with_cp for module in modules]
+    try:
+        for module in modules:
+            module.with_cp = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.with_cp = value
+
+
+@contextmanager
+def _timm_checkpointing(model: nn.Module) -> Iterator[None]:
+    model.set_grad_checkpointing(True)
+    try:
+        yield
+    finally:
+        model.set_grad_checkpointing(False)
+
+
+class _Student(nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.data_preprocessor = None
+
+
+def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Guide a host's blocks by a small ResNet.
+
+    Args:
+        host (nn.Module): The backbone.
+        shape (tuple[int, int, int]): Channels, height and width of images.
+
+    Returns:
+        str: What is wrong, empty if nothing is.
+    """
+    teacher = dict(model=dict(type="smallvit.CifarResNet", depth=8))
+    try:
+        if shape[0] != 3:
+            teacher["channels"] = "average"
+        guidance = LocalityGuidance(_Student(host), teacher)
+        guidance.teacher.loaded = guidance.prepared = True
+        images = torch.randn(2, *shape)
+        host.train()
+        with guidance.watching():
+            host(images)
+            loss = guidance.add_losses({}, images, [])["loss_guidance"]
+        weights = [p for p in host.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        seen = any(each is not None and each.abs().sum() > 0 for each in gradients)
+        return "" if seen and bool(loss.isfinite()) else "no gradient arrives"
+    except Exception as error:
+        return short(error)
+    finally:
+        host.eval()
+
+
+def as_exit(host: nn.Module, shape: tuple[int, int, int]) -> str:
+    """Let a backbone be an exit of a cascade.
+
+    Args:
+        host (nn.Module): The backbone.
+        shape (tuple[int, int, int]): Channels, height and width of images.
+
+    Returns:
+        str: What is wrong, empty if nothing is.
+    """
+    try:
+        cascade = DynamicViT([host], feature_reuse=False, relation_reuse=False)
+        with torch.no_grad():
+            out = cascade.eval()(torch.randn(2, *shape))[-1]
+    except Exception as error:
+        return short(error)
+    if isinstance(out, Tensor) and out.ndim == 2:
+        return ""
+    return f"returns {_told(out)}, no vector"
+
+
+def _told(out: Any) -> str:
+    if isinstance(out, Tensor):
+        return f"a tensor {tuple(out.shape)}"
+    return f"a {type(out).__name__}"
+
+
+def maps_of(host: nn.Module, shape: tuple[int, int, int]) -> list[Tensor]:
+    """Maps that a neck or a decode head takes of a backbone.
+
+    Args:
+        host (nn.Module): The backbone.
+        shape (tuple[int, int, int]): Channels, height and width of images.
+
+    Returns:
+        list[Tensor]: (B, C, H, W) each.
+
+    Raises:
+        HostError: If it returns something else.
+    """
+    host.eval()
+    with torch.no_grad():
+        out = host(torch.randn(2, *shape))
+    if not isinstance(out, (tuple, list)):
+        raise HostError(f"returns {_told(out)}, and a neck takes a tuple of maps")
+    for each in out:
+        if not isinstance(each, Tensor) or each.ndim != 4:
+            raise HostError(f"returns {_told(each)} in a tuple, no map")
+    return list(out)
+
+
+def takes(cls: type, name: str) -> bool:
+    """Whether a class has an argument, of its own or of a class that it passes it to.
+
+    Args:
+        cls (type): The class.
+        name (str): The argument.
+    """
+    for each in cls.__mro__:
+        own = inspect.signature(each.__init__).parameters if "__init__" in vars(each) else {}
+        if name in own:
+            return True
+        if own and not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            return False
+    return False

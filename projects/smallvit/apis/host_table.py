@@ -1,0 +1,182 @@
+"""Where each backbone of the libraries serves: each class is built small, and tried."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from smallvit.apis import host_checks as checks
+from smallvit.apis.dense_checks import as_detector, as_segmentor
+from smallvit.apis.small_backbones import ABSTRACT, SMALL, small_timm_model
+from smallvit.errors import HostError
+from smallvit.hosts import view_host
+from smallvit.plugins.locality_guidance.teacher import Teacher
+from smallvit.registry import MODELS
+
+#: The libraries, in the order of the table.
+LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
+#: Where a backbone may serve, in the order of the columns.
+USES = ("shortcut", "student", "teacher", "exit", "detector", "segmentor")
+_LINES = " These lines settle it"
+#: What makes backbones of MMPretrain return maps.
+_DENSE = {"out_type": "featmap", "gap_before_final_norm": False, "gap_before_output": False}
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """A row of the table.
+
+    Args:
+        library (str): "mmpretrain", "mmdet", "mmseg" or "timm".
+        name (str): Class, or of timm the module of models.
+        what (str): Its blocks, or why it is no host.
+        uses (dict[str, str]): Of each of :data:`USES`, "yes" or why not.
+    """
+
+    library: str
+    name: str
+    what: str
+    uses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes shortcuts, with every check right."""
+        return self.uses.get("shortcut") == "yes"
+
+
+def names(library: str) -> list[str]:
+    """The backbone classes that a library exports, of timm its modules of models.
+
+    Args:
+        library (str): One of :data:`LIBRARIES`.
+
+    Returns:
+        list[str]: Sorted names.
+    """
+    if library == "timm":
+        import timm
+
+        return sorted(timm.list_modules())
+    return sorted(import_module(f"{library}.models.backbones").__all__)
+
+
+def rows(library: str, only: str = "") -> Iterator[HostRow]:
+    """Build each backbone of a library and try it.
+
+    Args:
+        library (str): One of :data:`LIBRARIES`.
+        only (str): Part of the names to look at. Defaults to "", all.
+
+    Yields:
+        HostRow: One after the other, for each takes some seconds.
+    """
+    for name in names(library):
+        if only.lower() in name.lower():
+            yield look(library, name)
+
+
+def look(library: str, name: str) -> HostRow:
+    """Build one backbone at a small size and try it.
+
+    Args:
+        library (str): One of :data:`LIBRARIES`.
+        name (str): One of :func:`names`.
+
+    Returns:
+        HostRow: What it is.
+    """
+    reason = ABSTRACT.get((library, name))
+    if reason:
+        return _nothing(library, name, reason)
+    torch.manual_seed(0)
+    try:
+        host = build(library, name)
+        shape = checks.shape_of(host)
+    except Exception as error:
+        return _nothing(library, name, f"not built: {checks.short(error)}")
+    try:
+        return HostRow(library, name, *_tried(library, name, host, shape))
+    finally:
+        del host
+        gc.collect()
+
+
+def _nothing(library: str, name: str, reason: str) -> HostRow:
+    return HostRow(library, name, reason, dict.fromkeys(USES, "no"))
+
+
+def _tried(
+    library: str, name: str, host: nn.Module, shape: tuple[int, int, int]
+) -> tuple[str, dict[str, str]]:
+    uses = {"exit": checks.as_exit(host, shape)}
+    try:
+        view = view_host(host)
+    except HostError as error:
+        what = str(error).split(_LINES)[0].partition(": ")[2].rstrip(".").split("\n")[0]
+        uses |= {"shortcut": "no", "student": "no"}
+    else:
+        stages = "+".join(str(len(stage)) for stage in view.stages)
+        what = f"{stages} blocks, {view.blocks[0].layout}"
+        uses["student"] = checks.as_student(host, shape)
+        found = checks.ShortcutChecks(host, shape).run()
+        uses["shortcut"] = "; ".join(
+            f"{check}: {result}" for check, result in found.items() if result not in ("", "-")
+        )
+    uses["teacher"] = _as_teacher(library, name, shape)
+    uses |= _as_dense(library, name, shape, uses["shortcut"] == "")
+    return what, {use: uses[use] or "yes" for use in USES}
+
+
+def _config(library: str, name: str, dense: bool = False) -> dict[str, Any]:
+    if library == "timm":
+        model, options = small_timm_model(name)
+        kind = dict(out_type="featmap") if dense else {}
+        return dict(type="smallvit.TimmBackbone", model_name=model, **kind, **options)
+    cls = getattr(import_module(f"{library}.models.backbones"), name)
+    more = {k: v for k, v in _DENSE.items() if checks.takes(cls, k)} if dense else {}
+    return dict(type=f"{library}.{name}", **SMALL[library].get(name, {}) | more)
+
+
+def build(library: str, name: str, dense: bool = False) -> nn.Module:
+    """Build one backbone at a small size.
+
+    Args:
+        library (str): One of :data:`LIBRARIES`.
+        name (str): One of :func:`names`.
+        dense (bool): Whether it shall return maps, where that is an argument. Defaults to False.
+
+    Returns:
+        nn.Module: With random weights.
+    """
+    with DefaultScope.overwrite_default_scope("mmpretrain" if library == "timm" else library):
+        return MODELS.build(_config(library, name, dense))  # some look their parts up there
+
+
+def _as_teacher(library: str, name: str, shape: tuple[int, int, int]) -> str:
+    config = dict(_config(library, name), _scope_=library if library != "timm" else "smallvit")
+    config.pop("out_indices", None)
+    try:
+        shapes = Teacher(config, size=max(shape[1:]), stages=(0,)).shapes
+    except Exception as error:
+        return checks.short(error)
+    return "" if all(len(shape) == 3 for shape in shapes) else f"no maps: {shapes}"
+
+
+def _as_dense(
+    library: str, name: str, shape: tuple[int, int, int], shortcuts: bool
+) -> dict[str, str]:
+    """As detector and segmentor, with shortcuts where it takes them."""
+    try:
+        host = build(library, name, dense=True)
+        if shortcuts:
+            checks.attach_dw_shortcuts(host)
+    except Exception as error:
+        return dict.fromkeys(("detector", "segmentor"), checks.short(error))
+    return {"detector": as_detector(host, shape), "segmentor": as_segmentor(host, shape)}

@@ -1,0 +1,73 @@
+"""The table of hosts: its rows from a run, and as many hosts as were promised."""
+
+import pytest
+
+from smallvit.apis.host_page import as_line, as_page, read_page
+from smallvit.apis.host_table import LIBRARIES, USES, HostRow, look, names, rows
+from smallvit.cli import hosts
+from smallvit.errors import UserError
+
+#: Classes of each library that must be hosts, at least.
+PROMISED = {"mmpretrain": 50, "mmdet": 15, "mmseg": 22, "timm": 65}
+
+
+@pytest.fixture(scope="module")
+def host():
+    return look("mmpretrain", "ResNet")
+
+
+@pytest.fixture(scope="module")
+def other():
+    return look("mmpretrain", "LeNet5")
+
+
+def test_a_host_and_what_is_none(host, other):
+    assert host.what == "2+1+1+1 blocks, BCHW"
+    assert host.uses["shortcut"] == host.uses["student"] == host.uses["detector"] == "yes"
+    assert host.works
+    assert not other.works
+    assert "no module with layers" in other.what
+
+
+def test_a_page_is_read_as_it_was_written(host, other, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(as_page([other, host]))
+    assert read_page(page) == [other, host]
+    assert as_page(read_page(page)) == page.read_text()
+    assert "mmpretrain, of 2: shortcut 1" in page.read_text()
+
+
+def test_the_verb_prints_rows_and_goes_on_where_it_ended(capsys, monkeypatch, tmp_path):
+    page = tmp_path / "page.md"
+    seen = []
+
+    def fake(library, name):
+        seen.append(name)
+        return HostRow(library, name, "", dict.fromkeys(USES, "yes"))
+
+    monkeypatch.setattr("smallvit.apis.host_table.look", fake)
+    hosts.main(["--library", "mmpretrain", "--only", "lenet5", "--out", str(page)])
+    assert as_line(fake("mmpretrain", "LeNet5")) in capsys.readouterr().out
+    hosts.main(["--library", "mmpretrain", "--only", "net5", "--out", str(page), "--missing"])
+    assert seen == ["LeNet5", "LeNet5"]
+    hosts.main(["--library", "mmpretrain", "--only", "densenet", "--out", str(page), "--missing"])
+    assert seen[2:] == ["DenseNet"]
+    assert [row.name for row in read_page(page)] == ["DenseNet", "LeNet5"]
+    with pytest.raises(UserError, match="no backbone of mmdet has 'lenet5'"):
+        hosts.main(["--library", "mmdet", "--only", "lenet5"])
+    with pytest.raises(SystemExit):
+        hosts.main(["--missing"])
+
+
+def test_all_classes_are_there():
+    assert tuple(LIBRARIES) == hosts.LIBRARIES
+    assert {"ResNet", "HRNet"} <= set(names("mmdet")) & set(names("mmseg"))
+    assert "swin_transformer" in names("timm")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_as_many_are_hosts_as_promised(library):
+    found = list(rows(library))
+    print("\n".join(map(as_line, found)))
+    assert sum(row.works for row in found) >= PROMISED[library]
