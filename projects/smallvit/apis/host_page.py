@@ -30,8 +30,8 @@ such), with random weights on a CPU, by {versions}:
 
 timm's networks are built as `smallvit.TimmBackbone`. "what" are the numbers of blocks of one form,
 and the layout of the first, or why it is no host: such a class is taught by the lines of
-`register_host` in the message, see [README](README.md), if it has modules that return what they take
-in shape. A number in parentheses is that of the reason behind the table.
+`register_host` in the message, see [README](README.md), if it has modules that return what they
+take in shape. A number in parentheses is that of the reason behind the table.
 
 The page is written by a command; `--missing` goes on where it ended, `--library` and `--only` renew
 some rows:
