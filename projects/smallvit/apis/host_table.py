@@ -129,8 +129,9 @@ def _tried(
         uses["shortcut"] = "; ".join(
             f"{check}: {result}" for check, result in found.items() if result not in ("", "-")
         )
-    uses["teacher"] = _as_teacher(library, name, shape)
-    uses |= _as_dense(library, name, shape, uses["shortcut"] == "")
+    uses["teacher"] = _as_teacher(library, name, shape, host)
+    same = _config(library, name) == _config(library, name, dense=True)
+    uses |= _as_dense(library, name, shape, host if same else None, not uses["shortcut"])
     return what, {use: uses[use] or "yes" for use in USES}
 
 
@@ -159,24 +160,31 @@ def build(library: str, name: str, dense: bool = False) -> nn.Module:
         return MODELS.build(_config(library, name, dense))  # some look their parts up there
 
 
-def _as_teacher(library: str, name: str, shape: tuple[int, int, int]) -> str:
+def _as_teacher(library: str, name: str, shape: tuple[int, int, int], host: nn.Module) -> str:
     config = dict(_config(library, name), _scope_=library if library != "timm" else "smallvit")
     config.pop("out_indices", None)
+    own = getattr(host, "out_indices", 0)  # other maps may need norms that it does not have
+    stage = own if isinstance(own, int) else list(own)[-1]
     try:
-        shapes = Teacher(config, size=max(shape[1:]), stages=(0,)).shapes
+        shapes = Teacher(config, size=shape[1:], stages=(stage,)).shapes
     except Exception as error:
         return checks.short(error)
-    return "" if all(len(shape) == 3 for shape in shapes) else f"no maps: {shapes}"
+    return "" if all(len(each) == 3 for each in shapes) else f"no maps: {shapes}"
 
 
 def _as_dense(
-    library: str, name: str, shape: tuple[int, int, int], shortcuts: bool
+    library: str,
+    name: str,
+    shape: tuple[int, int, int],
+    host: nn.Module | None,
+    shortcuts: bool,
 ) -> dict[str, str]:
     """As detector and segmentor, with shortcuts where it takes them."""
     try:
-        host = build(library, name, dense=True)
-        if shortcuts:
-            checks.attach_dw_shortcuts(host)
+        if host is None:
+            host = build(library, name, dense=True)
+            if shortcuts:
+                checks.attach_dw_shortcuts(host)
     except Exception as error:
         return dict.fromkeys(("detector", "segmentor"), checks.short(error))
     return {"detector": as_detector(host, shape), "segmentor": as_segmentor(host, shape)}
