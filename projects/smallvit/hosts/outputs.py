@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smallvit.hosts.probe import at_rest, channels_for, sizes_for
+from smallvit.hosts.probe import channels_for, sizes_for
+from smallvit.hosts.rest import at_rest
 
 
 def dry_output(host: nn.Module) -> Any:
