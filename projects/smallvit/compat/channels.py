@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from smallvit.errors import DataError
+
 #: By their names in the registries; those that are registered are patched.
 STEPS = (
     *("AutoContrast", "CLAHE", "ColorJitter", "ColorTransform", "Contrast", "CutOut", "Equalize"),
@@ -23,6 +25,9 @@ STEPS = (
 POLICIES = ("AutoAugment", "RandAugment")
 #: Others that move boxes: gray images alone, which are changed once.
 BOX_STEPS = ("Expand", "MinIoURandomCrop")
+
+#: Those that weigh the channels, and their setting for it.
+GRAYS = {"RandomGrayscale": "channel_weights", "RGB2Gray": "weights"}
 
 
 def install(steps: dict[str, type], widen: Callable[[Callable, bool], Callable]) -> None:
@@ -40,7 +45,35 @@ def install(steps: dict[str, type], widen: Callable[[Callable, bool], Callable])
         moves = name in POLICIES and kind.__module__.startswith("mmdet.")
         if not moves and not hasattr(kind.transform, "__wrapped__"):
             kind.transform = widen(kind.transform, name in BOX_STEPS)
+    for name, key in GRAYS.items():
+        kind = steps.get(name)
+        if kind is not None and not hasattr(kind.transform, "__wrapped__"):
+            kind.transform = _of_weights(kind.transform, widen(kind.transform, False), key)
     _mend_hue()
+
+
+def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
+    """Of a step that weighs the channels: as it is for as many, as colors and more for others."""
+
+    @wraps(transform)
+    def transform_any(self: Any, results: dict) -> dict:
+        image, wanted = results["img"], len(getattr(self, key))
+        count = image.shape[2] if image.ndim == 3 else 1
+        same = getattr(self, "keep_channels", getattr(self, "out_channels", None) is None)
+        gray_already = count == 1 and hasattr(self, "keep_channels") and not same
+        if gray_already or (count == wanted and image.ndim == 3):
+            return transform(self, results)
+        if wanted != 3 or not same:
+            raise DataError(
+                f"{type(self).__name__} has {wanted} values of {key}, and the image {count} "
+                f"channels ({results.get('img_path', 'of no file')}): give as many"
+            )
+        found = widened(self, results)
+        if "img_shape" in found:
+            found["img_shape"] = found["img"].shape[: len(results["img_shape"])]
+        return found
+
+    return transform_any
 
 
 class _Shift(float):

@@ -14,6 +14,7 @@ from mmseg.registry import TRANSFORMS as SEGMENTATION
 import smallvit.datasets.transforms  # noqa: F401
 from smallvit.analysis.recipe.pipeline import stored_image
 from smallvit.datasets.io import images
+from smallvit.errors import DataError
 
 PADDING = dict(hparams=dict(pad_val=[104] * 3, interpolation="bicubic"))
 POLICY = dict(
@@ -34,6 +35,8 @@ STEPS = [
     (SEGMENTATION, dict(type="PhotoMetricDistortion")),
     (SEGMENTATION, dict(type="RandomCutOut", prob=1.0, n_holes=2, cutout_shape=(5, 5))),
     (SEGMENTATION, dict(type="CLAHE")),
+    (CLASSIFICATION, dict(type="RandomGrayscale", prob=0.5, keep_channels=True)),
+    (SEGMENTATION, dict(type="RGB2Gray")),
 ]
 
 
@@ -91,3 +94,21 @@ def test_a_hue_that_goes_to_the_left(shift):
     once = mmcv.adjust_hue(image, (half + 0.5) / 255, backend="pillow")
     twice = mmcv.adjust_hue(once, (steps - half + 0.5) / 255, backend="pillow")
     assert np.abs(found.astype(int) - twice).mean() < 3  # two turns round twice
+
+
+@pytest.mark.parametrize(
+    ("registry", "settings"),
+    [
+        (CLASSIFICATION, dict(type="RandomGrayscale", prob=1.0)),
+        (SEGMENTATION, dict(type="RGB2Gray", out_channels=1)),
+    ],
+)
+def test_weights_of_other_channels_are_named(registry, settings):
+    image = np.zeros((8, 8, 4), np.uint8)
+    with pytest.raises(DataError, match=f"{settings['type']} has 3 values of .*weights, .* 4 chan"):
+        apply(registry.build(settings), image, 0)
+    if settings["type"] == "RandomGrayscale":  # which leaves gray images alone
+        assert apply(registry.build(settings), image[..., 0], 0).shape[:2] == (8, 8)
+    key = "channel_weights" if settings["type"] == "RandomGrayscale" else "weights"
+    found = apply(registry.build({**settings, key: (1.0, 1.0, 1.0, 1.0)}), image, 0)
+    assert found.shape[:2] == (8, 8)
