@@ -108,9 +108,11 @@ class LoadLabelMap(LoadAnnotations):
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
         labels = self.labels(content, results)
-        image = results.get("img")
-        if image is not None and image.shape[:2] != labels.shape:
-            raise DataError(size_fault(path, labels.shape, results["img_path"], image.shape[:2]))
+        # In a test the image has been resized by then, and the label map is not.
+        image, loaded = results.get("img"), results.get("ori_shape")
+        shape = loaded or (labels.shape if image is None else image.shape[:2])
+        if tuple(shape) != labels.shape:
+            raise DataError(size_fault(path, labels.shape, results["img_path"], tuple(shape)))
         results["gt_seg_map"] = labels
         results["seg_fields"].append("gt_seg_map")
 

@@ -178,6 +178,19 @@ def test_colors_must_all_be_named(tmp_path):
         LoadLabelMap(label_map={1: 256})
 
 
+def test_a_test_pipeline_resizes_the_image_before_the_label_map_is_loaded(tmp_path):
+    write_maps(tmp_path, images=1)
+    steps = [
+        dict(type="mmseg.LoadImageFromFile"),
+        dict(type="mmseg.Resize", scale=(40, 40), keep_ratio=True),
+        dict(type="mmseg.LoadAnnotations"),
+        dict(type="mmseg.PackSegInputs"),
+    ]
+    sample = map_dataset(tmp_path, pipeline=steps)[0]
+    assert sample["inputs"].shape == (3, 32, 40)
+    assert sample["data_samples"].gt_sem_seg.data.shape == (1, SIZE, SIZE + 16)
+
+
 def test_sizes(tmp_path):
     def small(labels, path):
         Image.fromarray(labels[:20, :30]).save(path)

@@ -145,8 +145,9 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
         dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
     workers = {"num_workers": plan.workers, "persistent_workers": True}
     batch = {"batch_size": plan.batch_size} if split == "train" else {}
-    # A last step of one image has no statistics to normalize it by.
-    lone = split == "train" and data.images["train"] % plan.batch_size == 1
+    # A last step of one image has no statistics for a norm behind a pooling; detectors have none.
+    pools = split == "train" and data.form in ("folder", "custom-masks")
+    lone = pools and data.images["train"] % plan.batch_size == 1
     last = {"drop_last": True} if lone and data.images["train"] > plan.batch_size else {}
     return {**batch, **workers, **last, "dataset": dataset}
 
