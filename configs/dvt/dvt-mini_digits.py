@@ -46,7 +46,7 @@ auto_scale_lr = dict(base_batch_size=32)
 
 # What training does not see: it chooses the thresholds, as it chooses the best epoch.
 calibration_dataloader = dict(_base_.val_dataloader)
-custom_hooks = [dict(type="smallvit.CalibrationHook", dataloader=calibration_dataloader)]
+custom_hooks = [dict(type="smallvit.CalibrationHook")]
 
 # eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
 test_evaluator = [

@@ -12,9 +12,7 @@ model = dict(backbone=dict(init_cfg=None))
 calibration_dataloader = dict(
     _base_.val_dataloader, dataset=dict(_base_.val_dataloader.dataset, split="train")
 )
-custom_hooks = [
-    dict(type="smallvit.CalibrationHook", dataloader=calibration_dataloader, num_images=10_000),
-]
+custom_hooks = [dict(type="smallvit.CalibrationHook", num_images=10_000)]
 
 # eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
 test_evaluator = [

@@ -36,7 +36,7 @@ calibration_dataloader = dict(
 )
 custom_hooks = [
     dict(type="EMAHook", momentum=4e-5, priority="ABOVE_NORMAL"),
-    dict(type="smallvit.CalibrationHook", dataloader=calibration_dataloader, num_images=50_000),
+    dict(type="smallvit.CalibrationHook", num_images=50_000),
 ]
 
 # eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from smallvit.errors import UserError
 from smallvit.plugins.multi_exit.calibration import KEY, Calibration, check_exits
 from smallvit.plugins.multi_exit.metrics import BudgetedBatch
 from smallvit.plugins.multi_exit.storage import check_same, decode_calibration, readable
@@ -28,7 +29,8 @@ class CalibrationHook(Hook):
 
     Args:
         dataloader (dict, optional): Held-out training images in test transforms, for
-            metrics with ``eval_mode=2``. Defaults to None.
+            metrics with ``eval_mode=2``. Defaults to None: ``calibration_dataloader`` of the
+            config, which ``tools/multi_exit/calibrate.py`` uses too.
         num_images (int, optional): Most images of it, chosen at random. Defaults to None,
             all.
         shape (tuple[int, int], optional): Height and width of the images, for FLOPs where
@@ -81,14 +83,23 @@ class CalibrationHook(Hook):
         from smallvit.plugins.multi_exit.collect import calibrate_model
         from smallvit.plugins.multi_exit.serving import build_loader
 
-        if self.dataloader is None:
-            raise ValueError(
-                "eval_mode=2 calibrates on training images: give CalibrationHook a dataloader, or "
-                "run tools/multi_exit/calibrate.py and use eval_mode=1"
-            )
-        loader = build_loader(self.dataloader, self.num_images)
+        loader = build_loader(self._loader_config(runner), self.num_images)
         runner.logger.info(f"calibrating on {len(loader.dataset)} images")
         model.calibration = calibrate_model(model, loader, self.shape, **self.settings)
+
+    def _loader_config(self, runner: Runner) -> dict:
+        of_config = runner.cfg.get("calibration_dataloader")
+        if self.dataloader is None and of_config is None:
+            raise UserError(
+                "eval_mode=2 calibrates on training images: set calibration_dataloader in the "
+                "config, or run tools/multi_exit/calibrate.py and use eval_mode=1"
+            )
+        if None not in (self.dataloader, of_config) and self.dataloader != of_config:
+            raise UserError(
+                "CalibrationHook.dataloader is not calibration_dataloader of the config, which "
+                "tools/multi_exit/calibrate.py uses: set calibration_dataloader alone"
+            )
+        return of_config if self.dataloader is None else self.dataloader
 
 
 def _bare(runner: Runner) -> nn.Module:

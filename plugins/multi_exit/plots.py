@@ -1,4 +1,4 @@
-"""Pictures of a cascade: its curves, and the images that are easy and hard for it."""
+"""Pictures of a cascade: its curves, and the images that it is sure of, rightly or wrongly."""
 
 from __future__ import annotations
 
@@ -11,31 +11,62 @@ from torch import Tensor
 from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.plugins.multi_exit.calibration import Curve
 
+#: Below so many GFLOPs, MFLOPs read better.
+SMALL = 0.1
+
 
 def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> None:
-    """Draw accuracy against GFLOPs.
+    """Draw accuracy against GFLOPs, or MFLOPs of small cascades.
+
+    Points of thresholds that one exit alone beats, by accuracy at no more FLOPs, are crossed.
 
     Args:
         curves (dict[str, tuple[Curve, Sequence[float]]]): For each name a curve, and the
             GFLOPs of its exits.
         path (str): Picture to write.
     """
+    small = max(max(flops) for _, flops in curves.values()) < SMALL
+    unit, factor = ("MFLOPs", 1000) if small else ("GFLOPs", 1)
     figure = new_figure(6, 4.2)
     axis = figure.subplots()
     for name, (curve, flops) in curves.items():
         order = np.argsort(curve.flops)
-        (line,) = axis.plot(
-            np.array(curve.flops)[order],
-            np.array(curve.accuracy)[order],
-            marker=".",
-            label=f"{name}: budgeted",
-        )
-        axis.plot(flops, curve.anytime, "s--", color=line.get_color(), label=f"{name}: one exit")
-    axis.set_xlabel("GFLOPs an image (multiply-adds)")
+        costs, accuracy = np.array(curve.flops)[order], np.array(curve.accuracy)[order]
+        (line,) = axis.plot(factor * costs, accuracy, marker=".", label=f"{name}: budgeted")
+        color = line.get_color()
+        singles = factor * np.array(flops)
+        axis.plot(singles, curve.anytime, "s--", color=color, label=f"{name}: one exit")
+        beaten = beaten_by_one_exit(costs, accuracy, flops, curve.anytime)
+        if beaten.any():
+            label = f"{name}: worse than one exit"
+            axis.plot(factor * costs[beaten], accuracy[beaten], "x", color="red", label=label)
+    axis.set_xlabel(f"{unit} an image (multiply-adds)")
     axis.set_ylabel("top-1 accuracy (%)")
     axis.grid(alpha=0.3)
     axis.legend()
     save_figure(figure, path)
+
+
+def beaten_by_one_exit(
+    costs: Sequence[float],
+    accuracy: Sequence[float],
+    exit_costs: Sequence[float],
+    exit_accuracy: Sequence[float],
+) -> np.ndarray:
+    """Tell which operating points one exit alone beats.
+
+    Args:
+        costs (Sequence[float]): Of each point.
+        accuracy (Sequence[float]): Of each point.
+        exit_costs (Sequence[float]): Of each exit.
+        exit_accuracy (Sequence[float]): Of each exit.
+
+    Returns:
+        np.ndarray: For each point, whether an exit is more accurate and costs no more.
+    """
+    cheaper = np.asarray(exit_costs)[None] <= np.asarray(costs)[:, None]
+    better = np.asarray(exit_accuracy)[None] > np.asarray(accuracy)[:, None]
+    return (cheaper & better).any(axis=1)
 
 
 def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
@@ -69,13 +100,12 @@ def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
     save_figure(figure, path)
 
 
-def easiest_and_hardest(
+def surest_right_and_wrong(
     confidence: Tensor, correct: Tensor, labels: Tensor, count: int
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """Choose the easiest and the hardest images of each class.
+    """Choose the images of each class that the exits are surest of, rightly and wrongly.
 
-    Easy is what the first exits answer rightly and with confidence; hard what even the
-    last ones do not.
+    The verdict of an early exit counts more than those of all later ones.
 
     Args:
         confidence (Tensor): Of each exit and image, (K, N).
@@ -84,47 +114,48 @@ def easiest_and_hardest(
         count (int): Images of each kind for each class.
 
     Returns:
-        dict[int, tuple[list[int], list[int]]]: For each class the indices of the easiest,
-        easiest first, and of the hardest, hardest first.
+        dict[int, tuple[list[int], list[int]]]: For each class the indices of those that are
+        right early and surely, and of those that are wrong so; none that every exit has right.
     """
     ease = torch.where(correct, confidence, -confidence).double()
-    # An earlier exit's verdict counts more than all later ones together.
     weights = 4.0 ** -torch.arange(len(ease), dtype=torch.float64)
     score = (weights.unsqueeze(1) * ease).sum(dim=0)
     chosen = {}
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().squeeze(1)
-        order = members[score[members].argsort(descending=True)].tolist()
-        chosen[label] = (order[:count], order[::-1][:count])
+        order = members[score[members].argsort(descending=True)]
+        right, wrong = order[correct[:, order].any(dim=0)], order[~correct[:, order].all(dim=0)]
+        chosen[label] = (right[:count].tolist(), wrong.flip(0)[:count].tolist())
     return chosen
 
 
-def plot_easiest_and_hardest(
+def plot_surest(
     images: Mapping[int, np.ndarray],
     captions: Mapping[int, str],
     chosen: dict[int, tuple[list[int], list[int]]],
     names: Sequence[str],
     path: str,
 ) -> None:
-    """Draw a page with a row for each class: its easiest images, then its hardest.
+    """Draw a page with a row for each class: its surest right images, then its surest wrong ones.
 
     Args:
         images (Mapping[int, np.ndarray]): Those chosen, (H, W, 3), uint8 RGB.
         captions (Mapping[int, str]): What is written above each.
-        chosen (dict[int, tuple[list[int], list[int]]]): See :func:`easiest_and_hardest`.
+        chosen (dict[int, tuple[list[int], list[int]]]): See :func:`surest_right_and_wrong`.
         names (Sequence[str]): Names of the classes.
         path (str): Picture to write.
     """
-    width = max(len(easy) for easy, _ in chosen.values())
+    width = max(1, *(len(each) for pair in chosen.values() for each in pair))
     figure = new_figure(1.25 * (2 * width + 1), 1.35 * len(chosen) + 0.4)
     axes = figure.subplots(len(chosen), 2 * width + 1, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
-    for row, (label, (easy, hard)) in zip(axes, chosen.items(), strict=True):
+    for row, (label, (right, wrong)) in zip(axes, chosen.items(), strict=True):
         row[width].text(0.5, 0.5, names[label], ha="center", va="center", fontsize=9)
-        for axis, index in zip([*row[:width], *row[width + 1 :]], [*easy, *hard], strict=False):
+        places = [*zip(row, right, strict=False), *zip(row[width + 1 :], wrong, strict=False)]
+        for axis, index in places:
             small = min(images[index].shape[:2]) < 64
             axis.imshow(images[index], interpolation="nearest" if small else None)
             axis.set_title(captions[index], fontsize=6)
-    figure.suptitle("easiest | class | hardest", fontsize=10)
+    figure.suptitle("surest and right | class | surest and wrong, at some exit", fontsize=10)
     save_figure(figure, path)

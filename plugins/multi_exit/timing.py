@@ -116,6 +116,26 @@ def fastest_within(points: Sequence[Point], margin: float) -> Point | None:
     return max(enough, key=lambda point: point.images_per_second, default=None)
 
 
+def as_good_alone(points: Sequence[Point], best: Point) -> Point | None:
+    """Find an exit alone that is as accurate as thresholds and at least as fast.
+
+    Args:
+        points (Sequence[Point]): What :func:`measure` returned.
+        best (Point): The point of some thresholds.
+
+    Returns:
+        Point | None: The fastest such exit, or None.
+    """
+    alone = [
+        point
+        for point in points
+        if point.thresholds is None
+        and point.accuracy >= best.accuracy
+        and point.images_per_second >= best.images_per_second
+    ]
+    return max(alone, key=lambda point: point.images_per_second, default=None)
+
+
 def to_rows(points: Sequence[Point]) -> list[dict]:
     """Plain values of points, for a JSON file."""
     return [asdict(point) for point in points]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from goldens import assert_tensor_close, fill, load_golden
 from smallvit.plugins.multi_exit import Calibration, CalibrationError, Curve, calibrate
 from smallvit.plugins.multi_exit.calibration import judge
-from smallvit.plugins.multi_exit.plots import easiest_and_hardest
+from smallvit.plugins.multi_exit.plots import beaten_by_one_exit, surest_right_and_wrong
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.storage import (
     official_calibration,
@@ -25,7 +25,7 @@ from smallvit.plugins.multi_exit.thresholds import (
     fit_temperature,
     geometric_shares,
 )
-from smallvit.plugins.multi_exit.timing import Point, fastest_within
+from smallvit.plugins.multi_exit.timing import Point, as_good_alone, fastest_within
 
 FLOPS = [1.0, 2.0, 4.0]
 
@@ -290,13 +290,13 @@ def test_official_entries_are_read_and_written(monkeypatch, sets):
         to_official(dict(state_dict=weight, multi_exit=other.to_dict()))
 
 
-def test_easiest_and_hardest_images():
+def test_surest_right_and_wrong_images():
     # Images 0 to 3 are of class 0: right at once and sure, right at once and unsure, right at
     # the last exit, never right.
     confidence = torch.tensor([[0.9, 0.6, 0.6, 0.9, 0.8], [0.9, 0.9, 0.9, 0.9, 0.8]])
     correct = torch.tensor([[True, True, False, False, True], [True, True, True, False, True]])
-    chosen = easiest_and_hardest(confidence, correct, torch.tensor([0, 0, 0, 0, 1]), 2)
-    assert chosen == {0: ([0, 1], [3, 2]), 1: ([4], [4])}
+    chosen = surest_right_and_wrong(confidence, correct, torch.tensor([0, 0, 0, 0, 1]), 2)
+    assert chosen == {0: ([0, 1], [3, 2]), 1: ([4], [])}
 
 
 def test_the_fastest_point_that_is_accurate_enough():
@@ -313,3 +313,11 @@ def test_the_fastest_point_that_is_accurate_enough():
     assert fastest_within(points, 0.5).name == "budgeted 1"
     assert fastest_within(points, 2).name == "budgeted 0"
     assert fastest_within(points[:3], 0.5) is None
+    assert as_good_alone(points, points[3]) is None
+    better = point("exit 0", 79.6, 310)
+    assert as_good_alone([better, *points[1:]], points[3]) is better
+
+
+def test_points_that_one_exit_beats_are_told():
+    beaten = beaten_by_one_exit([1.0, 1.5, 2.0], [70, 74, 81], [1.0, 2.0], [75, 81])
+    assert beaten.tolist() == [True, True, False]

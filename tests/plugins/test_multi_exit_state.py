@@ -1,6 +1,7 @@
 """A calibration travels with the weights, whatever loads them."""
 
 import json
+from types import SimpleNamespace
 
 import mmpretrain
 import pytest
@@ -14,7 +15,7 @@ from mmpretrain.structures import DataSample
 from smallvit.apis import load_model
 from smallvit.converters import unwrap
 from smallvit.engine.checkpoint.formats import read_safetensors, write_safetensors
-from smallvit.errors import CalibrationError, CheckpointError
+from smallvit.errors import CalibrationError, CheckpointError, UserError
 from smallvit.plugins.multi_exit import Calibration, CalibrationHook, Curve
 from smallvit.plugins.multi_exit.storage import official_calibration, with_calibration
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, from_tensor, to_tensor
@@ -328,3 +329,22 @@ def test_malformed_official_entries():
 
 def test_an_empty_entry_is_no_calibration():
     assert from_tensor(to_tensor(None)) is None
+
+
+class TestWhereACalibrationComesFrom:
+    def chosen(self, hook, **cfg):
+        return hook._loader_config(SimpleNamespace(cfg=Config(cfg)))
+
+    def test_the_configs_own_images_are_those_of_calibrate_py(self):
+        assert self.chosen(CalibrationHook(), calibration_dataloader=dict(batch_size=3)) == dict(
+            batch_size=3
+        )
+        assert self.chosen(CalibrationHook(dict(batch_size=4))) == dict(batch_size=4)
+
+    def test_two_sources_that_differ_are_refused(self):
+        hook = CalibrationHook(dict(batch_size=4))
+        assert self.chosen(hook, calibration_dataloader=dict(batch_size=4)) == dict(batch_size=4)
+        with pytest.raises(UserError, match="set calibration_dataloader alone"):
+            self.chosen(hook, calibration_dataloader=dict(batch_size=3))
+        with pytest.raises(UserError, match="set calibration_dataloader in the config"):
+            self.chosen(CalibrationHook())

@@ -55,7 +55,7 @@ def spread(rows: list, count: int) -> list:
     return [row for index, row in enumerate(chosen) if row not in chosen[:index]]
 
 
-def report(points: list, best, margin: float) -> None:
+def report(points: list, best, alone, margin: float) -> None:
     print("run            accuracy   GFLOPs   images/s   speed-up over the last exit   left at (%)")
     for point in points:
         low, high = point.speedup_range
@@ -73,6 +73,12 @@ def report(points: list, best, margin: float) -> None:
             f"within {margin:g} points of the last exit: {best.name}, {best.accuracy:.2f}%, "
             f"{best.speedup:.2f} times as fast ({low:.2f} to {high:.2f} over the rounds)"
         )
+        if alone is not None:
+            print(
+                f"but {alone.name} alone is as accurate ({alone.accuracy:.2f}%) and "
+                f"{alone.images_per_second / best.images_per_second:.2f} times as fast as that: "
+                "use it, or train longer before calibrating"
+            )
 
 
 def main(argv=None) -> None:
@@ -90,7 +96,7 @@ def main(argv=None) -> None:
         load_images,
         require_calibration,
     )
-    from smallvit.plugins.multi_exit.timing import fastest_within, measure, to_rows
+    from smallvit.plugins.multi_exit.timing import as_good_alone, fastest_within, measure, to_rows
     from smallvit.utils.files import write_whole
 
     if args.threads:
@@ -109,7 +115,8 @@ def main(argv=None) -> None:
     )
     print(setting)
     best = fastest_within(points, args.margin)
-    report(points, best, args.margin)
+    alone = None if best is None else as_good_alone(points, best)
+    report(points, best, alone, args.margin)
     if args.json:
         content = {"setting": setting, "points": to_rows(points)}
         write_whole(args.json, json.dumps(content, indent=1))

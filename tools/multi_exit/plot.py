@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw accuracy against GFLOPs of calibrated checkpoints, or the easiest and hardest images.
+"""Draw accuracy against GFLOPs of calibrated checkpoints, or images that exits are sure of.
 
 The curves are those stored by calibrate.py: of the test images if it ran with --evaluate,
 else of the calibration images. No image is run for them. With --images and a config, the
-test images are run and a page shows the easiest and hardest of each class, with the exit
-that each leaves at.
+test images are run and a page shows those of each class that early exits are surest of, rightly
+and wrongly, with the exit that each leaves at.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def draw_images(args: argparse.Namespace) -> None:
     from smallvit.engine.pipeline import resolve
     from smallvit.plugins.multi_exit.calibration import judge
     from smallvit.plugins.multi_exit.collect import collect_logits
-    from smallvit.plugins.multi_exit.plots import easiest_and_hardest, plot_easiest_and_hardest
+    from smallvit.plugins.multi_exit.plots import plot_surest, surest_right_and_wrong
     from smallvit.plugins.multi_exit.serving import (
         build_loader,
         load_cascade,
@@ -90,14 +90,14 @@ def draw_images(args: argparse.Namespace) -> None:
         verdict = "" if correct[taken, index] else f": {classes[int(answers[taken, index])]}"
         return f"exit {taken}{verdict}"
 
-    chosen = easiest_and_hardest(confidence, correct, labels, args.per_class)
-    shown = {index for easy, hard in chosen.values() for index in [*easy, *hard]}
+    chosen = surest_right_and_wrong(confidence, correct, labels, args.per_class)
+    shown = {index for pair in chosen.values() for each in pair for index in each}
     images = {}
     for index in shown:
         info = loader.dataset.get_data_info(index)
         images[index] = mmcv.bgr2rgb(info["img"] if "img" in info else read_image(info["img_path"]))
     captions = {index: caption(index) for index in shown}
-    plot_easiest_and_hardest(images, captions, chosen, classes, args.out)
+    plot_surest(images, captions, chosen, classes, args.out)
 
 
 def main(argv=None) -> None:

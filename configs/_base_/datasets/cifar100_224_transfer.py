@@ -11,4 +11,3 @@ test_dataloader = val_dataloader
 calibration_dataloader = dict(
     _base_.calibration_dataloader, dataset=dict(_base_.calibration_dataloader.dataset, **cifar100)
 )
-custom_hooks = [dict(_base_.custom_hooks[0], dataloader=calibration_dataloader)]

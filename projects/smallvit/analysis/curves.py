@@ -88,6 +88,7 @@ def _draw_panel(axis: Axes, key: str, runs: Runs, smooth: int) -> None:
             markersize=3,
         )
     measured = any(run[key].values for run in runs.values() if key in run)
+    axis.set_ylabel(key.rpartition("/")[2])
     axis.set_title(key if measured else f"{key} (nothing to measure)")
     axis.set_xlabel("iteration")
     axis.grid(alpha=0.3)
