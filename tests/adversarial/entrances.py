@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 from mmengine.config import Config
 
@@ -55,6 +56,26 @@ def mmengine_loads(shop: Workshop, path: Path, work: Path) -> None:
     net = nn.Module()
     net.layer = nn.Linear(2, 1)
     load_checkpoint(net, str(path), "cpu")
+
+
+def by_itself(shop: Workshop, path: Path, work: Path) -> None:
+    from smallvit.apis import load_trained
+
+    load_trained(path, shop.cascade)
+
+
+def official_name(shop: Workshop, path: Path, work: Path) -> None:
+    from smallvit.engine.checkpoint import official, reading
+
+    with mock.patch.object(official, "_folder", return_value=str(work / "converted")):
+        reading.read_checkpoint(f"dwnet::{path}")
+
+
+def published(shop: Workshop, path: Path, work: Path) -> None:
+    from smallvit.apis import publish
+
+    work.mkdir(parents=True, exist_ok=True)
+    publish(path, work / "published.pth")
 
 
 def api(shop: Workshop, path: Path, work: Path) -> None:
@@ -144,6 +165,9 @@ ENTRANCES = {
     "init_cfg Pretrained": Entrance("trained", pretrained),
     "MMEngine's load_checkpoint": Entrance("trained", mmengine_loads),
     "load_model": Entrance("calibrated", api),
+    "load_trained": Entrance("calibrated", by_itself),
+    "SYSTEM::FILE": Entrance("official_dwnet", official_name),
+    "publish": Entrance("trained", published),
     "fit_to_folder": Entrance("trained", folder_of_images),
     "guidance.teacher.checkpoint": Entrance("taught", teacher),
     "precompute.py": Entrance("taught", precompute),

@@ -121,10 +121,10 @@ class PredictionFolder:
         Returns:
             str: A path without an ending.
         """
-        record = self._records.get(name)
-        if record is not None and record.get("stem"):
-            return record["stem"]
         stem = osp.splitext(name)[0]
+        before = self._records.get(name, {}).get("stem")
+        if before in (stem, name):  # a journal may be of somebody else
+            return before
         return stem if stem not in self._stems else name
 
     def add(
@@ -205,6 +205,12 @@ class PredictionFolder:
             columns (tuple[str, ...]): Names of the columns beside that of the image.
             classes (tuple[str, ...]): Names of the classes.
         """
+        try:
+            self._write_tables(task, columns, classes)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise _damaged(self._at(JOURNAL)) from error
+
+    def _write_tables(self, task: str, columns: tuple[str, ...], classes: tuple[str, ...]) -> None:
         records = [self._records[name] for name in sorted(self._records)]
         records = [record for record in records if "error" not in record]
         write_whole(self._at(TABLE), _table(records, columns))
@@ -222,12 +228,23 @@ class PredictionFolder:
 def _record(line: bytes, path: str) -> dict:
     try:
         record = json.loads(line)
-        good = isinstance(record, dict) and isinstance(record["name"], str)
-        if good and ("error" in record or all(key in record for key in ("stamp", "files", "rows"))):
-            return record
-    except (ValueError, KeyError, RecursionError):
-        pass
-    raise UserError(f"{path} is damaged: remove the folder, or name another one")
+        good = isinstance(record["name"], str) and isinstance(record["origin"], str)
+        whole = "error" in record or _is_whole(record)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not good or not whole:
+        raise _damaged(path)
+    return record
+
+
+def _is_whole(record: dict) -> bool:
+    files = record["files"]
+    named = isinstance(files, list) and all(isinstance(each, str) for each in files)
+    return named and isinstance(record["rows"], list) and "stamp" in record
+
+
+def _damaged(path: str) -> UserError:
+    return UserError(f"{path} is damaged: remove the folder, or name another one")
 
 
 def _of_numpy(value: Any) -> Any:

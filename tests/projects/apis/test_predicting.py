@@ -67,6 +67,30 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
     assert "holds files of something else" in capsys.readouterr().err
 
 
+def test_a_folder_of_somebody_else(checkpoints, tmp_path, capsys):
+    """What stands in it decides neither where is written nor how the command ends."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    write(source / "x.png")
+    assert predict(checkpoints["segmentation"], source, "--out", out, "--no-draw") == 0
+    journal = out / "journal.jsonl"
+    record = json.loads(journal.read_text())
+    for changes in (
+        {"stem": "../../escaped", "stamp": [0, 0]},
+        {"stem": "/escaped", "files": ["gone"]},
+        {"stem": 3, "files": ["gone"]},
+    ):
+        journal.write_text(json.dumps({**record, **changes}) + "\n")
+        assert predict(checkpoints["segmentation"], source, "--out", out, "--no-draw") == 0
+        assert not list(tmp_path.parent.glob("escaped*"))
+    for text in ("[]", "{}", "[" * 100_000, '{"name": 3}', json.dumps({**record, "rows": [3]})):
+        journal.write_text(f"{text}\n")
+        assert predict(checkpoints["segmentation"], source, "--out", out, "--no-draw") == 1
+        assert "is damaged: remove the folder" in capsys.readouterr().err
+    (out / "settings.json").write_text("{")
+    assert predict(checkpoints["segmentation"], source, "--out", out) == 1
+    assert "settings.json is damaged" in capsys.readouterr().err
+
+
 def test_objects_as_coco(checkpoints, tmp_path):
     from pycocotools.coco import COCO
 
