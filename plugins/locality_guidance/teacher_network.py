@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smallvit.errors import HostError
 from smallvit.hosts import HostView, Taps, view_host
 from smallvit.hosts.probe import channels_for
 from smallvit.registry import MODELS
@@ -105,7 +104,7 @@ def open_network(
         reader = OwnMaps(MODELS.build(_asking_for_maps(config, stages, classifies)))
         why = _probe(reader, len(stages), size, classifies)
     except Exception as error:  # whatever a class of a library says to arguments it has not
-        why = str(error).split("\n")[0][:200]
+        why = (str(error) or type(error).__name__).split("\n")[0][:200]
     if not why and "timm_model" not in dict(reader.network.named_children()):
         why = _strange_norms(reader.network, config)
     if not why:
@@ -123,14 +122,14 @@ def open_network(
         view = view_host(backbone)
         positions = ends_of_stages(view, stages)
         reader = TappedMaps(network, view, positions, classifies)
-        fault = _probe(reader, len(stages), size, classifies)
-    except (HostError, ValueError) as error:
-        fault = str(error)
+        fault, cause = _probe(reader, len(stages), size, classifies), None
+    except Exception as error:
+        fault, cause = str(error) or type(error).__name__, error
     if fault:
         raise ValueError(
-            f"the teacher {config.get('type')} gives no maps of the stages {tuple(stages)}: {why}; "
-            f"and its blocks cannot be read either: {fault}"
-        )
+            f"the teacher {config.get('type')} gives no maps of the stages {tuple(stages)} for "
+            f"images of {size[0]} x {size[1]}: {why}; and its blocks cannot be read either: {fault}"
+        ) from cause
     return reader
 
 

@@ -26,6 +26,11 @@ SWIN = dict(
 )
 CONVNEXT = dict(type="mmpretrain.ConvNeXt", arch=dict(depths=[1, 1, 2, 1], channels=[8, 8, 16, 32]))
 CNN = dict(type="smallvit.CifarResNet", depth=8)
+DINO = dict(
+    type="smallvit.TimmBackbone",
+    model_name="vit_small_patch14_dinov2.lvd142m",
+    **NARROW_TEACHERS["vit_small_patch14_dinov2.lvd142m"],
+)
 
 
 def classifier(backbone, channels, neck=True):
@@ -145,6 +150,7 @@ def test_a_backbone_without_out_indices_is_read_through_hosts(tmp_path):
         (dict(type="mmpretrain.AlexNet"), dict(size=224), "AlexNet gives no maps of the stages"),
         (CNN, dict(stages=(0, 7)), "there are no .7.; set guidance.teacher.stages"),
         (dict(type="smallvit.DHVT", arch=ARCH), dict(stages=(0, 7)), "3 blocks, so .* no .7."),
+        (DINO, {}, "for images of 32 x 32: .*518.*and its blocks cannot be read either"),
         (CNN, dict(dtype="half"), "no guidance.teacher.dtype 'half'"),
         (CNN, dict(channels="gray"), "'repeat', 'average', or numbers"),
         ("timm:test_resnet", dict(with_logits=True), "needs a teacher that classifies"),
