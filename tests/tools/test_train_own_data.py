@@ -97,6 +97,7 @@ def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
     root = request.getfixturevalue(source)
     assert train("pvtv2", "--data", root, "--work-dir", "out", "--dry-run") == 0
     shown = capsys.readouterr().out
+    assert "paramwise_options" not in shown
     for part in ("parameters:", "GFLOPs", "memory:", "time:", "nothing was trained", name):
         assert part in shown
     assert not list(Path("out").glob("*/*.log"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -74,7 +77,8 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
         counted = model_complexity(model, shape, channels=channels)
         model = model.to(device).train()
         batch = next(iter(Runner.build_dataloader(loader, seed=0)))
-        wrapper = build_optim_wrapper(model, deepcopy(cfg.optim_wrapper))
+        with _without_settings_of_parameters():
+            wrapper = build_optim_wrapper(model, deepcopy(cfg.optim_wrapper))
         held = _bytes_for_backward(model, batch)
         seconds = _seconds(model, batch, wrapper)
     return Estimate(
@@ -86,6 +90,18 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
         held // images,
         device,
     )
+
+
+@contextmanager
+def _without_settings_of_parameters() -> Iterator[None]:
+    """Without the lines that MMEngine logs of each parameter, for which there is no file here."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _bytes_for_backward(model: nn.Module, batch: Any) -> int:
