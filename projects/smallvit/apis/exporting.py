@@ -26,7 +26,9 @@ ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt"}
 TOLERANCE = 1e-4
 METADATA = "smallvit.json"
 #: Batches that a graph with a free batch is tried with, beside that which it was made with.
-BATCHES = (1, 3)
+BATCHES, LARGER_BATCH = (1, 3), 17
+#: Values of an image up to which the larger batch is tried too.
+SMALL_IMAGE = 3 * 64 * 64
 
 
 @dataclass(frozen=True)
@@ -304,7 +306,8 @@ def compare(graph: nn.Module, inputs: tuple[Tensor, ...], run: Run, wish: Wish) 
     """
     trials = {"the images": inputs}
     if wish.dynamic_batch:
-        for count in BATCHES:
+        small = inputs[0][0].numel() <= SMALL_IMAGE
+        for count in (*BATCHES, LARGER_BATCH) if small else BATCHES:
             trials[f"a batch of {count}"] = tuple(_repeated(each, count) for each in inputs)
     if wish.dynamic_size:
         height, width = inputs[0].shape[2:]

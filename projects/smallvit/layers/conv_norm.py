@@ -69,9 +69,11 @@ def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     Returns:
         Tensor: ``norm(conv(x))``, in channels-last memory format.
     """
-    # Folding passes over the weight, norming over the output: the smaller one is cheaper.
+    # Folding passes over the weight, norming over the output: the smaller one is cheaper. A graph
+    # of free sizes does one of both always, or it would hold for the sizes of that one alone.
     num_rows = x.shape[0] * x.shape[2] * x.shape[3]
-    folded = uses_stored_statistics(norm) and num_rows >= conv.in_channels
+    many = not isinstance(num_rows, int) or num_rows >= conv.in_channels
+    folded = uses_stored_statistics(norm) and many
     weight, bias = fold_norm(conv, norm) if folded else (conv.weight, conv.bias)
     # One matrix product needs one block of memory; a slice of the tokens is several.
     rows = x.permute(0, 2, 3, 1).contiguous()

@@ -90,7 +90,8 @@ class TalkingHeadsAttention(nn.Module):
         """Whether a CPU should go through the batch in parts, so that logits stay in its cache."""
         if query.device.type != "cpu" or query.dtype != torch.float32:
             return False
-        if query.shape[:-1].numel() * key.shape[2] < MIN_LOGITS_TO_SPLIT:
+        logits = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
+        if not isinstance(logits, int) or logits < MIN_LOGITS_TO_SPLIT:  # a graph of any batch
             return False
         return type(self.logits) is nn.Identity and not looks_back(self.logits, self.attn_drop)
 

@@ -8,6 +8,7 @@ from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import nn
 
 from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
+from smallvit.layers.conv_norm import pointwise_norm
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.inference import gelu, looks_back
 from smallvit.layers.mlp import Mlp
@@ -104,3 +105,30 @@ def test_mlp_is_timms(act_layer):
     assert torch.equal(ours(x), original(x))
     with torch.no_grad():
         assert torch.equal(ours(x), original(x))
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution with its norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(32, 32, 1), nn.BatchNorm2d(32)
+
+    def forward(self, x):
+        return pointwise_norm(x.unflatten(1, (4, 4)).permute(0, 3, 1, 2), self.conv, self.norm)
+
+
+@pytest.mark.parametrize(
+    "layer", [Pointwise(), TalkingHeadsAttention(32, 4)], ids=["norm", "heads"]
+)
+def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
+    """What is chosen by the size of a batch would tie them to sizes of one kind."""
+    if not hasattr(torch.export.Dim, "DYNAMIC"):
+        pytest.skip("torch 2.4 and 2.5 have no free sizes of this form")
+    monkeypatch.setattr(talking_heads, "MIN_LOGITS_TO_SPLIT", 10_000)
+    layer = layer.eval()
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    graph = torch.export.export(layer, (torch.rand(1 + 1, 16, 32),), dynamic_shapes=free).module()
+    for count in (1, 40):
+        x = torch.rand(count, 16, 32)
+        assert torch.allclose(graph(x), layer(x), atol=1e-5)
