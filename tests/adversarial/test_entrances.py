@@ -48,6 +48,11 @@ BELIEVED = [
     ("multi_exit.policy", "a function to call"),
     ("state_dict", "a class to import"),
 ]
+#: What ended in a traceback once.
+STUMBLED = {
+    "train.py --resume FILE": [("param_schedulers", "a function to call")],
+    "bench going on, scalars": [("iter", "an empty dict"), ("iter", "a class to import")],
+}
 
 
 #: Seconds, in which the first one imports the MM packages too.
@@ -184,6 +189,7 @@ def test_wrong_values(tmp_path, monkeypatch, shop, entrance):
     if entrance in ("train.py --resume FILE", "train.py --resume"):
         kinds |= {"message_hub"}
     cells = [(place, value) for place, value in BELIEVED if place.partition(".")[0] in kinds]
+    cells += STUMBLED.get(entrance, [])
     all_cells = cells_of(entrance)
     step = max(len(all_cells) // 4, 1)
     cells += all_cells[list(ENTRANCES).index(entrance) % step :: step]

@@ -7,8 +7,10 @@ import os
 import os.path as osp
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from smallvit.errors import UserError
+from smallvit.utils.json_files import brief
 
 #: What a record says about its place rather than about the run.
 PLACE_KEYS = ("iter", "epoch", "step")
@@ -106,7 +108,17 @@ def _records(path: str) -> list[dict]:
                 ) from error
             if isinstance(record, dict):
                 records.append(record)
+                for key in ("iter", "step"):
+                    if not _is_number(record.get(key, 0)):
+                        raise UserError(
+                            f"{path}, line {number}: {key} is {brief(record[key])}, no number"
+                        )
     return records
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a curve can be drawn through it: integers of JSON have no end."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 1000)
 
 
 def _append(curves: dict[str, Curve], records: list[dict]) -> None:
@@ -125,7 +137,7 @@ def _append(curves: dict[str, Curve], records: list[dict]) -> None:
         place = record.get("step", 0) if iteration is None else iteration
         for key, value in record.items():
             skipped = key in PLACE_KEYS or (validation and key in SHARED_KEYS)
-            if not skipped and isinstance(value, (int, float)):
+            if not skipped and _is_number(value):
                 curve = curves.setdefault(key, Curve(validation))
                 if value == -1 and PRECISION.search(key):
                     continue
