@@ -112,14 +112,14 @@ class Pointwise(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(32, 32, 1), nn.BatchNorm2d(32)
+        self.conv, self.norm = nn.Conv2d(64, 64, 1), nn.BatchNorm2d(64)
 
     def forward(self, x):
         return pointwise_norm(x.unflatten(1, (4, 4)).permute(0, 3, 1, 2), self.conv, self.norm)
 
 
 @pytest.mark.parametrize(
-    "layer", [Pointwise(), TalkingHeadsAttention(32, 4)], ids=["norm", "heads"]
+    "layer", [Pointwise(), TalkingHeadsAttention(64, 4)], ids=["norm", "heads"]
 )
 def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
     """What is chosen by the size of a batch would tie them to sizes of one kind."""
@@ -128,7 +128,7 @@ def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
     monkeypatch.setattr(talking_heads, "MIN_LOGITS_TO_SPLIT", 10_000)
     layer = layer.eval()
     free = ({0: torch.export.Dim.DYNAMIC},)
-    graph = torch.export.export(layer, (torch.rand(1 + 1, 16, 32),), dynamic_shapes=free).module()
+    graph = torch.export.export(layer, (torch.rand(2, 16, 64),), dynamic_shapes=free).module()
     for count in (1, 40):
-        x = torch.rand(count, 16, 32)
+        x = torch.rand(count, 16, 64)
         assert torch.allclose(graph(x), layer(x), atol=1e-5)
