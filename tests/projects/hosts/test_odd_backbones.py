@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from odd_backbones import CASES
+from odd_backbones import CASES, Vit
 from smallvit.hosts import HostError, Taps, discovery, view_host
 from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 
@@ -73,3 +75,34 @@ def test_refused_with_the_lines_that_settle_it(name):
         view_host(host)
     assert "register_host(" in str(error.value)
     assert "HostBlock(block, " in str(error.value)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=60, deadline=None)
+@given(
+    form=st.sampled_from(
+        ["plain", "height, width", "width, height", "pair", "tuple", "list", "tokens by name"]
+    ),
+    extra=st.integers(0, 3),
+    behind=st.sampled_from([0, 0, 0, 1]),
+    order=st.sampled_from(["rows", "rows", "rows", "columns", "snake", "windows", "reversed"]),
+    hold=st.sampled_from(["list", "dict", "attributes", "nested"]),
+    patch=st.sampled_from([4, 5, 8, 16]),
+    embedding=st.sampled_from(["conv", "linear"]),
+    mix=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_whatever_it_is_made_of_it_is_taken_rightly_or_refused(seed, **made_of):
+    torch.manual_seed(seed)
+    host = Vit(**made_of).eval()
+    try:
+        view = view_host(host)
+    except HostError:
+        # What is as an adapter expects it must not be refused; a strange order or place may.
+        assert made_of["order"] != "rows" or made_of["behind"] or made_of["embedding"] == "linear"
+        return
+    with Taps(view, range(len(view))) as taps, torch.no_grad():
+        host(torch.randn(2, 3, 48, 80))
+        maps = taps.maps()
+    for found, (_, feature) in zip(maps, host.seen, strict=True):
+        assert torch.equal(found, feature)
