@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -57,7 +58,8 @@ def load_official(
     system, _ = split_official(name)
     kept = osp.join(_folder(), f"{system}-{REVISION}-{file_sha256(path)}.pth")
     if osp.isfile(kept):
-        return read(kept, map_location)
+        with suppress(CheckpointError):  # a damaged one is made again
+            return read(kept, map_location)
     from smallvit.converters import convert
 
     try:

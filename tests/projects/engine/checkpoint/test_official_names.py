@@ -43,6 +43,14 @@ def test_it_is_converted_once_and_kept(name, tmp_path, ours, monkeypatch):
     assert load_from_local(name)["state_dict"].keys() == state.keys()
 
 
+def test_a_damaged_conversion_is_made_again(name, tmp_path, ours):
+    load_from_local(name)
+    (kept,) = (tmp_path / "kept").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1000])
+    assert load_from_local(name)["state_dict"].keys() == ours.state_dict().keys()
+    assert load_from_local(str(kept))["state_dict"].keys() == ours.state_dict().keys()
+
+
 def test_tools_and_configs_take_it(name, tmp_path, ours):
     installs.install()
     config = CONFIGS / "dhvt/dhvt-t-p4_cifar100.py"
