@@ -306,7 +306,7 @@ def _check_of_classifiers(student: nn.Module, **options: Any) -> None:
 def _check_channels(student: nn.Module, teacher: Teacher) -> None:
     """Refuse a teacher of other channels, where a student's first convolution tells its own."""
     possible = channels_for(student.backbone)
-    if len(possible) == 1:
+    if len(possible) == 1 or possible[0] != 3:  # else 3 may be rearranged to more
         teacher.channel_map.require(possible[0], teacher.in_channels)
 
 

@@ -65,7 +65,8 @@ def try_zeros(
     if not _all_same(actual, expected):
         return Trial(_why_not_same(host, images))
     try:
-        return _follow(actual, zeros, inputs)
+        with torch.enable_grad():  # whoever views a host may do so without gradients
+            return _follow(actual, zeros, inputs)
     except Exception as error:
         return Trial(f"no gradients pass it ({_in_short(error)})")
 

@@ -154,6 +154,11 @@ def test_blocks_of_a_residual_network_are_found(images):
         assert torch.equal(taps.maps()[1], maps[0])
 
 
+def test_a_host_may_be_viewed_without_gradients():
+    with torch.no_grad():
+        assert len(view_host(CifarResNet(depth=14))) == 4
+
+
 def test_of_several_streams_the_first_is_taken():
     assert view_host(Streams()).channels == (8, 8, 8)
 
