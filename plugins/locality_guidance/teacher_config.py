@@ -70,6 +70,8 @@ def read_config(model: dict | str, size: tuple[int, int] | None, classifies: boo
     # Weights are read when a training begins, never by a model that is only tested.
     pretrained = _name(kind) in ("TimmBackbone", "TimmClassifier", "TIMMBackbone")
     pretrained = bool(network.pop("pretrained", False)) if pretrained else False
+    if _name(kind) == "TIMMBackbone":  # mmseg's would fetch them as soon as it is built
+        network["pretrained"] = False
     preprocessor = _of_images(preprocessor)
     if pretrained and preprocessor is None:
         preprocessor = _images_of_timm(network.get("model_name"))

@@ -143,6 +143,17 @@ def test_a_backbone_without_out_indices_is_read_through_hosts(tmp_path):
     assert isinstance(teacher.reader, TappedMaps)
 
 
+@pytest.mark.parametrize("kind", ["mmpretrain.TIMMBackbone", "mmseg.TIMMBackbone"])
+def test_nothing_is_fetched_for_a_teacher_that_is_built(kind, tmp_path):
+    """Whatever the default of its class is: the weights are read when a training begins."""
+    config = dict(type=kind, model_name="test_resnet", pretrained=False)
+    _, path = saved(tmp_path, config)
+    for pretrained in (True, False):
+        teacher = Teacher({**config, "pretrained": pretrained}, path, size=64, stages=(0,))
+        assert teacher.pretrained is pretrained
+        assert len(teacher.features(torch.randn(1, 3, 64, 64))) == 1
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
