@@ -203,6 +203,13 @@ def test_a_frozen_backbone_is_written_down(pictures, work):
     assert init_cfg == dict(type="Pretrained", checkpoint="weights.pth", prefix="backbone.")
 
 
+def test_a_cascade_is_calibrated_on_training_images(pictures, work):
+    cfg = resolve(write_config(planned(pictures, work, "dvt", image_size=224), "out", "x"))
+    listed = cfg.train_dataloader.dataset.listed
+    assert listed.endswith("split/train.txt")
+    assert cfg.calibration_dataloader.dataset.listed == listed
+
+
 def test_values_are_written_as_a_person_would():
     assert as_text("a", {"b": (1,), "c": Name("d"), "e": 'f"'}) == "a = dict(b=(1,), c=d, e='f\"')"
     long = as_text("model", {"key": ["x" * 60, "y" * 60], "label_map": {1: 255}})

@@ -48,7 +48,7 @@ class Chosen:
         name (str): What the user wrote.
         base (str): Address of the config to inherit.
         model (dict, optional): What takes the place of its model. Defaults to None.
-        backbone (dict, optional): What takes the place of its backbone. Defaults to None.
+        changes (dict, optional): What is merged into its model. Defaults to None.
         weights (str, optional): Where official weights are, for ``--pretrained`` without a
             file. Defaults to None.
         note (str): What is to be said of it.

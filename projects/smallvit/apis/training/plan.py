@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any
 
 from mmengine.config import Config
 
@@ -199,15 +198,3 @@ def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str) -> None:
         raise UserError(f"--image-size {size}: detectors and segmentors take multiples of 32")
     if size < 16:
         raise UserError(f"--image-size {size}: 16 pixels are the least")
-
-
-def is_set(wishes: Wishes) -> dict[str, Any]:
-    """List the wishes that were given.
-
-    Args:
-        wishes (Wishes): The wishes.
-
-    Returns:
-        dict[str, Any]: Name and value.
-    """
-    return {key: value for key, value in vars(wishes).items() if value not in (None, False)}

@@ -7,6 +7,8 @@ import os
 import os.path as osp
 from typing import Any
 
+from mmengine.config import Config
+
 from smallvit.apis.training.config_text import Name, as_text
 from smallvit.apis.training.pipelines import pipelines
 from smallvit.apis.training.plan import Plan
@@ -129,8 +131,7 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
         "checkpoint": {"interval": plan.val_interval},
         "logger": {"interval": max(1, min(50, plan.steps // 4))},
     }
-    if plan.wishes.freeze:
-        settings["custom_hooks"] = [{"type": "smallvit.FreezeHook", "modules": ["backbone"]}]
+    settings.update(_hooks(plan, steps is not None))
     if plan.wishes.seed is not None:
         settings["randomness"] = {"seed": plan.wishes.seed}
     return {key: value for key, value in settings.items() if value != {}}
@@ -150,6 +151,21 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
     lone = pools and data.images["train"] % plan.batch_size == 1
     last = {"drop_last": True} if lone and data.images["train"] > plan.batch_size else {}
     return {**batch, **workers, **last, "dataset": dataset}
+
+
+def _hooks(plan: Plan, with_pipeline: bool) -> dict:
+    """The training images that a cascade is calibrated on, and the hook that freezes."""
+    settings: dict[str, Any] = {}
+    if plan.base.get("calibration_dataloader") is not None:
+        dataset = {"data_root": Name("data_root"), **plan.data.datasets.get("train", {})}
+        if with_pipeline:
+            dataset["pipeline"] = Name("test_pipeline")
+        settings["calibration_dataloader"] = {"dataset": dataset}
+    if plan.wishes.freeze:
+        freeze = {"type": "smallvit.FreezeHook", "modules": ["backbone"]}
+        hooks = Config({"hooks": plan.base.get("custom_hooks") or []}).to_dict()["hooks"]
+        settings["custom_hooks"] = [*hooks, freeze]
+    return settings
 
 
 def _evaluators(plan: Plan) -> dict:
