@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from smallvit.analysis.figures import new_figure, save_figure
+from smallvit.compat.moved import forward
 from smallvit.plugins.multi_exit.calibration import Curve
+
+__getattr__ = forward(__name__)
 
 #: Below so many GFLOPs, MFLOPs read better.
 SMALL = 0.1

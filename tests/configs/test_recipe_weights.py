@@ -107,7 +107,7 @@ FAMILIES = {
     },
     "dvt/dvt-t2t-14_in1k": "dvt/dvt-t2t-12_in1k.py",
 }
-OTHER_RECIPES = ("digits", "folder", "coco", "ade20k")
+OTHER_RECIPES = ("digits", "folder", "custom-", "coco", "ade20k")
 
 
 def members():

@@ -200,9 +200,9 @@ class TestMistakes:
         assert "tiny" in message
 
     def test_unknown_argument(self, fails):
-        message = self.option(fails, "model.backbone.dept=18")
+        message = self.option(fails, "model.backbone.windows=18")
         assert "cannot build ResNet_CIFAR (config key model.backbone)" in message
-        assert "dept" in message
+        assert "windows" in message
 
     def test_no_base_batch_size(self, fails, tiny):
         message = fails("--auto-scale-lr")

@@ -287,7 +287,11 @@ def _reuse_features(self, patches: Tensor, matrix: Tensor, num_extra: int) -> tu
 
 
 @_form("smallvit.plugins.multi_exit.reuse.RelationReuse")
-def _reuse_relations(self, logits: tuple, matrix: Tensor, num_extra: int) -> tuple:
+def _reuse_relations(
+    self, logits: tuple, matrix: Tensor, num_extra: int, old_extra: int, trailing: int
+) -> tuple:
+    # Written for exits of one class, as the published cascades have them.
+    assert (old_extra, trailing) == (num_extra, 0)
     relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
     for _ in range(2):  # over the keys, then over the queries
         extra, patches = relations[..., :num_extra], relations[..., num_extra:]

@@ -106,6 +106,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.plugins.locality_guidance.classifier": ("smallvit.plugins.locality_guidance",),
     "smallvit.plugins.multi_exit": ("smallvit.hosts.parts",),
     "smallvit.plugins.multi_exit.dynamic_vit": ("smallvit.hosts.plain",),
+    "smallvit.plugins.multi_exit.plots": (),
     "smallvit.plugins.multi_exit.sites": ("smallvit.hosts.parts",),
     "smallvit.engine.guard_cost": ("analysis_tools/guard_cost.py",),
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
@@ -126,6 +127,12 @@ RENAMED: dict[str, str] = {
     "smallvit.engine.images.name_label_maps": "smallvit.compat.label_maps.install",
     "smallvit.plugins.locality_guidance.classifier.GuidedClassifier": (
         "smallvit.plugins.locality_guidance.build_guided_classifier"
+    ),
+    "smallvit.plugins.multi_exit.plots.easiest_and_hardest": (
+        "smallvit.plugins.multi_exit.plots.surest_right_and_wrong"
+    ),
+    "smallvit.plugins.multi_exit.plots.plot_easiest_and_hardest": (
+        "smallvit.plugins.multi_exit.plots.plot_surest"
     ),
     "smallvit.plugins.multi_exit.ReuseSite": "smallvit.hosts.parts.BlockParts",
     "smallvit.plugins.multi_exit.reuse_site": "smallvit.hosts.parts.block_parts",
