@@ -27,10 +27,11 @@ def dataset_of(cfg):
 
 def test_classes_are_counted_and_named():
     cfg = config("")
-    truth = [dataset_of(cfg).get_data_info(i)["gt_label"] for i in range(len(dataset_of(cfg)))]
-    said = [3 if label == 8 else label for label in map(int, truth)]
+    dataset = dataset_of(cfg)
+    truth = [int(dataset.get_data_info(index)["gt_label"]) for index in range(len(dataset))]
+    said = [3 if label == 8 else label for label in truth]
     predictions = [
-        dict(pred_label=one, gt_label=int(other), pred_score=[0.1])
+        dict(pred_label=one, gt_label=other, pred_score=[0.1])
         for one, other in zip(said, truth, strict=True)
     ]
     found = confusion(cfg, predictions, "p.json")
