@@ -76,3 +76,6 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys):
     assert "no train_dataloader: choose another --phase" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         browse([str(path), "--out", "x.png", "--output-dir", "d"])
+    for flags in (["--mode", "pipeline", "--columns", "2"], ["-o", "d", "--in-order"]):
+        with pytest.raises(SystemExit):
+            browse([str(path), *flags])

@@ -230,6 +230,14 @@ def test_other_files_are_refused(tmp_path, capsys, content, message):
     assert "Traceback" not in found
 
 
+@pytest.mark.parametrize("flags", [["--no-boxes"], ["--score-thr", "0.5"], ["--no-truth"]])
+def test_flags_of_other_tasks_are_refused(tmp_path, capsys, flags):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(WHOLE))
+    assert run(path, *flags) == 1
+    assert f"{flags[0]}: not of what {path} holds" in capsys.readouterr().err
+
+
 def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scenes, capsys):
     config = str(CONFIGS / "dwnet-mini_digits-det.py")
     options = ["--cfg-options", f"test_dataloader.dataset.data_root={digit_scenes}/"]

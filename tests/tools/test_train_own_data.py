@@ -83,6 +83,7 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
     cfg = Config.fromfile(path)
     assert cfg.randomness.seed == 3
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.5e-4 * 4 / 64, rel=1e-3)
+    assert cfg.auto_scale_lr.base_batch_size == 4
     assert cfg.train_dataloader.dataset.pipeline[2]["crop_size"] == 16
     # Edited, it is not replaced; and it can be trained as it is.
     path.write_text(text.replace("max_epochs=1", "max_epochs=2"))

@@ -39,7 +39,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=positive,
         help=f"images to draw; default: {NUM} on a sheet, all into a folder",
     )
-    parser.add_argument("--columns", type=positive, default=4, help="pictures in a row; default: 4")
+    parser.add_argument("--columns", type=positive, help="pictures in a row; default: 4")
     parser.add_argument(
         "--size", type=positive, default=256, help="shorter side of each drawn image; default: 256"
     )
@@ -55,6 +55,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.out and args.output_dir:
         parser.error("--out writes one sheet and --output-dir a picture each: choose one")
+    if args.columns and (args.output_dir or args.mode == "pipeline"):
+        parser.error("--columns is of sheets with a picture an image")
+    if args.in_order and args.output_dir:
+        parser.error("--output-dir writes the images in order as it is: leave out --in-order")
     if not args.out and not args.output_dir:
         args.out = f"browse_{args.phase}.png"
     return args
@@ -85,7 +89,7 @@ def main(argv=None) -> None:
         return
     tiles = [browser.tile(index) for index in track_iter_progress(list(order[:num]))]
     print()
-    columns = 1 if args.mode == "pipeline" else min(args.columns, len(tiles))
+    columns = 1 if args.mode == "pipeline" else min(args.columns or 4, len(tiles))
     save_sheet(tiles, args.out, columns, style=browser.style)
     print(f"{args.out}: {min(num, len(browser))} of {len(browser)} images, {args.mode}")
 

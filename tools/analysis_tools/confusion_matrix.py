@@ -17,7 +17,7 @@ import sys
 import tempfile
 from itertools import takewhile
 
-from smallvit.cli import base_parser, run_tool
+from smallvit.cli import UserError, base_parser, run_tool
 from smallvit.cli.arguments import add_overwrite_flag, require_free
 from smallvit.cli.main import main as run_verb
 
@@ -41,13 +41,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--out", metavar="FILE", help="draw the matrix: .png, .jpg, .pdf")
     parser.add_argument("--csv", metavar="FILE", help="write the table of classes")
     parser.add_argument("--json", metavar="FILE", help="write the matrix and the table")
-    parser.add_argument(
-        "--score-thr", type=share, default=0.3, help="objects below are left out; default: 0.3"
+    objects = parser.add_argument_group("of detectors")
+    objects.add_argument("--score-thr", type=share, help="objects below are left out; default: 0.3")
+    objects.add_argument(
+        "--iou-thr", type=share, help="least overlap of a found object; default: 0.5"
     )
-    parser.add_argument(
-        "--iou-thr", type=share, default=0.5, help="least overlap of a found object; default: 0.5"
-    )
-    parser.add_argument("--masks", action="store_true", help="compare masks of objects, not boxes")
+    objects.add_argument("--masks", action="store_true", help="compare masks, not boxes")
     parser.add_argument(
         "--trust-predictions",
         action="store_true",
@@ -100,7 +99,15 @@ def report(args: argparse.Namespace, path: str) -> None:
 
     cfg = resolve(args.config, args.cfg_options, ("test_dataloader",), "the confusion matrix")
     predictions = read_predictions(path, args.trust_predictions)
-    found = confusion(cfg, predictions, path, args.score_thr, args.iou_thr, args.masks)
+    asked = {
+        key: getattr(args, key)
+        for key in ("score_thr", "iou_thr", "masks")
+        if getattr(args, key) not in (None, False)
+    }
+    found = confusion(cfg, predictions, path, **asked)
+    if asked and found.kinds is None:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in asked)
+        raise UserError(f"{flags}: of objects, and these are predictions of {found.unit}")
     rows = found.rows()
     print_rows(rows, found.unit)
     if found.kinds is not None:

@@ -7,7 +7,7 @@ enlarged before anything is drawn on them, so that small ones stay legible."""
 import argparse
 import sys
 
-from smallvit.cli import base_parser, run_tool
+from smallvit.cli import UserError, base_parser, run_tool
 from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 
@@ -22,13 +22,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--size", type=positive, default=384, help="shorter side of each drawn image; default: 384"
     )
+    objects = parser.add_argument_group("of detectors")
+    objects.add_argument("--score-thr", type=float, help="boxes below are left out; default: 0.5")
+    objects.add_argument("--no-boxes", action="store_true", help="draw no boxes")
+    objects.add_argument("--no-names", action="store_true", help="write no classes")
+    objects.add_argument("--no-scores", action="store_true", help="write no scores")
     parser.add_argument(
-        "--score-thr", type=float, default=0.5, help="boxes below are left out; default: 0.5"
+        "--no-truth", action="store_true", help="draw predicted objects or label maps alone"
     )
-    parser.add_argument("--no-truth", action="store_true", help="draw the predictions alone")
-    parser.add_argument("--no-boxes", action="store_true", help="draw no boxes of objects")
-    parser.add_argument("--no-names", action="store_true", help="write no classes of objects")
-    parser.add_argument("--no-scores", action="store_true", help="write no scores of objects")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
     parser.add_argument(
         "--trust-predictions",
@@ -49,12 +50,13 @@ def main(argv=None) -> None:
 
     cfg = resolve(args.config, args.cfg_options, ("test_dataloader",), "drawing")
     predictions = read_predictions(args.predictions, args.trust_predictions)
+    require_flags_fit(args, predictions)
     tiles = draw_samples(
         cfg,
         predictions,
         args.num,
         args.size,
-        args.score_thr,
+        0.5 if args.score_thr is None else args.score_thr,
         args.seed,
         source=args.predictions,
         truth=not args.no_truth,
@@ -64,6 +66,20 @@ def main(argv=None) -> None:
     )
     save_sheet(tiles, args.out, columns=min(args.columns, len(tiles)), style=style_of(cfg))
     print(f"{args.out}: {len(tiles)} samples")
+
+
+def require_flags_fit(args: argparse.Namespace, predictions) -> None:
+    """Refuse flags that say nothing about the predictions of this task."""
+    first = predictions[0] if len(predictions) else {}
+    others = [key for key in ("no_boxes", "no_names", "no_scores") if getattr(args, key)]
+    others += ["score_thr"] if args.score_thr is not None else []
+    if "pred_label" in first:
+        others += ["no_truth"] if args.no_truth else []
+    elif "pred_sem_seg" not in first:
+        return
+    if others:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in others)
+        raise UserError(f"{flags}: not of what {args.predictions} holds")
 
 
 if __name__ == "__main__":

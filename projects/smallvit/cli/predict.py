@@ -51,7 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
     parser.add_argument(
-        "--score-thr", type=float, default=0.3, help="objects below are left out; default: 0.3"
+        "--score-thr", type=float, help="objects below are left out, of detectors; default: 0.3"
     )
     parser.add_argument("--no-draw", action="store_true", help="draw no pictures")
     tiles = parser.add_argument_group("large images, of detectors and segmentors")
@@ -72,7 +72,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     videos.add_argument("--max-frames", type=positive, metavar="N", help="no more of each video")
     add_trust_flag(parser)
     args = parser.parse_args(argv)
-    if not 0 <= args.score_thr <= 1:
+    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")
     if args.overlap is not None and args.tile is None:
         parser.error("--overlap is of tiles: it needs --tile")
@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from smallvit.apis.predictor import Predictor
     from smallvit.apis.sources import Frames, count_of, find_items
     from smallvit.engine.checkpoint.digests import file_sha256
+    from smallvit.engine.predictions import DETECTION
 
     read_as_asked(args)
     device = choose_device(args.device)
@@ -113,11 +114,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.config,
         device,
         batch_size=args.batch_size,
-        score_thr=args.score_thr,
+        score_thr=0.3 if args.score_thr is None else args.score_thr,
         tile=args.tile,
         overlap=0.25 if args.overlap is None else args.overlap,
         exits=_exits(args),
     )
+    if args.score_thr is not None and predictor.task != DETECTION:
+        raise UserError(f"--score-thr is of detectors, and this is a model for {predictor.task}")
     frames = Frames(args.every or 1, args.max_frames)
     if total is not None and (args.every or args.max_frames):
         raise UserError("--every and --max-frames are of videos, and there is none")

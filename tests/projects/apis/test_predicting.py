@@ -173,6 +173,13 @@ def test_mistakes(checkpoints, tmp_path, monkeypatch, capsys, args, said):
     assert said in capsys.readouterr().err
 
 
+def test_scores_of_classifiers_leave_nothing_out(checkpoints, tmp_path, capsys):
+    write(tmp_path / "x.png")
+    args = (checkpoints["classification"], tmp_path / "x.png", "--out", tmp_path / "out")
+    assert predict(*args, "--score-thr", "0.5") == 1
+    assert "--score-thr is of detectors" in capsys.readouterr().err
+
+
 def test_flags_that_exclude_each_other(capsys):
     for flags in (
         ["--overlap", "0.1"],

@@ -121,6 +121,8 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
     elif preprocessor:
         settings["model"]["data_preprocessor"] = preprocessor
     settings["optim_wrapper"] = {"optimizer": {"lr": plan.lr}}
+    # The rate holds for this batch: --auto-scale-lr must not scale it from the base's again.
+    settings["auto_scale_lr"] = {"base_batch_size": plan.batch_size}
     warmup = max(1, min(plan.base.param_scheduler.warmup, plan.epochs // 10))
     if warmup < plan.epochs:
         settings["param_scheduler"] = {"warmup": warmup}
