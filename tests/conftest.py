@@ -118,12 +118,14 @@ def no_default_scope():
 
 
 @pytest.fixture(autouse=True)
-def no_default_logger():
-    """MMEngine's default logger writes to where the first test that used it was captured."""
+def no_loggers():
+    """MMEngine's loggers write to where the test that made them was captured, and the newest one
+    is what others log to.
+    """
     yield
     logging = sys.modules.get("mmengine.logging")
     if logging is not None:
-        logging.MMLogger._instance_dict.pop("mmengine", None)
+        logging.MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")
