@@ -192,7 +192,7 @@ _TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_vit": ("qwen3_vit_88m", dict(depth=2)),
     "regnet": ("regnetx_002", {}),
     "res2net": ("res2net50_14w_8s", {}),
-    "resnest": ("resnest14d", {}),
+    "resnest": ("resnest26d", {}),
     "resnet": ("resnet18", {}),
     "tnt": ("tnt_s_patch16_224", {}),
     "vision_transformer_sam": ("samvit_base_patch16_224", dict(depth=2)),
