@@ -56,7 +56,14 @@ class Attention(nn.Module):
             return x.copy_(out)
         if self.form == "named tuple":
             return Output(None, out)
-        return {"tuple": (out, None), "list": [out], "dict": {"x": out}}.get(self.form, out)
+        returned = {
+            "tuple": (out, None),
+            "list": [out],
+            "dict": {"weights": None, "x": out},
+            "generator": iter((out,)),
+            "two tensors": (out, 2 * out),
+        }
+        return returned.get(self.form, out)
 
 
 class Vit(Odd):
@@ -71,6 +78,7 @@ class Vit(Odd):
         patch (int): Size of a patch.
         embedding (str): "conv", or "linear" after rearranging pixels by a module or "inline".
         fixed (tuple[int, int], optional): The only grid that it takes.
+        joins (int): Before which block the extra tokens join the patches.
     """
 
     def __init__(
@@ -84,8 +92,10 @@ class Vit(Odd):
         embedding: str = "conv",
         fixed: tuple[int, int] | None = None,
         mix: bool = True,
+        joins: int = 0,
     ) -> None:
         super().__init__(patch)
+        self.joins = joins
         self.form, self.order, self.patch, self.embedding = form, order, patch, embedding
         self.extra, self.behind = (nn.Parameter(torch.randn(1, n, DIMS)) for n in (extra, behind))
         self.pos = nn.Parameter(torch.randn(1, fixed[0] * fixed[1], DIMS)) if fixed else 0.0
@@ -123,10 +133,11 @@ class Vit(Odd):
         tokens, hw = self.tokens_of(x)
         n = len(tokens)
         front, back = (t.expand(n, -1, -1) for t in (self.extra, self.behind))
-        tokens = torch.cat((front, tokens, back), 1)
-        for block in self.each_block():
+        for index, block in enumerate(self.each_block()):
+            if index == self.joins:
+                tokens = torch.cat((front, tokens, back), 1)
             tokens = self.call(block, tokens, hw)
-            first = self.extra.shape[1]
+            first = self.extra.shape[1] if index >= self.joins else 0
             patches = tokens[:, first : first + hw[0] * hw[1]]
             patches = restored(patches, hw, self.order)
             self.saw(block, patches.mT.unflatten(2, hw))
@@ -150,6 +161,10 @@ class Vit(Odd):
         out = block(x, *args, **kwargs)
         if self.form == "dict":
             return out["x"]
+        if self.form == "generator":
+            return next(out)
+        if self.form == "two tensors":
+            return out[0]
         return (
             out.tokens if isinstance(out, Output) else out[0] if type(out) in (tuple, list) else out
         )
@@ -342,6 +357,60 @@ class Pyramid(Odd):
         return x
 
 
+class ThereAndBack(Odd):
+    """Maps that shrink and grow again, as a U-Net's; all its blocks follow from each other."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.rows = nn.ModuleList(nn.ModuleList(Conv() for _ in range(2)) for _ in range(3))
+        self.shrink = nn.Conv2d(DIMS, DIMS, 2, 2)
+        self.grow = nn.ConvTranspose2d(DIMS, DIMS, 2, 2)
+
+    def through(self, row: nn.ModuleList, x: Tensor) -> Tensor:
+        for block in row:
+            x = block(x)
+            self.saw(block, x)
+        return x
+
+    def forward(self, x):
+        self.seen.clear()
+        there, bottom, back = self.rows
+        x = self.through(there, self.embed(x))
+        small = self.through(bottom, self.shrink(x))
+        return self.through(back, x + self.grow(small))
+
+
+class TwoScales(ThereAndBack):
+    """Two streams of maps that run in turn and see each other in between, as HRNet's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.rows
+        self.scales = nn.ModuleList(
+            nn.ModuleList(nn.ModuleList(Conv() for _ in range(2)) for _ in range(2))
+            for _ in range(2)
+        )
+
+    def forward(self, x):
+        self.seen.clear()
+        large = self.embed(x)
+        small = self.shrink(large)
+        for turn in range(2):
+            large = self.through(self.scales[0][turn], large)
+            small = self.through(self.scales[1][turn], small)
+            large, small = large + self.grow(small), small + self.shrink(large)
+        return large
+
+
+class Amid(Vit):
+    """A class token amid the patches."""
+
+    def tokens_of(self, x):
+        tokens, hw = super().tokens_of(x)
+        half = tokens.shape[1] // 2
+        return torch.cat((tokens[:, :half], tokens[:, :1] * 0, tokens[:, half:]), 1), hw
+
+
 @dataclass(frozen=True)
 class Case:
     """A backbone, and what is to come of it.
@@ -369,11 +438,11 @@ def refused(why: str) -> Callable:
 
 CASES: dict[str, Case] = {
     **{f"{n} tokens in front": taken(3)(lambda n=n: Vit(extra=n)) for n in range(4)},
-    **{
-        f"{n} tokens behind": refused("its patches begin at token")(lambda n=n: Vit(behind=n))
-        for n in (1, 2)
-    },
-    "a token in front and one behind": refused("patches begin")(lambda: Vit(extra=1, behind=1)),
+    **{f"{n} tokens behind": taken(3)(lambda n=n: Vit(behind=n)) for n in (1, 2)},
+    "a token in front and two behind": taken(3)(lambda: Vit(extra=1, behind=2)),
+    "a token in front that joins late": taken(3)(lambda: Vit(extra=1, joins=1)),
+    "a token behind that joins late": taken(3)(lambda: Vit(behind=1, joins=2)),
+    "a token amid the patches": refused("do not lie as the image does")(Amid),
     "patches of 7": taken(3, size=(50, 81))(lambda: Vit(patch=7, extra=1)),
     "patches of 5": taken(3, size=(48, 83))(lambda: Vit(patch=5, extra=2)),
     "channels last maps": taken(3)(lambda: Vit("channels last maps")),
@@ -387,7 +456,9 @@ CASES: dict[str, Case] = {
     "tuple": taken(3)(lambda: Vit("tuple")),
     "list": taken(3)(lambda: Vit("list")),
     "named tuple": taken(3)(lambda: Vit("named tuple")),
-    "dict": refused("returns no tensor")(lambda: Vit("dict")),
+    "dict": taken(3)(lambda: Vit("dict")),
+    "generator": refused("returns no tensor")(lambda: Vit("generator")),
+    "two tensors": refused("returns 2 tensors of the shape")(lambda: Vit("two tensors")),
     "in place": refused("in place")(lambda: Vit("in place")),
     "batch second": refused("no module with layers")(lambda: Vit("batch second")),
     "unhooked": refused("no module with layers")(lambda: Vit("unhooked")),
@@ -416,6 +487,10 @@ CASES: dict[str, Case] = {
     "windows": refused("no module with layers")(Windows),
     "windows as an axis": refused("proportions")(lambda: Windows(True)),
     "pyramid": taken(4)(Pyramid),
+    "there and back": taken(6)(ThereAndBack),
+    "two scales in turn": taken(4, "the 4 of another stream, scales.1.0.0 to scales.1.1.1")(
+        TwoScales
+    ),
     "square only": taken(3, size=(32, 32))(lambda: Special("square only")),
     "dropout": taken(3)(lambda: Special("dropout")),
     "random": refused("something else each time")(lambda: Special("random")),

@@ -24,7 +24,6 @@ from smallvit.registry import MODELS
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
 #: Where a backbone may serve, in the order of the columns.
 USES = ("shortcut", "student", "teacher", "exit", "detector", "segmentor")
-_LINES = " These lines settle it"
 #: What makes backbones of MMPretrain return maps.
 _DENSE = {"out_type": "featmap", "gap_before_final_norm": False, "gap_before_output": False}
 
@@ -119,7 +118,7 @@ def _tried(
     try:
         view = view_host(host)
     except HostError as error:
-        what = str(error).split(_LINES)[0].partition(": ")[2].rstrip(".").split("\n")[0]
+        what = str(error).split("\n")[0].partition(": ")[2].rstrip(".")
         uses |= {"shortcut": "no", "student": "no"}
     else:
         stages = "+".join(str(len(stage)) for stage in view.stages)

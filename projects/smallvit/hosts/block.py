@@ -25,11 +25,13 @@ class HostBlock:
             have height and width need none. Defaults to None.
         layout (str): "BNC", "BHWC" or "BCHW". Defaults to "BNC".
         stage (int): Stage of a hierarchical host, counted from 0. Defaults to 0.
-        max_extra_tokens (int): How many tokens may stand in front of the patches; more
+        max_extra_tokens (int): How many tokens may stand around the patches; more
             mean that the grid is wrong. Defaults to 2.
         key (int | str): The argument that holds the tokens, by position or name. Defaults to 0.
-        item (int, optional): Which item they are of the tuple that the block returns.
-            Defaults to None: it returns nothing else.
+        item (int | str, optional): Which item they are of the tuple, or the dict, that the block
+            returns. Defaults to None: it returns nothing else.
+        tokens_behind (int): How many of the extra tokens stand behind the patches; all others
+            stand in front. Defaults to 0.
     """
 
     module: nn.Module
@@ -39,7 +41,8 @@ class HostBlock:
     stage: int = 0
     max_extra_tokens: int = 2
     key: int | str = 0
-    item: int | None = None
+    item: int | str | None = None
+    tokens_behind: int = 0
 
     def __post_init__(self) -> None:
         name = type(self.module).__name__
@@ -65,6 +68,8 @@ class HostBlock:
         """What the block returned, with other tokens."""
         if self.item is None:
             return tokens
+        if isinstance(output, Mapping):
+            return type(output)({**output, self.item: tokens})
         items = list(output)
         items[self.item] = tokens
         named = getattr(output, "_make", None)  # a named tuple takes its items one by one
@@ -88,7 +93,7 @@ class HostBlock:
             return layouts.grid_of_map(tokens, self.layout)
         height, width = self.grid.read(args, kwargs)
         extra = tokens.shape[1] - height * width
-        if not 0 <= extra <= self.max_extra_tokens:
+        if not self.tokens_behind <= extra <= self.max_extra_tokens:
             raise HostError(
                 f"block {type(self.module).__name__} holds {tokens.shape[1]} tokens, which are not "
                 f"a grid of {height} x {width} and up to {self.max_extra_tokens} extra tokens; "
@@ -98,16 +103,16 @@ class HostBlock:
 
     def to_map(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor:
         """View tokens of this block as a map (B, C, H, W), extra tokens left out."""
-        return layouts.to_map(tokens, self.layout, hw)
+        return layouts.to_map(tokens, self.layout, hw, self.tokens_behind)
 
     def extra_tokens(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor | None:
         """Extra tokens (B, extra, C) of this block, or None if its layout has none."""
-        return layouts.extra_tokens(tokens, self.layout, hw)
+        return layouts.extra_tokens(tokens, self.layout, hw, self.tokens_behind)
 
     def from_map(self, feature: Tensor, extra: Tensor | None = None) -> Tensor:
         """Turn a map (B, C, H, W) and extra tokens into tokens of this block."""
-        return layouts.from_map(feature, self.layout, extra)
+        return layouts.from_map(feature, self.layout, extra, self.tokens_behind)
 
     def add_map(self, tokens: Tensor, feature: Tensor) -> Tensor:
         """Add a map (B, C, H, W) to the patches of tokens; extra tokens receive nothing."""
-        return layouts.add_map(tokens, feature, self.layout)
+        return layouts.add_map(tokens, feature, self.layout, self.tokens_behind)

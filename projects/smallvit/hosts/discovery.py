@@ -30,7 +30,7 @@ from smallvit.hosts.probe import (
     single_spots,
     sizes_for,
 )
-from smallvit.hosts.refusal import nothing_kept, refusal
+from smallvit.hosts.refusal import example_of, nothing_kept, refusal
 from smallvit.hosts.rest import at_rest, own_modules
 from smallvit.hosts.trial import Trial, fault_in_training, fault_of_grids, try_zeros
 
@@ -125,6 +125,7 @@ class _Search:
         found = _choose(calls, size, self, spots) if calls else []
         if not found:
             return []
+        found = self._one_stream(found, images[:1])
         trial = try_zeros(self.host, as_blocks(found), images[:1], [each.hw for each in found])
         fault = trial.fault or self._fault_elsewhere(found, size, channels)
         fault = fault or fault_in_training(self.host, as_blocks(found), images[:2])
@@ -134,6 +135,19 @@ class _Search:
             raise HostError(refusal(self.host, fault, _candidates(self.host), found[0].call))
         self.why.append(fault)
         return []
+
+    def _one_stream(self, found: list[Found], images: Tensor) -> list[Found]:
+        """All blocks if they follow from each other, else those of the main stream."""
+        main = _main_stream(found)
+        left = [each.call.name for each in found if each not in main]
+        if not left:
+            return found
+        trial = try_zeros(self.host, as_blocks(found), images, [each.hw for each in found])
+        if not trial.fault and not trial.beside:
+            return found
+        names = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
+        _warn(f"not among the blocks are the {len(left)} of another stream, {names}")
+        return main
 
     def _run(self, images: Tensor) -> list[Call]:
         try:
@@ -177,6 +191,7 @@ def _of_candidates(
     same = _without_stages(ran)
     if not same:
         search.why.append(nothing_kept(ran))
+        search.example = search.example or example_of(ran)
         return []
     search.example = search.example or same[0]
     inner = tuple(f"{call.name}." for call in ran if call.kept and not _holds(call.name, same))
@@ -190,7 +205,7 @@ def _of_candidates(
         else:
             unsure.setdefault(_kind(call), f"{call.name}: {result}")
     search.why.extend(unsure.values())
-    found = _main_stream([f for f in found if _kind(f.call) not in unsure])
+    found = [each for each in found if _kind(each.call) not in unsure]
     again = {type(each.call.module) for each in found}
     twice = [f"{c.name}: it runs {c.times} times" for c in ran if c.times > 1]
     kinds = {c.name for c in ran if type(c.module) in again}

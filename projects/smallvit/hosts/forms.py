@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,8 @@ from smallvit.hosts.probe import FEW, SPOTS, Call, pair
 MAX_EXTRA_TOKENS = FEW
 #: Share of single spots that have to be where they were made; convolutions of an embedding smear.
 EXACT, NEAR = 0.6, 0.9
+
+_DISORDER = "its tokens do not lie as the image does"
 
 #: For a block and a grid, cells of single spots and the tokens that differ most by them.
 SingleSpots = Callable[[Call, tuple[int, int]], list[tuple[int, int]]]
@@ -49,12 +51,14 @@ class Found:
         hw (tuple[int, int]): Its grid in the dry run.
         source (Call | OfImage | int | str | tuple, optional): What tells its grid: a module that
             ran before, the image, or an argument. Defaults to None, its shape.
+        behind (int): How many of its extra tokens stand behind its patches. Defaults to 0.
     """
 
     call: Call
     layout: str
     hw: tuple[int, int]
     source: Call | OfImage | int | str | tuple | None = None
+    behind: int = 0
 
     @property
     def channels(self) -> int:
@@ -63,7 +67,7 @@ class Found:
 
     @property
     def extra(self) -> int:
-        """Tokens in front of its patches."""
+        """Tokens around its patches."""
         return self.call.shape[1] - self.hw[0] * self.hw[1] if self.layout == "BNC" else 0
 
     @property
@@ -97,11 +101,12 @@ def form_of(
     if not options:
         return f"tokens of shape {call.shape} have no grid of the image's proportions"
     option = options[0]
-    if any(option.form == known.form for known in found):
-        return option
-    if any(known.layout == "BNC" for known in found):
-        return option if _in_place(option) else "its tokens do not lie as the image does"
-    return _fault_of_order(option, single_spots(call, option.hw)) or option
+    for known in reversed(found):
+        if option.form == known.form and option.extra == known.extra:
+            return replace(option, behind=known.behind)
+    if not option.extra and any(known.layout == "BNC" for known in found):
+        return option if _in_place(option) else _DISORDER
+    return _in_order(option, single_spots(call, option.hw))
 
 
 def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> Found | str:
@@ -119,7 +124,7 @@ def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> 
         options = [option for option in options if _in_place(option)]
     if len(options) == 1:
         return options[0]
-    return "its tokens do not lie as the image does" if not options else "two layouts fit"
+    return _DISORDER if not options else "two layouts fit"
 
 
 def _like(hw: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -172,7 +177,7 @@ def _in_place(found: Found) -> bool:
 
 
 def _where(differs: Tensor, found: Found) -> Tensor:
-    return layouts.to_map(differs[None], found.layout, found.hw)[0].float().mean(0)
+    return layouts.to_map(differs[None], found.layout, found.hw, found.behind)[0].float().mean(0)
 
 
 def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float]) -> bool:
@@ -185,21 +190,23 @@ def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float])
     )
 
 
-def _fault_of_order(found: Found, spots: Sequence[tuple[int, int]]) -> str:
-    """Why tokens are not rows of patches with the extra tokens in front, empty if they are."""
+def _in_order(found: Found, spots: Sequence[tuple[int, int]]) -> Found | str:
+    """The form with what stands behind its patches; or why they are no rows."""
     if not spots:
         return "it takes no batch of another size"
-    shifts = Counter(token - found.extra - cell for cell, token in spots)
-    shift, times = shifts.most_common(1)[0]
-    if times >= EXACT * len(spots):
-        if shift == 0:
-            return ""
-        return f"its patches begin at token {found.extra + shift}, not behind {found.extra} others"
-    near = [_is_near(cell, token - found.extra, found.hw) for cell, token in spots]
+    behind = [found.extra + cell - token for cell, token in spots]
+    number, times = Counter(behind).most_common(1)[0]
+    # Something amid the patches would shift only those behind it.
+    third = -(-len(spots) // 3)
+    parts = [Counter(behind[i : i + third]) for i in range(0, len(spots), third)]
+    even = all(part.most_common(1)[0][0] == number for part in parts)
+    if times >= EXACT * len(spots) and even and 0 <= number <= found.extra:
+        return replace(found, behind=number)
+    near = [_is_near(cell, token, found.hw) for cell, token in spots]
     # Without others around them, the patches cannot be shifted.
     if found.extra == 0 and sum(near) >= NEAR * len(spots):
-        return ""
-    return "its tokens do not lie as the image does"
+        return found
+    return _DISORDER
 
 
 def _is_near(cell: int, token: int, hw: tuple[int, int]) -> bool:
@@ -228,6 +235,7 @@ def as_blocks(found: Sequence[Found]) -> list[HostBlock]:
                 *(each.call.module, each.channels, grids[key], each.layout, int(stage), each.extra),
                 key=each.call.key,
                 item=each.call.item,
+                tokens_behind=each.behind,
             )
         )
     return blocks

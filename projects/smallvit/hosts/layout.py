@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-#: Axes of each layout; "BNC" may have extra tokens in front of its patches.
+#: Axes of each layout; "BNC" may have extra tokens in front of its patches, and behind them.
 AXES = {"BNC": "b (h w) c", "BHWC": "b h w c", "BCHW": "b c h w"}
 LAYOUTS = tuple(AXES)
 
@@ -22,13 +22,14 @@ def grid_of_map(x: Tensor, layout: str) -> tuple[int, int]:
     return (x.shape[1], x.shape[2]) if layout == "BHWC" else (x.shape[2], x.shape[3])
 
 
-def to_map(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor:
+def to_map(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tensor:
     """View the patches among tokens as a map, without a copy.
 
     Args:
         x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
         layout (str): "BNC", "BHWC" or "BCHW".
         hw (tuple[int, int]): Height and width of the grid; of use to "BNC" only.
+        behind (int): How many of the extra tokens stand behind the patches. Defaults to 0.
 
     Returns:
         Tensor: The map (B, C, H, W); in channels-last memory format unless the layout is
@@ -36,25 +37,31 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor:
     """
     if layout != "BNC":
         return rearrange(x, f"{AXES[layout]} -> b c h w")
-    patches = x[:, x.shape[1] - hw[0] * hw[1] :]
+    end = x.shape[1] - behind
+    patches = x[:, end - hw[0] * hw[1] : end]
     return rearrange(patches, "b (h w) c -> b c h w", h=hw[0], w=hw[1])
 
 
-def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int]) -> Tensor | None:
-    """The tokens in front of the patches: class, distillation, registers.
+def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tensor | None:
+    """The tokens around the patches: class, distillation, registers.
 
     Args:
         x (Tensor): Tokens, see :func:`to_map`.
         layout (str): "BNC", "BHWC" or "BCHW".
         hw (tuple[int, int]): Height and width of the grid.
+        behind (int): How many of them stand behind the patches; they come last. Defaults to 0.
 
     Returns:
         Tensor | None: (B, extra, C), or None for layouts that have no place for them.
     """
-    return x[:, : x.shape[1] - hw[0] * hw[1]] if layout == "BNC" else None
+    if layout != "BNC":
+        return None
+    end = x.shape[1] - behind
+    front = x[:, : end - hw[0] * hw[1]]
+    return torch.cat((front, x[:, end:]), dim=1) if behind else front
 
 
-def from_map(feature: Tensor, layout: str, extra: Tensor | None = None) -> Tensor:
+def from_map(feature: Tensor, layout: str, extra: Tensor | None = None, behind: int = 0) -> Tensor:
     """Turn a map back into tokens; the inverse of :func:`to_map` and :func:`extra_tokens`.
 
     Args:
@@ -62,22 +69,26 @@ def from_map(feature: Tensor, layout: str, extra: Tensor | None = None) -> Tenso
         layout (str): "BNC", "BHWC" or "BCHW".
         extra (Tensor, optional): Extra tokens (B, extra, C) to put in front.
             Defaults to None.
+        behind (int): So many of them, the last, are put behind. Defaults to 0.
 
     Returns:
         Tensor: (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
     """
     tokens = rearrange(feature, f"b c h w -> {AXES[layout]}")
-    has_extra = layout == "BNC" and extra is not None and extra.shape[1]
-    return torch.cat((extra, tokens), dim=1) if has_extra else tokens
+    if layout != "BNC" or extra is None or not extra.shape[1]:
+        return tokens
+    front = extra.shape[1] - behind
+    return torch.cat((extra[:, :front], tokens, extra[:, front:]), dim=1)
 
 
-def add_map(x: Tensor, feature: Tensor, layout: str) -> Tensor:
+def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
     """Add a map to the patches among tokens; extra tokens receive nothing.
 
     Args:
         x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
         feature (Tensor): The map, (B, C, H, W).
         layout (str): "BNC", "BHWC" or "BCHW".
+        behind (int): How many of the extra tokens stand behind the patches. Defaults to 0.
 
     Returns:
         Tensor: A new tensor of the shape of ``x``.
@@ -86,9 +97,10 @@ def add_map(x: Tensor, feature: Tensor, layout: str) -> Tensor:
     extra = x.shape[1] - tokens.shape[1]
     if not extra:
         return x + tokens
+    start, end = extra - behind, x.shape[1] - behind
     if not torch.is_grad_enabled() and x.dtype == tokens.dtype:
         # One new tensor instead of two: on a CPU, memory for the second takes longer than the sum.
         out = x.clone()
-        out[:, extra:].add_(tokens)
+        out[:, start:end].add_(tokens)
         return out
-    return torch.cat((x[:, :extra], x[:, extra:] + tokens), dim=1)
+    return torch.cat((x[:, :start], x[:, start:end] + tokens, x[:, end:]), dim=1)

@@ -47,7 +47,8 @@ class Call:
         tensors (int): How many arguments are tensors of that shape which differ so.
         plain (dict): Arguments that are no tensors, by position or name.
         ended (int): When it ended.
-        item (int, optional): Where in a tuple that it returned tokens of that shape are.
+        item (int | str, optional): Where in a tuple or dict that it returned tokens of that
+            shape are.
         returned (list[tuple]): Shapes of what it returned.
         alike (int): How many of them are tokens of that shape.
         in_place (bool): Whether it changed what it took.
@@ -65,7 +66,7 @@ class Call:
     tensors: int = 0
     plain: dict = field(default_factory=dict)
     ended: int = -1
-    item: int | None = None
+    item: int | str | None = None
     returned: list[tuple] = field(default_factory=list)
     alike: int = 0
     in_place: bool = False
@@ -201,16 +202,16 @@ class _Recorder:
         if call.ended >= 0:
             return
         call.ended = next(self.clock)
-        call.maps = [shape for each in _items(output) if (shape := _grid_shape(each))]
+        items = _items(output)
+        call.maps = [shape for each in items.values() if (shape := _grid_shape(each))]
         tokens, version = self._inputs.pop(id(module), (None, None))
         if tokens is None:
             return
-        items = _items(output)
-        call.returned = [tuple(each.shape) for each in items if isinstance(each, Tensor)]
-        same = [i for i, each in enumerate(items) if _alike(each, tokens)]
+        call.returned = [tuple(x.shape) for x in items.values() if isinstance(x, Tensor)]
+        same = [key for key, each in items.items() if _alike(each, tokens)]
         call.alike = len(same)
         call.in_place = tokens._version != version or tokens.shape != call.shape
-        if same and isinstance(output, (tuple, list)):
+        if same and not isinstance(output, Tensor):
             call.item = same[0]
 
 
@@ -231,14 +232,13 @@ def single_spots(
         nothing where the block does not take these images.
     """
     random = torch.Generator().manual_seed(1)
-    # As many in each row, for every other row may run backwards.
-    spread = range(min(SINGLE_SPOTS, hw[0] * hw[1]))
-    cells = sorted({i % hw[0] * hw[1] + (5 * i + 3 * (i // hw[0])) % hw[1] for i in spread})
+    cells = _spread(*hw)
+    patch_size = [_patch_side(side, n) for side, n in zip(size, hw, strict=True)]
     images = make_images(host, size, channels)[:1].repeat(1 + len(cells), 1, 1, 1)
     for index, cell in enumerate(cells, 1):
         rows, columns = (
-            slice(i * side // n, (i + 1) * side // n)
-            for i, side, n in zip(divmod(cell, hw[1]), size, hw, strict=True)
+            slice(int(i * side), max(int((i + 1) * side), int(i * side) + 1))
+            for i, side in zip(divmod(cell, hw[1]), patch_size, strict=True)
         )
         patch = images[index, :, rows, columns]
         patch += 2 * torch.randn(patch.shape, generator=random).to(patch)
@@ -259,6 +259,28 @@ def single_spots(
     tokens = found[0].float()
     where = (tokens[1:] - tokens[:1]).abs().mean(-1)
     return list(zip(cells, where.argmax(1).tolist(), strict=True))
+
+
+def _spread(rows: int, columns: int) -> list[int]:
+    """Cells from the first row to the last, of even rows and odd: every other may run backwards."""
+    number = min(SINGLE_SPOTS, rows * columns)
+    cells = set()
+    for i in range(number):
+        row = i % rows
+        if rows > number:
+            row = i * rows // number + i % 2 * (rows >= 2 * number)
+        cells.add(row * columns + (5 * i + 3 * (i // rows)) % columns)
+    return sorted(cells)
+
+
+def _patch_side(side: int, number: int) -> float:
+    """Side of a patch if so many are cut from a side: what is left is dropped, or padded."""
+    dropped, padded = max(side // number, 1), -(-side // number)
+    if side // dropped == number:
+        return dropped
+    if -(-side // padded) == number:
+        return padded
+    return side / number
 
 
 class _Stop(BaseException):
@@ -282,8 +304,10 @@ def _differs(tokens: Tensor) -> bool:
     return not torch.equal(tokens[0], tokens[1])
 
 
-def _items(output: Any) -> list:
-    return list(output) if isinstance(output, (tuple, list)) else [output]
+def _items(output: Any) -> dict:
+    if isinstance(output, dict):
+        return output
+    return dict(enumerate(output if isinstance(output, (tuple, list)) else [output]))
 
 
 def _alike(value: Any, tokens: Tensor) -> bool:

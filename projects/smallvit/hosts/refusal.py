@@ -10,6 +10,26 @@ from torch import nn
 from smallvit.hosts.adapters import full_name
 from smallvit.hosts.probe import Call
 
+#: What has to be so before any lines settle it, by a part of the reason.
+_FIRST = {
+    "in place": "A block has to leave what it takes as it was, for a shortcut reads it afterwards.",
+    "do not lie": "A block has to see the patches by rows, with nothing amid them.",
+    "took tokens or maps": "A block has to be a module of the backbone that is called, not by a "
+    "method of its own, with the axis of the batch first.",
+    "returns no tensor": "A block has to return its tokens, or a tuple or dict with them.",
+    "no gradient": "A block has to run with gradients in training.",
+    "each time": "What a backbone returns in evaluation has to depend on the images alone.",
+}
+
+
+def example_of(ran: Sequence[Call]) -> Call | None:
+    """One of the modules of the class that most of them are of, if there are any."""
+    if not ran:
+        return None
+    kind = Counter(type(call.module) for call in ran).most_common(1)[0][0]
+    of_kind = [call for call in ran if type(call.module) is kind]
+    return next((c for c in of_kind if c.kept), of_kind[-1])
+
 
 def nothing_kept(ran: Sequence[Call]) -> str:
     """Why none of the modules is a block.
@@ -20,12 +40,10 @@ def nothing_kept(ran: Sequence[Call]) -> str:
     Returns:
         str: What most of those of one class did, with one of them named.
     """
-    if not ran:
+    call = example_of(ran)
+    if call is None:
         return "no module with layers of its own took tokens or maps of the batch"
-    kind = Counter(type(call.module) for call in ran).most_common(1)[0][0]
-    of_kind = [call for call in ran if type(call.module) is kind]
-    call = next((c for c in of_kind if c.kept), of_kind[-1])
-    name = f"{call.name} ({kind.__name__})"
+    name = f"{call.name} ({type(call.module).__name__})"
     if call.in_place:
         return f"{name} changes in place what it takes"
     if call.alike > 1:
@@ -65,15 +83,26 @@ def refusal(
             "      grid = WatchedGrid(net.patch_embed, lambda module, inputs, output: "
             "output.shape[2:])\n"
         )
-        block = f"HostBlock(block, {channels}, grid)"
+        block = f"HostBlock(block, {channels}, grid{_more_of(example)})"
     else:
         how = ""
-        block = 'HostBlock(block, channels, layout="BCHW")'
+        block = f'HostBlock(block, channels, layout="BCHW"{_more_of(example)})'
+    first = next(
+        (f"{advice} Then these" for part, advice in _FIRST.items() if part in why), "These"
+    )
     return (
-        f"{name} is no host by itself: {why}. These lines settle it for modules that return what "
-        'they take in shape; a layout is "BCHW", "BHWC" or, with a grid, "BNC":\n'
+        f"{name} is no host by itself: {why}.\n{first} lines settle it for modules that return "
+        'what they take in shape; a layout is "BCHW", "BHWC" or, with a grid, "BNC":\n'
         f'  @smallvit.hosts.register_host("{name}")\n'
         "  def blocks(net):\n"
         f"{how}"
         f'      return [{block} for block in net.get_submodule("{path}")]'
     )
+
+
+def _more_of(example: Call | None) -> str:
+    """Arguments for tokens that are not the first argument, or not all that is returned."""
+    if example is None:
+        return ""
+    key = "" if example.key in (0, None) else f", key={example.key!r}"
+    return key if example.item is None else f"{key}, item={example.item!r}"

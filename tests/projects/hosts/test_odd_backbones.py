@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import smallvit
 from odd_backbones import CASES, Vit
-from smallvit.hosts import HostError, Taps, discovery, view_host
+from smallvit import hosts
+from smallvit.hosts import HostError, Taps, discovery, view, view_host
 from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 
 
@@ -77,14 +79,44 @@ def test_refused_with_the_lines_that_settle_it(name):
     assert "HostBlock(block, " in str(error.value)
 
 
+class Twice(Vit):
+    """Each of its blocks runs twice."""
+
+    def each_block(self):
+        return 2 * super().each_block()
+
+
+@pytest.mark.parametrize(("cls", "form"), [(Vit, "two tensors"), (Twice, "plain")])
+def test_the_lines_settle_it(cls, form, monkeypatch):
+    monkeypatch.setattr(view._HOSTS, "_known", dict(view._HOSTS._known))
+    torch.manual_seed(0)
+    host = cls(form, extra=1).eval()
+    with pytest.raises(HostError) as error:
+        view_host(host)
+    lines = [line[2:] for line in str(error.value).splitlines() if line.startswith("  ")]
+    source = "\n".join(lines).replace("net.patch_embed", "net.embed")
+    exec(source, dict(vars(hosts), smallvit=smallvit))
+    images = torch.randn(2, 3, 48, 80)
+    expected = host(images)
+    attach_dw_shortcuts(host)
+    assert len(host.dw_shortcuts[0]) == 3
+    shortcuts = list(host.dw_shortcuts.parameters())
+    gradients = torch.autograd.grad(host(images).square().sum(), shortcuts)
+    assert all(each.abs().sum() > 0 for each in gradients)
+    for parameter in host.dw_shortcuts.parameters():
+        nn.init.zeros_(parameter)
+    torch.testing.assert_close(host(images), expected)
+
+
 @pytest.mark.exhaustive
 @settings(max_examples=60, deadline=None)
 @given(
     form=st.sampled_from(
-        ["plain", "height, width", "width, height", "pair", "tuple", "list", "tokens by name"]
+        ["plain", "height, width", "width, height", "pair", "tuple", "dict", "tokens by name"]
     ),
     extra=st.integers(0, 3),
-    behind=st.sampled_from([0, 0, 0, 1]),
+    behind=st.sampled_from([0, 0, 0, 1, 2]),
+    joins=st.sampled_from([0, 0, 1, 2]),
     order=st.sampled_from(["rows", "rows", "rows", "columns", "snake", "windows", "reversed"]),
     hold=st.sampled_from(["list", "dict", "attributes", "nested"]),
     patch=st.sampled_from([4, 5, 8, 16]),
@@ -99,7 +131,7 @@ def test_whatever_it_is_made_of_it_is_taken_rightly_or_refused(seed, **made_of):
         view = view_host(host)
     except HostError:
         # What is as an adapter expects it must not be refused; a strange order or place may.
-        assert made_of["order"] != "rows" or made_of["behind"] or made_of["embedding"] == "linear"
+        assert made_of["order"] != "rows" or made_of["embedding"] == "linear"
         return
     with Taps(view, range(len(view))) as taps, torch.no_grad():
         host(torch.randn(2, 3, 48, 80))
