@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from smallvit.cli import UserError, add_runtime_flags, base_parser, own_data, run_tool
+from smallvit.cli import UserError, add_runtime_flags, base_parser, folds, own_data, run_tool
 from smallvit.cli.arguments import export_local_rank, read_as_asked
 from smallvit.cli.log_backends import add_log_flag, log_to
 
@@ -77,17 +77,25 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     export_local_rank(args)
     own_data.choose_devices(args)
+    folds.refuse_flags(args)
     if args.data is None:
         own_data.refuse_without_data(args)
+    elif args.folds is not None:
+        read_as_asked(args)
+        folds.train_folds(args, argv, train)
+        return
     else:
         args.config = own_data.write_own_config(args, argv)
         if args.config is None:
             return
+    read_as_asked(args)
+    train(args)
 
+
+def train(args: argparse.Namespace) -> None:
     from smallvit.engine.pipeline import build, take_folder, take_steps
     from smallvit.engine.run_log import log_failures
 
-    read_as_asked(args)
     request = make_request(args)
     take_steps(request, last=take_folder)
     with log_failures(request.cfg.work_dir):

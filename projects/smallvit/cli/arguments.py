@@ -281,6 +281,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """Read the value of a flag that takes 0 or more.
+
+    Args:
+        text (str): The value.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none, or less than 0.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number: 0, 1, 2, ...")
+    return int(text)
+
+
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: 0, 1, 2, ...")

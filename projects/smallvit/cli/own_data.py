@@ -10,9 +10,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from smallvit.cli.arguments import positive
+from smallvit.cli.arguments import natural, positive
 from smallvit.errors import UserError
+
+if TYPE_CHECKING:
+    from smallvit.apis.training.estimate import Estimate
+    from smallvit.apis.training.plan import Plan
+    from smallvit.datasets.recognition import OwnData
 
 #: Flags that shape the config of own data, and where a config has the setting itself.
 KEYS = {
@@ -26,6 +32,9 @@ KEYS = {
     "dry_run": "smallvit recipe CONFIG",
     "data_layout": "the data sets",
     "void_id": "smallvit.LoadLabelMap",
+    "folds": "the lists of the data sets",
+    "fold": "the lists of the data sets",
+    "fold_seed": "the lists of the data sets",
 }
 
 
@@ -70,6 +79,19 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument(
         "--void-id", type=int, metavar="N", help="value of label maps for pixels of no class"
+    )
+    own.add_argument(
+        "--folds",
+        type=positive,
+        metavar="N",
+        help="cross-validation: N trainings, each validated on another part of the training "
+        "images, and a summary; run again, it goes on with what is not finished",
+    )
+    own.add_argument(
+        "--fold", type=positive, metavar="K", help="train fold K alone; default: one by one"
+    )
+    own.add_argument(
+        "--fold-seed", type=natural, metavar="N", help="of the division into folds; default: 0"
     )
 
 
@@ -150,6 +172,32 @@ def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> st
     Raises:
         UserError: If the model, the data and the flags do not go together.
     """
+    refuse_beside_data(args)
+    from smallvit.datasets.recognition import recognize
+    from smallvit.engine.work_folder import hold
+
+    work_dir = args.work_dir or default_work_dir(args)
+    hold(work_dir)
+    data = recognize(args.data, work_dir, args.data_layout, args.void_id)
+    print("\n".join(data.lines()), flush=True)
+    plan, path, found = settle(args, data, work_dir, command_line(argv))
+    print("\n".join(plan_lines(plan, path)), flush=True)
+    if args.dry_run:
+        print("\n".join(cost_lines(plan, found)))
+        print(f"nothing was trained; smallvit train {shlex.quote(path)} does, or tools/train.py")
+        return None
+    return path
+
+
+def refuse_beside_data(args: argparse.Namespace) -> None:
+    """Refuse what does not go with ``--data``.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments, with ``data``.
+
+    Raises:
+        UserError: If there are several processes, or a config file is named.
+    """
     if args.launcher != "none":
         raise UserError(
             "--data goes with one process: write the config with --dry-run, and train it with "
@@ -160,36 +208,67 @@ def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> st
             f"--data goes with the name of a model; {args.config} is a config, whose data is "
             f"--cfg-options data_root={args.data}"
         )
-    from smallvit.apis.training import Wishes, make_plan, write_config
-    from smallvit.apis.training.models import SHORT
-    from smallvit.datasets.recognition import recognize
-    from smallvit.datasets.recognition.survey import look_at
-    from smallvit.engine.work_folder import hold
 
-    work_dir = args.work_dir or _work_dir(SHORT.get(args.config, args.config), args.data)
-    hold(work_dir)
-    data = recognize(args.data, work_dir, args.data_layout, args.void_id)
-    print("\n".join(data.lines()), flush=True)
+
+def command_line(argv: Sequence[str] | None) -> str:
+    """Write down what was asked for.
+
+    Args:
+        argv (Sequence[str], optional): The arguments as they were given.
+
+    Returns:
+        str: One line.
+    """
+    return " ".join(map(shlex.quote, sys.argv[1:] if argv is None else argv))
+
+
+def settle(
+    args: argparse.Namespace, data: OwnData, work_dir: str, command: str
+) -> tuple[Plan, str, Estimate | None]:
+    """Plan a training, and write its config.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments.
+        data (OwnData): The data.
+        work_dir (str): The work folder.
+        command (str): The command, for the config's first line.
+
+    Returns:
+        tuple[Plan, str, Estimate | None]: The plan, the config file, and, where the batch or the
+        user asks for it, what a step takes.
+    """
+    from smallvit.apis.training import Wishes, make_plan, write_config
+    from smallvit.datasets.recognition.survey import look_at
+
     names = ("epochs", "batch_size", "image_size", "lr", "pretrained", "freeze", "seed")
     wishes = Wishes(**{name: getattr(args, name) for name in names})
     survey = look_at(data.sample)
     plan = make_plan(args.config, data, survey, wishes)
-    command = " ".join(map(shlex.quote, sys.argv[1:] if argv is None else argv))
     path = write_config(plan, work_dir, command)
+    found = None
     if wishes.batch_size == "auto" or args.dry_run:
         found = _estimate(path, plan, args)
-        if wishes.batch_size == "auto":
-            from smallvit.apis.training.estimate import largest_batch
+    if wishes.batch_size == "auto":
+        from smallvit.apis.training.estimate import largest_batch
 
-            batch = largest_batch(found, data.images["train"])
-            plan = make_plan(args.config, data, survey, replace(wishes, batch_size=batch))
-            path = write_config(plan, work_dir, command)
-    print("\n".join(_lines(plan, path)), flush=True)
-    if args.dry_run:
-        print("\n".join(_cost_lines(plan, found)))
-        print(f"nothing was trained; smallvit train {shlex.quote(path)} does, or tools/train.py")
-        return None
-    return path
+        batch = largest_batch(found, data.images["train"])
+        plan = make_plan(args.config, data, survey, replace(wishes, batch_size=batch))
+        path = write_config(plan, work_dir, command)
+    return plan, path, found
+
+
+def default_work_dir(args: argparse.Namespace) -> str:
+    """Name the work folder of a model and data.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments, with ``config`` and ``data``.
+
+    Returns:
+        str: The folder.
+    """
+    from smallvit.apis.training.models import SHORT
+
+    return _work_dir(SHORT.get(args.config, args.config), args.data)
 
 
 def _work_dir(model: str, data: str) -> str:
@@ -198,7 +277,7 @@ def _work_dir(model: str, data: str) -> str:
     return osp.join("work_dirs", name)
 
 
-def _estimate(path: str, plan, args: argparse.Namespace):
+def _estimate(path: str, plan: Plan, args: argparse.Namespace) -> Estimate:
     from smallvit.apis.training.estimate import estimate
     from smallvit.engine.pipeline import resolve
 
@@ -206,8 +285,16 @@ def _estimate(path: str, plan, args: argparse.Namespace):
     return estimate(cfg, (plan.size, plan.size), plan.survey.channels)
 
 
-def _lines(plan, path: str) -> list[str]:
-    """The plan, in some lines."""
+def plan_lines(plan: Plan, path: str) -> list[str]:
+    """Describe a plan for the user.
+
+    Args:
+        plan (Plan): The plan.
+        path (str): Its config file, or what else is said of it.
+
+    Returns:
+        list[str]: Lines.
+    """
     data = plan.data
     chosen = f"{plan.chosen.name} ({plan.chosen.base})"
     step = f"{plan.batch_size} images a step, {plan.steps} steps an epoch, {plan.epochs} epochs"
@@ -220,15 +307,26 @@ def _lines(plan, path: str) -> list[str]:
     ]
 
 
-def _cost_lines(plan, found) -> list[str]:
-    images = plan.data.images["train"] * plan.epochs
+def cost_lines(plan: Plan, found: Estimate, trainings: int = 1) -> list[str]:
+    """Tell what a plan costs.
+
+    Args:
+        plan (Plan): The plan.
+        found (Estimate): What a step takes.
+        trainings (int): How many of them there are. Defaults to 1.
+
+    Returns:
+        list[str]: Lines.
+    """
+    images = plan.data.images["train"] * plan.epochs * trainings
     memory = found.memory(plan.batch_size) / 2**30
     step = found.seconds * plan.batch_size
     hours = found.seconds * images / 3600
     total = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    of = f" for {trainings} trainings" if trainings > 1 else ""
     return [
         f"parameters: {found.params / 1e6:.2f} M, {found.flops / 1e9:.2f} GFLOPs for an image of "
         f"{found.shape[1]}x{found.shape[0]}",
         f"memory:     about {memory:.1f} GiB on the {found.device}",
-        f"time:       about {total} ({step:.2g} s a step, measured by one; without validation)",
+        f"time:       about {total}{of} ({step:.2g} s a step, measured by one; without validation)",
     ]

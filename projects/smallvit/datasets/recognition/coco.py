@@ -16,7 +16,13 @@ from smallvit.datasets.coco_repair import repair
 from smallvit.datasets.formats import Labelled, coco_content
 from smallvit.datasets.formats.folders import inside
 from smallvit.datasets.recognition.own_data import SPLITS, OwnData
-from smallvit.datasets.recognition.splitting import hold_out, say_split, write_lists
+from smallvit.datasets.recognition.splitting import (
+    Fold,
+    hold_out,
+    say_set_aside,
+    say_split,
+    write_lists,
+)
 from smallvit.errors import DataError
 from smallvit.utils.files import write_whole
 from smallvit.utils.text import name_some
@@ -63,12 +69,14 @@ def _is_coco(path: str) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in lists)
 
 
-def read_coco(path: str, out: str) -> OwnData:
+def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
     """Read COCO's files.
 
     Args:
         path (str): A file, or a data folder.
         out (str): The work folder, for a split of our own.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            there are none.
 
     Returns:
         OwnData: What they hold.
@@ -95,15 +103,17 @@ def read_coco(path: str, out: str) -> OwnData:
         data.datasets = {"train": next(iter(data.datasets.values()))}
     names = [osp.relpath(one, root) for one in files.values()]
     data.layout = f"COCO ({name_some(names)})"
-    return _finish(data, contents, out)
+    return _finish(data, contents, out, fold)
 
 
-def read_labelled(found: Labelled, out: str) -> OwnData:
+def read_labelled(found: Labelled, out: str, fold: Fold | None = None) -> OwnData:
     """Turn what a labeling tool wrote into COCO files in the work folder.
 
     Args:
         found (Labelled): What was read.
         out (str): The work folder.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            there are none.
 
     Returns:
         OwnData: What it holds.
@@ -126,7 +136,7 @@ def read_labelled(found: Labelled, out: str) -> OwnData:
     data.notes.append(f"{total} objects are written as COCO files to {osp.join(out, 'data')}")
     for split, content in contents.items():
         data.datasets[split] = _written(out, split, content)
-    return _finish(data, contents, out)
+    return _finish(data, contents, out, fold)
 
 
 def _written(out: str, split: str, content: dict) -> dict:
@@ -182,15 +192,22 @@ def _prefix(root: str, file: str, content: dict) -> str:
     return "" if folder == "." else f"{folder}/"
 
 
-def _finish(data: OwnData, contents: dict[str, dict], out: str) -> OwnData:
+def _finish(
+    data: OwnData, contents: dict[str, dict], out: str, fold: Fold | None = None
+) -> OwnData:
     train = contents["train"]
     if not train["annotations"]:
         raise DataError(f"{data.root}: no object is marked in the training images")
     data.classes = tuple(one["name"] for one in train["categories"])
     absent = _missing(data, contents)
     data.notes += absent
+    if fold is not None and "val" in contents:
+        data.notes.append(say_set_aside(len(contents["val"]["images"])))
+        for of_split in (data.datasets, contents):
+            given = of_split.pop("val")
+            of_split.setdefault("test", given)
     if "val" not in contents:
-        _split(data, contents, out)
+        _split(data, contents, out, fold)
         if not contents["train"]["annotations"]:
             raise DataError(
                 f"{data.root}: too few images have objects to hold some of them out for "
@@ -221,13 +238,17 @@ def _missing(data: OwnData, contents: dict[str, dict]) -> list[str]:
     return notes
 
 
-def _split(data: OwnData, contents: dict[str, dict], out: str) -> None:
+def _split(data: OwnData, contents: dict[str, dict], out: str, fold: Fold | None = None) -> None:
     whole, settings = contents["train"], data.datasets["train"]
     objects: dict[Any, list] = {one["id"]: [] for one in whole["images"]}
     for one in whole["annotations"]:
         objects.get(one["image_id"], []).append(one["category_id"])
-    labels = {one["file_name"]: objects[one["id"]] for one in whole["images"]}
-    chosen = hold_out(labels, data.root)
+    names = {one["id"]: one["name"] for one in whole["categories"]} if fold else {}
+    labels = {
+        one["file_name"]: [names.get(label, label) for label in objects[one["id"]]]
+        for one in whole["images"]
+    }
+    chosen = hold_out(labels, data.root, fold)
     parts: dict[str, Callable[[dict], bool]] = {
         "train": lambda one: one["file_name"] not in chosen,
         "val": lambda one: one["file_name"] in chosen,
@@ -240,8 +261,8 @@ def _split(data: OwnData, contents: dict[str, dict], out: str) -> None:
         contents[split] = {**whole, "images": images, "annotations": kept}
         data.datasets[split] = {**settings, **_file(out, split, contents[split])}
         lists[split] = [one["file_name"] for one in images]
-    write_lists(out, lists)
-    data.notes.append(say_split(out))
+    data.lists = write_lists(out, lists)
+    data.notes.append(say_split(out, fold))
 
 
 def _file(out: str, split: str, content: dict) -> dict:

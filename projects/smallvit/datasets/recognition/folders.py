@@ -14,7 +14,13 @@ from smallvit.datasets.class_folders import (
 )
 from smallvit.datasets.formats.folders import IMAGE_ENDINGS, SPLIT_NAMES
 from smallvit.datasets.recognition.own_data import OwnData
-from smallvit.datasets.recognition.splitting import hold_out, say_split, write_lists
+from smallvit.datasets.recognition.splitting import (
+    Fold,
+    hold_out,
+    say_set_aside,
+    say_split,
+    write_lists,
+)
 from smallvit.errors import DataError
 
 #: Names of folders that hold parts of a data set of another kind, not the images of a class.
@@ -56,12 +62,14 @@ def _holds_images(folder: str) -> bool:
         return any(one.name.lower().endswith(IMAGE_ENDINGS) for one in entries)
 
 
-def read_class_folders(root: str, out: str) -> OwnData:
+def read_class_folders(root: str, out: str, fold: Fold | None = None) -> OwnData:
     """Read class folders.
 
     Args:
         root (str): The data folder.
         out (str): The work folder, for the lists of a split of our own.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            there are none.
 
     Returns:
         OwnData: What it holds.
@@ -88,6 +96,13 @@ def read_class_folders(root: str, out: str) -> OwnData:
                 osp.join(folder, name, image) for name, images in found.items() for image in images
             ]
             labels = {f"{name}/{image}": [name] for name in names for image in found[name]}
+    if fold is not None:
+        if "val" in folders:
+            data.notes.append(say_set_aside(data.images["val"]))
+            data.images.setdefault("test", data.images["val"])
+            data.counts.setdefault("test", data.counts["val"])
+        _split(data, labels, hold_out(labels, root, fold), out, fold)
+        return data
     if "val" in folders:
         return data
     few = [name for name, number in data.counts["train"].items() if number < 2]
@@ -96,19 +111,25 @@ def read_class_folders(root: str, out: str) -> OwnData:
             f"class folder {osp.join(folders['train'], few[0])} holds one image, of which no part "
             "can be held out for validation: add images, or make folders train/ and val/"
         )
-    _split(data, labels, out)
+    chosen = set()
+    for name in classes:  # each class by itself, however small
+        chosen |= hold_out({key: one for key, one in labels.items() if one == [name]}, root)
+    _split(data, labels, chosen, out)
     return data
 
 
-def _split(data: OwnData, labels: dict[str, list[str]], out: str) -> None:
-    chosen = set()
-    for name in data.classes:  # each class by itself, however small
-        chosen |= hold_out({key: one for key, one in labels.items() if one == [name]}, data.root)
+def _split(
+    data: OwnData,
+    labels: dict[str, list[str]],
+    chosen: set[str],
+    out: str,
+    fold: Fold | None = None,
+) -> None:
     splits = {
         "train": [name for name in labels if name not in chosen],
         "val": [name for name in labels if name in chosen],
     }
-    lists = write_lists(out, splits)
+    lists = data.lists = write_lists(out, splits)
     for split, names in splits.items():
         data.images[split] = len(names)
         count = Counter(labels[name][0] for name in names)
@@ -116,4 +137,4 @@ def _split(data: OwnData, labels: dict[str, list[str]], out: str) -> None:
         data.datasets[split] = {"listed": lists[split]}
     if "test" not in data.images:
         data.datasets["test"] = {"listed": lists["val"]}
-    data.notes.append(say_split(out))
+    data.notes.append(say_split(out, fold))

@@ -12,7 +12,13 @@ from smallvit.datasets.formats.folders import SPLIT_NAMES, images_below, iter_te
 from smallvit.datasets.label_map_folder import pair_maps
 from smallvit.datasets.label_maps import IGNORED, decode_map, one_channel
 from smallvit.datasets.recognition.own_data import SPLITS, OwnData
-from smallvit.datasets.recognition.splitting import hold_out, say_split, write_lists
+from smallvit.datasets.recognition.splitting import (
+    Fold,
+    hold_out,
+    say_set_aside,
+    say_split,
+    write_lists,
+)
 from smallvit.errors import DataError, ImageError
 from smallvit.utils.text import name_some
 
@@ -104,7 +110,7 @@ def _pairs(root: str, both: dict, beside: bool = False) -> Iterator[tuple[str, t
                 break
 
 
-def read_maps(root: str, out: str, void: int | None = None) -> OwnData:
+def read_maps(root: str, out: str, void: int | None = None, fold: Fold | None = None) -> OwnData:
     """Read images with label maps.
 
     Args:
@@ -112,6 +118,8 @@ def read_maps(root: str, out: str, void: int | None = None) -> OwnData:
         out (str): The work folder, for the lists of a split of our own.
         void (int, optional): Value of the pixels that are of no class, besides 255. Defaults
             to None: what a file of names calls void.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            there are none.
 
     Returns:
         OwnData: What they hold.
@@ -139,8 +147,12 @@ def read_maps(root: str, out: str, void: int | None = None) -> OwnData:
             data.images[split] = len(pairs_of)
             data.datasets[split] = _settings(images, maps, suffix)
     _count(data, values)
-    if "val" not in found:
-        _split(data, found["train"], values["train"], out)
+    if fold is not None and "val" in found:
+        data.notes.append(say_set_aside(data.images["val"]))
+        for of_split in (data.datasets, data.images, data.counts):
+            of_split.setdefault("test", of_split["val"])
+    if fold is not None or "val" not in found:
+        _split(data, found["train"], values["train"], out, fold)
     data.datasets.setdefault("test", data.datasets["val"])
     images, _, _, pairs_of = found["train"]
     data.sample = [osp.join(root, images, image) for image, _ in pairs_of]
@@ -263,19 +275,22 @@ def _labels(data: OwnData, values: set[int]) -> set[int]:
     return {table.get(one, one) for one in values} - {IGNORED}
 
 
-def _split(data: OwnData, found: tuple, values: list[set[int]], out: str) -> None:
+def _split(
+    data: OwnData, found: tuple, values: list[set[int]], out: str, fold: Fold | None
+) -> None:
     images, maps, suffix, pairs = found
     lines = {f"{image}\t{label}": seen for (image, label), seen in zip(pairs, values, strict=True)}
     labels = {line: _labels(data, seen) for line, seen in lines.items()}
-    chosen = hold_out(labels, data.root)
+    named = {line: {data.classes[one] for one in seen} for line, seen in labels.items()}
+    chosen = hold_out(named if fold else labels, data.root, fold)
     splits = {
         "train": [line for line in lines if line not in chosen],
         "val": [line for line in lines if line in chosen],
     }
-    lists = write_lists(out, splits)
+    lists = data.lists = write_lists(out, splits)
     for split, names in splits.items():
         data.datasets[split] = {"ann_file": lists[split], **_settings(images, maps, suffix)}
         data.images[split] = len(names)
         count = Counter(label for name in names for label in labels[name])
         data.counts[split] = Counter({name: count[k] for k, name in enumerate(data.classes)})
-    data.notes.append(say_split(out))
+    data.notes.append(say_split(out, fold))

@@ -37,6 +37,7 @@ class OwnData:
         most_objects (int): Objects of the image with the most.
         side (float): Median side of the objects in pixels: the root of the area of their boxes.
         longest (int): Longest side of an image whose objects were measured, in the median.
+        lists (dict[str, str]): Files that list the images of a split of our own.
     """
 
     form: str
@@ -52,6 +53,7 @@ class OwnData:
     most_objects: int = 0
     side: float = 0.0
     longest: int = 0
+    lists: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Describe it for the user.

@@ -19,6 +19,7 @@ from smallvit.datasets.recognition.coco import coco_files, read_coco, read_label
 from smallvit.datasets.recognition.folders import count_class_folders, read_class_folders
 from smallvit.datasets.recognition.maps import find_maps, read_maps
 from smallvit.datasets.recognition.own_data import OwnData
+from smallvit.datasets.recognition.splitting import Fold
 from smallvit.errors import DataError, UserError
 
 #: What each layout is, as messages call it.
@@ -40,7 +41,13 @@ _DETECTORS: dict[str, Callable[[str], object]] = {
 }
 
 
-def recognize(path: str, out: str, layout: str | None = None, void: int | None = None) -> OwnData:
+def recognize(
+    path: str,
+    out: str,
+    layout: str | None = None,
+    void: int | None = None,
+    fold: Fold | None = None,
+) -> OwnData:
     """Recognise and read a data folder.
 
     Args:
@@ -50,6 +57,8 @@ def recognize(path: str, out: str, layout: str | None = None, void: int | None =
         layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
             Defaults to None: recognised.
         void (int, optional): Value of label maps that is of no class. Defaults to None.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            the split that is there, or one of our own.
 
     Returns:
         OwnData: What it holds.
@@ -68,7 +77,7 @@ def recognize(path: str, out: str, layout: str | None = None, void: int | None =
     layout = layout or _layout(path)
     if void is not None and layout != "masks":
         raise UserError(f"--void-id goes with label maps; {path} holds {LAYOUTS[layout]}")
-    return _read(path, out, layout, void)
+    return _read(path, out, layout, void, fold)
 
 
 def _layout(path: str) -> str:
@@ -102,16 +111,16 @@ def _say_unknown(path: str) -> str:
     return f"the folder holds {held}, which is none of the layouts that are read: {known}"
 
 
-def _read(path: str, out: str, layout: str, void: int | None) -> OwnData:
+def _read(path: str, out: str, layout: str, void: int | None, fold: Fold | None) -> OwnData:
     readers = {"yolo": read_yolo, "voc": read_voc, "labelme": read_labelme}
     if layout in readers:
-        return read_labelled(readers[layout](path), out)
+        return read_labelled(readers[layout](path), out, fold)
     if layout == "coco":
         if not coco_files(path):
             raise DataError(f"{path} holds no annotation file of COCO")
-        return read_coco(path, out)
+        return read_coco(path, out, fold)
     if layout == "masks":
         if not find_maps(path):
             raise DataError(f"{path} holds no images with label maps of their names")
-        return read_maps(path, out, void)
-    return read_class_folders(path, out)
+        return read_maps(path, out, void, fold)
+    return read_class_folders(path, out, fold)

@@ -1,11 +1,13 @@
-"""A split of one's own data where there is none: by classes, by a seed, stored as a list."""
+"""Splits of one's own data where there is none: by classes, by a seed, stored as lists."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from smallvit.datasets.class_folders import choose_held_out
 from smallvit.errors import DataError
@@ -17,14 +19,30 @@ HELD_OUT, SEED = 0.2, 0
 LEAST = 5
 
 
-def hold_out(labels: Mapping[str, Iterable], where: str) -> set[str]:
-    """Choose the images that validate: a fifth of those of each class.
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation.
+
+    Args:
+        number (int): Which one, from 1.
+        count (int): How many there are.
+        seed (int): Seed of the choice. Defaults to 0.
+    """
+
+    number: int
+    count: int
+    seed: int = SEED
+
+
+def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = None) -> set[str]:
+    """Choose the images that validate: a fifth of those of each class, or a fold.
 
     An image with several classes counts for the rarest of them.
 
     Args:
         labels (Mapping[str, Iterable]): Classes of each image, by its name.
         where (str): The data folder, for the message.
+        fold (Fold, optional): Which fold. Defaults to None: there are none.
 
     Returns:
         set[str]: Names of the images.
@@ -32,6 +50,9 @@ def hold_out(labels: Mapping[str, Iterable], where: str) -> set[str]:
     Raises:
         DataError: If there are too few images.
     """
+    if fold is not None:
+        dealt = deal(labels, fold.count, fold.seed, where)
+        return {name for name, number in dealt.items() if number == fold.number}
     if len(labels) < 2:
         raise DataError(
             f"{where} holds {len(labels)} image{'s'[: len(labels) != 1]} with labels, of which no "
@@ -49,6 +70,72 @@ def hold_out(labels: Mapping[str, Iterable], where: str) -> set[str]:
         if len(names) > 1:
             chosen |= choose_held_out(names, HELD_OUT, SEED)
     return chosen
+
+
+def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> dict[str, int]:
+    """Deal images to folds, so that each class is spread evenly over them.
+
+    The rarest class goes first, and each of its images to the fold that has the fewest of it; of
+    these to the one with the fewest images. Images are taken in the order of the SHA-256 of
+    ``"{seed}/{name}"``, so that the folds are the same on every machine.
+
+    Args:
+        labels (Mapping[str, Iterable]): Classes of each image, by its name; an image may have
+            several, or none.
+        count (int): Folds.
+        seed (int): Seed of the choice.
+        where (str): The data folder, for the message.
+
+    Returns:
+        dict[str, int]: The fold of each image, from 1.
+
+    Raises:
+        DataError: If a class has fewer images than there are folds.
+    """
+    classes = {name: set(found) for name, found in labels.items()}
+    _require_enough(classes, count, where)
+    order = sorted(classes, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    images: dict[object, list[str]] = {}
+    for name in order:
+        for one in classes[name]:
+            images.setdefault(one, []).append(name)
+    left = Counter({one: len(names) for one, names in images.items()})
+    have = {number: Counter() for number in range(1, count + 1)}
+    sizes = Counter(dict.fromkeys(have, 0))
+    dealt: dict[str, int] = {}
+
+    def give(name: str, wanted: object = None) -> None:
+        number = min(have, key=lambda fold: (have[fold][wanted], sizes[fold], fold))
+        dealt[name] = number
+        sizes[number] += 1
+        have[number].update(classes[name])
+        left.subtract(one for one in classes[name] if one in left)
+
+    while left:
+        rarest = min(left, key=lambda one: (left[one], str(one)))
+        for name in images[rarest]:
+            if name not in dealt:
+                give(name, rarest)
+        del left[rarest]
+    for name in order:  # images without any class
+        if name not in dealt:
+            give(name)
+    return dealt
+
+
+def _require_enough(classes: Mapping[str, set], count: int, where: str) -> None:
+    frequency = Counter(one for found in classes.values() for one in found)
+    if not frequency:
+        raise DataError(f"{where}: no image has a label, by which folds could be made")
+    rarest, images = min(frequency.items(), key=lambda item: (item[1], str(item[0])))
+    few = min(images, len(classes))
+    if few >= count:
+        return
+    way = f"--folds {few}, or more images of it" if few > 1 else "more images of it"
+    raise DataError(
+        f"{where}: class {rarest} is on {images} image{'s'[: images != 1]}, too few for {count} "
+        f"folds, each of which needs one: {way}"
+    )
 
 
 def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -69,16 +156,35 @@ def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, s
     return paths
 
 
-def say_split(folder: str) -> str:
+def say_split(folder: str, fold: Fold | None = None) -> str:
     """Tell of a split of our own.
 
     Args:
         folder (str): The work folder.
+        fold (Fold, optional): Which fold. Defaults to None: there are none.
+
+    Returns:
+        str: One line.
+    """
+    if fold is not None:
+        lists = osp.join(folder, "split")
+        return f"fold {fold.number} of {fold.count} validates (seed {fold.seed}), listed in {lists}"
+    return (
+        f"no split is there: a fixed fifth of each class validates, listed in "
+        f"{osp.join(folder, 'split')}"
+    )
+
+
+def say_set_aside(images: int) -> str:
+    """Tell of given validation images, beside folds.
+
+    Args:
+        images (int): Their number.
 
     Returns:
         str: One line.
     """
     return (
-        f"no split is there: a fixed fifth of each class validates, listed in "
-        f"{osp.join(folder, 'split')}"
+        f"the {images} images of val are in no fold: folds are made of the training images, and "
+        "val stays for a test of the models (smallvit test)"
     )

@@ -1,0 +1,204 @@
+"""``smallvit train MODEL --data PATH --folds N``: a training for each fold, and their summary."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from smallvit.cli import own_data
+from smallvit.errors import PreemptedError, UserError, about
+
+if TYPE_CHECKING:
+    from smallvit.datasets.recognition import OwnData
+
+#: Flags that decide about the trainings, beside ``--cfg-options``.
+DECIDING = (
+    *("folds", "fold_seed", "epochs", "batch_size", "image_size", "lr", "pretrained", "freeze"),
+    *("seed", "data_layout", "void_id", "amp", "auto_scale_lr"),
+)
+#: Classes whose table is printed; that of more is in the file alone.
+PRINTED_CLASSES = 30
+
+
+def refuse_flags(args: argparse.Namespace) -> None:
+    """Refuse flags that folds leave no meaning, and folds that there are not.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments.
+
+    Raises:
+        UserError: If there are such.
+    """
+    if args.folds is None:
+        for name in ("fold", "fold_seed"):
+            if getattr(args, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"{flag} goes with --folds N, the number of folds")
+        return
+    if args.folds < 2:
+        raise UserError(f"--folds {args.folds}: two are the least")
+    if args.fold is not None and args.fold > args.folds:
+        raise UserError(f"--fold {args.fold}: there are folds 1 to {args.folds}")
+    if "work_dir" in (args.cfg_options or {}):
+        raise UserError("each fold has a work folder of its own: name that of all by --work-dir")
+    if args.no_validate:
+        raise UserError("--no-validate leaves nothing to measure a fold by: leave it out")
+    if args.resume not in (None, "auto"):
+        raise UserError(
+            f"--resume {args.resume}: each fold goes on from its own newest checkpoint by itself: "
+            "leave it out"
+        )
+
+
+def train_folds(
+    args: argparse.Namespace,
+    argv: Sequence[str] | None,
+    train: Callable[[argparse.Namespace], None],
+) -> None:
+    """Train the folds that are not finished, measure each, and sum up.
+
+    Args:
+        args (argparse.Namespace): Parsed arguments, with ``data`` and ``folds``.
+        argv (Sequence[str], optional): The arguments as they were given.
+        train (Callable): Trains the config that arguments name.
+
+    Raises:
+        UserError: If the model, the data and the flags do not go together.
+    """
+    own_data.refuse_beside_data(args)
+    work_dir = args.work_dir or f"{own_data.default_work_dir(args)}_{args.folds}-folds"
+    paths = _prepare(args, argv, work_dir)
+    if args.dry_run:
+        return
+    from smallvit.apis.training.folds import read_result
+
+    asked = [args.fold] if args.fold else range(1, args.folds + 1)
+    for number in asked:
+        if read_result(work_dir, number) is not None:
+            print(f"== fold {number} of {args.folds} is finished ==", flush=True)
+            continue
+        print(f"== fold {number} of {args.folds} ==", flush=True)
+        with about(f"fold {number} of {args.folds}"):
+            _train_one(args, work_dir, number, paths[number], train)
+    _sum_up(work_dir, args.folds)
+
+
+def _prepare(args: argparse.Namespace, argv: Sequence[str] | None, work_dir: str) -> dict[int, str]:
+    """Deal the images, write the config of each fold, and say what will be done."""
+    from smallvit.apis.training import make_plan, write_config
+    from smallvit.apis.training.folds import fold_folder, take_up, write_fold_lists
+
+    with tempfile.TemporaryDirectory(prefix="smallvit-folds-") as scratch:
+        take_up(work_dir, _settings(args, _recognize(args, scratch, 1)))
+    folders = {number: fold_folder(work_dir, number) for number in range(1, args.folds + 1)}
+    folds = {number: _recognize(args, folder, number) for number, folder in folders.items()}
+    print("\n".join(_data_lines(folds)))
+    print(f"  listed in {write_fold_lists(work_dir, folds.values())}", flush=True)
+    command = own_data.command_line(argv)
+    plan, paths = None, {}
+    for number, data in folds.items():
+        if plan is None:
+            plan, paths[1], found = own_data.settle(args, data, folders[1], command)
+            continue
+        # The number of images differs by one among folds: no setting may.
+        same = {"epochs": plan.epochs, "batch_size": plan.batch_size, "image_size": plan.size}
+        other = make_plan(args.config, data, plan.survey, replace(plan.wishes, **same))
+        paths[number] = write_config(other, folders[number], command)
+    print("\n".join(own_data.plan_lines(plan, f"{paths[1]}, and so for each fold")), flush=True)
+    if args.dry_run:
+        print("\n".join(own_data.cost_lines(plan, found, 1 if args.fold else args.folds)))
+        print("nothing was trained; the same command without --dry-run does")
+    return paths
+
+
+def _recognize(args: argparse.Namespace, out: str, number: int) -> OwnData:
+    from smallvit.datasets.recognition import Fold, recognize
+
+    fold = Fold(number, args.folds, args.fold_seed or 0)
+    return recognize(args.data, out, args.data_layout, args.void_id, fold)
+
+
+def _settings(args: argparse.Namespace, first: OwnData) -> dict[str, Any]:
+    from smallvit.apis.training.folds import fingerprint
+
+    flags = {name: getattr(args, name) for name in DECIDING}
+    return {
+        "model": args.config,
+        "data": first.root,
+        "images": fingerprint(first),
+        **flags,
+        "fold_seed": args.fold_seed or 0,
+        "cfg_options": {key: str(value) for key, value in (args.cfg_options or {}).items()},
+    }
+
+
+def _data_lines(folds: dict[int, OwnData]) -> list[str]:
+    """What the data is, and how many images, and of which classes, each fold has."""
+    from smallvit.datasets.usage import class_text
+
+    first = folds[1]
+    lines = [first.lines()[0]]
+    unit = {"folder": "", "custom-masks": "label maps"}.get(first.form, "objects")
+    for number, data in folds.items():
+        numbers = f"{data.images['train']} images train, {data.images['val']} validate"
+        lines += [
+            f"  fold {number:<4}{numbers}",
+            f"           {class_text(data.counts['val'], unit)}",
+        ]
+    # The last note names the lists of this one fold.
+    return [*lines, *(f"  {note}" for note in first.notes[:-1])]
+
+
+def _train_one(
+    args: argparse.Namespace,
+    work_dir: str,
+    number: int,
+    config: str,
+    train: Callable[[argparse.Namespace], None],
+) -> None:
+    from smallvit.apis.training.fold_results import is_trained, measure
+    from smallvit.apis.training.folds import fold_folder
+    from smallvit.engine.checkpoint.newest import candidates
+    from smallvit.engine.work_folder import hold, release
+
+    folder = fold_folder(work_dir, number)
+    if not is_trained(folder):
+        resume = "auto" if candidates(folder) else None
+        of_fold = {"config": config, "work_dir": folder, "resume": resume}
+        try:
+            train(argparse.Namespace(**{**vars(args), **of_fold}))
+        except PreemptedError as error:
+            raise PreemptedError(f"{error}; the command for all folds does so too") from error
+    gc.collect()  # the model and the loaders of this fold
+    hold(folder)
+    try:
+        measure(config, folder, args.cfg_options)
+    finally:
+        release(folder)
+
+
+def _sum_up(work_dir: str, count: int) -> None:
+    from smallvit.apis.training import fold_summary as summaries
+    from smallvit.apis.training.folds import read_result
+
+    found = {number: read_result(work_dir, number) for number in range(1, count + 1)}
+    results = {number: one for number, one in found.items() if one is not None}
+    files = summaries.write_summary(work_dir, results, count)
+    whole = list(results.values())
+    classes = summaries.class_spreads(whole)
+    print(
+        f"\n{len(results)} of {count} folds, each measured on the images that it did not train on"
+    )
+    print("\n".join(summaries.table_lines(summaries.spreads(whole), list(results))))
+    if len(classes) <= PRINTED_CLASSES:
+        print("\n".join(["", *summaries.class_lines(classes)]))
+    print(f"\nstandard deviations are of the folds (over n - 1); {work_dir}: {', '.join(files)}")
+    if any("(best epoch)" in one.name for one in summaries.spreads(whole)):
+        print("best epochs are chosen on the images that they are measured on: the last is fairer")
+    missing = [str(number) for number in found if number not in results]
+    if missing:
+        print(f"not finished: fold {', '.join(missing)}")
