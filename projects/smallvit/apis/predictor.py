@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -194,9 +194,29 @@ class Predictor:
             for image in images
         ]
 
-    @torch.no_grad()
+    def features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Compute what the backbone makes of images: its last map or tokens, averaged.
+
+        Args:
+            images (Sequence[np.ndarray]): What :meth:`read` returned.
+
+        Returns:
+            np.ndarray: float32 (N, C).
+
+        Raises:
+            UserError: If there is no backbone, or it returns no maps, tokens or vectors.
+        """
+        if getattr(self.model, "backbone", None) is None:
+            raise UserError(f"a {type(self.model).__name__} has no backbone to take features of")
+        return np.stack(self._in_batches(images, self._features))
+
     def _samples(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """What the library predicts; no image's result depends on those beside it."""
+        """What the library predicts."""
+        return self._in_batches(images, self.model.test_step)
+
+    @torch.no_grad()
+    def _in_batches(self, images: Sequence[np.ndarray], step: Callable) -> list[Any]:
+        """Take images through the network; no one's result depends on those beside it."""
         with self._scope():
             packed = [self.steps(image) for image in images]
             found: list[Any] = [None] * len(packed)
@@ -205,16 +225,22 @@ class Predictor:
                 batch = list(numbers)
                 for start in range(0, len(batch), self.batch_size):
                     part = batch[start : start + self.batch_size]
-                    for number, sample in zip(part, self._step(packed, part), strict=True):
-                        found[number] = sample
+                    for number, one in zip(part, step(self._joined(packed, part)), strict=True):
+                        found[number] = one
         return found
 
-    def _step(self, packed: Sequence[dict], numbers: Sequence[int]) -> list[Any]:
+    def _joined(self, packed: Sequence[dict], numbers: Sequence[int]) -> dict[str, Any]:
         inputs = [packed[number]["inputs"] for number in numbers]
         samples = [packed[number]["data_samples"] for number in numbers]
         if self.task == CLASSIFICATION:
             inputs = torch.stack(inputs)
-        return self.model.test_step({"inputs": inputs, "data_samples": samples})
+        return {"inputs": inputs, "data_samples": samples}
+
+    def _features(self, batch: dict[str, Any]) -> Iterator[np.ndarray]:
+        inputs = self.model.data_preprocessor(batch, False)["inputs"]
+        of_neck = self.task == CLASSIFICATION and self.model.with_neck
+        found = self.model.extract_feat(inputs) if of_neck else self.model.backbone(inputs)
+        yield from pooled(found).float().cpu().numpy()
 
     def _prediction(self, sample: Any, shape: tuple[int, int]) -> Prediction:
         if self.task == CLASSIFICATION:
@@ -273,6 +299,33 @@ def _whole_mask(mask: torch.Tensor, tile: Tile | None, shape: tuple) -> dict[str
     whole = np.zeros(shape, dtype=np.uint8)
     whole[tile.top : tile.bottom, tile.left : tile.right] = mask.numpy()
     return rle(whole)
+
+
+def pooled(found: Any) -> torch.Tensor:
+    """Average what a backbone returns over places.
+
+    Args:
+        found (Any): A vector (B, C), tokens (B, N, C) or a map (B, C, H, W); of several the last
+            counts.
+
+    Returns:
+        torch.Tensor: (B, C).
+
+    Raises:
+        UserError: If it is something else.
+    """
+    while isinstance(found, (tuple, list)) and found:
+        found = found[-1]
+    if isinstance(found, torch.Tensor) and found.ndim == 2:
+        return found
+    if isinstance(found, torch.Tensor) and found.ndim == 3:
+        return found.mean(dim=1)
+    if isinstance(found, torch.Tensor) and found.ndim == 4:
+        return found.mean(dim=(2, 3))
+    raise UserError(
+        f"the backbone returns a {type(found).__name__}, of which no feature vector can be made: "
+        "maps, tokens and vectors are averaged"
+    )
 
 
 def _is_of_pillow(image: Any) -> bool:

@@ -1,0 +1,212 @@
+"""How features lie: nearest neighbors, what they say of the classes, and a map by t-SNE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smallvit.analysis.figures import new_figure
+from smallvit.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Images whose similarities to all others are in memory at once.
+CHUNK = 1024
+#: Perplexity of t-SNE where there are enough images, and classes that get a legend.
+PERPLEXITY, LEGEND = 30.0, 20
+#: Above this cosine similarity two images are taken for the same.
+TWIN = 1 - 1e-6
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest neighbors of images.
+
+    Args:
+        indices (np.ndarray): Numbers of the neighbors, the nearest first, (N, k).
+        similarities (np.ndarray): Their cosine similarities, (N, k).
+    """
+
+    indices: np.ndarray
+    similarities: np.ndarray
+
+    @property
+    def twins(self) -> int:
+        """int: Images whose nearest neighbor has the same features."""
+        return int((self.similarities[:, 0] > TWIN).sum())
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Scale vectors to length 1; those of zeros stay.
+
+    Args:
+        features (np.ndarray): (N, C).
+
+    Returns:
+        np.ndarray: float32 (N, C).
+    """
+    features = np.asarray(features, dtype=np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = None) -> Neighbors:
+    """Find the nearest neighbors by cosine similarity.
+
+    Args:
+        features (np.ndarray): Of the images, (N, C).
+        count (int): Neighbors of each.
+        reference (np.ndarray, optional): Of the images to look among, (M, C). Defaults to None:
+            the others of the same ones.
+
+    Returns:
+        Neighbors: They.
+
+    Raises:
+        UserError: If there are fewer images to look among.
+    """
+    among = len(features) - 1 if reference is None else len(reference)
+    if count > among:
+        raise UserError(f"{count} neighbors of an image: there are {among} images to look among")
+    queries = unit(features)
+    keys = queries if reference is None else unit(reference)
+    indices = np.empty((len(queries), count), dtype=np.int64)
+    similarities = np.empty((len(queries), count), dtype=np.float32)
+    for start in range(0, len(queries), CHUNK):
+        part = slice(start, min(start + CHUNK, len(queries)))
+        found = queries[part] @ keys.T
+        if reference is None:
+            rows = np.arange(part.stop - start)
+            found[rows, rows + start] = -np.inf  # an image is no neighbor of itself
+        order = np.argsort(-found, axis=1, kind="stable")[:, :count]
+        indices[part] = order
+        similarities[part] = np.take_along_axis(found, order, axis=1)
+    return Neighbors(indices, similarities)
+
+
+def vote(neighbors: Neighbors, labels: np.ndarray) -> np.ndarray:
+    """Predict the class of images by that of most of their neighbors.
+
+    Args:
+        neighbors (Neighbors): The neighbors.
+        labels (np.ndarray): Classes of the images that were looked among, (M, ).
+
+    Returns:
+        np.ndarray: (N, ). Of classes with as many votes, the one with the nearer neighbors.
+    """
+    said = np.asarray(labels)[neighbors.indices]
+    votes = np.zeros((len(said), int(np.max(labels)) + 1))
+    rows = np.arange(len(said))
+    for column in range(said.shape[1]):
+        # A vote counts far more than how near it is.
+        votes[rows, said[:, column]] += 1 + 1e-4 * neighbors.similarities[:, column]
+    return votes.argmax(axis=1)
+
+
+def fitting_perplexity(images: int, asked: float | None) -> float:
+    """Choose the perplexity of t-SNE, or check the one that is asked for.
+
+    Args:
+        images (int): Their number.
+        asked (float, optional): What the user wants. None for 30, or a third of fewer images.
+
+    Returns:
+        float: The perplexity.
+
+    Raises:
+        UserError: If there are too few images.
+    """
+    if images < 4:
+        raise UserError(f"{images} image{'s'[: images != 1]}: a map by t-SNE needs four at least")
+    if asked is not None and asked >= images:
+        raise UserError(f"--perplexity {asked:g}: it must be less than the {images} images")
+    return asked if asked is not None else min(PERPLEXITY, (images - 1) / 3)
+
+
+def embed(features: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
+    """Lay features out in a plane by t-SNE, by their cosine distances.
+
+    Args:
+        features (np.ndarray): (N, C).
+        perplexity (float): About the number of neighbors that count.
+        seed (int): Of the start.
+
+    Returns:
+        np.ndarray: (N, 2).
+    """
+    from sklearn.manifold import TSNE
+
+    vectors = unit(features)
+    start = "pca" if vectors.shape[1] > 1 and np.ptp(vectors, axis=0).any() else "random"
+    made = TSNE(perplexity=perplexity, init=start, learning_rate="auto", random_state=seed)
+    return made.fit_transform(vectors)
+
+
+def draw_map(
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    classes: Sequence[str],
+    title: str,
+    wrong: np.ndarray | None = None,
+) -> Figure:
+    """Draw a map of images, each class in a color.
+
+    Args:
+        points (np.ndarray): (N, 2).
+        labels (np.ndarray, optional): Classes of the images, (N, ); None where they have none.
+        classes (Sequence[str]): Names of the classes.
+        title (str): The title.
+        wrong (np.ndarray, optional): Whether an image's neighbors are of another class, (N, ),
+            which gets a ring. Defaults to None: no rings.
+
+    Returns:
+        Figure: With a legend of up to 20 classes.
+    """
+    from matplotlib import colormaps
+
+    figure = new_figure(8.5, 6.5)
+    axis = figure.subplots()
+    size = float(np.clip(6000 / len(points), 6, 40))
+    if labels is None:
+        axis.scatter(*points.T, s=size, color="C0", linewidths=0)
+    else:
+        colors = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        for label in np.unique(labels):
+            chosen = labels == label
+            name = f"{classes[label]} ({chosen.sum()})"
+            color = colors(int(label) % colors.N)
+            axis.scatter(*points[chosen].T, s=size, color=color, label=name, linewidths=0)
+    if wrong is not None and wrong.any():
+        ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
+        axis.scatter(*points[wrong].T, s=2.2 * size, label=f"wrong by kNN ({wrong.sum()})", **ring)
+    if labels is not None and len(classes) <= LEGEND:
+        figure.legend(loc="outside right upper", fontsize=8)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_title(title, fontsize=10)
+    return figure
+
+
+def choose_queries(right: np.ndarray | None, images: int, count: int, seed: int) -> list[int]:
+    """Choose images to show with their neighbors: half of them wrong ones, where there are.
+
+    Args:
+        right (np.ndarray, optional): Whether the neighbors have the class of the image, (N, ).
+        images (int): Their number.
+        count (int): How many to choose.
+        seed (int): Of the choice.
+
+    Returns:
+        list[int]: Their numbers, the wrong ones first.
+    """
+    order = np.random.RandomState(seed).permutation(images)
+    if right is None:
+        return order[:count].tolist()
+    wrong = [int(number) for number in order if not right[number]]
+    others = [int(number) for number in order if right[number]]
+    share = max(count - len(others), (count + 1) // 2)
+    wrong = wrong[:share]
+    return [*wrong, *others[: count - len(wrong)]]

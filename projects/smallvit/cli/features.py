@@ -1,0 +1,299 @@
+"""Show how a trained model's features lie: a map by t-SNE, and the nearest neighbors of images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from smallvit.cli.arguments import (
+    add_overwrite_flag,
+    add_trust_flag,
+    choose_device,
+    natural,
+    positive,
+    read_as_asked,
+    require_free,
+    tool_parser,
+)
+from smallvit.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from smallvit.analysis.neighbors import Neighbors
+    from smallvit.apis import Predictor
+    from smallvit.apis.features import Examples, FeatureTable
+
+EPILOG = """
+Features are what the backbone makes of an image: its last map or tokens, averaged over places. A
+class folder names the class of its images; with classes, each image is also given the class of most
+of its nearest neighbors (kNN, by cosine similarity), and the part that is right is printed. Images
+of detectors and segmentors have no single class: they are mapped, and their neighbors shown.
+Exit status 1: an image could not be read; the others are there.
+"""
+SPLITS = ("train", "val", "test")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+TABLES = (".npz", ".csv")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of ``smallvit features``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        argparse.Namespace: Them.
+    """
+    parser = tool_parser(__doc__)
+    parser.epilog = EPILOG
+    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="class folders, in train/, val/, test/ or without, or any folder of images; without "
+        "it, the data of --config",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture of the map to write")
+    parser.add_argument("--sheet", metavar="FILE", help="picture of images with their neighbors")
+    parser.add_argument("--save", metavar="FILE", help="the features, as .npz or .csv")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the config of the training: names the data, and the model where the checkpoint has "
+        "none",
+    )
+    parser.add_argument(
+        "--split", choices=SPLITS, help="of the data; default: test, of folders val or train"
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="SPLIT|PATH",
+        help="look for the neighbors among these images, such as train; default: among the others",
+    )
+    parser.add_argument(
+        "--max-images", type=positive, default=2000, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--neighbors", type=positive, default=5, metavar="K", help="default: %(default)s"
+    )
+    parser.add_argument("--perplexity", type=float, help="of t-SNE; default: 30, less of few")
+    parser.add_argument("--seed", type=natural, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--queries", type=positive, metavar="N", help="images of --sheet; default: 8"
+    )
+    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="default: 32")
+    add_trust_flag(parser)
+    add_overwrite_flag(parser)
+    args = parser.parse_args(argv)
+    for name, endings in (("out", PICTURES), ("sheet", PICTURES), ("save", TABLES)):
+        path = getattr(args, name)
+        if path is not None and not path.endswith(endings):
+            parser.error(f"--{name} {path}: the file must end in {', '.join(endings)}")
+    if args.source is None and args.config is None:
+        parser.error("name a folder of images, or the config whose data is meant: --config FILE")
+    if args.queries is not None and args.sheet is None:
+        parser.error("--queries is of --sheet, the picture of neighbors")
+    if args.perplexity is not None and not args.perplexity > 0:
+        parser.error(f"--perplexity {args.perplexity:g}: it must be more than 0")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``smallvit features``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        int: 1 if an image could not be read, else 0.
+    """
+    args = parse_args(argv)
+    written = [path for path in (args.out, args.sheet, args.save) if path is not None]
+    if len(set(written)) < len(written):
+        raise UserError(f"two results would be written to one file: {', '.join(written)}")
+    for path in written:
+        require_free(path, args.overwrite, sources=[args.checkpoint])
+
+    from smallvit.analysis import neighbors as near
+    from smallvit.analysis.figures import save_figure
+    from smallvit.apis import Predictor
+    from smallvit.apis.features import save_features
+
+    read_as_asked(args)
+    device = choose_device(args.device)
+    predictor = Predictor(args.checkpoint, args.config, device, batch_size=args.batch_size)
+    table = _features(predictor, find_examples(args), args)
+    reference = None
+    if args.reference is not None:
+        reference = _features(predictor, find_reference(args), args)
+    count = len(table.examples)
+    perplexity = near.fitting_perplexity(count, args.perplexity)
+    found = near.nearest(table.vectors, args.neighbors, reference and reference.vectors)
+    right, said = judge(table, reference, found)
+    print(
+        f"laying out {count} images (perplexity {perplexity:g}, seed {args.seed}) ...", flush=True
+    )
+    points = near.embed(table.vectors, perplexity, args.seed)
+    title = f"t-SNE of {count} images, perplexity {perplexity:g}, seed {args.seed}"
+    title = "\n".join([title, *said[:1]])
+    wrong = None if right is None else ~right
+    save_figure(near.draw_map(points, table.labels, table.classes, title, wrong), args.out)
+    if args.save is not None:
+        save_features(args.save, table, points)
+    if args.sheet is not None:
+        save_neighbors(predictor, table, reference, found, right, args)
+    print("\n".join([*said, f"written: {', '.join(written)}"]))
+    broken = {**table.broken, **(reference.broken if reference else {})}
+    for name, reason in broken.items():
+        print(f"not read: {name}: {reason.removeprefix(f'{name}: ')}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def find_examples(args: argparse.Namespace) -> Examples:
+    """Find the images that are asked for.
+
+    Args:
+        args (argparse.Namespace): ``source``, ``config`` and ``split``.
+
+    Returns:
+        Examples: They.
+    """
+    from smallvit.apis.features import find_data, find_folder
+
+    if args.source is not None:
+        return find_folder(args.source, args.split)
+    from smallvit.engine.pipeline import resolve
+
+    return find_data(resolve(args.config), args.split or "test")
+
+
+def find_reference(args: argparse.Namespace) -> Examples:
+    """Find the images to look for neighbors among.
+
+    Args:
+        args (argparse.Namespace): ``reference``, ``source`` and ``config``.
+
+    Returns:
+        Examples: They.
+    """
+    from smallvit.apis.features import find_folder
+
+    if args.reference in SPLITS:
+        return find_examples(argparse.Namespace(**{**vars(args), "split": args.reference}))
+    return find_folder(args.reference)
+
+
+def _features(predictor: Predictor, found: Examples, args: argparse.Namespace) -> FeatureTable:
+    from smallvit.apis.features import compute
+
+    total, chosen = len(found.examples), found.at_most(args.max_images, args.seed)
+    count = len(chosen.examples)
+    part = "" if count == total else f" of {total}, chosen by seed {args.seed} (--max-images)"
+    classes = f"{len(found.classes)} classes" if found.classes else "no classes"
+    print(f"{found.what}: {count} images{part}, {classes}", flush=True)
+    return compute(predictor, chosen, _Progress(count))
+
+
+class _Progress:
+    """One line on a terminal that counts, and now and then a line elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.last = total, time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if done < self.total and now - self.last < (0.2 if terminal else 30):
+            return
+        self.last = now
+        text = f"{done} of {self.total} images"
+        if terminal:
+            print(f"\r{text}   ", end="\n" if done == self.total else "", file=sys.stderr)
+        elif done < self.total:
+            print(text, file=sys.stderr)
+
+
+def judge(
+    table: FeatureTable, reference: FeatureTable | None, found: Neighbors
+) -> tuple[np.ndarray | None, list[str]]:
+    """Compare the classes of images with those of their neighbors.
+
+    Args:
+        table (FeatureTable): The images.
+        reference (FeatureTable, optional): Those that were looked among; None for the others.
+        found (Neighbors): The neighbors.
+
+    Returns:
+        tuple[np.ndarray | None, list[str]]: Whether each image is right, (N, ), None without
+        classes; and what is to be said.
+    """
+    import numpy as np
+
+    from smallvit.analysis.neighbors import vote
+
+    among = "leave one out" if reference is None else f"among {len(reference.examples)} others"
+    twins = f"{found.twins} images have a neighbor with the same features: are they there twice?"
+    said = [twins] if found.twins else []
+    keys = table if reference is None else reference
+    if table.labels is None or keys.labels is None:
+        return None, ["the images have no classes: no kNN accuracy", *said]
+    # Each side names its classes itself.
+    names = sorted({*table.classes, *keys.classes})
+    number = {name: index for index, name in enumerate(names)}
+    truth, known = (
+        np.array([number[one.classes[label]] for label in one.labels]) for one in (table, keys)
+    )
+    right = vote(found, known) == truth
+    largest = 100 * np.bincount(truth).max() / len(truth)
+    neighbors = found.indices.shape[1]
+    line = f"{neighbors}-NN accuracy {100 * right.mean():.1f}% ({among}; the largest class is "
+    return right, [f"{line}{largest:.1f}%)", *said]
+
+
+def save_neighbors(
+    predictor: Predictor,
+    table: FeatureTable,
+    reference: FeatureTable | None,
+    found: Neighbors,
+    right: np.ndarray | None,
+    args: argparse.Namespace,
+) -> None:
+    """Draw some images with their nearest neighbors, a row each.
+
+    Args:
+        predictor (Predictor): Reads the images.
+        table (FeatureTable): The images.
+        reference (FeatureTable, optional): Those that were looked among; None for the others.
+        found (Neighbors): The neighbors.
+        right (np.ndarray, optional): Whether each image's neighbors have its class, (N, ).
+        args (argparse.Namespace): ``sheet``, ``queries`` and ``seed``.
+    """
+    from smallvit.analysis.annotations import Annotations
+    from smallvit.analysis.drawing import as_rgb, enlarge
+    from smallvit.analysis.neighbors import choose_queries
+    from smallvit.analysis.pictures import Tile, save_sheet
+
+    def tile(one: FeatureTable, number: int, line: str) -> Tile:
+        example = one.examples[number]
+        picture = enlarge(as_rgb(predictor.read(example.image)), Annotations(), 160)[0]
+        name = example.name if one.labels is None else one.classes[one.labels[number]]
+        return Tile(picture, f"{_short(name)}\n{line}", set())
+
+    tiles = []
+    for query in choose_queries(right, len(table.examples), args.queries or 8, args.seed):
+        verdict = "" if right is None else ": right" if right[query] else ": WRONG"
+        tiles.append(tile(table, query, f"image{verdict}"))
+        near = zip(found.indices[query], found.similarities[query], strict=True)
+        keys = table if reference is None else reference
+        tiles += [tile(keys, number, f"{similarity:.3f}") for number, similarity in near]
+    save_sheet(tiles, args.sheet, columns=found.indices.shape[1] + 1)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"...{name[-21:]}"
