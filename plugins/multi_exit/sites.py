@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from smallvit.compat.moved import forward
 from smallvit.hosts import BlockParts
+from smallvit.layers.attention_form import attend
 
 __getattr__ = forward(__name__)
 
@@ -78,9 +79,7 @@ class RelatedAttention(RelatedLogits):
         """
         if not self.keep:
             bias = None if self.bias is None else self.bias.to(query.dtype)
-            return F.scaled_dot_product_attention(
-                query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale
-            )
+            return attend(query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         logits = super().forward(query * scale @ key.transpose(-2, -1))
         weights = logits.softmax(dim=-1)

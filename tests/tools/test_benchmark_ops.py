@@ -81,3 +81,28 @@ def test_bad_flags(tool, flags, message, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(flags)
     assert message in capsys.readouterr().err
+
+
+def test_attention_is_a_table_of_its_own(tool, tmp_path, capsys, monkeypatch):
+    from smallvit.analysis import attention_timing
+
+    monkeypatch.setattr(attention_timing.time_all, "__defaults__", ((), ((2, 4),)))
+    out = tmp_path / "out.json"
+    tool.main(["--attention", "--tokens", "5", "--repeats", "2", "--json", str(out)])
+    table = capsys.readouterr().out
+    assert "bfloat16 instructions" in table
+    rows = json.loads(out.read_text())["sizes"]
+    assert [(row["dtype"], row["training"]) for row in rows] == [
+        (dtype, training) for dtype in ("float32", "bfloat16") for training in (False, True)
+    ]
+    for row in rows:
+        assert row["chosen"] == "fused" or row["training"]
+        assert row["cpu"].keys() == row["wall"].keys() == {"fused", "explicit"}
+        assert f"{row['ratio']:.2f}  {row['chosen']}" in table
+
+
+@pytest.mark.parametrize("flags", [["--attention", "--groups", "3"], ["--tokens", "5"]])
+def test_flags_without_a_meaning_are_refused(tool, flags, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(flags)
+    assert "--" in capsys.readouterr().err

@@ -8,6 +8,9 @@ Ratios are plain / ours: for time of the fastest round, for memory of the peak. 
 the peak of what is allocated during one call over what was allocated before it, results
 included: on CPU summed up from the allocator's events in a torch.profiler trace, on CUDA from
 torch.cuda.max_memory_allocated. The inputs are random; the outputs are compared first.
+
+--attention: PyTorch's fused attention against two products with a softmax between them, for many
+sizes, by CPU time; the last column is the form that the layers choose for a size.
 """
 
 import argparse
@@ -19,24 +22,40 @@ import tempfile
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_overwrite_flag, choose_device, positive, require_free
 
+#: Of the flags that --attention does not have.
+DEFAULTS = {
+    "operator": "inhomogeneous",
+    "shape": [4, 96, 56, 56],
+    "kernel_size": 7,
+    "groups": 32,
+    "dtype": "float32",
+}
+
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--operator", choices=["inhomogeneous", "dynamic"], default="inhomogeneous")
+    parser.add_argument(
+        "--operator", choices=["inhomogeneous", "dynamic"], help="default: inhomogeneous"
+    )
+    parser.add_argument("--attention", action="store_true", help="time the forms of attention")
     parser.add_argument(
         "--shape",
         type=positive,
         nargs=4,
         metavar=("B", "C", "H", "W"),
-        default=[4, 96, 56, 56],
         help="feature map; default: 4 96 56 56",
     )
-    parser.add_argument("--kernel-size", type=positive, default=7, help="odd; default: 7")
+    parser.add_argument("--kernel-size", type=positive, help="odd; default: 7")
     parser.add_argument(
-        "--groups", type=positive, default=32, help="of the inhomogeneous operator; default: 32"
+        "--groups", type=positive, help="of the inhomogeneous operator; default: 32"
     )
     parser.add_argument(
-        "--dtype", choices=["float32", "float64", "bfloat16", "float16"], default="float32"
+        "--tokens", type=positive, nargs="+", help="with --attention: these numbers of tokens alone"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "float64", "bfloat16", "float16"],
+        help="default: float32; with --attention float32 and bfloat16",
     )
     parser.add_argument("--device", default="cpu", help="default: cpu")
     parser.add_argument(
@@ -47,10 +66,25 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
+    if args.attention:
+        return _check_attention(parser, args)
+    if args.tokens:
+        parser.error("--tokens is an option of --attention")
+    for name, value in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if args.kernel_size % 2 == 0:
         parser.error(f"--kernel-size must be odd, got {args.kernel_size}")
     if args.operator == "inhomogeneous" and args.shape[1] % args.groups:
         parser.error(f"--groups {args.groups} does not divide the {args.shape[1]} channels")
+    return args
+
+
+def _check_attention(parser, args: argparse.Namespace) -> argparse.Namespace:
+    """Refuse the flags that say nothing about attention."""
+    for name in ("operator", "shape", "kernel_size", "groups", "channels_last"):
+        if getattr(args, name):
+            parser.error(f"--{name.replace('_', '-')} has no meaning with --attention")
     return args
 
 
@@ -192,6 +226,34 @@ def report(results: dict) -> None:
         )
 
 
+def time_attention(args: argparse.Namespace) -> list[dict]:
+    """Time both forms of attention, and print the table."""
+    import torch
+
+    from smallvit.analysis import attention_timing as timing
+
+    dtypes = [args.dtype] if args.dtype else ["float32", "bfloat16"]
+    sizes = [size for size in timing.SIZES if not args.tokens or size[0] in args.tokens]
+    new = set(args.tokens or ()) - {tokens for tokens, _ in sizes}
+    sizes += [(tokens, max(1, 1600 // tokens)) for tokens in sorted(new)]
+    print(
+        f"{timing.describe_processor() if args.device == 'cpu' else args.device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, {args.repeats} rounds; ms"
+    )
+    print(timing.header())
+    found = []
+    each = timing.time_all(
+        [getattr(torch, dtype) for dtype in dtypes],
+        sizes,
+        device=args.device,
+        rounds=args.repeats,
+    )
+    for result in each:
+        print(timing.row(result), flush=True)
+        found.append(result)
+    return found
+
+
 def main(argv=None) -> None:
     args = parse_args(argv)
     require_free(args.json, args.overwrite)
@@ -203,14 +265,22 @@ def main(argv=None) -> None:
     choose_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
+    found = {"sizes": time_attention(args)} if args.attention else compare(args)
+    if args.json:
+        write_whole(args.json, json.dumps({"settings": vars(args), **found}, indent=2))
+
+
+def compare(args: argparse.Namespace) -> dict:
+    """Compare both formulations of an operator, and print the table."""
+    import torch
+
     print(
         f"{args.operator}, {'x'.join(map(str, args.shape))}, kernel {args.kernel_size}, "
         f"{args.dtype}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     results = measure(args)
     report(results)
-    if args.json:
-        write_whole(args.json, json.dumps({"settings": vars(args), **results}, indent=2))
+    return results
 
 
 if __name__ == "__main__":

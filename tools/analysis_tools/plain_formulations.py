@@ -16,6 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.layers.attention_form import attend, set_switch
+
+#: What the attribute ``scaled_dot_product_attention`` of a module may hold.
+CHOSEN = (F.scaled_dot_product_attention, attend)
+
 _FORMS: dict[str, dict[str, Callable]] = {}
 
 
@@ -36,9 +41,17 @@ def plain_copy(model: nn.Module) -> nn.Module:
                 setattr(module, name, MethodType(form, module))
         if hasattr(module, "fused_attn"):  # timm's switch
             module.fused_attn = False
-        if getattr(module, "scaled_dot_product_attention", None) is F.scaled_dot_product_attention:
+            _forget_switch(module)
+        if getattr(module, "scaled_dot_product_attention", None) in CHOSEN:
             module.scaled_dot_product_attention = explicit_attention
     return model
+
+
+def _forget_switch(module: nn.Module) -> None:
+    """Let nobody set timm's switch again."""
+    for number, hook in list(module._forward_pre_hooks.items()):
+        if hook is set_switch:
+            del module._forward_pre_hooks[number]
 
 
 def _form(name: str, method: str = "forward") -> Callable:

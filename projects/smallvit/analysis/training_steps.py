@@ -14,6 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from smallvit.analysis.harness import Rounds, in_turns
 from smallvit.engine.guards import GUARDS
 from smallvit.engine.install import install
+from smallvit.layers.attention_form import follow_form
 
 
 class _OnlyPrepare(Hook):
@@ -72,7 +73,9 @@ def bare_runner(
     hooks.checkpoint = dict(type="CheckpointHook", by_epoch=True, interval=-1, save_last=False)
     if prepare is not None:
         prepare(cfg)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    follow_form(runner.model)
+    return runner
 
 
 def steps_of(runner: Runner) -> Iterator[None]:

@@ -1,11 +1,11 @@
 """Convolutional vision Transformer."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smallvit.backbones.base import StageBlock, StagedBackbone, TokenStage
 from smallvit.layers.arch import resolve_arch
+from smallvit.layers.attention_form import attend
 from smallvit.layers.depthwise import DepthwiseConvBN
 from smallvit.layers.heads import check_heads, join_heads, split_heads
 from smallvit.layers.quick_gelu import QuickGELUMlp
@@ -72,7 +72,7 @@ class ConvAttention(nn.Module):
         """
         extra, patches = x.split((x.shape[1] - hw[0] * hw[1], hw[0] * hw[1]), dim=1)
         feature = tokens_to_map(patches, hw)
-        out = F.scaled_dot_product_attention(
+        out = attend(
             self._project(self.conv_q, self.q, feature, extra),
             self._project(self.conv_k, self.k, feature, extra),
             self._project(self.conv_v, self.v, feature, extra),

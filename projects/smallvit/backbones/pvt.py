@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from timm.layers import to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
 from smallvit.backbones.base import StageBlock, StagedBackbone, TokenStage
 from smallvit.layers.arch import resolve_arch
+from smallvit.layers.attention_form import attend
 from smallvit.layers.heads import check_heads, join_heads, split_heads
 from smallvit.layers.mlp import Mlp
 from smallvit.layers.position import fit_loaded_positions, resize_positions
@@ -69,9 +69,7 @@ class SpatialReductionAttention(nn.Module):
         query = split_heads(self.q(x), self.num_heads)
         pair = self.kv(source).unflatten(2, (2, self.num_heads, -1))
         key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)
-        out = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.attn_drop_rate if self.training else 0.0
-        )
+        out = attend(query, key, value, dropout_p=self.attn_drop_rate if self.training else 0.0)
         return self.proj_drop(self.proj(join_heads(out)))
 
 

@@ -22,10 +22,13 @@ from smallvit.engine.checkpoint.reading import read_checkpoint
 from smallvit.engine.config_files import read_config
 from smallvit.engine.folder import follow_folder
 from smallvit.errors import CheckpointError
+from smallvit.layers.attention_form import follow_form
 
 
 def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     """Build the model of a config as the Runner does, with SyncBN reverted.
+
+    Its attention takes the faster form, see :mod:`smallvit.layers.attention_form`.
 
     Types are looked up in the default scope that is in force.
 
@@ -43,6 +46,7 @@ def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     model = MODELS.build(settings)
     if not keep_sync_norms:
         model = revert_sync_batchnorm(model)
+    follow_form(model)
     model.eval()  # which some of the libraries' models do not return
     return model
 

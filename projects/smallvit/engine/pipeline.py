@@ -34,6 +34,7 @@ from smallvit.engine.hooks.work_folder import hold_for_all
 from smallvit.engine.precision import replace_unsupported_amp
 from smallvit.engine.start_files import require_pretrained
 from smallvit.engine.work_folder import hold
+from smallvit.layers.attention_form import follow_form
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -218,6 +219,7 @@ def build_runner(cfg: Config) -> Runner:
     keep_own_file(cfg)
     if "runner_type" not in cfg:
         runner = Runner.from_cfg(cfg)
+        follow_form(runner.model)
         scale_rate_by_steps(runner)
         name_checkpoints(runner)
         return runner

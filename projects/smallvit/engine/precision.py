@@ -15,6 +15,7 @@ from mmengine.runner import TestLoop
 from mmengine.structures import BaseDataElement
 from torch import nn
 
+from smallvit.ops.processor import has_bfloat16_instructions
 from smallvit.registry import LOOPS, OPTIM_WRAPPERS
 
 
@@ -68,15 +69,6 @@ class AutocastOptimWrapper(OptimWrapper):
         autocast = torch.autocast(get_device(), dtype=self.cast_dtype, enabled=self.autocasts)
         with super().optim_context(model), autocast:
             yield
-
-
-def has_bfloat16_instructions() -> bool:
-    """Tell whether this machine's CPU multiplies matrices in bfloat16 itself.
-
-    Returns:
-        bool: What oneDNN, PyTorch's CPU library, found.
-    """
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def use_amp_training(cfg: Config) -> None:

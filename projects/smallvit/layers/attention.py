@@ -1,18 +1,17 @@
-"""Multi-head self-attention on the fused kernel of PyTorch."""
+"""Multi-head self-attention."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.layers.attention_form import attend
 from smallvit.layers.heads import check_heads, join_heads
 
 
 class Attention(nn.Module):
     """Multi-head self-attention with one projection for queries, keys and values.
 
-    The attention itself is :func:`torch.nn.functional.scaled_dot_product_attention`,
-    so its weights are never stored. It is called through the attribute
-    ``scaled_dot_product_attention``, as in MMPretrain's attention, and can be replaced by
-    any module of the same signature.
+    The attention itself is :func:`~smallvit.layers.attention_form.attend`. It is called
+    through the attribute ``scaled_dot_product_attention``, as in MMPretrain's attention, and
+    can be replaced by any module of the same signature as PyTorch's function of that name.
 
     Args:
         embed_dims (int): Channels of the output.
@@ -45,7 +44,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qk_scale = qk_scale
         self.attn_drop_rate = attn_drop_rate
-        self.scaled_dot_product_attention = F.scaled_dot_product_attention
+        self.scaled_dot_product_attention = attend
         self.qkv = nn.Linear(input_dims or embed_dims, 3 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)

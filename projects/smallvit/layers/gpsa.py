@@ -1,11 +1,11 @@
-"""Gated positional self-attention on PyTorch's fused attention, for any grid."""
+"""Gated positional self-attention with less work, for any grid."""
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from timm.models.convit import GPSA
 from torch import Tensor, nn
 
+from smallvit.layers.attention_form import attend
 from smallvit.layers.heads import join_heads, split_heads
 
 
@@ -26,8 +26,8 @@ class FusedGPSA(nn.Module):
     """timm's ConViT attention with the same parameters and less work.
 
     The attention map is a mixture, by a learned gate, of a softmax over contents and one
-    over positions. Values are mixed by both maps apart, so that the first can be PyTorch's
-    fused attention. The logits of the second are a sum of a function of the horizontal and
+    over positions. Values are mixed by both maps apart, so that the first can be plain
+    attention. The logits of the second are a sum of a function of the horizontal and
     one of the vertical offset, so its softmax is the product of one along the rows and one
     along the columns: values are mixed along one side of the grid after the other, and no
     map of all pairs is made. A mixture of two softmaxes sums to one, so the
@@ -94,7 +94,7 @@ class FusedGPSA(nn.Module):
         pair = self.qk(x).unflatten(2, (2, self.num_heads, -1))
         query, key = pair.permute(2, 0, 3, 1, 4).unbind(0)
         value = self.v(x)
-        by_content = F.scaled_dot_product_attention(
+        by_content = attend(
             query,
             key,
             split_heads(value, self.num_heads),

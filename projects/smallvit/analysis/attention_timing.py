@@ -1,0 +1,163 @@
+"""Which form of attention is the faster one on this machine."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from smallvit.analysis.harness import in_turns
+from smallvit.layers.attention_form import explicit_attention, is_explicit_faster
+from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
+
+#: Tokens and batch: digits and CIFAR at patch 4, with and without a class token and head tokens;
+#: 224x224 at patch 16; what is beyond.
+SIZES = ((49, 64), (65, 64), (65, 1), (101, 32), (197, 8), (197, 1), (401, 4), (785, 2))
+#: Heads and channels of each: DHVT, vit-mini, ViT-T.
+HEADS = ((4, 16), (4, 32), (4, 48), (3, 64))
+FORMS: dict[str, Callable[..., Tensor]] = {
+    "fused": F.scaled_dot_product_attention,
+    "explicit": explicit_attention,
+}
+
+
+def describe_processor() -> str:
+    """Name the CPU and what it has of what the table of forms asks for.
+
+    Returns:
+        str: One line.
+    """
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    has = "with" if has_bfloat16_instructions() else "without"
+    return f"{name}, {vector_instructions()}, {has} bfloat16 instructions"
+
+
+def time_attention(
+    tokens: int,
+    batch: int,
+    heads: int,
+    head_dims: int,
+    dtype: torch.dtype = torch.float32,
+    training: bool = False,
+    device: str = "cpu",
+    rounds: int = 5,
+    seconds: float = 0.05,
+) -> dict[str, Any]:
+    """Time both forms of attention in turns, from the joint projection as layers have it.
+
+    Args:
+        tokens (int): Tokens that attend to each other.
+        batch (int): Images.
+        heads (int): Attention heads.
+        head_dims (int): Channels of each.
+        dtype (torch.dtype): Of queries, keys and values. Defaults to torch.float32.
+        training (bool): Whether a backward pass follows. Defaults to False.
+        device (str): Where. Defaults to "cpu".
+        rounds (int): Turns of each. Defaults to 5.
+        seconds (float): Shortest time of one timing. Defaults to 0.05.
+
+    Returns:
+        dict: The sizes; ``cpu`` and ``wall``, medians of each form in seconds; ``ratio``, the
+        fused form's time over the explicit one's in a round, its median by CPU time (on
+        accelerators by the clock); ``chosen``, the form that layers take.
+    """
+    generator = torch.Generator().manual_seed(0)
+    joint = torch.randn(batch, tokens, 3 * heads * head_dims, generator=generator)
+    joint = joint.to(device, dtype).requires_grad_(training)
+    gradient = torch.randn(batch, heads, tokens, head_dims, generator=generator)
+    gradient = gradient.to(device, dtype)
+
+    def call(form: Callable[..., Tensor]) -> None:
+        with torch.set_grad_enabled(training):
+            out = form(*joint.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0))
+        if training:
+            torch.autograd.grad(out, joint, gradient)
+
+    calls = {name: partial(call, form) for name, form in FORMS.items()}
+    turns = in_turns(calls, rounds, warm_up=1, seconds=seconds, device=device)
+    clock = "cpu" if device == "cpu" else "wall"
+    sizes = dict(batch=batch, heads=heads, queries=tokens, keys=tokens, gradients=training)
+    explicit = is_explicit_faster(torch.device(device), dtype, **sizes)
+    ratios = [getattr(turn["fused"], clock) / getattr(turn["explicit"], clock) for turn in turns]
+    return {
+        "tokens": tokens,
+        "batch": batch,
+        "heads": heads,
+        "head_dims": head_dims,
+        "dtype": str(dtype).removeprefix("torch."),
+        "training": training,
+        "ratio": statistics.median(ratios),
+        "chosen": "explicit" if explicit else "fused",
+        **{
+            kind: {
+                name: statistics.median(getattr(turn[name], kind) for turn in turns)
+                for name in FORMS
+            }
+            for kind in ("cpu", "wall")
+        },
+    }
+
+
+def header() -> str:
+    """Head of the table whose rows :func:`row` makes."""
+    return (
+        f"{'dtype':9} {'':9} {'tokens':>6} {'heads':>8} {'batch':>5} {'fused CPU':>10} {'wall':>8} "
+        f"{'explicit CPU':>13} {'wall':>8} {'fused / explicit':>17}  chosen"
+    )
+
+
+def row(found: dict[str, Any]) -> str:
+    """Write what :func:`time_attention` found as a row, times in milliseconds.
+
+    Args:
+        found (dict): Its result.
+
+    Returns:
+        str: The row.
+    """
+    ms = {kind: {name: 1000 * s for name, s in found[kind].items()} for kind in ("cpu", "wall")}
+    mode = "training" if found["training"] else "inference"
+    heads = f"{found['heads']} x {found['head_dims']}"
+    return (
+        f"{found['dtype']:9} {mode:9} {found['tokens']:6} {heads:>8} {found['batch']:5} "
+        f"{ms['cpu']['fused']:10.2f} {ms['wall']['fused']:8.2f} "
+        f"{ms['cpu']['explicit']:13.2f} {ms['wall']['explicit']:8.2f} "
+        f"{found['ratio']:17.2f}  {found['chosen']}"
+    )
+
+
+def time_all(
+    dtypes: Sequence[torch.dtype],
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    heads: Sequence[tuple[int, int]] = HEADS,
+    **kwargs: Any,
+) -> Iterator[dict[str, Any]]:
+    """Time both forms for all sizes, in inference and in training.
+
+    Args:
+        dtypes (Sequence[torch.dtype]): Types.
+        sizes (Sequence[tuple[int, int]]): Tokens and batch. Defaults to :data:`SIZES`.
+        heads (Sequence[tuple[int, int]]): Heads and channels of each. Defaults to
+            :data:`HEADS`.
+        **kwargs: ``device``, ``rounds`` and ``seconds`` of :func:`time_attention`.
+
+    Yields:
+        dict: What :func:`time_attention` returns.
+    """
+    for dtype in dtypes:
+        for training in (False, True):
+            for tokens, batch in sizes:
+                for count, dims in heads:
+                    yield time_attention(tokens, batch, count, dims, dtype, training, **kwargs)

@@ -1,0 +1,221 @@
+"""Attention in the form that is the faster one: PyTorch's fused kernel, or products and a softmax.
+
+Where a graph is captured (``torch.compile``, export) and on accelerators the fused kernel is
+called, and so it is in inference. Only on a CPU that trains does the other form win, for short
+sequences; ``tools/analysis_tools/benchmark_ops.py --attention`` measures both on the machine at
+hand.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
+
+__all__ = ["attend", "explicit_attention", "follow_form", "is_explicit_faster", "set_switch"]
+
+
+class Case(NamedTuple):
+    """Where a CPU that trains is faster with attention in products and a softmax.
+
+    Args:
+        dtype (torch.dtype): Type of queries, keys and values.
+        instructions (str): What the CPU must have: "bfloat16", or the vector instructions that
+            were measured.
+        pairs (int): Most queries times keys. The weights are stored for the backward pass: for
+            400 tokens and a head 640 KB of an image in float32.
+        rows (int): Fewest queries of all images and heads; below, calling three operators takes
+            longer than what they save.
+    """
+
+    dtype: torch.dtype
+    instructions: str
+    pairs: int
+    rows: int
+
+
+#: bfloat16: a CPU with AMX, DeiT-Ti (197 tokens, 3 heads of 64), batch 8: 559 ms fused, 209 ms
+#: explicit in two steps; there the fused kernel is the faster one in float32. float32: AVX2, 17
+#: tokens, heads of 16 to 64, batch 64: 1.0 to 1.35 times the fused kernel's speed; with 49 to 785
+#: tokens both are equal to a tenth, and in inference the fused one is 1.1 to 1.8 times as fast.
+CASES = (
+    Case(torch.bfloat16, "bfloat16", pairs=400**2, rows=1),
+    Case(torch.float32, "AVX2", pairs=32**2, rows=2000),
+)
+
+#: timm's classes of attention that read the switch ``fused_attn`` in each call.
+SWITCHED = ("timm.layers.attention.Attention", "timm.models.pvt_v2.Attention")
+
+
+def is_explicit_faster(
+    device: torch.device,
+    dtype: torch.dtype,
+    batch: int,
+    heads: int,
+    queries: int,
+    keys: int,
+    gradients: bool,
+) -> bool:
+    """Look up whether attention in products and a softmax beats the fused kernel.
+
+    Args:
+        device (torch.device): Where it runs.
+        dtype (torch.dtype): Type of queries, keys and values.
+        batch (int): Images.
+        heads (int): Attention heads.
+        queries (int): Tokens that attend.
+        keys (int): Tokens that are attended to.
+        gradients (bool): Whether a backward pass follows.
+
+    Returns:
+        bool: True in one of :data:`CASES`.
+    """
+    if device.type != "cpu" or not gradients:
+        return False
+    return any(
+        dtype == case.dtype
+        and queries * keys <= case.pairs
+        and batch * heads * queries >= case.rows
+        and _has(case.instructions)
+        for case in CASES
+    )
+
+
+def _has(instructions: str) -> bool:
+    if instructions == "bfloat16":
+        return has_bfloat16_instructions()
+    return vector_instructions() == instructions
+
+
+def _is_captured(x: Tensor) -> bool:
+    """Whether a graph is being made, which should hold for other sizes and devices too."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
+
+
+def explicit_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Attend by two products with a softmax between them.
+
+    Args:
+        query (Tensor): (B, num_heads, N, head_dims).
+        key (Tensor): (B, num_heads, M, head_dims).
+        value (Tensor): (B, num_heads, M, C).
+        attn_mask (Tensor, optional): Added to the logits. Defaults to None.
+        dropout_p (float): Dropout of the attention weights. Defaults to 0.
+        scale (float, optional): Factor of the logits. Defaults to None, which means
+            ``head_dims ** -0.5``.
+
+    Returns:
+        Tensor: (B, num_heads, N, C).
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = query * scale @ key.transpose(-2, -1)
+    weights = (logits if attn_mask is None else logits + attn_mask).softmax(dim=-1)
+    return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Attend, in the form that is the faster one here.
+
+    All attention of smallvit's networks goes through this function. It stands for
+    :func:`torch.nn.functional.scaled_dot_product_attention`; both forms compute the same up to
+    rounding, and draw different dropout.
+
+    Args:
+        query (Tensor): (B, num_heads, N, head_dims).
+        key (Tensor): (B, num_heads, M, head_dims).
+        value (Tensor): (B, num_heads, M, C).
+        attn_mask (Tensor, optional): Added to the logits; with a mask of booleans the fused kernel
+            is called. Defaults to None.
+        dropout_p (float): Dropout of the attention weights. Defaults to 0.
+        is_causal (bool): Whether tokens attend to earlier ones alone; with it the fused kernel is
+            called. Defaults to False.
+        scale (float, optional): Factor of the logits. Defaults to None, which means
+            ``head_dims ** -0.5``.
+
+    Returns:
+        Tensor: (B, num_heads, N, C).
+    """
+    is_added = attn_mask is None or attn_mask.dtype != torch.bool
+    if is_added and not is_causal and not _is_captured(query):
+        batch, heads, queries = query.shape[:3]
+        gradients = torch.is_grad_enabled() and (
+            query.requires_grad or key.requires_grad or value.requires_grad
+        )
+        sizes = (batch, heads, queries, key.shape[2], gradients)
+        if is_explicit_faster(query.device, query.dtype, *sizes):
+            return explicit_attention(query, key, value, attn_mask, dropout_p, scale)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=attn_mask,
+        dropout_p=dropout_p,
+        is_causal=is_causal,
+        scale=scale,
+    )
+
+
+def follow_form(model: nn.Module) -> None:
+    """Let the attention of MMPretrain's and timm's networks take the faster form too.
+
+    The built modules are changed, not their classes: MMPretrain's attention calls what its
+    attribute ``scaled_dot_product_attention`` holds, and timm's reads its switch ``fused_attn``
+    in each call. Attention that somebody else has exchanged, and a switch that is off, stay as
+    they are. A second call changes nothing.
+
+    Args:
+        model (nn.Module): Any network.
+    """
+    for module in model.modules():
+        if getattr(module, "scaled_dot_product_attention", None) is F.scaled_dot_product_attention:
+            module.scaled_dot_product_attention = attend
+        elif _is_switched(module) and set_switch not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(set_switch)
+
+
+def _is_switched(module: nn.Module) -> bool:
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    return name in SWITCHED and module.fused_attn is True
+
+
+def set_switch(module: nn.Module, args: tuple) -> None:
+    """Choose the form of timm's attention before it runs, as a hook.
+
+    Args:
+        module (nn.Module): One of :data:`SWITCHED`.
+        args (tuple): Its arguments, tokens (B, N, C) first.
+    """
+    x = args[0]
+    if _is_captured(x):
+        return
+    keys = x.shape[1]
+    if isinstance(getattr(module, "sr", None), nn.Conv2d):  # PVTv2 shrinks the map of the keys
+        keys //= module.sr.stride[0] ** 2
+    autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
+    gradients = torch.is_grad_enabled() and (
+        x.requires_grad or any(parameter.requires_grad for parameter in module.parameters())
+    )
+    sizes = (x.shape[0], module.num_heads, x.shape[1], keys, gradients)
+    explicit = is_explicit_faster(x.device, dtype, *sizes)
+    if module.fused_attn is explicit:
+        module.fused_attn = not explicit
