@@ -1,15 +1,18 @@
 """Images of one's own, in a folder for each class."""
 
 import hashlib
+import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from mmengine.fileio import get_text, isdir, list_dir_or_file
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from smallvit.datasets.checks import choose
+from smallvit.datasets.io.file_names import list_files
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
@@ -116,8 +119,9 @@ class ClassFolders(BaseDataset):
         if absent:
             print_log(f"{folder} has no images of {', '.join(absent)}", "current", level=30)
         return [
-            {"img_path": osp.join(folder, name, *image.split("/")), "gt_label": labels[name]}
+            {"img_path": start + _native(image), "gt_label": labels[name]}
             for name in names
+            for start in [osp.join(folder, name, "")]
             for image in self._images(osp.join(folder, name), part)
         ]
 
@@ -131,7 +135,7 @@ class ClassFolders(BaseDataset):
                     f"{path}, line {number}: {line!r} is not CLASS/NAME with one of the "
                     f"{len(labels)} classes: correct the list"
                 )
-            yield {"img_path": osp.join(folder, *line.split("/")), "gt_label": labels[name]}
+            yield {"img_path": osp.join(folder, _native(line)), "gt_label": labels[name]}
 
     def source(self) -> tuple[str, str]:
         """Find what the split reads.
@@ -160,7 +164,7 @@ class ClassFolders(BaseDataset):
         names = list_images(folder)
         if part == "all":
             return names
-        chosen = choose_held_out(names, self.held_out, self.seed)
+        chosen = _held_out(tuple(names), self.held_out, self.seed)
         if len(chosen) == len(names):
             raise DataError(
                 f"{folder} holds one image, of which no part can be held out for validation: add "
@@ -176,6 +180,16 @@ class ClassFolders(BaseDataset):
         """
         folder, part = self.source()
         return [f"Split: \t{self.split}", f"Folder: \t{folder} ({part})"]
+
+
+def _native(name: str) -> str:
+    return name if os.sep == "/" else name.replace("/", os.sep)
+
+
+@lru_cache(maxsize=1024)
+def _held_out(names: tuple[str, ...], part: float, seed: int) -> set[str]:
+    """Choose once for training and validation, which take the two parts of a class."""
+    return choose_held_out(names, part, seed)
 
 
 def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
@@ -297,8 +311,7 @@ def list_images(folder: str) -> list[str]:
     Raises:
         DataError: If there is none, or the images are in deeper folders only.
     """
-    found = (name.replace("\\", "/") for name in list_dir_or_file(folder, False, recursive=True))
-    files = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
+    files = list_files(folder)
     images = sorted(name for name in files if name.lower().endswith(EXTENSIONS))
     if not files:
         raise DataError(f"class folder {folder} is empty: put its images there, or remove it")

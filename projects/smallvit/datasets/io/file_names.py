@@ -1,0 +1,67 @@
+"""Names of the files in a folder and in those inside it, listed once for all who ask."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from mmengine.fileio import LocalBackend, get_file_backend, list_dir_or_file
+
+#: Nanoseconds that a folder must have been left alone before a list of it is used again: file
+#: systems note the time of a change in steps, the coarsest in two seconds.
+SETTLED = 2_000_000_000
+#: Folders whose list is kept.
+KEPT = 4096
+
+_lists: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {}
+
+
+def list_files(folder: str) -> list[str]:
+    """List the files in a folder and in those inside it.
+
+    Files and folders whose name begins with a dot are not seen. A folder on this machine is
+    read again only where it, or one inside it, has changed.
+
+    Args:
+        folder (str): The folder, or the address of one.
+
+    Returns:
+        list[str]: Names relative to the folder, with ``/`` between folders, sorted.
+    """
+    if not isinstance(get_file_backend(folder, enable_singleton=True), LocalBackend):
+        found = (one.replace("\\", "/") for one in list_dir_or_file(folder, False, recursive=True))
+        return sorted(name for name in found if "/." not in f"/{name}")
+    key = os.path.abspath(folder)
+    if key not in _lists or not _is_unchanged(_lists[key][1]):
+        changes: dict[str, int] = {}
+        files = tuple(sorted(_walk(key, "", changes)))
+        while len(_lists) >= KEPT:
+            del _lists[next(iter(_lists))]
+        _lists[key] = files, changes
+    return list(_lists[key][0])
+
+
+def _walk(folder: str, start: str, changes: dict[str, int]) -> Iterator[str]:
+    """Yield names, and note when each folder was changed, 0 if that is not long ago."""
+    changed = os.stat(folder).st_mtime_ns
+    changes[folder] = changed if time.time_ns() - changed > SETTLED else 0
+    deeper = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                continue
+            if entry.is_file():
+                yield start + name
+            elif entry.is_dir():
+                deeper.append(name)
+    for name in deeper:
+        yield from _walk(os.path.join(folder, name), f"{start}{name}/", changes)
+
+
+def _is_unchanged(changes: dict[str, int]) -> bool:
+    try:
+        return all(os.stat(folder).st_mtime_ns == changed for folder, changed in changes.items())
+    except OSError:
+        return False
