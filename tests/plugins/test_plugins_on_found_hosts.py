@@ -10,6 +10,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmpretrain.structures import DataSample
 from torch.nn.parallel import DistributedDataParallel
 
+from config_helpers import build as build_config
+from config_helpers import read_config
 from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 from smallvit.plugins.locality_guidance import attach_guidance
 from smallvit.registry import MODELS
@@ -17,10 +19,10 @@ from smallvit.registry import MODELS
 TEACHER = dict(model=dict(type="smallvit.CifarResNet", depth=8))
 
 
-def build():
+def classifier():
     torch.manual_seed(0)
     backbone = dict(type="smallvit.DWConvShortcut", host="smallvit.CifarResNet", depth=14)
-    classifier = MODELS.build(
+    model = MODELS.build(
         dict(
             type="mmpretrain.ImageClassifier",
             backbone=dict(backbone, shortcut=dict(bypass=2)),
@@ -28,41 +30,78 @@ def build():
             head=dict(type="mmpretrain.LinearClsHead", num_classes=3, in_channels=64),
         )
     )
-    attach_guidance(classifier, dict(teacher=TEACHER))
-    classifier.guidance.teacher.loaded = classifier.guidance.prepared = True
-    return classifier.train()
+    attach_guidance(model, dict(teacher=TEACHER))
+    return ready(model)
 
 
-def steps(model, images, number=2):
-    samples = [DataSample().set_gt_label(i % 3) for i in range(len(images))]
+def detector():
+    torch.manual_seed(0)
+    return ready(build_config(read_config("locality_guidance/cvt-mini_guided_digits-det.py")))
+
+
+def ready(model):
+    model.guidance.teacher.loaded = model.guidance.prepared = True
+    return model.train()
+
+
+def scenes(images):
+    from mmdet.testing import demo_mm_inputs
+
+    sizes, boxes = [tuple(each.shape) for each in images], [1] * len(images)
+    data = demo_mm_inputs(len(images), sizes, num_items=boxes, num_classes=3, with_mask=True)
+    for sample in data["data_samples"]:
+        size = tuple(images.shape[2:])
+        sample.set_metainfo(dict(pad_shape=size, batch_input_shape=size))
+    return data["data_samples"]
+
+
+def labels(images):
+    return [DataSample().set_gt_label(i % 3) for i in range(len(images))]
+
+
+def steps(model, images, samples, number=2):
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.01)
     for _ in range(number):
         losses = model(images, samples, mode="loss")
         assert losses["loss_guidance"] > 0
         optimizer.zero_grad()
-        sum(value for key, value in losses.items() if "loss" in key).backward()
-        missing = [name for name, p in model.named_parameters() if p.grad is None]
+        values = [value for key, value in losses.items() if "loss" in key]
+        sum(sum(value) if isinstance(value, list) else value for value in values).backward()
+        missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert missing == []
         optimizer.step()
 
 
-def train_on_half(rank, store, out, images):
+def train_on_half(rank, store, out, images, build, samples):
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(minutes=2)
     )
-    classifier = build()
-    steps(DistributedDataParallel(classifier), images[rank::2])
-    torch.save(dict(classifier.named_parameters()), f"{out}/{rank}.pth")
+    half = images[rank::2]
+    model = build()
+    steps(DistributedDataParallel(model), half, samples(half))
+    torch.save(dict(model.named_parameters()), f"{out}/{rank}.pth")
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_use_every_parameter_and_stay_alike(tmp_path):
-    images = torch.randn(8, 3, 16, 24)
+@pytest.mark.parametrize(
+    ("build", "samples", "changed"),
+    [
+        (classifier, labels, "backbone.dw_shortcuts.0.0.branches.0.conv.weight"),
+        (detector, scenes, "backbone.stages.0.proj.weight"),
+    ],
+    ids=["classifier", "detector"],
+)
+def test_two_processes_use_every_parameter_and_stay_alike(build, samples, changed, tmp_path):
+    images = torch.randn(8 if build is classifier else 4, 3, 32, 48)
+    begun = dict(build().named_parameters())
     context = multiprocessing.get_context("fork")
     workers = [
-        context.Process(target=train_on_half, args=(rank, tmp_path / "store", tmp_path, images))
+        context.Process(
+            target=train_on_half,
+            args=(rank, tmp_path / "store", tmp_path, images, build, samples),
+        )
         for rank in range(2)
     ]
     for worker in workers:
@@ -71,21 +110,17 @@ def test_two_processes_use_every_parameter_and_stay_alike(tmp_path):
         worker.join(120)
         assert worker.exitcode == 0
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in range(2))
-    begun = dict(build().named_parameters())
     for name, parameter in first.items():
         assert torch.equal(parameter, second[name])
-    assert not torch.equal(
-        first["backbone.dw_shortcuts.0.0.branches.0.conv.weight"],
-        begun["backbone.dw_shortcuts.0.0.branches.0.conv.weight"],
-    )
+    assert not torch.equal(first[changed], begun[changed])
 
 
 def test_an_average_has_shortcuts_of_its_own():
-    classifier = build()
+    model = classifier()
     images = torch.randn(4, 3, 16, 24)
-    average = ExponentialMovingAverage(classifier, momentum=0.5)
-    steps(classifier, images)
-    average.update_parameters(classifier)
+    average = ExponentialMovingAverage(model, momentum=0.5)
+    steps(model, images, labels(images))
+    average.update_parameters(model)
     copied = average.module.eval()
     before = copied(images, mode="tensor")
     before = before[0] if isinstance(before, tuple) else before
@@ -93,7 +128,7 @@ def test_an_average_has_shortcuts_of_its_own():
     after = copied(images, mode="tensor")
     after = after[0] if isinstance(after, tuple) else after
     assert (after - before).abs().max() > 0.01
-    assert classifier.backbone.dw_shortcuts[0][0].branches[0].conv.bias.abs().max() < 1
+    assert model.backbone.dw_shortcuts[0][0].branches[0].conv.bias.abs().max() < 1
 
 
 PLAIN = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
