@@ -488,9 +488,7 @@ CASES: dict[str, Case] = {
     "windows as an axis": refused("proportions")(lambda: Windows(True)),
     "pyramid": taken(4)(Pyramid),
     "there and back": taken(6)(ThereAndBack),
-    "two scales in turn": taken(4, "the 4 of another stream, scales.1.0.0 to scales.1.1.1")(
-        TwoScales
-    ),
+    "two scales in turn": taken(4, "scales.1.1.1, of another stream")(TwoScales),
     "square only": taken(3, size=(32, 32))(lambda: Special("square only")),
     "dropout": taken(3)(lambda: Special("dropout")),
     "random": refused("something else each time")(lambda: Special("random")),

@@ -125,8 +125,7 @@ class _Search:
         found = _choose(calls, size, self, spots) if calls else []
         if not found:
             return []
-        found = self._one_stream(found, images[:1])
-        trial = try_zeros(self.host, as_blocks(found), images[:1], [each.hw for each in found])
+        found, trial = self._tried(found, images[:1])
         fault = trial.fault or self._fault_elsewhere(found, size, channels)
         fault = fault or fault_in_training(self.host, as_blocks(found), images[:2])
         if not fault:
@@ -136,18 +135,23 @@ class _Search:
         self.why.append(fault)
         return []
 
-    def _one_stream(self, found: list[Found], images: Tensor) -> list[Found]:
+    def _tried(self, found: list[Found], images: Tensor) -> tuple[list[Found], Trial]:
         """All blocks if they follow from each other, else those of the main stream."""
+        trial = self._try(found, images)
+        # Behind a class token, the last block has none of the output either.
+        if len(trial.unused) > 1:
+            _warn(f"not among the blocks are {_named(found, trial.unused)}, which nothing follows")
+            found = [each for i, each in enumerate(found) if i not in trial.unused]
+            trial = self._try(found, images)
         main = _main_stream(found)
-        left = [each.call.name for each in found if each not in main]
-        if not left:
-            return found
-        trial = try_zeros(self.host, as_blocks(found), images, [each.hw for each in found])
-        if not trial.fault and not trial.beside:
-            return found
-        names = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
-        _warn(f"not among the blocks are the {len(left)} of another stream, {names}")
-        return main
+        if main == found or not (trial.fault or trial.beside):
+            return found, trial
+        left = [i for i, each in enumerate(found) if each not in main]
+        _warn(f"not among the blocks are {_named(found, left)}, of another stream")
+        return main, self._try(main, images)
+
+    def _try(self, found: list[Found], images: Tensor) -> Trial:
+        return try_zeros(self.host, as_blocks(found), images, [each.hw for each in found])
 
     def _run(self, images: Tensor) -> list[Call]:
         try:
@@ -269,9 +273,14 @@ def _main_stream(found: list[Found]) -> list[Found]:
 def _main_blocks(found: list[Found], trial: Trial) -> list[Found]:
     """The blocks that follow from each other; the others are named."""
     if trial.beside:
-        names = ", ".join(found[i].call.name for i in trial.beside)
+        names = _named(found, trial.beside)
         _warn(f"not among the blocks are {names}, which take nothing of the blocks before them")
-    if trial.unused:
-        names = ", ".join(found[i].call.name for i in trial.unused)
-        _warn(f"what the backbone returns does not depend on its blocks {names}")
+    last = [i for i in trial.unused if i not in trial.beside]
+    if last:
+        _warn(f"what the backbone returns does not depend on its block {_named(found, last)}")
     return [each for i, each in enumerate(found) if i not in trial.beside]
+
+
+def _named(found: Sequence[Found], indices: Sequence[int]) -> str:
+    names = [found[i].call.name for i in indices]
+    return ", ".join(names) if len(names) < 7 else f"{len(names)} from {names[0]} to {names[-1]}"

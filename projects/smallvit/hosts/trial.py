@@ -26,7 +26,7 @@ class Trial:
         fault (str): What is wrong with all, empty if nothing is. Defaults to "".
         beside (list[int]): Blocks of which the following ones take nothing: of another stream, or
             whose output is thrown away. Defaults to none.
-        unused (list[int]): Blocks at the end that what the host returns does not depend on.
+        unused (list[int]): Blocks that what the host returns does not depend on.
             Defaults to none.
     """
 
@@ -178,7 +178,7 @@ def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Ten
     last = used.bit_length() - 1
     chain = _longest([ways.into([inputs[i]]) for i in range(len(zeros))], used, last)
     beside = [i for i in range(len(zeros)) if i not in chain]
-    return Trial(beside=beside, unused=[i for i in chain if i > last])
+    return Trial(beside=beside, unused=[i for i in range(len(zeros)) if not used >> i & 1])
 
 
 def _longest(before: Sequence[int], used: int, last: int) -> list[int]:
