@@ -482,7 +482,7 @@ CASES: dict[str, Case] = {
     "one square grid, columns": refused("do not lie")(lambda: Vit(fixed=(8, 8), order="columns")),
     "widens": taken(3)(Widens),
     "siamese": taken(3, "take nothing of the blocks before")(Siamese),
-    "siamese, one unused": taken(3, "take nothing of the blocks before")(lambda: Siamese(True)),
+    "siamese, one unused": taken(3, "right.2, which nothing follows")(lambda: Siamese(True)),
     "shared": taken(2, "runs 2 times")(Shared),
     "windows": refused("no module with layers")(Windows),
     "windows as an axis": refused("proportions")(lambda: Windows(True)),
