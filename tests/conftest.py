@@ -40,6 +40,24 @@ def torch_settings():
     register_random(TORCH_RANDOM)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick_records():
+    """What MMEngine writes down about a run takes longer than the trainings here.
+
+    It formats the text of the config with yapf, at each checkpoint: the text means the same
+    without. It asks compilers for their versions, at each run: they are asked once. Tools in
+    processes of their own do both.
+    """
+    from mmengine.config import config
+    from mmengine.runner import runner
+
+    environment = cache(runner.collect_env)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "FormatCode", lambda text, **_: (text, True))
+        patch.setattr(runner, "collect_env", lambda: dict(environment()))
+        yield
+
+
 #: Modules after whose import what is in memory counts as imported.
 MANY_MODULES = 50
 _modules = 0

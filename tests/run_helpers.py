@@ -94,7 +94,6 @@ def _finish(cfg: Config, work_dir: Path) -> Config:
     cfg.default_hooks.logger.interval = 1
     cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     cfg.experiment_name = work_dir.name
-    cfg._format_python_code = False  # takes longer than a training step, at each checkpoint
     return cfg
 
 

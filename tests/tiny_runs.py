@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -71,34 +70,32 @@ def tiny_runner(
 ) -> Runner:
     """Build a guarded run of the tiny model; ``kwargs`` are those of the Runner."""
     hooks_by_key = {key: dict(type=kind) for key, kind in GUARDS.items()}
-    # The environment is asked of compilers, which takes longer than the training.
-    with mock.patch("mmengine.runner.runner.collect_env", dict):
-        return Runner(
-            model={"type": "TestTinyModel", **(model or {})},
-            work_dir=str(work_dir),
-            experiment_name=f"tiny{next(_numbers)}",
-            train_dataloader=dict(
-                batch_size=batch,
-                num_workers=0,
-                sampler=dict(type="DefaultSampler", shuffle=True),
-                collate_fn=dict(type="default_collate"),
-                dataset=dict(type="TestTinyData", length=samples),
-            ),
-            train_cfg=kwargs.pop("train_cfg", dict(by_epoch=True, max_epochs=epochs)),
-            optim_wrapper=dict(
-                optimizer=dict(type="SGD", lr=lr, momentum=0.9, weight_decay=weight_decay),
-                accumulative_counts=accumulate,
-            ),
-            param_scheduler=schedule,
-            default_hooks=dict(
-                **hooks_by_key,
-                checkpoint=kwargs.pop("checkpoint", dict(type="smallvit.AtomicCheckpointHook")),
-            ),
-            custom_hooks=hooks,
-            randomness=dict(seed=1),
-            log_level="WARNING",
-            **kwargs,
-        )
+    return Runner(
+        model={"type": "TestTinyModel", **(model or {})},
+        work_dir=str(work_dir),
+        experiment_name=f"tiny{next(_numbers)}",
+        train_dataloader=dict(
+            batch_size=batch,
+            num_workers=0,
+            sampler=dict(type="DefaultSampler", shuffle=True),
+            collate_fn=dict(type="default_collate"),
+            dataset=dict(type="TestTinyData", length=samples),
+        ),
+        train_cfg=kwargs.pop("train_cfg", dict(by_epoch=True, max_epochs=epochs)),
+        optim_wrapper=dict(
+            optimizer=dict(type="SGD", lr=lr, momentum=0.9, weight_decay=weight_decay),
+            accumulative_counts=accumulate,
+        ),
+        param_scheduler=schedule,
+        default_hooks=dict(
+            **hooks_by_key,
+            checkpoint=kwargs.pop("checkpoint", dict(type="smallvit.AtomicCheckpointHook")),
+        ),
+        custom_hooks=hooks,
+        randomness=dict(seed=1),
+        log_level="WARNING",
+        **kwargs,
+    )
 
 
 def cosine(end: int) -> list[dict]:

@@ -112,7 +112,6 @@ def toy_config(
     if file is not None:
         file.write_text(text)
     cfg = Config.fromstring(text, ".py")
-    cfg._format_python_code = False  # takes longer than a training step
     return cfg
 
 
