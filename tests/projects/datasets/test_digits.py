@@ -1,10 +1,10 @@
-import sys
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
 import torch
 
-from smallvit.datasets import Digits
+from smallvit.datasets import Digits, digits
 from smallvit.datasets.digits import SPLITS, digit_indices, load_digit_images
 
 LABELS = load_digit_images()[1]
@@ -80,7 +80,26 @@ def test_pipeline_of_mmpretrain():
     assert sample["data_samples"].img_path.startswith("sklearn-digits/")
 
 
-def test_missing_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+@pytest.fixture
+def unread():
+    """Without the digits that were read before, here and after."""
+    digits._read.cache_clear()
+    yield
+    digits._read.cache_clear()
+
+
+def test_missing_scikit_learn(unread, monkeypatch):
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn"):
         Digits()
+
+
+def test_they_are_those_that_scikit_learn_returns(unread, monkeypatch, tmp_path):
+    images, labels = load_digit_images()
+    monkeypatch.setattr(
+        digits, "find_spec", lambda name: ModuleSpec(name, None, origin=str(tmp_path / "moved.py"))
+    )
+    digits._read.cache_clear()
+    theirs, classes = load_digit_images()  # through its function: its file is elsewhere
+    assert np.array_equal(images, theirs)
+    assert np.array_equal(labels, classes)
