@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+
+from forked import PATIENCE, become_rank, context, end_with, forget_the_parent, free_port, redirect
 
 ROOT = Path(__file__).parent.parent
 ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[1, 2, 4, 8])
-#: Seconds after which a training that should have ended counts as hung.
-PATIENCE = 120
-
-# A forked child has what this process imported, and starts at once.
-_context = multiprocessing.get_context("fork")
 
 
 class Progress(Hook):
@@ -97,24 +88,6 @@ def _finish(cfg: Config, work_dir: Path) -> Config:
     return cfg
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _forget_the_parent() -> None:
-    # Loggers and visualizers of earlier tests would write to where those tests wanted it.
-    for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        _forget_instances(manager)
-
-
-def _forget_instances(manager: type) -> None:
-    manager._instance_dict.clear()
-    for subclass in manager.__subclasses__():
-        _forget_instances(subclass)
-
-
 class Run:
     """A training in one or more child processes.
 
@@ -133,49 +106,34 @@ class Run:
         prepare: Callable[[Config], None] | None = None,
     ) -> None:
         self.cfg, self.resume, self.prepare = cfg, resume, prepare
-        self.iterations = _context.Value("i", 0)
+        self.iterations = context.Value("i", 0)
         self.output = Path(cfg.work_dir).with_suffix(".out")
         sys.stdout.flush()
         sys.stderr.flush()
-        port = _free_port()
+        port = free_port()
         self.children = [
-            _context.Process(target=self._child, args=(rank, processes, port))
+            context.Process(target=self._child, args=(rank, processes, port))
             for rank in range(processes)
         ]
         for child in self.children:
             child.start()
 
     def _child(self, rank: int, processes: int, port: int) -> None:
-        descriptor = os.open(self.output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        # Under pytest they write elsewhere.
-        sys.stdout = sys.stderr = os.fdopen(descriptor, "w", buffering=1)
+        redirect(self.output)
         os.chdir(self.output.parent)  # MMEngine's temporary folders are relative to it
-        _forget_the_parent()
+        forget_the_parent()
         cfg = self.cfg
         if processes > 1:
-            os.environ.update(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE=str(processes),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-            )
+            become_rank(rank, processes, port)
             cfg.launcher = "pytorch"
         cfg.resume = self.resume
-        status = 1
-        try:
+
+        def go() -> None:
             if self.prepare is not None:
                 self.prepare(cfg)
             train(cfg, Progress(self.iterations) if rank == 0 else None)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+
+        end_with(go)
 
     def wait(self) -> list[int]:
         """Wait for the end; returns the exit statuses of the ranks."""

@@ -16,7 +16,7 @@ import torch
 
 from adversarial.faulty_disk import FaultyDisk
 from adversarial.writers import WRITERS, final_weights
-from run_helpers import PATIENCE
+from forked import PATIENCE
 
 #: Kills of each writer by default.
 FEW = {"training": 2}

@@ -1,10 +1,12 @@
+import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from forked import run_ranks
+from run_helpers import preload
 from tool_helpers import ROOT, load_tool, own_experiment, run_main, write_tiny_config
 
 TOOLS = ROOT / "tools"
@@ -103,36 +105,34 @@ def test_slurm(launch, script, tool, fourth):
     assert "--gres" not in words
 
 
-@pytest.mark.slow
-def test_two_processes_on_cpu(tmp_path, capfd):
-    """Train on two processes; the checkpoint has the same metric on one and on two."""
-    import json
+def test_two_processes_on_cpu(tmp_path):
+    """Train on two processes; the checkpoint has the same metric on one and on two.
 
+    What starts them is tested with a training that is preempted, in test_preemption.py.
+    """
+    preload("mmpretrain")
     config = write_tiny_config(tmp_path)
     work_dir = tmp_path / "two words"
+    train, test = (load_tool(f"{name}.py").main for name in ("train", "test"))
 
-    def start(script, *argv):
-        # Two threads each would fight over the cores of a test machine.
-        env = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-        command = ["bash", TOOLS / script, config, *argv, "--work-dir", work_dir]
-        return subprocess.run(
-            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+    def on_two(main, *argv):
+        output = tmp_path / "output"
+        launched = (config, *argv, "--launcher", "pytorch", "--work-dir", work_dir)
+        statuses = run_ranks(lambda: run_main(main, *launched), 2, output)
+        assert statuses == [0, 0], output.read_text()[-3000:]
+        return output.read_text()
 
-    done = start("dist_train.sh", "2", "--no-validate", "--amp")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("running on 2 CPU processes with gloo") == 1
-    assert "Epoch(train) [2][2/2]" in done.stdout + done.stderr
+    said = on_two(train, "--no-validate", "--amp")
+    assert said.count("running on 2 CPU processes with gloo") == 1
+    assert "Epoch(train) [2][2/2]" in said
 
     checkpoint = work_dir / "epoch_2.pth"
     files = [tmp_path / "one.json", tmp_path / "two.json"]
     # Nine samples do not divide by two: one process gets a sample twice.
     extra = next(Path(tmp_path / "data/test").glob("*/0.png"))
     extra.unlink()
-    done = start("dist_test.sh", checkpoint, "2", "--out", files[1], "--out-item", "metrics")
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two(test, checkpoint, "--out", files[1], "--out-item", "metrics")
     argv = (config, checkpoint, "--work-dir", work_dir, "--out", files[0], "--out-item", "metrics")
-    main = load_tool("test.py").main
-    assert run_main(main, *argv, "--cfg-options", own_experiment()) == 0
+    assert run_main(test, *argv, "--cfg-options", own_experiment()) == 0
     one, two = (json.loads(file.read_text()) for file in files)
     assert one == pytest.approx(two, rel=1e-6)

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from forked import Forked
 from smallvit.engine.checkpoint.newest import last_checkpoint
+from smallvit.utils import torchrun
 from tool_helpers import ROOT
 
 TOOLS = ROOT / "tools"
@@ -52,15 +55,31 @@ def left_behind(mark):
 def wait_for(condition, job):
     until = time.monotonic() + PATIENCE
     while not condition():
-        assert job.poll() is None, job.stderr.read()
+        assert job.poll() is None, job.communicate()[1]
         assert time.monotonic() < until
         time.sleep(0.05)
 
 
 @pytest.fixture
-def job(tmp_path):
-    """Start a command in a session of its own; what it started is gone at the end."""
-    started, mark = [], f"{tmp_path}/mark"
+def started(tmp_path):
+    """A list for the processes that a test starts, in sessions of their own; at the end they, and
+    what they started, are gone.
+    """
+    processes = []
+    yield processes
+    for process in processes:
+        process.kill()
+    for number in left_behind(f"{tmp_path}/mark"):  # of a test that failed: they hold the pipe open
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    for process in processes:
+        process.communicate()
+
+
+@pytest.fixture
+def job(tmp_path, started):
+    """Start a command."""
+    mark = f"{tmp_path}/mark"
 
     def start(*command, **variables):
         env = {**os.environ, "MARK": mark, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
@@ -76,29 +95,45 @@ def job(tmp_path):
         started.append(process)
         return process, mark
 
-    yield start
-    for process in started:
-        process.kill()
-    for number in left_behind(mark):  # of a test that failed: they hold the pipe open
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-    for process in started:
-        process.communicate()
+    return start
 
 
 @pytest.fixture
-def worker(tmp_path, job):
-    """Start two workers through launch.py; they are ready when this returns."""
+def launch(tmp_path, started):
+    """Call what launch.py calls, in a process of its own, which need not import torch anew."""
+    import torch.distributed.run  # noqa: F401
+
+    def start(*argv):
+        mark = f"{tmp_path}/mark"
+        call = partial(torchrun.run, [*map(str, argv)])
+        process = Forked(call, tmp_path, {"MARK": mark, "OMP_NUM_THREADS": "1"})
+        started.append(process)
+        return process, mark
+
+    return start
+
+
+@pytest.fixture
+def worker(tmp_path, launch):
+    """Start two workers; they are ready when this returns."""
 
     def start(endless=False):
         script = tmp_path / "worker.py"
         script.write_text(WORKER.format(endless=endless))
-        command = [TOOLS / "launch.py", "--standalone", "--nproc_per_node", "2", script]
-        process, mark = job(sys.executable, *command)
+        process, mark = launch("--standalone", "--nproc_per_node", "2", script)
         wait_for(lambda: all(os.path.exists(f"{mark}{rank}") for rank in "01"), process)
         return process, mark
 
     return start
+
+
+def test_the_launcher_tells_how_its_workers_end(launch):
+    two = ("--standalone", "--nproc_per_node", "2", "--no-python")
+    good, _ = launch(*two, "true")
+    good.communicate(timeout=PATIENCE)
+    bad, _ = launch(*two, "false")
+    _, errors = bad.communicate(timeout=PATIENCE)
+    assert (good.returncode, bad.returncode) == (0, 1), errors
 
 
 @pytest.mark.slow
@@ -126,10 +161,9 @@ def test_a_second_signal_ends_the_job_at_once(worker):
     assert left_behind(mark) == {}
 
 
-def test_a_signal_before_the_workers_begin(job, tmp_path):
+def test_a_signal_before_the_workers_begin(launch):
     """The launcher waits for a node that does not come."""
-    command = [TOOLS / "launch.py", "--nnodes", "2", "--master_port", "29511", "worker.py"]
-    process, mark = job(sys.executable, *command)
+    process, mark = launch("--nnodes", "2", "--master_port", "29511", "worker.py")
     blocked = f"/proc/{process.pid}/status"
     wait_for(lambda: "SigBlk:\t0000000000000000" not in Path(blocked).read_text(), process)
     process.send_signal(signal.SIGUSR1)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from run_helpers import PATIENCE, preload
+from forked import PATIENCE
+from run_helpers import preload
 from smallvit.bench import run as course
 from smallvit.bench.scheduler import Pool
 from tool_helpers import ROOT, load_tool, run_main, write_pictures
