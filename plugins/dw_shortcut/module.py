@@ -7,6 +7,9 @@ from mmcv.cnn import build_activation_layer, build_norm_layer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from smallvit.layers.conv_norm import normalize
+from smallvit.layers.inference import looks_back
+
 
 class DepthwiseBranch(nn.Module):
     """Norm, then a depth-wise convolution that keeps the size of the map.
@@ -29,9 +32,18 @@ class DepthwiseBranch(nn.Module):
             channels, channels, kernel_size, padding=kernel_size // 2, groups=channels
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return self.conv(self.norm(x))
+    def forward(self, x: Tensor, is_free: bool = False) -> Tensor:
+        """Norm and convolve.
+
+        Args:
+            x (Tensor): Map (B, C, H, W).
+            is_free (bool): Whether nobody else holds it; its memory may then be written again.
+                Defaults to False.
+
+        Returns:
+            Tensor: Map of the same shape.
+        """
+        return self.conv(normalize(x, self.norm, is_free))
 
 
 class DepthwiseShortcut(nn.Module):
@@ -79,9 +91,11 @@ class DepthwiseShortcut(nn.Module):
         """Map (B, C, H, W) to the same shape."""
         if not self.branches:
             return x
-        x = self.act(x)
+        activated = self.act(x)
         first, *others = self.branches  # a slice would build a ModuleList in each call
-        out = first(x)
+        is_free = not others and activated is not x and not looks_back(self.act)
+        x = activated
+        out = first(x, is_free)
         for branch in others:
             out = out + branch(x)
         return out

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from smallvit.layers.inference import looks_back
+
 
 def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of the one convolution that does what ``norm(conv(x))`` does.
@@ -39,6 +41,40 @@ def uses_stored_statistics(norm: nn.Module) -> bool:
         bool: True for a batch norm in evaluation mode with running statistics.
     """
     return isinstance(norm, _BatchNorm) and not norm.training and norm.running_var is not None
+
+
+def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
+    """Normalize a map, in inference by one multiplication and addition.
+
+    On a CPU, PyTorch's batch norm of a channels-last map takes three times as long.
+
+    Args:
+        x (Tensor): A map, (B, C, H, W).
+        norm (nn.Module): A norm layer.
+        is_free (bool): Whether nobody else holds ``x``, whose memory may then be written again.
+            Defaults to False.
+
+    Returns:
+        Tensor: ``norm(x)``, up to rounding.
+    """
+    plain = (
+        looks_back(norm)
+        or norm._forward_pre_hooks
+        or x.device.type != "cpu"
+        or x.stride(1) != 1
+        or not uses_stored_statistics(norm)
+        or x.dtype != norm.running_var.dtype
+    )
+    if plain:
+        return norm(x)
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = -norm.running_mean * scale
+    if norm.affine:
+        shift = shift + norm.bias
+    shape = (-1, 1, 1)
+    return torch.addcmul(shift.view(shape), x, scale.view(shape), out=x if is_free else None)
 
 
 def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:

@@ -8,10 +8,11 @@ from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import nn
 
 from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
-from smallvit.layers.conv_norm import pointwise_norm
+from smallvit.layers.conv_norm import normalize, pointwise_norm
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
 from smallvit.layers.inference import gelu, looks_back
 from smallvit.layers.mlp import Mlp
+from smallvit.plugins.dw_shortcut import DepthwiseShortcut
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +133,62 @@ def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
     for count in (1, 40):
         x = torch.rand(count, 16, 64)
         assert torch.allclose(graph(x), layer(x), atol=1e-5)
+
+
+def batch_norm(**kwargs):
+    norm = nn.BatchNorm2d(6, **kwargs).eval()
+    for value in norm.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 2)
+    return norm
+
+
+def channels_last(*size):
+    return torch.randn(size).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_batch_norm_of_a_map_is_one_multiplication(affine):
+    norm, x = batch_norm(affine=affine), channels_last(2, 6, 5, 4)
+    with torch.no_grad():
+        expected = norm(x)
+        kept = normalize(x, norm)
+        assert kept is not x
+        assert kept.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(kept, expected)
+        assert normalize(x, norm, is_free=True) is x
+        torch.testing.assert_close(x, expected)
+
+
+@pytest.mark.parametrize("case", ["gradients", "training", "order", "hook", "pre-hook", "type"])
+def test_where_the_norm_is_called_itself(case, monkeypatch):
+    norm, x = batch_norm(), channels_last(2, 6, 5, 4)
+    x = x.contiguous() if case == "order" else x.bfloat16() if case == "type" else x
+    norm.train(case == "training")
+    called = []
+    forward = norm.forward
+    norm.forward = lambda x: called.append(1) or forward(x)
+    if case == "hook":
+        norm.register_forward_hook(lambda *args: None)
+    if case == "pre-hook":
+        norm.register_forward_pre_hook(lambda *args: None)
+    before = x.clone()
+    with torch.set_grad_enabled(case == "gradients"):
+        normalize(x, norm, is_free=True)
+    assert called
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("act_cfg", [dict(type="GELU"), None])
+@pytest.mark.parametrize("sizes", [(3,), (3, 5)])
+def test_a_shortcut_in_inference_leaves_its_input(act_cfg, sizes):
+    layer = DepthwiseShortcut(6, sizes, act_cfg=act_cfg).eval()
+    for branch in layer.branches:
+        branch.norm.load_state_dict(batch_norm().state_dict())
+    x = channels_last(2, 6, 5, 4)
+    before = x.clone()
+    expected = layer(x)
+    with torch.no_grad():
+        found = layer(x)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(x, before)
