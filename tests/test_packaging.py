@@ -108,7 +108,8 @@ def _requirements(name: str) -> dict[str, Requirement]:
 def test_what_is_imported_is_required():
     known = set(_requirements("runtime.txt")) | set(_requirements("optional.txt"))
     known |= set(_requirements("mm.txt")) | {"smallvit", *sys.stdlib_module_names}
-    known |= set(_requirements("export.txt")) | set(_requirements("hub.txt"))
+    for extra in ("export.txt", "hub.txt", "demo.txt"):
+        known |= set(_requirements(extra))
     known |= set(COME_WITH_OTHERS)
     imported = {}
     for folder in ("projects/smallvit", "plugins", "tools"):

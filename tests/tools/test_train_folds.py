@@ -29,6 +29,8 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     tool = load_tool("train.py")
 
     def ask_to_end(args):
+        # Of one name, the curves of all folds would go to the folder of the first.
+        assert args.cfg_options["visualizer.name"].endswith("_2-folds/fold_1")
         raise PreemptedError("saved")
 
     with monkeypatch.context() as patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os.path as osp
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -168,7 +169,9 @@ def _train_one(
     folder = fold_folder(work_dir, number)
     if not is_trained(folder):
         resume = "auto" if candidates(folder) else None
-        of_fold = {"config": config, "work_dir": folder, "resume": resume}
+        # MMEngine keeps a visualizer by its name for the whole process, with its folder.
+        options = {**(args.cfg_options or {}), "visualizer.name": osp.abspath(folder)}
+        of_fold = {"config": config, "work_dir": folder, "resume": resume, "cfg_options": options}
         try:
             train(argparse.Namespace(**{**vars(args), **of_fold}))
         except PreemptedError as error:

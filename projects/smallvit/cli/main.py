@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "lr-find": ("analysis_tools/lr_find.py", "find a learning rate in some steps"),
     "cam": ("smallvit.cli.cam", "draw what a trained model looks at"),
     "features": ("smallvit.cli.features", "map a model's features, and show nearest neighbors"),
+    "demo": ("smallvit.cli.demo", "try a model in the browser"),
     "plot": ("analysis_tools/plot_logs.py", "draw the curves of trainings"),
     "draw": ("analysis_tools/draw_predictions.py", "draw predictions on their images"),
     "hosts": ("smallvit.cli.hosts", "list which backbones of the libraries take plugins"),

@@ -53,6 +53,8 @@ class LabelMaps(Sequence):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
+        if not 0 <= index < len(self.samples):  # ends a loop over them
+            raise IndexError(f"{self.path} has {len(self.samples)} label maps, no number {index}")
         with _reading(self.path), np.load(self.path, allow_pickle=False) as arrays:
             labels = arrays[_MAP.format(index)]
             if labels.ndim != 2 or labels.dtype.kind not in "ui":

@@ -9,7 +9,7 @@ from config_helpers import read_config
 from smallvit.analysis.annotations import read_sample
 from smallvit.analysis.confusion import confusion, matrix_figure
 from smallvit.analysis.figures import save_figure
-from smallvit.engine.predictions import category_ids
+from smallvit.engine.predictions import category_ids, read_predictions, write_label_maps
 from smallvit.errors import UserError
 
 
@@ -52,7 +52,7 @@ def test_classes_are_counted_and_named():
         confusion(cfg, [dict(predictions[0], gt_label=[1, 2]), *predictions[1:]], "p.json")
 
 
-def test_pixels_are_counted_but_those_of_no_class(digit_scenes):
+def test_pixels_are_counted_but_those_of_no_class(digit_scenes, tmp_path):
     cfg = config("-seg", digit_scenes)
     dataset = dataset_of(cfg)
     maps = [read_sample(dataset, index)[1].label_map for index in range(len(dataset))]
@@ -63,6 +63,10 @@ def test_pixels_are_counted_but_those_of_no_class(digit_scenes):
     assert found.matrix[0, 1] == sum((labels == 0).sum() for labels in maps)
     assert found.matrix.sum() == sum((labels < 11).sum() for labels in maps)
     assert found.rows()[0]["most_taken_for"] == found.classes[1]
+    path = str(tmp_path / "p.npz")
+    write_label_maps(path, [({}, labels.astype(np.uint8)) for labels in said], None)
+    stored = confusion(cfg, read_predictions(path), path)
+    assert (stored.matrix == found.matrix).all()
     with pytest.raises(UserError, match="predicted for image 0 is of"):
         confusion(
             cfg,

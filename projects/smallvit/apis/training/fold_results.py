@@ -99,7 +99,9 @@ def _test_on_val(cfg: Config, folder: str, checkpoint: str) -> None:
     cfg.load_from, cfg.resume = checkpoint, False
     # The logs of the training are joined to its curves.
     cfg.work_dir = osp.join(folder, "measured")
-    cfg.experiment_name = f"{osp.basename(folder)}_measured"
+    cfg.experiment_name = osp.abspath(cfg.work_dir)
+    if cfg.get("visualizer") is not None:
+        cfg.visualizer.name = cfg.experiment_name
 
 
 def _number(name: str, value: Any) -> float | None:

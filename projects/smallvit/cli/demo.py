@@ -1,0 +1,288 @@
+"""Try a trained model in the browser: a page on this machine, for one image at a time."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from smallvit.cli.arguments import (
+    add_trust_flag,
+    choose_device,
+    positive,
+    read_as_asked,
+    tool_parser,
+)
+from smallvit.errors import UserError
+
+if TYPE_CHECKING:
+    from smallvit.apis.demo import DemoModel
+
+EPILOG = """
+The page is for this machine alone (127.0.0.1), and fetches nothing from elsewhere. Uploaded images
+are kept in a temporary folder, which is removed at the end (Ctrl-C). A detector has a slider for
+the least score, a calibrated cascade (DVT) one for its budget.
+"""
+LOOPBACK = "127.0.0.1"
+#: Seconds between two removals of uploads, and their age.
+CLEANED = (600, 3600)
+#: The page uses fonts that are there: gradio's own would be fetched.
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of ``smallvit demo``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+
+    Returns:
+        argparse.Namespace: Them.
+    """
+    parser = tool_parser(__doc__)
+    parser.epilog = EPILOG
+    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument("--config", metavar="FILE", help="config, where the checkpoint has none")
+    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    parser.add_argument(
+        "--port", type=positive, metavar="N", help="default: the first free one from 7860 on"
+    )
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="another address than 127.0.0.1 lets whoever reaches this machine use the model",
+    )
+    parser.add_argument(
+        "--score-thr", type=float, help="what the slider of a detector begins with; default: 0.3"
+    )
+    parser.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    add_trust_flag(parser)
+    args = parser.parse_args(argv)
+    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
+        parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")
+    if args.port is not None and args.port > 65535:
+        parser.error(f"--port {args.port}: ports end at 65535")
+    return args
+
+
+def import_gradio() -> ModuleType:
+    """Import gradio, with its reports to its makers switched off.
+
+    Returns:
+        ModuleType: The package.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio
+    except ImportError as error:
+        raise UserError(
+            f"smallvit demo needs gradio, which cannot be imported ({error}): "
+            "pip install 'smallvit[demo]'; best into an environment of its own, since it asks for "
+            "an older Pillow than smallvit is tested with"
+        ) from None
+    return gradio
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``smallvit demo``.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
+            command line.
+    """
+    args = parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="smallvit-demo-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        gradio = import_gradio()  # before the model, which takes longer
+
+        from smallvit.apis import Predictor
+        from smallvit.apis.demo import DemoModel
+        from smallvit.engine.predictions import DETECTION
+
+        read_as_asked(args)
+        threshold = 0.3 if args.score_thr is None else args.score_thr
+        device = choose_device(args.device)
+        predictor = Predictor(
+            args.checkpoint, args.config, device, score_thr=threshold, tile=args.tile
+        )
+        if args.score_thr is not None and predictor.task != DETECTION:
+            raise UserError(
+                f"--score-thr is of detectors, and this is a model for {predictor.task}"
+            )
+        name = os.path.basename(args.checkpoint)
+        page = build_page(gradio, DemoModel(predictor), name, device)
+        _serve(gradio, page, args)
+
+
+def build_page(gradio: ModuleType, model: DemoModel, name: str, device: str) -> Any:
+    """Lay out the page of a model.
+
+    Args:
+        gradio (ModuleType): The package.
+        model (DemoModel): What answers.
+        name (str): The checkpoint's name.
+        device (str): Where it runs.
+
+    Returns:
+        gradio.Blocks: The page.
+    """
+    predictor = model.predictor
+    classes = predictor.classes
+    with gradio.Blocks(
+        title=f"{name} - smallvit", analytics_enabled=False, delete_cache=CLEANED
+    ) as page:
+        kind = f"{predictor.task}, {len(classes) or 'unnamed'} classes, on {device}"
+        gradio.Markdown(f"# {_plain(name)}\n{kind}")
+        with gradio.Row():
+            with gradio.Column():
+                image = _upload(gradio)
+                settings = _settings(gradio, model)
+                button = gradio.Button("Predict", variant="primary")
+                with gradio.Accordion("Classes", open=False):
+                    gradio.Markdown(_plain(", ".join(classes)) or "the checkpoint names none")
+            with gradio.Column():
+                message = gradio.Markdown("Choose an image.")
+                shown = _results(gradio, predictor.task)
+
+        def answer(path: str | None, *values: float) -> list[Any]:
+            given = dict(zip(settings, values, strict=True))
+            if "budget" in given:
+                given["budget"] = given["budget"] / _unit(model)[0]
+            found = model(path, **given)
+            text = f"**{_plain(found.message)}**" if found.failed else _plain(found.message)
+            values_of = {
+                "picture": found.picture,
+                "scores": found.scores or None,
+                "rows": [_as_text(row) for row in found.rows],
+            }
+            return [text, *(values_of[key] for key in shown)]
+
+        hidden = {"api_visibility": "private", "show_progress": "minimal"}
+        events = [button.click, image.change, *(one.release for one in _sliders(settings))]
+        for event in events:
+            event(answer, [image, *settings.values()], [message, *shown.values()], **hidden)
+    return page
+
+
+def _upload(gradio: ModuleType) -> Any:
+    """An image that stays the file that was given: smallvit decodes it, as in training."""
+    image = gradio.Image(type="filepath", image_mode=None, label="Image", height=320)
+    decode = image.preprocess
+
+    def preprocess(payload: Any) -> str | None:
+        return decode(payload) if payload is None or payload.path is None else payload.path
+
+    # Of the instance: gradio writes a .pyi file beside the source of a class that inherits its own.
+    image.preprocess = preprocess
+    return image
+
+
+def _settings(gradio: ModuleType, model: DemoModel) -> dict[str, Any]:
+    controls = model.controls
+    if controls.threshold:
+        start = model.predictor.score_thr
+        return {"threshold": gradio.Slider(0, 1, start, step=0.01, label="Least score of objects")}
+    if controls.budget is not None:
+        factor, unit = _unit(model)
+        least, most = (factor * value for value in controls.budget)
+        step = 10.0 ** math.floor(math.log10((most - least) / 50))
+        label = f"Budget: {unit} of an image, in the mean"
+        return {"budget": gradio.Slider(least, most, most, step=step, label=label)}
+    if controls.exits:
+        numbers = list(range(1, controls.exits + 1))
+        return {"exit_number": gradio.Radio(numbers, value=numbers[-1], label="Exit")}
+    return {}
+
+
+def _sliders(settings: dict[str, Any]) -> list[Any]:
+    return [one for one in settings.values() if hasattr(one, "release")]
+
+
+def _unit(model: DemoModel) -> tuple[float, str]:
+    """GFLOPs, or MFLOPs where these read better."""
+    return (1e3, "MFLOPs") if model.controls.budget[1] < 1 else (1.0, "GFLOPs")
+
+
+def _results(gradio: ModuleType, task: str) -> dict[str, Any]:
+    from smallvit.apis.structures import COLUMNS
+    from smallvit.engine.predictions import CLASSIFICATION
+
+    picture = gradio.Image(
+        label="Prediction",
+        format="png",
+        interactive=False,
+        height=420,
+        buttons=["download", "fullscreen"],  # not the one that uploads it elsewhere
+    )
+    if task == CLASSIFICATION:
+        return {"scores": gradio.Label(label="Classes"), "picture": picture}
+    head = list(COLUMNS[task])
+    return {"picture": picture, "rows": gradio.Dataframe(headers=head, interactive=False)}
+
+
+def _as_text(row: Sequence[Any]) -> list[str]:
+    return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row]
+
+
+def _plain(text: str) -> str:
+    """Names of classes and files are no markup."""
+    marked = "".join(f"\\{one}" if one in "\\`*_{}[]#|!$~" else one for one in text)
+    return marked.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _serve(gradio: ModuleType, page: Any, args: argparse.Namespace) -> None:
+    if not _is_loopback(args.host):
+        print(
+            f"--host {args.host}: whoever reaches this machine can use the model", file=sys.stderr
+        )
+    try:
+        _, address, _ = page.launch(
+            share=False,
+            server_name=args.host,
+            server_port=args.port,
+            inbrowser=args.open,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            mcp_server=False,
+            footer_links=[],
+            max_file_size="64mb",
+            theme=gradio.themes.Default(**FONTS),
+        )
+    except OSError as error:
+        port = "a free port" if args.port is None else f"--port {args.port}"
+        raise UserError(
+            f"--host {args.host}, {port}: no page can be served there: {error}"
+        ) from error
+    print(f"the model is at {address} (Ctrl-C ends it)", flush=True)
+    signal.signal(signal.SIGTERM, _end)  # the uploads are removed then too
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        page.close(verbose=False)
+
+
+def _end(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
