@@ -173,7 +173,7 @@ def describe(found: Prediction, threshold: float) -> str:
         if not len(found):
             return f"No object with a score of {threshold:.2f} or more"
         counts = Counter(class_name(found.classes, int(label)) for label in found.labels)
-        kinds = ", ".join(f"{number} {name}" for name, number in counts.most_common(TOP))
+        kinds = ", ".join(f"{name} ({number})" for name, number in counts.most_common(TOP))
         more = ", ..." if len(counts) > TOP else ""
         return f"{len(found)} object{'s'[: len(found) != 1]}: {kinds}{more}"
     rows = sorted(found.rows(), key=lambda row: -row[2])

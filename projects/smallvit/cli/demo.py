@@ -198,7 +198,7 @@ def _settings(gradio: ModuleType, model: DemoModel) -> dict[str, Any]:
         return {"threshold": gradio.Slider(0, 1, start, step=0.01, label="Least score of objects")}
     if controls.budget is not None:
         factor, unit = _unit(model)
-        least, most = (factor * value for value in controls.budget)
+        least, most = slider_ends(*(factor * value for value in controls.budget))
         step = 10.0 ** math.floor(math.log10((most - least) / 50))
         label = f"Budget: {unit} of an image, in the mean"
         return {"budget": gradio.Slider(least, most, most, step=step, label=label)}
@@ -206,6 +206,21 @@ def _settings(gradio: ModuleType, model: DemoModel) -> dict[str, Any]:
         numbers = list(range(1, controls.exits + 1))
         return {"exit_number": gradio.Radio(numbers, value=numbers[-1], label="Exit")}
     return {}
+
+
+def slider_ends(least: float, most: float) -> tuple[float, float]:
+    """Round the ends of a slider outward: the browser's numbers are not ours to the last digit.
+
+    Args:
+        least (float): The lower end.
+        most (float): The upper end, which is more.
+
+    Returns:
+        tuple[float, float]: With few digits.
+    """
+    digits = 2 - math.floor(math.log10(most - least))
+    unit = 10.0**digits
+    return math.floor(least * unit) / unit, math.ceil(most * unit) / unit
 
 
 def _sliders(settings: dict[str, Any]) -> list[Any]:

@@ -131,6 +131,12 @@ def test_the_page_is_for_this_machine_unless_asked():
     assert demo._plain("a*b <c>") == "a\\*b &lt;c&gt;"
 
 
+def test_a_slider_has_ends_of_few_digits():
+    assert demo.slider_ends(0.9078015573322773, 10.57558972388506) == (0.9, 10.58)
+    assert demo.slider_ends(123456.7, 123556.7) == (123456.0, 123557.0)
+    assert demo.slider_ends(1e-4, 1.2345e-3) == (1e-4, 1.24e-3)
+
+
 @pytest.mark.parametrize("task", ["classification", "detection", "segmentation", "cascade"])
 def test_pages(task, models, picture):
     gradio = pytest.importorskip("gradio")
