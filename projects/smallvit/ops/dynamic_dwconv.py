@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
+from smallvit.ops.dispatch import Operator
 from smallvit.ops.exporting import columns_of, in_onnx_export
 from smallvit.ops.shifted_products import grad_shared_weight
 
@@ -89,8 +90,7 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last
 
 
-@torch.library.custom_op(f"smallvit::{OP}", mutates_args=())
-def _convolve(x: Tensor, weight: Tensor) -> Tensor:
+def _run_convolve(x: Tensor, weight: Tensor) -> Tensor:
     memory_format = _memory_format(x)
     if x.numel() == 0:
         return torch.empty_like(x, memory_format=memory_format)
@@ -101,8 +101,7 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     return _grouped(x, weight).contiguous(memory_format=memory_format)
 
 
-@torch.library.custom_op(f"smallvit::{OP}_grad_weight", mutates_args=())
-def _grad_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
+def _run_grad_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
     B, C, H, W = x.shape
     if x.device.type == "cpu" or x.numel() == 0:
         return grad_shared_weight(grad, x, kernel_size)
@@ -121,13 +120,11 @@ def _grad_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
     )[1].reshape(B, C, kernel_size, kernel_size)
 
 
-@_convolve.register_fake
-def _(x: Tensor, weight: Tensor) -> Tensor:
+def _like_map(x: Tensor, weight: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=_memory_format(x))
 
 
-@_grad_weight.register_fake
-def _(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
+def _like_kernels(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
     return x.new_empty(*x.shape[:2], kernel_size, kernel_size)
 
 
@@ -154,5 +151,11 @@ def _grad_weight_backward(ctx, grad_w: Tensor) -> tuple[Tensor | None, Tensor | 
     )
 
 
-_convolve.register_autograd(_convolve_backward, setup_context=_save_inputs)
-_grad_weight.register_autograd(_grad_weight_backward, setup_context=_save_inputs)
+_convolve = Operator(f"smallvit::{OP}", _run_convolve, _like_map, _save_inputs, _convolve_backward)
+_grad_weight = Operator(
+    f"smallvit::{OP}_grad_weight",
+    _run_grad_weight,
+    _like_kernels,
+    _save_inputs,
+    _grad_weight_backward,
+)

@@ -23,11 +23,9 @@ def in_onnx_export(x: Tensor) -> bool:
     Returns:
         bool: True if standard operators are needed.
     """
-    if torch.onnx.is_in_onnx_export():
-        return True
     # Nobody is asked but while a graph is captured: by the compiler, with fakes, or by tracing.
     captured = torch.compiler.is_compiling() or type(x) is not Tensor or torch.jit.is_tracing()
-    return captured and _called_by_onnx_exporter()
+    return captured and (torch.onnx.is_in_onnx_export() or _called_by_onnx_exporter())
 
 
 @torch.compiler.assume_constant_result

@@ -6,9 +6,9 @@ but the two inputs is kept for the backward pass, and ``torch.compile`` sees one
 operators are ``torch.ops.smallvit.inhomogeneous_dwconv2d`` (a FLOP counter may want that name),
 ``..._grad_input`` and ``..._grad_weight``.
 
-On CUDA they run Triton kernels if Triton is installed; its kernels agree with the plain path
-under Triton's interpreter, but their speed on a GPU is unmeasured. Everywhere else, and without
-Triton, they run :mod:`smallvit.ops.shifted_products`.
+On CUDA they run Triton kernels if Triton is installed; these agree with the plain path under
+Triton's interpreter, but the speed of their present form on a GPU is unmeasured. Everywhere else,
+and without Triton, they run :mod:`smallvit.ops.shifted_products`.
 """
 
 from functools import cache
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from smallvit.ops import shifted_products
 from smallvit.ops.checks import autocast_together, check_bias, check_kernel_size, check_pair
+from smallvit.ops.dispatch import Operator
 from smallvit.ops.exporting import columns_of, in_onnx_export
 
 __all__ = ["inhomogeneous_dwconv2d"]
@@ -114,33 +115,23 @@ def _kernels(x: Tensor) -> ModuleType:
     return (x.is_cuda and _triton_kernels()) or shifted_products
 
 
-@torch.library.custom_op(f"smallvit::{OP}", mutates_args=())
-def _convolve(x: Tensor, weight: Tensor) -> Tensor:
+def _run_convolve(x: Tensor, weight: Tensor) -> Tensor:
     return _kernels(x).convolve(x, weight)
 
 
-@torch.library.custom_op(f"smallvit::{OP}_grad_input", mutates_args=())
-def _grad_input(grad: Tensor, weight: Tensor) -> Tensor:
+def _run_grad_input(grad: Tensor, weight: Tensor) -> Tensor:
     return _kernels(grad).grad_input(grad, weight)
 
 
-@torch.library.custom_op(f"smallvit::{OP}_grad_weight", mutates_args=())
-def _grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
+def _run_grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
     return _kernels(grad).grad_weight(grad, x, groups, kernel_size)
 
 
-@_convolve.register_fake
-def _(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.empty_like(x)
+def _like_first(first: Tensor, weight: Tensor) -> Tensor:
+    return torch.empty_like(first)
 
 
-@_grad_input.register_fake
-def _(grad: Tensor, weight: Tensor) -> Tensor:
-    return torch.empty_like(grad)
-
-
-@_grad_weight.register_fake
-def _(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
+def _like_kernels(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
     return x.new_empty(x.shape[0], groups, kernel_size**2, *x.shape[2:])
 
 
@@ -179,6 +170,16 @@ def _grad_weight_backward(ctx, grad_w: Tensor) -> tuple[Tensor | None, Tensor | 
     )
 
 
-_convolve.register_autograd(_convolve_backward, setup_context=_save_inputs)
-_grad_input.register_autograd(_grad_input_backward, setup_context=_save_inputs)
-_grad_weight.register_autograd(_grad_weight_backward, setup_context=_save_inputs)
+_convolve = Operator(
+    f"smallvit::{OP}", _run_convolve, _like_first, _save_inputs, _convolve_backward
+)
+_grad_input = Operator(
+    f"smallvit::{OP}_grad_input", _run_grad_input, _like_first, _save_inputs, _grad_input_backward
+)
+_grad_weight = Operator(
+    f"smallvit::{OP}_grad_weight",
+    _run_grad_weight,
+    _like_kernels,
+    _save_inputs,
+    _grad_weight_backward,
+)

@@ -2,15 +2,21 @@
 
 Importing this module imports Triton. The three functions have the signatures and results of
 :mod:`smallvit.ops.shifted_products`; strides are passed on, so that any memory format is read
-in place. A program owns a block of positions of one sample and group. It holds a block of the
-group's channels, loops over the taps, and sums in float32 (float64 for float64).
+in place. Sums are float32 (float64 for float64).
 
-The kernels are checked against the plain path under Triton's interpreter. Their speed on a GPU is
-unmeasured, and the block sizes below are estimates.
+A program owns a few rows of outputs, a block of columns and the channels of a group. It walks down
+the rows of the map that these outputs see. What it loads of such a row serves all its rows of
+outputs from registers, and the next columns of the kernel find it in the L1 cache. Channels are
+the vectors of a channels-last map; in a contiguous one, neighboring threads read neighboring
+columns.
+
+The kernels are checked against the plain path under Triton's interpreter and compiled for two
+GPUs, where none spills registers. Their speed on a GPU is unmeasured.
 """
 
 from contextlib import nullcontext
 from math import isqrt
+from typing import NamedTuple
 
 import torch
 import triton
@@ -19,127 +25,136 @@ from torch import Tensor
 
 __all__ = ["convolve", "grad_input", "grad_weight"]
 
-POSITIONS = 128  # positions of a block: coalesced reads of one tap's kernels
-MAX_CHANNELS = 16  # channels of a block: what a program sums in registers
+MAX_CHANNELS = 32  # channels of a block
+GATHER_ROWS = 4  # rows of outputs that a program of `_gather_kernel` sums
+WEIGHT_ROWS = 2  # the same for `_grad_weight_kernel`
 
 
 @triton.jit
-def _map_pointers(base, sample, channel, h, w, stride_b, stride_c, stride_h, stride_w):
-    """Point at (channels, positions) of one sample of a map."""
-    return (
-        base
-        + sample.to(tl.int64) * stride_b
-        + channel.to(tl.int64)[:, None] * stride_c
-        + (h * stride_h + w * stride_w)[None, :]
-    )
-
-
-@triton.jit
-def _kernel_pointers(
-    base, sample, group, tap, h, w, stride_b, stride_g, stride_t, stride_h, stride_w
-):
-    """Point at one tap of the kernels of (positions,) of one sample and group."""
-    start = base + sample.to(tl.int64) * stride_b + group.to(tl.int64) * stride_g
-    return start + tap * stride_t + h * stride_h + w * stride_w
+def _load_taps(pointers, row, hit, K: tl.constexpr):
+    """Load one tap for each column, or zeros where its row is none of the kernel's."""
+    return tl.load(pointers, mask=hit & (row >= 0) & (row < K), other=0)
 
 
 @triton.jit
 def _gather_kernel(
-    source, weight, out, G, channels, H, W,
+    source, weight, out, G, channels, H, W, row_blocks,
     source_b, source_c, source_h, source_w,
     weight_b, weight_g, weight_t, weight_h, weight_w,
     out_b, out_c, out_h, out_w,
     K: tl.constexpr, ADJOINT: tl.constexpr, SUM: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_W: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Sum shifted maps times their taps; the adjoint reads taps where the shift leads."""
-    position = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-    sample = tl.program_id(1) // G
+    P: tl.constexpr = K // 2
+    h = tl.program_id(0) % row_blocks * 4
+    # Told that columns have no run of neighbors, Triton gives a thread one column and spreads
+    # the threads over columns. Shifted loads are unaligned, so there is no vector to lose.
+    w = tl.max_contiguous(tl.program_id(0) // row_blocks * BLOCK_W + tl.arange(0, BLOCK_W), 1)
+    sample = (tl.program_id(1) // G).to(tl.int64)
     group = tl.program_id(1) % G
     local = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
-    channel = group * channels + local
-    h = position // W
-    w = position % W
-    inside = position < H * W
-    total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
-    for tap in range(K * K):
-        dy = tap // K - K // 2
-        dx = tap % K - K // 2
+    source += sample * source_b + group * channels * source_c
+    weight += sample * weight_b + group * weight_g
+    out += sample * out_b + group * channels * out_c
+    columns = local[:, None] * source_c + w[None, :] * source_w
+    # From one row of outputs to the next, the tap that meets the same row of the map.
+    step = K * weight_t if ADJOINT else weight_h - K * weight_t
+    total0 = tl.zeros((BLOCK_C, BLOCK_W), dtype=SUM)
+    total1 = total0
+    total2 = total0
+    total3 = total0
+    for s in range(tl.maximum(h - P, 0), tl.minimum(h + 4 + P, H)):
+        row = source + s * source_h + columns
+        i = s - h + P  # the row of the kernel by which the first row of outputs sees row s
         if ADJOINT:
-            dy = -dy
-            dx = -dx
-        hit = inside & (h + dy >= 0) & (h + dy < H) & (w + dx >= 0) & (w + dx < W)
-        values = tl.load(
-            _map_pointers(
-                source, sample, channel, h + dy, w + dx, source_b, source_c, source_h, source_w
-            ),
-            mask=(local < channels)[:, None] & hit[None, :],
-            other=0,
-        )
-        if ADJOINT:
-            kernel_h = h + dy
-            kernel_w = w + dx
+            taps = weight + (s * weight_h + (2 * P - i) * K * weight_t) + w * weight_w
         else:
-            kernel_h = h
-            kernel_w = w
-        taps = tl.load(
-            _kernel_pointers(
-                weight, sample, group, tap, kernel_h, kernel_w,
-                weight_b, weight_g, weight_t, weight_h, weight_w,
-            ),
-            mask=hit,
-            other=0,
-        )  # fmt: skip
-        total += values.to(SUM) * taps.to(SUM)[None, :]
-    tl.store(
-        _map_pointers(out, sample, channel, h, w, out_b, out_c, out_h, out_w),
-        total.to(out.dtype.element_ty),
-        mask=(local < channels)[:, None] & inside[None, :],
-    )
+            taps = weight + (h * weight_h + i * K * weight_t) + w * weight_w
+        for j in tl.static_range(K):
+            hit = (w + (j - P) >= 0) & (w + (j - P) < W)
+            mask = hit[None, :]
+            if not WHOLE:
+                mask = mask & (local < channels)[:, None]
+            values = tl.load(row + (j - P) * source_w, mask=mask, other=0).to(SUM)
+            if ADJOINT:
+                at = taps + (j - P) * weight_w + (K - 1 - j) * weight_t
+            else:
+                at = taps + j * weight_t
+            total0 += values * _load_taps(at, i, hit, K).to(SUM)[None, :]
+            total1 += values * _load_taps(at + step, i - 1, hit, K).to(SUM)[None, :]
+            total2 += values * _load_taps(at + 2 * step, i - 2, hit, K).to(SUM)[None, :]
+            total3 += values * _load_taps(at + 3 * step, i - 3, hit, K).to(SUM)[None, :]
+    to = out + h * out_h + local[:, None] * out_c + w[None, :] * out_w
+    inside = (w < W)[None, :]
+    if not WHOLE:
+        inside = inside & (local < channels)[:, None]
+    dtype = out.dtype.element_ty
+    tl.store(to, total0.to(dtype), mask=inside)
+    tl.store(to + out_h, total1.to(dtype), mask=inside & (h + 1 < H))
+    tl.store(to + 2 * out_h, total2.to(dtype), mask=inside & (h + 2 < H))
+    tl.store(to + 3 * out_h, total3.to(dtype), mask=inside & (h + 3 < H))
 
 
 @triton.jit
 def _grad_weight_kernel(
-    grad, source, out, G, channels, H, W,
+    grad, source, out, G, channels, H, W, row_blocks,
     grad_b, grad_c, grad_h, grad_w,
     source_b, source_c, source_h, source_w,
     out_b, out_g, out_t, out_h, out_w,
-    K: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    K: tl.constexpr, SUM: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_W: tl.constexpr, BLOCKS: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """For each tap, sum over the group's channels the products of gradient and shifted map."""
-    position = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-    sample = tl.program_id(1) // G
+    P: tl.constexpr = K // 2
+    h = tl.program_id(0) % row_blocks * 2
+    w = tl.max_contiguous(tl.program_id(0) // row_blocks * BLOCK_W + tl.arange(0, BLOCK_W), 1)
+    sample = (tl.program_id(1) // G).to(tl.int64)
     group = tl.program_id(1) % G
-    h = position // W
-    w = position % W
-    inside = position < H * W
-    for tap in range(K * K):
-        dy = tap // K - K // 2
-        dx = tap % K - K // 2
-        hit = inside & (h + dy >= 0) & (h + dy < H) & (w + dx >= 0) & (w + dx < W)
-        total = tl.zeros((BLOCK_P,), dtype=SUM)
-        for first in range(0, channels, BLOCK_C):
-            local = first + tl.arange(0, BLOCK_C)
-            channel = group * channels + local
-            mask = (local < channels)[:, None] & hit[None, :]
-            gradient = tl.load(
-                _map_pointers(grad, sample, channel, h, w, grad_b, grad_c, grad_h, grad_w),
-                mask=mask,
-                other=0,
-            )
-            values = tl.load(
-                _map_pointers(
-                    source, sample, channel, h + dy, w + dx, source_b, source_c, source_h, source_w
-                ),
-                mask=mask,
-                other=0,
-            )
-            total += tl.sum(gradient.to(SUM) * values.to(SUM), axis=0)
-        tl.store(
-            _kernel_pointers(out, sample, group, tap, h, w, out_b, out_g, out_t, out_h, out_w),
-            total.to(out.dtype.element_ty),
-            mask=inside,
-        )
+    local = tl.arange(0, BLOCK_C)
+    grad += sample * grad_b + group * channels * grad_c + h * grad_h
+    source += sample * source_b + group * channels * source_c
+    out += sample * out_b + group * out_g + h * out_h
+    gradients = grad + local[:, None] * grad_c + w[None, :] * grad_w
+    columns = local[:, None] * source_c + w[None, :] * source_w
+    inside = w < W
+    second = h + 1 < H
+    dtype = out.dtype.element_ty
+    if BLOCKS == 1:
+        mask = inside[None, :]
+        if not WHOLE:
+            mask = mask & (local < channels)[:, None]
+        gradient0 = tl.load(gradients, mask=mask, other=0).to(SUM)
+        gradient1 = tl.load(gradients + grad_h, mask=mask & second, other=0).to(SUM)
+    for s in range(h - P, h + 2 + P):
+        row = source + s * source_h + columns
+        i = s - h + P
+        to = out + i * K * out_t + w * out_w
+        for j in tl.static_range(K):
+            hit = (w + (j - P) >= 0) & (w + (j - P) < W) & (s >= 0) & (s < H)
+            if BLOCKS == 1:
+                mask = hit[None, :]
+                if not WHOLE:
+                    mask = mask & (local < channels)[:, None]
+                values = tl.load(row + (j - P) * source_w, mask=mask, other=0).to(SUM)
+                sum0 = tl.sum(gradient0 * values, axis=0)
+                sum1 = tl.sum(gradient1 * values, axis=0)
+            else:
+                sum0 = tl.zeros((BLOCK_W,), dtype=SUM)
+                sum1 = sum0
+                for first in range(0, channels, BLOCK_C):
+                    mask = hit[None, :] & (first + local < channels)[:, None]
+                    values = tl.load(
+                        row + first * source_c + (j - P) * source_w, mask=mask, other=0
+                    ).to(SUM)
+                    at = gradients + first * grad_c
+                    sum0 += tl.sum(tl.load(at, mask=mask, other=0).to(SUM) * values, axis=0)
+                    mask = mask & second
+                    sum1 += tl.sum(
+                        tl.load(at + grad_h, mask=mask, other=0).to(SUM) * values, axis=0
+                    )
+            tl.store(to + j * out_t, sum0.to(dtype), mask=inside & (i < K))
+            tl.store(to + out_h + (j - K) * out_t, sum1.to(dtype), mask=inside & second & (i >= 1))
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
@@ -184,11 +199,15 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
     out = x.new_empty(B, groups, kernel_size**2, H, W)
     if x.numel() == 0:
         return out.zero_()
+    tile = weight_tile(C // groups, W, x.stride(1) == 1)
+    row_blocks = triton.cdiv(H, WEIGHT_ROWS)
     with _device_of(x):
-        _grad_weight_kernel[(triton.cdiv(H * W, POSITIONS), B * groups)](
-            grad, x, out, groups, C // groups, H, W,
+        _grad_weight_kernel[(row_blocks * triton.cdiv(W, tile.columns), B * groups)](
+            grad, x, out, groups, C // groups, H, W, row_blocks,
             *grad.stride(), *x.stride(), *out.stride(),
-            K=kernel_size, SUM=_sum_dtype(x), BLOCK_C=_block_c(C // groups), BLOCK_P=POSITIONS,
+            K=kernel_size, SUM=_sum_dtype(x), BLOCK_C=tile.channels, BLOCK_W=tile.columns,
+            BLOCKS=triton.cdiv(C // groups, tile.channels), WHOLE=tile.whole,
+            num_warps=tile.warps,
         )  # fmt: skip
     return out
 
@@ -199,21 +218,78 @@ def _gather(source: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
     out = torch.empty_like(source)
     if source.numel() == 0:
         return out
-    block_c = _block_c(C // G)
-    grid = (triton.cdiv(H * W, POSITIONS), B * G, triton.cdiv(C // G, block_c))
+    tile = gather_tile(C // G, W, source.stride(1) == 1, source.dtype)
+    row_blocks = triton.cdiv(H, GATHER_ROWS)
+    blocks = row_blocks * triton.cdiv(W, tile.columns)
     with _device_of(source):
-        _gather_kernel[grid](
-            source, weight, out, G, C // G, H, W,
+        _gather_kernel[(blocks, B * G, triton.cdiv(C // G, tile.channels))](
+            source, weight, out, G, C // G, H, W, row_blocks,
             *source.stride(), *weight.stride(), *out.stride(),
             K=isqrt(weight.shape[2]), ADJOINT=adjoint, SUM=_sum_dtype(source),
-            BLOCK_C=block_c, BLOCK_P=POSITIONS,
+            BLOCK_C=tile.channels, BLOCK_W=tile.columns, WHOLE=tile.whole,
+            num_warps=tile.warps,
         )  # fmt: skip
     return out
+
+
+class Tile(NamedTuple):
+    """What a program owns: channels of a group, columns, and warps to share them among.
+
+    ``whole`` says that the group has just these channels, which spares a mask.
+    """
+
+    channels: int
+    columns: int
+    warps: int
+    whole: bool
+
+
+def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dtype) -> Tile:
+    """Choose the tile of the convolution and its adjoint.
+
+    Args:
+        channels (int): Channels of a group.
+        width (int): Columns of the map.
+        channels_last (bool): Whether neighbors in memory are channels.
+        dtype (torch.dtype): Of the map.
+
+    Returns:
+        Tile: As many sums for each thread as fit its registers without spills.
+    """
+    block = _block_c(channels)
+    columns = _block_w(width, (8, 16) if channels_last else (8, 16, 32, 64))
+    if dtype == torch.float64:
+        per_thread = 4
+    else:
+        per_thread = 16 if dtype == torch.float32 and not channels_last else 8
+    warps = max(1, block * columns // (32 * per_thread))
+    return Tile(block, columns, warps, block == channels)
+
+
+def weight_tile(channels: int, width: int, channels_last: bool) -> Tile:
+    """Choose the tile of the kernels' gradient, whose sums over channels should stay in a warp.
+
+    Args:
+        channels (int): Channels of a group.
+        width (int): Columns of the map.
+        channels_last (bool): Whether neighbors in memory are channels.
+
+    Returns:
+        Tile: A thread of a contiguous map holds all channels of its column.
+    """
+    block = _block_c(channels)
+    columns = _block_w(width, (8, 16) if channels_last else (8, 16, 32, 64))
+    return Tile(block, columns, max(1, columns // 32), block == channels)
 
 
 def _block_c(channels: int) -> int:
     """Return the channels of a block, a power of two."""
     return min(MAX_CHANNELS, triton.next_power_of_2(channels))
+
+
+def _block_w(width: int, choices: tuple[int, ...]) -> int:
+    """Return the block that leaves the fewest columns empty, the largest of equals."""
+    return min(choices, key=lambda block: (triton.cdiv(width, block) * block, -block))
 
 
 def _sum_dtype(x: Tensor) -> tl.dtype:

@@ -22,10 +22,13 @@ import torch
 from smallvit.ops import shifted_products, triton_kernels
 
 CASES = [
-    # More channels in a group than a block holds, a map larger than a block, k > map, odd sizes.
+    # Several groups and samples, more rows than a program sums, a group that fills no block.
     (2, 6, 2, 5, 7, 3, torch.float32, 1e-6),
-    (1, 18, 1, 4, 3, 3, torch.float64, 1e-14),
-    (1, 3, 1, 13, 11, 3, torch.bfloat16, 2**-7),
+    # More channels in a group than a block holds; a group that fills its block.
+    (1, 34, 1, 2, 3, 3, torch.float64, 1e-14),
+    (1, 4, 1, 3, 3, 3, torch.float64, 1e-14),
+    # Several blocks of columns; a kernel that is larger than the map.
+    (1, 2, 1, 3, 70, 3, torch.bfloat16, 2**-7),
     (1, 1, 1, 2, 3, 7, torch.float16, 2**-10),
 ]
 for B, C, G, H, W, k, dtype, tolerance in CASES:
@@ -50,39 +53,76 @@ assert triton_kernels.convolve(empty, torch.empty(0, 1, 9, 3, 3)).shape == empty
 assert triton_kernels.grad_weight(empty, empty, 1, 3).shape == (0, 1, 9, 3, 3)
 """
 
-COMPILE = """
+COMPILE = r"""
+import re, subprocess, sys
+from pathlib import Path
+import torch
 import triton
+import triton.language as tl
+from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from smallvit.ops import triton_kernels
-import triton.language as tl
 
-FLOAT, HALF, DOUBLE = ("fp32", tl.float32), ("bf16", tl.float32), ("fp64", tl.float64)
-for kernel, flags, dtypes in (
-    (triton_kernels._gather_kernel, [{"ADJOINT": False}], [FLOAT, HALF, DOUBLE]),
-    (triton_kernels._gather_kernel, [{"ADJOINT": True}], [HALF]),
-    (triton_kernels._grad_weight_kernel, [{}], [FLOAT, HALF, DOUBLE]),
-):
-    for flag in flags:
-        for dtype, total in dtypes:
-            constants = {"K": 7, "SUM": total, "BLOCK_C": 4, "BLOCK_P": 128, **flag}
-            signature = {
-                name: "constexpr" if name in constants
-                else f"*{dtype}" if name in ("source", "weight", "out", "grad")
-                else "i32"
-                for name in kernel.arg_names
-            }
-            source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-            compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32))
-            assert "ptx" in compiled.asm
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+CUOBJDUMP = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
+
+def compile_kernel(kernel, width, channels_last, dtype, capability, **flags):
+    # Strides as the launcher sees them: 1 is a constant, multiples of 16 are known as such.
+    if kernel is triton_kernels._gather_kernel:
+        tile = triton_kernels.gather_tile(32, width, channels_last, DTYPES[dtype])
+    else:
+        tile = triton_kernels.weight_tile(32, width, channels_last)
+        flags["BLOCKS"] = 1
+    ones = {f"{m}_{'c' if channels_last else 'w'}" for m in ("source", "grad")}
+    if kernel is triton_kernels._gather_kernel:
+        ones |= {"out_c", "weight_t"} if channels_last else {"out_w", "weight_w"}
+    else:
+        ones |= {"out_w"}
+    constants = {
+        "K": 7, "SUM": tl.float64 if dtype == "fp64" else tl.float32, "BLOCK_C": tile.channels,
+        "BLOCK_W": tile.columns, "WHOLE": tile.whole, **flags,
+    }
+    signature, attributes = {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        if name in ones:
+            constants[name] = 1
+        if name in constants:
+            signature[name] = "constexpr"
+            continue
+        pointer = name in ("source", "weight", "out", "grad")
+        signature[name] = f"*{dtype}" if pointer else "i32"
+        if pointer or name == "channels" or re.search("_[bch]$|_w$", name) and channels_last:
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    compiled = triton.compile(
+        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": tile.warps}
+    )
+    assert "ptx" in compiled.asm
+    if CUOBJDUMP.exists():
+        cubin = Path(sys.argv[1]) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        usage = subprocess.run(
+            [CUOBJDUMP, "-res-usage", cubin], capture_output=True, text=True, check=True
+        )
+        (stack,) = re.findall(r"STACK:(\d+)", usage.stdout + usage.stderr)
+        where = (kernel.__name__, width, channels_last, dtype, capability, flags)
+        # What does not fit a thread's registers is spilled to its stack.
+        assert int(stack) == 0, where
+
+for case in eval(sys.argv[2]):
+    width, channels_last, dtype, capability = case
+    for adjoint in (False, True):
+        compile_kernel(triton_kernels._gather_kernel, *case, ADJOINT=adjoint)
+    compile_kernel(triton_kernels._grad_weight_kernel, *case)
 """
 
 
-def run(code: str, **environment: str) -> None:
+def run(code: str, *arguments: str, **environment: str) -> None:
     """Run code in a fresh process that does not inherit Triton's settings."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRITON_")}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
         env={**inherited, **environment},
         capture_output=True,
         text=True,
@@ -100,11 +140,25 @@ def triton_version() -> tuple[int, ...]:
     return tuple(int(part) for part in version("triton").split(".")[:2])
 
 
+QUICK = [(56, False, "fp32", 90), (7, True, "bf16", 80)]
+# The maps of DWNet in both memory formats, every type, two generations of GPUs.
+ALL = [
+    (width, channels_last, dtype, capability)
+    for width in (56, 28, 14, 7)
+    for channels_last in (False, True)
+    for dtype in ("fp32", "bf16", "fp64")
+    for capability in (80, 90)
+]
+
+
 @pytest.mark.slow
-def test_kernels_compile_for_a_gpu(tmp_path):
+@pytest.mark.parametrize(
+    "cases", [QUICK, pytest.param(ALL, marks=pytest.mark.exhaustive)], ids=["quick", "all"]
+)
+def test_kernels_compile_for_a_gpu_without_spills(cases, tmp_path):
     if triton_version() < (3, 3):
         pytest.skip("older versions compile ahead of time through another interface")
-    run(COMPILE, TRITON_CACHE_DIR=str(tmp_path))
+    run(COMPILE, str(tmp_path), repr(cases), TRITON_CACHE_DIR=str(tmp_path))
 
 
 def test_cpu_users_never_import_triton():
