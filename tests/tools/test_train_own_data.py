@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from config_helpers import scope_of
 from data_builders import write_coco
-from smallvit.apis.training import Wishes, make_plan
+from smallvit.apis.training import Wishes, estimate, make_plan
 from smallvit.apis.training.config_text import Name, as_text
+from smallvit.apis.training.estimate import Estimate, free_memory
 from smallvit.apis.training.models import choose_model, trainable
 from smallvit.apis.training.plan import default_epochs
 from smallvit.apis.training.writing import settings_of, write_config
@@ -17,6 +19,7 @@ from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.survey import Survey, look_at
 from smallvit.engine.pipeline import resolve
 from smallvit.errors import UserError
+from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main, write_pictures
 
 FORMS = ("folder", "custom-coco", "custom-boxes", "custom-masks")
@@ -96,12 +99,27 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
 @pytest.mark.parametrize(("source", "name"), [("objects", "custom-coco"), ("maps", "custom-masks")])
 def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
     root = request.getfixturevalue(source)
-    assert train("pvtv2", "--data", root, "--work-dir", "out", "--dry-run") == 0
+    flags = ["--work-dir", "out", "--dry-run", "--batch-size", "auto"]
+    assert train("pvtv2", "--data", root, *flags) == 0
     shown = capsys.readouterr().out
     assert "paramwise_options" not in shown
     for part in ("parameters:", "GFLOPs", "memory:", "time:", "nothing was trained", name):
         assert part in shown
     assert not list(Path("out").glob("*/*.log"))
+    # A norm behind a pooling has no statistics of one image.
+    batch = Config.fromfile("out/out.py").train_dataloader.batch_size
+    assert batch == (1 if source == "objects" else 2)
+
+
+def test_the_largest_batch_fits_into_the_memory(monkeypatch):
+    found = Estimate(1, 1, (8, 8), seconds=1.0, fixed=200, per_image=100, device="cpu")
+    monkeypatch.setattr(estimate, "free_memory", lambda: 10_000)
+    assert estimate.largest_batch(found, images=10_000) == 64  # 200 + 64 * 100 of 7,000
+    assert estimate.largest_batch(found, images=100) == 8  # so that an epoch has steps
+    assert estimate.largest_batch(found, images=5, least=2) == 2
+    monkeypatch.setattr(estimate, "free_memory", lambda: 10**9)
+    assert estimate.largest_batch(found, images=10**6) == estimate.LARGEST
+    assert 1 << 20 < free_memory() < 1 << 50
 
 
 def test_objects_and_label_maps(objects, maps, work):
@@ -132,6 +150,25 @@ def test_channels_of_the_images(source, channels, work, request):
     kind = "grayscale" if channels == 1 else "unchanged"
     assert cfg.val_dataloader.dataset.pipeline[0].color_type == kind
     assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_deep_images_are_scaled_to_8_bits(channels, work):
+    shape = (32, 32, channels) if channels > 1 else (32, 32)
+    pixels = np.full(shape, 3000, np.uint16)
+    for name in ("a", "b"):
+        Path("deep", name).mkdir(parents=True)
+        for number in range(5):
+            assert cv2.imwrite(f"deep/{name}/{number}.png", pixels)
+    cfg = resolve(write_config(planned("deep", work), "out", "x"))
+    with scope_of(cfg):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    image = dataset[0]["inputs"]
+    assert image.shape == (1 if channels == 1 else 3, 32, 32)
+    assert cfg.model.backbone.get("in_channels", 3) == image.shape[0]
+    # Of 12 bits, 3000 is 187; as alpha it leaves white behind a shadow.
+    assert image.min() > 180
+    assert image.float().std() < 3
 
 
 @pytest.mark.parametrize("form", FORMS)

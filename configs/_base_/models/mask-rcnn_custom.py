@@ -1,5 +1,6 @@
 # Mask R-CNN for data sets of hundreds or thousands of images: half of COCO's channels behind the
-# backbone, a quarter of its regions, and anchors from 16 pixels on.
+# backbone and a quarter in the mask head, which is most of the work where an image has many
+# objects; a quarter of its regions, and anchors from 16 pixels on.
 _base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
 
 width = 128
@@ -10,7 +11,7 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=width),
         bbox_head=dict(in_channels=width, fc_out_channels=512),
         mask_roi_extractor=dict(out_channels=width),
-        mask_head=dict(in_channels=width, conv_out_channels=width),
+        mask_head=dict(in_channels=width, conv_out_channels=width // 2),
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=1000, max_per_img=500), rcnn=dict(sampler=dict(num=128))

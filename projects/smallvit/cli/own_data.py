@@ -250,8 +250,9 @@ def settle(
         found = _estimate(path, plan, args)
     if wishes.batch_size == "auto":
         from smallvit.apis.training.estimate import largest_batch
+        from smallvit.apis.training.plan import least_batch
 
-        batch = largest_batch(found, data.images["train"])
+        batch = largest_batch(found, data.images["train"], least_batch(data.form))
         plan = make_plan(args.config, data, survey, replace(wishes, batch_size=batch))
         path = write_config(plan, work_dir, command)
     return plan, path, found
@@ -328,5 +329,5 @@ def cost_lines(plan: Plan, found: Estimate, trainings: int = 1) -> list[str]:
         f"parameters: {found.params / 1e6:.2f} M, {found.flops / 1e9:.2f} GFLOPs for an image of "
         f"{found.shape[1]}x{found.shape[0]}",
         f"memory:     about {memory:.1f} GiB on the {found.device}",
-        f"time:       about {total}{of} ({step:.2g} s a step, measured by one; without validation)",
+        f"time:       about {total}{of} ({step:.2g} s a step, measured; without validation)",
     ]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -242,6 +243,19 @@ def test_channels_and_sizes(tmp_path):
     assert look_at([*gray, opaque[0]]).channels == 3
     with pytest.raises(DataError, match="can be read"):
         look_at([str(tmp_path / "gone.png")])
+
+
+@pytest.mark.parametrize(("top", "white"), [(3000, 4095), (40000, 65535)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_deep_values_say_what_is_white(channels, top, white, tmp_path):
+    pixels = np.linspace(0, top, 20 * 24 * channels).astype(np.uint16)
+    shape = (20, 24) if channels == 1 else (20, 24, channels)
+    paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+    assert all(cv2.imwrite(path, pixels.reshape(shape)) for path in paths)
+    found = look_at(paths)
+    assert (found.channels, found.white) == (1 if channels == 1 else 3, white)
+    assert f"up to {top}" in found.note
+    assert ("transparent" in found.note) == (channels == 4)
 
 
 def test_a_split_has_a_fifth_of_each_class():

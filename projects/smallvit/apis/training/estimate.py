@@ -1,4 +1,4 @@
-"""What a training will take: parameters, FLOPs, memory and time, measured by one step."""
+"""What a training will take: parameters, FLOPs, memory and time, measured by some steps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from smallvit.analysis.complexity import model_complexity
+from smallvit.apis.training.plan import LEAST_STEPS
 from smallvit.engine.models import build_model
 
 #: Images of the measured steps, at most: a CPU takes one after the other anyway.
 MEASURED, MEASURED_DENSE = 8, 2
+#: Steps that are timed at most, and the seconds after which no further one is.
+STEPS, LONG_ENOUGH = 3, 4.0
 #: Bytes of a weight, its gradient and AdamW's two averages.
 BYTES_PER_WEIGHT = 16
 #: The largest batch that ``auto`` takes, and the part of the free memory that it fills.
@@ -125,11 +128,15 @@ def _bytes_for_backward(model: nn.Module, batch: Any) -> int:
 
 def _seconds(model: nn.Module, batch: Any, wrapper: Any) -> float:
     model.train_step(deepcopy(batch), wrapper)  # the first step allocates
-    _wait()
-    began = time.perf_counter()
-    model.train_step(deepcopy(batch), wrapper)
-    _wait()
-    return time.perf_counter() - began
+    steps: list[float] = []
+    # Another program on the machine makes a step longer, and none makes it shorter.
+    while len(steps) < STEPS and sum(steps) < LONG_ENOUGH:
+        _wait()
+        began = time.perf_counter()
+        model.train_step(deepcopy(batch), wrapper)
+        _wait()
+        steps.append(time.perf_counter() - began)
+    return min(steps)
 
 
 def _wait() -> None:
@@ -155,18 +162,19 @@ def free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def largest_batch(found: Estimate, images: int) -> int:
+def largest_batch(found: Estimate, images: int, least: int = 1) -> int:
     """Choose the batch that fits into the memory.
 
     Args:
         found (Estimate): What a step takes.
         images (int): Training images.
+        least (int): The smallest batch that the model trains with, whatever else. Defaults to 1.
 
     Returns:
-        int: A power of two, with eight steps or more in an epoch.
+        int: A power of two, with eight steps or more in an epoch where the least leaves so many.
     """
-    batch, room = 1, free_memory() * PART
-    limit = min(LARGEST, max(1, images // 8))
+    batch, room = least, free_memory() * PART
+    limit = min(LARGEST, images // LEAST_STEPS)
     while batch * 2 <= limit and found.memory(batch * 2) <= room:
         batch *= 2
     return batch

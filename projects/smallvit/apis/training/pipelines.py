@@ -63,6 +63,12 @@ def _fitted(plan: Plan, steps: list, training: bool) -> list:
         kind = step["type"].rpartition(".")[2]
         if kind == "LoadImageFromFile" and channels != 3:
             step["color_type"] = "grayscale" if channels == 1 else "unchanged"
+        if kind == "LoadImageFromFile" and plan.survey.white is not None:
+            step["color_type"] = "unchanged"
+            fitted.append(step)
+            step = dict(
+                type="smallvit.ToColor", max_value=plan.survey.white, channels=plan.survey.channels
+            )
         if kind == "LoadAnnotations" and plan.data.label_map:
             step = dict(type="smallvit.LoadLabelMap", label_map=plan.data.label_map)
         if kind in _COLORS_ALONE and channels != 3:

@@ -148,11 +148,23 @@ def default_batch(data: OwnData, base: Config) -> int:
     Returns:
         int: Images of a step.
     """
-    batch = base.train_dataloader.batch_size
-    least = 2 if data.form in ("folder", "custom-masks") else 1  # norms behind a pooling
+    batch, least = base.train_dataloader.batch_size, least_batch(data.form)
     while batch > least and data.images["train"] < batch * LEAST_STEPS:
         batch //= 2
     return batch
+
+
+def least_batch(form: str) -> int:
+    """Tell the smallest batch that is trained.
+
+    Args:
+        form (str): The form of the data.
+
+    Returns:
+        int: Two images for norms behind a pooling, which have no statistics of one; detectors
+        have no such norms.
+    """
+    return 2 if form in ("folder", "custom-masks") else 1
 
 
 def scaled_rate(base: Config, batch: int) -> float:

@@ -211,7 +211,7 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
         image.dtype == np.uint16 and top >= FULL_RANGE and backend == "cv2"
     ):
         return None
-    full = 1.0 if top <= 1 else 2 ** max(12, int(top).bit_length()) - 1
+    full = full_value(top)
     lost = "of which the values from 255 on are all white"
     if image.dtype == np.uint16 and backend == "cv2":
         lost = f"of which the upper 8 are kept: {int(top) // 256 + 1} gray levels"
@@ -221,6 +221,18 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
         "with color_type='unchanged', and after it dict(type='smallvit.ToColor', "
         f"max_value={full}), or another value"
     )
+
+
+def full_value(top: float) -> float:
+    """Tell what is white in deep images whose largest value is known.
+
+    Args:
+        top (float): That value.
+
+    Returns:
+        float: 1 for fractions, else the largest value of as many bits, at least 12.
+    """
+    return 1.0 if top <= 1 else 2 ** max(12, int(top).bit_length()) - 1
 
 
 def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import mmcv
 import numpy as np
 from PIL import Image
 
 from smallvit.datasets.formats.folders import size_of_image
-from smallvit.errors import DataError
+from smallvit.datasets.io.headers import bits_of
+from smallvit.datasets.io.images import full_value, refuse
+from smallvit.errors import DataError, ImageError
 
-#: Images that are looked at, and those of them that are decoded to look at their alpha.
-LOOKED_AT, DECODED = 200, 8
+#: Images that are looked at, and those of them that are decoded: for alpha, for deep values.
+LOOKED_AT, DECODED, DEEP = 200, 8, 40
 GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 ALPHA = ("RGBA", "RGBa")
 
@@ -29,12 +32,15 @@ class Survey:
         short (int): Median of the shorter sides, in pixels.
         long (int): Median of the longer sides.
         note (str): What is to be said of the channels.
+        white (float, optional): The value of white, where some have more than 8 bits a value.
+            Defaults to None.
     """
 
     channels: int
     short: int
     long: int
     note: str
+    white: float | None = None
 
 
 def look_at(paths: Sequence[str]) -> Survey:
@@ -63,7 +69,29 @@ def look_at(paths: Sequence[str]) -> Survey:
     if not sizes:
         raise DataError(f"none of the {len(chosen)} images looked at can be read, as {chosen[0]}")
     channels, note = _channels(modes, alphas)
-    return Survey(channels, int(median(map(min, sizes))), int(median(map(max, sizes))), note)
+    top = _deepest(chosen[:: max(1, len(chosen) // DEEP)])
+    white = None if top is None else full_value(top)
+    if white is not None:
+        note += f"; values of more than 8 bits, up to {top:g} where looked at: {white:g} is white"
+    if white is not None and channels == 4:
+        channels, note = 3, f"{note}, and what is transparent becomes white: three channels"
+    return Survey(channels, int(median(map(min, sizes))), int(median(map(max, sizes))), note, white)
+
+
+def _deepest(paths: Sequence[str]) -> float | None:
+    """The largest value of the images with more than 8 bits a value; None where none has."""
+    tops = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+            refuse(content, path)
+        except (OSError, ImageError):
+            continue  # said where it is loaded
+        if bits_of(content) > 8:
+            image = mmcv.imfrombytes(content, flag="unchanged", backend="cv2")
+            tops += [float(image.max())] if image is not None and image.dtype != np.uint8 else []
+    return max(tops, default=None)
 
 
 def _mode(path: str) -> str:

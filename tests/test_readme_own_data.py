@@ -1,0 +1,96 @@
+"""README.md, "Your own data": its lines are run as they stand, on tiny data of the same names."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_builders import write_coco
+from smallvit.cli.main import main
+from tool_helpers import ROOT, own_experiment, run_main
+
+#: What is added to a line, and nothing else: less work, the same way.
+LESS = {
+    "train": "--epochs 1 --batch-size 2 --image-size 64 --cfg-options "
+    + " ".join(f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test"))
+    + " val_dataloader.persistent_workers=False",
+    "test": "--cfg-options test_dataloader.num_workers=0",
+}
+MOST_LINES = 5
+
+
+def blocks():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"### Your own data\n(.*?)\n### ", text, re.DOTALL)[1]
+    found = {}
+    for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL):
+        lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+        lines = [words for words in lines if words]
+        found[lines[0][lines[0].index("--data") + 1]] = lines
+    return found
+
+
+def write_cifar10(root):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name, level in (("cat", 60), ("ship", 180)):
+            (root / split / name).mkdir(parents=True)
+            for number in range(6):
+                pixels = rng.normal(level, 20, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{number:04}.jpg")
+
+
+def write_nuclei(root):
+    for split in ("train", "val"):
+        write_coco(root, images=2, name=split, classes=("nucleus",))
+
+
+def write_camvid(root):
+    values = np.repeat(np.array([0, 1, 2, 11], np.uint8), 16)
+    labels = np.tile(values, (48, 1))
+    for split in ("train", "val", "test"):
+        for folder in ("images", "annotations"):
+            (root / folder / split).mkdir(parents=True)
+        for name in "abc":
+            Image.fromarray(labels).save(root / f"annotations/{split}/{name}.png")
+            pixels = np.stack([labels * 20] * 3, -1)
+            Image.fromarray(pixels).save(root / f"images/{split}/{name}.jpg")
+
+
+DATA = {"cifar10": write_cifar10, "nuclei": write_nuclei, "camvid": write_camvid}
+
+
+def expanded(words):
+    """What a shell makes of a word with a star: the files, or the word where there is none."""
+    return [
+        path
+        for word in words
+        for path in (sorted(map(str, Path().glob(word))) if "*" in word else []) or [word]
+    ]
+
+
+def test_the_three_ways_are_short_and_whole():
+    found = blocks()
+    assert set(found) == set(DATA)
+    for lines in found.values():
+        assert len(lines) <= MOST_LINES
+        verbs = [words[1] for words in lines if words[0] == "smallvit"]
+        assert verbs == ["train", "test", "predict", "export"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA)
+def test_the_lines_run(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    DATA[name](tmp_path / name)
+    for words in blocks()[name]:
+        monkeypatch.setattr(sys, "argv", ["smallvit"])
+        extra = LESS.get(words[1], "").split()
+        extra += [own_experiment()] if extra else []
+        assert run_main(main, *expanded(words[1:]), *extra) == 0, capsys.readouterr().err
+    written = {path.name for path in tmp_path.rglob("*")}
+    assert {f"{name}.onnx", "predictions.csv", "predictions.json", "drawn"} <= written
