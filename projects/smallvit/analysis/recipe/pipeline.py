@@ -202,15 +202,33 @@ def _stored_sample(cfg: Config) -> dict[str, Any]:
     is_cifar = _short(cfg.train_dataloader.dataset.type).startswith("CIFAR")
     image = stored_image(*((CIFAR, CIFAR) if is_cifar else (HEIGHT, WIDTH)))
     image = image if channel_order(cfg) == "RGB" else np.ascontiguousarray(image[..., ::-1])
+    image = _with_channels(image, _channels_of(cfg))
     shape = image.shape[:2]
     sample: dict[str, Any] = dict(img=image, img_shape=shape, ori_shape=shape, sample_idx=0)
     scope = cfg.get("default_scope")
     if scope == "mmseg":
-        labels = (image[..., 0] // 64).astype(np.uint8)
+        labels = (image.reshape(*shape, -1)[..., 0] // 64).astype(np.uint8)
         return dict(sample, gt_seg_map=labels, seg_fields=["gt_seg_map"], reduce_zero_label=False)
     if scope == "mmdet":
         return dict(sample, instances=_instances(*shape), height=shape[0], width=shape[1])
     return dict(sample, gt_label=0)
+
+
+def _channels_of(cfg: Config) -> int:
+    """Channels of the images as they are read: another number where the pipeline asks for one."""
+    loaders = [one for one in training_pipeline(cfg) if _short(one["type"]) == "LoadImageFromFile"]
+    color_type = loaders[0].get("color_type", "color") if loaders else "color"
+    mean = describe_normalization(cfg).get("mean")
+    if color_type == "unchanged" and mean is not None:
+        return len(mean)
+    return 1 if color_type.startswith("grayscale") else 3
+
+
+def _with_channels(image: np.ndarray, count: int) -> np.ndarray:
+    if count == 1:
+        return image.mean(-1).round().astype(np.uint8)
+    further = np.repeat(image.max(-1, keepdims=True), max(0, count - 3), axis=-1)  # such as alpha
+    return np.concatenate([image[..., :count], further], axis=-1)
 
 
 def _instances(height: int, width: int) -> list[dict]:
@@ -254,7 +272,8 @@ def _operations(operations: list[Any], sample: dict[str, Any], draws: int) -> di
 
 
 def _measure(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
-    before = sample["img"].astype(np.float64)
+    shape = sample["img"].shape[:2]
+    before = sample["img"].reshape(*shape, -1).astype(np.float64)
     results = []
     for seed in range(draws):
         _seed(seed)
@@ -264,8 +283,9 @@ def _measure(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]
         return {"effect": "no image left"}, sample
     shapes = sorted({result["img"].shape[:2] for result in results})
     entry: dict[str, Any] = {"size": _sizes(shapes)}
-    if shapes == [before.shape[:2]]:
-        changes = [float(np.abs(result["img"] - before).mean()) for result in results]
+    if shapes == [shape]:
+        images = [result["img"].reshape(*shape, -1) for result in results]
+        changes = [float(np.abs(image - before).mean()) for image in images]
         entry["changed"] = sum(change > 0 for change in changes) / len(changes)
         entry["mean change"] = round(sum(changes) / len(changes), 3)
     return entry, results[0]

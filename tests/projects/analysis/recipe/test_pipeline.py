@@ -44,6 +44,22 @@ def test_effects_are_those_of_the_transform():
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_have_the_channels_that_the_config_reads(channels):
+    steps = [
+        dict(type="LoadImageFromFile", color_type="grayscale" if channels == 1 else "unchanged"),
+        dict(type="RandomFlip", prob=1.0, direction="horizontal"),
+        dict(
+            **dict(type="smallvit.RandomErasing", erase_prob=1.0, channel_order="bgr"),
+            **dict(mean=[100] * channels, std=[50] * channels),
+        ),
+    ]
+    cfg = config(*steps, data_preprocessor=dict(mean=[0] * channels), dataset="CustomDataset")
+    found = pipeline.describe_training_images(cfg, draws=2)
+    assert found["1 RandomErasing"]["changed"] == 1
+    assert 5 < found["0 RandomFlip"]["mean change"] < 100
+
+
 def test_an_operation_in_the_wrong_order_of_colors_shows():
     """The same operation on the same picture, its channels the other way round."""
     step = dict(
