@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import Compose
 from mmengine.config import Config
 
 from config_helpers import scope_of
@@ -149,6 +150,8 @@ def test_channels_of_the_images(source, channels, work, request):
     assert len(owner.data_preprocessor.mean) == channels
     kind = "grayscale" if channels == 1 else "unchanged"
     assert cfg.val_dataloader.dataset.pipeline[0].color_type == kind
+    with scope_of(cfg):  # each step of the training takes so many channels
+        Compose(cfg.train_dataloader.dataset.pipeline)
     assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
 
 

@@ -74,9 +74,10 @@ def _fitted(plan: Plan, steps: list, training: bool) -> list:
         if kind in _COLORS_ALONE and channels != 3:
             continue
         if channels != 3:
-            for key in ("mean", "std", "fill"):
+            # RandAugment works on three channels at a time, whatever the image has.
+            for key, count in (("mean", channels), ("std", channels), ("fill", 3)):
                 if key in step and isinstance(step[key], (list, tuple)):
-                    step[key] = [round(sum(step[key]) / len(step[key]), 3)] * channels
+                    step[key] = [round(sum(step[key]) / len(step[key]), 3)] * count
         fitted.append(_sized(step, kind, size, training))
     return fitted
 
