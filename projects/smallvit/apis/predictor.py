@@ -20,6 +20,7 @@ from smallvit.apis.structures import (
     Prediction,
 )
 from smallvit.apis.tiles import MapOfTiles, Tile, keep_of_tiles, tile_rows
+from smallvit.compat import quiet_console
 from smallvit.datasets.io.images import decode
 from smallvit.engine import install as installs
 from smallvit.engine.prediction_dump import rle, task_of
@@ -77,6 +78,7 @@ class Predictor:
         exits: dict[str, Any] | None = None,
     ) -> None:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        quiet_console.install()  # before the model is built
         self.model = load_trained(checkpoint, config, device)
         self.scope = self.model.cfg.get("default_scope") or "mmengine"
         installs.install(self.scope)

@@ -26,6 +26,8 @@ VERSION = 1
 MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_CLASSES = 1 << 20, 40, 4096, 100_000
 #: Larger numbers are in no model; pixels of an image's side, in no step before it.
 MAX_NUMBER, MAX_PIXELS = 1 << 24, 1 << 15
+#: Values of a deep image, which no step makes anything as large as, and the largest there is.
+DEEP_VALUES, MAX_VALUE = ("max_value", "min_value"), 1 << 32
 TUPLE, NUMBER = "__tuple__", "__number__"
 _NUMBERS = {"inf": math.inf, "-inf": -math.inf}
 _WAY_OUT = (
@@ -211,7 +213,7 @@ def check(stored: Mapping[str, Any]) -> None:
     for step in stored["pipeline"]:
         if not isinstance(step, dict) or "type" not in step:
             raise ValueError("a step of its pipeline has no type")
-        _Check(is_known_transform, MAX_PIXELS).node(step, scope, "pipeline")
+        _Check(is_known_transform, MAX_PIXELS, DEEP_VALUES).node(step, scope, "pipeline")
     _check_metainfo(stored["metainfo"])
 
 
@@ -223,8 +225,8 @@ def _require_scope(scope: Any) -> None:
 class _Check:
     """Look at each value of a part of a config."""
 
-    def __init__(self, is_known: Any, most: int) -> None:
-        self.is_known, self.most = is_known, most
+    def __init__(self, is_known: Any, most: int, deep: tuple[str, ...] = ()) -> None:
+        self.is_known, self.most, self.deep = is_known, most, deep
 
     def node(self, value: Any, scope: str, place: str, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
@@ -261,6 +263,8 @@ class _Check:
                 self._name(item, scope, inner)
             elif key == "model_name":
                 _require_timm(item, inner)
+            elif key in self.deep and isinstance(item, (int, float)) and abs(item) <= MAX_VALUE:
+                continue
             else:
                 self.node(item, scope, inner, depth + 1)
 

@@ -64,10 +64,11 @@ def test_objects(checkpoints, library):
     assert draw(image, found).shape[0] >= 384
 
 
-def test_label_maps(checkpoints):
+def test_label_maps(checkpoints, recwarn):
     from mmseg.apis import inference_model
 
     predictor = Predictor(checkpoints["segmentation"], device="cpu")
+    assert not [one for one in recwarn if "would be deprecated" in str(one.message)]
     image = pictures(1)[0]
     found = predictor(image)
     assert found.labels.shape == (64, 96)

@@ -192,6 +192,15 @@ def test_texts_that_are_no_config(tmp_path, trained, text):
         load_trained(tmp_path / "x.pth")
 
 
+def test_what_is_white_in_deep_images_is_no_side(tmp_path, trained):
+    step = dict(type="smallvit.ToColor", max_value=65535)
+    model = load_trained(save(tmp_path / "x.pth", trained, pipeline__0=step))
+    assert model.cfg.test_pipeline[0].max_value == 65535
+    for wrong in (1 << 33, [1] * 5000):
+        with pytest.raises(CheckpointError, match="max_value"):
+            load_trained(save(tmp_path / "x.pth", trained, pipeline__0=dict(step, max_value=wrong)))
+
+
 def test_nesting_has_an_end(tmp_path, trained):
     nested = []
     for _ in range(200):
