@@ -20,7 +20,7 @@ from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.survey import Survey, look_at
 from smallvit.engine.pipeline import resolve
 from smallvit.errors import UserError
-from smallvit.registry import DATASETS
+from smallvit.registry import DATASETS, MODELS
 from tool_helpers import load_tool, own_experiment, run_main, write_pictures
 
 FORMS = ("folder", "custom-coco", "custom-boxes", "custom-masks")
@@ -153,6 +153,18 @@ def test_channels_of_the_images(source, channels, work, request):
     with scope_of(cfg):  # each step of the training takes so many channels
         Compose(cfg.train_dataloader.dataset.pipeline)
     assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_channels_of_objects(channels, objects, work):
+    survey = Survey(channels, 64, 64, "so many channels")
+    cfg = resolve(write_config(planned(objects, work, survey=survey), "out", "x"))
+    count = 1 if channels == 1 else 3  # those that MMDetection normalizes
+    assert cfg.model.backbone.get("in_channels", 3) == count
+    with scope_of(cfg):
+        MODELS.build({"type": "DetDataPreprocessor", **cfg.model.data_preprocessor})
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert dataset[0]["inputs"].shape[0] == count
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmengine.config import Config
 
@@ -109,6 +109,8 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
     Raises:
         UserError: If the model cannot do it, or a wish cannot be followed.
     """
+    if survey.channels == 4 and data.form in ("custom-coco", "custom-boxes"):
+        survey = _on_white(survey)
     size = wishes.image_size or image_size(data, survey)
     chosen = choose_model(name, data.form, size)
     base = read_config(chosen.base)
@@ -120,6 +122,12 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
     plan = Plan(chosen, data, survey, base, size, batch, epochs, rate, wishes)
     plan.notes += [chosen.note] if chosen.note else []
     return plan
+
+
+def _on_white(survey: Survey) -> Survey:
+    """MMDetection normalizes one channel or three."""
+    note = "images with alpha, of which a detector takes the colors: what is transparent is white"
+    return replace(survey, channels=3, white=255, note=note)
 
 
 def image_size(data: OwnData, survey: Survey) -> int:
