@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch.nn.functional as F
@@ -40,6 +41,19 @@ def _check_name(model_name: str) -> None:
     near = get_close_matches(model_name, names, n=4) or timm.list_models(f"*{model_name}*")[:4]
     hint = f"near it: {', '.join(near)}" if near else "list them with timm.list_models()"
     raise ValueError(f"timm {timm.__version__} has no model {model_name!r}; {hint}")
+
+
+def _create(model_name: str, pretrained: bool, **options: Any) -> nn.Module:
+    try:
+        return timm.create_model(model_name, pretrained=pretrained, **options)
+    except OSError as error:  # those of the network are of this kind
+        if not pretrained:
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        raise UserError(
+            f"timm's weights of {model_name} cannot be fetched ({reason[:200]}): try again with a "
+            "network, or give a file of weights (init_cfg; --pretrained FILE with --data)"
+        ) from error
 
 
 def _set_norm_eps(model: nn.Module, eps: float) -> None:
@@ -116,14 +130,8 @@ class TimmBackbone(BaseModule):
         self.model_name = model_name
         self.out_type = out_type
         self.out_norm = out_norm
-        self.timm_model = timm.create_model(
-            model_name,
-            pretrained=pretrained,
-            in_chans=in_channels,
-            num_classes=0,
-            drop_path_rate=drop_path_rate,
-            **kwargs,
-        )
+        options = dict(num_classes=0, drop_path_rate=drop_path_rate, **kwargs)
+        self.timm_model = _create(model_name, pretrained, in_chans=in_channels, **options)
         _replace_parts(self.timm_model)
         if norm_eps is not None:
             _set_norm_eps(self.timm_model, norm_eps)

@@ -232,3 +232,14 @@ def test_onnx(name, images):
 @pytest.mark.parametrize("name", TINY)
 def test_torch_compile(name, images):
     checks.assert_compiles(build(**TINY[name]), images)
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch):
+    def create(name, pretrained, **options):
+        raise FileNotFoundError("no entry in the cache\nand a second line")
+
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(UserError, match=r"cannot be fetched .*cache\): .*--pretrained FILE"):
+        TimmBackbone("resnet10t", pretrained=True)
+    with pytest.raises(FileNotFoundError):
+        TimmBackbone("resnet10t")

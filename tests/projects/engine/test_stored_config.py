@@ -193,12 +193,14 @@ def test_texts_that_are_no_config(tmp_path, trained, text):
 
 
 def test_what_is_white_in_deep_images_is_no_side(tmp_path, trained):
-    step = dict(type="smallvit.ToColor", max_value=65535)
-    model = load_trained(save(tmp_path / "x.pth", trained, pipeline__0=step))
-    assert model.cfg.test_pipeline[0].max_value == 65535
+    def load(value):
+        steps = [dict(type="smallvit.ToColor", max_value=value), dict(type="PackInputs")]
+        return load_trained(save(tmp_path / "x.pth", trained, pipeline=steps))
+
+    assert load(65535).cfg.test_pipeline[0].max_value == 65535
     for wrong in (1 << 33, [1] * 5000):
         with pytest.raises(CheckpointError, match="max_value"):
-            load_trained(save(tmp_path / "x.pth", trained, pipeline__0=dict(step, max_value=wrong)))
+            load(wrong)
 
 
 def test_nesting_has_an_end(tmp_path, trained):
