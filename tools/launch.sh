@@ -2,7 +2,8 @@
 #
 #   launch TOOL PROCESSES [ARGS...]
 #
-# NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter.
+# NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter
+# (checks.sh says which one it is without).
 # On one node without PORT, torchrun picks a free port, so that two jobs never collide.
 
 # The script becomes launch.py, which hands SIGTERM and SIGUSR1 on to all processes and ends with
@@ -14,7 +15,6 @@ source "$tools/checks.sh"
 launch() {
     local tool=$1 processes=$2
     shift 2
-    local python=${PYTHON:-python}
     local nnodes=${NNODES:-1}
     whole_number "the number of processes" "$processes" 1 || return
     whole_number NNODES "$nnodes" 1 || return
@@ -39,6 +39,8 @@ launch() {
     fi
     export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
+    local python
+    python=$(interpreter)
     exec "$python" "$tools/launch.py" --nnodes "$nnodes" --nproc_per_node "$processes" \
         "${rendezvous[@]}" "$tool" "$@" --launcher pytorch
 }

@@ -26,7 +26,7 @@ submit() {
     read -r -d '' -a options <<<"${SRUN_ARGS:-}" || true
     local job=(-p "$partition" --job-name "$job_name" "${resources[@]}" --ntasks "$gpus"
                --cpus-per-task "$cpus")
-    local run=("${options[@]}" "${PYTHON:-python}" -u "$tool" "$@" --launcher slurm)
+    local run=("${options[@]}" "$(interpreter)" -u "$tool" "$@" --launcher slurm)
     if (( ! requeue )); then
         exec srun "${job[@]}" --kill-on-bad-exit=1 "${run[@]}"
     fi

@@ -126,3 +126,26 @@ def test_making_the_environment_runs_no_variable(start, tmp_path, name, value):
     variables = {"PYTHON": f"{tmp_path}/bin/python", name: value}
     start(tmp_path / "copy/tools/misc/make_env.sh", **variables)
     assert list(tmp_path.rglob("y")) == []
+
+
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_the_environment_of_the_checkout_is_taken_where_torch_is_missing(has_torch, tmp_path):
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/checks.sh", tmp_path / "tools")
+    for place in ("bin", ".venv/bin"):
+        python = tmp_path / place / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\nexit {int(not has_torch)}\n")
+        python.chmod(0o755)
+    own = str(tmp_path / ".venv/bin/python")
+    for chosen in (None, "python3"):
+        env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        env = {key: value for key, value in env.items() if key != "PYTHON"}
+        env |= {"PYTHON": chosen} if chosen else {}
+        done = subprocess.run(
+            ["bash", "-c", "source tools/checks.sh; interpreter"],
+            **dict(cwd=tmp_path, env=env, capture_output=True, text=True, check=True),
+        )
+        expected = chosen or ("python" if has_torch else own)
+        assert done.stdout.strip() == expected
+        assert (own in done.stderr) == (expected == own)
