@@ -1,0 +1,179 @@
+"""What forward, backward and optimizer of training steps cost, of several models in turns."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.analysis.harness import Rounds, Timing, timed
+
+PARTS = ("forward", "backward", "optimizer")
+
+
+@dataclass
+class Training:
+    """One model with its optimizer.
+
+    Args:
+        model (nn.Module): Takes images (B, C, H, W).
+        optimizer (torch.optim.Optimizer): Its optimizer.
+        forward (Callable, optional): From images to outputs. Defaults to None, the model.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    forward: Callable[[Tensor], Any] | None = None
+
+
+def tensors_in(outputs: Any) -> Iterable[Tensor]:
+    """Find the tensors in what a model returned.
+
+    Args:
+        outputs (Any): A tensor, or tuples, lists and dicts of them.
+
+    Yields:
+        Tensor: Each of them.
+    """
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from tensors_in(value)
+    elif isinstance(outputs, (tuple, list)):
+        for value in outputs:
+            yield from tensors_in(value)
+
+
+def time_step(
+    training: Training, images: Tensor, dtype: torch.dtype = torch.float32
+) -> dict[str, Timing]:
+    """Take a training step, and time its parts. The loss is the mean square of the outputs.
+
+    Args:
+        training (Training): The model and its optimizer.
+        images (Tensor): (B, C, H, W).
+        dtype (torch.dtype): What autocast computes in; float32 for none. Defaults to
+            torch.float32.
+
+    Returns:
+        dict[str, Timing]: Of each of :data:`PARTS`.
+    """
+    device = images.device.type
+    loss = None
+
+    def forward() -> None:
+        nonlocal loss
+        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            outputs = (training.forward or training.model)(images)
+        loss = sum(output.float().square().mean() for output in tensors_in(outputs))
+
+    found = {"forward": timed(forward, device=str(images.device))}
+    found["backward"] = timed(lambda: loss.backward(), device=str(images.device))
+
+    def step() -> None:
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+
+    found["optimizer"] = timed(step, device=str(images.device))
+    return found
+
+
+def time_trainings(
+    trainings: Mapping[str, Training],
+    images: Tensor,
+    rounds: int = 7,
+    dtype: torch.dtype = torch.float32,
+) -> list[dict[str, dict[str, Timing]]]:
+    """Take steps of several trainings in turns.
+
+    Args:
+        trainings (Mapping[str, Training]): By name.
+        images (Tensor): (B, C, H, W).
+        rounds (int): Steps of each. Defaults to 7.
+        dtype (torch.dtype): As in :func:`time_step`. Defaults to torch.float32.
+
+    Returns:
+        list[dict]: For each round, by name, what :func:`time_step` returns; every other round
+        goes through them in reverse order.
+    """
+    for training in trainings.values():
+        training.model.train()
+        time_step(training, images, dtype)  # the first allocates, and makes the optimizer's state
+    found = []
+    for number in range(rounds):
+        names = list(trainings)[:: -1 if number % 2 else 1]
+        found.append({name: time_step(trainings[name], images, dtype) for name in names})
+    return found
+
+
+def summarize_parts(
+    rounds: list[dict[str, dict[str, Timing]]], ours: str = "ours"
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians of the times and of the ratios within a round.
+
+    Args:
+        rounds (list): As :func:`time_trainings` returns them.
+        ours (str): Over which the others' times are taken. Defaults to "ours".
+
+    Returns:
+        dict: By name and part, and "step" for all parts together: ``cpu`` and ``wall`` in
+        seconds, and ``cpu_ratio`` and ``wall_ratio``, the time over that of ``ours``.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in rounds[0]:
+        found[name] = {}
+        for part in (*PARTS, "step"):
+            parts = PARTS if part == "step" else (part,)
+            figures = {}
+            for clock in ("cpu", "wall"):
+                mine, others = (
+                    [sum(getattr(turn[who][one], clock) for one in parts) for turn in rounds]
+                    for who in (ours, name)
+                )
+                figures[clock] = statistics.median(others)
+                figures[f"{clock}_ratio"] = statistics.median(
+                    other / max(own, 1e-9) for own, other in zip(mine, others, strict=True)
+                )
+            found[name][part] = figures
+    return found
+
+
+def median_timing(rounds: Rounds) -> dict[str, dict[str, float]]:
+    """Medians over the rounds.
+
+    Args:
+        rounds (list[dict[str, Timing]]): As :func:`smallvit.analysis.harness.in_turns` gives them.
+
+    Returns:
+        dict[str, dict[str, float]]: By name ``cpu`` and ``wall``, in seconds.
+    """
+    return {
+        name: {
+            clock: statistics.median(getattr(turn[name], clock) for turn in rounds)
+            for clock in ("cpu", "wall")
+        }
+        for name in rounds[0]
+    }
+
+
+def geometric_means(results: list[dict[str, Any]], ours: str = "ours") -> dict[str, float]:
+    """Mean ratios of whole steps over several architectures, by CPU time.
+
+    Args:
+        results (list[dict]): Each with ``models``, what :func:`summarize_parts` returns.
+        ours (str): Which of them the ratios are over. Defaults to "ours".
+
+    Returns:
+        dict[str, float]: By name, where it was measured.
+    """
+    found: dict[str, list[float]] = {}
+    for result in results:
+        for name, parts in result["models"].items():
+            if name != ours:
+                found.setdefault(name, []).append(parts["step"]["cpu_ratio"])
+    return {name: statistics.geometric_mean(ratios) for name, ratios in found.items()}
