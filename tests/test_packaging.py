@@ -22,6 +22,7 @@ OF_CHECKOUTS = {
     f"smallvit/.mim/tools/{name}"
     for name in (
         "analysis_tools/guard_cost.py",
+        "analysis_tools/official_models.py",
         "analysis_tools/plain_formulations.py",
         "quickstart.sh",
         "run_tests.sh",
