@@ -35,6 +35,9 @@ def torch_settings():
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    # The engine of autograd begins here: one that begins after a compilation has threads, with
+    # which no child that a test forks can train.
+    torch.ones(1, requires_grad=True).sum().backward()
     TORCH_RANDOM.seed = torch.manual_seed
     TORCH_RANDOM.getstate, TORCH_RANDOM.setstate = torch.get_rng_state, torch.set_rng_state
     register_random(TORCH_RANDOM)
