@@ -14,8 +14,8 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-#: Seconds after which what should have ended counts as hung.
-PATIENCE = 120
+#: Seconds after which something hangs; on a machine that others use too, starting takes long.
+PATIENCE = 400
 
 context = multiprocessing.get_context("fork")
 

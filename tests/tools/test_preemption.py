@@ -150,10 +150,11 @@ def test_the_launcher_lets_its_workers_come_to_their_end(worker, number):
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_the_job_at_once(worker):
+def test_a_second_signal_ends_the_job_at_once(worker, monkeypatch):
+    monkeypatch.setattr(torchrun, "SAME_REQUEST", 1.0)
     process, mark = worker(endless=True)
     process.send_signal(signal.SIGUSR1)
-    time.sleep(5.5)
+    time.sleep(1.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
