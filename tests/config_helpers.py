@@ -6,6 +6,7 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -24,7 +25,22 @@ LEAVES = sorted(
 
 @cache
 def _read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
+    with mock.patch.object(Config, "_file2dict", staticmethod(_file2dict)):
+        return Config.fromfile(CONFIGS / name)
+
+
+_parse = Config._file2dict
+_bases: dict[str, tuple] = {}
+
+
+def _file2dict(filename: str | Path, *args: Any, **kwargs: Any) -> tuple:
+    """Parse a file, but a base, which many configs have, once."""
+    if "_base_" not in str(filename):
+        return _parse(filename, *args, **kwargs)
+    key = str((filename, args, kwargs))
+    if key not in _bases:
+        _bases[key] = _parse(filename, *args, **kwargs)
+    return deepcopy(_bases[key])
 
 
 def read_config(name: str) -> Config:

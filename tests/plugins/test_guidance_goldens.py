@@ -1,5 +1,7 @@
 """The guidance losses and their gradients, against the official code's."""
 
+from functools import cache
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -25,6 +27,12 @@ KEYS |= {
 }
 
 
+@cache
+def drawn(part: str) -> dict[str, torch.Tensor]:
+    """Weights of the reference, once for all tests, which copy them."""
+    return reference_state(GOLDEN, f"{part}_state_dict")
+
+
 def build(transform: str, batch_statistics: bool):
     model = read_config("locality_guidance/deit-ti_cifar100.py").model
     model.backbone.drop_path_rate = 0.0
@@ -33,18 +41,15 @@ def build(transform: str, batch_statistics: bool):
     guidance = dict(teacher=teacher, transform=transform)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         classifier = MODELS.build(dict(model, type="smallvit.GuidedClassifier", guidance=guidance))
-    entries = {
-        name: reference_state(GOLDEN, f"{name}_state_dict") for name in ("student", "teacher")
-    }
-    classifier.load_state_dict(convert("locality_guidance", entries["student"]))
+    classifier.load_state_dict(convert("locality_guidance", drawn("student")))
     guide = classifier.guidance
-    weights = convert("locality_guidance", entries["teacher"])
+    weights = convert("locality_guidance", drawn("teacher"))
     prefix = "backbone."
     guide.teacher.model.load_state_dict(
         {key.removeprefix(prefix): value for key, value in weights.items() if prefix in key}
     )
     guide.teacher.loaded = True
-    for key, value in reference_state(GOLDEN, "feature_transforms_state_dict").items():
+    for key, value in drawn("feature_transforms").items():
         _, index, name = key.split(".")
         if transform == "linear":
             guide.projections[int(index)].load_training_state({name: value})
