@@ -46,7 +46,7 @@ def reduce_config(cfg: Config) -> Config:
         shrink(loader.dataset.pipeline)
         narrow_heads(cfg.model)
     if "roi_head" in cfg.model:
-        _take_few_regions(cfg.model.train_cfg)
+        take_few_regions(cfg.model.train_cfg)
     return cfg
 
 
@@ -122,7 +122,8 @@ def _listed(node: Any) -> list:
     return node if isinstance(node, list) else [node]
 
 
-def _take_few_regions(train_cfg: Config) -> None:
+def take_few_regions(train_cfg: Config) -> None:
+    """Let a detector learn from few proposals, in place."""
     train_cfg.rpn_proposal.max_per_img = 30
     for stage in _listed(train_cfg.rcnn):
         stage.sampler.num = 8

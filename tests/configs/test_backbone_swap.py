@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from config_helpers import build, scope_of, shrink
+from reduce_config import take_few_regions
 
 DETECTOR = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
 SEGMENTOR = "mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512.py"
@@ -41,6 +42,9 @@ def test_swapped_model_trains_and_predicts(make):
     cfg = make()
     assert "smallvit" not in str(cfg.get("custom_imports"))
     shrink(cfg.model.data_preprocessor)  # or images are padded to 512x512
+    if "roi_head" in cfg.model:
+        take_few_regions(cfg.model.train_cfg)
+        cfg.model.test_cfg.rpn.max_per_img = 30
     model = build(cfg).train()
     with scope_of(cfg):
         batch = fake_batch(model, (64, 96), batch_size=2)
@@ -67,7 +71,12 @@ def test_type_resolves_in_every_default_scope(scope):
 @pytest.mark.parametrize(
     ("scope", "custom_imports"),
     [
-        pytest.param("mmdet", "custom_imports = dict(imports=['smallvit'])", id="imports"),
+        # mmdet's own tool trains such a config in tests/tools/test_stock_tools.py.
+        pytest.param(
+            *("mmdet", "custom_imports = dict(imports=['smallvit'])"),
+            id="imports",
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param("mmpretrain", "", id="no-imports"),
     ],
 )

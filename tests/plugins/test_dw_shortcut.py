@@ -220,7 +220,7 @@ def test_checkpointing_changes_nothing(build, bypass, images):
         assert torch.equal(same[name], value), name
 
 
-@pytest.mark.parametrize("bypass", [1, 2])
+@pytest.mark.parametrize("bypass", [2, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_autocast_and_compilation(bypass, images):
     host = with_shortcuts(bypass=bypass)
     state = copy.deepcopy(host.state_dict())
@@ -298,7 +298,7 @@ def test_tensors_do_not_pile_up(images):
         gc.collect()
         return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
 
-    assert count_after(2) == count_after(200)
+    assert count_after(2) == count_after(20)
 
 
 def test_forward_without_gradients_keeps_nothing(images):

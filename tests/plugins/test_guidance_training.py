@@ -29,6 +29,7 @@ def teacher(tmp_path_factory):
 
 def guided(work_dir, teacher):
     cfg = classification(work_dir)
+    cfg.train_cfg.max_epochs = 3
     cfg.model.update(type="smallvit.GuidedClassifier", guidance=dict(teacher=teacher))
     return cfg
 
