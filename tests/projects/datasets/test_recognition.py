@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_builders import write_coco
 from smallvit.datasets.class_folders import ClassFolders
+from smallvit.datasets.label_maps import IGNORED
 from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.splitting import hold_out
 from smallvit.datasets.recognition.survey import look_at
@@ -164,6 +165,8 @@ def test_values_of_label_maps(values, void, names, table, tmp_path):
     assert data.form == "custom-masks"
     assert len(data.classes) == names
     assert data.label_map == table
+    asked = void is None and IGNORED not in values  # which is the void cannot be seen
+    assert any(f"--void-id {values[-1]}" in note for note in data.notes) == asked
 
 
 def test_a_file_names_the_classes_and_the_void(tmp_path):

@@ -250,8 +250,8 @@ def _say_values(kept: list[int], voids: list[int], named: bool) -> str:
     if kept != list(range(kept[0], kept[-1] + 1)):
         text = f"values {name_some(kept)} are classes"
     text += f", {', '.join(map(str, voids))} is of none (void)" if voids else ", none is void"
-    if not voids:
-        text += ": where one is, name it (--void-id N)"
+    if not voids and not named:
+        text += f": where one is, often the last, name it (--void-id {kept[-1]})"
     return text + ("" if named else "; a file classes.txt beside the folders names them")
 
 
