@@ -138,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = near.nearest(table.vectors, args.neighbors, reference and reference.vectors)
     right, said = judge(table, reference, found)
     print(
-        f"laying out {count} images (perplexity {perplexity:g}, seed {args.seed}) ...", flush=True
+        f"laying out {count} images (perplexity {perplexity:.3g}, seed {args.seed}) ...", flush=True
     )
     points = near.embed(table.vectors, perplexity, args.seed)
-    title = f"t-SNE of {count} images, perplexity {perplexity:g}, seed {args.seed}"
+    title = f"t-SNE of {count} images, perplexity {perplexity:.3g}, seed {args.seed}"
     title = "\n".join([title, *said[:1]])
     wrong = None if right is None else ~right
     save_figure(near.draw_map(points, table.labels, table.classes, title, wrong), args.out)

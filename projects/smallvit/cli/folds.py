@@ -198,7 +198,7 @@ def _sum_up(work_dir: str, count: int) -> None:
     )
     print("\n".join(summaries.table_lines(summaries.spreads(whole), list(results))))
     if len(classes) <= PRINTED_CLASSES:
-        print("\n".join(["", *summaries.class_lines(classes)]))
+        print("\n".join(["", *summaries.class_lines(classes, whole[0]["counted"])]))
     print(f"\nstandard deviations are of the folds (over n - 1); {work_dir}: {', '.join(files)}")
     if any("(best epoch)" in one.name for one in summaries.spreads(whole)):
         print("best epochs are chosen on the images that they are measured on: the last is fairer")

@@ -24,6 +24,7 @@ def result(accuracy, recall, best=None, predictions="predictions.json"):
         "metrics": {"accuracy/top1": accuracy},
         "classes": {"cat": known, "dog": known},
         "best": best and {"metric": "accuracy/top1", "value": best, "checkpoint": "best.pth"},
+        "counted": "images",
         "images": 2,
         "predictions": predictions,
     }
@@ -45,9 +46,10 @@ def test_tables_are_aligned():
     assert lines[1].split() == ["accuracy/top1", "70", "80", "75", "±", "7.071"]
     assert lines[2].startswith("accuracy/top1 (best epoch)")
     assert len({len(line) for line in lines}) == 1
-    lines = class_lines(class_spreads(results))
-    assert "60" in lines[1]
-    assert "nothing to measure" in lines[1]
+    head, _, cat, _ = class_lines(class_spreads(results), "objects")
+    assert head == "in percent of objects:"
+    assert "60" in cat
+    assert "nothing to measure" in cat
 
 
 def test_files_of_classes(tmp_path):
@@ -94,17 +96,18 @@ def test_objects_are_joined_when_all_folds_are_there(tmp_path):
 
 def test_other_settings_are_refused_once_a_fold_is_trained(tmp_path):
     work_dir = str(tmp_path)
+    empty = {"metrics": {}, "classes": {}, "counted": "images"}
     settings = {"model": "dhvt-t", "lr": None, "images": "abc", "cfg_options": {}}
     folds.take_up(work_dir, settings)
     folds.take_up(work_dir, {**settings, "lr": 0.1})  # nothing is trained yet
     (tmp_path / "fold_1").mkdir()
-    (tmp_path / "fold_1/result.json").write_text('{"metrics": {}, "classes": {}}')
+    (tmp_path / "fold_1/result.json").write_text(json.dumps(empty))
     folds.take_up(work_dir, {**settings, "lr": 0.1})
     with pytest.raises(UserError, match=r"--lr 0.1, now it is not given: .*--work-dir"):
         folds.take_up(work_dir, settings)
     with pytest.raises(UserError, match="other images"):
         folds.take_up(work_dir, {**settings, "lr": 0.1, "images": "abd"})
-    assert folds.read_result(work_dir, 1) == {"metrics": {}, "classes": {}}
+    assert folds.read_result(work_dir, 1) == empty
     assert folds.read_result(work_dir, 2) is None
     (tmp_path / "fold_1/result.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):

@@ -52,8 +52,8 @@ def measure(config: str, folder: str, overrides: Mapping[str, Any] | None) -> di
         overrides (Mapping, optional): Dotted keys and values of ``--cfg-options``.
 
     Returns:
-        dict: ``metrics``, ``classes``, ``best`` (of the epoch that validated best), ``images``,
-        ``checkpoint`` and ``predictions``.
+        dict: ``metrics``, ``classes`` and what was ``counted`` of them, ``best`` (of the epoch that
+        validated best), ``images``, ``checkpoint`` and ``predictions``.
 
     Raises:
         UserError: If there is no checkpoint.
@@ -81,7 +81,7 @@ def measure(config: str, folder: str, overrides: Mapping[str, Any] | None) -> di
     _draw(folder)
     result = {
         "metrics": {name: value for name, value in metrics.items() if value is not None},
-        "classes": _of_classes(runner.cfg, predictions),
+        **_of_classes(runner.cfg, predictions),
         "best": best_of(folder, metrics),
         "images": len(runner.test_dataloader.dataset),
         "checkpoint": osp.basename(checkpoint),
@@ -117,9 +117,11 @@ def _draw(folder: str) -> None:
     save_figure(draw_runs(runs, choose_keys(runs, None)), osp.join(folder, "curves.png"))
 
 
-def _of_classes(cfg: Config, predictions: str) -> dict[str, dict[str, float | None]]:
+def _of_classes(cfg: Config, predictions: str) -> dict[str, Any]:
     found = confusion(cfg, read_predictions(predictions), predictions)
-    return {row["class"]: {key: row[key] for key in OF_CLASSES} for row in found.rows()}
+    rows = {row["class"]: {key: row[key] for key in OF_CLASSES} for row in found.rows()}
+    limits = "" if found.kinds is None else " with a score from 0.3, found at IoU 0.5"
+    return {"classes": rows, "counted": f"{found.unit}{limits}"}
 
 
 def best_of(folder: str, metrics: Mapping[str, Any]) -> dict[str, Any] | None:

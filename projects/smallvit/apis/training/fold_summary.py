@@ -126,17 +126,18 @@ def table_lines(found: Sequence[Spread], numbers: Sequence[int]) -> list[str]:
     return _aligned([head, *([one.name, *map(_text, one.values), one.text()] for one in found)])
 
 
-def class_lines(found: Mapping[str, Sequence[Spread]]) -> list[str]:
+def class_lines(found: Mapping[str, Sequence[Spread]], counted: str = "images") -> list[str]:
     """Write what is known of each class as a table.
 
     Args:
         found (Mapping[str, Sequence[Spread]]): By class.
+        counted (str): What was counted. Defaults to "images".
 
     Returns:
         list[str]: Lines.
     """
     rows = [[name, *(one.text() for one in each)] for name, each in found.items()]
-    return _aligned([["class, in percent", *PRINTED], *rows])
+    return [f"in percent of {counted}:", *_aligned([["class", *PRINTED], *rows])]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -168,6 +169,7 @@ def write_summary(work_dir: str, results: Mapping[int, Mapping[str, Any]], count
         "images": [one["images"] for one in results.values()],
         "std": "of the folds, over n - 1",
         "metrics": {one.name: one.as_dict() for one in found},
+        "classes_in_percent_of": next(iter(results.values()))["counted"],
         "classes": {
             name: {one.name: one.as_dict() for one in each} for name, each in classes.items()
         },

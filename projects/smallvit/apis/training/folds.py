@@ -52,6 +52,8 @@ def read_result(work_dir: str, number: int) -> dict[str, Any] | None:
         found = read_object(path)
         if not all(isinstance(found[key], dict) for key in ("metrics", "classes")):
             raise ValueError("metrics and classes are no objects")
+        if not isinstance(found["counted"], str):
+            raise ValueError("counted is no text")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it, and the fold is measured again"
