@@ -17,7 +17,10 @@ def launch(tmp_path):
     """Run a launcher from another folder, with a program in torchrun's or srun's place."""
     recorder = tmp_path / "bin" / "python"
     recorder.parent.mkdir()
-    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "OMP=$OMP_NUM_THREADS" "$@"\n')
+    # The launchers ask a Python by -c for torch first.
+    recorder.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] || printf "%s\\n" "$0" "OMP=$OMP_NUM_THREADS" "$@"\n'
+    )
     recorder.chmod(0o755)
     (recorder.parent / "srun").symlink_to(recorder)
 
