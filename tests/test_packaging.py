@@ -21,6 +21,7 @@ COME_WITH_OTHERS = ("cv2", "pycocotools", "triton")
 OF_CHECKOUTS = {
     f"smallvit/.mim/tools/{name}"
     for name in (
+        "analysis_tools/compare_checkouts.py",
         "analysis_tools/guard_cost.py",
         "analysis_tools/official_models.py",
         "analysis_tools/plain_formulations.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _HEAD = """# Which backbones are hosts
 
 Every backbone class that MMPretrain, mmdet and mmseg export, and a small network of each of timm's
 modules of models, built at a small size and run on images that are not square (where it takes
-such), with random weights on a CPU, by {versions}:
+such), with random weights on a CPU, by {versions}; last written on {day}:
 
 {counts}
 
@@ -41,7 +42,8 @@ smallvit hosts --out projects/smallvit/hosts/BACKBONES.md
 smallvit hosts --out projects/smallvit/hosts/BACKBONES.md --library timm --only vit
 ```
 
-The counts are held by `bash tools/run_tests.sh -m exhaustive -k as_many_are_hosts`.
+That each still does what is told here is tested by
+`bash tools/run_tests.sh -m exhaustive -k as_the_page_says`, which makes every row again.
 """
 _NOTE = re.compile(r"^(\d+)\. (.*)$")
 
@@ -103,6 +105,7 @@ def as_page(found: Sequence[HostRow]) -> str:
     notes: list[str] = []
     lines = [as_line(row, notes) for row in ordered]
     head = _HEAD.format(
+        day=date.today(),
         versions=", ".join(f"{package} {version(package)}" for package in packages),
         counts="\n".join(f"- {line}" for line in counts(ordered)),
         checks=", ".join(CHECKS),

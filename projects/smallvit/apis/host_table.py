@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -64,21 +63,6 @@ def names(library: str) -> list[str]:
 
         return sorted(timm.list_modules())
     return sorted(import_module(f"{library}.models.backbones").__all__)
-
-
-def rows(library: str, only: str = "") -> Iterator[HostRow]:
-    """Build each backbone of a library and try it.
-
-    Args:
-        library (str): One of :data:`LIBRARIES`.
-        only (str): Part of the names to look at. Defaults to "", all.
-
-    Yields:
-        HostRow: One after the other, for each takes some seconds.
-    """
-    for name in names(library):
-        if only.lower() in name.lower():
-            yield look(library, name)
 
 
 def look(library: str, name: str) -> HostRow:
