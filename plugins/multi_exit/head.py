@@ -83,7 +83,15 @@ class MultiExitHead(BaseModule):
 
         Returns:
             tuple[Tensor, ...]: Logits (B, num_classes) of each.
+
+        Raises:
+            ValueError: If there are more vectors, or fewer, than classifiers.
         """
+        if len(feats) != len(self.fcs):
+            raise ValueError(
+                f"the backbone has {len(feats)} exits and the head classifiers for "
+                f"{len(self.fcs)}: set num_exits={len(feats)} of the head"
+            )
         return tuple(fc(feat) for fc, feat in zip(self.fcs, feats, strict=True))
 
     def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs) -> dict:

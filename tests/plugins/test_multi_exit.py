@@ -368,6 +368,8 @@ def test_bad_input():
         classifier(head=dict(num_exits=2))
     with pytest.raises(ValueError, match=r"3 exits but 2 loss_weights"):
         MultiExitHead(5, 16, loss_weights=[1, 1])
+    with pytest.raises(ValueError, match=r"2 exits.*classifiers for 3: set num_exits=2"):
+        MultiExitHead(5, 16)([torch.zeros(1, 16)] * 2)
     with pytest.raises(ValueError, match="at least one backbone"):
         DynamicViT([])
 
