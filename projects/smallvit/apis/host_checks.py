@@ -176,8 +176,8 @@ class ShortcutChecks:
         return "" if same else "the gradients differ"
 
     def bfloat16(self) -> str:
-        """Under autocast the output is nearly that of float32, as nearly as the plain host's."""
-        allowed = max(0.2, 2 * _off(self.rounded, self.expected))
+        """Under autocast the output is as near that of float32 as the plain host's, about."""
+        allowed = max(0.2, 3 * _off(self.rounded, self.expected))
         off = _off(self._in_bfloat16(), self._outputs())
         if off < allowed:
             return ""

@@ -13,7 +13,7 @@ from torch import nn
 
 from smallvit.apis import host_checks as checks
 from smallvit.apis.dense_checks import as_detector, as_segmentor
-from smallvit.apis.small_backbones import ABSTRACT, SMALL, small_timm_model
+from smallvit.apis.small_backbones import ABSTRACT, SMALL, UNSET, small_timm_model
 from smallvit.errors import HostError
 from smallvit.hosts import view_host
 from smallvit.plugins.locality_guidance.teacher import Teacher
@@ -140,19 +140,27 @@ def build(library: str, name: str, dense: bool = False) -> nn.Module:
         nn.Module: With random weights.
     """
     with DefaultScope.overwrite_default_scope("mmpretrain" if library == "timm" else library):
-        return MODELS.build(_config(library, name, dense))  # some look their parts up there
+        host = MODELS.build(_config(library, name, dense))  # some look their parts up there
+    for module in host.modules():
+        if type(module).__name__ in UNSET:
+            nn.init.kaiming_normal_(module.weight)
+    return host
 
 
 def _as_teacher(library: str, name: str, shape: tuple[int, int, int], host: nn.Module) -> str:
     config = dict(_config(library, name), _scope_=library if library != "timm" else "smallvit")
     config.pop("out_indices", None)
     own = getattr(host, "out_indices", 0)  # other maps may need norms that it does not have
-    stage = own if isinstance(own, int) else list(own)[-1]
-    try:
-        shapes = Teacher(config, size=shape[1:], stages=(stage,)).shapes
-    except Exception as error:
-        return checks.short(error)
-    return "" if all(len(each) == 3 for each in shapes) else f"no maps: {shapes}"
+    last = own if isinstance(own, int) else list(own)[-1]
+    why = ""
+    for stage in (last, 0):  # read through hosts, it may have fewer
+        try:
+            shapes = Teacher(config, size=shape[1:], stages=(stage,)).shapes
+        except Exception as error:
+            why = why or checks.short(error)
+            continue
+        return "" if all(len(each) == 3 for each in shapes) else f"no maps: {shapes}"
+    return why
 
 
 def _as_dense(

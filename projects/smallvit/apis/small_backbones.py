@@ -168,8 +168,16 @@ ABSTRACT = {
         "CSPNet",
     ): "not built: the abstract base of CSPDarkNet, CSPResNet and CSPResNeXt,"
     " without stem or architecture of its own",
+    **{
+        ("mmpretrain", name): "not run: takes masked images of SparK alone, whose mask is a global"
+        " of its module"
+        for name in ("SparseConvNeXt", "SparseResNet")
+    },
     ("mmseg", "VPD"): "not built: needs the packages and the weights of Stable Diffusion",
 }
+
+#: Layers whose weights are memory as it was, until a checkpoint brings them.
+UNSET = ("TridentConv",)
 
 #: Parts of the names of timm's models, from small to large.
 _SMALL_NAMES = (
