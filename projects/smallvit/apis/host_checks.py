@@ -51,7 +51,7 @@ def shape_of(host: nn.Module) -> tuple[int, int, int]:
 def short(error: BaseException | None) -> str:
     """First line of an error, of the length of a cell, without addresses."""
     text = f"{type(error).__name__}: {error}".split("\n")[0]
-    return text.partition(" object at 0x")[0][:300]
+    return text.partition(" object at 0x")[0][:300].rstrip(": ")
 
 
 class ShortcutChecks:
