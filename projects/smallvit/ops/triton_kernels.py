@@ -26,6 +26,7 @@ from torch import Tensor
 __all__ = ["convolve", "grad_input", "grad_weight"]
 
 MAX_CHANNELS = 32  # channels of a block
+POSITIONS = 64  # columns of a block, at most; of a channels-last map a quarter
 GATHER_ROWS = 4  # rows of outputs that a program of `_gather_kernel` sums
 WEIGHT_ROWS = 2  # the same for `_grad_weight_kernel`
 
@@ -257,7 +258,7 @@ def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dty
         Tile: As many sums for each thread as fit its registers without spills.
     """
     block = _block_c(channels)
-    columns = _block_w(width, (8, 16) if channels_last else (8, 16, 32, 64))
+    columns = _block_w(width, channels_last)
     if dtype == torch.float64:
         per_thread = 4
     else:
@@ -278,7 +279,7 @@ def weight_tile(channels: int, width: int, channels_last: bool) -> Tile:
         Tile: A thread of a contiguous map holds all channels of its column.
     """
     block = _block_c(channels)
-    columns = _block_w(width, (8, 16) if channels_last else (8, 16, 32, 64))
+    columns = _block_w(width, channels_last)
     return Tile(block, columns, max(1, columns // 32), block == channels)
 
 
@@ -287,8 +288,10 @@ def _block_c(channels: int) -> int:
     return min(MAX_CHANNELS, triton.next_power_of_2(channels))
 
 
-def _block_w(width: int, choices: tuple[int, ...]) -> int:
+def _block_w(width: int, channels_last: bool) -> int:
     """Return the block that leaves the fewest columns empty, the largest of equals."""
+    most = POSITIONS // 4 if channels_last else POSITIONS
+    choices = [block for block in (8, 16, 32, 64) if block <= most]
     return min(choices, key=lambda block: (triton.cdiv(width, block) * block, -block))
 
 

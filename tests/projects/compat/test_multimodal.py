@@ -61,7 +61,7 @@ def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
     write_transformers(tmp_path, "4.51.3", ANY_NAME.format(missing=[]))
     multimodal.switch_off_if_broken(dependency)
     assert dependency.WITH_MULTIMODAL
-    assert not recwarn.list
+    assert not [entry for entry in recwarn if "transformers" in str(entry.message)]
 
 
 @pytest.mark.parametrize(("version", "missing"), LACKING.items())
