@@ -70,7 +70,11 @@ def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = Non
     """
     among = len(features) - 1 if reference is None else len(reference)
     if count > among:
-        raise UserError(f"{count} neighbors of an image: there are {among} images to look among")
+        fewer = f"--neighbors {among} or fewer, or " if among > 0 else ""
+        raise UserError(
+            f"{count} neighbors of an image: there are {among} images to look among: {fewer}more "
+            "images"
+        )
     queries = unit(features)
     keys = queries if reference is None else unit(reference)
     indices = np.empty((len(queries), count), dtype=np.int64)

@@ -26,8 +26,10 @@ def test_neighbors_are_those_of_a_search_by_hand(monkeypatch):
     assert among.similarities == pytest.approx(1, abs=1e-5)
     assert among.twins == 4
     assert found.twins == 0
-    with pytest.raises(UserError, match="there are 2 images"):
+    with pytest.raises(UserError, match=r"there are 2 images .*: --neighbors 2 or fewer, or more"):
         near.nearest(features[:3], 3)
+    with pytest.raises(UserError, match="there are 0 images to look among: more images"):
+        near.nearest(features[:1], 3)
 
 
 def test_the_class_of_most_neighbors_is_taken():
