@@ -107,6 +107,11 @@ class LocalityGuidance(nn.Module):
         self.teacher = self.stored = None
         if teacher is not None:
             self.teacher = Teacher(**teacher, with_logits=logit is not None)
+            if loss_weight and not self.teacher.stages:
+                raise ValueError(
+                    "guidance.teacher.stages=() leaves no features to compare: name a stage, such "
+                    "as (-1,), or set guidance.loss_weight=0"
+                )
         if store is not None:
             self.stored = StoredFeatures(store, student.data_preprocessor)
         if store is None:
@@ -117,6 +122,11 @@ class LocalityGuidance(nn.Module):
         self.logit = None if logit is None else LogitGuidance(student, **logit)
         if student_indices is None:
             student_indices = default_indices(view_host(student.backbone))
+        if isinstance(student_indices, (int, float)):
+            raise ValueError(
+                f"guidance.student_indices={student_indices!r} must be a sequence with one block "
+                f"for each stage of the teacher, such as ({student_indices!r},)"
+            )
         stages = channels or (() if self.teacher is None else self.teacher.stages)
         if stages and len(student_indices) != len(stages):
             raise ValueError(

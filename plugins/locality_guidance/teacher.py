@@ -61,7 +61,7 @@ class Teacher:
             Defaults to None, the type of its config, float32.
 
     Raises:
-        ValueError: If the model has no backbone, or an option does not exist.
+        ValueError: If the model has no backbone, or an option does not exist or fit.
     """
 
     def __init__(
@@ -79,6 +79,10 @@ class Teacher:
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"there is no guidance.teacher.dtype {dtype!r}; use one of {DTYPES}")
+        if isinstance(stages, int):
+            raise ValueError(
+                f"guidance.teacher.stages={stages} must be a sequence, such as ({stages},)"
+            )
         self.checkpoint = checkpoint
         self.batch_statistics = batch_statistics
         self.size = _pair(size)

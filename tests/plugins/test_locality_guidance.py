@@ -358,12 +358,22 @@ def test_code_in_a_teachers_checkpoint_is_not_run(tmp_path):
         (dict(logit=dict(module="tail")), "tail"),
         (dict(student_indices=[0, 1]), "one length"),
         (dict(student_indices=[0, 1, 7]), "no block 7"),
+        (dict(student_indices=1), r"student_indices=1 must be .* such as \(1,\)"),
         (dict(store="x", logit={}), "cannot be read from a store"),
     ],
 )
 def test_options_that_do_not_fit(options, message, checkpoint):
     with pytest.raises(ValueError, match=message):
         guided(checkpoint, **options)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [(2, r"stages=2 must be a sequence, .*\(2,\)"), ((), r"stages=\(\) leaves no features")],
+)
+def test_stages_that_guide_nothing(stages, message, checkpoint):
+    with pytest.raises(ValueError, match=message):
+        guided(checkpoint, teacher=dict(stages=stages))
 
 
 def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
