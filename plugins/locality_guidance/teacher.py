@@ -79,6 +79,8 @@ class Teacher:
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"there is no guidance.teacher.dtype {dtype!r}; use one of {DTYPES}")
+        if not isinstance(antialias, bool):
+            raise ValueError(f"guidance.teacher.antialias={antialias!r} must be True or False")
         if isinstance(stages, int):
             raise ValueError(
                 f"guidance.teacher.stages={stages} must be a sequence, such as ({stages},)"

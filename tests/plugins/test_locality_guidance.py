@@ -367,6 +367,11 @@ def test_options_that_do_not_fit(options, message, checkpoint):
         guided(checkpoint, **options)
 
 
+def test_antialias_is_a_switch(checkpoint):
+    with pytest.raises(ValueError, match="antialias='yes' must be True or False"):
+        guided(checkpoint, teacher=dict(antialias="yes"))
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [(2, r"stages=2 must be a sequence, .*\(2,\)"), ((), r"stages=\(\) leaves no features")],

@@ -12,6 +12,7 @@ import sys
 
 from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import (
+    add_device_flag,
     add_override_flags,
     add_overwrite_flag,
     choose_device,
@@ -33,7 +34,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar=("H", "W"),
         help="input size; default: that of the published tables of the task",
     )
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    add_device_flag(parser)
     parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true", help="memory format")
     parser.add_argument("--compile", action="store_true", help="torch.compile the backbone")

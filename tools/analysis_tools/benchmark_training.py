@@ -17,7 +17,13 @@ import sys
 from functools import partial
 
 from smallvit.cli import UserError, run_tool, tool_parser
-from smallvit.cli.arguments import add_overwrite_flag, choose_device, positive, require_free
+from smallvit.cli.arguments import (
+    add_device_flag,
+    add_overwrite_flag,
+    choose_device,
+    positive,
+    require_free,
+)
 from smallvit.cli.run_tool import module_of_checkout
 
 #: timm's models of the same architecture, by the names of benchmark_backbones.py.
@@ -45,7 +51,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         default="float32",
         help="autocast; float32: none",
     )
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    add_device_flag(parser)
     parser.add_argument(
         "--compile", action="store_true", help="a column more: ours under torch.compile"
     )

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallvit.layers.attention_form import attend, set_switch
+from smallvit.layers.attention_form import attend, explicit_attention, set_switch
 
 #: What the attribute ``scaled_dot_product_attention`` of a module may hold.
 CHOSEN = (F.scaled_dot_product_attention, attend)
@@ -60,34 +60,6 @@ def _form(name: str, method: str = "forward") -> Callable:
         return function
 
     return register
-
-
-def explicit_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    scale: float | None = None,
-) -> Tensor:
-    """Attention in three steps, for evaluation.
-
-    Args:
-        query (Tensor): (B, num_heads, N, head_dims).
-        key (Tensor): (B, num_heads, M, head_dims).
-        value (Tensor): (B, num_heads, M, head_dims).
-        attn_mask (Tensor, optional): Added to the logits. Defaults to None.
-        dropout_p (float): Not used. Defaults to 0.
-        scale (float, optional): Factor of the logits. Defaults to None,
-            ``head_dims ** -0.5``.
-
-    Returns:
-        Tensor: (B, num_heads, N, head_dims).
-    """
-    logits = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
-    if attn_mask is not None:
-        logits = logits + attn_mask
-    return logits.softmax(dim=-1) @ value
 
 
 def _heads(x: Tensor, num_heads: int) -> Tensor:

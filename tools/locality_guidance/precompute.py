@@ -11,7 +11,13 @@ import sys
 from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
-from smallvit.cli.arguments import add_trust_flag, choose_device, positive, read_as_asked
+from smallvit.cli.arguments import (
+    add_device_flag,
+    add_trust_flag,
+    choose_device,
+    positive,
+    read_as_asked,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -43,7 +49,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         default=2048,
         help="images that a kill costs at most; default: 2048",
     )
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    add_device_flag(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, and replace a store that is there"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from smallvit.cli import base_parser, run_tool
 from smallvit.cli.arguments import (
+    add_device_flag,
     add_overwrite_flag,
     add_trust_flag,
     choose_device,
@@ -38,7 +39,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     add_trust_flag(parser)
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    add_device_flag(parser)
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
     add_overwrite_flag(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")

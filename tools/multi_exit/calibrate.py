@@ -12,6 +12,7 @@ from pathlib import Path
 
 from smallvit.cli import UserError, base_parser, run_tool
 from smallvit.cli.arguments import (
+    add_device_flag,
     add_overwrite_flag,
     add_trust_flag,
     choose_device,
@@ -64,7 +65,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, help="default: the config's")
     add_overwrite_flag(parser)
     add_trust_flag(parser)
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    add_device_flag(parser)
     return parser.parse_args(argv)
 
 

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from smallvit.errors import HostError, UserError
 from smallvit.hosts import view_host
 from smallvit.hosts.taps import Taps
+from smallvit.layers.attention_form import attention_weights
 from smallvit.layers.dynamic_dwconv import DynamicDWConv2d, InhomogeneousDWConv2d
 from smallvit.layers.head_interaction import HeadInteractedAttention
 
@@ -67,16 +68,10 @@ def _weights(
     scale: float | None = None,
     **_: Any,
 ) -> Tensor:
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    logits = scale * query @ key.transpose(-2, -1)
-    if attn_mask is not None:
-        if attn_mask.dtype == torch.bool:
-            logits = logits.masked_fill(~attn_mask, -math.inf)
-        else:
-            logits = logits + attn_mask
     if is_causal:
-        logits = logits + torch.full_like(logits, -math.inf).triu(1)
-    return logits.softmax(dim=-1)
+        size = (query.shape[-2], key.shape[-2])
+        attn_mask = torch.ones(size, dtype=torch.bool, device=query.device).tril()
+    return attention_weights(query, key, attn_mask, scale)
 
 
 def rollout(backbone: nn.Module, images: Tensor) -> Tensor:

@@ -53,6 +53,24 @@ def unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
+def require_enough(count: int, among: int) -> None:
+    """Check that images can have as many neighbors as are asked for.
+
+    Args:
+        count (int): Neighbors of each.
+        among (int): Images to look among.
+
+    Raises:
+        UserError: If there are fewer.
+    """
+    if count > among:
+        fewer = f"--neighbors {among} or fewer, or " if among > 0 else ""
+        raise UserError(
+            f"{count} neighbors of an image: there are {among} images to look among: {fewer}more "
+            "images"
+        )
+
+
 def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = None) -> Neighbors:
     """Find the nearest neighbors by cosine similarity.
 
@@ -68,13 +86,7 @@ def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = Non
     Raises:
         UserError: If there are fewer images to look among.
     """
-    among = len(features) - 1 if reference is None else len(reference)
-    if count > among:
-        fewer = f"--neighbors {among} or fewer, or " if among > 0 else ""
-        raise UserError(
-            f"{count} neighbors of an image: there are {among} images to look among: {fewer}more "
-            "images"
-        )
+    require_enough(count, len(features) - 1 if reference is None else len(reference))
     queries = unit(features)
     keys = queries if reference is None else unit(reference)
     indices = np.empty((len(queries), count), dtype=np.int64)

@@ -92,6 +92,36 @@ def base_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def checkpoint_parser(
+    description: str, epilog: str, config_help: str = "config, where the checkpoint has none"
+) -> argparse.ArgumentParser:
+    """Make a parser of a tool that uses a trained model: its checkpoint, and how that is read.
+
+    Args:
+        description (str): What the tool does.
+        epilog (str): What stands behind the flags.
+        config_help (str): What ``--config`` is for.
+
+    Returns:
+        argparse.ArgumentParser: The parser; :func:`read_as_asked` applies two of its flags.
+    """
+    parser = tool_parser(description)
+    parser.epilog = epilog
+    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument("--config", metavar="FILE", help=config_help)
+    add_trust_flag(parser)
+    return parser
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, which :func:`choose_device` checks.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+
+
 def add_override_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``.
 
@@ -257,7 +287,7 @@ def add_workers_flag(parser: argparse.ArgumentParser) -> None:
     default = min(os.cpu_count() or 1, 16)
     parser.add_argument(
         "--workers",
-        type=_count,
+        type=natural,
         default=default,
         metavar="N",
         help=f"worker processes that read and decode; 0: this process; here by default {default}",
@@ -295,10 +325,4 @@ def natural(text: str) -> int:
     """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a number: 0, 1, 2, ...")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: 0, 1, 2, ...")
     return int(text)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from smallvit.cli.arguments import (
     add_overwrite_flag,
-    add_trust_flag,
+    checkpoint_parser,
     positive,
     read_as_asked,
     require_free,
-    tool_parser,
 )
-from smallvit.errors import UserError
+from smallvit.errors import ImageError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ gradcam   places that raise the score of a class (--label; default: the predicte
 rollout   patches that the class token draws from, through all layers of a ViT
 heads     patches that each head token of a DHVT draws from in the last layer
 kernels   kernels that a dynamic or inhomogeneous DWNet predicts for the image, layer by layer
+Exit status 1: an image could not be read; the others are there.
 """
 METHODS = ("gradcam", "rollout", "heads", "kernels")
 #: Kernels of a layer that are drawn, and their enlargement.
@@ -46,9 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         argparse.Namespace: Them.
     """
-    parser = tool_parser(__doc__)
-    parser.epilog = EPILOG
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser = checkpoint_parser(__doc__, EPILOG)
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--method", choices=METHODS, default="gradcam", help="default: gradcam")
     parser.add_argument("--out", metavar="FILE", default="cam.png", help="default: cam.png")
@@ -59,10 +58,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=-1,
         help="block whose input gradcam reads, negative from the end; default: -1",
     )
-    parser.add_argument("--config", metavar="FILE", help="config, where the checkpoint has none")
     parser.add_argument("--columns", type=positive, default=4, help="pictures in a row; default: 4")
     parser.add_argument("--size", type=positive, default=256, help="shorter side; default: 256")
-    add_trust_flag(parser)
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.method != "gradcam" and (args.label is not None or args.block != -1):
@@ -70,12 +67,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run ``smallvit cam``.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
             command line.
+
+    Returns:
+        int: 1 if an image could not be read, else 0.
     """
     args = parse_args(argv)
     require_free(args.out, args.overwrite, sources=[args.checkpoint, *args.images])
@@ -86,9 +86,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     read_as_asked(args)
     predictor = Predictor(args.checkpoint, args.config, device="cpu")
     label = None if args.label is None else label_of(args.label, predictor.classes)
-    tiles = [tile for path in args.images for tile in draw(predictor, path, label, args)]
+    tiles, broken = [], []
+    for path in args.images:
+        try:
+            image = predictor.read(path)
+        except (ImageError, UserError) as error:
+            broken.append(f"not read: {error}")
+            continue
+        tiles += draw(predictor, path, image, label, args)
+    if not tiles:
+        raise UserError("\n".join(["no image could be read", *broken]))
     save_sheet(tiles, args.out, columns=min(args.columns, len(tiles)))
-    print(f"{args.out}: {len(args.images)} images, {args.method}")
+    print(f"{args.out}: {len(args.images) - len(broken)} images, {args.method}")
+    for line in broken:
+        print(line, file=sys.stderr)
+    return 1 if broken else 0
 
 
 def label_of(text: str, classes: Sequence[str]) -> int:
@@ -112,13 +124,18 @@ def label_of(text: str, classes: Sequence[str]) -> int:
 
 
 def draw(
-    predictor: Predictor, path: str, label: int | None, args: argparse.Namespace
+    predictor: Predictor,
+    path: str,
+    image: np.ndarray,
+    label: int | None,
+    args: argparse.Namespace,
 ) -> list[Tile]:
     """Draw the maps of an image.
 
     Args:
         predictor (Predictor): The model.
-        path (str): The image.
+        path (str): Where it was read.
+        image (np.ndarray): It, (H, W, C) or (H, W), BGR.
         label (int, optional): The class of Grad-CAM.
         args (argparse.Namespace): ``method``, ``block`` and ``size``.
 
@@ -129,7 +146,7 @@ def draw(
     from smallvit.analysis.drawing import as_rgb
     from smallvit.analysis.pictures import Tile
 
-    image, inputs = prepare(predictor, path)
+    inputs = prepare(predictor, path, image)
     picture, name = as_rgb(image), os.path.basename(path)
     backbone = predictor.model.backbone
     if args.method == "gradcam":
@@ -148,23 +165,23 @@ def draw(
     return [Tile(kernel_sheet(each[0]), f"{name}\n{layer}", set()) for layer, each in found.items()]
 
 
-def prepare(predictor: Predictor, path: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read an image, and make what the model takes of it.
+def prepare(predictor: Predictor, path: str, image: np.ndarray) -> dict[str, Any]:
+    """Make of an image what the model takes.
 
     Args:
         predictor (Predictor): The model and its pipeline.
-        path (str): The image.
+        path (str): Where it was read.
+        image (np.ndarray): It, (H, W, C) or (H, W), BGR.
 
     Returns:
-        tuple[np.ndarray, dict]: The image (H, W, C), BGR, and ``inputs`` and ``data_samples``.
+        dict: ``inputs`` and ``data_samples``.
     """
     from mmengine.registry import DefaultScope
 
-    image = predictor.read(path)
     with DefaultScope.overwrite_default_scope(predictor.scope):
         sample = predictor.steps(image, path)
         batch = {key: [value] for key, value in sample.items()}
-        return image, predictor.model.data_preprocessor(batch, False)
+        return predictor.model.data_preprocessor(batch, False)
 
 
 def heat_tile(picture: np.ndarray, heat: Tensor, caption: str, size: int) -> Tile:

@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from smallvit.cli.arguments import (
-    add_trust_flag,
+    add_device_flag,
+    checkpoint_parser,
     choose_device,
     positive,
     read_as_asked,
-    tool_parser,
 )
 from smallvit.errors import UserError
 
@@ -48,11 +48,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         argparse.Namespace: Them.
     """
-    parser = tool_parser(__doc__)
-    parser.epilog = EPILOG
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
-    parser.add_argument("--config", metavar="FILE", help="config, where the checkpoint has none")
-    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    parser = checkpoint_parser(__doc__, EPILOG)
+    add_device_flag(parser)
     parser.add_argument(
         "--port", type=positive, metavar="N", help="default: the first free one from 7860 on"
     )
@@ -67,7 +64,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    add_trust_flag(parser)
     args = parser.parse_args(argv)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")

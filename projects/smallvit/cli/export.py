@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from smallvit.cli.arguments import (
     add_overwrite_flag,
-    add_trust_flag,
+    checkpoint_parser,
     read_as_asked,
     require_free,
-    tool_parser,
 )
 
 EPILOG = """
@@ -33,18 +32,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         argparse.Namespace: Them.
     """
-    parser = tool_parser(__doc__)
-    parser.epilog = EPILOG
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser = checkpoint_parser(__doc__, EPILOG)
     parser.add_argument("--out", required=True, help="file to write; of a cascade a folder")
     parser.add_argument(
         "--format",
         choices=("onnx", "torch-export", "torchscript"),
         default="onnx",
         help="default: onnx; torchscript is deprecated by torch",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help="its config, where the checkpoint has none"
     )
     parser.add_argument(
         "--preprocess",
@@ -66,7 +60,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "two photographs that scikit-learn ships",
     )
     add_overwrite_flag(parser)
-    add_trust_flag(parser)
     return parser.parse_args(argv)
 
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smallvit.cli.arguments import (
+    add_device_flag,
     add_overwrite_flag,
-    add_trust_flag,
+    checkpoint_parser,
     choose_device,
     natural,
     positive,
     read_as_asked,
     require_free,
-    tool_parser,
 )
 from smallvit.errors import UserError
 
@@ -49,9 +49,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         argparse.Namespace: Them.
     """
-    parser = tool_parser(__doc__)
-    parser.epilog = EPILOG
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser = checkpoint_parser(
+        __doc__,
+        EPILOG,
+        "the config of the training: names the data, and the model where the checkpoint has none",
+    )
     parser.add_argument(
         "source",
         nargs="?",
@@ -61,12 +63,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, metavar="FILE", help="picture of the map to write")
     parser.add_argument("--sheet", metavar="FILE", help="picture of images with their neighbors")
     parser.add_argument("--save", metavar="FILE", help="the features, as .npz or .csv")
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the config of the training: names the data, and the model where the checkpoint has "
-        "none",
-    )
     parser.add_argument(
         "--split", choices=SPLITS, help="of the data; default: test, of folders val or train"
     )
@@ -86,9 +82,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--queries", type=positive, metavar="N", help="images of --sheet; default: 8"
     )
-    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    add_device_flag(parser)
     parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="default: 32")
-    add_trust_flag(parser)
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     for name, endings in (("out", PICTURES), ("sheet", PICTURES), ("save", TABLES)):
@@ -129,11 +124,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     read_as_asked(args)
     device = choose_device(args.device)
     predictor = Predictor(args.checkpoint, args.config, device, batch_size=args.batch_size)
-    table = _features(predictor, find_examples(args), args)
-    reference = None
-    if args.reference is not None:
-        reference = _features(predictor, find_reference(args), args)
-    count = len(table.examples)
+    asked = find_examples(args)
+    others = None if args.reference is None else find_reference(args)
+    _require_enough(asked, others, args)
+    table = _features(predictor, asked, args)
+    reference = None if others is None else _features(predictor, others, args)
+    count = len(table.examples)  # without those that could not be read
     perplexity = near.fitting_perplexity(count, args.perplexity)
     found = near.nearest(table.vectors, args.neighbors, reference and reference.vectors)
     right, said = judge(table, reference, found)
@@ -154,6 +150,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, reason in broken.items():
         print(f"not read: {name}: {reason.removeprefix(f'{name}: ')}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def _require_enough(asked: Examples, others: Examples | None, args: argparse.Namespace) -> None:
+    """Refuse too few images before their features are computed."""
+    from smallvit.analysis.neighbors import fitting_perplexity, require_enough
+
+    count, among = (min(args.max_images, len(found.examples)) for found in (asked, others or asked))
+    fitting_perplexity(count, args.perplexity)
+    require_enough(args.neighbors, among - 1 if others is None else among)
 
 
 def find_examples(args: argparse.Namespace) -> Examples:

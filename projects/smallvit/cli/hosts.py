@@ -25,7 +25,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """
     parser = tool_parser(DESCRIPTION)
     parser.add_argument("--library", choices=LIBRARIES, help="default: all that are installed")
-    parser.add_argument("--only", metavar="PART", default="", help="names with this in them")
+    parser.add_argument(
+        "--only",
+        metavar="PART",
+        nargs="+",
+        action="extend",
+        help="names with one of these in them; default: all",
+    )
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="page to write; rows that are there are renewed"
     )
@@ -63,10 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         (library, name)
         for library in there
         for name in host_table.names(library)
-        if args.only.lower() in name.lower()
+        if args.only is None or any(part.lower() in name.lower() for part in args.only)
     ]
     if not asked:
-        raise UserError(f"no backbone of {', '.join(wanted)} has {args.only!r} in its name")
+        parts = " or ".join(map(repr, args.only))
+        raise UserError(f"no backbone of {', '.join(wanted)} has {parts} in its name")
     found = []
     for library, name in asked:
         if args.missing and page.has(library, name):

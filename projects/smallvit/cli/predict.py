@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 
 from smallvit.cli.arguments import (
-    add_trust_flag,
+    add_device_flag,
+    checkpoint_parser,
     choose_device,
     positive,
     read_as_asked,
-    tool_parser,
 )
 from smallvit.errors import UserError
 
@@ -35,9 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Returns:
         argparse.Namespace: Them.
     """
-    parser = tool_parser(__doc__)
-    parser.epilog = EPILOG
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser = checkpoint_parser(__doc__, EPILOG)
     parser.add_argument(
         "source",
         nargs="+",
@@ -45,10 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "videos, or camera, camera:1",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--config", metavar="FILE", help="its config, where the checkpoint has none"
-    )
-    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    add_device_flag(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
     parser.add_argument(
         "--score-thr", type=float, help="objects below are left out, of detectors; default: 0.3"
@@ -70,7 +65,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     videos = parser.add_argument_group("videos and cameras")
     videos.add_argument("--every", type=positive, metavar="N", help="each N-th frame; default: 1")
     videos.add_argument("--max-frames", type=positive, metavar="N", help="no more of each video")
-    add_trust_flag(parser)
     args = parser.parse_args(argv)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
         parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")

@@ -15,7 +15,8 @@ _FIRST = {
     "in place": "A block has to leave what it takes as it was, for a shortcut reads it afterwards.",
     "do not lie": "A block has to see the patches by rows, with nothing amid them.",
     "took tokens or maps": "A block has to be a module of the backbone that is called, not by a "
-    "method of its own, with the axis of the batch first.",
+    "method of its own, with tokens (B, N, C) or a map (B, C, H, W) or (B, H, W, C); one whose "
+    "axes have another order cannot be registered as it is.",
     "returns no tensor": "A block has to return its tokens, or a tuple or dict with them.",
     "no gradient": "A block has to run with gradients in training.",
     "each time": "What a backbone returns in evaluation has to depend on the images alone.",

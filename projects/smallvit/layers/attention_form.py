@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
-__all__ = ["attend", "explicit_attention", "follow_form", "is_explicit_faster", "set_switch"]
+__all__ = [
+    "attend",
+    "attention_weights",
+    "explicit_attention",
+    "follow_form",
+    "is_explicit_faster",
+    "set_switch",
+]
 
 
 class Case(NamedTuple):
@@ -96,6 +103,31 @@ def _is_captured(x: Tensor) -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
+def attention_weights(
+    query: Tensor, key: Tensor, attn_mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """Compute how much each token attends to each other one.
+
+    Args:
+        query (Tensor): (B, num_heads, N, head_dims).
+        key (Tensor): (B, num_heads, M, head_dims).
+        attn_mask (Tensor, optional): Added to the logits, or booleans that are False where nothing
+            is attended to. Defaults to None.
+        scale (float, optional): Factor of the logits. Defaults to None, which means
+            ``head_dims ** -0.5``.
+
+    Returns:
+        Tensor: (B, num_heads, N, M), which sum to 1 over the last axis.
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = query * scale @ key.transpose(-2, -1)
+    if attn_mask is None:
+        return logits.softmax(dim=-1)
+    if attn_mask.dtype == torch.bool:
+        return logits.masked_fill(~attn_mask, -torch.inf).softmax(dim=-1)
+    return (logits + attn_mask).softmax(dim=-1)
+
+
 def explicit_attention(
     query: Tensor,
     key: Tensor,
@@ -110,7 +142,7 @@ def explicit_attention(
         query (Tensor): (B, num_heads, N, head_dims).
         key (Tensor): (B, num_heads, M, head_dims).
         value (Tensor): (B, num_heads, M, C).
-        attn_mask (Tensor, optional): Added to the logits. Defaults to None.
+        attn_mask (Tensor, optional): See :func:`attention_weights`. Defaults to None.
         dropout_p (float): Dropout of the attention weights. Defaults to 0.
         scale (float, optional): Factor of the logits. Defaults to None, which means
             ``head_dims ** -0.5``.
@@ -118,9 +150,7 @@ def explicit_attention(
     Returns:
         Tensor: (B, num_heads, N, C).
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    logits = query * scale @ key.transpose(-2, -1)
-    weights = (logits if attn_mask is None else logits + attn_mask).softmax(dim=-1)
+    weights = attention_weights(query, key, attn_mask, scale)
     return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
 
 

@@ -74,6 +74,23 @@ def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys
     assert {"x", "y", "f0", "f7"} <= set(rows[0])
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--neighbors", "10"], "--neighbors 9 or fewer"),
+        (["--max-images", "5"], "--neighbors 4 or fewer"),
+        (["--reference", "train", "--neighbors", "17"], "--neighbors 16 or fewer"),
+        (["--perplexity", "10"], "less than the 10 images"),
+    ],
+)
+def test_too_few_images_are_refused_before_they_are_computed(
+    flags, text, checkpoints, pictures, capsys, monkeypatch
+):
+    monkeypatch.setattr("smallvit.apis.features.compute", lambda *_: pytest.fail("computed"))
+    assert run(checkpoints["classification"], pictures, "--out", "map.png", *flags) == 1
+    assert text in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_images_without_classes(task, checkpoints, pictures, capsys, tmp_path):
     broken = tmp_path / "loose"

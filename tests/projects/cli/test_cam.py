@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from smallvit.analysis.pictures import Tile
 from smallvit.cli import cam
-from smallvit.errors import UserError
+from smallvit.errors import ImageError, UserError
 
 
 def test_a_class_is_found_by_name_or_number():
@@ -66,10 +67,36 @@ def test_each_method_is_drawn(method, backbone, tiles, monkeypatch):
     model = ImageClassifier(made, head=head)
     model.eval()
     image, inputs = np.zeros((32, 32, 3), np.uint8), dict(inputs=torch.rand(1, 3, 32, 32))
-    monkeypatch.setattr(cam, "prepare", lambda predictor, path: (image, inputs))
+    monkeypatch.setattr(cam, "prepare", lambda predictor, path, image: inputs)
     predictor = SimpleNamespace(model=model, classes=("cat", "dog"))
     args = SimpleNamespace(method=method, block=-1, size=32)
-    drawn = cam.draw(predictor, "a/b.png", None, args)
+    drawn = cam.draw(predictor, "a/b.png", image, None, args)
     assert len(drawn) >= tiles
     assert all(tile.caption.startswith("b.png") for tile in drawn)
     assert drawn[0].image.dtype == np.uint8
+
+
+def test_a_broken_image_is_named_and_the_others_are_drawn(monkeypatch, capsys, tmp_path):
+    def read(path):
+        if path == "broken.png":
+            raise ImageError("broken.png is cut off")
+        return np.zeros((8, 8, 3), np.uint8)
+
+    class OnlyReads:
+        classes = ()
+
+        def __init__(self, *args, **kwargs):
+            self.read = read
+
+    monkeypatch.setattr("smallvit.apis.Predictor", OnlyReads)
+    tile = Tile(np.zeros((8, 8, 3), np.uint8), "", set())
+    monkeypatch.setattr(cam, "draw", lambda *args: [tile])
+    out = tmp_path / "cam.png"
+    assert cam.main(["x.pth", "a.png", "broken.png", "b.png", "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "2 images" in said.out
+    assert said.err == "not read: broken.png is cut off\n"
+    assert out.exists()
+    with pytest.raises(UserError, match="no image could be read"):
+        cam.main(["x.pth", "broken.png", "--out", str(tmp_path / "none.png")])
+    assert not (tmp_path / "none.png").exists()

@@ -16,6 +16,7 @@ from smallvit.engine.models import build_model
 from smallvit.layers import attention_form
 from smallvit.layers.attention_form import (
     attend,
+    attention_weights,
     explicit_attention,
     follow_form,
     is_explicit_faster,
@@ -79,6 +80,17 @@ def test_both_forms_are_the_same_function(scale, with_mask):
         results.append((out, *torch.autograd.grad(out.square().sum(), parts)))
     for explicit, fused in zip(*results, strict=True):
         torch.testing.assert_close(explicit, fused)
+
+
+def test_weights_hide_what_a_mask_of_booleans_hides():
+    query, key, value = inputs()
+    mask = torch.rand(7, 5) > 0.5
+    mask[:, 0] = True
+    weights = attention_weights(query, key, mask)
+    assert not weights.masked_select(~mask).any()
+    torch.testing.assert_close(
+        weights @ value, F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    )
 
 
 def test_dropout_of_the_explicit_form():
