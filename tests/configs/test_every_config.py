@@ -5,7 +5,8 @@ and at a reduced size for the step: two images, of 64 instead of 224 pixels (an 
 length in detection and segmentation, with narrow heads), the smallest DWNet for all DWNets, a
 narrow Swin in classification, weights from a quick generator; see ``reduce_config.py``. Configs
 that are added are tested without being named. The twins on other sets of a model that takes its
-step on CIFAR-100, and those of a larger size, take theirs with ``-m exhaustive``.
+step on CIFAR-100, and those of the same components in another number, size or place, take theirs
+with ``-m exhaustive``.
 """
 
 from functools import cache
@@ -78,12 +79,40 @@ OWN = ("custom-coco", "custom-boxes", "custom-masks", "folder")
 TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
 
 
-def is_larger_twin(name: str) -> bool:
-    """Whether a config is another one at the next larger size of its network."""
-    for large, small in (("/dhvt-s", "/dhvt-t"), ("/deit-s", "/deit-t"), ("/vit-s", "/vit-t")):
-        if large in name and name.replace(large, small) in LEAVES:
-            return True
-    return False
+# A part of a config's name, and the one of a config that takes its step in its place: it is built
+# of the same components, in another number, size or place.
+SAME_PARTS = {
+    "/dhvt-s": "/dhvt-t",
+    "/deit-s": "/deit-t",
+    "/vit-s": "/vit-t",
+    "/cait-xxs24": "/cait-xxs12",
+    "/t2t-vit-14": "/t2t-vit-7",
+    "/dvt-t2t-14": "/dvt-t2t-12",
+    "/resnet-56": "/resnet-20",
+    "/resnet-110": "/resnet-20",
+    "-bypass3_": "-bypass2_",
+    "-bypass4_": "-bypass2_",
+    "-k5_": "-k7_",
+    "-k3-5_": "-k3-5-7_",
+    "-r20_": "-r110_",
+    "-w0.5_": "-w5_",
+    "-first_": "-late_",
+    "-last_": "-late_",
+    "-early_": "-late_",
+    "-middle_": "-late_",
+    "_infograph": "_clipart",
+    "_painting": "_clipart",
+    "_quickdraw": "_clipart",
+    "_real": "_clipart",
+    "_sketch": "_clipart",
+}
+
+
+def has_a_double(name: str) -> bool:
+    """Whether a config of the same components takes its step in this one's place."""
+    return any(
+        part in name and name.replace(part, other) in LEAVES for part, other in SAME_PARTS.items()
+    )
 
 
 def is_own_twin(name: str, seen: set[str]) -> bool:
@@ -118,15 +147,15 @@ def sized() -> set[str]:
 
 def steps() -> list:
     """All configs; those that differ from one on CIFAR-100 by their data set alone are marked,
-    but for one of each data set, and those that are another one when they are reduced or at
-    a larger size.
+    but for one of each data set, and those that are another one when they are reduced or that
+    have a double.
     """
     params, seen = [], set()
     for name in LEAVES:
         stem, _, data = name.removesuffix(".py").rpartition("_")
         twin = f"{stem}_cifar100.py" in LEAVES and data in TWINS and data in seen
         # Reduced, a base DWNet is the tiny one.
-        twin = twin or name.startswith("dwnet/dwnet-b_") or is_larger_twin(name)
+        twin = twin or name.startswith("dwnet/dwnet-b_") or has_a_double(name)
         twin = twin or is_own_twin(name, seen)
         marks = [pytest.mark.exhaustive] if twin else []
         params.append(pytest.param(name, marks=marks))
