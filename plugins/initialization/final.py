@@ -53,33 +53,56 @@ class FinalInit:
             AttributeError: If it has no submodule of a given name.
         """
         targets = [module.get_submodule(name) for name in self.modules]
-        for child in module.children():
-            if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
-                child.init_weights()
-                child.is_init = True  # MMEngine would do it again
-        _note(module, "Initialized by the submodules themselves")
+        initialize_children(module)
         for target in targets:
             loaded = _loaded_values(target)
             initialize(target, self.init_cfg)
             with torch.no_grad():
                 for parameter, value in loaded:
                     parameter.copy_(value)
-        _note(module, f"FinalInit: {self.init_cfg}")
+        note(module, f"FinalInit: {self.init_cfg}")
 
 
-def _note(module: nn.Module, text: str) -> None:
+def initialize_children(module: nn.Module) -> None:
+    """Have the submodules initialize themselves, each once.
+
+    Args:
+        module (nn.Module): A module that is being initialized.
+    """
+    for child in module.children():
+        if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
+            child.init_weights()
+            child.is_init = True  # MMEngine would do it again
+    note(module, "Initialized by the submodules themselves")
+
+
+def note(module: nn.Module, text: str) -> None:
+    """Write into MMEngine's record of the initialization what changed the parameters.
+
+    Args:
+        module (nn.Module): The module that is being initialized.
+        text (str): What did.
+    """
     if hasattr(module, "_params_init_info"):
         update_init_info(module, init_info=text)
 
 
 def _loaded_values(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Parameters that came from a checkpoint, with copies of their values."""
-    loading = [child for child in module.modules() if _is_pretrained(child)]
+    loading = [child for child in module.modules() if loads_weights(child)]
     parameters = {p for child in loading for p in child.parameters()}
     return [(parameter, parameter.detach().clone()) for parameter in parameters]
 
 
-def _is_pretrained(module: nn.Module) -> bool:
+def loads_weights(module: nn.Module) -> bool:
+    """Tell whether a module's ``init_cfg`` loads a checkpoint.
+
+    Args:
+        module (nn.Module): Any module.
+
+    Returns:
+        bool: Whether it is of type "Pretrained".
+    """
     init_cfg = getattr(module, "init_cfg", None) or []
     entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
     return any(entry["type"] in ("Pretrained", PretrainedInit) for entry in entries)

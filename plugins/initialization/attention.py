@@ -1,0 +1,108 @@
+"""What initializers of attention share: the model's backbone, its turn, and the products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts import AttentionProjections, Projection
+from smallvit.plugins.initialization.final import initialize_children, loads_weights, note
+
+
+@contextmanager
+def last_of_all(name: str, model: nn.Module) -> Iterator[nn.Module]:
+    """Let the submodules of a model initialize themselves, then have its backbone filled.
+
+    Args:
+        name (str): The initializer, for errors.
+        model (nn.Module): The module to which the ``init_cfg`` belongs.
+
+    Yields:
+        nn.Module: The backbone; gradients are off.
+
+    Raises:
+        ValueError: If the backbone would be initialized once more, or loads a checkpoint.
+    """
+    backbone = next(
+        (getattr(model, key) for key in ("backbone", "model") if hasattr(model, key)), model
+    )
+    if backbone is model and _initializes_itself(model):
+        raise ValueError(
+            f"{name} belongs to the model, not to its backbone: {type(model).__name__} goes on "
+            "with its own initialization afterwards. Set "
+            f'model.init_cfg = dict(type="smallvit.{name}")'
+        )
+    initialize_children(model)
+    if any(map(loads_weights, backbone.modules())):
+        raise ValueError(
+            f"{name} would replace the weights that {type(backbone).__name__} loads (init_cfg of "
+            'type "Pretrained"): take one of the two'
+        )
+    with torch.no_grad():
+        yield backbone
+    note(model, name)
+
+
+def _initializes_itself(model: nn.Module) -> bool:
+    own = getattr(type(model), "init_weights", BaseModule.init_weights)
+    # Within FinalInit it has done so.
+    return own is not BaseModule.init_weights and not getattr(model, "is_init", True)
+
+
+def near_identity(channels: int, noise: float, identity: float) -> tuple[Tensor, Tensor]:
+    """Draw two square matrices whose product is near a multiple of the identity.
+
+    Args:
+        channels (int): Rows and columns.
+        noise (float): Factor of a matrix of normal numbers with variance ``1 / channels``.
+        identity (float): Factor of the identity.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``left`` and ``right``, whose product ``left @ right`` is
+        ``noise * Z + identity * I``. Their first columns and rows belong to its largest
+        singular values.
+    """
+    product = noise * torch.randn(channels, channels) / channels**0.5
+    product += identity * torch.eye(channels)
+    left, values, right = torch.linalg.svd(product)
+    return left * values.sqrt(), values.sqrt()[:, None] * right
+
+
+def fill_output(attention: AttentionProjections, noise: float, identity: float) -> None:
+    """Make the product of the value's and the output's weights nearly minus the identity.
+
+    Args:
+        attention (AttentionProjections): The attention.
+        noise (float): Factor of the random part.
+        identity (float): Factor of minus the identity.
+
+    Raises:
+        HostError: If the weights are not square.
+    """
+    output, value = attention.output.weight, attention.value.weight
+    if output.shape != value.shape or output.shape[0] != output.shape[1]:
+        raise HostError(
+            f"{type(attention.module).__name__} has value weights {tuple(value.shape)} and output "
+            f"weights {tuple(output.shape)}; their product can be near the identity only if both "
+            "are square"
+        )
+    left, right = near_identity(value.shape[1], noise, -identity)
+    output.copy_(left)
+    value.copy_(right)
+    zero_bias(attention.value, attention.output)
+
+
+def zero_bias(*projections: Projection) -> None:
+    """Set biases to zero.
+
+    Args:
+        *projections (Projection): What they belong to; those without a bias stay.
+    """
+    for projection in projections:
+        if projection.bias is not None:
+            projection.bias.zero_()
