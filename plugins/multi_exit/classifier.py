@@ -9,6 +9,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from smallvit.plugins.multi_exit.answers import Answers, read_staying, to_device
 from smallvit.plugins.multi_exit.calibration import Calibration, check_exits
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.storage import (
@@ -233,16 +234,18 @@ class MultiExitClassifier(ImageClassifier):
             logits = self.predict_fixed(inputs, self.exit_index)
             exits = [self.exit_index] * len(inputs)
         else:
-            logits, exits = self.predict_budgeted(inputs)
-            exits = exits.tolist()
+            answers = self._run_budgeted(inputs)
+            logits, exits = answers.logits(), answers.exits.tolist()
         samples = data_samples or [DataSample() for _ in exits]
         scores = logits.float().softmax(dim=1)
         labels = scores.argmax(dim=1, keepdim=True)
-        for number, sample in enumerate(samples):
-            sample.set_pred_score(scores[number]).set_pred_label(labels[number])
-            sample.set_field(exits[number], "exit_index")
-            if everything is not None:
-                sample.set_field(everything[number].float(), "exit_logits")
+        rows = zip(samples, scores.unbind(), labels.unbind(), exits, strict=True)
+        for sample, score, label, exit_index in rows:
+            sample.set_pred_score(score).set_pred_label(label)
+            sample.set_field(exit_index, "exit_index")
+        if everything is not None:
+            for sample, each in zip(samples, everything.float().unbind(), strict=True):
+                sample.set_field(each, "exit_logits")
         return samples
 
     def predict_fixed(self, images: Tensor, exit_index: int) -> Tensor:
@@ -265,7 +268,7 @@ class MultiExitClassifier(ImageClassifier):
 
         What stays is compacted: later exits compute the images that reach them and no
         others. An exit that nobody can leave at is not classified, and without reuse not
-        run.
+        run. The host waits for the device once an exit, to learn which images leave.
 
         Args:
             images (Tensor): (B, C, H, W).
@@ -274,9 +277,11 @@ class MultiExitClassifier(ImageClassifier):
             tuple[Tensor, Tensor]: Logits (B, num_classes) of the exit that each image
             left at, and these exits, int64 (B, ), both in the order of the images.
         """
-        places = torch.arange(len(images), device=images.device)
-        exits = torch.full_like(places, self.num_exits - 1)
-        result, state = None, None
+        answers = self._run_budgeted(images)
+        return answers.logits(), to_device(answers.exits, images.device)
+
+    def _run_budgeted(self, images: Tensor) -> Answers:
+        answers, state = Answers(len(images)), None
         for index, threshold in enumerate(self.thresholds):
             last = index == self.num_exits - 1
             closed = threshold > 1 and not last  # a confidence is 1 at most
@@ -286,16 +291,17 @@ class MultiExitClassifier(ImageClassifier):
             if closed:
                 continue
             logits = self.head.forward_exit(index, feat)
-            result = logits.new_empty(len(exits), logits.shape[1]) if result is None else result
-            leaving = self._leaving(index, logits, threshold, last)
-            result[places[leaving]] = logits[leaving]
-            exits[places[leaving]] = index
-            staying = (~leaving).nonzero().squeeze(1)
+            answers.add(index, logits)
+            if last:
+                break
+            staying = read_staying(self._leaving(index, logits, threshold, last))
             if len(staying) == 0:
                 break
-            if len(staying) < len(places):
-                images, places, state = images[staying], places[staying], state.select(staying)
-        return result, exits
+            if len(staying) < len(images):
+                answers.keep(staying)
+                places = to_device(staying, images.device)
+                images, state = images.index_select(0, places), state.select(places)
+        return answers
 
     def _leaving(self, index: int, logits: Tensor, threshold: float, last: bool) -> Tensor:
         if last:

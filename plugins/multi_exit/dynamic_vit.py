@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -45,7 +46,7 @@ class ExitState:
             (B, N, C). Defaults to None.
         hw (tuple[int, int], optional): Grid of its patches. Defaults to None.
         logits (tuple[Tensor, ...]): Attention logits of each block,
-            (B, num_heads, N, N). Defaults to ().
+            (B, num_heads, N, N), or of all in one. Defaults to ().
     """
 
     tokens: Tensor | None = None
@@ -61,10 +62,12 @@ class ExitState:
         Returns:
             ExitState: The state of these images.
         """
+        # The next exit joins the logits anyway: one selection for all.
+        logits = self.logits if len(self.logits) < 2 else (torch.cat(self.logits, dim=1),)
         return replace(
             self,
-            tokens=None if self.tokens is None else self.tokens[index],
-            logits=tuple(each[index] for each in self.logits),
+            tokens=None if self.tokens is None else self.tokens.index_select(0, index),
+            logits=tuple(each.index_select(0, index) for each in logits),
         )
 
 

@@ -108,7 +108,7 @@ class RelationReuse(nn.Module):
         Args:
             logits (Sequence[Tensor]): Of each block of the previous exit,
                 (B, num_heads, old_extra + M + T, old_extra + M + T) where T counts tokens
-                behind the patches.
+                behind the patches; or of all blocks in one.
             matrix (Tensor): What resizes patches, (N, M).
             num_extra (int): Tokens in front of this exit's patches.
             old_extra (int, optional): Those in front of the previous exit's. Defaults to None:
@@ -119,7 +119,8 @@ class RelationReuse(nn.Module):
             tuple[Tensor, ...]: For each block (B, num_heads, num_extra + N + trailing,
             num_extra + N + trailing).
         """
-        relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
+        joined = logits[0] if len(logits) == 1 else torch.cat(tuple(logits), dim=1)
+        relations = self.conv2(F.gelu(self.conv1(joined)))
         old_extra = num_extra if old_extra is None else old_extra
         found = relations.shape[-1] - old_extra - matrix.shape[1]
         behind = (found if trailing is None else trailing, found)
