@@ -248,13 +248,13 @@ class DynamicViT(BaseModule):
             patches = state.tokens[:, state.tokens.shape[1] - matrix.shape[1] :]
             contexts = self.feature_reuse[index - 1](patches, matrix, extra)
             for norm, context in zip(slots.norms, contexts, strict=True):
-                norm.context = context
+                norm.handed.context = context
         if self.reuses_relations:
             old = self._tokens[index - 1].num_extra
             trailing = self._trailing[index]
             biases = self.relation_reuse[index - 1](state.logits, matrix, extra, old, trailing)
             for relation, bias in zip(slots.relations, biases, strict=True):
-                relation.bias = bias
+                relation.handed.bias = bias
 
     def _matrix(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
         if self._tokens[index - 1] is None:
@@ -291,15 +291,15 @@ class _Slots:
         feature, tokens = taps.maps()[0], taps.tokens()[0]
         if tokens.ndim != 3:
             tokens = feature.flatten(2).transpose(1, 2)
-        logits = tuple(relation.kept for relation in self.relations)
+        logits = tuple(relation.handed.logits for relation in self.relations)
         return ExitState(tokens, tuple(feature.shape[2:]), logits)
 
     def clear(self) -> None:
         # A tensor with a history can be neither copied nor saved with its module.
         for norm in self.norms:
-            norm.context = None
+            norm.handed.context = None
         for relation in self.relations:
-            relation.bias = relation.kept = None
+            relation.handed.bias = relation.handed.logits = None
 
 
 @register_host(DynamicViT)

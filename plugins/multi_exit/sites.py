@@ -11,6 +11,15 @@ from smallvit.layers.attention_form import attend
 __getattr__ = forward(__name__)
 
 
+class Handed:
+    """What a module is handed for one run; no module, whose attributes cost more to write."""
+
+    def __init__(self) -> None:
+        self.context: Tensor | None = None
+        self.bias: Tensor | None = None
+        self.logits: Tensor | None = None
+
+
 class ContextNorm(nn.LayerNorm):
     """LayerNorm of tokens with the context of an earlier exit behind their channels.
 
@@ -21,11 +30,11 @@ class ContextNorm(nn.LayerNorm):
 
     def __init__(self, norm: nn.LayerNorm, context_dims: int) -> None:
         super().__init__(norm.normalized_shape[0] + context_dims, eps=norm.eps)
-        self.context: Tensor | None = None
+        self.handed = Handed()
 
     def forward(self, x: Tensor) -> Tensor:
         """Norm tokens (B, N, C) together with the context (B, N, context_dims)."""
-        return super().forward(torch.cat((x, self.context.to(x.dtype)), dim=-1))
+        return super().forward(torch.cat((x, self.handed.context.to(x.dtype)), dim=-1))
 
 
 class RelatedLogits(nn.Module):
@@ -38,15 +47,14 @@ class RelatedLogits(nn.Module):
     def __init__(self, keep: bool) -> None:
         super().__init__()
         self.keep = keep
-        self.bias: Tensor | None = None
-        self.kept: Tensor | None = None
+        self.handed = Handed()
 
     def forward(self, logits: Tensor) -> Tensor:
         """Take and return logits (B, num_heads, N, N)."""
-        if self.bias is not None:
-            logits = logits + self.bias
+        if self.handed.bias is not None:
+            logits = logits + self.handed.bias
         if self.keep:
-            self.kept = logits
+            self.handed.logits = logits
         return logits
 
 
@@ -78,7 +86,8 @@ class RelatedAttention(RelatedLogits):
             Tensor: (B, num_heads, N, head_dims).
         """
         if not self.keep:
-            bias = None if self.bias is None else self.bias.to(query.dtype)
+            bias = self.handed.bias
+            bias = None if bias is None else bias.to(query.dtype)
             return attend(query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         logits = super().forward(query * scale @ key.transpose(-2, -1))

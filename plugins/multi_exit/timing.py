@@ -27,6 +27,8 @@ class Point:
         speedup (float): Over the last exit, median of the rounds' ratios.
         speedup_range (tuple[float, float]): Smallest and largest ratio.
         shares (list[float]): Percent of the images that left at each exit.
+        ideal (float): Speed-up if each image took what its exit alone takes it at this batch size,
+            and deciding took nothing.
         thresholds (list[float], optional): Of a budgeted one. Defaults to None.
     """
 
@@ -37,6 +39,7 @@ class Point:
     speedup: float
     speedup_range: tuple[float, float]
     shares: list[float]
+    ideal: float
     thresholds: list[float] | None = None
 
 
@@ -77,6 +80,10 @@ def measure(
     passes = {name: partial(_pass, run, batches) for name, run in runs.items()}
     times = in_turns(passes, rounds, device=str(images.device))
     last = f"exit {model.num_exits - 1}"
+    alone = [
+        statistics.median(each[f"exit {index}"].wall for each in times)
+        for index in range(model.num_exits)
+    ]
     points = []
     for name, (predicted, exits) in answers.items():
         speedups = ratios(times, last, name)
@@ -91,6 +98,7 @@ def measure(
                 statistics.median(speedups),
                 (min(speedups), max(speedups)),
                 (100 * shares).tolist(),
+                alone[-1] / float(shares @ torch.tensor(alone, dtype=torch.float64)),
                 list(rows[int(name.split()[1])]) if name.startswith("budgeted") else None,
             )
         )

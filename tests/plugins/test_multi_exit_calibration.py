@@ -301,7 +301,7 @@ def test_surest_right_and_wrong_images():
 
 def test_the_fastest_point_that_is_accurate_enough():
     def point(name, accuracy, speed, row=None):
-        return Point(name, accuracy, 1.0, speed, 1.0, (1.0, 1.0), [], row)
+        return Point(name, accuracy, 1.0, speed, 1.0, (1.0, 1.0), [], 1.0, row)
 
     points = [
         point("exit 0", 70, 900),

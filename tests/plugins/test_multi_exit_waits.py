@@ -38,7 +38,7 @@ def cascade(reuse=True):
     backbone = dict(
         type="smallvit.DynamicViT", exits=exits, feature_reuse=reuse, relation_reuse=reuse
     )
-    head = dict(type="smallvit.MultiExitHead", num_classes=5, in_channels=16)
+    head = dict(type="smallvit.MultiExitHead", num_classes=5, in_channels=ARCH["embed_dims"])
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(
             dict(type="smallvit.MultiExitClassifier", backbone=backbone, head=head)

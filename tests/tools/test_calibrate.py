@@ -144,7 +144,11 @@ def test_benchmark_measures_every_way(config, calibrated, tmp_path, capfd):
         assert point["accuracy"] == pytest.approx(stored["evaluation"]["anytime"][index])
         assert point["gflops"] == pytest.approx(stored["flops"][index])
     assert points["budgeted 0"]["accuracy"] == pytest.approx(stored["evaluation"]["accuracy"][0])
-    assert points["exit 2"]["speedup"] == 1
+    assert points["exit 2"]["speedup"] == points["exit 2"]["ideal"] == 1
+    share_of_time = [share / 100 for share in points["budgeted 0"]["shares"]]
+    for index, share in enumerate(share_of_time):
+        share_of_time[index] = share / points[f"exit {index}"]["ideal"]
+    assert points["budgeted 0"]["ideal"] == pytest.approx(1 / sum(share_of_time))
     assert picture.stat().st_size > 5000
     assert "points of the last exit" in capfd.readouterr().out
 
