@@ -16,6 +16,7 @@ guards = dict(
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),
     exact_rois=dict(type="smallvit.ExactRoIHook"),
+    class_recall=dict(type="smallvit.ClassRecallHook"),
     plain_metrics=dict(type="smallvit.PlainMetricsHook"),
     preemption=dict(type="smallvit.PreemptionHook"),
     run_record=dict(type="smallvit.RunRecordHook"),

@@ -5,6 +5,7 @@ the ``locations`` of the registry asked. Only mmengine may be imported here: an
 ImportError raised in this file would be reported as "not in the registry".
 """
 
+from mmengine.registry import DATA_SAMPLERS as ROOT_DATA_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
@@ -46,6 +47,7 @@ DATASETS = _child(
     "datasets.subset",
     "datasets.tiny_imagenet",
 )
+DATA_SAMPLERS = _child(ROOT_DATA_SAMPLERS, "datasets.samplers")
 TRANSFORMS = _child(
     ROOT_TRANSFORMS,
     "datasets.label_maps",

@@ -10,6 +10,7 @@ from typing import Any
 #: Data sets and transforms by the module that registers them.
 _MODULES = {
     "Chaoyang": "chaoyang",
+    "ClassBalancedSampler": "samplers",
     "ClassFolders": "class_folders",
     "Digits": "digits",
     "DomainNet": "domainnet",

@@ -2,6 +2,7 @@
 
 from smallvit.compat import moved
 from smallvit.engine import hooks
+from smallvit.engine.class_recall import ClassRecall
 from smallvit.engine.distributed import CPUDistributedDataParallel
 from smallvit.engine.hooks import *  # noqa: F403 each hook is named there
 from smallvit.engine.parameter_groups import MergedGroupsConstructor
@@ -10,6 +11,7 @@ from smallvit.engine.precision import AutocastOptimWrapper
 __all__ = [
     "AutocastOptimWrapper",
     "CPUDistributedDataParallel",
+    "ClassRecall",
     "MergedGroupsConstructor",
     *hooks.__all__,
 ]

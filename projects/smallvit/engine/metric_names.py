@@ -76,6 +76,9 @@ def metric_names(metric: Any) -> list[str] | None:
     }
     if "mmpretrain.Accuracy" in kinds:
         return [f"top{k}" for k in metric.topk] if metric.thrs == (0.0,) else None
+    if "smallvit.ClassRecall" in kinds:
+        classes = (metric.dataset_meta or {}).get("classes") or ()
+        return ["balanced_accuracy", *classes]
     if "mmdet.CocoMetric" in kinds:
         return _of_boxes(metric)
     if "mmseg.IoUMetric" in kinds:

@@ -19,6 +19,7 @@ from smallvit.engine import install as installs
 from smallvit.engine.accumulation import average_by_steps, scale_rate_by_steps
 from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.checkpoint.resumed import name_checkpoints
+from smallvit.engine.class_weights import settle_class_weights
 from smallvit.engine.config_files import keep_own_file, merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import (
@@ -110,6 +111,12 @@ def find_weights(request: Request) -> None:
         require_pretrained(request.cfg)
 
 
+def weigh_classes(request: Request) -> None:
+    """Count the training images where the weights of classes are asked for by them."""
+    if not request.needs or "optim_wrapper" in request.needs:  # a test computes no loss
+        settle_class_weights(request.cfg)
+
+
 def fit_machine(request: Request) -> None:
     """Fit precision and distribution to the devices that are there."""
     require_a_gpu_each(request.cfg)
@@ -153,6 +160,7 @@ STEPS: tuple[Step, ...] = (
     fit_folder,
     install,
     find_weights,
+    weigh_classes,
     fit_machine,
     accumulate,
     guard,

@@ -2,6 +2,7 @@
 
 from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook
+from smallvit.engine.hooks.class_recall import ClassRecallHook
 from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
@@ -22,6 +23,7 @@ from smallvit.engine.hooks.work_folder import WorkFolderHook
 __all__ = [
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "ClassRecallHook",
     "ClassifierDrawingHook",
     "ClassifierStepEMAHook",
     "DataReportHook",

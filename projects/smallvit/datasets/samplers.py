@@ -1,0 +1,96 @@
+"""Samplers that make up for classes with few images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from smallvit.datasets.labels import read_labels
+from smallvit.datasets.parts import parts_of
+from smallvit.errors import DataError
+from smallvit.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class ClassBalancedSampler(Sampler):
+    """Draw images so that each class is seen as often as any other.
+
+    An epoch has as many images as the data set. In turns each class, in a new order each time,
+    gives its next image; when all of its images were drawn, they are shuffled again. Unlike
+    MMEngine's ``ClassBalancedDataset``, which repeats images of rare classes by a power of their
+    share, classes come out equal.
+
+    Args:
+        dataset (Dataset): A classification data set with one label for each image.
+        shuffle (bool): As other samplers have it; True alone makes sense. Defaults to True.
+        seed (int, optional): Of the order. Defaults to None: one that all processes share.
+
+    Raises:
+        ValueError: If ``shuffle`` is False.
+        DataError: If an image has no label, or several.
+    """
+
+    def __init__(self, dataset: Any, shuffle: bool = True, seed: int | None = None) -> None:
+        if not shuffle:
+            raise ValueError("ClassBalancedSampler draws at random: leave shuffle at True")
+        self.rank, self.world_size = get_dist_info()
+        self.classes = self._by_class(dataset)
+        self.length = math.ceil(len(dataset) / self.world_size)
+        self.seed = sync_random_seed() if seed is None else seed
+        self.epoch = 0
+
+    @staticmethod
+    def _by_class(dataset: Any) -> list[torch.Tensor]:
+        dataset = getattr(dataset, "_inner", dataset)
+        found: dict[int, list[int]] = {}
+        start = 0
+        for part in parts_of(dataset):
+            labels = read_labels(part)
+            if labels is None or any(len(several) != 1 for several in labels):
+                raise DataError(
+                    f"ClassBalancedSampler needs one label for each image, which "
+                    f"{type(part).__name__} does not tell: use DefaultSampler"
+                )
+            for index, (label,) in enumerate(labels, start):
+                found.setdefault(label, []).append(index)
+            start += len(part)
+        if start != len(dataset):
+            raise DataError(
+                f"ClassBalancedSampler cannot see through {type(dataset).__name__}, which repeats "
+                "images: give the sampler the data set within"
+            )
+        return [torch.tensor(found[label]) for label in sorted(found)]
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw the images of an epoch for this process."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        wanted = self.length * self.world_size
+        rounds = math.ceil(wanted / len(self.classes))
+        drawn = torch.stack([_repeated(each, rounds, generator) for each in self.classes], dim=1)
+        order = torch.rand(drawn.shape, generator=generator).argsort(dim=1)
+        indices = drawn.gather(1, order).flatten()[:wanted]
+        return iter(indices[self.rank :: self.world_size].tolist())
+
+    def __len__(self) -> int:
+        """Images of an epoch for this process."""
+        return self.length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch.
+
+        Args:
+            epoch (int): Its number.
+        """
+        self.epoch = epoch
+
+
+def _repeated(indices: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """As many of the indices, each shuffle of them after the other."""
+    shuffles = math.ceil(count / len(indices))
+    parts = [indices[torch.randperm(len(indices), generator=generator)] for _ in range(shuffles)]
+    return torch.cat(parts)[:count]

@@ -1,0 +1,70 @@
+"""Balanced accuracy and the recall of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from smallvit.registry import METRICS
+
+
+@METRICS.register_module()
+class ClassRecall(BaseMetric):
+    """Balanced accuracy, and the recall of each class, in percent.
+
+    Reports ``recall/balanced_accuracy``, the mean of the recalls of the classes that occur, and
+    ``recall/{class}``; nothing where the classes are about as frequent, because accuracy then
+    says the same.
+
+    Args:
+        min_ratio (float): How many times as many images as the least frequent class the most
+            frequent one must have. Defaults to 1: always.
+        **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.
+    """
+
+    default_prefix = "recall"
+
+    def __init__(self, min_ratio: float = 1.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.min_ratio = min_ratio
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collect the predictions of a batch.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Predictions with one label each.
+
+        Raises:
+            ValueError: If an image has several labels.
+        """
+        for sample in data_samples:
+            label, predicted = sample["gt_label"], sample["pred_label"]
+            if label.numel() != 1 or predicted.numel() != 1:
+                raise ValueError("ClassRecall measures classifiers with one label for each image")
+            self.results.append((int(label), int(predicted)))
+
+    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
+        """Compute the recalls.
+
+        Args:
+            results (list[tuple[int, int]]): Label and prediction of each image.
+
+        Returns:
+            dict[str, float]: Balanced accuracy, and the recall of each class that occurs.
+        """
+        labels, predicted = np.array(results, dtype=np.int64).reshape(-1, 2).T
+        counts = np.bincount(labels)
+        present = np.flatnonzero(counts)
+        if not len(present) or counts[present].max() < self.min_ratio * counts[present].min():
+            return {}
+        right = np.bincount(labels[labels == predicted], minlength=len(counts))
+        recalls = {index: 100 * float(right[index] / counts[index]) for index in present}
+        names = (self.dataset_meta or {}).get("classes") or ()
+        named = {
+            str(names[index] if index < len(names) else index): recall
+            for index, recall in recalls.items()
+        }
+        return {"balanced_accuracy": float(np.mean(list(recalls.values()))), **named}

@@ -1,0 +1,121 @@
+"""Weights of classes that are counted from the training images, or given by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+
+from smallvit.datasets.labels import count_labels, read_labels
+from smallvit.datasets.parts import parts_of
+from smallvit.errors import UserError
+from smallvit.registry import DATASETS
+from smallvit.utils.text import name_some
+
+COUNTED = ("balanced", "effective")
+#: How much an image adds of what the class has not shown yet; the paper's value for long tails.
+BETA = 0.999
+
+
+def settle_class_weights(cfg: Config) -> None:
+    """Write the weights of classes into a classifier's config as numbers.
+
+    ``class_weight`` of a loss may be "balanced", the inverse of the images of a class;
+    "effective", the inverse of their effective number (`Class-Balanced Loss
+    <https://arxiv.org/abs/1901.05555>`_, beta 0.999), both scaled so that an image weighs 1 in
+    the mean; or a dict of weights by class name, 1 for those that it does not name.
+    ``pos_weight="balanced"`` is the negative over the positive images of each class.
+
+    Args:
+        cfg (Config): The merged config, changed in place. Its training set is built to be counted.
+
+    Raises:
+        UserError: If there is no such class or way to count, or the model is no classifier.
+    """
+    found = list(_unsettled(cfg.get("model") or {}, "model"))
+    if not found:
+        return
+    for path, node, key in found:
+        _check(path, key, node[key])
+    labels, classes = _read(cfg, found[0][0])
+    for path, node, key in found:
+        counts = count_labels(labels, classes)
+        if isinstance(node[key], Mapping):
+            node[key] = _named(f"{path}.{key}", node[key], classes)
+        elif key == "pos_weight":
+            node[key] = [(len(labels) - n) / n if n else 1.0 for n in counts.values()]
+        else:
+            node[key] = counted_weights(node[key], list(counts.values()))
+
+
+def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
+    """Compute weights of classes from the number of their images.
+
+    Args:
+        way (str): "balanced" or "effective".
+        counts (Sequence[int]): Images of each class; one without images weighs 0.
+
+    Returns:
+        list[float]: Weights, 1 in the mean over the images.
+    """
+    inverse = [0.0] * len(counts)
+    for index, count in enumerate(counts):
+        if count:
+            inverse[index] = 1 / count if way == "balanced" else (1 - BETA) / (1 - BETA**count)
+    images = sum(weight * count for weight, count in zip(inverse, counts, strict=True))
+    return [weight * sum(counts) / images for weight in inverse]
+
+
+def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
+    """Places with weights that are no numbers yet; MMSegmentation's may name a file."""
+    children = node.items() if isinstance(node, dict) else ()
+    if isinstance(node, (list, tuple)):
+        children = ((f"[{index}]", child) for index, child in enumerate(node))
+    for key, child in children:
+        place = f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
+        if key in ("class_weight", "pos_weight"):
+            if child in COUNTED or isinstance(child, Mapping):
+                yield path, node, key
+        else:
+            yield from _unsettled(child, place)
+
+
+def _check(path: str, key: str, value: Any) -> None:
+    if not path.startswith("model.head"):
+        raise UserError(
+            f"{path}.{key} = {value!r}: classes are counted, and given by name, for "
+            "classifiers (model.head); give a list of numbers here, one for each class"
+        )
+    if key == "pos_weight" and value == "effective":
+        raise UserError(f"{path}.pos_weight = 'effective': 'balanced' is what it can be")
+
+
+def _read(cfg: Config, path: str) -> tuple[list[tuple[int, ...]], Sequence[str]]:
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    if hasattr(dataset, "full_init"):
+        dataset.full_init()
+    found = [read_labels(part) for part in parts_of(dataset)]
+    if None in found:
+        raise UserError(
+            f"{path}: {type(dataset).__name__} does not tell its labels, by which classes would be "
+            "counted: give the weights as a list"
+        )
+    labels = [label for part in found for label in part]
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
+    return labels, classes or tuple(map(str, range(cfg.model.head.num_classes)))
+
+
+def _named(path: str, given: Mapping[str, Any], classes: Sequence[str]) -> list[float]:
+    unknown = [name for name in given if name not in classes]
+    if unknown:
+        raise UserError(
+            f"{path} names {name_some(unknown)}, and the classes are {name_some(list(classes))}"
+        )
+    for name, weight in given.items():
+        if not isinstance(weight, Real) or isinstance(weight, bool) or weight < 0:
+            raise UserError(f"{path}[{name!r}] is {weight!r}: a weight is a number from 0")
+    return [float(given.get(name, 1.0)) for name in classes]
