@@ -35,6 +35,7 @@ MODELS = _child(
     "plugins.dw_shortcut",
     "plugins.locality_guidance",
     "plugins.multi_exit",
+    "plugins.self_supervision",
 )
 DATASETS = _child(
     ROOT_DATASETS,
@@ -46,6 +47,7 @@ DATASETS = _child(
     "datasets.label_map_folder",
     "datasets.subset",
     "datasets.tiny_imagenet",
+    "datasets.unlabeled",
 )
 DATA_SAMPLERS = _child(ROOT_DATA_SAMPLERS, "datasets.samplers")
 TRANSFORMS = _child(

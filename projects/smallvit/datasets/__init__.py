@@ -20,6 +20,7 @@ _MODULES = {
     "RandomErasing": "transforms",
     "Subset": "subset",
     "TinyImageNet": "tiny_imagenet",
+    "UnlabeledImages": "unlabeled",
 }
 
 __all__ = list(_MODULES)

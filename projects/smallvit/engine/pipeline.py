@@ -32,6 +32,7 @@ from smallvit.engine.folder import fit_to_folder
 from smallvit.engine.guards import add_guards
 from smallvit.engine.hooks.resume import choose_checkpoint
 from smallvit.engine.hooks.work_folder import hold_for_all
+from smallvit.engine.masked_models import check_masking
 from smallvit.engine.precision import replace_unsupported_amp
 from smallvit.engine.start_files import require_pretrained
 from smallvit.engine.work_folder import hold
@@ -90,8 +91,9 @@ def override(request: Request) -> None:
 
 
 def check_spelling(request: Request) -> None:
-    """Refuse options that look misspelt."""
+    """Refuse options that look misspelt, and models that cannot be."""
     check_keys(request.cfg)
+    check_masking(request.cfg)
 
 
 def fit_folder(request: Request) -> None:

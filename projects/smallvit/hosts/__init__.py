@@ -20,6 +20,7 @@ from smallvit.hosts.attention import (
 from smallvit.hosts.block import HostBlock
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 from smallvit.hosts.layout import add_map, extra_tokens, from_map, to_map
+from smallvit.hosts.masking import MaskedPixels, VisiblePatches
 from smallvit.hosts.outputs import dry_output, vector_of
 from smallvit.hosts.parts import BlockParts, block_parts, register_parts
 from smallvit.hosts.plain import PlainTokens, plain_tokens, register_plain
@@ -43,10 +44,12 @@ __all__ = [
     "HostBlock",
     "HostError",
     "HostView",
+    "MaskedPixels",
     "PlainTokens",
     "PositionTable",
     "Projection",
     "Taps",
+    "VisiblePatches",
     "WatchedGrid",
     "add_map",
     "attention_projections",

@@ -1,0 +1,13 @@
+"""Pretraining on images without labels, for any backbone that hosts read."""
+
+from smallvit.plugins.self_supervision.instances import InstanceDiscrimination
+from smallvit.plugins.self_supervision.masked_backbone import MaskedForward, build_masked_backbone
+from smallvit.plugins.self_supervision.views import PrototypeNeck, ViewPrediction
+
+__all__ = [
+    "InstanceDiscrimination",
+    "MaskedForward",
+    "PrototypeNeck",
+    "ViewPrediction",
+    "build_masked_backbone",
+]

@@ -1,0 +1,79 @@
+"""Images without labels: a folder of any layout, or the images of a COCO file."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.fileio import exists, isdir, load
+from mmpretrain.datasets import BaseDataset
+
+from smallvit.datasets.class_folders import EXTENSIONS
+from smallvit.datasets.io.file_names import list_files
+from smallvit.errors import DataError
+from smallvit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class UnlabeledImages(BaseDataset):
+    """All images of a folder, whatever the folders inside it mean, or those of a COCO file.
+
+    Samples hold no label. ``sample_idx`` numbers them, in the order of their names.
+
+    Args:
+        data_root (str): The folder; with ``ann_file`` the one that its file names begin in.
+        ann_file (str): COCO file whose images are read; their objects are not. Defaults to "".
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        test_mode (bool): Whether a sample that fails raises an error instead of being replaced
+            by another. Defaults to False.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
+
+    Raises:
+        DataError: If there is no such folder or no image, or the file is no COCO file.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str = "",
+        pipeline: Sequence = (),
+        test_mode: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            pipeline=pipeline,
+            test_mode=test_mode,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """List the images.
+
+        Returns:
+            list[dict]: ``img_path`` of each sample.
+        """
+        root = self.data_root or ""
+        if not isdir(root):
+            raise DataError(f"there is no folder {root or '(empty)'}: set data_root")
+        names = self._of_file(self.ann_file) if self.ann_file else list_files(root)
+        found = [name for name in names if name.lower().endswith(EXTENSIONS)]
+        if not found:
+            raise DataError(f"{root} holds no image ({', '.join(EXTENSIONS)})")
+        return [{"img_path": osp.join(root, *name.split("/"))} for name in found]
+
+    @staticmethod
+    def _of_file(path: str) -> list[str]:
+        if not exists(path):
+            raise DataError(f"there is no file {path}: set ann_file")
+        content = load(path, file_format="json")
+        images = content.get("images") if isinstance(content, dict) else None
+        if not isinstance(images, list) or not all(_is_named(image) for image in images):
+            raise DataError(f"{path} is no COCO file: it has no list of images with file_name")
+        return sorted({image["file_name"].replace("\\", "/") for image in images})
+
+
+def _is_named(image: Any) -> bool:
+    return isinstance(image, dict) and isinstance(image.get("file_name"), str)

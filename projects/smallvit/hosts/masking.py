@@ -1,0 +1,185 @@
+"""Run a backbone on a part of an image: on its visible patches, or on masked pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smallvit.errors import HostError
+from smallvit.hosts.block import HostBlock
+from smallvit.hosts.probe import channels_for, sizes_for
+from smallvit.hosts.rest import at_rest
+from smallvit.hosts.taps import Taps
+from smallvit.hosts.view import HostView, view_host
+
+
+class _LastBlockError(Exception):
+    """What follows the last block is not run: it may want all patches."""
+
+
+class VisiblePatches:
+    """Run the blocks of a plain transformer on some patches of each image, the others dropped.
+
+    Args:
+        host (nn.Module): The backbone.
+
+    Raises:
+        HostError: If its blocks need all patches, as convolutions and windows do, or if it has
+            several stages.
+    """
+
+    def __init__(self, host: nn.Module) -> None:
+        view = view_host(host)
+        name = type(host).__name__
+        if len(view.stages) > 1 or any(block.layout != "BNC" for block in view.blocks):
+            raise HostError(
+                f"the patches of {name} cannot be dropped: it has {len(view.stages)} stages of "
+                f"blocks over {view.blocks[0].layout}; masked pixels (SimMIM) do for it"
+            )
+        self._host = host
+        self._first, self._last = view.blocks[0], view.blocks[-1]
+        view.watch()
+        try:
+            leak = _leak(self, host)
+        except HostError:
+            raise
+        except Exception as error:
+            raise HostError(
+                f"the patches of {name} cannot be dropped: its blocks do not run without all of "
+                f"them ({type(error).__name__}: {error}); masked pixels (SimMIM) do for it"
+            ) from error
+        if leak:
+            raise HostError(
+                f"the patches of {name} cannot be dropped: what is dropped reaches the others; "
+                "masked pixels (SimMIM) do for it"
+            )
+
+    def run(self, images: Tensor, mask_ratio: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the blocks on a random part of the patches.
+
+        Args:
+            images (Tensor): (B, C_in, H, W).
+            mask_ratio (float): Part of the patches that is dropped.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Tokens behind the last block, (B, 1 + visible, C): one
+            token in front, the class token or the mean of the visible patches, then these; the
+            mask (B, N), 1 where a patch was dropped; and for each patch its place among the
+            visible and dropped ones, (B, N).
+        """
+        dropping = _Dropping(self._first, self._last, mask_ratio)
+        handles = (
+            self._first.module.register_forward_pre_hook(dropping.before, with_kwargs=True),
+            self._last.module.register_forward_hook(dropping.after),
+        )
+        try:
+            type(self._host).forward(self._host, images)
+        except _LastBlockError:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return dropping.tokens, dropping.mask, dropping.places
+
+
+class _Dropping:
+    """One forward pass: drops patches before the first block, and stops behind the last."""
+
+    def __init__(self, first: HostBlock, last: HostBlock, mask_ratio: float) -> None:
+        self.first, self.last, self.mask_ratio = first, last, mask_ratio
+        self.tokens = self.mask = self.places = torch.empty(0)
+
+    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        tokens = self.first.input_of(args, kwargs)
+        hw = self.first.read_grid(tokens, args, kwargs)
+        count = hw[0] * hw[1]
+        end = tokens.shape[1] - self.first.tokens_behind
+        patches = tokens[:, end - count : end]
+        keep = max(1, round(count * (1 - self.mask_ratio)))
+        order = torch.rand(len(tokens), count, device=tokens.device).argsort(dim=1)
+        self.places = order.argsort(dim=1)
+        self.mask = (self.places >= keep).to(tokens.dtype)
+        index = order[:, :keep, None].expand(-1, -1, tokens.shape[2])
+        parts = (tokens[:, : end - count], patches.gather(1, index), tokens[:, end:])
+        self.front, self.keep = end - count, keep
+        return _replace(self.first, args, kwargs, torch.cat(parts, dim=1))
+
+    def after(self, module: nn.Module, args: tuple, output: Any) -> None:
+        tokens = self.last.output_of(output)
+        patches = tokens[:, self.front : self.front + self.keep]
+        one = tokens[:, :1] if self.front else patches.mean(dim=1, keepdim=True)
+        self.tokens = torch.cat((one, patches), dim=1)
+        raise _LastBlockError
+
+
+def _replace(block: HostBlock, args: tuple, kwargs: Mapping, tokens: Tensor) -> tuple[tuple, dict]:
+    if isinstance(block.key, str):
+        return args, {**kwargs, block.key: tokens}
+    return (*args[: block.key], tokens, *args[block.key + 1 :]), dict(kwargs)
+
+
+def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
+    """Whether pixels of dropped patches change what comes out."""
+    weight = next(p for p in host.parameters() if p.is_floating_point())
+    error: Exception | None = None
+    with at_rest(host), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for size, channels in product(sizes_for(host), channels_for(host)):
+            images = torch.rand(2, channels, *size).to(weight)
+            try:
+                torch.manual_seed(0)
+                tokens, mask, _ = visible.run(images, 0.5)
+            except Exception as raised:  # another size then
+                error = error or raised
+                continue
+            dropped = F.interpolate(mask.reshape(2, 1, *_grid_of(mask, size)), size=size)
+            torch.manual_seed(0)
+            others, _, _ = visible.run(images + dropped, 0.5)
+            return not torch.allclose(tokens, others, atol=1e-4)
+    raise error
+
+
+def _grid_of(mask: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    rows = round((mask.shape[1] * size[0] / size[1]) ** 0.5)
+    return rows, mask.shape[1] // rows
+
+
+class MaskedPixels:
+    """Run a backbone on images whose masked pixels have the mean color.
+
+    Args:
+        host (nn.Module): The backbone.
+
+    Raises:
+        HostError: If it is not a host.
+    """
+
+    def __init__(self, host: nn.Module) -> None:
+        self._host = host
+        self._taps = Taps(_watched(host), [-1])
+
+    def run(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Run the backbone.
+
+        Args:
+            images (Tensor): Normalized, (B, C_in, H, W).
+            mask (Tensor): (B, h, w), 1 where a part of the image is hidden.
+
+        Returns:
+            Tensor: The map of the last block, (B, C, H / stride, W / stride).
+        """
+        hidden = F.interpolate(mask[:, None].to(images), size=images.shape[2:])
+        _, maps = self._taps.run(
+            type(self._host).forward.__get__(self._host), images * (1 - hidden)
+        )
+        return maps[0]
+
+
+def _watched(host: nn.Module) -> HostView:
+    view = view_host(host)
+    view.watch()
+    return view
