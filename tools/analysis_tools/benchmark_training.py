@@ -150,7 +150,7 @@ def time_loaders(cfg, size: int, args: argparse.Namespace) -> dict:
     others = create_transform(
         size,
         is_training=True,
-        auto_augment="rand-m9-mstd0.5-inc1",
+        auto_augment="rand-m9-mstd0.5-mmax9-inc1",
         interpolation="bicubic",
         re_prob=0.25,
     )

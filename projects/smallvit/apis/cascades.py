@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,12 @@ CASCADE = "cascade.json"
 
 
 def export_cascade(
-    predictor: Any, folder: str | os.PathLike, wish: Any, images: Sequence[Any] | None = None
+    predictor: Any,
+    folder: str | os.PathLike,
+    wish: Any,
+    images: Sequence[Any] | None = None,
+    calibration: Sequence[Any] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> float:
     """Export each exit of a cascade as an ONNX graph.
 
@@ -29,6 +34,10 @@ def export_cascade(
         folder (str | os.PathLike): Folder to write ``exit_1.onnx``, ... and ``cascade.json`` to.
         wish (Wish): What the graphs shall be; of a fixed size.
         images (Sequence, optional): What to compare on. Defaults to None: photographs.
+        calibration (Sequence, optional): Images that int8 finds the ranges of activations on.
+            Defaults to None, which finds them in each call.
+        tell (Callable, optional): Is called with how often each exit decides as in float32, of
+            int8. Defaults to None.
 
     Returns:
         float: The largest difference to PyTorch, relative to the largest value.
@@ -39,23 +48,37 @@ def export_cascade(
     import torch
     from torch import nn
 
-    from smallvit.apis.exporting import describe, input_images, write_graph
+    from smallvit.apis.exporting import describe, write_graph
+    from smallvit.apis.graph_inputs import input_images
     from smallvit.apis.graphs import ExitGraph, Preprocessing, run_all
+    from smallvit.apis.reduced_precision import require_possible, write_reduced
 
     if wish.dynamic_size:
         raise UserError("--dynamic-size: the exits of a cascade have grids of one size")
+    calibrates = calibration is not None
+    require_possible("onnx", wish.precision, predictor.task, wish.part, calibrates)
     os.makedirs(folder, exist_ok=True)
     model = predictor.model
     before = Preprocessing(model.data_preprocessor) if wish.preprocesses else nn.Identity()
-    inputs = input_images(predictor, wish.preprocesses, images)
+    inputs = input_images(predictor, wish.preprocesses, images, wish.precision)
+    ranges = input_images(predictor, wish.preprocesses, calibration) if calibrates else None
     metadata = describe(predictor, wish, inputs.shape)
-    state, hw, worst = (), None, 0.0
+    state, state_of_ranges, hw, worst = (), (), None, 0.0
     for index in range(model.num_exits):
         graph = ExitGraph(model, before, index, hw).eval()
         given = (inputs, *state) if graph.takes else (inputs,)
         path = osp.join(folder, f"exit_{index + 1}.onnx")
         about = {**metadata, "exit": index + 1}
-        worst = max(worst, write_graph(graph, given, path, "onnx", wish, about))
+        if wish.precision == "fp32":
+            far = write_graph(graph, given, path, "onnx", wish, about)
+        else:
+            found = None
+            if ranges is not None:
+                found = (ranges, *state_of_ranges) if graph.takes else (ranges,)
+                state_of_ranges = run_all(graph, *found)[1:]
+            told = tell and (lambda text, exit=index + 1: tell(f"exit {exit}, {text}"))
+            far = write_reduced(graph, given, path, "onnx", wish, about, found, told)
+        worst = max(worst, far)
         state = run_all(graph, *given)[1:]
         with torch.no_grad():
             hw = _grid(model, index, before(inputs), hw, given[1:])

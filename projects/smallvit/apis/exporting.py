@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from smallvit.apis.graph_inputs import input_images
 from smallvit.apis.graphs import backbone_of, graph_of, run_all
 from smallvit.apis.predictor import Predictor
 from smallvit.engine.predictions import DETECTION
@@ -42,12 +42,14 @@ class Wish:
             whose mean and deviation are normalized already.
         part (str): "whole", or "backbone" for the maps of backbone and neck. Defaults to
             "whole".
+        precision (str): "fp32"; "bf16", not of ONNX; or "int8", of ONNX. Defaults to "fp32".
     """
 
     dynamic_batch: bool = True
     dynamic_size: bool = False
     preprocesses: bool = False
     part: str = "whole"
+    precision: str = "fp32"
 
 
 def export(
@@ -56,6 +58,8 @@ def export(
     kind: str = "onnx",
     wish: Wish | None = None,
     images: Sequence[Any] | None = None,
+    calibration: Sequence[Any] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> float:
     """Export a model, and compare what was written with PyTorch.
 
@@ -66,10 +70,14 @@ def export(
         wish (Wish, optional): What it shall be. Defaults to None: a free batch of normalized
             images.
         images (Sequence, optional): What to compare on, as a predictor takes them. Defaults to
-            None: two photographs that scikit-learn ships.
+            None: two photographs that scikit-learn ships, in 32 pieces for bf16 and int8.
+        calibration (Sequence, optional): Images that int8 finds the ranges of activations on, as
+            a predictor takes them. Defaults to None, which finds them in each call.
+        tell (Callable, optional): Is called with how often bf16 or int8 decide as float32, which
+            is in the file's metadata too. Defaults to None.
 
     Returns:
-        float: The largest difference to PyTorch, relative to the largest value.
+        float: The largest difference to PyTorch in float32, relative to the largest value.
 
     Raises:
         UserError: If the model or the format does not allow what is asked, or the graph computes
@@ -77,8 +85,11 @@ def export(
     """
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: there are {', '.join(FORMATS)}")
+    from smallvit.apis.reduced_precision import require_possible, write_reduced
+
     wish = wish or Wish()
-    inputs = input_images(predictor, wish.preprocesses, images)
+    require_possible(kind, wish.precision, predictor.task, wish.part, calibration is not None)
+    inputs = input_images(predictor, wish.preprocesses, images, wish.precision)
     if wish.part == "backbone":
         graph: nn.Module = backbone_of(predictor.model, wish.preprocesses)
     else:
@@ -88,7 +99,10 @@ def export(
                 raise UserError("--dynamic-size: the anchors of a detector's graph are of one size")
             wish, inputs = replace(wish, dynamic_batch=False), inputs[:1]
     metadata = describe(predictor, wish, inputs.shape)
-    return write_graph(graph, (inputs,), path, kind, wish, metadata)
+    if wish.precision == "fp32":
+        return write_graph(graph, (inputs,), path, kind, wish, metadata)
+    ranges = calibration and (input_images(predictor, wish.preprocesses, calibration),)
+    return write_reduced(graph, (inputs,), path, kind, wish, metadata, ranges, tell)
 
 
 def write_graph(
@@ -98,6 +112,7 @@ def write_graph(
     kind: str,
     wish: Wish,
     metadata: dict[str, Any],
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Write a graph whole, if it computes what the module does; see :func:`export`."""
     write = {"onnx": _write_onnx, "torch-export": _write_export, "torchscript": _write_script}[kind]
@@ -114,7 +129,7 @@ def write_graph(
             raise
         except Exception as error:  # exporters raise of every kind
             raise UserError(_refusal(kind, wish, error)) from error
-        return compare(graph, inputs, run, wish)
+        return compare(graph, inputs, run, wish, tolerance)
 
 
 def _refusal(kind: str, wish: Wish, error: Exception) -> str:
@@ -126,42 +141,6 @@ def _refusal(kind: str, wish: Wish, error: Exception) -> str:
         hint = "; a network whose position embeddings or windows are of one size: try without "
         hint += "--dynamic-size"
     return f"{kind}: torch cannot export this model so: {reason}{hint}"
-
-
-def input_images(
-    predictor: Predictor, preprocesses: bool, images: Sequence[Any] | None = None
-) -> Tensor:
-    """Prepare images for a graph.
-
-    Args:
-        predictor (Predictor): The model.
-        preprocesses (bool): Whether the graph normalizes them.
-        images (Sequence, optional): As a predictor takes them. Defaults to None: photographs.
-
-    Returns:
-        Tensor: Two or more, (B, C, H, W), of the first one's size.
-    """
-    arrays = [predictor.read(image) for image in (images or _photographs(predictor))]
-    packed = [predictor.steps(array)["inputs"] for array in arrays]
-    packed = [each for each in packed if each.shape == packed[0].shape]
-    packed += packed[:1] if len(packed) == 1 else []
-    inputs = torch.stack(packed).float()
-    if preprocesses:
-        return inputs
-    from smallvit.apis.graphs import Preprocessing
-
-    return Preprocessing(predictor.model.data_preprocessor.cpu())(inputs)
-
-
-def _photographs(predictor: Predictor) -> list[np.ndarray]:
-    from sklearn.datasets import load_sample_images
-
-    found = [np.ascontiguousarray(image[:, :, ::-1]) for image in load_sample_images().images]
-    if predictor.steps.color_type == "grayscale":
-        return [image.mean(axis=2).astype(np.uint8) for image in found]
-    if predictor.steps.color_type != "color":
-        raise UserError("the model reads images as they are: name some by --images")
-    return found
 
 
 def describe(predictor: Predictor, wish: Wish, shape: torch.Size) -> dict[str, Any]:
@@ -289,7 +268,13 @@ def _write_script(
     return partial(run_all, module)
 
 
-def compare(graph: nn.Module, inputs: tuple[Tensor, ...], run: Run, wish: Wish) -> float:
+def compare(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    run: Run,
+    wish: Wish,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Compare what was written with PyTorch: the images, other batches, another size.
 
     Args:
@@ -297,6 +282,8 @@ def compare(graph: nn.Module, inputs: tuple[Tensor, ...], run: Run, wish: Wish) 
         inputs (tuple[Tensor, ...]): What the graph was made with.
         run (Callable): Runs what was written.
         wish (Wish): What it was to be.
+        tolerance (float): Largest difference, relative to the largest value. Defaults to
+            :data:`TOLERANCE`.
 
     Returns:
         float: The largest difference, relative to the largest value.
@@ -322,7 +309,7 @@ def compare(graph: nn.Module, inputs: tuple[Tensor, ...], run: Run, wish: Wish) 
             raise UserError(f"the graph does not take {name}: {reason}") from error
         difference = _difference(found, run_all(graph, *trial))
         worst = max(worst, difference)
-        if difference > TOLERANCE:
+        if difference > tolerance:
             raise UserError(
                 f"the graph differs from PyTorch on {name} by {difference:.2g} of the largest "
                 "value: not kept"

@@ -151,5 +151,6 @@ def describe_settings(
         "classes": list(predictor.classes),
         "score_thr": predictor.score_thr,
         **tiles,
+        **({} if predictor.precision == "fp32" else {"precision": predictor.precision}),
         **others,
     }

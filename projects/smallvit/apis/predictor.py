@@ -23,6 +23,7 @@ from smallvit.apis.tiles import MapOfTiles, Tile, keep_of_tiles, tile_rows
 from smallvit.compat import quiet_console
 from smallvit.datasets.io.images import decode
 from smallvit.engine import install as installs
+from smallvit.engine.precision import autocast_of, in_float32
 from smallvit.engine.prediction_dump import rle, task_of
 from smallvit.engine.predictions import CLASSIFICATION, DETECTION, SEGMENTATION
 from smallvit.engine.steps import Steps
@@ -49,7 +50,8 @@ class Predictor:
         overlap (float): Part of a tile that its neighbor has too. Defaults to 0.25.
         exits (dict, optional): How a cascade predicts: arguments of
             :meth:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier.set_inference`, such
-            as ``dict(max_gflops=0.6)``. Defaults to None: as its config says.
+            as ``dict(max_gflops=0.6)``. Defaults to None.
+        precision (str): "fp32", or "bf16" for autocast to bfloat16. Defaults to "fp32".
 
     Attributes:
         model (nn.Module): The model.
@@ -76,8 +78,10 @@ class Predictor:
         tile: int | None = None,
         overlap: float = 0.25,
         exits: dict[str, Any] | None = None,
+        precision: str = "fp32",
     ) -> None:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision, self._autocast = precision, autocast_of(precision, device)
         quiet_console.install()  # before the model is built
         self.model = load_trained(checkpoint, config, device)
         self.scope = self.model.cfg.get("default_scope") or "mmengine"
@@ -219,7 +223,7 @@ class Predictor:
     @torch.no_grad()
     def _in_batches(self, images: Sequence[np.ndarray], step: Callable) -> list[Any]:
         """Take images through the network; no one's result depends on those beside it."""
-        with self._scope():
+        with self._scope(), self._autocast:
             packed = [self.steps(image) for image in images]
             found: list[Any] = [None] * len(packed)
             order = sorted(range(len(packed)), key=lambda i: tuple(packed[i]["inputs"].shape))
@@ -228,7 +232,7 @@ class Predictor:
                 for start in range(0, len(batch), self.batch_size):
                     part = batch[start : start + self.batch_size]
                     for number, one in zip(part, step(self._joined(packed, part)), strict=True):
-                        found[number] = one
+                        found[number] = in_float32(one)
         return found
 
     def _joined(self, packed: Sequence[dict], numbers: Sequence[int]) -> dict[str, Any]:

@@ -124,6 +124,26 @@ def _files_of(sources: Sequence[str]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def evenly_chosen_files(sources: Sequence[str], most: int) -> list[str]:
+    """Choose image files in even distances, so that all classes of a folder are among them.
+
+    Args:
+        sources (Sequence[str]): Files, folders with all below them, patterns.
+        most (int): No more than these.
+
+    Returns:
+        list[str]: Their paths.
+
+    Raises:
+        UserError: If there is no image.
+    """
+    files = [file for _, found in _files_of(sources) for file in found]
+    if not files:
+        raise UserError(f"{', '.join(sources)}: images to calibrate on are files of this machine")
+    count = min(most, len(files))
+    return [files[number * len(files) // count] for number in range(count)]
+
+
 def _below(folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

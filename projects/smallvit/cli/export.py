@@ -13,12 +13,16 @@ from smallvit.cli.arguments import (
     require_free,
 )
 
+#: Images that int8 is calibrated on, at most.
+CALIBRATION = 256
+
 EPILOG = """
 Classifiers give the probabilities of classes, segmentors those of each pixel, Faster and Mask R-CNN
 boxes, scores (0: no object), labels and masks within the boxes of one image of one size, --part
 backbone the maps of backbone and neck. A cascade (DVT) becomes a folder of ONNX graphs, one an
 exit, which smallvit.apis.CascadeRunner runs with early exits. Classes and what the images have to
-be are in the metadata: keys smallvit.* of ONNX, smallvit.json in the others.
+be are in the metadata: keys smallvit.* of ONNX, smallvit.json in the others. Of --precision bf16
+and int8 it is told how often they decide as float32 does, which takes images of yours: --images.
 """
 
 
@@ -59,6 +63,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="images to compare on, and whose size the graph has after the test pipeline; default: "
         "two photographs that scikit-learn ships",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
+        help="default: fp32; bf16 is of torch-export and torchscript, int8 of onnx",
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        metavar="IMAGES",
+        help=f"files, folders or patterns, of which up to {CALIBRATION} images in even distances "
+        "give int8 its ranges; without: found in each call (dynamic quantization)",
+    )
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
@@ -81,15 +98,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     read_as_asked(args)
     predictor = Predictor(args.checkpoint, args.config, "cpu")
-    wish = Wish(not args.fixed_batch, args.dynamic_size, args.preprocess, args.part)
+    wish = Wish(not args.fixed_batch, args.dynamic_size, args.preprocess, args.part, args.precision)
+    calibration = _calibration(args)
     if hasattr(predictor.model, "predict_budgeted") and args.part == "whole":
         if args.format != "onnx":
             raise UserError(f"--format {args.format}: the exits of a cascade are ONNX graphs")
         _require_folder(args)
-        worst = export_cascade(predictor, args.out, wish, args.images)
+        worst = export_cascade(predictor, args.out, wish, args.images, calibration, print)
     else:
         require_free(args.out, args.overwrite, sources=[args.checkpoint])
-        worst = export(predictor, args.out, args.format, wish, args.images)
+        worst = export(predictor, args.out, args.format, wish, args.images, calibration, print)
     print(f"{args.out}: {args.format}, differs from PyTorch by {worst:.1e} of the largest value")
     if args.format == "torchscript":
         print(
@@ -97,6 +115,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if args.format != "onnx":
         print("a program that loads it imports smallvit.ops first, where it has operators of ours")
+
+
+def _calibration(args: argparse.Namespace) -> list[str] | None:
+    from smallvit.apis.sources import evenly_chosen_files
+
+    if args.calibrate is None:
+        return None
+    files = evenly_chosen_files(args.calibrate, CALIBRATION)
+    print(f"calibrating on {len(files)} images")
+    return files
 
 
 def _require_folder(args: argparse.Namespace) -> None:

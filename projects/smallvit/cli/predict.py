@@ -48,6 +48,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--score-thr", type=float, help="objects below are left out, of detectors; default: 0.3"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="default: fp32; int8 is of graphs: smallvit export --precision int8",
+    )
     parser.add_argument("--no-draw", action="store_true", help="draw no pictures")
     tiles = parser.add_argument_group("large images, of detectors and segmentors")
     tiles.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
@@ -112,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tile=args.tile,
         overlap=0.25 if args.overlap is None else args.overlap,
         exits=_exits(args),
+        precision=args.precision,
     )
     if args.score_thr is not None and predictor.task != DETECTION:
         raise UserError(f"--score-thr is of detectors, and this is a model for {predictor.task}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from mmengine.runner import TestLoop
 from mmengine.structures import BaseDataElement
 from torch import nn
 
+from smallvit.errors import UserError
 from smallvit.ops.processor import has_bfloat16_instructions
 from smallvit.registry import LOOPS, OPTIM_WRAPPERS
 
@@ -154,6 +156,36 @@ def in_float32(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: in_float32(item) for key, item in value.items()}
     return value
+
+
+def autocast_of(precision: str, device: str) -> AbstractContextManager:
+    """Choose what inference computes in.
+
+    Args:
+        precision (str): "fp32", or "bf16" for autocast to bfloat16.
+        device (str): Where it runs, such as "cpu" or "cuda:1".
+
+    Returns:
+        AbstractContextManager: A context, which can be entered many times.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise UserError(
+            f"precision={precision!r}: a predictor computes in fp32 or bf16; int8 is of graphs: "
+            "smallvit export --precision int8"
+        )
+    if precision == "fp32":
+        return nullcontext()
+    kind = torch.device(device).type
+    if kind == "cpu" and not has_bfloat16_instructions():
+        print_log(
+            "This CPU has no bfloat16 instructions: emulating them is slower than float32",
+            "current",
+            level=logging.WARNING,
+        )
+    return torch.autocast(kind, torch.bfloat16)
 
 
 def use_amp_testing(cfg: Config) -> None:

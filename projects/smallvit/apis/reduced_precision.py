@@ -1,0 +1,336 @@
+"""Graphs in bfloat16 and in 8-bit integers, and how often they decide as the float32 network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smallvit.apis.exporting import BATCHES, Wish, run_session, write_graph
+from smallvit.apis.graphs import run_all
+from smallvit.errors import UserError
+from smallvit.utils.files import whole_file
+
+#: Share of equal decisions below which the told sentence says what to try.
+LEAST_AGREEMENT = 0.95
+#: Largest difference between two runs in bfloat16, relative to the largest value: kernels that
+#: add in another order round differently, and a deep network carries it on.
+BF16_TOLERANCE = 0.1
+#: Images that the compared networks see at a time.
+CHUNK = 8
+#: Layers whose weights a graph in bfloat16 holds in bfloat16: those that autocast computes in it.
+CAST_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+#: Operators with a weight. Dynamic quantization leaves convolutions out: onnxruntime's kernel for
+#: them is slower in integers whose range is found in each call.
+DYNAMIC_OPERATORS, STATIC_OPERATORS = ("MatMul", "Gemm"), ("MatMul", "Gemm", "Conv")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a graph is from the float32 network.
+
+    Args:
+        same (int): Images, or pixels, with the same class.
+        of (int): All of them; 0 where there are no classes.
+        difference (float): Largest difference of an output, relative to the largest value.
+    """
+
+    same: int
+    of: int
+    difference: float
+
+    def __str__(self) -> str:
+        far = f"differs from float32 by up to {self.difference:.1e} of the largest value"
+        if not self.of:
+            return far
+        text = f"the class of float32 for {self.same} of {self.of}, {far}"
+        if self.same < LEAST_AGREEMENT * self.of:
+            text += "; few: calibrate int8 on more images like yours (--calibrate), or take bf16"
+        return text
+
+
+def require_possible(kind: str, precision: str, task: str, part: str, calibrates: bool) -> None:
+    """Refuse what no graph can be.
+
+    Args:
+        kind (str): Format of the graph.
+        precision (str): "fp32", "bf16" or "int8".
+        task (str): What the model predicts.
+        part (str): Part of the model.
+        calibrates (bool): Whether there are images to calibrate on.
+
+    Raises:
+        UserError: With the way out.
+    """
+    if precision not in ("fp32", "bf16", "int8"):
+        raise UserError(f"--precision {precision}: there are fp32, bf16 and int8")
+    if calibrates and precision != "int8":
+        raise UserError(f"--calibrate is of --precision int8, and this is {precision}")
+    if precision == "bf16" and kind == "onnx":
+        raise UserError(
+            "--precision bf16: onnxruntime computes little in bfloat16 on a CPU; take --format "
+            "torch-export, or int8"
+        )
+    if precision == "int8" and kind != "onnx":
+        raise UserError(f"--precision int8 is of --format onnx, and this is {kind}")
+    if precision == "int8" and task == "detection" and part == "whole":
+        raise UserError(
+            "--precision int8: what a detector decides on boxes stays in float32; take --part "
+            "backbone, which is most of the work"
+        )
+
+
+def write_reduced(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: str | os.PathLike,
+    kind: str,
+    wish: Wish,
+    metadata: dict[str, Any],
+    calibration: tuple[Tensor, ...] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> float:
+    """Write a graph in bfloat16 or int8, and compare it with the float32 network.
+
+    Args:
+        graph (nn.Module): The module, in float32.
+        inputs (tuple[Tensor, ...]): What is compared on; the graph is made with the first two.
+        path (str | os.PathLike): The file.
+        kind (str): Its format.
+        wish (Wish): What it shall be.
+        metadata (dict[str, Any]): What is told in the file; the agreement goes there too.
+        calibration (tuple[Tensor, ...], optional): Inputs that int8 finds its ranges on. Defaults
+            to None, which finds them in each call.
+        tell (Callable, optional): Is called with the agreement in words. Defaults to None.
+
+    Returns:
+        float: The largest difference to the float32 network, relative to the largest value.
+
+    Raises:
+        UserError: If it cannot be written, or computes no numbers.
+    """
+    if wish.precision == "bf16":
+        found = _write_bfloat16(graph, inputs, path, kind, wish, metadata)
+    else:
+        found = _write_int8(graph, inputs, path, wish, metadata, calibration)
+    if tell is not None:
+        tell(f"{wish.precision}: {found}")
+    return found.difference
+
+
+def _note(found: Agreement, precision: str, **more: Any) -> dict[str, Any]:
+    return {"type": precision, **more, "same": found.same, "of": found.of, "far": found.difference}
+
+
+class Bfloat16Graph(nn.Module):
+    """A graph under autocast to bfloat16, whose large weights are stored in bfloat16.
+
+    Norms, and what autocast leaves in float32, stay so.
+
+    Args:
+        graph (nn.Module): The graph in float32; it is copied.
+    """
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.network = deepcopy(graph)
+        for module in self.network.modules():
+            if isinstance(module, CAST_LAYERS):
+                module.weight.data = module.weight.data.bfloat16()
+
+    def forward(self, images: Tensor) -> Any:
+        """Run the graph on images (B, C, H, W); takes float32 and returns float32."""
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            found = self.network(images)
+        if isinstance(found, (tuple, list)):
+            return tuple(each.float() for each in found)
+        return found.float()
+
+
+def _write_bfloat16(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: str | os.PathLike,
+    kind: str,
+    wish: Wish,
+    metadata: dict[str, Any],
+) -> Agreement:
+    module = Bfloat16Graph(graph).eval()
+    found = agreement(partial(run_all, module), graph, inputs, wish)
+    about = {**metadata, "precision": _note(found, "bf16")}
+    write_graph(module, _first(inputs, 2), path, kind, wish, about, BF16_TOLERANCE)
+    return found
+
+
+def _write_int8(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: str | os.PathLike,
+    wish: Wish,
+    metadata: dict[str, Any],
+    calibration: tuple[Tensor, ...] | None,
+) -> Agreement:
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as temporary:
+        plain = os.path.join(folder, "float32.onnx")
+        write_graph(graph, _first(inputs, 2), plain, "onnx", wish, metadata)
+        quantize(plain, temporary, calibration)
+
+        import onnx
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        found = agreement(partial(run_session, session), graph, inputs, wish)
+        count = 0 if calibration is None else len(calibration[0])
+        model = onnx.load(temporary)
+        kept = {each.key for each in model.metadata_props}
+        about = {**metadata, "precision": _note(found, "int8", calibrated_on=count)}
+        for key, value in about.items():
+            if f"smallvit.{key}" not in kept:
+                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                model.metadata_props.add(key=f"smallvit.{key}", value=text)
+        onnx.save(model, temporary)
+    return found
+
+
+def quantize(source: str, target: str, calibration: tuple[Tensor, ...] | None = None) -> None:
+    """Let onnxruntime compute the products of a graph with its weights in 8-bit integers.
+
+    Weights have one scale an output channel and 7 bits, with which CPUs without VNNI instructions
+    do not overflow. What two activations are multiplied to, as in attention, stays in float32.
+
+    Args:
+        source (str): The graph in float32, ONNX.
+        target (str): The file to write.
+        calibration (tuple[Tensor, ...], optional): Inputs to find the ranges of activations on.
+            Defaults to None: they are found in each call, of products alone.
+
+    Raises:
+        UserError: If onnxruntime cannot.
+    """
+    try:
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise UserError(
+            "--precision int8 needs onnx and onnxruntime: pip install 'smallvit[export]'"
+        ) from error
+    folder = os.path.dirname(os.path.abspath(source))
+    folded = os.path.join(folder, "folded.onnx")  # weights that norms were folded into are constant
+    shared = dict(per_channel=True, reduce_range=True)
+    shared["extra_options"] = {"MatMulConstBOnly": True}
+    try:
+        with _quiet():
+            quant_pre_process(source, folded, skip_symbolic_shape=True)
+            if calibration is None:
+                quantization.quantize_dynamic(
+                    folded, target, op_types_to_quantize=list(DYNAMIC_OPERATORS), **shared
+                )
+                return
+            quantization.quantize_static(
+                folded,
+                target,
+                _reader(quantization.CalibrationDataReader, folded, calibration),
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                op_types_to_quantize=list(STATIC_OPERATORS),
+                **shared,
+            )
+    except Exception as error:  # it raises of every kind
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(f"onnxruntime cannot quantize this graph: {reason}") from error
+
+
+def _reader(kind: type, path: str, calibration: tuple[Tensor, ...]) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    batches = (
+        dict(zip(names, (each.numpy() for each in chunk), strict=True))
+        for chunk in chunks(calibration)
+    )
+
+    class Reader(kind):
+        def get_next(self) -> dict | None:
+            return next(batches, None)
+
+    return Reader()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what the quantizer logs of graphs that are prepared already."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.setLevel(level)
+
+
+def agreement(
+    run: Callable[..., Sequence[Tensor]], graph: nn.Module, inputs: tuple[Tensor, ...], wish: Wish
+) -> Agreement:
+    """Compare the decisions of a graph with those of the float32 network.
+
+    Args:
+        run (Callable): Runs what is compared.
+        graph (nn.Module): The float32 network.
+        inputs (tuple[Tensor, ...]): What is compared on.
+        wish (Wish): What the graph is.
+
+    Returns:
+        Agreement: Over all inputs.
+
+    Raises:
+        UserError: If the graph does not take the batches it should, or computes no numbers.
+    """
+    same = of = 0
+    worst = 0.0
+    for chunk in chunks(inputs):
+        found, expected = run(*chunk), run_all(graph, *chunk)
+        for one, other in zip(found, expected, strict=True):
+            if one.shape != other.shape or not torch.isfinite(one).all():
+                raise UserError(f"{wish.precision}: the graph computes no numbers: not kept")
+            far = (one.float() - other).abs().max() / other.abs().max().clamp(min=1e-6)
+            worst = max(worst, far.item())
+        if wish.part == "whole":
+            equal = _decided(found[0]) == _decided(expected[0])
+            same, of = same + int(equal.sum()), of + equal.numel()
+    if wish.dynamic_batch:
+        for count in BATCHES:
+            run(*_first(inputs, count))
+    return Agreement(same, of, worst)
+
+
+def _decided(scores: Tensor) -> Tensor:
+    return scores.argmax(dim=1) if scores.shape[1] > 1 else scores >= 0.5
+
+
+def chunks(inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """Cut inputs into batches of :data:`CHUNK`; one image is left over to none.
+
+    Args:
+        inputs (tuple[Tensor, ...]): Of as many images each.
+
+    Yields:
+        tuple[Tensor, ...]: A part of each.
+    """
+    yield from zip(*(each.split(CHUNK) for each in inputs), strict=True)
+
+
+def _first(inputs: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    return tuple(each[:count].contiguous() for each in inputs)
