@@ -76,7 +76,8 @@ def _traceable(x: Tensor, weight: Tensor) -> Tensor:
     if isinstance(x.shape[0], int):
         return _grouped(x, weight)
     # The number of groups is a constant of the graph, so a free batch needs another formulation.
-    (H, W), k = x.shape[2:], weight.shape[-1]
+    # Sizes that are traced are tensors, which torch 2.7 takes for no padding.
+    (H, W), k = x.shape[2:], int(weight.shape[-1])
     out = x.new_zeros(())
     for j, rows in enumerate(columns_of(x, k)):
         out = out + weight[:, :, None, :, j] @ rows.flatten(3)

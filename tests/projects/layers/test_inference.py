@@ -129,7 +129,9 @@ def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
     monkeypatch.setattr(talking_heads, "MIN_LOGITS_TO_SPLIT", 10_000)
     layer = layer.eval()
     free = ({0: torch.export.Dim.DYNAMIC},)
-    graph = torch.export.export(layer, (torch.rand(2, 16, 64),), dynamic_shapes=free).module()
+    example = (torch.rand(2, 16, 64),)
+    # As smallvit export does; until torch 2.7 a batch is a plain number otherwise.
+    graph = torch.export.export(layer, example, dynamic_shapes=free, strict=False).module()
     for count in (1, 40):
         x = torch.rand(count, 16, 64)
         assert torch.allclose(graph(x), layer(x), atol=1e-5)
