@@ -19,12 +19,15 @@ from smallvit.apis.predictor import Predictor
 from smallvit.engine.predictions import DETECTION
 from smallvit.errors import UserError
 from smallvit.utils.files import whole_file
+from smallvit.utils.versions import release
 
 FORMATS = ("onnx", "torch-export", "torchscript")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt"}
 #: Largest difference to PyTorch, relative to the largest value, that a graph may have.
 TOLERANCE = 1e-4
 METADATA = "smallvit.json"
+#: The oldest torch whose exporter to ONNX writes these graphs with a batch that is free.
+OLDEST_TORCH_OF_ONNX = "2.6"
 #: Batches that a graph with a free batch is tried with, beside that which it was made with.
 BATCHES, LARGER_BATCH = (1, 3), 17
 #: Values of an image up to which the larger batch is tried too.
@@ -204,6 +207,11 @@ def _write_onnx(
     import onnx
     import onnxruntime
 
+    if release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX):
+        raise UserError(
+            f"onnx: torch {torch.__version__} has no exporter that writes this graph: take torch "
+            f"{OLDEST_TORCH_OF_ONNX} or later, or --format torch-export --fixed-batch"
+        )
     shapes = _dynamic_shapes(inputs, wish)
     names = ["images", *(f"state_{number}" for number in range(len(inputs) - 1))]
     count = len(run_all(graph, *inputs))

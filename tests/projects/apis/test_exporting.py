@@ -133,6 +133,13 @@ def test_what_computes_something_else_does_not_stay(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_onnx_names_the_torch_that_it_needs(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(torch, "__version__", "2.4.1+cu121")
+    with pytest.raises(UserError, match=r"torch 2\.4\.1.* take torch 2\.6 or later, or --format"):
+        write_graph(torch.nn.Identity(), (torch.ones(2, 3),), tmp_path / "x", "onnx", Wish(), {})
+
+
 def test_values_that_are_no_numbers_differ():
     graph = torch.nn.Identity()
     inputs = (torch.ones(2, 3),)
