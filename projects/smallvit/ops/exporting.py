@@ -13,9 +13,9 @@ def in_onnx_export(x: Tensor) -> bool:
 
     ``torch.onnx.is_in_onnx_export`` tells of the exporter that traces with TorchScript, and of the
     one that captures with ``torch.export`` in later torch only. By tracing (``dynamo=False``) the
-    operators are exported on torch 2.4.1, 2.6.0 and 2.14.1, with ``dynamo=True`` on the latter two.
-    With a free batch the inhomogeneous one is on 2.14.1 and not on 2.6.0, whose ``torch.export``
-    refuses a guard of its own; those between were not tried.
+    operators are exported on torch 2.4.1, 2.6.0, 2.7.1 and 2.14.1, with ``dynamo=True``, a free
+    batch included, on the latter three. In 2.6 and 2.7 ``torch.export.Dim`` wants a largest batch,
+    or ``Dim.DYNAMIC``.
 
     Args:
         x (Tensor): The map that the operator is called with.
