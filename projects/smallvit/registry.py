@@ -7,6 +7,7 @@ ImportError raised in this file would be reported as "not in the registry".
 
 from mmengine.registry import DATA_SAMPLERS as ROOT_DATA_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import METRICS as ROOT_METRICS
@@ -32,6 +33,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(
     ROOT_MODELS,
     "backbones",
+    "datasets.in_memory.preprocessor",
     "plugins.dw_shortcut",
     "plugins.locality_guidance",
     "plugins.multi_exit",
@@ -43,6 +45,7 @@ DATASETS = _child(
     "datasets.class_folders",
     "datasets.digits",
     "datasets.domainnet",
+    "datasets.in_memory.images",
     "datasets.inaturalist",
     "datasets.label_map_folder",
     "datasets.subset",
@@ -57,6 +60,7 @@ TRANSFORMS = _child(
     "datasets.transforms",
     "plugins.locality_guidance.transforms",
 )
+FUNCTIONS = _child(ROOT_FUNCTIONS, "datasets.in_memory.batches")
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
 HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
 LOOPS = _child(ROOT_LOOPS, "engine")

@@ -14,6 +14,7 @@ _MODULES = {
     "ClassFolders": "class_folders",
     "Digits": "digits",
     "DomainNet": "domainnet",
+    "InMemory": "in_memory",
     "INaturalist": "inaturalist",
     "LabelMaps": "label_map_folder",
     "RandAugment": "transforms",

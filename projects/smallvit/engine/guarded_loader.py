@@ -175,9 +175,23 @@ class GuardedDataset:
 
     def _load(self, batch: list[int]) -> Samples:
         bad: list[BadSample] = []
+        load = getattr(self._inner, "load_batch", None)
+        if load is not None:  # smallvit.InMemory, which knows what it cannot read
+            batch = load([self._readable(index, bad) for index in batch])
+            batch.bad = tuple(bad)
+            return batch
         samples = Samples(self._read(index, bad) for index in batch)
         samples.bad = tuple(bad)
         return samples
+
+    def _readable(self, index: int, bad: list[BadSample]) -> int:
+        for _ in range(MAX_REPLACEMENTS if self._replace else 0):
+            reason = self._inner.unreadable(index)
+            if reason is None:
+                break
+            bad.append(BadSample(sample_path(self._inner, index), reason))
+            index = random.randrange(len(self._inner))
+        return index
 
     def _read(self, index: int, bad: list[BadSample]) -> Any:
         for _ in range(MAX_REPLACEMENTS):

@@ -1,0 +1,123 @@
+"""Operations on the colors of uint8 images, as Pillow computes them, in any order of channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Weights of red, green and blue in a gray value, of 65,536.
+_GRAY = (19595, 38470, 7471)
+
+
+def gray(images: Tensor, order: str) -> Tensor:
+    """Compute gray values.
+
+    Args:
+        images (Tensor): uint8 (B, 3, H, W).
+        order (str): "rgb" or "bgr".
+
+    Returns:
+        Tensor: int32 (B, H, W), 0 to 255.
+    """
+    red, green, blue = images.int().unbind(1)[:: 1 if order == "rgb" else -1]
+    return (red * _GRAY[0] + green * _GRAY[1] + blue * _GRAY[2] + 0x8000) >> 16
+
+
+def blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
+    """Go from one image towards another, or beyond it.
+
+    Args:
+        start (Tensor): What a factor of 0 gives, (B, C or 1, H or 1, W or 1).
+        images (Tensor): What a factor of 1 gives, uint8 (B, C, H, W).
+        factors (Tensor): float32 (B, ).
+
+    Returns:
+        Tensor: uint8 (B, C, H, W).
+    """
+    start = start.float()
+    mixed = start + factors[:, None, None, None] * (images.float() - start)
+    return mixed.clamp_(0, 255).to(torch.uint8)
+
+
+def look_up(images: Tensor, tables: Tensor) -> Tensor:
+    """Replace each value by what a table has for it.
+
+    Args:
+        images (Tensor): uint8 (B, C, H, W).
+        tables (Tensor): uint8 (B, C or 1, 256).
+
+    Returns:
+        Tensor: uint8 (B, C, H, W).
+    """
+    count, channels = images.shape[:2]
+    if tables.shape[1] == 1:  # one table for all channels
+        return tables[:, 0].gather(1, images.flatten(1).long()).view_as(images)
+    found = tables.view(count * channels, 256)
+    return found.gather(1, images.reshape(count * channels, -1).long()).view_as(images)
+
+
+def saturation(images: Tensor, factors: Tensor, order: str) -> Tensor:
+    """Blend with the gray image.
+
+    Args:
+        images (Tensor): uint8 (B, 3, H, W).
+        factors (Tensor): 0 for gray, 1 for no change, float32 (B, ).
+        order (str): "rgb" or "bgr".
+
+    Returns:
+        Tensor: uint8 (B, 3, H, W).
+    """
+    return blend(gray(images, order)[:, None], images, factors)
+
+
+def contrast(images: Tensor, factors: Tensor, order: str) -> Tensor:
+    """Blend with the mean gray value; see :func:`saturation`."""
+    means = gray(images, order).flatten(1).double().mean(1)
+    return blend((means + 0.5).floor()[:, None, None, None], images, factors)
+
+
+def brightness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
+    """Blend with black; see :func:`saturation`."""
+    return blend(images.new_zeros(1, 1, 1, 1), images, factors)
+
+
+def sharpness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
+    """Blend with a smoothed image, whose border is not smoothed; see :func:`saturation`."""
+    values = images.int()
+    smooth = values.clone()
+    if min(values.shape[2:]) > 2:
+        columns = values[..., :-2] + values[..., 1:-1] + values[..., 2:]
+        total = columns[:, :, :-2] + columns[:, :, 1:-1] + columns[:, :, 2:]
+        total += 4 * values[:, :, 1:-1, 1:-1]
+        smooth[:, :, 1:-1, 1:-1] = (2 * total + 13).div_(26, rounding_mode="floor")
+    return blend(smooth, images, factors)
+
+
+def auto_contrast(images: Tensor, order: str = "rgb") -> Tensor:
+    """Stretch the values of each channel to 0 and 255; see :func:`saturation`."""
+    flat = images.flatten(2)
+    low, high = flat.amin(2).double(), flat.amax(2).double()
+    same = high <= low
+    # A number over a tensor would be its reciprocal, rounded once more.
+    scale = torch.full_like(high, 255.0) / (high - low).masked_fill(same, 1)
+    values = torch.arange(256, device=images.device)
+    tables = (values.double() * scale[..., None] + (-low * scale)[..., None]).trunc()
+    tables = torch.where(same[..., None], values, tables.clamp(0, 255))
+    return look_up(images, tables.to(torch.uint8))
+
+
+def equalize(images: Tensor, order: str = "rgb") -> Tensor:
+    """Spread the values of each channel evenly; see :func:`saturation`."""
+    count, channels, height, width = images.shape
+    flat = images.reshape(count * channels, height * width).long()
+    counts = flat.new_zeros(count * channels, 256)
+    counts.scatter_add_(1, flat, torch.ones_like(flat))
+    highest = counts.gather(1, flat.amax(1, keepdim=True))
+    steps = (height * width - highest).div(255, rounding_mode="floor")
+    below = counts.cumsum(1) - counts
+    tables = (steps.div(2, rounding_mode="floor") + below).div(
+        steps.clamp(min=1), rounding_mode="floor"
+    )
+    values = torch.arange(256, device=images.device)
+    tables = torch.where(steps < 1, values, tables.clamp(0, 255))
+    return tables.gather(1, flat).to(torch.uint8).view_as(images)

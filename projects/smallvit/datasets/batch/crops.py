@@ -1,0 +1,92 @@
+"""Random crops of padded images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmpretrain.datasets.transforms import RandomCrop
+from torch import Tensor
+
+from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
+
+
+@form_of(RandomCrop)
+class RandomCropForm(BatchForm):
+    """MMPretrain's ``RandomCrop`` of padded images.
+
+    Args:
+        transform (RandomCrop): The transform.
+
+    Raises:
+        NoBatchForm: If images are padded to reach the size of the crop (``pad_if_needed``).
+    """
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        if transform.pad_if_needed:
+            raise NoBatchForm(f"{type(transform).__name__}(pad_if_needed=True) has no batch form")
+        self.padding = _four_sides(transform.padding)
+        self.fill = transform.pad_val
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Tell how large the images are behind it; see the parent."""
+        height, width = self._padded(size)
+        return min(height, self.transform.crop_size[0]), min(width, self.transform.crop_size[1])
+
+    def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
+        """Draw for each image of a batch; see the parent."""
+        height, width = self._padded(shape[1:])
+        size = self.size_after(shape[1:])
+        tops = np.random.randint(0, height - size[0] + 1, count)
+        lefts = np.random.randint(0, width - size[1] + 1, count)
+        values = dict(tops=rows(tops), lefts=rows(lefts), size=size)
+        return Change(crop_padded, dict(values, padding=self.padding, fill=self.fill))
+
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        left, top, right, bottom = self.padding
+        return size[0] + top + bottom, size[1] + left + right
+
+
+def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom, as MMCV reads a padding."""
+    if padding is None:
+        return 0, 0, 0, 0
+    if isinstance(padding, Sequence):
+        return tuple(padding) * (4 // len(padding))
+    return (padding,) * 4
+
+
+def crop_padded(
+    images: Tensor,
+    tops: Tensor,
+    lefts: Tensor,
+    size: tuple[int, int],
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    fill: float | Sequence[float] = 0,
+) -> Tensor:
+    """Pad images with a constant, and take a part of each.
+
+    Args:
+        images (Tensor): (B, C, H, W).
+        tops (Tensor): First row of each part in its padded image, int64 (B, ).
+        lefts (Tensor): First column, int64 (B, ).
+        size (tuple[int, int]): Height h and width w of the parts.
+        padding (tuple[int, int, int, int]): Left, top, right and bottom. Defaults to none.
+        fill (float | Sequence[float]): The constant, or one for each channel. Defaults to 0.
+
+    Returns:
+        Tensor: The parts (B, C, h, w), of the images' type.
+    """
+    if any(padding):
+        left, top, right, bottom = padding
+        count, channels, height, width = images.shape
+        values = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
+        padded = images.new_empty(count, channels, height + top + bottom, width + left + right)
+        padded[:] = values.reshape(-1, 1, 1)
+        padded[:, :, top : top + height, left : left + width] = images
+        images = padded
+    parts = images.unfold(2, size[0], 1).unfold(3, size[1], 1)
+    return parts[torch.arange(len(images), device=images.device), :, tops, lefts]

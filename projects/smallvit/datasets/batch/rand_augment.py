@@ -1,0 +1,240 @@
+"""RandAugment: a magnitude and operations for each image, applied to all images of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from smallvit.datasets.batch import colors, tables
+from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
+from smallvit.datasets.batch.warps import rotation, warp
+from smallvit.datasets.transforms.rand_augment import RandAugment
+
+#: Operations whose result is a table of 256 values that the draw alone decides.
+TABLES = {
+    "invert": tables.invert,
+    "solarize": tables.solarize,
+    "solarize_add": tables.solarize_add,
+    "_posterize": tables.posterize,
+    "posterize": tables.posterize,
+    "brightness": tables.brightness,
+}
+#: Those whose table the image decides too, and others that leave pixels where they are.
+COLORS = {
+    "auto_contrast": colors.auto_contrast,
+    "equalize": colors.equalize,
+    "contrast": colors.contrast,
+    "color": colors.saturation,
+    "desaturate": colors.saturation,
+    "sharpness": colors.sharpness,
+}
+#: Those that move pixels, as matrices from a pixel to where it comes from.
+MATRICES: dict[str, Callable[[float, tuple[int, int]], tuple[float, ...]]] = {
+    "shear_x": lambda factor, size: (1, factor, 0, 0, 1, 0),
+    "shear_y": lambda factor, size: (1, 0, 0, factor, 1, 0),
+    "translate_x_rel": lambda part, size: (1, 0, part * size[1], 0, 1, 0),
+    "translate_y_rel": lambda part, size: (1, 0, 0, 0, 1, part * size[0]),
+    "translate_x_abs": lambda pixels, size: (1, 0, pixels, 0, 1, 0),
+    "translate_y_abs": lambda pixels, size: (1, 0, 0, 0, 1, pixels),
+    "rotate": rotation,
+}
+RESAMPLING = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+
+
+class Step(NamedTuple):
+    """An operation that was drawn for an image."""
+
+    layer: int
+    row: int
+    name: str
+    argument: float | None
+    interpolation: str | None
+
+
+class _Recorder:
+    """Takes the place of an image in timm's operations, and of what they do to it."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps, self.layer, self.row = steps, 0, 0
+
+    def take(self, name: str, _: _Recorder, *arguments: float, **settings: Any) -> _Recorder:
+        resample = settings.get("resample")
+        if isinstance(resample, (list, tuple)):
+            resample = resample[int(np.random.randint(len(resample)))]
+        argument = arguments[0] if arguments else None
+        self.steps.append(Step(self.layer, self.row, name, argument, RESAMPLING.get(resample)))
+        return self
+
+
+@form_of(RandAugment)
+class RandAugmentForm(BatchForm):
+    """``smallvit.RandAugment``: timm draws, and what it drew is done to all images together.
+
+    Args:
+        transform (RandAugment): The transform.
+
+    Raises:
+        NoBatchForm: If its policy has another operation than timm's own policies (a blur).
+    """
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        self.operations = transform._augment.ops
+        for one in self.operations:
+            if one.aug_fn.__name__ not in {*TABLES, *COLORS, *MATRICES}:
+                raise NoBatchForm(
+                    f"RandAugment(policy={transform.policy!r}): its operation {one.name} has no "
+                    "form for whole batches"
+                )
+        self.fill = transform.fill
+        self.order = transform.channel_order
+
+    def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
+        """Draw for each image of a batch; see the parent."""
+        steps = self.record(count)
+        if not steps:
+            return None
+        size = shape[1:]
+        layers = []
+        for layer in range(max(step.layer for step in steps) + 1):
+            chosen = [step for step in steps if step.layer == layer]
+            layers.append(_group(chosen, size))
+        values: dict[str, Any] = {}
+        plan = []
+        for number, groups in enumerate(layers):
+            for name, tensors in groups:
+                key = f"{number}_{len(plan)}"
+                values |= {f"{key}_{part}": tensor for part, tensor in tensors.items()}
+                plan.append((name, key, tuple(tensors)))
+        fill = self.fill if self.order == "rgb" else self.fill[::-1]
+        return Change(augment, dict(values, plan=tuple(plan), fill=fill, order=self.order))
+
+    def record(self, count: int) -> list[Step]:
+        """Let timm draw operations and magnitudes.
+
+        Args:
+            count (int): Images.
+
+        Returns:
+            list[Step]: What was drawn, image by image.
+        """
+        augment = self.transform._augment
+        number, layers = len(self.operations), augment.num_layers
+        if augment.choice_weights is None:
+            chosen = np.random.randint(0, number, (count, layers))
+        else:  # no operation twice
+            weights = augment.choice_weights
+            pick = partial(np.random.choice, number, layers, replace=False, p=weights)
+            chosen = np.stack([pick() for _ in range(count)])
+        recorder = _Recorder([])
+        functions = [one.aug_fn for one in self.operations]
+        for one, function in zip(self.operations, functions, strict=True):
+            one.aug_fn = partial(recorder.take, function.__name__)
+        try:
+            for recorder.row in range(count):
+                for recorder.layer in range(layers):
+                    self.operations[chosen[recorder.row, recorder.layer]](recorder)
+        finally:
+            for one, function in zip(self.operations, functions, strict=True):
+                one.aug_fn = function
+        return recorder.steps
+
+
+def _group(steps: Sequence[Step], size: tuple[int, int]) -> list[tuple[str, dict[str, Tensor]]]:
+    """Put together what one call does: no image has two steps of a layer."""
+    groups: list[tuple[str, dict[str, Tensor]]] = []
+    fixed = [step for step in steps if step.name in TABLES]
+    if fixed:
+        found = np.stack([TABLES[step.name](step.argument) for step in fixed])
+        which = rows([step.row for step in fixed])
+        groups.append(("table", dict(rows=which, tables=torch.from_numpy(found))))
+    for name in dict.fromkeys(step.name for step in steps if step.name in COLORS):
+        chosen = [step for step in steps if step.name == name]
+        tensors = dict(rows=rows([step.row for step in chosen]))
+        if chosen[0].argument is not None:
+            factors = [step.argument for step in chosen]
+            tensors["factors"] = torch.tensor(factors, dtype=torch.float32)
+        groups.append((name, tensors))
+    for interpolation in RESAMPLING.values():
+        chosen = [
+            step for step in steps if step.name in MATRICES and step.interpolation == interpolation
+        ]
+        # What moves rows only, columns only, or both: the first two take fewer pixels.
+        kinds: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
+        for step in chosen:
+            matrix = MATRICES[step.name](step.argument, size)
+            kind = "x" if matrix[3:] == (0, 1, 0) else "y" if matrix[:3] == (1, 0, 0) else "xy"
+            kinds.setdefault(kind, []).append((step.row, matrix))
+        for kind, found in kinds.items():
+            tensors = dict(
+                rows=rows([row for row, _ in found]),
+                matrices=torch.tensor([matrix for _, matrix in found], dtype=torch.float64),
+            )
+            groups.append((f"warp {interpolation} {kind}", tensors))
+    return groups
+
+
+def augment(
+    images: Tensor,
+    plan: Sequence[tuple[str, str, tuple[str, ...]]],
+    fill: Sequence[float],
+    order: str,
+    **tensors: Tensor,
+) -> Tensor:
+    """Apply operations to the images of a batch that they were drawn for.
+
+    Args:
+        images (Tensor): uint8 (B, C, H, W). Of four channels or more the first three are colors
+            and each of the others a gray image, as are those of an image of one or two.
+        plan (Sequence[tuple]): Name of each call, the key of its tensors, and their names.
+        fill (Sequence[float]): Color of what comes into an image, in the order of its channels.
+        order (str): "rgb" or "bgr".
+        **tensors (Tensor): ``rows`` of each call, and what else it takes.
+
+    Returns:
+        Tensor: uint8 (B, C, H, W).
+    """
+    images = images.clone()
+    for name, key, parts in plan:
+        values = {part: tensors[f"{key}_{part}"] for part in parts}
+        which = values.pop("rows")
+        call = partial(_apply, name, fill=fill, order=order, **values)
+        images[which] = on_colors(images[which], call)
+    return images
+
+
+def _apply(
+    name: str, images: Tensor, fill: Sequence[float], order: str, **values: Tensor
+) -> Tensor:
+    if name == "table":
+        return colors.look_up(images, values["tables"][:, None])
+    if name in COLORS:
+        return COLORS[name](images, order=order, **values)
+    _, interpolation, axes = name.split()
+    return warp(images, values["matrices"], fill, interpolation, axes)
+
+
+def on_colors(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Call a function of color images for images of any number of channels.
+
+    Args:
+        images (Tensor): (B, C, H, W).
+        function (Callable): Takes and returns (B, 3, H, W).
+
+    Returns:
+        Tensor: (B, C, H, W); see :func:`augment`.
+    """
+    channels = images.shape[1]
+    if channels == 3:
+        return function(images)
+    parts = [function(images[:, :3])] if channels > 3 else []
+    for channel in range(3 if channels > 3 else 0, channels):
+        gray = images[:, channel : channel + 1].expand(-1, 3, -1, -1)
+        parts.append(function(gray)[:, :1])
+    return torch.cat(parts, 1)

@@ -1,0 +1,61 @@
+"""MMPretrain's rotations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from mmpretrain.datasets.transforms import Rotate
+
+from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
+from smallvit.datasets.batch.warps import warp_into
+
+
+@form_of(Rotate)
+class RotateForm(BatchForm):
+    """MMPretrain's ``Rotate``.
+
+    Args:
+        transform (Rotate): The transform.
+
+    Raises:
+        NoBatchForm: If it interpolates in another way than bilinearly, or has another center
+            than the image's.
+    """
+
+    def __init__(self, transform: Any) -> None:
+        super().__init__(transform)
+        if transform.center is not None:
+            raise NoBatchForm(f"Rotate(center={transform.center}) has no form for whole batches")
+        if transform.interpolation != "bilinear":
+            raise NoBatchForm(
+                f"Rotate(interpolation={transform.interpolation!r}) has no form for whole "
+                "batches, interpolation='bilinear' has"
+            )
+
+    def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
+        """Draw for each image of a batch; see the parent."""
+        step = self.transform
+        angles = {}
+        for row in range(count):
+            if step.random_disable():
+                continue
+            given = step.random_magnitude() if step.angle is None else step.angle
+            angles[row] = step.random_negative(given)
+        matrices = [self._matrix(angle, shape[1:]) for angle in angles.values()]
+        values = dict(
+            rows=rows(list(angles)),
+            matrices=torch.tensor(matrices, dtype=torch.float64).view(-1, 6),
+        )
+        return Change(warp_into, dict(values, fill=step.pad_val))
+
+    def _matrix(self, degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
+        """From a pixel to where it comes from; positive angles turn clockwise."""
+        x, y = (size[1] - 1) * 0.5, (size[0] - 1) * 0.5
+        scale = self.transform.scale
+        cosine, sine = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))
+        return (
+            *(cosine, sine, x - cosine * x - sine * y),
+            *(-sine, cosine, y + sine * x - cosine * y),
+        )

@@ -1,0 +1,143 @@
+"""Images whose pixels come from elsewhere in the image, by a matrix for each, as Pillow does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+#: Added before fractions are cut off, for values that rounding took below a whole number.
+_ROUNDING = 1e-4
+
+
+def rotation(degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
+    """Turn an image around its center.
+
+    Args:
+        degrees (float): The angle, counterclockwise.
+        size (tuple[int, int]): Height and width.
+
+    Returns:
+        tuple[float, ...]: Six numbers of the matrix from a pixel to where it comes from.
+    """
+    angle = -math.radians(degrees % 360.0)
+    cosine, sine = round(math.cos(angle), 15), round(math.sin(angle), 15)
+    y, x = size[0] / 2.0, size[1] / 2.0
+    left = cosine * -x + sine * -y + x
+    top = -sine * -x + cosine * -y + y
+    return cosine, sine, left, -sine, cosine, top
+
+
+def warp(
+    images: Tensor,
+    matrices: Tensor,
+    fill: Sequence[float],
+    interpolation: str = "bicubic",
+    axes: str = "xy",
+) -> Tensor:
+    """Take each pixel from where a matrix says.
+
+    Args:
+        images (Tensor): uint8 (B, C, H, W).
+        matrices (Tensor): Six numbers for each image, from the center of a pixel (x, y) to that
+            of what it becomes, float64 (B, 6).
+        fill (Sequence[float]): Values of the channels outside of the image.
+        interpolation (str): "bilinear" or "bicubic". Defaults to "bicubic".
+        axes (str): "x" where rows stay, "y" where columns stay, which saves work. Defaults to
+            "xy".
+
+    Returns:
+        Tensor: uint8 (B, C, H, W).
+    """
+    if axes == "y":
+        turned = warp(images.mT, matrices[:, [4, 3, 5, 1, 0, 2]], fill, interpolation, "x")
+        return turned.mT
+    count, channels, height, width = images.shape
+    like = dict(dtype=matrices.dtype, device=images.device)
+    a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)
+    rows = torch.arange(height, **like)[:, None] + 0.5
+    columns = torch.arange(width, **like) + 0.5
+    x = a * columns + b * rows + c
+    inside = (x >= 0) & (x < width)
+    x_taps, x_weights = _taps(x - 0.5, width, interpolation)
+    flat = images.reshape(count, channels, -1).float()
+
+    def take(row: Tensor) -> Tensor:
+        found = 0
+        for tap, weight in zip(x_taps, x_weights, strict=True):
+            index = (row * width + tap).view(count, 1, -1).expand(-1, channels, -1)
+            found = found + flat.gather(2, index) * weight.view(count, 1, -1)
+        return found
+
+    if axes == "x":
+        values = take(torch.arange(height, device=images.device)[:, None])
+    else:
+        y = d * columns + e * rows + f
+        inside &= (y >= 0) & (y < height)
+        y_taps, y_weights = _taps(y - 0.5, height, interpolation)
+        values = sum(
+            take(tap) * weight.view(count, 1, -1)
+            for tap, weight in zip(y_taps, y_weights, strict=True)
+        )
+    values = (values + _ROUNDING).clamp_(0, 255).to(torch.uint8).view_as(images)
+    outside = torch.tensor(fill, dtype=torch.uint8, device=images.device).view(-1, 1, 1)
+    return torch.where(inside[:, None], values, outside)
+
+
+def _taps(places: Tensor, size: int, interpolation: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Pixels on an axis that a place lies between, and their weights (B, H, W)."""
+    first = places.floor()
+    d = (places - first).float()
+    if interpolation == "bilinear":
+        offsets, weights = (0, 1), [1 - d, d]
+    else:
+        offsets = (-1, 0, 1, 2)
+        weights = [
+            d * (-1 + d * (2 - d)),
+            1 + d * d * (d - 2),
+            d * (1 + d * (1 - d)),
+            d * d * (d - 1),
+        ]
+    first = first.long()
+    return [(first + offset).clamp(0, size - 1) for offset in offsets], weights
+
+
+def warp_into(
+    images: Tensor, rows: Tensor, matrices: Tensor, fill: float | Sequence[float] = 0
+) -> Tensor:
+    """Take each pixel of some images from where a matrix says, as OpenCV does it: bilinearly,
+    between the image and what is around it too.
+
+    Args:
+        images (Tensor): uint8 (B, C, H, W).
+        rows (Tensor): Which of them, int64 (N, ).
+        matrices (Tensor): Six numbers for each, from a pixel (x, y) to where it comes from, both
+            counted from the center of the first one, float64 (N, 6).
+        fill (float | Sequence[float]): What is around an image, or one value for each channel.
+            Defaults to 0.
+
+    Returns:
+        Tensor: uint8 (B, C, H, W).
+    """
+    images = images.clone()
+    count, (channels, height, width) = len(rows), images.shape[1:]
+    like = dict(dtype=matrices.dtype, device=images.device)
+    a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)
+    down, right = torch.arange(height, **like)[:, None], torch.arange(width, **like)
+    x, y = a * right + b * down + c, d * right + e * down + f
+    left, top = x.floor(), y.floor()
+    x_weight, y_weight = (x - left).float(), (y - top).float()
+    around = torch.as_tensor(fill, dtype=torch.float32, device=images.device).reshape(-1, 1)
+    flat = images[rows].reshape(count, channels, -1).float()
+    values = flat.new_zeros(())
+    for row, row_weight in ((top, 1 - y_weight), (top + 1, y_weight)):
+        for column, column_weight in ((left, 1 - x_weight), (left + 1, x_weight)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            found = flat.gather(2, index.long().view(count, 1, -1).expand(-1, channels, -1))
+            found = torch.where(inside.view(count, 1, -1), found, around)
+            values = values + found * (row_weight * column_weight).view(count, 1, -1)
+    images[rows] = values.round_().clamp_(0, 255).to(torch.uint8).view(-1, *images.shape[1:])
+    return images

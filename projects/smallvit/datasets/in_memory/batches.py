@@ -1,0 +1,130 @@
+"""Batches of images on their way from the data set to the data preprocessor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from mmengine.dataset import default_collate
+from mmengine.logging import print_log
+from torch import Tensor
+
+from smallvit.datasets.batch import Change
+from smallvit.errors import UserError
+from smallvit.registry import FUNCTIONS
+
+
+class PendingImages:
+    """Images as they are stored, and what is to be done to them where the model is.
+
+    Args:
+        images (Tensor): uint8 (B, C, H, W).
+        changes (Sequence[Change]): What was drawn for them, in order.
+    """
+
+    def __init__(self, images: Tensor, changes: Sequence[Change]) -> None:
+        self.images, self.changes = images, list(changes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> NoReturn:
+        raise UserError(
+            "the images of smallvit.InMemory are augmented by the data preprocessor: set "
+            "data_preprocessor.type='smallvit.AugmentingPreprocessor', which takes the arguments "
+            "of ClsDataPreprocessor"
+        )
+
+    def __getitem__(self, _: Any) -> NoReturn:
+        iter(self)
+
+    def _map(self, function: Any) -> PendingImages:
+        changes = [change.map_tensors(function) for change in self.changes]
+        return PendingImages(function(self.images), changes)
+
+    def to(self, device: str | torch.device, non_blocking: bool = True) -> PendingImages:
+        """Move the images, and what was drawn for them.
+
+        Args:
+            device (str | torch.device): Where to.
+            non_blocking (bool): Whether not to wait for it. Defaults to True.
+
+        Returns:
+            PendingImages: There.
+        """
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self, device: Any = None) -> PendingImages:
+        """Pin the tensors; torch's loader calls this."""
+        return self._map(Tensor.pin_memory)
+
+    def changed(self) -> Tensor:
+        """Do what was drawn.
+
+        Returns:
+            Tensor: (B, C, h, w), uint8 or float32.
+        """
+        images = self.images
+        for change in self.changes:
+            images = change(images)
+        return images
+
+
+@dataclass
+class ImageBatch:
+    """The samples of a batch that were loaded together.
+
+    Args:
+        images (PendingImages | Tensor): Tensors uint8 (B, C, H, W) where nothing is to be done.
+        samples (list[DataSample]): Annotations.
+        bad (tuple): Samples that were replaced; see
+            :class:`smallvit.engine.guarded_loader.GuardedLoader`. Defaults to ().
+    """
+
+    images: PendingImages | Tensor
+    samples: list = field(default_factory=list)
+    bad: tuple = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[NoReturn]:
+        raise UserError(
+            "smallvit.InMemory hands out whole batches: set "
+            "collate_fn=dict(type='smallvit.collate_in_memory') in the data loader"
+        )
+
+    def __getitem__(self, _: int) -> NoReturn:
+        iter(self)
+
+
+_said: set[str] = set()
+
+
+@FUNCTIONS.register_module()
+def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
+    """Make the batch of a data loader over :class:`smallvit.datasets.in_memory.InMemory`.
+
+    Args:
+        samples (ImageBatch | Sequence[dict]): What the data set gave; single samples, from a
+            data set around it, are put together as usual.
+
+    Returns:
+        dict: ``inputs`` and ``data_samples``.
+    """
+    if isinstance(samples, ImageBatch):
+        return {"inputs": samples.images, "data_samples": samples.samples}
+    return default_collate(samples)
+
+
+def say_once(text: str) -> None:
+    """Print a warning that was not printed yet.
+
+    Args:
+        text (str): The warning.
+    """
+    if text not in _said:
+        _said.add(text)
+        print_log(text, logger="current", level=30)

@@ -1,0 +1,327 @@
+"""A data set of small images that is in memory as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import os.path as osp
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose, force_full_init
+from mmengine.logging import print_log
+from mmpretrain.structures import DataSample
+
+from smallvit.datasets.in_memory import cache_file, decoding
+from smallvit.datasets.in_memory.batches import ImageBatch, PendingImages, say_once
+from smallvit.datasets.in_memory.cache_file import Header, Images, StaleError
+from smallvit.datasets.in_memory.steps import Steps
+from smallvit.errors import DataError, ImageError, UserError
+from smallvit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class InMemory:
+    """Any classification data set of small images, in memory, with transforms by the batch.
+
+    The steps at the beginning of the pipeline that make the same of an image each time (reading,
+    ``Resize``, ``ResizeEdge``, ``CenterCrop``, ``Pad``, ``smallvit.ToColor``) are applied once to
+    all images; the results, uint8, must be of one size. They are kept in a file that all
+    processes and workers of the machine map into their memory, and that the next training finds
+    again; it is written anew where the images, the steps or the settings have changed, or where
+    it does not match its checksum.
+
+    The random steps behind are drawn for each image of a batch where it is loaded, and applied to
+    all of them where the model is, by ``smallvit.AugmentingPreprocessor``; the data loader needs
+    ``collate_fn=dict(type="smallvit.collate_in_memory")``. Steps with a form for batches are
+    ``RandomCrop``, ``RandomResizedCrop``, ``RandomFlip``, ``Rotate``, ``smallvit.ColorJitter``,
+    ``smallvit.RandAugment``, ``smallvit.RandomErasing``, and those of stored teacher features. If
+    there is another one, the images in memory go through all of them one by one, as in the data
+    set itself, and a warning says so.
+
+    Settings of the data set stay where they were: ``dict(type="CIFAR100", data_root=...)``
+    becomes ``dict(type="smallvit.InMemory", of="CIFAR100", data_root=...)``.
+
+    Args:
+        of (str): Type of the data set, whose samples have one label each.
+        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        max_gib (float): Memory that all images may take, in GiB. Defaults to 4.0.
+        cache (str | bool): Folder of the file; True for ``images`` in torch's cache
+            (``~/.cache/torch/hub``, or below ``$TORCH_HOME``); False for none: each process then
+            has the images for itself. Defaults to True.
+        lazy_init (bool): Whether to leave the reading for later. Defaults to False.
+        **settings: Arguments of the data set.
+
+    Raises:
+        DataError: If images are of several sizes or not of 8 bits, none can be read, or a sample
+            has not one label.
+        UserError: If the images take more memory than they may, or the data set has no pipeline.
+    """
+
+    def __init__(
+        self,
+        of: str,
+        pipeline: Sequence[dict | Callable] = (),
+        max_gib: float = 4.0,
+        cache: str | bool = True,
+        lazy_init: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.of, self.max_gib, self.cache = of, max_gib, cache
+        self._settings = settings
+        self.dataset = DATASETS.build(dict(type=of, pipeline=list(pipeline), **settings))
+        if not hasattr(getattr(self.dataset, "pipeline", None), "transforms"):
+            raise UserError(
+                f"smallvit.InMemory: {of} has no pipeline of its own; name the data set inside, "
+                "and put what is around it around InMemory"
+            )
+        self.pipeline: Compose = self.dataset.pipeline
+        self.steps = Steps(self.pipeline.transforms)
+        self._images: Images | None = None
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        mapped = self._path is not None if self._fully_initialized else False
+        return {**self.__dict__, "_images": None if mapped else self._images}
+
+    @property
+    def metainfo(self) -> dict:
+        """dict: Meta information of the data set."""
+        return deepcopy(self.dataset.metainfo)
+
+    def full_init(self) -> None:
+        """Read the annotations, and the images or the file that holds them."""
+        if self._fully_initialized:
+            return
+        self.dataset.full_init()
+        if self.steps.reason:
+            say_once(
+                f"smallvit.InMemory of {self.of}: {self.steps.reason}; the images are in memory, "
+                "and go through the transforms one by one, which takes longer than by the batch"
+            )
+        self._path: str | None = None
+        self._made_by = self._digest()
+        self._look()
+        self._images = self._find(decoding.Sources(self.dataset, self.steps.fixed))
+        self._forget_images()
+        self._fully_initialized = True
+
+    def _look(self) -> None:
+        """Take of each sample what is needed of it but the image, and the state of that."""
+        kept, labels, state = [], [], decoding.State()
+        for index in range(len(self.dataset)):
+            info = self.dataset.get_data_info(index)
+            label = info.get("gt_label")
+            if np.ndim(label) or label is None:
+                raise DataError(
+                    f"smallvit.InMemory of {self.of}: sample {index} has the label {label!r}, and "
+                    "one number is needed; use the data set itself"
+                )
+            labels.append(label)
+            kept.append(self.steps.look(info))
+            state.add(info)
+        self._labels = np.array(labels, np.int64)
+        self._kept = kept if any(kept) else []
+        self._source = state.digest()
+
+    def _digest(self) -> str:
+        """Name what the images are made by: another name is another file."""
+        steps = [repr(step) for step in self.steps.fixed]
+        said = [self.of, sorted((key, repr(value)) for key, value in self._settings.items()), steps]
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+    def _find(self, sources: decoding.Sources) -> Images:
+        """Map the file of the images, after writing it where that is needed."""
+        if not self.cache:
+            return decoding.into_memory(sources, self._header(sources))
+        folder = osp.join(torch.hub.get_dir(), "images")
+        folder = folder if self.cache is True else osp.expanduser(self.cache)
+        name = f"{self.of.rpartition('.')[2].lower()}-{self._made_by}{cache_file.SUFFIX}"
+        path = osp.join(folder, name)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with _alone(path):
+                images = self._read_or_write(path, sources)
+        except OSError as error:
+            say_once(
+                f"smallvit.InMemory cannot keep {path} ({error.strerror or error}): each process "
+                "has the images for itself; set cache to a folder that can be written to"
+            )
+            return decoding.into_memory(sources, self._header(sources))
+        self._path = path
+        return images
+
+    def _read_or_write(self, path: str, sources: decoding.Sources) -> Images:
+        try:
+            return cache_file.read(path, self._made_by, self._source)
+        except FileNotFoundError:
+            pass
+        except StaleError as error:
+            say_once(f"{path} {error}; it is written again")
+        header = self._header(sources)
+        sizes = np.zeros((len(sources), 2), np.int32)
+        cache_file.write(path, header, decoding.decode(sources, header, sizes), sizes)
+        count, *shape = header.shape
+        size = header.pixels / decoding.GIB
+        shown = "x".join(map(str, shape))
+        print_log(f"{path}: {count} images of {shown}, {size:.3g} GiB", logger="current")
+        try:
+            return cache_file.read(path, self._made_by, self._source)
+        except StaleError as error:
+            raise OSError(f"what was written there {error}") from error
+
+    def _header(self, sources: decoding.Sources) -> Header:
+        first = decoding.first_image(sources)
+        decoding.require_room(len(sources), first.shape, self.max_gib)
+        return Header((len(sources), *first.shape), self._made_by, self._source)
+
+    def _forget_images(self) -> None:
+        """Drop the images that the data set has itself: they are in memory once now."""
+        if "img" not in self.dataset.get_data_info(0):
+            return
+        infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
+        for info in infos:
+            info.pop("img")
+        self.dataset.data_list = infos
+        if self.dataset.serialize_data:
+            self.dataset.data_bytes, self.dataset.data_address = self.dataset._serialize_data()
+
+    @property
+    def images(self) -> Images:
+        """Images: All of them, mapped by this process."""
+        if self._images is None:
+            self._images = cache_file.read(self._path, self._made_by, self._source)
+        return self._images
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Get the annotation of a sample.
+
+        Args:
+            idx (int): Its index.
+
+        Returns:
+            dict: The annotation.
+        """
+        return self.dataset.get_data_info(idx)
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """Get all labels.
+
+        Returns:
+            np.ndarray: int64 (N, ).
+        """
+        return self._labels.copy()
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Get the label of a sample.
+
+        Args:
+            idx (int): Its index.
+
+        Returns:
+            list[int]: The label.
+        """
+        return [int(self._labels[idx])]
+
+    def unreadable(self, idx: int) -> str | None:
+        """Tell why an image could not be read.
+
+        Args:
+            idx (int): Its index.
+
+        Returns:
+            str | None: The reason; None where it could.
+        """
+        return self.images.unreadable.get(idx)
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> Any:
+        results = self._results(idx)
+        image = self.images.pixels[idx].transpose(1, 2, 0)
+        results["img"] = np.array(image[..., 0] if image.shape[2] == 1 else image)
+        results["img_shape"] = image.shape[:2]
+        return self.steps.one_by_one(results)
+
+    @property
+    def load_batch(self) -> Callable[[Sequence[int]], ImageBatch] | None:
+        """Callable | None: Loads samples together; None where a transform has no batch form."""
+        return None if self.steps.reason else self._load_batch
+
+    __getitems__ = load_batch  # what torch's data loader asks for
+
+    @force_full_init
+    def _load_batch(self, indices: Sequence[int]) -> ImageBatch:
+        indices = [int(index) for index in indices]
+        results = [self._results(index) for index in indices]
+        images = torch.from_numpy(self.images.pixels[indices])
+        changes, size = self.steps.draw(results, images.shape)
+        for sample in results:
+            sample["img_shape"] = size
+        labels = torch.from_numpy(self._labels[indices]).view(-1, 1).unbind(0)
+        samples = [self._pack(sample, label) for sample, label in zip(results, labels, strict=True)]
+        return ImageBatch(PendingImages(images, changes) if changes else images, samples)
+
+    def _results(self, index: int) -> dict[str, Any]:
+        index = index + len(self) if index < 0 else index
+        reason = self.images.unreadable.get(index)
+        if reason is not None:
+            raise ImageError(reason)
+        results = self.dataset.get_data_info(index)
+        results["ori_shape"] = tuple(self.images.sizes[index].tolist())
+        if self._kept:
+            results |= self._kept[index]
+        return results
+
+    def _pack(self, results: dict[str, Any], label: torch.Tensor) -> DataSample:
+        """What ``PackInputs`` does, of a label that is a tensor already."""
+        sample, pack = DataSample(), self.steps.pack
+        sample.set_field(label, "gt_label", dtype=torch.Tensor)
+        for key in pack.algorithm_keys:
+            if key in results:
+                sample.set_field(results[key], key)
+        for key in pack.meta_keys:
+            if key in results:
+                sample.set_field(results[key], key, field_type="metainfo")
+        return sample
+
+    def __repr__(self) -> str:
+        way = "one by one" if self.steps.reason else "by the batch"
+        return f"Dataset InMemory, transformed {way}, of:\n{self.dataset!r}"
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Let one process of the machine at a time look for a file and write it."""
+    import filelock
+
+    lock = filelock.FileLock(path + ".lock")
+    try:
+        lock.acquire()
+    except (NotImplementedError, OSError) as error:  # a file system without locks
+        if isinstance(error, PermissionError):
+            raise
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()

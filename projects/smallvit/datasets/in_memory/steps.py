@@ -1,0 +1,116 @@
+"""The steps of a pipeline: those that are applied once, and those that are drawn each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmpretrain.datasets.transforms import PackInputs
+
+from smallvit.datasets.batch import BatchForm, Change, NoBatchForm, find_form
+from smallvit.datasets.in_memory.decoding import FIXED
+
+
+class Steps:
+    """The steps of a pipeline in three parts.
+
+    Args:
+        transforms (Sequence[Callable]): The pipeline.
+
+    Attributes:
+        fixed (list): Steps at its beginning that are applied once.
+        forms (list[BatchForm]): Those behind, for batches.
+        reason (str): Why there are none for batches; empty where there are.
+        pack (PackInputs | None): The last step.
+    """
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.fixed: list[Any] = []
+        self.forms: list[BatchForm] = []
+        self.reason = ""
+        self.pack: PackInputs | None = None
+        self._single: list[Any] = []
+        for step in transforms:
+            if isinstance(step, FIXED) and not self._changing:
+                self.fixed.append(step)
+            else:
+                self._add(step)
+        if self.pack is None:
+            self.reason = self.reason or "its pipeline does not end with PackInputs"
+
+    @property
+    def _changing(self) -> bool:
+        return bool(self._single)
+
+    def _add(self, step: Any) -> None:
+        if self.pack is None and type(step) is PackInputs and step.input_key == "img":
+            self.pack = step
+            self._single.append(step)
+            return
+        try:
+            form = find_form(step)
+        except NoBatchForm as error:
+            self.reason = self.reason or str(error)
+        else:
+            self.forms.append(form)
+            if form.only_looks:
+                return
+        if self.pack is not None:
+            self.reason = self.reason or f"{type(step).__name__} stands behind PackInputs"
+        self._single.append(step)
+
+    def look(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Take what the steps need of a sample, once.
+
+        Args:
+            info (dict): What the data set knows of it, its image included.
+
+        Returns:
+            dict: What each batch finds in the sample's results.
+        """
+        found: dict[str, Any] = {}
+        for form in self.forms:
+            found |= form.look(info)
+        return found
+
+    def draw(
+        self, results: list[dict[str, Any]], shape: Sequence[int]
+    ) -> tuple[list[Change], tuple[int, int]]:
+        """Draw for the images of a batch.
+
+        Args:
+            results (list[dict]): Of each sample, which are told what was drawn.
+            shape (Sequence[int]): (B, C, H, W) of the images.
+
+        Returns:
+            tuple[list[Change], tuple[int, int]]: What was drawn, and the images' height and width
+            behind it.
+        """
+        count, channels, *size = shape
+        size = tuple(size)
+        changes = []
+        for form in self.forms:
+            change = form.draw(count, (channels, *size))
+            form.note(results, change, size)
+            if change is not None:
+                changes.append(change)
+            size = form.size_after(size)
+        return changes, size
+
+    def one_by_one(self, results: dict[str, Any]) -> Any:
+        """Apply the steps to one sample.
+
+        Args:
+            results (dict): The sample, with ``img``.
+
+        Returns:
+            Any: What the last step returns.
+        """
+        for form in self.forms:
+            if form.only_looks:
+                form.note([results], None, results["img_shape"])
+        for step in self._single:
+            results = step(results)
+            if results is None:
+                return None
+        return results
