@@ -16,6 +16,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from smallvit.datasets.in_memory.settings import outside_memory
 from smallvit.engine.install import install
 from smallvit.errors import FeatureStoreError, about
 from smallvit.plugins.locality_guidance.fingerprint import (
@@ -61,7 +62,7 @@ class Lesson(Dataset):
             _require_whole_images(pipeline)
         else:
             pipeline = [step for step in pipeline if not _is_among(step, (*_MOVING, "Resize"))]
-        self.settings = innermost(cfg.train_dataloader.dataset).copy()
+        self.settings = ConfigDict(outside_memory(innermost(cfg.train_dataloader.dataset)))
         self.settings.pipeline = pipeline
         self.dataset = DATASETS.build(self.settings)
         self.dataset.full_init()

@@ -15,6 +15,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform, RandomFlip
 from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop
 
+from smallvit.datasets.batch import BatchForm, Change, form_of
+from smallvit.datasets.batch.crops import RandomCropForm
+from smallvit.datasets.batch.flips import RandomFlipForm
+from smallvit.datasets.batch.resized_crops import RandomResizedCropForm
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import FeatureStore
@@ -187,3 +191,87 @@ class GuidedRandomFlip(RandomFlip):
         if KEY in results:
             window = results[KEY].window.flip(results["flip_direction"])
             results[KEY] = results[KEY].showing(window)
+
+
+@form_of(LoadTeacherFeatures)
+class LoadTeacherFeaturesForm(BatchForm):
+    """``LoadTeacherFeatures`` for whole batches; samples are named before images are stored.
+
+    Args:
+        transform (LoadTeacherFeatures): The transform.
+    """
+
+    only_looks = True
+
+    def look(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Name a sample; see the parent."""
+        return {KEY: StoredSample(info["sample_idx"], sample_key(info))}
+
+    def note(
+        self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
+    ) -> None:
+        """Read the features, where the transform does; see the parent."""
+        if self.transform.store is not None:
+            for sample in results:
+                sample[KEY] = self.transform.store.maps(sample[KEY])
+
+
+@form_of(GuidedRandomCrop)
+class GuidedRandomCropForm(RandomCropForm):
+    """``GuidedRandomCrop`` for whole batches.
+
+    Args:
+        transform (GuidedRandomCrop): The transform.
+    """
+
+    def note(
+        self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
+    ) -> None:
+        """Crop the features of the samples as their images; see the parent."""
+        height, width = self.size_after(size)
+        offset = self.padding[1], self.padding[0]
+        places = zip(change.values["tops"].tolist(), change.values["lefts"].tolist(), strict=True)
+        for sample, (top, left) in zip(results, places, strict=True):
+            _crop_features(sample, ((top, left, height, width), offset, size), blank=True)
+
+
+@form_of(GuidedRandomResizedCrop)
+class GuidedRandomResizedCropForm(RandomResizedCropForm):
+    """``GuidedRandomResizedCrop`` for whole batches.
+
+    Args:
+        transform (GuidedRandomResizedCrop): The transform.
+    """
+
+    def note(
+        self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
+    ) -> None:
+        """Crop the features of the samples as their images; see the parent."""
+        for sample, box in zip(results, change.values["boxes"].tolist(), strict=True):
+            _crop_features(sample, (tuple(box), (0, 0), size))
+
+
+@form_of(GuidedRandomFlip)
+class GuidedRandomFlipForm(RandomFlipForm):
+    """``GuidedRandomFlip`` for whole batches.
+
+    Args:
+        transform (GuidedRandomFlip): The transform.
+    """
+
+    def note(
+        self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
+    ) -> None:
+        """Flip the features of the samples as their images; see the parent."""
+        super().note(results, change, size)
+        for sample in results:
+            if sample["flip"] and KEY in sample:
+                window = sample[KEY].window.flip(sample["flip_direction"])
+                sample[KEY] = sample[KEY].showing(window)
+
+
+def _crop_features(sample: dict[str, Any], drawn: tuple, blank: bool = False) -> None:
+    """Cut the features of a sample, if it has some, to a box; ``drawn`` as of ``_fractions``."""
+    if KEY in sample:
+        window = sample[KEY].window.crop(*_fractions(*drawn), blank=blank)
+        sample[KEY] = sample[KEY].showing(window)

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from smallvit.datasets.in_memory.settings import kind_of
 from smallvit.engine.dense_folder import fit_datasets, own_data
 from smallvit.engine.model_settings import set_classes
 from smallvit.errors import CheckpointError, DataError, UserError
@@ -124,7 +125,7 @@ def _data_root(cfg: Config) -> str:
 
 def _folder_datasets(cfg: Config) -> Iterator[ConfigDict]:
     for _, node in walk(cfg):
-        kind = node.get("type") if hasattr(node, "get") else None
+        kind = kind_of(node) if hasattr(node, "get") else None
         if isinstance(kind, str) and kind.rpartition(".")[2] == DATASET:
             yield node
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 #: Registered names by the package that defines them.
 MODELS: dict[str, str] = {
     "smallvit": """
-        CaiT CifarResNet CvT DHVT DWConvShortcut DWNet DistilledClsHead DynamicViT Margin
-        MaxSoftmax MultiExitClassifier MultiExitHead NegativeEntropy PVT T2TViT TimmBackbone
+        AugmentingPreprocessor CaiT CifarResNet CvT DHVT DWConvShortcut DWNet DistilledClsHead
+        DynamicViT Margin MaxSoftmax MultiExitClassifier MultiExitHead NegativeEntropy
+        PVT T2TViT TimmBackbone
     """,
     "mmpretrain": """
         ImageClassifier ClsDataPreprocessor

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from smallvit.analysis.recipe.schedule import training_length
+from smallvit.datasets.in_memory.settings import kind_of, outside_memory
 from smallvit.errors import SmallvitError
 
 #: Training images of the published data sets, which need not be there to count iterations. A
@@ -51,7 +52,7 @@ def count_images(cfg: Config) -> int | None:
         int | None: Their number, None where the data set is neither known nor there.
     """
     dataset = cfg.train_dataloader.dataset
-    known = TRAINING_IMAGES.get(_short(dataset.type))
+    known = TRAINING_IMAGES.get(_short(kind_of(dataset)))
     if isinstance(known, tuple):
         setting, numbers = known
         known = numbers.get(dataset.get(setting))
@@ -66,7 +67,9 @@ def count_images(cfg: Config) -> int | None:
 
 def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
     """Only the images are counted, none is loaded; a part of a data set counts another."""
-    found = dict(dataset, pipeline=[]) if "pipeline" in dataset else dict(dataset)
+    found = outside_memory(dataset)
+    if "pipeline" in found:
+        found["pipeline"] = []
     if isinstance(found.get("dataset"), Mapping):
         found["dataset"] = _without_pipeline(found["dataset"])
     return found

@@ -10,6 +10,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
 
+from smallvit.datasets.in_memory.settings import kind_of
+
 #: Times that a random augmentation is drawn; its effect is the mean over them.
 DRAWS = 24
 #: Sides of the stored image where the data set says nothing else, and of CIFAR's.
@@ -199,7 +201,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 def _stored_sample(cfg: Config) -> dict[str, Any]:
     """What the stored image looks like to the pipeline: after the file was read."""
-    is_cifar = _short(cfg.train_dataloader.dataset.type).startswith("CIFAR")
+    is_cifar = _short(kind_of(cfg.train_dataloader.dataset)).startswith("CIFAR")
     image = stored_image(*((CIFAR, CIFAR) if is_cifar else (HEIGHT, WIDTH)))
     image = image if channel_order(cfg) == "RGB" else np.ascontiguousarray(image[..., ::-1])
     image = _with_channels(image, _channels_of(cfg))

@@ -10,7 +10,14 @@ import torch
 from mmpretrain.datasets.transforms import RandomCrop
 from torch import Tensor
 
-from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
+from smallvit.datasets.batch.forms import (
+    BatchForm,
+    Change,
+    NoBatchForm,
+    form_of,
+    opencv_color,
+    rows,
+)
 
 
 @form_of(RandomCrop)
@@ -29,7 +36,7 @@ class RandomCropForm(BatchForm):
         if transform.pad_if_needed:
             raise NoBatchForm(f"{type(transform).__name__}(pad_if_needed=True) has no batch form")
         self.padding = _four_sides(transform.padding)
-        self.fill = transform.pad_val
+        self.fill = opencv_color(transform.pad_val)
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Tell how large the images are behind it; see the parent."""
@@ -65,7 +72,7 @@ def crop_padded(
     lefts: Tensor,
     size: tuple[int, int],
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-    fill: float | Sequence[float] = 0,
+    fill: Sequence[float] = (0,),
 ) -> Tensor:
     """Pad images with a constant, and take a part of each.
 
@@ -75,7 +82,7 @@ def crop_padded(
         lefts (Tensor): First column, int64 (B, ).
         size (tuple[int, int]): Height h and width w of the parts.
         padding (tuple[int, int, int, int]): Left, top, right and bottom. Defaults to none.
-        fill (float | Sequence[float]): The constant, or one for each channel. Defaults to 0.
+        fill (Sequence[float]): The constant, or one for each channel. Defaults to 0.
 
     Returns:
         Tensor: The parts (B, C, h, w), of the images' type.
@@ -85,7 +92,7 @@ def crop_padded(
         count, channels, height, width = images.shape
         values = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
         padded = images.new_empty(count, channels, height + top + bottom, width + left + right)
-        padded[:] = values.reshape(-1, 1, 1)
+        padded[:] = values.reshape(-1, 1, 1)[:channels]
         padded[:, :, top : top + height, left : left + width] = images
         images = padded
     parts = images.unfold(2, size[0], 1).unfold(3, size[1], 1)

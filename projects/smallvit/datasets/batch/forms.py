@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,3 +165,15 @@ def rows(chosen: Any) -> Tensor:
         Tensor: int64.
     """
     return torch.as_tensor(chosen, dtype=torch.int64)
+
+
+def opencv_color(value: float | Sequence[float]) -> tuple[float, ...]:
+    """Tell which color OpenCV makes of a number: one of which the first channel alone is not 0.
+
+    Args:
+        value (float | Sequence[float]): As it is given to a transform.
+
+    Returns:
+        tuple[float, ...]: Of four channels, or of as many as were given.
+    """
+    return tuple(value) if isinstance(value, Sequence) else (value, 0, 0, 0)

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from mmpretrain.datasets.transforms import Rotate
 
-from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
+from smallvit.datasets.batch.forms import (
+    BatchForm,
+    Change,
+    NoBatchForm,
+    form_of,
+    opencv_color,
+    rows,
+)
 from smallvit.datasets.batch.warps import warp_into
 
 
@@ -20,14 +27,11 @@ class RotateForm(BatchForm):
         transform (Rotate): The transform.
 
     Raises:
-        NoBatchForm: If it interpolates in another way than bilinearly, or has another center
-            than the image's.
+        NoBatchForm: If it interpolates in another way than bilinearly.
     """
 
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
-        if transform.center is not None:
-            raise NoBatchForm(f"Rotate(center={transform.center}) has no form for whole batches")
         if transform.interpolation != "bilinear":
             raise NoBatchForm(
                 f"Rotate(interpolation={transform.interpolation!r}) has no form for whole "
@@ -48,11 +52,11 @@ class RotateForm(BatchForm):
             rows=rows(list(angles)),
             matrices=torch.tensor(matrices, dtype=torch.float64).view(-1, 6),
         )
-        return Change(warp_into, dict(values, fill=step.pad_val))
+        return Change(warp_into, dict(values, fill=opencv_color(step.pad_val)))
 
     def _matrix(self, degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
         """From a pixel to where it comes from; positive angles turn clockwise."""
-        x, y = (size[1] - 1) * 0.5, (size[0] - 1) * 0.5
+        x, y = self.transform.center or ((size[1] - 1) * 0.5, (size[0] - 1) * 0.5)
         scale = self.transform.scale
         cosine, sine = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))
         return (

@@ -105,7 +105,7 @@ def _taps(places: Tensor, size: int, interpolation: str) -> tuple[list[Tensor], 
 
 
 def warp_into(
-    images: Tensor, rows: Tensor, matrices: Tensor, fill: float | Sequence[float] = 0
+    images: Tensor, rows: Tensor, matrices: Tensor, fill: Sequence[float] = (0,)
 ) -> Tensor:
     """Take each pixel of some images from where a matrix says, as OpenCV does it: bilinearly,
     between the image and what is around it too.
@@ -115,7 +115,7 @@ def warp_into(
         rows (Tensor): Which of them, int64 (N, ).
         matrices (Tensor): Six numbers for each, from a pixel (x, y) to where it comes from, both
             counted from the center of the first one, float64 (N, 6).
-        fill (float | Sequence[float]): What is around an image, or one value for each channel.
+        fill (Sequence[float]): What is around an image: a value, or one for each channel.
             Defaults to 0.
 
     Returns:
@@ -129,7 +129,8 @@ def warp_into(
     x, y = a * right + b * down + c, d * right + e * down + f
     left, top = x.floor(), y.floor()
     x_weight, y_weight = (x - left).float(), (y - top).float()
-    around = torch.as_tensor(fill, dtype=torch.float32, device=images.device).reshape(-1, 1)
+    around = torch.as_tensor(fill, dtype=torch.float32, device=images.device)
+    around = around[:channels, None]
     flat = images[rows].reshape(count, channels, -1).float()
     values = flat.new_zeros(())
     for row, row_weight in ((top, 1 - y_weight), (top + 1, y_weight)):

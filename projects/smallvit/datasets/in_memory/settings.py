@@ -1,0 +1,42 @@
+"""Configs of data sets in memory, without building one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Arguments of ``smallvit.InMemory`` itself; the others are those of the data set.
+OWN = ("of", "max_gib", "cache")
+
+
+def kind_of(settings: Mapping[str, Any]) -> Any:
+    """Tell the type of a data set, whether it is in memory or not.
+
+    Args:
+        settings (Mapping): Its config.
+
+    Returns:
+        Any: ``of`` where it is in memory, else ``type``.
+    """
+    return settings["of"] if is_in_memory(settings) else settings.get("type")
+
+
+def is_in_memory(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a config is that of a data set in memory; see :func:`kind_of`."""
+    kind = settings.get("type")
+    return isinstance(kind, str) and kind.rpartition(".")[2] == "InMemory" and "of" in settings
+
+
+def outside_memory(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the config of a data set that reads its images each time.
+
+    Args:
+        settings (Mapping): A config of a data set, in memory or not.
+
+    Returns:
+        dict: That of the same data set, itself.
+    """
+    if not is_in_memory(settings):
+        return dict(settings)
+    found = {key: value for key, value in settings.items() if key not in OWN}
+    return {**found, "type": settings["of"]}
