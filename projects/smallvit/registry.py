@@ -62,7 +62,7 @@ TRANSFORMS = _child(
 )
 FUNCTIONS = _child(ROOT_FUNCTIONS, "datasets.in_memory.batches")
 METRICS = _child(ROOT_METRICS, "engine", "plugins.multi_exit")
-HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit")
+HOOKS = _child(ROOT_HOOKS, "engine", "plugins.multi_exit", "plugins.self_supervision")
 LOOPS = _child(ROOT_LOOPS, "engine")
 MODEL_WRAPPERS = _child(ROOT_MODEL_WRAPPERS, "engine")
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, "engine")

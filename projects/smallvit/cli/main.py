@@ -16,6 +16,7 @@ TOOLS = Path(__file__).parents[1] / ".mim/tools"
 #: What each verb runs, a module or a file of ``tools/`` with ``main(argv)``, and its help.
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train.py", "train a config"),
+    "pretrain": ("smallvit.cli.pretrain", "pretrain a backbone on images without labels"),
     "test": ("test.py", "measure a checkpoint on the test data of a config"),
     "predict": ("smallvit.cli.predict", "predict images, folders, videos with a checkpoint"),
     "export": ("smallvit.cli.export", "write a trained model as ONNX or another graph"),
@@ -68,11 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     # The parser of the verb names itself after the program.
     sys.argv[0] = f"smallvit {verb}"
-    return run_tool(_module(VERBS[verb][0]).main, rest)
+    return run_tool(tool_module(VERBS[verb][0]).main, rest)
 
 
-def _module(name: str) -> ModuleType:
-    """Import a module of the package, or a tool from its file in the package."""
+def tool_module(name: str) -> ModuleType:
+    """Import what a verb runs.
+
+    Args:
+        name (str): A module of the package, or a file of ``tools/``, such as ``train.py``.
+
+    Returns:
+        ModuleType: The module, with ``main(argv)``.
+    """
     if not name.endswith(".py"):
         return import_module(name)
     path = TOOLS / name

@@ -13,6 +13,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from smallvit.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from smallvit.utils.text import name_some
 
 #: Keys of a group that describe the parameters in it.
 PARAMETERS = ("params", "param_name", "param_names")
@@ -75,11 +76,19 @@ class MergedGroupsConstructor:
 def _merging(add_params: Callable[..., None], model: nn.Module) -> Callable[..., None]:
     """Let a constructor's collecting of groups end with their merging."""
 
+    frozen: list[str] = []
+
     def add(params: Groups, module: nn.Module, prefix: str = "", **kwargs: Any) -> None:
+        parameters = list(module.parameters())
+        if prefix and parameters and not any(each.requires_grad for each in parameters):
+            frozen.append(prefix)  # else it warns of each parameter
+            return
         add_params(params, module, prefix=prefix, **kwargs)
         if not prefix:  # it calls itself for the children
             params[:] = merge_groups(params, model)
             print_log(_summary(params), logger="current")
+            if frozen:
+                print_log(f"not trained: {name_some(frozen)}", logger="current")
 
     return add
 

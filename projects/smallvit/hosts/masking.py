@@ -46,12 +46,11 @@ class VisiblePatches:
         view.watch()
         try:
             leak = _leak(self, host)
-        except HostError:
-            raise
         except Exception as error:
+            said = str(error).partition(";")[0].partition("\n")[0]
             raise HostError(
                 f"the patches of {name} cannot be dropped: its blocks do not run without all of "
-                f"them ({type(error).__name__}: {error}); masked pixels (SimMIM) do for it"
+                f"them ({type(error).__name__}: {said}); masked pixels (SimMIM) do for it"
             ) from error
         if leak:
             raise HostError(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
 
 from smallvit.apis.training.plan import Plan
+from smallvit.engine.checkpoint.fit import describe_fit, measure_fit, weights_of
+from smallvit.engine.checkpoint.newest import last_checkpoint
+from smallvit.engine.checkpoint.reading import read_checkpoint
 from smallvit.engine.model_settings import set_channels, set_classes
 from smallvit.errors import UserError
+from smallvit.registry import MODELS
 from smallvit.utils.configs import walk
 
 #: Objects of this many pixels fit the smallest anchors: a scale of 1 is the stride, 4 pixels.
@@ -101,6 +107,8 @@ def _set_channels(cfg: Config, plan: Plan) -> None:
 
 def _set_weights(cfg: Config, plan: Plan) -> None:
     backbone, file = cfg.model.backbone, plan.wishes.pretrained
+    if os.path.isdir(file):
+        file = _of_run(file, backbone)
     if file != "official":
         backbone.init_cfg = dict(type="Pretrained", checkpoint=file, prefix="backbone.")
     elif plan.chosen.weights == "timm":
@@ -108,6 +116,28 @@ def _set_weights(cfg: Config, plan: Plan) -> None:
     else:
         weights = plan.chosen.weights
         backbone.init_cfg = dict(type="Pretrained", checkpoint=weights, prefix="backbone.")
+
+
+def _of_run(folder: str, backbone: ConfigDict) -> str:
+    """The checkpoint of a pretraining, all of whose backbone must be taken."""
+    path = last_checkpoint(folder)
+    if path is None:
+        raise UserError(f"--pretrained {folder}: no checkpoint is in it")
+    state = {
+        name.removeprefix("backbone."): value
+        for name, value in weights_of(read_checkpoint(path)).items()
+        if name.startswith("backbone.")
+    }
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        fit = measure_fit(MODELS.build(deepcopy(backbone)), state)
+    # A detector's backbone has norms of its own behind the stages that it gives.
+    missing = [name for name in fit.missing if not name.startswith("norm")]
+    if missing or fit.unexpected or fit.misshapen or fit.remade:
+        raise UserError(
+            f"--pretrained {folder}: {describe_fit(fit, path)}; the network must be the one that "
+            "was pretrained: the same model and --image-size, or the size of its patches"
+        )
+    return path
 
 
 def _fit_regions(cfg: Config, plan: Plan) -> None:

@@ -34,8 +34,23 @@ def write_config(plan: Plan, work_dir: str, command: str) -> str:
     Raises:
         UserError: If a file of that name was edited.
     """
+    return replace_unedited(config_text(plan, work_dir, command), work_dir)
+
+
+def replace_unedited(text: str, work_dir: str) -> str:
+    """Write a config into its work folder, over one that nobody has edited.
+
+    Args:
+        text (str): The config.
+        work_dir (str): The folder.
+
+    Returns:
+        str: Path of the file.
+
+    Raises:
+        UserError: If a file of that name was edited.
+    """
     path = osp.join(work_dir, f"{osp.basename(osp.normpath(work_dir))}.py")
-    text = config_text(plan, work_dir, command)
     if osp.exists(path) and not _is_unedited(path):
         raise UserError(
             f"{path} was edited, and would be replaced: train it as it is (smallvit train {path}), "

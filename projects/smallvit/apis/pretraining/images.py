@@ -1,0 +1,110 @@
+"""The images to pretrain on: a folder of any layout, or those of a COCO file."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections import Counter
+from dataclasses import dataclass
+
+from smallvit.errors import UserError
+
+#: Fewer images than this pretrain nothing.
+LEAST = 8
+#: Names of splits whose images would be seen before they measure something.
+MEASURING = ("val", "valid", "validation", "test", "testing")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images without labels.
+
+    Args:
+        root (str): The folder.
+        ann_file (str): The COCO file, "" for all images of the folder.
+        paths (tuple[str, ...]): The images.
+        folders (dict[str, int]): How many lie in each folder, by its name.
+        note (str): What is to be said of them.
+    """
+
+    root: str
+    ann_file: str
+    paths: tuple[str, ...]
+    folders: dict[str, int]
+    note: str = ""
+
+    @property
+    def has_classes(self) -> bool:
+        """bool: Whether the folders look like classes, by which features can be judged."""
+        return not self.ann_file and 1 < len(self.folders) <= 1000
+
+    def dataset(self) -> dict[str, str]:
+        """Settings of the data set that reads them.
+
+        Returns:
+            dict[str, str]: ``type``, ``data_root`` and ``ann_file``.
+        """
+        file = {"ann_file": self.ann_file} if self.ann_file else {}
+        return {"type": "smallvit.UnlabeledImages", "data_root": self.root, **file}
+
+
+def find_images(path: str) -> Images:
+    """Find the images to pretrain on.
+
+    Args:
+        path (str): A flat folder, class folders, of which ``train/`` alone is read where there are
+            splits, or a COCO file, whose images lie beside it or in a folder ``images``.
+
+    Returns:
+        Images: What is there.
+
+    Raises:
+        UserError: If nothing is there, or too few images.
+    """
+    path = osp.abspath(osp.expanduser(path))
+    if not osp.exists(path):
+        raise UserError(f"--data {path}: there is no such folder or file")
+    root, ann_file, note = _source(path)
+    from smallvit.datasets.unlabeled import UnlabeledImages
+
+    dataset = UnlabeledImages(root, ann_file=ann_file)
+    paths = tuple(dataset.get_data_info(index)["img_path"] for index in range(len(dataset)))
+    missing = next((one for one in paths if not osp.exists(one)), None) if ann_file else None
+    if missing is not None:
+        raise UserError(f"--data {path}: it names {missing}, which is not there")
+    if len(paths) < LEAST:
+        raise UserError(f"--data {path}: {len(paths)} images; at least {LEAST} are needed")
+    folders = Counter(osp.basename(osp.dirname(one)) for one in paths)
+    return Images(root, ann_file, paths, dict(folders), note)
+
+
+def _source(path: str) -> tuple[str, str, str]:
+    if osp.isfile(path):
+        if not path.lower().endswith(".json"):
+            raise UserError(f"--data {path}: a folder of images, or a COCO file (.json)")
+        return _folder_of(path), path, "the images of the file, without its objects"
+    folders = {name for name in os.listdir(path) if osp.isdir(osp.join(path, name))}
+    if "train" in folders and folders & set(MEASURING):
+        left = ", ".join(sorted(folders & set(MEASURING)))
+        return osp.join(path, "train"), "", f"those of train/; {left}/ stays for measuring"
+    return path, "", ""
+
+
+def _folder_of(file: str) -> str:
+    """The folder that the file names of a COCO file begin in: the first that has one of them."""
+    import json
+
+    with open(file, encoding="utf-8") as opened:
+        content = json.load(opened)
+    images = content.get("images") if isinstance(content, dict) else None
+    name = images[0].get("file_name") if images and isinstance(images[0], dict) else None
+    if not isinstance(name, str):
+        raise UserError(f"--data {file}: it is no COCO file: it has no list of images")
+    here = osp.dirname(file)
+    stem = osp.splitext(osp.basename(file))[0].rpartition("_")[2]
+    places = [here, osp.join(here, "images"), osp.join(here, stem)]
+    places += [osp.join(osp.dirname(here), part) for part in ("", "images", stem)]
+    found = next((each for each in places if osp.exists(osp.join(each, name))), None)
+    if found is None:
+        raise UserError(f"--data {file}: {name} is in none of {', '.join(places)}")
+    return found

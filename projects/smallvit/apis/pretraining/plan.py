@@ -1,0 +1,134 @@
+"""The plan of a pretraining: what the images, their number and the wishes decide."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from smallvit.apis.pretraining.images import Images
+from smallvit.apis.pretraining.methods import METHODS, Made, build_network
+from smallvit.apis.training.models import choose_model
+from smallvit.apis.training.plan import SIZES
+from smallvit.datasets.recognition.survey import Survey
+from smallvit.engine.config_files import read_config
+from smallvit.engine.model_settings import set_channels
+from smallvit.errors import UserError
+from smallvit.utils.configs import walk
+
+#: Steps that a pretraining has by default, and the limits of its epochs.
+STEPS, LEAST_EPOCHS, MOST_EPOCHS = 20_000, 40, 800
+#: The learning rate of _base_/schedules/pretrain_adamw_400e.py, for so many images.
+RATE, BASE_BATCH = 5e-4, 64
+
+
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """What will be pretrained, on what and how.
+
+    Args:
+        name (str): The model, as the user wrote it.
+        base (str): Address of the config whose backbone it is.
+        method (str): A key of :data:`METHODS`.
+        images (Images): The images.
+        survey (Survey): What they are like.
+        size (int): Height and width of the crops.
+        batch_size (int): Images of a step.
+        epochs (int): Epochs.
+        lr (float): Learning rate.
+        seed (int | None): Of the training.
+        made (Made): What the method makes of the backbone.
+    """
+
+    name: str
+    base: str
+    method: str
+    images: Images
+    survey: Survey
+    size: int
+    batch_size: int
+    epochs: int
+    lr: float
+    seed: int | None
+    made: Made
+
+    @property
+    def steps(self) -> int:
+        """int: Steps of an epoch; a last one with fewer images is left out."""
+        return len(self.images.paths) // self.batch_size
+
+    @property
+    def interval(self) -> int:
+        """int: Epochs between checkpoints, and between looks at the features: some twenty."""
+        return max(1, self.epochs // 20)
+
+
+def plan_pretraining(
+    name: str,
+    method: str,
+    images: Images,
+    survey: Survey,
+    size: int | None = None,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+) -> PretrainingPlan:
+    """Decide what the user left open.
+
+    Args:
+        name (str): The model, as ``smallvit train --data`` takes it.
+        method (str): A key of :data:`METHODS`.
+        images (Images): The images.
+        survey (Survey): What they are like.
+        size (int, optional): Height and width of the crops. Defaults to None: by the images.
+        batch_size (int, optional): Images of a step. Defaults to None: 64, fewer for few images.
+        epochs (int, optional): Epochs. Defaults to None: by the number of images.
+        lr (float, optional): Learning rate. Defaults to None: by the batch.
+        seed (int, optional): Of the training. Defaults to None.
+
+    Returns:
+        PretrainingPlan: The plan.
+
+    Raises:
+        UserError: If there is no such model, or the method cannot pretrain its backbone.
+    """
+    size = size or next(side for side, most in SIZES if survey.short <= most)
+    count = len(images.paths)
+    batch = batch_size or max(4, min(64, 2 ** int(math.log2(max(count // 4, 4)))))
+    if batch > count:
+        raise UserError(f"--batch-size {batch}: there are {count} images")
+    base, backbone = _backbone(name, size, survey.channels)
+    network = build_network(backbone, size, survey.channels, count)
+    made = METHODS[method](network)
+    chosen = epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS * batch / count)))
+    rate = lr or float(f"{RATE * batch / BASE_BATCH:.4g}")
+    return PretrainingPlan(
+        name, base, method, images, survey, size, batch, chosen, rate, seed, made
+    )
+
+
+def _backbone(name: str, size: int, channels: int) -> tuple[str, dict[str, Any]]:
+    """The backbone that ``smallvit train`` would train from class folders."""
+    chosen = choose_model(name, "folder", size)
+    model = chosen.model or read_config(chosen.base).model
+    backbone = deepcopy(model.get("backbone"))
+    if backbone is None or "exits" in backbone:
+        raise UserError(
+            f"{name} is a cascade of several networks, which are pretrained one by one: name the "
+            "network of an exit"
+            if backbone is not None
+            else f"{name} has no backbone that could be pretrained"
+        )
+    cfg = Config(dict(model=dict(backbone=ConfigDict(backbone)), default_scope="mmpretrain"))
+    for _, node in walk(cfg.model):
+        if hasattr(node, "get") and "img_size" in node:
+            node.img_size = size
+    if channels != 3:
+        set_channels(cfg, channels)
+    found = cfg.model.backbone.to_dict()
+    found.pop("init_cfg", None)
+    return chosen.base, found

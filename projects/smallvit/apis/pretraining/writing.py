@@ -1,0 +1,110 @@
+"""The config of a pretraining, written so that a person can read and edit it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from smallvit.apis.pretraining.plan import PretrainingPlan
+from smallvit.apis.training.config_text import Name, as_text
+from smallvit.apis.training.writing import replace_unedited
+
+BASES = [
+    "smallvit::_base_/datasets/unlabeled.py",
+    "smallvit::_base_/schedules/pretrain_adamw_400e.py",
+    "smallvit::_base_/default_runtime.py",
+]
+
+
+def write_pretraining(plan: PretrainingPlan, work_dir: str, command: str) -> str:
+    """Write the config of a pretraining into its work folder.
+
+    Args:
+        plan (PretrainingPlan): The plan.
+        work_dir (str): The folder.
+        command (str): The command that asks for it, for its first line.
+
+    Returns:
+        str: Path of the file. One that nobody has edited is replaced.
+
+    Raises:
+        UserError: If a file of that name was edited.
+    """
+    settings = _settings(plan, work_dir)
+    lines = [
+        f"# Written by: smallvit pretrain {command}",
+        "# Edit it as you like: tools/train.py and smallvit train take it.",
+        as_text("_base_", BASES),
+        "",
+    ]
+    comments = {
+        "data_root": f"{len(plan.images.paths)} images without labels.",
+        "train_pipeline": f"Crops of {plan.size} pixels, {plan.survey.note}.",
+        "model": f"{plan.made.note}.",
+    }
+    for key, value in settings.items():
+        lines += [f"# {comments[key]}"] if key in comments else []
+        lines += [as_text(key, value), ""]
+    os.makedirs(work_dir, exist_ok=True)
+    return replace_unedited("\n".join(lines), work_dir)
+
+
+def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
+    load: dict[str, Any] = dict(type="LoadImageFromFile")
+    if plan.survey.channels != 3:
+        load["color_type"] = "grayscale" if plan.survey.channels == 1 else "unchanged"
+    warmup = min(40, max(1, plan.epochs // 10))
+    dataset = {**plan.images.dataset(), "data_root": Name("data_root")}
+    workers = min(4, os.cpu_count() or 1)
+    monitor = dict(
+        type="smallvit.PretrainingMonitor",
+        dataset=Name("seen"),
+        interval=plan.interval,
+        labels_by_folder=plan.images.has_classes,
+    )
+    settings: dict[str, Any] = {
+        "work_dir": work_dir,
+        "data_root": plan.images.root,
+        "train_pipeline": [load, *plan.made.pipeline, _PACK],
+        "train_dataloader": dict(
+            batch_size=plan.batch_size,
+            num_workers=workers,
+            dataset={**dataset, "pipeline": Name("train_pipeline")},
+        ),
+        # What the features are looked at with: whole images.
+        "seen": dict(
+            dataset,
+            pipeline=[load, dict(type="Resize", scale=(plan.size, plan.size)), _PACK],
+        ),
+        "model": plan.made.model,
+    }
+    if plan.survey.channels != 3:
+        settings["data_preprocessor"] = dict(
+            mean=[115.0] * plan.survey.channels, std=[57.4] * plan.survey.channels, to_rgb=False
+        )
+    settings |= {
+        "optim_wrapper": dict(optimizer=dict(lr=plan.lr)),
+        "auto_scale_lr": dict(base_batch_size=plan.batch_size),
+        "param_scheduler": [
+            dict(type="LinearLR", start_factor=0.01, end=warmup, convert_to_iter_based=True),
+            dict(
+                type="CosineAnnealingLR",
+                begin=warmup,
+                end=max(plan.epochs, warmup + 1),
+                eta_min=0.0,
+                convert_to_iter_based=True,
+            ),
+        ],
+        "train_cfg": dict(max_epochs=plan.epochs),
+        "default_hooks": dict(
+            checkpoint=dict(interval=plan.interval, save_best=None),
+            logger=dict(interval=max(1, min(50, plan.steps // 4))),
+        ),
+        "custom_hooks": [monitor],
+    }
+    if plan.seed is not None:
+        settings["randomness"] = dict(seed=plan.seed)
+    return settings
+
+
+_PACK = dict(type="PackInputs")

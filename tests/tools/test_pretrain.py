@@ -1,0 +1,169 @@
+"""smallvit pretrain, as a user starts it, and the training that goes on with its backbone."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from smallvit.cli.pretrain import METHODS, main, parse_args
+from smallvit.errors import UserError
+from tool_helpers import load_tool, run_main
+
+pytestmark = pytest.mark.usefixtures("in_folder")
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / "classes" / name).mkdir(parents=True)
+        for number in range(6):
+            picture = random.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            cv2.imwrite(str(root / "classes" / name / f"{number}.png"), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def flat(images):
+    (images / "flat").mkdir()
+    for number, path in enumerate(sorted((images / "classes").glob("*/*.png"))):
+        shutil.copy(path, images / "flat" / f"{number}.png")
+    return images / "flat"
+
+
+SMALL = ("--epochs", "1", "--batch-size", "6", "--seed", "0")
+
+
+def plan(capsys, *argv):
+    assert run_main(main, *argv, *SMALL, "--dry-run") == 0
+    return capsys.readouterr().out
+
+
+TIMM = "timm:vit_tiny_patch16_224"
+ALONE = (
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.num_workers=0",
+    "val_dataloader.persistent_workers=False",
+)
+
+
+def test_pretraining_and_going_on(images, tmp_path, capsys):
+    """On images of class folders, whose labels are not read; then with the labels."""
+    run, tuned = tmp_path / "run", tmp_path / "tuned"
+    argv = (TIMM, "--data", images / "classes", "--image-size", "64", *SMALL)
+    assert run_main(main, *argv, "--work-dir", run, "--cfg-options", *ALONE[:2]) == 0
+    assert f"--image-size 64 --pretrained {run}" in capsys.readouterr().out
+    lines = next(run.glob("*/vis_data/scalars.json")).read_text().splitlines()
+    found = {key for line in lines for key in json.loads(line)}
+    assert {"loss", "pretraining/rank", "pretraining/spread", "pretraining/knn"} <= found
+    before = torch.load(run / "epoch_1.pth", weights_only=True)["state_dict"]
+
+    argv += ("--pretrained", run, "--lr", "1e-7", "--work-dir", tuned)
+    assert run_main(load_tool("train.py").main, *argv, "--cfg-options", *ALONE) == 0
+    after = torch.load(tuned / "epoch_1.pth", weights_only=True)["state_dict"]
+    key = "backbone.timm_model.blocks.3.attn.qkv.weight"
+    assert torch.allclose(after[key], before[key], atol=1e-4)
+
+
+def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
+    said = plan(capsys, TIMM, "--data", flat, "--image-size", "64")
+    assert "masked autoencoder: 75% of the 4 x 4 patches are dropped" in said
+    assert "12 of" in said
+    assert "nothing was trained" in said
+    config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
+    assert "labels_by_folder=False" in config
+
+
+def test_masked_pixels_elsewhere(flat, capsys):
+    said = plan(capsys, "dwnet", "--data", flat)
+    assert "masked pixels (SimMIM), 60% in squares of 8, for the patches of DWNet cannot" in said
+
+
+def test_every_image_is_a_class(images, tmp_path, capsys):
+    said = plan(capsys, "dhvt", "--data", images / "classes", "--method", "instance")
+    assert "each of the 12 images is a class: 2 large crops, 2 of 16 pixels" in said
+    config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
+    assert "num_classes=12" in config
+    assert "labels_by_folder=True" in config
+
+
+def test_images_of_a_coco_file(flat, tmp_path, capsys):
+    file = flat / "instances.json"
+    names = [dict(id=i, file_name=f"{i}.png") for i in range(9)]
+    file.write_text(json.dumps(dict(images=names, annotations=[], categories=[])))
+    said = plan(capsys, "dhvt", "--data", file, "--method", "instance")
+    file.unlink()
+    assert "each of the 9 images is a class" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("dhvt", "--data", "absent"), "absent: there is no such folder or file"),
+        (("dvt", "--data", "FLAT"), "dvt is a cascade of several networks"),
+        (("dhvvt", "--data", "FLAT"), "no model 'dhvvt': did you mean dhvt"),
+        (("dhvt", "--data", "FLAT", "--batch-size", "64"), "--batch-size 64: there are 12 images"),
+    ],
+)
+def test_what_is_refused(argv, words, flat, capsys):
+    argv = [str(flat) if one == "FLAT" else one for one in argv]
+    assert run_main(main, *argv, "--dry-run") == 1
+    assert words in capsys.readouterr().err
+
+
+def test_another_network_is_refused(flat, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    torch.save(dict(state_dict={"backbone.cls_token": torch.zeros(1, 1, 8)}), run / "epoch_1.pth")
+    (run / "last_checkpoint").write_text(str(run / "epoch_1.pth"))
+    argv = ("dhvt", "--data", flat.parent / "classes", "--pretrained", run, "--dry-run")
+    assert run_main(load_tool("train.py").main, *argv) == 1
+    assert "the network must be the one that was pretrained" in capsys.readouterr().err
+    (run / "last_checkpoint").unlink()
+    assert run_main(load_tool("train.py").main, *argv) == 1
+    assert "no checkpoint is in it" in capsys.readouterr().err
+
+
+def test_methods_are_those_of_the_package():
+    from smallvit.apis.pretraining import METHODS as KNOWN
+
+    assert list(METHODS) == list(KNOWN)
+    assert parse_args(["dhvt", "--data", "x"]).method == "masked"
+
+
+def test_features_that_are_alike_are_told(caplog):
+    from smallvit.plugins.self_supervision.monitor import (
+        effective_rank,
+        neighbor_accuracy,
+        spread,
+    )
+
+    torch.manual_seed(0)
+    random, alike = torch.randn(64, 16), torch.ones(64, 16) + 1e-3 * torch.randn(64, 16)
+    assert spread(random) == pytest.approx(1, abs=0.1)
+    assert spread(alike) < 0.01
+    assert effective_rank(random) > 12
+    assert effective_rank(torch.arange(64.0)[:, None] * torch.ones(16)) < 1.1
+    labels = ["a"] * 32 + ["b"] * 32
+    apart = torch.cat((random[:32] + 3, random[32:] - 3))
+    assert neighbor_accuracy(apart, labels) == 100
+    assert neighbor_accuracy(random, labels) < 80
+
+
+def test_a_folder_with_few_images_is_refused(tmp_path):
+    from smallvit.apis.pretraining import find_images
+
+    (tmp_path / "few").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "few" / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UserError, match="3 images; at least 8 are needed"):
+        find_images(str(tmp_path / "few"))
