@@ -22,6 +22,15 @@ def positive_float(text: str) -> float:
     return number
 
 
+def count(text: str) -> float:
+    factors = {"k": 1e3, "M": 1e6, "G": 1e9}
+    factor = factors.get(text[-1:], 1.0)
+    try:
+        return positive_float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number such as 250k or 0.25M") from None
+
+
 def samples(text: str) -> str:
     if text != "all" and not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a positive number nor 'all'")
@@ -58,6 +67,40 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--epochs", type=positive_float, help="instead: as many epochs for every run"
     )
     budget.add_argument("--iters", type=positive, help="instead: as many steps for every run")
+    parser.add_argument(
+        "--until-flat",
+        type=positive,
+        nargs="?",
+        const=4,
+        metavar="N",
+        help="go on with methods whose validation curve still rises, at twice the steps, at most "
+        "N times (4); needs --iters or --epochs",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=["trapezoid", "cosine"],
+        default="trapezoid",
+        help="of the learning rate; a cosine cannot be prolonged; default: trapezoid",
+    )
+    parser.add_argument(
+        "--no-lr-search",
+        action="store_true",
+        help="keep the recipe's learning rate, instead of the best of three for each method",
+    )
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--params",
+        type=count,
+        metavar="N",
+        help="parameters of every network, within 10%%; default: 0.25M, or 5.7M for images above "
+        "64x64",
+    )
+    sizes.add_argument(
+        "--flops", type=count, metavar="N", help="instead: multiply-adds of one image, such as 15M"
+    )
+    sizes.add_argument(
+        "--as-published", action="store_true", help="instead: networks as their configs have them"
+    )
     parser.add_argument("--out", help="folder of the results; default: work_dirs/bench_<data>")
     parser.add_argument(
         "--image-size", type=positive, help="default: 32, 64 or 224, whichever fits the images"
@@ -82,6 +125,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         args.out = f"work_dirs/bench_{Path(args.data).resolve().name}"
     if not args.list_methods and not (args.out if args.report_only else args.data):
         parser.error("--data is needed (a folder, or digits); for --report-only, --out")
+    if args.until_flat and (args.iters or args.epochs) is None:
+        parser.error("--until-flat prolongs runs of --iters or --epochs, not of --budget-minutes")
+    if args.until_flat and args.schedule == "cosine":
+        parser.error("--until-flat needs --schedule trapezoid: a cosine has its end from the start")
     return args
 
 

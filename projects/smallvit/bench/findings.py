@@ -6,7 +6,12 @@ import os.path as osp
 from dataclasses import dataclass
 from typing import Any
 
+from smallvit.bench import chance
+from smallvit.bench.comparisons import Comparison, compare
+from smallvit.bench.flat import Trend, trends
+from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run, read_plan
+from smallvit.bench.predictions import Predicted, read_predictions
 from smallvit.bench.results import Summary, read_results, summarize
 from smallvit.bench.stored import check_costs, check_record, read_or_tell
 from smallvit.bench.table import Table, make_table
@@ -28,6 +33,12 @@ class Findings:
         costs (dict): ``methods`` and ``note``, as measured.
         table (Table): The table.
         record (dict): ``run.json`` of a finished run.
+        tested (dict[Run, Predicted]): Predictions of the runs that kept them, teachers left out.
+        comparisons (list[Comparison]): Of the best with the others, subset by subset.
+        intervals (dict): Wilson's interval of the test images, by method and images of each
+            class; empty without statsmodels.
+        trends (dict): Whether curves still rise, by method and images of each class.
+        guessing (float): What naming the commonest class gets, in percent.
     """
 
     plan: dict[str, Any]
@@ -38,6 +49,11 @@ class Findings:
     costs: dict[str, Any]
     table: Table
     record: dict[str, Any]
+    tested: dict[Run, Predicted]
+    comparisons: list[Comparison]
+    intervals: dict[tuple[str, int | None], tuple[float, float]]
+    trends: dict[tuple[str, int | None], Trend]
+    guessing: float
 
 
 def collect(out: str) -> Findings:
@@ -64,4 +80,25 @@ def collect(out: str) -> Findings:
     table = make_table(summaries, samples, costs["methods"])
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
-    return Findings(plan, results, failures, summaries, samples, costs, table, record)
+    counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]
+    tested = _tested(out, results, len(counts))
+    return Findings(
+        *(plan, results, failures, summaries, samples, costs, table, record, tested),
+        comparisons=compare(summaries, samples, tested),
+        intervals=_intervals(summaries, sum(counts)),
+        trends=trends({run: each for run, each in results.items() if run.method != TEACHER}),
+        guessing=chance.guessing(counts),
+    )
+
+
+def _tested(out: str, results: dict[Run, dict], classes: int) -> dict[Run, Predicted]:
+    found = {
+        run: read_predictions(run.folder(out), classes) for run in results if run.method != TEACHER
+    }
+    return {run: each for run, each in found.items() if each is not None}
+
+
+def _intervals(summaries: dict, images: int) -> dict:
+    if not chance.is_available():
+        return {}
+    return {key: chance.wilson(each.mean, images) for key, each in summaries.items()}

@@ -49,6 +49,8 @@ ADDITIONS = {
 TIMM = "timm:"
 #: The small CNN that teaches; it sees images of this size.
 TEACHER, TEACHER_SIZE = "teacher", 32
+#: The method that is the teacher's network, and may stand for it.
+REFERENCE = "resnet"
 
 
 @dataclass(frozen=True)

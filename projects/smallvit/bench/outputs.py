@@ -13,6 +13,7 @@ from smallvit.bench.plan import Run
 from smallvit.bench.report import make_report
 from smallvit.bench.results import ranking
 from smallvit.bench.table import to_csv, to_markdown, to_text
+from smallvit.bench.verdict import missing_note, size_note
 from smallvit.errors import UserError
 
 SAMPLES_PLOT, COST_PLOT, CURVES_PLOT = (
@@ -51,9 +52,9 @@ def write_outputs(out: str) -> int:
     print(f"\n{to_text(found.table)}\n")
     for run, failure in found.failures.items():
         print(f"FAILED: {run.name}: {failure['reason']} (log: {osp.join(out, failure['log'])})")
-    missing = len(found.plan["runs"]) - len(found.results) - len(found.failures)
-    if missing:
-        print(f"{missing} runs have no result yet")
+    print(size_note(found)[1])
+    if missing_note(found):
+        print(missing_note(found))
     print(f"report: {osp.join(out, 'report.html')}")
     return int(bool(found.failures))
 

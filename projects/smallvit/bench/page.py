@@ -26,6 +26,7 @@ td.best { font-weight: bold; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 figure { margin: 1.2rem 0; }
 figure img { max-width: 100%; height: auto; }
+.warning { background: #fff3cd; border-left: 4px solid #b8860b; padding: .4rem .7rem; }
 figcaption, .note { color: #555; font-size: .9rem; }
 pre { background: #f2f2f2; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
@@ -69,10 +70,21 @@ TEMPLATE = """\
 </head>
 <body>
 <h1>Which method helps on these images?</h1>
+<p class="{{ "note" if size[0] else "warning" }}">{{ size[1] }}</p>
+{% if missing %}<p class=warning>{{ missing }}</p>
+{% endif -%}
 <ul>
 {% for each in answers -%}
 <li>Trained on {{ each.trained_on }}, <b>{{ each.best }}</b> is best: {{ each.accuracy }}%
-{%- if each.ties %}; not told apart from it: {{ each.ties | join(", ") }}{% endif %}.</li>
+{%- if each.interval %} (other test images: {{ "%.2f" | format(each.interval[0]) }} to
+{{ "%.2f" | format(each.interval[1]) }}%){% endif %}
+{%- if each.ties %}; not told apart from it: {{ each.ties | join(", ") }}{% endif %}.
+{%- if each.rising %} <b>Still rising</b>, so that longer training may change the order:
+{{ each.rising | join(", ") }} (--until-flat goes on).{% endif %}
+{%- if each.no_better_than_guessing %} No better than guessing:
+{{ each.no_better_than_guessing | join(", ") }}.{% endif %}</li>
+{% endfor -%}
+{% for each in notes %}<li>{{ each }}</li>
 {% endfor -%}
 </ul>
 <h2>Results</h2>
@@ -91,11 +103,25 @@ column is bold. Click on a title to sort.</p>
 <figcaption>{{ each.caption }}</figcaption></figure>
 {% endfor -%}
 <h2>Which differences count?</h2>
-<p>Best method minus other method, in points, with Welch's 95% interval over the seeds. An interval
-that holds zero means that the seeds differ as much as the methods. Methods share the subset of a
-seed, which the interval does not use: it is rather too wide. It is not corrected for the number of
-comparisons, which makes it too narrow.</p>
-{{ table(["trained on", "best", "other", "difference", "95% interval", "verdict"], differences) }}
+<p>Best method minus other method, in points. Two kinds of chance: another seed (another subset,
+initial weights and order of the images; Welch's interval and test), and other test images (the
+exact test of McNemar on the images that one network alone gets right; of several seeds twice the
+median). The p-values are corrected for the number of comparisons in this table by Holm's method;
+the intervals are not. A difference is beyond noise if both are below 0.05. Methods share the
+subset of a seed, which Welch's interval does not use: it is rather too wide. That the best was
+chosen by these same results flatters it a little.</p>
+{{ table(["trained on", "best", "other", "difference", "95% interval", "p, seeds", "p, images",
+"verdict"], differences) }}
+<h2>Steps and rates</h2>
+<p>The interval of the test images is Wilson's, of the mean over the seeds. Whether a curve still
+rises is seen before the learning rate goes down: from then on every curve rises and is flat.</p>
+{{ table(["trained on", "method", "accuracy", "95% interval, test images", "steps",
+"validation curve"], reached) }}
+{% if trials -%}
+<p>Learning rates over the recipe's, with the validation accuracy of a short trial of the first
+seed each. The trials belong to the budget; their time is not in the column "training".</p>
+{{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
+{% endif -%}
 <h2>What to keep in mind</h2>
 <ul>{% for each in caveats %}<li>{{ each }}</li>{% endfor %}</ul>
 {% if failures -%}

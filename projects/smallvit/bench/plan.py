@@ -6,9 +6,13 @@ import json
 import math
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from smallvit.bench.methods import TEACHER, Method
+from smallvit.bench.methods import REFERENCE, TEACHER, TEACHER_SIZE, Method
+from smallvit.bench.settings import COOLDOWN_BEGIN as COOLDOWN_BEGIN
+from smallvit.bench.settings import Run, Settings, Speed
+from smallvit.bench.settings import samples_label as samples_label
+from smallvit.bench.settings import samples_slug as samples_slug
 from smallvit.bench.stored import check_plan, reason_of
 from smallvit.errors import UserError
 from smallvit.utils.json_files import read_object
@@ -22,113 +26,12 @@ STEPS_BETWEEN = 20
 EVALUATION_SHARE = 0.2
 #: Part of a guided run's time in which its teacher is trained.
 TEACHER_SHARE = 0.25
+#: Learning rates that are tried, over the recipe's, and the part of a run that a trial takes.
+RATES, TRIAL_SHARE = (1.0, 0.3, 3.0), 0.1
 #: A cosine schedule with fewer steps compares nothing.
 LEAST_ITERATIONS = 20
 #: Runs in parallel slow each other down by different amounts; what is kept for that.
 RESERVE = 0.05
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user chose, and what must stay the same when a bench is resumed.
-
-    Args:
-        data (str): ``digits`` or a folder.
-        image_size (int): Height and width that the networks see.
-        batch_size (int): Images in a training step.
-        flip (bool): Whether training images are mirrored.
-        budget (str): ``minutes``, ``epochs`` or ``iters``.
-        amount (float): How many of them.
-    """
-
-    data: str
-    image_size: int
-    batch_size: int
-    flip: bool
-    budget: str
-    amount: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training.
-
-    Args:
-        method (str): As the user wrote it, or ``teacher``.
-        samples (int | None): Training images of each class, None for all.
-        seed (int): Of the subset, the weights and the data order.
-        iters (int): Steps.
-        evals (int): Validations, evenly spread; the last is at the end.
-    """
-
-    method: str
-    samples: int | None
-    seed: int
-    iters: int
-    evals: int
-
-    @property
-    def name(self) -> str:
-        """str: For lists and messages."""
-        return f"{self.method}, {samples_label(self.samples)}, seed {self.seed}"
-
-    def folder(self, out: str) -> str:
-        """Tell where the run is kept.
-
-        Args:
-            out (str): Folder of the bench.
-
-        Returns:
-            str: Its work folder.
-        """
-        slug = Method(self.method, self.method).slug
-        return osp.join(out, "runs", slug, samples_slug(self.samples), f"seed{self.seed}")
-
-    @property
-    def val_interval(self) -> int:
-        """int: Steps between validations."""
-        return math.ceil(self.iters / self.evals)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What a short trial of a method measured, in seconds.
-
-    Args:
-        setup (float): From the start of the process to the first step.
-        step (float): One training step.
-        val (float): One validation.
-        test (float): The test.
-    """
-
-    setup: float
-    step: float
-    val: float
-    test: float
-
-
-def samples_slug(samples: int | None) -> str:
-    """Name a subset in paths and tables.
-
-    Args:
-        samples (int | None): Images of each class, None for all.
-
-    Returns:
-        str: The name.
-    """
-    return "all" if samples is None else str(samples)
-
-
-def samples_label(samples: int | None) -> str:
-    """Name a subset in sentences.
-
-    Args:
-        samples (int | None): Images of each class, None for all.
-
-    Returns:
-        str: The name.
-    """
-    return "all images" if samples is None else f"{samples} per class"
 
 
 def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
@@ -185,6 +88,7 @@ def plan_runs(
     train_images: Mapping[int | None, int],
     speeds: Mapping[str, Speed] | None = None,
     jobs: int = 1,
+    widths: Mapping[str, int] | None = None,
 ) -> list[Run]:
     """List all runs, in the order in which they are done: seed by seed.
 
@@ -201,6 +105,8 @@ def plan_runs(
         speeds (Mapping[str, Speed], optional): Of each method, and of the teacher; needed
             for a budget in minutes. Defaults to None.
         jobs (int): Runs at a time. Defaults to 1.
+        widths (Mapping[str, int], optional): Of the networks whose width is not that of their
+            config, by method. Defaults to None.
 
     Returns:
         list[Run]: The runs; a teacher is before those it teaches.
@@ -208,8 +114,7 @@ def plan_runs(
     Raises:
         UserError: If the budget is too small; the message says the least that will do.
     """
-    guided = any(method.guided for method in methods)
-    names = [TEACHER] * guided + [method.name for method in methods]
+    names = [TEACHER] * needs_teacher(settings, methods) + _in_order(methods)
     lengths: dict[tuple[str, int | None], tuple[int, int]] = {}
     if settings.budget == "minutes":
         lengths = _timed(settings, methods, samples, seeds, speeds or {}, jobs)
@@ -218,11 +123,50 @@ def plan_runs(
             steps = _steps(settings, train_images[count])
             lengths |= {(name, count): (steps, evaluations(steps)) for name in names}
     return [
-        Run(name, count, seed, *lengths[name, count])
+        Run(name, count, seed, *lengths[name, count], (widths or {}).get(name, 0))
         for seed in seeds
         for count in samples
         for name in names
     ]
+
+
+def needs_teacher(settings: Settings, methods: Sequence[Method]) -> bool:
+    """Tell whether a teacher is trained besides the methods.
+
+    Args:
+        settings (Settings): What the user chose.
+        methods (Sequence[Method]): What to compare.
+
+    Returns:
+        bool: False if none is guided, or the reference among the methods is the teacher too: the
+        same network, trained on the same images for as many steps. Of a budget in minutes a
+        teacher has a part of its student's time, which makes it another.
+    """
+    if not any(method.guided for method in methods):
+        return False
+    same = settings.budget != "minutes" and settings.image_size == TEACHER_SIZE
+    return not (same and any(method.name == REFERENCE for method in methods))
+
+
+def _in_order(methods: Sequence[Method]) -> list[str]:
+    """A reference that teaches comes before those it teaches."""
+    names = [method.name for method in methods]
+    if any(method.guided for method in methods):
+        names.sort(key=lambda name: name != REFERENCE)
+    return names
+
+
+def trial_steps(iters: int) -> int:
+    """Tell the length of a trial of the learning rate.
+
+    Args:
+        iters (int): Steps of a run.
+
+    Returns:
+        int: Steps; 0 if they are too few to choose by.
+    """
+    steps = int(TRIAL_SHARE * iters)
+    return steps if steps >= LEAST_ITERATIONS else 0
 
 
 def _steps(settings: Settings, images: int) -> int:
@@ -235,7 +179,11 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     runs = len(methods) * len(samples) * len(seeds)
     # With fewer runs than jobs, the other jobs have nothing to do.
     part = 60 * settings.amount * min(jobs, runs) / runs
-    parts = {method.name: part * (1 - TEACHER_SHARE * method.guided) for method in methods}
+    parts = {
+        method.name: _without_trials(settings, part, speeds[method.name], len(seeds))
+        * (1 - TEACHER_SHARE * method.guided)
+        for method in methods
+    }
     if any(method.guided for method in methods):
         parts[TEACHER] = part * TEACHER_SHARE
     needed = {name: least_seconds(speeds[name]) / (parts[name] / part) for name in parts}
@@ -249,6 +197,17 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
         )
     fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
     return {(name, count): fitted[name] for name in parts for count in samples}
+
+
+def _without_trials(settings: Settings, part: float, speed: Speed, seeds: int) -> float:
+    """What is left of a run's time when its seeds have paid for the trials of the rate."""
+    if not settings.search:
+        return part
+    beside = len(RATES) * (speed.setup + speed.val)
+    left = (part * seeds - beside) / (seeds + len(RATES) * TRIAL_SHARE)
+    # Without trials if there is no time for them: runs that short are not tried either.
+    steps = fit_into(left, speed)[0] if left > 0 else 0
+    return left if trial_steps(steps) else part
 
 
 def to_json(settings: Settings, data: dict, runs: Sequence[Run], extra: dict) -> str:

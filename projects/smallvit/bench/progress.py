@@ -120,7 +120,7 @@ class Display:
         result = outcome.value
         self.say(
             f"{place} {job.name}: accuracy {result['accuracy']:.2f}%, trained in "
-            f"{duration(result['train_seconds'])}{left}"
+            f"{duration(result.get('train_seconds', result.get('seconds')))}{left}"
         )
 
     def tick(self) -> None:

@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from smallvit.apis.training.models import timm_classifier
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
+from smallvit.bench.sizes import widen
 from smallvit.engine.config_files import find_config
 from smallvit.utils.configs import config_path
 
@@ -38,10 +39,12 @@ class Lesson:
     Args:
         checkpoint (str): Its weights.
         store (str, optional): Folder of its features. Defaults to None: it runs beside.
+        width (int): Channels of its first stage. Defaults to 0: those of its config.
     """
 
     checkpoint: str
     store: str | None = None
+    width: int = 0
 
 
 def run_config(
@@ -70,14 +73,16 @@ def run_config(
     cfg = Config.fromfile(config_path(f"bench/{_recipe(settings.data, size)}.py"))
     for name in NAMES:
         cfg.pop(name, None)
-    cfg.model = model_config(method, size, num_classes)
+    cfg.model = model_config(method, size, num_classes, run.width)
     cfg.data_preprocessor.num_classes = num_classes
     _set_data(cfg, settings, run, size, workers)
-    _set_length(cfg, run)
+    _set_length(cfg, run, settings.schedule)
+    cfg.optim_wrapper.optimizer.lr *= run.rate
     cfg.randomness.seed = run.seed
     if method.guided and lesson is not None:
         # Not the config in the teacher's folder: a file there would be run.
-        _guide(cfg, lesson, run_config(settings, replace(run, method=TEACHER), num_classes))
+        teaching = replace(run, method=TEACHER, width=lesson.width)
+        _guide(cfg, lesson, run_config(settings, teaching, num_classes))
     return cfg
 
 
@@ -114,13 +119,14 @@ def _recipe(data: str, size: int) -> str:
     return RECIPES["digits" if data == DIGITS else tier(size)]
 
 
-def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
+def model_config(method: Method, size: int, num_classes: int, width: int = 0) -> ConfigDict:
     """Make the model of a method, without a teacher.
 
     Args:
         method (Method): The method.
         size (int): Height and width of the images.
         num_classes (int): Number of classes.
+        width (int): Channels of the first stage. Defaults to 0: those of its config.
 
     Returns:
         ConfigDict: The model.
@@ -143,6 +149,8 @@ def model_config(method: Method, size: int, num_classes: int) -> ConfigDict:
         if "img_size" in node:
             node.img_size = size
     model.head.num_classes = num_classes
+    if width:
+        widen(model, width)
     if "shortcut" in method.additions:
         cascade = model.backbone.type == "smallvit.DynamicViT"
         model.backbone.host = model.backbone.type
@@ -193,16 +201,20 @@ def _sized(pipeline: list, size: int, flip: bool) -> list:
     return fitted
 
 
-def _set_length(cfg: Config, run: Run) -> None:
-    warmup = max(1, min(run.iters // 10, 500))
+def _set_length(cfg: Config, run: Run, schedule: str) -> None:
     cfg.train_cfg.max_iters = run.iters
     cfg.train_cfg.val_interval = run.val_interval
     cfg.default_hooks.checkpoint.interval = run.val_interval
-    cfg.default_hooks.logger.interval = max(1, run.iters // 50)
+    cfg.default_hooks.logger.interval = max(1, (run.begun or run.iters) // 50)
     first, second = cfg.param_scheduler
-    first.end = second.begin = warmup
-    # A cosine that begins where it ends is refused.
-    second.end = max(run.iters, warmup + 1)
+    first.end = second.begin = run.warmup
+    if schedule == "trapezoid":
+        second = dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False)
+        second["begin"] = run.cooldown
+        cfg.param_scheduler = [first, second]
+    # A schedule that begins where it ends is refused; that of a line divides by one step less.
+    last = cfg.param_scheduler[1]
+    last["end"] = max(run.iters, last["begin"] + 2)
 
 
 def _guide(cfg: Config, lesson: Lesson, teacher: Config) -> None:

@@ -7,10 +7,12 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from smallvit.bench.findings import Findings
-from smallvit.bench.methods import TEACHER
 from smallvit.bench.page import render
 from smallvit.bench.plan import TEACHER_SHARE, Settings, samples_label
-from smallvit.bench.results import is_guided, ranking, welch
+from smallvit.bench.progress import duration
+from smallvit.bench.results import is_guided
+from smallvit.bench.table import short
+from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
     "Accuracy against training images; bars are one standard deviation over the seeds.",
@@ -34,7 +36,12 @@ def make_report(found: Findings, pictures: Sequence[str]) -> str:
     if data["same_images"]:
         splits = [split for split in splits if split != "test"]
     return render(
-        answers=list(_answers(found)),
+        size=size_note(found),
+        answers=list(answers(found)),
+        missing=missing_note(found),
+        notes=notes(found),
+        reached=list(_intervals(found)),
+        trials=list(_trials(found)),
         results=found.table,
         cost_note=_cost_note(found),
         figures=[_figure(*pair) for pair in zip(pictures, CAPTIONS, strict=True)],
@@ -47,30 +54,6 @@ def make_report(found: Findings, pictures: Sequence[str]) -> str:
         commands=found.plan.get("command", []),
         settings=_settings(found),
     )
-
-
-def _answers(found: Findings) -> Iterator[dict]:
-    for count in found.samples:
-        names = _ranked(found, count)
-        if not names:
-            continue
-        best = found.summaries[names[0], count]
-        ties = [
-            other
-            for other in names[1:]
-            if welch(best.accuracies, found.summaries[other, count].accuracies).verdict
-            != "beyond noise"
-        ]
-        yield {
-            "trained_on": samples_label(count),
-            "best": names[0],
-            "accuracy": best.text(),
-            "ties": ties,
-        }
-
-
-def _ranked(found: Findings, count: int | None) -> list[str]:
-    return ranking({key: each for key, each in found.summaries.items() if key[1] == count}, [count])
 
 
 def _cost_note(found: Findings) -> str:
@@ -94,16 +77,37 @@ def _figure(path: str, caption: str) -> dict[str, str]:
 
 
 def _differences(found: Findings) -> Iterator[list[str]]:
-    for count in found.samples:
-        best, *others = _ranked(found, count) or [None]
-        for other in others:
-            one, two = (found.summaries[name, count].accuracies for name in (best, other))
-            difference = welch(one, two)
-            interval = "-"
-            if difference.low is not None:
-                interval = f"{difference.low:+.2f} to {difference.high:+.2f}"
-            cells = [samples_label(count), best, other, f"{difference.mean:+.2f}", interval]
-            yield [*cells, difference.verdict]
+    for each in found.comparisons:
+        difference = each.difference
+        interval = "-"
+        if difference.low is not None:
+            interval = f"{difference.low:+.2f} to {difference.high:+.2f}"
+        cells = [samples_label(each.samples), each.best, each.other, f"{difference.mean:+.2f}"]
+        yield [*cells, interval, _p(each.seeds), _p(each.images), each.verdict]
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _intervals(found: Findings) -> Iterator[list[str]]:
+    for (name, count), (low, high) in found.intervals.items():
+        summary = found.summaries[name, count]
+        trend = found.trends.get((name, count))
+        steps = {run.iters for run in found.results if (run.method, run.samples) == (name, count)}
+        yield [
+            *(samples_label(count), name, summary.text(), f"{low:.2f} to {high:.2f}"),
+            " to ".join(str(each) for each in sorted({min(steps), max(steps)})),
+            "not measured" if trend is None else trend.text(),
+        ]
+
+
+def _trials(found: Findings) -> Iterator[list[str]]:
+    for each in found.plan.get("chosen") or []:
+        listed = ", ".join(f"{rate}: {value:.2f}%" for rate, value in each["trials"].items())
+        rate = f"{each['rate']:g}"
+        seconds = duration(each["seconds"])
+        yield [samples_label(each["samples"]), each["method"], rate, listed or "-", seconds]
 
 
 def caveats(found: Findings) -> list[str]:
@@ -136,21 +140,34 @@ def caveats(found: Findings) -> list[str]:
         "see the same subset for the same seed. The validation images, which choose the state "
         "that is tested, are all of them whatever the subset."
     )
-    said.append(
-        "One recipe (AdamW, cosine, light augmentation) for all: a method may gain from a recipe "
-        "of its own. Methods that are ahead here are worth tuning; those that are behind by "
-        "little are not refuted."
-    )
+    said.append(_recipe_note(settings))
     if settings.budget == "minutes":
         said.append(
             "Each run had the same wall time, and methods that are slower to train made fewer "
             "steps in it. On another machine the order may differ."
         )
     else:
-        said.append("Each run made the same steps; slower methods had more time for them.")
-    if any(run.method == TEACHER for run in found.plan["runs"]):
+        steps = {run.iters for run in found.results}
+        said.append(
+            "Each run made the same steps; slower methods had more time for them."
+            if len(steps) == 1 or settings.budget == "epochs"
+            else "Runs whose curve still rose were prolonged: methods differ in their steps."
+        )
+    if any(is_guided(run.method) for run in found.plan["runs"]):
         said.append(_teacher_note(settings))
     return said
+
+
+def _recipe_note(settings: Settings) -> str:
+    schedule = {"trapezoid": "constant, then a line to zero", "cosine": "cosine"}
+    rate = "the recipe's learning rate"
+    if settings.search:
+        rate = "the learning rate that was best of three on the validation images"
+    return (
+        f"One recipe (AdamW, {schedule[settings.schedule]}, light augmentation, {rate}) for all: a "
+        "method may gain from a recipe of its own. Methods that are ahead here are worth tuning; "
+        "those that are behind by little are not refuted."
+    )
 
 
 def _teacher_note(settings: Settings) -> str:
@@ -185,6 +202,8 @@ def _settings(found: Findings) -> dict[str, str]:
     return {
         "data": settings.data,
         "image size": f"{settings.image_size}x{settings.image_size}",
+        "sizes": settings.sizes + (f", {short(settings.target)}" if settings.target else ""),
+        "schedule": settings.schedule,
         "budget": f"{settings.amount:g} {settings.budget}",
         "batch size": str(settings.batch_size),
         "mirrored images": "yes" if settings.flip else "no",

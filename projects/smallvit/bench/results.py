@@ -7,11 +7,15 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smallvit.bench.methods import TEACHER
-from smallvit.bench.plan import Run
+from smallvit.bench.methods import REFERENCE, TEACHER
+from smallvit.bench.settings import Run
 from smallvit.bench.stored import check_failure, check_result, check_seconds, read_or_tell
 
 RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
+TRIAL = "trial.json"
+#: What was a teacher's ``model.pth`` when its first student began; a prolonged teacher gets
+#: another.
+TAUGHT = "teacher.pth"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
     for run in runs:
         folder = run.folder(out)
         result = read_or_tell(osp.join(folder, RESULT), check_result, "the run has no result yet")
-        if result is not None and run.method == TEACHER:
+        if result is not None and run.method in (TEACHER, REFERENCE):
             path = osp.join(folder, STORED)
             stored = read_or_tell(path, check_seconds, "its time does not count") or {}
             result["store_seconds"] = stored.get("seconds", 0.0)
@@ -83,9 +87,7 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
     Returns:
         dict[tuple[str, int | None], Summary]: By method and images of each class.
     """
-    teachers = {
-        (run.samples, run.seed): result for run, result in results.items() if run.method == TEACHER
-    }
+    teachers = {key: results[run] for key, run in teachers_of(results).items()}
     groups: dict[tuple[str, int | None], list[Run]] = {}
     for run in results:
         if run.method != TEACHER:
@@ -102,10 +104,27 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
     return summaries
 
 
+def teachers_of(runs: Iterable[Run]) -> dict[tuple[int | None, int], Run]:
+    """Find the teacher of each subset and seed.
+
+    Args:
+        runs (Iterable[Run]): All runs of a bench.
+
+    Returns:
+        dict[tuple[int | None, int], Run]: The run of the teacher, or else of the reference,
+        which is the same network, by images of each class and seed.
+    """
+    runs = list(runs)
+    found = {}
+    for method in (REFERENCE, TEACHER):
+        found |= {(run.samples, run.seed): run for run in runs if run.method == method}
+    return found
+
+
 def _teaching(method: str, teacher: dict | None) -> float:
     if teacher is None or not is_guided(method):
         return 0.0
-    stored = teacher["store_seconds"] if "+guidance-offline" in method else 0.0
+    stored = teacher.get("store_seconds", 0.0) if "+guidance-offline" in method else 0.0
     return teacher["train_seconds"] + stored
 
 
@@ -153,11 +172,13 @@ class Difference:
         low (float | None): Lower end of its 95% interval; None without at least two seeds
             each.
         high (float | None): Upper end.
+        p (float | None): The p-value of Welch's test. Defaults to None.
     """
 
     mean: float
     low: float | None
     high: float | None
+    p: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -181,8 +202,9 @@ def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
     if min(len(one), len(other)) < 2:
         return Difference(mean, None, None)
     if not statistics.variance(one) + statistics.variance(other):
-        return Difference(mean, mean, mean)
+        return Difference(mean, mean, mean, 0.0 if mean else 1.0)
     from scipy.stats import ttest_ind
 
-    interval = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    return Difference(mean, float(interval.low), float(interval.high))
+    tested = ttest_ind(one, other, equal_var=False)
+    interval = tested.confidence_interval(0.95)
+    return Difference(mean, float(interval.low), float(interval.high), float(tested.pvalue))

@@ -11,23 +11,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from smallvit.bench.asked import check_samples, make_settings
 from smallvit.bench.findings import COST
-from smallvit.bench.methods import SMALL, TEACHER, Method, parse_method
+from smallvit.bench.flat import to_prolong
+from smallvit.bench.jobs import Jobs, change
+from smallvit.bench.methods import REFERENCE, SMALL, TEACHER, TEACHER_SIZE, Method, parse_method
 from smallvit.bench.plan import (
     FILE,
     Run,
-    Settings,
     Speed,
     merge_plans,
+    needs_teacher,
     plan_runs,
     read_plan,
-    samples_label,
     to_json,
+    trial_steps,
 )
 from smallvit.bench.progress import Display, open_display
-from smallvit.bench.results import FAILURE, STORED, is_guided, read_results
-from smallvit.bench.scheduler import Job, Outcome, Pool
+from smallvit.bench.results import read_results
+from smallvit.bench.scheduler import Job, Pool
+from smallvit.bench.search import groups_to_search, search_rates
+from smallvit.bench.sizes import PUBLISHED
+from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, read_or_tell
+from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 from smallvit.utils.locks import HeldError, hold, release
 
@@ -76,7 +83,7 @@ class Bench:
         self.slots = make_slots(args.jobs, args.threads)
         os.environ["OMP_NUM_THREADS"] = self.slots[0]["OMP_NUM_THREADS"]
         self.pool = Pool(self.slots)
-        self.workers = _loading_processes(args, len(self.slots))
+        self.workers = loading_processes(args.workers, args.data == DIGITS, len(self.slots))
 
     def plan(self) -> None:
         """Look at the data, decide what to train and for how long, and keep it."""
@@ -86,30 +93,58 @@ class Bench:
         size = args.image_size or self.data["image_size"]
         if args.data == DIGITS and size > SMALL:
             raise UserError(f"--image-size {size}: the digits have 8x8 pixels; {SMALL} at most")
-        budget, amount = _budget(args)
-        self.settings = Settings(
-            args.data if args.data == DIGITS else osp.abspath(args.data),
-            size,
-            args.batch_size,
-            not args.no_flip and args.data != DIGITS,
-            budget,
-            amount,
-        )
+        self.settings = make_settings(args, size)
         self.classes = len(self.data["classes"])
         samples = check_samples(args.samples_per_class, self.data)
         old = read_plan(self.out)
-        self.wanted, rest, speeds = self._runs(samples, old)
-        extra = {
-            "command": [*(old or {}).get("command", []), " ".join(map(_quoted, sys.argv))],
-            "speeds": speeds,
-            "jobs": len(self.slots),
-        }
+        self.networks = self._fit((old or {}).get("networks") or {}, old)
+        self.wanted, self.rest, self.speeds = self._runs(samples, old)
+        self.chosen = list((old or {}).get("chosen") or [])
+        self.commands = [*(old or {}).get("command", []), " ".join(map(_quoted, sys.argv))]
+        self.save()
+
+    def save(self) -> None:
+        """Keep the plan, whole at any time."""
         from smallvit.utils.files import write_whole
 
+        extra = {
+            "command": self.commands,
+            "speeds": self.speeds,
+            "jobs": len(self.slots),
+            "networks": self.networks,
+            "chosen": self.chosen,
+        }
         write_whole(
             osp.join(self.out, FILE),
-            to_json(self.settings, self.data, [*self.wanted, *rest], extra),
+            to_json(self.settings, self.data, [*self.wanted, *self.rest], extra),
         )
+
+    def _fit(self, known: dict[str, Any], old: dict | None) -> dict[str, Any]:
+        """Find the widths of the networks that have none yet."""
+        if self.settings.sizes == PUBLISHED:
+            return {}
+        if old is not None:
+            merge_plans(old, self.settings, self.data, [])  # before work that it would refuse
+        networks = {method.network for method in self.methods}
+        if any(method.guided for method in self.methods) and self._teacher_has_size():
+            networks.add(REFERENCE)
+        missing = sorted(networks - set(known))
+        if not missing:
+            return known
+        print(f"finding the widths of {len(missing)} networks", flush=True)
+        arguments = (self.settings, missing, self.classes)
+        return known | self._ask(Job("widths", "fit", arguments, self._log("widths")))
+
+    def _teacher_has_size(self) -> bool:
+        # It sees images of its own size; where all do, it is the reference.
+        return self.settings.image_size == TEACHER_SIZE
+
+    def _widths(self) -> dict[str, int]:
+        found = {method.name: self._width(method.network) for method in self.methods}
+        return found | {TEACHER: self._width(REFERENCE) if self._teacher_has_size() else 0}
+
+    def _width(self, network: str) -> int:
+        return self.networks.get(network, {}).get("width", 0)
 
     def _runs(
         self, samples: list[int | None], old: dict | None
@@ -117,35 +152,35 @@ class Bench:
         counts = self.data["counts"]["train"]
         images = {each: sum(counts) if each is None else each * len(counts) for each in samples}
         seeds = range(self.args.seeds)
-        if self.settings.budget != "minutes":
-            runs = plan_runs(self.settings, self.methods, samples, seeds, images)
-            wanted, rest = merge_plans(old, self.settings, self.data, runs)
-            return wanted, rest, {}
-        speeds = (old or {}).get("speeds")
-        if old is None:
-            speeds = self._try_methods()
+        speeds = {}
+        if self.settings.budget == "minutes":
+            speeds = (old or {}).get("speeds") or {}
+            if old is None:
+                speeds = self._try_methods()
+            missing = [method.name for method in self.methods if method.name not in speeds]
+            if missing:
+                raise UserError(
+                    f"{self.out} divides its minutes among other methods than "
+                    f"{', '.join(missing)}; use another --out, or --iters, which can be extended"
+                )
         known = {name: Speed(**speed) for name, speed in speeds.items()}
-        missing = [method.name for method in self.methods if method.name not in known]
-        if missing:
-            raise UserError(
-                f"{self.out} divides its minutes among other methods than {', '.join(missing)}; "
-                "use another --out, or --iters, which can be extended"
-            )
         runs = plan_runs(
-            self.settings, self.methods, samples, seeds, images, known, len(self.slots)
+            *(self.settings, self.methods, samples, seeds, images, known, len(self.slots)),
+            widths=self._widths(),
         )
         wanted, rest = merge_plans(old, self.settings, self.data, runs)
         return wanted, rest, speeds
 
     def _try_methods(self) -> dict[str, dict[str, float]]:
-        names = [TEACHER] * any(method.guided for method in self.methods)
+        names = [TEACHER] * needs_teacher(self.settings, self.methods)
         names += [method.name for method in self.methods]
+        widths = self._widths()
         print(f"trying {len(names)} methods, a few seconds each", flush=True)
         jobs = [
             Job(
                 f"trial of {name}",
                 "trial",
-                (self.settings, Run(name, None, 0, 1, 1), self.classes, self.workers),
+                (self.settings, Run(name, None, 0, 1, 1, widths[name]), self.classes, self.workers),
                 self._log(f"trial-{Method(name, name).slug}"),
             )
             for name in names
@@ -160,43 +195,85 @@ class Bench:
         return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
 
     def train(self) -> None:
-        """Train what has no result yet."""
-        finished, _ = read_results(self.out, self.wanted)
-        left = [run for run in self.wanted if run not in finished]
-        if finished:
-            print(f"{len(finished)} of {len(self.wanted)} runs are there already", flush=True)
+        """Choose what is not chosen, and train what has no result yet.
+
+        Teachers are whole before their first student begins, if anything is chosen or
+        prolonged: a student's trial needs the teacher that its runs will have.
+        """
+        guided = {method.name for method in self.methods if method.guided}
+        names = {run.method for run in self.wanted}
+        doublings = getattr(self.args, "until_flat", None)
+        stages = [names - guided, names & guided]
+        if not self.settings.search and not doublings:
+            stages = [names]
+        for stage in filter(None, stages):
+            if self.settings.search:
+                self._choose(stage)
+            self._train(stage)
+            while doublings and self._prolong(stage, doublings):
+                self._train(stage)
+
+    def _choose(self, names: set[str]) -> None:
+        runs = [run for run in self.wanted if run.method in names]
+        finished, _ = read_results(self.out, runs)
+        groups = groups_to_search(runs, self.chosen, finished)
+        short = sorted({run.iters for run in runs if not trial_steps(run.iters)} - {0})
+        if short and not self.chosen:
+            print(
+                f"runs of {short[0]} steps are too short for trials: they have the recipe's "
+                "learning rate",
+                flush=True,
+            )
+        if not groups:
+            return
+        found = search_rates(groups, self._jobs(), self.pool, len(self.slots))
+        self.chosen += found
+        rates = {(each["method"], each["samples"]): {"rate": each["rate"]} for each in found}
+        self.wanted = change(self.wanted, rates)
+        self.save()
+
+    def _train(self, names: set[str]) -> None:
+        runs = [run for run in self.wanted if run.method in names]
+        results, _ = read_results(self.out, runs)
+        left = [run for run in runs if run not in results or results[run]["iters"] < run.iters]
+        if len(left) < len(runs):
+            print(f"{len(runs) - len(left)} of {len(runs)} runs are there already", flush=True)
         if not left:
             return
-        jobs = [job for run in left for job in self._jobs(run, run in finished)]
-        jobs = list({job.name: job for job in jobs}.values())
+        maker = self._jobs()
+        jobs = {job.name: job for run in left for job in maker.training(run)}
+        # A teacher that has its result is not waited for.
+        for job in jobs.values():
+            job.needs = [name for name in job.needs if name in jobs]
+        steps = [run.iters for run in left]
         print(
-            f"{len(left)} runs, {len(self.slots)} at a time, {left[0].iters} to "
-            f"{max(run.iters for run in left)} steps each, in {self.out}",
+            f"{len(left)} runs, {len(self.slots)} at a time, {min(steps)} to {max(steps)} steps "
+            f"each, in {self.out}",
             flush=True,
         )
-        with open_display({run.name: run for run in left}, len(self.slots)) as display:
-            self.pool.run(jobs, _Keeper(display, {run.name: run for run in left}, self.out))
+        shown = {run.name: run for run in left}
+        with open_display(shown, len(self.slots)) as display:
+            self.pool.run(list(jobs.values()), Keeper(display, shown, self.out))
 
-    def _jobs(self, run: Run, finished: bool) -> list[Job]:
-        folder = run.folder(self.out)
-        lesson, needs, before = None, [], []
-        if is_guided(run.method):
-            from smallvit.bench.recipe import Lesson
+    def _prolong(self, names: set[str], doublings: int) -> bool:
+        """Double the runs whose curves still rise; say whether there are some."""
+        runs = [run for run in self.wanted if run.method in names]
+        results, _ = read_results(self.out, runs)
+        rising = to_prolong(runs, results, doublings)
+        if rising:
+            longer = {(run.method, run.samples) for run in runs} & rising
+            self.wanted = [
+                run.prolonged() if (run.method, run.samples) in longer else run
+                for run in self.wanted
+            ]
+            listed = ", ".join(sorted({method for method, _ in longer}))
+            print(f"still rising, and prolonged to twice the steps: {listed}", flush=True)
+            self.save()
+        return bool(rising)
 
-            teacher = Run(TEACHER, run.samples, run.seed, 1, 1)
-            place = teacher.folder(self.out)
-            features = osp.join(place, "features") if parse_method(run.method).offline else None
-            lesson = Lesson(osp.join(place, "model.pth"), features)
-            needs.append(teacher.name)
-            if features is not None:
-                needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
-                if not osp.isfile(osp.join(place, STORED)):
-                    log = osp.join(place, "features.log")
-                    arguments = (self.settings, teacher, self.classes, place, features)
-                    before = [Job(needs[-1], "store", arguments, log, needs[:1])]
-        arguments = (self.settings, run, self.classes, self.workers, folder, lesson)
-        log = osp.join(folder, "log.txt")
-        return [*before, Job(run.name, "train", arguments, log, needs)]
+    def _jobs(self) -> Jobs:
+        runs = [*self.rest, *self.wanted]
+        return Jobs(self.out, self.settings, self.classes, self.workers, runs)
 
     def measure(self) -> None:
         """Measure what the networks that were asked for cost, all of them in one go.
@@ -207,20 +284,21 @@ class Bench:
         from smallvit.utils.files import write_whole
 
         results, _ = read_results(self.out, self.wanted)
-        names = sorted({run.method for run in results if run.method != TEACHER})
+        widths = {run.method: run.width for run in results if run.method != TEACHER}
         path = osp.join(self.out, COST)
         known = read_or_tell(path, check_costs, "costs are measured again") or {"methods": {}}
-        if not names or set(names) <= set(known["methods"]):
+        if not widths or set(widths) <= set(known["methods"]):
             return
-        print(f"measuring {len(names)} methods in turns", flush=True)
-        job = Job("measuring", "measure", (self.settings, names, self.classes), self._log("cost"))
+        print(f"measuring {len(widths)} methods in turns", flush=True)
+        arguments = (self.settings, widths, self.classes)
+        job = Job("measuring", "measure", arguments, self._log("cost"))
         outcome = self.pool.run([job], Display({}, 1))[job.name]
         if outcome.reason is None:
             cost = {**outcome.value, "methods": known["methods"] | outcome.value["methods"]}
             write_whole(osp.join(self.out, COST), json.dumps(cost, indent=1))
 
     def _ask(self, job: Job) -> Any:
-        outcome = self.pool.run([job], _Silent())[job.name]
+        outcome = self.pool.run([job], Silent())[job.name]
         if outcome.reason:
             raise UserError(
                 outcome.reason if outcome.user_error else f"{outcome.reason} (log: {job.log})"
@@ -229,112 +307,6 @@ class Bench:
 
     def _log(self, name: str) -> str:
         return osp.join(self.out, "logs", f"{name}.txt")
-
-
-class _Silent:
-    """A watcher that says nothing."""
-
-    def started(self, job: Job) -> None: ...
-
-    def progressed(self, job: Job, progress: dict) -> None: ...
-
-    def ended(self, job: Job, outcome: Outcome) -> None: ...
-
-    def tick(self) -> None: ...
-
-
-class _Keeper:
-    """Keep why a run failed, and hand everything on to the display."""
-
-    def __init__(self, display: Display, runs: dict[str, Run], out: str) -> None:
-        self.display, self.runs, self.out = display, runs, out
-        self.started, self.progressed, self.tick = (
-            display.started,
-            display.progressed,
-            display.tick,
-        )
-
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        from smallvit.utils.files import remove_quietly, write_whole
-
-        if job.name in self.runs:
-            path = osp.join(self.runs[job.name].folder(self.out), FAILURE)
-            remove_quietly(path)
-            if outcome.reason:
-                os.makedirs(osp.dirname(path), exist_ok=True)
-                log = osp.relpath(outcome.log, self.out)
-                write_whole(path, json.dumps({"reason": outcome.reason, "log": log}))
-        self.display.ended(job, outcome)
-
-
-def make_slots(jobs: int | None, threads: int | None) -> list[dict[str, str]]:
-    """Decide how many runs there are at a time, and what each of them gets.
-
-    Args:
-        jobs (int | None): How many; None for one on each GPU, or as many as there are
-            cores for.
-        threads (int | None): Of each run; None for 1 on CPU, for an equal part on GPUs.
-
-    Returns:
-        list[dict[str, str]]: Environment of each process.
-    """
-    import torch
-
-    gpus = torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if gpus:
-        jobs = jobs or gpus
-        share = str(threads or max(1, cores // jobs))
-        return [
-            {"OMP_NUM_THREADS": share, "CUDA_VISIBLE_DEVICES": _device(slot % gpus)}
-            for slot in range(jobs)
-        ]
-    threads = threads or 1
-    return [{"OMP_NUM_THREADS": str(threads)} for _ in range(jobs or max(1, cores // threads))]
-
-
-def _device(index: int) -> str:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[index] if visible else str(index)
-
-
-def _loading_processes(args: argparse.Namespace, jobs: int) -> int:
-    if args.workers is not None:
-        return args.workers
-    # Digits are made faster than a process could hand them over; else what the runs leave free.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if args.data == DIGITS else max(0, min(4, cores // jobs - 1))
-
-
-def _budget(args: argparse.Namespace) -> tuple[str, float]:
-    for name in ("iters", "epochs"):
-        if getattr(args, name) is not None:
-            return name, getattr(args, name)
-    return "minutes", args.budget_minutes
-
-
-def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
-    """Check that every class has as many images as are asked for.
-
-    Args:
-        asked (Sequence[str]): Numbers, or ``all``.
-        data (dict): Description of the data.
-
-    Returns:
-        list[int | None]: The numbers in ascending order, None for all at the end.
-
-    Raises:
-        UserError: If a class has too few; the message names it.
-    """
-    counts = data["counts"]["train"]
-    fewest = min(range(len(counts)), key=counts.__getitem__)
-    numbers = sorted({int(each) for each in asked if each != "all"})
-    if numbers and numbers[-1] > counts[fewest]:
-        raise UserError(
-            f"--samples-per-class {numbers[-1]}: class {data['classes'][fewest]!r} has only "
-            f"{counts[fewest]} training images"
-        )
-    return [*numbers, *([None] if "all" in asked else [])]
 
 
 def _quoted(argument: str) -> str:

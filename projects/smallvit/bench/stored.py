@@ -6,7 +6,13 @@ import os.path as osp
 from collections.abc import Callable
 from typing import Any
 
-from smallvit.utils.json_files import read_object, require_count, require_number, require_type
+from smallvit.utils.json_files import (
+    brief,
+    read_object,
+    require_count,
+    require_number,
+    require_type,
+)
 
 #: Files that a message was printed for already, with it.
 _told: dict[str, str] = {}
@@ -56,7 +62,53 @@ def check_result(found: dict) -> dict:
     require_number(found["train_seconds"], "train_seconds")
     for key in ("iters", "params"):
         require_count(found[key], key)
+    for point in require_type(found.get("curve", []), "curve", list):
+        if len(require_type(point, "curve", list)) != 2:
+            raise ValueError("curve has a point that is no pair")
+        require_count(point[0], "curve")
+        require_number(point[1], "curve", most=100)
     return found
+
+
+def check_trial(found: dict) -> dict:
+    """Check ``trial.json`` of a short training."""
+    require_number(found["accuracy"], "accuracy", most=100)
+    require_count(found["iters"], "iters", 1)
+    require_number(found["seconds"], "seconds")
+    return found
+
+
+def check_curve(found: dict) -> dict:
+    """Check ``curve.json`` of a run: accuracies by the step, in the order of the steps."""
+    for at, accuracy in found.items():
+        if not (at.isdecimal() and len(at) < 12):
+            raise ValueError(f"{brief(at)} is no step")
+        require_number(accuracy, at, most=100)
+    return {at: found[at] for at in sorted(found, key=int)}
+
+
+def check_predictions(found: dict, classes: int) -> dict:
+    """Check ``predictions.json`` of a run.
+
+    Args:
+        found (dict): Its content.
+        classes (int): Number of classes.
+
+    Returns:
+        dict: ``labels``, ``predicted``, ``confidence`` and ``images``, of one length.
+    """
+    keys = ("labels", "predicted", "confidence", "images")
+    lists = {key: require_type(found[key], key, list) for key in keys}
+    if len({len(each) for each in lists.values()}) != 1 or not lists["labels"]:
+        raise ValueError("its lists are empty or of several lengths")
+    for key in ("labels", "predicted"):
+        for each in lists[key]:
+            require_count(each, key, 0, classes - 1)
+    for each in lists["confidence"]:
+        require_number(each, "confidence", most=1.01)
+    for each in lists["images"]:
+        require_type(each, "images", str)
+    return lists
 
 
 def check_failure(found: dict) -> dict:
@@ -110,6 +162,14 @@ def check_plan(plan: dict) -> dict[str, Any]:
     for key in ("image_size", "batch_size"):
         require_count(settings[key], f"settings.{key}", 1, 1 << 24)
     require_number(settings["amount"], "settings.amount")
+    require_number(settings.get("target", 0.0), "settings.target")
+    require_type(settings.get("search", False), "settings.search", bool)
+    for key, known in (
+        ("sizes", ("published", "params", "flops")),
+        ("schedule", ("cosine", "trapezoid")),
+    ):
+        if settings.get(key, known[0]) not in known:
+            raise ValueError(f"settings.{key} is {brief(settings[key])}, none of {known}")
     if settings["budget"] not in ("minutes", "epochs", "iters"):
         raise ValueError(f"settings.budget is {settings['budget']!r}")
     for number, run in enumerate(require_type(plan["runs"], "runs", list)):
@@ -117,10 +177,27 @@ def check_plan(plan: dict) -> dict[str, Any]:
     _check_data(require_type(plan["data"], "data", dict))
     for line in require_type(plan.get("command", []), "command", list):
         require_type(line, "command", str)
+    for name, fitted in require_type(plan.get("networks") or {}, "networks", dict).items():
+        require_type(fitted, f"networks.{name}", dict)
+        require_count(fitted["width"], f"networks.{name}.width", 0, 1 << 20)
+        require_number(fitted["size"], f"networks.{name}.size")
+    for number, each in enumerate(require_type(plan.get("chosen") or [], "chosen", list)):
+        _check_choice(each, f"chosen[{number}]")
     for name, speed in require_type(plan.get("speeds") or {}, "speeds", dict).items():
         for key, value in require_type(speed, f"speeds.{name}", dict).items():
             require_number(value, f"speeds.{name}.{key}")
     return plan
+
+
+def _check_choice(choice: Any, name: str) -> None:
+    require_type(choice, name, dict)
+    require_type(choice["method"], f"{name}.method", str)
+    if choice["samples"] is not None:
+        require_count(choice["samples"], f"{name}.samples", 1)
+    require_number(choice["rate"], f"{name}.rate", 1e-6, 1e6)
+    require_number(choice["seconds"], f"{name}.seconds")
+    for rate, accuracy in require_type(choice["trials"], f"{name}.trials", dict).items():
+        require_number(accuracy, f"{name}.trials.{rate}", most=100)
 
 
 def _check_run(run: Any, name: str) -> None:
@@ -131,6 +208,9 @@ def _check_run(run: Any, name: str) -> None:
     require_count(run["seed"], f"{name}.seed")
     for key in ("iters", "evals"):
         require_count(run[key], f"{name}.{key}", 1)
+    require_count(run.get("width", 0), f"{name}.width", 0, 1 << 20)
+    require_number(run.get("rate", 1.0), f"{name}.rate", 1e-6, 1e6)
+    require_count(run.get("begun", 0), f"{name}.begun")
 
 
 def _check_data(data: dict) -> None:

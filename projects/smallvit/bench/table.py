@@ -86,10 +86,18 @@ def _cost_cells(cost: Mapping[str, float] | None) -> list[Cell]:
     if cost is None:
         return [Cell("?", -1.0)] * 3
     params, flops, speed = (cost[key] for key in ("params", "flops", "images_per_second"))
-    return [Cell(_short(params), params), Cell(_short(flops), flops), Cell(f"{speed:.0f}", speed)]
+    return [Cell(short(params), params), Cell(short(flops), flops), Cell(f"{speed:.0f}", speed)]
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """Write a large number with three or four digits.
+
+    Args:
+        number (float): Such as parameters.
+
+    Returns:
+        str: Such as "207.31 k".
+    """
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= factor:
             return f"{number / factor:.2f} {letter}"

@@ -1,5 +1,7 @@
 """Names of methods, and the configs that they become."""
 
+from dataclasses import replace
+
 import pytest
 
 from smallvit.bench.methods import BASES, TEACHER, list_methods, parse_method
@@ -80,6 +82,21 @@ class TestRecipe:
         assert (warmup.end, cosine.begin, cosine.end) == (10, 10, 100)
         assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (100, 20)
         assert cfg.default_hooks.checkpoint.interval == 20
+
+    def test_a_trapezoid_ends_with_the_run_too(self):
+        run = Run("vit", None, 3, 100, 5)
+        settings = Settings("digits", 32, 16, True, "iters", 100, schedule="trapezoid")
+        warmup, cooldown = run_config(settings, run, num_classes=7).param_scheduler
+        assert (warmup.end, cooldown.begin, cooldown.end) == (10, 80, 100)
+        warmup, cooldown = run_config(settings, run.prolonged(), num_classes=7).param_scheduler
+        assert (warmup.end, cooldown.begin, cooldown.end) == (10, 160, 200)
+        assert run.prolonged().val_interval == run.val_interval
+
+    def test_a_chosen_rate_is_over_the_recipes(self):
+        chosen = replace(Run("vit", None, 3, 100, 5), rate=0.3)
+        settings = Settings("digits", 32, 16, True, "iters", 100)
+        rate = run_config(settings, chosen, num_classes=7).optim_wrapper.optimizer.lr
+        assert rate == pytest.approx(0.3 * config("vit").optim_wrapper.optimizer.lr)
 
     def test_seed_and_subset(self):
         cfg = config("vit", samples=5)

@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 
+from smallvit.bench.comparisons import compare
 from smallvit.bench.findings import Findings
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.report import make_report
@@ -40,7 +41,13 @@ def page(tmp_path):
     }
     picture = tmp_path / "a.png"
     picture.write_bytes(b"\x89PNG")
-    found = Findings(plan, results, failures, summaries, [5], costs, table, record)
+    found = Findings(
+        *(plan, results, failures, summaries, [5], costs, table, record, {}),
+        comparisons=compare(summaries, [5], {}),
+        intervals={},
+        trends={},
+        guessing=100.0,
+    )
     return make_report(found, [str(picture)] * 3)
 
 

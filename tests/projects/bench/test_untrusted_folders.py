@@ -10,7 +10,7 @@ from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import Run, Settings, to_json
 from smallvit.bench.scheduler import Outcome
 
-SETTINGS = Settings("digits", 32, 16, False, "iters", 30)
+SETTINGS = Settings("digits", 32, 16, False, "iters", 30, schedule="trapezoid")
 COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
 DATA = {
     **{"classes": list("ab"), "image_size": 32, "same_images": False, "fingerprints": {}},
@@ -54,7 +54,8 @@ def go_on(out, *names):
     arguments = argparse.Namespace(
         **dict(data="digits", out=str(out), methods=names, seeds=1, samples_per_class=["all"]),
         **dict(iters=30, epochs=None, budget_minutes=None, image_size=32, batch_size=16),
-        **dict(no_flip=True, jobs=1, threads=1, workers=0),
+        **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="trapezoid"),
+        **dict(params=None, flops=None, as_published=True, no_lr_search=True),
     )
     running = bench.Bench(arguments, str(out), [parse_method(name) for name in names])
     running.pool = Pool()
@@ -68,7 +69,7 @@ def test_a_method_that_only_the_plan_names_is_not_run(hostile):
     out, mark, program = hostile
     jobs = go_on(out, "vit")
     assert [job.function for job in jobs] == ["describe", "measure"]
-    assert jobs[-1].arguments[1] == ["vit"]
+    assert jobs[-1].arguments[1] == {"vit": 0}
     assert not mark.exists()
     planned = [run["method"] for run in json.loads((out / "plan.json").read_text())["runs"]]
     assert program in planned  # what was trained stays in the report

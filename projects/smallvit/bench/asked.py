@@ -1,0 +1,70 @@
+"""What the user asked for, checked against the data."""
+
+from __future__ import annotations
+
+import argparse
+import os.path as osp
+from collections.abc import Sequence
+
+from smallvit.bench.methods import SMALL
+from smallvit.bench.recipe import DIGITS
+from smallvit.bench.settings import Settings
+from smallvit.bench.sizes import PUBLISHED, TARGETS
+from smallvit.errors import UserError
+
+
+def make_settings(args: argparse.Namespace, size: int) -> Settings:
+    """Gather what must stay the same while a bench goes on.
+
+    Args:
+        args (argparse.Namespace): What the user asked for.
+        size (int): Height and width of the images.
+
+    Returns:
+        Settings: The settings.
+    """
+    budget, amount = "minutes", args.budget_minutes
+    for name in ("iters", "epochs"):
+        if getattr(args, name) is not None:
+            budget, amount = name, getattr(args, name)
+    sizes, target = "params", args.params or TARGETS["small" if size <= SMALL else "large"]
+    if args.flops:
+        sizes, target = "flops", args.flops
+    elif args.as_published:
+        sizes, target = PUBLISHED, 0.0
+    return Settings(
+        args.data if args.data == DIGITS else osp.abspath(args.data),
+        size,
+        args.batch_size,
+        not args.no_flip and args.data != DIGITS,
+        budget,
+        amount,
+        sizes,
+        target,
+        args.schedule,
+        not args.no_lr_search,
+    )
+
+
+def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
+    """Check that every class has as many images as are asked for.
+
+    Args:
+        asked (Sequence[str]): Numbers, or ``all``.
+        data (dict): Description of the data.
+
+    Returns:
+        list[int | None]: The numbers in ascending order, None for all at the end.
+
+    Raises:
+        UserError: If a class has too few; the message names it.
+    """
+    counts = data["counts"]["train"]
+    fewest = min(range(len(counts)), key=counts.__getitem__)
+    numbers = sorted({int(each) for each in asked if each != "all"})
+    if numbers and numbers[-1] > counts[fewest]:
+        raise UserError(
+            f"--samples-per-class {numbers[-1]}: class {data['classes'][fewest]!r} has only "
+            f"{counts[fewest]} training images"
+        )
+    return [*numbers, *([None] if "all" in asked else [])]

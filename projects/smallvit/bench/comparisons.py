@@ -1,0 +1,106 @@
+"""The best method against the others: by the seeds, by the test images, and corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from smallvit.bench import chance
+from smallvit.bench.predictions import Predicted
+from smallvit.bench.results import Difference, Summary, ranking, welch
+from smallvit.bench.settings import Run
+
+Group = tuple[str, int | None]
+LEVEL = 1 - chance.CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair.
+
+    Args:
+        samples (int | None): Training images of each class.
+        best (str): The best method there.
+        other (str): Another.
+        difference (Difference): Best minus other, with Welch's interval over the seeds.
+        seeds (float | None): Welch's p-value, corrected; None with one seed.
+        images (float | None): McNemar's p-value, corrected; None without the predictions of
+            both on the same images.
+    """
+
+    samples: int | None
+    best: str
+    other: str
+    difference: Difference
+    seeds: float | None
+    images: float | None
+
+    @property
+    def differ(self) -> bool:
+        """bool: Whether the methods differ by more than chance, as far as can be told."""
+        known = [each for each in (self.seeds, self.images) if each is not None]
+        return self.seeds is not None and all(each < LEVEL for each in known)
+
+    @property
+    def verdict(self) -> str:
+        """str: Whether the difference can be told from chance."""
+        if self.seeds is None:
+            if self.images is not None and self.images < LEVEL:
+                return "these two networks differ; whether the methods do, one seed cannot tell"
+            return "one seed: cannot tell"
+        return "beyond noise" if self.differ else "within noise"
+
+
+def compare(
+    summaries: Mapping[Group, Summary],
+    samples: Sequence[int | None],
+    tested: Mapping[Run, Predicted],
+) -> list[Comparison]:
+    """Compare the best method of each subset with all others there.
+
+    Args:
+        summaries (Mapping): By method and images of each class.
+        samples (Sequence[int | None]): The subsets.
+        tested (Mapping[Run, Predicted]): Predictions of the runs that kept them.
+
+    Returns:
+        list[Comparison]: Corrected by Holm's method over all of them, where statsmodels is
+        installed.
+    """
+    found = list(_pairs(summaries, samples, tested))
+    seeds = _corrected([each.seeds for each in found])
+    images = _corrected([each.images for each in found])
+    return [
+        Comparison(each.samples, each.best, each.other, each.difference, *corrected)
+        for each, *corrected in zip(found, seeds, images, strict=True)
+    ]
+
+
+def _pairs(summaries, samples, tested) -> Iterator[Comparison]:
+    for count in samples:
+        there = {key: each for key, each in summaries.items() if key[1] == count}
+        best, *others = ranking(there, [count]) or [None]
+        for other in others:
+            one, two = (summaries[name, count].accuracies for name in (best, other))
+            difference = welch(one, two)
+            images = _paired(tested, best, other, count) if chance.is_available() else None
+            yield Comparison(count, best, other, difference, difference.p, images)
+
+
+def _paired(
+    tested: Mapping[Run, Predicted], best: str, other: str, count: int | None
+) -> float | None:
+    by_seed = {(run.method, run.seed): each for run, each in tested.items() if run.samples == count}
+    values = []
+    for (name, seed), one in by_seed.items():
+        two = by_seed.get((other, seed))
+        if name != best or two is None or (one.labels, one.images) != (two.labels, two.images):
+            continue
+        values.append(chance.mcnemar(one.correct, two.correct))
+    return chance.of_seeds(values) if values else None
+
+
+def _corrected(values: Sequence[float | None]) -> list[float | None]:
+    known = [each for each in values if each is not None]
+    corrected = iter(chance.holm(known) if chance.is_available() else known)
+    return [None if each is None else next(corrected) for each in values]

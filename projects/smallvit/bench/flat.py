@@ -1,0 +1,135 @@
+"""Whether longer training would help: the slope of validation curves against their noise."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from smallvit.bench.plan import COOLDOWN_BEGIN, Run
+
+#: Less than this many points for twice the steps are not worth them.
+WORTH = 0.5
+#: A slope that its noise alone exceeds in at most this part of all benches is none of noise.
+LEVEL = 0.05
+
+Group = tuple[str, int | None]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What twice the steps bring, before the learning rate goes down.
+
+    Args:
+        gain (float): Points of validation accuracy for twice the steps.
+        low (float | None): Lower end of its one-sided 95% interval; None where there are too
+            few validations.
+    """
+
+    gain: float
+    low: float | None
+
+    @property
+    def rising(self) -> bool | None:
+        """bool | None: Whether the curve still rises; None if that cannot be told."""
+        return None if self.low is None else self.low > 0 and self.gain >= WORTH
+
+    def text(self) -> str:
+        """Write it for people.
+
+        Returns:
+            str: A few words.
+        """
+        if self.low is None:
+            return "too few validations to tell"
+        state = "still rising" if self.rising else "flat"
+        return f"{state}: {self.gain:+.1f} points for twice the steps (at least {self.low:+.1f})"
+
+
+def trend(curves: Sequence[Sequence[tuple[float, float]]], iters: int) -> Trend | None:
+    """Fit lines of one slope to the validation curves of several seeds.
+
+    The curves are those of the second half of the time with a constant learning rate, from 40% to
+    80% of the steps: when the rate goes down, every curve rises and then is flat, whatever longer
+    training would bring. The accuracy is taken over the logarithm of the step.
+
+    Args:
+        curves (Sequence): Of each seed, step and accuracy of each validation.
+        iters (int): Steps of the runs.
+
+    Returns:
+        Trend | None: None if there are no two validations in that part.
+    """
+    first, last = COOLDOWN_BEGIN / 2 * iters, COOLDOWN_BEGIN * iters
+    parts = [
+        [(math.log2(at), value) for at, value in curve if first <= at <= last] for curve in curves
+    ]
+    parts = [part for part in parts if len(part) > 1]
+    if not parts:
+        return None
+    centered = [point for part in parts for point in _centered(part)]
+    spread = sum(x * x for x, _ in centered)
+    slope = sum(x * y for x, y in centered) / spread
+    freedom = len(centered) - len(parts) - 1
+    if freedom < 2:
+        return Trend(slope, None)
+    from scipy.stats import t
+
+    rest = sum((y - slope * x) ** 2 for x, y in centered)
+    error = math.sqrt(rest / freedom / spread)
+    return Trend(slope, slope - float(t.ppf(1 - LEVEL, freedom)) * error)
+
+
+def _centered(part: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    x = statistics.fmean(point[0] for point in part)
+    y = statistics.fmean(point[1] for point in part)
+    return [(point[0] - x, point[1] - y) for point in part]
+
+
+def trends(results: Mapping[Run, dict]) -> dict[Group, Trend]:
+    """Find the trend of each method on each subset.
+
+    Args:
+        results (Mapping[Run, dict]): Of the finished runs.
+
+    Returns:
+        dict[tuple[str, int | None], Trend]: By method and images of each class; without those
+        whose runs kept no curve.
+    """
+    groups: dict[Group, list[dict]] = {}
+    for run, result in results.items():
+        groups.setdefault((run.method, run.samples), []).append(result)
+    found = {}
+    for group, several in groups.items():
+        longest = max(result["iters"] for result in several)
+        curves = [each.get("curve", []) for each in several if each["iters"] == longest]
+        each = trend(curves, longest)
+        if each is not None:
+            found[group] = each
+    return found
+
+
+def to_prolong(runs: Sequence[Run], results: Mapping[Run, dict], doublings: int) -> set[Group]:
+    """Find what goes on: methods and subsets whose curves still rise.
+
+    Args:
+        runs (Sequence[Run]): All runs that are wanted.
+        results (Mapping[Run, dict]): Of those that are finished.
+        doublings (int): How often a run may be doubled.
+
+    Returns:
+        set[tuple[str, int | None]]: Of each, every run has its result.
+    """
+    incomplete = {
+        (run.method, run.samples)
+        for run in runs
+        if run not in results or results[run]["iters"] < run.iters
+    }
+    longest = {
+        (run.method, run.samples)
+        for run in runs
+        if run.iters >= (run.begun or run.iters) * 2**doublings
+    }
+    rising = {group for group, each in trends(results).items() if each.rising}
+    return rising - incomplete - longest

@@ -1,0 +1,132 @@
+"""Hooks of the runs of a bench: progress, predictions, and the state to prolong from."""
+
+from __future__ import annotations
+
+import json
+import os.path as osp
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from smallvit.bench.predictions import FILE
+from smallvit.bench.stored import check_curve, read_or_tell
+from smallvit.utils.files import write_whole
+
+ACCURACY = "accuracy/top1"
+#: The state before the learning rate goes down, from which a run is prolonged.
+STABLE = "stable.pth"
+
+
+class Predictions(Hook):
+    """Collect the predictions of a test.
+
+    MMPretrain's samples lose nothing but the images: they have the label, the scores and, of
+    files, the path.
+    """
+
+    def __init__(self) -> None:
+        self.labels: list[int] = []
+        self.predicted: list[int] = []
+        self.confidence: list[float] = []
+        self.paths: list[str | None] = []
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Take what was said of a batch."""
+        for sample in outputs or []:
+            self.labels.append(int(sample.gt_label))
+            self.predicted.append(int(sample.pred_label))
+            self.confidence.append(round(float(sample.pred_score.max()), 4))
+            self.paths.append(sample.metainfo.get("img_path"))
+
+    def write(self, folder: str, dataset: Any) -> None:
+        """Write ``predictions.json``.
+
+        Args:
+            folder (str): Work folder of the run.
+            dataset (Any): The test images.
+        """
+        root = getattr(dataset, "data_root", None)
+        names = [
+            f"test image {number}" if path is None else osp.relpath(path, root or osp.dirname(path))
+            for number, path in enumerate(self.paths)
+        ]
+        content = {
+            "labels": self.labels,
+            "predicted": self.predicted,
+            "confidence": self.confidence,
+            "images": names,
+        }
+        write_whole(osp.join(folder, FILE), json.dumps(content))
+
+
+class KeepStable(Hook):
+    """Keep the state from which a run can be prolonged: the last with a constant rate.
+
+    Args:
+        folder (str): Where to keep it.
+        cooldown (int): Step from which the rate goes down.
+    """
+
+    def __init__(self, folder: str, cooldown: int) -> None:
+        self.folder, self.cooldown = folder, cooldown
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Forget the best state of a shorter run."""
+        if osp.basename(runner._load_from or "") == STABLE:
+            # The best state of the shorter run, whose file is gone.
+            info = checkpoint["message_hub"]["runtime_info"]
+            for key in ("best_score", "best_ckpt"):
+                info.pop(key, None)
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Keep the state, where the constant rate ends."""
+        if runner.iter + 1 == self.cooldown:
+            runner.save_checkpoint(self.folder, STABLE, by_epoch=False)
+
+
+class Progress(Hook):
+    """Tell the bench how far the run is, and keep what each validation found.
+
+    Args:
+        report (Callable): Takes the progress.
+        iters (int): Steps of the run.
+        path (str): File of the curve.
+        every (float): Seconds between reports. Defaults to 0.5.
+    """
+
+    def __init__(self, report: Callable, iters: int, path: str, every: float = 0.5) -> None:
+        self.report, self.iters, self.path, self.every = report, iters, path, every
+        self.accuracy: float | None = None
+        self.curve: dict[str, float] = {}
+        self._reported = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Read what the validations before found."""
+        best = runner.message_hub.runtime_info.get("best_score")
+        self.accuracy = None if best is None else float(best)
+        found = read_or_tell(self.path, check_curve, "the curve begins here") if runner.iter else {}
+        self.curve = {at: each for at, each in (found or {}).items() if int(at) <= runner.iter}
+        self._send(runner.iter)
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Report, now and then."""
+        now = time.monotonic()
+        if now - self._reported >= self.every:
+            self._reported = now
+            self._send(runner.iter + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the accuracy."""
+        found = float((metrics or {}).get(ACCURACY, 0.0))
+        self.accuracy = max(self.accuracy or 0.0, found)
+        self.curve[str(runner.iter)] = found
+        write_whole(self.path, json.dumps(self.curve))
+        self._send(runner.iter)
+
+    def _send(self, iteration: int) -> None:
+        self.report({"iter": iteration, "iters": self.iters, "accuracy": self.accuracy})

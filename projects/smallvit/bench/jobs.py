@@ -1,0 +1,105 @@
+"""The jobs of a bench: what its runs and trials are called with, and what each has to wait for."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from smallvit.bench.methods import parse_method
+from smallvit.bench.recipe import Lesson
+from smallvit.bench.results import STORED, TAUGHT, is_guided, teachers_of
+from smallvit.bench.scheduler import Job
+from smallvit.bench.settings import Run, Settings, samples_label, samples_slug
+
+
+class Jobs:
+    """Make the jobs of a bench.
+
+    Args:
+        out (str): Folder of the bench.
+        settings (Settings): What the user chose.
+        classes (int): Number of classes.
+        workers (int): Processes of a run that load images.
+        runs (Iterable[Run]): All runs, teachers among them.
+    """
+
+    def __init__(
+        self, out: str, settings: Settings, classes: int, workers: int, runs: Iterable[Run]
+    ) -> None:
+        self.out, self.settings, self.classes, self.workers = out, settings, classes, workers
+        self.teachers = teachers_of(runs)
+
+    def training(self, run: Run) -> list[Job]:
+        """Make the jobs of a run.
+
+        Args:
+            run (Run): The run.
+
+        Returns:
+            list[Job]: Its own, which is named as it is, and before it that which stores features.
+        """
+        folder = run.folder(self.out)
+        return self._jobs(run, run.name, "train", folder)
+
+    def attempt(self, run: Run, name: str) -> list[Job]:
+        """Make the jobs of a short trial.
+
+        Args:
+            run (Run): What is tried.
+            name (str): Which of the trials of this method and subset it is.
+
+        Returns:
+            list[Job]: Its own, the last, and what comes before.
+        """
+        return self._jobs(run, f"{run.name}, {name}", "attempt", self.trial_folder(run, name))
+
+    def trial_folder(self, run: Run, name: str) -> str:
+        """Tell where a trial is kept.
+
+        Args:
+            run (Run): What is tried.
+            name (str): Which of its trials.
+
+        Returns:
+            str: The folder.
+        """
+        slug = parse_method(run.method).slug
+        place = osp.join(self.out, "trials", slug, samples_slug(run.samples))
+        return osp.join(place, name.replace(" ", "-"))
+
+    def _jobs(self, run: Run, name: str, function: str, folder: str) -> list[Job]:
+        lesson, needs, before = None, [], []
+        if is_guided(run.method):
+            lesson, needs, before = self._lesson(run)
+        arguments = (self.settings, run, self.classes, self.workers, folder, lesson)
+        return [*before, Job(name, function, arguments, osp.join(folder, "log.txt"), needs)]
+
+    def _lesson(self, run: Run) -> tuple[Lesson, list[str], list[Job]]:
+        teacher = self.teachers[run.samples, run.seed]
+        place = teacher.folder(self.out)
+        offline = parse_method(run.method).offline
+        features = osp.join(place, "features") if offline else None
+        lesson = Lesson(osp.join(place, TAUGHT), features, teacher.width)
+        needs = [teacher.name]
+        if not offline:
+            return lesson, needs, []
+        needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
+        if osp.isfile(osp.join(place, STORED)):
+            return lesson, needs, []
+        arguments = (self.settings, teacher, self.classes, place, features)
+        log = osp.join(place, "features.log")
+        return lesson, needs, [Job(needs[-1], "store", arguments, log, needs[:1])]
+
+
+def change(runs: Sequence[Run], changed: dict[tuple[str, int | None], dict]) -> list[Run]:
+    """Change the runs of some methods and subsets.
+
+    Args:
+        runs (Sequence[Run]): The runs.
+        changed (dict): What changes, by method and images of each class.
+
+    Returns:
+        list[Run]: The runs, in their order.
+    """
+    return [replace(run, **changed.get((run.method, run.samples), {})) for run in runs]

@@ -1,0 +1,67 @@
+"""What the bench learns about the images before it plans."""
+
+from __future__ import annotations
+
+import os.path as osp
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.registry import DATASETS, init_default_scope
+
+from smallvit.bench.recipe import DIGITS, SPLITS
+from smallvit.engine.run_record import fingerprint
+
+
+def describe(data: str, report: Callable) -> dict[str, Any]:
+    """Look at the user's images.
+
+    Args:
+        data (str): ``digits`` or a folder.
+        report (Callable): Not used.
+
+    Returns:
+        dict: ``classes``, ``counts`` (images of each class, by split), ``fingerprints``,
+        ``tested_on`` and ``selected_on`` (what tests and what chooses the best state, in
+        words), ``same_images`` (whether they are the same), ``image_size`` (that fits).
+    """
+    init_default_scope("mmpretrain")
+    kind = dict(type="smallvit.Digits")
+    if data != DIGITS:
+        kind = dict(type="smallvit.ClassFolders", data_root=osp.abspath(data))
+    parts = {split: DATASETS.build(dict(kind, split=split)) for split in SPLITS}
+    classes = list(parts["train"].metainfo["classes"])
+    counts = {}
+    for split, part in parts.items():
+        found = Counter(int(label) for label in part.get_gt_labels())
+        counts[split] = [found[label] for label in range(len(classes))]
+    said = dict(selected_on="split val", tested_on="split test", same_images=False, image_size=32)
+    if data != DIGITS:
+        said |= _folder_facts(data, parts["train"])
+    prints = {split: fingerprint(part) for split, part in parts.items()}
+    return dict(classes=classes, counts=counts, fingerprints=prints, **said)
+
+
+def _folder_facts(data: str, train: Any) -> dict[str, Any]:
+    from smallvit.datasets.class_folders import split_folders
+
+    given = split_folders(osp.abspath(data))
+    selected = "val/" if "val" in given else "one image in five of each class, held out of training"
+    return {
+        "selected_on": selected,
+        "tested_on": "test/" if "test" in given else selected,
+        "same_images": "test" not in given,
+        "image_size": _fitting_size(train),
+    }
+
+
+def _fitting_size(dataset: Any, looked_at: int = 50) -> int:
+    from PIL import Image
+
+    sides = []
+    for index in range(0, len(dataset), max(1, len(dataset) // looked_at)):
+        with Image.open(dataset.get_data_info(index)["img_path"]) as image:
+            sides.append(min(image.size))
+    side = statistics.median(sides)
+    return 32 if side <= 40 else 64 if side <= 80 else 224

@@ -1,0 +1,110 @@
+"""How large the networks of the bench are, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.registry import init_default_scope
+
+from smallvit.analysis.benchmark import Settings as BenchmarkSettings
+from smallvit.analysis.benchmark import benchmark
+from smallvit.analysis.complexity import complexity
+from smallvit.bench.methods import parse_method
+from smallvit.bench.plan import Run, Settings
+from smallvit.bench.recipe import model_config, run_config
+from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of
+from smallvit.engine.models import build_model
+
+
+def fit(
+    settings: Settings, networks: Sequence[str], num_classes: int, report: Callable
+) -> dict[str, dict[str, float]]:
+    """Find the widths at which networks have the size that is wanted.
+
+    Args:
+        settings (Settings): What the user chose; ``sizes`` and ``target`` say the size.
+        networks (Sequence[str]): Methods without teachers.
+        num_classes (int): Classes of the data.
+        report (Callable): Not used.
+
+    Returns:
+        dict[str, dict[str, float]]: Fields of :class:`smallvit.bench.sizes.Fitted` for each
+        network of the bench; those that stay as they are, of timm and of configs, are left out.
+    """
+    found = {}
+    for name in networks:
+        method = parse_method(name)
+        if not can_widen(method):
+            continue
+        step = step_of(model_config(parse_method(method.base), settings.image_size, num_classes))
+        fitted = find_width(partial(_size, settings, name, num_classes), step, settings.target)
+        found[name] = {"width": fitted.width, "size": fitted.size}
+    return found
+
+
+def _size(settings: Settings, network: str, num_classes: int, width: int) -> int:
+    cfg = run_config(settings, Run(network, None, 0, 1, 1, width), num_classes)
+    init_default_scope(cfg.default_scope)
+    if settings.sizes == FLOPS:
+        return complexity(cfg, (settings.image_size,) * 2)["flops"]
+    with torch.device("meta"):  # no number is drawn for weights that are only counted
+        return sum(each.numel() for each in build_model(cfg).parameters())
+
+
+def measure(
+    settings: Settings,
+    methods: Mapping[str, int],
+    num_classes: int,
+    report: Callable,
+) -> dict[str, Any]:
+    """Count parameters and FLOPs, and measure how fast the networks classify, in turns.
+
+    A guided network is measured as it is used: without its teacher.
+
+    Args:
+        settings (Settings): What the user chose.
+        methods (Mapping[str, int]): What to measure, and the width of each.
+        num_classes (int): Classes of the data.
+        report (Callable): Not used.
+
+    Returns:
+        dict: ``methods``, for each ``params``, ``flops`` and ``images_per_second``; ``note``,
+        which says how it was measured.
+    """
+    place = device()
+    batch = 16 if place == "cpu" else 128
+    size = settings.image_size
+    networks = {parse_method(name).network: width for name, width in sorted(methods.items())}
+    cfgs = {
+        name: run_config(settings, Run(name, None, 0, 1, 1, width), num_classes)
+        for name, width in networks.items()
+    }
+    how = BenchmarkSettings(batch_size=batch, shape=(size, size), device=place, seconds=0.3)
+    speeds = benchmark(cfgs, "forward", how)["models"]
+    found = {}
+    for name, cfg in cfgs.items():
+        counted = complexity(cfg, (size, size))
+        found[name] = {
+            "params": counted["params"],
+            "flops": counted["flops"],
+            "images_per_second": speeds[name]["images_per_second"],
+        }
+    threads = f", threads: {torch.get_num_threads()}" if place == "cpu" else ""
+    note = f"forward pass, batches of {batch} at {size}x{size}, {_device_name()}{threads}, float32"
+    return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
+
+
+def device() -> str:
+    """Tell where the bench trains.
+
+    Returns:
+        str: ``cuda`` or ``cpu``.
+    """
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

@@ -1,0 +1,205 @@
+"""Trainings of the bench: whole runs, and short trials on which a setting is chosen."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import os.path as osp
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from smallvit.bench.hooks import ACCURACY, STABLE, KeepStable, Predictions, Progress
+from smallvit.bench.plan import Run, Settings
+from smallvit.bench.recipe import Lesson, run_config
+from smallvit.bench.results import RESULT, TRIAL
+from smallvit.bench.stored import check_result, read_or_tell
+from smallvit.engine.checkpoint.formats import write_checkpoint
+from smallvit.engine.models import load_weights
+from smallvit.engine.pipeline import build_runner, prepare
+from smallvit.engine.run_record import read_record
+from smallvit.engine.stored_config import KEY
+from smallvit.errors import UserError
+from smallvit.utils.files import remove_quietly, write_whole
+
+Report = Callable[[dict[str, Any]], None]
+WEIGHTS, CONFIG = "model.pth", "config.py"
+#: What each validation found.
+CURVE = "curve.json"
+
+
+def train(
+    settings: Settings,
+    run: Run,
+    num_classes: int,
+    workers: int,
+    folder: str,
+    lesson: Lesson | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Train one run, or go on with it; test its best state; keep the result.
+
+    Args:
+        settings (Settings): What the user chose.
+        run (Run): What to train. If the folder has the result of a shorter run, that is
+            prolonged.
+        num_classes (int): Classes of the data.
+        workers (int): Processes that load images.
+        folder (str): Work folder; it gets ``config.py``, ``model.pth`` (weights of the
+            best state), ``predictions.json`` and ``result.json``.
+        lesson (Lesson | None): What a guided method learns from.
+        report (Callable): Takes the progress.
+
+    Returns:
+        dict: What ``result.json`` holds.
+    """
+    runner, curve = _train(settings, run, num_classes, workers, folder, lesson, report)
+    best = runner.message_hub.runtime_info.get("best_ckpt")
+    if best is None:
+        raise UserError(
+            f"{folder} has no best state of this run, which another version or folder began: "
+            "remove the folder, and the bench trains the run again"
+        )
+    kept = load_weights(runner.model, best)
+    runner._has_loaded = True  # or the test would resume the last state
+    predictions = Predictions()
+    runner.register_hook(predictions, priority="VERY_LOW")
+    tested = runner.test()
+    predictions.write(folder, runner.test_dataloader.dataset)
+    result = {
+        "method": run.method,
+        "samples": run.samples,
+        "seed": run.seed,
+        "accuracy": float(tested[ACCURACY]),
+        "val_accuracy": float(runner.message_hub.get_info("best_score")),
+        "iters": run.iters,
+        "train_seconds": read_record(folder)["wall_seconds"],
+        "params": sum(parameter.numel() for parameter in runner.model.parameters()),
+        "rate": run.rate,
+        "curve": curve,
+    }
+    _keep_weights(folder, kept)
+    write_whole(osp.join(folder, RESULT), json.dumps(result, indent=1))
+    return result
+
+
+def attempt(
+    settings: Settings,
+    run: Run,
+    num_classes: int,
+    workers: int,
+    folder: str,
+    lesson: Lesson | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Train for a short time, to choose a setting on the validation images.
+
+    The test images are not looked at, and no weights are kept.
+
+    Args:
+        settings (Settings): What the user chose.
+        run (Run): What to train, with the setting in question.
+        num_classes (int): Classes of the data.
+        workers (int): Processes that load images.
+        folder (str): Work folder; it gets ``trial.json``.
+        lesson (Lesson | None): What a guided method learns from.
+        report (Callable): Takes the progress.
+
+    Returns:
+        dict: What ``trial.json`` holds: ``accuracy`` (the last on the validation images),
+        ``iters`` and ``seconds``.
+    """
+    _, curve = _train(settings, run, num_classes, workers, folder, lesson, report)
+    found = {
+        "accuracy": curve[-1][1],
+        "iters": run.iters,
+        "seconds": read_record(folder)["wall_seconds"],
+    }
+    _remove_states(folder)
+    remove_quietly(osp.join(folder, STABLE))
+    write_whole(osp.join(folder, TRIAL), json.dumps(found, indent=1))
+    return found
+
+
+def _train(
+    settings: Settings,
+    run: Run,
+    num_classes: int,
+    workers: int,
+    folder: str,
+    lesson: Lesson | None,
+    report: Report,
+) -> tuple[Runner, list[list[float]]]:
+    os.makedirs(folder, exist_ok=True)
+    if lesson is not None:
+        keep_teacher(lesson.checkpoint)
+    cfg = run_config(settings, run, num_classes, workers, lesson)
+    cfg.work_dir = folder
+    readable = cfg.pretty_text
+    cfg.experiment_name = run.name
+    stable = osp.join(folder, STABLE)
+    prolonging = _is_shorter(folder, run) and osp.isfile(stable)
+    if prolonging and not osp.isfile(osp.join(folder, "last_checkpoint")):
+        cfg.load_from = stable
+    runner = make_runner(cfg, folder, resume=True)
+    write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
+    if settings.schedule == "trapezoid":
+        runner.register_hook(KeepStable(folder, run.cooldown), priority="VERY_LOW")
+    progress = Progress(report, run.iters, osp.join(folder, CURVE))
+    runner.register_hook(progress, priority="VERY_LOW")
+    runner.train()
+    return runner, [[int(at), value] for at, value in progress.curve.items()]
+
+
+def _is_shorter(folder: str, run: Run) -> bool:
+    result = read_or_tell(osp.join(folder, RESULT), check_result, "the run is trained again")
+    return result is not None and result["iters"] < run.iters
+
+
+def keep_teacher(path: str) -> None:
+    """Keep the weights that students learn from, whatever becomes of the teacher's run.
+
+    Args:
+        path (str): The copy of the teacher's ``model.pth`` beside it; if it is there, it stays.
+    """
+    if osp.isfile(path):
+        return
+    own = f"{path}.{os.getpid()}"
+    shutil.copyfile(osp.join(osp.dirname(path), WEIGHTS), own)
+    os.replace(own, path)
+
+
+def make_runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
+    """Build the runner of a training in the bench.
+
+    Args:
+        cfg (Config): Its config, changed in place.
+        work_dir (str): Its folder.
+        resume (bool): Whether it goes on with what is there.
+
+    Returns:
+        Runner: The runner.
+    """
+    cfg.work_dir, cfg.resume, cfg.launcher = work_dir, resume, "none"
+    prepare(cfg)
+    # It takes longer than training steps, at each checkpoint.
+    object.__setattr__(cfg, "_format_python_code", False)
+    object.__setattr__(cfg, "_filename", osp.join(work_dir, CONFIG))
+    return build_runner(cfg)
+
+
+def _keep_weights(folder: str, checkpoint: dict) -> None:
+    content = {key: checkpoint[key] for key in ("state_dict", KEY) if key in checkpoint}
+    described = checkpoint["meta"].get("dataset_meta")
+    write_checkpoint(osp.join(folder, WEIGHTS), {**content, "meta": {"dataset_meta": described}})
+    _remove_states(folder)
+
+
+def _remove_states(folder: str) -> None:
+    for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
+        for leftover in glob.glob(osp.join(glob.escape(folder), name)):
+            remove_quietly(leftover)

@@ -1,0 +1,147 @@
+"""What a bench says in its first lines: sizes, the best, how sure that is, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smallvit.bench import chance
+from smallvit.bench.findings import Findings
+from smallvit.bench.methods import TEACHER
+from smallvit.bench.results import ranking
+from smallvit.bench.settings import Run, samples_label
+from smallvit.bench.sizes import PUBLISHED, TOLERANCE
+from smallvit.bench.table import short
+
+
+def size_note(found: Findings) -> tuple[bool, str]:
+    """Say whether the networks are of one size.
+
+    Args:
+        found (Findings): What the bench found.
+
+    Returns:
+        tuple[bool, str]: Whether they are, and a sentence.
+    """
+    settings = found.plan["settings"]
+    unit = "flops" if settings.sizes == "flops" else "params"
+    word = "FLOPs" if unit == "flops" else "parameters"
+    shown = {name for name, _ in found.summaries}
+    sizes = {name: cost[unit] for name, cost in found.costs["methods"].items() if name in shown}
+    if not sizes:
+        return False, "How large the networks are was not measured."
+    least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+    if settings.sizes != PUBLISHED:
+        off = {
+            name: size
+            for name, size in sizes.items()
+            if abs(size / settings.target - 1) > TOLERANCE
+        }
+        if not off:
+            target = short(settings.target)
+            return True, f"All networks have {target} {word}, within {TOLERANCE:.0%}."
+        listed = ", ".join(
+            f"{name} has {short(size)}, {size / settings.target:.2f} times as many"
+            for name, size in off.items()
+        )
+        return False, (
+            f"The networks differ in size: of {short(settings.target)} {word} wanted, {listed}."
+        )
+    if sizes[most] <= (1 + TOLERANCE) * sizes[least]:
+        return True, f"The networks have {short(sizes[least])} to {short(sizes[most])} {word}."
+    return False, (
+        f"The networks differ in size: {most} has {short(sizes[most])} {word}, "
+        f"{sizes[most] / sizes[least]:.1f} times the {short(sizes[least])} of {least}."
+    )
+
+
+def answers(found: Findings) -> Iterator[dict]:
+    """Say what is best on each subset, and what cannot be told apart from it.
+
+    Args:
+        found (Findings): What the bench found.
+
+    Yields:
+        dict: ``trained_on``, ``best``, ``accuracy``, ``interval`` (of the test images, or
+        None), ``ties``, ``one_seed`` and ``rising`` (methods that longer training would help).
+    """
+    for count in found.samples:
+        there = {key: each for key, each in found.summaries.items() if key[1] == count}
+        names = ranking(there, [count])
+        if not names:
+            continue
+        best = found.summaries[names[0], count]
+        pairs = [each for each in found.comparisons if each.samples == count]
+        yield {
+            "trained_on": samples_label(count),
+            "best": names[0],
+            "accuracy": best.text(),
+            "interval": found.intervals.get((names[0], count)),
+            "ties": [each.other for each in pairs if not each.differ],
+            "one_seed": len(best.accuracies) < 2,
+            "rising": [
+                name
+                for name in names
+                if (name, count) in found.trends and found.trends[name, count].rising
+            ],
+            "no_better_than_guessing": [name for name in names if _guesses(found, name, count)],
+        }
+
+
+def _guesses(found: Findings, name: str, count: int | None) -> bool:
+    interval = found.intervals.get((name, count))
+    return interval is not None and interval[0] <= found.guessing
+
+
+def missing(found: Findings) -> list[Run]:
+    """List the runs that have no result, or that of a shorter run.
+
+    Args:
+        found (Findings): What the bench found.
+
+    Returns:
+        list[Run]: Failed ones too.
+    """
+    return [
+        run
+        for run in found.plan["runs"]
+        if run not in found.results or found.results[run]["iters"] < run.iters
+    ]
+
+
+def missing_note(found: Findings) -> str | None:
+    """Say what an unfinished bench lacks.
+
+    Args:
+        found (Findings): What the bench found.
+
+    Returns:
+        str | None: None if it is finished.
+    """
+    left = missing(found)
+    if not left:
+        return None
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for run in left:
+        groups.setdefault((run.method, run.samples), []).append(run.seed)
+    listed = "; ".join(
+        f"{name if name != TEACHER else 'the teacher'}, {samples_label(count)}, seed "
+        f"{', '.join(map(str, sorted(seeds)))}"
+        for (name, count), seeds in groups.items()
+    )
+    done = len(found.plan["runs"]) - len(left)
+    return f"Unfinished: {done} of {len(found.plan['runs'])} runs are done. Missing: {listed}."
+
+
+def notes(found: Findings) -> list[str]:
+    """Say what else limits the answers, from the tests and the trials.
+
+    Args:
+        found (Findings): What the bench found.
+
+    Returns:
+        list[str]: Sentences.
+    """
+    said = [f"Naming the commonest class of the test images gets {found.guessing:.2f}%."]
+    if not chance.is_available():
+        said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
+    return said

@@ -1,0 +1,92 @@
+"""Tests of what may be chance, against numbers worked out by hand or published."""
+
+import pytest
+
+from smallvit.bench import chance
+from smallvit.bench.comparisons import Comparison, compare
+from smallvit.bench.predictions import Predicted
+from smallvit.bench.results import Difference, Summary
+from smallvit.bench.settings import Run
+from smallvit.errors import UserError
+
+
+def test_wilson():
+    # Centre (p + z^2 / 2n) / (1 + z^2 / n) with z = 1.96, p = 0.9, n = 100.
+    low, high = chance.wilson(90.0, 100)
+    assert (low, high) == pytest.approx((82.56, 94.48), abs=0.01)
+    assert chance.wilson(100.0, 10)[1] == pytest.approx(100.0)
+
+
+def test_mcnemar_is_a_coin():
+    one, other = [True] * 6 + [False] * 4, [True] * 1 + [False] * 9
+    # Five images that the first alone gets right: 2 / 2^5.
+    assert chance.mcnemar(one, other) == pytest.approx(2 / 32)
+    assert chance.mcnemar(one, one) == 1.0
+    with pytest.raises(ValueError, match="shorter"):
+        chance.mcnemar(one, other[:-1])
+
+
+def test_holm():
+    # The least times three, the next times two, the last as it is; none below one before it.
+    assert chance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert chance.holm([]) == []
+
+
+def test_seeds_and_guessing():
+    assert chance.of_seeds([0.2]) == 0.2
+    assert chance.of_seeds([0.01, 0.02, 0.9]) == 0.04
+    assert chance.guessing([3, 1]) == 75.0
+
+
+def tested(right):
+    labels = [0] * len(right)
+    images = [str(number) for number in range(len(right))]
+    return Predicted(labels, [int(not each) for each in right], [1.0] * len(right), images)
+
+
+class TestComparisons:
+    summaries = {
+        ("vit", 5): Summary((90.0, 91.0, 92.0), 1.0),
+        ("dhvt", 5): Summary((70.0, 71.0, 72.0), 1.0),
+        ("dwnet", 5): Summary((89.0, 91.0, 92.0), 1.0),
+    }
+
+    def runs(self, other):
+        return {
+            **{Run("vit", 5, seed, 9, 1): tested([True] * 20) for seed in range(3)},
+            **{Run("dhvt", 5, seed, 9, 1): tested(other) for seed in range(3)},
+        }
+
+    def test_both_kinds_of_chance_count(self):
+        first, second = compare(self.summaries, [5], self.runs([False] * 20))
+        assert (first.best, first.other, second.other) == ("vit", "dwnet", "dhvt")
+        assert (first.verdict, second.verdict) == ("within noise", "beyond noise")
+        assert first.images is None  # without predictions
+        assert second.images == pytest.approx(2 * 2 / 2**20)
+        assert second.seeds < 0.001
+        # The same seeds; these test images do not tell the networks apart.
+        _, second = compare(self.summaries, [5], self.runs([True] * 18 + [False] * 2))
+        assert second.verdict == "within noise"
+
+    def test_other_images_are_not_paired(self):
+        runs = self.runs([False] * 19)
+        assert compare(self.summaries, [5], runs)[1].images is None
+
+    def test_one_seed_tells_networks_apart_alone(self):
+        pair = (5, "vit", "dhvt", Difference(9.0, None, None), None)
+        assert Comparison(*pair, 0.001).verdict.startswith("these two networks differ")
+        assert Comparison(*pair, 0.5).verdict == "one seed: cannot tell"
+
+
+def test_without_statsmodels_the_report_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "statsmodels", None)
+    for name in [each for each in sys.modules if each.startswith("statsmodels.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert not chance.is_available()
+    with pytest.raises(UserError, match="pip install statsmodels"):
+        chance.wilson(50.0, 10)
+    found = compare(TestComparisons.summaries, [5], {})
+    assert [each.images for each in found] == [None, None]
+    assert found[1].verdict == "beyond noise"

@@ -1,0 +1,68 @@
+"""Whether a curve still rises, against curves made up for it."""
+
+import random
+
+import pytest
+
+from smallvit.bench.flat import to_prolong, trend, trends
+from smallvit.bench.plan import Run
+
+STEPS = [100 * number for number in range(1, 11)]
+RUN = Run("vit", 50, 0, 1000, 10)
+
+
+def curve(slope, noise=0.0, seed=0):
+    """Points for twice the steps, with noise, and a jump where the rate goes down."""
+    import math
+
+    drawn = random.Random(seed)
+    return [
+        (at, 50 + slope * math.log2(at / 100) + drawn.gauss(0, noise) + 20 * (at > 800))
+        for at in STEPS
+    ]
+
+
+def test_the_slope_is_that_before_the_rate_goes_down():
+    found = trend([curve(3.0), curve(3.0)], 1000)
+    assert found.gain == pytest.approx(3.0)
+    assert found.rising
+    assert found.text() == "still rising: +3.0 points for twice the steps (at least +3.0)"
+
+
+def test_noise_does_not_rise():
+    # One in twenty at most, by the level of the test.
+    found = [trend([curve(0.0, 1.0, 10 * n + k) for k in range(3)], 1000) for n in range(100)]
+    assert sum(each.rising for each in found) <= 8
+    found = [trend([curve(6.0, 1.0, 10 * n + k) for k in range(3)], 1000) for n in range(100)]
+    assert sum(each.rising for each in found) >= 95
+
+
+def test_a_slope_too_small_to_matter_is_flat():
+    assert trend([curve(0.2)], 1000).low > 0
+    assert not trend([curve(0.2)], 1000).rising
+
+
+def test_too_few_validations_do_not_tell():
+    assert trend([[(500, 10.0), (700, 20.0)]], 1000).rising is None
+    assert trend([[(500, 10.0)]], 1000) is None
+    assert trend([[]], 1000) is None
+
+
+def test_only_whole_groups_are_prolonged_and_not_for_ever():
+    runs = [RUN, Run("vit", 50, 1, 1000, 10), Run("dhvt", 50, 0, 1000, 10)]
+    results = {
+        run: {"iters": 1000, "curve": curve(5.0 if run.method == "vit" else 0.0)} for run in runs
+    }
+    assert to_prolong(runs, results, 2) == {("vit", 50)}
+    assert trends(results)["dhvt", 50].rising is False
+    del results[runs[1]]
+    assert to_prolong(runs, results, 2) == set()
+    results[runs[1]] = results[RUN]
+    longer = [run.prolonged() for run in runs]
+    assert (longer[0].iters, longer[0].evals, longer[0].begun) == (2000, 20, 1000)
+    # Their results are those of the shorter runs yet.
+    assert to_prolong(longer, dict(zip(longer, results.values(), strict=True)), 2) == set()
+    longest = [run.prolonged() for run in longer]
+    found = {run: {"iters": 4000, "curve": [(4 * a, b) for a, b in curve(5.0)]} for run in longest}
+    assert to_prolong(longest, found, 2) == set()
+    assert to_prolong(longest, found, 3) != set()

@@ -1,0 +1,69 @@
+"""Networks of one size: the width that is found, and what it does to the config."""
+
+import pytest
+from mmengine.registry import init_default_scope
+
+from smallvit.bench.measuring import fit
+from smallvit.bench.methods import BASES, parse_method
+from smallvit.bench.plan import Settings
+from smallvit.bench.recipe import model_config
+from smallvit.bench.sizes import TARGETS, Fitted, find_width, step_of
+from smallvit.engine.models import build_model
+
+NAMES = [*BASES, "vit+shortcut", "dvt+shortcut"]
+
+
+def settings(size, kind="params", target=None):
+    target = target or TARGETS["small" if size <= 64 else "large"]
+    return Settings("/images", size, 16, True, "iters", 100, kind, target)
+
+
+def parameters(name, size, width):
+    init_default_scope("mmpretrain")
+    cfg = dict(model=model_config(parse_method(name), size, 10, width))
+    return sum(each.numel() for each in build_model(cfg).parameters())
+
+
+class TestSearch:
+    def test_what_is_near_enough_stays(self):
+        assert find_width(lambda width: width * width or 92, 4, 100) == Fitted(0, 92)
+
+    def test_the_nearest_of_the_possible_widths(self):
+        # 12^2 = 144 and 8^2 = 64: 100 is 1.44 times under the one and 1.56 times over the other.
+        assert find_width(lambda width: width * width or 1000, 4, 100) == Fitted(12, 144)
+        assert find_width(lambda width: width * width or 1000, 1, 100) == Fitted(10, 100)
+
+    def test_more_than_the_least_width(self):
+        assert find_width(lambda width: 1000 + width, 4, 100) == Fitted(4, 1004)
+
+
+def test_every_mini_network_comes_within_a_tenth_of_the_target():
+    found = fit(settings(32), [*NAMES, "timm:resnet18"], 10, None)
+    assert set(found) == set(NAMES)  # a model of timm stays as it is
+    for name, each in found.items():
+        # What was counted without weights is what a network with weights has.
+        assert parameters(name, 32, each["width"]) == each["size"]
+        assert each["size"] == pytest.approx(0.25e6, rel=0.1), name
+    # All others keep the networks of their configs.
+    assert [name for name, each in found.items() if not each["width"]] == ["dhvt", "resnet"]
+
+
+@pytest.mark.slow
+def test_every_published_network_comes_within_a_tenth_of_deit_tiny():
+    found = fit(settings(224), NAMES, 10, None)
+    for name, each in found.items():
+        assert each["size"] == pytest.approx(5.7e6, rel=0.1), name
+
+
+def test_multiply_adds_may_be_what_is_equal():
+    found = fit(settings(32, "flops", 10e6), ["vit", "dwnet"], 10, None)
+    for each in found.values():
+        assert each["size"] == pytest.approx(10e6, rel=0.1)
+
+
+def test_a_cascade_has_one_width_for_all_exits():
+    model = model_config(parse_method("dvt"), 32, 10, 48)
+    assert {part.arch.embed_dims for part in model.backbone.exits} == {48}
+    assert {part.arch.feedforward_channels for part in model.backbone.exits} == {96}
+    assert model.head.in_channels == 48
+    assert 48 % step_of(model_config(parse_method("dvt"), 32, 10)) == 0
