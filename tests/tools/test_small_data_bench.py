@@ -183,6 +183,51 @@ class TestBench:
         assert "ResNet-20 trained on the same subset" in (out / "report.html").read_text()
 
 
+def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path, monkeypatch):
+    def once(runs, results, doublings):
+        assert doublings == 1
+        return set() if runs[0].begun else {(each.method, each.samples) for each in runs}
+
+    monkeypatch.setattr(course, "to_prolong", once)
+    argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "10", "--batch-size", "4")
+    status, said, error = run(*argv, "--until-flat", "1", "--jobs", "1", "--out", tmp_path)
+    assert (status, error) == (0, "")
+    assert f"still rising, and prolonged to twice the steps: {files / 'good.py'}" in said
+    (folder,) = tmp_path.glob("runs/*/all/seed0")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["iters"] == 20
+    # The validation at step 10 is that of the constant rate, the end of the first is forgotten.
+    assert [at for at, _ in result["curve"]] == [10, 20]
+    record = json.loads((folder / "run.json").read_text())
+    assert [each["from_iter"] for each in record["sessions"]] == [0, 8]
+    predictions = json.loads((folder / "predictions.json").read_text())
+    right = sum(
+        a == b for a, b in zip(predictions["labels"], predictions["predicted"], strict=True)
+    )
+    assert 10.0 * right == pytest.approx(result["accuracy"])
+    assert predictions["images"][0] == "val/bright/00.png"
+
+
+def test_rates_are_tried_and_kept(run, files, tmp_path):
+    argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "200", "--batch-size", "2")
+    status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
+    assert (status, error) == (0, "")
+    assert "choosing the learning rate: 3 trials of 20 to 20 steps" in said
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (chosen,) = plan["chosen"]
+    assert set(chosen["trials"]) == {"0.3", "1", "3"}
+    assert plan["runs"][0]["rate"] == chosen["rate"]
+    assert chosen["trials"][f"{chosen['rate']:g}"] == max(chosen["trials"].values())
+    # What was tried is not tried again, even where the choice was lost.
+    plan["chosen"] = []
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    for result in tmp_path.glob("runs/*/all/seed0/result.json"):
+        result.unlink()
+    _, said, _ = run(*argv, "--jobs", "2", "--out", tmp_path)
+    assert "choosing the learning rate" not in said
+    assert json.loads((tmp_path / "plan.json").read_text())["chosen"] == [chosen]
+
+
 class TestMinutes:
     def test_the_least_budget_that_is_told_is_enough(self, run, files, tmp_path):
         out = tmp_path / "out"

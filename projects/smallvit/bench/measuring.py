@@ -15,7 +15,7 @@ from smallvit.analysis.complexity import complexity
 from smallvit.bench.methods import parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import model_config, run_config
-from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of
+from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
 from smallvit.engine.models import build_model
 
 
@@ -39,8 +39,9 @@ def fit(
         method = parse_method(name)
         if not can_widen(method):
             continue
-        step = step_of(model_config(parse_method(method.base), settings.image_size, num_classes))
-        fitted = find_width(partial(_size, settings, name, num_classes), step, settings.target)
+        plain = model_config(parse_method(method.base), settings.image_size, num_classes)
+        measure = partial(_size, settings, name, num_classes)
+        fitted = find_width(measure, step_of(plain), settings.target, width_of(plain))
         found[name] = {"width": fitted.width, "size": fitted.size}
     return found
 
@@ -50,8 +51,12 @@ def _size(settings: Settings, network: str, num_classes: int, width: int) -> int
     init_default_scope(cfg.default_scope)
     if settings.sizes == FLOPS:
         return complexity(cfg, (settings.image_size,) * 2)["flops"]
-    with torch.device("meta"):  # no number is drawn for weights that are only counted
-        return sum(each.numel() for each in build_model(cfg).parameters())
+    try:
+        with torch.device("meta"):  # no number is drawn for weights that are only counted
+            model = build_model(cfg)
+    except (RuntimeError, NotImplementedError):  # MMPretrain's ResNet reads numbers of a tensor
+        model = build_model(cfg)
+    return sum(each.numel() for each in model.parameters())
 
 
 def measure(

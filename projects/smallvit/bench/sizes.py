@@ -95,6 +95,31 @@ def _transformer(backbone: Mapping) -> dict:
     return dict(kinds[_kind(backbone)].arch_zoo[arch])
 
 
+def width_of(model: Mapping) -> int:
+    """Tell the width of a network as its config has it.
+
+    Args:
+        model (Mapping): The model's config.
+
+    Returns:
+        int: Channels of its first stage.
+    """
+    backbone = model["backbone"]
+    kind = _kind(backbone)
+    if kind in ("ResNet", "CifarResNet"):
+        return backbone.get("base_channels", 64 if kind == "ResNet" else 16)
+    if kind == "DWNet":
+        return _pyramid(backbone)["embed_dims"]
+    return _transformer(_parts(backbone)[0])["embed_dims"]
+
+
+def _pyramid(backbone: Mapping) -> dict:
+    from smallvit.backbones import DWNet
+
+    arch = backbone["arch"]
+    return dict(DWNet.arch_zoo[arch] if isinstance(arch, str) else arch)
+
+
 def widen(model: ConfigDict, width: int) -> None:
     """Give a network another width.
 
@@ -105,7 +130,7 @@ def widen(model: ConfigDict, width: int) -> None:
     backbone = model.backbone
     kind = _kind(backbone)
     if kind in ("ResNet", "CifarResNet"):
-        before = backbone.get("base_channels", 64 if kind == "ResNet" else 16)
+        before = width_of(model)
         backbone.base_channels = width
         if kind == "ResNet":
             backbone.stem_channels = width
@@ -113,10 +138,7 @@ def widen(model: ConfigDict, width: int) -> None:
         return
     model.head.in_channels = width
     if kind == "DWNet":
-        from smallvit.backbones import DWNet
-
-        arch = backbone.arch
-        arch = dict(DWNet.arch_zoo[arch] if isinstance(arch, str) else arch)
+        arch = _pyramid(backbone)
         backbone.arch = ConfigDict(arch, embed_dims=width)
         model.head.in_channels = width * 2 ** (len(arch["depths"]) - 1)
         return
@@ -127,14 +149,15 @@ def widen(model: ConfigDict, width: int) -> None:
         part.arch = ConfigDict(arch, embed_dims=width, feedforward_channels=hidden)
 
 
-def find_width(measure: Callable[[int], float], step: int, target: float) -> Fitted:
+def find_width(measure: Callable[[int], float], step: int, target: float, published: int) -> Fitted:
     """Find the width at which a network is nearest to a target.
 
     Args:
         measure (Callable): Takes a width (0 for that of the config) and returns the size, which
-            grows with the width.
+            grows with the width, and about with its square.
         step (int): Widths are multiples of it.
         target (float): The size that is wanted.
+        published (int): Width of the config.
 
     Returns:
         Fitted: The width of the config if it is near enough, else the best.
@@ -142,21 +165,18 @@ def find_width(measure: Callable[[int], float], step: int, target: float) -> Fit
     as_published = measure(0)
     if abs(as_published / target - 1) <= TOLERANCE:
         return Fitted(0, as_published)
-    sizes = {0: 0.0}
-
-    def size(steps: int) -> float:
-        if steps not in sizes:
-            sizes[steps] = measure(steps * step)
-        return sizes[steps]
-
-    low, high = 0, 1
-    while size(high) < target and high < MOST_STEPS:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if size(middle) < target else (low, middle)
-    best = min([each for each in (low, high) if each], key=lambda each: _miss(size(each), target))
-    return Fitted(best * step, size(best))
+    guess = published * math.sqrt(target / as_published) / step
+    steps = max(1, min(MOST_STEPS, round(guess)))
+    size = measure(steps * step)
+    way = 1 if size < target else -1
+    while True:
+        beyond = steps + way
+        if not 1 <= beyond <= MOST_STEPS:
+            return Fitted(steps * step, size)
+        following = measure(beyond * step)
+        if _miss(following, target) >= _miss(size, target):
+            return Fitted(steps * step, size)
+        steps, size = beyond, following
 
 
 def _miss(size: float, target: float) -> float:

@@ -38,7 +38,7 @@ def test_seeds_and_guessing():
     assert chance.guessing([3, 1]) == 75.0
 
 
-def tested(right):
+def answers(right):
     labels = [0] * len(right)
     images = [str(number) for number in range(len(right))]
     return Predicted(labels, [int(not each) for each in right], [1.0] * len(right), images)
@@ -53,8 +53,8 @@ class TestComparisons:
 
     def runs(self, other):
         return {
-            **{Run("vit", 5, seed, 9, 1): tested([True] * 20) for seed in range(3)},
-            **{Run("dhvt", 5, seed, 9, 1): tested(other) for seed in range(3)},
+            **{Run("vit", 5, seed, 9, 1): answers([True] * 20) for seed in range(3)},
+            **{Run("dhvt", 5, seed, 9, 1): answers(other) for seed in range(3)},
         }
 
     def test_both_kinds_of_chance_count(self):

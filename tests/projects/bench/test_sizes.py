@@ -10,7 +10,7 @@ from smallvit.bench.recipe import model_config
 from smallvit.bench.sizes import TARGETS, Fitted, find_width, step_of
 from smallvit.engine.models import build_model
 
-NAMES = [*BASES, "vit+shortcut", "dvt+shortcut"]
+NAMES = [*BASES, "vit+shortcut"]
 
 
 def settings(size, kind="params", target=None):
@@ -26,15 +26,17 @@ def parameters(name, size, width):
 
 class TestSearch:
     def test_what_is_near_enough_stays(self):
-        assert find_width(lambda width: width * width or 92, 4, 100) == Fitted(0, 92)
+        assert find_width(lambda width: width * width or 92, 4, 100, 9) == Fitted(0, 92)
 
-    def test_the_nearest_of_the_possible_widths(self):
+    @pytest.mark.parametrize("published", [4, 32, 200])
+    def test_the_nearest_of_the_possible_widths(self, published):
         # 12^2 = 144 and 8^2 = 64: 100 is 1.44 times under the one and 1.56 times over the other.
-        assert find_width(lambda width: width * width or 1000, 4, 100) == Fitted(12, 144)
-        assert find_width(lambda width: width * width or 1000, 1, 100) == Fitted(10, 100)
+        square = lambda width: (width or published) ** 2  # noqa: E731
+        assert find_width(square, 4, 100, published) == Fitted(12, 144)
+        assert find_width(square, 1, 100, published) == Fitted(10, 100)
 
     def test_more_than_the_least_width(self):
-        assert find_width(lambda width: 1000 + width, 4, 100) == Fitted(4, 1004)
+        assert find_width(lambda width: 1000 + width, 4, 100, 64) == Fitted(4, 1004)
 
 
 def test_every_mini_network_comes_within_a_tenth_of_the_target():
@@ -48,9 +50,9 @@ def test_every_mini_network_comes_within_a_tenth_of_the_target():
     assert [name for name, each in found.items() if not each["width"]] == ["dhvt", "resnet"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_published_network_comes_within_a_tenth_of_deit_tiny():
-    found = fit(settings(224), NAMES, 10, None)
+    found = fit(settings(224), ["dwnet", "dvt+shortcut", "resnet"], 10, None)
     for name, each in found.items():
         assert each["size"] == pytest.approx(5.7e6, rel=0.1), name
 

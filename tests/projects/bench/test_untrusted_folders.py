@@ -34,6 +34,7 @@ def hostile(tmp_path):
             json.dumps(dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1))
         )
         folder.joinpath("config.py").write_text(program.read_text())
+        folder.joinpath("model.pth").write_bytes(b"weights")
     out.joinpath("plan.json").write_text(to_json(SETTINGS, DATA, runs, {"speeds": {}}))
     return out, mark, str(program)
 
