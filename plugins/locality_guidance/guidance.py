@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from smallvit.hosts import HostView, Taps, view_host
 from smallvit.hosts.probe import channels_for
+from smallvit.plugins.locality_guidance.balance import BALANCED, Balance
 from smallvit.plugins.locality_guidance.losses import LOGIT_LOSSES, TRANSFORMS, feature_loss
 from smallvit.plugins.locality_guidance.offline import StoredFeatures
 from smallvit.plugins.locality_guidance.projection import Projection
@@ -61,8 +62,9 @@ class LocalityGuidance(nn.Module):
             the teacher's stages, one each: numbers, or shares of the depth. Defaults to
             None: the published ones where the paper has a student of such stages, else
             (0.0, 0.5, 1.0).
-        loss_weight (float): Weight of the features' loss; 0 leaves it out.
-            Defaults to 2.5.
+        loss_weight (float | str): Weight of the features' loss; 0 leaves it out.
+            ``"balanced"`` measures every 20 steps the weight at which its gradient in the
+            backbone is as long as that of the other losses. Defaults to 2.5.
         transform (str): What is compared: the maps, through learnt 1x1 convolutions
             ("linear"), where they are active ("attention"), or how alike the images of
             a batch are in them ("similarity"). Defaults to "linear".
@@ -83,13 +85,15 @@ class LocalityGuidance(nn.Module):
         student: nn.Module,
         teacher: dict | None = None,
         student_indices: Sequence[int | float] | None = None,
-        loss_weight: float = 2.5,
+        loss_weight: float | str = 2.5,
         transform: str = "linear",
         logit: dict | None = None,
         store: str | None = None,
     ) -> None:
         super().__init__()
         _check_name("transform", transform, TRANSFORMS)
+        if isinstance(loss_weight, str):
+            _check_name("loss_weight", loss_weight, (BALANCED,))
         if store is None and teacher is None:
             raise ValueError("guidance needs a teacher, or a store of a teacher's features")
         if store is not None and logit is not None:
@@ -118,6 +122,9 @@ class LocalityGuidance(nn.Module):
             _check_channels(student, self.teacher)
         channels = self.teacher.channels if store is None else self.stored.channels
         self.loss_weight = loss_weight
+        self.balance = None
+        if loss_weight == BALANCED:
+            self.balance = Balance(list(student.backbone.parameters()))
         self.transform = transform
         self.logit = None if logit is None else LogitGuidance(student, **logit)
         if student_indices is None:
@@ -191,7 +198,8 @@ class LocalityGuidance(nn.Module):
 
         Returns:
             dict[str, Tensor]: All losses, weighted; ``loss_guidance`` is that of the
-            features, ``loss_logit_guidance`` that of the predictions.
+            features, ``loss_logit_guidance`` that of the predictions, and ``guidance_weight``
+            a balanced weight, for the log.
         """
         if self.stored is None:
             teacher_maps, logits = self.teacher(self.teacher.see(images, preprocessor))
@@ -203,8 +211,11 @@ class LocalityGuidance(nn.Module):
             scaled = {key: value * (1 - share) for key, value in losses.items() if "loss" in key}
             losses |= scaled | {"loss_logit_guidance": share * self.logit.loss(logits)}
         if self.loss_weight:
-            terms = self.feature_losses(teacher_maps)
-            losses["loss_guidance"] = self.loss_weight * torch.stack(terms).sum()
+            loss = torch.stack(self.feature_losses(teacher_maps)).sum()
+            weight = self.loss_weight
+            if self.balance is not None:
+                weight = losses["guidance_weight"] = self.balance(_sum(losses), loss)
+            losses["loss_guidance"] = weight * loss
         return losses
 
     def feature_losses(self, teacher_maps: Sequence[Tensor]) -> list[Tensor]:
@@ -223,6 +234,13 @@ class LocalityGuidance(nn.Module):
             feature_loss(own, target, self.transform)
             for own, target in zip(maps, teacher_maps, strict=True)
         ]
+
+
+def _sum(losses: Mapping[str, Tensor | Sequence[Tensor]]) -> Tensor:
+    """What MMEngine adds up: detectors have lists of losses."""
+    parts = [value for key, value in losses.items() if "loss" in key]
+    flat = [each for part in parts for each in ([part] if torch.is_tensor(part) else part)]
+    return torch.stack([each.mean() for each in flat]).sum()
 
 
 class LogitGuidance:

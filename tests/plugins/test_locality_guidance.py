@@ -636,3 +636,39 @@ def test_logits_guide_the_last_exit_of_a_cascade(checkpoint):
         losses.append(losses_of(model, batch())["loss_logit_guidance"])
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
+
+
+class TestBalancedWeight:
+    def gradients(self, model, data):
+        """Norms in the backbone of the weighted guidance and of the classification."""
+        losses = losses_of(model, data)
+        parameters = [each for each in model.backbone.parameters() if each.requires_grad]
+        norms = {}
+        for key in ("loss", "loss_guidance"):
+            found = torch.autograd.grad(
+                losses[key], parameters, retain_graph=True, allow_unused=True
+            )
+            norms[key] = torch.stack([each.norm() for each in found if each is not None]).norm()
+        return losses, norms
+
+    def test_both_losses_pull_with_the_same_force(self, checkpoint):
+        model = guided(checkpoint, loss_weight="balanced").train()
+        losses, norms = self.gradients(model, batch())
+        torch.testing.assert_close(norms["loss_guidance"], norms["loss"], rtol=1e-3, atol=0)
+        _, plain = self.gradients(guided(checkpoint, loss_weight=1.0).train(), batch())
+        expected = plain["loss"] / plain["loss_guidance"]
+        torch.testing.assert_close(losses["guidance_weight"], expected, rtol=1e-3, atol=0)
+
+    def test_the_weight_stays_between_measurements(self, checkpoint):
+        model = guided(checkpoint, loss_weight="balanced").train()
+        first = losses_of(model, batch())["guidance_weight"]
+        with torch.no_grad():
+            model.head.fc.weight.mul_(100.0)
+        assert losses_of(model, batch())["guidance_weight"] == first
+        for _ in range(18):
+            losses_of(model, batch())
+        assert losses_of(model, batch())["guidance_weight"] > first
+
+    def test_another_word_is_refused(self, checkpoint):
+        with pytest.raises(ValueError, match="no loss_weight 'balance'; use one of balanced"):
+            guided(checkpoint, loss_weight="balance")

@@ -205,7 +205,7 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
         a == b for a, b in zip(predictions["labels"], predictions["predicted"], strict=True)
     )
     assert 10.0 * right == pytest.approx(result["accuracy"])
-    assert predictions["images"][0] == "val/bright/00.png"
+    assert predictions["images"][0] == "test/bright/0.png"
 
 
 def test_rates_are_tried_and_kept(run, files, tmp_path):

@@ -33,6 +33,7 @@ OPTIONAL = {
     "tensorboard": "the TensorBoard back end",
     "future": "the TensorBoard back end",
     "lmdb": "image stores in LMDB",
+    "statsmodels": "the tests of the bench's report",
 }
 #: The files of requirements/ that count, named as the extras of the package; the tests' does not.
 EXTRAS = ("runtime", "mm", "onedl", "optional")

@@ -9,7 +9,10 @@ from smallvit.bench.results import Difference, Summary
 from smallvit.bench.settings import Run
 from smallvit.errors import UserError
 
+needs_statsmodels = pytest.mark.skipif(not chance.is_available(), reason="needs statsmodels")
 
+
+@needs_statsmodels
 def test_wilson():
     # Centre (p + z^2 / 2n) / (1 + z^2 / n) with z = 1.96, p = 0.9, n = 100.
     low, high = chance.wilson(90.0, 100)
@@ -17,6 +20,7 @@ def test_wilson():
     assert chance.wilson(100.0, 10)[1] == pytest.approx(100.0)
 
 
+@needs_statsmodels
 def test_mcnemar_is_a_coin():
     one, other = [True] * 6 + [False] * 4, [True] * 1 + [False] * 9
     # Five images that the first alone gets right: 2 / 2^5.
@@ -26,6 +30,7 @@ def test_mcnemar_is_a_coin():
         chance.mcnemar(one, other[:-1])
 
 
+@needs_statsmodels
 def test_holm():
     # The least times three, the next times two, the last as it is; none below one before it.
     assert chance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
@@ -44,6 +49,7 @@ def answers(right):
     return Predicted(labels, [int(not each) for each in right], [1.0] * len(right), images)
 
 
+@needs_statsmodels
 class TestComparisons:
     summaries = {
         ("vit", 5): Summary((90.0, 91.0, 92.0), 1.0),
