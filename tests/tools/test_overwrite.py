@@ -19,6 +19,7 @@ WRITERS = {
     "analysis_tools/benchmark_backbones.py": ("--json",),
     "analysis_tools/benchmark_checkpoint.py": ("--json",),
     "analysis_tools/benchmark_deployment.py": ("x", "--json"),
+    "analysis_tools/benchmark_in_memory.py": ("--json",),
     "analysis_tools/benchmark_loader.py": ("--json",),
     "analysis_tools/benchmark_ops.py": ("--json",),
     "locality_guidance/benchmark.py": ("a.py", "b.py", "--json"),

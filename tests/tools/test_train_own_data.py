@@ -1,5 +1,6 @@
 """``smallvit train MODEL --data PATH``: from a folder to a config that is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from smallvit.apis.training.estimate import Estimate, free_memory
 from smallvit.apis.training.models import choose_model, trainable
 from smallvit.apis.training.plan import default_epochs
 from smallvit.apis.training.writing import settings_of, write_config
+from smallvit.datasets.in_memory.settings import outside_memory
 from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.survey import Survey, look_at
 from smallvit.engine.pipeline import resolve
@@ -234,6 +236,8 @@ def test_models_that_cannot(name, form, text):
         (["dhvt-t", "--data", "{}", "--launcher", "pytorch"], "one process"),
         (["dhvt-t", "--data", "{}", "--device", "tpu"], "cpu, cuda"),
         (["dhvt-t", "--data", "nowhere"], "no such folder"),
+        (["dhvt-t", "--data", "{}", "--in-memory", "--image-size", "96"], "up to 64 pixels"),
+        (["configs/x.py", "--in-memory"], "--in-memory goes with --data"),
     ],
 )
 def test_flags_that_cannot_be_followed(argv, text, pictures, work, capsys):
@@ -246,6 +250,20 @@ def test_fewer_images_are_seen_more_often():
     assert default_epochs("folder", 1000) == 200
     assert default_epochs("folder", 10**7) == 30
     assert default_epochs("custom-coco", 4) == 150
+
+
+def test_small_images_in_memory(pictures, work, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(work))
+    plan = planned(pictures, work, "dhvt-t", image_size=32, in_memory=True)
+    cfg = resolve(write_config(plan, "out", "x"))
+    plain = resolve(write_config(replace(plan, wishes=Wishes(image_size=32)), "other", "x"))
+    assert cfg.data_preprocessor.type == "smallvit.AugmentingPreprocessor"
+    for split in ("train", "val", "test"):
+        loader = cfg[f"{split}_dataloader"]
+        assert loader.collate_fn.type == "smallvit.collate_in_memory"
+        assert outside_memory(loader.dataset) == plain[f"{split}_dataloader"].dataset
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert dataset.load_batch([0, 1]).images.changed().shape == (2, 3, 32, 32)
 
 
 def test_a_frozen_backbone_is_written_down(pictures, work):

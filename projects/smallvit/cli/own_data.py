@@ -29,6 +29,7 @@ KEYS = {
     "pretrained": "load_from, or model.backbone.init_cfg",
     "freeze": "custom_hooks with smallvit.FreezeHook",
     "seed": "randomness.seed",
+    "in_memory": "a data set smallvit.InMemory, as in _base_/datasets/folder_32_in-memory.py",
     "dry_run": "smallvit recipe CONFIG",
     "data_layout": "the data sets",
     "void_id": "smallvit.LoadLabelMap",
@@ -67,6 +68,11 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         help="weights of the backbone: a file or an address; without, timm's or MMPretrain's own",
     )
     own.add_argument("--freeze", action="store_true", help="train what follows the backbone alone")
+    own.add_argument(
+        "--in-memory",
+        action="store_true",
+        help="read images of up to 64 pixels once, and augment them by the batch on the device",
+    )
     own.add_argument("--seed", type=int, help="of the training; the split does not depend on it")
     own.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N")
     own.add_argument(
@@ -241,7 +247,7 @@ def settle(
     from smallvit.datasets.recognition.survey import look_at
 
     names = ("epochs", "batch_size", "image_size", "lr", "pretrained", "freeze", "seed")
-    wishes = Wishes(**{name: getattr(args, name) for name in names})
+    wishes = Wishes(**{name: getattr(args, name) for name in (*names, "in_memory")})
     survey = look_at(data.sample)
     plan = make_plan(args.config, data, survey, wishes)
     path = write_config(plan, work_dir, command)

@@ -1,6 +1,7 @@
 """A part of a classification data set, as large in each class as asked for."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -149,6 +150,28 @@ class Subset:
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
         return self.dataset[int(self.indices[idx])]
+
+    @property
+    def load_batch(self) -> Callable[[Sequence[int]], Any] | None:
+        """Callable | None: Loads samples together, where the data set does (InMemory)."""
+        load = getattr(self.dataset, "load_batch", None)
+        if load is None:
+            return None
+        return lambda batch: load([int(self.indices[index]) for index in batch])
+
+    __getitems__ = load_batch  # what torch's data loader asks for
+
+    @force_full_init
+    def unreadable(self, idx: int) -> str | None:
+        """Tell why an image could not be read, of a data set that knows it (InMemory).
+
+        Args:
+            idx (int): Index in the part.
+
+        Returns:
+            str | None: The reason; None where it could.
+        """
+        return self.dataset.unreadable(int(self.indices[idx]))
 
     def __repr__(self) -> str:
         asked = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mmengine.config import Config
 
-from smallvit.apis.training.models import Chosen, choose_model
+from smallvit.apis.training.models import SMALL, Chosen, choose_model
 from smallvit.datasets.recognition import OwnData
 from smallvit.datasets.recognition.survey import Survey
 from smallvit.engine.config_files import read_config
@@ -39,6 +39,7 @@ class Wishes:
         pretrained (str, optional): File or address of weights; ``official`` for the library's.
         freeze (bool): Whether the backbone is not trained.
         seed (int, optional): Seed of the training.
+        in_memory (bool): Whether images are read once, and augmented by the batch.
     """
 
     epochs: int | None = None
@@ -48,6 +49,7 @@ class Wishes:
     pretrained: str | None = None
     freeze: bool = False
     seed: int | None = None
+    in_memory: bool = False
 
 
 @dataclass
@@ -216,5 +218,11 @@ def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str) -> None:
         )
     if form != "folder" and size % 32:
         raise UserError(f"--image-size {size}: detectors and segmentors take multiples of 32")
+    if wishes.in_memory and (form != "folder" or size > SMALL):
+        raise UserError(
+            f"--in-memory is for class folders of images of up to {SMALL} pixels, and these are "
+            f"{'no class folders' if form != 'folder' else f'trained at {size}'}: leave it out"
+            + ("" if form != "folder" else f", or give --image-size {SMALL}")
+        )
     if size < 16:
         raise UserError(f"--image-size {size}: 16 pixels are the least")

@@ -167,6 +167,14 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
     pools = split == "train" and data.form in ("folder", "custom-masks")
     lone = pools and data.images["train"] % plan.batch_size == 1
     last = {"drop_last": True} if lone and data.images["train"] > plan.batch_size else {}
+    if plan.wishes.in_memory:
+        kind = plan.base[f"{split}_dataloader"].dataset.type
+        dataset = {"type": "smallvit.InMemory", "of": kind, **dataset}
+        workers = {
+            "num_workers": 0,
+            "persistent_workers": False,
+            "collate_fn": {"type": "smallvit.collate_in_memory"},
+        }
     return {**batch, **workers, **last, "dataset": dataset}
 
 
@@ -198,6 +206,8 @@ def _evaluators(plan: Plan) -> dict:
 def _preprocessor(plan: Plan) -> dict:
     channels, form = plan.survey.channels, plan.data.form
     settings: dict[str, Any] = {}
+    if plan.wishes.in_memory:
+        settings["type"] = "smallvit.AugmentingPreprocessor"
     if form == "custom-masks":
         settings["size"] = (plan.size, plan.size)
     if channels == 3:

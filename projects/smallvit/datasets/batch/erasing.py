@@ -18,10 +18,15 @@ class _Erased:
     """Takes what timm writes into an image."""
 
     def __init__(self) -> None:
-        self.written: list[tuple[slice, slice, np.ndarray]] = []
+        self.boxes: list[tuple[int, int, int, int, int]] = []
+        self.noise: list[Tensor] = []
+        self.row = 0
 
     def __setitem__(self, place: tuple[slice, slice, slice], noise: Tensor) -> None:
-        self.written.append((place[1], place[2], noise.numpy()))
+        _, down, right = place
+        height, width = down.stop - down.start, right.stop - right.start
+        self.boxes.append((self.row, down.start, right.start, height, width))
+        self.noise.append(noise.expand(-1, height, width).reshape(-1))
 
 
 @form_of(RandomErasing)
@@ -34,12 +39,11 @@ class RandomErasingForm(BatchForm):
 
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
-        order = slice(None)
-        if transform.channel_order == "bgr" and len(transform.mean) > 1:
-            order = [2, 1, 0, *range(3, len(transform.mean))]
-        self.mean = np.float32(transform.mean)[order, None, None]
-        self.std = np.float32(transform.std)[order, None, None]
-        self.order = order
+        self.mean, self.std = (torch.tensor(each) for each in (transform.mean, transform.std))
+        #: Where a channel of the noise, which is red, green, blue, is in an image.
+        self.order = np.arange(len(transform.mean))
+        if transform.channel_order == "bgr" and len(self.order) > 1:
+            self.order[:3] = (2, 1, 0)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
         """Draw for each image of a batch; see the parent."""
@@ -49,20 +53,31 @@ class RandomErasingForm(BatchForm):
                 f"RandomErasing: mean has {len(self.mean)} numbers, and the images have {channels} "
                 "channels: give one number of mean and of std for each"
             )
-        pixels = np.arange(channels * height * width).reshape(shape)
-        places, colors = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for row in range(count):
-            if random.random() > self.transform.erase_prob:
-                continue
-            erased = _Erased()
-            self.transform._erase._erase(erased, channels, height, width, torch.float32)
-            for top, left, noise in erased.written:
-                place = pixels[:, top, left]
-                noise = np.broadcast_to(noise, place.shape)[self.order]
-                places.append((place + row * pixels.size).ravel())
-                colors.append((noise * self.std + self.mean).ravel())
-        places, colors = (torch.from_numpy(np.concatenate(parts)) for parts in (places, colors))
+        erased = _Erased()
+        for erased.row in range(count):
+            if random.random() <= self.transform.erase_prob:
+                self.transform._erase._erase(erased, channels, height, width, torch.float32)
+        places, channel = _places(erased.boxes, shape, self.order)
+        noise = torch.cat([torch.empty(0), *erased.noise])
+        colors = noise * self.std[channel] + self.mean[channel]
         return Change(erase, dict(places=places, colors=colors))
+
+
+def _places(
+    boxes: list[tuple[int, int, int, int, int]], shape: tuple[int, int, int], order: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Where the pixels of boxes are in the flattened images, and the color of each."""
+    channels, height, width = shape
+    row, top, left, tall, wide = np.array(boxes, np.int64).reshape(-1, 5).T
+    area = tall * wide
+    sizes = channels * area
+    row, top, left, wide, area, start = (
+        np.repeat(each, sizes) for each in (row, top, left, wide, area, np.cumsum(sizes) - sizes)
+    )
+    channel, pixel = np.divmod(np.arange(len(start)) - start, area)
+    down, right = np.divmod(pixel, wide)
+    found = ((row * channels + order[channel]) * height + top + down) * width + left + right
+    return torch.from_numpy(found), torch.from_numpy(channel)
 
 
 def erase(images: Tensor, places: Tensor, colors: Tensor) -> Tensor:

@@ -54,54 +54,70 @@ def warp(
     if axes == "y":
         turned = warp(images.mT, matrices[:, [4, 3, 5, 1, 0, 2]], fill, interpolation, "x")
         return turned.mT
-    count, channels, height, width = images.shape
+    height, width = images.shape[2:]
     like = dict(dtype=matrices.dtype, device=images.device)
     a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)
     rows = torch.arange(height, **like)[:, None] + 0.5
     columns = torch.arange(width, **like) + 0.5
     x = a * columns + b * rows + c
     inside = (x >= 0) & (x < width)
-    x_taps, x_weights = _taps(x - 0.5, width, interpolation)
-    flat = images.reshape(count, channels, -1).float()
-
-    def take(row: Tensor) -> Tensor:
-        found = 0
-        for tap, weight in zip(x_taps, x_weights, strict=True):
-            index = (row * width + tap).view(count, 1, -1).expand(-1, channels, -1)
-            found = found + flat.gather(2, index) * weight.view(count, 1, -1)
-        return found
-
     if axes == "x":
-        values = take(torch.arange(height, device=images.device)[:, None])
+        values = _shifted(images, (b * rows + c)[..., 0], interpolation)
     else:
         y = d * columns + e * rows + f
         inside &= (y >= 0) & (y < height)
-        y_taps, y_weights = _taps(y - 0.5, height, interpolation)
-        values = sum(
-            take(tap) * weight.view(count, 1, -1)
-            for tap, weight in zip(y_taps, y_weights, strict=True)
-        )
-    values = (values + _ROUNDING).clamp_(0, 255).to(torch.uint8).view_as(images)
+        values = _sampled(images, x - 0.5, y - 0.5, interpolation)
+    values = (values + _ROUNDING).clamp_(0, 255).to(torch.uint8)
     outside = torch.tensor(fill, dtype=torch.uint8, device=images.device).view(-1, 1, 1)
     return torch.where(inside[:, None], values, outside)
 
 
-def _taps(places: Tensor, size: int, interpolation: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Pixels on an axis that a place lies between, and their weights (B, H, W)."""
-    first = places.floor()
-    d = (places - first).float()
+def _shifted(images: Tensor, shifts: Tensor, interpolation: str) -> Tensor:
+    """Rows that begin elsewhere, by ``shifts`` (B, H): windows of longer rows, weighted."""
+    width = images.shape[3]
+    first = shifts.floor()
+    offsets, weights = _weights((shifts - first).float(), interpolation)
+    margin = width + 2  # a row that is shifted further shows nothing of the image
+    start, end = (edge.expand(-1, -1, -1, margin) for edge in (images[..., :1], images[..., -1:]))
+    length = width + len(offsets) - 1
+    windows = torch.cat((start, images, end), 3).unfold(3, length, 1)
+    place = first.clamp(-width, width).long() + (offsets[0] + margin)
+    chosen = torch.arange(images.shape[0], device=images.device)[:, None]
+    rows = torch.arange(images.shape[2], device=images.device)
+    found = windows[chosen, :, rows, place].float()  # (B, H, C, length)
+    values = found[..., :width] * weights[0][..., None, None]
+    for number, weight in enumerate(weights[1:], 1):
+        values.addcmul_(found[..., number : number + width], weight[..., None, None])
+    return values.transpose(1, 2)
+
+
+def _sampled(images: Tensor, x: Tensor, y: Tensor, interpolation: str) -> Tensor:
+    """Pixels from between others, at places (B, H, W)."""
+    count, channels, height, width = images.shape
+    left, top = x.floor(), y.floor()
+    offsets, x_weights = _weights((x - left).float(), interpolation)
+    _, y_weights = _weights((y - top).float(), interpolation)
+    flat = images.reshape(count, channels, -1).float()
+    values = torch.zeros_like(flat)
+    for down, y_weight in zip(offsets, y_weights, strict=True):
+        row = (top + down).clamp(0, height - 1) * width
+        for right, x_weight in zip(offsets, x_weights, strict=True):
+            index = (row + (left + right).clamp(0, width - 1)).long().view(count, 1, -1)
+            found = flat.gather(2, index.expand(-1, channels, -1))
+            values.addcmul_(found, (x_weight * y_weight).view(count, 1, -1))
+    return values.view_as(images)
+
+
+def _weights(d: Tensor, interpolation: str) -> tuple[tuple[int, ...], list[Tensor]]:
+    """Pixels around a place, from the one before it, and their weights."""
     if interpolation == "bilinear":
-        offsets, weights = (0, 1), [1 - d, d]
-    else:
-        offsets = (-1, 0, 1, 2)
-        weights = [
-            d * (-1 + d * (2 - d)),
-            1 + d * d * (d - 2),
-            d * (1 + d * (1 - d)),
-            d * d * (d - 1),
-        ]
-    first = first.long()
-    return [(first + offset).clamp(0, size - 1) for offset in offsets], weights
+        return (0, 1), [1 - d, d]
+    return (-1, 0, 1, 2), [
+        d * (-1 + d * (2 - d)),
+        1 + d * d * (d - 2),
+        d * (1 + d * (1 - d)),
+        d * d * (d - 1),
+    ]
 
 
 def warp_into(

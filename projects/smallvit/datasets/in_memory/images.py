@@ -112,6 +112,7 @@ class InMemory:
                 "and go through the transforms one by one, which takes longer than by the batch"
             )
         self._path: str | None = None
+        self._has_images = False
         self._made_by = self._digest()
         self._look()
         self._images = self._find(decoding.Sources(self.dataset, self.steps.fixed))
@@ -194,6 +195,7 @@ class InMemory:
         infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
         for info in infos:
             info.pop("img")
+        self._has_images = True
         self.dataset.data_list = infos
         if self.dataset.serialize_data:
             self.dataset.data_bytes, self.dataset.data_address = self.dataset._serialize_data()
@@ -217,9 +219,11 @@ class InMemory:
             idx (int): Its index.
 
         Returns:
-            dict: The annotation.
+            dict: The annotation; with ``img``, behind the steps that are applied once, where the
+            data set gives its images so.
         """
-        return self.dataset.get_data_info(idx)
+        info = self.dataset.get_data_info(idx)
+        return dict(info, img=self._image(idx)) if self._has_images else info
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:
@@ -256,10 +260,14 @@ class InMemory:
     @force_full_init
     def __getitem__(self, idx: int) -> Any:
         results = self._results(idx)
-        image = self.images.pixels[idx].transpose(1, 2, 0)
-        results["img"] = np.array(image[..., 0] if image.shape[2] == 1 else image)
-        results["img_shape"] = image.shape[:2]
+        results["img"] = self._image(idx)
+        results["img_shape"] = results["img"].shape[:2]
         return self.steps.one_by_one(results)
+
+    def _image(self, idx: int) -> np.ndarray:
+        """A copy of an image, as a pipeline has it: (H, W, C), or (H, W) of one channel."""
+        image = self.images.pixels[idx].transpose(1, 2, 0)
+        return np.array(image[..., 0] if image.shape[2] == 1 else image)
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], ImageBatch] | None:

@@ -316,3 +316,28 @@ def test_base_configs(name, folder):
     dataset = DATASETS.build(dict(data, cache=False))
     batch = collate_in_memory(dataset.load_batch([0, 1]))
     assert tensors(batch).shape == (2, 3, size, size)
+
+
+def test_a_subset_is_loaded_by_the_batch(folder):
+    dataset = in_memory(folder, CROP)
+    part = DATASETS.build(dict(type="smallvit.Subset", dataset=dataset, samples_per_class=2))
+    assert len(part) == 4
+    seen = [one.sample_idx for batch in loader(part) for one in batch["data_samples"]]
+    assert sorted(seen) == part.indices.tolist()
+    plain = DATASETS.build(dict(type="smallvit.Subset", dataset=settings(folder), fraction=1))
+    assert plain.load_batch is None
+    assert plain[0]["inputs"].shape == (3, 8, 8)
+
+
+def test_arrays_are_kept_once(tmp_path):
+    """Of a data set that has its images in memory itself."""
+    steps = [dict(type="Resize", scale=16), CROP, PACK]
+    data = dict(split="val", pipeline=steps)
+    dataset = DATASETS.build(
+        dict(data, type="smallvit.InMemory", of="smallvit.Digits", cache=str(tmp_path))
+    )
+    assert "img" not in dataset.dataset.get_data_info(0)
+    single = DATASETS.build(dict(data, type="smallvit.Digits"))
+    wanted = single.pipeline.transforms[0](single.get_data_info(3))["img"]
+    assert np.array_equal(dataset.get_data_info(3)["img"], wanted)
+    assert dataset[3]["inputs"].shape == (3, 8, 8)
