@@ -60,6 +60,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def set_flags(cfg, args: argparse.Namespace) -> None:
     from smallvit.cli import config as configs
     from smallvit.cli.testing import enable_drawing, enable_tta
+    from smallvit.engine.compiling import use_compilation
     from smallvit.engine.precision import use_amp_testing
 
     cfg.launcher = args.launcher
@@ -68,6 +69,8 @@ def set_flags(cfg, args: argparse.Namespace) -> None:
     cfg.resume = False
     if args.amp:
         use_amp_testing(cfg)
+    if args.compile:
+        use_compilation(cfg, args.compile)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     if args.tta:

@@ -34,6 +34,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def set_flags(cfg, args: argparse.Namespace) -> None:
     from smallvit.cli import config as configs
+    from smallvit.engine.compiling import use_compilation
     from smallvit.engine.precision import use_amp_training
 
     cfg.launcher = args.launcher
@@ -42,6 +43,8 @@ def set_flags(cfg, args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         use_amp_training(cfg)
+    if args.compile:
+        use_compilation(cfg, args.compile)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume

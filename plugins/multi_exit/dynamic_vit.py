@@ -133,6 +133,7 @@ class DynamicViT(BaseModule):
         # Plain lists of modules: a deep copy of the model points into the copy.
         self._tokens = [tokens for tokens, _ in found]
         self._slots = [_Slots() for _ in self.exits]
+        self._taps: list[Taps | None] = [None] * len(self.exits)
         parts = [own for _, own in found]
         if self.reuses_features:
             self._connect_features(parts, {} if feature_reuse is True else dict(feature_reuse))
@@ -215,22 +216,34 @@ class DynamicViT(BaseModule):
         if not self.reuses:
             return self._vector(index, self.exits[index](x)), ExitState()
         net, slots = self.exits[index], self._slots[index]
-        last = index == self.num_exits - 1
-        # Placed for this run alone, the tap comes behind whatever else hangs on the block.
-        host = (self._first if index == 0 else None) or net
-        taps = None if last else Taps(host, [-1])
+        taps = None if index == self.num_exits - 1 else self._tap(index)
         try:
             if index:
                 self._fill(slots, index, x, state)
-            if last:
+            if taps is None:
                 return self._vector(index, net(x)), ExitState()
-            with taps:
-                out = self._vector(index, net(x))
-                return out, slots.read(taps)
+            taps.start()
+            out = self._vector(index, net(x))
+            return out, slots.read(taps)
         finally:
             slots.clear()
             if taps is not None:
+                taps.stop()
+
+    def _tap(self, index: int) -> Taps:
+        """The tap on an exit's last block, behind whatever else hangs on the block."""
+        taps = self._taps[index]
+        if taps is None or not taps.are_outermost():
+            if taps is not None:
                 taps.remove()
+            host = (self._first if index == 0 else None) or self.exits[index]
+            taps = self._taps[index] = Taps(host, [-1])
+        return taps
+
+    def before_compiling(self) -> None:
+        """Place what runs beside the exits, while no graph is being captured."""
+        for index in range(self.num_exits - 1 if self.reuses else 0):
+            self._tap(index)
 
     def _vector(self, index: int, output: Any) -> Tensor:
         vector = vector_of(output)

@@ -155,6 +155,15 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
         "on GPU: --cfg-options optim_wrapper.type=AmpOptimWrapper",
     )
     parser.add_argument(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
+        metavar="MODE",
+        help="torch.compile the networks, in this mode: default, reduce-overhead (CUDA graphs), "
+        "max-autotune or max-autotune-no-cudagraphs",
+    )
+    parser.add_argument(
         "--no-pin-memory", action="store_true", help="switch off pin_memory in the data loaders"
     )
     parser.add_argument(

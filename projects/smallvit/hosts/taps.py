@@ -64,14 +64,22 @@ class Taps:
             return module.register_forward_pre_hook(tap.before, with_kwargs=True)
         return module.register_forward_hook(tap.after, with_kwargs=True)
 
-    def __enter__(self) -> "Taps":
+    def start(self) -> None:
+        """Begin to record."""
         self._found.clear()
         self.recording = True
+
+    def stop(self) -> None:
+        """Record no longer, and forget what was recorded."""
+        self.recording = False
+        self._found.clear()
+
+    def __enter__(self) -> "Taps":
+        self.start()
         return self
 
     def __exit__(self, *exception) -> None:
-        self.recording = False
-        self._found.clear()
+        self.stop()
 
     def run(self, forward: Callable, *args, **kwargs) -> tuple[Any, list[Tensor]]:
         """Run a host while recording; ``torch.compile`` takes it in one graph on every torch.
@@ -87,11 +95,11 @@ class Taps:
         Raises:
             RuntimeError: If it does not run a block that is tapped.
         """
-        self.__enter__()
+        self.start()
         try:
             return forward(*args, **kwargs), self.maps()
         finally:
-            self.__exit__()
+            self.stop()
 
     def block(self, index: int) -> HostBlock:
         """The tapped block of that number."""
@@ -128,6 +136,15 @@ class Taps:
                 "backbone within `with taps:` and read the maps there"
             )
         return [self._found[index] for index in self.indices]
+
+    def are_outermost(self) -> bool:
+        """Whether nothing was hung on the blocks behind the taps that read their outputs."""
+        for block in self._blocks.values():
+            hooks = list(block.module._forward_hooks.values())
+            last = getattr(hooks[-1], "__self__", None) if hooks else None
+            if not isinstance(last, _Tap) or last.taps is not self:
+                return False
+        return True
 
     def remove(self) -> None:
         """Take the taps off the host."""

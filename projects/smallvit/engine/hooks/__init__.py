@@ -3,6 +3,7 @@
 from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook
 from smallvit.engine.hooks.class_recall import ClassRecallHook
+from smallvit.engine.hooks.compile import CompileHook
 from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
@@ -26,6 +27,7 @@ __all__ = [
     "ClassRecallHook",
     "ClassifierDrawingHook",
     "ClassifierStepEMAHook",
+    "CompileHook",
     "DataReportHook",
     "DataShareHook",
     "DetectorDrawingHook",

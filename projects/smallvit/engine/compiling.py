@@ -1,0 +1,129 @@
+"""``torch.compile`` of the networks in a model, in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+from mmengine.config import Config
+from torch import nn
+
+from smallvit.errors import UserError
+
+#: Modes of ``torch.compile``; the first is the flag's without a value.
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+#: Those that record CUDA graphs, whose outputs the next step overwrites.
+GRAPHS = ("reduce-overhead", "max-autotune")
+HOOK = "smallvit.CompileHook"
+_COMPILERS = ("g++", "clang++", "gcc", "clang")
+
+
+def compiled_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Find the networks of a model: what it calls ``backbone``, and no part of such a one.
+
+    Preprocessing, heads and losses work on lists of samples and stay as they are.
+
+    Args:
+        model (nn.Module): A classifier, detector or segmentor, wrapped or not.
+
+    Yields:
+        tuple[str, nn.Module]: The name of a network and the network.
+    """
+    above = None
+    for name, module in model.named_modules():
+        if above is not None and name.startswith(above):
+            continue
+        if name.rpartition(".")[2] == "backbone":
+            above = f"{name}."
+            yield name, module
+
+
+def compile_networks(model: nn.Module, mode: str = "default", backend: str = "inductor") -> list:
+    """Compile the networks of a model; names of parameters and the state dict stay.
+
+    Args:
+        model (nn.Module): The model, on its device.
+        mode (str): One of :data:`MODES`. Defaults to "default".
+        backend (str): Of ``torch.compile``; the modes are inductor's. Defaults to "inductor".
+
+    Returns:
+        list[str]: The names of the compiled parts.
+
+    Raises:
+        UserError: If there is no such mode, no network, or no compiler.
+    """
+    if mode not in MODES:
+        raise UserError(f"--compile {mode}: there is no such mode; use one of {', '.join(MODES)}")
+    parts = dict(compiled_parts(model))
+    if not parts:
+        raise UserError(
+            f"--compile: {type(model).__name__} has no part called backbone to compile; leave the "
+            "flag out, or set compile=True in the config, which compiles whole steps"
+        )
+    if backend == "inductor":
+        check_compiler(next(model.parameters()).is_cuda)
+    for part in parts.values():
+        use_plain_numbers(part)
+        prepare = getattr(part, "before_compiling", None)
+        if prepare is not None:
+            prepare()
+        part.compile(backend=backend, **({"mode": mode} if backend == "inductor" else {}))
+    return list(parts)
+
+
+def check_compiler(is_cuda: bool) -> None:
+    """Check that the compilers are there that ``torch.compile`` calls.
+
+    Args:
+        is_cuda (bool): Whether the model is on a GPU.
+
+    Raises:
+        UserError: If not.
+    """
+    if is_cuda and find_spec("triton") is None:
+        raise UserError(
+            "--compile on a GPU needs Triton, which is not installed: pip install triton, or leave "
+            "the flag out"
+        )
+    names = [os.environ[key] for key in ("CXX", "CC") if os.environ.get(key)] or _COMPILERS
+    if os.name == "posix" and not any(map(shutil.which, names)):
+        raise UserError(
+            f"--compile needs a C++ compiler, and none of {', '.join(names)} was found: install "
+            "one (apt install g++), name yours in the variable CXX, or leave the flag out"
+        )
+
+
+def use_plain_numbers(model: nn.Module) -> None:
+    """Turn the numbers that numpy made into Python's, which a graph can branch on.
+
+    MMPretrain draws its rates of stochastic depth with numpy.
+
+    Args:
+        model (nn.Module): The network, changed in place.
+    """
+    for module in model.modules():
+        for key, value in vars(module).items():
+            if isinstance(value, np.generic):
+                vars(module)[key] = value.item()
+
+
+def use_compilation(cfg: Config, mode: str) -> None:
+    """Let a config train or test with compiled networks.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        mode (str): One of :data:`MODES`.
+
+    Raises:
+        UserError: If the config has MMEngine's whole steps compiled as well.
+    """
+    if cfg.get("compile"):
+        raise UserError(
+            f"--compile compiles the networks, and compile={cfg.compile} of the config whole steps "
+            "around them: leave one of them out"
+        )
+    hooks = [each for each in cfg.get("custom_hooks") or [] if each.get("type") != HOOK]
+    cfg.custom_hooks = [*hooks, dict(type=HOOK, mode=mode)]

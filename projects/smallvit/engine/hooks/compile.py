@@ -1,0 +1,61 @@
+"""Networks compiled when a run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from smallvit.engine.compiling import GRAPHS, compile_networks
+from smallvit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compile the networks of the model before it trains or is tested; ``--compile`` adds it.
+
+    A guidance's teacher stays as it is: a store of its features takes its place.
+
+    Args:
+        mode (str): Of ``torch.compile``: "default", "reduce-overhead" (with CUDA graphs),
+            "max-autotune" or "max-autotune-no-cudagraphs". Defaults to "default".
+        backend (str): Of ``torch.compile``. Defaults to "inductor".
+    """
+
+    # Behind the hooks that put other modules into the model or copy it.
+    priority = "VERY_LOW"
+
+    def __init__(self, mode: str = "default", backend: str = "inductor") -> None:
+        self.mode, self.backend = mode, backend
+        self.compiled = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Compile.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._compile(runner)
+
+    before_val = before_test = before_train
+
+    def _compile(self, runner: Runner) -> None:
+        if self.compiled:
+            return
+        names = ", ".join(compile_networks(runner.model, self.mode, self.backend))
+        print_log(f"torch.compile(mode={self.mode!r}) of {names}: first steps are slow", "current")
+        self.compiled = True
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Say that the outputs of the last step are no longer needed.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.mode in GRAPHS:
+            torch.compiler.cudagraph_mark_step_begin()
+
+    before_val_iter = before_test_iter = before_train_iter
