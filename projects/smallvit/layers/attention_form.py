@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.layers.window_masks import keep_window_masks
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
 __all__ = [
@@ -210,7 +211,8 @@ def follow_form(model: nn.Module) -> None:
     The built modules are changed, not their classes: MMPretrain's attention calls what its
     attribute ``scaled_dot_product_attention`` holds, and timm's reads its switch ``fused_attn``
     in each call. Attention that somebody else has exchanged, and a switch that is off, stay as
-    they are. A second call changes nothing.
+    they are. MMPretrain's shifted windows keep their masks, see
+    :func:`~smallvit.layers.window_masks.keep_window_masks`. A second call changes nothing.
 
     Args:
         model (nn.Module): Any network.
@@ -220,6 +222,7 @@ def follow_form(model: nn.Module) -> None:
             module.scaled_dot_product_attention = attend
         elif _is_switched(module) and set_switch not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(set_switch)
+    keep_window_masks(model)
 
 
 def _is_switched(module: nn.Module) -> bool:

@@ -72,8 +72,26 @@ def _kernel_size(weight: Tensor) -> int:
     return k
 
 
+#: Shapes and dtypes of the last calls in eager mode, which need no check again.
+_checked: set[tuple] = set()
+_MOST_CHECKED = 256
+
+
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Check the inputs of the operator."""
+    """Check the inputs of the operator, once for each combination of sizes and types."""
+    if torch.compiler.is_compiling() or type(x) is not Tensor or torch.jit.is_tracing():
+        _check_inputs(x, weight, bias)
+        return
+    key = (x.shape, weight.shape, x.dtype, weight.dtype, None if bias is None else bias.shape)
+    if key in _checked:
+        return
+    _check_inputs(x, weight, bias)
+    if len(_checked) == _MOST_CHECKED:
+        _checked.clear()
+    _checked.add(key)
+
+
+def _check_inputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     check_pair(OP, x, weight, 5, "(B, G, k * k, H, W)")
     C, G, taps = x.shape[1], weight.shape[1], weight.shape[2]
     k = _kernel_size(weight)

@@ -15,6 +15,7 @@ GPUs, where none spills registers. Their speed on a GPU is unmeasured.
 """
 
 from contextlib import nullcontext
+from functools import cache
 from math import isqrt
 from typing import NamedTuple
 
@@ -245,6 +246,7 @@ class Tile(NamedTuple):
     whole: bool
 
 
+@cache
 def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dtype) -> Tile:
     """Choose the tile of the convolution and its adjoint.
 
@@ -267,6 +269,7 @@ def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dty
     return Tile(block, columns, warps, block == channels)
 
 
+@cache
 def weight_tile(channels: int, width: int, channels_last: bool) -> Tile:
     """Choose the tile of the kernels' gradient, whose sums over channels should stay in a warp.
 

@@ -122,3 +122,27 @@ def test_compiled_code_has_one_node(cube):
     compiled = torch.compile(lambda x: product(x, x) + 1, backend=backend, fullgraph=True)
     torch.testing.assert_close(compiled(torch.ones(2)), torch.full((2,), 2.0))
     assert sum("smallvit_tests.multiply" in node for node in nodes) == 1
+
+
+def test_without_gradients_the_implementation_is_called(cube, calls, monkeypatch):
+    product, _ = cube
+    applied = []
+    monkeypatch.setattr(product.function, "apply", lambda *a: applied.append(a))
+    x = torch.ones(2, requires_grad=True)
+    calls.clear()
+    with torch.no_grad():
+        product(x, x)
+    product(x.detach(), x.detach())
+    assert calls == ["multiply"] * 2
+    assert not applied
+    product(x, x.detach())
+    assert len(applied) == 1
+
+
+def test_forward_differentiation_is_not_passed_by(cube):
+    # It has no rule, and says so: a result without a tangent would be wrong.
+    product, _ = cube
+    with torch.autograd.forward_ad.dual_level():
+        x = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            product(x, x)

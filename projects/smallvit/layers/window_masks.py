@@ -1,0 +1,82 @@
+"""Masks of shifted windows that are made once for each size of a map.
+
+MMPretrain's Swin makes the mask of a shifted window attention anew in each forward pass, in a
+dozen operators that depend on the size of the map alone. Where small batches spend their time in
+calls, that is an eighth of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["KeptMasks", "keep_window_masks"]
+
+_MAKES_MASKS = ("mmpretrain.models.utils.attention", "ShiftWindowMSA.get_attn_mask")
+#: Masks that a network keeps; its stages have one each for a size of images.
+MOST_KEPT = 16
+
+
+class KeptMasks:
+    """What makes masks, and remembers the last of them by size and device.
+
+    Args:
+        make (Callable): MMPretrain's ``ShiftWindowMSA.get_attn_mask``.
+    """
+
+    def __init__(self, make: Callable) -> None:
+        self.make = make
+        self.kept: dict[tuple, Tensor] = {}
+
+    def __call__(
+        self,
+        hw_shape: tuple[int, int],
+        window_size: int,
+        shift_size: int,
+        device: torch.device | None = None,
+    ) -> Tensor | None:
+        """Return the mask (windows, window_size ** 2, window_size ** 2), None without a shift."""
+        if shift_size == 0 or _is_watched():
+            return self.make(hw_shape, window_size, shift_size, device=device)
+        dtype = torch.get_default_dtype()
+        key = (tuple(hw_shape), window_size, shift_size, str(device), dtype)
+        if key not in self.kept:
+            if len(self.kept) == MOST_KEPT:
+                del self.kept[next(iter(self.kept))]
+            with torch.inference_mode(False):  # what training may use later
+                self.kept[key] = self.make(hw_shape, window_size, shift_size, device=device)
+        return self.kept[key]
+
+    def __deepcopy__(self, memo: dict) -> KeptMasks:
+        return KeptMasks(self.make)
+
+    def __getstate__(self) -> dict:
+        return {"make": self.make, "kept": {}}
+
+
+def _is_watched() -> bool:
+    """Whether a graph is captured or a mode sees the operators: a mask would be none of it."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+
+
+def keep_window_masks(model: nn.Module) -> None:
+    """Let MMPretrain's shifted window attention keep its masks.
+
+    The built modules are changed, not their class. A second call changes nothing.
+
+    Args:
+        model (nn.Module): Any network.
+    """
+    shared = None
+    for module in model.modules():
+        make = getattr(module, "get_attn_mask", None)
+        name = (getattr(make, "__module__", None), getattr(make, "__qualname__", None))
+        if name == _MAKES_MASKS:
+            shared = shared or KeptMasks(make)
+            module.get_attn_mask = shared
