@@ -22,7 +22,10 @@ OF_CHECKOUTS = {
     f"smallvit/.mim/tools/{name}"
     for name in (
         "analysis_tools/compare_checkouts.py",
+        "analysis_tools/gpu_networks.py",
+        "analysis_tools/gpu_rows.py",
         "analysis_tools/guard_cost.py",
+        "analysis_tools/measure_gpu.py",
         "analysis_tools/official_models.py",
         "analysis_tools/plain_formulations.py",
         "quickstart.sh",

@@ -22,6 +22,7 @@ WRITERS = {
     "analysis_tools/benchmark_in_memory.py": ("--json",),
     "analysis_tools/benchmark_loader.py": ("--json",),
     "analysis_tools/benchmark_ops.py": ("--json",),
+    "analysis_tools/measure_gpu.py": ("--dry-run", "--out"),
     "locality_guidance/benchmark.py": ("a.py", "b.py", "--json"),
     "misc/verify_dataset.py": ("c.py", "--json"),
     "recipe": ("c.py", "--json"),

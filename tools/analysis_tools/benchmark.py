@@ -12,6 +12,7 @@ import sys
 
 from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import (
+    add_compile_flag,
     add_device_flag,
     add_override_flags,
     add_overwrite_flag,
@@ -37,7 +38,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_device_flag(parser)
     parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true", help="memory format")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the backbone")
+    add_compile_flag(parser)
     parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
     parser.add_argument(
         "--guards",

@@ -20,6 +20,7 @@ from torch import nn
 from smallvit.analysis.harness import Call, in_turns, synchronize
 from smallvit.analysis.published_rois import published_rois
 from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
 from smallvit.engine.precision import use_amp_training
 
@@ -35,7 +36,8 @@ class Settings:
         device (str): Where to run. Defaults to "cpu".
         amp (bool): Autocast to bfloat16. Defaults to False.
         channels_last (bool): Memory format of images and weights. Defaults to False.
-        compile (bool): Compile the backbone with ``torch.compile``. Defaults to False.
+        compile (str, optional): Mode to compile the networks in, see
+            :mod:`smallvit.engine.compiling`. Defaults to None: they are not compiled.
         repeats (int): Rounds; in each, every model is timed once. Defaults to 5.
         seconds (float): Shortest time of one timing. Defaults to 0.5.
     """
@@ -45,7 +47,7 @@ class Settings:
     device: str = "cpu"
     amp: bool = False
     channels_last: bool = False
-    compile: bool = False
+    compile: str | None = None
     repeats: int = 5
     seconds: float = 0.5
 
@@ -116,7 +118,7 @@ def _step(cfg: Config, mode: str, settings: Settings) -> tuple[Callable[[], None
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if settings.compile:
-        model.backbone.compile()
+        compile_networks(model, settings.compile)
     shape = tuple(settings.shape or PUBLISHED_SHAPES[task_of(model)])
     batch = fake_batch(model, shape, settings.batch_size)
     make = _training_step if mode == "train" else _forward_step

@@ -154,15 +154,7 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
         help="automatic mixed precision in bfloat16, on CPU too; for float16 with a loss scaler "
         "on GPU: --cfg-options optim_wrapper.type=AmpOptimWrapper",
     )
-    parser.add_argument(
-        "--compile",
-        nargs="?",
-        const="default",
-        choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
-        metavar="MODE",
-        help="torch.compile the networks, in this mode: default, reduce-overhead (CUDA graphs), "
-        "max-autotune or max-autotune-no-cudagraphs",
-    )
+    add_compile_flag(parser)
     parser.add_argument(
         "--no-pin-memory", action="store_true", help="switch off pin_memory in the data loaders"
     )
@@ -180,6 +172,23 @@ def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
     )
     # torchrun sets LOCAL_RANK; older launchers pass one of these two flags.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_compile_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--compile``.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser to add to.
+    """
+    parser.add_argument(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
+        metavar="MODE",
+        help="torch.compile the networks, in this mode: default, reduce-overhead (CUDA graphs), "
+        "max-autotune or max-autotune-no-cudagraphs",
+    )
 
 
 def add_trust_flag(parser: argparse.ArgumentParser) -> None:
