@@ -62,8 +62,9 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
 
     Returns:
         dict: ``models``, for each name ``images_per_second`` (median), ``seconds`` (one
-        step, median), ``memory_mib`` (peak over what is held before, None if the system
-        does not tell) and ``shape``; ``ratio``, the first model's speed over each
+        step, median), ``cpu_seconds`` (the same of processor time), ``memory_mib`` (peak over
+        what is held before, None if the system does not tell) and ``shape``; ``ratio``, the
+        first model's speed over each
         other's, the median, least and greatest over the rounds.
     """
     if not MMLogger.check_instance_created("benchmark"):
@@ -73,9 +74,16 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
     for name, (step, shape) in steps.items():
         step()  # the first call compiles and allocates
         models[name] = {"shape": list(shape), "memory_mib": peak_memory(step, settings.device)}
-    rounds = time_in_turns({name: step for name, (step, _) in steps.items()}, settings)
+    timed = in_turns(
+        {name: step for name, (step, _) in steps.items()},
+        settings.repeats,
+        seconds=settings.seconds,
+        device=settings.device,
+    )
+    rounds = [{name: each.wall for name, each in turn.items()} for turn in timed]
     for name, result in models.items():
         result["seconds"] = statistics.median(times[name] for times in rounds)
+        result["cpu_seconds"] = statistics.median(turn[name].cpu for turn in timed)
         result["images_per_second"] = settings.batch_size / result["seconds"]
     first, *others = cfgs
     ratios = {other: [times[other] / times[first] for times in rounds] for other in others}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -76,8 +77,10 @@ def measure(
         report (Callable): Not used.
 
     Returns:
-        dict: ``methods``, for each ``params``, ``flops`` and ``images_per_second``; ``note``,
-        which says how it was measured.
+        dict: ``methods``, for each ``params``, ``flops``, ``images_per_second``,
+        ``step_seconds`` (of a training step: on a CPU its time, which other programs do not
+        change, on a GPU by the clock) and ``memory_mib`` (its peak, where the system tells);
+        ``note``, which says how it was measured.
     """
     place = device()
     batch = 16 if place == "cpu" else 128
@@ -89,6 +92,7 @@ def measure(
     }
     how = BenchmarkSettings(batch_size=batch, shape=(size, size), device=place, seconds=0.3)
     speeds = benchmark(cfgs, "forward", how)["models"]
+    steps = benchmark(cfgs, "train", replace(how, batch_size=settings.batch_size))["models"]
     found = {}
     for name, cfg in cfgs.items():
         counted = complexity(cfg, (size, size))
@@ -96,9 +100,15 @@ def measure(
             "params": counted["params"],
             "flops": counted["flops"],
             "images_per_second": speeds[name]["images_per_second"],
+            "step_seconds": steps[name]["cpu_seconds" if place == "cpu" else "seconds"],
+            "memory_mib": steps[name]["memory_mib"],
         }
     threads = f", threads: {torch.get_num_threads()}" if place == "cpu" else ""
-    note = f"forward pass, batches of {batch} at {size}x{size}, {_device_name()}{threads}, float32"
+    note = (
+        f"forward pass, batches of {batch} at {size}x{size}, {_device_name()}{threads}, float32; "
+        f"a training step has {settings.batch_size} images and no teacher, in "
+        f"{'CPU' if place == 'cpu' else 'GPU'} seconds, all methods in turns"
+    )
     return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
 
 

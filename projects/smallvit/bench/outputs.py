@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from smallvit.analysis.logs import Curve, read_run
 from smallvit.bench import plots
+from smallvit.bench.best import find_best
 from smallvit.bench.findings import collect
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run
@@ -21,6 +22,7 @@ SAMPLES_PLOT, COST_PLOT, CURVES_PLOT = (
     "accuracy_vs_cost.png",
     "curves.png",
 )
+TOGETHER_PLOT = "learning_curves.png"
 
 
 def write_outputs(out: str) -> int:
@@ -45,10 +47,14 @@ def write_outputs(out: str) -> int:
     plots.plot_curves(
         read_curves(out, found.results), names, found.samples, osp.join(out, CURVES_PLOT)
     )
+    kept = {run: result.get("curve", []) for run, result in found.results.items()}
+    plots.plot_together(kept, names, found.samples, osp.join(out, TOGETHER_PLOT))
     write_whole(osp.join(out, "table.md"), to_markdown(found.table))
     write_whole(osp.join(out, "results.csv"), to_csv(found.results, costs))
-    pictures = [osp.join(out, name) for name in (SAMPLES_PLOT, COST_PLOT, CURVES_PLOT)]
-    write_whole(osp.join(out, "report.html"), make_report(found, pictures))
+    files = (SAMPLES_PLOT, COST_PLOT, TOGETHER_PLOT, CURVES_PLOT)
+    pictures = [osp.join(out, name) for name in files]
+    report = make_report(found, pictures, find_best(found, out))
+    write_whole(osp.join(out, "report.html"), report)
     print(f"\n{to_text(found.table)}\n")
     for run, failure in found.failures.items():
         print(f"FAILED: {run.name}: {failure['reason']} (log: {osp.join(out, failure['log'])})")

@@ -23,9 +23,13 @@ thead th { background: #f2f2f2; }
 .sortable th[aria-sort=ascending]::after { content: " \\25B2"; }
 .sortable th[aria-sort=descending]::after { content: " \\25BC"; }
 td.best { font-weight: bold; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 figure { margin: 1.2rem 0; }
 figure img { max-width: 100%; height: auto; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
+  gap: .6rem; }
+.gallery figure { margin: 0; overflow-wrap: anywhere; }
+.gallery img { width: 64px; image-rendering: pixelated; }
 .warning { background: #fff3cd; border-left: 4px solid #b8860b; padding: .4rem .7rem; }
 figcaption, .note { color: #555; font-size: .9rem; }
 pre { background: #f2f2f2; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -121,6 +125,31 @@ rises is seen before the learning rate goes down: from then on every curve rises
 <p>Learning rates over the recipe's, with the validation accuracy of a short trial of the first
 seed each. The trials belong to the budget; their time is not in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
+{% endif -%}
+{% if best -%}
+<h2>The best: {{ best.title }}</h2>
+<h3>Use it</h3>
+<p>The run of seed {{ best.run.seed }}, which was best on the validation images. The file holds
+weights, config and names of the classes.</p>
+<pre>{{ best.commands | join("\n") }}</pre>
+<h3>Class by class</h3>
+<p>Worst first; all seeds together.</p>
+{{ table(["class", "test images", "right, %", "taken for"], best.classes) }}
+{% if best.matrix -%}
+<details><summary>Confusion matrix: rows are what is shown, columns what is said</summary>
+{{ table([""] + best.names, best.matrix) }}</details>
+{% endif -%}
+{% if best.mistakes -%}
+<h3>Errors that it is surest of</h3>
+<div class=gallery>
+{% for each in best.mistakes -%}
+<figure>{% if each.picture %}<img alt="{{ each.image }}" src="data:image/png;base64,
+{{- each.picture }}">{% endif %}<figcaption><b>{{ each.right }}</b>, taken for
+<b>{{ each.said }}</b> ({{ "%.0f" | format(100 * each.confidence) }}%): {{ each.image }}
+</figcaption></figure>
+{% endfor -%}
+</div>
+{% endif -%}
 {% endif -%}
 <h2>What to keep in mind</h2>
 <ul>{% for each in caveats %}<li>{{ each }}</li>{% endfor %}</ul>

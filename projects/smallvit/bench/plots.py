@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from smallvit.analysis.figures import new_figure, save_figure
@@ -33,6 +34,10 @@ def plot_samples(
     figure = new_figure(6.5, 4.5)
     axis = figure.subplots()
     names = ranking(summaries, samples)
+    if len(samples) == 1:
+        _draw_bars(axis, summaries, samples[0], names)
+        save_figure(figure, path, **METADATA)
+        return
     at = {count: images_per_class if count is None else count for count in samples}
     for number, name in enumerate(names):
         there = [count for count in samples if (name, count) in summaries]
@@ -54,6 +59,69 @@ def plot_samples(
     axis.set_ylabel("test accuracy (%), mean ± standard deviation")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
+    save_figure(figure, path, **METADATA)
+
+
+def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[str]) -> None:
+    """One bar for each method, best at the top, from a little below the worst."""
+    found = [summaries[name, count] for name in names]
+    lowest = min(each.mean - (each.std or 0) for each in found)
+    axis.barh(
+        range(len(names)),
+        [each.mean for each in found],
+        xerr=[each.std or 0 for each in found],
+        color=[f"C{number % 10}" for number in range(len(names))],
+        capsize=3,
+    )
+    for number, each in enumerate(found):
+        axis.annotate(
+            f" {each.text()}",
+            (each.mean + (each.std or 0), number),
+            va="center",
+            fontsize=8,
+        )
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    left = max(0.0, 10 * math.floor(lowest / 10) - 10)
+    right = max(each.mean + (each.std or 0) for each in found)
+    # Room for the numbers behind the bars.
+    axis.set_xlim(left, right + 0.3 * (right - left) + 0.1)
+    axis.set_xlabel(f"test accuracy (%), mean ± standard deviation, {samples_label(count)}")
+    axis.grid(alpha=0.3, axis="x")
+    axis.set_axisbelow(True)
+
+
+def plot_together(
+    curves: Mapping[Run, Sequence[tuple[int, float]]],
+    names: Sequence[str],
+    samples: Sequence[int | None],
+    path: str,
+) -> None:
+    """Draw the validation curves of all methods, a panel for each subset.
+
+    Args:
+        curves (Mapping[Run, Sequence[tuple[int, float]]]): Step and accuracy of each validation.
+        names (Sequence[str]): The methods, best first.
+        samples (Sequence[int | None]): The subsets.
+        path (str): Picture to write.
+    """
+    figure = new_figure(5.2 * len(samples) + 0.6, 4.2)
+    axes = figure.subplots(1, len(samples), squeeze=False)[0]
+    for axis, count in zip(axes, samples, strict=True):
+        for number, name in enumerate(names):
+            values: dict[int, list[float]] = {}
+            for run, curve in curves.items():
+                for at, accuracy in curve if (run.method, run.samples) == (name, count) else ():
+                    values.setdefault(at, []).append(accuracy)
+            steps = sorted(values)
+            means = [sum(values[at]) / len(values[at]) for at in steps]
+            axis.plot(steps, means, label=name, markersize=4, **_style(number))
+        axis.set_title(samples_label(count), fontsize=10)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("validation accuracy (%)")
+    if names:
+        axes[0].legend(fontsize=8)
     save_figure(figure, path, **METADATA)
 
 

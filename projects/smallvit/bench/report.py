@@ -6,6 +6,7 @@ import base64
 import statistics
 from collections.abc import Iterator, Sequence
 
+from smallvit.bench.best import Best
 from smallvit.bench.findings import Findings
 from smallvit.bench.page import render
 from smallvit.bench.plan import TEACHER_SHARE, Settings, samples_label
@@ -15,18 +16,20 @@ from smallvit.bench.table import short
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
-    "Accuracy against training images; bars are one standard deviation over the seeds.",
+    "Accuracy; bars are one standard deviation over the seeds.",
     "Accuracy against cost: multiply-adds of one image, and measured images a second.",
+    "Validation accuracy of all methods, mean over the seeds; at the end the rate goes down.",
     "Validation accuracy, and loss (faint), of every run; one colour a seed.",
 )
 
 
-def make_report(found: Findings, pictures: Sequence[str]) -> str:
+def make_report(found: Findings, pictures: Sequence[str], best: Best | None = None) -> str:
     """Write the report of a bench.
 
     Args:
         found (Findings): What the bench found.
-        pictures (Sequence[str]): Paths of the three plots; they become part of the file.
+        pictures (Sequence[str]): Paths of the four plots; they become part of the file.
+        best (Best, optional): Errors of the best network, and how to use it. Defaults to None.
 
     Returns:
         str: HTML that loads nothing from elsewhere.
@@ -36,6 +39,7 @@ def make_report(found: Findings, pictures: Sequence[str]) -> str:
     if data["same_images"]:
         splits = [split for split in splits if split != "test"]
     return render(
+        best=best,
         size=size_note(found),
         answers=list(answers(found)),
         missing=missing_note(found),

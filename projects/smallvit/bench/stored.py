@@ -131,6 +131,9 @@ def check_costs(found: dict) -> dict:
         require_type(cost, name, dict)
         for key in ("params", "flops", "images_per_second"):
             require_number(cost[key], f"{name}.{key}")
+        for key in ("step_seconds", "memory_mib"):  # those of earlier versions had neither
+            if cost.get(key) is not None:
+                require_number(cost[key], f"{name}.{key}")
     return found
 
 

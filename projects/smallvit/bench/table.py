@@ -58,7 +58,8 @@ def make_table(
         Table: The table.
     """
     columns = [f"accuracy, {samples_label(count)}" for count in samples]
-    header = ["method", *columns, "parameters", "FLOPs", "images/s", "training", "seeds"]
+    header = ["method", *columns, "parameters", "FLOPs", "images/s"]
+    header += ["s a step", "MiB", "training", "seeds"]
     leaders = {count: _leader(summaries, count) for count in samples}
     rows = []
     for name in ranking(summaries, samples):
@@ -84,9 +85,14 @@ def _leader(summaries: Mapping[tuple[str, int | None], Summary], count: int | No
 
 def _cost_cells(cost: Mapping[str, float] | None) -> list[Cell]:
     if cost is None:
-        return [Cell("?", -1.0)] * 3
+        return [Cell("?", -1.0)] * 5
     params, flops, speed = (cost[key] for key in ("params", "flops", "images_per_second"))
-    return [Cell(short(params), params), Cell(short(flops), flops), Cell(f"{speed:.0f}", speed)]
+    step, memory = cost.get("step_seconds"), cost.get("memory_mib")
+    return [
+        *(Cell(short(params), params), Cell(short(flops), flops), Cell(f"{speed:.0f}", speed)),
+        Cell("?", -1.0) if step is None else Cell(f"{step:.3g}", step),
+        Cell("?", -1.0) if memory is None else Cell(f"{memory:.0f}", memory),
+    ]
 
 
 def short(number: float) -> str:
@@ -158,7 +164,8 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
         str: CSV.
     """
     fields = ["method", "samples_per_class", "seed", "test_accuracy", "val_accuracy", "iters"]
-    fields += ["train_seconds", "params", "flops", "images_per_second"]
+    fields += ["train_seconds", "params", "flops", "images_per_second", "step_seconds"]
+    fields += ["memory_mib", "rate"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(fields)
@@ -176,6 +183,9 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
                 result["params"] if run.method == TEACHER else cost.get("params"),
                 cost.get("flops"),
                 round(cost["images_per_second"], 1) if cost else None,
+                cost.get("step_seconds"),
+                cost.get("memory_mib"),
+                run.rate,
             ]
         )
     return file.getvalue()

@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 
+from smallvit.bench.best import Best, Mistake
 from smallvit.bench.comparisons import compare
 from smallvit.bench.findings import Findings
 from smallvit.bench.plan import Run, Settings
@@ -48,7 +49,12 @@ def page(tmp_path):
         trends={},
         guessing=100.0,
     )
-    return make_report(found, [str(picture)] * 3)
+    best = Best(
+        *(f"{TAG}best", runs[0], [(f"{TAG}kind", 5, "1.0", f"{TAG}taken")], [(f"{TAG}row", 1)]),
+        *([f"{TAG}column"], [Mistake(f"{TAG}image", f"{TAG}right", f"{TAG}wrong", 0.9, "aGk=")]),
+        *(f"{TAG}file", [f"{TAG}predict"]),
+    )
+    return make_report(found, [str(picture)] * 4, best)
 
 
 def test_nothing_from_outside_is_a_tag(page):
@@ -56,6 +62,7 @@ def test_nothing_from_outside_is_a_tag(page):
     shown = set(re.findall(re.escape(TAG) + r"(\w+)", unescape(page)))
     assert shown == {
         *("method0", "method1", "class", "split", "test", "val", "command", "jobs", "folder"),
+        *("best", "kind", "taken", "row", "column", "image", "right", "wrong", "predict"),
         *("failed", "reason", "log", "note", "device", "python", "p", "v", "commit"),
     }
 
@@ -73,4 +80,4 @@ def test_the_page_is_whole(page):
         assert text in page
     assert page.startswith("<!DOCTYPE html>")
     assert page.endswith("</html>")
-    assert page.count("<figure>") == 3
+    assert page.count("<figure>") == 5

@@ -21,7 +21,10 @@ from smallvit.bench.stored import (
 from smallvit.bench.table import make_table, to_csv, to_markdown, to_text
 
 COSTS = {
-    "vit": dict(params=207306, flops=15.33e6, images_per_second=2035.6),
+    "vit": {
+        **dict(params=207306, flops=15.33e6, images_per_second=2035.6),
+        **dict(step_seconds=0.12, memory_mib=64.3),
+    },
     "vit+guidance": dict(params=207306, flops=15.33e6, images_per_second=2035.6),
 }
 
@@ -109,10 +112,13 @@ class TestTable:
         texts = [[cell.text for cell in row] for row in self.table.rows]
         assert self.table.header[:3] == ["method", "accuracy, 10 per class", "accuracy, all images"]
         assert texts == [
-            ["vit", "93.00 ± 3.61", "98.00", "207.31 k", "15.33 M", "2036", "16 s", "1-3"],
+            [
+                *("vit", "93.00 ± 3.61", "98.00", "207.31 k", "15.33 M", "2036"),
+                *("0.12", "64", "16 s", "1-3"),
+            ],
             [
                 *("vit+guidance", "95.00 ± 1.00", "failed or missing"),
-                *("207.31 k", "15.33 M", "2036", "15 s", "3"),
+                *("207.31 k", "15.33 M", "2036", "?", "?", "15 s", "3"),
             ],
         ]
         assert [[cell.best for cell in row[1:3]] for row in self.table.rows] == [
@@ -124,7 +130,7 @@ class TestTable:
         lines = to_markdown(self.table).splitlines()
         assert len(lines) == 4
         assert lines[2].startswith("| vit | 93.00 ± 3.61 | **98.00** |")
-        assert {line.count("|") for line in lines} == {9}
+        assert {line.count("|") for line in lines} == {11}
 
     @pytest.mark.parametrize(
         ("name", "shown"),

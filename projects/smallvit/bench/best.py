@@ -1,0 +1,174 @@
+"""The best network of a bench: its errors, class by class, and how to use it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os.path as osp
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smallvit.bench.findings import Findings
+from smallvit.bench.predictions import Predicted
+from smallvit.bench.results import ranking
+from smallvit.bench.settings import Run, samples_label
+
+#: Larger confusion matrices are shown as their largest entries.
+MOST_CLASSES = 20
+#: Errors that are shown, and the larger side of their pictures.
+ERRORS, SIDE = 12, 64
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An error of a network that is sure of it.
+
+    Args:
+        image (str): The image.
+        right (str): Its class.
+        said (str): What the network says.
+        confidence (float): The probability that it gives.
+        picture (str | None): The image as PNG, in base64; None if it is not there.
+    """
+
+    image: str
+    right: str
+    said: str
+    confidence: float
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best method on the largest subset.
+
+    Args:
+        title (str): Method and subset.
+        run (Run): The run of it that was best on the validation images.
+        classes (list): For each class its name, test images, the part that is right of all
+            seeds together, and with what it is confused most.
+        matrix (list): Rows of the confusion matrix, each with the name of the right class before
+            the counts; empty with many classes.
+        names (list[str]): The classes.
+        mistakes (list[Mistake]): The errors of the run that it is surest of.
+        checkpoint (str): Its weights.
+        commands (list[str]): What to do with them.
+    """
+
+    title: str
+    run: Run
+    classes: list
+    matrix: list
+    names: list[str]
+    mistakes: list[Mistake]
+    checkpoint: str
+    commands: list[str]
+
+
+def find_best(found: Findings, out: str) -> Best | None:
+    """Look at the best method of a bench.
+
+    Args:
+        found (Findings): What the bench found.
+        out (str): Its folder.
+
+    Returns:
+        Best | None: None where no run of it kept its predictions.
+    """
+    for count in reversed(found.samples):
+        there = {key: each for key, each in found.summaries.items() if key[1] == count}
+        names = ranking(there, [count])
+        if names:
+            break
+    runs = [run for run in found.tested if (run.method, run.samples) == (names[0], count)]
+    if not runs:
+        return None
+    chosen = max(runs, key=lambda run: (found.results[run]["val_accuracy"], -run.seed))
+    classes = found.plan["data"]["classes"]
+    counts = confusion([found.tested[run] for run in runs], len(classes))
+    checkpoint = osp.join(chosen.folder(out), "model.pth")
+    file = shlex.quote(checkpoint)
+    return Best(
+        title=f"{names[0]}, {samples_label(count)}",
+        run=chosen,
+        classes=_classes(classes, counts, len(runs)),
+        matrix=_matrix(classes, counts),
+        names=classes,
+        mistakes=_mistakes(found.tested[chosen], classes, found.plan["settings"].data),
+        checkpoint=checkpoint,
+        commands=[
+            f"smallvit predict {file} IMAGES --out predicted",
+            f"smallvit export {file} --out model.onnx --preprocess",
+        ],
+    )
+
+
+def confusion(tested: Sequence[Predicted], classes: int) -> list[list[int]]:
+    """Count what is taken for what.
+
+    Args:
+        tested (Sequence[Predicted]): Predictions of some runs.
+        classes (int): Number of classes.
+
+    Returns:
+        list[list[int]]: Counts by the right class and that which is said.
+    """
+    counts = [[0] * classes for _ in range(classes)]
+    for each in tested:
+        for label, said in zip(each.labels, each.predicted, strict=True):
+            counts[label][said] += 1
+    return counts
+
+
+def _classes(names: Sequence[str], counts: Sequence[Sequence[int]], runs: int) -> list:
+    rows = []
+    for label, row in enumerate(counts):
+        total = sum(row)
+        if not total:
+            continue
+        wrong = Counter({names[k]: n for k, n in enumerate(row) if n and k != label})
+        most = ", ".join(f"{name} {100 * n / total:.0f}%" for name, n in wrong.most_common(2))
+        rows.append((names[label], total // runs, f"{100 * row[label] / total:.1f}", most or "-"))
+    return sorted(rows, key=lambda row: float(row[2]))
+
+
+def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list:
+    if len(names) > MOST_CLASSES:
+        return []
+    return [(name, *row) for name, row in zip(names, counts, strict=True)]
+
+
+def _mistakes(tested: Predicted, names: Sequence[str], data: str) -> list[Mistake]:
+    wrong = [number for number, right in enumerate(tested.correct) if not right]
+    wrong.sort(key=lambda number: -tested.confidence[number])
+    return [
+        Mistake(
+            tested.images[number],
+            names[tested.labels[number]],
+            names[tested.predicted[number]],
+            tested.confidence[number],
+            _picture(data, tested.images[number]),
+        )
+        for number in wrong[:ERRORS]
+    ]
+
+
+def _picture(data: str, name: str) -> str | None:
+    """Read an image of the data, and none from elsewhere, whatever the file of a run says."""
+    path = osp.realpath(osp.join(data, name))
+    inside = osp.commonpath([osp.realpath(data), path]) == osp.realpath(data)
+    if not inside or not osp.isfile(path):
+        return None
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((SIDE, SIDE))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

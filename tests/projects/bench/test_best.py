@@ -1,0 +1,62 @@
+"""What the report says of the best network, and how it takes pictures from the data alone."""
+
+import cv2
+import numpy as np
+
+from smallvit.bench.best import _picture, confusion, find_best
+from smallvit.bench.predictions import Predicted
+from smallvit.bench.settings import Run, Settings
+
+
+class Found:
+    """Two classes, two methods, two seeds."""
+
+    def __init__(self, data):
+        self.samples = [5, None]
+        self.plan = {
+            "data": {"classes": ["ant", "bee"]},
+            "settings": Settings(str(data), 32, 16, False, "iters", 30),
+        }
+        names = [("vit", 90.0), ("dwnet", 80.0)]
+        self.summaries = {}
+        self.results, self.tested = {}, {}
+        for name, accuracy in names:
+            self.summaries[name, 5] = type("Summary", (), {"mean": accuracy})
+            for seed in range(2):
+                run = Run(name, 5, seed, 30, 1)
+                self.results[run] = {"val_accuracy": 50.0 + seed}
+                self.tested[run] = Predicted(
+                    *([0, 0, 1, 1], [0, 1, 0, 1], [0.9, 0.6, 0.8, 0.7]),
+                    ["0.png", "1.png", "../secret.png", "3.png"],
+                )
+
+
+def test_the_best_of_the_largest_subset_that_has_results(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in (folder / "1.png", tmp_path / "secret.png"):
+        cv2.imwrite(str(path), np.zeros((90, 40, 3), np.uint8))
+    best = find_best(Found(folder), str(tmp_path))
+    assert best.title == "vit, 5 per class"
+    assert best.run.seed == 1  # the better on the validation images
+    assert best.checkpoint.endswith("runs/vit/5/seed1/model.pth")
+    assert best.classes == [("ant", 2, "50.0", "bee 50%"), ("bee", 2, "50.0", "ant 50%")]
+    assert best.matrix == [("ant", 2, 2), ("bee", 2, 2)]
+    # The surest first. What lies outside of the data is not shown, whoever wrote the file.
+    assert [each.image for each in best.mistakes] == ["../secret.png", "1.png"]
+    assert [each.picture is None for each in best.mistakes] == [True, False]
+    assert (best.mistakes[0].right, best.mistakes[0].said) == ("bee", "ant")
+
+
+def test_what_is_no_image_has_no_picture(tmp_path):
+    (tmp_path / "a.png").write_text("<script>")
+    assert _picture(str(tmp_path), "a.png") is None
+    assert _picture(str(tmp_path), "missing.png") is None
+    assert _picture("digits", "test image 3") is None
+
+
+def test_no_best_without_predictions(tmp_path):
+    found = Found(tmp_path)
+    found.tested = {}
+    assert find_best(found, str(tmp_path)) is None
+    assert confusion([], 2) == [[0, 0], [0, 0]]
