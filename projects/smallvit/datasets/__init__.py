@@ -12,6 +12,7 @@ _MODULES = {
     "Chaoyang": "chaoyang",
     "ClassBalancedSampler": "samplers",
     "ClassFolders": "class_folders",
+    "ColorJitter": "transforms",
     "Digits": "digits",
     "DomainNet": "domainnet",
     "InMemory": "in_memory",

@@ -2,6 +2,7 @@
 model is."""
 
 from smallvit.datasets.batch import (  # noqa: F401  # register
+    color_jitter,
     crops,
     erasing,
     flips,

@@ -121,3 +121,53 @@ def equalize(images: Tensor, order: str = "rgb") -> Tensor:
     values = torch.arange(256, device=images.device)
     tables = torch.where(steps < 1, values, tables.clamp(0, 255))
     return tables.gather(1, flat).to(torch.uint8).view_as(images)
+
+
+def hue(images: Tensor, factors: Tensor, order: str) -> Tensor:
+    """Turn the hues.
+
+    Args:
+        images (Tensor): uint8 (B, 3, H, W).
+        factors (Tensor): Parts of the circle, -0.5 to 0.5, float32 (B, ).
+        order (str): "rgb" or "bgr".
+
+    Returns:
+        Tensor: uint8 (B, 3, H, W).
+    """
+    step = 1 if order == "rgb" else -1
+    hues, saturation, value = _to_hsv(*images.float().unbind(1)[::step])
+    turned = (hues + (factors * 255).trunc()[:, None, None]).remainder(256)
+    return torch.stack(_from_hsv(turned, saturation, value)[::step], 1).to(torch.uint8)
+
+
+def _to_hsv(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole numbers from 0 to 255, as float32."""
+    highest = torch.maximum(torch.maximum(red, green), blue)
+    lowest = torch.minimum(torch.minimum(red, green), blue)
+    spread = highest - lowest
+    gray = spread == 0
+    divisor = spread.masked_fill(gray, 1)
+    r, g, b = ((highest - each) / divisor for each in (red, green, blue))
+    sector = torch.where(green == highest, 2.0 + r.double() - b, 4.0 + g.double() - r).float()
+    sector = torch.where(red == highest, b - g, sector).double()
+    hues = (sector / 6 + 1).fmod(1).float()
+    hues = (hues.double() * 255).trunc().clamp(0, 255).masked_fill(gray, 0).float()
+    parts = spread / highest.masked_fill(highest == 0, 1)
+    return hues, (parts.double() * 255).trunc().float(), highest
+
+
+def _from_hsv(hues: Tensor, saturation: Tensor, value: Tensor) -> list[Tensor]:
+    place = hues * 6 / 255
+    sector = place.floor()
+    part, strength = place - sector, saturation / 255
+    low, falling, rising = (
+        (value * (1 - strength * each) + 0.5).floor()
+        for each in (torch.ones_like(part), part, 1 - part)
+    )
+    sectors = (sector.long() % 6)[None]
+    choices = (
+        (value, falling, low, low, rising, value),
+        (rising, value, value, falling, low, low),
+        (low, low, rising, value, value, falling),
+    )
+    return [torch.stack(choice).gather(0, sectors)[0] for choice in choices]

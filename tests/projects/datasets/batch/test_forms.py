@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import RandomFlip
+from mmpretrain.datasets.transforms import ColorJitter as MMPretrainsJitter
 from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop, Rotate
 from PIL import Image
 
 from smallvit.datasets.batch import NoBatchForm, find_form
 from smallvit.datasets.batch import rand_augment as batch_rand_augment
-from smallvit.datasets.transforms import RandAugment, RandomErasing
+from smallvit.datasets.transforms import ColorJitter, RandAugment, RandomErasing
+from smallvit.errors import UserError
 
 COUNT, SIZE = 12, 24
 FILL = (123.675, 116.28, 103.53)
@@ -213,6 +215,40 @@ def test_rand_augment_of_other_channels(images, channels):
         assert torch.equal(found[:, :3], change(to_batch(np.ascontiguousarray(more[..., :3]))))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_color_jitter(images, order, channels):
+    """To the bit, in both orders of the colors."""
+    more = np.concatenate([images, images[::-1]], -1)[..., :channels]
+    more = more if channels > 1 else more[..., 0]
+    settings = dict(brightness=0.4, contrast=(0.5, 1.5), saturation=0.8, hue=0.3)
+    transform = ColorJitter(order, **settings)
+    seed()
+    wanted = one_by_one(transform, more)
+    seed()
+    found = by_the_batch(transform, more)
+    assert torch.equal(found, wanted)
+    assert (found != to_batch(more)).any()
+
+
+def test_color_jitter_is_torchvisions(images):
+    from torchvision.transforms import functional
+
+    transform = ColorJitter("rgb", hue=0.3)
+    for image in images[:4]:
+        seed()
+        found = transform(dict(img=image.copy()))["img"]
+        seed()
+        factor = transform.draw()[0].factor
+        assert np.array_equal(found, functional.adjust_hue(Image.fromarray(image), factor))
+
+
+@pytest.mark.parametrize("settings", [dict(hue=0.6), dict(contrast=-1), dict(saturation=(2, 1))])
+def test_color_jitter_refuses(settings):
+    with pytest.raises(UserError, match="give a number"):
+        ColorJitter("rgb", **settings)
+
+
 @pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_erasing(images, order, mode):
@@ -271,7 +307,7 @@ def test_rotation(images, settings):
         (RandomResizedCrop(SIZE, interpolation="lanczos"), "lanczos"),
         (Rotate(angle=5, interpolation="nearest"), "nearest"),
         (RandAugment("rand-m9-t3a", "rgb", FILL), "Gaussian"),
-        (dict, "type"),
+        (MMPretrainsJitter(), "smallvit.ColorJitter has one"),
     ],
 )
 def test_says_what_has_no_form(transform, named):

@@ -1,0 +1,141 @@
+"""Color jitter that knows the order of the colors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image, ImageEnhance
+
+from smallvit.datasets.transforms.channels import on_any_channels
+from smallvit.datasets.transforms.colors import check_image, check_order
+from smallvit.errors import UserError
+from smallvit.registry import TRANSFORMS
+
+_ENHANCERS = {
+    "brightness": ImageEnhance.Brightness,
+    "contrast": ImageEnhance.Contrast,
+    "saturation": ImageEnhance.Color,
+}
+
+
+class Jitter(NamedTuple):
+    """One of the changes that were drawn for an image.
+
+    Args:
+        name (str): "brightness", "contrast", "saturation" or "hue".
+        factor (float): 1 for no change; of the hue part of the circle, 0 for no change.
+    """
+
+    name: str
+    factor: float
+
+
+@TRANSFORMS.register_module()
+class ColorJitter(BaseTransform):
+    """Change brightness, contrast, saturation and hue by random factors, in random order, as
+    torchvision and timm do with Pillow.
+
+    MMPretrain's transform of this name weighs the channels as those of BGR images whatever the
+    image is.
+
+    Required key: ``img``, uint8 (H, W, C) or (H, W), which keeps shape and type. Of four channels
+    or more the first three are the colors; others are changed as gray images are, by the same
+    draws.
+
+    Args:
+        channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
+            files, "rgb" in MMPretrain's CIFAR.
+        brightness (float | Sequence[float]): Factors are drawn from 1 - brightness to 1 +
+            brightness, or between the two numbers. Defaults to 0.
+        contrast (float | Sequence[float]): The same of the contrast. Defaults to 0.
+        saturation (float | Sequence[float]): The same of the saturation. Defaults to 0.
+        hue (float | Sequence[float]): Shifts are drawn from -hue to hue, parts of the circle of
+            hues up to 0.5, or between the two numbers. Defaults to 0.
+
+    Raises:
+        UserError: If an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        channel_order: str,
+        brightness: float | Sequence[float] = 0.0,
+        contrast: float | Sequence[float] = 0.0,
+        saturation: float | Sequence[float] = 0.0,
+        hue: float | Sequence[float] = 0.0,
+    ) -> None:
+        check_order(type(self).__name__, channel_order)
+        self.channel_order = channel_order
+        given = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+        self.ranges = {name: self._range(name, value) for name, value in given.items() if value}
+
+    def _range(self, name: str, value: float | Sequence[float]) -> tuple[float, float]:
+        center, low, high = (0.0, -0.5, 0.5) if name == "hue" else (1.0, 0.0, float("inf"))
+        if isinstance(value, (int, float)):
+            ends = max(low, center - value) if name != "hue" else -value, center + value
+        else:
+            ends = tuple(value)
+        if len(ends) != 2 or not low <= ends[0] <= ends[1] <= high:
+            raise UserError(
+                f"{type(self).__name__}: {name}={value!r}; give a number that is not negative, or "
+                f"two in order{' from -0.5 to 0.5' if name == 'hue' else ''}"
+            )
+        return ends
+
+    def draw(self) -> list[Jitter]:
+        """Draw for an image.
+
+        Returns:
+            list[Jitter]: The changes, in the order that they are made.
+        """
+        names = random.sample(list(self.ranges), len(self.ranges))
+        return [Jitter(name, random.uniform(*self.ranges[name])) for name in names]
+
+    @on_any_channels
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change the colors.
+
+        Args:
+            results (dict): The sample, with ``img``.
+
+        Returns:
+            dict: The sample, its ``img`` of the same shape and type.
+
+        Raises:
+            DataError: If the image is not uint8.
+        """
+        check_image(type(self).__name__, results["img"])
+        rgb = self.channel_order == "rgb"
+        image = Image.fromarray(results["img"] if rgb else mmcv.bgr2rgb(results["img"]))
+        for name, factor in self.draw():
+            if name == "hue":
+                image = shift_hue(image, factor)
+            else:
+                image = _ENHANCERS[name](image).enhance(factor)
+        array = np.array(image)
+        results["img"] = array if rgb else mmcv.rgb2bgr(array)
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(channel_order={self.channel_order!r}, ranges={self.ranges})"
+
+
+def shift_hue(image: Image.Image, part: float) -> Image.Image:
+    """Turn the hues of an image.
+
+    Args:
+        image (Image.Image): RGB.
+        part (float): Part of the circle, -0.5 to 0.5.
+
+    Returns:
+        Image.Image: RGB.
+    """
+    hue, saturation, value = image.convert("HSV").split()
+    turned = (np.asarray(hue).astype(np.int16) + int(part * 255)) % 256
+    hue = Image.fromarray(turned.astype(np.uint8))
+    return Image.merge("HSV", (hue, saturation, value)).convert("RGB")
