@@ -59,6 +59,26 @@ def classification(work_dir: Path) -> Config:
     return _finish(cfg, work_dir)
 
 
+def in_memory(work_dir: Path) -> Config:
+    """The same with images in memory, and more augmentations by the batch."""
+    cfg = classification(work_dir)
+    cfg.data_preprocessor.type = "smallvit.AugmentingPreprocessor"
+    colors = dict(channel_order="bgr", mean=[77.9] * 3, std=[95.8] * 3)
+    policy = dict(policy="rand-m9-mstd0.5", fill=colors["mean"], channel_order="bgr")
+    cfg.train_dataloader.dataset.pipeline[-1:-1] = [
+        dict(type="RandomFlip", prob=0.5),
+        dict(type="smallvit.ColorJitter", channel_order="bgr", contrast=0.5, hue=0.2),
+        dict(type="smallvit.RandAugment", **policy),
+        dict(type="smallvit.RandomErasing", **colors),
+    ]
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        cfg[name].collate_fn = dict(type="smallvit.collate_in_memory")
+        dataset = cfg[name].dataset
+        dataset.of, dataset.type = dataset.type, "smallvit.InMemory"
+        dataset.cache = str(work_dir.parent / "images")
+    return cfg
+
+
 def segmentation(work_dir: Path, scenes: Path) -> Config:
     """DWNet in UperNet on a few scenes: iterations, an endless sampler, worker processes."""
     cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits-seg.py")

@@ -5,10 +5,10 @@ import random
 import pytest
 import torch
 
-from run_helpers import Run, classification, losses, preload, segmentation
+from run_helpers import Run, classification, in_memory, losses, preload, segmentation
 from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-#: Of two scenarios; of each of four, 20 in all, in the exhaustive tests.
+#: Of two scenarios; of each of six, 30 in all, in the exhaustive tests.
 FEW, MANY = (2, 1), 5
 
 
@@ -23,6 +23,8 @@ def scenes(tmp_path_factory):
 def _config(task, work_dir, scenes, processes):
     if task == "classification":
         return classification(work_dir)
+    if task == "in memory":
+        return in_memory(work_dir)
     cfg = segmentation(work_dir, scenes)
     workers = 1 if processes == 1 else 0
     cfg.train_dataloader.update(num_workers=workers, persistent_workers=bool(workers))
@@ -53,11 +55,11 @@ def _assert_same(found, wanted, path=""):
 @pytest.mark.parametrize(
     ("task", "processes", "kills"),
     [
-        ("classification", 2, FEW[0]),
+        ("in memory", 2, FEW[0]),
         ("segmentation", 1, FEW[1]),
         *(
             pytest.param(task, processes, MANY, marks=pytest.mark.exhaustive)
-            for task in ("classification", "segmentation")
+            for task in ("classification", "in memory", "segmentation")
             for processes in (1, 2)
         ),
     ],
@@ -80,7 +82,7 @@ def test_killed_at_random_moments(task, processes, kills, scenes, tmp_path):
     wanted, found = _final(tmp_path / "whole"), _final(work_dir)
     for key in ("state_dict", "optimizer", "param_schedulers", "smallvit"):
         _assert_same(found[key], wanted[key], key)
-    if task == "classification":
+    if task != "segmentation":
         _assert_same(found["ema_state_dict"], wanted["ema_state_dict"])
     # Data and step times differ; what was learnt and decided does not.
     info = {k: v for k, v in wanted["message_hub"]["runtime_info"].items() if "best_score" in k}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from smallvit.datasets.batch import colors, tables
 from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
-from smallvit.datasets.batch.warps import rotation, warp
+from smallvit.datasets.batch.warps import TURNED, rotation, warp
 from smallvit.datasets.transforms.rand_augment import RandAugment
 
 #: Operations whose result is a table of 256 values that the draw alone decides.
@@ -165,19 +165,29 @@ def _group(steps: Sequence[Step], size: tuple[int, int]) -> list[tuple[str, dict
         chosen = [
             step for step in steps if step.name in MATRICES and step.interpolation == interpolation
         ]
-        # What moves rows only, columns only, or both: the first two take fewer pixels.
-        kinds: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
-        for step in chosen:
-            matrix = MATRICES[step.name](step.argument, size)
-            kind = "x" if matrix[3:] == (0, 1, 0) else "y" if matrix[:3] == (1, 0, 0) else "xy"
-            kinds.setdefault(kind, []).append((step.row, matrix))
-        for kind, found in kinds.items():
-            tensors = dict(
-                rows=rows([row for row, _ in found]),
-                matrices=torch.tensor([matrix for _, matrix in found], dtype=torch.float64),
-            )
-            groups.append((f"warp {interpolation} {kind}", tensors))
+        groups += _warps(chosen, interpolation, size)
     return groups
+
+
+def _warps(
+    steps: Sequence[Step], interpolation: str, size: tuple[int, int]
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """What moves rows alone, columns alone, or both: the first two take fewer pixels, and are one
+    where images are square."""
+    kinds: dict[str, list[tuple[int, tuple[float, ...], bool]]] = {}
+    for step in steps:
+        matrix = MATRICES[step.name](step.argument, size)
+        kind = "x" if matrix[3:] == (0, 1, 0) else "y" if matrix[:3] == (1, 0, 0) else "xy"
+        turned = kind == "y" and size[0] == size[1]
+        if turned:
+            kind, matrix = "x", tuple(matrix[i] for i in TURNED)
+        kinds.setdefault(kind, []).append((step.row, matrix, turned))
+    for kind, found in kinds.items():
+        row, matrix, turned = zip(*found, strict=True)
+        tensors = dict(rows=rows(row), matrices=torch.tensor(matrix, dtype=torch.float64))
+        if any(turned):
+            tensors["turned"] = rows(np.flatnonzero(turned))
+        yield f"warp {interpolation} {kind}", tensors
 
 
 def augment(
@@ -217,7 +227,18 @@ def _apply(
     if name in COLORS:
         return COLORS[name](images, order=order, **values)
     _, interpolation, axes = name.split()
-    return warp(images, values["matrices"], fill, interpolation, axes)
+    turned = values.get("turned")
+    images = _turn(images, turned)
+    return _turn(warp(images, values["matrices"], fill, interpolation, axes), turned)
+
+
+def _turn(images: Tensor, which: Tensor | None) -> Tensor:
+    """Exchange rows and columns of some images."""
+    if which is None:
+        return images
+    images = images.clone()
+    images[which] = images[which].mT
+    return images
 
 
 def on_colors(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

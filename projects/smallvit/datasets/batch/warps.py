@@ -11,6 +11,9 @@ from torch import Tensor
 #: Added before fractions are cut off, for values that rounding took below a whole number.
 _ROUNDING = 1e-4
 
+#: Where the numbers of a matrix are when rows and columns are exchanged.
+TURNED = [4, 3, 5, 1, 0, 2]
+
 
 def rotation(degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
     """Turn an image around its center.
@@ -52,7 +55,7 @@ def warp(
         Tensor: uint8 (B, C, H, W).
     """
     if axes == "y":
-        turned = warp(images.mT, matrices[:, [4, 3, 5, 1, 0, 2]], fill, interpolation, "x")
+        turned = warp(images.mT, matrices[:, TURNED], fill, interpolation, "x")
         return turned.mT
     height, width = images.shape[2:]
     like = dict(dtype=matrices.dtype, device=images.device)
@@ -97,15 +100,15 @@ def _sampled(images: Tensor, x: Tensor, y: Tensor, interpolation: str) -> Tensor
     left, top = x.floor(), y.floor()
     offsets, x_weights = _weights((x - left).float(), interpolation)
     _, y_weights = _weights((y - top).float(), interpolation)
-    flat = images.reshape(count, channels, -1).float()
-    values = torch.zeros_like(flat)
-    for down, y_weight in zip(offsets, y_weights, strict=True):
-        row = (top + down).clamp(0, height - 1) * width
-        for right, x_weight in zip(offsets, x_weights, strict=True):
-            index = (row + (left + right).clamp(0, width - 1)).long().view(count, 1, -1)
-            found = flat.gather(2, index.expand(-1, channels, -1))
-            values.addcmul_(found, (x_weight * y_weight).view(count, 1, -1))
-    return values.view_as(images)
+    # All pixels around a place at once: (B, taps down, taps right, H, W).
+    steps = torch.tensor(offsets, device=images.device)[:, None, None]
+    down = (top.long()[:, None] + steps).clamp_(0, height - 1)[:, :, None] * width
+    right = (left.long()[:, None] + steps).clamp_(0, width - 1)[:, None]
+    index = (down + right).view(count, 1, -1).expand(-1, channels, -1)
+    found = images.reshape(count, channels, -1).gather(2, index).float()
+    weights = torch.stack(y_weights, 1)[:, :, None] * torch.stack(x_weights, 1)[:, None]
+    found = found.view(count, channels, -1, height, width)
+    return (found * weights.view(count, 1, -1, height, width)).sum(2)
 
 
 def _weights(d: Tensor, interpolation: str) -> tuple[tuple[int, ...], list[Tensor]]:
