@@ -70,8 +70,8 @@ def store(folder: str, count: int, size: int) -> None:
         Image.fromarray(colored).save(os.path.join(path, f"{number}.bmp"))
 
 
-def build(folder: str, steps: list[dict], args: argparse.Namespace) -> dict:
-    """Build the ways of one pipeline; each takes all images once."""
+def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dict, int]:
+    """Build the ways of one pipeline; each takes all images once, whose number is returned too."""
     import torch
     from mmengine.dataset import Compose, default_collate
     from mmpretrain.registry import TRANSFORMS
@@ -148,11 +148,12 @@ def build(folder: str, steps: list[dict], args: argparse.Namespace) -> dict:
             if preprocessor is not None:
                 preprocessor(batch, True)
 
-    return {
+    ways = {
         "in memory": lambda: take(loader(memory, collate_in_memory), ours),
         "one by one": lambda: take(loader(Single(mm), default_collate), theirs),
         "timm": lambda: take(loader(Single(timm), None)),
     }
+    return ways, len(arrays)
 
 
 def main(argv=None) -> None:
@@ -181,10 +182,10 @@ def main(argv=None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store(folder, args.images, args.size)
         for name, steps in pipelines(args.size).items():
-            calls = build(folder, steps, args)
+            calls, count = build(folder, steps, args)
             timing = median_timing(in_turns(calls, args.rounds, warm_up=1))
             found[name] = {
-                way: {clock: args.images / spent for clock, spent in clocks.items()}
+                way: {clock: count / spent for clock, spent in clocks.items()}
                 for way, clocks in timing.items()
             }
             speeds = (found[name][way] for way in WAYS)

@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
+from smallvit.datasets.in_memory.settings import is_in_memory
 from smallvit.engine.guards import GUARDS
 from smallvit.errors import UserError
 from smallvit.utils.spelling import CLOSED, ONE_SLIP, near_miss
@@ -172,6 +173,9 @@ def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]
     types = types.inside(node)
     kind = types.find(node, path)
     known = {*_parameters(kind), *_plain_keys(path)} if kind else _plain_keys(path)
+    if is_in_memory(node):  # its other arguments are those of the data set
+        kind = types.find({"type": node["of"]}, path) or kind
+        known.update(_parameters(kind))
     known.update(known and IGNORED)
     closed = _is_closed(kind) if kind else any(fnmatchcase(path, each) for each in CLOSED_KEYS)
     shortest = CLOSED if closed else ONE_SLIP

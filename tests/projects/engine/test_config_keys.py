@@ -148,3 +148,15 @@ def test_overrides_of_the_command_line():
         merge_overrides(cfg, {"optim_wraper.optimizer.lr": 0.1})
     cfg = read_config(DIGITS)
     merge_overrides(cfg, {"optim_wraper.lr": 0.1, "unchecked_keys": ["optim_wraper"]})
+
+
+def test_arguments_of_a_data_set_in_memory():
+    """Those of InMemory and of what it is in memory of."""
+    dataset = dict(type="smallvit.InMemory", of="smallvit.ClassFolders", max_gib=1, data_root="x")
+    cfg = dict(default_scope="mmpretrain", train_dataloader=dict(dataset=dataset))
+    assert not list(misspelt(Config(cfg)))
+    for slip, meant in (("max_gb", "max_gib"), ("held_ut", "held_out"), ("data_rot", "data_root")):
+        cfg["train_dataloader"]["dataset"] = {**dataset, slip: 0.1}
+        assert [one[:2] for one in misspelt(Config(cfg))] == [
+            (f"train_dataloader.dataset.{slip}", meant)
+        ]
