@@ -66,6 +66,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         _missing_file,
         _unwritable,
         _unused_parameters,
+        _not_compiled,
         _lost_peer,
         _no_batch,
         _no_sample,
@@ -98,6 +99,17 @@ def _own(error: BaseException, cfg: Any) -> str | None:
         return _text(error)
     built = _innermost_build(error.__traceback__) if isinstance(error, DataError) else None
     return str(error) + ("" if built is None else _where(cfg, lambda _, value: value == built))
+
+
+def _not_compiled(error: BaseException, cfg: Any) -> str | None:
+    """``torch.compile`` that a backend or a tool of it stopped."""
+    if type(error).__module__.partition(".")[2].split(".")[0] not in ("_dynamo", "_inductor"):
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (
+        f"torch.compile failed, {type(error).__name__}: {' '.join(lines[:2])[:300]}; leave "
+        "--compile out, or take another of its modes (--debug shows all)"
+    )
 
 
 def _annotations(error: BaseException, cfg: Any) -> str | None:

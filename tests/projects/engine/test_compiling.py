@@ -17,6 +17,7 @@ from smallvit.engine import compiling
 from smallvit.engine.compiling import compile_networks, compiled_parts, use_compilation
 from smallvit.engine.hooks import CompileHook
 from smallvit.errors import UserError
+from smallvit.explain import explain
 
 #: One of each network and of what is attached to it, with the size of its reduced images.
 NETWORKS = {
@@ -171,3 +172,15 @@ def test_numbers_of_numpy_become_pythons():
     model.backbone.rate = np.float64(0.1)
     compiling.use_plain_numbers(model)
     assert type(model.backbone.rate) is float
+
+
+def test_a_backend_that_fails_is_told_in_a_sentence():
+    def backend(module, example):
+        raise RuntimeError("no kernel image")
+
+    with pytest.raises(Exception, match="no kernel image") as caught:
+        torch.compile(lambda x: x + 1, backend=backend)(torch.ones(2))
+    message = explain(caught.value)
+    assert message.startswith("torch.compile failed, BackendCompilerFailed: ")
+    assert "no kernel image" in message
+    assert "leave --compile out" in message
