@@ -15,6 +15,7 @@ from torch import Tensor
 
 from smallvit.analysis.harness import in_turns
 from smallvit.layers.attention_form import explicit_attention, is_explicit_faster
+from smallvit.layers.heads import split_joint
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
 #: Tokens and batch: digits and CIFAR at patch 4, with and without a class token and head tokens;
@@ -81,7 +82,7 @@ def time_attention(
 
     def call(form: Callable[..., Tensor]) -> None:
         with torch.set_grad_enabled(training):
-            out = form(*joint.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0))
+            out = form(*split_joint(joint, 3, heads))
         if training:
             torch.autograd.grad(out, joint, gradient)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from smallvit.backbones.base import StageBlock, StagedBackbone, TokenStage
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.attention_form import attend
-from smallvit.layers.heads import check_heads, join_heads, split_heads
+from smallvit.layers.heads import check_heads, join_heads, split_heads, split_joint
 from smallvit.layers.mlp import Mlp
 from smallvit.layers.position import fit_loaded_positions, resize_positions
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
@@ -67,8 +67,7 @@ class SpatialReductionAttention(nn.Module):
         if self.sr is not None:
             source = self.norm(map_to_tokens(self.sr(tokens_to_map(x, hw))))
         query = split_heads(self.q(x), self.num_heads)
-        pair = self.kv(source).unflatten(2, (2, self.num_heads, -1))
-        key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)
+        key, value = split_joint(self.kv(source), 2, self.num_heads)
         out = attend(query, key, value, dropout_p=self.attn_drop_rate if self.training else 0.0)
         return self.proj_drop(self.proj(join_heads(out)))
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from smallvit.layers.attention_form import attend
-from smallvit.layers.heads import check_heads, join_heads
+from smallvit.layers.heads import check_heads, join_heads, split_joint
 
 
 class Attention(nn.Module):
@@ -59,8 +59,7 @@ class Attention(nn.Module):
             tuple[Tensor, Tensor]: The mixed tokens (B, N, embed_dims) and the values
             (B, num_heads, N, embed_dims // num_heads).
         """
-        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
+        query, key, value = split_joint(self.qkv(x), 3, self.num_heads)
         mixed = self.scaled_dot_product_attention(
             query,
             key,

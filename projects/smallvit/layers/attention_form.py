@@ -8,12 +8,14 @@ hand.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallvit.layers.heads import split_joint
 from smallvit.layers.window_masks import keep_window_masks
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
@@ -57,6 +59,8 @@ CASES = (
 
 #: timm's classes of attention that read the switch ``fused_attn`` in each call.
 SWITCHED = ("timm.layers.attention.Attention", "timm.models.pvt_v2.Attention")
+#: MMPretrain's attention with one product for queries, keys and values.
+JOINT = "mmpretrain.models.utils.attention.MultiheadAttention"
 
 
 def is_explicit_faster(
@@ -210,8 +214,9 @@ def follow_form(model: nn.Module) -> None:
 
     The built modules are changed, not their classes: MMPretrain's attention calls what its
     attribute ``scaled_dot_product_attention`` holds, and timm's reads its switch ``fused_attn``
-    in each call. Attention that somebody else has exchanged, and a switch that is off, stay as
-    they are. MMPretrain's shifted windows keep their masks, see
+    in each call. That of MMPretrain's vision transformer splits its joint product as
+    :func:`~smallvit.layers.heads.split_joint` does. Attention that somebody else has exchanged,
+    and a switch that is off, stay as they are. MMPretrain's shifted windows keep their masks, see
     :func:`~smallvit.layers.window_masks.keep_window_masks`. A second call changes nothing.
 
     Args:
@@ -220,14 +225,30 @@ def follow_form(model: nn.Module) -> None:
     for module in model.modules():
         if getattr(module, "scaled_dot_product_attention", None) is F.scaled_dot_product_attention:
             module.scaled_dot_product_attention = attend
+            if _name_of(module) == JOINT and "forward" not in vars(module):
+                module.forward = partial(_attend_jointly, module)
         elif _is_switched(module) and set_switch not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(set_switch)
     keep_window_masks(model)
 
 
+def _name_of(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 def _is_switched(module: nn.Module) -> bool:
-    name = f"{type(module).__module__}.{type(module).__qualname__}"
-    return name in SWITCHED and module.fused_attn is True
+    return _name_of(module) in SWITCHED and module.fused_attn is True
+
+
+def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
+    """What MMPretrain's ``MultiheadAttention`` computes of tokens (B, N, C), bit for bit."""
+    query, key, value = split_joint(module.qkv(x), 3, module.num_heads)
+    mixed = module.scaled_dot_product_attention(
+        query, key, value, dropout_p=module.attn_drop if module.training else 0.0
+    )
+    mixed = module.proj(mixed.transpose(1, 2).flatten(2))
+    mixed = module.out_drop(module.gamma1(module.proj_drop(mixed)))
+    return value.squeeze(1) + mixed if module.v_shortcut else mixed
 
 
 def set_switch(module: nn.Module, args: tuple) -> None:

@@ -6,7 +6,7 @@ from timm.models.convit import GPSA
 from torch import Tensor, nn
 
 from smallvit.layers.attention_form import attend
-from smallvit.layers.heads import join_heads, split_heads
+from smallvit.layers.heads import join_heads, split_heads, split_joint
 
 
 def offset_table(side: int) -> Tensor:
@@ -91,8 +91,7 @@ class FusedGPSA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the tokens (B, N, C) of the grid."""
-        pair = self.qk(x).unflatten(2, (2, self.num_heads, -1))
-        query, key = pair.permute(2, 0, 3, 1, 4).unbind(0)
+        query, key = split_joint(self.qk(x), 2, self.num_heads)
         value = self.v(x)
         by_content = attend(
             query,

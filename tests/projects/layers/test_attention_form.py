@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmpretrain.models.utils import MultiheadAttention
 from timm.layers import Attention as TimmAttention
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from smallvit.engine import pipeline
 from smallvit.engine.models import build_model
@@ -24,6 +26,17 @@ from smallvit.layers.attention_form import (
 )
 from smallvit.plugins.multi_exit.sites import RelatedAttention
 from smallvit.registry import MODELS
+
+
+class IndexedGradients(TorchDispatchMode):
+    """Count the gradients of an indexed tensor, each of its whole size."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.select_backward.default
+        return func(*args, **(kwargs or {}))
+
 
 PLAIN = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 CVT = dict(kernel_sizes=(7, 3), strides=(4, 2), paddings=(2, 1))
@@ -224,6 +237,31 @@ def test_attention_that_was_exchanged_stays():
     off.fused_attn = False
     follow_form(off)
     assert not off._forward_pre_hooks
+
+
+@pytest.mark.parametrize("v_shortcut", [False, True])
+def test_attention_of_mmpretrain_splits_its_product_at_once(v_shortcut):
+    torch.manual_seed(0)
+    options = dict(input_dims=8, qkv_bias=True, v_shortcut=v_shortcut, layer_scale_init_value=0.5)
+    layer = MultiheadAttention(16, 1 if v_shortcut else 2, **options)
+    x, gradient = torch.randn(3, 5, 8), torch.randn(3, 5, 16)
+
+    def results(module):
+        tokens = x.clone().requires_grad_()
+        with IndexedGradients() as zeros:
+            out = module(tokens)
+            found = torch.autograd.grad(out, [tokens, *module.parameters()], gradient)
+        return [out, *found], zeros.count
+
+    expected, many = results(layer)
+    follow_form(layer)
+    for module in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        found, none = results(module)
+        assert all(map(torch.equal, found, expected))
+        assert (many, none) == (3, 0)
+    assert copy.deepcopy(layer).forward.args[0] is not layer
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), expected[0])
 
 
 def test_models_of_configs_follow(monkeypatch):
