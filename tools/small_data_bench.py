@@ -85,7 +85,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--no-lr-search",
         action="store_true",
-        help="keep the recipe's learning rate, instead of the best of three for each method",
+        help="keep the recipe's learning rate, instead of the best of three for each method, and "
+        "the default weight of a guidance",
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(

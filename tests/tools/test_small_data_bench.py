@@ -208,7 +208,7 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
     assert predictions["images"][0] == "test/bright/0.png"
 
 
-def test_rates_are_tried_and_kept(run, files, tmp_path):
+def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
     argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "200", "--batch-size", "2")
     status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert (status, error) == (0, "")
@@ -226,6 +226,11 @@ def test_rates_are_tried_and_kept(run, files, tmp_path):
     _, said, _ = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert "choosing the learning rate" not in said
     assert json.loads((tmp_path / "plan.json").read_text())["chosen"] == [chosen]
+    # A seed that is added has the rate of the others.
+    monkeypatch.setattr(course.Bench, "train", lambda bench: None)
+    run(*argv, "--seeds", "2", "--jobs", "2", "--out", tmp_path)
+    runs = json.loads((tmp_path / "plan.json").read_text())["runs"]
+    assert [each["rate"] for each in runs] == [chosen["rate"]] * 2
 
 
 class TestMinutes:

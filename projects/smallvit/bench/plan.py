@@ -28,6 +28,8 @@ EVALUATION_SHARE = 0.2
 TEACHER_SHARE = 0.25
 #: Learning rates that are tried, over the recipe's, and the part of a run that a trial takes.
 RATES, TRIAL_SHARE = (1.0, 0.3, 3.0), 0.1
+#: Weights of the guidance that are tried before, with the recipe's rate; the first is the default.
+WEIGHTS = ("2.5", "0.25", "balanced")
 #: A cosine schedule with fewer steps compares nothing.
 LEAST_ITERATIONS = 20
 #: Runs in parallel slow each other down by different amounts; what is kept for that.
@@ -180,7 +182,7 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     # With fewer runs than jobs, the other jobs have nothing to do.
     part = 60 * settings.amount * min(jobs, runs) / runs
     parts = {
-        method.name: _without_trials(settings, part, speeds[method.name], len(seeds))
+        method.name: _without_trials(settings, part, speeds[method.name], len(seeds), method.guided)
         * (1 - TEACHER_SHARE * method.guided)
         for method in methods
     }
@@ -199,12 +201,15 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     return {(name, count): fitted[name] for name in parts for count in samples}
 
 
-def _without_trials(settings: Settings, part: float, speed: Speed, seeds: int) -> float:
-    """What is left of a run's time when its seeds have paid for the trials of the rate."""
+def _without_trials(
+    settings: Settings, part: float, speed: Speed, seeds: int, guided: bool
+) -> float:
+    """What is left of a run's time when its seeds have paid for the trials."""
     if not settings.search:
         return part
-    beside = len(RATES) * (speed.setup + speed.val)
-    left = (part * seeds - beside) / (seeds + len(RATES) * TRIAL_SHARE)
+    # The recipe's rate is among the trials of the weight.
+    trials = len(RATES) + guided * (len(WEIGHTS) - 1)
+    left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * TRIAL_SHARE)
     # Without trials if there is no time for them: runs that short are not tried either.
     steps = fit_into(left, speed)[0] if left > 0 else 0
     return left if trial_steps(steps) else part

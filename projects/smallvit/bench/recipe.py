@@ -83,6 +83,9 @@ def run_config(
         # Not the config in the teacher's folder: a file there would be run.
         teaching = replace(run, method=TEACHER, width=lesson.width)
         _guide(cfg, lesson, run_config(settings, teaching, num_classes))
+        if run.weight:
+            balanced = run.weight == "balanced"
+            cfg.model.guidance.loss_weight = run.weight if balanced else float(run.weight)
     return cfg
 
 

@@ -110,6 +110,10 @@ def _trials(found: Findings) -> Iterator[list[str]]:
     for each in found.plan.get("chosen") or []:
         listed = ", ".join(f"{rate}: {value:.2f}%" for rate, value in each["trials"].items())
         rate = f"{each['rate']:g}"
+        if each.get("weights"):
+            tried = ", ".join(f"{name}: {value:.2f}%" for name, value in each["weights"].items())
+            rate += f", weight {each['weight']}"
+            listed += f"; weights of the guidance {tried}"
         seconds = duration(each["seconds"])
         yield [samples_label(each["samples"]), each["method"], rate, listed or "-", seconds]
 

@@ -30,7 +30,7 @@ from smallvit.bench.plan import (
 from smallvit.bench.progress import Display, open_display
 from smallvit.bench.results import read_results
 from smallvit.bench.scheduler import Job, Pool
-from smallvit.bench.search import groups_to_search, search_rates
+from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, read_or_tell
@@ -100,6 +100,7 @@ class Bench:
         self.networks = self._fit((old or {}).get("networks") or {}, old)
         self.wanted, self.rest, self.speeds = self._runs(samples, old)
         self.chosen = list((old or {}).get("chosen") or [])
+        self._apply_choices()
         self.commands = [*(old or {}).get("command", []), " ".join(map(_quoted, sys.argv))]
         self.save()
 
@@ -226,11 +227,21 @@ class Bench:
             )
         if not groups:
             return
-        found = search_rates(groups, self._jobs(), self.pool, len(self.slots))
+        found = search(groups, self._jobs(), self.pool, len(self.slots))
         self.chosen += found
-        rates = {(each["method"], each["samples"]): {"rate": each["rate"]} for each in found}
-        self.wanted = change(self.wanted, rates)
+        self._apply_choices()
         self.save()
+
+    def _apply_choices(self) -> None:
+        """Give what was chosen to all seeds, those that a later command adds among them."""
+        chosen = {
+            (each["method"], each["samples"]): {
+                "rate": each["rate"],
+                "weight": each.get("weight", ""),
+            }
+            for each in self.chosen
+        }
+        self.wanted = change(self.wanted, chosen)
 
     def _train(self, names: set[str]) -> None:
         runs = [run for run in self.wanted if run.method in names]

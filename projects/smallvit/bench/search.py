@@ -1,4 +1,4 @@
-"""The learning rate of each method: chosen on the validation images, by short trials."""
+"""Learning rates and weights of guidances: chosen on the validation images, by short trials."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from smallvit.bench.jobs import Jobs
 from smallvit.bench.methods import TEACHER
-from smallvit.bench.plan import RATES, Run, trial_steps
+from smallvit.bench.plan import RATES, WEIGHTS, Run, trial_steps
 from smallvit.bench.progress import open_display
-from smallvit.bench.results import TRIAL
+from smallvit.bench.results import TRIAL, is_guided
 from smallvit.bench.scheduler import Pool
 from smallvit.bench.stored import check_trial, read_or_tell
 
@@ -42,8 +42,8 @@ def groups_to_search(
     return found
 
 
-def search_rates(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> list[dict]:
-    """Try the learning rates of some methods, and choose.
+def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> list[dict]:
+    """Try the settings of some methods, and choose: the weight of a guidance, then the rate.
 
     Trials that were done before are not repeated.
 
@@ -54,47 +54,88 @@ def search_rates(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int
         slots (int): How many at a time.
 
     Returns:
-        list[dict]: For each group ``method``, ``samples``, ``rate``, ``seconds`` of all trials,
-        and ``trials``, the accuracy by the rate.
+        list[dict]: For each group ``method``, ``samples``, ``rate``, ``weight``, ``seconds`` of
+        all trials, and ``trials`` and ``weights``, the accuracies by the rate and the weight.
     """
-    tried = {
-        (group, rate): replace(run, iters=trial_steps(run.iters), evals=1, rate=rate)
+    first = {
+        group: [replace(run, weight=weight, rate=1.0) for weight in WEIGHTS]
         for group, run in groups.items()
-        for rate in RATES
+        if is_guided(run.method)
     }
-    names = {key: f"rate {key[1]:g}" for key in tried}
-    found = {key: _known(run, names[key], jobs) for key, run in tried.items()}
-    left = {key: jobs.attempt(run, names[key]) for key, run in tried.items() if not found[key]}
+    weighed = _try(first, jobs, pool, slots)
+    weights = {group: _best(trials, WEIGHTS).weight for group, trials in weighed.items()}
+    second = {
+        group: [replace(run, weight=weights.get(group, ""), rate=rate) for rate in RATES]
+        for group, run in groups.items()
+    }
+    rated = _try(second, jobs, pool, slots)
+    return [_choice(group, weighed.get(group, {}), rated[group]) for group in groups]
+
+
+def _try(
+    groups: Mapping[Group, Sequence[Run]], jobs: Jobs, pool: Pool, slots: int
+) -> dict[Group, dict[Run, dict]]:
+    """Do what was not done, and return what came out of those that did not fail."""
+    tried = {
+        group: [replace(run, iters=trial_steps(run.iters), evals=1) for run in runs]
+        for group, runs in groups.items()
+    }
+    runs = [run for several in tried.values() for run in several]
+    left = {run: jobs.attempt(run, _name(run)) for run in runs if not _known(run, jobs)}
     if left:
-        steps = {tried[key].iters for key in left}
+        steps = {run.iters for run in left}
+        what = "weight of the guidance" if len({run.rate for run in left}) == 1 else "learning rate"
         print(
-            f"choosing the learning rate: {len(left)} trials of {min(steps)} to {max(steps)} steps",
+            f"choosing the {what}: {len(left)} trials of {min(steps)} to {max(steps)} steps",
             flush=True,
         )
-        shown = {each[-1].name: tried[key] for key, each in left.items()}
+        shown = {each[-1].name: run for run, each in left.items()}
         todo = {job.name: job for each in left.values() for job in each}
+        for job in todo.values():
+            job.needs = [name for name in job.needs if name in todo]  # others are done
         with open_display(shown, slots) as display:
-            outcomes = pool.run(list(todo.values()), display)
-        for key, each in left.items():
-            outcome = outcomes[each[-1].name]
-            found[key] = outcome.value if outcome.reason is None else None
-    return [_choice(group, {rate: found[group, rate] for rate in RATES}) for group in groups]
+            pool.run(list(todo.values()), display)
+    found = {group: {run: _known(run, jobs) for run in several} for group, several in tried.items()}
+    return {
+        group: {run: trial for run, trial in trials.items() if trial is not None}
+        for group, trials in found.items()
+    }
 
 
-def _known(run: Run, name: str, jobs: Jobs) -> dict | None:
-    path = osp.join(jobs.trial_folder(run, name), TRIAL)
+def _name(run: Run) -> str:
+    return f"rate {run.rate:g}" + (f" weight {run.weight}" if run.weight else "")
+
+
+def _known(run: Run, jobs: Jobs) -> dict | None:
+    path = osp.join(jobs.trial_folder(run, _name(run)), TRIAL)
     found = read_or_tell(path, check_trial, "the trial is repeated")
     return found if found is not None and found["iters"] == run.iters else None
 
 
-def _choice(group: Group, trials: Mapping[float, dict | None]) -> dict:
-    done = {rate: trial for rate, trial in trials.items() if trial is not None}
-    # Of equal ones, that which is nearest to the recipe's; without any, the recipe's.
-    best = min(done, key=lambda rate: (-done[rate]["accuracy"], abs(math.log(rate))), default=1.0)
+def _best(trials: Mapping[Run, dict], weights: Sequence[str] = ("",)) -> Run:
+    """The best trial; of equal ones that which is nearest to the recipe's, likewise without any."""
+    nothing = Run("", None, 0, 1, 1, weight=weights[0])
+    return min(
+        trials,
+        key=lambda run: (
+            -trials[run]["accuracy"],
+            abs(math.log(run.rate)),
+            weights.index(run.weight) if run.weight in weights else 0,
+        ),
+        default=nothing,
+    )
+
+
+def _choice(group: Group, weighed: Mapping[Run, dict], rated: Mapping[Run, dict]) -> dict:
+    best = _best(rated)
+    if weighed and not rated:
+        best = _best(weighed, WEIGHTS)
     return {
         "method": group[0],
         "samples": group[1],
-        "rate": best,
-        "seconds": sum(trial["seconds"] for trial in done.values()),
-        "trials": {f"{rate:g}": trial["accuracy"] for rate, trial in done.items()},
+        "rate": best.rate,
+        "weight": best.weight,
+        "seconds": sum(trial["seconds"] for trial in {**weighed, **rated}.values()),
+        "trials": {f"{run.rate:g}": trial["accuracy"] for run, trial in rated.items()},
+        "weights": {run.weight: trial["accuracy"] for run, trial in weighed.items()},
     }

@@ -56,6 +56,7 @@ class Run:
         width (int): Channels of the network's first stage. Defaults to 0: as its config has
             it, which is how benches of earlier versions trained all networks.
         rate (float): The learning rate over that of the recipe. Defaults to 1.
+        weight (str): Of the guidance, a number or "balanced". Defaults to "": the default one.
         begun (int): Steps that were planned at first, of a run that was prolonged. Defaults to
             0: it was not.
     """
@@ -67,6 +68,7 @@ class Run:
     evals: int
     width: int = 0
     rate: float = 1.0
+    weight: str = ""
     begun: int = 0
 
     @property

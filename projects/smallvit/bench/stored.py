@@ -199,8 +199,16 @@ def _check_choice(choice: Any, name: str) -> None:
         require_count(choice["samples"], f"{name}.samples", 1)
     require_number(choice["rate"], f"{name}.rate", 1e-6, 1e6)
     require_number(choice["seconds"], f"{name}.seconds")
-    for rate, accuracy in require_type(choice["trials"], f"{name}.trials", dict).items():
-        require_number(accuracy, f"{name}.trials.{rate}", most=100)
+    _check_weight(choice.get("weight", ""), f"{name}.weight")
+    for key in ("trials", "weights"):
+        for value, accuracy in require_type(choice.get(key, {}), f"{name}.{key}", dict).items():
+            require_number(accuracy, f"{name}.{key}.{value}", most=100)
+
+
+def _check_weight(weight: Any, name: str) -> None:
+    require_type(weight, name, str)
+    if weight not in ("", "balanced"):
+        require_number(float(weight), name, most=1e6)
 
 
 def _check_run(run: Any, name: str) -> None:
@@ -214,6 +222,7 @@ def _check_run(run: Any, name: str) -> None:
     require_count(run.get("width", 0), f"{name}.width", 0, 1 << 20)
     require_number(run.get("rate", 1.0), f"{name}.rate", 1e-6, 1e6)
     require_count(run.get("begun", 0), f"{name}.begun")
+    _check_weight(run.get("weight", ""), f"{name}.weight")
 
 
 def _check_data(data: dict) -> None:
