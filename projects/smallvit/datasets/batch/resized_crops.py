@@ -13,7 +13,7 @@ from mmpretrain.datasets.transforms import RandomResizedCrop
 from PIL import Image
 from torch import Tensor
 
-from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of
+from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
 
 
 @form_of(RandomResizedCrop)
@@ -45,8 +45,17 @@ class RandomResizedCropForm(BatchForm):
         """Draw for each image of a batch; see the parent."""
         image = SimpleNamespace(shape=(*shape[1:], shape[0]))
         boxes = [self.transform.rand_crop_params(image) for _ in range(count)]
-        values = dict(boxes=torch.tensor(boxes), size=self.size_after(shape[1:]))
-        return Change(crop_resized, dict(values, method=self.method))
+        size = self.size_after(shape[1:])
+        values: dict[str, Any] = dict(boxes=torch.tensor(boxes), size=size, method=self.method)
+        if self.transform.backend == "pillow":
+            # Newer ones begin with the columns where these shrink and the rows grow; which of two
+            # that shrink comes first is not followed.
+            height, width = np.array(boxes).reshape(-1, 4).T[2:]
+            tall = (size[0] < height) & (size[1] > width) & _pillow_orders_axes()
+            values.update(
+                rows_first=rows(np.flatnonzero(~tall)), rows_last=rows(np.flatnonzero(tall))
+            )
+        return Change(crop_resized, values)
 
 
 def _pillow(support: float, kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
@@ -109,7 +118,14 @@ KERNELS = {
 }
 
 
-def crop_resized(images: Tensor, boxes: Tensor, size: tuple[int, int], method: str) -> Tensor:
+def crop_resized(
+    images: Tensor,
+    boxes: Tensor,
+    size: tuple[int, int],
+    method: str,
+    rows_first: Tensor | None = None,
+    rows_last: Tensor | None = None,
+) -> Tensor:
     """Take a part of each image and bring it to one size.
 
     Args:
@@ -117,6 +133,9 @@ def crop_resized(images: Tensor, boxes: Tensor, size: tuple[int, int], method: s
         boxes (Tensor): First row and column, height and width of each part, int64 (B, 4).
         size (tuple[int, int]): Height h and width w.
         method (str): One of :data:`KERNELS`.
+        rows_first (Tensor, optional): Where Pillow rounds in between, the images whose rows are
+            resized before their columns, int64. Defaults to None: it does not.
+        rows_last (Tensor, optional): The others. Defaults to None.
 
     Returns:
         Tensor: uint8 (B, C, h, w).
@@ -126,16 +145,15 @@ def crop_resized(images: Tensor, boxes: Tensor, size: tuple[int, int], method: s
     down = weigh(top, height, size[0], images.shape[2]).float()
     right = weigh(left, width, size[1], images.shape[3]).float()
     values = images.float()
-    if not method.startswith("pillow"):
+    if rows_first is None:
         return _to_bytes(_across(_along(values, down), right)).to(torch.uint8)
-    # Pillow rounds in between. Newer ones begin with the columns where these shrink and the rows
-    # grow; which of two that shrink comes first is not followed.
-    tall = (size[0] < height) & (size[1] > width) & _pillow_orders_axes()
     found = values.new_empty(*images.shape[:2], *size)
-    for chosen, first, second in ((~tall, _across, _along), (tall, _along, _across)):
-        weights = {_across: right[chosen], _along: down[chosen]}
-        between = _to_bytes(first(values[chosen], weights[first]))
-        found[chosen] = second(between, weights[second])
+    orders = ((rows_first, _across, _along), (rows_last, _along, _across))
+    for chosen, first, second in orders:
+        if len(chosen):
+            weights = {_across: right[chosen], _along: down[chosen]}
+            between = _to_bytes(first(values[chosen], weights[first]))
+            found[chosen] = second(between, weights[second])
     return _to_bytes(found).to(torch.uint8)
 
 

@@ -11,6 +11,8 @@ from mmcv.transforms import RandomFlip
 from mmpretrain.datasets.transforms import ColorJitter as MMPretrainsJitter
 from mmpretrain.datasets.transforms import RandomCrop, RandomResizedCrop, Rotate
 from PIL import Image
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from smallvit.datasets.batch import NoBatchForm, find_form
 from smallvit.datasets.batch import rand_augment as batch_rand_augment
@@ -298,6 +300,40 @@ def test_rotation(images, settings):
     found = by_the_batch(transform, images)
     exact = int(cv2.__version__.split(".")[0]) > 4
     assert_close(found, wanted, *((1, 0.01) if exact else (12, 0.7)))
+
+
+ALL = [
+    RandomCrop(crop_size=SIZE, padding=4),
+    RandomFlip(prob=0.5),
+    RandomResizedCrop(SIZE, backend="pillow"),
+    RandomResizedCrop(SIZE, backend="cv2", interpolation="bicubic"),
+    Rotate(angle=10.0, interpolation="bilinear"),
+    RandAugment("rand-m9-mstd0.5-inc1", "bgr", FILL),
+    ColorJitter("bgr", 0.4, 0.4, 0.4, 0.1),
+    RandomErasing(FILL, FILL, "bgr", erase_prob=0.8),
+]
+
+
+@pytest.mark.parametrize("number", range(len(ALL)))
+def test_all_is_done_on_the_device_of_the_images(number):
+    """Without a GPU: tensors that know where they are. Nothing waits for what a GPU found."""
+    change = find_form(ALL[number]).draw(40, (3, SIZE, SIZE))
+    with FakeTensorMode(allow_non_fake_inputs=False) as fake:
+        moved = change.map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"))
+        images = torch.zeros(40, 3, SIZE, SIZE, dtype=torch.uint8, device="cuda")
+        found = moved(images)
+    assert found.device.type == "cuda"
+    assert found.shape == images.shape
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("number", range(len(ALL)))
+def test_on_a_gpu(images, number):
+    seed()
+    change = find_form(ALL[number]).draw(COUNT, (3, SIZE, SIZE))
+    batch = to_batch(images)
+    found = change.map_tensors(Tensor.cuda)(batch.cuda()).cpu()
+    assert_close(found, change(batch), 1, 0.02)
 
 
 @pytest.mark.parametrize(
