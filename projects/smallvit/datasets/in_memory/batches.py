@@ -67,8 +67,10 @@ class PendingImages:
             Tensor: (B, C, h, w), uint8 or float32.
         """
         images = self.images
-        for change in self.changes:
-            images = change(images)
+        # Models are trained under autocast, which would compute pixels in half precision.
+        with torch.autocast(images.device.type, enabled=False):
+            for change in self.changes:
+                images = change(images)
         return images
 
 

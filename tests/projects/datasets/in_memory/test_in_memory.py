@@ -130,6 +130,14 @@ def test_preprocessor_augments_first(folder):
         wanted(batch, True)
 
 
+def test_pixels_are_the_same_under_autocast(folder):
+    steps = [dict(type="RandomResizedCrop", scale=16, backend="pillow"), *RANDOM[1:]]
+    images = in_memory(folder, *steps).load_batch(range(8)).images
+    wanted = images.changed()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(images.changed(), wanted)
+
+
 def test_same_batches_for_any_number_of_workers_and_seed(folder):
     dataset = in_memory(folder, *RANDOM)
     first, workers, other, rank = (
