@@ -18,6 +18,7 @@ from goldens import (
     reference_input,
 )
 from smallvit.converters import convert, revert
+from smallvit.utils.versions import release
 
 SYSTEM = "locality_guidance"
 
@@ -109,6 +110,12 @@ def assert_golden(
     for key, value in model.state_dict().items():
         assert torch.equal(restored[key], value), key
     assert_train_matches(model, record, system, forward=model)
+
+
+def skip_unless_scaled_attention_exports() -> None:
+    """Leave a test of a graph of TorchScript whose attention is scaled by another number."""
+    if release(torch.__version__) < (2, 5):
+        pytest.skip("the exporter of torch 2.4 takes no scale of attention")
 
 
 def assert_exports(model: nn.Module, x: Tensor) -> None:

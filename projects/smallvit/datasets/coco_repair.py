@@ -54,6 +54,11 @@ def require_content(content: Any, path: str) -> None:
             f"annotation file {path} has no list 'categories': add the classes' ids and names to it"
         )
     content.setdefault("annotations", [])  # a test set without answers
+    if not isinstance(content["annotations"], list):
+        raise DataError(
+            f"annotation file {path}: 'annotations' is no list but "
+            f"{type(content['annotations']).__name__}: write the annotations as a list"
+        )
     if not content["images"]:
         raise DataError(f"annotation file {path} lists no image: 'images' is empty")
     _require_keys(content["images"], IMAGE_KEYS, "image", path)

@@ -89,7 +89,9 @@ def _acquire(lock: Any, name: str, refusal: str) -> None:
 
 
 def _was_removed(lock: Any, path: str) -> bool:
-    opened = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+    context = getattr(lock, "_context", None)
+    # Before filelock 3.11 the lock itself keeps the number.
+    opened = lock._lock_file_fd if context is None else context.lock_file_fd
     if opened is None:
         return False
     try:

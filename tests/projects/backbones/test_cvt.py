@@ -118,6 +118,7 @@ def test_frozen_stages():
 
 
 def test_onnx(images):
+    checks.skip_unless_scaled_attention_exports()
     checks.assert_exports(small(), images)
 
 

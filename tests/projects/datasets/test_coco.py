@@ -263,6 +263,8 @@ def test_two_images_of_one_id(tmp_path):
     [
         (lambda c: c.pop("images"), "has no list 'images'"),
         (lambda c: c.pop("categories"), "has no list 'categories'"),
+        (lambda c: c.update(annotations={}), "'annotations' is no list but dict"),
+        (lambda c: c.update(annotations=None), "'annotations' is no list but NoneType"),
         (lambda c: c["annotations"][1].pop("bbox"), "annotation 2 has no 'bbox'"),
         (lambda c: c["annotations"][1].update(bbox=[1, 2, 3]), r"the bbox of annotation 2 is \[1"),
         (lambda c: c["annotations"][1].update(bbox=[1, 2, None, 4]), "the bbox of annotation 2"),

@@ -2,7 +2,8 @@
 
 libjpeg fills what it cannot read with gray, or goes on in a wrong place, and warns on the
 standard error stream; OpenCV hands on the picture as if it were whole, and Pillow drops the
-warning. The stream is therefore caught while OpenCV decodes, which takes 4 microseconds.
+warning. The stream is therefore caught while OpenCV decodes, which takes 4 microseconds. What
+libtiff says is heard from OpenCV 5; OpenCV 4.11 drops it as well.
 """
 
 from __future__ import annotations

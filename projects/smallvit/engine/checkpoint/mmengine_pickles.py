@@ -7,6 +7,7 @@ nothing, for :func:`torch.load` with ``weights_only=True``.
 
 from __future__ import annotations
 
+import _codecs
 import pickle
 import re
 import threading
@@ -141,7 +142,8 @@ def stand_ins() -> Iterator[None]:
                 yield
             return
         before = torch.serialization.get_safe_globals()  # torch 2.4
-        torch.serialization.add_safe_globals(list(_STAND_INS.values()))
+        # Later torch knows this name, which arrays are written with; the scan saw its arguments.
+        torch.serialization.add_safe_globals([*_STAND_INS.values(), _codecs.encode])
         try:
             yield
         finally:
