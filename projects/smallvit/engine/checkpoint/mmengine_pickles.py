@@ -141,7 +141,7 @@ def stand_ins() -> Iterator[None]:
             with torch.serialization.safe_globals(list(_STAND_INS.values())):
                 yield
             return
-        before = torch.serialization.get_safe_globals()  # torch 2.4
+        before = list(torch.serialization.get_safe_globals())  # torch 2.4 gives its own list
         # Later torch knows this name, which arrays are written with; the scan saw its arguments.
         torch.serialization.add_safe_globals([*_STAND_INS.values(), _codecs.encode])
         try:
