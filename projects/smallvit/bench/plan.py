@@ -179,6 +179,24 @@ def _steps(settings: Settings, images: int) -> int:
 
 def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     runs = len(methods) * len(samples) * len(seeds)
+    parts, part, needed = _shares(settings, methods, samples, seeds, speeds, jobs)
+    hardest = max(needed, key=needed.get)
+    if needed[hardest] > part:
+        minutes = math.ceil(100 * needed[hardest] * runs / min(jobs, runs) / 60) / 100
+        fitting = _fitting(settings, methods, samples, seeds, speeds, jobs)
+        raise UserError(
+            f"--budget-minutes {settings.amount:g} leaves {part:.1f} s to each of {runs} runs, "
+            f"but {hardest} needs {needed[hardest]:.1f} s for {LEAST_ITERATIONS} steps: give at "
+            f"least --budget-minutes {minutes:.2f}, or fewer methods, seeds or --samples-per-class"
+            + (f"; this much fits: {fitting}" if fitting else "; not even one run of each fits")
+        )
+    fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
+    return {(name, count): fitted[name] for name in parts for count in samples}
+
+
+def _shares(settings, methods, samples, seeds, speeds, jobs) -> tuple[dict, float, dict]:
+    """Time of each method's runs, of a run in the mean, and what the latter has to be at least."""
+    runs = len(methods) * len(samples) * len(seeds)
     # With fewer runs than jobs, the other jobs have nothing to do.
     part = 60 * settings.amount * min(jobs, runs) / runs
     parts = {
@@ -189,16 +207,21 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
     if any(method.guided for method in methods):
         parts[TEACHER] = part * TEACHER_SHARE
     needed = {name: least_seconds(speeds[name]) / (parts[name] / part) for name in parts}
-    hardest = max(needed, key=needed.get)
-    if needed[hardest] > part:
-        minutes = math.ceil(100 * needed[hardest] * runs / min(jobs, runs) / 60) / 100
-        raise UserError(
-            f"--budget-minutes {settings.amount:g} leaves {part:.1f} s to each of {runs} runs, "
-            f"but {hardest} needs {needed[hardest]:.1f} s for {LEAST_ITERATIONS} steps: give at "
-            f"least --budget-minutes {minutes:.2f}, or fewer methods, seeds or --samples-per-class"
-        )
-    fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
-    return {(name, count): fitted[name] for name in parts for count in samples}
+    return parts, part, needed
+
+
+def _fitting(settings, methods, samples, seeds, speeds, jobs) -> str | None:
+    """The flags of the largest plan that has time for all methods, or None."""
+    for several in (samples, samples[:1]):
+        for count in range(len(seeds), 0, -1):
+            tried = (settings, methods, several, seeds[:count], speeds, jobs)
+            _, part, needed = _shares(*tried)
+            if max(needed.values()) <= part:
+                flags = f"--seeds {count}"
+                if len(several) < len(samples):
+                    flags += f" --samples-per-class {samples_slug(several[0])}"
+                return flags
+    return None
 
 
 def _without_trials(

@@ -9,6 +9,7 @@ import os.path as osp
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 from smallvit.bench.asked import check_samples, make_settings
@@ -33,11 +34,13 @@ from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
-from smallvit.bench.stored import check_costs, read_or_tell
+from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 from smallvit.utils.locks import HeldError, hold, release
 
+#: How fast the methods of a bench in minutes are, for the next try with another budget.
+SPEEDS = "speeds.json"
 DIGITS = "digits"
 
 
@@ -136,8 +139,7 @@ class Bench:
         arguments = (self.settings, missing, self.classes)
         return known | self._ask(Job("widths", "fit", arguments, self._log("widths")))
 
-    def _teacher_has_size(self) -> bool:
-        # It sees images of its own size; where all do, it is the reference.
+    def _teacher_has_size(self) -> bool:  # else it sees images of a size of its own
         return self.settings.image_size == TEACHER_SIZE
 
     def _widths(self) -> dict[str, int]:
@@ -173,27 +175,47 @@ class Bench:
         return wanted, rest, speeds
 
     def _try_methods(self) -> dict[str, dict[str, float]]:
+        """Measure how fast the methods are, unless a try with another budget has."""
         names = [TEACHER] * needs_teacher(self.settings, self.methods)
         names += [method.name for method in self.methods]
-        widths = self._widths()
+        path = osp.join(self.out, SPEEDS)
+        alike = {**asdict(replace(self.settings, amount=0.0)), "jobs": len(self.slots)}
+        kept = read_or_tell(path, check_speeds, "the methods are tried again") or {}
+        known = kept.get("speeds", {}) if kept.get("settings") == alike else {}
+        tried, failed = self._measure_speeds([name for name in names if name not in known])
+        speeds = known | tried
+        if not speeds:
+            raise UserError(f"no method can be trained; {failed}")
+        from smallvit.utils.files import write_whole
+
+        write_whole(path, json.dumps({"settings": alike, "speeds": speeds}, indent=1))
+        # One that cannot be trained gets its part all the same, and fails in it for the record.
+        return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
+
+    def _measure_speeds(self, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:
+        """Try methods; return what was measured, and why the first of the others failed."""
+        if not names:
+            return {}, ""
         print(f"trying {len(names)} methods, a few seconds each", flush=True)
-        jobs = [
-            Job(
+        widths = self._widths()
+        jobs = {
+            name: Job(
                 f"trial of {name}",
                 "trial",
                 (self.settings, Run(name, None, 0, 1, 1, widths[name]), self.classes, self.workers),
                 self._log(f"trial-{Method(name, name).slug}"),
             )
             for name in names
+        }
+        outcomes = self.pool.run(list(jobs.values()), Display({}, len(self.slots)))
+        ended = {name: outcomes[job.name] for name, job in jobs.items()}
+        failed = [
+            f"{name}: {each.reason} (log: {jobs[name].log})"
+            for name, each in ended.items()
+            if each.reason is not None
         ]
-        outcomes = self.pool.run(jobs, Display({}, len(self.slots)))
-        tried = {name: outcomes[job.name] for name, job in zip(names, jobs, strict=True)}
-        speeds = {name: each.value for name, each in tried.items() if each.reason is None}
-        if not speeds:
-            reason = next(iter(tried.values())).reason
-            raise UserError(f"no method can be trained; {names[0]}: {reason} (log: {jobs[0].log})")
-        # One that cannot be trained gets its part all the same, and fails in it for the record.
-        return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
+        found = {name: each.value for name, each in ended.items() if each.reason is None}
+        return found, failed[0] if failed else ""
 
     def train(self) -> None:
         """Choose what is not chosen, and train what has no result yet.
@@ -218,13 +240,8 @@ class Bench:
         runs = [run for run in self.wanted if run.method in names]
         finished, _ = read_results(self.out, runs)
         groups = groups_to_search(runs, self.chosen, finished)
-        short = sorted({run.iters for run in runs if not trial_steps(run.iters)} - {0})
-        if short and not self.chosen:
-            print(
-                f"runs of {short[0]} steps are too short for trials: they have the recipe's "
-                "learning rate",
-                flush=True,
-            )
+        if not self.chosen and not all(trial_steps(run.iters) for run in runs):
+            print("shorter than 200 steps: no trials, the recipe's learning rate", flush=True)
         if not groups:
             return
         found = search(groups, self._jobs(), self.pool, len(self.slots))

@@ -186,10 +186,24 @@ def check_plan(plan: dict) -> dict[str, Any]:
         require_number(fitted["size"], f"networks.{name}.size")
     for number, each in enumerate(require_type(plan.get("chosen") or [], "chosen", list)):
         _check_choice(each, f"chosen[{number}]")
-    for name, speed in require_type(plan.get("speeds") or {}, "speeds", dict).items():
+    _check_speeds(plan.get("speeds") or {})
+    return plan
+
+
+def check_speeds(found: dict) -> dict:
+    """Check ``speeds.json`` of a bench in minutes."""
+    _check_speeds(found["speeds"])
+    for name, speed in found["speeds"].items():
+        if set(speed) != {"setup", "step", "val", "test"}:
+            raise ValueError(f"speeds.{name} has {brief(sorted(speed))}")
+    require_type(found["settings"], "settings", dict)
+    return found
+
+
+def _check_speeds(speeds: Any) -> None:
+    for name, speed in require_type(speeds, "speeds", dict).items():
         for key, value in require_type(speed, f"speeds.{name}", dict).items():
             require_number(value, f"speeds.{name}.{key}")
-    return plan
 
 
 def _check_choice(choice: Any, name: str) -> None:

@@ -102,6 +102,18 @@ def test_too_small_a_budget_says_the_least():
         plan_runs(settings("minutes", least - 0.015), *plan)
 
 
+def test_too_small_a_budget_offers_what_fits():
+    # 2 runs of the quick method: (1 + 1 + 0.5 + 2.1) * 1.05 = 4.83 s each and seed at least.
+    speeds = {"vit": QUICK, "dhvt": QUICK}
+    plan = (METHODS, [5, None], range(3), {5: 10, None: 95}, speeds)
+    with pytest.raises(UserError, match=r"this much fits: --seeds 2$"):
+        plan_runs(settings("minutes", 40 / 60), *plan)
+    with pytest.raises(UserError, match=r"fits: --seeds 1 --samples-per-class 5$"):
+        plan_runs(settings("minutes", 12 / 60), *plan)
+    with pytest.raises(UserError, match="not even one run of each fits"):
+        plan_runs(settings("minutes", 5 / 60), *plan)
+
+
 def test_the_least_time_is_enough_for_the_least_steps():
     for speed in (QUICK, SLOW, Speed(0, 0.017, 0, 0)):
         assert fit_into(least_seconds(speed), speed)[0] >= LEAST_ITERATIONS
