@@ -80,7 +80,7 @@ def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dic
     from torch.utils.data import DataLoader
     from torchvision import transforms
 
-    from smallvit.datasets.in_memory import collate_in_memory
+    from smallvit.datasets.in_memory.batches import collate_in_memory
     from smallvit.datasets.transforms.rand_augment import _posterize
     from smallvit.registry import DATASETS, MODELS
 

@@ -58,6 +58,8 @@ class Sources:
         try:
             for step in self.steps:
                 results = step(results)
+                if results is None:  # LoadImageFromFile(ignore_empty=True)
+                    return f"{name}: {type(step).__name__} gave no image", (0, 0), name
         except ImageError as error:
             return str(error), (0, 0), name
         if "img" not in results:

@@ -266,6 +266,15 @@ def test_unreadable_images_are_replaced_by_the_guards(folder):
     assert [one.path for one in bad] == [str(broken)]
 
 
+def test_images_that_reading_leaves_out_are_unreadable(folder):
+    path = in_memory(folder).get_data_info(1)["img_path"]
+    open(path, "wb").close()
+    load = dict(LOAD, ignore_empty=True)
+    made = dict(settings(folder), pipeline=[load, *FIT, PACK], type="smallvit.InMemory")
+    dataset = DATASETS.build(dict(made, of="smallvit.ClassFolders", cache=False))
+    assert "LoadImageFromFile gave no image" in dataset.unreadable(1)
+
+
 def test_a_step_without_a_form_is_done_one_by_one(folder, said):
     step = dict(type="Rotate", angle=10.0, interpolation="nearest")
     dataset = in_memory(folder, dict(FLIP, prob=1.0), step)
