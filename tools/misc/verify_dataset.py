@@ -122,8 +122,10 @@ def build(split: str, settings: dict) -> object:
     """Build a data set; one that cannot be built is what is wrong with it."""
     from mmengine.registry import DATASETS
 
+    from smallvit.datasets.in_memory.settings import outside_memory
     from smallvit.datasets.parts import parts_of
 
+    settings = outside_memory(settings)  # the files are read, not what was kept of them
     try:
         dataset = DATASETS.build(settings)
     except (

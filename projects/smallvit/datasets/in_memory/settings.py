@@ -31,12 +31,15 @@ def outside_memory(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make the config of a data set that reads its images each time.
 
     Args:
-        settings (Mapping): A config of a data set, in memory or not.
+        settings (Mapping): A config of a data set, in memory or not, or of one around it.
 
     Returns:
         dict: That of the same data set, itself.
     """
-    if not is_in_memory(settings):
-        return dict(settings)
-    found = {key: value for key, value in settings.items() if key not in OWN}
-    return {**found, "type": settings["of"]}
+    found = dict(settings)
+    if is_in_memory(settings):
+        found = {key: value for key, value in settings.items() if key not in OWN}
+        found["type"] = settings["of"]
+    if isinstance(found.get("dataset"), Mapping):
+        found["dataset"] = outside_memory(found["dataset"])
+    return found
