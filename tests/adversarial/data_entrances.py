@@ -288,14 +288,16 @@ def going_on(out: Path, pool: object, seeds: int = 1, plots: bool = True) -> Non
     asked = argparse.Namespace(
         **dict(data="digits", out=str(out), methods=["vit"], seeds=seeds, iters=30, epochs=None),
         **dict(samples_per_class=["all"], budget_minutes=None, image_size=32, batch_size=16),
-        **dict(no_flip=True, jobs=1, threads=1, workers=0),
+        **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="cosine"),
+        **dict(params=None, flops=None, as_published=True, no_lr_search=True),
     )
     running = Bench(asked, str(out), [parse_method("vit")])
     running.pool = pool
     running.plan()
     running.train()
     running.measure()
-    faked = ("save_figure",) if plots else ("plot_samples", "plot_cost", "plot_curves")
+    drawn = ("plot_samples", "plot_cost", "plot_curves", "plot_together")
+    faked = ("save_figure",) if plots else drawn
     with mock.patch.multiple(outputs.plots, **dict.fromkeys(faked, _touch)):
         outputs.write_outputs(str(out))
 

@@ -203,3 +203,19 @@ class TestResume:
             (tmp_path / "plan.json").write_text(json.dumps(plan))
             with pytest.raises(UserError, match=r"plan\.json is no plan of this bench, or damaged"):
                 read_plan(str(tmp_path))
+
+    def test_a_plan_of_before_sizes_and_rates_goes_on_as_it_was_trained(self, tmp_path):
+        self.plan(tmp_path, [Run("vit", None, 0, 10, 1)])
+        plan = json.loads((tmp_path / "plan.json").read_text())
+        for key in ("sizes", "target", "schedule", "search"):
+            del plan["settings"][key]
+        for key in ("width", "rate", "weight", "begun"):
+            del plan["runs"][0][key]
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        old = read_plan(str(tmp_path))
+        run = Run("vit", None, 0, 99, 4)
+        same = settings(sizes="published", schedule="cosine", search=False)
+        assert merge_plans(old, same, DATA, [run])[0] == [Run("vit", None, 0, 10, 1)]
+        changed = settings(sizes="params", target=250000.0, schedule="trapezoid", search=True)
+        with pytest.raises(UserError, match="sizes was 'published' and is 'params' now"):
+            merge_plans(old, changed, DATA, [run])
