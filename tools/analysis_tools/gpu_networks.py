@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -17,9 +17,9 @@ from smallvit.analysis.harness import in_turns
 from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
 
-if TYPE_CHECKING:
-    from gpu_rows import Bench, Found
-
+#: Of gpu_rows.py, which imports this file: where the rows run.
+Bench = Any
+Found = list[tuple[str, str]]
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 #: Maps of a tiny DWNet's stages and of a detector's first: (B, C, H, W), 32 channels a group.
 MAPS = (

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smallvit.cli.run_tool import module_of_checkout
+
 TOOLS = Path(__file__).resolve().parents[1]
 CONFIGS = TOOLS.parent / "configs"
 Found = list[tuple[str, str]]
@@ -248,8 +250,7 @@ def nccl(bench: Bench) -> Found:
 
 def functions() -> dict[str, Callable[[Bench], Found]]:
     """The rows by name, those that measure in this process last."""
-    from gpu_networks import cascade, compiled, operators
-
+    networks = module_of_checkout("gpu_networks")
     return {
         "train-32": train_small,
         "train-224": train_large,
@@ -259,7 +260,7 @@ def functions() -> dict[str, Callable[[Bench], Found]]:
         "detector": detector,
         "segmentor": segmentor,
         "nccl": nccl,
-        "operators": operators,
-        "cascade": cascade,
-        "compile": compiled,
+        "operators": networks.operators,
+        "cascade": networks.cascade,
+        "compile": networks.compiled,
     }
