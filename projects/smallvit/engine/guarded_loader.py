@@ -269,6 +269,15 @@ class EndlessBatches:
         self.loader.batch_sampler.fast_forward(count)
         self._done = count
 
+    def skip_iter(self, num_iters: int) -> None:
+        """Ask for batches in vain, as the loop of onedl-mmengine does where it goes on.
+
+        Args:
+            num_iters (int): How many.
+        """
+        for _ in range(num_iters):
+            next(self)
+
     def __iter__(self) -> EndlessBatches:
         return self
 
