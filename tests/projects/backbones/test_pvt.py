@@ -134,5 +134,6 @@ def test_onnx(images):
     checks.assert_exports(small(), images)
 
 
+@pytest.mark.exhaustive
 def test_torch_compile(images):
     checks.assert_compiles(small(), images)
