@@ -108,6 +108,8 @@ def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
     assert "nothing was trained" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
     assert "labels_by_folder=False" in config
+    # Else several processes wait for gradients of what is behind the last block.
+    assert "find_unused_parameters = True" in config
 
 
 def test_masked_pixels_elsewhere(flat, capsys):

@@ -102,6 +102,9 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
         ),
         "custom_hooks": [monitor],
     }
+    if plan.method == "masked":
+        # What the backbone has behind its last block, such as a norm, is not trained.
+        settings["find_unused_parameters"] = True
     if plan.seed is not None:
         settings["randomness"] = dict(seed=plan.seed)
     return settings
