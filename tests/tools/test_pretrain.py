@@ -149,6 +149,12 @@ def test_what_is_refused(argv, words, flat, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_rate_of_zero_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["dhvt", "--data", "x", "--lr", "0"])
+    assert "0 is no learning rate" in capsys.readouterr().err
+
+
 def test_another_network_is_refused(flat, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()

@@ -59,7 +59,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_batch, metavar="N|auto", help="images of a step; auto: what fits"
     )
     own.add_argument("--image-size", type=positive, metavar="N", help="default: by the images")
-    own.add_argument("--lr", type=_rate, help="default: the config's, scaled to the batch")
+    own.add_argument("--lr", type=learning_rate, help="default: the config's, scaled to the batch")
     own.add_argument(
         "--pretrained",
         nargs="?",
@@ -105,7 +105,18 @@ def _batch(text: str) -> int | str:
     return text if text == "auto" else positive(text)
 
 
-def _rate(text: str) -> float:
+def learning_rate(text: str) -> float:
+    """Read a learning rate from the command line.
+
+    Args:
+        text (str): What was given.
+
+    Returns:
+        float: The rate.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not above 0 and below 100.
+    """
     try:
         rate = float(text)
     except ValueError:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from smallvit.cli import run_tool
 from smallvit.cli.arguments import positive, tool_parser
+from smallvit.cli.own_data import learning_rate
 
 METHODS = {
     "masked": "predict hidden patches (masked autoencoder), or pixels where none can be dropped",
@@ -45,7 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive, metavar="N", help="default: by the images")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="default: 64 or fewer")
     parser.add_argument("--image-size", type=positive, metavar="N", help="default: by the images")
-    parser.add_argument("--lr", type=float, help="default: 5e-4 for 64 images a step")
+    parser.add_argument("--lr", type=learning_rate, help="default: 5e-4 for 64 images a step")
     parser.add_argument("--seed", type=int, help="of the training; default: 0")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--resume", action="store_true", help="go on with what is there")

@@ -70,14 +70,16 @@ def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
 
 
 def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
-    """Places with weights that are no numbers yet; MMSegmentation's may name a file."""
+    """Places with weights that are no numbers yet."""
     children = node.items() if isinstance(node, dict) else ()
     if isinstance(node, (list, tuple)):
         children = ((f"[{index}]", child) for index, child in enumerate(node))
     for key, child in children:
         place = f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
         if key in ("class_weight", "pos_weight"):
-            if child in COUNTED or isinstance(child, Mapping):
+            # MMSegmentation's weights may be the name of a file.
+            other = isinstance(child, str) and path.startswith("model.head")
+            if other or isinstance(child, Mapping) or child in COUNTED:
                 yield path, node, key
         else:
             yield from _unsettled(child, place)
@@ -89,8 +91,14 @@ def _check(path: str, key: str, value: Any) -> None:
             f"{path}.{key} = {value!r}: classes are counted, and given by name, for "
             "classifiers (model.head); give a list of numbers here, one for each class"
         )
-    if key == "pos_weight" and value == "effective":
-        raise UserError(f"{path}.pos_weight = 'effective': 'balanced' is what it can be")
+    known = COUNTED if key == "class_weight" else COUNTED[:1]
+    if isinstance(value, str) and value not in known:
+        raise UserError(
+            f"{path}.{key} = {value!r}: give {' or '.join(map(repr, known))}, or a list of "
+            "numbers (class_weight also takes a dict by class name)"
+        )
+    if key == "pos_weight" and isinstance(value, Mapping):
+        raise UserError(f"{path}.pos_weight: give 'balanced' or a list of numbers")
 
 
 def _read(cfg: Config, path: str) -> tuple[list[tuple[int, ...]], Sequence[str]]:

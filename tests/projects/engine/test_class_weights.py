@@ -85,11 +85,18 @@ def test_positive_weights(images):
         (dict(wolf=2), r"model\.head\.loss\.class_weight names wolf, and the classes are cat, dog"),
         (dict(dog=-1), r"class_weight\['dog'\] is -1: a weight is a number from 0"),
         (dict(dog="2"), r"class_weight\['dog'\] is '2'"),
+        ("balancd", r"class_weight = 'balancd': give 'balanced' or 'effective'"),
     ],
 )
 def test_what_is_refused(images, weight, words):
     with pytest.raises(UserError, match=words):
         settled(images, class_weight=weight)
+
+
+@pytest.mark.parametrize("weight", ["effective", dict(dog=2)])
+def test_positive_weights_that_are_refused(images, weight):
+    with pytest.raises(UserError, match=r"pos_weight.*give 'balanced'"):
+        settled(images, use_sigmoid=True, pos_weight=weight)
 
 
 def test_other_heads_take_lists(images):

@@ -6,13 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 
 from smallvit.datasets.transforms.channels import on_any_channels
-from smallvit.datasets.transforms.colors import check_image, check_order
+from smallvit.datasets.transforms.colors import check_image, check_order, to_array, to_pil
 from smallvit.errors import UserError
 from smallvit.registry import TRANSFORMS
 
@@ -110,15 +109,13 @@ class ColorJitter(BaseTransform):
             DataError: If the image is not uint8.
         """
         check_image(type(self).__name__, results["img"])
-        rgb = self.channel_order == "rgb"
-        image = Image.fromarray(results["img"] if rgb else mmcv.bgr2rgb(results["img"]))
+        image = to_pil(results["img"], self.channel_order)
         for name, factor in self.draw():
             if name == "hue":
                 image = shift_hue(image, factor)
             else:
                 image = _ENHANCERS[name](image).enhance(factor)
-        array = np.array(image)
-        results["img"] = array if rgb else mmcv.rgb2bgr(array)
+        results["img"] = to_array(image, self.channel_order)
         return results
 
     def __repr__(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import mmcv
 import numpy as np
+from PIL import Image
 
 from smallvit.errors import DataError, UserError
 
@@ -64,3 +66,29 @@ def check_image(owner: str, image: np.ndarray) -> None:
             f"{owner} takes images of type uint8 and shape (H, W, 3), not {image.dtype} and "
             f"{image.shape}: put it before steps that change the type"
         )
+
+
+def to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
+    """Turn an image into Pillow's, whose colors are RGB.
+
+    Args:
+        image (np.ndarray): uint8 (H, W, 3).
+        channel_order (str): Order of its colors.
+
+    Returns:
+        Image.Image: The same image.
+    """
+    return Image.fromarray(image if channel_order == "rgb" else mmcv.bgr2rgb(image))
+
+
+def to_array(image: Image.Image, channel_order: str) -> np.ndarray:
+    """Turn Pillow's image back; the inverse of :func:`to_pil`.
+
+    Args:
+        image (Image.Image): In RGB.
+        channel_order (str): Order of the colors of what is returned.
+
+    Returns:
+        np.ndarray: uint8 (H, W, 3), which may be written to.
+    """
+    return np.array(image) if channel_order == "rgb" else mmcv.rgb2bgr(np.asarray(image))

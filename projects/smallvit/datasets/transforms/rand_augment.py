@@ -6,14 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import mmcv
-import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 from timm.data.auto_augment import AugmentOp, posterize, rand_augment_transform
 
 from smallvit.datasets.transforms.channels import on_any_channels
-from smallvit.datasets.transforms.colors import check_colors, check_image, check_order
+from smallvit.datasets.transforms.colors import (
+    check_colors,
+    check_image,
+    check_order,
+    to_array,
+    to_pil,
+)
 from smallvit.errors import UserError
 from smallvit.registry import TRANSFORMS
 
@@ -24,14 +28,6 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "random": (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC),
 }
-
-
-def _to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
-    return Image.fromarray(image if channel_order == "rgb" else mmcv.bgr2rgb(image))
-
-
-def _to_array(image: Image.Image, channel_order: str) -> np.ndarray:
-    return np.array(image) if channel_order == "rgb" else mmcv.rgb2bgr(np.asarray(image))
 
 
 def _posterize(image: Image.Image, bits_to_keep: int, **others: Any) -> Image.Image:
@@ -76,8 +72,8 @@ class Operation(BaseTransform):
             dict: The sample, its ``img`` of the same shape and type.
         """
         check_image(self.name, results["img"])
-        image = _to_pil(results["img"], self.channel_order)
-        results["img"] = _to_array(self.operation(image), self.channel_order)
+        image = to_pil(results["img"], self.channel_order)
+        results["img"] = to_array(self.operation(image), self.channel_order)
         return results
 
 
@@ -150,10 +146,10 @@ class RandAugment(BaseTransform):
             DataError: If the image is not uint8.
         """
         check_image(type(self).__name__, results["img"])
-        image = _to_pil(results["img"], self.channel_order)
+        image = to_pil(results["img"], self.channel_order)
         changed = self._augment(image)
         if changed is not image:
-            results["img"] = _to_array(changed, self.channel_order)
+            results["img"] = to_array(changed, self.channel_order)
         return results
 
     def __repr__(self) -> str:
