@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from smallvit.datasets.in_memory.settings import outside_memory
 from smallvit.engine.install import install
@@ -27,6 +27,7 @@ from smallvit.plugins.locality_guidance.fingerprint import (
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.stored_images import StoredImages
 from smallvit.plugins.locality_guidance.teacher import Teacher
 from smallvit.plugins.locality_guidance.teacher_images import is_rgb, resize
 from smallvit.plugins.locality_guidance.teacher_weights import weights_sha256
@@ -104,20 +105,6 @@ class Lesson(Dataset):
             with about(self.settings.type):
                 keys[index] = sample_key(info)
         return keys
-
-    def batches(self, start: int, batch_size: int, num_workers: int = 0) -> Iterator[Tensor]:
-        """Load the images from one sample on.
-
-        Args:
-            start (int): The first sample.
-            batch_size (int): Images in a batch.
-            num_workers (int): Processes that load. Defaults to 0.
-
-        Yields:
-            Tensor: (B, C, H, W), as the pipeline leaves them.
-        """
-        rest = Subset(self, range(start, len(self)))
-        yield from DataLoader(rest, batch_size, num_workers=num_workers)
 
 
 def innermost(settings: ConfigDict) -> ConfigDict:
@@ -292,6 +279,8 @@ class Precomputing:
         chunk (int): Images that a kill costs at most. Defaults to 2048.
         device (str): Where the teacher runs. Defaults to "cpu".
         fresh (bool): Begin anew, and replace a store that is there. Defaults to False.
+        mirrored (bool): Store the maps of the images mirrored left to right too, so that flips are
+            exact, at twice the size. Defaults to False.
     """
 
     stages: Sequence[int] | None = None
@@ -301,6 +290,7 @@ class Precomputing:
     chunk: int = 2048
     device: str = "cpu"
     fresh: bool = False
+    mirrored: bool = False
 
 
 def write_store(
@@ -330,7 +320,7 @@ def write_store(
         keys = lesson.keys()
         teacher = load_teacher(cfg, checkpoint, how.stages or (0, 1, 2), lesson[0].shape[-1])
     header = describe(cfg, lesson, teacher, keys)
-    header.dtype = how.dtype
+    header.dtype, header.mirrored = how.dtype, how.mirrored
     if not how.fresh and os.path.exists(out):
         _require_same(out, header)
         print(f"{out} is complete: {header.length} images; nothing to do")
@@ -340,15 +330,20 @@ def write_store(
         workers = cfg.val_dataloader.get("num_workers", 0)
     with StoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh) as writer:
         if writer.finished:
-            print(f"going on after {writer.finished} of {header.length} images")
-        bar = ProgressBar(header.length - writer.finished, file=sys.stdout)
-        for batch in lesson.batches(writer.finished, how.batch_size, workers):
+            print(f"going on after {writer.finished} of {header.rows} images")
+        bar = ProgressBar(header.rows - writer.finished, file=sys.stdout)
+        images = StoredImages(lesson, how.mirrored)
+        for batch in images.batches(writer.finished, how.batch_size, workers):
             writer.append(stage_rows(teacher, batch, how.device))
             bar.update(len(batch))
         writer.close()
-    size = header.row_bytes * header.length / 2**20
+    size = header.row_bytes * header.rows / 2**20
     shapes = ", ".join("x".join(map(str, shape)) for shape in header.shapes)
-    print(f"\nwrote {out}: {header.length} images, maps {shapes}, {size:.1f} MiB")
+    kinds = ", their mirrored images" * header.mirrored
+    print(
+        f"\nwrote {out}: {header.length} images{kinds} and a black one, maps {shapes}, "
+        f"{size:.1f} MiB"
+    )
 
 
 def _require_same(out: str | os.PathLike, header: StoreHeader) -> None:

@@ -1,10 +1,12 @@
 """Teacher features of a whole data set on the disk: written once, read sample by sample.
 
 A store is a folder: ``header.json`` says what it belongs to, ``stage_<i>.npy`` holds the
-maps of a stage (N, C, H, W), ``keys.npy`` the key of each sample, ``checksums.npy`` the CRC-32
-of each sample's map of each stage (N, stages), uint32, and ``progress.json`` the number of rows
-that are whole. It is written as ``<store>.partial`` and renamed at the end. A store of version 1
-has no checksums.
+maps of a stage (R, C, H, W), ``keys.npy`` the key of each of the N samples, ``checksums.npy`` the
+CRC-32 of each row's map of each stage (R, stages), uint32, and ``progress.json`` the number of rows
+that are whole. The rows are those of the samples, then, if they are stored, those of the samples
+mirrored left to right, and at last one of a black image: what padding is to the teacher. It is
+written as ``<store>.partial`` and renamed at the end. A store of version 1 has no checksums, and
+one of version 2 no black image.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
+from torch import Tensor
 
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 from smallvit.plugins.locality_guidance.store_header import (  # noqa: F401  # some for others
+    CHECKED_SINCE,
     CHECKSUMS,
     DTYPES,
     HEADER,
@@ -97,6 +101,8 @@ class FeatureStore:
     Attributes:
         header (StoreHeader): What the store belongs to.
         checked (bool): Whether what is read is compared with checksums.
+        black (list[Tensor] | None): Maps (C_i, H_i, W_i) of a black image, to which those of a
+            padded image go over; None in a store of before, where they go over to zero.
 
     Raises:
         FeatureStoreError: If it is missing, unfinished, of another version or damaged.
@@ -107,20 +113,24 @@ class FeatureStore:
         if not osp.exists(self.path):
             raise FeatureStoreError(_absent(self.path))
         self.header = read_header(self.path)
-        if finished_rows(self.path) != len(self):
+        if finished_rows(self.path) != self.header.rows:
             raise FeatureStoreError(
                 f"{self.path} is not whole; write it again with {_TOOL} --fresh"
             )
         self._arrays: tuple[np.ndarray | None, ...] | None = None
-        self.checked = self.header.version != READ_VERSIONS[0]
-        if not self.checked:
+        self.checked = self.header.version >= CHECKED_SINCE
+        if lacks := _lacks(self.header):
             print_log(
-                f"{self.path} was written without checksums: its features are read unchecked "
-                f"({_TOOL} --fresh writes it again, with them)",
+                f"{self.path} was written by an earlier smallvit: {lacks} ({_TOOL} --fresh writes "
+                "it again)",
                 logger="current",
                 level=30,
             )
         self._open_arrays()
+        self.black: list[Tensor] | None = None
+        if self.header.has_black:
+            what = "the features of a black image"
+            self.black = _tensors(self._row(self.header.rows - 1, what))
 
     def __len__(self) -> int:
         return self.header.length
@@ -174,7 +184,11 @@ class FeatureStore:
             FeatureStoreError: If the store has no such sample, another one there, or a damaged
                 one.
         """
-        keys, sums, *stages = self._arrays or self._open_arrays()
+        self._require(index, key)
+        return self._row(index, f"the features of sample {index}")
+
+    def _require(self, index: int, key: int) -> None:
+        keys = (self._arrays or self._open_arrays())[0]
         if not 0 <= index < len(keys):
             raise FeatureStoreError(
                 f"sample {index} of the data set: {self.path} has features of {len(keys)} samples; "
@@ -185,19 +199,25 @@ class FeatureStore:
                 f"sample {index} of the data set is another one than that whose features "
                 f"{self.path} has there; {_AGAIN}"
             )
-        maps = [np.array(stage[index]) for stage in stages]
-        if sums is not None and [zlib.crc32(each) for each in maps] != sums[index].tolist():
+
+    def _row(self, row: int, what: str) -> list[np.ndarray]:
+        _, sums, *stages = self._arrays or self._open_arrays()
+        maps = [np.array(stage[row]) for stage in stages]
+        if sums is not None and [zlib.crc32(each) for each in maps] != sums[row].tolist():
             raise FeatureStoreError(
-                f"{self.path}: the features of sample {index} are damaged, they do not match their "
-                f"checksums; write the store again with {_TOOL} --fresh"
+                f"{self.path}: {what} are damaged, they do not match their checksums; write the "
+                f"store again with {_TOOL} --fresh"
             )
         return maps
 
-    def maps(self, sample: StoredSample) -> StageMaps:
+    def maps(self, sample: StoredSample, either: bool = False) -> StageMaps:
         """Read the features of a sample that a pipeline took note of.
 
         Args:
             sample (StoredSample): The sample.
+            either (bool): Whether it may be flipped yet, so that the maps of the mirrored image
+                are read beside those of the image, where there are some. Defaults to False: those
+                that it shows.
 
         Returns:
             StageMaps: Its maps (C_i, H_i, W_i), cut to what it shows.
@@ -205,18 +225,24 @@ class FeatureStore:
         Raises:
             FeatureStoreError: If the store has no such sample, or another one there.
         """
-        arrays = self.read(sample.index, sample.key)
-        return StageMaps([torch.from_numpy(each) for each in arrays], sample.window)
+        self._require(sample.index, sample.key)
+        own = mirrored = None
+        if either or not self.header.mirrored or not sample.window.is_mirrored:
+            own = _tensors(self.read(sample.index, sample.key))
+        if self.header.mirrored and (either or own is None):
+            what = f"the features of sample {sample.index}, mirrored,"
+            mirrored = _tensors(self._row(self.header.length + sample.index, what))
+        return StageMaps(own, sample.window, mirrored, self.black)
 
     def _open_arrays(self) -> tuple[np.ndarray | None, ...]:
         header = self.header
         keys = open_array(osp.join(self.path, KEYS), "r", (len(self),), "<u8")
         sums = None
         if self.checked:
-            shape = (len(self), len(self.shapes))
+            shape = (header.rows, len(self.shapes))
             sums = open_array(osp.join(self.path, CHECKSUMS), "r", shape, "<u4").view(np.ndarray)
         stages = (
-            open_array(stage_file(self.path, stage), "r", (len(self), *shape), header.dtype)
+            open_array(stage_file(self.path, stage), "r", (header.rows, *shape), header.dtype)
             for stage, shape in enumerate(self.shapes)
         )
         # Rows of a plain array are cheaper to take than those of a np.memmap.
@@ -224,11 +250,25 @@ class FeatureStore:
         return self._arrays
 
 
+def _tensors(arrays: list[np.ndarray]) -> list[Tensor]:
+    return [torch.from_numpy(each) for each in arrays]
+
+
+def _lacks(header: StoreHeader) -> str:
+    """Say what a store of an earlier version has not."""
+    lacks = []
+    if header.version < CHECKED_SINCE:
+        lacks.append("it has no checksums, and its features are read unchecked")
+    if not header.has_black:
+        lacks.append("it has no maps of a black image, and where one is padded its target is zero")
+    return "; ".join(lacks)
+
+
 def _absent(path: str) -> str:
     if osp.isdir(path + PARTIAL):
         rows = finished_rows(path + PARTIAL)
         return (
-            f"{path} is not finished ({rows} samples so far, in {path}{PARTIAL}): run {_TOOL} "
+            f"{path} is not finished ({rows} images so far, in {path}{PARTIAL}): run {_TOOL} "
             "again, which goes on from there"
         )
     return f"no such store of teacher features: {path}; write it with {_TOOL}"

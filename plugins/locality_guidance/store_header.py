@@ -13,8 +13,9 @@ import numpy as np
 
 from smallvit.errors import FeatureStoreError
 
-#: Version 1 had no checksums.
-VERSION, READ_VERSIONS = 2, (1, 2)
+#: Version 1 had no checksums, and version 2 no maps of a black image.
+VERSION, READ_VERSIONS = 3, (1, 2, 3)
+CHECKED_SINCE, BLACK_SINCE = 2, 3
 PARTIAL = ".partial"
 DTYPES = ("float16", "float32")
 HEADER, KEYS, PROGRESS, CHECKSUMS = "header.json", "keys.npy", "progress.json", "checksums.npy"
@@ -35,6 +36,7 @@ class StoreHeader:
         dtype (str): "float16" or "float32". Defaults to "float16".
         config (str): Name of the config that it was made with, for people to read.
             Defaults to "".
+        mirrored (bool): Whether it holds the maps of the mirrored images too. Defaults to False.
         version (int): Version of the layout. Defaults to the one that is written.
     """
 
@@ -43,6 +45,7 @@ class StoreHeader:
     shapes: Sequence[Sequence[int]]
     dtype: str = "float16"
     config: str = ""
+    mirrored: bool = False
     version: int = VERSION
 
     @property
@@ -51,8 +54,18 @@ class StoreHeader:
         return self.data_set["length"]
 
     @property
+    def has_black(self) -> bool:
+        """Whether the last row has the maps of a black image."""
+        return self.version >= BLACK_SINCE
+
+    @property
+    def rows(self) -> int:
+        """Number of images whose maps there are: samples, mirrored samples, the black image."""
+        return self.length * (1 + self.mirrored) + self.has_black
+
+    @property
     def row_bytes(self) -> int:
-        """What the features of one sample take."""
+        """What the features of one image take."""
         return sum(int(np.prod(shape)) for shape in self.shapes) * np.dtype(self.dtype).itemsize
 
     def to_json(self) -> str:
@@ -107,7 +120,7 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
     if version not in READ_VERSIONS or isinstance(version, (bool, float)):
         raise FeatureStoreError(
             f"{folder} is a store of version {str(version)[:40]}, and this smallvit reads versions "
-            f"{' and '.join(map(str, READ_VERSIONS))}: write it again with {TOOL} --fresh"
+            f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}: write it again with {TOOL} --fresh"
         )
     try:
         header = StoreHeader(**content)
@@ -122,6 +135,8 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
 def _check_layout(header: StoreHeader) -> None:
     if header.dtype not in DTYPES:
         raise ValueError(f"dtype {str(header.dtype)[:40]!r} is none of {', '.join(DTYPES)}")
+    if not isinstance(header.mirrored, bool):
+        raise ValueError(f"mirrored is {str(header.mirrored)[:40]}, neither true nor false")
     shapes = header.shapes
     if not isinstance(shapes, list) or not 0 < len(shapes) <= _MAX_STAGES:
         raise ValueError("shapes is no list of the stages' shapes")

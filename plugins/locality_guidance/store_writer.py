@@ -107,7 +107,7 @@ class StoreWriter:
         if fresh or not begun or not osp.isfile(osp.join(self.folder, PROGRESS)):
             with self._failing_readably():
                 self._create(np.asarray(keys, dtype="<u8"))
-        self.finished = self._flushed = min(finished_rows(self.folder), header.length)
+        self.finished = self._flushed = min(finished_rows(self.folder), header.rows)
         self._stages = [
             self._open(stage_file(self.folder, stage), shape, header.dtype)
             for stage, shape in enumerate(header.shapes)
@@ -116,14 +116,16 @@ class StoreWriter:
         self._sums = self._open(osp.join(self.folder, CHECKSUMS), sums, "<u4")
 
     def _open(self, path: str, shape: Sequence[int], dtype: str) -> ArrayFile:
-        whole = (self.header.length, *shape)
+        whole = (self.header.rows, *shape)
         return ArrayFile(path, open_array(path, "r", whole, dtype))
 
     def _require_same(self) -> None:
         found = read_header(self.folder)
         differences = self.header.differences(found)
         if found.version != self.header.version:
-            differences.append("it was begun by an earlier smallvit, without checksums")
+            differences.append(
+                f"it was begun by an earlier smallvit (version {found.version} of a store)"
+            )
         if differences:
             lines = "\n  ".join(differences)
             raise FeatureStoreError(
@@ -147,8 +149,8 @@ class StoreWriter:
         # The header comes first: it says of which files the folder consists.
         write_whole(osp.join(self.folder, HEADER), header.to_json())
         for stage, shape in enumerate(header.shapes):
-            create_array(stage_file(self.folder, stage), (header.length, *shape), header.dtype)
-        sums = (header.length, len(header.shapes))
+            create_array(stage_file(self.folder, stage), (header.rows, *shape), header.dtype)
+        sums = (header.rows, len(header.shapes))
         create_array(osp.join(self.folder, CHECKSUMS), sums, "<u4")
         with open(osp.join(self.folder, KEYS), "wb") as file:
             np.save(file, keys, allow_pickle=False)
@@ -158,7 +160,7 @@ class StoreWriter:
         place = osp.dirname(osp.abspath(self.path))
         while not osp.isdir(place):
             place = osp.dirname(place)
-        needed, free = self.header.row_bytes * self.header.length, shutil.disk_usage(place).free
+        needed, free = self.header.row_bytes * self.header.rows, shutil.disk_usage(place).free
         if needed > free:
             raise FeatureStoreError(
                 f"{self.path} would take {needed / 2**30:.1f} GiB, and the disk has "
@@ -192,7 +194,7 @@ class StoreWriter:
                 rows = rows.astype(array.dtype, copy=False)
             if not np.isfinite(rows).all():
                 raise FeatureStoreError(
-                    f"samples {self.finished} to {end - 1}, stage {stage}: features are not finite "
+                    f"images {self.finished} to {end - 1}, stage {stage}: features are not finite "
                     f"in {array.dtype}; look at the teacher's checkpoint, or use --dtype float32"
                 )
             rows = np.ascontiguousarray(rows)
@@ -220,10 +222,8 @@ class StoreWriter:
             FeatureStoreError: If rows are missing, or there is a store of that name.
         """
         self.flush()
-        if self.finished != self.header.length:
-            raise FeatureStoreError(
-                f"{self.folder} has {self.finished} rows of {self.header.length}"
-            )
+        if self.finished != self.header.rows:
+            raise FeatureStoreError(f"{self.folder} has {self.finished} rows of {self.header.rows}")
         for array in (*self._stages, self._sums):
             array.close()
         before = None

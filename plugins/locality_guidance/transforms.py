@@ -69,7 +69,7 @@ class LoadTeacherFeatures(BaseTransform):
                 "features cannot be found; use one that derives from MMEngine's BaseDataset"
             )
         sample = StoredSample(results["sample_idx"], sample_key(results))
-        results[KEY] = sample if self.store is None else self.store.maps(sample)
+        results[KEY] = sample if self.store is None else self.store.maps(sample, either=True)
         return results
 
     def __repr__(self) -> str:
@@ -125,15 +125,16 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
 class GuidedRandomCrop(_Recorded, RandomCrop):
     """MMPretrain's ``RandomCrop``, which crops the teacher features too.
 
-    Where the image is padded with a constant, the features are zero; with ``padding_mode``
-    "edge", they go on as they are at the border.
+    Where the image is padded with zeros, the features are those of a black image (zero, where the
+    store has none); with ``padding_mode`` "edge", they go on as they are at the border.
 
     Args:
         *args: Those of ``mmpretrain.RandomCrop``.
         **kwargs: Those of ``mmpretrain.RandomCrop``.
 
     Raises:
-        ValueError: If the padding reflects the image, which the features cannot.
+        ValueError: If the padding reflects the image, or is not black, which the features cannot
+            follow.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -142,6 +143,11 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
             raise ValueError(
                 f"GuidedRandomCrop: padding_mode={self.padding_mode!r}: stored features follow "
                 "'constant' and 'edge'"
+            )
+        if self.padding_mode == "constant" and np.any(self.pad_val):
+            raise ValueError(
+                f"GuidedRandomCrop: pad_val={self.pad_val!r}: stored features know of black "
+                "padding, of 0, alone; use that, padding_mode='edge', or guide online"
             )
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
@@ -213,7 +219,7 @@ class LoadTeacherFeaturesForm(BatchForm):
         """Read the features, where the transform does; see the parent."""
         if self.transform.store is not None:
             for sample in results:
-                sample[KEY] = self.transform.store.maps(sample[KEY])
+                sample[KEY] = self.transform.store.maps(sample[KEY], either=True)
 
 
 @form_of(GuidedRandomCrop)

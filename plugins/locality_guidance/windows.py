@@ -23,7 +23,7 @@ class Window:
         left (float): Where its left edge is. Defaults to 0.0.
         right (float): Where its right edge is, left of the other one if the sample is
             flipped. Defaults to 1.0.
-        blank (bool): Whether it is zero outside of the image, instead of going on with the
+        blank (bool): Whether it is black outside of the image, instead of going on with the
             border. Defaults to False.
     """
 
@@ -32,6 +32,16 @@ class Window:
     left: float = 0.0
     right: float = 1.0
     blank: bool = False
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether it is flipped left to right."""
+        return self.left > self.right
+
+    @property
+    def of_mirror(self) -> Window:
+        """The same part, as a part of the mirrored image."""
+        return replace(self, left=1 - self.left, right=1 - self.right)
 
     def crop(
         self, top: float, bottom: float, left: float, right: float, blank: bool = False
@@ -43,7 +53,7 @@ class Window:
             bottom (float): Lower edge; more than 1 is padding.
             left (float): Left edge.
             right (float): Right edge.
-            blank (bool): Whether padding is zero. Defaults to False.
+            blank (bool): Whether padding is black. Defaults to False.
 
         Returns:
             Window: The part.
@@ -84,24 +94,58 @@ class StageMaps(Sequence):
     of a batch faster by :func:`stack_maps`.
 
     Args:
-        maps (Sequence[Tensor]): Maps of the whole image.
+        maps (Sequence[Tensor], optional): Maps of the whole image; None if those of its mirror
+            are shown.
         window (Window): What the sample shows of it. Defaults to all.
+        mirrored (Sequence[Tensor], optional): Maps of the whole image mirrored left to right, for
+            windows that are. Defaults to None: the maps themselves are flipped, from which a
+            network's maps of the mirrored image differ a little.
+        black (Sequence[Tensor], optional): Maps of a black image, for windows that are blank
+            outside. Defaults to None: zeros.
+
+    Raises:
+        ValueError: If there are no maps at all.
     """
 
-    def __init__(self, maps: Sequence[Tensor], window: Window = WHOLE) -> None:
-        self.maps = list(maps)
+    def __init__(
+        self,
+        maps: Sequence[Tensor] | None,
+        window: Window = WHOLE,
+        mirrored: Sequence[Tensor] | None = None,
+        black: Sequence[Tensor] | None = None,
+    ) -> None:
+        if maps is None and mirrored is None:
+            raise ValueError("StageMaps needs the maps of the image, or of its mirror")
+        self.own = None if maps is None else list(maps)
+        self.mirrored = None if mirrored is None else list(mirrored)
+        self.black = None if black is None else list(black)
         self.window = window
+
+    @property
+    def maps(self) -> list[Tensor]:
+        """Whole maps of which :attr:`part` is shown."""
+        return self.mirrored if self._shows_mirrored else self.own
+
+    @property
+    def part(self) -> Window:
+        """The window as a part of :attr:`maps`."""
+        return self.window.of_mirror if self._shows_mirrored else self.window
+
+    @property
+    def _shows_mirrored(self) -> bool:
+        return self.own is None or (self.mirrored is not None and self.window.is_mirrored)
 
     def __len__(self) -> int:
         return len(self.maps)
 
     def __getitem__(self, index: int) -> Tensor:
         whole = self.maps[index]
-        return cut_out(whole[None], [self.window])[0].to(whole.dtype)
+        black = None if self.black is None else self.black[index]
+        return cut_out(whole[None], [self.part], black)[0].to(whole.dtype)
 
     def showing(self, window: Window) -> StageMaps:
         """The same maps, cut to another part."""
-        return StageMaps(self.maps, window)
+        return StageMaps(self.own, window, self.mirrored, self.black)
 
 
 @dataclass(frozen=True)
@@ -124,11 +168,25 @@ class StoredSample:
 
 
 def _reduce(maps: StageMaps) -> tuple:
-    return _rebuild, ([each.numpy() for each in maps.maps], maps.window)
+    # What is not shown is not sent.
+    shown = [each.numpy() for each in maps.maps]
+    own, mirrored = (None, shown) if maps._shows_mirrored else (shown, None)
+    blank = maps.black is not None and maps.window.blank
+    black = [each.numpy() for each in maps.black] if blank else None
+    return _rebuild, (own, maps.window, mirrored, black)
 
 
-def _rebuild(arrays: list[np.ndarray], window: Window) -> StageMaps:
-    return StageMaps([torch.from_numpy(each) for each in arrays], window)
+def _rebuild(
+    own: list[np.ndarray] | None,
+    window: Window,
+    mirrored: list[np.ndarray] | None,
+    black: list[np.ndarray] | None,
+) -> StageMaps:
+    own, mirrored, black = (
+        None if arrays is None else [torch.from_numpy(each) for each in arrays]
+        for arrays in (own, mirrored, black)
+    )
+    return StageMaps(own, window, mirrored, black)
 
 
 # torch would open a file for each tensor that a worker hands over: several for each sample.
@@ -148,18 +206,29 @@ def stack_maps(
     Returns:
         list[Tensor]: float32 maps (B, C_i, H_i, W_i) of each stage.
     """
-    windows = [getattr(sample, "window", WHOLE) for sample in samples]
+    windows = [getattr(sample, "part", WHOLE) for sample in samples]
     whole = [getattr(sample, "maps", sample) for sample in samples]
-    stages = (torch.stack(stage) for stage in zip(*whole, strict=True))
-    return [cut_out(stage.to(device), windows) for stage in stages]
+    blacks = (getattr(sample, "black", None) for sample in samples if _is_blank(sample))
+    black = next((each for each in blacks if each is not None), None)
+    stages = [torch.stack(stage).to(device) for stage in zip(*whole, strict=True)]
+    return [
+        cut_out(stage, windows, None if black is None else black[number].to(device))
+        for number, stage in enumerate(stages)
+    ]
 
 
-def cut_out(maps: Tensor, windows: Sequence[Window]) -> Tensor:
+def _is_blank(sample: Sequence[Tensor]) -> bool:
+    return getattr(sample, "window", WHOLE).blank
+
+
+def cut_out(maps: Tensor, windows: Sequence[Window], black: Tensor | None = None) -> Tensor:
     """Cut a part out of each map and enlarge it to the map's size, bilinearly.
 
     Args:
         maps (Tensor): (B, C, H, W).
         windows (Sequence[Window]): One for each map.
+        black (Tensor, optional): Map (C, H, W) of a black image, which is seen outside of the
+            image where a window is blank there. Defaults to None: zeros.
 
     Returns:
         Tensor: float32 (B, C, H, W).
@@ -185,7 +254,9 @@ def cut_out(maps: Tensor, windows: Sequence[Window]) -> Tensor:
         height, width = maps.shape[2:]
         inside = _inside(top, bottom, height)[:, :, None] * _inside(left, right, width)[:, None]
         inside[~torch.tensor(blank, device=maps.device)] = 1
-        cut *= inside[:, None]
+        if black is None:
+            return cut * inside[:, None]
+        cut = torch.lerp(black.float()[None], cut, inside[:, None])
     return cut
 
 

@@ -18,12 +18,13 @@ from tool_helpers import ROOT, write_pictures
 
 KEYS = np.arange(4, dtype="<u8")
 HEADER = Document(
-    version=2,
+    version=3,
     data_set={"type": "Digits", "length": 4, "num_classes": 10, "fingerprint": "f"},
     teacher={"sha256": "0" * 64, "backbone": {"type": "x"}, "input_size": 32, "stages": [0]},
     shapes=[[1, 2, 2]],
     dtype="float32",
     config="teacher.py",
+    mirrored=False,
 )
 RUN = {"method": "vit", "samples": None, "seed": 0, "iters": 30, "evals": 1}
 DATA = {
@@ -39,7 +40,7 @@ class Documents:
     """What the entrances for data take; the workshop looks its attributes up here too."""
 
     store_header = HEADER
-    store_progress = Document(finished=4)
+    store_progress = Document(finished=5)
     predictions = Document(
         format="smallvit.predictions",
         version=1,
@@ -94,7 +95,7 @@ class Documents:
     @property
     def features(self) -> bytes:
         """The maps of a store."""
-        return _npy(np.zeros((4, 1, 2, 2), "float32"))
+        return _npy(np.zeros((5, 1, 2, 2), "float32"))
 
     @property
     def keys(self) -> bytes:
@@ -106,7 +107,7 @@ class Documents:
         """The checksums of a store."""
         import zlib
 
-        return _npy(np.full((4, 1), zlib.crc32(bytes(16)), "<u4"))
+        return _npy(np.full((5, 1), zlib.crc32(bytes(16)), "<u4"))
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -148,7 +149,7 @@ def unfinished_store(name: str) -> Callable[[Workshop, Path, Path], None]:
         _write_store(work / "store.partial")
         shutil.copy(path, work / "store.partial" / name)
         with StoreWriter(work / "store", StoreHeader(**HEADER), KEYS) as writer:
-            for _ in range(writer.finished, 4):
+            for _ in range(writer.finished, 5):
                 writer.append([np.zeros((1, 1, 2, 2), "float32")])
             writer.close()
 
@@ -158,7 +159,7 @@ def unfinished_store(name: str) -> Callable[[Workshop, Path, Path], None]:
 def _write_store(folder: Path) -> None:
     folder.mkdir()
     contents = {
-        **{"header.json": json.dumps(HEADER).encode(), "progress.json": b'{"finished": 4}'},
+        **{"header.json": json.dumps(HEADER).encode(), "progress.json": b'{"finished": 5}'},
         **{"stage_0.npy": DOCUMENTS.features, "keys.npy": DOCUMENTS.keys},
         "checksums.npy": DOCUMENTS.checksums,
     }
@@ -357,7 +358,7 @@ def timing(shop: Workshop, path: Path, work: Path) -> None:
 
 HEADER_PLACES = (
     *("version", "data_set", "data_set.length", "data_set.num_classes", "teacher"),
-    *("teacher.sha256", "teacher.backbone", "shapes", "dtype", "config", "more"),
+    *("teacher.sha256", "teacher.backbone", "shapes", "dtype", "config", "mirrored", "more"),
 )
 PREDICTION_PLACES = ("format", "version", "task", "classes", "samples", "more")
 PLAN_PLACES = (

@@ -105,9 +105,8 @@ def test_features_that_the_loader_reads(tmp_path):
     writer = StoreWriter(
         path, StoreHeader({"length": len(keys)}, {"sha256": ""}, [[1, 2, 2]]), keys
     )
-    writer.append(
-        [np.tile(np.arange(len(keys), dtype=np.float32)[:, None, None, None], (1, 1, 2, 2))]
-    )
+    numbers = np.arange(len(keys) + 1, dtype=np.float32)[:, None, None, None]
+    writer.append([np.tile(numbers, (1, 1, 2, 2))])
     writer.close()
     dataset = DATASETS.build(
         dict(settings(path), type="smallvit.InMemory", of="smallvit.Digits", cache=False)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import multiprocessing
 import os
 import pickle
@@ -9,10 +10,13 @@ import resource
 import shutil
 import socket
 import time
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +30,7 @@ from smallvit.plugins.locality_guidance.fingerprint import (
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
 from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.windows import StoredSample, Window, cut_out, stack_maps
 
 SHAPES = [[2, 4, 4], [3, 2, 2]]
 KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # beyond what int64 holds
@@ -51,7 +56,8 @@ def rows(start, end, scale=1.0):
     ]
 
 
-def write(path, step=2, chunk=3, start=0, stop=7, **changes):
+def write(path, step=2, chunk=3, start=0, stop=8, **changes):
+    """The maps of the samples, and at last those of the black image."""
     writer = StoreWriter(path, header(**changes), KEYS, chunk=chunk)
     assert writer.finished == start
     for first in range(start, stop, step):
@@ -128,7 +134,7 @@ def test_refuses_another_teacher(tmp_path):
     own = header()
     own.teacher["sha256"] = file_sha256(checkpoint)
     writer = StoreWriter(tmp_path / "store", own, KEYS)
-    writer.append(rows(0, 7))
+    writer.append(rows(0, 8))
     writer.close()
     store = FeatureStore(tmp_path / "store")
     store.require_teacher(checkpoint)
@@ -156,7 +162,10 @@ def replace_by_pickle(path):
         (lambda folder: cut(folder / "keys.npy"), "keys.npy is missing or truncated"),
         (lambda folder: (folder / "keys.npy").unlink(), "keys.npy is missing"),
         (lambda folder: replace_by_pickle(folder / "keys.npy"), "pickle|Python objects"),
-        (lambda folder: edit(folder / "header.json", version=3), "version 3, .* reads versions 1"),
+        (
+            lambda folder: edit(folder / "header.json", version=4),
+            "version 4, .* reads versions 1 to 3",
+        ),
         (lambda folder: (folder / "checksums.npy").unlink(), "checksums.npy is missing"),
         (lambda folder: edit(folder / "header.json", dtype="float32"), "header says float32"),
         (lambda folder: edit(folder / "header.json", dtype="object"), "header.json is damaged"),
@@ -176,12 +185,12 @@ def test_refuses_what_is_damaged(store, damage, message):
 
 def test_an_unfinished_store_says_how_to_go_on(tmp_path):
     write(tmp_path / "store", stop=4)
-    with pytest.raises(FeatureStoreError, match=r"not finished \(4 samples so far.*goes on"):
+    with pytest.raises(FeatureStoreError, match=r"not finished \(4 images so far.*goes on"):
         FeatureStore(tmp_path / "store")
 
 
 @settings(max_examples=20)
-@given(stop=st.integers(0, 7), step=st.integers(1, 7), chunk=st.integers(1, 8))
+@given(stop=st.integers(0, 8), step=st.integers(1, 7), chunk=st.integers(1, 8))
 def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     folder = tmp_path_factory.mktemp("stores")
     write(folder / "whole").close()
@@ -209,7 +218,7 @@ def test_does_not_go_on_with_something_else(tmp_path):
 
 def test_fresh_replaces_a_store_when_the_new_one_is_whole(store, tmp_path):
     writer = StoreWriter(store.path, header(), KEYS, fresh=True)
-    writer.append(rows(0, 7, scale=2.0))
+    writer.append(rows(0, 8, scale=2.0))
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
     writer.close()
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 200
@@ -241,7 +250,7 @@ def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
 
 def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys):
     writer = StoreWriter(store.path, header(), KEYS, fresh=True)
-    writer.append(rows(0, 7, scale=2.0))
+    writer.append(rows(0, 8, scale=2.0))
     (tmp_path / "store" / "notes.npy").write_text("mine")
     writer.close()
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 200
@@ -251,11 +260,11 @@ def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys
 
 def test_the_old_store_is_there_until_the_new_one_is_whole(store, monkeypatch):
     writer = StoreWriter(store.path, header(), KEYS, fresh=True)
-    writer.append(rows(0, 6, scale=2.0))
-    with pytest.raises(FeatureStoreError, match="6 rows of 7"):
+    writer.append(rows(0, 7, scale=2.0))
+    with pytest.raises(FeatureStoreError, match="7 rows of 8"):
         writer.close()
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
-    writer.append(rows(6, 7, scale=2.0))
+    writer.append(rows(7, 8, scale=2.0))
     rename = os.rename
 
     def fail(source, target):
@@ -372,7 +381,9 @@ def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
 def test_a_flipped_bit_is_found(store, name):
     path = Path(store.path) / name
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1  # of the last sample
+    # Of the last sample, before the black image, the last stage's of which has a checksum too.
+    row = 4 * len(SHAPES) if name == "checksums.npy" else 2 * math.prod(SHAPES[int(name[6])])
+    data[-1 - row] ^= 1
     path.write_bytes(data)
     found = FeatureStore(store.path)
     found.read(5, int(KEYS[5]))
@@ -380,22 +391,98 @@ def test_a_flipped_bit_is_found(store, name):
         found.read(6, int(KEYS[6]))
 
 
-def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, monkeypatch):
+def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store as module
 
     said = []
     monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
     assert FeatureStore(store.path).checked
     assert not said
-    edit(Path(store.path) / "header.json", version=1)
+    Path(store.path).rename(tmp_path / "new")
+    write(store.path, stop=7, version=1).close()
     (Path(store.path) / "checksums.npy").unlink()
     old = FeatureStore(store.path)
     assert np.array_equal(old.read(3, int(KEYS[3]))[1], rows(3, 4)[1][0])
-    assert "without checksums: its features are read unchecked" in said[0]
+    assert "no checksums, and its features are read unchecked; it has no maps of a black" in said[0]
+    assert old.black is None
     assert not header().differences(old.header)
     Path(store.path).rename(store.path + ".partial")
-    with pytest.raises(FeatureStoreError, match="begun by an earlier smallvit, without checksums"):
+    with pytest.raises(FeatureStoreError, match=r"by an earlier smallvit \(version 1 of a"):
         StoreWriter(store.path, header(), KEYS)
+
+
+def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path, monkeypatch):
+    from smallvit.plugins.locality_guidance import store as module
+
+    said = []
+    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    write(tmp_path / "store", stop=7, version=2).close()
+    old = FeatureStore(tmp_path / "store")
+    assert old.checked
+    assert (
+        said[0].count("no maps of a black image, and where one is padded its target is zero") == 1
+    )
+    shifted = StoredSample(3, int(KEYS[3]), Window(top=-1.0, bottom=0.0, blank=True))
+    assert not old.maps(shifted)[0].any()
+    assert not header().differences(old.header)
+
+
+def test_a_padded_image_goes_over_to_a_black_one(store):
+    black = StoredSample(3, int(KEYS[3]), Window(top=-1.0, bottom=0.0, blank=True))
+    half = replace(black, window=Window(left=-0.5, right=0.5, blank=True))
+    border = replace(half, window=replace(half.window, blank=False))
+    for stage, expected in enumerate(rows(7, 8)):
+        expected = torch.from_numpy(expected[0]).half()
+        assert torch.equal(store.black[stage], expected)
+        assert torch.equal(store.maps(black)[stage], expected)
+        width = expected.shape[-1] // 2
+        left, right = store.maps(half)[stage].split(width, -1)
+        assert torch.equal(left, expected[..., :width])
+        assert torch.equal(right, store.maps(border)[stage][..., width:])
+
+
+def mirrored_store(path):
+    """The maps of a mirrored sample are those of the sample, and 0.5."""
+    writer = StoreWriter(path, header(mirrored=True, dtype="float32"), KEYS)
+    assert writer.header.rows == 15
+    writer.append(rows(0, 7))
+    writer.append([each + 0.5 for each in rows(0, 7)])
+    writer.append(rows(7, 8))
+    writer.close()
+    return FeatureStore(path)
+
+
+def test_mirrored_images_have_their_own_maps(tmp_path):
+    store = mirrored_store(tmp_path / "store")
+    sample = StoredSample(4, int(KEYS[4]), Window(0.25, 0.75, 0.5, 1.0))
+    flips = {name: sample.window.flip(name) for name in ("horizontal", "vertical", "diagonal")}
+    read = store.maps(sample, either=True)
+    for name, window in flips.items():
+        noted = sample.showing(window)
+        plain = replace(noted, window=window.of_mirror if window.is_mirrored else window)
+        for stage, expected in enumerate(rows(4, 5)):
+            whole = torch.from_numpy(expected) + (0.5 if name != "vertical" else 0.0)
+            expected = cut_out(whole, [plain.window])[0]
+            for found in (store.maps(noted), read.showing(window)):
+                torch.testing.assert_close(found[stage], expected)
+    assert torch.equal(read.showing(sample.window)[1], store.maps(sample)[1])
+    assert torch.equal(store.black[1], torch.from_numpy(rows(7, 8)[1][0]))
+
+
+def test_of_both_maps_a_worker_sends_those_that_are_shown(tmp_path):
+    store = mirrored_store(tmp_path / "store")
+    read = store.maps(StoredSample(4, int(KEYS[4])), either=True)
+    sizes = []
+    for window in (Window(), Window().flip("horizontal"), Window(left=-0.5, right=0.5, blank=True)):
+        sent = bytes(ForkingPickler.dumps(read.showing(window)))
+        sizes.append(len(sent))
+        found = pickle.loads(sent)
+        assert found.window == window
+        for stage in range(2):
+            assert torch.equal(found[stage], read.showing(window)[stage])
+            assert torch.equal(stack_maps([found])[stage][0], found[stage])
+    values = 4 * sum(math.prod(shape) for shape in SHAPES)
+    assert abs(sizes[1] - sizes[0]) < values < sizes[2] - sizes[0]
 
 
 #: What a JSON file may be after an accident, or a joke.
@@ -453,12 +540,12 @@ def test_refuses_what_half_precision_cannot_hold(tmp_path, value):
     writer = StoreWriter(tmp_path / "store", header(), KEYS)
     bad = rows(0, 2)
     bad[1][1, 2, 0, 1] = value
-    with pytest.raises(FeatureStoreError, match=r"samples 0 to 1, stage 1: .*--dtype float32"):
+    with pytest.raises(FeatureStoreError, match=r"images 0 to 1, stage 1: .*--dtype float32"):
         writer.append(bad)
 
 
 def test_refuses_to_finish_early_and_to_replace(tmp_path):
-    with pytest.raises(FeatureStoreError, match="4 rows of 7"):
+    with pytest.raises(FeatureStoreError, match="4 rows of 8"):
         write(tmp_path / "store", stop=4).close()
     writer = write(tmp_path / "store", start=4)
     (tmp_path / "store").mkdir()

@@ -193,6 +193,8 @@ def test_a_border_that_goes_on_has_no_zeros():
         torch.testing.assert_close(found[2], torch.ones_like(found[2]))
     with pytest.raises(ValueError, match="padding_mode='reflect': stored features follow"):
         GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="reflect")
+    with pytest.raises(ValueError, match="pad_val=128: stored features know of black"):
+        GuidedRandomCrop(crop_size=40, padding=4, pad_val=128)
 
 
 @settings(max_examples=30)
@@ -298,6 +300,7 @@ def stored(dataset, path, sizes=(8, 4)):
     writer = StoreWriter(path, header, keys)
     numbers = np.arange(len(keys), dtype=np.float32).reshape(-1, 1, 1, 1)
     writer.append([np.tile(numbers, (1, *shape)) for shape in shapes])
+    writer.append([np.zeros((1, *shape), np.float32) for shape in shapes])  # of a black image
     writer.close()
     return str(path)
 

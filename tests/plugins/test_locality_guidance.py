@@ -403,7 +403,7 @@ def store(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "features"
     writer = StoreWriter(path, header, np.array([10, 11], dtype=np.uint64))
     draw = np.random.RandomState(0)
-    writer.append([draw.rand(2, *shape).astype(np.float32) for shape in header.shapes])
+    writer.append([draw.rand(3, *shape).astype(np.float32) for shape in header.shapes])
     writer.close()
     return str(path)
 

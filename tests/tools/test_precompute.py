@@ -238,7 +238,7 @@ def test_an_interrupted_store_of_something_else_is_refused(
     message = capfd.readouterr().err
     assert "begun for something else:\n  dtype: float16 in the store, float32" in message
     assert run(config, checkpoint, out) == 0
-    assert "going on after 20 of 120" in capfd.readouterr().out
+    assert "going on after 20 of 121" in capfd.readouterr().out
 
 
 def test_files_are_known_by_their_names(tmp_path):
@@ -363,3 +363,67 @@ def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
     capfd.readouterr()
     assert run_main(precompute.main, base, "--out", store) == 1
     assert "needs its checkpoint" in capfd.readouterr().err
+
+
+STUDENT = """
+_base_ = r"{config}"
+
+model = dict(
+    type="smallvit.GuidedClassifier",
+    guidance=dict(
+        teacher=dict(model=r"{config}", checkpoint=r"{checkpoint}"), store=r"{store}",
+        student_indices=(0, 0, 0),
+    ),
+)
+train_pipeline = [
+    dict(type="smallvit.LoadTeacherFeatures"),
+    dict(type="Resize", scale=32, interpolation="bicubic"),
+    dict(type="smallvit.{moved}", {how}),
+    dict(type="PackInputs", algorithm_keys=["teacher_features"]),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline), num_workers=0)
+"""
+
+
+def errors_of(folder, config, checkpoint, store, moved, how):
+    from mmengine.config import Config
+
+    from smallvit.plugins.locality_guidance.store_error import store_error
+
+    values = dict(config=config, checkpoint=checkpoint, store=store, moved=moved, how=how)
+    text = STUDENT
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    path = folder / "student.py"
+    path.write_text(text)
+    return store_error(Config.fromfile(path), batches=1)
+
+
+def test_padding_is_black_to_the_teacher(store, config, checkpoint, tmp_path, monkeypatch):
+    from smallvit.plugins.locality_guidance import windows
+
+    settings = (tmp_path, config, checkpoint, store)
+    exact = errors_of(*settings, "GuidedRandomCrop", "crop_size=32")
+    assert max(exact) < 2e-3
+    padded = errors_of(*settings, "GuidedRandomCrop", "crop_size=32, padding=8")
+    cut_out = windows.cut_out
+    monkeypatch.setattr(windows, "cut_out", lambda maps, parts, black=None: cut_out(maps, parts))
+    zero = errors_of(*settings, "GuidedRandomCrop", "crop_size=32, padding=8")
+    assert all(one < 0.8 * two for one, two in zip(padded, zero, strict=True))
+
+
+def test_flips_of_mirrored_images_are_exact(store, config, checkpoint, tmp_path, capfd):
+    flip = ("GuidedRandomFlip", "prob=1.0, direction='horizontal'")
+    flipped = errors_of(tmp_path, config, checkpoint, store, *flip)
+    out = tmp_path / "mirrored"
+    assert run(config, checkpoint, out, "--mirrored", "--batch-size", "50") == 0
+    assert "120 images, their mirrored images and a black one" in capfd.readouterr().out
+    assert np.load(out / "stage_0.npy", mmap_mode="r").shape == (241, 4, 32, 32)
+    assert max(errors_of(tmp_path, config, checkpoint, out, *flip)) < 2e-3 < min(flipped)
+    assert run(config, checkpoint, out) == 1
+    assert "mirrored: True in the store, False asked for" in capfd.readouterr().err
+    error = load_tool("locality_guidance/store_error.py")
+    assert run_main(error.main, tmp_path / "student.py", "--batches", "1") == 0
+    assert "stage 2: 0.00" in capfd.readouterr().out
+    assert run_main(error.main, config) == 1
+    assert "must name guidance.store and guidance.teacher" in capfd.readouterr().err

@@ -53,6 +53,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, and replace a store that is there"
     )
+    parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="store the mirrored images' features too: exact flips at twice the size",
+    )
     add_trust_flag(parser)
     return parser.parse_args(argv)
 
@@ -88,6 +93,7 @@ def main(argv=None) -> None:
         args.chunk,
         choose_device(args.device),
         args.fresh,
+        args.mirrored,
     )
     write_store(cfg, checkpoint, args.out.expanduser(), how)
 
