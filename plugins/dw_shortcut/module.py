@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.layers.conv_norm import normalize
-from smallvit.layers.inference import looks_back
+from smallvit.layers.inference import activate, looks_back
 
 
 class DepthwiseBranch(nn.Module):
@@ -91,7 +91,7 @@ class DepthwiseShortcut(nn.Module):
         """Map (B, C, H, W) to the same shape."""
         if not self.branches:
             return x
-        activated = self.act(x)
+        activated = activate(self.act, x)
         first, *others = self.branches  # a slice would build a ModuleList in each call
         is_free = not others and activated is not x and not looks_back(self.act)
         x = activated

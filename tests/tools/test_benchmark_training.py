@@ -73,6 +73,8 @@ def test_a_table_with_clones(tmp_path, capsys, monkeypatch):
         "class Net(nn.Sequential):\n"
         "    def __init__(self, num_classes):\n"
         "        super().__init__(nn.Conv2d(utils.WIDTH, num_classes, 32), nn.SyncBatchNorm(100))\n"
+        "    def forward(self, images):\n"
+        "        return super().forward(images.cuda())\n"
         "@register_model\n"
         "def dhvt_tiny_cifar_patch4(**options):\n"
         "    print('says much')\n"

@@ -104,9 +104,11 @@ def build_trainings(name: str, config: str, args: argparse.Namespace) -> tuple[d
         classes = cfg.model.head.num_classes
         others["timm"] = timm.create_model(TIMM[name], num_classes=classes)
     if args.official:
-        build = module_of_checkout("official_models").build_official
+        official = module_of_checkout("official_models")
         try:
-            others["official"] = build(name, args.official)
+            others["official"] = model = official.build_official(name, args.official)
+            if model is not None and args.device == "cpu":
+                official.keep_on_cpu(model)
         except UserError as error:
             print(error, file=sys.stderr)
     for key, other in others.items():

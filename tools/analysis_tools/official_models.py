@@ -13,7 +13,9 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
+import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
@@ -122,6 +124,21 @@ def build_official(name: str, folder: str) -> nn.Module | None:
         ) from error
     except (ImportError, AttributeError, TypeError, KeyError, OSError) as error:
         raise UserError(f"--official: {name} cannot be built: {error!r}") from error
+
+
+def keep_on_cpu(model: nn.Module) -> None:
+    """Let a model run on a CPU whose code moves tensors to a GPU in its forward pass.
+
+    Args:
+        model (nn.Module): The model; ``Tensor.cuda`` returns the tensor while it is called.
+    """
+    forward = model.forward
+
+    def call(*args: object, **kwargs: object) -> object:
+        with mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor):
+            return forward(*args, **kwargs)
+
+    model.forward = call
 
 
 def _build(name: str, folder: Path) -> nn.Module | None:

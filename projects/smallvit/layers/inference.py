@@ -37,20 +37,46 @@ def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
     Returns:
         Tensor: GELU of ``x``.
     """
-    return F.gelu(x) if looks_back(*modules) else torch.ops.aten.gelu_(x)
+    return _gelu(x, is_free=not looks_back(*modules))
 
 
-def activate(act: nn.Module, x: Tensor, source: nn.Module) -> Tensor:
-    """Apply an activation to what a module has just returned; GELU as :func:`gelu` does.
+def _gelu(x: Tensor, is_free: bool, approximate: str = "none") -> Tensor:
+    """Apply GELU in the order in which memory holds a map.
+
+    On a CPU, GELU of a channels-last map takes 1.5 times as long as that of the same memory seen
+    as (B, H, W, C), forward and backward.
+    """
+    function = torch.ops.aten.gelu_ if is_free else F.gelu
+    if _is_eager_channels_last(x):
+        return function(x.permute(0, 2, 3, 1), approximate=approximate).permute(0, 3, 1, 2)
+    return function(x, approximate=approximate)
+
+
+def _is_eager_channels_last(x: Tensor) -> bool:
+    return (
+        x.ndim == 4
+        and x.device.type == "cpu"
+        and type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def activate(act: nn.Module, x: Tensor, source: nn.Module | None = None) -> Tensor:
+    """Apply an activation to a tensor; GELU as :func:`gelu` does.
 
     Args:
         act (nn.Module): The activation.
-        x (Tensor): Output of ``source``.
-        source (nn.Module): The module in front of the activation.
+        x (Tensor): Its input.
+        source (nn.Module, optional): The module that has just returned ``x``, whose memory may
+            then be written again. Defaults to None: ``x`` stays as it is.
 
     Returns:
         Tensor: ``act(x)``.
     """
-    if type(act) is not nn.GELU or looks_back(source, act):
+    if type(act) is not nn.GELU or act._forward_hooks or act._forward_pre_hooks:
         return act(x)
-    return torch.ops.aten.gelu_(x, approximate=act.approximate)
+    is_free = source is not None and not looks_back(source, act)
+    return _gelu(x, is_free, act.approximate)

@@ -1,12 +1,12 @@
 """Sequential overlapping patch embedding (SOPE) of DHVT."""
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from smallvit.layers.affine import Affine
 from smallvit.layers.conv_norm import conv_norm
+from smallvit.layers.inference import gelu
 from smallvit.layers.tokens import map_to_tokens
 
 
@@ -86,8 +86,8 @@ class SOPE(nn.Module):
         """
         x = self.pre_affine(x.contiguous(memory_format=torch.channels_last))
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = conv_norm(F.gelu(x) if i else x, conv, norm)
+            x = conv_norm(gelu(x, norm) if i else x, conv, norm)
         if len(self.convs) == 1:
-            x = F.gelu(x)
+            x = gelu(x, norm)
         x = self.post_affine(x)
         return map_to_tokens(x), (x.shape[2], x.shape[3])

@@ -10,7 +10,7 @@ from torch import nn
 from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
 from smallvit.layers.conv_norm import normalize, pointwise_norm
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
-from smallvit.layers.inference import gelu, looks_back
+from smallvit.layers.inference import activate, gelu, looks_back
 from smallvit.layers.mlp import Mlp
 from smallvit.plugins.dw_shortcut import DepthwiseShortcut
 
@@ -194,3 +194,31 @@ def test_a_shortcut_in_inference_leaves_its_input(act_cfg, sizes):
         found = layer(x)
     torch.testing.assert_close(found, expected)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_gelu_sees_a_map_as_memory_holds_it(gradients, monkeypatch):
+    x = channels_last(2, 6, 5, 4).requires_grad_(gradients)
+    expected, seen = F.gelu(x), []
+    function = F.gelu if gradients else torch.ops.aten.gelu_
+    owner, name = (F, "gelu") if gradients else (torch.ops.aten, "gelu_")
+
+    def watch(x, **kwargs):
+        seen.append(x.is_contiguous())
+        return function(x, **kwargs)
+
+    monkeypatch.setattr(owner, name, watch)
+    with torch.set_grad_enabled(gradients):
+        out = gelu(x)
+    torch.testing.assert_close(out, expected)
+    assert out.stride() == expected.stride()
+    assert seen == [True]
+
+
+def test_an_activation_with_a_hook_sees_the_map_itself():
+    act, x, shapes = nn.GELU(), channels_last(2, 6, 5, 4), []
+    act.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+    with torch.no_grad():
+        out = activate(act, x)
+    assert shapes == [x.shape]
+    assert torch.equal(out, F.gelu(x))
