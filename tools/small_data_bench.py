@@ -22,6 +22,13 @@ def positive_float(text: str) -> float:
     return number
 
 
+def part(text: str) -> float:
+    number = positive_float(text)
+    if number >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no part between 0 and 1")
+    return number
+
+
 def count(text: str) -> float:
     factors = {"k": 1e3, "M": 1e6, "G": 1e9}
     factor = factors.get(text[-1:], 1.0)
@@ -87,6 +94,19 @@ def parse_args(argv=None) -> argparse.Namespace:
         action="store_true",
         help="keep the recipe's learning rate, instead of the best of three for each method, and "
         "the default weight of a guidance",
+    )
+    parser.add_argument(
+        "--unlabeled",
+        metavar="PATH",
+        help="folder of images, of any layout, that +masked, +instance and +views read too; those "
+        "that choose or test are left out",
+    )
+    parser.add_argument(
+        "--pretraining-share",
+        type=part,
+        default=0.5,
+        metavar="PART",
+        help="of the time of a method with a pretraining; default: 0.5",
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(

@@ -51,6 +51,7 @@ DATASETS = _child(
     "datasets.subset",
     "datasets.tiny_imagenet",
     "datasets.unlabeled",
+    "datasets.without_labels",
 )
 DATA_SAMPLERS = _child(ROOT_DATA_SAMPLERS, "datasets.samplers")
 TRANSFORMS = _child(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 from forked import PATIENCE
@@ -181,6 +182,68 @@ class TestBench:
         }
         assert set(times) == {"teacher", "vit+guidance", "vit+guidance-offline"}
         assert "ResNet-20 trained on the same subset" in (out / "report.html").read_text()
+
+
+def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
+    out, more = tmp_path / "out", files / "images"
+    method = "vit+structured+shortcut+masked"
+    argv = ("--methods", method, "--seeds", "1", "--jobs", "1", "--unlabeled", more)
+    argv += ("--samples-per-class", "2", "--iters", "10", "--batch-size", "2", "--out", out)
+    status, said, error = run(*argv)
+    assert (status, error) == (0, "")
+    (planned,) = json.loads((out / "plan.json").read_text())["runs"]
+    assert planned["iters"] == 5
+    folder = out / "runs" / method / "2/seed0"
+    result = json.loads((folder / "result.json").read_text())["pretraining"]
+    # The images of both classes that are neither held out for validation nor test images.
+    assert (result["iters"], result["images"]) == (planned["pretraining"], 12)
+    assert set(result["features"]) == {"rank", "spread", "knn"}
+    assert f"{method}, 2 per class, seed 0, pretraining: {result['iters']} steps on 12 im" in said
+    assert "100.0% of the parameters outside the heads" in (folder / "log.txt").read_text()
+    (row,) = csv.DictReader((out / "results.csv").open())
+    assert float(row["pretraining_seconds"]) == pytest.approx(result["seconds"], abs=1e-3)
+    page = (out / "report.html").read_text()
+    assert result["note"] in page
+    assert "gave 50% of its time to it, on the training images of its subset, without" in page
+    assert f"and those of {more}" in page
+    # What is left of a run that is gone: the pretraining is not repeated.
+    (folder / "result.json").unlink()
+    _, said, _ = run(*argv)
+    assert "pretraining:" not in said
+    assert "accuracy" in said
+    status, _, error = run(*argv, "--pretraining-share", "0.3")
+    assert status == 1
+    assert "pretraining was 0.5 and is 0.3 now" in error
+
+
+@pytest.mark.slow
+def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
+    from smallvit.bench import pretraining
+    from smallvit.bench.plan import Run, Settings
+
+    pretrain = pretraining.pretrain
+    # Every step is told, however quick.
+    monkeypatch.setattr(pretraining, "Progress", partial(pretraining.Progress, every=0.0))
+    settings = Settings(str(files / "images"), 32, 2, True, "iters", 10)
+    whole = Run("vit+instance", None, 0, 5, 1, pretraining=6)
+
+    def interrupt(progress):
+        if progress["iter"] == 4:
+            raise InterruptedError
+
+    arguments = (settings, whole, 2, 0)
+    with pytest.raises(InterruptedError):
+        pretrain(*arguments, str(tmp_path / "cut"), interrupt)
+    begun = []
+    found = pretrain(*arguments, str(tmp_path / "cut"), lambda p: begun.append(p["iter"]))
+    assert begun[0] == 4
+    other = pretrain(*arguments, str(tmp_path / "whole"), lambda progress: None)
+    assert found["features"] == other["features"]
+    one, two = (
+        torch.load(tmp_path / name / "backbone.pth")["state_dict"] for name in ("cut", "whole")
+    )
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert one.keys() == two.keys()
 
 
 def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path, monkeypatch):
@@ -369,8 +432,6 @@ class TestMistakes:
 
 
 def test_one_run_at_a_time_on_each_gpu(monkeypatch):
-    import torch
-
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     slots = course.make_slots(None, None)

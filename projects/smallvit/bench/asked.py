@@ -6,7 +6,7 @@ import argparse
 import os.path as osp
 from collections.abc import Sequence
 
-from smallvit.bench.methods import SMALL
+from smallvit.bench.methods import PRETRAININGS, SMALL, Method
 from smallvit.bench.recipe import DIGITS
 from smallvit.bench.settings import Settings
 from smallvit.bench.sizes import PUBLISHED, TARGETS
@@ -43,7 +43,34 @@ def make_settings(args: argparse.Namespace, size: int) -> Settings:
         target,
         args.schedule,
         not args.no_lr_search,
+        osp.abspath(args.unlabeled) if args.unlabeled else "",
+        args.pretraining_share,
     )
+
+
+def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None:
+    """Check that images without labels are there, and of use.
+
+    Args:
+        args (argparse.Namespace): What the user asked for.
+        methods (Sequence[Method]): What to compare.
+
+    Raises:
+        UserError: If not.
+    """
+    path = args.unlabeled
+    if not path:
+        return
+    if args.data == DIGITS:
+        raise UserError(f"--unlabeled {path}: --data {DIGITS} takes no other images")
+    if not osp.isdir(path):
+        raise UserError(f"--unlabeled {path}: no such folder")
+    if not any(method.pretraining for method in methods):
+        listed = ", ".join(f"+{name}" for name in PRETRAININGS)
+        raise UserError(
+            f"--unlabeled {path}: no method reads images without labels; {listed} behind a "
+            "network do"
+        )
 
 
 def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from smallvit.bench.methods import parse_method
 from smallvit.bench.recipe import Lesson
-from smallvit.bench.results import STORED, TAUGHT, is_guided, teachers_of
+from smallvit.bench.results import PRETRAINED, STORED, TAUGHT, is_guided, teachers_of
 from smallvit.bench.scheduler import Job
 from smallvit.bench.settings import Run, Settings, samples_label, samples_slug
+from smallvit.bench.stored import check_pretraining, read_or_tell
 
 
 class Jobs:
@@ -37,7 +38,8 @@ class Jobs:
             run (Run): The run.
 
         Returns:
-            list[Job]: Its own, which is named as it is, and before it that which stores features.
+            list[Job]: Its own, which is named as it is, and before it that which stores features
+            and that which pretrains.
         """
         folder = run.folder(self.out)
         return self._jobs(run, run.name, "train", folder)
@@ -72,8 +74,25 @@ class Jobs:
         lesson, needs, before = None, [], []
         if is_guided(run.method):
             lesson, needs, before = self._lesson(run)
-        arguments = (self.settings, run, self.classes, self.workers, folder, lesson)
+        begin = None
+        if run.pretraining:
+            begin, first = self._pretraining(run)
+            before, needs = [*before, *first], [*needs, *(job.name for job in first)]
+        arguments = (self.settings, run, self.classes, self.workers, folder, lesson, begin)
         return [*before, Job(name, function, arguments, osp.join(folder, "log.txt"), needs)]
+
+    def _pretraining(self, run: Run) -> tuple[str, list[Job]]:
+        """Where a run's pretraining is, and its job if it is not done."""
+        folder = run.pretraining_folder(self.out)
+        path = osp.join(folder, PRETRAINED)
+        done = read_or_tell(path, check_pretraining, "the network is pretrained again")
+        if done is not None and done["iters"] == run.pretraining:
+            return folder, []
+        # The same for all rates and weights that are tried behind it.
+        alike = replace(run, rate=1.0, weight="", evals=1)
+        arguments = (self.settings, alike, self.classes, self.workers, folder)
+        log = osp.join(folder, "log.txt")
+        return folder, [Job(f"{run.name}, pretraining", "pretrain", arguments, log)]
 
     def _lesson(self, run: Run) -> tuple[Lesson, list[str], list[Job]]:
         teacher = self.teachers[run.samples, run.seed]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from smallvit.errors import UserError, about
 
@@ -20,31 +21,72 @@ class Base:
         title (str): What it is, in a few words.
         small (str): Config below ``configs/`` that has its mini form.
         large (str): Config that has its published tiny form.
-        additions (tuple[str, ...]): Techniques that can be added to it.
+        refuses (Mapping[str, str]): Techniques that cannot be added to it, and why.
+            Defaults to none.
     """
 
     title: str
     small: str
     large: str
-    additions: tuple[str, ...] = ("shortcut", "guidance", "guidance-offline")
+    refuses: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """tuple[str, ...]: Techniques that can be added to it."""
+        return tuple(name for name in ADDITIONS if name not in self.refuses)
 
 
-BASES = {
-    "vit": Base("plain ViT", "dw_shortcut/vit-mini_digits.py", "dw_shortcut/vit-t_cifar100.py"),
-    "dhvt": Base("DHVT", "dhvt/dhvt-mini_digits.py", "dhvt/dhvt-t_in1k.py"),
-    "dwnet": Base("DWNet", "dwnet/dwnet-mini_digits.py", "dwnet/dwnet-t_in1k.py"),
-    "dvt": Base("DVT, all exits run", "dvt/dvt-mini_digits.py", "dvt/dvt-t2t-12_in1k.py"),
-    "resnet": Base(
-        "ResNet-20 (up to 64x64) or ResNet-18, the reference",
-        "locality_guidance/resnet-20_digits.py",
-        "locality_guidance/resnet-18_cifar100.py",
-        (),
-    ),
-}
 ADDITIONS = {
     "shortcut": "a depth-wise convolution beside every block",
     "guidance": "a small CNN, trained on the same images, teaches the features (its time counts)",
     "guidance-offline": "the same from stored features of the CNN",
+    "mimetic": "attention begins as that of pretrained networks looks (MimeticInit)",
+    "structured": "attention begins as random impulse filters (StructuredInit)",
+    "masked": "pretrained on images without labels, by hidden patches (its time counts)",
+    "instance": "the same by telling each image from all others",
+    "views": "the same by a teacher's view of a larger crop",
+}
+GUIDANCES = ("guidance", "guidance-offline")
+INITIALIZATIONS = {"mimetic": "smallvit.MimeticInit", "structured": "smallvit.StructuredInit"}
+PRETRAININGS = ("masked", "instance", "views")
+#: Of these a method has one at most.
+ALTERNATIVES = {
+    "form of guidance": GUIDANCES,
+    "initialization": tuple(INITIALIZATIONS),
+    "pretraining": PRETRAININGS,
+}
+_CASCADE = "it is a cascade of several networks, and this is for one"
+_NO_ATTENTION = "its convolutions are no attention with queries and keys"
+_REFERENCE = "it is the reference"
+BASES = {
+    "vit": Base("plain ViT", "dw_shortcut/vit-mini_digits.py", "dw_shortcut/vit-t_cifar100.py"),
+    "dhvt": Base(
+        "DHVT",
+        "dhvt/dhvt-mini_digits.py",
+        "dhvt/dhvt-t_in1k.py",
+        {"structured": "it has no table of positions from which its attention could be computed"},
+    ),
+    "dwnet": Base(
+        "DWNet",
+        "dwnet/dwnet-mini_digits.py",
+        "dwnet/dwnet-t_in1k.py",
+        dict.fromkeys(INITIALIZATIONS, _NO_ATTENTION),
+    ),
+    "dvt": Base(
+        "DVT, all exits run",
+        "dvt/dvt-mini_digits.py",
+        "dvt/dvt-t2t-12_in1k.py",
+        dict.fromkeys((*INITIALIZATIONS, *PRETRAININGS), _CASCADE),
+    ),
+    "resnet": Base(
+        "ResNet-20 (up to 64x64) or ResNet-18, the reference",
+        "locality_guidance/resnet-20_digits.py",
+        "locality_guidance/resnet-18_cifar100.py",
+        {
+            **dict.fromkeys(("shortcut", *GUIDANCES), _REFERENCE),
+            **dict.fromkeys(INITIALIZATIONS, _NO_ATTENTION),
+        },
+    ),
 }
 TIMM = "timm:"
 #: The small CNN that teaches; it sees images of this size.
@@ -70,7 +112,7 @@ class Method:
     @property
     def guided(self) -> bool:
         """bool: Whether a teacher is trained first."""
-        return bool({"guidance", "guidance-offline"} & set(self.additions))
+        return bool(set(GUIDANCES) & set(self.additions))
 
     @property
     def offline(self) -> bool:
@@ -84,9 +126,21 @@ class Method:
 
     @property
     def network(self) -> str:
-        """str: The method whose network is left when the teacher has gone."""
-        kept = [each for each in self.additions if not each.startswith("guidance")]
-        return "+".join([self.base, *kept])
+        """str: The method whose network is left when teacher and start are forgotten."""
+        passing = {*GUIDANCES, *INITIALIZATIONS, *PRETRAININGS}
+        return "+".join([self.base, *(each for each in self.additions if each not in passing)])
+
+    @property
+    def pretraining(self) -> str | None:
+        """str | None: How it is pretrained, a name of :data:`PRETRAININGS`."""
+        return next((each for each in self.additions if each in PRETRAININGS), None)
+
+    @property
+    def initialization(self) -> str | None:
+        """str | None: Registered name of what initializes its attention."""
+        return next(
+            (INITIALIZATIONS[each] for each in self.additions if each in INITIALIZATIONS), None
+        )
 
 
 def parse_method(name: str) -> Method:
@@ -108,13 +162,18 @@ def parse_method(name: str) -> Method:
             raise UserError(
                 f"--methods {name}: no addition {addition!r}; there are {', '.join(ADDITIONS)}"
             )
-    allowed = BASES[base].additions if base in BASES else tuple(ADDITIONS)
-    refused = [each for each in additions if each not in allowed]
+    reasons = BASES[base].refuses if base in BASES else {}
+    refused = next((each for each in additions if each in reasons), None)
     if refused:
-        can = ", ".join(allowed) or "nothing"
-        raise UserError(f"--methods {name}: {refused[0]} cannot be added to {base}; {can} can")
-    if len(set(additions)) < len(additions) or {"guidance", "guidance-offline"} <= set(additions):
-        raise UserError(f"--methods {name}: each technique once, and one form of guidance")
+        can = ", ".join(BASES[base].additions)
+        raise UserError(
+            f"--methods {name}: {refused} cannot be added to {base}: {reasons[refused]}; {can} can"
+        )
+    if len(set(additions)) < len(additions):
+        raise UserError(f"--methods {name}: each technique once")
+    for kind, several in ALTERNATIVES.items():
+        if len(set(additions) & set(several)) > 1:
+            raise UserError(f"--methods {name}: one {kind} of {', '.join(several)}")
     return Method(name, base, tuple(additions))
 
 

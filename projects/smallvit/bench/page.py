@@ -126,6 +126,15 @@ rises is seen before the learning rate goes down: from then on every curve rises
 seed each. The trials belong to the budget; their time is not in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
 {% endif -%}
+{% if pretrainings -%}
+<h2>Pretrainings</h2>
+<p>What came before the training, on images without labels; the time is in the column "training".
+Of the features of training images: rank (effective), spread (0: all alike, 1: random directions)
+and, where folders are classes, how often the nearest neighbors are right (knn, in percent); means
+over the seeds.</p>
+{{ table(["trained on", "method", "how", "images", "steps", "time", "part of the run", "features"],
+pretrainings) }}
+{% endif -%}
 {% if best -%}
 <h2>The best: {{ best.title }}</h2>
 <h3>Use it</h3>

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from smallvit.bench.methods import REFERENCE, TEACHER, TEACHER_SIZE, Method
+from smallvit.bench.paces import as_speeds, before_of, divide
 from smallvit.bench.settings import COOLDOWN_BEGIN as COOLDOWN_BEGIN
+from smallvit.bench.settings import Pace as Pace
 from smallvit.bench.settings import Run, Settings, Speed
 from smallvit.bench.settings import samples_label as samples_label
 from smallvit.bench.settings import samples_slug as samples_slug
@@ -91,12 +93,14 @@ def plan_runs(
     speeds: Mapping[str, Speed] | None = None,
     jobs: int = 1,
     widths: Mapping[str, int] | None = None,
+    paces: Mapping[str, Pace] | None = None,
 ) -> list[Run]:
     """List all runs, in the order in which they are done: seed by seed.
 
     Of a budget in minutes, every run gets the same part of the time that all jobs have
     together. A guided run gives a quarter of its part to its teacher, which may serve
-    several methods. Epochs and steps hold for teachers and students alike.
+    several methods. Epochs and steps hold for teachers and students alike. A pretraining has
+    its part of the time of its run, or of its steps, in as many of its own as cost the same.
 
     Args:
         settings (Settings): What the user chose.
@@ -109,6 +113,8 @@ def plan_runs(
         jobs (int): Runs at a time. Defaults to 1.
         widths (Mapping[str, int], optional): Of the networks whose width is not that of their
             config, by method. Defaults to None.
+        paces (Mapping[str, Pace], optional): Of the pretraining of each method that has one.
+            Defaults to None.
 
     Returns:
         list[Run]: The runs; a teacher is before those it teaches.
@@ -117,15 +123,24 @@ def plan_runs(
         UserError: If the budget is too small; the message says the least that will do.
     """
     names = [TEACHER] * needs_teacher(settings, methods) + _in_order(methods)
+    paces = paces or {}
     lengths: dict[tuple[str, int | None], tuple[int, int]] = {}
     if settings.budget == "minutes":
-        lengths = _timed(settings, methods, samples, seeds, speeds or {}, jobs)
+        together = {**(speeds or {}), **as_speeds(paces)}
+        lengths = _timed(settings, methods, samples, seeds, together, jobs)
     else:
         for count in samples:
             steps = _steps(settings, train_images[count])
             lengths |= {(name, count): (steps, evaluations(steps)) for name in names}
+            for name, pace in paces.items():
+                before, after = divide(settings.pretraining, steps, pace)
+                lengths[name, count] = after, evaluations(after)
+                lengths[before_of(name), count] = before, 1
     return [
-        Run(name, count, seed, *lengths[name, count], (widths or {}).get(name, 0))
+        Run(
+            *(name, count, seed, *lengths[name, count], (widths or {}).get(name, 0)),
+            pretraining=lengths.get((before_of(name), count), (0, 0))[0],
+        )
         for seed in seeds
         for count in samples
         for name in names
@@ -200,10 +215,15 @@ def _shares(settings, methods, samples, seeds, speeds, jobs) -> tuple[dict, floa
     # With fewer runs than jobs, the other jobs have nothing to do.
     part = 60 * settings.amount * min(jobs, runs) / runs
     parts = {
-        method.name: _without_trials(settings, part, speeds[method.name], len(seeds), method.guided)
+        method.name: _without_trials(settings, part, speeds[method.name], len(seeds), method)
         * (1 - TEACHER_SHARE * method.guided)
         for method in methods
     }
+    for method in methods:
+        if method.pretraining:
+            whole = parts[method.name]
+            parts[before_of(method.name)] = settings.pretraining * whole
+            parts[method.name] = whole - parts[before_of(method.name)]
     if any(method.guided for method in methods):
         parts[TEACHER] = part * TEACHER_SHARE
     needed = {name: least_seconds(speeds[name]) / (parts[name] / part) for name in parts}
@@ -225,16 +245,18 @@ def _fitting(settings, methods, samples, seeds, speeds, jobs) -> str | None:
 
 
 def _without_trials(
-    settings: Settings, part: float, speed: Speed, seeds: int, guided: bool
+    settings: Settings, part: float, speed: Speed, seeds: int, method: Method
 ) -> float:
     """What is left of a run's time when its seeds have paid for the trials."""
     if not settings.search:
         return part
     # The recipe's rate is among the trials of the weight.
-    trials = len(RATES) + guided * (len(WEIGHTS) - 1)
-    left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * TRIAL_SHARE)
+    trials = len(RATES) + method.guided * (len(WEIGHTS) - 1)
+    training = 1 - settings.pretraining if method.pretraining else 1.0
+    length = TRIAL_SHARE * training
+    left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * length)
     # Without trials if there is no time for them: runs that short are not tried either.
-    steps = fit_into(left, speed)[0] if left > 0 else 0
+    steps = fit_into(training * left, speed)[0] if left > 0 else 0
     return left if trial_steps(steps) else part
 
 

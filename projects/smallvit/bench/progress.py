@@ -108,6 +108,9 @@ class Display:
         if job.name not in self.runs:
             if outcome.reason:
                 self.say(f"{job.name}: FAILED: {outcome.reason} ({outcome.log})")
+            elif isinstance(outcome.value, dict) and "said" in outcome.value:
+                taken = duration(outcome.value["seconds"])
+                self.say(f"{job.name}: {outcome.value['said']} in {taken}")
             return
         self.ended_jobs += 1
         run = self.runs[job.name]

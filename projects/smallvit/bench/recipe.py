@@ -14,6 +14,7 @@ from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Me
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.sizes import widen
 from smallvit.engine.config_files import find_config
+from smallvit.errors import UserError
 from smallvit.utils.configs import config_path
 
 DIGITS = "digits"
@@ -89,6 +90,22 @@ def run_config(
     return cfg
 
 
+def begin_from(cfg: Config, checkpoint: str) -> None:
+    """Let a run begin with the weights of its pretraining.
+
+    Args:
+        cfg (Config): Its config, changed in place.
+        checkpoint (str): The file.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if not osp.isfile(checkpoint):
+        raise UserError(f"{checkpoint} is not there: the same command pretrains it again")
+    cfg.model.pop("init_cfg", None)
+    cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint, prefix="backbone.")
+
+
 def whole_images(cfg: Config) -> Config:
     """Change a teacher's config so that its validation transforms show whole images.
 
@@ -160,6 +177,8 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
         model.backbone.type = "smallvit.DWConvShortcut"
         if cascade:
             model.backbone.shortcut = dict(with_last=False)
+    if method.initialization:
+        model.init_cfg = dict(type=method.initialization)
     return model
 
 

@@ -46,6 +46,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         notes=notes(found),
         reached=list(_intervals(found)),
         trials=list(_trials(found)),
+        pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),
         figures=[_figure(*pair) for pair in zip(pictures, CAPTIONS, strict=True)],
@@ -72,6 +73,9 @@ def _cost_note(found: Findings) -> str:
             f", for guided methods with that of its teacher ({seconds:.0f} s in the mean), "
             "although methods of one seed share a teacher"
         )
+    before = [each for each in found.summaries.values() if each.pretraining_seconds]
+    if before:
+        note += ", and with that of a pretraining"
     return note + "."
 
 
@@ -116,6 +120,28 @@ def _trials(found: Findings) -> Iterator[list[str]]:
             listed += f"; weights of the guidance {tried}"
         seconds = duration(each["seconds"])
         yield [samples_label(each["samples"]), each["method"], rate, listed or "-", seconds]
+
+
+def _pretrainings(found: Findings) -> Iterator[list[str]]:
+    groups: dict[tuple[str, int | None], list[dict]] = {}
+    for run, result in found.results.items():
+        if result.get("pretraining"):
+            groups.setdefault((run.method, run.samples), []).append(result["pretraining"])
+    for (name, count), several in groups.items():
+        summary = found.summaries[name, count]
+        looked = [
+            f"{key} {statistics.fmean(each['features'][key] for each in several):.3g}"
+            for key in several[0]["features"]
+            if all(key in each["features"] for each in several)
+        ]
+        yield [
+            *(samples_label(count), name, several[0]["note"]),
+            " to ".join(str(each) for each in sorted({each["images"] for each in several})),
+            " to ".join(str(each) for each in sorted({each["iters"] for each in several})),
+            duration(summary.pretraining_seconds),
+            f"{summary.pretraining_seconds / summary.seconds:.0%}" if summary.seconds else "-",
+            ", ".join(looked),
+        ]
 
 
 def caveats(found: Findings) -> list[str]:
@@ -163,6 +189,8 @@ def caveats(found: Findings) -> list[str]:
         )
     if any(is_guided(run.method) for run in found.plan["runs"]):
         said.append(_teacher_note(settings))
+    if any(run.pretraining for run in found.plan["runs"]):
+        said.append(_pretraining_note(settings))
     return said
 
 
@@ -190,6 +218,21 @@ def _teacher_note(settings: Settings) -> str:
     )
 
 
+def _pretraining_note(settings: Settings) -> str:
+    seen = "the training images of its subset, without their labels"
+    if settings.unlabeled:
+        seen += f", and those of {settings.unlabeled}"
+    note = (
+        f"A method with a pretraining gave {settings.pretraining:.0%} of its time to it, on {seen}"
+    )
+    if settings.budget != "minutes":
+        note += (
+            ": as many steps of the training as take that long, by a trial of both, are left out "
+            "for it, so that its run costs as much as one without"
+        )
+    return note + ". Runs that were prolonged were pretrained once."
+
+
 def _class_rows(data: dict, splits: Sequence[str]) -> Iterator[tuple]:
     for label, name in enumerate(data["classes"]):
         yield name, *(data["counts"][split][label] for split in splits)
@@ -215,6 +258,7 @@ def _settings(found: Findings) -> dict[str, str]:
         "budget": f"{settings.amount:g} {settings.budget}",
         "batch size": str(settings.batch_size),
         "mirrored images": "yes" if settings.flip else "no",
+        **({"images without labels": settings.unlabeled} if settings.unlabeled else {}),
         "runs at a time": str(found.plan.get("jobs")),
         "steps": str(next(iter(steps.values()))) if alike else "; ".join(listed),
         "device": str(record.get("device", "?")),

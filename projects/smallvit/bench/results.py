@@ -12,7 +12,7 @@ from smallvit.bench.settings import Run
 from smallvit.bench.stored import check_failure, check_result, check_seconds, read_or_tell
 
 RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
-TRIAL = "trial.json"
+TRIAL, PRETRAINED = "trial.json", "pretraining.json"
 #: What was a teacher's ``model.pth`` when its first student began; a prolonged teacher gets
 #: another.
 TAUGHT = "teacher.pth"
@@ -24,13 +24,15 @@ class Summary:
 
     Args:
         accuracies (tuple[float, ...]): Test accuracy of each seed, in percent.
-        seconds (float): Mean training time of a run, its teacher's included.
+        seconds (float): Mean training time of a run, with its teacher's and pretraining's.
         teacher_seconds (float): Of these, the teacher's. Defaults to 0.
+        pretraining_seconds (float): Of these, the pretraining's. Defaults to 0.
     """
 
     accuracies: tuple[float, ...]
     seconds: float
     teacher_seconds: float = 0.0
+    pretraining_seconds: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -96,10 +98,12 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
     for key, runs in groups.items():
         teacher = [_teaching(key[0], teachers.get((run.samples, run.seed))) for run in runs]
         own = [results[run]["train_seconds"] for run in runs]
+        before = [(results[run].get("pretraining") or {}).get("seconds", 0.0) for run in runs]
         summaries[key] = Summary(
             tuple(results[run]["accuracy"] for run in sorted(runs, key=lambda run: run.seed)),
-            statistics.fmean(own) + statistics.fmean(teacher),
+            statistics.fmean(own) + statistics.fmean(teacher) + statistics.fmean(before),
             statistics.fmean(teacher),
+            statistics.fmean(before),
         )
     return summaries
 

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from smallvit.bench.asked import check_samples, make_settings
+from smallvit.bench.asked import check_samples, check_unlabeled, make_settings
 from smallvit.bench.findings import COST
 from smallvit.bench.flat import to_prolong
 from smallvit.bench.jobs import Jobs, change
 from smallvit.bench.methods import REFERENCE, SMALL, TEACHER, TEACHER_SIZE, Method, parse_method
+from smallvit.bench.paces import find_paces
 from smallvit.bench.plan import (
     FILE,
     Run,
@@ -32,6 +33,7 @@ from smallvit.bench.progress import Display, open_display
 from smallvit.bench.results import read_results
 from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.search import groups_to_search, search
+from smallvit.bench.settings import Pace
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
@@ -63,6 +65,7 @@ def run_bench(args: argparse.Namespace) -> int:
     methods = [parse_method(name) for name in dict.fromkeys(args.methods)]
     if args.data != DIGITS and not osp.isdir(args.data):
         raise UserError(f"--data {args.data}: no such folder (or: --data {DIGITS})")
+    check_unlabeled(args, methods)
     bench = Bench(args, out, methods)
     os.makedirs(out, exist_ok=True)
     with _alone(out):
@@ -114,6 +117,7 @@ class Bench:
         extra = {
             "command": self.commands,
             "speeds": self.speeds,
+            "paces": self.paces,
             "jobs": len(self.slots),
             "networks": self.networks,
             "chosen": self.chosen,
@@ -167,9 +171,18 @@ class Bench:
                     f"{', '.join(missing)}; use another --out, or --iters, which can be extended"
                 )
         known = {name: Speed(**speed) for name, speed in speeds.items()}
+        widths = self._widths()
+        self.paces = find_paces(
+            self.methods,
+            (old or {}).get("paces") or {},
+            lambda name: Run(name, samples[0], 0, 1, 1, widths[name], pretraining=1),
+            self._pace,
+        )
+        pretrained = [method.name for method in self.methods if method.pretraining]
         runs = plan_runs(
             *(self.settings, self.methods, samples, seeds, images, known, len(self.slots)),
-            widths=self._widths(),
+            widths=widths,
+            paces={name: Pace(**self.paces[name]) for name in pretrained},
         )
         wanted, rest = merge_plans(old, self.settings, self.data, runs)
         return wanted, rest, speeds
@@ -191,6 +204,11 @@ class Bench:
         write_whole(path, json.dumps({"settings": alike, "speeds": speeds}, indent=1))
         # One that cannot be trained gets its part all the same, and fails in it for the record.
         return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
+
+    def _pace(self, run: Run) -> dict[str, float]:
+        log = self._log(f"begin-{Method(run.method, run.method).slug}")
+        arguments = (self.settings, run, self.classes, self.workers)
+        return self._ask(Job(f"begin of {run.method}", "pace", arguments, log))
 
     def _measure_speeds(self, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:
         """Try methods; return what was measured, and why the first of the others failed."""

@@ -147,8 +147,11 @@ class Pool:
             if failed:
                 waiting.remove(job)
                 unfinished.discard(job.name)
+                first = outcomes[failed[0]]
                 outcomes[job.name] = Outcome(
-                    reason=f"what it needs failed: {failed[0]}", user_error=True, log=job.log
+                    reason=f"what it needs failed: {failed[0]}: {first.reason}",
+                    user_error=True,
+                    log=first.log or job.log,
                 )
                 watcher.ended(job, outcomes[job.name])
             elif len(self._running) < len(self.slots) and not unfinished & set(job.needs):

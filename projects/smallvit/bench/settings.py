@@ -29,6 +29,10 @@ class Settings:
         schedule (str): ``cosine``, or ``trapezoid``, which can be prolonged. Defaults to
             "cosine", which those of earlier versions had.
         search (bool): Whether each method's learning rate is chosen. Defaults to False.
+        unlabeled (str): Folder of images that are added where a method is pretrained. Defaults
+            to "": there are none.
+        pretraining (float): Part of the time of a method with a pretraining that is the
+            pretraining's. Defaults to 0.5.
     """
 
     data: str
@@ -41,6 +45,8 @@ class Settings:
     target: float = 0.0
     schedule: str = "cosine"
     search: bool = False
+    unlabeled: str = ""
+    pretraining: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Run:
         weight (str): Of the guidance, a number or "balanced". Defaults to "": the default one.
         begun (int): Steps that were planned at first, of a run that was prolonged. Defaults to
             0: it was not.
+        pretraining (int): Steps of the pretraining before. Defaults to 0: there is none.
     """
 
     method: str
@@ -70,6 +77,7 @@ class Run:
     rate: float = 1.0
     weight: str = ""
     begun: int = 0
+    pretraining: int = 0
 
     @property
     def name(self) -> str:
@@ -87,6 +95,17 @@ class Run:
         """
         slug = Method(self.method, self.method).slug
         return osp.join(out, "runs", slug, samples_slug(self.samples), f"seed{self.seed}")
+
+    def pretraining_folder(self, out: str) -> str:
+        """Tell where the pretraining of the run is kept.
+
+        Args:
+            out (str): Folder of the bench.
+
+        Returns:
+            str: Its work folder.
+        """
+        return osp.join(self.folder(out), "pretraining")
 
     @property
     def val_interval(self) -> int:
@@ -128,6 +147,21 @@ class Speed:
     step: float
     val: float
     test: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a short trial of a pretraining measured, in seconds.
+
+    Args:
+        setup (float): From the start of the process to the first step.
+        step (float): One step.
+        training (float): One step of the training of the same network, measured in turns.
+    """
+
+    setup: float
+    step: float
+    training: float
 
 
 def samples_slug(samples: int | None) -> str:

@@ -67,6 +67,20 @@ def check_result(found: dict) -> dict:
             raise ValueError("curve has a point that is no pair")
         require_count(point[0], "curve")
         require_number(point[1], "curve", most=100)
+    if found.get("pretraining") is not None:
+        check_pretraining(require_type(found["pretraining"], "pretraining", dict))
+    return found
+
+
+def check_pretraining(found: dict) -> dict:
+    """Check ``pretraining.json`` of a run."""
+    for key in ("method", "note"):
+        require_type(found[key], key, str)
+    for key in ("images", "iters"):
+        require_count(found[key], key, 1)
+    require_number(found["seconds"], "seconds")
+    for name, value in require_type(found["features"], "features", dict).items():
+        require_number(value, f"features.{name}")
     return found
 
 
@@ -167,6 +181,8 @@ def check_plan(plan: dict) -> dict[str, Any]:
     require_number(settings["amount"], "settings.amount")
     require_number(settings.get("target", 0.0), "settings.target")
     require_type(settings.get("search", False), "settings.search", bool)
+    require_type(settings.get("unlabeled", ""), "settings.unlabeled", str)
+    require_number(settings.get("pretraining", 0.5), "settings.pretraining", most=1)
     for key, known in (
         ("sizes", ("published", "params", "flops")),
         ("schedule", ("cosine", "trapezoid")),
@@ -187,6 +203,9 @@ def check_plan(plan: dict) -> dict[str, Any]:
     for number, each in enumerate(require_type(plan.get("chosen") or [], "chosen", list)):
         _check_choice(each, f"chosen[{number}]")
     _check_speeds(plan.get("speeds") or {})
+    for name, pace in require_type(plan.get("paces") or {}, "paces", dict).items():
+        for key in ("setup", "step", "training"):
+            require_number(pace[key], f"paces.{name}.{key}")
     return plan
 
 
@@ -235,7 +254,8 @@ def _check_run(run: Any, name: str) -> None:
         require_count(run[key], f"{name}.{key}", 1)
     require_count(run.get("width", 0), f"{name}.width", 0, 1 << 20)
     require_number(run.get("rate", 1.0), f"{name}.rate", 1e-6, 1e6)
-    require_count(run.get("begun", 0), f"{name}.begun")
+    for key in ("begun", "pretraining"):
+        require_count(run.get(key, 0), f"{name}.{key}")
     _check_weight(run.get("weight", ""), f"{name}.weight")
 
 

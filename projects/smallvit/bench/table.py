@@ -165,12 +165,12 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
     """
     fields = ["method", "samples_per_class", "seed", "test_accuracy", "val_accuracy", "iters"]
     fields += ["train_seconds", "params", "flops", "images_per_second", "step_seconds"]
-    fields += ["memory_mib", "rate"]
+    fields += ["memory_mib", "rate", "pretraining_iters", "pretraining_seconds"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(fields)
     for run, result in results.items():
-        cost = costs.get(run.method, {})
+        cost, before = costs.get(run.method, {}), result.get("pretraining") or {}
         writer.writerow(
             [
                 run.method,
@@ -186,6 +186,8 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
                 cost.get("step_seconds"),
                 cost.get("memory_mib"),
                 run.rate,
+                before.get("iters"),
+                round(before["seconds"], 3) if before else None,
             ]
         )
     return file.getvalue()

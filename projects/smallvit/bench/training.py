@@ -15,9 +15,9 @@ from mmengine.runner import Runner
 
 from smallvit.bench.hooks import ACCURACY, STABLE, KeepStable, Predictions, Progress
 from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import Lesson, run_config
-from smallvit.bench.results import RESULT, TRIAL
-from smallvit.bench.stored import check_result, read_or_tell
+from smallvit.bench.recipe import Lesson, begin_from, run_config
+from smallvit.bench.results import PRETRAINED, RESULT, TRIAL
+from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
 from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import load_weights
 from smallvit.engine.pipeline import build_runner, prepare
@@ -28,6 +28,8 @@ from smallvit.utils.files import remove_quietly, write_whole
 
 Report = Callable[[dict[str, Any]], None]
 WEIGHTS, CONFIG = "model.pth", "config.py"
+#: Weights that a pretraining leaves.
+BACKBONE = "backbone.pth"
 #: What each validation found.
 CURVE = "curve.json"
 
@@ -39,6 +41,7 @@ def train(
     workers: int,
     folder: str,
     lesson: Lesson | None,
+    begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
     """Train one run, or go on with it; test its best state; keep the result.
@@ -52,12 +55,13 @@ def train(
         folder (str): Work folder; it gets ``config.py``, ``model.pth`` (weights of the
             best state), ``predictions.json`` and ``result.json``.
         lesson (Lesson | None): What a guided method learns from.
+        begin (str | None): Work folder of its pretraining.
         report (Callable): Takes the progress.
 
     Returns:
         dict: What ``result.json`` holds.
     """
-    runner, curve = _train(settings, run, num_classes, workers, folder, lesson, report)
+    runner, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
     best = runner.message_hub.runtime_info.get("best_ckpt")
     if best is None:
         raise UserError(
@@ -82,6 +86,8 @@ def train(
         "rate": run.rate,
         "curve": curve,
     }
+    if begin is not None:
+        result["pretraining"] = read_pretraining(begin)
     _keep_weights(folder, kept)
     write_whole(osp.join(folder, RESULT), json.dumps(result, indent=1))
     return result
@@ -94,6 +100,7 @@ def attempt(
     workers: int,
     folder: str,
     lesson: Lesson | None,
+    begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
     """Train for a short time, to choose a setting on the validation images.
@@ -107,19 +114,20 @@ def attempt(
         workers (int): Processes that load images.
         folder (str): Work folder; it gets ``trial.json``.
         lesson (Lesson | None): What a guided method learns from.
+        begin (str | None): Work folder of its pretraining.
         report (Callable): Takes the progress.
 
     Returns:
         dict: What ``trial.json`` holds: ``accuracy`` (the last on the validation images),
         ``iters`` and ``seconds``.
     """
-    _, curve = _train(settings, run, num_classes, workers, folder, lesson, report)
+    _, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
     found = {
         "accuracy": curve[-1][1],
         "iters": run.iters,
         "seconds": read_record(folder)["wall_seconds"],
     }
-    _remove_states(folder)
+    remove_states(folder)
     remove_quietly(osp.join(folder, STABLE))
     write_whole(osp.join(folder, TRIAL), json.dumps(found, indent=1))
     return found
@@ -132,12 +140,15 @@ def _train(
     workers: int,
     folder: str,
     lesson: Lesson | None,
+    begin: str | None,
     report: Report,
 ) -> tuple[Runner, list[list[float]]]:
     os.makedirs(folder, exist_ok=True)
     if lesson is not None:
         keep_teacher(lesson.checkpoint)
     cfg = run_config(settings, run, num_classes, workers, lesson)
+    if begin is not None:
+        begin_from(cfg, osp.join(begin, BACKBONE))
     cfg.work_dir = folder
     readable = cfg.pretty_text
     cfg.experiment_name = run.name
@@ -153,6 +164,20 @@ def _train(
     runner.register_hook(progress, priority="VERY_LOW")
     runner.train()
     return runner, [[int(at), value] for at, value in progress.curve.items()]
+
+
+def read_pretraining(folder: str) -> dict[str, Any] | None:
+    """Read what a pretraining left.
+
+    Args:
+        folder (str): Its work folder.
+
+    Returns:
+        dict | None: What ``pretraining.json`` holds; None if it is not finished.
+    """
+    path = osp.join(folder, PRETRAINED)
+    found = read_or_tell(path, check_pretraining, "the network is pretrained again")
+    return found if osp.isfile(osp.join(folder, BACKBONE)) else None
 
 
 def _is_shorter(folder: str, run: Run) -> bool:
@@ -196,10 +221,15 @@ def _keep_weights(folder: str, checkpoint: dict) -> None:
     content = {key: checkpoint[key] for key in ("state_dict", KEY) if key in checkpoint}
     described = checkpoint["meta"].get("dataset_meta")
     write_checkpoint(osp.join(folder, WEIGHTS), {**content, "meta": {"dataset_meta": described}})
-    _remove_states(folder)
+    remove_states(folder)
 
 
-def _remove_states(folder: str) -> None:
+def remove_states(folder: str) -> None:
+    """Remove what a training that is finished would have gone on from.
+
+    Args:
+        folder (str): Its work folder.
+    """
     for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
         for leftover in glob.glob(osp.join(glob.escape(folder), name)):
             remove_quietly(leftover)

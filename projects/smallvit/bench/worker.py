@@ -26,6 +26,8 @@ from smallvit.bench.measuring import fit as fit
 from smallvit.bench.measuring import measure as measure
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run, Settings
+from smallvit.bench.pretraining import pace as pace
+from smallvit.bench.pretraining import pretrain as pretrain
 from smallvit.bench.recipe import Lesson, run_config, whole_images
 from smallvit.bench.results import STORED, TAUGHT, is_guided
 from smallvit.bench.training import ACCURACY as ACCURACY

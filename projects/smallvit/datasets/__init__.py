@@ -23,6 +23,7 @@ _MODULES = {
     "Subset": "subset",
     "TinyImageNet": "tiny_imagenet",
     "UnlabeledImages": "unlabeled",
+    "WithoutLabels": "without_labels",
 }
 
 __all__ = list(_MODULES)

@@ -6,7 +6,7 @@ import pytest
 
 from smallvit.bench.methods import BASES, TEACHER, list_methods, parse_method
 from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import Lesson, run_config
+from smallvit.bench.recipe import Lesson, begin_from, run_config
 from smallvit.errors import UserError
 
 
@@ -31,12 +31,25 @@ class TestNames:
         assert method.network == "vit+shortcut"
         assert not parse_method("timm:resnet18").guided
 
+    def test_how_a_method_begins_is_no_part_of_its_network(self):
+        method = parse_method("vit+structured+shortcut+guidance+views")
+        assert (method.pretraining, method.initialization) == ("views", "smallvit.StructuredInit")
+        assert method.network == "vit+shortcut"
+        assert method.guided
+        plain = parse_method("vit+shortcut")
+        assert (plain.pretraining, plain.initialization) == (None, None)
+
     @pytest.mark.parametrize(
         ("name", "said"),
         [
             ("vti", "no method 'vti'; did you mean vit"),
             ("vit+shortcuts", "no addition 'shortcuts'; there are shortcut, guidance"),
-            ("resnet+shortcut", "shortcut cannot be added to resnet; nothing can"),
+            ("resnet+shortcut", "cannot be added to resnet: it is the reference; masked, instance"),
+            ("dwnet+mimetic", "its convolutions are no attention with queries and keys; shortcut"),
+            ("dhvt+structured", "it has no table of positions"),
+            ("dvt+masked", "masked cannot be added to dvt: it is a cascade of several networks"),
+            ("vit+mimetic+structured", "one initialization of mimetic, structured"),
+            ("vit+masked+shortcut+views", "one pretraining of masked, instance, views"),
             ("vit+guidance+guidance-offline", "one form of guidance"),
             ("vit+shortcut+shortcut", "each technique once"),
             ("timm:", "no method 'timm:'"),
@@ -123,6 +136,25 @@ class TestRecipe:
         cfg = config(TEACHER, data="images", size=224)
         assert cfg.model.backbone.type == "smallvit.CifarResNet"
         assert {step.scale for step in steps(cfg) if "scale" in step} == {32}
+
+
+class TestBeginnings:
+    def test_an_initialization_is_the_models(self):
+        cfg = config("vit+mimetic+shortcut")
+        assert cfg.model.init_cfg == dict(type="smallvit.MimeticInit")
+        assert cfg.model.backbone.type == "smallvit.DWConvShortcut"
+
+    def test_a_pretraining_replaces_it(self, tmp_path):
+        cfg = config("vit+mimetic+masked+guidance", lesson=Lesson("t/model.pth"))
+        with pytest.raises(UserError, match="the same command pretrains it again"):
+            begin_from(cfg, str(tmp_path / "backbone.pth"))
+        (tmp_path / "backbone.pth").touch()
+        begin_from(cfg, str(tmp_path / "backbone.pth"))
+        assert "init_cfg" not in cfg.model
+        assert cfg.model.type == "smallvit.GuidedClassifier"
+        assert cfg.model.backbone.init_cfg == dict(
+            type="Pretrained", checkpoint=str(tmp_path / "backbone.pth"), prefix="backbone."
+        )
 
 
 class TestGuidance:

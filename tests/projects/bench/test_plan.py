@@ -8,6 +8,7 @@ from malformed import MALFORMED_FILES, WRONG_VALUES, write_malformed
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import (
     LEAST_ITERATIONS,
+    Pace,
     Run,
     Settings,
     Speed,
@@ -80,6 +81,36 @@ def test_a_guided_run_pays_for_its_teacher():
     assert [(run.iters, run.evals) for run in runs] == [
         fit_into(seconds, QUICK) for seconds in (10, 40, 30)
     ]
+
+
+def test_a_pretraining_costs_the_steps_that_are_left_out():
+    # A quarter of 100 steps is left out; in their time there is room for 25 / 2.5 of its own.
+    methods = [parse_method("vit"), parse_method("vit+masked")]
+    pace = {"vit+masked": Pace(setup=1.0, step=0.5, training=0.2)}
+    asked = settings(pretraining=0.25)
+    runs = plan_runs(asked, methods, [None], [0], {None: 95}, paces=pace)
+    assert [(run.iters, run.pretraining) for run in runs] == [(100, 0), (75, 10)]
+    # One step is left to the training, and one to the pretraining.
+    runs = plan_runs(settings(amount=1), methods, [None], [0], {None: 95}, paces=pace)
+    assert [(run.iters, run.pretraining) for run in runs] == [(1, 0), (1, 1)]
+
+
+def test_a_pretraining_has_its_part_of_the_minutes():
+    # 40 s for a run: 10 s for the teacher, and half of the 30 s that are left.
+    methods = [parse_method("vit"), parse_method("vit+guidance+views")]
+    speeds = {"vit": QUICK, "vit+guidance+views": QUICK, TEACHER: QUICK}
+    paces = {"vit+guidance+views": Pace(setup=1.0, step=0.2, training=9.0)}
+    plan = (methods, [None], [0], {None: 95}, speeds)
+    runs = plan_runs(settings("minutes", 80 / 60), *plan, paces=paces)
+    assert [(run.method, run.iters) for run in runs] == [
+        (TEACHER, fit_into(10, QUICK)[0]),
+        ("vit", fit_into(40, QUICK)[0]),
+        ("vit+guidance+views", fit_into(15, QUICK)[0]),
+    ]
+    # 15 s without the reserve of 5% and the setup: 13.28 s, 66 steps of 0.2 s.
+    assert runs[-1].pretraining == 66
+    with pytest.raises(UserError, match=r"vit\+guidance\+views, pretraining needs"):
+        plan_runs(settings("minutes", 0.5, pretraining=0.01), *plan, paces=paces)
 
 
 def test_fewer_runs_than_jobs_share_no_idle_time():

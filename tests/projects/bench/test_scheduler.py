@@ -100,8 +100,8 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
     reasons = {name: outcome.reason for name, outcome in outcomes.items()}
     assert reasons == {
         "bad": "no such number",
-        "after": "what it needs failed: bad",
-        "behind": "what it needs failed: after",
+        "after": "what it needs failed: bad: no such number",
+        "behind": "what it needs failed: after: what it needs failed: bad: no such number",
         "broken": "ZeroDivisionError: division by zero",
         "gone": "its process was ended by signal 9 (the system's memory may be full)",
         "good": None,

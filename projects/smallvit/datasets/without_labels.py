@@ -1,0 +1,135 @@
+"""Images of several data sets without their labels, each image once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+
+from smallvit.errors import DataError
+from smallvit.registry import DATASETS, TRANSFORMS
+
+
+@DATASETS.register_module()
+class WithoutLabels:
+    """Join data sets, and forget their labels: what a network is pretrained on.
+
+    ``sample_idx`` numbers the images of all data sets together. A file that several data sets have
+    counts once. Images of ``without``, on which something is measured, are left out, also where
+    they are copies under another name; how many these are is logged.
+
+    Args:
+        datasets (Sequence[dict]): Configs of the data sets.
+        without (Sequence[dict]): Configs of data sets whose images are left out of all but the
+            first. Defaults to none.
+        pipeline (Sequence[dict | Callable]): Transforms. Those of the data sets are not used.
+            Defaults to an empty tuple.
+
+    Raises:
+        DataError: If no image is left.
+    """
+
+    def __init__(
+        self, datasets: Sequence[dict], without: Sequence[dict] = (), pipeline: Sequence = ()
+    ) -> None:
+        self.datasets = [DATASETS.build(each) for each in datasets]
+        self.pipeline = Compose(
+            [TRANSFORMS.build(each) if isinstance(each, dict) else each for each in pipeline]
+        )
+        measuring = [DATASETS.build(each) for each in without]
+        self._places = list(self._choose(_Files(measuring)))
+        if not self._places:
+            raise DataError("WithoutLabels: no image is left")
+
+    def _choose(self, left_out: _Files) -> Iterator[tuple[int, int]]:
+        seen: set[str] = set()
+        omitted = 0
+        for number, dataset in enumerate(self.datasets):
+            for index in range(len(dataset)):
+                path = dataset.get_data_info(index).get("img_path")
+                real = None if path is None else osp.realpath(path)
+                if real in seen:
+                    continue
+                if number and real is not None and real in left_out:
+                    omitted += 1
+                    continue
+                if real is not None:
+                    seen.add(real)
+                yield number, index
+        if omitted:
+            print_log(
+                f"{omitted} images without labels are those on which something is measured, and "
+                "are left out",
+                "current",
+            )
+
+    @property
+    def metainfo(self) -> dict:
+        """dict: Empty: there are no classes."""
+        return {}
+
+    def full_init(self) -> None:
+        """Do nothing: the images are listed from the start."""
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Get what is known of an image.
+
+        Args:
+            idx (int): Its number.
+
+        Returns:
+            dict: Without a label.
+        """
+        number, index = self._places[idx]
+        info = self.datasets[number].get_data_info(index)
+        for key in ("gt_label", "gt_score"):
+            info.pop(key, None)
+        info["sample_idx"] = idx
+        return info
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, idx: int) -> Any:
+        sample = self.pipeline(self.get_data_info(idx))
+        if sample is None:
+            raise DataError(f"image {idx}: its transforms leave nothing of it")
+        return sample
+
+
+class _Files:
+    """The files of data sets, by place and by content."""
+
+    def __init__(self, datasets: Sequence) -> None:
+        paths = {
+            osp.realpath(path)
+            for dataset in datasets
+            for path in (dataset.get_data_info(i).get("img_path") for i in range(len(dataset)))
+            if path is not None
+        }
+        self._paths = paths
+        self._of_size: dict[int, list[str]] = {}
+        for path in paths:
+            if osp.isfile(path):
+                self._of_size.setdefault(os.path.getsize(path), []).append(path)
+        self._digests: dict[int, set[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        if path in self._paths:
+            return True
+        size = os.path.getsize(path) if osp.isfile(path) else -1
+        if size not in self._of_size:
+            return False
+        if size not in self._digests:
+            self._digests[size] = {_digest(each) for each in self._of_size[size]}
+        return _digest(path) in self._digests[size]
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
