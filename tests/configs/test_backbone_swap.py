@@ -1,14 +1,11 @@
 """DWNet inside configs of mmdet and mmseg that nobody changed, and in every default scope."""
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+import fresh
 from config_helpers import build, scope_of, shrink
 from reduce_config import take_few_regions
 
@@ -93,7 +90,6 @@ def test_a_foreign_project_needs_one_import_or_none(scope, custom_imports, tmp_p
         init_default_scope(cfg.default_scope)
         print(MODELS.build(cfg.model).embed_dims)
     """
-    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    run = fresh.run(code, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "(32, 64, 128, 256)"

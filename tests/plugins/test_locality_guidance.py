@@ -3,8 +3,6 @@
 import gc
 import pickle
 import shutil
-import subprocess
-import sys
 from copy import deepcopy
 
 import numpy as np
@@ -20,6 +18,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmpretrain.structures import DataSample
 
+import fresh
 from config_helpers import build, read_config
 from smallvit.backbones import CifarResNet
 from smallvit.errors import CheckpointError, FeatureStoreError
@@ -571,7 +570,7 @@ def test_what_cannot_be_guided_is_named(checkpoint):
 
 def test_detectors_do_not_wait_for_mmpretrain():
     code = "import smallvit.plugins.locality_guidance, sys; assert 'mmpretrain' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    fresh.run(code).check_returncode()
 
 
 def test_autocast(checkpoint):

@@ -1,13 +1,19 @@
 """The MM packages' own tools on configs of ours, in a process that nobody has prepared."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import fresh
 from tool_helpers import ROOT
+
+#: As the interpreter runs a script.
+RUN = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 CASES = {
     "mmpretrain": (
@@ -43,14 +49,8 @@ def test_a_librarys_own_train_tool_takes_our_config(library, tmp_path, digit_sce
     if library == "mmdet":
         truth = digit_scenes / "annotations/instances_val.json"
         options = [*options, *(f"{each}_evaluator.ann_file={truth}" for each in ("val", "test"))]
-    command = [sys.executable, tool, ROOT / "configs/dwnet" / config, "--work-dir", tmp_path]
-    done = subprocess.run(
-        [*map(str, command), "--cfg-options", *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    argv = (ROOT / "configs/dwnet" / config, "--work-dir", tmp_path, "--cfg-options", *options)
+    done = fresh.run(RUN, tool, *argv, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(tmp_path.glob("*_1.pth")), done.stdout[-3000:]
 
@@ -62,12 +62,6 @@ def test_mmpretrains_browser_takes_our_config(tmp_path):
     tool = package / ".mim/tools/visualization/browse_dataset.py"
     config = ROOT / "configs/dwnet/dwnet-mini_digits.py"
     flags = ("--not-show", "--output-dir", "out", "--show-number", "2", "--mode", "original")
-    done = subprocess.run(
-        [sys.executable, str(tool), str(config), *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = fresh.run(RUN, tool, config, *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "out").glob("*.png"))) == 2

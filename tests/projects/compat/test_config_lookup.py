@@ -1,14 +1,12 @@
 """Config inheritance across packages, with and without ``pkg_resources``."""
 
 import os.path as osp
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+import fresh
 from smallvit.compat import config_lookup
 
 
@@ -36,7 +34,7 @@ def test_inheritance_and_hub_without_pkg_resources(tmp_path):
         assert Config.fromfile({str(child)!r}).model.type == "MaskRCNN"
         assert get_config("mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py").model.type == "MaskRCNN"
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    fresh.run(code).check_returncode()
 
 
 @pytest.mark.parametrize("name", ["dwnet-mini_digits", "dwnet-mini_digits-det"])

@@ -1,9 +1,5 @@
 """Configs with ``fit_to_folder`` follow their folder wherever they are built; others stay."""
 
-import subprocess
-import sys
-import textwrap
-
 import cv2
 import mmpretrain
 import numpy as np
@@ -13,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+import fresh
 from smallvit.engine import folder
 from smallvit.errors import SmallvitError
 
@@ -175,4 +172,4 @@ def test_the_order_of_imports_does_not_matter():
             assert each.__module__.startswith(("mmengine", "mmpretrain"))
             assert hasattr(each, "__wrapped__") and not hasattr(each.__wrapped__, "__wrapped__")
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    fresh.run(code).check_returncode()

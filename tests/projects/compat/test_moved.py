@@ -2,13 +2,13 @@
 
 import importlib
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
+import fresh
 from smallvit.compat.moved import MOVED, RENAMED
 
 NAMES = json.loads((Path(__file__).parents[2] / "data" / "public_names_0.1.json").read_text())
@@ -58,6 +58,6 @@ def test_old_paths_work_in_a_fresh_process_and_unknown_names_do_not():
         "except AttributeError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = fresh.run(code)
     assert done.returncode == 0, done.stderr
     assert "module 'smallvit.engine.images' has no attribute 'no_such_name'" in done.stdout

@@ -1,14 +1,13 @@
 """MMPretrain beside releases of transformers that it can and cannot be imported with."""
 
 import importlib.util
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import fresh
 from smallvit.compat import multimodal
 
 MODULES = (
@@ -89,6 +88,8 @@ def test_without_transformers_nothing_is_tried(dependency, monkeypatch):
 def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
     write_transformers(tmp_path, "5.1.0", ANY_NAME.format(missing=LACKING["5.1.0"]))
     code = """
+        import sys
+        sys.path.insert(0, sys.argv[1])
         import smallvit
         from mmpretrain.registry import MODELS
         from mmpretrain.utils import register_all_modules
@@ -98,12 +99,6 @@ def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
         backbone = dict(type="smallvit.CifarResNet", depth=8)
         MODELS.build(dict(type="ImageClassifier", backbone=backbone, head=head))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = fresh.run(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("are switched off") == 1

@@ -1,10 +1,10 @@
 """What a smallvit run replaces in its process, and what an import or another run does not."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
+
+import fresh
 
 STATE = """
 import mmengine.fileio.io, mmengine.runner.checkpoint as checkpoint
@@ -110,7 +110,7 @@ def states():
         """
     )
     code = STATE + IMPORTS + code.format("", FOREIGN_RUN)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = fresh.run(code)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -13,6 +13,8 @@ from importlib.metadata import version
 
 import pytest
 
+import fresh
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed"
 )
@@ -162,7 +164,7 @@ def test_kernels_compile_for_a_gpu_without_spills(cases, tmp_path):
 
 
 def test_cpu_users_never_import_triton():
-    run(
+    done = fresh.run(
         """
         import sys, torch
         from smallvit.ops import inhomogeneous_dwconv2d
@@ -173,6 +175,7 @@ def test_cpu_users_never_import_triton():
         assert "smallvit.ops.triton_kernels" not in sys.modules
         """
     )
+    assert done.returncode == 0, done.stderr
 
 
 def test_cuda_falls_back_without_triton(monkeypatch):
