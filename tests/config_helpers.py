@@ -34,9 +34,7 @@ _bases: dict[str, tuple] = {}
 
 
 def _file2dict(filename: str | Path, *args: Any, **kwargs: Any) -> tuple:
-    """Parse a file, but a base, which many configs have, once."""
-    if "_base_" not in str(filename):
-        return _parse(filename, *args, **kwargs)
+    """Parse a file once: many configs have the same bases, and configs are bases too."""
     key = str((filename, args, kwargs))
     if key not in _bases:
         _bases[key] = _parse(filename, *args, **kwargs)

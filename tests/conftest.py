@@ -102,10 +102,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Leave out what is run on request alone, and skip what needs a GPU where there is none."""
     absent = [marker for marker in ON_REQUEST if not is_asked_for(config, marker)]
-    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
+    kept, left_out = [], []
+    for item in items:
+        (left_out if any(map(item.get_closest_marker, absent)) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = kept
     _begin_with_long_files(items)
     for item in items:
         if item.get_closest_marker("gpu") and not sees_gpu():
