@@ -79,7 +79,7 @@ def in_memory(work_dir: Path) -> Config:
     return cfg
 
 
-def segmentation(work_dir: Path, scenes: Path) -> Config:
+def segmentation(work_dir: Path, scenes: Path, iters: int = 24) -> Config:
     """DWNet in UperNet on a few scenes: iterations, an endless sampler, worker processes."""
     cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits-seg.py")
     width = ARCH["embed_dims"]
@@ -93,9 +93,9 @@ def segmentation(work_dir: Path, scenes: Path) -> Config:
     cfg.train_dataloader.dataset.pipeline.insert(
         2, dict(type="RandomCrop", crop_size=(48, 48), cat_max_ratio=1.0)
     )
-    cfg.train_cfg.update(max_iters=24, val_interval=12)
+    cfg.train_cfg.update(max_iters=iters, val_interval=iters // 2)
     cfg.param_scheduler[0].end = 6
-    cfg.param_scheduler[1].update(begin=6, end=24)
+    cfg.param_scheduler[1].update(begin=6, end=iters)
     cfg.default_hooks.checkpoint.update(interval=2)
     return _finish(cfg, work_dir)
 

@@ -180,7 +180,18 @@ def test_all_hostile_files(room, shop, entrance, file):
     check_file(room, shop, entrance, file)
 
 
-@pytest.mark.parametrize("entrance", [name for name, door in ENTRANCES.items() if door.places])
+#: The slowest, beside which plot.py and multi_exit/benchmark.py read the same file.
+SLOWEST = ("calibrate.py", "plot.py --images")
+
+
+@pytest.mark.parametrize(
+    "entrance",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive) if name in SLOWEST else name
+        for name, door in ENTRANCES.items()
+        if door.places
+    ],
+)
 def test_wrong_values(tmp_path, monkeypatch, shop, entrance):
     kinds = set(ENTRANCES[entrance].places) & {"multi_exit", "state_dict"}
     kinds &= shop.content(ENTRANCES[entrance].valid).keys()

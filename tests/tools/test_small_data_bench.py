@@ -286,6 +286,7 @@ def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     for result in tmp_path.glob("runs/*/all/seed0/result.json"):
         result.unlink()
+    monkeypatch.setattr(course.Bench, "_train", lambda bench, names: None)
     _, said, _ = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert "choosing the learning rate" not in said
     assert json.loads((tmp_path / "plan.json").read_text())["chosen"] == [chosen]

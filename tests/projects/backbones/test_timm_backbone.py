@@ -231,7 +231,9 @@ def test_onnx(name, images):
     checks.assert_exports(build(**TINY[name]), images)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [n if n == "convit" else pytest.param(n, marks=pytest.mark.exhaustive) for n in TINY]
+)
 def test_torch_compile(name, images):
     checks.assert_compiles(build(**TINY[name]), images)
 
