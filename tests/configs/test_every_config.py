@@ -20,8 +20,24 @@ from mmengine.runner import Runner
 
 from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
 from reduce_config import NARROW_TEACHERS, reduce_config
-from smallvit.engine.config_keys import misspelt
+from smallvit.engine import config_keys
+from smallvit.plugins.locality_guidance import teacher_config
 from smallvit.registry import MODELS
+from smallvit.utils import spelling
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remembered():
+    """Look a type up, compare two names and read a teacher's config once for all configs."""
+    functions = (
+        (config_keys, "_look_up"),
+        (spelling, "_slips"),
+        (teacher_config, "get_config"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in functions:
+            patch.setattr(module, name, cache(getattr(module, name)))
+        yield
 
 
 @cache
@@ -34,7 +50,7 @@ def metadata() -> dict[str, dict]:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_no_option_looks_misspelt(name):
-    assert list(misspelt(read_config(name))) == []
+    assert list(config_keys.misspelt(read_config(name))) == []
 
 
 def teach(guidance: dict, cfg) -> None:

@@ -181,12 +181,17 @@ default_hooks = dict(logger=dict(interval=1))
 """
 
 
+#: That two come to their end at one step is tested without the launcher, with the hook.
+PROCESSES = ["1", pytest.param("2", marks=pytest.mark.exhaustive)]
+
+
 @pytest.mark.slow
-def test_dist_train_saves_and_ends(job, tmp_path):
-    """kill -USR1 of what the user started, on two processes that train."""
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_dist_train_saves_and_ends(job, tmp_path, processes):
+    """kill -USR1 of what the user started, where processes train."""
     config, work_dir = tmp_path / "digits.py", tmp_path / "work"
     config.write_text(CONFIG)
-    command = ["bash", TOOLS / "dist_train.sh", config, "2", "--work-dir", work_dir]
+    command = ["bash", TOOLS / "dist_train.sh", config, processes, "--work-dir", work_dir]
     process, mark = job(*command, SMALLVIT_DEBUG="1")
 
     def trains():
