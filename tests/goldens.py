@@ -94,7 +94,7 @@ def _as_tuple(outputs) -> tuple[Tensor, ...]:
 
 
 def assert_tensor_close(actual: Tensor, stored: Mapping, tolerance: float = EVAL_TOLERANCE) -> None:
-    """Compare a tensor with a stored one, complete or summarised, relative to its scale."""
+    """Compare a tensor with a stored one, complete or summarized, relative to its scale."""
     assert list(actual.shape) == stored["shape"]
     actual = actual.detach().double().cpu()
     if "values" in stored:

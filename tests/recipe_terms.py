@@ -139,7 +139,7 @@ def _erasing(cfg: Config, step: Any) -> dict[str, Any]:
         "area": [step.area_range[0], round(step.area_range[1], 9)],
         "aspect": [round(value, 8) for value in step.aspect_range],
         "count": 1,
-        "mode": f"{step.mode} N(0,1) after normalisation, unclipped",
+        "mode": f"{step.mode} N(0,1) after normalization, unclipped",
         "prob": step.erase_prob,
     }
 

@@ -30,6 +30,7 @@ OF_CHECKOUTS = {
         "analysis_tools/plain_formulations.py",
         "quickstart.sh",
         "run_tests.sh",
+        "misc/lint.sh",
         "misc/make_env.sh",
         "misc/quickstart_table.py",
     )
@@ -78,6 +79,11 @@ def test_every_module_is_in_the_wheel(wheel, folder, prefix):
     }
     assert modules
     assert not modules - wheel
+
+
+@pytest.mark.slow
+def test_type_checkers_read_the_annotations(wheel):
+    assert "smallvit/py.typed" in wheel
 
 
 @pytest.mark.slow

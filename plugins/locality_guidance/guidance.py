@@ -193,7 +193,7 @@ class LocalityGuidance(nn.Module):
             images (Tensor): What it saw, (B, C, H, W).
             data_samples (Sequence[DataSample]): With ``teacher_features`` if there is a
                 store.
-            preprocessor (nn.Module, optional): What normalised the images.
+            preprocessor (nn.Module, optional): What normalized the images.
                 Defaults to None, which takes them as they are.
 
         Returns:

@@ -249,7 +249,7 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
 
     Args:
         teacher (Teacher): The teacher.
-        batch (Tensor): Images (B, C, H, W), not normalised.
+        batch (Tensor): Images (B, C, H, W), not normalized.
         device (str): Where to run. Defaults to "cpu".
 
     Returns:

@@ -180,12 +180,12 @@ class Teacher:
         """Turn the student's images into the teacher's.
 
         Args:
-            images (Tensor): (B, C, H, W), normalised for the student.
+            images (Tensor): (B, C, H, W), normalized for the student.
             student (nn.Module, optional): Its data preprocessor, with ``mean`` and
-                ``std``. Defaults to None: they are normalised for the teacher.
+                ``std``. Defaults to None: they are normalized for the teacher.
 
         Returns:
-            Tensor: (B, C_t, H_t, W_t), normalised for the teacher.
+            Tensor: (B, C_t, H_t, W_t), normalized for the teacher.
 
         Raises:
             ValueError: If their channels are not the teacher's.
@@ -200,7 +200,7 @@ class Teacher:
         """Compute the maps of the stages.
 
         Args:
-            images (Tensor): (B, C_t, H_t, W_t), normalised for the teacher.
+            images (Tensor): (B, C_t, H_t, W_t), normalized for the teacher.
 
         Returns:
             list[Tensor]: (B, C_i, H_i, W_i) of each stage.
@@ -212,7 +212,7 @@ class Teacher:
         """Run the teacher.
 
         Args:
-            images (Tensor): (B, C_t, H_t, W_t), normalised for the teacher.
+            images (Tensor): (B, C_t, H_t, W_t), normalized for the teacher.
 
         Returns:
             tuple[list[Tensor], Tensor | None]: Maps of the stages; and logits

@@ -1,7 +1,7 @@
 """Stored teacher features in the pipeline: noted with the image, cropped and flipped as it is.
 
 A pipeline for offline guidance notes the features first and crops and flips with the
-transforms here; ``PackInputs(algorithm_keys=["teacher_features"])`` hands them on. Colours,
+transforms here; ``PackInputs(algorithm_keys=["teacher_features"])`` hands them on. Colors,
 and what else leaves pixels where they are, may change in between. Transforms that move pixels
 and are not here (rotations, the shears of RandAugment) move the image alone.
 """

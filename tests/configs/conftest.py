@@ -11,7 +11,7 @@ FILLERS = ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_
 
 
 @pytest.fixture
-def uninitialised(monkeypatch):
+def uninitialized(monkeypatch):
     """Fill parameters with zeros instead of random numbers: ten times as quick to build."""
     import torch
 

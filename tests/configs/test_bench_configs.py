@@ -17,7 +17,7 @@ def config(method, size):
 
 @pytest.mark.parametrize("size", [32, 224])
 @pytest.mark.parametrize("name", [*BASES, "vit+shortcut", "dhvt+shortcut", "dvt+shortcut"])
-def test_every_method_classifies_at_its_size(name, size, uninitialised):
+def test_every_method_classifies_at_its_size(name, size, uninitialized):
     cfg = config(name, size)
     model = build(cfg).eval()
     with torch.no_grad():
@@ -29,7 +29,7 @@ def test_every_method_classifies_at_its_size(name, size, uninitialised):
     assert bool(shortcuts) == ("shortcut" in name)
 
 
-def test_any_timm_model_fits(uninitialised):
+def test_any_timm_model_fits(uninitialized):
     for name, sized in (("timm:resnet18", False), ("timm:vit_tiny_patch16_224", True)):
         model = build(config(name, 48)).eval()
         with torch.no_grad():
@@ -38,7 +38,7 @@ def test_any_timm_model_fits(uninitialised):
 
 
 @pytest.mark.parametrize("name", ["vit-mini_digits", "vit-mini_photos", "vit-t_photos"])
-def test_the_recipe_stands_alone(name, tmp_path, uninitialised):
+def test_the_recipe_stands_alone(name, tmp_path, uninitialized):
     import cv2
 
     from smallvit.datasets.digits import load_digit_images

@@ -13,7 +13,7 @@ FULL = [f"{folder}/{model}" for folder, models in FOLDERS.items() for model in m
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_detector_has_a_pyramid(name, uninitialised):
+def test_detector_has_a_pyramid(name, uninitialized):
     model = build(read_config(f"{name}_coco.py")).eval()
     with torch.no_grad():
         pyramid = model.extract_feat(torch.zeros(1, 3, 128, 64))
@@ -23,7 +23,7 @@ def test_detector_has_a_pyramid(name, uninitialised):
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_segmentor_predicts_at_a_quarter(name, uninitialised):
+def test_segmentor_predicts_at_a_quarter(name, uninitialized):
     model = build(read_config(f"{name}_ade20k.py")).eval()
     with torch.no_grad():
         features = model.extract_feat(torch.zeros(1, 3, 128, 64))

@@ -33,7 +33,7 @@ def test_all_loaders_read_the_domain_of_the_name(recipe, domain):
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_dense_model_sees_a_pyramid(name, uninitialised):
+def test_dense_model_sees_a_pyramid(name, uninitialized):
     model = build(read_config(name))
     with torch.no_grad():
         maps = model.extract_feat(torch.zeros(1, 3, 64, 96))
@@ -41,7 +41,7 @@ def test_dense_model_sees_a_pyramid(name, uninitialised):
 
 
 @pytest.mark.parametrize("official", get_system("dhvt").models)
-def test_official_model_loads_into_its_config(official, uninitialised):
+def test_official_model_loads_into_its_config(official, uninitialized):
     record = get_system("dhvt").models[official]
     cfg = read_config(str(record.config).split("/configs/")[1])
     model = build(cfg)

@@ -77,7 +77,7 @@ def test_segmentation_counts_the_background_as_a_class(digit_scenes):
     dataset = cfg.val_dataloader.dataset
     assert dataset.metainfo.classes[:2] == ("background", "0")
     assert len(dataset.metainfo.classes) == cfg.model.decode_head.num_classes == 11
-    assert len({tuple(colour) for colour in dataset.metainfo.palette}) == 11
+    assert len({tuple(color) for color in dataset.metainfo.palette}) == 11
 
 
 def test_digits_are_never_flipped():

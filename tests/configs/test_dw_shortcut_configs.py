@@ -35,7 +35,7 @@ def backbone_of(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_sizes_at_little_cost(name, uninitialised):
+def test_published_sizes_at_little_cost(name, uninitialized):
     model = build(read_config(name))
     assert count(model) == PUBLISHED[name]
     shortcuts = count(model.backbone.dw_shortcuts)
@@ -43,7 +43,7 @@ def test_published_sizes_at_little_cost(name, uninitialised):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_classifier_predicts(name, uninitialised):
+def test_classifier_predicts(name, uninitialized):
     cfg = read_config(name)
     model = build(cfg)
     assert model.backbone.dw_shortcuts
@@ -53,7 +53,7 @@ def test_classifier_predicts(name, uninitialised):
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if n not in CLASSIFIERS])
-def test_dense_backbone_gives_its_maps(name, uninitialised):
+def test_dense_backbone_gives_its_maps(name, uninitialized):
     backbone = backbone_of(name)
     backbone.train(False)
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_shortcut_is_all_that_tells_a_recipe_from_its_host(name):
 
 
 @pytest.mark.parametrize("official", get_system("dw_shortcut").models)
-def test_official_model_loads_into_its_config(official, uninitialised):
+def test_official_model_loads_into_its_config(official, uninitialized):
     record = get_system("dw_shortcut").models[official]
     name = record.config.split("/configs/")[1]
     assert name in LEAVES
@@ -92,7 +92,7 @@ def test_official_model_loads_into_its_config(official, uninitialised):
     model.load_state_dict(convert("dw_shortcut", {"model": state}))
 
 
-def test_vectors_do_not_decay(uninitialised):
+def test_vectors_do_not_decay(uninitialized):
     cfg = read_config("dw_shortcut/swin-t_shortcut_cifar100.py")
     model = build(cfg)
     names = {id(p): name for name, p in model.named_parameters()}

@@ -148,7 +148,7 @@ def test_segmentation_recipe_is_the_published_one(name):
 
 
 @pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_cascade-3x_coco", "dwnet-t_ade20k"])
-def test_what_does_not_decay(name, uninitialised):
+def test_what_does_not_decay(name, uninitialized):
     """All norms of a classifier; of detectors and segmentors see ``test_recipe_weights.py``."""
     import torch
     from mmengine.optim import build_optim_wrapper

@@ -74,7 +74,7 @@ def test_there_is_one_of_each_family():
         for name in FAMILIES
     ],
 )
-def test_the_model_follows_the_folder(name, images, uninitialised):
+def test_the_model_follows_the_folder(name, images, uninitialized):
     cfg = fitted(name, images)
     model = build(cfg)
     if "guidance" in cfg.model:

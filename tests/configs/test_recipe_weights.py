@@ -80,7 +80,7 @@ DENSE = ["dwnet-t_coco", "dwnet-t_dynamic-cascade-3x_coco", "dwnet-t_ade20k"]
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_norms_of_detectors_decay_by_their_official_names(name, uninitialised):
+def test_norms_of_detectors_decay_by_their_official_names(name, uninitialized):
     """downstreams/*/configs: custom keys "norm" and "absolute_pos_embed" have no decay."""
     cfg = read_config(f"dwnet/{name}.py")
     model = build(use_mini(cfg))

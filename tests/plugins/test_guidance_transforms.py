@@ -115,8 +115,8 @@ def test_features_follow_resized_crops(height, width, seed):
 
 def close_to(found, wanted):
     """Coordinates agree to half a pixel of the smallest image, where maps have some."""
-    # Beyond the centres of the outermost cells a map goes on with their value. The image does so
-    # from the centres of its outermost pixels on, and no other pixel has an error.
+    # Beyond the centers of the outermost cells a map goes on with their value. The image does so
+    # from the centers of its outermost pixels on, and no other pixel has an error.
     half = 0.5 / found.shape[1]
     torch.testing.assert_close(found, wanted.clamp(half, 1 - half), rtol=0, atol=0.5 / 24)
 
@@ -129,12 +129,12 @@ def test_crops_are_exact_in_the_interior(offset, size):
     top, left = offset
     box = (top / 32, (top + size) / 32, left / 32, (left + size) / 32)
     for cells in SIZES:
-        centres = (torch.arange(cells) + 0.5) / cells * size / 32
+        centers = (torch.arange(cells) + 0.5) / cells * size / 32
         found = cut_out(small(image, cells)[None], [Window(*box)])[0]
         # Rounding of single precision alone: PyTorch's default tolerance.
         half = 0.5 / cells
-        wanted_y = (top / 32 + centres).clamp(half, 1 - half)
-        wanted_x = (left / 32 + centres).clamp(half, 1 - half)
+        wanted_y = (top / 32 + centers).clamp(half, 1 - half)
+        wanted_x = (left / 32 + centers).clamp(half, 1 - half)
         torch.testing.assert_close(found[0], wanted_y[:, None].expand(-1, cells))
         torch.testing.assert_close(found[1], wanted_x[None].expand(cells, -1))
 
@@ -248,7 +248,7 @@ def test_features_follow_one_after_another(seed, factor):
         torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=smear)
         # Enlarged, what is of the image and what is padding meet in more than one cell.
         whole = F.avg_pool2d(wanted[None, 2:3], 3, 1, 1, count_include_pad=False)[0] > 0.9999
-        # Beyond the centres of the outermost cells, and pixels, values go on as they are.
+        # Beyond the centers of the outermost cells, and pixels, values go on as they are.
         errors = (found[:2] - wanted[:2]).abs() * whole
         assert errors.max() < 0.5 / cells + 0.5 / side
 

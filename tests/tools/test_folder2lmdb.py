@@ -98,7 +98,7 @@ def samples_of(data, workers):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_store_and_folder_give_the_same_samples(folder, tmp_path, workers):
     store = tmp_path / "train.lmdb"
-    # Sorts before its neighbour as a path, after it as a folder.
+    # Sorts before its neighbor as a path, after it as a folder.
     shutil.copytree(folder / "dark", folder / "dark-er")
     (folder / "dark" / "Straße 1.png").write_bytes((folder / "bright" / "0.png").read_bytes())
     assert run_main(tool.main, folder, store, "--workers", 2) == 0

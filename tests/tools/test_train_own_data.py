@@ -78,7 +78,7 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
     argv = ["dhvt", "--data", pictures, *flags, "--cfg-options", *options, own_experiment()]
     assert train(*argv) == 0
     shown = capsys.readouterr().out
-    assert "recognised: class folders: classification" in shown
+    assert "recognized: class folders: classification" in shown
     before = shown[: shown.index("Epoch(train)")]
     assert len(before.splitlines()) < 40
     (log,) = (work / "work_dirs/dhvt-t_flat").glob("*/*.log")

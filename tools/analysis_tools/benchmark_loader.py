@@ -53,7 +53,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def make_images(root: str, count: int, size: tuple[int, int]):
-    """Write JPEG files about as large as ImageNet's: smooth colours with some grain."""
+    """Write JPEG files about as large as ImageNet's: smooth colors with some grain."""
     import os
 
     import cv2

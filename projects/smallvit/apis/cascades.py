@@ -6,6 +6,7 @@ import json
 import os
 import os.path as osp
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from smallvit.utils.files import write_whole
 from smallvit.utils.json_files import read_object
 
 CASCADE = "cascade.json"
+
+
+def _tell_of_exit(tell: Callable[[str], None], number: int, text: str) -> None:
+    tell(f"exit {number}, {text}")
 
 
 def export_cascade(
@@ -46,7 +51,7 @@ def export_cascade(
         UserError: If torch cannot export it, or a graph computes something else.
     """
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from smallvit.apis.exporting import describe, write_graph
     from smallvit.apis.graph_inputs import input_images
@@ -63,7 +68,9 @@ def export_cascade(
     inputs = input_images(predictor, wish.preprocesses, images, wish.precision)
     ranges = input_images(predictor, wish.preprocesses, calibration) if calibrates else None
     metadata = describe(predictor, wish, inputs.shape)
-    state, state_of_ranges, hw, worst = (), (), None, 0.0
+    state: tuple[Tensor, ...] = ()
+    state_of_ranges: tuple[Tensor, ...] = ()
+    hw, worst = None, 0.0
     for index in range(model.num_exits):
         graph = ExitGraph(model, before, index, hw).eval()
         given = (inputs, *state) if graph.takes else (inputs,)
@@ -76,7 +83,7 @@ def export_cascade(
             if ranges is not None:
                 found = (ranges, *state_of_ranges) if graph.takes else (ranges,)
                 state_of_ranges = run_all(graph, *found)[1:]
-            told = tell and (lambda text, exit=index + 1: tell(f"exit {exit}, {text}"))
+            told = partial(_tell_of_exit, tell, index + 1) if tell else None
             far = write_reduced(graph, given, path, "onnx", wish, about, found, told)
         worst = max(worst, far)
         state = run_all(graph, *given)[1:]
@@ -181,13 +188,13 @@ class CascadeRunner:
         """
         places = np.arange(len(images))
         exits = np.full(len(images), len(self.sessions) - 1)
-        logits: np.ndarray | None = None
+        logits = np.empty((0, 0))
         state: list[np.ndarray] = []
         for index, session in enumerate(self.sessions):
             names = [each.name for each in session.get_inputs()]
             given = dict(zip(names, [images, *state], strict=False))
             found, *state = session.run(None, given)
-            if logits is None:
+            if index == 0:
                 logits = np.empty((len(exits), found.shape[1]), found.dtype)
             leaving = np.ones(len(places), bool)
             if index < len(self.thresholds):

@@ -42,7 +42,7 @@ def require_two_stages(model: nn.Module) -> None:
         ),
     }
     if getattr(roi_head, "with_mask", False):
-        parts["mask_head"] = (roi_head.mask_head, "FCNMaskHead")
+        parts["mask_head"] = (getattr(roi_head, "mask_head", None), "FCNMaskHead")
     coder = getattr(getattr(roi_head, "bbox_head", None), "bbox_coder", None)
     parts["bbox_coder"] = (coder, "DeltaXYWHBBoxCoder")
     wrong = {name: part for name, (part, kind) in parts.items() if type(part).__name__ != kind}

@@ -104,7 +104,7 @@ def export(
     metadata = describe(predictor, wish, inputs.shape)
     if wish.precision == "fp32":
         return write_graph(graph, (inputs,), path, kind, wish, metadata)
-    ranges = calibration and (input_images(predictor, wish.preprocesses, calibration),)
+    ranges = (input_images(predictor, wish.preprocesses, calibration),) if calibration else None
     return write_reduced(graph, (inputs,), path, kind, wish, metadata, ranges, tell)
 
 

@@ -226,7 +226,7 @@ def save_features(path: str | os.PathLike, table: FeatureTable, points: np.ndarr
     path, labels = os.fspath(path), table.labels
     names = [one.name for one in table.examples]
     if path.endswith(".npz"):
-        arrays = {
+        arrays: dict[str, Any] = {
             "features": table.vectors,
             "map": points,
             "names": np.array(names),

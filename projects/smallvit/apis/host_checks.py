@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,10 +114,11 @@ class ShortcutChecks:
 
     def gradient(self) -> str:
         """A gradient arrives at each shortcut."""
-        found = self._gradients()
-        missing = sum(each is None for each in found)
+        gradients = self._gradients()
+        found = [each for each in gradients if each is not None]
+        missing = len(gradients) - len(found)
         if missing:
-            return f"none at {missing} of {len(found)} shortcuts"
+            return f"none at {missing} of {len(gradients)} shortcuts"
         return "" if found[0].abs().sum() > 0 else "that of the first is zero"
 
     def corners(self) -> str:
@@ -289,12 +290,12 @@ def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
     Returns:
         str: What is wrong, empty if nothing is.
     """
-    teacher = dict(model=dict(type="smallvit.CifarResNet", depth=8))
+    teacher: dict[str, Any] = dict(model=dict(type="smallvit.CifarResNet", depth=8))
     try:
         if shape[0] != 3:
             teacher["channels"] = "average"
         guidance = LocalityGuidance(_Student(host), teacher)
-        guidance.teacher.loaded = guidance.prepared = True
+        cast(Any, guidance.teacher).loaded = guidance.prepared = True
         images = torch.randn(2, *shape)
         host.train()
         with guidance.watching():
@@ -369,7 +370,9 @@ def takes(cls: type, name: str) -> bool:
         name (str): The argument.
     """
     for each in cls.__mro__:
-        own = inspect.signature(each.__init__).parameters if "__init__" in vars(each) else {}
+        own = (
+            inspect.signature(vars(each)["__init__"]).parameters if "__init__" in vars(each) else {}
+        )
         if name in own:
             return True
         if own and not any(p.kind is p.VAR_KEYWORD for p in own.values()):

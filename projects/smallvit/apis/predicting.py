@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,12 @@ class Summary:
     Args:
         predicted (int): Images that were predicted now. Defaults to 0.
         finished (int): Images that an earlier run had predicted. Defaults to 0.
-        broken (dict[str, str], optional): Why images could not be read, by their origins.
+        broken (dict[str, str]): Why images could not be read, by their origins.
     """
 
     predicted: int = 0
     finished: int = 0
-    broken: dict[str, str] | None = None
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 def predict_into(
@@ -56,7 +56,7 @@ def predict_into(
     Returns:
         Summary: What was done.
     """
-    summary = Summary(broken={})
+    summary = Summary()
     try:
         for batch in _batches(_wanted(items, folder, summary), predictor.batch_size):
             _predict_batch(predictor, batch, folder, draws, summary)

@@ -181,8 +181,8 @@ class Predictor:
         """
         if self.tile is not None:
             return [
-                self._in_tiles(image) if max(image.shape[:2]) > self.tile else found
-                for image, found in zip(images, self._whole_where_small(images), strict=True)
+                self._in_tiles(image, self.tile) if found is None else found
+                for image, found in zip(images, self._whole_up_to(self.tile, images), strict=True)
             ]
         found = self._samples(images)
         return [
@@ -190,13 +190,11 @@ class Predictor:
             for sample, image in zip(found, images, strict=True)
         ]
 
-    def _whole_where_small(self, images: Sequence[np.ndarray]) -> list[Prediction | None]:
-        small = [image for image in images if max(image.shape[:2]) <= self.tile]
+    def _whole_up_to(self, side: int, images: Sequence[np.ndarray]) -> list[Prediction | None]:
+        small = [image for image in images if max(image.shape[:2]) <= side]
         found = iter(self._samples(small))
         return [
-            self._prediction(next(found), image.shape[:2])
-            if max(image.shape[:2]) <= self.tile
-            else None
+            self._prediction(next(found), image.shape[:2]) if max(image.shape[:2]) <= side else None
             for image in images
         ]
 
@@ -258,14 +256,14 @@ class Predictor:
             return MapPrediction(self.classes, shape, labels)
         return self._instances([(sample.pred_instances, None)], shape)
 
-    def _in_tiles(self, image: np.ndarray) -> Prediction:
+    def _in_tiles(self, image: np.ndarray, side: int) -> Prediction:
         shape = image.shape[:2]
-        rows = tile_rows(shape, self.tile, self.overlap)
+        rows = tile_rows(shape, side, self.overlap)
         if self.task == DETECTION:
             tiles = [tile for row in rows for tile in row]
             found = self._samples([tile.crop(image) for tile in tiles])
-            parts = [(one.pred_instances, tile) for one, tile in zip(found, tiles, strict=True)]
-            return self._instances(parts, shape)
+            instances = [one.pred_instances for one in found]
+            return self._instances(list(zip(instances, tiles, strict=True)), shape)
         whole = MapOfTiles(shape)
         for row in rows:
             logits = [one.seg_logits.data for one in self._samples([t.crop(image) for t in row])]
@@ -280,26 +278,28 @@ class Predictor:
         return logits.float() - self.model.decode_head.threshold  # probabilities already
 
     def _instances(self, parts: list[tuple[Any, Tile | None]], shape: tuple) -> InstancePrediction:
-        boxes, scores, labels, origins = [], [], [], []
+        box_lists, score_lists, label_lists = [], [], []
+        origins: list[Tile] = []
         masks: list[tuple[Any, Tile | None]] = []
         for found, tile in parts:
             found = found[found.scores >= self.score_thr].cpu()
             shift = np.zeros(4) if tile is None else np.array([tile.left, tile.top] * 2)
-            boxes.append(found.bboxes.numpy().reshape(-1, 4) + shift)
-            scores.append(found.scores.numpy())
-            labels.append(found.labels.numpy())
-            origins += [tile] * len(found)
+            box_lists.append(found.bboxes.numpy().reshape(-1, 4) + shift)
+            score_lists.append(found.scores.numpy())
+            label_lists.append(found.labels.numpy())
+            origins += [] if tile is None else [tile] * len(found)
             masks += [(mask, tile) for mask in found.get("masks", ())]
-        boxes, scores, labels = map(np.concatenate, (boxes, scores, labels))
+        boxes, scores, labels = map(np.concatenate, (box_lists, score_lists, label_lists))
         keep = np.argsort(-scores, kind="stable")
         if parts[0][1] is not None:
             keep = keep_of_tiles(boxes, scores, labels, origins, shape)
-        whole = [_whole_mask(*masks[i], shape) for i in keep] if "masks" in parts[0][0] else None
+        whole = [_whole_mask(masks[i], shape) for i in keep] if "masks" in parts[0][0] else None
         boxes = boxes[keep].astype(np.float32)
         return InstancePrediction(self.classes, shape, boxes, scores[keep], labels[keep], whole)
 
 
-def _whole_mask(mask: torch.Tensor, tile: Tile | None, shape: tuple) -> dict[str, Any]:
+def _whole_mask(part: tuple[torch.Tensor, Tile | None], shape: tuple) -> dict[str, Any]:
+    mask, tile = part
     if tile is None:
         return rle(mask)
     whole = np.zeros(shape, dtype=np.uint8)

@@ -227,8 +227,8 @@ def quantize(source: str, target: str, calibration: tuple[Tensor, ...] | None = 
         ) from error
     folder = os.path.dirname(os.path.abspath(source))
     folded = os.path.join(folder, "folded.onnx")  # weights that norms were folded into are constant
-    shared = dict(per_channel=True, reduce_range=True)
-    shared["extra_options"] = {"MatMulConstBOnly": True}
+    options = {"MatMulConstBOnly": True}
+    shared: dict[str, Any] = dict(per_channel=True, reduce_range=True, extra_options=options)
     try:
         with _quiet():
             quant_pre_process(source, folded, skip_symbolic_shape=True)

@@ -8,6 +8,7 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,7 @@ def _unique(name: str, taken: Counter[str]) -> str:
 
 
 def _of_file(name: str, path: str) -> Item:
+    stamp: tuple[int, ...]
     try:
         found = os.stat(path)
         stamp = (found.st_size, found.st_mtime_ns)
@@ -227,7 +229,7 @@ def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item
                     f"{base}/{number:06d}.png",
                     f"{source}, frame {number}",
                     None if camera else (osp.getsize(source), number),
-                    lambda predictor, image=image: _as_read(image, predictor.steps.color_type),
+                    partial(_as_read, image),
                 )
             number += 1
     finally:
@@ -236,7 +238,8 @@ def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item
         raise UserError(f"{source} has no frame that can be read")
 
 
-def _as_read(image: np.ndarray, color_type: str) -> np.ndarray:
+def _as_read(image: np.ndarray, predictor: Any) -> np.ndarray:
     import cv2
 
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if color_type == "grayscale" else image
+    is_gray = predictor.steps.color_type == "grayscale"
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if is_gray else image

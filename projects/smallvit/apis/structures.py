@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from smallvit.engine.predictions import CLASSIFICATION, DETECTION, SEGMENTATION
+from smallvit.errors import UserError
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
@@ -95,9 +96,14 @@ class InstancePrediction:
 
         Returns:
             np.ndarray: Whether a pixel is of the object, bool (H, W).
+
+        Raises:
+            UserError: If the model predicts boxes alone.
         """
         from pycocotools import mask as coco_mask
 
+        if self.masks is None:
+            raise UserError("the model predicts boxes alone: there are no masks")
         return coco_mask.decode(self.masks[index]).astype(bool)
 
     def rows(self) -> Iterator[tuple]:

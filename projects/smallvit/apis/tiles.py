@@ -100,8 +100,8 @@ def keep_of_tiles(
         union, smaller = _shares(boxes[number], boxes)
         left &= ~(other & ((union > UNION) | (smaller > SMALLER)))
         left[number] = False
-    kept = np.array(kept, dtype=np.int64)
-    return kept[np.argsort(-scores[kept], kind="stable")]
+    found = np.array(kept, dtype=np.int64)
+    return found[np.argsort(-scores[found], kind="stable")]
 
 
 def _is_cut(boxes: np.ndarray, places: np.ndarray, shape: tuple) -> np.ndarray:
@@ -130,7 +130,7 @@ class MapOfTiles:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.labels = np.zeros(shape, dtype=np.int32)
-        self._sums: np.ndarray | None = None
+        self._sums = np.zeros((0, 0, shape[1]), dtype=np.float32)
         self._top = 0
 
     def begin_row(self, tiles: Sequence[Tile], classes: int) -> None:
@@ -142,7 +142,7 @@ class MapOfTiles:
         """
         top, bottom = tiles[0].top, tiles[0].bottom
         sums = np.zeros((classes, bottom - top, self.labels.shape[1]), dtype=np.float32)
-        if self._sums is not None:
+        if self._sums.size:
             self._write(self._sums[:, : top - self._top])
             common = self._sums[:, top - self._top :]
             sums[:, : common.shape[1]] = common

@@ -78,7 +78,7 @@ class CifarResNet(BaseModule):
         frozen_stages (int): The stem and the stages ``0 .. frozen_stages`` are not trained;
             -1 trains all. Defaults to -1.
         with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to He's
+        init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to He's
             normal distribution over the fan-out.
 
     Raises:

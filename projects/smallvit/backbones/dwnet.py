@@ -77,7 +77,7 @@ class DWNet(BaseModule):
         out_indices (int | Sequence[int]): Stages whose output is returned. Defaults to
             -1, the last stage.
         out_type (str, optional): "avg_featmap", the mean (B, C) of the last stage's
-            normalised tokens, or "featmap", the normalised map (B, C, H, W) of each stage
+            normalized tokens, or "featmap", the normalized map (B, C, H, W) of each stage
             in ``out_indices``. Defaults to None: "featmap" if ``out_indices`` has other
             stages than the last, or the model that builds the backbone has a neck, a
             decode head or a detector's head; else "avg_featmap".
@@ -97,7 +97,7 @@ class DWNet(BaseModule):
         norm_eval (bool): Whether batch norms keep their statistics in training. Defaults
             to False.
         with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): Initialisation; for a checkpoint
+        init_cfg (dict | list[dict], optional): Initialization; for a checkpoint
             ``dict(type="Pretrained", checkpoint=..., prefix="backbone.")``. Defaults to
             None, linear layers from a truncated normal.
 
@@ -219,7 +219,7 @@ class DWNet(BaseModule):
             self.add_module(f"norm{index}", norm)
 
     def init_weights(self) -> None:
-        """Initialise, or load the checkpoint that ``init_cfg`` names."""
+        """Initialize, or load the checkpoint that ``init_cfg`` names."""
         super().init_weights()
         pretrained = isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"
         if self.absolute_pos_embed is not None and not pretrained:

@@ -97,8 +97,8 @@ class TimmBackbone(BaseModule):
         norm_eps (float, optional): Epsilon of all layer norms. Defaults to None, the
             model's own.
         with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to None:
-            timm has initialised the model.
+        init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to None:
+            timm has initialized the model.
         **kwargs (dict): Passed to the model's constructor, e.g. ``img_size``.
 
     Raises:
@@ -179,7 +179,7 @@ class TimmBackbone(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; timm has done the rest, or loaded its weights."""
+        """Initialize as ``init_cfg`` says; timm has done the rest, or loaded its weights."""
         if self.init_cfg:
             super().init_weights()
 

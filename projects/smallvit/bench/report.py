@@ -19,7 +19,7 @@ CAPTIONS = (
     "Accuracy; bars are one standard deviation over the seeds.",
     "Accuracy against cost: multiply-adds of one image, and measured images a second.",
     "Validation accuracy of all methods, mean over the seeds; at the end the rate goes down.",
-    "Validation accuracy, and loss (faint), of every run; one colour a seed.",
+    "Validation accuracy, and loss (faint), of every run; one color a seed.",
 )
 
 

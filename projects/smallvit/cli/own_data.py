@@ -177,7 +177,7 @@ def choose_devices(args: argparse.Namespace) -> None:
 
 
 def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> str | None:
-    """Recognise the data, write a config for it, and say what it is.
+    """Recognize the data, write a config for it, and say what it is.
 
     Args:
         args (argparse.Namespace): Parsed arguments, with ``data``.

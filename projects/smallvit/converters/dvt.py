@@ -99,7 +99,12 @@ def _cascade(single: Callable[[str, str], list[Rule]]) -> list[Rule]:
 def _renamed(rules: list[Rule], index: int) -> list[Rule]:
     """Give each exit indices of its own, because their numbers of blocks may differ."""
 
-    def rename(text: str) -> str:
+    def rename(text: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(text, tuple):
+            return tuple(map(one, text))
+        return one(text)
+
+    def one(text: str) -> str:
         for name in ("block", "encoder"):
             text = re.sub(rf"\{{{name}([}}+])", rf"{{{name}{index}\1", text)
         return text

@@ -1,11 +1,12 @@
 """Checkpoints of Efficient_ViT_with_DW: ViT, CaiT and Swin with depth-wise shortcuts."""
 
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 from einops import rearrange
 
 from .grouping import swin_groups
-from .keymap import KeyMap, Rule
+from .keymap import Computed, KeyMap, Rule
 from .plain_keys import MMPRETRAIN_BLOCK, block_rules
 from .swin_keys import SWIN_SPANS, swin_rules
 from .system import System
@@ -136,7 +137,8 @@ def _cait_name(scale: bool, talking: bool, position: bool) -> str:
     return "-".join(["cait", *(["without", *lacking] if lacking else [])])
 
 
-_HOSTS = {
+_Rules = Sequence[Rule | Computed]
+_HOSTS: dict[str, tuple[_Rules, _Rules, Mapping[str, tuple[str, int]] | None]] = {
     "vit": (vit_rules(), shortcut_rules("transformer", "0"), None),
     **{
         _cait_name(*parts): (cait_rules(*parts), shortcut_rules("patch_transformer", "0"), None)
@@ -159,7 +161,7 @@ def _architectures() -> list[KeyMap]:
 
 
 def _models() -> dict[str, tuple]:
-    models = {}
+    models: dict[str, tuple[str, str, dict[str, tuple[int, ...] | None]]] = {}
     for dataset, num_classes in (("cifar10", 10), ("cifar100", 100), ("tiny_imagenet", 200)):
         ending = f"shortcut_{dataset.replace('_', '-')}.py"
         for size, width in (("tiny", 192), ("small", 384)):
@@ -168,7 +170,7 @@ def _models() -> dict[str, tuple]:
                 f"dw_shortcut/vit-{size[0]}_{ending}",
                 {"mlp_head.1.weight": (num_classes, width)},
             )
-        for size, width in (("xxs12", None), ("xxs24", (192,))):
+        for size, shape in (("xxs12", None), ("xxs24", (192,))):
             # The published rows are of the form that the code has in comments.
             for form, last in (("", "0.fn.norm.weight"), ("-bare", "0.norm.weight")):
                 models[f"cait_{size}_16_224_{dataset}{form.replace('-', '_')}"] = (
@@ -176,7 +178,7 @@ def _models() -> dict[str, tuple]:
                     f"dw_shortcut/cait-{size}_{ending.replace('shortcut', f'shortcut{form}')}",
                     {
                         "mlp_head.1.weight": (num_classes, 192),
-                        f"patch_transformer.layers.23.{last}": width,
+                        f"patch_transformer.layers.23.{last}": shape,
                     },
                 )
         models[f"swin_tiny_patch4_window7_224_{dataset}"] = (

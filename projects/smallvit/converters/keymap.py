@@ -164,10 +164,10 @@ class KeyMap:
 
 def _entries(rule: Rule | Computed, number: int) -> list[Entry]:
     if isinstance(rule, Computed):
-        source, target = (
+        given, made = (
             tuple(Template(text) for text in (side,) if text) for side in (rule.source, rule.target)
         )
-        return [Entry(number, source, target, rule.make, rule.make, optional=True)]
+        return [Entry(number, given, made, rule.make, rule.make, optional=True)]
     source, target = (
         (side,) if isinstance(side, str) else side for side in (rule.source, rule.target)
     )

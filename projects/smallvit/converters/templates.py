@@ -100,6 +100,6 @@ class Template:
 
         def write(field: re.Match) -> str:
             name, offset = field.groups()
-            return indices[name] if name == _REST else str(indices[name] + int(offset or 0))
+            return str(indices[name] if name == _REST else int(indices[name]) + int(offset or 0))
 
         return _FIELD.sub(write, self.text)

@@ -145,7 +145,7 @@ def _ranges(
     lengths: dict[str, int] = defaultdict(int)
     for names, indices in seen.items():
         if names:
-            lengths[names[0]] = max([lengths[names[0]], *(1 + i[0] for i in indices)])
+            lengths[names[0]] = max([lengths[names[0]], *(1 + int(i[0]) for i in indices)])
     for name, (other, offset) in spans.items():
         lengths[other] = max(lengths[other], lengths[name] - offset if lengths[name] else 1)
         lengths[name] = lengths[other] + offset
@@ -164,7 +164,7 @@ def _without_gaps(seen: set[Indices], length: int, width: int) -> list[Indices]:
     filled = []
     for first in range(length):
         tails = {indices[1:] for indices in seen if indices[0] == first}
-        longest = 1 + max((tail[0] for tail in tails), default=0)
+        longest = 1 + max((int(tail[0]) for tail in tails), default=0)
         filled += [(first, *tail) for tail in _without_gaps(tails, longest, width - 1)]
     return filled
 

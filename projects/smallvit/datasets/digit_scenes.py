@@ -99,7 +99,7 @@ class Scene:
 def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
     """Draw the scenes of a split.
 
-    Digits differ in size, colour and place. They may overlap a little: a later digit
+    Digits differ in size, color and place. They may overlap a little: a later digit
     covers an earlier one, of which at least 85% of the ink stays visible. Training
     scenes show digits of the ``trainval`` split of :class:`smallvit.datasets.Digits`,
     validation scenes those of its ``test`` split.
@@ -140,7 +140,7 @@ def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
 
 
 def _draw_background(rng, size: int) -> np.ndarray:
-    """Coloured paper, uneven and grainy: values in [0, 1], of shape (size, size, 3)."""
+    """Colored paper, uneven and grainy: values in [0, 1], of shape (size, size, 3)."""
     coarse = rng.uniform(0.45, 0.85, 3) + rng.uniform(-0.15, 0.15, (4, 4, 3))
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth + rng.normal(0, 0.03, (size, size, 1)), 0, 1)
@@ -173,12 +173,12 @@ def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
 
 def _paint(rng, canvas, ink) -> np.ndarray:
     """Write a digit on the canvas, in an ink that is darker than the paper around."""
-    colour = rng.uniform(0, 1, 3)
+    color = rng.uniform(0, 1, 3)
     lightest = np.median(canvas.mean(-1)) - _MIN_CONTRAST
-    colour *= rng.uniform(0.2, 1) * lightest / colour.mean()
+    color *= rng.uniform(0.2, 1) * lightest / color.mean()
     # The edge is one soft step about the mask's contour, so ink fills the mask.
     alpha = np.clip((ink - _INK_THRESHOLD) * 3 + 0.5, 0, 1)[..., None]
-    return canvas * (1 - alpha) + colour.clip(0, 1) * alpha
+    return canvas * (1 - alpha) + color.clip(0, 1) * alpha
 
 
 def write_digit_scenes(

@@ -114,7 +114,7 @@ class Digits(BaseDataset):
     <https://archive.ics.uci.edu/dataset/80>`_ that scikit-learn ships, 8x8 pixels.
 
     The images come with the package, so no ``data_root`` is needed. They are given as
-    uint8 arrays of shape (8, 8, 3) with three equal channels, as a grey image file is
+    uint8 arrays of shape (8, 8, 3) with three equal channels, as a gray image file is
     read by default. ``img_path`` in the data information is no file: it names the image
     by its index in :func:`sklearn.datasets.load_digits`.
 

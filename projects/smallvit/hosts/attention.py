@@ -124,8 +124,9 @@ def fused(attention: nn.Module) -> AttentionProjections:
             f"{full_name(type(attention))} normalizes its queries and keys, whose products are not "
             "those of their weights"
         )
-    parts = (rows(attention.qkv, part, 3) for part in range(3))
-    return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.proj))
+    query, key, value = (rows(attention.qkv, part, 3) for part in range(3))
+    output = rows(attention.proj)
+    return AttentionProjections(attention, attention.num_heads, query, key, value, output)
 
 
 @register_attention(
@@ -159,5 +160,6 @@ def pytorch(attention: nn.MultiheadAttention) -> AttentionProjections:
     if attention.in_proj_weight is None:
         raise HostError("nn.MultiheadAttention with kdim or vdim is no self-attention")
     biases = [None] * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
-    parts = map(Projection, attention.in_proj_weight.chunk(3), biases)
-    return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.out_proj))
+    query, key, value = map(Projection, attention.in_proj_weight.chunk(3), biases)
+    output = rows(attention.out_proj)
+    return AttentionProjections(attention, attention.num_heads, query, key, value, output)

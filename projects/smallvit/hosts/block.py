@@ -1,6 +1,6 @@
 """One block of a host: where its tokens are, and how they become a map."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +69,10 @@ class HostBlock:
         if self.item is None:
             return tokens
         if isinstance(output, Mapping):
-            return type(output)({**output, self.item: tokens})
+            mapping: Callable[[dict], Any] = type(output)
+            return mapping({**output, self.item: tokens})
         items = list(output)
-        items[self.item] = tokens
+        items[int(self.item)] = tokens
         named = getattr(output, "_make", None)  # a named tuple takes its items one by one
         return type(output)(items) if named is None else named(items)
 
@@ -89,7 +90,7 @@ class HostBlock:
         Raises:
             HostError: If the number of tokens does not fit the grid.
         """
-        if self.layout != "BNC":
+        if self.grid is None or self.layout != "BNC":
             return layouts.grid_of_map(tokens, self.layout)
         height, width = self.grid.read(args, kwargs)
         extra = tokens.shape[1] - height * width

@@ -57,7 +57,7 @@ class Found:
     call: Call
     layout: str
     hw: tuple[int, int]
-    source: Call | OfImage | int | str | tuple | None = None
+    source: Call | OfImage | int | str | tuple[int | str, int | str] | None = None
     behind: int = 0
 
     @property
@@ -154,13 +154,15 @@ def _grids(call: Call, sources: Sequence[Call], size: tuple[int, int]) -> Iterat
         for shape in source.maps:
             for hw in {shape[-2:], shape[-3:-1]} if len(shape) == 4 else {shape}:
                 if len(hw) == 2 and fits(hw):
-                    yield Found(call, "BNC", tuple(hw), source)
+                    yield Found(call, "BNC", (hw[0], hw[1]), source)
     yield from _grids_of_image(call, sources, size)
 
 
 def _grids_of_image(call: Call, sources: Sequence[Call], size: tuple[int, int]) -> Iterator[Found]:
     first = next((s for s in sources if s.sees_images and 0 <= s.ended < call.began), None)
-    for patch in range(min(size), 1, -1) if first else ():
+    if first is None:
+        return
+    for patch in range(min(size), 1, -1):
         rows, columns = (side // patch for side in size)
         whole = rows * patch == size[0] and columns * patch == size[1]
         # A few tokens are too few to tell: they may be as well the extra ones of another grid.
@@ -233,7 +235,7 @@ def as_blocks(found: Sequence[Found]) -> list[HostBlock]:
         blocks.append(
             HostBlock(
                 *(each.call.module, each.channels, grids[key], each.layout, int(stage), each.extra),
-                key=each.call.key,
+                key=0 if each.call.key is None else each.call.key,
                 item=each.call.item,
                 tokens_behind=each.behind,
             )
@@ -245,27 +247,29 @@ def _key_of(found: Found) -> Any:
     source = found.source
     if isinstance(source, OfImage):
         return source.call.name, source.patch
-    return (source.name, _pick(found)) if isinstance(source, Call) else source
+    return (source.name, _pick(source, found.hw)) if isinstance(source, Call) else source
 
 
-def _grid_of(found: Found) -> ArgumentGrid | WatchedGrid:
+def _grid_of(found: Found) -> ArgumentGrid | WatchedGrid | None:
     source = found.source
+    if source is None:
+        return None
     if isinstance(source, OfImage):
         return WatchedGrid(source.call.module, partial(read_image, patch=source.patch))
     if isinstance(source, Call):
-        return WatchedGrid(source.module, partial(read_shape, like=_pick(found)))
+        return WatchedGrid(source.module, partial(read_shape, like=_pick(source, found.hw)))
     return ArgumentGrid(source)
 
 
-def _pick(found: Found) -> tuple[int, int | None]:
+def _pick(source: Call, hw: tuple[int, int]) -> tuple[int, int | None]:
     """Which of the shapes that the source returned, and where in it the height is."""
-    for index, shape in enumerate(found.source.maps):
-        if len(shape) == 2 and tuple(shape) == found.hw:
+    for index, shape in enumerate(source.maps):
+        if len(shape) == 2 and tuple(shape) == hw:
             return index, None
         for at in (2, 1):
-            if len(shape) == 4 and shape[at : at + 2] == found.hw:
+            if len(shape) == 4 and shape[at : at + 2] == hw:
                 return index, at
-    raise HostError(f"{found.source.name} returned no grid {found.hw}")
+    raise HostError(f"{source.name} returned no grid {hw}")
 
 
 def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ class WatchedGrid:
         self.before = before
         self._read_from = read
         self._handle = None
-        self._grid = None
+        self._grid: tuple[int, int] | None = None
 
     def watch(self) -> list[RemovableHandle]:
         """Start watching, at most once.

@@ -125,7 +125,7 @@ def _replace(block: HostBlock, args: tuple, kwargs: Mapping, tokens: Tensor) -> 
 def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
     """Whether pixels of dropped patches change what comes out."""
     weight = next(p for p in host.parameters() if p.is_floating_point())
-    error: Exception | None = None
+    errors: list[Exception] = []
     with at_rest(host), torch.no_grad(), torch.random.fork_rng(devices=[]):
         for size, channels in product(sizes_for(host), channels_for(host)):
             images = torch.rand(2, channels, *size).to(weight)
@@ -133,13 +133,13 @@ def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
                 torch.manual_seed(0)
                 tokens, mask, _ = visible.run(images, 0.5)
             except Exception as raised:  # another size then
-                error = error or raised
+                errors.append(raised)
                 continue
             dropped = F.interpolate(mask.reshape(2, 1, *_grid_of(mask, size)), size=size)
             torch.manual_seed(0)
             others, _, _ = visible.run(images + dropped, 0.5)
             return not torch.allclose(tokens, others, atol=1e-4)
-    raise error
+    raise errors[0]
 
 
 def _grid_of(mask: Tensor, size: tuple[int, int]) -> tuple[int, int]:

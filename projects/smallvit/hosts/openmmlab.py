@@ -25,7 +25,8 @@ def vision_transformer(host: nn.Module) -> list[HostBlock]:
 def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     conv, padding = host.patch_embed.projection, host.patch_embed.adaptive_padding
     if padding is not None:  # of images that are no whole number of patches
-        size = [side + add for side, add in zip(size, padding.get_pad_shape(size), strict=True)]
+        added = padding.get_pad_shape(size)
+        size = (size[0] + added[0], size[1] + added[1])
     sides = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
     return tuple((side + 2 * pad - kernel) // stride + 1 for side, pad, kernel, stride in sides)
 

@@ -69,4 +69,5 @@ def block_parts(block: nn.Module) -> BlockParts:
     return _PARTS.get(block)(block)
 
 
-block_parts.register = register_parts  # as the ``reuse_site`` of version 0.1 had it
+# As the ``reuse_site`` of version 0.1 had it.
+block_parts.register = register_parts  # type: ignore[attr-defined]

@@ -35,7 +35,8 @@ class PlainTokens:
 
     def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the patches of an image of height and width ``size``."""
-        return tuple(self.read_grid(self.host, tuple(size)))
+        rows, columns = self.read_grid(self.host, (size[0], size[1]))
+        return rows, columns
 
 
 def register_plain(*classes: type | str, force: bool = False) -> Callable:

@@ -57,7 +57,8 @@ def position_table(host: nn.Module) -> PositionTable | None:
 
 def _grid(host: nn.Module) -> tuple[int, int] | None:
     try:
-        return tuple(plain_tokens(host).grid)
+        rows, columns = plain_tokens(host).grid
+        return rows, columns
     except HostError:
         pass
     embed = getattr(host, "patch_embed", None)

@@ -127,7 +127,7 @@ def sizes_for(host: nn.Module) -> list[tuple[int, int]]:
         if isinstance(value, int):
             named.append((value, value))
         elif isinstance(value, (tuple, list)) and len(value) == 2:
-            named.append(tuple(int(side) for side in value))
+            named.append((int(value[0]), int(value[1])))
     return list(dict.fromkeys((*SIZES, *named, *SQUARES)))
 
 
@@ -245,7 +245,7 @@ def single_spots(
     found: list[Tensor] = []
 
     def stop(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        found.append(kwargs[call.key] if isinstance(call.key, str) else args[call.key])
+        found.append(kwargs[call.key] if isinstance(call.key, str) else args[call.key or 0])
         raise _Stop
 
     with torch.no_grad(), suppress(_Stop, ValueError):

@@ -131,7 +131,7 @@ def _trains_alone(host: nn.Module, images: Tensor) -> bool:
     return True
 
 
-def _total(outputs: Sequence[Tensor]) -> Tensor | int:
+def _total(outputs: Sequence[Tensor]) -> Any:
     return sum((each.float() * _weights(each)).sum() for each in outputs)
 
 

@@ -11,7 +11,7 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
 class DAFF(nn.Module):
-    """A feed-forward layer that looks at neighbours and recalibrates the class token.
+    """A feed-forward layer that looks at neighbors and recalibrates the class token.
 
     Patch tokens become a map and go through 1x1, 3x3 depth-wise (with a shortcut around
     it) and 1x1 convolutions, each with batch norm. The class token does not: it is

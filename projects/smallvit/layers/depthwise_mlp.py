@@ -28,6 +28,6 @@ class DepthwiseMlp(nn.Module):
 
     def forward(self, x: Tensor, feat_size: tuple[int, int]) -> Tensor:
         """Transform tokens (B, N, C) of a grid of height and width ``feat_size``."""
-        feature = self.dwconv(tokens_to_map(self.relu(self.fc1(x)), tuple(feat_size)))
+        feature = self.dwconv(tokens_to_map(self.relu(self.fc1(x)), (feat_size[0], feat_size[1])))
         feature = activate(self.act, feature, self.dwconv)
         return self.drop(self.fc2(self.drop(map_to_tokens(feature))))

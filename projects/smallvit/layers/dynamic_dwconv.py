@@ -72,7 +72,7 @@ class InhomogeneousDWConv2d(nn.Module):
     """Inhomogeneous dynamic depth-wise convolution: one kernel for each group and position.
 
     The kernels of a position are predicted from its channels, by two 1x1 layers;
-    neighbouring channels form groups that share them.
+    neighboring channels form groups that share them.
 
     From `On the Connection between Local Attention and Dynamic Depth-wise Convolution
     <https://arxiv.org/abs/2106.04263>`_.

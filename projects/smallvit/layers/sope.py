@@ -72,7 +72,8 @@ class SOPE(nn.Module):
         Returns:
             tuple[int, int]: Rows and columns of tokens.
         """
-        return tuple(-(-side // self.patch_size) for side in size)
+        rows, columns = (-(-side // self.patch_size) for side in size)
+        return rows, columns
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embed an image of any height and width.

@@ -101,4 +101,5 @@ class TokensToToken(nn.Module):
 
 def _grid(size: Sequence[int], split: tuple[int, int, int]) -> tuple[int, int]:
     kernel, stride, padding = split
-    return tuple((side + 2 * padding - kernel) // stride + 1 for side in size)
+    rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in size)
+    return rows, columns

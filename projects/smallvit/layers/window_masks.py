@@ -77,6 +77,6 @@ def keep_window_masks(model: nn.Module) -> None:
     for module in model.modules():
         make = getattr(module, "get_attn_mask", None)
         name = (getattr(make, "__module__", None), getattr(make, "__qualname__", None))
-        if name == _MAKES_MASKS:
+        if make is not None and name == _MAKES_MASKS:
             shared = shared or KeptMasks(make)
             module.get_attn_mask = shared

@@ -48,7 +48,7 @@ class Operator:
             save(ctx, inputs, output)
             return output
 
-        self.function = type(
+        self.function: Any = type(
             name.rpartition(":")[2],
             (torch.autograd.Function,),
             {"forward": staticmethod(forward), "backward": staticmethod(backward)},

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ def in_onnx_export(x: Tensor) -> bool:
 @torch.compiler.assume_constant_result
 def _called_by_onnx_exporter() -> bool:
     """Look who captures; asked while a graph is captured alone, and part of none."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("torch.onnx."):
             return True

@@ -31,7 +31,7 @@ OP = "inhomogeneous_dwconv2d"
 def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve every position of every sample with a kernel of its own.
 
-    The channels are cut into G groups of C / G neighbours; a group shares its kernels.
+    The channels are cut into G groups of C / G neighbors; a group shares its kernels.
     Stride 1, zero padding of half a kernel: the output has the size of the input. It is the
     inhomogeneous dynamic depth-wise convolution of `On the Connection between Local Attention and
     Dynamic Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_.

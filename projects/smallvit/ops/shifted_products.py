@@ -29,7 +29,7 @@ BLOCK_ELEMENTS = 1 << 19
 class _Tap(NamedTuple):
     """A tap of the kernel: its number, its offset, and the outputs whose input is in the map."""
 
-    index: int
+    number: int
     offset: int
     start: int
     stop: int
@@ -59,7 +59,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
                 for tap in _column_taps(dx, p, H, W):
                     total[..., tap.start : tap.stop].addcmul_(
                         padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop],
-                        kernels[:, :, tap.index, None, tap.start : tap.stop],
+                        kernels[:, :, tap.number, None, tap.start : tap.stop],
                     )
         out_groups[block].copy_(total.unflatten(-1, (H, W)))
     return out
@@ -88,7 +88,7 @@ def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
                 for tap in _column_taps(dx, p, H, W):
                     padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop].addcmul_(
                         rows[..., tap.start : tap.stop],
-                        kernels[:, :, tap.index, None, tap.start : tap.stop],
+                        kernels[:, :, tap.number, None, tap.start : tap.stop],
                     )
                 _blank(target, dx)
             total += target
@@ -115,7 +115,7 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
     for block in _blocks(x, None):
         kernels = out[block]
         for tap, products in _tap_products(grad[block], x[block], kernel_size // 2):
-            kernels[:, :, tap.index, tap.start : tap.stop] = products.sum(2)
+            kernels[:, :, tap.number, tap.start : tap.stop] = products.sum(2)
     return out.unflatten(-1, (H, W))
 
 
@@ -135,7 +135,7 @@ def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
     for block in _blocks(x, None):
         kernels = out[block]
         for tap, products in _tap_products(grad[block], x[block], kernel_size // 2):
-            kernels[..., tap.index] = products.sum(-1)
+            kernels[..., tap.number] = products.sum(-1)
     return out.view(*out.shape[:2], kernel_size, kernel_size)
 
 
@@ -180,8 +180,8 @@ def _blocks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[slice, slice]]:
     Whole samples go together where they are small; else a sample is cut by groups.
     """
     B, G, channels, H, W = x.shape
-    copied = weight is not None and not _is_planar(weight)
-    per_group = H * W * max(channels, weight.shape[2] if copied else 0)
+    copied = 0 if weight is None or _is_planar(weight) else weight.shape[2]
+    per_group = H * W * max(channels, copied)
     room = max(1, BLOCK_ELEMENTS * torch.get_num_threads() // max(1, per_group))
     groups, samples = min(G, room), max(1, room // G)
     for b in range(0, B, samples):
@@ -221,7 +221,7 @@ def _column_taps(dx: int, p: int, H: int, W: int) -> Iterator[_Tap]:
     """Yield the taps of one column of the kernel that meet the map."""
     for dy in range(-min(p, H - 1), min(p, H - 1) + 1):
         yield _Tap(
-            index=(dy + p) * (2 * p + 1) + dx + p,
+            number=(dy + p) * (2 * p + 1) + dx + p,
             offset=dy * W + dx,
             start=max(0, -dy) * W,
             stop=(H - max(0, dy)) * W,

@@ -14,7 +14,7 @@ needs_statsmodels = pytest.mark.skipif(not chance.is_available(), reason="needs 
 
 @needs_statsmodels
 def test_wilson():
-    # Centre (p + z^2 / 2n) / (1 + z^2 / n) with z = 1.96, p = 0.9, n = 100.
+    # Center (p + z^2 / 2n) / (1 + z^2 / n) with z = 1.96, p = 0.9, n = 100.
     low, high = chance.wilson(90.0, 100)
     assert (low, high) == pytest.approx((82.56, 94.48), abs=0.01)
     assert chance.wilson(100.0, 10)[1] == pytest.approx(100.0)

@@ -123,7 +123,7 @@ def test_roi_align_gradients(maps, sampling_ratio, aligned):
 def test_roi_align_by_hand():
     ramp = torch.arange(36.0).view(1, 1, 6, 6)
     roi = torch.tensor([[0, 1.0, 1.0, 5.0, 5.0]])
-    # Each bin of 2x2 cells averages a linear ramp: its value at the bin's centre.
+    # Each bin of 2x2 cells averages a linear ramp: its value at the bin's center.
     aligned = ops.roi_align(ramp, roi, 2, 1.0, 2, "avg", True)
     expected = torch.tensor([[1.5 * 6 + 1.5, 1.5 * 6 + 3.5], [3.5 * 6 + 1.5, 3.5 * 6 + 3.5]])
     torch.testing.assert_close(aligned[0, 0], expected)

@@ -1,4 +1,4 @@
-"""What a data folder holds is recognised and said, or refused with the reading that is missing."""
+"""What a data folder holds is recognized and said, or refused with the reading that is missing."""
 
 import json
 from pathlib import Path

@@ -70,7 +70,7 @@ def measure(config: str, folder: str, overrides: Mapping[str, Any] | None) -> di
     )
     take_steps(request, last=override)
     _test_on_val(request.cfg, folder, checkpoint)
-    runner = take_steps(request, first=check_spelling).runner
+    runner: Any = take_steps(request, first=check_spelling).runner
     load_strictly(runner)
     suffix = SUFFIXES[SEGMENTATION] if runner.cfg.default_scope == "mmseg" else ".json"
     predictions = osp.join(folder, f"predictions{suffix}")

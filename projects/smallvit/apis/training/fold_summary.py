@@ -86,8 +86,8 @@ def spreads(results: Sequence[Mapping[str, Any]]) -> list[Spread]:
     """
     names = dict.fromkeys(name for one in results for name in one["metrics"])
     found = [Spread(name, tuple(one["metrics"].get(name) for one in results)) for name in names]
-    best = [one.get("best") for one in results]
-    if all(best):
+    best = [one["best"] for one in results if one.get("best")]
+    if best and len(best) == len(results):
         name = f"{best[0]['metric']} (best epoch)"
         found.append(Spread(name, tuple(one["value"] for one in best)))
     return found

@@ -185,7 +185,7 @@ def timm_classifier(name: str, size: int) -> ConfigDict:
     """
     import timm
 
-    backbone = dict(type="smallvit.TimmBackbone", model_name=name)
+    backbone: dict[str, Any] = dict(type="smallvit.TimmBackbone", model_name=name)
     pretrained_cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         backbone["img_size"] = size

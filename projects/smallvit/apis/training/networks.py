@@ -107,7 +107,7 @@ def _set_channels(cfg: Config, plan: Plan) -> None:
 
 def _set_weights(cfg: Config, plan: Plan) -> None:
     backbone, file = cfg.model.backbone, plan.wishes.pretrained
-    if os.path.isdir(file):
+    if file is not None and os.path.isdir(file):
         file = _of_run(file, backbone)
     if file != "official":
         backbone.init_cfg = dict(type="Pretrained", checkpoint=file, prefix="backbone.")

@@ -161,7 +161,7 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
         dataset["metainfo"] = {"classes": Name("classes")}
     if with_pipeline:
         dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
-    workers = {"num_workers": plan.workers, "persistent_workers": True}
+    workers: dict[str, Any] = {"num_workers": plan.workers, "persistent_workers": True}
     batch = {"batch_size": plan.batch_size} if split == "train" else {}
     # A last step of one image has no statistics for a norm behind a pooling; detectors have none.
     pools = split == "train" and data.form in ("folder", "custom-masks")

@@ -134,7 +134,7 @@ class StagedBackbone(BaseModule):
         frozen_stages (int): Stages ``0 .. frozen_stages`` are not trained; -1 trains all.
             Defaults to -1.
         with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialisation. Defaults to a
+        init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to a
             truncated normal of 0.02 for linear layers.
 
     Raises:

@@ -25,7 +25,7 @@ FULL_RANGE = 1 << 15
 class CheckedLoadImageFromFile(LoadImageFromFile):
     """MMCV's image loading, with an error that names a file that it would read wrongly.
 
-    OpenCV fills the missing part of a truncated image with grey, keeps the upper 8 of 16 bits
+    OpenCV fills the missing part of a truncated image with gray, keeps the upper 8 of 16 bits
     where a camera filled the lower 12, and turns an image as its EXIF orientation says where
     its boxes are of the unturned one, and says nothing.
     """

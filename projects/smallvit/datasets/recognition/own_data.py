@@ -1,4 +1,4 @@
-"""What was recognised in a data folder, and how a config reads it."""
+"""What was recognized in a data folder, and how a config reads it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OwnData:
     Args:
         form (str): Ending of the configs that train it: ``folder``, ``custom-coco``,
             ``custom-boxes`` or ``custom-masks``.
-        layout (str): What was recognised, in words.
+        layout (str): What was recognized, in words.
         root (str): The data folder.
         classes (tuple[str, ...]): The classes.
         images (dict[str, int]): Images of each split.
@@ -62,7 +62,7 @@ class OwnData:
             list[str]: Lines of a table.
         """
         unit = {"folder": "", "custom-masks": "label maps"}.get(self.form, "objects")
-        lines = [f"recognised: {self.layout}: {TASKS[self.form]}"]
+        lines = [f"recognized: {self.layout}: {TASKS[self.form]}"]
         for split in SPLITS:
             if split in self.images:
                 lines.append(f"  {split:<6}{self.images[split]} images")

@@ -48,14 +48,14 @@ def recognize(
     void: int | None = None,
     fold: Fold | None = None,
 ) -> OwnData:
-    """Recognise and read a data folder.
+    """Recognize and read a data folder.
 
     Args:
         path (str): The folder; a COCO file or YOLO's ``data.yaml`` stands for its folder.
         out (str): The work folder: files of other formats are written there as COCO, and a
             split of our own as lists.
         layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
-            Defaults to None: recognised.
+            Defaults to None: recognized.
         void (int, optional): Value of label maps that is of no class. Defaults to None.
         fold (Fold, optional): Which fold of the training images validates. Defaults to None:
             the split that is there, or one of our own.
@@ -64,7 +64,7 @@ def recognize(
         OwnData: What it holds.
 
     Raises:
-        UserError: If there is no such folder, none of the layouts is recognised or several are.
+        UserError: If there is no such folder, none of the layouts is recognized or several are.
         DataError: If the data cannot be trained on.
     """
     path = osp.abspath(osp.expanduser(path))

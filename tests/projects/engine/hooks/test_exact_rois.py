@@ -20,7 +20,7 @@ def _extractor():
 
 
 def test_boxes_keep_their_precision_in_bfloat16():
-    # One bright column, and a box around its centre; bfloat16 counts in fours there.
+    # One bright column, and a box around its center; bfloat16 counts in fours there.
     bright = torch.zeros(1, 1, 4, 600)
     bright[..., 515] = 1
     box = torch.tensor([[0, 515.0, 0, 516.0, 2.0]])
