@@ -20,6 +20,13 @@ def test_the_oldest_set_is_what_the_requirements_begin_with():
             assert f"{pins[name]}.".startswith(f"{floor[1]}."), name
 
 
+def test_the_workflow_runs_all_sets():
+    script = (ROOT / "tools/misc/test_versions.sh").read_text()
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text()
+    sets = re.search(r"^sets=\((.+)\)$", script, re.MULTILINE)[1].split()
+    assert re.findall(r"set: (\w+)", workflow) == sets
+
+
 def test_an_unknown_set_is_named():
     tool = ROOT / "tools/misc/test_versions.sh"
     done = subprocess.run(["bash", tool, "nothing"], capture_output=True, text=True)

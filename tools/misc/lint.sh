@@ -12,5 +12,5 @@ python=${PYTHON:-.venv/bin/python}
 "$python" -m ruff format --check .
 # Links of the package lead to folders that are read where they are: codespell follows none.
 "$python" -m codespell_lib configs plugins projects requirements tests tools \
-    ./*.md ./*.toml ./*.cfg ./*.yml
+    ./*.md ./*.toml ./*.cfg ./*.yml ./*.cff
 "$python" -m mypy
