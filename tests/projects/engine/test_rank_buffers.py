@@ -1,0 +1,56 @@
+"""Buffers in which the processes of a run differ, read and put back."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from smallvit.engine import rank_buffers
+from smallvit.engine.rank_buffers import models_of, own_buffers, restore_buffers
+
+
+def runner(value):
+    """A run of a model with a batch norm, and a hook that keeps an average of it."""
+    model, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    model.running_mean += value
+    average.running_var += value
+    hooks = [SimpleNamespace(), SimpleNamespace(ema_model=average)]
+    return SimpleNamespace(model=model, hooks=hooks)
+
+
+@pytest.fixture
+def as_second_rank(monkeypatch):
+    """Rank 0's buffers arrive in the place of this process's own."""
+    first = {name: buffer.clone() for name, buffer in rank_buffers._buffers(runner(0.0)).items()}
+
+    def broadcast(shared):
+        shared[0] = first
+
+    monkeypatch.setattr(rank_buffers, "broadcast_object_list", broadcast)
+
+
+def test_the_model_and_its_averages_are_visited():
+    run = runner(0.0)
+    assert list(models_of(run)) == [("", run.model), ("ema.", run.hooks[1].ema_model)]
+
+
+def test_rank_0_has_none_of_its_own():
+    assert own_buffers(runner(1.0)) == {}
+
+
+def test_what_differs_is_kept_and_put_back(as_second_rank):
+    own = own_buffers(runner(3.0))
+    assert set(own) == {"running_mean", "ema.running_var"}
+    fresh = runner(0.0)
+    restore_buffers(fresh, {**own, "gone": torch.ones(1)})
+    assert fresh.model.running_mean.tolist() == [3.0, 3.0]
+    assert fresh.hooks[1].ema_model.running_var.tolist() == [4.0, 4.0]
+    assert fresh.model.running_var.tolist() == [1.0, 1.0]
+
+
+def test_what_is_kept_does_not_change_with_the_training(as_second_rank):
+    run = runner(3.0)
+    own = own_buffers(run)
+    run.model.running_mean.zero_()
+    assert own["running_mean"].tolist() == [3.0, 3.0]
