@@ -30,6 +30,7 @@ OF_CHECKOUTS = {
         "analysis_tools/plain_formulations.py",
         "quickstart.sh",
         "run_tests.sh",
+        "misc/build_docs.sh",
         "misc/lint.sh",
         "misc/make_env.sh",
         "misc/quickstart_table.py",

@@ -1,4 +1,4 @@
-"""The Python blocks of all READMEs are run as they stand, or built where they are configs."""
+"""The Python blocks of READMEs and tutorials are run as they stand; those of configs are built."""
 
 import re
 import textwrap
@@ -32,7 +32,7 @@ SKIPPED = ("tests/", ".github/")
 
 def readmes() -> list[str]:
     found = [ROOT / "README.md", ROOT / "configs/README.md", *ROOT.glob("*/*/README.md")]
-    found += [*ROOT.glob("projects/smallvit/*/README.md")]
+    found += [*ROOT.glob("projects/smallvit/*/README.md"), *ROOT.glob("docs/tutorials/*.md")]
     names = {path.relative_to(ROOT).as_posix() for path in found}
     links = ("projects/smallvit/plugins/", "projects/smallvit/.mim/")
     return sorted(name for name in names if not name.startswith(links))
@@ -79,6 +79,13 @@ def predictor(code):
     save("detector.pth", cfg, load_model(cfg))
     Image.new("RGB", (64, 48)).save("scan.tif")
     assert run(code)["found"].shape == (48, 64)
+
+
+def classifier(code):
+    cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits.py")
+    save("best.pth", cfg, load_model(cfg))
+    Image.new("RGB", (32, 32)).save("photo.jpg")
+    assert len(run(code)["result"].scores) == 10
 
 
 def combined(code):
@@ -214,6 +221,8 @@ CASES = {
     "configs/dw_shortcut/README.md": [backbone, pyramid],
     "configs/dwnet/README.md": [in_mmdet, in_mmseg, run],
     "configs/locality_guidance/README.md": [guided, run],
+    "docs/tutorials/mm_project.md": [in_mmdet, in_mmseg, backbone, backbone],
+    "docs/tutorials/predict.md": [classifier],
     "plugins/dw_shortcut/README.md": [run],
     "plugins/initialization/README.md": [initialized],
     "plugins/locality_guidance/README.md": [guided],

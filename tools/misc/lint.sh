@@ -11,6 +11,6 @@ python=${PYTHON:-.venv/bin/python}
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 # Links of the package lead to folders that are read where they are: codespell follows none.
-"$python" -m codespell_lib configs plugins projects requirements tests tools \
+"$python" -m codespell_lib configs docs plugins projects requirements tests tools \
     ./*.md ./*.toml ./*.cfg ./*.yml ./*.cff
 "$python" -m mypy
