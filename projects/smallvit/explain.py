@@ -131,7 +131,7 @@ def _download(error: BaseException, cfg: Any) -> str | None:
     """An archive that MMPretrain wants to fetch anew, damaged or missing."""
     for frame in _frames(error.__traceback__):
         found = frame.f_locals
-        if frame.f_code.co_name == "download_url" and {"fpath", "url", "md5"} <= found.keys():
+        if frame.f_code.co_name == "download_url" and {"fpath", "url", "md5"} <= set(found):
             break
     else:
         return None
