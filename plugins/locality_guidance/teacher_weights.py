@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from torch import Tensor, nn
 
 from smallvit.engine.checkpoint.reading import load_from_local
+from smallvit.engine.timm_files import as_timm_reads, timm_network
 from smallvit.errors import CheckpointError
 
 
@@ -37,9 +37,9 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
     if not hasattr(network, "backbone"):
         state = _without_the_rest(own, state)
     wrong = _differences(own, state)
-    inner = _of_timm(network)
+    inner = timm_network(network)
     if wrong and inner is not None:
-        found = _as_timm_reads(inner, checkpoint.get("state_dict", checkpoint), path)
+        found = as_timm_reads(inner, checkpoint.get("state_dict", checkpoint), path)
         state = _without_the_rest(own, found)
         wrong = _differences(own, state)
     if wrong:
@@ -65,33 +65,6 @@ def weights_sha256(network: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(value.detach().cpu().float().contiguous().numpy())
     return digest.hexdigest()
-
-
-def _of_timm(network: nn.Module) -> nn.Module | None:
-    """The model of timm in a backbone or a TimmClassifier, if there is one."""
-    found = getattr(network, "timm_model", getattr(network, "model", None))
-    return found if type(found).__module__.startswith("timm.") else None
-
-
-def _as_timm_reads(network: nn.Module, state: Mapping[str, Any], path: str) -> dict[str, Tensor]:
-    """What timm makes of a file: other names, and a position embedding of another size."""
-    prefixes = ("backbone.", "timm_model.", "model.")
-    plain = {}
-    for key, value in state.items():
-        for prefix in prefixes:
-            key = key.removeprefix(prefix)
-        plain[key] = value
-    module = import_module(type(network).__module__)
-    read = getattr(module, "checkpoint_filter_fn", None)
-    if read is None:
-        return plain
-    try:
-        return dict(read(plain, network))
-    except Exception as error:  # whatever another network's names and shapes lead to
-        raise CheckpointError(
-            f"{path} is not a checkpoint of timm's {type(network).__name__}, whose reader ends "
-            f"with {type(error).__name__}: {error}"
-        ) from error
 
 
 def _without_the_rest(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class TimmBackbone(BaseModule):
             "featmap", for models where it fits. Defaults to False.
         in_channels (int): Channels of the image. Defaults to 3.
         pretrained (bool): Whether timm loads its weights. Defaults to False.
+        frozen (bool): Whether the weights stay as they are, for a linear probe: no gradients, and
+            evaluation mode in training too. Defaults to False.
         drop_path_rate (float, optional): Stochastic depth. Defaults to None, the model's
             own.
         norm_eps (float, optional): Epsilon of all layer norms. Defaults to None, the
@@ -116,6 +118,7 @@ class TimmBackbone(BaseModule):
         out_norm: bool = False,
         in_channels: int = 3,
         pretrained: bool = False,
+        frozen: bool = False,
         drop_path_rate: float | None = None,
         norm_eps: float | None = None,
         with_cp: bool = False,
@@ -139,6 +142,9 @@ class TimmBackbone(BaseModule):
             self._checkpoint_gradients()
         if out_type == "featmap":
             self._prepare_maps(out_indices)
+        self.frozen = frozen
+        if frozen:
+            self.timm_model.requires_grad_(False).eval()
         self._register_load_state_dict_pre_hook(self._resize_pos_embed)
 
     def _resize_pos_embed(self, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
@@ -177,6 +183,13 @@ class TimmBackbone(BaseModule):
         self.timm_model.prune_intermediate_layers(
             list(indices), prune_norm=not self.out_norm, prune_head=True
         )
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """Set the mode; frozen, the network of timm stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.timm_model.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says; timm has done the rest, or loaded its weights."""

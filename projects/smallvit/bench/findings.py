@@ -77,7 +77,8 @@ def collect(out: str) -> Findings:
     samples = sorted({run.samples for run in plan["runs"]}, key=lambda n: (n is None, n))
     costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
     costs = costs or {"methods": {}, "note": "not measured"}
-    table = make_table(summaries, samples, costs["methods"])
+    unavailable = plan.get("unavailable") or {}
+    table = make_table(summaries, samples, costs["methods"], unavailable)
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]

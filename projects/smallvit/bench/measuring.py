@@ -16,6 +16,7 @@ from smallvit.analysis.complexity import complexity
 from smallvit.bench.methods import parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import model_config, run_config
+from smallvit.bench.references import seen_size, without_weights
 from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
 from smallvit.engine.models import build_model
 
@@ -90,12 +91,17 @@ def measure(
         name: run_config(settings, Run(name, None, 0, 1, 1, width), num_classes)
         for name, width in networks.items()
     }
-    how = BenchmarkSettings(batch_size=batch, shape=(size, size), device=place, seconds=0.3)
-    speeds = benchmark(cfgs, "forward", how)["models"]
-    steps = benchmark(cfgs, "train", replace(how, batch_size=settings.batch_size))["models"]
+    sizes = {name: seen_size(parse_method(name), size) for name in cfgs}
+    speeds, steps = {}, {}
+    for side in sorted(set(sizes.values())):
+        alike = {name: without_weights(cfg) for name, cfg in cfgs.items() if sizes[name] == side}
+        how = BenchmarkSettings(batch_size=batch, shape=(side, side), device=place, seconds=0.3)
+        speeds |= benchmark(alike, "forward", how)["models"]
+        how = replace(how, batch_size=settings.batch_size)
+        steps |= benchmark(alike, "train", how)["models"]
     found = {}
     for name, cfg in cfgs.items():
-        counted = complexity(cfg, (size, size))
+        counted = complexity(cfg, (sizes[name],) * 2)
         found[name] = {
             "params": counted["params"],
             "flops": counted["flops"],
@@ -105,11 +111,18 @@ def measure(
         }
     threads = f", threads: {torch.get_num_threads()}" if place == "cpu" else ""
     note = (
-        f"forward pass, batches of {batch} at {size}x{size}, {_device_name()}{threads}, float32; "
+        f"forward pass, batches of {batch} at {size}x{size}{_others(sizes, size)}, "
+        f"{_device_name()}{threads}, float32; "
         f"a training step has {settings.batch_size} images and no teacher, in "
         f"{'CPU' if place == 'cpu' else 'GPU'} seconds, all methods in turns"
     )
     return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
+
+
+def _others(sizes: Mapping[str, int], size: int) -> str:
+    """Name the networks that see images of another size than the bench's."""
+    listed = [f"{name} at {side}x{side}" for name, side in sizes.items() if side != size]
+    return f" ({', '.join(listed)})" if listed else ""
 
 
 def device() -> str:

@@ -30,11 +30,6 @@ class Base:
     large: str
     refuses: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def additions(self) -> tuple[str, ...]:
-        """tuple[str, ...]: Techniques that can be added to it."""
-        return tuple(name for name in ADDITIONS if name not in self.refuses)
-
 
 ADDITIONS = {
     "shortcut": "a depth-wise convolution beside every block",
@@ -45,6 +40,7 @@ ADDITIONS = {
     "masked": "pretrained on images without labels, by hidden patches (its time counts)",
     "instance": "the same by telling each image from all others",
     "views": "the same by a teacher's view of a larger crop",
+    "probe": "of pretrained weights: the classifier alone is trained, by their features",
 }
 GUIDANCES = ("guidance", "guidance-offline")
 INITIALIZATIONS = {"mimetic": "smallvit.MimeticInit", "structured": "smallvit.StructuredInit"}
@@ -58,6 +54,7 @@ ALTERNATIVES = {
 _CASCADE = "it is a cascade of several networks, and this is for one"
 _NO_ATTENTION = "its convolutions are no attention with queries and keys"
 _REFERENCE = "it is the reference"
+_PROBED = "a probe needs pretrained weights, timm:NAME:pretrained+probe or :pretrained=FILE+probe"
 BASES = {
     "vit": Base("plain ViT", "dw_shortcut/vit-mini_digits.py", "dw_shortcut/vit-t_cifar100.py"),
     "dhvt": Base(
@@ -88,7 +85,12 @@ BASES = {
         },
     ),
 }
+#: A linear probe: an addition, of pretrained weights alone.
+PROBE = "probe"
+ADDITIONS_OF_WEIGHTS = (PROBE, "guidance", "guidance-offline")
 TIMM = "timm:"
+#: Behind the name of a model of timm: weights that timm fetches, or those of a file.
+_WEIGHTS = re.compile(r"timm:[^=]+?:pretrained(?:=(?P<file>.+))?")
 #: The small CNN that teaches; it sees images of this size.
 TEACHER, TEACHER_SIZE = "teacher", 32
 #: The method that is the teacher's network, and may stand for it.
@@ -108,6 +110,22 @@ class Method:
     name: str
     base: str
     additions: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> str | None:
+        """str | None: Where a pretrained network's weights are: "timm", or a file."""
+        found = _WEIGHTS.fullmatch(self.base)
+        return None if found is None else found["file"] or "timm"
+
+    @property
+    def pretrained(self) -> bool:
+        """bool: Whether it begins with weights from elsewhere."""
+        return self.weights is not None
+
+    @property
+    def probe(self) -> bool:
+        """bool: Whether its backbone stays as it is."""
+        return PROBE in self.additions
 
     @property
     def guided(self) -> bool:
@@ -143,11 +161,24 @@ class Method:
         )
 
 
+def is_pretrained(name: str) -> bool:
+    """Tell whether a method begins with weights from elsewhere.
+
+    Args:
+        name (str): The method, as the user wrote it.
+
+    Returns:
+        bool: Whether it does.
+    """
+    return _WEIGHTS.fullmatch(name.partition("+")[0]) is not None
+
+
 def parse_method(name: str) -> Method:
     """Read a method as the user writes it: a base and what is added to it.
 
     Args:
-        name (str): E.g. ``vit``, ``dhvt+guidance``, ``timm:resnet18``, ``my/config.py+shortcut``.
+        name (str): E.g. ``vit``, ``dhvt+guidance``, ``timm:resnet18``, ``my/config.py+shortcut``,
+            ``timm:resnet18:pretrained+probe``.
 
     Returns:
         Method: The method.
@@ -162,10 +193,10 @@ def parse_method(name: str) -> Method:
             raise UserError(
                 f"--methods {name}: no addition {addition!r}; there are {', '.join(ADDITIONS)}"
             )
-    reasons = BASES[base].refuses if base in BASES else {}
+    reasons = _refusals(base)
     refused = next((each for each in additions if each in reasons), None)
     if refused:
-        can = ", ".join(BASES[base].additions)
+        can = ", ".join(each for each in ADDITIONS if each not in reasons) or "nothing"
         raise UserError(
             f"--methods {name}: {refused} cannot be added to {base}: {reasons[refused]}; {can} can"
         )
@@ -174,7 +205,21 @@ def parse_method(name: str) -> Method:
     for kind, several in ALTERNATIVES.items():
         if len(set(additions) & set(several)) > 1:
             raise UserError(f"--methods {name}: one {kind} of {', '.join(several)}")
+    if PROBE in additions and len(additions) > 1:
+        raise UserError(
+            f"--methods {name}: a probe trains the classifier alone, and nothing is added to it"
+        )
     return Method(name, base, tuple(additions))
+
+
+def _refusals(base: str) -> dict[str, str]:
+    """Say of each addition that does not go with a network why."""
+    if base in BASES:
+        return {**BASES[base].refuses, PROBE: _PROBED}
+    if _WEIGHTS.fullmatch(base):
+        others = set(ADDITIONS) - set(ADDITIONS_OF_WEIGHTS)
+        return dict.fromkeys(others, "it begins with weights from elsewhere")
+    return {PROBE: _PROBED}
 
 
 def _check_base(name: str, base: str) -> None:
@@ -206,6 +251,10 @@ def list_methods() -> str:
         for name, base in BASES.items()
     ]
     lines.append(f"  {TIMM + 'NAME':20}any model of timm")
+    lines.append(
+        f"  {TIMM + 'NAME:pretrained':20}  the same with its weights, fine-tuned at the size that "
+        "they are for; :pretrained=FILE for a file"
+    )
     lines.append(f"  {'CONFIG.py':20}the model of any config for image classification")
     lines.append("additions, as in vit+shortcut+guidance")
     lines += [f"  {'+' + name:20}{title}" for name, title in ADDITIONS.items()]

@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from smallvit.apis.training.models import timm_classifier
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
+from smallvit.bench.references import begin_with_weights, seen_size, timm_name
 from smallvit.bench.sizes import widen
 from smallvit.engine.config_files import find_config
 from smallvit.errors import UserError
@@ -74,11 +75,14 @@ def run_config(
     cfg = Config.fromfile(config_path(f"bench/{_recipe(settings.data, size)}.py"))
     for name in NAMES:
         cfg.pop(name, None)
+    size = seen_size(method, size)
     cfg.model = model_config(method, size, num_classes, run.width)
     cfg.data_preprocessor.num_classes = num_classes
     _set_data(cfg, settings, run, size, workers)
     _set_length(cfg, run, settings.schedule)
     cfg.optim_wrapper.optimizer.lr *= run.rate
+    if method.pretrained:
+        begin_with_weights(cfg, method)
     cfg.randomness.seed = run.seed
     if method.guided and lesson is not None:
         # Not the config in the teacher's folder: a file there would be run.
@@ -152,7 +156,7 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
         ConfigDict: The model.
     """
     if method.base.startswith(TIMM):
-        model = timm_classifier(method.base.removeprefix(TIMM), size)
+        model = timm_classifier(timm_name(method), size)
     else:
         path = method.base
         if path in BASES:

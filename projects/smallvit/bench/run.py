@@ -103,6 +103,7 @@ class Bench:
         self.classes = len(self.data["classes"])
         samples = check_samples(args.samples_per_class, self.data)
         old = read_plan(self.out)
+        self._obtain_weights()
         self.networks = self._fit((old or {}).get("networks") or {}, old)
         self.wanted, self.rest, self.speeds = self._runs(samples, old)
         self.chosen = list((old or {}).get("chosen") or [])
@@ -121,11 +122,27 @@ class Bench:
             "jobs": len(self.slots),
             "networks": self.networks,
             "chosen": self.chosen,
+            "unavailable": self.unavailable,
         }
         write_whole(
             osp.join(self.out, FILE),
             to_json(self.settings, self.data, [*self.wanted, *self.rest], extra),
         )
+
+    def _obtain_weights(self) -> None:
+        """Leave out the methods whose pretrained weights cannot be had; the report says so."""
+        self.unavailable: dict[str, str] = {}
+        names = [method.name for method in self.methods if method.pretrained]
+        if not names:
+            return
+        print(f"loading the weights of {len(names)} pretrained networks", flush=True)
+        arguments = (self.settings, names, self.classes)
+        self.unavailable = self._ask(Job("weights", "obtain", arguments, self._log("weights")))
+        for name, reason in self.unavailable.items():
+            print(f"not measured: {name}: {reason}", flush=True)
+        self.methods = [each for each in self.methods if each.name not in self.unavailable]
+        if not self.methods:
+            raise UserError("no method is left: the weights of none can be had (see above)")
 
     def _fit(self, known: dict[str, Any], old: dict | None) -> dict[str, Any]:
         """Find the widths of the networks that have none yet."""
@@ -331,6 +348,7 @@ class Bench:
 
         results, _ = read_results(self.out, self.wanted)
         widths = {run.method: run.width for run in results if run.method != TEACHER}
+        widths |= dict.fromkeys(self.unavailable, 0)
         path = osp.join(self.out, COST)
         known = read_or_tell(path, check_costs, "costs are measured again") or {"methods": {}}
         if not widths or set(widths) <= set(known["methods"]):

@@ -206,6 +206,8 @@ def check_plan(plan: dict) -> dict[str, Any]:
     for name, pace in require_type(plan.get("paces") or {}, "paces", dict).items():
         for key in ("setup", "step", "training"):
             require_number(pace[key], f"paces.{name}.{key}")
+    for name, reason in require_type(plan.get("unavailable") or {}, "unavailable", dict).items():
+        require_type(reason, f"unavailable.{name}", str)
     return plan
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smallvit.bench.methods import TEACHER
@@ -46,6 +46,7 @@ def make_table(
     summaries: Mapping[tuple[str, int | None], Summary],
     samples: Sequence[int | None],
     costs: Mapping[str, Mapping[str, float]],
+    unavailable: Iterable[str] = (),
 ) -> Table:
     """Put methods into rows, best first, and subsets and costs into columns.
 
@@ -53,6 +54,7 @@ def make_table(
         summaries (Mapping): By method and images of each class.
         samples (Sequence[int | None]): The subsets.
         costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
+        unavailable (Iterable[str]): Methods whose weights could not be had. Defaults to none.
 
     Returns:
         Table: The table.
@@ -76,6 +78,11 @@ def make_table(
         seeds = [len(summary.accuracies) for summary in there]
         numbers = str(min(seeds)) if min(seeds) == max(seeds) else f"{min(seeds)}-{max(seeds)}"
         rows.append([*row, Cell(duration(seconds), seconds), Cell(numbers, min(seeds))])
+    names = {name for name, _ in summaries}
+    for name in unavailable:
+        if name not in names:
+            row = [Cell(name, name), *[Cell("not measured", -1.0)] * len(samples)]
+            rows.append([*row, *_cost_cells(costs.get(name)), Cell("-", -1.0), Cell("0", 0)])
     return Table(header, rows)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from smallvit.bench import chance
 from smallvit.bench.findings import Findings
-from smallvit.bench.methods import TEACHER
+from smallvit.bench.methods import TEACHER, is_pretrained
 from smallvit.bench.results import ranking
 from smallvit.bench.settings import Run, samples_label
 from smallvit.bench.sizes import PUBLISHED, TOLERANCE
@@ -144,4 +144,13 @@ def notes(found: Findings) -> list[str]:
     said = [f"Naming the commonest class of the test images gets {found.guessing:.2f}%."]
     if not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
+    measured = {name for name, _ in found.summaries}
+    for name, reason in (found.plan.get("unavailable") or {}).items():
+        if name not in measured:
+            said.append(f"{name} was not measured, since its weights cannot be had: {reason}")
+    if any(is_pretrained(name) for name in measured):
+        said.append(
+            "Networks with :pretrained begin with what other images taught them, and see these "
+            "ones at the size of those: the others have to be measured by them, not beside them."
+        )
     return said

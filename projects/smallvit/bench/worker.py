@@ -29,6 +29,7 @@ from smallvit.bench.plan import Run, Settings
 from smallvit.bench.pretraining import pace as pace
 from smallvit.bench.pretraining import pretrain as pretrain
 from smallvit.bench.recipe import Lesson, run_config, whole_images
+from smallvit.bench.references import obtain as obtain
 from smallvit.bench.results import STORED, TAUGHT, is_guided
 from smallvit.bench.training import ACCURACY as ACCURACY
 from smallvit.bench.training import CONFIG, WEIGHTS, Report, keep_teacher, make_runner

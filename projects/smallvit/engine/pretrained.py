@@ -17,6 +17,7 @@ from smallvit.engine.checkpoint.fit import (
     weights_of,
 )
 from smallvit.engine.checkpoint.resumed import named
+from smallvit.engine.timm_files import as_timm_reads
 from smallvit.errors import CheckpointError
 
 
@@ -42,6 +43,7 @@ class CheckedPretrainedInit(PretrainedInit):
         state = weights_of(_load_checkpoint(self.checkpoint, map_location=self.map_location))
         if self.prefix is not None:
             state = self._strip(state)
+        state = of_timm(module, state, self.checkpoint)
         fit = measure_fit(module, state)
         require_fit(fit, self.checkpoint, type(module).__name__)
         level = 20 if fit.complete else 30
@@ -68,6 +70,26 @@ class CheckedPretrainedInit(PretrainedInit):
                 f"with {', '.join(tops[:8])}"
             )
         return found
+
+
+def of_timm(module: nn.Module, state: dict, path: str) -> dict:
+    """Read a file of timm for the backbone that has a network of timm in it.
+
+    Args:
+        module (nn.Module): What is loaded; others than such backbones take files as they are.
+        state (dict): The state dict of the file.
+        path (str): The file, for errors.
+
+    Returns:
+        dict: The state dict by the module's names, without timm's classifier.
+    """
+    network = getattr(module, "timm_model", None)
+    if network is None or any(name.startswith("timm_model.") for name in state):
+        return state
+    found = {f"timm_model.{key}": each for key, each in as_timm_reads(network, state, path).items()}
+    own = module.state_dict()
+    # One of another network is left as it is, for the error to tell what is in it.
+    return {key: each for key, each in found.items() if key in own} or state
 
 
 def install() -> None:
