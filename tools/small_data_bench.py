@@ -136,6 +136,21 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--threads", type=positive, help="CPU threads of a run; default: 1 on CPU")
     parser.add_argument("--workers", type=int, help="processes of a run that load images")
     parser.add_argument(
+        "--launcher",
+        choices=["none", "submitit"],
+        default="none",
+        help="submitit hands the runs to Slurm, as arrays of jobs on a shared folder, --jobs (16) "
+        "at a time; needs the extra 'cluster'; default: none, processes of this machine",
+    )
+    parser.add_argument(
+        "--submitit",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what submitit asks Slurm for: slurm_partition=gpu timeout_min=240 gpus_per_node=1 "
+        "cpus_per_task=4; cluster=local tries it on this machine",
+    )
+    parser.add_argument(
         "--report-only", action="store_true", help="write table, plots and report of what is there"
     )
     parser.add_argument("--list-methods", action="store_true", help="explain the methods and stop")
@@ -148,6 +163,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--data is needed (a folder, or digits); for --report-only, --out")
     if args.until_flat and (args.iters or args.epochs) is None:
         parser.error("--until-flat prolongs runs of --iters or --epochs, not of --budget-minutes")
+    if args.submitit and args.launcher != "submitit":
+        parser.error("--submitit says what --launcher submitit asks for: give both")
     if args.until_flat and args.schedule == "cosine":
         parser.error("--until-flat needs --schedule trapezoid: a cosine has its end from the start")
     return args
@@ -167,7 +184,8 @@ def main(argv=None) -> int:
     try:
         return run_bench(args)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        left = " (what was handed to Slurm goes on)" if args.launcher != "none" else ""
+        print(f"interrupted; the same command goes on from here{left}", file=sys.stderr)
         return 130
 
 

@@ -6,13 +6,15 @@ import argparse
 import json
 import os
 import os.path as osp
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from smallvit.bench.alone import alone
 from smallvit.bench.asked import check_samples, check_unlabeled, make_settings
+from smallvit.bench.cluster import hand_over
 from smallvit.bench.findings import COST
 from smallvit.bench.flat import to_prolong
 from smallvit.bench.jobs import Jobs, change
@@ -39,7 +41,6 @@ from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
-from smallvit.utils.locks import HeldError, hold, release
 
 #: How fast the methods of a bench in minutes are, for the next try with another budget.
 SPEEDS = "speeds.json"
@@ -68,7 +69,7 @@ def run_bench(args: argparse.Namespace) -> int:
     check_unlabeled(args, methods)
     bench = Bench(args, out, methods)
     os.makedirs(out, exist_ok=True)
-    with _alone(out):
+    with alone(out):
         bench.plan()
         bench.train()
         bench.measure()
@@ -88,8 +89,10 @@ class Bench:
         self.args, self.out, self.methods = args, out, list(methods)
         self.slots = make_slots(args.jobs, args.threads)
         os.environ["OMP_NUM_THREADS"] = self.slots[0]["OMP_NUM_THREADS"]
-        self.pool = Pool(self.slots)
+        self.here = self.pool = Pool(self.slots)
         self.workers = loading_processes(args.workers, args.data == DIGITS, len(self.slots))
+        if getattr(args, "launcher", "none") == "submitit":
+            self.pool, self.slots, self.workers = hand_over(args, out, self.workers)
 
     def plan(self) -> None:
         """Look at the data, decide what to train and for how long, and keep it."""
@@ -108,7 +111,7 @@ class Bench:
         self.wanted, self.rest, self.speeds = self._runs(samples, old)
         self.chosen = list((old or {}).get("chosen") or [])
         self._apply_choices()
-        self.commands = [*(old or {}).get("command", []), " ".join(map(_quoted, sys.argv))]
+        self.commands = [*(old or {}).get("command", []), " ".join(map(shlex.quote, sys.argv))]
         self.save()
 
     def save(self) -> None:
@@ -362,7 +365,7 @@ class Bench:
             write_whole(osp.join(self.out, COST), json.dumps(cost, indent=1))
 
     def _ask(self, job: Job) -> Any:
-        outcome = self.pool.run([job], Silent())[job.name]
+        outcome = self.here.run([job], Silent())[job.name]
         if outcome.reason:
             raise UserError(
                 outcome.reason if outcome.user_error else f"{outcome.reason} (log: {job.log})"
@@ -371,23 +374,3 @@ class Bench:
 
     def _log(self, name: str) -> str:
         return osp.join(self.out, "logs", f"{name}.txt")
-
-
-def _quoted(argument: str) -> str:
-    import shlex
-
-    return shlex.quote(argument)
-
-
-@contextmanager
-def _alone(out: str) -> Iterator[None]:
-    """Keep other benches out of the folder while this one works there."""
-    name = osp.join(out, ".bench")
-    try:
-        hold(name, out, "bench")
-    except HeldError as error:
-        raise UserError(f"{error}: wait for it, or take another --out") from None
-    try:
-        yield
-    finally:
-        release(name)

@@ -9,7 +9,7 @@ import os.path as osp
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
@@ -139,25 +139,12 @@ class Pool:
         self._running.clear()
 
     def _start_what_can(self, waiting: list[Job], outcomes: dict, watcher: Watcher) -> None:
-        unfinished = {job.name for job in waiting} | {
-            each.job.name for each in self._running.values()
-        }
-        for job in list(waiting):
-            failed = [name for name in job.needs if outcomes.get(name, Outcome()).reason]
-            if failed:
-                waiting.remove(job)
-                unfinished.discard(job.name)
-                first = outcomes[failed[0]]
-                outcomes[job.name] = Outcome(
-                    reason=f"what it needs failed: {failed[0]}: {first.reason}",
-                    user_error=True,
-                    log=first.log or job.log,
-                )
-                watcher.ended(job, outcomes[job.name])
-            elif len(self._running) < len(self.slots) and not unfinished & set(job.needs):
-                waiting.remove(job)
-                self._start(job)
-                watcher.started(job)
+        running = {each.job.name for each in self._running.values()}
+        ready = startable(waiting, running, outcomes, watcher)
+        for job in ready[: len(self.slots) - len(self._running)]:
+            waiting.remove(job)
+            self._start(job)
+            watcher.started(job)
 
     def _start(self, job: Job) -> None:
         slot = next(i for i in range(len(self.slots)) if i not in self._running)
@@ -165,7 +152,7 @@ class Pool:
         mine, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(
             target=_work,
-            args=(job.function, job.arguments, job.log, self.slots[slot], theirs),
+            args=(job, self.slots[slot], theirs),
             # Those of the data loader could not be started by a daemon.
             daemon=False,
         )
@@ -202,23 +189,63 @@ def _how_it_ended(status: int | None) -> str:
     return f"its process ended with status {status}"
 
 
-def _work(
-    function: Callable | str, arguments: tuple, log: str, environment: dict, channel: Any
-) -> None:
-    """What a child process does."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    _redirect(log)
+def startable(
+    waiting: list[Job], running: Collection[str], outcomes: dict[str, Outcome], watcher: Watcher
+) -> list[Job]:
+    """Find the jobs that can begin; those whose needs failed have failed too.
+
+    Args:
+        waiting (list[Job]): Jobs that have not begun; failed ones are taken out.
+        running (Collection[str]): Names of those that run.
+        outcomes (dict[str, Outcome]): How others ended; failed ones are added.
+        watcher (Watcher): Who is told of these.
+
+    Returns:
+        list[Job]: In their order.
+    """
+    unfinished, ready = {job.name for job in waiting} | set(running), []
+    for job in list(waiting):
+        failed = [name for name in job.needs if outcomes.get(name, Outcome()).reason]
+        if failed:
+            waiting.remove(job)
+            unfinished.discard(job.name)
+            first = outcomes[failed[0]]
+            outcomes[job.name] = Outcome(
+                reason=f"what it needs failed: {failed[0]}: {first.reason}",
+                user_error=True,
+                log=first.log or job.log,
+            )
+            watcher.ended(job, outcomes[job.name])
+        elif not unfinished & set(job.needs):
+            ready.append(job)
+    return ready
+
+
+def perform(
+    job: Job,
+    environment: Mapping[str, str],
+    report: Callable,
+    passing: tuple[type[BaseException], ...] = (),
+) -> Outcome:
+    """Do a job in this process, which writes to the log of the job from now on.
+
+    Args:
+        job (Job): The job.
+        environment (Mapping[str, str]): What is set before.
+        report (Callable): Takes the progress.
+        passing (tuple[type[BaseException], ...]): What is no end of the job, and raised.
+            Defaults to none.
+
+    Returns:
+        Outcome: How it ended.
+    """
+    os.makedirs(osp.dirname(osp.abspath(job.log)), exist_ok=True)
+    _redirect(job.log)
     os.environ.update(environment)
     try:
-        if isinstance(function, str):
-            from smallvit.bench import worker
-
-            # MMEngine collects garbage for each data set, through all that the imports left.
-            gc.freeze()
-            worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
-            function = getattr(worker, function)
-        value = function(*arguments, report=lambda progress: channel.send(("progress", progress)))
-        outcome = Outcome(value)
+        outcome = Outcome(_value(job, environment, report))
+    except passing:
+        raise
     except KeyboardInterrupt:
         outcome = Outcome(reason="interrupted", user_error=True)
     except BaseException as error:
@@ -226,6 +253,29 @@ def _work(
         outcome = _failure(error)
     sys.stdout.flush()
     sys.stderr.flush()
+    return outcome
+
+
+def _value(job: Job, environment: Mapping[str, str], report: Callable) -> Any:
+    if not isinstance(job.function, str):
+        return job.function(*job.arguments, report=report)
+    from smallvit.bench import worker
+    from smallvit.bench.claims import claimed, left_by
+
+    # MMEngine collects garbage for each data set, through all that the imports left.
+    gc.freeze()
+    worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
+    with claimed(job):
+        found = left_by(job)
+        if found is not None:
+            return found
+        return getattr(worker, job.function)(*job.arguments, report=report)
+
+
+def _work(job: Job, environment: Mapping[str, str], channel: Any) -> None:
+    """What a child process does."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    outcome = perform(job, environment, lambda progress: channel.send(("progress", progress)))
     channel.send(("outcome", outcome))
     channel.close()
 

@@ -1,0 +1,72 @@
+"""A job of a bench is done once, by whichever process has it first."""
+
+import json
+import multiprocessing
+import time
+
+from smallvit.bench.claims import claimed, left_by
+from smallvit.bench.scheduler import Job
+from smallvit.bench.settings import Run
+
+RESULT = dict(accuracy=50.0, val_accuracy=50.0, train_seconds=1.0, iters=30, params=1)
+
+
+def job_in(folder, function="train", iters=30):
+    arguments = (None, Run("vit", None, 0, iters, 1), 10, 0, str(folder), None)
+    if function == "store":
+        arguments = (None, None, 10, str(folder), "features")
+    return Job("vit", function, arguments, str(folder / "log.txt"))
+
+
+def do(folder):
+    """What a process does that has been given the job."""
+    job = job_in(folder)
+    with claimed(job, patience=0.02):
+        if left_by(job) is not None:
+            return
+        with open(folder / "trained.txt", "a") as file:
+            file.write("once\n")
+        time.sleep(0.3)
+        (folder / "result.json").write_text(json.dumps(RESULT))
+
+
+def test_two_processes_never_do_the_same_run(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    several = [fork.Process(target=do, args=(tmp_path,)) for _ in range(3)]
+    for process in several:
+        process.start()
+    for process in several:
+        process.join(30)
+    assert [process.exitcode for process in several] == [0, 0, 0]
+    assert (tmp_path / "trained.txt").read_text() == "once\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trained.txt"]
+
+
+def test_a_killed_process_gives_its_run_back(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    begun = fork.Event()
+
+    def die():
+        with claimed(job_in(tmp_path)):
+            begun.set()
+            time.sleep(60)
+
+    process = fork.Process(target=die)
+    process.start()
+    assert begun.wait(30)
+    process.kill()
+    process.join()
+    do(tmp_path)
+    assert (tmp_path / "trained.txt").read_text() == "once\n"
+
+
+def test_what_is_left_of_a_job(tmp_path):
+    for function in ("train", "attempt", "store", "measure"):
+        assert left_by(job_in(tmp_path, function)) is None
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
+    assert left_by(job_in(tmp_path))["accuracy"] == 50.0
+    assert left_by(job_in(tmp_path, iters=60)) is None  # a prolonged run goes on
+    (tmp_path / "trial.json").write_text(json.dumps(dict(accuracy=1.0, iters=30, seconds=2.0)))
+    assert left_by(job_in(tmp_path, "attempt"))["iters"] == 30
+    (tmp_path / "stored.json").write_text('{"seconds": 1.0}')
+    assert left_by(job_in(tmp_path, "store")) == {"seconds": 1.0}
