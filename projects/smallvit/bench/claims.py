@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from smallvit.bench.results import RESULT, STORED, TRIAL
+from smallvit.bench.results import PRETRAINED, RESULT, STORED, TRIAL
 from smallvit.bench.scheduler import Job
-from smallvit.bench.stored import check_result, check_seconds, check_trial, read_or_tell
+from smallvit.bench.stored import (
+    check_pretraining,
+    check_result,
+    check_seconds,
+    check_trial,
+    read_or_tell,
+)
 from smallvit.utils.locks import HeldError, hold, release
 
 #: Seconds between looks at a job that another process does.
@@ -19,6 +25,7 @@ PATIENCE = 5.0
 _LEFT = {
     "train": (4, RESULT, check_result),
     "attempt": (4, TRIAL, check_trial),
+    "pretrain": (4, PRETRAINED, check_pretraining),
     "store": (3, STORED, check_seconds),
 }
 
@@ -67,4 +74,7 @@ def left_by(job: Job) -> dict[str, Any] | None:
     found = read_or_tell(osp.join(job.arguments[place], name), check, "the job is done again")
     if found is None or job.function == "store":
         return found
-    return found if found["iters"] >= job.arguments[1].iters else None
+    run = job.arguments[1]
+    if job.function == "pretrain":
+        return found if found["iters"] == run.pretraining else None
+    return found if found["iters"] >= run.iters else None

@@ -39,6 +39,7 @@ from smallvit.bench.settings import Pace
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
+from smallvit.bench.trying import measure_speeds
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 
@@ -89,9 +90,10 @@ class Bench:
         self.args, self.out, self.methods = args, out, list(methods)
         self.slots = make_slots(args.jobs, args.threads)
         os.environ["OMP_NUM_THREADS"] = self.slots[0]["OMP_NUM_THREADS"]
-        self.here = self.pool = Pool(self.slots)
+        self.pool, self.here = Pool(self.slots), None
         self.workers = loading_processes(args.workers, args.data == DIGITS, len(self.slots))
         if getattr(args, "launcher", "none") == "submitit":
+            self.here = self.pool  # what looks at the data, and at weights
             self.pool, self.slots, self.workers = hand_over(args, out, self.workers)
 
     def plan(self) -> None:
@@ -215,7 +217,10 @@ class Bench:
         alike = {**asdict(replace(self.settings, amount=0.0)), "jobs": len(self.slots)}
         kept = read_or_tell(path, check_speeds, "the methods are tried again") or {}
         known = kept.get("speeds", {}) if kept.get("settings") == alike else {}
-        tried, failed = self._measure_speeds([name for name in names if name not in known])
+        widths = self._widths()
+        runs = {name: Run(name, None, 0, 1, 1, widths[name]) for name in names if name not in known}
+        jobs = {name: self._trial(run) for name, run in runs.items()}
+        tried, failed = measure_speeds(jobs, self.pool, len(self.slots))
         speeds = known | tried
         if not speeds:
             raise UserError(f"no method can be trained; {failed}")
@@ -225,35 +230,15 @@ class Bench:
         # One that cannot be trained gets its part all the same, and fails in it for the record.
         return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
 
+    def _trial(self, run: Run) -> Job:
+        log = self._log(f"trial-{Method(run.method, run.method).slug}")
+        arguments = (self.settings, run, self.classes, self.workers)
+        return Job(f"trial of {run.method}", "trial", arguments, log)
+
     def _pace(self, run: Run) -> dict[str, float]:
         log = self._log(f"begin-{Method(run.method, run.method).slug}")
         arguments = (self.settings, run, self.classes, self.workers)
-        return self._ask(Job(f"begin of {run.method}", "pace", arguments, log))
-
-    def _measure_speeds(self, names: list[str]) -> tuple[dict[str, dict[str, float]], str]:
-        """Try methods; return what was measured, and why the first of the others failed."""
-        if not names:
-            return {}, ""
-        print(f"trying {len(names)} methods, a few seconds each", flush=True)
-        widths = self._widths()
-        jobs = {
-            name: Job(
-                f"trial of {name}",
-                "trial",
-                (self.settings, Run(name, None, 0, 1, 1, widths[name]), self.classes, self.workers),
-                self._log(f"trial-{Method(name, name).slug}"),
-            )
-            for name in names
-        }
-        outcomes = self.pool.run(list(jobs.values()), Display({}, len(self.slots)))
-        ended = {name: outcomes[job.name] for name, job in jobs.items()}
-        failed = [
-            f"{name}: {each.reason} (log: {jobs[name].log})"
-            for name, each in ended.items()
-            if each.reason is not None
-        ]
-        found = {name: each.value for name, each in ended.items() if each.reason is None}
-        return found, failed[0] if failed else ""
+        return self._ask(Job(f"begin of {run.method}", "pace", arguments, log), self.pool)
 
     def train(self) -> None:
         """Choose what is not chosen, and train what has no result yet.
@@ -364,8 +349,8 @@ class Bench:
             cost = {**outcome.value, "methods": known["methods"] | outcome.value["methods"]}
             write_whole(osp.join(self.out, COST), json.dumps(cost, indent=1))
 
-    def _ask(self, job: Job) -> Any:
-        outcome = self.here.run([job], Silent())[job.name]
+    def _ask(self, job: Job, pool: Pool | None = None) -> Any:
+        outcome = (pool or self.here or self.pool).run([job], Silent())[job.name]
         if outcome.reason:
             raise UserError(
                 outcome.reason if outcome.user_error else f"{outcome.reason} (log: {job.log})"

@@ -1,0 +1,36 @@
+"""How fast methods are, from trainings of some seconds, before a bench divides its minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from smallvit.bench.progress import Display
+from smallvit.bench.scheduler import Job, Pool
+
+
+def measure_speeds(
+    jobs: Mapping[str, Job], pool: Pool, slots: int
+) -> tuple[dict[str, dict[str, float]], str]:
+    """Try methods.
+
+    Args:
+        jobs (Mapping[str, Job]): The trial of each method.
+        pool (Pool): Does them.
+        slots (int): How many at a time.
+
+    Returns:
+        tuple[dict[str, dict[str, float]], str]: What was measured, by method, and why the first of
+        the others failed.
+    """
+    if not jobs:
+        return {}, ""
+    print(f"trying {len(jobs)} methods, a few seconds each", flush=True)
+    outcomes = pool.run(list(jobs.values()), Display({}, slots))
+    ended = {name: outcomes[job.name] for name, job in jobs.items()}
+    failed = [
+        f"{name}: {each.reason} (log: {jobs[name].log})"
+        for name, each in ended.items()
+        if each.reason is not None
+    ]
+    found = {name: each.value for name, each in ended.items() if each.reason is None}
+    return found, failed[0] if failed else ""
