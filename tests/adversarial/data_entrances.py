@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import cv2
@@ -33,6 +34,7 @@ DATA = {
     **{"tested_on": "test", "selected_on": "val"},
 }
 RESULT = dict(accuracy=1.0, val_accuracy=1.0, train_seconds=1.0, iters=30, params=1)
+SPEED = {"setup": 1.0, "step": 0.1, "val": 0.1, "test": 0.1}
 COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
 
 
@@ -61,6 +63,12 @@ class Documents:
     failure = Document(reason="x", log="log.txt")
     stored = Document(seconds=1.0)
     costs = Document(note="x", methods={"vit": COST})
+    tested = Document(
+        labels=[0, 1], predicted=[1, 1], confidence=[0.9, 0.8], images=["a.png", "b.png"]
+    )
+    curve = Document({"10": 50.0, "20": 60.0})
+    trial = Document(accuracy=50.0, iters=20, seconds=1.0)
+    speeds = Document(settings={}, speeds={"vit": SPEED})
     record = Document(id="0" * 16, packages={"torch": "2"}, git={}, status="finished")
     scalars = Document(step=1, iter=1, loss=0.5)
     lmdb_meta = Document(
@@ -277,23 +285,32 @@ class _Pool:
         from smallvit.bench.scheduler import Outcome
 
         known = {"describe": DATA, "measure": {"note": "", "methods": {"vit": COST}}}
+        known["trial"] = SPEED
         return {job.name: Outcome(known.get(job.function)) for job in jobs}
+
+
+def _begun(out: Path, pool: object, **changes: object) -> Any:
+    """A bench of one method whose jobs a pool does."""
+    from smallvit.bench.methods import parse_method
+    from smallvit.bench.run import Bench
+
+    asked = dict(
+        **dict(data="digits", out=str(out), methods=["vit"], seeds=1, iters=30, epochs=None),
+        **dict(samples_per_class=["all"], budget_minutes=None, image_size=32, batch_size=16),
+        **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="cosine"),
+        **dict(params=None, flops=None, as_published=True, no_lr_search=True),
+        **dict(unlabeled=None, pretraining_share=0.5),
+    )
+    bench = Bench(argparse.Namespace(**asked | changes), str(out), [parse_method("vit")])
+    bench.pool = pool
+    return bench
 
 
 def going_on(out: Path, pool: object, seeds: int = 1, plots: bool = True) -> None:
     """Begin a bench of one method, or go on with it, and write its report."""
     from smallvit.bench import outputs
-    from smallvit.bench.methods import parse_method
-    from smallvit.bench.run import Bench
 
-    asked = argparse.Namespace(
-        **dict(data="digits", out=str(out), methods=["vit"], seeds=seeds, iters=30, epochs=None),
-        **dict(samples_per_class=["all"], budget_minutes=None, image_size=32, batch_size=16),
-        **dict(no_flip=True, jobs=1, threads=1, workers=0, schedule="cosine"),
-        **dict(params=None, flops=None, as_published=True, no_lr_search=True),
-    )
-    running = Bench(asked, str(out), [parse_method("vit")])
-    running.pool = pool
+    running = _begun(out, pool, seeds=seeds)
     running.plan()
     running.train()
     running.measure()
@@ -301,6 +318,38 @@ def going_on(out: Path, pool: object, seeds: int = 1, plots: bool = True) -> Non
     faked = ("save_figure",) if plots else drawn
     with mock.patch.multiple(outputs.plots, **dict.fromkeys(faked, _touch)):
         outputs.write_outputs(str(out))
+
+
+def speeds(shop: Workshop, path: Path, work: Path) -> None:
+    """What an earlier try with another budget measured."""
+    shutil.copy(path, work / "speeds.json")
+    _begun(work, _Pool(), iters=None, budget_minutes=60.0).plan()
+
+
+def curve(shop: Workshop, path: Path, work: Path) -> None:
+    """What the validations of a run found that goes on."""
+    from types import SimpleNamespace
+
+    from smallvit.bench.hooks import Progress
+
+    shutil.copy(path, work / "curve.json")
+    progress = Progress(lambda _: None, 30, str(work / "curve.json"))
+    hub = SimpleNamespace(runtime_info={})
+    progress.before_train(SimpleNamespace(iter=20, message_hub=hub))
+
+
+def trial(shop: Workshop, path: Path, work: Path) -> None:
+    """A trial of a learning rate that is not repeated."""
+    from smallvit.bench.jobs import Jobs
+    from smallvit.bench.plan import Run
+    from smallvit.bench.search import _known, _name
+
+    run = Run("vit", None, 0, 20, 1)
+    jobs = Jobs(str(work), None, 2, 0, [])
+    folder = Path(jobs.trial_folder(run, _name(run)))
+    folder.mkdir(parents=True)
+    shutil.copy(path, folder / "trial.json")
+    _known(run, jobs)
 
 
 def bench(*place: str) -> Callable[[Workshop, Path, Path], None]:
@@ -408,8 +457,17 @@ DATA_ENTRANCES = {
         _BENCH + name: Entrance(name, bench(*place), place[-1], places, stops=False)
         for name, place, places in (
             ("result", ("run", "result.json"), tuple(RESULT)),
+            ("tested", ("run", "predictions.json"), tuple(Documents.tested)),
             ("record", ("run", "run.json"), RECORD_PLACES),
             ("costs", ("", "cost.json"), ("note", "methods", "methods.vit", "methods.vit.flops")),
+        )
+    },
+    **{
+        _BENCH + name: Entrance(name, door, f"{name}.json", places, stops=False)
+        for name, door, places in (
+            ("curve", curve, ("10", "x")),
+            ("trial", trial, tuple(Documents.trial)),
+            ("speeds", speeds, ("settings", "speeds", "speeds.vit", "speeds.vit.step")),
         )
     },
     _BENCH + "scalars": Entrance(  # a line that a kill cut is left out without a word

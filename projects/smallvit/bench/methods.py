@@ -161,6 +161,18 @@ class Method:
         )
 
 
+def drawn(name: str) -> str:
+    """Shorten a method for a picture.
+
+    Args:
+        name (str): The method, as the user wrote it.
+
+    Returns:
+        str: Of the path of a file in it, the end.
+    """
+    return re.sub(r"(^|=)[^=]*/(?=[^/]+$)", r"\1", name)
+
+
 def is_pretrained(name: str) -> bool:
     """Tell whether a method begins with weights from elsewhere.
 

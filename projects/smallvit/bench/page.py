@@ -24,6 +24,8 @@ thead th { background: #f2f2f2; }
 .sortable th[aria-sort=descending]::after { content: " \\25BC"; }
 td.best { font-weight: bold; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
+p, li { overflow-wrap: anywhere; }
+td:first-child { min-width: 6rem; overflow-wrap: anywhere; }
 figure { margin: 1.2rem 0; }
 figure img { max-width: 100%; height: auto; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));

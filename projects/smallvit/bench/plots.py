@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.analysis.logs import Curve
+from smallvit.bench.methods import drawn
 from smallvit.bench.plan import Run, samples_label
 from smallvit.bench.results import Summary, ranking
 
@@ -47,7 +48,7 @@ def plot_samples(
             [at[count] * shift for count in there],
             [summaries[name, count].mean for count in there],
             yerr=[summaries[name, count].std or 0 for count in there],
-            label=name,
+            label=drawn(name),
             capsize=3,
             markersize=5,
             **_style(number),
@@ -80,7 +81,7 @@ def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[st
             va="center",
             fontsize=8,
         )
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), [drawn(name) for name in names])
     axis.invert_yaxis()
     left = max(0.0, 10 * math.floor(lowest / 10) - 10)
     right = max(each.mean + (each.std or 0) for each in found)
@@ -115,7 +116,7 @@ def plot_together(
                     values.setdefault(at, []).append(accuracy)
             steps = sorted(values)
             means = [sum(values[at]) / len(values[at]) for at in steps]
-            axis.plot(steps, means, label=name, markersize=4, **_style(number))
+            axis.plot(steps, means, label=drawn(name), markersize=4, **_style(number))
         axis.set_title(samples_label(count), fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
@@ -153,7 +154,7 @@ def plot_cost(
                 [x],
                 [summary.mean],
                 yerr=[summary.std or 0],
-                label=name,
+                label=drawn(name),
                 capsize=3,
                 linestyle="none",
                 **_style(number),
@@ -191,7 +192,7 @@ def plot_curves(
     for row, name in zip(axes, names, strict=True):
         for axis, count in zip(row, samples, strict=True):
             _draw_panel(axis, name, count, curves)
-            axis.set_title(f"{name}, {samples_label(count)}", fontsize=8)
+            axis.set_title(f"{drawn(name)}, {samples_label(count)}", fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("step", fontsize=8)
     save_figure(figure, path, **METADATA)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from smallvit.bench.methods import BASES, TEACHER, list_methods, parse_method
+from smallvit.bench.methods import BASES, TEACHER, drawn, list_methods, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import Lesson, begin_from, run_config
 from smallvit.errors import UserError
@@ -181,3 +181,9 @@ class TestGuidance:
         ]
         assert steps(cfg)[-1].algorithm_keys == ["teacher_features"]
         assert "PackInputs" in [step.type for step in steps(cfg, "val")]
+
+
+def test_pictures_have_no_paths():
+    found = [drawn(each) for each in ("vit", "a/b.py+shortcut", "timm:x:pretrained=/a/b.pth+probe")]
+    assert found == ["vit", "b.py+shortcut", "timm:x:pretrained=b.pth+probe"]
+    assert drawn("timm:hf-hub:timm/x:pretrained") == "timm:hf-hub:timm/x:pretrained"

@@ -99,7 +99,7 @@ def test_the_teachers_config_is_not_taken_from_its_folder(hostile, monkeypatch):
     monkeypatch.setattr(precompute, "write_store", lambda cfg, *_: found.append(cfg))
     worker.store(*stored.arguments, report=None)
     assert found[0].model.backbone.type == "smallvit.CifarResNet"
-    settings, run, classes, workers, _, lesson = trained.arguments
+    settings, run, classes, workers, _, lesson, _ = trained.arguments
     cfg = worker.run_config(settings, run, classes, workers, lesson)
     assert cfg.model.guidance.teacher.model == found[0].model
     assert not mark.exists()
