@@ -170,7 +170,7 @@ def drawn(name: str) -> str:
     Returns:
         str: Of the path of a file in it, the end.
     """
-    return re.sub(r"(^|=)[^=]*/(?=[^/]+$)", r"\1", name)
+    return re.sub(r"(=|^(?!timm:))[^=]*/(?=[^/]+$)", r"\1", name)
 
 
 def is_pretrained(name: str) -> bool:
