@@ -299,7 +299,7 @@ def test_the_teachers_normalisation_is_its_own(checkpoint):
     assert Teacher(deepcopy(TEACHER), size=16).see(raw).shape == (2, 3, 16, 16)
 
 
-def test_teacher_from_a_config_file_brings_its_normalisation():
+def test_teacher_from_a_config_file_brings_its_normalization():
     teacher = Teacher("smallvit::locality_guidance/resnet-56_cifar100.py")
     cfg = read_config("locality_guidance/resnet-56_cifar100.py")
     assert teacher.preprocessor["mean"] == cfg.data_preprocessor.mean

@@ -31,7 +31,7 @@ class FusedGPSA(nn.Module):
     one of the vertical offset, so its softmax is the product of one along the rows and one
     along the columns: values are mixed along one side of the grid after the other, and no
     map of all pairs is made. A mixture of two softmaxes sums to one, so the
-    renormalisation of the original does nothing. In training, attention dropout falls on
+    renormalization of the original does nothing. In training, attention dropout falls on
     both maps apart.
 
     Args:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class PatchMerging(nn.Module):
-    """Join each 2x2 neighbourhood, normalize and project to twice the channels.
+    """Join each 2x2 neighborhood, normalize and project to twice the channels.
 
     The neighbors are joined in the order (0, 0), (1, 0), (0, 1), (1, 1), as in the
     official Swin Transformer. A map of odd size is padded with zeros at the bottom

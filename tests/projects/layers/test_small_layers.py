@@ -21,6 +21,7 @@ from smallvit.layers import (
 from smallvit.layers.arch import resolve_arch
 from smallvit.layers.depthwise import DepthwiseConvBN
 from smallvit.layers.dw_block import CONVS, DWBlock, DWMixer, build_dwconv
+from smallvit.layers.dynamic_dwconv import DynamicDWConv2d, InhomogeneousDWConv2d
 from smallvit.layers.heads import check_heads, join_heads, split_heads, split_joint
 from smallvit.layers.mlp import Mlp
 from smallvit.layers.patch_merging import PatchMerging
@@ -198,6 +199,28 @@ def test_dw_blocks_keep_the_map_and_shift_with_it(conv):
     assert build_dwconv(conv, 4, 2, 3, dict(type="BN")).eval()(torch.randn(1, 4, 5, 5)).shape == (
         *(1, 4, 5, 5),
     )
+
+
+def test_dynamic_kernels_are_those_of_the_sample():
+    layer = DynamicDWConv2d(4, kernel_size=3, reduction=2).eval()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 4, 5, 6)
+    kernels = layer.kernels(x)
+    for sample, kernel, out in zip(x, kernels, layer(x), strict=True):
+        alone = F.conv2d(sample[None], kernel[:, None], layer.bias, padding=1, groups=4)
+        torch.testing.assert_close(out[None], alone)
+    # The mean of the map decides, wherever its values are.
+    torch.testing.assert_close(layer.kernels(x.flip(2, 3)), kernels)
+
+
+def test_inhomogeneous_kernels_are_those_of_the_position():
+    layer = InhomogeneousDWConv2d(4, group_channels=2, kernel_size=3, reduction=2).eval()
+    x = torch.randn(2, 4, 5, 6)
+    kernels = layer.kernels(x).repeat_interleave(2, dim=1)  # a kernel for two channels
+    patches = F.unfold(x, 3, padding=1).view(2, 4, 9, 5, 6)
+    torch.testing.assert_close(layer(x), (kernels * patches).sum(2))
+    with pytest.raises(ValueError, match=r"4 channels .* groups of 3"):
+        InhomogeneousDWConv2d(4, group_channels=3)
 
 
 @few
