@@ -93,6 +93,7 @@ def beginning(parameter: torch.Tensor) -> torch.Tensor:
 
 OWN = ("custom-coco", "custom-boxes", "custom-masks", "folder")
 TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
+SAME_SIZE = ("cifar10", "flowers102", "chaoyang")
 
 
 # A part of a config's name, and the one of a config that takes its step in its place: it is built
@@ -142,12 +143,15 @@ def is_own_twin(name: str, seen: set[str]) -> bool:
 
 
 def builds() -> list:
-    """All configs; those are marked whose size nobody published and which take a step, reduced."""
+    """All configs; those are marked whose size nobody published and which take a step, reduced,
+    or whose twin on CIFAR-100 sees images of the same size.
+    """
     stepping = {param.values[0] for param in steps() if not param.marks}
     params = []
     for name in LEAVES:
-        own = name.removesuffix(".py").rpartition("_")[2] in OWN
-        marks = [pytest.mark.exhaustive] if own or (name in stepping - sized()) else []
+        stem, _, data = name.removesuffix(".py").rpartition("_")
+        spared = name in stepping or (data in SAME_SIZE and f"{stem}_cifar100.py" in LEAVES)
+        marks = [pytest.mark.exhaustive] if data in OWN or (spared and name not in sized()) else []
         params.append(pytest.param(name, marks=marks))
     return params
 
