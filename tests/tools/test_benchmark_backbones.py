@@ -96,7 +96,8 @@ def test_report_and_file(tmp_path, capsys):
     file = tmp_path / "result.json"
     threads = torch.get_num_threads()
     try:
-        argv = ("--only", "ResNet-56|DHVT-T/4", *QUICK, "--threads", 1, "--json", file)
+        argv = ("--only", "ResNet-56|DHVT-T/4", *QUICK, "--size", 16)
+        argv += ("--threads", 1, "--json", file)
         assert run_main(tool.main, *argv) == 0
     finally:
         torch.set_num_threads(threads)
