@@ -154,13 +154,14 @@ def backbone(code):
 
 
 def calibrated(code):
-    """The calibration of a cascade that is not trained: thresholds for two budgets."""
+    """A small cascade that is not trained, with thresholds for one budget."""
     cfg = Config.fromfile(ROOT / "configs/dvt/dvt-mini_digits.py")
-    model = load_model(cfg)
-    last = [0.0] * model.num_exits
-    evaluation = {"accuracy": [60.0], "flops": [1e6], "anytime": last, "num_images": 1}
-    state = {"version": 1, "flops": [1e6] * model.num_exits, "thresholds": [last]}
-    save("CHECKPOINT_calibrated.pth", cfg, model, multi_exit={**state, "evaluation": evaluation})
+    cfg.model.backbone.exits = [ConfigDict({**TINY_DHVT, "patch_size": size}) for size in (8, 4)]
+    cfg.model.head.update(in_channels=16, num_exits=2)
+    cfg.model.head.pop("loss_weights", None)
+    evaluation = {"accuracy": [60.0], "flops": [1e6], "anytime": [0.0] * 2, "num_images": 1}
+    state = {"version": 1, "flops": [1e6] * 2, "thresholds": [[0.0] * 2], "evaluation": evaluation}
+    save("CHECKPOINT_calibrated.pth", cfg, load_model(cfg), multi_exit=state)
     cfg.dump("cascade.py")
     assert run(code, CONFIG="cascade.py")["model"].mode == "budgeted"
 
