@@ -1,4 +1,4 @@
-"""Hooks that guard a run, one guard a file."""
+"""Training hooks: checkpointing, resuming and checks of the data, the weights and the loss."""
 
 from smallvit.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from smallvit.engine.hooks.bad_samples import BadSampleHook

@@ -1,4 +1,4 @@
-"""Checkpoints that replace the previous one only when they are on the disk as a whole."""
+"""Atomic checkpoint writing."""
 
 from __future__ import annotations
 
@@ -27,36 +27,32 @@ from smallvit.errors import CheckpointError, NonFiniteError
 from smallvit.registry import HOOKS
 from smallvit.utils.files import flush_folder, flush_to_disk, remove_quietly, write_whole
 
-#: Name of a checkpoint that no schedule asked for.
+#: File name of a checkpoint that was saved outside the regular interval.
 OUT_OF_TURN = "preempted.pth"
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's checkpoint hook, with a write that cannot cost the last good checkpoint.
+    """Checkpoint hook that writes atomically and never loses the last good checkpoint.
 
-    A checkpoint is written under a temporary name, flushed and renamed; then the pointer
-    ``last_checkpoint`` moves, and only then are old ones removed: those that this run wrote
-    to its own folder, whatever a resumed checkpoint says. Another run's checkpoint of the same
-    name is renamed before. Weights that are not finite are never written.
+    A checkpoint is written to a temporary file, flushed to disk and renamed. Then the pointer
+    ``last_checkpoint`` is updated, and only after that are old checkpoints removed: those that
+    this run wrote to its own folder, whatever a resumed checkpoint lists. An existing checkpoint
+    of another run with the same name is renamed first. Non-finite weights are never written.
 
     Args:
-        **kwargs: Those of :class:`mmengine.hooks.CheckpointHook`.
+        **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Make the runner write atomically, and remove what an interrupted write left.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Make the runner write atomically, and remove leftovers of an interrupted write."""
         files, surplus = run_files(runner), self._too_many(runner)
-        # Strategies write from every process.
+        # Strategies write from every process, so all ranks share the id and the mark.
         files.id, mark = _of_rank_0((files.id, secrets.token_hex(4)))
         super().before_train(runner)
-        #: Written out of turn by an earlier session, and of no use beside a newer checkpoint.
+        #: Preemption checkpoint of an earlier session, obsolete once a newer checkpoint exists.
         self._superseded = osp.join(self.out_dir, OUT_OF_TURN)
-        #: What this process wrote to other places than disks.
+        #: Checkpoints that this process wrote to storage other than local disks.
         self._elsewhere: set[str] = set()
         if not isinstance(self.file_backend, LocalBackend):
             runner.logger.warning(
@@ -71,7 +67,7 @@ class AtomicCheckpointHook(CheckpointHook):
         _make_atomic(runner, mark)
 
     def _too_many(self, runner: Runner) -> list[str]:
-        """Take from MMEngine what it would remove by itself, and whoever wrote it."""
+        """Take over the removal of old checkpoints, which MMEngine does regardless of the run."""
         hub = runner.message_hub
         steps = hub.runtime_info.get(KEPT)
         if self.max_keep_ckpts <= 0 or not isinstance(steps, list):
@@ -81,23 +77,13 @@ class AtomicCheckpointHook(CheckpointHook):
         return [self.filename_tmpl.format(step) for step in steps[: -self.max_keep_ckpts]]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Go on with the run that the checkpoint is of, if it is this folder's.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): What was loaded.
-        """
+        """Continue the run of the loaded checkpoint if it belongs to this work folder."""
         if runner._resume:
             require_resumable(checkpoint, runner._load_from)
             take_up(runner, checkpoint)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Write down whose checkpoint it is.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): What will be saved, changed in place.
-        """
+        """Store the id of the run in the checkpoint."""
         checkpoint.setdefault("meta", {})[KEY] = run_files(runner).id
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -127,10 +113,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self._superseded = None
 
     def save_out_of_turn(self, runner: Runner) -> str:
-        """Save a run that ends after this iteration, with all that it needs to go on.
+        """Save a checkpoint outside the regular interval, before a run that is ending exits.
 
-        It does not count among the checkpoints to keep, and is removed when the resumed run
-        writes its next one.
+        It does not count toward ``max_keep_ckpts``, and is removed when the resumed run writes
+        its next checkpoint.
 
         Args:
             runner (Runner): The runner, after an iteration.
@@ -139,7 +125,7 @@ class AtomicCheckpointHook(CheckpointHook):
             str: Path of the checkpoint.
         """
         _require_finite(runner)
-        if self.out_dir is None or not hasattr(self, "file_backend"):  # not one of the run's
+        if self.out_dir is None or not hasattr(self, "file_backend"):  # before_train has not run
             self.out_dir, self.file_backend = runner.work_dir, LocalBackend()
             _make_atomic(runner, _of_rank_0(secrets.token_hex(4)))
         path = self.file_backend.join_path(self.out_dir, OUT_OF_TURN)
@@ -154,16 +140,16 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             _move_pointer(runner, path)
-        barrier()  # no process ends before the pointer is there
+        barrier()  # no process exits before the pointer is written
         return path
 
     def _outdated(self, runner: Runner, step: int) -> list[str]:
-        """Note a checkpoint among those to keep, and tell which ones are then too many."""
+        """Add a checkpoint to those that are kept, and return the ones that exceed the limit."""
         if self.max_keep_ckpts <= 0:
             return []
         kept = [number for number in self.keep_ckpt_ids if number != step]
-        # The checkpoint names those it will remove too: a run killed in between resumes
-        # from it and removes them then.
+        # The checkpoint also lists those about to be removed: if the run is killed in between,
+        # the run that resumes from it removes them.
         runner.message_hub.update_info("keep_ckpt_ids", [*kept, step])
         surplus = kept[: max(0, len(kept) + 1 - self.max_keep_ckpts)]
         self.keep_ckpt_ids.extend([step] if step not in self.keep_ckpt_ids else [])
@@ -208,7 +194,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _DeferredRemovals:
-    """A storage backend that remembers what to remove, so that it is there until then."""
+    """Storage backend that postpones removals: it records the paths instead."""
 
     def __init__(self, backend: LocalBackend) -> None:
         self.backend = backend
@@ -243,9 +229,10 @@ def _save_whole(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Write through ``Runner.save_checkpoint`` under a temporary name, then rename.
+    """Write with ``Runner.save_checkpoint`` to a temporary file, then rename it.
 
-    The name is of this session alone: another one of the run may write without a lock.
+    The temporary name is unique to this session, as another session of the run may write at the
+    same time without holding the lock.
     """
     name = f"{filename}.{files.id}.{mark}{TEMPORARY}"
     path, temporary = osp.join(out_dir, filename), osp.join(out_dir, name)
@@ -305,22 +292,22 @@ def _last_good(folder: str) -> str:
     path = last_checkpoint(folder)
     if path is None:
         return "there is no earlier checkpoint"
-    return f"the last good checkpoint is {path} (train.py --resume goes on from it)"
+    return f"the last good checkpoint is {path} (train.py --resume continues from it)"
 
 
 def non_finite_weights(runner: Runner) -> list[str]:
-    """Find parameters and running statistics that are NaN or infinite.
+    """Find parameters and running statistics that contain NaN or infinite values.
 
     Args:
-        runner (Runner): The runner; an EMA of its model is looked at too.
+        runner (Runner): The runner whose model, and its EMA if there is one, are checked.
 
     Returns:
-        list[str]: Their names.
+        list[str]: Names of these parameters and buffers.
     """
     names, finite = [], []
     for prefix, model in models_of(runner):
         for name, value in [*model.named_parameters(), *model.named_buffers()]:
-            # Other buffers may hold infinities on purpose, such as attention masks.
+            # Other buffers may contain infinities on purpose, such as attention masks.
             statistic = name.rpartition(".")[2] in ("running_mean", "running_var")
             if (isinstance(value, nn.Parameter) or statistic) and value.is_floating_point():
                 names.append(prefix + name)

@@ -1,4 +1,4 @@
-"""Training on data of which a few files cannot be read."""
+"""Replace unreadable training samples, up to a limit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class BadSampleHook(Hook):
-    """Replace unreadable training samples by others, up to a limit.
+    """Replace unreadable training samples with others, up to a limit.
 
-    Each is counted and logged with its path. Validation and test stop at the first one,
-    as a metric over other images than the benchmark's means nothing.
+    Each one is counted and logged with its path. Validation and testing stop at the first one,
+    since a metric over fewer images than the benchmark's is not comparable.
 
     Args:
-        fraction (float): Part of an epoch that may be unreadable. Defaults to 0.001.
-        at_least (int): The limit of small data sets. Defaults to 10.
-        shown (int): Samples that messages name. Defaults to 10.
-        enabled (bool): If False, training stops at the first one too. Defaults to True.
+        fraction (float): Fraction of an epoch that may be unreadable. Defaults to 0.001.
+        at_least (int): Lower bound of the limit, for small data sets. Defaults to 10.
+        shown (int): Number of samples named in messages. Defaults to 10.
+        enabled (bool): If False, training also stops at the first one. Defaults to True.
     """
 
     def __init__(
@@ -41,11 +41,7 @@ class BadSampleHook(Hook):
         self.bad: list[BadSample] = []
 
     def before_run(self, runner: Runner) -> None:
-        """Attach to the training's data loader.
-
-        Args:
-            runner (Runner): The runner, its loops built.
-        """
+        """Attach to the training data loader."""
         loops = (runner._train_loop, runner._val_loop, runner._test_loop)
         for loop in loops:
             if hasattr(loop, "dataloader"):
@@ -65,7 +61,7 @@ class BadSampleHook(Hook):
 
     @property
     def limit(self) -> int:
-        """int: Unreadable samples that an epoch may have, in all processes together."""
+        """int: Maximum number of unreadable samples per epoch, over all processes."""
         return max(self.at_least, math.floor(self.fraction * len(self.loader.dataset)))
 
     def _check(self, bad: list[BadSample], count: int) -> None:
@@ -84,14 +80,7 @@ class BadSampleHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """In an iteration-based loop, sum up each pass over the data.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch.
-            data_batch (dict, optional): The batch. Defaults to None.
-            outputs (dict, optional): The loss terms. Defaults to None.
-        """
+        """In an iteration-based loop, report after each pass over the data."""
         if self.loader is None or not isinstance(runner.train_loop, IterBasedTrainLoop):
             return
         if (batch_idx + 1) % self._epoch_length() == 0:
@@ -102,11 +91,7 @@ class BadSampleHook(Hook):
         return max(1, math.ceil(len(self.loader.dataset) / (size * get_world_size())))
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Sum up an epoch.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Report the unreadable samples of the epoch."""
         if self.loader is None:
             return
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
@@ -129,7 +114,7 @@ class BadSampleHook(Hook):
 
 
 def _check_images(dataset: Any) -> None:
-    """Notice truncated files too, where a pipeline was built with MMCV's own reader."""
+    """Detect truncated files also where a pipeline was built with MMCV's own image reader."""
     for transforms in _pipelines(dataset):
         for place, transform in enumerate(transforms):
             if type(transform) is LoadImageFromFile:

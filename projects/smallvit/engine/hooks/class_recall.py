@@ -1,4 +1,4 @@
-"""Balanced accuracy beside top-1 where classes are not equally frequent."""
+"""Balanced accuracy and per-class recall for imbalanced classification."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassRecallHook(Hook):
-    """Report balanced accuracy and the recall of each class beside a classifier's top-1.
+    """Report balanced accuracy and per-class recall beside a classifier's top-1 accuracy.
 
-    They appear in validation and test where the most frequent class has more than ``min_ratio``
-    times as many images as the least frequent one; a classifier that always says the former looks
-    good by accuracy alone.
+    They are reported in validation and testing if the most frequent class has more than
+    ``min_ratio`` times as many images as the least frequent one: accuracy alone looks good for a
+    classifier that always predicts the most frequent class.
 
     Args:
-        enabled (bool): Defaults to True.
-        min_ratio (float): See above. Defaults to 2.
+        enabled (bool): Whether the hook is active. Defaults to True.
+        min_ratio (float): Class imbalance above which they are reported. Defaults to 2.
     """
 
     def __init__(self, enabled: bool = True, min_ratio: float = 2.0) -> None:
@@ -29,11 +29,7 @@ class ClassRecallHook(Hook):
         self.min_ratio = min_ratio
 
     def before_run(self, runner: Runner) -> None:
-        """Add the metric to evaluators that measure top-1.
-
-        Args:
-            runner (Runner): The runner, its loops built.
-        """
+        """Add the metric to the evaluators that measure top-1 accuracy."""
         if not self.enabled:
             return
         for split in ("val", "test"):

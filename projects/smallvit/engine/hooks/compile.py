@@ -1,4 +1,4 @@
-"""Networks compiled when a run begins."""
+"""Compile networks with ``torch.compile`` at the start of a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compile the networks of the model before it trains or is tested; ``--compile`` adds it.
+    """Compile the networks of the model before training or testing; ``--compile`` adds it.
 
-    A guidance's teacher stays as it is: a store of its features takes its place.
+    The teacher of locality guidance is not compiled: a feature store can replace it.
 
     Args:
-        mode (str): Of ``torch.compile``: "default", "reduce-overhead" (with CUDA graphs),
+        mode (str): Mode of ``torch.compile``: "default", "reduce-overhead" (with CUDA graphs),
             "max-autotune" or "max-autotune-no-cudagraphs". Defaults to "default".
-        backend (str): Of ``torch.compile``. Defaults to "inductor".
+        backend (str): Backend of ``torch.compile``. Defaults to "inductor".
     """
 
-    # Behind the hooks that put other modules into the model or copy it.
+    # Runs after the hooks that replace modules of the model or copy it.
     priority = "VERY_LOW"
 
     def __init__(self, mode: str = "default", backend: str = "inductor") -> None:
@@ -33,11 +33,7 @@ class CompileHook(Hook):
         self.compiled = False
 
     def before_train(self, runner: Runner) -> None:
-        """Compile.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Compile the networks of the model."""
         self._compile(runner)
 
     before_val = before_test = before_train
@@ -50,11 +46,7 @@ class CompileHook(Hook):
         self.compiled = True
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Say that the outputs of the last step are no longer needed.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Mark the start of a step, so that CUDA graphs may reuse the last step's outputs."""
         if self.mode in GRAPHS:
             torch.compiler.cudagraph_mark_step_begin()
 

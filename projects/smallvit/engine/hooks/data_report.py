@@ -1,4 +1,4 @@
-"""What a run trains on and is measured on, said before its first step, or refused."""
+"""Report the data of a run before its first step, and refuse unusable data."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from smallvit.utils.text import name_some
 
 @HOOKS.register_module()
 class DataReportHook(Hook):
-    """Write a table of the data to the log before the first step, and refuse what cannot be meant.
+    """Log a table of the data before the first step, and refuse inconsistent data.
 
-    The table has, for each data set, images, objects and classes with their counts, what is
-    left out of it and why; then what the weights begin with, and how many images a step of
-    the optimizer has. Nothing is decoded for it; ``tools/misc/verify_dataset.py`` reads every
+    For each data set the table lists images, objects and classes with their counts, and what is
+    left out and why; then the weights that training starts from, and the number of images per
+    optimizer step. No image is decoded for it; ``tools/misc/verify_dataset.py`` reads every
     file.
 
-    A run does not begin where no object can be trained, where names, ids or labels do not fit
-    each other, or where the model has too few outputs. What may be meant is a warning.
+    The run is refused if there is no object to train on, if names, ids or labels do not match
+    each other, or if the model has too few outputs. What could be intended is a warning.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -52,13 +52,10 @@ class DataReportHook(Hook):
             self._maps.append(loader)
 
     def before_run(self, runner: Runner) -> None:
-        """Look at the data of the loops that were built.
-
-        Args:
-            runner (Runner): The runner.
+        """Inspect the data of the loops that were built.
 
         Raises:
-            DataError: If the data cannot be trained on or measured by.
+            DataError: If the data cannot be used for training or evaluation.
         """
         if not self.enabled:
             return
@@ -68,18 +65,14 @@ class DataReportHook(Hook):
             _repair_metrics(runner, split)
             for part in parts_of(_bare(loader.dataset)):
                 self._note_maps(split, check_maps_of(part, ignored))
-        # One process looks; all of them stop.
+        # Rank 0 inspects the data; all processes raise.
         found: list[Any] = [self._look(runner, splits) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is not None:
             raise found[0]
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Name the classes that no label map of an epoch had.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Warn about classes that appeared in no label map so far."""
         for loader in self._maps:
             seen = loader.seen.to(torch.int32)
             all_reduce(seen, op="max")
@@ -112,7 +105,7 @@ class DataReportHook(Hook):
 
 
 def _read_coco_repaired() -> None:
-    """Where MMEngine's own runner builds a config of ours, its data sets come after its hooks."""
+    """Repair COCO files for MMEngine's own runner, which builds data sets after its hooks."""
     scope = DefaultScope.get_current_instance()
     if scope is not None and scope.scope_name == "mmdet":
         from smallvit.datasets import coco
@@ -121,13 +114,13 @@ def _read_coco_repaired() -> None:
 
 
 def loader_of(runner: Runner) -> Iterator[tuple[str, Any]]:
-    """Find the data loaders of a run.
+    """Iterate over the data loaders of a run.
 
     Args:
-        runner (Runner): The runner, its loops built.
+        runner (Runner): The runner, with its loops built.
 
     Yields:
-        tuple[str, DataLoader]: Split and loader.
+        tuple[str, DataLoader]: Name of the split and its data loader.
     """
     for split in ("train", "val", "test"):
         loop = getattr(runner, f"_{split}_loop")
@@ -136,7 +129,7 @@ def loader_of(runner: Runner) -> Iterator[tuple[str, Any]]:
 
 
 def _bare(dataset: Any) -> Any:
-    """A data set without the guard around it."""
+    """Return the data set inside the guard that wraps it."""
     return getattr(dataset, "_inner", dataset)
 
 
@@ -145,7 +138,7 @@ def _model(runner: Runner) -> Any:
 
 
 def _ignored(runner: Runner) -> tuple[int, ...]:
-    """Labels that the losses of a segmentation model leave out."""
+    """Labels that the losses of a segmentation model ignore."""
     heads = (getattr(_model(runner), name, None) for name in ("decode_head", "auxiliary_head"))
     values = {getattr(head, "ignore_index", None) for head in heads}
     return tuple(value for value in values if isinstance(value, int))
@@ -204,14 +197,14 @@ def _warnings(runner: Runner, usage: Usage) -> Iterator[str]:
     yield from usage.warnings
     empty = empty_classes(usage) if usage.training else []
     if empty:
-        yield f"{usage.name}: nothing of {name_some(empty)} is trained: no example of it"
+        yield f"{usage.name}: {name_some(empty)} cannot be learned: no training example"
     many = count_warning(heads_of(runner.model), usage.classes) if usage.classes else None
     if many is not None and usage.training:
-        yield f"{usage.name}: {many}, or these outputs are never right"
+        yield f"{usage.name}: {many}, or these outputs are never correct"
 
 
 def _table(runner: Runner, usages: list[Usage]) -> Iterator[str]:
-    yield "what this run uses (DataReportHook):"
+    yield "data of this run (DataReportHook):"
     for usage in usages:
         label = usage.split
         for line in usage.lines():
@@ -235,7 +228,7 @@ def _step(runner: Runner) -> str:
     if size is None:
         return "the batch sampler decides how many images a step has"
     parts = f"batches of {size} x {get_world_size()} processes x {accumulated} accumulated"
-    # Before a warm-up, which has begun already.
+    # The initial learning rate is the one before warm-up, which has already changed the current.
     rates = sorted({group.get("initial_lr", group["lr"]) for group in wrapper.param_groups})
     rate = " to ".join(f"{one:.4g}" for one in dict.fromkeys((rates[0], rates[-1])))
     return f"{size * get_world_size() * accumulated} images ({parts}), learning rate {rate}"

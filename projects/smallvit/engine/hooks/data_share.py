@@ -1,4 +1,4 @@
-"""Checking that the processes of a run can share its data, before they wait for each other."""
+"""Check that the data can be divided among the processes of a run."""
 
 from __future__ import annotations
 
@@ -14,26 +14,23 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class DataShareHook(Hook):
-    """Refuse a training in which a process has no batch, or fewer than the others.
+    """Refuse training in which a process has no batch, or fewer batches than the others.
 
-    Processes exchange gradients after each batch; one that has no more of them would let
-    the others wait until the time limit of the exchange.
+    Processes exchange gradients after each batch. If one runs out of batches, the others wait
+    for it until the collective operation times out.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the processes' numbers of batches.
-
-        Args:
-            runner (Runner): The runner.
+        """Compare the numbers of batches of all processes.
 
         Raises:
-            DataShareError: If a process has no batch, or another number than the others.
+            DataShareError: If a process has no batch, or if the numbers differ.
         """
         if not self.enabled:
             return
@@ -70,7 +67,7 @@ class DataShareHook(Hook):
 def _length(loader: Any) -> int | None:
     try:
         return len(loader)
-    except TypeError:  # a stream
+    except TypeError:  # an iterable data set without a length
         return None
 
 

@@ -1,7 +1,7 @@
-"""Drawn predictions in the folders of their images, so that equal file names do not collide.
+"""Visualization hooks that write predictions into one subfolder per image folder.
 
-The libraries' hooks write to one folder under the image's own name; 0.png of one class folder
-then replaces 0.png of another.
+The hooks of the libraries write to a single folder under the image's own name, so that 0.png of
+one class folder overwrites 0.png of another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smallvit.registry import HOOKS
 
 
 class _Folders:
-    """Tells the folder of each picture, below the one that was asked for."""
+    """Find the output folder of each drawn image, below a root folder."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -35,7 +35,7 @@ class _Folders:
 
 
 def _below(path: str, dataset: Any) -> str:
-    """The folder of an image below the data set's; "" where it has none."""
+    """Folder of an image relative to its data set; "" if it has none."""
     while hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     prefixes = getattr(dataset, "data_prefix", None) or {}
@@ -47,10 +47,10 @@ def _below(path: str, dataset: Any) -> str:
 
 @HOOKS.register_module()
 def ClassifierDrawingHook(**kwargs: Any) -> Hook:  # noqa: N802 the name of a type in configs
-    """Build MMPretrain's ``VisualizationHook``, with a folder of each picture as its image's.
+    """Build MMPretrain's ``VisualizationHook`` with one output subfolder per image folder.
 
     Args:
-        **kwargs: Those of :class:`mmpretrain.engine.VisualizationHook`.
+        **kwargs: Arguments of :class:`mmpretrain.engine.VisualizationHook`.
 
     Returns:
         Hook: The hook.
@@ -74,10 +74,10 @@ def ClassifierDrawingHook(**kwargs: Any) -> Hook:  # noqa: N802 the name of a ty
 
 @HOOKS.register_module()
 def DetectorDrawingHook(**kwargs: Any) -> Hook:  # noqa: N802 the name of a type in configs
-    """Build mmdet's ``DetVisualizationHook``, with a folder of each picture as its image's.
+    """Build mmdet's ``DetVisualizationHook`` with one output subfolder per image folder.
 
     Args:
-        **kwargs: Those of :class:`mmdet.engine.hooks.DetVisualizationHook`.
+        **kwargs: Arguments of :class:`mmdet.engine.hooks.DetVisualizationHook`.
 
     Returns:
         Hook: The hook.

@@ -1,4 +1,4 @@
-"""Full-precision regions for detectors in mixed precision."""
+"""Float32 RoI extraction for detectors trained in mixed precision."""
 
 from __future__ import annotations
 
@@ -14,25 +14,21 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class ExactRoIHook(Hook):
-    """Keep mmdet's RoI extractors in float32 when the rest of the model is autocast.
+    """Run mmdet's RoI extractors in float32 when the rest of the model is autocast.
 
-    mmdet casts the boxes to the type of the feature maps. In bfloat16, with 8 bits of
-    precision, the corner of a box at 1,000 pixels moves by up to two, in float16 by up to
-    a quarter. With float32 maps the boxes stay as they are.
+    mmdet casts the boxes to the dtype of the feature maps. In bfloat16, with 8 bits of
+    precision, a box corner at 1,000 pixels moves by up to two pixels, in float16 by up to a
+    quarter of one. With float32 feature maps the boxes remain exact.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Attach to every RoI extractor of the model.
-
-        Args:
-            runner (Runner): The runner, its model built.
-        """
+        """Register a hook on every RoI extractor of the model."""
         for extractor in _roi_extractors(runner.model):
             extractor.register_forward_pre_hook(_full_precision_maps)
 
 
 def _roi_extractors(model: nn.Module) -> list[nn.Module]:
-    # A model that holds one was built by code that imported it.
+    # A model that has RoI extractors has imported mmdet already.
     module = sys.modules.get("mmdet.models.roi_heads.roi_extractors")
     if module is None:
         return []

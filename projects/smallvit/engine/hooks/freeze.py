@@ -1,4 +1,4 @@
-"""Parts of a model that keep the weights that they begin with."""
+"""Freeze parts of a model."""
 
 from __future__ import annotations
 
@@ -15,35 +15,28 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Keep parts of a model as they are: no gradients, and norms with their stored statistics.
+    """Freeze parts of a model: no gradients, and norm layers use their stored statistics.
 
     Args:
-        modules (Sequence[str]): Names of the parts, such as ``backbone``.
+        modules (Sequence[str]): Names of the submodules to freeze, such as ``backbone``.
     """
 
     def __init__(self, modules: Sequence[str]) -> None:
         self.modules = tuple(modules)
 
     def before_run(self, runner: Runner) -> None:
-        """Take the parameters out of the training.
-
-        Args:
-            runner (Runner): The runner.
+        """Freeze the parameters.
 
         Raises:
-            UserError: If the model has no such part, or nothing is left to train.
+            UserError: If the model has no such submodule, or nothing is left to train.
         """
         for part in self._parts(runner):
             part.requires_grad_(False)
         if not any(one.requires_grad for one in runner.model.parameters()):
-            raise UserError(f"FreezeHook: without {', '.join(self.modules)} nothing is trained")
+            raise UserError(f"FreezeHook: with {', '.join(self.modules)} frozen nothing is trained")
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Keep the parts in evaluation mode, which each epoch ends.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Set the frozen submodules to evaluation mode, which ``model.train()`` ends each epoch."""
         for part in self._parts(runner):
             if part.training:
                 part.eval()

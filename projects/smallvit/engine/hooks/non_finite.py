@@ -1,4 +1,4 @@
-"""Stopping a training whose loss or gradient is no number any more."""
+"""Stop training when the loss or the gradient is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from smallvit.engine.gradients import (
 from smallvit.errors import NonFiniteError, UserError
 from smallvit.registry import HOOKS
 
-#: Steps in a row after which a loss scaler that started at 65,536 has nothing left to try.
+#: Consecutive skipped steps after which a loss scaler that started at 65,536 cannot recover.
 HOPELESS = 30
 
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Stop when a loss term or the gradient is NaN or infinite, and name the batch.
+    """Stop training when a loss term or the gradient is NaN or infinite, and name the batch.
 
-    The losses are those that MMEngine's ``RuntimeInfoHook`` has already brought to the CPU,
-    and the gradient's norm is the one that clipping has computed, so that these checks add no
-    synchronization with the device. Without clipping the norm is computed, and read after
-    the step. No step is made with a gradient of which it is known in time: with
-    clipping, on CPU, and wherever steps may be skipped.
+    The check reuses the losses that MMEngine's ``RuntimeInfoHook`` has already copied to the CPU
+    and the gradient norm that clipping has computed, so that it adds no synchronization with the
+    device. Without clipping the norm is computed here, and read after the step. A step with a
+    non-finite gradient is prevented wherever this is known in time: with clipping, on CPU, and
+    wherever steps may be skipped.
 
     Args:
-        skip (int): Steps in a row that may be left out because the loss or the gradient is
-            not finite; weights, optimizer and running statistics stay as they were. With it
-            the device is waited for before each step. Defaults to 0.
-        tolerance (int): Steps in a row with a loss that is not finite, which a loss scaler
-            (``AmpOptimWrapper``) may skip. Defaults to 5.
-        shown (int): Samples that the message names. Defaults to 8.
-        enabled (bool): Defaults to True.
+        skip (int): Maximum number of consecutive steps that are skipped because the loss or the
+            gradient is not finite; weights, optimizer and running statistics stay unchanged. If
+            it is not 0, each step synchronizes with the device. Defaults to 0.
+        tolerance (int): Maximum number of consecutive steps with a non-finite loss that a loss
+            scaler (``AmpOptimWrapper``) may skip. Defaults to 5.
+        shown (int): Number of samples named in the message. Defaults to 8.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: After the values are on the CPU, before anything averages or logs them.
+    #: Runs once the values are on the CPU, before they are averaged or logged.
     priority = "HIGH"
 
     def __init__(
@@ -58,13 +58,10 @@ class NonFiniteHook(Hook):
         self._batches: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the gradients from now on.
-
-        Args:
-            runner (Runner): The runner.
+        """Start checking the gradients.
 
         Raises:
-            UserError: If steps may be skipped, and the processes would not agree on which.
+            UserError: If steps may be skipped, but the processes have different gradients.
         """
         if not self.enabled:
             return
@@ -78,22 +75,12 @@ class NonFiniteHook(Hook):
         self.statistics = RunningStatistics(runner.model) if self.skip else None
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimizer as it was.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Restore the optimizer wrapper's own methods."""
         if self.guard is not None:
             self.guard.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Remember where the samples of the next step come from.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (dict, optional): The batch. Defaults to None.
-        """
+        """Remember the sample paths of the next step."""
         if not self.enabled:
             return
         if self.statistics is not None and not self._batches:
@@ -103,16 +90,10 @@ class NonFiniteHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Check the loss terms and the gradient of a step.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (dict, optional): The batch. Defaults to None.
-            outputs (dict, optional): The loss terms. Defaults to None.
+        """Check the loss terms and the gradient of the step.
 
         Raises:
-            NonFiniteError: If one is not finite, and no more steps may be skipped.
+            NonFiniteError: If one is not finite and no more steps may be skipped.
         """
         if not self.enabled or self.guard is None:
             return
@@ -130,7 +111,7 @@ class NonFiniteHook(Hook):
             self._batches.clear()
 
     def _check_scaled(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
-        """The scaler skips steps that overflow; some are its way to find its scale."""
+        """Tolerate some steps that overflow, by which a loss scaler finds its scale."""
         if stepped:
             self.overflows = 0
         elif _step_due(runner):
@@ -144,28 +125,28 @@ class NonFiniteHook(Hook):
         if self.streak:
             runner.logger.warning(
                 f"{_place(runner)}: {_shown(terms)}; the loss scaler skips this step "
-                f"({self.streak} in a row, {self.tolerance} are tolerated)"
+                f"({self.streak} in a row, up to {self.tolerance} are tolerated)"
             )
 
     def _check_skipped(self, runner: Runner, terms: dict[str, float], norm: float) -> None:
         self.streak += 1
         what = "the gradient" if _finite(terms) else "the loss"
-        # The processes share their gradient, so that all of them are here.
+        # All processes share the gradient, so all of them reach this collective call.
         together = _shares_gradients(runner)
         message = self._message(runner, f"{what} is not finite", terms, norm, together)
         if self.streak > self.skip:
             raise NonFiniteError(message)
         self.statistics.restore()
         runner.logger.warning(
-            f"{message}\n  this step is skipped ({self.streak} in a row, {self.skip} may be)"
+            f"{message}\n  this step is skipped ({self.streak} in a row, up to {self.skip} may be)"
         )
 
     def _check_loss(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
         message = self._message(runner, "the loss is not finite", terms)
         if stepped or not self.skip:
             raise NonFiniteError(message)
-        self.statistics.restore()  # a checkpoint may come before the step
-        runner.logger.warning(f"{message}\n  the gradient of the whole step will decide")
+        self.statistics.restore()  # a checkpoint may be written before the step completes
+        runner.logger.warning(f"{message}\n  the gradient of the whole step decides")
 
     def _message(
         self,
@@ -192,12 +173,12 @@ class NonFiniteHook(Hook):
             f"{lines}"
             f"  last good checkpoint: {last_checkpoint(runner.work_dir) or 'none was written'}\n"
             "  (a lower learning rate, a longer warm-up or optim_wrapper.clip_grad may help; "
-            "default_hooks.non_finite.skip=N passes over up to N such steps in a row)"
+            "default_hooks.non_finite.skip=N skips up to N consecutive such steps)"
         )
 
     def _shorten(self, names: list[str]) -> str:
         if not names:
-            return "the batch does not tell"
+            return "the batch has no paths"
         more = f" and {len(names) - self.shown} more" if len(names) > self.shown else ""
         return ", ".join(names[: self.shown]) + more
 
@@ -215,12 +196,12 @@ def _place(runner: Runner) -> str:
 
 
 def _shares_gradients(runner: Runner) -> bool:
-    """Whether all processes see the same gradients."""
+    """Whether all processes have the same gradients."""
     return isinstance(runner.model, DistributedDataParallel)
 
 
 def _step_due(runner: Runner) -> bool:
-    """Whether the optimizers were to make a step in this iteration, or only to accumulate."""
+    """Whether the optimizers step in this iteration rather than only accumulate."""
     return all(single.should_update() for single in optim_wrappers(runner.optim_wrapper))
 
 
@@ -230,18 +211,18 @@ def _value(runner: Runner, name: str, outputs: dict) -> float:
 
 
 def _sources(batch: Any) -> Any:
-    """What tells where a batch comes from, without its images."""
+    """Metadata that identifies the samples of a batch, without their images."""
     return batch.get("data_samples") if hasattr(batch, "get") else batch
 
 
 def sample_paths(batch: Any) -> list[str]:
-    """Find where the samples of a batch come from.
+    """Find the paths of the samples in a batch.
 
     Args:
-        batch (Any): A batch of an MM data loader, or its data samples.
+        batch (Any): A batch from an MM data loader, or its data samples.
 
     Returns:
-        list[str]: Paths or indices of its samples; empty if it does not tell.
+        list[str]: Paths or indices of the samples; empty if the batch holds neither.
     """
     batch = _sources(batch)
     if not isinstance(batch, (list, tuple)):

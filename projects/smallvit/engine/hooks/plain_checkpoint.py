@@ -1,7 +1,7 @@
-"""Checkpoints of tensors and plain values only, which load under ``weights_only=True``.
+"""Checkpoints that load with ``weights_only=True``.
 
-MMEngine pickles its history buffers as objects, and torch 2.6 and later refuse to read
-those back. The hook here stores the same histories as tensors.
+MMEngine pickles its history buffers as objects, which torch 2.6 and later refuse to load by
+default. This hook stores the same histories as tensors.
 """
 
 from __future__ import annotations
@@ -20,31 +20,21 @@ _HISTORY_KEYS = {"log_history", "count_history", "max_length"}
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Store what MMEngine keeps as objects as tensors and plain values, and restore it.
+    """Store the objects that MMEngine pickles as tensors and plain values, and restore them.
 
     Usable in any MM config: ``custom_hooks=[dict(type="smallvit.PlainCheckpointHook")]``.
     """
 
-    #: After every hook that adds to the checkpoint.
+    #: Runs after every hook that adds to the checkpoint.
     priority = "LOWEST"
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn the checkpoint's objects into plain values.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): What will be saved, changed in place.
-        """
+        """Convert the objects in the checkpoint to plain values."""
         for key in checkpoint.keys() - {"state_dict"}:
             checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn the stored histories back into MMEngine's buffers.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): What was loaded, changed in place.
-        """
+        """Convert the stored histories back to MMEngine's history buffers."""
         scalars = checkpoint.get("message_hub", {}).get("log_scalars", {})
         for name, value in scalars.items():
             if isinstance(value, Mapping) and value.keys() == _HISTORY_KEYS:

@@ -1,4 +1,4 @@
-"""Metrics as plain values, before they are logged."""
+"""Convert metrics to plain values before they are logged."""
 
 from __future__ import annotations
 
@@ -20,60 +20,43 @@ from smallvit.utils.json_files import brief
 
 @HOOKS.register_module()
 class PlainMetricsHook(Hook):
-    """Turn metrics that are matrices, such as a confusion matrix, into nested lists.
+    """Convert array-valued metrics, such as a confusion matrix, to nested lists.
 
-    MMEngine's logger writes metrics as JSON and stops at a tensor. Where a metric returns no
-    metrics at all, or what no checkpoint could hold, it is named.
+    MMEngine's logger writes metrics as JSON and fails on a tensor. A metric that returns no dict,
+    or a value that no checkpoint can hold, is reported by name.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: Before ``LoggerHook``.
+    #: Runs before ``LoggerHook``.
     priority = "ABOVE_NORMAL"
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Look at what the metrics of a validation return.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Check what the validation metrics return."""
         if self.enabled:
             _watch(getattr(runner.val_loop, "evaluator", None))
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Look at what the metrics of a test return.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Check what the test metrics return."""
         if self.enabled:
             _watch(getattr(runner.test_loop, "evaluator", None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Convert the metrics of a validation.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): What was found, changed in place. Defaults to None.
+        """Convert the validation metrics.
 
         Raises:
-            UserError: If a hook that compares metrics waits for one that is no number.
+            UserError: If a hook that compares a metric names one that is not a number.
         """
         if self.enabled:
             _flatten(metrics)
             _require_numbers(metrics or {}, runner.hooks)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Convert the metrics of a test.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): What was found, changed in place. Defaults to None.
-        """
+        """Convert the test metrics."""
         if self.enabled:
             _flatten(metrics)
 
@@ -86,12 +69,12 @@ def _watch(evaluator: Any) -> None:
 
 
 def _checked(compute: Callable, kind: str, results: list) -> dict[str, Any]:
-    """What a metric computes, if it is metrics."""
+    """Compute a metric and check that the result is a dict of metrics."""
     found = compute(results)
     if not isinstance(found, Mapping):
         raise UserError(
-            f"{kind}.compute_metrics returned {brief(found)}: it must return a dict of metrics by "
-            "their names"
+            f"{kind}.compute_metrics returned {brief(found)}: it must return a dict from names to "
+            "values"
         )
     for name, value in found.items():
         try:
@@ -102,8 +85,8 @@ def _checked(compute: Callable, kind: str, results: list) -> dict[str, Any]:
         if not fine:
             raise UserError(
                 f"{kind}.compute_metrics returned {name!r}: {brief(value)}, which no log and no "
-                "checkpoint can hold: a metric is a number, an array, a text, or lists and dicts "
-                "of them, by a name that is a text"
+                "checkpoint can hold: a metric is a number, an array, a string, or lists and dicts "
+                "of them, and its name is a string"
             )
     return found
 
@@ -117,14 +100,14 @@ def _flatten(metrics: dict[str, Any] | None) -> None:
 def _require_numbers(metrics: dict[str, Any], hooks: Sequence[Hook]) -> None:
     for hook in hooks:
         for key, name in wanted_metrics(hook):
-            if name == "auto":  # the first one
+            if name == "auto":  # the first metric
                 name = next(iter(metrics), name)
             value = metrics.get(name, 0.0)
-            # MMEngine passes over a best score of None.
+            # MMEngine ignores a best score of None.
             if key == "save_best" and value is None:
                 continue
             if not isinstance(value, Real) and getattr(value, "ndim", None) != 0:
                 raise UserError(
-                    f"{key}={name!r} of {type(hook).__name__} is {brief(value)}, of which none is "
-                    f"better than another: {key} takes a metric that is one number"
+                    f"{key}={name!r} of {type(hook).__name__} is {brief(value)}, which has no "
+                    f"order to compare by: {key} takes a metric that is one number"
                 )

@@ -1,4 +1,4 @@
-"""Ending at a step, with a checkpoint, when a signal asks for it."""
+"""Save a checkpoint and stop when the run is preempted by a signal."""
 
 from __future__ import annotations
 
@@ -24,39 +24,35 @@ from smallvit.utils.signals import end_request, start_shielded
 class PreemptionHook(Hook):
     """Save a checkpoint at the next step after SIGTERM or SIGUSR1, and end the run.
 
-    ``tools/train.py`` ends with status 75 then, and ``--resume`` goes on as if nothing had
-    happened. A signal to one process ends all at the same step, one later. A second signal,
-    more than five seconds after the first, ends the process at once.
+    ``tools/train.py`` then exits with status 75, and ``--resume`` continues as if the run had
+    not been interrupted. A signal to one process ends all processes at the same step, one step
+    later. A second signal, more than five seconds after the first, ends the process at once.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
 
     def before_run(self, runner: Runner) -> None:
-        """Take care of the signals, in this process and in those that load data.
-
-        Args:
-            runner (Runner): The runner, its loops built.
-        """
+        """Install signal handlers, in this process and in the data-loader workers."""
         loop = runner._train_loop
         if not self.enabled or not isinstance(loop, BaseLoop):
             return
         if not end_request.catch():
-            runner.logger.info("SIGTERM and SIGUSR1 are handled by others, and save no checkpoint")
+            runner.logger.info("SIGTERM and SIGUSR1 have other handlers, and save no checkpoint")
         at_end(loop, end_request.release)
         for each in (loop, runner._val_loop):
             if isinstance(each, BaseLoop):
                 loader = each.dataloader
                 loader.worker_init_fn = partial(start_shielded, loader.worker_init_fn)
-        # Behind all other hooks, whose state is saved.
+        # Runs after all other hooks, whose state is saved.
         runner.register_hook(_Stop(), priority="LOWEST")
 
 
 class _Stop(Hook):
-    """Look for a request after each step."""
+    """Check for a stop request after each step."""
 
     def __init__(self) -> None:
         self.shared = _SharedNumber()
@@ -75,10 +71,10 @@ class _Stop(Hook):
 
 
 class _SharedNumber:
-    """The largest number that a process gave, known to all a call later.
+    """Maximum of a number over all processes, available one call later.
 
-    It is on its way during the step between, and so none waits for another. Where it is on a
-    GPU, MMEngine has just waited for the device to read the loss.
+    The reduction runs asynchronously during the step in between, so that no process waits for
+    another. For a tensor on the GPU, MMEngine has already synchronized to read the loss.
     """
 
     def __init__(self) -> None:
@@ -105,5 +101,5 @@ def _stop(runner: Runner, number: int) -> None:
     end_request.serve()
     raise PreemptedError(
         f"{signal.Signals(number).name} ended the training after iteration {runner.iter + 1}; "
-        f"{path} is saved, and train.py --resume goes on from it"
+        f"{path} is saved, and train.py --resume continues from it"
     )

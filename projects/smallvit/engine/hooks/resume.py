@@ -1,4 +1,4 @@
-"""Resuming a run so that it ends as if it had never been interrupted."""
+"""Resume a run so that it gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from smallvit.engine.training_state import collect_training_state, restore_train
 from smallvit.errors import CheckpointError
 from smallvit.registry import HOOKS
 
-#: Where a checkpoint keeps what MMEngine does not.
+#: Key of a checkpoint under which state that MMEngine does not store is kept.
 KEY = "smallvit"
 
 
 @HOOKS.register_module()
 class ResumeHook(Hook):
-    """Store and restore what MMEngine leaves out of a checkpoint.
+    """Store and restore training state that MMEngine leaves out of checkpoints.
 
-    Added are the random states and running statistics of every process, the place in the
-    epoch, the seeds of the data order, and what plugins train beside the model. Validation
-    draws random numbers without changing the training's, and one that the interruption
-    prevented is made up for. Where no checkpoint is named, the newest whole one in the work
-    folder is resumed.
+    This is: the random states and running statistics of every process, the position in the
+    epoch, the seeds of the data order, and what plugins train beside the model. Validation does
+    not change the random state of training, and a validation that the interruption prevented is
+    run on resume. If no checkpoint is given, the newest complete one in the work folder is
+    resumed.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: First, so that the random states are set before and read after all other hooks.
+    #: Runs first, so that random states are set before, and read after, all other hooks.
     priority = "VERY_HIGH"
 
     def __init__(self, enabled: bool = True) -> None:
@@ -53,31 +53,23 @@ class ResumeHook(Hook):
         self._path = "the resumed checkpoint"
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint to resume, and make the order of the data reproducible.
-
-        Args:
-            runner (Runner): The runner, its loops built.
-        """
+        """Choose the checkpoint to resume, and make the data order reproducible."""
         loop = runner._train_loop
         if not self.enabled or not hasattr(loop, "run"):
             return
         choose_checkpoint(runner)
         self.loader = guard_loader(loop)
         if self.loader is not None:
-            # Generators take no negative numbers, and a seed may be one.
+            # A generator takes no negative seed, but the run's seed may be negative.
             self.loader.batch_sampler.seed = (abs(int(runner.seed)), get_rank())
         runner.register_hook(_MissedValidation(self), priority="LOWEST")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the added state out of a checkpoint.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): What was loaded.
+        """Take the added state from a checkpoint.
 
         Raises:
-            CheckpointError: If a checkpoint of weights alone is to be resumed, or its state
-                cannot be one of a training.
+            CheckpointError: If the checkpoint to resume holds only weights, or its state cannot
+                be that of a training run.
         """
         if not self.enabled or not runner._resume:
             return
@@ -92,11 +84,7 @@ class ResumeHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Put the loader where the checkpoint left it.
-
-        Args:
-            runner (Runner): The runner, its checkpoint loaded.
-        """
+        """Move the data loader to the position of the checkpoint."""
         if not self.enabled or self.loader is None or not runner._resume:
             return
         with named(runner._load_from):
@@ -107,8 +95,8 @@ class ResumeHook(Hook):
         restore_training_state(runner.model, (self._resumed or {}).get("modules", {}))
         if self._resumed is None and runner.iter > 0:
             runner.logger.warning(
-                "the checkpoint has no random states (MMEngine wrote it): the data order goes on, "
-                "the random numbers start anew"
+                "the checkpoint has no random states (MMEngine wrote it): the data order "
+                "continues, the random numbers are seeded again"
             )
         own = self._own_state(runner)
         if own is not None:
@@ -132,7 +120,7 @@ class ResumeHook(Hook):
         if len(processes) != get_world_size():
             runner.logger.warning(
                 f"the checkpoint is of {len(processes)} processes and this run has "
-                f"{get_world_size()}: random numbers and data order start anew, and the result "
+                f"{get_world_size()}: random numbers and data order are seeded again, the result "
                 "will differ from an uninterrupted run's"
             )
             self._resumed = None
@@ -150,23 +138,23 @@ class ResumeHook(Hook):
     def _enter_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop
         stored = (self._resumed or {}).get("position")
-        # MMEngine stores no place in the epoch, but the number of iterations tells it.
+        # MMEngine does not store the position in the epoch; it follows from the iteration.
         begun = runner.iter - runner.epoch * len(loop.dataloader)
         self.position = stored if stored is not None else max(0, begun)
         if self.position > len(loop.dataloader):
-            # The batches are of another size than then, and tell no place.
+            # The batch size has changed, so the iteration does not determine the position.
             self.position = 0
         if not self.position:
             return
         if type(loop).run_epoch is not EpochBasedTrainLoop.run_epoch:
             raise CheckpointError(
                 f"{runner._load_from} was written in the middle of an epoch, where "
-                f"{type(loop).__name__} cannot go on; resume one from the end of an epoch"
+                f"{type(loop).__name__} cannot resume; use a checkpoint from the end of an epoch"
             )
         loop.run_epoch = partial(self._finish_epoch, loop, self.position)
 
     def _finish_epoch(self, loop: EpochBasedTrainLoop, position: int) -> None:
-        del loop.run_epoch  # the epochs after this one are whole
+        del loop.run_epoch  # the following epochs run in full
         loop.runner.call_hook("before_train_epoch")
         loop.runner.model.train()
         self.loader.batch_sampler.fast_forward(position)
@@ -176,11 +164,7 @@ class ResumeHook(Hook):
         loop._epoch += 1
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Name the epoch's random streams; at the start of an epoch, restore the states.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Seed the random streams of the epoch; at its start, restore the random states."""
         if self.loader is None or isinstance(runner.train_loop, IterBasedTrainLoop):
             return
         self.loader.batch_sampler.epoch = runner.epoch
@@ -188,13 +172,7 @@ class ResumeHook(Hook):
             self._restore_states()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Restore the random states before the first step that follows a checkpoint.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (dict, optional): The batch. Defaults to None.
-        """
+        """Restore the random states before the first step after a checkpoint."""
         self._collected = None
         if self._resumed is not None:
             self._restore_states()
@@ -208,65 +186,41 @@ class ResumeHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
-        """Keep the place in the epoch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (dict, optional): The batch. Defaults to None.
-            outputs (dict, optional): The loss terms. Defaults to None.
-        """
+        """Update the position in the epoch."""
         self.position = batch_idx + 1
         self._validated = False
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Note that no epoch is under way.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Reset the position, as no epoch is in progress."""
         self.position = 0
 
     def before_val(self, runner: Runner) -> None:
-        """Set the training's random states aside.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Save the random states of training."""
         if self.enabled and self.loader is not None:
             self._in_training = get_states()
             self._validated = True
 
     def after_val(self, runner: Runner) -> None:
-        """Take the training's random states up again.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Restore the random states of training."""
         if self._in_training is not None:
             set_states(self._in_training)
             self._in_training = None
 
     def collect_state(self, runner: Runner) -> None:
-        """Gather the state of all processes, before rank 0 writes it.
+        """Gather the state of all processes before rank 0 writes it.
 
-        :class:`AtomicCheckpointHook` calls it in every process; MMEngine's own hook
-        saves in rank 0 alone.
+        :class:`AtomicCheckpointHook` calls it in every process; MMEngine's own checkpoint hook
+        saves in rank 0 only.
 
         Args:
-            runner (Runner): The runner.
+            runner (Runner): The runner whose state is gathered.
         """
         if self.enabled and self.loader is not None:
             own = {**self._process_state(runner), "buffers": own_buffers(runner)}
             self._collected = self._state(all_gather_object(own))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state to a checkpoint.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): What will be saved, changed in place.
-        """
+        """Add the state to the checkpoint."""
         if not self.enabled or self.loader is None:
             return
         if self._collected is None and get_world_size() > 1:
@@ -303,7 +257,7 @@ class ResumeHook(Hook):
 
 
 def _is_state(state: Any) -> bool:
-    """Whether the added state has the form in which it is written."""
+    """Whether the added state has the form in which this hook writes it."""
     kinds = {"processes": list, "position": int, "validated": bool, "modules": dict}
     if not isinstance(state, dict) or any(
         not isinstance(state.get(key), kind) for key, kind in kinds.items()
@@ -316,7 +270,7 @@ def _is_state(state: Any) -> bool:
 
 
 class _MissedValidation(Hook):
-    """Run the validation that was due when the run was interrupted; after all other hooks."""
+    """Run the validation that was due when the run was interrupted, after all other hooks."""
 
     def __init__(self, owner: ResumeHook) -> None:
         self.owner = owner
@@ -337,15 +291,15 @@ class _MissedValidation(Hook):
 
 
 def choose_checkpoint(runner: Runner) -> None:
-    """Let a run that shall resume, and names no checkpoint, take the newest whole one.
+    """Select the newest complete checkpoint for a run that resumes without naming one.
 
     Rank 0 chooses for all processes.
 
     Args:
-        runner (Runner): The runner, changed in place.
+        runner (Runner): The runner, whose ``load_from`` is set in place.
 
     Raises:
-        CheckpointError: If the work folder has checkpoints, and none is whole.
+        CheckpointError: If the work folder has checkpoints, but none is complete.
     """
     if not runner._resume or runner._load_from is not None or runner._has_loaded:
         return

@@ -1,4 +1,4 @@
-"""Let the settings of the config count when a run is resumed, or say which do not."""
+"""Apply the config's settings to a resumed run, and report those that changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smallvit.engine.run_settings import settings_of
 from smallvit.errors import CheckpointError
 from smallvit.registry import HOOKS
 
-#: Where a checkpoint keeps the settings of its run.
+#: Key of a checkpoint under which the settings of its run are kept.
 KEY = "smallvit_settings"
 #: State of the libraries' hooks that have no ``state_dict`` of their own.
 HOOK_STATE = {EarlyStoppingHook: ("wait_count", "best_score")}
@@ -27,18 +27,18 @@ HOOK_STATE = {EarlyStoppingHook: ("wait_count", "best_score")}
 
 @HOOKS.register_module()
 class ResumedSettingsHook(Hook):
-    """Compare the settings of a resumed run with those that its checkpoint was written with.
+    """Compare the settings of a resumed run with those stored in its checkpoint.
 
-    More epochs, another learning rate, schedule, weight decay or batch size take effect and
-    are named in the log; MMEngine puts the checkpoint's in their place without a word. Other
-    training data are named. The state of other hooks goes on too: of early stopping, and of
+    A changed number of epochs, learning rate, schedule, weight decay or batch size takes effect
+    and is logged; MMEngine silently restores the checkpoint's values instead. A change of the
+    training data is logged. The state of other hooks is restored as well: early stopping, and
     each hook with ``state_dict()`` and ``load_state_dict(state)``.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: Before ``ResumeHook``, which puts the loader where the checkpoint left it.
+    #: Runs before ``ResumeHook``, which moves the loader to the checkpoint's position.
     priority = "HIGHEST"
 
     def __init__(self, enabled: bool = True) -> None:
@@ -48,15 +48,11 @@ class ResumedSettingsHook(Hook):
         self._stored: dict[str, Any] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the config's settings, and count the iterations as its batch size has them.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): What was loaded; its place is changed for another batch size.
+        """Keep the config's settings, and convert the iteration count to its batch size.
 
         Raises:
             CheckpointError: If its optimizer has other parameter groups than the config's, or it
-                holds values that cannot be.
+                holds invalid values.
         """
         if not self.enabled or not runner._resume or "optimizer" not in checkpoint:
             return
@@ -71,8 +67,8 @@ class ResumedSettingsHook(Hook):
         if "ema_state_dict" in checkpoint and not _averages(runner):
             runner.logger.warning(
                 f"{runner._load_from} has an average of the weights (EMA), and the config has no "
-                "EMA hook: the run goes on from its state_dict, which is the average unless "
-                "KeptEMAHook wrote it; to go on as before, name the hook in custom_hooks"
+                "EMA hook: the run continues from its state_dict, which is the average unless "
+                "KeptEMAHook wrote it; to keep the EMA, add the hook to custom_hooks"
             )
         self.settings = settings_of(runner)
         _fit_place(runner, checkpoint, self._stored.get("settings") or {}, self.settings)
@@ -82,7 +78,7 @@ class ResumedSettingsHook(Hook):
         if stored is None or len(self._configured) != 1:
             return
         sizes = [len(group["params"]) for group in stored]
-        # A wrapper adds a group of its own to its optimizer's, which is not stored among them.
+        # An optimizer wrapper may add a group of its own, which is not stored with the others.
         optimizer = self._configured[0].wrapper.optimizer
         own = [len(group["params"]) for group in optimizer.param_groups]
         if sizes != own:
@@ -93,11 +89,7 @@ class ResumedSettingsHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Apply the config's settings over the checkpoint's.
-
-        Args:
-            runner (Runner): The runner, its checkpoint loaded.
-        """
+        """Apply the config's settings over those of the checkpoint."""
         if not self.enabled or not hasattr(runner.train_loop, "dataloader"):
             return
         self.settings = self.settings or settings_of(runner)
@@ -118,12 +110,7 @@ class ResumedSettingsHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the settings and the hooks' states to a checkpoint.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): What will be saved, changed in place.
-        """
+        """Add the settings and the states of hooks to the checkpoint."""
         if self.enabled and self.settings:
             checkpoint[KEY] = {"settings": self.settings, "hooks": _hook_states(runner)}
 
@@ -133,13 +120,13 @@ def _averages(runner: Runner) -> bool:
 
 
 def _fit_place(runner: Runner, checkpoint: dict, stored: dict, current: dict) -> None:
-    """Translate the place in the training to batches of another size, where epochs count."""
+    """Convert the position in training to another batch size, where epochs are counted."""
     meta, length = checkpoint["meta"], current["iterations"]
     if length is None or not {"epoch", "iter"} <= set(meta):
         return
     former = stored.get("iterations")
     if former is None and meta["epoch"] and meta["iter"] % meta["epoch"] == 0:
-        former = meta["iter"] // meta["epoch"]  # MMEngine wrote it, at the end of an epoch
+        former = meta["iter"] // meta["epoch"]  # written by MMEngine, at the end of an epoch
     if former in (None, length) or meta["iter"] < meta["epoch"] * former:
         return
     begun = meta["iter"] - meta["epoch"] * former
@@ -155,23 +142,23 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
     changed = {key for key in current if stored.get(key) not in (None, current[key])}
     if "batch_size" in changed:
         yield (
-            f"resumed with batches of {current['batch_size']} images over all processes, no longer "
-            f"{stored['batch_size']}"
+            f"resumed with batches of {current['batch_size']} images over all processes, instead "
+            f"of {stored['batch_size']}"
         )
     if "accumulation" in changed:
         yield (
-            f"resumed with optim_wrapper.accumulative_counts={current['accumulation']}, no longer "
+            f"resumed with optim_wrapper.accumulative_counts={current['accumulation']}, instead of "
             f"{stored['accumulation']}"
         )
     if "data" in changed:
         yield (
             f"the training data differ from the checkpoint's ({stored.get('samples')} samples "
-            f"then, {current['samples']} now): the run goes on with those of the config"
+            f"then, {current['samples']} now): the run continues with those of the config"
         )
     if "length" in changed:
         unit, former = _unit(current), _unit(stored)
         were = stored["length"] if former == unit else f"{stored['length']} {former}"
-        yield f"resumed for {current['length']} {unit} in all, no longer {were}"
+        yield f"resumed for {current['length']} {unit} in total, instead of {were}"
         yield from _rate_after(runner, current)
     done = runner.iter if current["iterations"] is None else runner.epoch
     if stored and done >= (current["length"] or done + 1):
@@ -186,7 +173,7 @@ def _unit(settings: dict) -> str:
 
 
 def _rate_after(runner: Runner, current: dict) -> Iterator[str]:
-    """Say so where the schedule ends before the training does."""
+    """Report a schedule that ends before training does."""
     schedulers = runner.param_schedulers
     if not isinstance(schedulers, list) or not schedulers:
         return
@@ -197,7 +184,7 @@ def _rate_after(runner: Runner, current: dict) -> Iterator[str]:
         end = max(ends) // (per_epoch or 1)
         yield (
             f"param_scheduler ends at {end} of {current['length']}, after which the learning rate "
-            f"stays as it is there; to stretch it: param_scheduler.{ends.index(max(ends))}.end="
+            f"stays constant; to stretch the schedule: param_scheduler.{ends.index(max(ends))}.end="
             f"{current['length']}"
         )
 

@@ -1,4 +1,4 @@
-"""Write what a run does to ``run.json``."""
+"""Record a run in ``run.json``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from smallvit.utils.files import write_whole
 
 @HOOKS.register_module()
 class RunRecordHook(Hook):
-    """Keep ``run.json`` in the work folder.
+    """Maintain ``run.json`` in the work folder.
 
-    It holds the resolved config, the command, package versions, seed, git commits, data
-    fingerprints, wall time, the best and the final metrics, and how the run ended so far.
-    A resumed run adds a session to the record of the run that it continues.
+    The record contains the resolved config, the command, package versions, seed, git commits,
+    data fingerprints, wall time, the best and the final metrics, and the status of the run. A
+    resumed run adds a session to the record of the run that it continues.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: After the checkpoint hook, which decides what is best.
+    #: Runs after the checkpoint hook, which decides which metric is best.
     priority = "LOWEST"
 
     def __init__(self, enabled: bool = True) -> None:
@@ -39,11 +39,7 @@ class RunRecordHook(Hook):
         self._began = 0.0
 
     def before_train(self, runner: Runner) -> None:
-        """Begin the record, or a session in it.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Start the record, or a new session in it."""
         if not self.enabled or not is_main_process():
             return
         self._began = time.monotonic()
@@ -51,20 +47,11 @@ class RunRecordHook(Hook):
         self._write(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Note the progress.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Record the progress."""
         self._write(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Note the metrics.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): What the validation found. Defaults to None.
-        """
+        """Record the metrics."""
         if not self.record:
             return
         self.record["final"] = {
@@ -80,21 +67,13 @@ class RunRecordHook(Hook):
         self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Close the record.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Complete the record."""
         if self.record:
             self.record["status"] = "finished"
             self._write(runner)
 
     def after_preemption(self, runner: Runner) -> None:
-        """Note that the run was asked to end.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Record that the run was preempted."""
         if self.record:
             self.record["status"] = "preempted"
             self._write(runner)
@@ -109,7 +88,7 @@ class RunRecordHook(Hook):
 
 
 def _earlier(runner: Runner) -> dict[str, Any]:
-    """The record that this run goes on with; that of another run gets another name."""
+    """Load the record that this run continues; rename the record of another run."""
     path = osp.join(runner.work_dir, FILE)
     found, damage = read_record(runner.work_dir), damage_of(runner.work_dir)
     if damage is not None:
@@ -123,7 +102,7 @@ def _earlier(runner: Runner) -> dict[str, Any]:
     if not found:
         return {}
     before = found.get("id")
-    # Version 0.1 wrote no id: what is resumed in such a folder is its run.
+    # Version 0.1 wrote no run id: a run resumed in such a folder is that run.
     begun = before is None and runner._resume and runner.iter > 0
     if begun or before == run_files(runner).id:
         return found

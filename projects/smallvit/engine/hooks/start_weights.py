@@ -1,4 +1,4 @@
-"""Check that the weights a run starts from, resumes or tests are those of its model."""
+"""Check that the weights a run starts from, resumes or tests fit its model."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class StartWeightsHook(Hook):
-    """Refuse a checkpoint of which no weight fits, and say what of it is loaded.
+    """Refuse a checkpoint none of whose weights fit, and report what is loaded.
 
-    MMEngine warns about what does not fit and goes on with random weights. A head of another
-    number of classes is made anew, with one line that says so; to resume, everything must fit.
+    MMEngine only warns about mismatches and continues with random weights. A head for another
+    number of classes is reinitialized, which is reported in one line; to resume, everything
+    must fit.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: Before hooks that copy weights, such as EMA.
+    #: Runs before hooks that copy weights, such as EMA.
     priority = "VERY_HIGH"
 
     def __init__(self, enabled: bool = True) -> None:
@@ -40,15 +41,10 @@ class StartWeightsHook(Hook):
         self._to_resize: dict[str, Tensor] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare a checkpoint with the model, before its weights are loaded.
-
-        Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): What was loaded; entries of a head of another number of classes
-                are removed.
+        """Compare a checkpoint with the model before its weights are loaded.
 
         Raises:
-            CheckpointError: If no weight fits, or not all fit and the run is to be resumed.
+            CheckpointError: If no weight fits, or if the run resumes and not all fit.
         """
         if not self.enabled or not isinstance(checkpoint, dict):
             return
@@ -62,19 +58,17 @@ class StartWeightsHook(Hook):
         if runner._resume:
             raise CheckpointError(
                 f"cannot resume from the checkpoint of another model\n  {describe_fit(fit, source)}"
-                "\n  (to start a new training from what fits: load_from=FILE without --resume)"
+                "\n  (to start a new training from the weights that fit: load_from=FILE without "
+                "--resume)"
             )
         runner.logger.warning(describe_fit(fit, source))
         _drop(checkpoint, fit.remade)
 
     def before_train(self, runner: Runner) -> None:
-        """See that position embeddings of another size were resized.
-
-        Args:
-            runner (Runner): The runner, its checkpoint loaded.
+        """Check that position embeddings of another size were resized.
 
         Raises:
-            CheckpointError: If one was not.
+            CheckpointError: If one was not resized.
         """
         require_resized(_model(runner), self._to_resize, str(runner._load_from))
         self._to_resize = {}

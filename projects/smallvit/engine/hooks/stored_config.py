@@ -1,4 +1,4 @@
-"""Checkpoints that predict by themselves: with the config that a prediction needs."""
+"""Store in checkpoints the config that prediction needs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class StoredConfigHook(Hook):
-    """Store the model's config, the steps before it and the classes as JSON in checkpoints.
+    """Store the config of the model and its preprocessing, and the classes, in checkpoints.
+
+    They are stored as JSON, so that a checkpoint is sufficient for prediction.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -24,12 +26,7 @@ class StoredConfigHook(Hook):
         self._told = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the config.
-
-        Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): What will be saved, changed in place.
-        """
+        """Add the config to the checkpoint."""
         if not self.enabled:
             return
         metainfo = (checkpoint.get("meta") or {}).get("dataset_meta")
@@ -41,7 +38,7 @@ class StoredConfigHook(Hook):
         try:
             check(json.loads(text))
         except ValueError as reason:
-            self._tell(runner, f"predicting will need --config beside a checkpoint: {reason}")
+            self._tell(runner, f"prediction will need --config beside a checkpoint: {reason}")
 
     def _tell(self, runner: Runner, text: str) -> None:
         if not self._told:

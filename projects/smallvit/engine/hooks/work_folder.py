@@ -1,4 +1,4 @@
-"""Keeping a second training out of a work folder."""
+"""Lock the work folder against a second training run."""
 
 from __future__ import annotations
 
@@ -18,29 +18,26 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class WorkFolderHook(Hook):
-    """Let one training at a time work in a folder; rank 0 holds it for all processes.
+    """Allow one training run at a time in a work folder; rank 0 holds the lock for all.
 
-    ``tools/train.py`` takes the folder before anything is written to it; elsewhere this hook
-    does so before the first step.
+    ``tools/train.py`` locks the folder before anything is written to it; in other programs this
+    hook does so before the first step.
 
     Args:
-        enabled (bool): Defaults to True.
+        enabled (bool): Whether the hook is active. Defaults to True.
     """
 
-    #: Before the other hooks read checkpoints.
+    #: Runs before the other hooks, which read checkpoints.
     priority = "VERY_HIGH"
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
 
     def before_run(self, runner: Runner) -> None:
-        """Take the folder, if the runner trains.
-
-        Args:
-            runner (Runner): The runner, its loops built.
+        """Lock the folder, if the runner trains.
 
         Raises:
-            WorkFolderError: If another training works there.
+            WorkFolderError: If another training run uses the folder.
         """
         loop = runner._train_loop
         if not self.enabled or not isinstance(loop, BaseLoop):
@@ -51,13 +48,13 @@ class WorkFolderHook(Hook):
 
 
 def hold_for_all(folder: str) -> None:
-    """Take a folder in rank 0, and tell all processes of the run whether it is free.
+    """Lock a folder in rank 0, and report to all processes whether it is free.
 
     Args:
         folder (str): The work folder.
 
     Raises:
-        WorkFolderError: In every process, if another training works there.
+        WorkFolderError: In every process, if another training run uses the folder.
     """
     failure: list[Any] = [None]
     if is_main_process():

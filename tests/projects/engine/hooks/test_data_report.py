@@ -25,7 +25,7 @@ def train(config, capfd, *options):
 def test_a_clean_training_says_what_it_uses(tiny, capfd):
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1")
     assert status == 0
-    table = log[log.index("what this run uses") : log.index("Epoch(train)")]
+    table = log[log.index("(DataReportHook):") : log.index("Epoch(train)")]
     assert "train   trains on 16 images of CustomDataset" in table
     assert "2 classes: bright 8 (rare), dark 8 (rare)" in table
     assert "val     is measured on 10 images of CustomDataset" in table
@@ -76,7 +76,7 @@ def test_it_can_be_switched_off(tiny, capfd):
     options = (f"{hook}.type=smallvit.DataReportHook", f"{hook}.enabled=False")
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1", *options)
     assert status == 0
-    assert "what this run uses" not in log
+    assert "(DataReportHook):" not in log
 
 
 def test_outputs_that_no_class_trains(tiny, capfd):

@@ -48,7 +48,7 @@ def test_no_score():
         ([0.5], r"ToyScore.compute_metrics returned \[0.5\]: it must"),
         ({"score": 1 + 2j}, "returned 'score': .*which no log and no checkpoint can hold"),
         ({"score": object()}, "returned 'score': <object"),
-        ({3: 0.5}, "returned 3: 0.5, .*by a name that is a text"),
+        ({3: 0.5}, "returned 3: 0.5, .*name is a string"),
     ],
     # repr has an address in it, and the processes of a run must agree on names.
     ids=["none", "list", "complex", "object", "number as name"],

@@ -1,5 +1,6 @@
 """Settings that a user changes when resuming take effect, or the log says that they do not."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,7 @@ def test_more_epochs_and_another_rate_take_effect(tmp_path, said, schedule, lr):
     _, whole = train(tmp_path / "b", epochs=6, schedule=make(6), lr=lr)
     assert resumed == pytest.approx(whole[8:], rel=1e-12)
     text = "\n".join(said)
-    assert "resumed for 6 epochs in all, no longer 2" in text
+    assert re.search(r"6 epochs .* 2\b", text)
     assert ("schedule of the config differ" in text) == (schedule != "none" or lr != 0.1)
 
 
@@ -81,7 +82,7 @@ def test_each_length_has_its_unit():
     runner = SimpleNamespace(iter=6, epoch=0, param_schedulers=None)
     by_epoch, by_iteration = dict(length=3, iterations=2), dict(length=100, iterations=None)
     (line,) = _differences(by_epoch, by_iteration, runner)
-    assert line == "resumed for 100 iterations in all, no longer 3 epochs"
+    assert re.search(r"100 iterations .* 3 epochs$", line)
 
 
 def test_a_schedule_that_ends_early_is_named(tmp_path, said):
@@ -102,7 +103,7 @@ def test_another_batch_size_keeps_the_epoch_and_its_rate(tmp_path, said):
     _, whole = train(tmp_path / "b", epochs=4, schedule=cosine(4), batch=8)
     assert (runner.epoch, runner.iter, len(rates)) == (4, 8, 4)
     assert rates == pytest.approx(whole[4:], rel=1e-12)
-    assert any("batches of 8 images over all processes, no longer 4" in line for line in said)
+    assert any(re.search(r"batches of 8 .* 4$", line) for line in said)
 
 
 def test_another_batch_size_in_the_middle_of_an_epoch(tmp_path):
