@@ -1,4 +1,4 @@
-"""Checkpoints: files from outside are read as data, files of ours are written whole."""
+"""Checkpoint reading without code execution, and atomic checkpoint writing."""
 
 from smallvit.compat import moved
 from smallvit.engine.checkpoint.reading import load_from_local, require_checkpoint

@@ -1,4 +1,4 @@
-"""The zip archives that torch writes: what may be in one, and whether it is intact."""
+"""Validation of the zip archives that ``torch.save`` writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from smallvit.errors import CheckpointError
 
-#: torch stores tensors as they are; more growth than this is no checkpoint.
+#: torch stores tensors uncompressed; a larger growth ratio cannot be a checkpoint.
 MAX_GROWTH = 4
 _SLACK = 1 << 20
 _START = b"PK\x03\x04"
@@ -22,26 +22,26 @@ _UNSET_16, _UNSET_32 = 0xFFFF, 0xFFFFFFFF
 
 
 def is_archive(path: str) -> bool:
-    """Tell whether torch would read a file as an archive: by its first bytes alone.
+    """Check from its first bytes whether torch would read a file as an archive.
 
     Args:
-        path (str): A checkpoint.
+        path (str): Path of the checkpoint.
 
     Returns:
-        bool: Whether it is one.
+        bool: Whether it is an archive.
     """
     with open(path, "rb") as file:
         return file.read(4) == _START
 
 
 def check_archive(path: str) -> None:
-    """Refuse an archive that could be read in two ways, or would grow when it is read.
+    """Refuse an archive that is ambiguous, or that would grow when it is read.
 
-    torch and Python find the list of entries differently where there are several. Here it
-    must be the one that torch writes: right before the end, without gaps or overlaps.
+    If an archive has several central directories, torch and Python choose different ones. There
+    must be exactly the one that torch writes: right before the end, without gaps or overlaps.
 
     Args:
-        path (str): A checkpoint; one that is no archive passes.
+        path (str): Path of the checkpoint; a file that is not an archive passes.
 
     Raises:
         CheckpointError: If it is a zip bomb, or its structure is not that of torch's files.
@@ -64,7 +64,7 @@ def check_archive(path: str) -> None:
 
 
 def _directory(file: BinaryIO, size: int, path: str) -> tuple[int, int]:
-    """Find where the one list of entries begins, and how many it has."""
+    """Find the offset of the central directory and its number of entries."""
     end = size - _END.size
     values = _read(file, _END, end)
     if values is None or values[0] != b"PK\x05\x06" or values[7]:
@@ -120,7 +120,7 @@ def _check_growth(path: str, entries: list[zipfile.ZipInfo], size: int) -> None:
 
 def _check_names(path: str, entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.orig_filename for entry in entries]
-    # torch looks names up without regard to case, in the folder of the first.
+    # torch looks up names case-insensitively, in the folder of the first entry.
     folders = {name.partition("/")[0] for name in names}
     if len({name.lower() for name in names}) < len(names) or len(folders) != 1:
         raise CheckpointError(
@@ -133,7 +133,7 @@ def _check_names(path: str, entries: list[zipfile.ZipInfo]) -> None:
 def _check_places(
     path: str, file: BinaryIO, entries: list[zipfile.ZipInfo], directory: int
 ) -> None:
-    """Each entry begins with its name, and ends before the next begins."""
+    """Check that each entry starts with its own name and ends before the next one starts."""
     end = 0
     for entry in sorted(entries, key=lambda each: each.header_offset):
         local = _read(file, _LOCAL, entry.header_offset)
@@ -154,7 +154,7 @@ def _check_places(
 
 
 def _ambiguous(entry: zipfile.ZipInfo) -> bool:
-    """Sizes that are given twice, of which programs take different ones."""
+    """Whether the sizes are given twice, so that programs may use different ones."""
     extra, found = entry.extra, 0
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
@@ -164,13 +164,13 @@ def _ambiguous(entry: zipfile.ZipInfo) -> bool:
 
 
 def check_crcs(path: str) -> None:
-    """Compare the content of an archive with its check sums, which torch does not read.
+    """Verify the CRCs of an archive, which torch does not check.
 
     Args:
-        path (str): A checkpoint that :func:`check_archive` accepts.
+        path (str): Path of a checkpoint that :func:`check_archive` accepts.
 
     Raises:
-        CheckpointError: If an entry is damaged, or has no check sum.
+        CheckpointError: If an entry is damaged, or has no CRC.
     """
     if not is_archive(path):
         return
@@ -191,13 +191,13 @@ def check_crcs(path: str) -> None:
 
 
 def records_of(path: str) -> dict[str, int]:
-    """Find how large the records of the tensors in an archive are.
+    """Read the sizes of the tensor records in an archive.
 
     Args:
-        path (str): A checkpoint that :func:`check_archive` accepts.
+        path (str): Path of a checkpoint that :func:`check_archive` accepts.
 
     Returns:
-        dict[str, int]: Bytes of each, by its key.
+        dict[str, int]: Size of each record in bytes, by its key.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()

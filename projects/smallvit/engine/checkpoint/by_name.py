@@ -1,8 +1,8 @@
-"""Going on with a training whose state is known by the names of the parameters.
+"""Resume from optimizer state that is keyed by parameter name.
 
-An optimizer numbers its parameters as the config groups them, and the iteration depends on the
-loader. A converted checkpoint knows neither: it holds the epoch and the moments by name, and the
-run that resumes it puts them where they belong.
+An optimizer numbers its parameters in the order of the config's groups, and the iteration depends
+on the length of the data loader. A converted checkpoint knows neither: it holds the epoch and the
+moments by parameter name, and they are mapped to the optimizer of the run that resumes it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from smallvit.errors import CheckpointError
 
-#: Where such a checkpoint keeps its state; see ``smallvit.converters.TrainingState``.
+#: Key of a checkpoint that holds this state; see ``smallvit.converters.TrainingState``.
 KEY = "training_state"
 
 
 def adopt_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Turn a state by names into the one that MMEngine resumes; without one, do nothing.
+    """Convert optimizer state keyed by name to the form that MMEngine resumes, if there is any.
 
-    The schedulers are stepped to the epoch, so that the next step has the rate that the config
-    gives it.
+    The schedulers are stepped to the epoch, so that the next step uses the learning rate that the
+    config prescribes for it.
 
     Args:
-        runner (Runner): The runner that resumes, its optimizer and schedulers built.
-        checkpoint (dict[str, Any]): What was loaded, changed in place.
+        runner (Runner): The runner that resumes, with its optimizer and schedulers built.
+        checkpoint (dict[str, Any]): The loaded checkpoint, changed in place.
 
     Raises:
-        CheckpointError: If the optimizer is another one, or parameters have other shapes.
+        CheckpointError: If the optimizer is of another type, or parameters have other shapes.
     """
     stored = checkpoint.pop(KEY, None)
     if stored is None:
@@ -76,7 +76,7 @@ def _advance(scheduler: _ParamScheduler, steps: int) -> None:
 
 
 def _optimizer_state(runner: Runner, moments: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The optimizer's fresh state, with the rates of the schedulers and the moments stored."""
+    """Fresh optimizer state with the learning rates of the schedulers and the stored moments."""
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimizer = runner.optim_wrapper.optimizer
@@ -129,7 +129,7 @@ def _check_shape(runner: Runner, name: str, parameter: torch.Tensor, entry: dict
 def _adopt_average(
     runner: Runner, checkpoint: dict[str, Any], average: dict | None, iteration: int
 ) -> None:
-    """Give averaged weights to a run that averages, in the layout of its hook."""
+    """Hand the stored EMA to the run's EMA hook, in the layout of that hook."""
     if average is None:
         return
     hook = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)

@@ -1,4 +1,4 @@
-"""SHA-256 beside checkpoints whose formats have no check sums."""
+"""SHA-256 files beside checkpoints whose format has no checksums."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mmengine.logging import print_log
 from smallvit.errors import CheckpointError
 from smallvit.utils.files import remove_quietly, write_whole
 
-#: What ``sha256sum`` writes and checks.
+#: Format of ``sha256sum``.
 ENDING = ".sha256"
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """Hash a file.
+    """Compute the SHA-256 of a file.
 
     Args:
-        path (str | os.PathLike): The file.
+        path (str | os.PathLike): Path of the file.
 
     Returns:
-        str: Its SHA-256 in hexadecimal digits.
+        str: The digest in hexadecimal.
     """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -32,13 +32,13 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def write_with_digest(path: str, content: bytes) -> None:
-    """Write a file whole, and its SHA-256 beside it.
+    """Write a file atomically, with its SHA-256 in a file beside it.
 
     Args:
-        path (str): The file.
-        content (bytes): What it holds.
+        path (str): Path to write.
+        content (bytes): Content of the file.
     """
-    # In between there is no digest rather than that of another file.
+    # The old digest is removed first: between the writes there is none rather than a wrong one.
     remove_quietly(path + ENDING)
     write_whole(path, content)
     digest = hashlib.sha256(content).hexdigest()
@@ -46,13 +46,13 @@ def write_with_digest(path: str, content: bytes) -> None:
 
 
 def check_digest(path: str) -> None:
-    """Compare a file with the SHA-256 beside it, or say that there is none.
+    """Verify a file with the SHA-256 beside it, or log that there is none.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
 
     Raises:
-        CheckpointError: If the file is another.
+        CheckpointError: If the digests differ.
     """
     beside = path + ENDING
     if not osp.isfile(beside):

@@ -1,4 +1,4 @@
-"""Downloads of checkpoints: kept by their address, checked, and written whole."""
+"""Checkpoint downloads: cached by URL, verified, and written atomically."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from smallvit.engine.checkpoint.digests import file_sha256
 from smallvit.errors import CheckpointError
 from smallvit.utils.files import remove_quietly, whole_file, write_whole
 
-#: What torch's and the MM libraries' model zoos put into names: the first digits of the SHA-256.
+#: Leading digits of the SHA-256 in file names, as in the model zoos of torch and the MM libraries.
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})\.")
 _DATE = re.compile(r"(19|20)\d{6}")
-#: What is kept beside a download.
+#: Metadata file that is kept beside a download.
 SOURCE = "source.json"
-#: Seconds before each try; an address that does not answer is given up after the last.
+#: Seconds to wait before each attempt; the download fails after the last one.
 PAUSES = (0.0, 1.0, 5.0)
 TIMEOUT = 60.0
 _DISK = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EPERM)
 _CHUNK = 1 << 20
-#: What goes wrong on the way, and may go well the next time.
+#: Transient errors, after which a download is tried again.
 _ON_THE_WAY = (OSError, HTTPException)
 
 
 def download(url: str, folder: str | None = None, progress: bool = True) -> str:
-    """Fetch a checkpoint, unless it was fetched from the same address before.
+    """Download a checkpoint, unless it was downloaded from the same URL before.
 
-    Length and, where the name has it, SHA-256 must be right; what was cut off is fetched
-    again. Each address has a folder of its own, named by its hash.
+    The length and, if the file name contains it, the SHA-256 are verified; a truncated file is
+    downloaded again. Each URL has a folder of its own, named by its hash.
 
     Args:
-        url (str): An address of http or https; the latter should be preferred.
-        folder (str, optional): Where downloads are kept. Defaults to None, torch's cache.
+        url (str): A URL with the scheme http or, preferably, https.
+        folder (str, optional): Cache folder. Defaults to None, torch's cache.
         progress (bool): Show a progress bar. Defaults to True.
 
     Returns:
         str: Path of the file.
 
     Raises:
-        CheckpointError: If it cannot be fetched, or is not what its name says.
+        CheckpointError: If the download fails, or the file does not match its name.
     """
     folder = folder or osp.join(torch.hub.get_dir(), "checkpoints")
     name = _name(url)
@@ -67,14 +67,14 @@ def download(url: str, folder: str | None = None, progress: bool = True) -> str:
         return path
     earlier = osp.join(folder, name)
     if _stated_digest(name) and osp.isfile(earlier) and _has_stated_digest(earlier):
-        return earlier  # torch fetched it, from wherever
+        return earlier  # downloaded by torch, from whatever URL
     os.makedirs(place, exist_ok=True)
     _fetch(url, path, progress)
     return path
 
 
 def forget(path: str) -> None:
-    """Fetch a checkpoint again the next time that it is asked for.
+    """Discard a download, so that the next request fetches it again.
 
     Args:
         path (str): What :func:`download` returned.
@@ -88,7 +88,7 @@ def _name(url: str) -> str:
 
 
 def _stated_digest(name: str) -> str | None:
-    """The digits in a name, unless they are a date."""
+    """Digest digits in a file name, unless they are a date."""
     found = _DIGEST.findall(name)
     return found[-1] if found and not _DATE.fullmatch(found[-1]) else None
 
@@ -112,7 +112,7 @@ def _fetch(url: str, path: str, progress: bool) -> None:
         try:
             return _fetch_once(url, path, progress)
         except _ON_THE_WAY as error:
-            code = getattr(error, "code", None)  # of an answer
+            code = getattr(error, "code", None)  # HTTP status
             known = code is not None and code < 500
             if known or _is_of_disk(error) or number == len(PAUSES):
                 reason = f"the server says {code} {error.reason}" if code else _reason(error)
@@ -153,7 +153,7 @@ def _fetch_once(url: str, path: str, progress: bool) -> None:
                 f"its name says that its SHA-256 begins with {wanted}, and that of the {length} "
                 f"bytes is {digest[:16]}...: it is another file, or damaged"
             )
-    # Not what follows a question mark, which may be a password.
+    # The query string is left out, as it may contain credentials.
     content = {"url": url.partition("?")[0], "length": length, "sha256": digest}
     write_whole(osp.join(osp.dirname(path), SOURCE), json.dumps(content))
 

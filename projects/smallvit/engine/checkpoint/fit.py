@@ -1,4 +1,4 @@
-"""How far a checkpoint fits a model: what is loaded, what is not, and the likely prefix."""
+"""Compare a checkpoint with a model: what is loaded, what is not, and the likely prefix."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch import Tensor, nn
 
 from smallvit.errors import CheckpointError
 
-#: Entries that a model may resize when it loads them.
+#: Entries that a model may resize when they are loaded.
 RESIZABLE = ("pos_embed", "relative_position_bias_table", "relative_position_index")
 SHOWN = 4
 
 
 @dataclass
 class Fit:
-    """What of a checkpoint fits a model.
+    """Result of comparing a checkpoint with a model.
 
     Args:
-        loaded (list[str]): Names with the same shape on both sides, or that the model resizes.
+        loaded (list[str]): Names with equal shapes on both sides, or that the model resizes.
         missing (list[str]): Names that the model has and the file lacks.
         unexpected (list[str]): Names that the file has and the model lacks.
-        remade (list[str]): Layers of a head of another number of classes, which start anew.
-        misshapen (list[str]): Other names with another shape, described.
-        share (float): Part of the model's parameters, heads aside, that is loaded, 0 to 1.
-        prefix (str, optional): What to strip from the file's names for more to fit, such as
-            ``"backbone."``. Defaults to None.
-        lacks_prefix (str, optional): What the file's names lack at their beginning. Defaults
+        remade (list[str]): Layers of a head for another number of classes, reinitialized.
+        misshapen (list[str]): Other names with a different shape, with both shapes.
+        share (float): Fraction of the model's parameters, without heads, that is loaded, 0 to 1.
+        prefix (str, optional): Prefix to strip from the file's names so that more of them match,
+            such as ``"backbone."``. Defaults to None.
+        lacks_prefix (str, optional): Prefix that the file's names lack. Defaults
             to None.
-        below (list[str]): Names of the file that hold dicts, of weights for example.
+        below (list[str]): Names of entries in the file that are dicts, of weights for example.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -48,15 +48,15 @@ class Fit:
 
     @property
     def complete(self) -> bool:
-        """bool: Whether model and file have the same entries of the same shapes."""
+        """bool: Whether model and file have the same entries with the same shapes."""
         return not (self.missing or self.unexpected or self.remade or self.misshapen)
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Find the state dict of a checkpoint, without the prefix of a distributed wrapper.
+    """Extract the state dict of a checkpoint, without the prefix of a distributed wrapper.
 
     Args:
-        checkpoint (Mapping): A checkpoint, or a state dict.
+        checkpoint (Mapping): A checkpoint or a state dict.
 
     Returns:
         dict[str, Any]: Tensors by name.
@@ -69,11 +69,11 @@ def measure_fit(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     """Compare a state dict with a model.
 
     Args:
-        model (nn.Module): The model, or a part of it.
-        state (Mapping[str, Any]): The state dict.
+        model (nn.Module): The model, or a submodule of it.
+        state (Mapping[str, Any]): The state dict to be loaded into it.
 
     Returns:
-        Fit: What fits and what does not.
+        Fit: What matches and what does not.
     """
     own = {name: value for name, value in model.state_dict().items() if _counts(name)}
     found = {name: value for name, value in state.items() if _counts(name)}
@@ -108,10 +108,10 @@ def _resizable(name: str) -> bool:
 
 
 def _same_width(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
-    """Whether two position embeddings differ in the image size alone."""
+    """Whether two position embeddings have the same width, and so differ in grid size only."""
     if len(ours) != len(theirs) or len(ours) < 2:
         return len(ours) == len(theirs)
-    # Channels come last, but in an embedding that is a map they may come first.
+    # Channels are last, or first in an embedding that is a feature map.
     return ours[-1] == theirs[-1] or (len(ours) == 4 and ours[1] == theirs[1])
 
 
@@ -120,7 +120,7 @@ def _in_head(name: str) -> bool:
 
 
 def _share(model: nn.Module, loaded: set[str]) -> float:
-    """Part of the parameters that is loaded; those of heads count where there are no others."""
+    """Fraction of the parameters that is loaded; heads count only if there is nothing else."""
     sizes = {name: value.numel() for name, value in model.named_parameters()}
     body = {name: size for name, size in sizes.items() if not name.split(".")[0].endswith("head")}
     sizes = body or sizes
@@ -135,7 +135,7 @@ def _guess_prefix(fit: Fit, own: Mapping[str, Any], found: Mapping[str, Any]) ->
 
 
 def _common_prefix(short: list[str], long: list[str], ours: Mapping, theirs: Mapping) -> str | None:
-    """The prefix that most names of one side have before names of the other."""
+    """Most frequent prefix of one side's names relative to the names of the other."""
     by_tail: dict[str, list[str]] = {}
     for name in long:
         by_tail.setdefault(name.rpartition(".")[2], []).append(name)
@@ -149,16 +149,16 @@ def _common_prefix(short: list[str], long: list[str], ours: Mapping, theirs: Map
 
 
 def require_fit(fit: Fit, source: str, target: str) -> None:
-    """Refuse a checkpoint of which not one weight fits.
+    """Refuse a checkpoint none of whose weights fit.
 
     Args:
-        fit (Fit): What fits.
+        fit (Fit): The comparison of checkpoint and model.
         source (str): The file, for the message.
-        target (str): What was to be loaded, for the message.
+        target (str): What the weights are loaded into, for the message.
 
     Raises:
-        CheckpointError: If none of the parameters outside the heads is in the file, or its
-            position embedding is of another width.
+        CheckpointError: If the file has none of the parameters outside the heads, or its
+            position embedding has another width.
     """
     other = [text for text in fit.misshapen if _resizable(text.partition(" ")[0])]
     if fit.share > 0 and other:
@@ -205,14 +205,14 @@ def _way_out(fit: Fit) -> str:
 
 
 def describe_fit(fit: Fit, source: str) -> str:
-    """Say what is loaded from a checkpoint and what is not.
+    """Summarize what is loaded from a checkpoint and what is not.
 
     Args:
-        fit (Fit): What fits.
-        source (str): The file.
+        fit (Fit): The comparison of checkpoint and model.
+        source (str): The file, for the message.
 
     Returns:
-        str: One line if all fits, else a line more for each kind of difference.
+        str: One line if everything fits, otherwise one more line per kind of difference.
     """
     lines = [
         f"start weights: {len(fit.loaded)} entries of {source}, {100 * fit.share:.1f}% of the "
@@ -236,14 +236,14 @@ def _some(names: list[str]) -> str:
 
 
 def snapshot_resizable(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Keep the entries that the model has to resize, to see afterwards that it did.
+    """Copy the entries that the model has to resize, to check afterwards that it did.
 
     Args:
         model (nn.Module): The model before the weights are loaded.
         state (Mapping[str, Any]): The state dict to load.
 
     Returns:
-        dict[str, Tensor]: Copies of the model's entries of another size than the file's.
+        dict[str, Tensor]: Copies of the model's entries whose size differs from the file's.
     """
     return {
         name: value.clone()
@@ -256,15 +256,15 @@ def snapshot_resizable(model: nn.Module, state: Mapping[str, Any]) -> dict[str, 
 
 
 def require_resized(model: nn.Module, before: Mapping[str, Tensor], source: str) -> None:
-    """Refuse weights whose position embedding of another size was dropped.
+    """Refuse weights whose position embedding of another size was not resized.
 
     Args:
         model (nn.Module): The model after the weights were loaded.
-        before (Mapping[str, Tensor]): As :func:`snapshot_resizable` gave it.
+        before (Mapping[str, Tensor]): Result of :func:`snapshot_resizable`.
         source (str): The file, for the message.
 
     Raises:
-        CheckpointError: If an entry is as it was before.
+        CheckpointError: If an entry is unchanged.
     """
     state = model.state_dict()
     for name, value in before.items():

@@ -1,4 +1,4 @@
-"""Checkpoints as files: torch's format, and safetensors."""
+"""Checkpoint file formats: torch and safetensors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from smallvit.engine.checkpoint.digests import check_digest, write_with_digest
 from smallvit.errors import CheckpointError
 from smallvit.utils.files import whole_file
 
-#: The limit of the safetensors library on the header, which it looks at itself.
+#: The header limit of the safetensors library, which the library itself enforces.
 MAX_HEADER = 100_000_000
-#: Metadata that is no word of its own: JSON.
+#: Metadata entries that are stored as JSON.
 STRUCTURED = ("prediction_config", "multi_exit", "dataset_meta")
 _TEXTS = ("prediction_config",)
 
@@ -25,12 +25,12 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
     """Read a safetensors file as a checkpoint of weights.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
         map_location (Any): A device, as for :func:`torch.load`. Defaults to None, the CPU.
 
     Returns:
-        dict: ``state_dict``, and the file's ``meta`` with strings as values; what
-            :data:`STRUCTURED` names of it as in other checkpoints.
+        dict: ``state_dict`` and the file's ``meta`` with string values; entries named in
+            :data:`STRUCTURED` are parsed and placed as in other checkpoints.
 
     Raises:
         CheckpointError: If the file is damaged.
@@ -50,7 +50,7 @@ def read_safetensors(path: str, map_location: Any = None) -> dict:
 
 
 def _structured(meta: dict[str, Any], path: str) -> dict[str, Any]:
-    """Move what readers of checkpoints look for to where they do."""
+    """Move parsed metadata to where readers of checkpoints expect it."""
     found = {}
     for key in [key for key in STRUCTURED if key in meta]:
         try:
@@ -63,17 +63,17 @@ def _structured(meta: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None = None) -> None:
-    """Write weights as a safetensors file, whole, with its SHA-256 beside it.
+    """Write weights to a safetensors file atomically, with its SHA-256 beside it.
 
     Args:
-        path (str): The file.
-        tensors (dict[str, Tensor]): The weights.
-        meta (dict, optional): What to store with them; values that are not strings are
+        path (str): Path to write.
+        tensors (dict[str, Tensor]): The weights by name.
+        meta (dict, optional): Metadata; values that are not strings are
             written as JSON. Defaults to None.
     """
     from safetensors.torch import save
 
-    # A tensor that shares its memory with another is refused by the format.
+    # The format refuses tensors that share memory, so each is copied.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     texts = {
         str(key): value if isinstance(value, str) else json.dumps(value)
@@ -83,10 +83,10 @@ def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None =
 
 
 def write_checkpoint(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint in torch's format, whole.
+    """Write a checkpoint in torch's format atomically.
 
     Args:
-        path (str | os.PathLike): The file; what is there is replaced.
+        path (str | os.PathLike): Path to write; an existing file is replaced.
         content (Mapping): Tensors and plain values.
 
     Raises:
@@ -96,7 +96,7 @@ def write_checkpoint(path: str | os.PathLike, content: Mapping[str, Any]) -> Non
         try:
             torch.save(dict(content), file)
         except RuntimeError as error:
-            # torch closes its archive after a write that failed, and complains of that instead.
+            # After a failed write torch raises again on closing its archive, which hides the cause.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise

@@ -1,4 +1,4 @@
-"""State of an optimizer whose parameters are grouped otherwise than in the checkpoint."""
+"""Regroup optimizer state whose parameter groups differ from the config's."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import nn
 from smallvit.engine.parameter_groups import IMPLEMENTATIONS, PARAMETERS
 from smallvit.errors import CheckpointError
 
-#: What a scheduler's state holds for each group.
+#: Scheduler state that has one value per group.
 GROUP_VALUES = ("base_values", "_last_value", "min_values")
 
 State = dict[str, Any]
 
 
 def regroup(runner: Runner, checkpoint: State) -> None:
-    """Bring the state of the optimizers into the groups of the config, by parameter names.
+    """Map the state of the optimizers to the config's parameter groups, by parameter name.
 
-    MMEngine's constructors make a group of each parameter, ours merges them: a checkpoint of
-    either is resumed with either. What has the same groups is left as it is.
+    MMEngine's constructors create one group per parameter, ours merges groups with equal
+    settings: a checkpoint of either resumes with either. Equal groups are left unchanged.
 
     Args:
-        runner (Runner): The runner that resumes, its optimizers built.
-        checkpoint (dict): What was loaded, changed in place.
+        runner (Runner): The runner that resumes, with its optimizers built.
+        checkpoint (dict): The loaded checkpoint, changed in place.
 
     Raises:
         CheckpointError: If parameters of one group have different settings in the checkpoint.
@@ -35,7 +35,7 @@ def regroup(runner: Runner, checkpoint: State) -> None:
     for wrapper, state, schedulers in _optimizers(runner, checkpoint):
         stored, current = _stored_names(state, runner), _current_names(wrapper, runner)
         if stored is None or stored == current or _flat(stored) != _flat(current):
-            continue  # the same, or of another model, which loading it will tell
+            continue  # equal groups, or another model, which loading the state reports
         firsts = _regroup_state(state, stored, current, wrapper, runner)
         for scheduler in schedulers:
             _regroup_schedule(scheduler, len(stored), firsts)
@@ -56,7 +56,7 @@ def _optimizers(
 
 
 def _is_state(state: Any) -> bool:
-    """Whether something has the form of an optimizer's state; loading it tells what else is."""
+    """Whether a value has the form of an optimizer state; loading it checks the rest."""
     return (
         isinstance(state, dict)
         and isinstance(state.get("state"), dict)
@@ -81,13 +81,13 @@ def _current_names(wrapper: OptimWrapper, runner: Runner) -> list[list[str]]:
 
 
 def _stored_names(state: State, runner: Runner) -> list[list[str]] | None:
-    """Names of the parameters in each stored group; None where nothing tells them."""
+    """Parameter names of each stored group; None if they cannot be determined."""
     groups = state["param_groups"]
     if all(_has_names(group) for group in groups):
         return [group["param_names"] for group in groups]
     trained = [name for name, value in _model(runner).named_parameters() if value.requires_grad]
     if len(groups) == len(trained) and all(len(group["params"]) == 1 for group in groups):
-        return [[name] for name in trained]  # in their order in the model
+        return [[name] for name in trained]  # in the order of the model's parameters
     return None
 
 
@@ -111,7 +111,7 @@ def _regroup_state(
     wrapper: OptimWrapper,
     runner: Runner,
 ) -> list[int]:
-    """Renumber the state; tell which stored group each group begins with."""
+    """Renumber the state, and return for each group the index of its first stored group."""
     groups = state["param_groups"]
     numbers = {
         name: number
@@ -137,7 +137,7 @@ def _regroup_state(
 
 
 def _require_alike(sources: list[State], names: list[str], runner: Runner) -> None:
-    """Check that what becomes one group has one learning rate and one set of settings."""
+    """Check that parameters that form one group have equal learning rates and settings."""
     skipped = (*PARAMETERS, *IMPLEMENTATIONS)
     for source, name in zip(sources, names, strict=True):
         for key, value in source.items():
@@ -150,11 +150,11 @@ def _require_alike(sources: list[State], names: list[str], runner: Runner) -> No
 
 
 def _regroup_schedule(scheduler: Any, count: int, firsts: list[int]) -> None:
-    """Take the values for each group of a scheduler to the groups of the config."""
+    """Map the per-group values of a scheduler to the config's groups."""
     if not isinstance(scheduler, dict):
         return
     for key in GROUP_VALUES:
         value = scheduler.get(key)
-        # MMEngine adds the settings of the whole optimizer behind those of its groups.
+        # MMEngine appends the settings of the whole optimizer to those of its groups.
         if isinstance(value, list) and len(value) in (count, count + 1):
             scheduler[key] = [*(value[first] for first in firsts), *value[count:]]

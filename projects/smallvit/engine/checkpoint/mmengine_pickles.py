@@ -1,8 +1,8 @@
-"""Reading the checkpoints that MMEngine writes, which hold objects, without their code.
+"""Read the objects in MMEngine's checkpoints without running their code.
 
-MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. Each of
-the few names that such a file contains has a stand-in here, which keeps the data and calls
-nothing, for :func:`torch.load` with ``weights_only=True``.
+MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. For each of
+the few names in such a file there is a stand-in here that keeps the data and calls nothing, for
+:func:`torch.load` with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 _PLAIN_DTYPE = re.compile(r"[bifuSU]\d+$")
-# torch keeps what it allows for the whole process.
+# torch's list of allowed globals is process-wide.
 _lock = threading.RLock()
 
 
 class _History:
-    """Holds the state of a history buffer."""
+    """Stand-in for a history buffer: holds its state."""
 
     __slots__ = ("state",)
 
@@ -42,7 +42,7 @@ class _History:
 
 
 class _Type:
-    """Holds the name of an array's element type."""
+    """Stand-in for a numpy dtype: holds its name."""
 
     __slots__ = ("code", "order")
 
@@ -63,7 +63,7 @@ class _Type:
 
 
 class _Array:
-    """Holds the content of an array."""
+    """Stand-in for a numpy array: holds its content."""
 
     __slots__ = ("by_columns", "content", "shape", "type")
 
@@ -71,7 +71,7 @@ class _Array:
         _, self.shape, self.type, self.by_columns, self.content = state
 
     def plain(self) -> Any:
-        if isinstance(self.content, list):  # an array of objects: lists, strings
+        if isinstance(self.content, list):  # an array of objects, such as lists or strings
             return [to_values(item) for item in self.content]
         order = "F" if self.by_columns else "C"
         flat = np.frombuffer(self.content, dtype=self.type.numpy())
@@ -79,7 +79,7 @@ class _Array:
 
 
 class _Scalar:
-    """Holds a number."""
+    """Stand-in for a numpy scalar: holds its value."""
 
     __slots__ = ("content", "kind")
 
@@ -91,16 +91,16 @@ class _Scalar:
 
 
 def _new_array(*_: Any) -> _Array:
-    # Only what torch knows by name may get a state.
+    # torch sets the state only of types that it knows by name.
     return _STAND_INS["numpy.ndarray"]()
 
 
 def _nothing(*_: Any) -> None:
-    """In the place of ``getattr``: the methods it would find are not needed."""
+    """Stand-in for ``getattr``: the methods it would look up are not needed."""
 
 
 def _named(full: str, make: type | Callable[..., Any]) -> Any:
-    """Give a stand-in the name that it is found by."""
+    """Register a stand-in under the name that the pickle refers to."""
     if isinstance(make, type):
         found = type(make.__name__, (make,), {"__slots__": ()})
     else:
@@ -131,18 +131,18 @@ _STAND_INS: dict[str, Any] = {
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """Let :func:`torch.load` know the stand-ins while it reads a file.
+    """Register the stand-ins with :func:`torch.load` while a file is read.
 
     Yields:
-        None: While it knows them; ``weights_only=True`` knows no other names than torch's own.
+        None: While they are registered; ``weights_only=True`` allows no others but torch's own.
     """
     with _lock:
         if hasattr(torch.serialization, "safe_globals"):
             with torch.serialization.safe_globals(list(_STAND_INS.values())):
                 yield
             return
-        before = list(torch.serialization.get_safe_globals())  # torch 2.4 gives its own list
-        # Later torch knows this name, which arrays are written with; the scan saw its arguments.
+        before = list(torch.serialization.get_safe_globals())  # torch 2.4 returns its own list
+        # Later versions of torch allow this name, used for arrays; the scan checked its arguments.
         torch.serialization.add_safe_globals([*_STAND_INS.values(), _codecs.encode])
         try:
             yield
@@ -152,21 +152,21 @@ def stand_ins() -> Iterator[None]:
 
 
 def to_values(value: Any) -> Any:
-    """Replace the stand-ins in a loaded checkpoint by what they hold.
+    """Replace the stand-ins in a loaded checkpoint with the values they hold.
 
     Args:
-        value (Any): What was read.
+        value (Any): The loaded checkpoint or a part of it.
 
     Returns:
         Any: The same with histories as the dictionaries that :class:`PlainCheckpointHook`
-        writes, and arrays as numpy's.
+        writes, and arrays as numpy arrays.
     """
     if isinstance(value, (_History, _Array, _Scalar)):
         return value.plain()
     if isinstance(value, _Type):
         return value.code
     if isinstance(value, OrderedDict):
-        # A state dict carries its version as an attribute, which a copy would lose.
+        # A state dict stores its version in an attribute, which a copy would lose.
         for key in list(value):
             value[key] = to_values(value[key])
         return value

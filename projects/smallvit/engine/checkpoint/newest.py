@@ -1,4 +1,4 @@
-"""Finding the newest checkpoint that can be resumed, past those that cannot."""
+"""Find the newest checkpoint that can be resumed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TEMPORARY = ".incomplete"
 
 
 def newest_whole_checkpoint(folder: str) -> str | None:
-    """Find the newest checkpoint of a work folder that is whole, and name those that are not.
+    """Find the newest complete checkpoint of a work folder, and log those that are skipped.
 
     Args:
         folder (str): The work folder.
 
     Returns:
-        str | None: Its path; None if the folder holds no checkpoints.
+        str | None: Its path; None if the folder has no checkpoints.
 
     Raises:
-        CheckpointError: If there are checkpoints, and none is whole.
+        CheckpointError: If there are checkpoints, but none is complete.
     """
     skipped = []
     for path in candidates(folder):
@@ -56,17 +56,17 @@ def _say(skipped: list[str], path: str, folder: str) -> None:
 
 
 def candidates(folder: str) -> list[str]:
-    """List the checkpoints of a run, the most recent first.
+    """List the checkpoints of a run, most recent first.
 
-    The file that ``last_checkpoint`` names comes first; the best checkpoints, which have
-    no optimizer, are left out. Only if the folder has no others, or they are no good, those
-    count that ``last_checkpoint`` names elsewhere.
+    The file that ``last_checkpoint`` names comes first; the best checkpoints, which have no
+    optimizer state, are left out. Files that ``last_checkpoint`` names outside the folder are
+    used only if the folder has no others, or none of them can be used.
 
     Args:
         folder (str): The work folder.
 
     Returns:
-        list[str]: Paths.
+        list[str]: Paths of the checkpoints.
     """
     named = last_checkpoint(folder)
     inside = named is not None and is_inside(named, folder)
@@ -93,16 +93,16 @@ def _written(path: str) -> float:
 
 
 def defect(path: str) -> str | None:
-    """Read a whole checkpoint and say why it cannot be resumed.
+    """Read a checkpoint completely and check whether it can be resumed.
 
     Args:
         path (str): A file, or the folder that a strategy of MMEngine writes.
 
     Returns:
-        str | None: Path and reason, or None if nothing is wrong with it.
+        str | None: Path and reason if it cannot, None if it can.
     """
     if osp.isdir(path):
-        return None  # of DeepSpeed or FSDP, which check their own files
+        return None  # written by DeepSpeed or FSDP, which verify their own files
     try:
         checkpoint = load_from_local(path, map_location="cpu")
     except CheckpointError as error:
@@ -115,29 +115,29 @@ def defect(path: str) -> str | None:
 
 
 def pointer_to(path: str, folder: str) -> str:
-    """What ``last_checkpoint`` says of a checkpoint: its place relative to the folder.
+    """Content of ``last_checkpoint`` for a checkpoint: its path relative to the folder.
 
-    A folder that is moved or copied thus goes on with its own checkpoints.
+    This way a folder that is moved or copied resumes from its own checkpoints.
 
     Args:
-        path (str): The checkpoint.
-        folder (str): The folder of the pointer.
+        path (str): Path of the checkpoint.
+        folder (str): Folder that holds ``last_checkpoint``.
 
     Returns:
-        str: The content of the pointer; the whole path of a checkpoint on another machine.
+        str: The relative path; the full path for a checkpoint on another machine.
     """
     return path if "://" in path else osp.relpath(path, folder)
 
 
 def last_checkpoint(folder: str) -> str | None:
-    """Read which checkpoint of a folder was the last to be written.
+    """Read the path of the checkpoint that was written last in a folder.
 
     Args:
         folder (str): The work folder.
 
     Returns:
-        str | None: Its path, or None if there is none. What an absolute path names, as
-        MMEngine writes it, is looked for in the folder first.
+        str | None: Its path, or None if there is none. A file that is named by an absolute
+        path, as MMEngine writes it, is looked for in the folder first.
     """
     pointer = osp.join(folder, POINTER)
     if not osp.isfile(pointer):

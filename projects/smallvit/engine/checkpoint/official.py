@@ -1,7 +1,7 @@
-"""Official checkpoints where one of ours is expected: ``dwnet::FILE`` or ``dwnet::https://...``.
+"""Official checkpoints in place of ours: ``dwnet::FILE`` or ``dwnet::https://...``.
 
-The name before ``::`` is a system of :mod:`smallvit.converters`. The file is read as data and
-converted strictly, once: the result is kept by the SHA-256 of the file.
+The name before ``::`` is a system of :mod:`smallvit.converters`. The file is read without running
+code and converted strictly, once: the result is cached by the SHA-256 of the file.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.errors import CheckpointError, ConversionError
 
 MARK = "::"
-#: Changes where a conversion does, so that what was kept before is not used.
+#: Version of the conversions; changing it invalidates cached results.
 REVISION = 1
 
 
 def split_official(name: str) -> tuple[str, str] | None:
-    """Take the name of an official checkpoint apart.
+    """Split the name of an official checkpoint.
 
     Args:
-        name (str): What is given as a checkpoint.
+        name (str): Value of a checkpoint argument.
 
     Returns:
-        tuple[str, str] | None: System, and file or address; None if it is no official one.
+        tuple[str, str] | None: System, and path or URL; None if it is not an official checkpoint.
     """
     system, mark, rest = name.partition(MARK)
     return (system, rest) if mark and system in SYSTEM_NAMES else None
@@ -41,24 +41,24 @@ def split_official(name: str) -> tuple[str, str] | None:
 def load_official(
     name: str, path: str, read: Callable[..., dict], map_location: Any = None
 ) -> dict[str, Any]:
-    """Read an official checkpoint as one of ours.
+    """Load an official checkpoint, converted to smallvit's names.
 
     Args:
-        name (str): With the system before it.
-        path (str): The file, which is there.
-        read (Callable): Reads a local checkpoint as data.
+        name (str): Name of the checkpoint, with its system.
+        path (str): Path of the local file.
+        read (Callable): Function that reads a local checkpoint without running code.
         map_location (Any): As for :func:`torch.load`. Defaults to None.
 
     Returns:
-        dict[str, Any]: With ``state_dict``.
+        dict[str, Any]: A checkpoint with ``state_dict``.
 
     Raises:
-        CheckpointError: If it is damaged, or not of the system.
+        CheckpointError: If it is damaged, or not a checkpoint of the system.
     """
     system, _ = split_official(name)
     kept = osp.join(_folder(), f"{system}-{REVISION}-{file_sha256(path)}.pth")
     if osp.isfile(kept):
-        with suppress(CheckpointError):  # a damaged one is made again
+        with suppress(CheckpointError):  # a damaged cache entry is converted again
             return read(kept, map_location)
     from smallvit.converters import convert
 

@@ -1,22 +1,22 @@
-"""Files that are no damaged checkpoints, but of a format that is not read; told by name."""
+"""Recognize files in formats that are not supported, so that the error can name them."""
 
 from __future__ import annotations
 
 import pickletools
 import tarfile
 
-#: No pickle is looked at further than this for its end.
+#: Maximum number of bytes that are searched for the end of a pickle.
 _LOOKED_AT = 64 << 20
 
 
 def name_of(path: str) -> str | None:
-    """Name the format of a file that is neither an archive of torch nor of its older form.
+    """Name the format of a file that has neither torch's zip format nor its legacy format.
 
     Args:
-        path (str): The file, whose content is not executed.
+        path (str): Path of the file, whose content is not executed.
 
     Returns:
-        str | None: The format with the way out; None where it is none of these.
+        str | None: The format and what to do about it; None if it is not recognized.
     """
     if tarfile.is_tarfile(path):
         return (
@@ -35,7 +35,7 @@ def name_of(path: str) -> str | None:
 def _is_pickle(path: str) -> bool:
     with open(path, "rb") as file:
         start = file.read(_LOOKED_AT)
-    # Protocols from 2 on say so; older ones are texts, and few texts are one up to its end.
+    # Protocols from 2 on start with a marker; protocol 0 is text, which rarely parses to its end.
     try:
         opcodes = [opcode.name for opcode, _, _ in pickletools.genops(start)]
     except ValueError:

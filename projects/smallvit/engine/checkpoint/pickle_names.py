@@ -1,7 +1,7 @@
-"""The closed table of names that the pickle of a checkpoint may call, and with what.
+"""Allowlist of the functions that a checkpoint's pickle may call, and of their arguments.
 
-What torch and MMEngine write calls few functions, and always in the same way. Each entry
-here looks at the arguments of one call before it happens, and says what would come out.
+The files of torch and MMEngine call few functions, and always in the same way. Each entry checks
+the arguments of one call before it happens, and describes its result.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _STORAGES = {
     "QInt8": 1,
     "QInt32": 4,
 }
-#: Bytes of an element, by the storages that torch names in its pickles.
+#: Bytes per element of the storage types that torch names in its pickles.
 ITEM_SIZES = {
     f"{place}.{kind}Storage": size
     for kind, size in _STORAGES.items()
     for place in ("torch", "torch.cuda")
 }
 ITEM_SIZES |= {"torch.storage.UntypedStorage": 1}
-#: What MMEngine adds to a checkpoint: :mod:`.mmengine_pickles` has a stand-in for each.
+#: What MMEngine adds to a checkpoint; :mod:`.mmengine_pickles` has a stand-in for each name.
 OF_MMENGINE = frozenset(
     {
         "mmengine.logging.history_buffer.HistoryBuffer",
@@ -59,48 +59,48 @@ _SCHEMES = tuple(
         *("per_channel_symmetric", "per_channel_affine_float_qparams"),
     )
 )
-#: Sets and counters hash what they are made of, which can be chosen to be slow.
+#: Sets and counters hash their elements, whose hashes can be chosen to make this slow.
 MAX_SET = 10_000
 
 
 def is_dtype(name: str) -> bool:
-    """Tell whether a name is one of torch's element types.
+    """Check whether a name is one of torch's dtypes.
 
     Args:
-        name (str): Such as "torch.float32".
+        name (str): Qualified name, such as "torch.float32".
 
     Returns:
-        bool: Whether it is.
+        bool: Whether it is a dtype.
     """
     module, _, own = name.rpartition(".")
     return module == "torch" and isinstance(getattr(torch, own, None), torch.dtype)
 
 
 def is_known(name: str) -> bool:
-    """Tell whether a checkpoint may hold a name.
+    """Check whether a checkpoint may refer to a name.
 
     Args:
-        name (str): With its module.
+        name (str): Qualified name, with its module.
 
     Returns:
-        bool: Whether it is in the closed table.
+        bool: Whether it is in the allowlist.
     """
     plain = name in CALLS or name in OF_MMENGINE or name in ITEM_SIZES
     return plain or name in _CLASSES or name in _SCHEMES or is_dtype(name)
 
 
 def call(name: str, args: Tuple) -> Any:
-    """Say what a call would give.
+    """Describe the result of a call.
 
     Args:
-        name (str): A name of the table.
-        args (Tuple): Its arguments.
+        name (str): A name in the allowlist.
+        args (Tuple): Arguments of the call.
 
     Returns:
-        Any: A shadow of the value.
+        Any: A shadow of the result.
 
     Raises:
-        Refused: If torch and MMEngine never call it, or not so.
+        Refused: If torch and MMEngine never make such a call.
     """
     if name not in CALLS:
         raise Refused(f"calls {name}")
@@ -126,7 +126,7 @@ def _collection(kind: str) -> Callable[[tuple], Shadow]:
 
 
 def _encode(args: tuple) -> str:
-    # Other encodings grow, and can be chained.
+    # Other encodings enlarge the value, and can be chained.
     _require(len(args) == 2 and isinstance(args[0], str) and args[1] == "latin1", "_codecs.encode")
     return args[0]
 

@@ -1,8 +1,8 @@
-"""Reads a checkpoint's pickle without building anything, and refuses what no checkpoint does.
+"""Scan a checkpoint's pickle without building objects, and refuse malicious content.
 
-A few hundred bytes of pickle can ask for more memory than there is, nest lists until a
-copy of them never ends, or change the functions that later checkpoints are read with.
-Everything is therefore followed with shadows of the values first.
+A few hundred bytes of pickle can request more memory than there is, nest lists until a copy never
+ends, or replace the functions that later checkpoints are read with. All instructions are
+therefore first interpreted on shadows of the values.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from smallvit.engine.checkpoint.shadows import (
     measure,
 )
 
-#: Bytes of tensors that may be shared beyond that, such as those of one expanded element.
+#: Tensor bytes that may exceed the stored ones, as those of an expanded tensor do.
 SLACK_BYTES = 64 << 20
-#: Keys whose hashes can be chosen to collide: large integers, floats and tuples.
+#: Keys whose hashes can be made to collide: large integers, floats and tuples.
 MAX_ODD_KEYS = 1000
-#: What objects of these kinds are set up with, by BUILD.
+#: Kinds of objects whose state the BUILD opcode may set.
 _BUILT = ("history", "dtype", "array", "OrderedDict")
 _HISTORY = "mmengine.logging.history_buffer.HistoryBuffer"
 
 
 def scan(file: BinaryIO, size: int, records: Mapping[str, int] | None = None) -> set[str]:
-    """Follow a pickle up to its end.
+    """Scan a pickle up to its end.
 
     Args:
-        file (BinaryIO): The pickle; what follows it is left unread.
-        size (int): Bytes of the whole checkpoint.
-        records (Mapping[str, int], optional): Bytes of each record of tensors in an archive,
-            by its key. Defaults to None: all together fit into ``size``.
+        file (BinaryIO): The pickle; data after its end is not read.
+        size (int): Size of the whole checkpoint in bytes.
+        records (Mapping[str, int], optional): Size in bytes of each tensor record of an archive,
+            by its key. Defaults to None: together they must fit into ``size``.
 
     Returns:
-        set[str]: The functions and classes that it refers to.
+        set[str]: Functions and classes that the pickle refers to.
 
     Raises:
-        Refused: If it does what those of checkpoints never do.
+        Refused: If it does something that the pickle of a checkpoint never does.
     """
     machine = _Machine(size, records)
     for opcode, argument, _ in pickletools.genops(file):
@@ -92,7 +92,7 @@ class _Machine:
         return items
 
     def charge(self, *values: Any) -> None:
-        """Count what a call looks at: the same argument may be given again and again."""
+        """Count the values that a call visits, as the same argument may be passed repeatedly."""
         for value in values:
             if isinstance(value, Tuple):
                 self.charge(*(item for item in value.items if not isinstance(item, Tuple)))
@@ -103,13 +103,13 @@ class _Machine:
 
 
 def full_name(argument: str) -> str:
-    """Read the argument of GLOBAL.
+    """Convert the argument of the GLOBAL opcode to a qualified name.
 
     Args:
-        argument (str): Module and name. Protocol 2, which torch writes, has Python 2's.
+        argument (str): Module and name. Protocol 2, which torch writes, uses Python 2's names.
 
     Returns:
-        str: Python 3's, with a dot between.
+        str: Python 3's name, with a dot between module and name.
     """
     module, _, name = argument.partition(" ")
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
@@ -149,7 +149,7 @@ def _build(machine: _Machine, _: None) -> None:
         raise Refused(f"changes {named}, which torch never does")
     if not isinstance(state, Shadow):
         raise Refused(f"sets {kind} up with a plain value")
-    # The versions of a state dict; other attributes would take the place of its methods.
+    # State dicts set versions; other attributes could replace methods of the OrderedDict.
     if kind == "OrderedDict" and state.keys != ["_metadata"]:
         raise Refused("sets attributes of an OrderedDict")
     machine.charge(state)
@@ -215,7 +215,7 @@ def _take(count: int) -> Callable[[_Machine, None], None]:
 
 
 def _take_marked(machine: _Machine, _: None) -> None:
-    items = machine.pop_mark()  # which changes the stack
+    items = machine.pop_mark()  # changes the stack, so it comes first
     machine.stack.append(Tuple(tuple(items)))
 
 
@@ -236,7 +236,7 @@ def _empty(kind: str) -> Callable[[_Machine, None], None]:
 
 
 def _nothing(machine: _Machine, _: Any) -> None:
-    """PROTO and STOP."""
+    """Handle PROTO and STOP, which change nothing."""
 
 
 def _pop_pair(machine: _Machine) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Checkpoints as tensors and plain values, which load under ``weights_only=True``."""
+"""Convert checkpoints to tensors and plain values, which load with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def to_plain(value: Any) -> Any:
             and containers of these.
 
     Returns:
-        Any: The same without numpy and MMEngine types.
+        Any: The same value without numpy and MMEngine types.
 
     Raises:
-        TypeError: If something else is in it.
+        TypeError: If the value contains anything else.
     """
     if isinstance(value, HistoryBuffer):
         log, count = value.data

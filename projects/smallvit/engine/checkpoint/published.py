@@ -1,4 +1,4 @@
-"""Models that others published: ``hf://OWNER/NAME`` of Hugging Face, or a folder of that form."""
+"""Published models: ``hf://OWNER/NAME`` on the Hugging Face Hub, or a folder in that layout."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from types import ModuleType
 from smallvit.errors import CheckpointError, UserError
 
 WEIGHTS = "model.safetensors"
-#: What a model on the hub is named by; ``@REVISION`` may follow.
+#: Pattern of a model's address on the Hub; ``@REVISION`` may follow.
 SCHEME = "hf://"
 
 
 def is_published(name: str) -> bool:
-    """Tell whether a name is of a published model.
+    """Check whether a name refers to a published model.
 
     Args:
-        name (str): What is given as a checkpoint.
+        name (str): Value of a checkpoint argument.
 
     Returns:
-        bool: Whether it is an address of the hub, or a folder with weights.
+        bool: Whether it is an address on the Hub, or a folder with weights.
     """
     return name.startswith(SCHEME) or osp.isfile(osp.join(name, WEIGHTS))
 
 
 def huggingface_hub() -> ModuleType:
-    """Import the library of the hub.
+    """Import ``huggingface_hub``.
 
     Returns:
-        ModuleType: It.
+        ModuleType: The module.
 
     Raises:
         UserError: If it is not installed.
@@ -44,13 +44,13 @@ def huggingface_hub() -> ModuleType:
 
 
 def find_published(name: str) -> str:
-    """Find the weights of a published model; fetch them from the hub, once.
+    """Find the weights of a published model, downloading them from the Hub if necessary.
 
     Args:
         name (str): ``hf://OWNER/NAME[@REVISION]``, or a folder.
 
     Returns:
-        str: Path of the file.
+        str: Path of the weights file.
 
     Raises:
         CheckpointError: If there is no such model.
@@ -65,6 +65,6 @@ def find_published(name: str) -> str:
         return huggingface_hub().hf_hub_download(repository, WEIGHTS, revision=revision or None)
     except UserError:
         raise
-    except Exception as error:  # of the network, of the hub, of names
+    except Exception as error:  # network errors, Hub errors, invalid names
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{name}: {reason}") from error

@@ -1,4 +1,4 @@
-"""Reading weights from outside without executing anything that they say."""
+"""Checkpoint reading without code execution."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from smallvit.engine.checkpoint.published import find_published, is_published
 from smallvit.engine.checkpoint.shadows import Refused
 from smallvit.errors import CheckpointError
 
-#: What torch raises on bytes that are no checkpoint, depending on where they go wrong.
+#: Exceptions that torch raises for damaged files, depending on where the damage is.
 DAMAGE = (
     EOFError,
     OSError,
@@ -48,37 +48,38 @@ DAMAGE = (
 )
 HINT = "(--trust-checkpoint loads it nevertheless, and runs whatever code it holds)"
 _PICKLE_LIMIT = 64 << 20
-#: What torch's format before 1.6 begins with, and its pickles: this number, the version of the
-#: format, the machine, the checkpoint, the keys of its storages.
+#: First pickles of torch's legacy format (before 1.6): this magic number, the format version, the
+#: machine, the checkpoint, and the keys of its storages.
 _LEGACY_MAGIC, _LEGACY_PICKLES = 0x1950A86A20F9469CFC6C, 5
 
 _settings = {"trusted": False, "check_crcs": True}
 
 
 def trust_checkpoints(trusted: bool = True, check_crcs: bool = True) -> None:
-    """Say how the checkpoints of this process are read.
+    """Set how this process reads checkpoints.
 
     Args:
-        trusted (bool): Load them with all that they hold, code included. Defaults to True.
-        check_crcs (bool): Compare archives with their check sums. Defaults to True; False is
+        trusted (bool): Unpickle them in full, which runs any code they contain. Defaults to True.
+        check_crcs (bool): Verify the CRCs of archives. Defaults to True; False is
+            for files that were written without CRCs.
             for files that were written without.
     """
     _settings.update(trusted=trusted, check_crcs=check_crcs)
 
 
 def are_trusted() -> bool:
-    """Tell whether the checkpoints of this process are read with all that they hold.
+    """Check whether this process unpickles checkpoints in full.
 
     Returns:
-        bool: What :func:`trust_checkpoints` said.
+        bool: The value set by :func:`trust_checkpoints`.
     """
     return _settings["trusted"]
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Read a local checkpoint without executing anything that it says.
+    """Read a local checkpoint without running any code in it.
 
-    Tensors and plain values are read, in torch's format or as safetensors, and what
+    Supported are tensors and plain values, in torch's format or as safetensors, and what
     MMEngine adds to its checkpoints.
 
     Args:
@@ -89,7 +90,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         dict: The checkpoint.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or holds more than tensors and
+        CheckpointError: If the file is missing, damaged, or contains more than tensors and
             plain values.
     """
     path = require_checkpoint(filename)
@@ -133,7 +134,7 @@ def _read_plain(path: str, map_location: Any) -> dict:
 
 
 def _scan(path: str) -> set[str]:
-    """Follow all pickles that torch would read; returns the names that they refer to."""
+    """Scan all pickles that torch would read, and return the names that they refer to."""
     size = osp.getsize(path)
     if is_archive(path):
         return scan(_pickle_of(path), size, records_of(path))
@@ -170,7 +171,7 @@ def _refuse_by_name(filename: str, path: str, error: Exception) -> None:
 
 
 def _require_form(checkpoint: Any, path: str) -> dict:
-    """Refuse what no reader of checkpoints expects where it looks for weights and their names."""
+    """Check that weights and their names have the form that readers of checkpoints expect."""
     parts = {"": checkpoint}
     if isinstance(checkpoint, dict):
         parts |= {name: checkpoint[name] for name in ("state_dict", "meta") if name in checkpoint}
@@ -184,7 +185,7 @@ def _require_form(checkpoint: Any, path: str) -> dict:
 
 
 def _without_programs(checkpoint: dict, path: str) -> dict:
-    """Leave out what MMEngine's ``Runner.resume`` would run."""
+    """Remove entries that MMEngine's ``Runner.resume`` would execute."""
     meta = checkpoint.get("meta")
     if isinstance(meta, dict) and meta.pop("config", None) is not None:
         print_log(
@@ -196,17 +197,17 @@ def _without_programs(checkpoint: dict, path: str) -> dict:
 
 
 def globals_of(path: str, shown: int = 4) -> list[str]:
-    """Name what a pickle would call, without reading it as one.
+    """List the names that a pickle would call, without unpickling it.
 
     Args:
-        path (str): A checkpoint.
-        shown (int): Names to return at most. Defaults to 4.
+        path (str): Path of the checkpoint.
+        shown (int): Maximum number of names. Defaults to 4.
 
     Returns:
-        list[str]: Names such as "os.system", those that a plain checkpoint has left out.
+        list[str]: Names such as "os.system", without those that plain checkpoints use.
     """
     names: dict[str, None] = {}
-    with suppress(*DAMAGE, UnicodeDecodeError):  # what was found up to the damage is named
+    with suppress(*DAMAGE, UnicodeDecodeError):  # report the names found before the damage
         file, pickles = _pickles_of(path)
         for _ in range(pickles):
             _collect_names(file, names)
@@ -229,7 +230,7 @@ def _pickle_of(path: str) -> BinaryIO:
         entry = archive.getinfo(f"{archive.namelist()[0].partition('/')[0]}/data.pkl")
         if entry.file_size > _PICKLE_LIMIT:
             raise Refused(f"has a pickle of more than {_PICKLE_LIMIT >> 20} MiB beside its tensors")
-        del entry.CRC  # which was looked at already, or shall not be
+        del entry.CRC  # already checked, or disabled by the user
         return io.BytesIO(archive.read(entry))
 
 
@@ -245,13 +246,13 @@ def _pickles_of(path: str) -> tuple[BinaryIO, int]:
 
 
 def require_checkpoint(filename: str) -> str:
-    """Check that a local checkpoint is there.
+    """Check that a local checkpoint exists.
 
     Args:
         filename (str): A path; ``~`` is the home folder.
 
     Returns:
-        str: The expanded path; the name of an official checkpoint stays.
+        str: The expanded path; the name of an official checkpoint is returned unchanged.
 
     Raises:
         CheckpointError: If there is no such file.
@@ -277,12 +278,12 @@ def require_checkpoint(filename: str) -> str:
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True
 ) -> dict:
-    """Download a checkpoint, once, and read it like a local one.
+    """Download a checkpoint unless it is cached, and read it like a local one.
 
     Args:
-        filename (str): The address.
+        filename (str): URL of the checkpoint.
         map_location (Any): As for :func:`torch.load`. Defaults to None.
-        model_dir (str, optional): Where to keep it. Defaults to None, torch's cache.
+        model_dir (str, optional): Cache folder. Defaults to None, torch's cache.
         progress (bool): Show a progress bar. Defaults to True.
 
     Returns:
@@ -293,20 +294,20 @@ def load_from_http(
         path = download(filename, model_dir, progress)
     if processes > 1:
         torch.distributed.barrier()
-        if rank > 0:  # on nodes that do not share the disk
+        if rank > 0:  # on nodes that do not share a disk
             path = download(filename, model_dir, progress)
     try:
         return load_from_local(path, map_location)
     except CheckpointError:
-        forget(path)  # what a server without lengths cut off is fetched again
+        forget(path)  # a file that was truncated by a server without lengths is fetched again
         raise
 
 
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict:
-    """Read a checkpoint without executing anything that it says, from a file or an address.
+    """Read a checkpoint from a file or URL without running any code in it.
 
     Args:
-        filename (str | os.PathLike): A path, or an address of a scheme that MMEngine knows.
+        filename (str | os.PathLike): A path, or a URL of a scheme that MMEngine supports.
         map_location (Any): As for :func:`torch.load`. Defaults to "cpu".
 
     Returns:
@@ -328,17 +329,17 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
 
 
 def load_from_official(filename: str, map_location: Any = None) -> dict:
-    """Read an official checkpoint as one of ours; see :mod:`.official`.
+    """Load an official checkpoint, converted to smallvit's names; see :mod:`.official`.
 
     Args:
-        filename (str): A system and a file or address, such as ``dwnet::dwnet_tiny.pth``.
+        filename (str): A system and a path or URL, such as ``dwnet::dwnet_tiny.pth``.
         map_location (Any): As for :func:`torch.load`. Defaults to None.
 
     Returns:
         dict: The checkpoint.
 
     Raises:
-        CheckpointError: If it is missing, damaged, or not of the system.
+        CheckpointError: If it is missing, damaged, or not a checkpoint of the system.
     """
     _, place = split_official(filename)
     if place.startswith(("http://", "https://")):
@@ -349,7 +350,7 @@ def load_from_official(filename: str, map_location: Any = None) -> dict:
 
 
 def install() -> None:
-    """Let MMEngine load checkpoints, whatever asks for one, with the functions here."""
+    """Register the functions here as MMEngine's checkpoint loaders for all callers."""
     register = CheckpointLoader.register_scheme
     register(prefixes="", loader=load_from_local, force=True)
     register(prefixes=("http://", "https://"), loader=load_from_http, force=True)

@@ -1,4 +1,4 @@
-"""What a checkpoint may say to a run that is resumed from it."""
+"""Validation of the state that a run resumes from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HUB = ("log_scalars", "runtime_info", "resumed_keys")
 KEPT, BEST = "keep_ckpt_ids", "best_ckpt"
 
 
-#: What wrong values make of restoring a state, depending on where they are used.
+#: Exceptions that invalid values cause when a state is restored.
 _WRONG = (
     *(AssertionError, AttributeError, IndexError, KeyError, OverflowError),
     *(RuntimeError, TypeError, ValueError),
@@ -29,22 +29,22 @@ _WRONG = (
 
 @contextmanager
 def named(path: str) -> Iterator[None]:
-    """Name the checkpoint in the error where its values cannot be taken up.
+    """Name the checkpoint in errors that its values cause.
 
     Args:
-        path (str): The checkpoint.
+        path (str): Path of the checkpoint.
 
     Yields:
-        None: While they are.
+        None: While the values are restored.
 
     Raises:
-        CheckpointError: With the reason in a line.
+        CheckpointError: With the reason in one line.
     """
     try:
         yield
     except _WRONG as error:
         reason = next(iter(str(error).splitlines()), "")
-        if "do not match exactly" in reason:  # MMEngine's list of names follows
+        if "do not match exactly" in reason:  # followed by MMEngine's list of names
             raise
         raise CheckpointError(
             f"{path}: its state cannot be taken up by this config: {type(error).__name__}: {reason}"
@@ -52,10 +52,10 @@ def named(path: str) -> Iterator[None]:
 
 
 def name_checkpoints(runner: Runner) -> None:
-    """Let a runner name the checkpoint whose values it cannot load or resume.
+    """Make a runner name the checkpoint whose values it cannot load or resume.
 
     Args:
-        runner (Runner): The runner, whose two methods are replaced.
+        runner (Runner): The runner, whose load and resume methods are replaced.
     """
     runner.load_checkpoint = partial(_call_named, runner.load_checkpoint)
     runner.resume = partial(_call_named, runner.resume)
@@ -67,11 +67,11 @@ def _call_named(method: Callable, filename: str, *args: Any, **kwargs: Any) -> A
 
 
 def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
-    """Check that a checkpoint has the state of a training, in MMEngine's form.
+    """Check that a checkpoint has training state in MMEngine's form.
 
     Args:
-        checkpoint (dict): What was loaded.
-        path (str): Its name, for the error.
+        checkpoint (dict): The loaded checkpoint.
+        path (str): Its path, for the error.
 
     Raises:
         CheckpointError: If it has none, or in another form.
@@ -93,14 +93,14 @@ def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
 
 
 def refuse(path: str, wrong: Iterable[Wrong]) -> None:
-    """Refuse a checkpoint for values that cannot be.
+    """Refuse a checkpoint with invalid values.
 
     Args:
-        path (str): Its name, for the error.
-        wrong (Iterable): Them, as :mod:`.resumed_values` finds them.
+        path (str): Its path, for the error.
+        wrong (Iterable): The values, as :mod:`.resumed_values` finds them.
 
     Raises:
-        CheckpointError: If there are some; it names each.
+        CheckpointError: If there are any; the message lists up to four.
     """
     found = [describe(each) for each in wrong]
     if found:
@@ -110,10 +110,10 @@ def refuse(path: str, wrong: Iterable[Wrong]) -> None:
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether a value can be a number of epochs or iterations.
+    """Check whether a value can be a number of epochs or iterations.
 
     Args:
-        value (Any): What a checkpoint says.
+        value (Any): A value from a checkpoint.
 
     Returns:
         bool: Whether it can.
@@ -122,11 +122,11 @@ def is_count(value: Any) -> bool:
 
 
 def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Go on with a run; leave out what would be run, or removed although it is of another.
+    """Continue a run, ignoring entries that would be executed or would remove other runs' files.
 
     Args:
         runner (Runner): The runner that resumes.
-        checkpoint (dict): What was loaded, changed in place; with the state of a training.
+        checkpoint (dict): The loaded checkpoint with training state, changed in place.
     """
     files = run_files(runner)
     if files.resumed:
@@ -137,12 +137,12 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
             f"the checkpoint is not of the run that {runner.work_dir} has a record of: a new run "
             "begins, and removes no files of others"
         )
-    # MMEngine runs the one when it resumes, and its inferencers the other, from our files then.
+    # MMEngine would run the former on resume, and its inferencers the latter, from our files.
     checkpoint["meta"].pop("config", None)
     info = checkpoint["message_hub"]["runtime_info"]
     info.pop("cfg", None)
     if not is_main_process():
-        return  # it removes nothing
+        return  # this run removes no checkpoints
     hooks = [hook for hook in runner._hooks if isinstance(hook, CheckpointHook)]
     folders = {checkpoint_folder(runner, hook) for hook in hooks}
     if KEPT in info:
@@ -156,14 +156,14 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
 
 
 def checkpoint_folder(runner: Runner, hook: CheckpointHook) -> str:
-    """Where a hook writes its checkpoints.
+    """Find the folder to which a checkpoint hook writes.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
         hook (CheckpointHook): One of its hooks, before its ``before_train``.
 
     Returns:
-        str: The folder.
+        str: Path of the folder.
     """
     out_dir = getattr(hook, "out_dir", None)
     if out_dir is None or out_dir == runner.work_dir:
@@ -188,12 +188,12 @@ def own_path(files: RunFiles, path: Any, folder: str) -> str | None:
     """Find a checkpoint of a run in its folder, which may have been moved or copied.
 
     Args:
-        files (RunFiles): What the run wrote.
-        path (Any): What a checkpoint says, such as the best one's path.
-        folder (str): Where the run writes its checkpoints.
+        files (RunFiles): The files that the run wrote.
+        path (Any): A path from a checkpoint, such as that of the best one.
+        folder (str): Folder to which the run writes its checkpoints.
 
     Returns:
-        str | None: The path of this run's file; None if there is none.
+        str | None: Path of the run's own file; None if there is none.
     """
     if not isinstance(path, str) or not path or "\0" in path:
         return None

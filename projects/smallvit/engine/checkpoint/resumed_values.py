@@ -1,7 +1,7 @@
-"""Values of a checkpoint that a resumed training would stumble over later, where nobody names them.
+"""Validation of checkpoint values that would fail only later in a resumed run.
 
-What MMEngine and torch load is checked by them when it is loaded; a learning rate that is a text is
-found at the first step only, a score that is one at the first validation.
+Values that MMEngine and torch load are checked when they are loaded; a learning rate that is a
+string fails only at the first step, a score that is a string only at the first validation.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from mmengine.runner import Runner
 
 from smallvit.utils.json_files import brief
 
-#: No training has more steps, and schedules are replayed step by step.
+#: Maximum number of steps; no training has more, and schedules are replayed step by step.
 MOST_STEPS = 10**9
-#: What a wrong value is, and what should be there: ("meta.iter", -1, "a number of iterations").
+#: Key, wrong value and expected value: ("meta.iter", -1, "a number of iterations").
 Wrong = tuple[str, Any, str]
 
 
 def describe(wrong: Wrong) -> str:
-    """Write a wrong value into a message.
+    """Describe a wrong value in a message.
 
     Args:
-        wrong (tuple): Key, value and what should be there.
+        wrong (tuple): Key, value and expected value.
 
     Returns:
-        str: A few words.
+        str: The description.
     """
     key, value, wanted = wrong
     return f"{key} is {brief(value)}, not {wanted}"
 
 
 def wrong_progress(checkpoint: Mapping[str, Any]) -> Iterator[Wrong]:
-    """Find values of the place, the scores and the processes that cannot be.
+    """Find invalid values of the progress, the scores and the process states.
 
     Args:
-        checkpoint (Mapping): What was loaded; ``meta`` and the message hub are dicts.
+        checkpoint (Mapping): The loaded checkpoint; ``meta`` and the message hub are dicts.
 
     Yields:
-        tuple: Key, value and what should be there.
+        tuple: Key, value and expected value.
     """
     meta, info = checkpoint["meta"], checkpoint["message_hub"]["runtime_info"]
     for key in ("epoch", "iter"):
@@ -62,7 +62,7 @@ def _wrong_processes(state: Any) -> Iterator[Wrong]:
     processes = state.get("processes") if isinstance(state, Mapping) else None
     for number, own in enumerate(processes if isinstance(processes, list) else ()):
         if not isinstance(own, Mapping):
-            continue  # which is told where it is taken up
+            continue  # reported where the state is restored
         name, seed = f"smallvit.processes[{number}]", own.get("data_seed")
         good = isinstance(seed, (list, tuple)) and len(seed) == 2
         if not good or not all(_is_count(part, (1 << 64) - 1) for part in seed):
@@ -90,14 +90,14 @@ def _wrong_settings(stored: Any) -> Iterator[Wrong]:
 
 
 def wrong_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[Wrong]:
-    """Find settings of optimizers and schedulers that are of another kind than the run's own.
+    """Find optimizer and scheduler settings whose type differs from the run's own.
 
     Args:
-        runner (Runner): The runner, its optimizers and schedulers built.
-        checkpoint (Mapping): What was loaded.
+        runner (Runner): The runner, with its optimizers and schedulers built.
+        checkpoint (Mapping): The loaded checkpoint.
 
     Yields:
-        tuple: Key, value and what should be there.
+        tuple: Key, value and expected value.
     """
     schedulers = checkpoint.get("param_schedulers") or []
     if isinstance(runner.optim_wrapper, OptimWrapper):
@@ -123,7 +123,7 @@ def _wrong_groups(wrapper: OptimWrapper, stored: Any, name: str) -> Iterator[Wro
         return
     groups = stored.get("param_groups")
     if groups is None:
-        return  # of a strategy, which checks its own
+        return  # written by a strategy, which checks its own state
     if not isinstance(groups, list):
         yield f"{name}.param_groups", groups, "a list"
         return
@@ -143,7 +143,7 @@ def _wrong_groups(wrapper: OptimWrapper, stored: Any, name: str) -> Iterator[Wro
 
 def _wrong_schedulers(own: Any, stored: Any, name: str) -> Iterator[Wrong]:
     if not isinstance(stored, list) or not isinstance(own, list) or len(own) != len(stored):
-        return  # another schedule, which the config decides about
+        return  # a different schedule, for which the config takes precedence
     for number, (scheduler, state) in enumerate(zip(own, stored, strict=True)):
         if isinstance(state, Mapping):
             yield from _unlike(scheduler.state_dict(), state, f"{name}[{number}]")

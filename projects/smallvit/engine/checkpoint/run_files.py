@@ -1,7 +1,7 @@
-"""What a run wrote, which is all that may be removed for it.
+"""Track the checkpoints that a run wrote; only these may be removed.
 
-A run has an id, in its ``run.json`` and in its checkpoints. One that is resumed in the same
-folder goes on with it; anywhere else it is a new run, and the files of the old one stay.
+A run has an id, stored in ``run.json`` and in its checkpoints. A run that resumes in the same
+folder keeps the id; in any other folder it is a new run, and the old run's files are kept.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from smallvit.engine.run_record import read_record
 from smallvit.errors import CheckpointError
 from smallvit.utils.files import write_whole
 
-#: Where a checkpoint keeps the id, in its ``meta``; ``run.json`` has it as ``id``.
+#: Key of the id in the ``meta`` of a checkpoint; ``run.json`` has it as ``id``.
 KEY = "run_id"
-#: In the folders that strategies write as checkpoints: the id, and the files.
+#: Marker file in checkpoint folders that strategies write: the id and the files.
 MARKER = "smallvit_run.json"
 
 
 class RunFiles:
-    """The checkpoints of a run.
+    """Checkpoints written by a run.
 
     Args:
         run_id (str): Id of the run.
 
     Attributes:
-        resumed (bool): Whether a checkpoint was taken up already.
+        resumed (bool): Whether a checkpoint has been resumed already.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -45,7 +45,7 @@ class RunFiles:
         self._written: dict[str, tuple] = {}
 
     def note(self, path: str) -> None:
-        """Remember a checkpoint that this process wrote.
+        """Record a checkpoint that this process wrote.
 
         Args:
             path (str): A file, or the folder of a strategy.
@@ -57,13 +57,13 @@ class RunFiles:
             self._written[osp.abspath(path)] = _signature(path)
 
     def own(self, path: str) -> bool:
-        """Tell whether a checkpoint is of this run.
+        """Check whether a checkpoint belongs to this run.
 
         Args:
             path (str): A file, or the folder of a strategy.
 
         Returns:
-            bool: Whether this process wrote it and nobody changed it, or it has the run's id.
+            bool: Whether this process wrote it and it is unchanged, or it has the run's id.
         """
         if osp.islink(path) or not osp.exists(path):
             return False
@@ -73,10 +73,10 @@ class RunFiles:
         return written == _signature(path) if written else id_in(path) == self.id
 
     def make_way(self, path: str) -> None:
-        """Rename what has the name of a checkpoint to be and is not of this run, with a word.
+        """Rename an existing file of another run that has the name of a new checkpoint, and log it.
 
         Args:
-            path (str): Where the checkpoint will be: a file, or the folder of a strategy.
+            path (str): Path of the new checkpoint: a file, or the folder of a strategy.
         """
         if not osp.lexists(path) or self.own(path):
             return
@@ -96,11 +96,11 @@ class RunFiles:
         )
 
     def remove(self, path: str, folder: str) -> None:
-        """Remove a checkpoint, if it is of this run and in its folder; else say that it stays.
+        """Remove a checkpoint of this run in its own folder; log any other, which is kept.
 
         Args:
             path (str): A file, or the folder of a strategy.
-            folder (str): Where the run writes its checkpoints.
+            folder (str): Folder to which the run writes its checkpoints.
         """
         if not osp.lexists(path):
             return
@@ -114,13 +114,13 @@ class RunFiles:
 
 
 def run_files(runner: Runner) -> RunFiles:
-    """The checkpoints of a runner's run, which is a new one if nothing is known of it.
+    """Get the checkpoints of a runner's run, which is a new run unless it was resumed.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
 
     Returns:
-        RunFiles: The same for every call.
+        RunFiles: The same object for every call.
     """
     found = runner.__dict__.get("_smallvit_run_files")
     if found is None:
@@ -129,14 +129,14 @@ def run_files(runner: Runner) -> RunFiles:
 
 
 def continue_run(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
-    """Go on with the run of a checkpoint, if it is the one of the work folder.
+    """Continue the run of a checkpoint if it is the one recorded in the work folder.
 
     Args:
         runner (Runner): The runner that resumes.
-        checkpoint (Mapping): What it loaded.
+        checkpoint (Mapping): The checkpoint that it loaded.
 
     Returns:
-        bool: Whether the checkpoint is of the run that the work folder's record is of.
+        bool: Whether the checkpoint belongs to the run recorded in the work folder.
     """
     stored = checkpoint["meta"].get(KEY)
     if not is_id(stored) or stored != read_record(runner.work_dir).get("id"):
@@ -146,25 +146,25 @@ def continue_run(runner: Runner, checkpoint: Mapping[str, Any]) -> bool:
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether a value is the id of a run, and nothing that a path could be made of.
+    """Check whether a value is a run id, and cannot be part of a path.
 
     Args:
-        value (Any): What a checkpoint or a record says.
+        value (Any): A value from a checkpoint or a record.
 
     Returns:
-        bool: Whether it is.
+        bool: Whether it is an id.
     """
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 
 
 def id_in(path: str) -> str | None:
-    """Read of which run a checkpoint is.
+    """Read the run id of a checkpoint.
 
     Args:
-        path (str): A file.
+        path (str): Path of a checkpoint file.
 
     Returns:
-        str | None: Its id; None if it has none or cannot be read.
+        str | None: The id; None if it has none or cannot be read.
     """
     try:
         checkpoint = load_from_local(path, map_location="cpu")
@@ -175,14 +175,14 @@ def id_in(path: str) -> str | None:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Tell whether a path leads into a folder, links followed.
+    """Check whether a path is inside a folder, with links resolved.
 
     Args:
         path (str): A path; its last part may be a link.
-        folder (str): The folder.
+        folder (str): The folder that should contain it.
 
     Returns:
-        bool: Whether it does.
+        bool: Whether it is inside.
     """
     place, root = osp.realpath(osp.dirname(osp.abspath(path))), osp.realpath(folder)
     return place == root or place.startswith(osp.join(root, ""))
@@ -211,14 +211,14 @@ def _marker(folder: str) -> dict[str, Any]:
 
 
 def _remove_folder(folder: str) -> None:
-    """Remove what the marker names, and the folders that are empty then."""
+    """Remove the files listed in the marker, and the folders that this leaves empty."""
     names = [name for name in _marker(folder).get("files", []) if isinstance(name, str)]
     for name in (*names, MARKER):
         path = osp.join(folder, name)
         if is_inside(path, folder) and osp.isfile(path):
             os.remove(path)
     for place, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # it holds files of others
+        with suppress(OSError):  # the folder holds other files
             os.rmdir(place)
     if osp.exists(folder):
         print_log(f"{folder} stays: it holds files that this run did not write", logger="current")

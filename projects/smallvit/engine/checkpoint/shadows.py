@@ -1,4 +1,4 @@
-"""What a pickle would build, as shadows: how much, how deep, but none of the values."""
+"""Shadows of the values that a pickle would build: their size and depth without their content."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-#: More than this, nested, is in no checkpoint.
+#: Maximum nesting depth; no checkpoint is nested deeper.
 MAX_DEPTH = 100
-#: A value that is referred to twice counts twice: so often, and so many beyond, may that happen.
+#: Limits on repeated references, each of which counts as a value: a ratio, and a number beyond it.
 MAX_SHARING, SLACK = 4, 100_000
 
 
 class Refused(pickle.UnpicklingError):
-    """A pickle that does what those of checkpoints never do; the message says what."""
+    """A pickle that does something no checkpoint's pickle does; the message says what."""
 
 
 class Name(str):
-    """A function or class that a pickle refers to."""
+    """Name of a function or class that a pickle refers to."""
 
 
 class Storage:
-    """The memory of a tensor.
+    """Storage of a tensor.
 
     Args:
-        size (int): In bytes.
-        item (int): Bytes of an element.
+        size (int): Size in bytes.
+        item (int): Bytes per element.
     """
 
     def __init__(self, size: int, item: int) -> None:
@@ -33,16 +33,16 @@ class Storage:
 
 
 class Shadow:
-    """A value that holds others, or a tensor.
+    """A container or a tensor.
 
     Args:
-        kind (str): What it is.
-        parts (list): Those of its values that are shadows or names.
-        count (int): All of its values. Defaults to 0.
-        size (int): Bytes of a tensor's elements, each counted. Defaults to 0.
+        kind (str): Type of the value.
+        parts (list): Its elements that are shadows or names.
+        count (int): Number of all its elements. Defaults to 0.
+        size (int): Bytes of a tensor, with expanded elements counted. Defaults to 0.
 
     Attributes:
-        keys (list): Those of a dictionary.
+        keys (list): Keys of a dictionary.
     """
 
     __slots__ = ("count", "keys", "kind", "parts", "size")
@@ -52,7 +52,7 @@ class Shadow:
         self.keys: list[Any] = []
 
     def add(self, values: list) -> None:
-        """Put values into it.
+        """Add elements.
 
         Args:
             values (list): Shadows, names and plain values.
@@ -62,10 +62,10 @@ class Shadow:
 
 
 class Tuple(Shadow):
-    """A tuple, which keeps its plain values too.
+    """A tuple, which also keeps its plain elements.
 
     Args:
-        items (tuple): Its values.
+        items (tuple): All its elements.
     """
 
     __slots__ = ("items",)
@@ -77,21 +77,21 @@ class Tuple(Shadow):
 
 
 def measure(root: Any, may_be_value: Callable[[str], bool]) -> tuple[int, int]:
-    """Count what a value holds, as often as it is referred to.
+    """Count the values and bytes in a nested value, once for every reference to them.
 
     Args:
         root (Any): A shadow, or a plain value.
-        may_be_value (Callable): Tells which names are values by themselves.
+        may_be_value (Callable): Returns whether a name may occur as a value.
 
     Returns:
-        tuple[int, int]: Values, and bytes of tensors.
+        tuple[int, int]: Number of values, and bytes of tensors.
 
     Raises:
-        Refused: If it is nested too deep, holds itself, or a function.
+        Refused: If it is nested too deeply, or contains itself or a function.
     """
     if not isinstance(root, Shadow):
         return 1, 0
-    # Each shadow is visited once, however often it is referred to.
+    # Each shadow is visited once, even if it is referenced repeatedly.
     found: dict[int, tuple[int, int, int]] = {}
     entered: set[int] = set()
     path = [root]
