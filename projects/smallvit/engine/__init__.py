@@ -1,4 +1,4 @@
-"""How a run is carried out: precision, distribution, checkpoints, guards."""
+"""Components that carry out a run: precision, distribution, checkpoints, hooks."""
 
 from smallvit.compat import moved
 from smallvit.engine import hooks

@@ -1,4 +1,4 @@
-"""What an optimizer step sees where the gradients of several batches are summed up."""
+"""Optimizer steps and learning rate under gradient accumulation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from mmengine.runner import Runner
 
 from smallvit.utils.configs import walk
 
-#: Averages that are updated after each batch, and their likes that count optimizer steps.
+#: EMA hooks that update after each batch, and their counterparts that count optimizer steps.
 STEP_EMA = {
     "EMAHook": {None: "smallvit.StepEMAHook", "mmpretrain": "smallvit.ClassifierStepEMAHook"},
 }
 
 
 def accumulation_of(runner: Runner) -> int:
-    """Count the batches whose gradients an optimizer step sums up.
+    """Number of batches whose gradients are accumulated for an optimizer step.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
 
     Returns:
-        int: ``accumulative_counts`` of its optimizer wrapper; 1 without.
+        int: ``accumulative_counts`` of its optimizer wrapper; 1 if it has none.
     """
     wrapper = runner.optim_wrapper
     if hasattr(wrapper, "get") and not hasattr(wrapper, "_accumulative_counts"):  # not built yet
@@ -30,7 +30,7 @@ def accumulation_of(runner: Runner) -> int:
 
 
 def average_by_steps(cfg: Config) -> None:
-    """Let moving averages of the weights count optimizer steps, where gradients accumulate.
+    """Replace EMA hooks by ones that count optimizer steps, if gradients are accumulated.
 
     Args:
         cfg (Config): The config, changed in place.
@@ -48,13 +48,14 @@ def average_by_steps(cfg: Config) -> None:
 
 
 def scale_rate_by_steps(runner: Runner) -> None:
-    """Let ``auto_scale_lr`` count the images of an optimizer step, and say how many they are.
+    """Make ``auto_scale_lr`` use the number of images per optimizer step, and log that number.
 
-    MMEngine counts those of one batch, so that accumulated gradients would come with the rate
-    of a smaller batch. The config stays as it is: read again, it is scaled once.
+    MMEngine uses the number of images per batch, so that accumulated gradients would be applied
+    with the learning rate of a smaller batch. The config is not changed: it is scaled only once
+    when read again.
 
     Args:
-        runner (Runner): The runner, before it trains.
+        runner (Runner): The runner, before training.
     """
     settings = getattr(runner, "auto_scale_lr", None)
     loader = runner._train_dataloader

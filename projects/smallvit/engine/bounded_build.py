@@ -1,4 +1,4 @@
-"""Building a model that somebody else described: of known types, as large as its weights are."""
+"""Build a model from an untrusted config: known types only, and bounded by its weights' size."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from smallvit.engine.known_types import SCOPES, is_known_object
 from smallvit.engine.models import build_model
 from smallvit.errors import CheckpointError
 
-#: A model may be so much larger than the weights beside it, in elements and in modules.
+#: Maximum ratio of the model's size to that of its weights, in elements and in modules.
 SLACK_ELEMENTS, SLACK_MODULES = 1 << 24, 10_000
 
 
 class _RefusedError(Exception):
-    """What may not be built."""
+    """The config requests something that may not be built."""
 
 
 def build_stored(cfg: Config, state: Mapping[str, Any], name: str) -> nn.Module:
-    """Build the model of a config that a checkpoint carries.
+    """Build the model of a config that is stored in a checkpoint.
 
     Args:
-        cfg (Config): As :func:`smallvit.engine.stored_config.read_stored` gives it.
-        state (Mapping): The weights of the checkpoint.
-        name (str): Its file, for errors.
+        cfg (Config): Result of :func:`smallvit.engine.stored_config.read_stored`.
+        state (Mapping): The weights in the checkpoint.
+        name (str): Path of the checkpoint, for errors.
 
     Returns:
         nn.Module: The model in evaluation mode.
 
     Raises:
-        CheckpointError: If the config asks for something that is not known, cannot be built, or
+        CheckpointError: If the config names an unknown type, cannot be built, or
             is larger than the weights.
     """
     scope = cfg.default_scope
@@ -46,7 +46,7 @@ def build_stored(cfg: Config, state: Mapping[str, Any], name: str) -> nn.Module:
     try:
         with DefaultScope.overwrite_default_scope(scope), _bounded(state), _closed():
             return build_model(cfg)
-    except Exception as error:  # constructors raise anything where arguments do not fit
+    except Exception as error:  # constructors raise anything for wrong arguments
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise CheckpointError(
             f"{name}: the config in it cannot be built: {reason[:300]}; give its config by "
@@ -55,7 +55,7 @@ def build_stored(cfg: Config, state: Mapping[str, Any], name: str) -> nn.Module:
 
 
 def _register(scope: str) -> None:
-    """Import what a library registers, before nothing may be imported any more."""
+    """Import a library's registered types, before imports are disabled."""
     from mmengine.registry import MODELS
 
     for each in ("smallvit", scope):
@@ -71,7 +71,7 @@ def _closed() -> Any:
 
 @contextmanager
 def _bounded(state: Mapping[str, Any]) -> Iterator[None]:
-    """Stop a construction that grows beyond what the weights could fill."""
+    """Stop building a model that grows beyond the size of the weights."""
     left = {
         "elements": SLACK_ELEMENTS + 2 * sum(getattr(v, "numel", int)() for v in state.values()),
         "modules": SLACK_MODULES + 10 * len(state),

@@ -1,4 +1,4 @@
-"""Balanced accuracy and the recall of each class."""
+"""Balanced accuracy and per-class recall."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from smallvit.registry import METRICS
 
 @METRICS.register_module()
 class ClassRecall(BaseMetric):
-    """Balanced accuracy, and the recall of each class, in percent.
+    """Balanced accuracy and the recall of each class, in percent.
 
-    Reports ``recall/balanced_accuracy``, the mean of the recalls of the classes that occur, and
-    ``recall/{class}``; nothing where the classes are about as frequent, because accuracy then
-    says the same.
+    Reports ``recall/balanced_accuracy``, the mean recall over the classes that occur, and
+    ``recall/{class}``. Nothing is reported if the classes are about equally frequent, because it
+    would add nothing to the accuracy.
 
     Args:
-        min_ratio (float): How many times as many images as the least frequent class the most
-            frequent one must have. Defaults to 1: always.
+        min_ratio (float): Minimum ratio of the number of images of the most frequent class to
+            that of the least frequent one. Defaults to 1: always reported.
         **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.
     """
 

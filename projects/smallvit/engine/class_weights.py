@@ -1,4 +1,4 @@
-"""Weights of classes that are counted from the training images, or given by name."""
+"""Class weights for losses, counted from the training images or given by class name."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from smallvit.registry import DATASETS
 from smallvit.utils.text import name_some
 
 COUNTED = ("balanced", "effective")
-#: How much an image adds of what the class has not shown yet; the paper's value for long tails.
+#: Beta of the effective number of samples; the paper's value for long-tailed data.
 BETA = 0.999
 
 
 def settle_class_weights(cfg: Config) -> None:
-    """Write the weights of classes into a classifier's config as numbers.
+    """Resolve class weights in a classifier's config to numbers.
 
-    ``class_weight`` of a loss may be "balanced", the inverse of the images of a class;
+    ``class_weight`` of a loss may be "balanced", the inverse of the number of images per class;
     "effective", the inverse of their effective number (`Class-Balanced Loss
-    <https://arxiv.org/abs/1901.05555>`_, beta 0.999), both scaled so that an image weighs 1 in
-    the mean; or a dict of weights by class name, 1 for those that it does not name.
-    ``pos_weight="balanced"`` is the negative over the positive images of each class.
+    <https://arxiv.org/abs/1901.05555>`_, beta 0.999), both scaled so that the mean weight of an
+    image is 1; or a dict of weights by class name, with 1 for classes that it does not name.
+    ``pos_weight="balanced"`` is the ratio of negative to positive images of each class.
 
     Args:
-        cfg (Config): The merged config, changed in place. Its training set is built to be counted.
+        cfg (Config): The merged config, changed in place. Its training set is built for counting.
 
     Raises:
-        UserError: If there is no such class or way to count, or the model is no classifier.
+        UserError: If a class or scheme does not exist, or the model is not a classifier.
     """
     found = list(_unsettled(cfg.get("model") or {}, "model"))
     if not found:
@@ -52,14 +52,14 @@ def settle_class_weights(cfg: Config) -> None:
 
 
 def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
-    """Compute weights of classes from the number of their images.
+    """Compute class weights from the number of images per class.
 
     Args:
         way (str): "balanced" or "effective".
-        counts (Sequence[int]): Images of each class; one without images weighs 0.
+        counts (Sequence[int]): Images per class; the weight of a class without images is 0.
 
     Returns:
-        list[float]: Weights, 1 in the mean over the images.
+        list[float]: Weights, with a mean of 1 over the images.
     """
     inverse = [0.0] * len(counts)
     for index, count in enumerate(counts):
@@ -70,14 +70,14 @@ def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
 
 
 def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
-    """Places with weights that are no numbers yet."""
+    """Find class weights in the config that are not numbers yet."""
     children = node.items() if isinstance(node, dict) else ()
     if isinstance(node, (list, tuple)):
         children = ((f"[{index}]", child) for index, child in enumerate(node))
     for key, child in children:
         place = f"{path}{key}" if key.startswith("[") else f"{path}.{key}"
         if key in ("class_weight", "pos_weight"):
-            # MMSegmentation's weights may be the name of a file.
+            # MMSegmentation also takes the name of a file with weights.
             other = isinstance(child, str) and path.startswith("model.head")
             if other or isinstance(child, Mapping) or child in COUNTED:
                 yield path, node, key

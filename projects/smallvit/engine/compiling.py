@@ -15,22 +15,22 @@ from smallvit.errors import UserError
 
 #: Modes of ``torch.compile``; the first is the flag's without a value.
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-#: Those that record CUDA graphs, whose outputs the next step overwrites.
+#: Modes that use CUDA graphs, whose outputs the next step overwrites.
 GRAPHS = ("reduce-overhead", "max-autotune")
 HOOK = "smallvit.CompileHook"
 _COMPILERS = ("g++", "clang++", "gcc", "clang")
 
 
 def compiled_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Find the networks of a model: what it calls ``backbone``, and no part of such a one.
+    """Find the networks of a model: outermost submodules called ``backbone``.
 
-    Preprocessing, heads and losses work on lists of samples and stay as they are.
+    Preprocessing, heads and losses handle lists of samples and are not compiled.
 
     Args:
         model (nn.Module): A classifier, detector or segmentor, wrapped or not.
 
     Yields:
-        tuple[str, nn.Module]: The name of a network and the network.
+        tuple[str, nn.Module]: Name and module of each network.
     """
     above = None
     for name, module in model.named_modules():
@@ -42,18 +42,19 @@ def compiled_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def compile_networks(model: nn.Module, mode: str = "default", backend: str = "inductor") -> list:
-    """Compile the networks of a model; names of parameters and the state dict stay.
+    """Compile the networks of a model; parameter names and the state dict do not change.
 
     Args:
         model (nn.Module): The model, on its device.
         mode (str): One of :data:`MODES`. Defaults to "default".
-        backend (str): Of ``torch.compile``; the modes are inductor's. Defaults to "inductor".
+        backend (str): Backend of ``torch.compile``; the modes are inductor's. Defaults to
+            "inductor".
 
     Returns:
-        list[str]: The names of the compiled parts.
+        list[str]: Names of the compiled submodules.
 
     Raises:
-        UserError: If there is no such mode, no network, or no compiler.
+        UserError: If the mode does not exist, or a network or compiler is missing.
     """
     if mode not in MODES:
         raise UserError(f"--compile {mode}: there is no such mode; use one of {', '.join(MODES)}")
@@ -75,13 +76,13 @@ def compile_networks(model: nn.Module, mode: str = "default", backend: str = "in
 
 
 def check_compiler(is_cuda: bool) -> None:
-    """Check that the compilers are there that ``torch.compile`` calls.
+    """Check that the compilers that ``torch.compile`` needs are installed.
 
     Args:
         is_cuda (bool): Whether the model is on a GPU.
 
     Raises:
-        UserError: If not.
+        UserError: If one is missing.
     """
     if is_cuda and find_spec("triton") is None:
         raise UserError(
@@ -97,12 +98,12 @@ def check_compiler(is_cuda: bool) -> None:
 
 
 def use_plain_numbers(model: nn.Module) -> None:
-    """Turn the numbers that numpy made into Python's, which a graph can branch on.
+    """Convert numpy scalars in modules to Python numbers, which graphs can branch on.
 
-    MMPretrain draws its rates of stochastic depth with numpy.
+    MMPretrain computes its stochastic depth rates with numpy.
 
     Args:
-        model (nn.Module): The network, changed in place.
+        model (nn.Module): The network to compile, changed in place.
     """
     for module in model.modules():
         for key, value in vars(module).items():
@@ -111,14 +112,14 @@ def use_plain_numbers(model: nn.Module) -> None:
 
 
 def use_compilation(cfg: Config, mode: str) -> None:
-    """Let a config train or test with compiled networks.
+    """Make a config train or test with compiled networks.
 
     Args:
         cfg (Config): The config, changed in place.
         mode (str): One of :data:`MODES`.
 
     Raises:
-        UserError: If the config has MMEngine's whole steps compiled as well.
+        UserError: If the config also has MMEngine compile whole steps.
     """
     if cfg.get("compile"):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Reading a config file, with errors that name the file and the way out."""
+"""Config file reading with errors that name the file and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_config(path: str) -> Config:
         path (str): Path of the file, or its address in a package: ``smallvit::dwnet/x.py``.
 
     Returns:
-        Config: The config, its bases merged.
+        Config: The config, merged with its base configs.
 
     Raises:
         UserError: If there is no such file, or it does not parse.
@@ -73,7 +73,7 @@ def _file_of_address(address: str) -> str:
 
 
 def _file_read(error: SyntaxError, path: str) -> str:
-    """The file that MMEngine was reading: the config, or one that it inherits from."""
+    """The file that MMEngine was parsing: the config, or one that it inherits from."""
     trace = error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_locals.get("filename")
@@ -88,18 +88,18 @@ def _neighbours(path: str, shown_as: str) -> str:
         return ""
     names = [name for name in os.listdir(folder) if name.endswith(".py")]
     near = difflib.get_close_matches(osp.basename(path), names, n=3)
-    # An address is answered by addresses.
+    # For an address, suggest addresses.
     start = shown_as[: len(shown_as) - len(osp.basename(path))] or "./"
     return f"; did you mean {', '.join(start + name for name in near)}?" if near else ""
 
 
 def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
-    """Check that a config has what a tool reads.
+    """Check that a config sets the keys that a tool needs.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The config to check.
         keys (tuple[str, ...]): Top-level keys that must be set.
-        purpose (str): What needs them, for the message.
+        purpose (str): Name of the tool, for the message.
 
     Raises:
         UserError: If one is missing or None.
@@ -115,7 +115,7 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
 
 
 def keep_own_file(cfg: Config) -> None:
-    """Let the Runner write the merged config beside a file in the work folder, not over it.
+    """Make the Runner write the merged config beside a config file in the work folder.
 
     Args:
         cfg (Config): The config, changed in place, if its file lies in its work folder and
@@ -134,14 +134,14 @@ def keep_own_file(cfg: Config) -> None:
 
 
 def merge_options(cfg: Config, overrides: dict | None) -> None:
-    """Merge ``--cfg-options``, and say which of them the config did not have.
+    """Merge ``--cfg-options``, and print those that the config did not have.
 
     Args:
         cfg (Config): The config, changed in place.
         overrides (dict | None): Dotted keys and values.
 
     Raises:
-        UserError: If a key leads through a list that is too short, or a plain value.
+        UserError: If a key refers to a missing list item, or to a child of a plain value.
     """
     if not overrides:
         return

@@ -1,8 +1,8 @@
-"""Misspelt options of a config, found before anything is built.
+"""Detect misspelt keys in a config before anything is built.
 
-MMEngine reads the keys that it knows and ignores the rest, so that ``optim_wraper`` or
-``default_hooks.checkpoint.save_bset`` trains to the end as if it had not been written. A
-config may hold names of its own beside them: refused is only what looks like a known key.
+MMEngine reads the keys that it knows and ignores all others, so that with ``optim_wraper`` or
+``default_hooks.checkpoint.save_bset`` training completes as if the key were not there. As a
+config may define names of its own, only keys that resemble a known key are refused.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from smallvit.engine.guards import GUARDS
 from smallvit.errors import UserError
 from smallvit.utils.spelling import CLOSED, ONE_SLIP, near_miss
 
-#: Where a config lists the keys that only look misspelt.
+#: Config key that lists keys to accept although they look misspelt.
 ACCEPTED = "unchecked_keys"
-#: What MMEngine and our tools read at the top level, beside the arguments of the Runner.
+#: Top-level keys read by MMEngine and our tools, besides the arguments of the Runner.
 TOP_LEVEL = (
     *("_base_", "_delete_", "compile", "custom_imports", "find_unused_parameters"),
     *("model_wrapper_cfg", "runner_type", "strategy", "sync_bn", "tta_model", "tta_pipeline"),
@@ -39,8 +39,8 @@ DETECTION = (
     *("score_thr", "mask_thr_binary", "assigner", "sampler", "allowed_border", "pos_weight"),
     *("debug", "mask_size", "mode", "crop_size", "stride", "augments", "probs", "max_per_image"),
 )
-#: Keys of dicts that no class takes, or that something reads before the class is built, by the
-#: place of the dict: ``*`` stands for anything.
+#: Keys of dicts that are not passed to a class, or that are read before the class is built, by
+#: the path of the dict; ``*`` matches any key.
 PLAIN_KEYS = {
     "*_dataloader": LOADER,
     "train_cfg": ("by_epoch",),
@@ -76,12 +76,12 @@ PLAIN_KEYS = {
     "*.filter_cfg": ("filter_empty_gt", "min_size"),
     "*.norm_cfg": ("requires_grad",),
 }
-#: Dicts that nothing else is read of, or for whose other keys a call fails.
+#: Dicts whose other keys are ignored, or make a call fail.
 CLOSED_KEYS = (
     *("randomness", "optim_wrapper.clip_grad", "*.data_prefix", "*.filter_cfg"),
     *("model*.train_cfg", "model*.test_cfg", "auto_scale_lr"),
 )
-#: Types that MMEngine and our guards take where a config names none.
+#: Default types of MMEngine and our hooks, where the config names none.
 DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
     "val_cfg": "ValLoop",
@@ -89,11 +89,11 @@ DEFAULT_TYPES = {
     "log_processor": "LogProcessor",
     "visualizer": "Visualizer",
     "default_hooks.checkpoint": "CheckpointHook",
-    # That of mmpretrain's models; no other library has one of this name.
+    # MMPretrain's; no other library uses this name.
     "data_preprocessor": "ClsDataPreprocessor",
     "model.data_preprocessor": "ClsDataPreprocessor",
 }
-#: In which registries the types below a top-level key are looked up.
+#: Registries in which the types below a top-level key are looked up.
 REGISTRIES = {
     "model": ("MODELS", "TASK_UTILS"),
     "tta_model": ("MODELS",),
@@ -115,12 +115,12 @@ IGNORED = ("type", "_scope_", "_delete_")
 
 
 def check_keys(cfg: Config) -> None:
-    """Refuse a config with a key that looks like a misspelt one.
+    """Refuse a config with a key that looks misspelt.
 
-    Known are the keys that MMEngine and our tools read, and for every dict with a ``type``
-    the arguments of its class, with those of its base classes where it passes ``**kwargs`` on.
-    Nothing is built. Keys that are like no known one are left alone: MMEngine allows names
-    of one's own at the top level, and a class refuses what it does not take.
+    Known keys are those that MMEngine and our tools read and, for every dict with a ``type``, the
+    arguments of its class, including those of its base classes if it forwards ``**kwargs``.
+    Nothing is built. Keys that resemble no known key are ignored: MMEngine allows user-defined
+    names at the top level, and classes refuse arguments that they do not take.
 
     Args:
         cfg (Config): The config, its overrides merged. ``unchecked_keys`` holds dotted keys
@@ -144,14 +144,14 @@ def check_keys(cfg: Config) -> None:
 
 
 def misspelt(cfg: Config) -> Iterator[tuple[str, str, str]]:
-    """Find the keys of a config that look like misspelt ones.
+    """Find the keys of a config that look misspelt.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The merged config.
 
     Yields:
-        tuple[str, str, str]: The dotted key, the known one that it looks like, and words that
-        say where that is known.
+        tuple[str, str, str]: The dotted key, the known key that it resembles, and a phrase
+        that says where that key is known.
     """
     known = {*inspect.signature(Runner).parameters, *TOP_LEVEL}
     for key in cfg:
@@ -173,7 +173,7 @@ def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]
     types = types.inside(node)
     kind = types.find(node, path)
     known = {*_parameters(kind), *_plain_keys(path)} if kind else _plain_keys(path)
-    if is_in_memory(node):  # its other arguments are those of the data set
+    if is_in_memory(node):  # forwards its other arguments to the data set
         kind = types.find({"type": node["of"]}, path) or kind
         known.update(_parameters(kind))
     known.update(known and IGNORED)
@@ -197,18 +197,18 @@ def _plain_keys(path: str) -> set[str]:
 
 
 class _Types:
-    """The registered types that a part of the config may name."""
+    """Registered types that a part of the config may refer to."""
 
     def __init__(self, names: tuple[str, ...], scope: str) -> None:
         self.names, self.scope = names, scope
 
     def inside(self, node: dict) -> _Types:
-        """Types of what a dict holds: ``_scope_`` counts for all that is below it."""
+        """Types for the children of a dict; its ``_scope_`` applies to everything below it."""
         scope = node.get("_scope_")
         return _Types(self.names, scope) if isinstance(scope, str) else self
 
     def find(self, node: dict, path: str) -> Callable | None:
-        """The class of a dict, or None where it names none that is registered."""
+        """Class of a dict, or None if its type is not registered."""
         kind = node.get("type", DEFAULT_TYPES.get(path))
         if path == "train_cfg" and kind is None:
             return EpochBasedTrainLoop if node.get("by_epoch", True) else IterBasedTrainLoop
@@ -224,7 +224,7 @@ def _look_up(root: Registry, kind: str, scope: str) -> Callable | None:
     try:
         return root.children.get(scope, root).get(kind)
     except (KeyError, RuntimeError):
-        return None  # the build will say that there is none
+        return None  # building the config will raise
 
 
 def _parameters(kind: Callable) -> frozenset[str]:
@@ -237,7 +237,7 @@ def _is_closed(kind: Callable) -> bool:
 
 @cache
 def _signature(kind: Callable) -> tuple[frozenset[str], bool]:
-    """Names of the arguments of a class or registered function; whether it may take others."""
+    """Argument names of a class or registered function, and whether it accepts others."""
     if not inspect.isclass(kind):
         named, passes_on = _named(kind)
         return frozenset(named), passes_on
@@ -256,7 +256,7 @@ def _signature(kind: Callable) -> tuple[frozenset[str], bool]:
 def _named(function: Callable) -> tuple[set[str], bool]:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # written in C
+    except (TypeError, ValueError):  # implemented in C
         return set(), False
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = {each.name for each in parameters if each.kind not in variable}

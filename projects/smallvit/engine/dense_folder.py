@@ -1,4 +1,4 @@
-"""Fits a config to one's own objects or label maps: its data sets, its heads, its metrics."""
+"""Adapt a config to custom detection or segmentation data: data sets, heads and metrics."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mmengine.config import Config, ConfigDict
 from smallvit.errors import DataError, UserError
 from smallvit.utils.configs import walk
 
-#: Data sets of one's own, by what they hold.
+#: Data set types for custom data, by task.
 OBJECTS, MAPS = "CocoDataset", "LabelMaps"
 LOADERS = ("train", "val", "test")
 
 
 def dense_datasets(cfg: Config, kind: str) -> Iterator[ConfigDict]:
-    """Find the data sets of a kind in a config.
+    """Find the data sets of a type in a config.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The config to search.
         kind (str): ``CocoDataset`` or ``LabelMaps``.
 
     Yields:
-        ConfigDict: Each of them.
+        ConfigDict: The config of each data set.
     """
     for _, node in walk({f"{name}_dataloader": cfg.get(f"{name}_dataloader") for name in LOADERS}):
         found = node.get("type") if hasattr(node, "get") else None
@@ -33,10 +33,10 @@ def dense_datasets(cfg: Config, kind: str) -> Iterator[ConfigDict]:
 
 
 def own_data(cfg: Config) -> str | None:
-    """Tell what a config of one's own data reads.
+    """Determine which data set type a config for custom data uses.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The config to search.
 
     Returns:
         str | None: ``CocoDataset`` or ``LabelMaps``; None for class folders.
@@ -46,20 +46,20 @@ def own_data(cfg: Config) -> str | None:
 
 
 def fit_datasets(cfg: Config, kind: str, root: str, classes: list[str] | None) -> list[str]:
-    """Let all data sets and metrics follow the data folder and the classes of the training data.
+    """Set data folder and classes of all data sets and metrics from the training data.
 
     Args:
-        cfg (Config): The config, changed in place. What it was fitted to before, it lets go of.
-        kind (str): What the data sets are.
+        cfg (Config): The config, changed in place. Values from an earlier fit are replaced.
+        kind (str): Type of the data sets.
         root (str): The data folder.
-        classes (list[str], optional): Those of a checkpoint. Defaults to None.
+        classes (list[str], optional): Classes of a checkpoint. Defaults to None.
 
     Returns:
         list[str]: The classes.
 
     Raises:
-        DataError: If a file is missing or names no class.
-        UserError: If nothing names the classes.
+        DataError: If a file is missing or has no classes.
+        UserError: If no source defines the classes.
     """
     fitted, datasets = cfg.fit_to_folder, list(dense_datasets(cfg, kind))
     for dataset in datasets:

@@ -1,7 +1,7 @@
-"""Several processes on CPU: gloo instead of NCCL, and a model wrapper without devices.
+"""Distributed training on CPU: gloo instead of NCCL, and a model wrapper without device ids.
 
-MMEngine's launchers select a CUDA device before anything else. Here the process group
-is opened first, after which the Runner leaves it as it is.
+MMEngine's launchers select a CUDA device first. Here the process group is initialized before
+that, and the Runner then uses it as it is.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch import nn
 from smallvit.errors import UserError
 from smallvit.registry import MODEL_WRAPPERS
 
-#: Strategies of MMEngine that refuse a machine without accelerator.
+#: Strategies of MMEngine that require an accelerator.
 GPU_STRATEGIES = ("FSDPStrategy", "DeepSpeedStrategy", "ColossalAIStrategy")
-#: Where each launcher says rank, world size and local rank.
+#: Environment variables of rank, world size and local rank, by launcher.
 LAUNCHER_VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
-#: Where a launcher that gives each process the GPU of its number says how many are here.
+#: Environment variable with the number of local processes, for launchers that use one GPU each.
 LOCAL_SIZES = {"pytorch": "LOCAL_WORLD_SIZE", "mpi": "OMPI_COMM_WORLD_LOCAL_SIZE"}
 
 
@@ -37,11 +37,11 @@ LOCAL_SIZES = {"pytorch": "LOCAL_WORLD_SIZE", "mpi": "OMPI_COMM_WORLD_LOCAL_SIZE
 class CPUDistributedDataParallel(MMDistributedDataParallel):
     """MMEngine's distributed wrapper for processes on CPU.
 
-    SyncBN exists on accelerators only; it becomes BN here, so that each process
+    SyncBN requires an accelerator and is replaced by BN, so that each process
     normalizes with the statistics of its own part of the batch.
 
     Args:
-        module (nn.Module): The model.
+        module (nn.Module): The model to wrap.
         device_ids (list[int], optional): Ignored: MMEngine gives every wrapper the
             local rank as its device. Defaults to None.
         **kwargs: Arguments of :class:`mmengine.model.MMDistributedDataParallel`.
@@ -52,13 +52,13 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
 
 def require_accelerator(cfg: Config) -> None:
-    """Refuse a strategy that the CPU cannot carry out, before anything is built.
+    """Refuse a strategy that does not run on CPU, before anything is built.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The config to check.
 
     Raises:
-        ValueError: If it shards the model and torch sees no accelerator.
+        ValueError: If it shards the model and torch finds no accelerator.
     """
     kind = str((cfg.get("strategy") or {}).get("type", "")).rpartition(".")[2]
     if kind in GPU_STRATEGIES and get_device() == "cpu":
@@ -72,12 +72,12 @@ def require_a_gpu_each(cfg: Config) -> None:
     """Refuse more processes on a machine than it has GPUs, before anything is built.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): The config to check.
 
     Raises:
         UserError: If the launcher started more processes here than torch sees GPUs.
     """
-    # Slurm's processes are spread over the GPUs by MMEngine, each may see its own alone.
+    # MMEngine distributes Slurm's processes over the GPUs, and each may see only its own.
     variable = LOCAL_SIZES.get(cfg.get("launcher", "none"))
     if variable is None or get_device() != "cuda":
         return
@@ -92,7 +92,7 @@ def require_a_gpu_each(cfg: Config) -> None:
 
 
 def prepare_cpu_processes(cfg: Config) -> bool:
-    """Open gloo and adapt a config, where a launcher is in use and no accelerator is.
+    """Initialize gloo and adapt a config, if a launcher is used and there is no accelerator.
 
     Args:
         cfg (Config): The config, changed in place: model wrapper, metric collection and
@@ -114,22 +114,22 @@ def prepare_cpu_processes(cfg: Config) -> bool:
 
 
 def is_first_process(launcher: str) -> bool:
-    """Tell whether this process has rank 0, also before the processes know of each other.
+    """Check whether this process has rank 0, even before the process group is initialized.
 
     Args:
         launcher (str): The launcher of the run, "none" for a single process.
 
     Returns:
-        bool: Whether it has.
+        bool: Whether its rank is 0.
     """
     variables = LAUNCHER_VARIABLES.get(launcher)
     return variables is None or os.environ.get(variables[0], "0") == "0"
 
 
 def _wrapper_config(cfg: Config) -> dict:
-    """The config's own wrapper options, or MMEngine's defaults, for the CPU wrapper.
+    """Options of the CPU wrapper: those of the config's wrapper, or MMEngine's defaults.
 
-    ``find_unused_parameters`` stays the config's decision, False unless it says so, as
+    ``find_unused_parameters`` remains the config's decision, False by default, as
     on GPU: a model that trains on CPU processes then trains on GPUs too.
     """
     options = dict(cfg.get("model_wrapper_cfg") or {})
@@ -148,8 +148,8 @@ def _wrapper_config(cfg: Config) -> dict:
 def _average_statistics(cfg: Config) -> None:
     """Average BN's running statistics over the processes after each epoch.
 
-    Without SyncBN each process has its own, and validation during training would differ
-    from a test of the checkpoint, which holds those of the first process.
+    Without SyncBN each process has its own statistics, and validation during training would
+    differ from testing the checkpoint, which holds those of rank 0.
     """
     hooks = list(cfg.get("custom_hooks") or [])
     if not any(hasattr(hook, "get") and hook.get("type") == "SyncBuffersHook" for hook in hooks):

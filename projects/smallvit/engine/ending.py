@@ -1,4 +1,4 @@
-"""What is given back when a training ends, in whatever way."""
+"""Callbacks that run when training ends, whether or not it fails."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mmengine.runner.base_loop import BaseLoop
 
 
 def at_end(loop: BaseLoop, call: Callable[[], None]) -> None:
-    """Let a loop call a function when it has run, also if it fails, where no hook is called.
+    """Call a function when a loop ends, even if it fails, in which case no hook is called.
 
     Args:
-        loop (BaseLoop): A training loop that has not begun.
-        call (Callable): The function.
+        loop (BaseLoop): A training loop that has not started.
+        call (Callable): The callback.
     """
     run = loop.run
 

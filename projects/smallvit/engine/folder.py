@@ -1,4 +1,4 @@
-"""Fits a config to one's own data: its data sets, its heads, its metrics."""
+"""Adapt a config to custom data: data sets, heads and metrics."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from smallvit.errors import CheckpointError, DataError, UserError
 from smallvit.utils.configs import walk
 
 DATASET = "ClassFolders"
-#: What decides which images are held out.
+#: Settings that decide which images are held out.
 SPLIT_SETTINGS = ("held_out", "seed")
 EVALUATORS = ("val_evaluator", "test_evaluator")
 
 
 def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
-    """Let a config that has ``fit_to_folder`` follow its ``data_root``; leave others alone.
+    """Adapt a config with ``fit_to_folder`` to its ``data_root``; ignore all others.
 
-    Every :class:`smallvit.datasets.ClassFolders` that names no other folder reads
-    ``data_root``; heads and data preprocessors get as many classes as it has, or as the
-    checkpoint was trained with; ``held_out`` and ``seed`` of one data set are those of all;
-    accuracies among the best k are left out where k classes are all. Data sets of objects
-    follow ``data_root`` and the categories of the training file likewise, and those of label
-    maps ``data_root`` and the classes of the training data set.
+    Every :class:`smallvit.datasets.ClassFolders` without a folder of its own reads
+    ``data_root``. Heads and data preprocessors get the number of its classes, or of the classes
+    that the checkpoint was trained with. ``held_out`` and ``seed`` of one data set apply to all.
+    Top-k accuracies are removed for k >= the number of classes. Detection data sets likewise
+    follow ``data_root`` and the categories of the training file, and segmentation data sets
+    ``data_root`` and the classes of the training data set.
 
     Args:
         cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
-            holds what it was fitted to, and so a dumped config can be fitted to another
+            stores what it was fitted to, so that a dumped config can be fitted to another
             folder.
-        checkpoint (str, optional): What will be tested: its classes are those that count,
-            under the names that it stores. Defaults to None.
+            folder.
+        checkpoint (str, optional): Checkpoint to be tested, whose stored class names take
+            precedence. Defaults to None.
 
     Raises:
-        UserError: If the folder is missing, or its class folders are not as they must be.
+        UserError: If the folder is missing, or its class folders are invalid.
     """
     fitted = cfg.get("fit_to_folder")
     if fitted is None:
@@ -73,22 +74,22 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
 def follow_folder(
     cfg: Config | dict, checkpoint: str | None = None, with_data: bool = True
 ) -> Config:
-    """Fit a copy of a config that is about to be built, as :func:`fit_to_folder` does.
+    """Return an adapted copy of a config that is about to be built; see :func:`fit_to_folder`.
 
-    One whose classes came from a checkpoint keeps them.
+    If its classes came from a checkpoint, they are kept.
 
     Args:
         cfg (Config | dict): The config, with ``fit_to_folder``; it is not changed.
-        checkpoint (str, optional): What the model gets its weights from. Defaults to None.
-        with_data (bool): Whether data sets are built too. If False, a folder that is missing
-            is a warning, and the model has the classes that the config names. Defaults to
+        checkpoint (str, optional): Checkpoint of the model's weights. Defaults to None.
+        with_data (bool): Whether data sets are built as well. If False, a missing folder is
+            only a warning, and the model uses the classes in the config. Defaults to
             True.
 
     Returns:
         Config: The fitted copy.
 
     Raises:
-        UserError: If the folder is missing, or its class folders are not as they must be.
+        UserError: If the folder is missing, or its class folders are invalid.
     """
     fitted = deepcopy(cfg) if isinstance(cfg, Config) else Config(deepcopy(cfg))
     if checkpoint is None and _has_classes_of_checkpoint(fitted):
@@ -131,7 +132,7 @@ def _folder_datasets(cfg: Config) -> Iterator[ConfigDict]:
 
 
 def _share(key: str, datasets: list[ConfigDict]) -> None:
-    """Training and validation images must not overlap, so one setting counts for all."""
+    """Share a setting among data sets, as training and validation images must not overlap."""
     given = {dataset[key] for dataset in datasets if key in dataset}
     if len(given) > 1:
         raise UserError(

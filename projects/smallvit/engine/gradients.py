@@ -1,4 +1,4 @@
-"""Keeping gradients that are NaN or infinite away from the weights."""
+"""Skip optimizer steps whose gradients are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from torch.optim import Optimizer
 
 
 class GradientGuard:
-    """Looks at the gradients before each step of an optimizer; a step with bad ones is left out.
+    """Check the gradients before each optimizer step, and skip steps that are not finite.
 
-    Where the optimizer wrapper clips gradients by their norm, that norm is looked at: MMEngine
-    has brought it to the CPU. Without clipping the norm is computed. On an accelerator
-    it is then read after the step, together with the loss (:meth:`finish`), unless
-    steps are to be left out: for that the device must be waited for.
+    If the optimizer wrapper clips gradients by norm, that norm is used: MMEngine has already
+    copied it to the CPU. Otherwise the norm is computed. On an accelerator it is read after the
+    step, together with the loss (:meth:`finish`), unless steps are to be skipped, which requires
+    a synchronization with the device.
 
-    A loss scaler leaves out such steps by itself; here they are only counted.
+    A loss scaler skips such steps by itself; here they are only counted.
 
     Args:
-        wrapper (OptimWrapper or OptimWrapperDict): What updates the weights.
-        at_once (bool): Leave out bad steps on every device. Defaults to False.
+        wrapper (OptimWrapper or OptimWrapperDict): Optimizer wrapper to guard.
+        at_once (bool): Skip bad steps on every device. Defaults to False.
     """
 
     def __init__(self, wrapper: Any, at_once: bool = False) -> None:
         self.at_once = at_once
-        #: Whether an optimizer made a step since the last :meth:`finish`.
+        #: Whether an optimizer has stepped since the last :meth:`finish`.
         self.stepped = False
         self._norms: list[float] = []
         self._pending: list[torch.Tensor] = []
@@ -45,7 +45,7 @@ class GradientGuard:
         return wrapper.optimizer.register_step_pre_hook(look)
 
     def _note_scaled(self, optimizer: Optimizer, *_: Any) -> None:
-        # Optimizers that scale by themselves are called for skipped steps too.
+        # Optimizers that unscale gradients themselves are called for skipped steps too.
         skipped = getattr(optimizer, "found_inf", None)
         self.stepped |= skipped is None or not bool(skipped)
 
@@ -60,13 +60,13 @@ class GradientGuard:
         if bad:
             self._norms += bad
             for parameter in _parameters(optimizer):
-                parameter.grad = None  # optimizers pass over parameters without
+                parameter.grad = None  # optimizers skip parameters without a gradient
 
     def finish(self) -> float | None:
-        """Tell how the steps since the last call went, and forget them.
+        """Return the result of the steps since the last call, and reset it.
 
         Returns:
-            float | None: The norm of gradients that were not finite; None if there were none,
+            float | None: A gradient norm that was not finite; None if there was none,
             or no step.
         """
         bad = self._norms + _not_finite(self._pending)
@@ -74,14 +74,14 @@ class GradientGuard:
         return bad[0] if bad else None
 
     def remove(self) -> None:
-        """Look no more."""
+        """Remove the guard from the optimizer wrapper."""
         for handle in self._handles:
             handle.remove()
 
 
 def _remember(clip: Any, kept: list[torch.Tensor], *args: Any, **kwargs: Any) -> Any:
     norm = clip(*args, **kwargs)
-    # Clipping by value tells no norm.
+    # Clipping by value computes no norm.
     kept[:] = [] if norm is None else [norm]
     return norm
 
@@ -92,7 +92,7 @@ def _parameters(optimizer: Optimizer) -> Iterator[torch.Tensor]:
 
 
 def _norms(optimizer: Optimizer) -> list[torch.Tensor]:
-    """The norm of the gradients on each device: the quickest value that shows a bad one."""
+    """Gradient norm per device, the cheapest value that reveals a non-finite element."""
     by_kind: dict[tuple, list[torch.Tensor]] = {}
     for parameter in _parameters(optimizer):
         if parameter.grad is not None:
@@ -111,13 +111,13 @@ def _not_finite(norms: list[torch.Tensor]) -> list[float]:
 
 
 def optim_wrappers(wrapper: Any) -> list[OptimWrapper]:
-    """List the wrappers of single optimizers.
+    """List the optimizer wrappers of single optimizers.
 
     Args:
-        wrapper (OptimWrapper or OptimWrapperDict): One, or several under names.
+        wrapper (OptimWrapper or OptimWrapperDict): One wrapper, or several by name.
 
     Returns:
-        list[OptimWrapper]: Those whose optimizer is one of torch's kind.
+        list[OptimWrapper]: Those whose optimizer is a torch optimizer.
     """
     several = getattr(wrapper, "optim_wrappers", None)
     singles = [wrapper] if several is None else list(several.values())
@@ -129,13 +129,13 @@ def optim_wrappers(wrapper: Any) -> list[OptimWrapper]:
 
 
 def scales_loss(wrapper: Any) -> bool:
-    """Tell whether an optimizer wrapper scales the loss, as ``AmpOptimWrapper`` does.
+    """Check whether an optimizer wrapper scales the loss, as ``AmpOptimWrapper`` does.
 
     Args:
-        wrapper (OptimWrapper or OptimWrapperDict): The wrapper.
+        wrapper (OptimWrapper or OptimWrapperDict): One wrapper, or several by name.
 
     Returns:
-        bool: True if a loss scaler is in use, and leaves out steps that overflow.
+        bool: True if a loss scaler is in use, which skips steps that overflow.
     """
     several = getattr(wrapper, "optim_wrappers", None)
     if several is not None:
@@ -145,13 +145,13 @@ def scales_loss(wrapper: Any) -> bool:
 
 
 class RunningStatistics:
-    """The running statistics of a model's normalization layers, to return to.
+    """Snapshot of the running statistics of a model's normalization layers.
 
-    A forward pass of values that are not finite spoils them for good, whether or not a step
-    of the optimizer follows.
+    A forward pass with non-finite values corrupts the statistics, whether or not an optimizer
+    step follows.
 
     Args:
-        model (nn.Module): The model.
+        model (nn.Module): The model whose statistics are kept and restored.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -165,12 +165,12 @@ class RunningStatistics:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Remember the statistics as they are."""
+        """Save the current statistics."""
         self._copy(self.kept, self.buffers)
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Return to the remembered ones."""
+        """Restore the saved statistics."""
         self._copy(self.buffers, self.kept)
 
     @staticmethod

@@ -1,8 +1,8 @@
-"""A data loader whose batches depend on their place in the run alone, and that survives bad files.
+"""Data loader with reproducible batches that tolerates unreadable samples.
 
-Every batch gets random streams of its own, named by the run's seed, the process, the
-epoch and the number of the batch. Augmentations are then the same for any number of
-workers, and the same again when a run resumes in the middle of an epoch.
+Every batch has its own random streams, seeded by the run's seed, the process, the epoch and the
+number of the batch. Augmentations are therefore independent of the number of workers, and the
+same again when a run resumes in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from smallvit.engine.random_states import preserved, seed_all
 from smallvit.engine.unreadable import BadSample, is_unreadable, sample_path
 
-#: Other samples that are tried in place of an unreadable one before giving up.
+#: Number of other samples to try in place of an unreadable one.
 MAX_REPLACEMENTS = 10
 
 
 class SeededBatch(list):
-    """Indices of a batch, and the name of its random streams (None: the global ones)."""
+    """Indices of a batch, with the seed of its random streams (None: the global generators)."""
 
     entropy: tuple[int, ...] | None = None
 
 
 class SeededBatchSampler:
-    """Name the random streams of a batch sampler's batches.
+    """Attach the seed of its random streams to each batch of a batch sampler.
 
     Args:
-        batch_sampler (Iterable): The batch sampler; its attributes are this one's too.
+        batch_sampler (Iterable): The batch sampler; its attributes are forwarded.
     """
 
     def __init__(self, batch_sampler) -> None:
@@ -63,7 +63,7 @@ class SeededBatchSampler:
             yield batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch to the sampler behind, if it can be told.
+        """Set the epoch of the wrapped sampler, if it has ``set_epoch``.
 
         Args:
             epoch (int): The epoch, from 0.
@@ -74,16 +74,16 @@ class SeededBatchSampler:
                 owner.set_epoch(epoch)
 
     def restart(self) -> None:
-        """Forget what an earlier iterator took from an endless sampler."""
+        """Reset the state that an earlier iterator of an infinite sampler left."""
         sampler = getattr(self.batch_sampler, "sampler", None)
         if hasattr(sampler, "indices") and hasattr(sampler, "_indices_of_rank"):
             sampler.indices = sampler._indices_of_rank()
 
     def fast_forward(self, count: int) -> None:
-        """Pass over batches without loading them, from the epoch that is set onwards.
+        """Skip batches without loading them, starting from the current epoch.
 
         Args:
-            count (int): Batches to leave out; they may span several epochs.
+            count (int): Number of batches to skip; they may span several epochs.
         """
         batches, number = iter(self.batch_sampler), 0
         while count > 0:
@@ -98,19 +98,19 @@ class SeededBatchSampler:
 
 
 class Samples(list):
-    """The loaded samples of a batch, with those that had to be replaced."""
+    """Loaded samples of a batch, with a record of those that were replaced."""
 
     bad: tuple[BadSample, ...] = ()
 
 
 class LoadedBatch:
-    """A collated batch on its way from a worker, with the samples that were replaced."""
+    """Collated batch from a worker, with a record of the samples that were replaced."""
 
     def __init__(self, data: Any, bad: tuple[BadSample, ...]) -> None:
         self.data, self.bad = data, bad
 
     def pin_memory(self, device: Any = None) -> LoadedBatch:
-        """Pin the batch; torch's loader calls this."""
+        """Pin the memory of the batch; called by torch's data loader."""
         from torch.utils.data._utils.pin_memory import pin_memory
 
         self.data = pin_memory(self.data, device)
@@ -118,10 +118,10 @@ class LoadedBatch:
 
 
 class Collate:
-    """Collate the samples of a batch and keep the record of those that were replaced.
+    """Collate the samples of a batch and keep the record of replaced samples.
 
     Args:
-        collate_fn (Callable): What the loader collates with.
+        collate_fn (Callable): The wrapped collate function.
     """
 
     def __init__(self, collate_fn: Callable) -> None:
@@ -131,20 +131,20 @@ class Collate:
         """Collate a batch.
 
         Args:
-            samples (Samples): Its samples.
+            samples (Samples): Samples to collate.
 
         Returns:
-            LoadedBatch: The batch and the record.
+            LoadedBatch: The batch and the record of replaced samples.
         """
         return LoadedBatch(self.collate_fn(samples), samples.bad)
 
 
 class GuardedDataset:
-    """A data set that draws from the batch's random streams and replaces unreadable samples.
+    """Data set wrapper that seeds the batch's random streams and replaces unreadable samples.
 
     Args:
-        dataset (Dataset): The data set; its attributes are this one's too.
-        replace (bool): Replace what cannot be read. Defaults to False: raise.
+        dataset (Dataset): The data set; its attributes are forwarded.
+        replace (bool): Replace unreadable samples instead of raising. Defaults to False.
     """
 
     def __init__(self, dataset, replace: bool = False) -> None:
@@ -168,7 +168,7 @@ class GuardedDataset:
         entropy = getattr(batch, "entropy", None)
         if entropy is None:
             return self._load(batch)
-        # The main process draws from its streams for the model, a worker for nothing else.
+        # The main process also draws for the model; a worker draws for nothing but the data.
         with preserved() if get_worker_info() is None else nullcontext():
             seed_all(entropy)
             return self._load(batch)
@@ -176,7 +176,7 @@ class GuardedDataset:
     def _load(self, batch: list[int]) -> Samples:
         bad: list[BadSample] = []
         load = getattr(self._inner, "load_batch", None)
-        if load is not None:  # smallvit.InMemory, which knows what it cannot read
+        if load is not None:  # smallvit.InMemory, which tracks unreadable samples itself
             batch = load([self._readable(index, bad) for index in batch])
             batch.bad = tuple(bad)
             return batch
@@ -206,10 +206,10 @@ class GuardedDataset:
 
 
 class GuardedLoader(DataLoader):
-    """The loader of a run, made anew from the one that MMEngine built.
+    """Data loader of a run, rebuilt from the one that MMEngine built.
 
     Args:
-        loader (DataLoader): The loader that this one takes the place of.
+        loader (DataLoader): The loader to replace.
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -223,12 +223,12 @@ class GuardedLoader(DataLoader):
             timeout=loader.timeout,
             worker_init_fn=loader.worker_init_fn,
             multiprocessing_context=loader.multiprocessing_context,
-            # Without one of its own the loader would draw from the model's random numbers.
+            # Without its own generator the loader would draw from the model's random stream.
             generator=loader.generator or torch.Generator(),
             prefetch_factor=loader.prefetch_factor,
             persistent_workers=loader.persistent_workers,
         )
-        # With a batch sampler torch leaves it None, but hooks and tools read it.
+        # torch sets it to None with a batch sampler, but hooks and tools read it.
         self.__dict__["batch_size"] = loader.batch_size
 
     def __iter__(self) -> Iterator[Any]:
@@ -238,20 +238,20 @@ class GuardedLoader(DataLoader):
             yield batch.data
 
     def replace_bad_samples(self, on_bad: Callable[[tuple[BadSample, ...]], None]) -> None:
-        """Replace unreadable samples from now on.
+        """Start replacing unreadable samples.
 
         Args:
-            on_bad (Callable): Told of the samples of each batch that were replaced.
+            on_bad (Callable): Called with the replaced samples of each batch.
         """
         self.on_bad = on_bad
         self.dataset.__dict__["_replace"] = True
 
 
 class EndlessBatches:
-    """Batches for an iteration-based loop, epoch after epoch.
+    """Endless iterator over batches, epoch after epoch, for an iteration-based loop.
 
     Args:
-        loader (GuardedLoader): The loader.
+        loader (GuardedLoader): The loader to iterate over.
     """
 
     def __init__(self, loader: GuardedLoader) -> None:
@@ -261,19 +261,19 @@ class EndlessBatches:
         self._done = 0
 
     def pass_over(self, count: int) -> None:
-        """Begin after batches that an earlier run trained on.
+        """Skip batches that an earlier session trained on.
 
         Args:
-            count (int): How many. MMEngine's loop then asks for these in vain.
+            count (int): Number of batches. MMEngine's loop requests these again to no effect.
         """
         self.loader.batch_sampler.fast_forward(count)
         self._done = count
 
     def skip_iter(self, num_iters: int) -> None:
-        """Ask for batches in vain, as the loop of onedl-mmengine does where it goes on.
+        """Ignore requests for batches, as the loop of onedl-mmengine makes on resume.
 
         Args:
-            num_iters (int): How many.
+            num_iters (int): Number of batches.
         """
         for _ in range(num_iters):
             next(self)
@@ -297,14 +297,14 @@ class EndlessBatches:
 
 
 def guard_loader(loop: BaseLoop) -> GuardedLoader | None:
-    """Put a guarded loader in the place of a training loop's, once.
+    """Replace the data loader of a training loop by a guarded one, once.
 
     Args:
-        loop (BaseLoop): A training loop that has not begun.
+        loop (BaseLoop): A training loop that has not started.
 
     Returns:
-        GuardedLoader | None: The loader; None where the kind of loop or of data set
-        leaves no place for one.
+        GuardedLoader | None: The loader; None if the type of loop or data set does not
+        support one.
     """
     loader = loop.dataloader
     if isinstance(loader, GuardedLoader):

@@ -1,4 +1,4 @@
-"""The hooks that guard every run; the list of them is ``configs/_base_/guards.py``."""
+"""Default hooks of every run, as listed in ``configs/_base_/guards.py``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mmengine.config import Config
 from smallvit.utils.configs import config_path
 
 _LIST: dict[str, dict[str, Any]] = runpy.run_path(config_path("_base_/guards.py"))["guards"]
-#: Types by their keys in ``default_hooks``, without the checkpoint hook's.
+#: Hook types by their keys in ``default_hooks``, except the checkpoint hook.
 GUARDS = {key: hook["type"] for key, hook in _LIST.items() if key != "checkpoint"}
 CHECKPOINT = _LIST["checkpoint"]["type"]
 _STOCK_CHECKPOINT = "CheckpointHook"
 
 
 def add_guards(cfg: Config) -> None:
-    """Give a config of any MM library the guards that it does not have.
+    """Add the default hooks that a config of any MM library does not set.
 
-    A guard that the config sets, or switches off (``enabled=False``), stays as it is, and
-    so does a checkpoint hook of the user's own.
+    A hook that the config sets or disables (``enabled=False``) is not changed, and
+    neither is a checkpoint hook of the user's own.
 
     Args:
         cfg (Config): The config, changed in place.

@@ -1,4 +1,4 @@
-"""Do the images that come out of a pipeline have the channels that a model normalizes?"""
+"""Check that the images of a pipeline have the channels that the model normalizes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from smallvit.engine.random_states import preserved
 
 
 def channel_fault(model: nn.Module, dataset: Any) -> str | None:
-    """Say that a model has another number of means than its images have channels.
+    """Report a mismatch between the model's means and the channels of its images.
 
-    Three means make three channels of a gray image, without a word; with four channels the
-    first step ends in an error of shapes.
+    Three means silently turn a gray image into three channels; with four channels the
+    first step fails with a shape mismatch.
 
     Args:
-        model (nn.Module): The model; one that does not normalize is passed over.
-        dataset (Dataset): A data set, of which the first sample is loaded.
+        model (nn.Module): The model; one without normalization is not checked.
+        dataset (Dataset): A data set, whose first sample is loaded.
 
     Returns:
-        str | None: A sentence with the file, the setting and the way out; None where all fit.
+        str | None: A message with the file, the setting and a fix; None if they match.
     """
     preprocessor = getattr(model, "data_preprocessor", None)
     mean = getattr(preprocessor, "mean", None)
@@ -55,13 +55,13 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
 
 
 def _channels(dataset: Any) -> int | None:
-    """Channels of the first sample; None where it cannot tell, or is no image."""
+    """Channels of the first sample; None if unknown, or if it is not an image."""
     if not hasattr(dataset, "get_data_info") or not len(dataset):
         return None
     with preserved():
         try:
             inputs = dataset[0]["inputs"]
-        except Exception:  # what cannot be loaded is named where it is trained
+        except Exception:  # training reports samples that cannot be loaded
             return None
     image = inputs[0] if isinstance(inputs, (list, tuple)) and inputs else inputs
     known = isinstance(image, torch.Tensor) and image.ndim == 3

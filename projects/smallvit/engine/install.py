@@ -1,4 +1,4 @@
-"""What a run of smallvit replaces in its process; importing smallvit replaces none of it."""
+"""Patches that a run of smallvit installs; importing smallvit installs none of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from smallvit.engine.checkpoint import reading
 
 
 def install(scope: str | None = None) -> None:
-    """Read checkpoints as data, and images and LMDB stores whole, in this process.
+    """Install the checked readers of checkpoints, images and LMDB stores in this process.
 
-    It is a step of :mod:`smallvit.engine.pipeline`, and may be called more than once.
+    This is a step of :mod:`smallvit.engine.pipeline`, and may be called more than once.
 
     Args:
         scope (str, optional): The library of the config, which may have image transforms
@@ -23,7 +23,7 @@ def install(scope: str | None = None) -> None:
     drawn_texts.install()
     quiet_console.install()
     if scope == "mmdet":
-        # Needs pycocotools, which the other tasks run without.
+        # Needs pycocotools, which the other tasks do not.
         from smallvit.datasets import coco
 
         coco.install()

@@ -1,8 +1,8 @@
-"""The types that a config stored in a checkpoint may name: a closed table.
+"""Allowlist of the types that a config stored in a checkpoint may name.
 
-All of them compute. None reads a file, fetches something, runs a text or builds what a path names
-when it is constructed from the arguments that :mod:`smallvit.engine.stored_config` lets pass; who
-adds one has to read its constructor.
+All of them only compute. When constructed from the arguments that
+:mod:`smallvit.engine.stored_config` accepts, none reads a file, downloads anything, executes a
+string or builds something that a path names. Check the constructor before adding a type.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ MODELS: dict[str, str] = {
         CrossEntropyLoss DiceLoss FocalLoss LovaszLoss
     """,
 }
-#: Layers that configs name, of torch, MMCV and MMEngine.
+#: Layer types of torch, MMCV and MMEngine that configs name.
 LAYERS = """
     BN BN1d BN2d SyncBN GN LN LN2d IN GRN Conv Conv2d deconv nearest bilinear
     ReLU ReLU6 LeakyReLU PReLU GELU SiLU Sigmoid Tanh HSwish HSigmoid Swish Softmax QuickGELU
     Dropout DropPath RoIAlign
 """
-#: No registered types, but words that MMCV looks up, which evaluates others as programs.
+#: Not registered types but names that MMCV looks up; it evaluates unknown ones as code.
 WORDS = "nms soft_nms"
 TRANSFORMS: dict[str, str] = {
     "smallvit": "ToColor",
@@ -67,7 +67,7 @@ TRANSFORMS: dict[str, str] = {
     "mmdet": "LoadImageFromFile Resize FixShapeResize Pad PackDetInputs",
     "mmseg": "LoadImageFromFile Resize ResizeShortestEdge Pad PackSegInputs",
 }
-#: Scopes that a config may have, or name in a type.
+#: Scopes that a config may use as its default or in a type.
 SCOPES = frozenset(MODELS)
 
 _MODELS = {scope: frozenset(f"{names} {LAYERS} {WORDS}".split()) for scope, names in MODELS.items()}
@@ -79,20 +79,20 @@ _INNER = (
 
 
 def is_known_model(name: str, scope: str) -> bool:
-    """Tell whether a type of a model is in the table.
+    """Check whether a model type is in the allowlist.
 
     Args:
         name (str): The type, with or without its scope.
         scope (str): The default scope.
 
     Returns:
-        bool: Whether it is.
+        bool: Whether the type is allowed.
     """
     return _is_in(_MODELS, name, scope)
 
 
 def is_known_transform(name: str, scope: str) -> bool:
-    """Tell whether a type of a transform is in the table; see :func:`is_known_model`."""
+    """Check whether a transform type is in the allowlist; see :func:`is_known_model`."""
     return _is_in(_TRANSFORMS, name, scope)
 
 
@@ -102,13 +102,13 @@ def _is_in(table: dict[str, frozenset[str]], name: str, scope: str) -> bool:
 
 
 def is_known_object(found: object) -> bool:
-    """Tell whether what a registry found is in the table: the object, whatever its name.
+    """Check whether an object found in a registry is in the allowlist, whatever its name.
 
     Args:
         found (object): A class or function.
 
     Returns:
-        bool: Whether it is of the table, or a layer of torch, MMCV or MMEngine.
+        bool: Whether it is allowed, or a layer of torch, MMCV or MMEngine.
     """
     module = f"{getattr(found, '__module__', '')}."
     package = module.partition(".")[0]
@@ -118,7 +118,7 @@ def is_known_object(found: object) -> bool:
     return getattr(found, "__name__", "").rpartition(".")[2] in names
 
 
-#: What the libraries build by themselves for the types of the table, which no config names.
+#: Types that the libraries build internally for those above; no config names them.
 _BUILT_INSIDE = {
     "smallvit": "build_with_dw_shortcuts build_classifier build_distilled_head",
     "mmpretrain": "LayerNorm2d",

@@ -1,4 +1,4 @@
-"""Self-supervised models of MMPretrain whose backbone must take a mask."""
+"""Check that the backbone of a masked image modeling config accepts a mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from smallvit.errors import UserError
 
-#: They call ``backbone(images, mask)``.
+#: Models that call ``backbone(images, mask)``.
 MASKING = ("MAE", "SimMIM")
 
 
@@ -21,7 +21,7 @@ def check_masking(cfg: Config) -> None:
         cfg (Config): The merged config.
 
     Raises:
-        UserError: If a MAE or SimMIM has a backbone that takes no mask, or a SparK one without
+        UserError: If the backbone of MAE or SimMIM does not accept a mask, or that of SparK has no
             sparse convolutions.
     """
     model = cfg.get("model") or {}

@@ -1,4 +1,4 @@
-"""Which metrics an evaluator gives, as far as its settings tell, and who waits for another."""
+"""Predict the metric names of an evaluator, and find hooks that refer to missing ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from smallvit.utils.text import name_some
 
-#: What mmdet's CocoMetric gives for boxes and masks, and for proposals.
+#: Metrics of mmdet's CocoMetric for boxes and masks, and for proposals.
 PRECISIONS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 RECALLS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
-#: What mmseg's IoUMetric gives for each of its settings.
+#: Metrics of mmseg's IoUMetric for each of its settings.
 OF_LABEL_MAPS = {
     "mIoU": ("mIoU", "mAcc"),
     "mDice": ("mDice", "mAcc"),
@@ -19,21 +19,21 @@ OF_LABEL_MAPS = {
 
 
 def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
-    """Find metrics that a hook waits for and the evaluator does not give.
+    """Find metrics that a hook refers to and the evaluator does not provide.
 
     Args:
-        evaluator (Evaluator, optional): That of the validation.
+        evaluator (Evaluator, optional): Evaluator of the validation.
         hooks (Sequence[Hook]): The hooks of a run: those that save the best checkpoint
             (``save_best``), and those that stop early (``monitor``).
 
     Yields:
-        str: A sentence with the metrics that there are.
+        str: A message that lists the available metrics.
     """
     given: list[str] = []
     for metric in getattr(evaluator, "metrics", ()):
         names = metric_names(metric)
         if names is None:
-            return  # which metrics others give, they tell when they have
+            return  # the names of other metrics are known only after evaluation
         given += [f"{metric.prefix}/{name}" if metric.prefix else name for name in names]
     for hook in hooks if given else ():
         for key, name in wanted_metrics(hook):
@@ -45,10 +45,10 @@ def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
 
 
 def wanted_metrics(hook: Any) -> Iterator[tuple[str, str]]:
-    """Tell which metrics a hook compares.
+    """Find the metrics that a hook compares.
 
     Args:
-        hook (Hook): The hook.
+        hook (Hook): A checkpoint or early-stopping hook.
 
     Yields:
         tuple[str, str]: The setting, ``save_best`` or ``monitor``, and the metric in it.
@@ -63,13 +63,13 @@ def wanted_metrics(hook: Any) -> Iterator[tuple[str, str]]:
 
 
 def metric_names(metric: Any) -> list[str] | None:
-    """Tell what a metric gives.
+    """Predict the names of a metric's results.
 
     Args:
-        metric (BaseMetric): The metric.
+        metric (BaseMetric): The metric, as configured.
 
     Returns:
-        list[str] | None: The names, without the prefix; None where its settings do not tell.
+        list[str] | None: Names without the prefix; None if its settings do not determine them.
     """
     kinds = {
         f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(metric).__mro__

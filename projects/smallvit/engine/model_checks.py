@@ -1,4 +1,4 @@
-"""Does a model fit the classes of its data? What would end the first step, or train in vain."""
+"""Check that a model's heads match the classes of its data."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 from smallvit.utils.text import name_some
 
-#: Parts of a model whose classes are not those of the data.
+#: Submodules whose classes are not those of the data.
 _OTHER_CLASSES = ("rpn", "semantic_head", "teacher")
 _WEIGHTS = ("class_weight", "pos_weight")
 
 
 def heads_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Find the heads of a model that tell classes apart.
+    """Find the classification heads of a model.
 
     Args:
-        model (nn.Module): The model.
+        model (nn.Module): A classifier, detector or segmentor.
 
     Returns:
         dict[str, nn.Module]: Heads by their place in the config, such as
@@ -35,28 +35,28 @@ def heads_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def count_fault(heads: dict[str, nn.Module], classes: Sequence[str]) -> str | None:
-    """Say which head has too few outputs for the classes of the data.
+    """Report heads that have too few outputs for the classes of the data.
 
     Args:
         heads (dict[str, nn.Module]): The heads; see :func:`heads_of`.
         classes (Sequence[str]): The classes of the data.
 
     Returns:
-        str | None: A sentence; None where all have enough.
+        str | None: A message; None if all heads have enough outputs.
     """
     wrong = {name: head for name, head in heads.items() if head.num_classes < len(classes)}
     return _counted(wrong, classes) if wrong else None
 
 
 def count_warning(heads: dict[str, nn.Module], classes: Sequence[str]) -> str | None:
-    """Say which head has outputs that no class of the data trains.
+    """Report heads with outputs that no class of the data trains.
 
     Args:
         heads (dict[str, nn.Module]): The heads; see :func:`heads_of`.
         classes (Sequence[str]): The classes of the data.
 
     Returns:
-        str | None: A sentence; None where all fit.
+        str | None: A message; None if all heads match.
     """
     wrong = {name: head for name, head in heads.items() if head.num_classes > len(classes)}
     return _counted(wrong, classes) if wrong else None
@@ -72,14 +72,14 @@ def _counted(heads: dict[str, nn.Module], classes: Sequence[str]) -> str:
 
 
 def model_faults(model: nn.Module, classes: Sequence[str]) -> Iterator[str]:
-    """Find settings of a model's heads that do not fit each other.
+    """Find inconsistent settings of a model's heads.
 
     Args:
-        model (nn.Module): The model.
+        model (nn.Module): A classifier, detector or segmentor.
         classes (Sequence[str]): Classes of the data, for messages.
 
     Yields:
-        str: A sentence with the setting and the way out.
+        str: A message with the setting and a fix.
     """
     for name, head in heads_of(model).items():
         losses = [(f"{name}.{path}", one) for path, one in head.named_modules() if path]
@@ -90,7 +90,7 @@ def model_faults(model: nn.Module, classes: Sequence[str]) -> Iterator[str]:
 
 
 def _single_output(name: str, head: nn.Module, losses: Sequence[nn.Module]) -> Iterator[str]:
-    """A softmax over one output is always 1, and its loss 0."""
+    """Report a softmax over one output, which is always 1 and has a loss of 0."""
     outputs = getattr(head, "out_channels", None) or head.num_classes
     softmax = [one for one in losses if getattr(one, "use_sigmoid", None) is False]
     if hasattr(head, "conv_seg") and outputs == 1 and softmax:

@@ -1,4 +1,4 @@
-"""What a model's config says of its data: the number of classes and of channels."""
+"""Set the number of classes and channels in a model's config."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mmengine.registry import MODELS, DefaultScope
 from smallvit.errors import UserError
 from smallvit.utils.configs import walk
 
-#: Where classifiers, detectors and segmentors have their heads.
+#: Keys of the heads of classifiers, detectors and segmentors.
 HEADS = ("head", "bbox_head", "mask_head", "roi_head", "decode_head", "auxiliary_head")
-#: Data preprocessors of MMPretrain that take no number of classes.
+#: Data preprocessors of MMPretrain that do not accept ``num_classes``.
 _WITHOUT_CLASSES = (
     "SelfSupDataPreprocessor",
     "TwoNormDataPreprocessor",
@@ -24,7 +24,7 @@ _WITHOUT_CLASSES = (
 
 
 def set_classes(cfg: Config, count: int) -> None:
-    """Give the heads of a model, and a preprocessor that counts them, a number of classes.
+    """Set the number of classes of a model's heads, and of its preprocessor if it takes it.
 
     Args:
         cfg (Config): A full config of any task, changed in place.
@@ -46,7 +46,7 @@ def set_classes(cfg: Config, count: int) -> None:
 
 
 def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
-    """A self-supervised model's, which has no classes, takes no number of them."""
+    """Whether a preprocessor takes the number of classes; a self-supervised model has none."""
     kind = str(preprocessor.get("type") or "").rpartition(".")[2]
     if kind in _WITHOUT_CLASSES:
         return False
@@ -55,16 +55,16 @@ def _counts_classes(preprocessor: ConfigDict, classifies: bool) -> bool:
 
 
 def set_channels(cfg: Config, count: int) -> None:
-    """Give the networks of a model's backbone, and its preprocessor, a number of channels.
+    """Set the number of input channels of a model's backbone and of its preprocessor.
 
-    The mean and the deviation become the average of those that the config has.
+    Mean and standard deviation become the average of those in the config.
 
     Args:
         cfg (Config): A full config of any task, changed in place.
         count (int): Number of channels of the images.
 
     Raises:
-        UserError: If no network of the backbone takes ``in_channels``.
+        UserError: If no network of the backbone accepts ``in_channels``.
     """
     model = _unwrapped(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
@@ -86,18 +86,18 @@ def set_channels(cfg: Config, count: int) -> None:
 
 def _unwrapped(cfg: Config) -> ConfigDict:
     model = cfg.model
-    while "module" in model:  # test-time augmentation wraps it
+    while "module" in model:  # wrapped for test-time augmentation
         model = model.module
     return model
 
 
 def _networks(backbone: ConfigDict) -> Iterator[ConfigDict]:
-    """The networks in a backbone's config that read images: its exits, for a cascade."""
+    """Configs of the networks in a backbone that read images; the exits of a cascade."""
     exits = backbone.get("exits")
     if exits:
         for each in exits:
             yield from _networks(each)
-    elif "host" in backbone:  # the shortcut hands on what its host takes
+    elif "host" in backbone:  # the shortcut forwards arguments to its host
         if _takes_channels(backbone.host):
             yield backbone
     elif _takes_channels(backbone.get("type")):

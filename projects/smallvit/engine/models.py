@@ -1,6 +1,6 @@
-"""Models from configs, with the weights of a checkpoint and what else it holds for them.
+"""Build models from configs and load checkpoints into them.
 
-A module that keeps something in a checkpoint beside its weights has a method
+A module that stores something beside its weights in a checkpoint has a method
 ``load_content(content)``; it is called with the whole checkpoint after the weights are loaded.
 """
 
@@ -28,14 +28,14 @@ from smallvit.layers.attention_form import follow_form
 def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     """Build the model of a config as the Runner does, with SyncBN reverted.
 
-    Its attention takes the faster form, see :mod:`smallvit.layers.attention_form`.
+    Attention uses the faster form, see :mod:`smallvit.layers.attention_form`.
 
-    Types are looked up in the default scope that is in force.
+    Types are looked up in the current default scope.
 
     Args:
         cfg (Config | dict): A full config with a ``model``.
-        keep_sync_norms (bool): Keep SyncBN, which runs on accelerators alone, to tell what the
-            config asks for. Defaults to False.
+        keep_sync_norms (bool): Keep SyncBN, which runs on accelerators only, to inspect what the
+            config specifies. Defaults to False.
 
     Returns:
         nn.Module: The model in evaluation mode, weights not initialized from files.
@@ -47,7 +47,7 @@ def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     if not keep_sync_norms:
         model = revert_sync_batchnorm(model)
     follow_form(model)
-    model.eval()  # which some of the libraries' models do not return
+    model.eval()  # its return value is not used, as some models of the libraries return None
     return model
 
 
@@ -58,20 +58,20 @@ def load_model(
 ) -> nn.Module:
     """Build a model of any of the three tasks, with the weights of a checkpoint.
 
-    The checkpoint is read as data: tensors and plain values, nothing that runs. It also
-    gives the names of the classes, for a config of a folder of images their number, and the
-    calibration of a cascade. The libraries' inferencers and ``inference_*`` functions take
-    the model.
+    The checkpoint is read without running code: only tensors and plain values are accepted. It
+    also provides the class names, their number for a config that follows an image folder, and
+    the calibration of a cascade. The model can be passed to the libraries' inferencers and
+    ``inference_*`` functions.
 
     Args:
         config (str | os.PathLike | Config): A config, or the path of one.
-        checkpoint (str | os.PathLike, optional): File or address of the weights. Defaults
-            to None: the model has those that its constructor gives it.
-        device (str | torch.device): Where to put it. Defaults to "cpu".
+        checkpoint (str | os.PathLike, optional): Path or URL of the weights. Defaults
+            to None: the model keeps its initial weights.
+        device (str | torch.device): Device of the model. Defaults to "cpu".
 
     Returns:
-        nn.Module: The model in evaluation mode; ``cfg`` is its config and ``dataset_meta``
-        what is known of its classes.
+        nn.Module: The model in evaluation mode; ``cfg`` is its config, and ``dataset_meta``
+        holds its classes if they are known.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or of another model.
@@ -80,7 +80,7 @@ def load_model(
     cfg = config if isinstance(config, Config) else read_config(os.fspath(config))
     if cfg.get("fit_to_folder") is not None:
         cfg = follow_folder(cfg, checkpoint, with_data=False)
-    # Not for the build alone: the libraries' functions look up transforms in it later.
+    # Set permanently: the libraries' functions look up transforms in this scope later.
     init_default_scope(cfg.get("default_scope") or "mmengine")
     model = build_model(cfg)
     content = {} if checkpoint is None else load_weights(model, checkpoint)
@@ -88,29 +88,29 @@ def load_model(
 
 
 def describe_model(model: nn.Module, cfg: Config, content: Mapping[str, Any]) -> nn.Module:
-    """Note a model's config and classes where the libraries' functions look for them.
+    """Attach config and classes to a model, where the libraries' functions look for them.
 
     Args:
-        model (nn.Module): The model.
-        cfg (Config): Its config.
+        model (nn.Module): The model that gets the attributes.
+        cfg (Config): Config that the model was built from.
         content (Mapping): The checkpoint of its weights; empty if there is none.
 
     Returns:
         nn.Module: ``model``.
     """
     meta = _metainfo_of_checkpoint(content) or _metainfo_of_config(cfg)
-    # The first two are what mmdet's and mmseg's functions read, the others MMPretrain's.
+    # mmdet and mmseg read the first two, MMPretrain the others.
     model.cfg, model.dataset_meta = cfg, meta
     model._config, model._dataset_meta, model._metainfo = cfg, meta, None
     return model
 
 
 def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, Any]:
-    """Give a model the weights of a checkpoint, which must fit, and what else it holds for it.
+    """Load a checkpoint that must fit into a model, with its additional content.
 
     Args:
-        model (nn.Module): The model.
-        checkpoint (str | os.PathLike): File or address.
+        model (nn.Module): The model, whose weights are replaced.
+        checkpoint (str | os.PathLike): Path or URL of the checkpoint.
 
     Returns:
         dict: The content of the checkpoint.
@@ -125,15 +125,15 @@ def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict[str, A
 
 
 def fill(model: nn.Module, content: Mapping[str, Any], name: str) -> None:
-    """Give a model what a checkpoint holds for it, which must fit.
+    """Load the content of a checkpoint, which must fit, into a model.
 
     Args:
-        model (nn.Module): The model.
-        content (Mapping): The checkpoint.
-        name (str): Its file, for errors.
+        model (nn.Module): The model, whose weights are replaced.
+        content (Mapping): The content of the checkpoint.
+        name (str): Path of the checkpoint, for errors.
 
     Raises:
-        CheckpointError: If it is of another model.
+        CheckpointError: If it is a checkpoint of another model.
     """
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
@@ -158,7 +158,7 @@ def _metainfo_of_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metainfo_of_config(cfg: Config) -> dict[str, Any]:
-    """What the test data set says of its classes, without building it."""
+    """Class metadata of the test data set, without building it."""
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
     while "dataset" in dataset:
         dataset = dataset["dataset"]

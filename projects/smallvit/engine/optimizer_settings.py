@@ -1,4 +1,4 @@
-"""Optimizer settings and schedules of a config, kept while a checkpoint's are loaded over them."""
+"""Keep a config's optimizer settings and schedules while those of a checkpoint are loaded."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-#: What of a scheduler's state says how far it is, rather than how it is set.
+#: Keys of a scheduler's state that hold its progress rather than its settings.
 PROGRESS = ("last_step", "_global_step", "_last_value", "verbose")
-#: What of a parameter group is no setting of the config.
+#: Keys of a parameter group that are not settings of the config.
 BOOKKEEPING = ("params", "param_names", "lr", "fused", "foreach", "capturable", "differentiable")
 
 
 @dataclass
 class ConfiguredOptimizer:
-    """Groups and schedulers as the config made them.
+    """Parameter groups and schedules as built from the config.
 
     Args:
-        wrapper (OptimWrapper): The optimizer.
-        schedulers (list[_ParamScheduler]): Its schedulers.
-        groups (list[dict]): Settings of each parameter group, its parameters left out.
+        wrapper (OptimWrapper): The optimizer wrapper.
+        schedulers (list[_ParamScheduler]): Schedulers of the optimizer.
+        groups (list[dict]): Settings of each parameter group, without its parameters.
         states (list[dict]): States of the schedulers before their first step.
     """
 
@@ -37,10 +37,10 @@ class ConfiguredOptimizer:
 
 
 def remember_optimizers(runner: Runner) -> list[ConfiguredOptimizer]:
-    """Keep the settings of a run's optimizers, before a checkpoint is loaded into them.
+    """Store the settings of a run's optimizers before a checkpoint is loaded into them.
 
     Args:
-        runner (Runner): The runner, its optimizers and schedulers built.
+        runner (Runner): The runner, with its optimizers and schedulers built.
 
     Returns:
         list[ConfiguredOptimizer]: One for each optimizer.
@@ -66,15 +66,15 @@ def _pairs(runner: Runner) -> Iterator[tuple[OptimWrapper, list[_ParamScheduler]
 
 
 def apply_configured(runner: Runner, configured: ConfiguredOptimizer, stored: list[dict]) -> str:
-    """Let the config's settings count where the checkpoint's differ.
+    """Apply the config's settings where they differ from the checkpoint's.
 
     Args:
-        runner (Runner): The runner, its checkpoint loaded.
+        runner (Runner): The runner, with its checkpoint loaded.
         configured (ConfiguredOptimizer): The config's settings.
-        stored (list[dict]): States of the schedulers in the checkpoint.
+        stored (list[dict]): Scheduler states in the checkpoint.
 
     Returns:
-        str: What the config changes, in sentences; empty if nothing.
+        str: Sentences that describe what the config changes; empty if nothing.
     """
     said = list(_apply_groups(configured))
     if _schedule_changed(configured, stored):
@@ -115,7 +115,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def _schedule_changed(configured: ConfiguredOptimizer, stored: list[dict]) -> bool:
     if not configured.states:
-        # Without a schedule the config's rate stands in the groups.
+        # Without a schedule the groups hold the config's learning rate.
         groups = zip(configured.wrapper.param_groups, configured.groups, strict=True)
         return any(group["lr"] != wanted["lr"] for group, wanted in groups)
     if len(stored) != len(configured.states):
@@ -127,7 +127,7 @@ def _schedule_changed(configured: ConfiguredOptimizer, stored: list[dict]) -> bo
 
 
 def _settings(state: dict[str, Any]) -> dict[str, Any]:
-    if "num_bad_epochs" in state:  # ReduceOnPlateau: its course depends on the metrics so far
+    if "num_bad_epochs" in state:  # ReduceOnPlateau depends on the metrics so far
         return {}
     return {
         key: list(value) if isinstance(value, (list, tuple)) else value
@@ -137,7 +137,7 @@ def _settings(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replay(runner: Runner, configured: ConfiguredOptimizer) -> None:
-    """Take the schedulers from their beginning to the place of the checkpoint."""
+    """Replay the schedulers from the start to the position of the checkpoint."""
     for group, wanted in zip(configured.wrapper.param_groups, configured.groups, strict=True):
         for key, value in wanted.items():
             if key == "lr" or key.startswith("initial_"):
@@ -145,7 +145,7 @@ def _replay(runner: Runner, configured: ConfiguredOptimizer) -> None:
     for scheduler, state in zip(configured.schedulers, configured.states, strict=True):
         scheduler.load_state_dict(copy.deepcopy(state))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no optimizer step lies between these
+        warnings.simplefilter("ignore")  # torch warns of scheduler steps without optimizer steps
         for by_epoch in _steps(runner):
             for scheduler in configured.schedulers:
                 if scheduler.by_epoch == by_epoch:
@@ -153,7 +153,7 @@ def _replay(runner: Runner, configured: ConfiguredOptimizer) -> None:
 
 
 def _steps(runner: Runner) -> Iterator[bool]:
-    """The steps of the schedulers so far: False after an iteration, True after an epoch."""
+    """Scheduler steps so far: False after an iteration, True after an epoch."""
     loop = runner.train_loop
     if isinstance(loop, IterBasedTrainLoop):
         length, epochs = math.inf, 0

@@ -1,4 +1,4 @@
-"""Parameter groups of an optimizer, merged by their settings, and its fused implementation."""
+"""Optimizer constructor with merged parameter groups and fused implementations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import nn
 from smallvit.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from smallvit.utils.text import name_some
 
-#: Keys of a group that describe the parameters in it.
+#: Keys of a group that describe its parameters.
 PARAMETERS = ("params", "param_name", "param_names")
-#: Settings of torch's optimizers that choose an implementation.
+#: Settings of torch optimizers that select an implementation.
 IMPLEMENTATIONS = ("fused", "foreach", "capturable", "differentiable")
-#: Devices with fused optimizers in every version of torch that is supported.
+#: Devices with fused optimizers in every supported version of torch.
 FUSED_DEVICES = ("cpu", "cuda")
 
 Groups = list[dict[str, Any]]
@@ -29,16 +29,16 @@ Groups = list[dict[str, Any]]
 class MergedGroupsConstructor:
     """Build an optimizer with one parameter group for each combination of settings.
 
-    MMEngine's constructors make a group of each parameter once ``paramwise_cfg`` is given, and
-    an optimizer goes through its groups one by one. Here, those that agree in learning rate,
-    weight decay and all other settings become one, and the optimizer takes its fused
-    implementation unless the config chooses one. A checkpoint with a group for each parameter
-    is resumed, see :func:`~smallvit.engine.checkpoint.groups.regroup`.
+    With ``paramwise_cfg`` MMEngine's constructors create one group per parameter, and an
+    optimizer processes its groups one by one. Here groups with equal learning rate, weight decay
+    and other settings are merged, and the optimizer uses its fused implementation unless the
+    config selects one. A checkpoint with one group per parameter can be resumed, see
+    :func:`~smallvit.engine.checkpoint.groups.regroup`.
 
     Args:
         optim_wrapper_cfg (dict): Config of the optimizer wrapper.
-        paramwise_cfg (dict, optional): Settings of single parameters, as the constructor takes
-            them that is named by its key ``constructor``: ``"DefaultOptimWrapperConstructor"``,
+        paramwise_cfg (dict, optional): Settings of single parameters, as accepted by the
+            constructor that its key ``constructor`` names: ``"DefaultOptimWrapperConstructor"``,
             or one with layer-wise decay such as
             ``"mmpretrain.LearningRateDecayOptimWrapperConstructor"``. Defaults to None.
 
@@ -74,17 +74,17 @@ class MergedGroupsConstructor:
 
 
 def _merging(add_params: Callable[..., None], model: nn.Module) -> Callable[..., None]:
-    """Let a constructor's collecting of groups end with their merging."""
+    """Wrap ``add_params`` of a constructor so that it merges the collected groups."""
 
     frozen: list[str] = []
 
     def add(params: Groups, module: nn.Module, prefix: str = "", **kwargs: Any) -> None:
         parameters = list(module.parameters())
         if prefix and parameters and not any(each.requires_grad for each in parameters):
-            frozen.append(prefix)  # else it warns of each parameter
+            frozen.append(prefix)  # collected here, as the constructor would warn of each
             return
         add_params(params, module, prefix=prefix, **kwargs)
-        if not prefix:  # it calls itself for the children
+        if not prefix:  # the outermost of the recursive calls
             params[:] = merge_groups(params, model)
             print_log(_summary(params), logger="current")
             if frozen:
@@ -94,14 +94,14 @@ def _merging(add_params: Callable[..., None], model: nn.Module) -> Callable[...,
 
 
 def merge_groups(groups: Groups, model: nn.Module) -> Groups:
-    """Merge the groups that have the same settings.
+    """Merge parameter groups with equal settings.
 
     Args:
         groups (list[dict]): Parameter groups.
-        model (nn.Module): The model, which names the parameters.
+        model (nn.Module): Model whose parameters are named.
 
     Returns:
-        list[dict]: The merged ones in the order of their first parameters, each with the names
+        list[dict]: Merged groups in the order of their first parameters, each with the names
         of its parameters as ``param_names``.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -129,7 +129,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _may_be_fused(optimizer: dict[str, Any]) -> bool:
-    """Whether an optimizer has a fused implementation and its config chooses none."""
+    """Whether an optimizer has a fused implementation and its config selects none."""
     kind = optimizer["type"]
     if isinstance(kind, str):
         with OPTIMIZERS.switch_scope_and_registry(None) as registry:

@@ -1,7 +1,7 @@
-"""Gradients of an optimizer step that is under way when a checkpoint is written.
+"""Gradients accumulated for an unfinished optimizer step when a checkpoint is written.
 
-With gradient accumulation a checkpoint may fall between two batches of one step, and the end
-of an epoch with an odd number of batches is such a place.
+With gradient accumulation a checkpoint may be written between two batches of one step, for
+example at the end of an epoch with an odd number of batches.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ def _parameters(runner: Runner) -> dict[str, nn.Parameter]:
 
 
 def pending_gradients(runner: Runner) -> dict[str, Tensor]:
-    """Read the gradients that this process has summed up since the last optimizer step.
+    """Get the gradients that this process has accumulated since the last optimizer step.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
 
     Returns:
-        dict[str, Tensor]: Gradients by name, on the CPU; none right after a step.
+        dict[str, Tensor]: Gradients by parameter name, on the CPU; empty right after a step.
     """
     return {
         name: parameter.grad.detach().cpu().clone()
@@ -34,11 +34,11 @@ def pending_gradients(runner: Runner) -> dict[str, Tensor]:
 
 
 def restore_gradients(runner: Runner, stored: dict[str, Tensor]) -> None:
-    """Put back what :func:`pending_gradients` read.
+    """Restore the result of :func:`pending_gradients`.
 
     Args:
-        runner (Runner): The runner, its checkpoint loaded.
-        stored (dict[str, Tensor]): The gradients.
+        runner (Runner): The runner, with its checkpoint loaded.
+        stored (dict[str, Tensor]): Gradients by parameter name.
     """
     for name, parameter in _parameters(runner).items():
         if name in stored:

@@ -1,7 +1,7 @@
-"""From a config file to a run: :data:`STEPS`, in the order that they are taken.
+"""The steps from a config file to a run: :data:`STEPS`, in their order.
 
-A tool that trains or tests takes all of them, one that only looks at a config those up to
-``install`` (:func:`resolve`), and a program that made its config itself those from there
+A tool that trains or tests runs all of them, one that only inspects a config those up to
+``install`` (:func:`resolve`), and a program that made its own config those after it
 (:func:`prepare`, :func:`build_runner`).
 """
 
@@ -43,20 +43,20 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 @dataclass
 class Request:
-    """What is asked for, and what the steps have made of it.
+    """Request of a tool, and the results of the steps so far.
 
     Args:
-        path (str, optional): The config file. Defaults to None, where ``cfg`` is given.
+        path (str, optional): The config file. Defaults to None, if ``cfg`` is given.
         needs (tuple[str, ...]): Keys that the config must set. Defaults to ().
-        purpose (str): What needs them, for the message. Defaults to "the tool".
-        set_flags (Callable, optional): Writes what the flags of the command line mean into
-            the config. Defaults to None.
-        overrides (dict, optional): Dotted keys and values, which win over all else.
+        purpose (str): Name of the tool, for messages. Defaults to "the tool".
+        set_flags (Callable, optional): Applies the command-line flags to the config. Defaults
+            to None.
+        overrides (dict, optional): Dotted keys and values with the highest precedence.
             Defaults to None.
-        checkpoint (str, optional): What will be tested: its classes count, not those of
-            the folder. Defaults to None.
-        cfg (Config, optional): The config, from the step ``read`` on. Defaults to None.
-        runner (Runner, optional): The runner, from the step ``build`` on. Defaults to None.
+        checkpoint (str, optional): Checkpoint to be tested, whose classes take precedence over
+            those of the folder. Defaults to None.
+        cfg (Config, optional): The config, set by the step ``read``. Defaults to None.
+        runner (Runner, optional): The runner, set by the step ``build``. Defaults to None.
     """
 
     path: str | None = None
@@ -73,54 +73,54 @@ Step = Callable[[Request], None]
 
 
 def read(request: Request) -> None:
-    """Read the file with all that it inherits."""
+    """Read the config file and merge its base configs."""
     request.cfg = read_config(request.path)
     require_keys(request.cfg, request.needs, request.purpose)
 
 
 def set_flags(request: Request) -> None:
-    """Write down what the flags of the tool mean."""
+    """Apply the tool's command-line flags."""
     if request.set_flags is not None:
         request.set_flags(request.cfg)
 
 
 def override(request: Request) -> None:
-    """Merge ``--cfg-options``, the last word of the user."""
+    """Merge ``--cfg-options``, which take precedence over everything else."""
     merge_options(request.cfg, request.overrides)
     _fit_workers(request.cfg, request.overrides or {})
 
 
 def check_spelling(request: Request) -> None:
-    """Refuse options that look misspelt, and models that cannot be."""
+    """Refuse misspelt options and invalid models."""
     check_keys(request.cfg)
     check_masking(request.cfg)
 
 
 def fit_folder(request: Request) -> None:
-    """Let a config that follows a folder of images follow the one that is there."""
+    """Adapt a config with ``fit_to_folder`` to its image folder."""
     fit_to_folder(request.cfg, request.checkpoint)
 
 
 def install(request: Request) -> None:
-    """Read checkpoints as data, and images and stores whole, in this process."""
+    """Install the checked readers of checkpoints, images and stores in this process."""
     installs.install(request.cfg.get("default_scope"))
 
 
 def find_weights(request: Request) -> None:
-    """Look for the checkpoints to start from, before anything is built."""
+    """Check that the checkpoints to start from exist, before anything is built."""
     check_weights(request.cfg)
-    if "optim_wrapper" in request.needs:  # a test initializes nothing
+    if "optim_wrapper" in request.needs:  # a test does not initialize from files
         require_pretrained(request.cfg)
 
 
 def weigh_classes(request: Request) -> None:
-    """Count the training images where the weights of classes are asked for by them."""
-    if not request.needs or "optim_wrapper" in request.needs:  # a test computes no loss
+    """Count the training images if class weights depend on them."""
+    if not request.needs or "optim_wrapper" in request.needs:  # a test needs no loss
         settle_class_weights(request.cfg)
 
 
 def fit_machine(request: Request) -> None:
-    """Fit precision and distribution to the devices that are there."""
+    """Adapt precision and distribution to the available devices."""
     require_a_gpu_each(request.cfg)
     require_accelerator(request.cfg)
     replace_unsupported_amp(request.cfg)
@@ -128,17 +128,17 @@ def fit_machine(request: Request) -> None:
 
 
 def accumulate(request: Request) -> None:
-    """Let averages of the weights count optimizer steps, where gradients accumulate."""
+    """Make EMA hooks count optimizer steps if gradients are accumulated."""
     average_by_steps(request.cfg)
 
 
 def guard(request: Request) -> None:
-    """Add the guards that the config does not set."""
+    """Add the default hooks that the config does not set."""
     add_guards(request.cfg)
 
 
 def take_folder(request: Request) -> None:
-    """Keep other trainings out of the work folder, before anything is written to it."""
+    """Lock the work folder before anything is written to it."""
     settings = request.cfg.default_hooks.get("work_folder")
     if not settings or not settings.get("enabled", True) or "optim_wrapper" not in request.needs:
         return
@@ -153,7 +153,7 @@ def build(request: Request) -> None:
     request.runner = build_runner(request.cfg)
 
 
-#: Each changes ``request.cfg``; nothing else does on the way from a file to a run.
+#: Each step changes ``request.cfg``; nothing else changes it between the file and the run.
 STEPS: tuple[Step, ...] = (
     read,
     set_flags,
@@ -172,15 +172,15 @@ STEPS: tuple[Step, ...] = (
 
 
 def take_steps(request: Request, first: Step = read, last: Step = build) -> Request:
-    """Take a part of :data:`STEPS`.
+    """Run a part of :data:`STEPS`.
 
     Args:
-        request (Request): What is asked for, changed in place.
-        first (Step): The first to take. Defaults to ``read``.
-        last (Step): The last. Defaults to ``build``.
+        request (Request): The request, changed in place.
+        first (Step): First step to run. Defaults to ``read``.
+        last (Step): Last step to run. Defaults to ``build``.
 
     Returns:
-        Request: The same.
+        Request: ``request``.
     """
     for step in STEPS[STEPS.index(first) : STEPS.index(last) + 1]:
         step(request)
@@ -193,23 +193,23 @@ def resolve(
     needs: tuple[str, ...] = (),
     purpose: str = "the tool",
 ) -> Config:
-    """Read a config as a run would have it, without running it.
+    """Resolve a config as for a run, without running it.
 
     Args:
         path (str): The config file.
-        overrides (dict, optional): Dotted keys and values, which win. Defaults to None.
+        overrides (dict, optional): Dotted keys and values with precedence. Defaults to None.
         needs (tuple[str, ...]): Keys that the config must set. Defaults to ().
-        purpose (str): What needs them, for the message. Defaults to "the tool".
+        purpose (str): Name of the tool, for messages. Defaults to "the tool".
 
     Returns:
-        Config: The config; checkpoints, images and stores are read with checks from now on.
+        Config: The config. From now on checkpoints, images and stores are read with checks.
     """
     request = Request(path, needs=needs, purpose=purpose, overrides=overrides)
     return take_steps(request, last=install).cfg
 
 
 def prepare(cfg: Config) -> None:
-    """Adapt any MM config to this machine, and guard its run.
+    """Adapt any MM config to this machine, and add the default hooks.
 
     Args:
         cfg (Config): The merged config, changed in place.
@@ -235,18 +235,18 @@ def build_runner(cfg: Config) -> Runner:
         return runner
     runner = RUNNERS.build(cfg)
     name_checkpoints(runner)
-    choose_checkpoint(runner)  # a FlexibleRunner loads it before any hook is called
+    choose_checkpoint(runner)  # a FlexibleRunner loads it before it calls any hook
     return runner
 
 
 def check_weights(cfg: Config) -> None:
-    """Check that the checkpoint to start from is there.
+    """Check that the checkpoint to start from exists.
 
     Args:
         cfg (Config): The merged config.
 
     Raises:
-        CheckpointError: If ``load_from`` names a file that is not there.
+        CheckpointError: If the file that ``load_from`` names does not exist.
     """
     path = cfg.get("load_from")
     if path and "://" not in str(path):
@@ -254,7 +254,7 @@ def check_weights(cfg: Config) -> None:
 
 
 def _fit_workers(cfg: Config, overrides: dict) -> None:
-    """Without workers nothing can persist; torch makes an error of a leftover True."""
+    """Disable persistent workers if there are no workers; torch refuses the combination."""
     for name in LOADERS:
         loader = cfg.get(name)
         asked = f"{name}.persistent_workers" in overrides

@@ -1,4 +1,4 @@
-"""Mixed precision that works on every device, in bfloat16 unless float16 is asked for."""
+"""Mixed precision on any device, in bfloat16 unless float16 is requested."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from smallvit.registry import LOOPS, OPTIM_WRAPPERS
 class AutocastOptimWrapper(OptimWrapper):
     """Run the forward pass under ``torch.autocast``, without a loss scaler, on any device.
 
-    bfloat16 has float32's range, so that gradients do not underflow and nothing needs
-    scaling. For float16 use MMEngine's ``AmpOptimWrapper``, which scales the loss and
+    bfloat16 has the range of float32, so that gradients do not underflow and no scaling is
+    needed. For float16 use MMEngine's ``AmpOptimWrapper``, which scales the loss and
     runs on accelerators only.
 
-    A CPU without instructions for bfloat16 emulates it, ten times slower than it computes in
-    float32. Such a CPU trains in float32, and the log says so.
+    A CPU without bfloat16 instructions emulates them, ten times slower than float32. Training
+    on such a CPU uses float32, which is logged.
 
     Args:
-        dtype (str): Type that autocast computes in. Defaults to "bfloat16".
-        emulate (bool): Compute in bfloat16 on a CPU that has no instructions for it, too.
+        dtype (str): Data type of autocast. Defaults to "bfloat16".
+        emulate (bool): Use bfloat16 even on a CPU without instructions for it.
             Defaults to False.
         **kwargs: Arguments of :class:`mmengine.optim.OptimWrapper`.
 
@@ -60,7 +60,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast the forward pass, and let gradients accumulate unsynchronized.
+        """Autocast the forward pass, and skip gradient synchronization while accumulating.
 
         Args:
             model (nn.Module): The model in training.
@@ -74,13 +74,13 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def use_amp_training(cfg: Config) -> None:
-    """Make a config train in mixed precision.
+    """Switch a config to mixed-precision training.
 
     Args:
-        cfg (Config): The config, changed in place. An ``AmpOptimWrapper`` stays.
+        cfg (Config): The config, changed in place. An ``AmpOptimWrapper`` is kept.
 
     Raises:
-        ValueError: If its optimizer wrapper is of another kind.
+        ValueError: If its optimizer wrapper is of another type.
     """
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
@@ -95,7 +95,7 @@ def use_amp_training(cfg: Config) -> None:
 
 
 def replace_unsupported_amp(cfg: Config) -> None:
-    """Let a config that asks for ``AmpOptimWrapper`` train on a machine without accelerator.
+    """Replace ``AmpOptimWrapper`` in a config on a machine without accelerator.
 
     Args:
         cfg (Config): The config, changed in place.
@@ -114,7 +114,7 @@ def replace_unsupported_amp(cfg: Config) -> None:
 class AutocastTestLoop(TestLoop):
     """MMEngine's test loop under ``torch.autocast`` to bfloat16, on any device.
 
-    Predictions are handed on in float32: the metrics use numpy, which has no bfloat16.
+    Predictions are converted to float32: the metrics use numpy, which has no bfloat16.
     """
 
     @torch.no_grad()
@@ -138,7 +138,7 @@ def in_float32(value: Any) -> Any:
     """Convert the bfloat16 tensors of predictions to float32.
 
     Args:
-        value (Any): Tensors, data samples (changed in place), containers of these.
+        value (Any): Tensors, data samples (changed in place), or containers of these.
 
     Returns:
         Any: The same in float32; everything else unchanged.
@@ -159,17 +159,17 @@ def in_float32(value: Any) -> Any:
 
 
 def autocast_of(precision: str, device: str) -> AbstractContextManager:
-    """Choose what inference computes in.
+    """Select the precision of inference.
 
     Args:
         precision (str): "fp32", or "bf16" for autocast to bfloat16.
-        device (str): Where it runs, such as "cpu" or "cuda:1".
+        device (str): Device of the model, such as "cpu" or "cuda:1".
 
     Returns:
-        AbstractContextManager: A context, which can be entered many times.
+        AbstractContextManager: A reusable context manager.
 
     Raises:
-        UserError: If it is neither.
+        UserError: If ``precision`` is neither.
     """
     if precision not in ("fp32", "bf16"):
         raise UserError(
@@ -189,7 +189,7 @@ def autocast_of(precision: str, device: str) -> AbstractContextManager:
 
 
 def use_amp_testing(cfg: Config) -> None:
-    """Make a config test in mixed precision, in bfloat16 on every device.
+    """Switch a config to mixed-precision testing, in bfloat16 on every device.
 
     Args:
         cfg (Config): The config, changed in place.

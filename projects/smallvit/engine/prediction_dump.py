@@ -1,4 +1,4 @@
-"""What a test predicts, written to a file of data."""
+"""Write the predictions of a test to a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from smallvit.engine.predictions import (
 )
 from smallvit.errors import UserError
 
-#: What tells the tasks apart in MMPretrain's, MMDetection's and MMSegmentation's samples.
+#: Fields that identify the task in samples of MMPretrain, MMDetection and MMSegmentation.
 TASK_KEYS = {
     "pred_sem_seg": SEGMENTATION,
     "pred_instances": DETECTION,
@@ -41,7 +41,7 @@ MODELS = (
 
 
 def task_of(model: nn.Module) -> str:
-    """Tell what a model predicts.
+    """Determine the task of a model.
 
     Args:
         model (nn.Module): A model of MMPretrain, MMDetection or MMSegmentation.
@@ -62,17 +62,17 @@ def task_of(model: nn.Module) -> str:
 
 
 class DumpPredictions(BaseMetric):
-    """Write the predictions of a test to a file that is read as data.
+    """Write the predictions of a test to a JSON or npz file.
 
     Its layout is that of :mod:`smallvit.engine.predictions`.
 
     Args:
         path (str): A .json file for classes and instances, .npz for label maps.
-        dataset (Dataset): Data set of the test, which knows the ids of its categories.
-        collect_device (str): Where the results of several processes meet. Defaults to "cpu".
+        dataset (Dataset): Test data set, which provides the category ids.
+        collect_device (str): Device for gathering results of several processes. Defaults to "cpu".
 
     Raises:
-        UserError: At the first batch, if there is no such file of the task.
+        UserError: At the first batch, if the file type does not match the task.
     """
 
     def __init__(self, path: str, dataset: Dataset, collect_device: str = "cpu") -> None:
@@ -80,7 +80,7 @@ class DumpPredictions(BaseMetric):
         self.path, self.dataset, self.task = path, dataset, None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is written of a batch.
+        """Collect the predictions of a batch.
 
         Args:
             data_batch (Any): Not used.
@@ -105,10 +105,10 @@ class DumpPredictions(BaseMetric):
         return task
 
     def compute_metrics(self, results: list) -> dict:
-        """Write the file.
+        """Write the predictions to the file.
 
         Args:
-            results (list): Of all processes, in the order of the data set.
+            results (list): Predictions of all processes, in the order of the data set.
 
         Returns:
             dict: No metrics.
@@ -146,13 +146,13 @@ def _of_instances(sample: dict) -> dict[str, Any]:
 
 
 def rle(mask: Any) -> dict[str, Any]:
-    """Encode a mask as COCO does.
+    """Encode a mask as COCO RLE.
 
     Args:
         mask (Any): An array or tensor (H, W), or run lengths.
 
     Returns:
-        dict: Its ``size``, and run lengths ``counts`` as text.
+        dict: ``size``, and the run lengths ``counts`` as a string.
     """
     from pycocotools import mask as coco_mask
 

@@ -1,4 +1,4 @@
-"""Predictions of a test as data: JSON for classes and instances, npz for label maps.
+"""File formats of test predictions: JSON for classes and instances, npz for label maps.
 
 =============== ====== ===================================================================
 task            file   content
@@ -31,7 +31,7 @@ from smallvit.utils.files import whole_file
 
 FORMAT, VERSION = "smallvit.predictions", 1
 CLASSIFICATION, DETECTION, SEGMENTATION = "classification", "detection", "segmentation"
-#: File that the predictions of a task are written to.
+#: File extension for the predictions of each task.
 SUFFIXES = {CLASSIFICATION: ".json", DETECTION: ".json", SEGMENTATION: ".npz"}
 PICKLES = (".pkl", ".pickle")
 _ZIP, _PICKLE = b"PK", b"\x80"
@@ -39,11 +39,11 @@ _MAP = "map_{}"
 
 
 class LabelMaps(Sequence):
-    """Predicted label maps in an npz file, each read when it is asked for.
+    """Predicted label maps in an npz file, read lazily.
 
     Args:
-        path (str): The file.
-        samples (list[dict]): What the file says of each image beside its map.
+        path (str): Path of the npz file.
+        samples (list[dict]): Fields of each image other than its map.
     """
 
     def __init__(self, path: str, samples: list[dict]) -> None:
@@ -53,7 +53,7 @@ class LabelMaps(Sequence):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        if not 0 <= index < len(self.samples):  # ends a loop over them
+        if not 0 <= index < len(self.samples):  # IndexError ends iteration
             raise IndexError(f"{self.path} has {len(self.samples)} label maps, no number {index}")
         with _reading(self.path), np.load(self.path, allow_pickle=False) as arrays:
             labels = arrays[_MAP.format(index)]
@@ -67,8 +67,8 @@ def write_classes(path: str, samples: Sequence[dict], classes: Sequence[str] | N
 
     Args:
         path (str): A .json file.
-        samples (Sequence[dict]): One dict an image, of plain values.
-        classes (Sequence[str], optional): Names of the classes, if they have some.
+        samples (Sequence[dict]): One dict of plain values per image.
+        classes (Sequence[str], optional): Class names, if known.
     """
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         head = json.dumps(_header(CLASSIFICATION, classes))
@@ -82,7 +82,7 @@ def write_instances(path: str, results: Sequence[dict]) -> None:
 
     Args:
         path (str): A .json file.
-        results (Sequence[dict]): COCO's results.
+        results (Sequence[dict]): Results in COCO format.
     """
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write("[")
@@ -97,8 +97,8 @@ def write_label_maps(
 
     Args:
         path (str): A .npz file.
-        samples (Sequence[tuple[dict, np.ndarray]]): Of each image plain values, and its map.
-        classes (Sequence[str], optional): Names of the classes, if they have some.
+        samples (Sequence[tuple[dict, np.ndarray]]): Plain values and label map of each image.
+        classes (Sequence[str], optional): Class names, if known.
     """
     header = {**_header(SEGMENTATION, classes), "samples": [plain for plain, _ in samples]}
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -118,14 +118,14 @@ def _write_lines(file: Any, samples: Sequence[dict]) -> None:
 
 
 def plain_scores(values: Any) -> list[float | None]:
-    """Turn scores into numbers of JSON, which has no NaN.
+    """Convert scores to JSON numbers; JSON has no NaN.
 
     Args:
         values (Any): An array or tensor (N, ) of float32.
 
     Returns:
-        list[float | None]: With the digits that tell float32 numbers apart; None for what is
-        not finite.
+        list[float | None]: Numbers with the digits that distinguish float32 values; None for
+        those that are not finite.
     """
     found = np.asarray(values, dtype=np.float64).ravel().tolist()
     return [float(f"{value:.9g}") if math.isfinite(value) else None for value in found]
@@ -135,14 +135,14 @@ def read_predictions(path: str | os.PathLike, trusted: bool = False) -> Sequence
     """Read the predictions that ``test.py --out FILE`` wrote.
 
     Args:
-        path (str | os.PathLike): The file.
-        trusted (bool): Read a pickle too, which runs what it says. Defaults to False.
+        path (str | os.PathLike): File of predictions.
+        trusted (bool): Also read pickles, which can run code. Defaults to False.
 
     Returns:
-        Sequence[dict]: One dict an image; of a detector COCO's results, one dict an instance.
+        Sequence[dict]: One dict per image; for a detector one dict per instance, in COCO format.
 
     Raises:
-        UserError: If the file is missing, a pickle that is not trusted, or no predictions.
+        UserError: If the file is missing, a pickle that is not trusted, or holds no predictions.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -156,7 +156,7 @@ def read_predictions(path: str | os.PathLike, trusted: bool = False) -> Sequence
 
 
 class _reading:  # noqa: N801 a context that reads as a word
-    """Turn what damaged files raise into a sentence that names the file."""
+    """Convert exceptions from damaged files to an error that names the file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -260,7 +260,7 @@ def _is_rle(mask: Any) -> bool:
 
 
 def labels_of(value: Any) -> list:
-    """Labels of an image, which has one or several.
+    """Labels of an image, which may have one or several.
 
     Args:
         value (Any): A number, or a list or tensor of numbers.
@@ -281,18 +281,18 @@ def _is_score(value: Any) -> bool:
 
 
 def detections_by_image(dataset: Any, results: Sequence[dict], path: str) -> list[dict]:
-    """Sort COCO's results by the images of a data set.
+    """Group COCO results by the images of a data set.
 
     Args:
-        dataset (Dataset): The data set of the test.
-        results (Sequence[dict]): COCO's results.
-        path (str): Their file, for errors.
+        dataset (Dataset): The test data set.
+        results (Sequence[dict]): Results in COCO format.
+        path (str): File of the results, for errors.
 
     Returns:
-        list[dict]: Of each image ``img_path`` and ``pred_instances``, as MMDetection has them.
+        list[dict]: ``img_path`` and ``pred_instances`` of each image, as in MMDetection.
 
     Raises:
-        UserError: If there are results of other images or categories.
+        UserError: If a result refers to an image or category that the data set does not have.
     """
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     found: dict[Any, list[dict]] = {info["img_id"]: [] for info in infos}
@@ -324,13 +324,13 @@ def _instances(results: list[dict], labels: dict[int, int]) -> dict[str, Any]:
 
 
 def category_ids(dataset: Any) -> list[int]:
-    """Ids of a data set's categories in the order of its labels.
+    """Category ids of a data set, in the order of its labels.
 
     Args:
-        dataset (Dataset): A data set; wrappers are looked into.
+        dataset (Dataset): A data set; wrappers are unwrapped.
 
     Returns:
-        list[int]: COCO's ids where it has some, else each label plus 1.
+        list[int]: COCO category ids if there are any, otherwise each label plus 1.
     """
     for part in _inner(dataset):
         if getattr(part, "cat_ids", None):

@@ -1,4 +1,4 @@
-"""Weights of a part of a model from a file, by ``init_cfg=dict(type="Pretrained", ...)``."""
+"""Pretrained weights for a part of a model: ``init_cfg=dict(type="Pretrained", ...)``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from smallvit.errors import CheckpointError
 
 
 class CheckedPretrainedInit(PretrainedInit):
-    """MMEngine's ``Pretrained`` initializer, which refuses a file of which no weight fits.
+    """MMEngine's ``Pretrained`` initializer, which refuses a file none of whose weights fit.
 
     Args:
-        checkpoint (str): The file, or its address.
-        prefix (str, optional): Take the file's names that begin so, without it, such as
+        checkpoint (str): Path or URL of the checkpoint.
+        prefix (str, optional): Load only names with this prefix, which is stripped, such as
             ``"backbone."``. Defaults to None.
         map_location (str): As for :func:`torch.load`. Defaults to "cpu".
     """
@@ -35,10 +35,10 @@ class CheckedPretrainedInit(PretrainedInit):
         """Load the weights of a module.
 
         Args:
-            module (nn.Module): The module.
+            module (nn.Module): The module to initialize.
 
         Raises:
-            CheckpointError: If no weight of it is in the file.
+            CheckpointError: If the file has no weight of the module.
         """
         state = weights_of(_load_checkpoint(self.checkpoint, map_location=self.map_location))
         if self.prefix is not None:
@@ -93,8 +93,8 @@ def of_timm(module: nn.Module, state: dict, path: str) -> dict:
 
 
 def install() -> None:
-    """Check weights wherever an ``init_cfg`` says ``type="Pretrained"``.
+    """Replace MMEngine's initializer for ``init_cfg`` with ``type="Pretrained"``.
 
-    The name in the config stays: the libraries look for it.
+    The type name does not change, as the libraries look for it.
     """
     WEIGHT_INITIALIZERS.register_module(name="Pretrained", module=CheckedPretrainedInit, force=True)

@@ -1,4 +1,4 @@
-"""The states of all random number generators as plain values, and random streams by name."""
+"""Random number generator states as plain values, and seeded random streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def get_states() -> dict[str, Any]:
-    """Read the states of Python's, numpy's and torch's global generators.
+    """Get the states of the global generators of Python, numpy and torch.
 
     Returns:
         dict: Tensors and plain values, which load under ``weights_only=True``.
@@ -36,10 +36,10 @@ def get_states() -> dict[str, Any]:
 
 
 def set_states(states: dict[str, Any]) -> None:
-    """Restore what :func:`get_states` read.
+    """Restore the result of :func:`get_states`.
 
     Args:
-        states (dict): The states; their tensors may be on any device.
+        states (dict): Generator states; their tensors may be on any device.
     """
     python, numpy = states["python"], states["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
@@ -58,12 +58,12 @@ def set_states(states: dict[str, Any]) -> None:
 
 
 def seed_all(entropy: Sequence[int]) -> None:
-    """Seed the three CPU generators from a tuple of numbers.
+    """Seed the three CPU generators from a sequence of numbers.
 
-    Streams of different tuples are independent, whatever is close in them.
+    Streams of different sequences are independent, however similar the numbers are.
 
     Args:
-        entropy (Sequence[int]): Numbers that name the stream, none negative.
+        entropy (Sequence[int]): Non-negative numbers that identify the stream.
     """
     words = np.random.SeedSequence(entropy).generate_state(4)
     random.seed(int(words[0]) << 32 | int(words[1]))
@@ -73,7 +73,7 @@ def seed_all(entropy: Sequence[int]) -> None:
 
 @contextmanager
 def preserved() -> Iterator[None]:
-    """Leave the CPU generators as they were before the context.
+    """Context that restores the CPU generators when it exits.
 
     Yields:
         None: While the context lasts.

@@ -1,6 +1,6 @@
-"""The buffers in which the processes of a run differ: running statistics, without SyncBN.
+"""Buffers that differ between processes: running statistics without SyncBN.
 
-A checkpoint holds those of rank 0 alone, and every process would resume with them.
+A checkpoint holds only those of rank 0, and every process would resume with them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 
 def models_of(runner: Runner) -> Iterator[tuple[str, nn.Module]]:
-    """Visit the model of a run and the averages of it that hooks keep.
+    """Iterate over the model of a run and the averages of it that EMA hooks keep.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
 
     Yields:
         tuple[str, nn.Module]: A prefix for names, and the model.
@@ -38,13 +38,13 @@ def _buffers(runner: Runner) -> dict[str, Tensor]:
 
 
 def own_buffers(runner: Runner) -> dict[str, Tensor]:
-    """Read the buffers of this process that differ from rank 0's. All processes call it.
+    """Get the buffers of this process that differ from rank 0's; called by all processes.
 
     Args:
-        runner (Runner): The runner.
+        runner (Runner): The runner that trains.
 
     Returns:
-        dict[str, Tensor]: Buffers on the CPU; none in rank 0.
+        dict[str, Tensor]: Buffers on the CPU; empty in rank 0.
     """
     own = {name: buffer.detach().cpu() for name, buffer in _buffers(runner).items()}
     shared = [own]
@@ -59,11 +59,11 @@ def _differs(buffer: Tensor, other: Tensor) -> bool:
 
 
 def restore_buffers(runner: Runner, stored: dict[str, Tensor]) -> None:
-    """Put back what :func:`own_buffers` read.
+    """Restore the result of :func:`own_buffers`.
 
     Args:
-        runner (Runner): The runner, its checkpoint loaded.
-        stored (dict[str, Tensor]): The buffers.
+        runner (Runner): The runner, with its checkpoint loaded.
+        stored (dict[str, Tensor]): Buffers by name.
     """
     buffers = _buffers(runner)
     for name, value in stored.items():

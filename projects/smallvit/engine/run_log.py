@@ -1,4 +1,4 @@
-"""The log of a run that failed, which says why."""
+"""Log the error that ends a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from smallvit.explain import explain
 
 @contextmanager
 def log_failures(work_dir: str) -> Iterator[None]:
-    """Write the error that ends a run to its log file; nothing of the run is removed.
+    """Write the error that ends a run to its log file; no file is removed.
 
     Args:
         work_dir (str): The work folder.
 
     Yields:
-        None: While the run lasts.
+        None: While the run is in progress.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def log_failures(work_dir: str) -> Iterator[None]:
         message = reason if preempted else f"the run failed: {reason}"
         level = logging.WARNING if preempted else logging.ERROR
         for handler in _log_files(work_dir):
-            # Not through the logger, which would print it too: the tool does.
+            # Not through the logger, which would also print what the tool prints.
             handler.handle(
                 logging.makeLogRecord(
                     {"msg": message, "levelno": level, "levelname": logging.getLevelName(level)}

@@ -1,4 +1,4 @@
-"""The record of a run: one JSON file that says what was run, on what, and what came out."""
+"""Run record: a JSON file with the config, environment, data and results of a run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PACKAGES = (
     ),
     *("mmpretrain", "mmdet", "mmsegmentation", "timm", "einops", "opencv-python", "pillow"),
 )
-#: Samples of a data set that enter its fingerprint.
+#: Number of samples of a data set that its fingerprint covers.
 SAMPLES = 1000
 
 
@@ -47,7 +47,7 @@ def read_record(folder: str) -> dict[str, Any]:
         folder (str): The work folder.
 
     Returns:
-        dict: The record; empty if there is none, or it is damaged (see :func:`damage_of`).
+        dict: The record; empty if it is missing or damaged (see :func:`damage_of`).
     """
     try:
         return read_object(osp.join(folder, FILE))
@@ -56,13 +56,13 @@ def read_record(folder: str) -> dict[str, Any]:
 
 
 def damage_of(folder: str) -> str | None:
-    """Say what is wrong with the record of a work folder.
+    """Describe how the record of a work folder is damaged.
 
     Args:
         folder (str): The work folder.
 
     Returns:
-        str | None: A few words; None if it is whole, or there is none.
+        str | None: A short description; None if it is intact or missing.
     """
     if not osp.lexists(osp.join(folder, FILE)):
         return None
@@ -74,7 +74,7 @@ def damage_of(folder: str) -> str | None:
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
-    """Check what a session that is added builds on."""
+    """Check the parts of a record that a new session builds on."""
     for session in require_type(record.get("sessions", []), "sessions", list):
         require_number(require_type(session, "sessions", dict)["seconds"], "sessions.seconds")
     for key in ("best", "final"):
@@ -83,12 +83,12 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_record(runner: Runner, run_id: str, earlier: dict[str, Any]) -> dict[str, Any]:
-    """Begin the record of a run, or a session in that of an earlier one.
+    """Create the record of a run, or add a session to an earlier record.
 
     Args:
-        runner (Runner): The runner.
-        run_id (str): Tells the run from others.
-        earlier (dict): The record of the run that is continued; empty for a new run.
+        runner (Runner): The runner that trains.
+        run_id (str): Unique id of the run.
+        earlier (dict): Record of the run that is continued; empty for a new run.
 
     Returns:
         dict: The record.
@@ -139,10 +139,10 @@ def _versions() -> dict[str, str]:
 
 
 def git_state(folder: str) -> dict[str, Any] | None:
-    """Read which commit a folder is at.
+    """Get the git commit of a folder.
 
     Args:
-        folder (str): A folder.
+        folder (str): A folder, which may be in a repository.
 
     Returns:
         dict | None: ``commit`` and ``changed``, whether tracked files differ from it; None
@@ -175,7 +175,7 @@ def _data(runner: Runner) -> dict[str, Any]:
 
 
 def fingerprint(dataset: Any) -> dict[str, Any]:
-    """Tell a data set apart from others by its annotations, names and size.
+    """Fingerprint a data set by its annotations, names and size.
 
     Args:
         dataset (Dataset): A data set.
@@ -183,7 +183,7 @@ def fingerprint(dataset: Any) -> dict[str, Any]:
     Returns:
         dict: ``type``, ``samples``, ``annotations`` (SHA-256 of its annotation file, if it
         has one) and ``listing`` (SHA-256 of names and labels of up to 1,000 samples that
-        are spread over it, if it tells them).
+        are spread over it, if they are available).
     """
     found: dict[str, Any] = {"type": type(getattr(dataset, "_inner", dataset)).__name__}
     try:
@@ -216,7 +216,7 @@ def _listing(dataset: Any, count: int) -> str | None:
     for index in chosen:
         info = dataset.get_data_info(index)
         path = str(info.get("img_path", ""))
-        # The same data in another place are the same data.
+        # The same data at another location have the same fingerprint.
         name = osp.relpath(path, root) if root and path.startswith(root) else osp.basename(path)
         lines.append(
             f"{index}\t{name}\t{info.get('gt_label', '')}\t{len(info.get('instances', ()))}"
@@ -225,7 +225,7 @@ def _listing(dataset: Any, count: int) -> str | None:
 
 
 def plain_number(value: Any) -> Any:
-    """Convert a metric to a value of JSON, which has no NaN.
+    """Convert a metric to JSON values; JSON has no NaN.
 
     Args:
         value (Any): A number, a matrix such as a confusion matrix, perhaps numpy's or

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of its run's settings, to compare with those of the run that goes on."""
+"""Settings of a run that are stored in checkpoints and compared on resume."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smallvit.engine.run_record import fingerprint
 
 
 def settings_of(runner: Runner) -> dict[str, Any]:
-    """Read the settings of a training that count when it is resumed.
+    """Collect the settings of a run that matter when it is resumed.
 
     Args:
-        runner (Runner): The runner, its training loop built.
+        runner (Runner): The runner, with its training loop built.
 
     Returns:
         dict[str, Any]: ``batch_size`` (images of all processes in an iteration), ``samples``,
         ``iterations`` (of an epoch; None in loops without epochs), ``length`` (epochs or
-        iterations of the training), ``accumulation`` and ``data`` (a fingerprint); None where
-        the run does not tell.
+        iterations of the training), ``accumulation`` and ``data`` (a fingerprint); None for
+        settings that cannot be determined.
     """
     loop = runner.train_loop
     loader = loop.dataloader
@@ -40,5 +40,5 @@ def settings_of(runner: Runner) -> dict[str, Any]:
 def _length(sized: Any) -> int | None:
     try:
         return len(sized)
-    except TypeError:  # a stream
+    except TypeError:  # an iterable data set without a length
         return None

@@ -1,8 +1,8 @@
-"""Learning-rate curves of the official training loops, where MMEngine's schedulers give others.
+"""Learning-rate schedules of the official training loops that MMEngine does not provide.
 
-Both schedulers compute the rate from the number of the step alone. Warm-up and decay are one
-curve, as in timm and mmcv 1.x: the decay counts from the beginning of the training, and the
-warm-up replaces or scales the first part of it.
+Both schedulers compute the rate from the step number alone. Warm-up and decay form one curve, as
+in timm and mmcv 1.x: the decay is counted from the start of training, and the warm-up replaces or
+scales its first part.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from smallvit.registry import PARAM_SCHEDULERS
 
 
 class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
-    """Base of schedulers whose rate is a function of the step and the initial rate.
+    """Base class of schedulers whose rate is a function of the step and the initial rate.
 
-    A checkpoint keeps the number of steps done, not the settings: a resumed run follows the
-    curve of its config.
+    A checkpoint stores the number of steps, not the settings: a resumed run follows the
+    schedule of its config.
     """
 
-    #: Settings in epochs, which ``convert_to_iter_based`` turns into iterations.
+    #: Settings in epochs, which ``convert_to_iter_based`` converts to iterations.
     _durations: tuple[str, ...] = ()
 
     @classmethod
@@ -37,12 +37,12 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         epoch_length: int | None = None,
         **kwargs: Any,
     ) -> ClosedFormLR:
-        """Build a scheduler that counts iterations from settings in epochs.
+        """Build an iteration-based scheduler from settings in epochs.
 
         Args:
             args: Positional arguments of the class.
             begin (int): First epoch. Defaults to 0.
-            end (int): Epoch at which the rate stays as it is. Defaults to INF.
+            end (int): Epoch from which the rate is constant. Defaults to INF.
             by_epoch (bool): Must be True. Defaults to True.
             epoch_length (int, optional): Iterations of an epoch. Defaults to None.
             kwargs: Other arguments of the class.
@@ -65,7 +65,7 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         return cls(*args, begin=int(begin * epoch_length), end=end, by_epoch=False, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the steps done, the unit that they are counted in and the last rates.
+        """Return the number of steps, their unit and the last rates.
 
         Returns:
             dict: The state.
@@ -77,10 +77,10 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the steps done, from a state of this class or of one of MMEngine's.
+        """Restore the number of steps from a state of this class or of MMEngine's schedulers.
 
         Args:
-            state_dict (dict): What :meth:`state_dict` returned.
+            state_dict (dict): Result of :meth:`state_dict`.
 
         Raises:
             CheckpointError: If the steps were counted in another unit.
@@ -97,13 +97,13 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         self.last_step = min(max(self._global_step - self.begin, -1), self.end - self.begin - 1)
 
     def jump(self, step: int) -> None:
-        """Go to a step, as so many calls of :meth:`step` do, and set its rates.
+        """Set step and rates as if :meth:`step` had been called that often.
 
         Args:
-            step (int): Steps done.
+            step (int): Number of steps.
         """
         self.load_state_dict({**self.state_dict(), "_global_step": step})
-        if self.last_step >= 0:  # it has begun
+        if self.last_step >= 0:  # the schedule has started
             for group, rate in zip(self.optimizer.param_groups, self._get_value(), strict=True):
                 group[self.param_name] = rate
         self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
@@ -119,26 +119,26 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
 class WarmupCosineLR(ClosedFormLR):
     """Linear warm-up and half a cosine, as timm's ``CosineLRScheduler`` computes them.
 
-    Without ``warmup_prefix`` the cosine begins at step 0 and the warm-up replaces its first
-    part, so that the rate falls by a step where the cosine takes over.
+    Without ``warmup_prefix`` the cosine starts at step 0 and the warm-up replaces its first
+    part, so that the rate drops where the cosine takes over.
 
     Args:
         optimizer (Optimizer or BaseOptimWrapper): Wrapped optimizer.
         warmup (int): Steps of the warm-up. Defaults to 0.
         warmup_start (float): Rate at step 0, whatever the initial rate. Defaults to 0.0.
-        warmup_start_ratio (float, optional): Rate at step 0 as a part of the initial rate,
+        warmup_start_ratio (float, optional): Rate at step 0 as a fraction of the initial rate,
             in place of ``warmup_start``. Defaults to None.
-        warmup_prefix (bool): Whether the cosine begins behind the warm-up. Defaults to False.
+        warmup_prefix (bool): Whether the cosine starts after the warm-up. Defaults to False.
         eta_min (float): Rate at the end of the cosine and after it. Defaults to 0.0.
-        eta_min_ratio (float, optional): The same as a part of the initial rate, in place of
+        eta_min_ratio (float, optional): The same as a fraction of the initial rate, in place of
             ``eta_min``. Defaults to None.
-        T_max (int, optional): Steps of the half cosine. Defaults to None, which takes those
-            from ``begin`` to ``end``, less the warm-up with ``warmup_prefix``.
-        delay (int): Steps by which the rate lags behind: a loop that hands the number of the
-            step just done to the scheduler trains its second step at the rate of the first.
+        T_max (int, optional): Number of steps of the half cosine. Defaults to None, the steps
+            from ``begin`` to ``end``, minus the warm-up with ``warmup_prefix``.
+        delay (int): Number of steps by which the rate lags behind: a loop that passes the number
+            of the completed step to the scheduler trains its second step at the rate of the first.
             Defaults to 0.
         begin (int): First step. Defaults to 0.
-        end (int): Step at which the rate stays as it is; without one, the Runner sets the
+        end (int): Step from which the rate is constant; by default the Runner sets the
             length of the training. Defaults to INF.
         kwargs: ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
 

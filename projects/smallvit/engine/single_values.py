@@ -1,4 +1,4 @@
-"""A last batch of one image, of which a batch norm behind a pooling has no statistics."""
+"""Detect a last batch of one image, for which batch norm after pooling has no statistics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from smallvit.engine.random_states import preserved
 
 
 def single_value_fault(model: nn.Module, loop: Any) -> str | None:
-    """Say that the last batch of an epoch ends the training.
+    """Report a last batch of an epoch that would end training with an error.
 
-    Whether a batch norm sees one value a channel shows when an image goes through the model: it
-    does so once, and only where a batch of one is to come.
+    Whether a batch norm sees a single value per channel is determined by passing one image
+    through the model; this is done once, and only if a batch of one image will occur.
 
     Args:
-        model (nn.Module): The model.
-        loop (BaseLoop): The training loop; others than those by epochs are passed over.
+        model (nn.Module): The model to be trained.
+        loop (BaseLoop): The training loop; only epoch-based loops are checked.
 
     Returns:
-        str | None: A sentence with the settings that help; None where the training can go on, or
-        it is not known.
+        str | None: A message with the settings that help; None if training can continue, or if
+        this is unknown.
     """
     if not isinstance(loop, EpochBasedTrainLoop):
         return None
@@ -53,21 +53,21 @@ def _batch_size(loader: Any) -> int | None:
 
 
 def _samples_of(loader: Any) -> int | None:
-    """Samples that one process takes in an epoch; None where they have no end."""
+    """Samples per process and epoch; None for an endless data set."""
     sampler = getattr(loader.batch_sampler, "sampler", None)
     endless = hasattr(sampler, "_indices_of_rank")
     return None if endless or not hasattr(sampler, "__len__") else len(sampler)
 
 
 def single_value_norms(model: nn.Module, loader: Any) -> Sequence[str]:
-    """Find the batch norms that see one value a channel of an image.
+    """Find the batch norms that see one value per channel of an image.
 
     Args:
         model (nn.Module): The model; a copy of it is called.
-        loader (DataLoader): The loader whose data set gives the image.
+        loader (DataLoader): The loader whose data set provides the image.
 
     Returns:
-        Sequence[str]: Their names; none where the model cannot be called so.
+        Sequence[str]: Their names; empty if the model cannot be called this way.
     """
     if not any(map(_counts_alone, model.modules())):
         return []
@@ -82,13 +82,13 @@ def single_value_norms(model: nn.Module, loader: Any) -> Sequence[str]:
             batch = (collate or pseudo_collate)([loader.dataset[0]])
             data = copy.data_preprocessor(batch, training=False)
             copy(**data, mode="loss") if isinstance(data, dict) else copy(*data, mode="loss")
-        except Exception:  # a model that is called otherwise tells in its first epoch
+        except Exception:  # a model with another interface fails in its first epoch at the latest
             return found
     return found
 
 
 def _counts_alone(module: nn.Module) -> bool:
-    """Whether it is a batch norm that has the statistics of one process."""
+    """Whether a module is a batch norm without synchronized statistics."""
     together = isinstance(module, nn.SyncBatchNorm) and get_world_size() > 1
     return isinstance(module, _BatchNorm) and not together
 

@@ -1,4 +1,4 @@
-"""Checkpoints that a config's model starts from by ``init_cfg``."""
+"""Check the pretrained checkpoints that a config's ``init_cfg`` entries name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from smallvit.errors import CheckpointError
 
 
 def require_pretrained(cfg: Config) -> None:
-    """Check that every checkpoint that the model starts from is there, before it is built.
+    """Check that every checkpoint the model starts from exists, before it is built.
 
     Args:
         cfg (Config): The merged config.
 
     Raises:
-        CheckpointError: If one is not; says how to get it, and how to start without.
+        CheckpointError: If one is missing; says how to get it, and how to start without it.
     """
     for key, path in pretrained_files(cfg.get("model"), "model"):
         place = (split_official(path) or ("", path))[1]
@@ -37,7 +37,7 @@ def pretrained_files(node: Any, key: str) -> Iterator[tuple[str, str]]:
     """Find the entries of type "Pretrained" in a part of a config.
 
     Args:
-        node (Any): The part.
+        node (Any): The part to search.
         key (str): Its dotted name.
 
     Yields:
@@ -57,7 +57,7 @@ def pretrained_files(node: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _ways_to(path: str) -> str:
-    """How to get a checkpoint that bears the name of one of our configs."""
+    """Explain how to get a checkpoint that is named after one of our configs."""
     for name in (Path(path).stem, Path(path).parent.name):
         for system in SYSTEM_NAMES:
             if Path(config_path(f"{system}/{name}.py")).is_file():

@@ -1,4 +1,4 @@
-"""The steps between an image in memory and a model: the test pipeline without its reading."""
+"""The test pipeline for images in memory, without the loading step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from smallvit.errors import UserError
 
 
 class Steps:
-    """The test pipeline of a config, for images that are in memory.
+    """The test pipeline of a config, for images in memory.
 
     Args:
-        cfg (Config): A config with ``test_dataloader`` or ``test_pipeline``; its default scope is
-            in force.
+        cfg (Config): A config with ``test_dataloader`` or ``test_pipeline``; its default scope
+            must be active.
 
     Attributes:
-        color_type (str): How the pipeline reads images, as in :func:`mmcv.imfrombytes`.
-        backend (str): Its decoder.
+        color_type (str): Color type in which the pipeline reads images, as in
+            :func:`mmcv.imfrombytes`.
+        backend (str): Image decoding backend of the pipeline.
 
     Raises:
-        UserError: If there is no such pipeline, or a step reads annotations or several images.
+        UserError: If there is no pipeline, or a step reads annotations or several images.
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -39,14 +40,14 @@ class Steps:
                 self._steps.append(TRANSFORMS.build(dict(step)))
 
     def __call__(self, image: np.ndarray, name: str = "") -> dict[str, Any]:
-        """Prepare an image.
+        """Preprocess an image.
 
         Args:
             image (np.ndarray): (H, W, C) or (H, W), BGR, uint8.
-            name (str): What the sample has as its path. Defaults to "".
+            name (str): Path to store in the sample. Defaults to "".
 
         Returns:
-            dict: ``inputs`` and ``data_samples`` as the library packs them.
+            dict: ``inputs`` and ``data_samples`` as packed by the library.
         """
         shape = image.shape[:2]
         results = {

@@ -1,9 +1,9 @@
-"""The config that a checkpoint carries, with which it predicts and is exported by itself.
+"""The config in a checkpoint, which makes it sufficient for prediction and export.
 
-It is JSON text under :data:`KEY`: the model, its data preprocessor, the steps before it and the
-classes; nothing of the training. Files from others may hold anything there, so that what is read
-is data: each type is one of :mod:`smallvit.engine.known_types`, and no value names a file, an
-address or something to import. ``--config`` and ``--trust-checkpoint`` are the ways around.
+It is JSON text under :data:`KEY`: the model, its data preprocessor, the preprocessing steps and the
+classes, without training settings. As the content of foreign files is not trusted, it is treated as
+data: each type must be in :mod:`smallvit.engine.known_types`, and no value may name a file, an
+address or something to import. ``--config`` and ``--trust-checkpoint`` bypass this.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from smallvit.utils.json_files import brief
 KEY = "prediction_config"
 VERSION = 1
 MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_CLASSES = 1 << 20, 40, 4096, 100_000
-#: Larger numbers are in no model; pixels of an image's side, in no step before it.
+#: Maximum number in a model, and maximum image side in pixels in a preprocessing step.
 MAX_NUMBER, MAX_PIXELS = 1 << 24, 1 << 15
-#: Values of a deep image, which no step makes anything as large as, and the largest there is.
+#: Padding values of deep images, which set no size and may be larger, and their maximum.
 DEEP_VALUES, MAX_VALUE = ("max_value", "min_value"), 1 << 32
 TUPLE, NUMBER = "__tuple__", "__number__"
 _NUMBERS = {"inf": math.inf, "-inf": -math.inf}
@@ -34,42 +34,42 @@ _WAY_OUT = (
     "--config FILE takes the config from a file instead, and --trust-checkpoint takes what is "
     "stored, and runs whatever code it names"
 )
-#: Models that a teacher guides in training, and what they are without it.
+#: Guided models, and the model types that they are without a teacher.
 GUIDED = {
     "GuidedClassifier": "mmpretrain.ImageClassifier",
     "GuidedDetector": "mmdet.MaskRCNN",
     "GuidedSegmentor": "mmseg.EncoderDecoder",
 }
-#: What is of the training, or names what is read.
+#: Keys of training settings, and of files to read.
 _LEFT_OUT = ("init_cfg", "train_cfg", "pretrained", "backend_args", "file_client_args")
 _REFUSED_KEYS = re.compile(
     r"pretrain(?!_img_size)|checkpoint|ckpt|teacher|import|init_cfg|backend_args|client_args|tokenizer"
     r"|(^|_)(file|files|filename|url|config|hub|repo|dir|folder|cache)$|^path$|(?<!drop)_path$"
     r"|^__|^_base_$|^_delete_$"
 )
-#: Keys whose values name types beside ``type``.
+#: Keys other than ``type`` whose values name types.
 _NAMING_KEYS = ("type", "host", "base")
 _WORD = re.compile(r"[\w\- ]{0,64}")
-#: Steps that read what a test knows of an image.
+#: Steps that read the annotations of an image.
 _OF_ANNOTATIONS = re.compile(r"Load(?!Image)")
 
 
 class UnsuitedError(Exception):
-    """A config that cannot be stored; the message says why."""
+    """A config that cannot be stored; the message gives the reason."""
 
 
 def describe(cfg: Config, metainfo: Mapping[str, Any] | None) -> str:
-    """Write what predicting needs of a config as JSON.
+    """Serialize the parts of a config that prediction needs as JSON.
 
     Args:
-        cfg (Config): The config of a training, merged.
-        metainfo (Mapping, optional): What its data set says of its classes.
+        cfg (Config): The merged config of a training run.
+        metainfo (Mapping, optional): Metadata of its data set, with the classes.
 
     Returns:
-        str: The text.
+        str: The JSON text.
 
     Raises:
-        UnsuitedError: If the config holds what is no plain value.
+        UnsuitedError: If the config contains a value that is not plain.
     """
     if not hasattr(cfg.get("model"), "get"):
         raise UnsuitedError("it has no model")
@@ -85,13 +85,13 @@ def describe(cfg: Config, metainfo: Mapping[str, Any] | None) -> str:
 
 
 def _network(model: ConfigDict) -> ConfigDict:
-    """The model without what guides its training: a teacher, which is not in the checkpoint."""
+    """Config of the model without its teacher, which is not in the checkpoint."""
     model = deepcopy(model)
     base = GUIDED.get(str(model.get("type")).rpartition(".")[2])
     if base is not None:
         model.pop("guidance", None)
         model["type"] = model.pop("base", base)
-    if "train_cfg" in model:  # some detectors want the argument
+    if "train_cfg" in model:  # required by some detectors
         model["train_cfg"] = None
     return model
 
@@ -107,7 +107,7 @@ def _without_training(node: Any) -> Any:
 
 
 def _steps(cfg: Config) -> Iterator[dict]:
-    """The steps of the test's pipeline, or the validation's, without those of annotations."""
+    """Steps of the test (or validation) pipeline, without those that read annotations."""
     for name in ("test_dataloader", "val_dataloader"):
         dataset = (cfg.get(name) or {}).get("dataset")
         while hasattr(dataset, "get") and "dataset" in dataset:
@@ -152,19 +152,19 @@ def _plain_metainfo(metainfo: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_stored(content: Mapping[str, Any], name: str, trusted: bool = False) -> Config | None:
-    """Read the config of a checkpoint.
+    """Read the config in a checkpoint.
 
     Args:
-        content (Mapping): The checkpoint.
-        name (str): Its file, for errors.
-        trusted (bool): Take it whatever it names. Defaults to False.
+        content (Mapping): The content of the checkpoint.
+        name (str): Path of the checkpoint, for errors.
+        trusted (bool): Accept it whatever it names. Defaults to False.
 
     Returns:
         Config: With ``default_scope``, ``model``, ``data_preprocessor``, ``test_dataloader`` and
         ``test_pipeline``; None if the checkpoint has none.
 
     Raises:
-        CheckpointError: If it is damaged, or names what a stored config may not.
+        CheckpointError: If it is damaged, or names something that is not allowed.
     """
     text = content.get(KEY)
     if text is None:
@@ -196,13 +196,13 @@ def _parse(text: Any) -> dict[str, Any]:
 
 
 def check(stored: Mapping[str, Any]) -> None:
-    """Refuse a stored config that names more than the types of the table.
+    """Refuse a stored config that names types outside the allowlist.
 
     Args:
-        stored (Mapping): The parsed text.
+        stored (Mapping): The parsed config.
 
     Raises:
-        ValueError: With the value that may not be there.
+        ValueError: Names the value that is not allowed.
     """
     scope = stored["default_scope"]
     _require_scope(scope)
@@ -223,7 +223,7 @@ def _require_scope(scope: Any) -> None:
 
 
 class _Check:
-    """Look at each value of a part of a config."""
+    """Check every value of a part of a config."""
 
     def __init__(self, is_known: Any, most: int, deep: tuple[str, ...] = ()) -> None:
         self.is_known, self.most, self.deep = is_known, most, deep
@@ -291,7 +291,7 @@ class _Check:
 def _require_timm(name: Any, place: str) -> None:
     import timm
 
-    # A name with a scheme is fetched, or a folder that is read.
+    # A name with a scheme would be downloaded, or a folder read.
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]{1,80}", name):
         raise ValueError(f"{place}={brief(name)} is no model of timm")
     if not timm.is_model(name):

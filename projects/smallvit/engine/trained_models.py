@@ -1,4 +1,4 @@
-"""A model from its checkpoint alone: the config is in it, if smallvit wrote it."""
+"""Load a model from its checkpoint, using the config that smallvit stores in it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def load_trained(
     config: str | os.PathLike | Config | None = None,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """Build the model of a checkpoint with its weights.
+    """Build the model of a checkpoint and load its weights.
 
     Args:
-        checkpoint (str | os.PathLike): File or address. Those that smallvit writes hold the
-            config, which is used as data: known types alone.
-        config (str | os.PathLike | Config, optional): Its config, for files of others. Defaults
+        checkpoint (str | os.PathLike): Path or URL. Checkpoints written by smallvit contain the
+            config, of which only known types are accepted.
+        config (str | os.PathLike | Config, optional): Config for other checkpoints. Defaults
             to None.
-        device (str | torch.device): Where to put it. Defaults to "cpu".
+        device (str | torch.device): Device of the model. Defaults to "cpu".
 
     Returns:
         nn.Module: As :func:`smallvit.engine.models.load_model` gives it.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, has no config, or one that names
-            what it may not.
+            something that is not allowed.
     """
     if config is not None:
         return load_model(config, checkpoint, device)
@@ -52,13 +52,13 @@ def load_trained(
     if cfg is None:
         raise CheckpointError(_without_config(content, name))
     model = build_stored(cfg, weights_of(content), name)
-    init_default_scope(cfg.default_scope)  # the libraries look up transforms in it later
+    init_default_scope(cfg.default_scope)  # the libraries look up transforms in this scope later
     fill(model, content, name)
     return describe_model(model, cfg, content).to(device)
 
 
 def _program(content: Mapping[str, Any], name: str) -> Config:
-    """The config that MMEngine writes into checkpoints as the text of a program."""
+    """The config that MMEngine writes into checkpoints as Python source."""
     meta = content.get("meta")
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
     if not isinstance(text, str):

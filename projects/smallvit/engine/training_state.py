@@ -1,7 +1,7 @@
-"""State that serves a training and is no part of the model, so in no state dict of it.
+"""Training state of modules that is not part of the model's state dict.
 
-A module has such a state if it has the two methods ``training_state() -> dict`` and
-``load_training_state(state)``; plugins that leave a host's state dict as it is have some.
+A module has such state if it defines ``training_state() -> dict`` and
+``load_training_state(state)``; plugins that keep the state dict of a host unchanged use this.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def collect_training_state(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Ask all modules of a model for the state of their training.
+    """Collect the training state of all modules of a model.
 
     Args:
         model (nn.Module): The model, or a wrapper of it.
 
     Returns:
-        dict[str, dict]: By the names of the modules; tensors and plain values.
+        dict[str, dict]: Tensors and plain values, by module name.
     """
     return {name: module.training_state() for name, module in _owners(model)}
 
 
 def restore_training_state(model: nn.Module, stored: dict[str, dict[str, Any]]) -> None:
-    """Give the modules of a model back what :func:`collect_training_state` collected.
+    """Restore the result of :func:`collect_training_state`.
 
     Args:
         model (nn.Module): The model, or a wrapper of it.
-        stored (dict[str, dict]): What was collected; a module that is missing there is
-            named in the log and starts anew.
+        stored (dict[str, dict]): The collected state; modules that are missing in it are
+            logged and keep their initial state.
     """
     for name, module in _owners(model):
         if name in stored:

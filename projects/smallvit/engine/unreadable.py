@@ -1,4 +1,4 @@
-"""Which errors mean that a sample's file cannot be read, and which file that is."""
+"""Classify errors from unreadable samples, and find the file that caused them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from PIL import UnidentifiedImageError
 
 from smallvit.errors import DataError, ImageError, ImageStoreError, UserError
 
-#: What a loading transform raises when its settings or the annotations are wrong, the data as a
-#: whole, or a store of all images is.
+#: Errors of loading transforms that are due to their settings, wrong annotations, the data set as
+#: a whole, or a store of all images.
 MISTAKES = (
     *(KeyError, TypeError, ImportError, NotImplementedError),
     *(ImageStoreError, DataError, UserError),
@@ -23,8 +23,8 @@ class BadSample:
     """A sample that could not be read.
 
     Args:
-        path (str): Its file, or its index where the data set tells none.
-        reason (str): What was raised.
+        path (str): Path of its file, or its index if the data set provides no path.
+        reason (str): The exception that was raised.
     """
 
     path: str
@@ -32,13 +32,13 @@ class BadSample:
 
 
 def is_unreadable(error: BaseException) -> bool:
-    """Tell whether an error comes from reading a file, rather than from a bug.
+    """Check whether an error is due to an unreadable file, rather than a bug.
 
     Args:
-        error (BaseException): What a data set raised.
+        error (BaseException): Exception raised by a data set.
 
     Returns:
-        bool: True for image errors, and for what a loading transform raises because of
+        bool: True for image errors, and for exceptions that a loading transform raises because of
         the file it reads.
     """
     if isinstance(error, (ImageError, UnidentifiedImageError)):
@@ -58,7 +58,7 @@ def sample_path(dataset: Any, index: int) -> str:
     """Find the file of a sample.
 
     Args:
-        dataset (Dataset): A data set; MMEngine's can tell.
+        dataset (Dataset): A data set; MMEngine's provide the path.
         index (int): Index of the sample.
 
     Returns:

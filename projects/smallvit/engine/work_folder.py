@@ -1,4 +1,4 @@
-"""One training at a time in a work folder."""
+"""Work folder lock: one training run at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LOCK, OWNER = NAME + locks.LOCK, NAME + locks.OWNER
 
 
 def hold(folder: str) -> None:
-    """Keep other trainings out of a folder until :func:`release`, or the end of the process.
+    """Lock a folder against other training runs until :func:`release` or the end of the process.
 
     Args:
-        folder (str): The work folder, which is made if it is not there. If this process
-            holds it already, nothing happens.
+        folder (str): The work folder, which is created if necessary. If this process
+            already holds it, nothing happens.
 
     Raises:
-        WorkFolderError: If another process holds it.
+        WorkFolderError: If another process holds the lock.
     """
     say = partial(print_log, logger="current", level=30)
     try:
@@ -34,7 +34,7 @@ def hold(folder: str) -> None:
 
 
 def release(folder: str) -> None:
-    """Let other trainings into a folder.
+    """Release the lock of a folder.
 
     Args:
         folder (str): The work folder; nothing happens if this process does not hold it.

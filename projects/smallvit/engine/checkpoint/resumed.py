@@ -137,12 +137,12 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
             f"the checkpoint is not of the run that {runner.work_dir} has a record of: a new run "
             "begins, and removes no files of others"
         )
-    # MMEngine would run the former on resume, and its inferencers the latter, from our files.
+    # MMEngine would execute meta["config"] on resume, and its inferencers ``cfg``, from our files.
     checkpoint["meta"].pop("config", None)
     info = checkpoint["message_hub"]["runtime_info"]
     info.pop("cfg", None)
     if not is_main_process():
-        return  # this run removes no checkpoints
+        return  # only rank 0 removes checkpoints
     hooks = [hook for hook in runner._hooks if isinstance(hook, CheckpointHook)]
     folders = {checkpoint_folder(runner, hook) for hook in hooks}
     if KEPT in info:
