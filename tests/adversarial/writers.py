@@ -90,8 +90,9 @@ def store(folder: Path, number: int) -> None:
     header = StoreHeader({"length": 4}, {"sha256": "0" * 64}, [[1, 2, 2]], "float32")
     again = (folder / "store").exists()
     writer = StoreWriter(folder / "store", header, np.arange(4), chunk=2, fresh=again)
-    for _ in range(writer.finished, 4, 2):
-        writer.append([np.full((2, 1, 2, 2), number, "float32")])
+    while writer.finished < header.rows:
+        count = min(2, header.rows - writer.finished)
+        writer.append([np.full((count, 1, 2, 2), number, "float32")])
     writer.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 
 from smallvit.apis.host_checks import CHECKS
@@ -100,13 +100,15 @@ def as_page(found: Sequence[HostRow]) -> str:
     Returns:
         str: Markdown that ends with a newline.
     """
-    packages = ("torch", "timm", "mmpretrain", "mmdet", "mmsegmentation")
+    # By their modules, which the forks have too; their distributions have other names.
+    modules = ("torch", "timm", "mmpretrain", "mmdet", "mmseg")
+    versions = (f"{name} {import_module(name).__version__}" for name in modules)
     ordered = sorted(found, key=lambda row: (LIBRARIES.index(row.library), row.name))
     notes: list[str] = []
     lines = [as_line(row, notes) for row in ordered]
     head = _HEAD.format(
         day=date.today(),
-        versions=", ".join(f"{package} {version(package)}" for package in packages),
+        versions=", ".join(versions),
         counts="\n".join(f"- {line}" for line in counts(ordered)),
         checks=", ".join(CHECKS),
     )

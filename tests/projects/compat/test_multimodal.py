@@ -11,8 +11,8 @@ import fresh
 from smallvit.compat import multimodal
 
 MODULES = (
-    *("", "activations", "modeling_outputs", "modeling_utils", "utils"),
-    *("models", "models.auto", "models.auto.auto_factory"),
+    *("", "activations", "modeling_outputs", "modeling_utils", "pytorch_utils", "utils"),
+    *("models", "models.auto", "models.auto.auto_factory", "generation", "generation.utils"),
     *("models.bert", "models.bert.configuration_bert"),
     *("models.opt", "models.opt.configuration_opt"),
 )
