@@ -1,0 +1,14 @@
+_base_ = "../_base_/pretraining/masked-pixels_32.py"
+
+model = dict(
+    backbone=dict(
+        backbone=dict(type="smallvit.DWNet", arch="tiny", img_size=32, drop_path_rate=0.2)
+    ),
+    neck=dict(in_channels=768, encoder_stride=32),
+    head=dict(patch_size=8),
+)
+
+# A feature of the last map sees all of the image: squares of 8x8 pixels are hidden.
+crop, flip, mask, pack = _base_.train_dataloader["dataset"]["pipeline"]
+mask = dict(mask, mask_patch_size=8, model_patch_size=8)
+train_dataloader = dict(dataset=dict(pipeline=[crop, flip, mask, pack]))
