@@ -46,7 +46,7 @@ def samples(text: str) -> str:
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--data", help='folder of images, or "digits"')
+    parser.add_argument("--data", help='folder of images, table of labels (.csv), or "digits"')
     parser.add_argument(
         "--methods",
         nargs="+",

@@ -48,6 +48,7 @@ DATASETS = _child(
     "datasets.in_memory.images",
     "datasets.inaturalist",
     "datasets.label_map_folder",
+    "datasets.label_table",
     "datasets.subset",
     "datasets.tiny_imagenet",
     "datasets.unlabeled",

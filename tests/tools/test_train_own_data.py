@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 
 from config_helpers import scope_of
 from data_builders import write_coco
@@ -96,6 +97,40 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
     assert train(*argv) == 1
     assert "was edited" in capsys.readouterr().err
     assert resolve(str(path)).train_cfg.max_epochs == 2
+
+
+def table_of(pictures, work, several):
+    names = sorted(str(path) for path in pictures.rglob("*.png"))
+    rows = [f"{name},{'odd;all' if several and n % 2 else 'all'}" for n, name in enumerate(names)]
+    if not several:
+        rows = [f"{name},{'odd' if n % 2 else 'even'}" for n, name in enumerate(names)]
+    (work / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    return work / "labels.csv"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_table_of_labels(pictures, work, several):
+    plan = planned(table_of(pictures, work, several), work, "dhvt")
+    cfg = resolve(write_config(plan, "out", "dhvt --data labels.csv"))
+    assert cfg.train_dataloader.dataset.type == "smallvit.LabelTable"
+    assert (cfg.model.head.num_classes, cfg.data_preprocessor.num_classes) == (2, 2)
+    assert cfg.get("fit_to_folder") is None
+    metrics = ["AveragePrecision", "MultiLabelMetric", "smallvit.LabelThresholds"]
+    evaluators = cfg.val_evaluator if several else [cfg.val_evaluator]
+    assert [each["type"] for each in evaluators] == (metrics if several else ["Accuracy"])
+    with scope_of(cfg):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        model = MODELS.build({**cfg.model, "data_preprocessor": cfg.data_preprocessor})
+        batch = pseudo_collate([dataset[0], dataset[1]])
+        losses = model(**model.data_preprocessor(batch, True), mode="loss")
+    assert losses["loss"] > 0
+    with pytest.raises(UserError, match="is a table: leave it out"):
+        planned(plan.data.table, work, "dhvt", in_memory=True, image_size=16)
+
+
+def test_a_cascade_gives_an_image_one_label(pictures, work):
+    with pytest.raises(UserError, match="MultiExitHead, which gives an image one class"):
+        settings_of(planned(table_of(pictures, work, True), work, "dvt"), "out")
 
 
 @pytest.mark.slow

@@ -160,6 +160,20 @@ def test_a_store(tiny, tmp_path, capsys):
     assert f"{store} has no key 'dark/99.png'" in reason
 
 
+def test_a_table_of_labels(tmp_path, capsys):
+    write_pictures(tmp_path)
+    names = sorted((tmp_path / "train").rglob("*.png"))
+    lines = [
+        f"{path},{path.parent.name}{';small' if n % 3 else ''}" for n, path in enumerate(names)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    assert verify("--folder", tmp_path / "labels.csv") == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    names[0].write_bytes(names[0].read_bytes()[:60])
+    assert verify("--folder", tmp_path / "labels.csv") == 1
+    assert str(names[0]) in capsys.readouterr().out
+
+
 def test_class_folders(tmp_path, capsys):
     write_pictures(tmp_path)
     assert verify("--folder", tmp_path / "train") == 0

@@ -3,7 +3,8 @@
 
 With a config, the data sets of its loaders are built as a training builds them, from folders
 or LMDB stores; with --folder, class folders, in train/, val/ and test/ or all together, are
-split as configs/_base_/datasets/folder.py does it, or a store of folder2lmdb.py is read.
+split as configs/_base_/datasets/folder.py does it, a table of labels (CSV) as smallvit train
+--data does it, or a store of folder2lmdb.py is read.
 
 missing      the file or key is not there, a link leads nowhere, a class has no image or pixel
 unreadable   truncated, empty, or not an image
@@ -40,7 +41,9 @@ SPLITS = ("train", "val", "test")
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("config", nargs="?", help="config file, of smallvit or any MM library")
-    parser.add_argument("--folder", help="instead of a config: class folders, or an LMDB store")
+    parser.add_argument(
+        "--folder", help="instead of a config: class folders, a table (.csv), or an LMDB store"
+    )
     parser.add_argument(
         "--split", nargs="+", choices=SPLITS, help="loaders to read; default: all, each data once"
     )
@@ -80,14 +83,17 @@ def from_config(args: argparse.Namespace) -> tuple[dict, int | None]:
 
 def from_folder(folder: str) -> tuple[dict, None]:
     """Describe class folders or a store as data sets."""
+    from smallvit.datasets.formats.table import is_table
     from smallvit.datasets.lmdb_writer import ANNOTATION_FILE, read_meta
     from smallvit.engine.install import install
 
-    if not osp.isdir(folder):
-        raise UserError(f"no such folder: {folder}")
+    if not osp.isdir(folder) and not is_table(folder):
+        raise UserError(f"no such folder or table: {folder}")
     install("mmpretrain")
     use_scope("mmpretrain")
     loader = {"type": "LoadImageFromFile"}
+    if is_table(folder):
+        return splits_of_table(folder, loader), None
     if not osp.isfile(osp.join(folder, "data.mdb")):
         return splits_of_folder(folder, loader), None
     meta = read_meta(folder)
@@ -97,6 +103,17 @@ def from_folder(folder: str) -> tuple[dict, None]:
     dataset = {"type": "CustomDataset", "pipeline": [loader], "classes": meta["classes"]}
     dataset["ann_file"] = osp.join(folder, ANNOTATION_FILE)
     return {osp.basename(osp.normpath(folder)): dataset}, None
+
+
+def splits_of_table(path: str, loader: dict) -> dict:
+    """Describe the splits of a table of labels."""
+    from smallvit.datasets.formats.table import read_table
+
+    table = read_table(path)
+    settings = {"type": "smallvit.LabelTable", "ann_file": path, "pipeline": [loader]}
+    tested = any(row.split == "test" for row in table.rows)
+    splits = SPLITS if tested else SPLITS[:2]
+    return {split: {**settings, "split": split, "classes": list(table.classes)} for split in splits}
 
 
 def splits_of_folder(folder: str, loader: dict) -> dict:

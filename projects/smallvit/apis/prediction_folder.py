@@ -259,6 +259,8 @@ def _result(prediction: Prediction) -> dict[str, Any]:
     if isinstance(prediction, ClassPrediction):
         found = {"label": prediction.label, "scores": plain_scores(prediction.scores)}
         exits = {} if prediction.exit_index is None else {"exit_index": int(prediction.exit_index)}
+        if prediction.labels is not None:
+            found["labels"] = list(prediction.labels)
         return {**found, **exits}
     if isinstance(prediction, InstancePrediction):
         boxes = [[float(f"{value:.6g}") for value in box] for box in prediction.boxes.tolist()]
@@ -282,7 +284,8 @@ def _table(records: list[dict], columns: tuple[str, ...]) -> str:
 
 def _class_sample(record: dict) -> dict[str, Any]:
     exits = {"exit_index": record["exit_index"]} if "exit_index" in record else {}
-    path, label, scores = record["origin"], record["label"], record["scores"]
+    path, scores = record["origin"], record["scores"]
+    label = record.get("labels", record["label"])
     return {"img_path": path, "pred_label": label, **exits, "pred_score": scores}
 
 

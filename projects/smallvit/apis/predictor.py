@@ -44,7 +44,9 @@ class Predictor:
         device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
         batch_size (int): Images that go through the network together; those of other sizes go
             apart. Defaults to 8.
-        score_thr (float): Objects below it are left out. Defaults to 0.3.
+        score_thr (float, optional): Objects below it are left out, and classes of a model that may
+            give an image several. Defaults to None: 0.3 for objects, and for classes the
+            threshold of the model's head.
         tile (int, optional): Side of the tiles that larger images are cut into, of detectors and
             segmentors. Defaults to None: no image is cut.
         overlap (float): Part of a tile that its neighbor has too. Defaults to 0.25.
@@ -57,6 +59,7 @@ class Predictor:
         model (nn.Module): The model.
         task (str): "classification", "detection" or "segmentation".
         classes (tuple[str, ...]): Names of the classes.
+        several (bool): Whether a classifier may give an image several classes, or none.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or has no config that may be used.
@@ -74,7 +77,7 @@ class Predictor:
         config: str | os.PathLike | Config | None = None,
         device: str | None = None,
         batch_size: int = 8,
-        score_thr: float = 0.3,
+        score_thr: float | None = None,
         tile: int | None = None,
         overlap: float = 0.25,
         exits: dict[str, Any] | None = None,
@@ -89,7 +92,10 @@ class Predictor:
         self.task = task_of(self.model)
         self.classes = tuple(map(str, self.model.dataset_meta.get("classes") or ()))
         self.palette = self.model.dataset_meta.get("palette")
-        self.batch_size, self.score_thr = batch_size, score_thr
+        self.several = self.task == CLASSIFICATION and gives_several(self.model)
+        default = (self.model.head.thr or 0.5) if self.several else 0.3
+        self.batch_size = batch_size
+        self.score_thr = default if score_thr is None else score_thr
         self.tile, self.overlap = tile, overlap
         with self._scope():
             self.steps = Steps(self.model.cfg)
@@ -249,8 +255,13 @@ class Predictor:
     def _prediction(self, sample: Any, shape: tuple[int, int]) -> Prediction:
         if self.task == CLASSIFICATION:
             scores = sample.pred_score.detach().float().cpu().numpy()
-            exit_index = sample.get("exit_index")
-            return ClassPrediction(self.classes, shape, scores, int(scores.argmax()), exit_index)
+            exit_index, labels = sample.get("exit_index"), None
+            if self.several:
+                order = (-scores).argsort(kind="stable").tolist()
+                labels = tuple(label for label in order if scores[label] >= self.score_thr)
+            return ClassPrediction(
+                self.classes, shape, scores, int(scores.argmax()), exit_index, labels
+            )
         if self.task == SEGMENTATION:
             labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int32)
             return MapPrediction(self.classes, shape, labels)
@@ -336,6 +347,20 @@ def pooled(found: Any) -> torch.Tensor:
 
 def _is_of_pillow(image: Any) -> bool:
     return hasattr(image, "convert") and hasattr(image, "getbands")
+
+
+def gives_several(model: nn.Module) -> bool:
+    """Tell whether a classifier may give an image several classes, or none.
+
+    Args:
+        model (nn.Module): A classifier.
+
+    Returns:
+        bool: Whether its head is for several labels.
+    """
+    from mmpretrain.models.heads import MultiLabelClsHead
+
+    return isinstance(getattr(model, "head", None), MultiLabelClsHead)
 
 
 def set_exits(model: nn.Module, exits: dict[str, Any]) -> None:

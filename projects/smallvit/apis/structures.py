@@ -35,6 +35,8 @@ class ClassPrediction:
         scores (np.ndarray): Of each class, (C, ).
         label (int): The class with the highest score.
         exit_index (int, optional): Exit of a cascade that the image left at. Defaults to None.
+        labels (tuple[int, ...], optional): All its classes, the surest first, of a model that may
+            give an image several, or none. Defaults to None: it gives one.
     """
 
     classes: Sequence[str]
@@ -42,14 +44,16 @@ class ClassPrediction:
     scores: np.ndarray
     label: int
     exit_index: int | None = None
+    labels: tuple[int, ...] | None = None
 
     task: ClassVar[str] = CLASSIFICATION
     columns: ClassVar[tuple[str, ...]] = ("class", "score")
 
     @property
     def name(self) -> str:
-        """str: Name of the class."""
-        return class_name(self.classes, self.label)
+        """str: Name of the class, or names of all of them; "" of none."""
+        labels = (self.label,) if self.labels is None else self.labels
+        return ", ".join(class_name(self.classes, label) for label in labels)
 
     @property
     def score(self) -> float:
@@ -57,8 +61,11 @@ class ClassPrediction:
         return float(self.scores[self.label])
 
     def rows(self) -> Iterator[tuple]:
-        """Rows of a table: class and score."""
-        yield (self.name, self.score)
+        """Rows of a table: class and score; of none the highest score without a class."""
+        if not self.labels:
+            yield (self.name, self.score)
+        for label in self.labels or ():
+            yield (class_name(self.classes, label), float(self.scores[label]))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,11 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
     counts = data["counts"]["train"]
     fewest = min(range(len(counts)), key=counts.__getitem__)
     numbers = sorted({int(each) for each in asked if each != "all"})
+    if numbers and data.get("several"):
+        raise UserError(
+            f"--samples-per-class {numbers[-1]}: images of this table may have several labels, so "
+            "that no number of each class can be drawn: leave it out"
+        )
     if numbers and numbers[-1] > counts[fewest]:
         raise UserError(
             f"--samples-per-class {numbers[-1]}: class {data['classes'][fewest]!r} has only "

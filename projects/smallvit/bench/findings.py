@@ -77,8 +77,10 @@ def collect(out: str) -> Findings:
     samples = sorted({run.samples for run in plan["runs"]}, key=lambda n: (n is None, n))
     costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
     costs = costs or {"methods": {}, "note": "not measured"}
+    several = plan["data"].get("several", False)
+    measure = "mAP" if several else "accuracy"
     unavailable = plan.get("unavailable") or {}
-    table = make_table(summaries, samples, costs["methods"], unavailable)
+    table = make_table(summaries, samples, costs["methods"], unavailable, measure)
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]
@@ -86,9 +88,9 @@ def collect(out: str) -> Findings:
     return Findings(
         *(plan, results, failures, summaries, samples, costs, table, record, tested),
         comparisons=compare(summaries, samples, tested),
-        intervals=_intervals(summaries, sum(counts)),
+        intervals={} if several else _intervals(summaries, sum(counts)),
         trends=trends({run: each for run, each in results.items() if run.method != TEACHER}),
-        guessing=chance.guessing(counts),
+        guessing=0.0 if several else chance.guessing(counts),
     )
 
 

@@ -16,8 +16,22 @@ from smallvit.bench.stored import check_curve, read_or_tell
 from smallvit.utils.files import write_whole
 
 ACCURACY = "accuracy/top1"
+#: The same where images may have several labels.
+PRECISION = "multi-label/mAP"
 #: The state before the learning rate goes down, from which a run is prolonged.
 STABLE = "stable.pth"
+
+
+def score_of(metrics: dict[str, Any]) -> float:
+    """Find what a run is judged by.
+
+    Args:
+        metrics (dict[str, Any]): What was measured.
+
+    Returns:
+        float: Top-1 accuracy, or mAP where images may have several labels, in percent.
+    """
+    return float(metrics.get(ACCURACY, metrics.get(PRECISION, 0.0)))
 
 
 class Predictions(Hook):
@@ -122,7 +136,7 @@ class Progress(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Keep the accuracy."""
-        found = float((metrics or {}).get(ACCURACY, 0.0))
+        found = score_of(metrics or {})
         self.accuracy = max(self.accuracy or 0.0, found)
         self.curve[str(runner.iter)] = found
         write_whole(self.path, json.dumps(self.curve))

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.registry import DATASETS, init_default_scope
 
 from smallvit.bench.recipe import DIGITS, SPLITS
+from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.run_record import fingerprint
 
 
@@ -18,29 +19,47 @@ def describe(data: str, report: Callable) -> dict[str, Any]:
     """Look at the user's images.
 
     Args:
-        data (str): ``digits`` or a folder.
+        data (str): ``digits``, a folder or a table of labels.
         report (Callable): Not used.
 
     Returns:
         dict: ``classes``, ``counts`` (images of each class, by split), ``fingerprints``,
         ``tested_on`` and ``selected_on`` (what tests and what chooses the best state, in
-        words), ``same_images`` (whether they are the same), ``image_size`` (that fits).
+        words), ``same_images`` (whether they are the same), ``image_size`` (that fits), and of a
+        table ``several``, whether images may have several labels.
     """
     init_default_scope("mmpretrain")
     kind = dict(type="smallvit.Digits")
-    if data != DIGITS:
+    if is_table(data):
+        kind = dict(type="smallvit.LabelTable", ann_file=osp.abspath(data))
+    elif data != DIGITS:
         kind = dict(type="smallvit.ClassFolders", data_root=osp.abspath(data))
     parts = {split: DATASETS.build(dict(kind, split=split)) for split in SPLITS}
     classes = list(parts["train"].metainfo["classes"])
     counts = {}
     for split, part in parts.items():
-        found = Counter(int(label) for label in part.get_gt_labels())
+        found = Counter(label for i in range(len(part)) for label in part.get_cat_ids(i))
         counts[split] = [found[label] for label in range(len(classes))]
     said = dict(selected_on="split val", tested_on="split test", same_images=False, image_size=32)
-    if data != DIGITS:
+    if is_table(data):
+        said |= _table_facts(data, parts["train"])
+    elif data != DIGITS:
         said |= _folder_facts(data, parts["train"])
     prints = {split: fingerprint(part) for split, part in parts.items()}
     return dict(classes=classes, counts=counts, fingerprints=prints, **said)
+
+
+def _table_facts(data: str, train: Any) -> dict[str, Any]:
+    table = read_table(data)
+    given = {row.split for row in table.rows}
+    selected = "split val" if "val" in given else "one image in five, held out of training"
+    return {
+        "selected_on": selected,
+        "tested_on": "split test" if "test" in given else selected,
+        "same_images": "test" not in given,
+        "image_size": _fitting_size(train),
+        "several": table.several,
+    }
 
 
 def _folder_facts(data: str, train: Any) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from mmengine.config import Config, ConfigDict
 
 from smallvit.apis.training.models import timm_classifier
+from smallvit.bench.hooks import PRECISION
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.references import begin_with_weights, seen_size, timm_name
 from smallvit.bench.sizes import widen
+from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.config_files import find_config
 from smallvit.errors import UserError
 from smallvit.utils.configs import config_path
@@ -78,6 +80,8 @@ def run_config(
     size = seen_size(method, size)
     cfg.model = model_config(method, size, num_classes, run.width)
     cfg.data_preprocessor.num_classes = num_classes
+    if several_labels(settings.data):
+        _take_several(cfg, method)
     _set_data(cfg, settings, run, size, workers)
     _set_length(cfg, run, settings.schedule)
     cfg.optim_wrapper.optimizer.lr *= run.rate
@@ -92,6 +96,34 @@ def run_config(
             balanced = run.weight == "balanced"
             cfg.model.guidance.loss_weight = run.weight if balanced else float(run.weight)
     return cfg
+
+
+def several_labels(data: str) -> bool:
+    """Tell whether images may have several labels.
+
+    Args:
+        data (str): ``digits``, a folder or a table.
+
+    Returns:
+        bool: Whether it is a table that says so.
+    """
+    return is_table(data) and read_table(data).several
+
+
+def _take_several(cfg: Config, method: Method) -> None:
+    """Judge each class by itself."""
+    head = cfg.model.head
+    if head.type.rpartition(".")[2] != "LinearClsHead":
+        raise UserError(f"{method.name} ends in {head.type}, which gives an image one label")
+    cfg.model.head = ConfigDict(
+        type="MultiLabelLinearClsHead",
+        num_classes=head.num_classes,
+        in_channels=head.in_channels,
+        loss=dict(type="CrossEntropyLoss", use_sigmoid=True),
+    )
+    metric = dict(type="AveragePrecision")
+    cfg.val_evaluator = cfg.test_evaluator = metric
+    cfg.default_hooks.checkpoint.save_best = PRECISION
 
 
 def begin_from(cfg: Config, checkpoint: str) -> None:
@@ -201,7 +233,10 @@ def _set_data(cfg: Config, settings: Settings, run: Run, size: int, workers: int
         loader.num_workers = workers
         loader.persistent_workers = workers > 0
         dataset = loader.dataset
-        if settings.data != DIGITS:
+        if is_table(settings.data):
+            dataset.update(type="smallvit.LabelTable", ann_file=osp.abspath(settings.data))
+            dataset.pop("data_root", None)
+        elif settings.data != DIGITS:
             dataset.data_root = osp.abspath(settings.data)
         dataset.pipeline = _sized(dataset.pipeline, size, settings.flip)
     train = cfg.train_dataloader

@@ -157,6 +157,8 @@ def caveats(found: Findings) -> list[str]:
     tested = sum(data["counts"]["val" if data["same_images"] else "test"])
     seeds = {len(each.accuracies) for each in found.summaries.values()}
     said = [f"One image of the {tested} that test is {100 / tested:.2f} points."]
+    if data.get("several"):
+        said = []
     if min(seeds) < 2:
         said.append("One seed: nothing here can be told from chance. Use --seeds 3 or more.")
     elif min(seeds) < 5:

@@ -41,6 +41,7 @@ from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
 from smallvit.bench.trying import measure_speeds
 from smallvit.bench.watchers import Keeper, Silent
+from smallvit.datasets.formats.table import is_table
 from smallvit.errors import UserError
 
 #: How fast the methods of a bench in minutes are, for the next try with another budget.
@@ -65,8 +66,8 @@ def run_bench(args: argparse.Namespace) -> int:
             raise UserError(f"there is no bench in {out}: --out names the folder of one")
         return write_outputs(out)
     methods = [parse_method(name) for name in dict.fromkeys(args.methods)]
-    if args.data != DIGITS and not osp.isdir(args.data):
-        raise UserError(f"--data {args.data}: no such folder (or: --data {DIGITS})")
+    if args.data != DIGITS and not osp.isdir(args.data) and not is_table(args.data):
+        raise UserError(f"--data {args.data}: no such folder or table (or: --data {DIGITS})")
     check_unlabeled(args, methods)
     bench = Bench(args, out, methods)
     os.makedirs(out, exist_ok=True)

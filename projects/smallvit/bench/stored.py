@@ -266,7 +266,10 @@ def _check_data(data: dict) -> None:
     for name in classes:
         require_type(name, "data.classes", str)
     counts = require_type(data["counts"], "data.counts", dict)
-    require_type(data["same_images"], "data.same_images", bool)
+    for key in ("same_images", "several"):
+        require_type(
+            data[key] if key == "same_images" else data.get(key, False), f"data.{key}", bool
+        )
     for key in ("tested_on", "selected_on"):
         require_type(data[key], f"data.{key}", str)
     for split in {"train", "val", *(() if data["same_images"] else ("test",)), *counts}:

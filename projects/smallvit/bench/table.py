@@ -47,6 +47,7 @@ def make_table(
     samples: Sequence[int | None],
     costs: Mapping[str, Mapping[str, float]],
     unavailable: Iterable[str] = (),
+    measure: str = "accuracy",
 ) -> Table:
     """Put methods into rows, best first, and subsets and costs into columns.
 
@@ -55,11 +56,12 @@ def make_table(
         samples (Sequence[int | None]): The subsets.
         costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
         unavailable (Iterable[str]): Methods whose weights could not be had. Defaults to none.
+        measure (str): What is compared. Defaults to "accuracy".
 
     Returns:
         Table: The table.
     """
-    columns = [f"accuracy, {samples_label(count)}" for count in samples]
+    columns = [f"{measure}, {samples_label(count)}" for count in samples]
     header = ["method", *columns, "parameters", "FLOPs", "images/s"]
     header += ["s a step", "MiB", "training", "seeds"]
     leaders = {count: _leader(summaries, count) for count in samples}

@@ -13,9 +13,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from smallvit.bench.hooks import ACCURACY, STABLE, KeepStable, Predictions, Progress
+from smallvit.bench.hooks import ACCURACY as ACCURACY
+from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress, score_of
 from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import Lesson, begin_from, run_config
+from smallvit.bench.recipe import Lesson, begin_from, run_config, several_labels
 from smallvit.bench.results import PRETRAINED, RESULT, TRIAL
 from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
 from smallvit.engine.checkpoint.formats import write_checkpoint
@@ -70,15 +71,17 @@ def train(
         )
     kept = load_weights(runner.model, best)
     runner._has_loaded = True  # or the test would resume the last state
-    predictions = Predictions()
-    runner.register_hook(predictions, priority="VERY_LOW")
+    predictions = None if several_labels(settings.data) else Predictions()
+    if predictions is not None:
+        runner.register_hook(predictions, priority="VERY_LOW")
     tested = runner.test()
-    predictions.write(folder, runner.test_dataloader.dataset)
+    if predictions is not None:
+        predictions.write(folder, runner.test_dataloader.dataset)
     result = {
         "method": run.method,
         "samples": run.samples,
         "seed": run.seed,
-        "accuracy": float(tested[ACCURACY]),
+        "accuracy": score_of(tested),
         "val_accuracy": float(runner.message_hub.get_info("best_score")),
         "iters": run.iters,
         "train_seconds": read_record(folder)["wall_seconds"],

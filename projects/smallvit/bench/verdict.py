@@ -141,6 +141,11 @@ def notes(found: Findings) -> list[str]:
     Returns:
         list[str]: Sentences.
     """
+    if found.plan["data"].get("several"):
+        return [
+            "Images may have several labels: what is called accuracy is mAP, the mean over the "
+            "classes of the average precision, without a test on the images."
+        ]
     said = [f"Naming the commonest class of the test images gets {found.guessing:.2f}%."]
     if not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")

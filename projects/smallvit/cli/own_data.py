@@ -51,8 +51,9 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--data",
         metavar="PATH",
-        help="class folders, COCO files, images with label maps, or what YOLO, Pascal VOC and "
-        "LabelMe write; a config for it is written to the work folder, and trained",
+        help="class folders, a table of labels (CSV), COCO files, images with label maps, or what "
+        "YOLO, Pascal VOC and LabelMe write; a config for it is written to the work folder, and "
+        "trained",
     )
     own.add_argument("--epochs", type=positive, metavar="N", help="default: by the images")
     own.add_argument(
@@ -80,7 +81,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument(
         "--data-layout",
-        choices=["folders", "coco", "yolo", "voc", "labelme", "masks"],
+        choices=["folders", "coco", "yolo", "voc", "labelme", "masks", "table"],
         help="which layout is meant, where the data has several",
     )
     own.add_argument(

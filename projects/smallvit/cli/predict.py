@@ -46,7 +46,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_device_flag(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
     parser.add_argument(
-        "--score-thr", type=float, help="objects below are left out, of detectors; default: 0.3"
+        "--score-thr",
+        type=float,
+        help="objects below are left out, of detectors (0.3), and classes of models "
+        "for several an image (0.5)",
     )
     parser.add_argument(
         "--precision",
@@ -114,14 +117,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.config,
         device,
         batch_size=args.batch_size,
-        score_thr=0.3 if args.score_thr is None else args.score_thr,
+        score_thr=args.score_thr,
         tile=args.tile,
         overlap=0.25 if args.overlap is None else args.overlap,
         exits=_exits(args),
         precision=args.precision,
     )
-    if args.score_thr is not None and predictor.task != DETECTION:
-        raise UserError(f"--score-thr is of detectors, and this is a model for {predictor.task}")
+    if args.score_thr is not None and predictor.task != DETECTION and not predictor.several:
+        raise UserError(
+            "--score-thr is of detectors, and of classifiers that give an image several classes; "
+            f"this is a model for {predictor.task}"
+        )
     frames = Frames(args.every or 1, args.max_frames)
     if total is not None and (args.every or args.max_frames):
         raise UserError("--every and --max-frames are of videos, and there is none")

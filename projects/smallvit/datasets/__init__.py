@@ -17,6 +17,7 @@ _MODULES = {
     "DomainNet": "domainnet",
     "InMemory": "in_memory",
     "INaturalist": "inaturalist",
+    "LabelTable": "label_table",
     "LabelMaps": "label_map_folder",
     "RandAugment": "transforms",
     "RandomErasing": "transforms",

@@ -5,6 +5,7 @@ from smallvit.engine import hooks
 from smallvit.engine.class_recall import ClassRecall
 from smallvit.engine.distributed import CPUDistributedDataParallel
 from smallvit.engine.hooks import *  # noqa: F403 each hook is named there
+from smallvit.engine.label_thresholds import LabelThresholds
 from smallvit.engine.parameter_groups import MergedGroupsConstructor
 from smallvit.engine.precision import AutocastOptimWrapper
 
@@ -12,6 +13,7 @@ __all__ = [
     "AutocastOptimWrapper",
     "CPUDistributedDataParallel",
     "ClassRecall",
+    "LabelThresholds",
     "MergedGroupsConstructor",
     *hooks.__all__,
 ]

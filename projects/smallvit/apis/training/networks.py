@@ -44,6 +44,8 @@ def model_settings(plan: Plan) -> dict[str, Any]:
         before.merge_from_dict({"model": deepcopy(plan.chosen.changes)})
     after = deepcopy(before)
     set_classes(after, len(plan.data.classes))
+    if plan.data.several:
+        _take_several_labels(after, plan)
     if plan.data.form == "folder":
         _set_size(after, plan.size)
     if plan.survey.channels != 3:
@@ -56,6 +58,23 @@ def model_settings(plan: Plan) -> dict[str, Any]:
         return {"_delete_": True, **_without_preprocessor(_plain(after.model))}
     changed = _difference(_plain(plan.base.model), _plain(after.model))
     return changed if isinstance(changed, dict) else {}
+
+
+def _take_several_labels(cfg: Config, plan: Plan) -> None:
+    head = cfg.model.head
+    if head.type.rpartition(".")[2] != "LinearClsHead":
+        raise UserError(
+            f"{plan.chosen.name} ends in {head.type}, which gives an image one class, and images "
+            f"of {plan.data.table} have several: choose a model that ends in a linear layer, such "
+            "as dhvt-t or vit-t"
+        )
+    cfg.model.head = ConfigDict(
+        type="MultiLabelLinearClsHead",
+        num_classes=head.num_classes,
+        in_channels=head.in_channels,
+        loss=dict(type="CrossEntropyLoss", use_sigmoid=True),
+    )
+    cfg.model.train_cfg = None
 
 
 def _plain(node: Any) -> Any:

@@ -116,7 +116,7 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
     size = wishes.image_size or image_size(data, survey)
     chosen = choose_model(name, data.form, size)
     base = read_config(chosen.base)
-    _check_wishes(chosen, wishes, size, data.form)
+    _check_wishes(chosen, wishes, size, data.form, data.table)
     batch = wishes.batch_size if isinstance(wishes.batch_size, int) else None
     batch = batch or default_batch(data, base)
     rate = wishes.lr or scaled_rate(base, batch)
@@ -205,7 +205,7 @@ def default_epochs(form: str, images: int) -> int:
     return int(min(most, max(least, round(epochs * math.sqrt(number / images)))))
 
 
-def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str) -> None:
+def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str, table: str) -> None:
     if wishes.pretrained == "official" and chosen.weights is None:
         raise UserError(
             f"--pretrained: {chosen.name} has no weights that could be fetched: give a file or an "
@@ -224,5 +224,7 @@ def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str) -> None:
             f"{'no class folders' if form != 'folder' else f'trained at {size}'}: leave it out"
             + ("" if form != "folder" else f", or give --image-size {SMALL}")
         )
+    if wishes.in_memory and table:
+        raise UserError(f"--in-memory is for class folders, and {table} is a table: leave it out")
     if size < 16:
         raise UserError(f"--image-size {size}: 16 pixels are the least")

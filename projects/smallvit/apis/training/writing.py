@@ -122,8 +122,9 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
     """
     data, steps = plan.data, pipelines(plan)
     settings: dict[str, Any] = {"work_dir": work_dir, "data_root": data.root}
-    settings["fit_to_folder"] = {"data_root": Name("data_root")}
-    if data.form != "folder":
+    # The classes of a table are those that it has now.
+    settings["fit_to_folder"] = None if data.table else {"data_root": Name("data_root")}
+    if data.form != "folder" or data.table:
         settings["classes"] = data.classes
     settings.update(steps or {})
     for split in SPLITS:
@@ -157,7 +158,9 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
 def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
     data = plan.data
     dataset: dict[str, Any] = {"data_root": Name("data_root"), **data.datasets.get(split, {})}
-    if data.form != "folder":
+    if data.table:
+        dataset["classes"] = Name("classes")
+    elif data.form != "folder":
         dataset["metainfo"] = {"classes": Name("classes")}
     if with_pipeline:
         dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
@@ -194,6 +197,16 @@ def _hooks(plan: Plan, with_pipeline: bool) -> dict:
 
 
 def _evaluators(plan: Plan) -> dict:
+    if plan.data.several:
+        metrics = [
+            {"type": "AveragePrecision"},
+            {"type": "MultiLabelMetric", "average": "macro"},
+            {"type": "smallvit.LabelThresholds"},
+        ]
+        return {f"{split}_evaluator": metrics for split in ("val", "test")}
+    if plan.data.table:
+        topk = tuple(k for k in (1, 5) if k == 1 or k < len(plan.data.classes))
+        return {f"{split}_evaluator": {"topk": topk} for split in ("val", "test")}
     if plan.data.form not in ("custom-coco", "custom-boxes"):
         return {}
     settings = {}
@@ -208,6 +221,8 @@ def _preprocessor(plan: Plan) -> dict:
     settings: dict[str, Any] = {}
     if plan.wishes.in_memory:
         settings["type"] = "smallvit.AugmentingPreprocessor"
+    if plan.data.table:
+        settings["num_classes"] = len(plan.data.classes)
     if form == "custom-masks":
         settings["size"] = (plan.size, plan.size)
     if channels == 3:

@@ -38,6 +38,8 @@ class OwnData:
         side (float): Median side of the objects in pixels: the root of the area of their boxes.
         longest (int): Longest side of an image whose objects were measured, in the median.
         lists (dict[str, str]): Files that list the images of a split of our own.
+        table (str): The table that names images and labels, "" where folders or files do.
+        several (bool): Whether an image may have several labels, or none.
     """
 
     form: str
@@ -54,6 +56,8 @@ class OwnData:
     side: float = 0.0
     longest: int = 0
     lists: dict[str, str] = field(default_factory=dict)
+    table: str = ""
+    several: bool = False
 
     def lines(self) -> list[str]:
         """Describe it for the user.

@@ -15,11 +15,13 @@ from smallvit.datasets.formats import (
     read_voc,
     read_yolo,
 )
+from smallvit.datasets.formats.table import is_table
 from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labelled
 from smallvit.datasets.recognition.folders import count_class_folders, read_class_folders
 from smallvit.datasets.recognition.maps import find_maps, read_maps
 from smallvit.datasets.recognition.own_data import OwnData
 from smallvit.datasets.recognition.splitting import Fold
+from smallvit.datasets.recognition.tables import read_label_table
 from smallvit.errors import DataError, UserError
 
 #: What each layout is, as messages call it.
@@ -30,6 +32,7 @@ LAYOUTS = {
     "voc": "Pascal VOC's XML files",
     "labelme": "LabelMe's JSON files",
     "masks": "images with label maps",
+    "table": "a table of labels",
 }
 _DETECTORS: dict[str, Callable[[str], object]] = {
     "folders": count_class_folders,
@@ -51,7 +54,8 @@ def recognize(
     """Recognize and read a data folder.
 
     Args:
-        path (str): The folder; a COCO file or YOLO's ``data.yaml`` stands for its folder.
+        path (str): The folder, or a table of labels (CSV); a COCO file or YOLO's ``data.yaml``
+            stands for its folder.
         out (str): The work folder: files of other formats are written there as COCO, and a
             split of our own as lists.
         layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
@@ -72,12 +76,30 @@ def recognize(
         raise UserError(f"--data {path}: there is no such folder")
     if osp.isfile(path) and path.lower().endswith((".yaml", ".yml")):
         path = osp.dirname(path)
+    if is_table(path) or layout == "table":
+        return _of_table(path, out, layout, void, fold)
     if osp.isfile(path) and not coco_files(path):
-        raise UserError(f"--data {path}: this file is no annotation file of COCO: name the folder")
+        raise UserError(
+            f"--data {path}: this file is no annotation file of COCO and no table (.csv): name the "
+            "folder"
+        )
     layout = layout or _layout(path)
     if void is not None and layout != "masks":
         raise UserError(f"--void-id goes with label maps; {path} holds {LAYOUTS[layout]}")
     return _read(path, out, layout, void, fold)
+
+
+def _of_table(
+    path: str, out: str, layout: str | None, void: int | None, fold: Fold | None
+) -> OwnData:
+    if not is_table(path) or layout not in (None, "table"):
+        raise UserError(
+            f"--data {path} with --data-layout {layout}: name the table itself, a file "
+            "that ends in .csv"
+        )
+    if void is not None:
+        raise UserError(f"--void-id goes with label maps; {path} is {LAYOUTS['table']}")
+    return read_label_table(path, out, fold)
 
 
 def _layout(path: str) -> str:

@@ -1,0 +1,75 @@
+"""Tables of labels as own data."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections import Counter
+
+from smallvit.datasets.formats.table import read_table
+from smallvit.datasets.recognition.own_data import OwnData
+from smallvit.datasets.recognition.splitting import (
+    Fold,
+    hold_out,
+    say_set_aside,
+    say_split,
+    write_lists,
+)
+from smallvit.errors import UserError
+
+
+def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
+    """Read a table of labels.
+
+    Args:
+        path (str): The CSV file.
+        out (str): The work folder, for the lists of a split of our own.
+        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+            there are none.
+
+    Returns:
+        OwnData: What it holds.
+
+    Raises:
+        DataError: If the table is not as it must be.
+        UserError: If folds are asked for, and images may have several labels.
+    """
+    from smallvit.datasets.label_table import rows_of
+
+    table = read_table(path)
+    if fold is not None and table.several:
+        raise UserError(
+            f"--folds: {path} gives images several labels, and what folds sum up is for one label "
+            "an image: give the table a column split"
+        )
+    root = osp.dirname(path)
+    form = "several labels an image" if table.several else "one label an image"
+    data = OwnData("folder", f"a table of labels, {form}", root, table.classes)
+    data.table, data.several = path, table.several
+    splits = rows_of(table, path)
+    given = {row.split for row in table.rows}
+    if fold is not None:
+        labels = {row.name: row.labels for row in table.rows if row.split in ("", "train")}
+        chosen = hold_out(labels, path, fold)
+        rows = [row for row in table.rows if row.name in labels]
+        splits["train"] = [row for row in rows if row.name not in chosen]
+        if "val" in given:
+            data.notes.append(say_set_aside(len(splits["val"])))
+        elif "test" not in given:
+            splits["test"] = [row for row in rows if row.name in chosen]
+        splits["val"] = [row for row in rows if row.name in chosen]
+    for split, rows in splits.items():
+        data.datasets[split] = {"type": "smallvit.LabelTable", "ann_file": path}
+        if split != "test" or "test" in given or (fold is not None and "val" in given):
+            data.images[split] = len(rows)
+            count = Counter(label for row in rows for label in row.labels)
+            data.counts[split] = Counter({name: count[name] for name in data.classes})
+    data.sample = [osp.join(root, row.name) for row in splits["train"]]
+    if fold is not None or "val" not in given:
+        own = {split: [row.name for row in splits[split]] for split in ("train", "val")}
+        data.lists = write_lists(out, own)
+        for split, listed in data.lists.items():
+            data.datasets[split]["listed"] = listed
+        if "test" not in data.images:
+            data.datasets["test"]["listed"] = data.lists["val"]
+        data.notes.append(say_split(out, fold))
+    return data

@@ -1,0 +1,129 @@
+"""Tables of file names and labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smallvit.datasets import LabelTable
+from smallvit.datasets.recognition import Fold, recognize
+from smallvit.errors import DataError, UserError
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Ten images, and what writes a table of them."""
+    (tmp_path / "images").mkdir()
+    for number in range(10):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(
+            tmp_path / f"images/{number}.png"
+        )
+
+    def write(text):
+        (tmp_path / "labels.csv").write_text(text)
+        return str(tmp_path / "labels.csv")
+
+    return write
+
+
+def lines(*labels, head="file,label"):
+    return "\n".join([head, *(f"{number}.png,{label}" for number, label in enumerate(labels))])
+
+
+def names(dataset):
+    return [dataset.get_data_info(i)["img_path"].split("/")[-1] for i in range(len(dataset))]
+
+
+def labels(dataset):
+    return [dataset.get_cat_ids(i) for i in range(len(dataset))]
+
+
+def test_one_label_an_image(table):
+    path = table(lines(*"abababababa"[:10]))
+    train, val, test = (LabelTable(path, split=split) for split in ("train", "val", "test"))
+    assert train.metainfo["classes"] == ("a", "b")
+    assert (len(train), len(val)) == (8, 2)
+    assert sorted(names(train) + names(val)) == [f"{number}.png" for number in range(10)]
+    assert names(test) == names(val)
+    assert labels(train) == [[int(name[0]) % 2] for name in names(train)]
+    assert isinstance(train.get_data_info(0)["gt_label"], int)
+
+
+def test_several_labels_and_none(table):
+    path = table(lines("x;y", "x", '"y, x"', "", "y|z", *["x"] * 5))
+    found = {}
+    for split in ("train", "val"):
+        dataset = LabelTable(path, split=split)
+        found |= dict(zip(names(dataset), labels(dataset), strict=True))
+    assert [found[f"{number}.png"] for number in range(5)] == [[0, 1], [0], [0, 1], [], [1, 2]]
+
+
+def test_a_column_for_each_class(table):
+    head = "Image,split,night,rain"
+    rows = [f"{n},{'val' if n > 7 else 'train'},{n % 2},{int(n in (1, 9))}" for n in range(10)]
+    path = table("\n".join([head, *rows]))
+    val = LabelTable(path, split="val")
+    assert val.metainfo["classes"] == ("night", "rain")
+    assert (names(val), labels(val)) == (["8.png", "9.png"], [[], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,label\n0.png,a", "none of its columns (name, label) names the files"),
+        ("file,label", "no line below its head"),
+        (lines("a", "b") + "\n5.png", "line 4: 1 values, and the first line names 2"),
+        (lines("a", "b") + "\n0.png,a", "line 4: images/0.png is on line 2 already"),
+        (lines("a", "b") + "\n77.png,a\n78.png,a", "line 4: 77.png is in none of"),
+        (lines("a;a", "b"), "line 2: 'a;a' names a class twice"),
+        (lines("a", "a"), "1 class; at least two"),
+        ("file,label,note\n0.png,a,x", "columns that nothing reads: note"),
+        ("file,night,rain\n0.png,1,maybe", "line 2: 'maybe' in column rain"),
+        ("file,label,split\n0.png,a,train\n1.png,b,later", "split 'later'"),
+        ("file,label,split\n0.png,a,train\n1.png,c,train\n2.png,b,val", "no training image has"),
+    ],
+)
+def test_mistakes_are_named(table, text, said):
+    with pytest.raises(DataError) as caught:
+        LabelTable(table(text))
+    assert said in str(caught.value)
+
+
+def test_a_table_that_changed_is_read_again(table):
+    assert LabelTable(table(lines("a", "b"))).metainfo["classes"] == ("a", "b")
+    assert LabelTable(table(lines("a", "b", "c"))).metainfo["classes"] == ("a", "b", "c")
+
+
+class TestOwnData:
+    def test_is_recognized_and_its_split_stored(self, table, tmp_path):
+        path = table(lines(*"ababababab"))
+        data = recognize(path, str(tmp_path / "out"))
+        assert (data.form, data.table, data.several) == ("folder", path, False)
+        assert data.images == {"train": 8, "val": 2}
+        assert data.lines()[0].startswith("recognised: a table of labels, one label an image")
+        listed = LabelTable(path, listed=data.lists["val"])
+        assert names(listed) == names(LabelTable(path, split="val"))
+        # An image that is added later does not move others between the splits.
+        table(lines(*"abababababa"[:10]) + "\nimages/0.png,a" * 0)
+        assert names(LabelTable(path, listed=data.lists["val"])) == names(listed)
+
+    def test_folds_part_the_training_images(self, table, tmp_path):
+        path = table(lines(*"ababababab"))
+        parts = [
+            LabelTable(path, listed=recognize(path, str(tmp_path), fold=Fold(k, 5)).lists["val"])
+            for k in range(1, 6)
+        ]
+        assert sorted(name for part in parts for name in names(part)) == [
+            f"{number}.png" for number in range(10)
+        ]
+
+    def test_flags_that_do_not_go_with_it(self, table, tmp_path):
+        path = table(lines(*"ab"))
+        with pytest.raises(UserError, match="--void-id goes with label maps"):
+            recognize(path, str(tmp_path), void=3)
+        several = table(lines("a;b", "a"))
+        with pytest.raises(UserError, match=r"--folds: .* several labels"):
+            recognize(several, str(tmp_path), fold=Fold(1, 2))
+        with pytest.raises(UserError, match="name the table itself"):
+            recognize(path, str(tmp_path), layout="coco")
+        with pytest.raises(UserError, match="name the table itself"):
+            recognize(str(tmp_path), str(tmp_path), layout="table")
