@@ -1,4 +1,4 @@
-"""The errors of smallvit, whose messages say what is wrong, where, and the way out."""
+"""Public exceptions of smallvit; their messages name the problem, where it is, and a fix."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,81 +7,81 @@ from smallvit.utils.signals import TO_BE_CONTINUED
 
 
 class SmallvitError(Exception):
-    """Root of every public error of smallvit; its message alone is shown to the user."""
+    """Base class of all public errors of smallvit; users see only its message."""
 
-    #: Exit status of a tool that ends with it.
+    #: Exit status of a tool that ends with this error.
     status = 1
 
 
 class UserError(SmallvitError):
-    """A mistake in what the user gave; the message tells what to do."""
+    """Invalid user input; the message says what to do."""
 
 
 class WorkFolderError(UserError):
-    """A work folder in which another training works; the message says which one."""
+    """The work folder is in use by another training run; the message names it."""
 
 
 class PreemptedError(SmallvitError):
-    """A training that a signal asked to end; the message says where it goes on from.
+    """Training was stopped by a signal; the message says how to resume it.
 
     Args:
-        message (str): What was saved.
+        message (str): What was saved, and where.
     """
 
     status = TO_BE_CONTINUED
 
 
 class CheckpointError(SmallvitError):
-    """A checkpoint that cannot be used; the message names it and says why."""
+    """A checkpoint cannot be used; the message names it and the reason."""
 
 
 class CalibrationError(CheckpointError):
-    """A calibration that is missing, does not fit, or cannot give what is asked of it."""
+    """A calibration is missing, does not match, or cannot provide what is requested."""
 
 
 class NonFiniteError(SmallvitError):
-    """A loss or weights that are NaN or infinite; the message says where and since when."""
+    """A loss or weights are NaN or infinite; the message says where and since when."""
 
 
 class BadSamplesError(SmallvitError):
-    """More unreadable samples than a training may have; the message names them."""
+    """More training samples are unreadable than allowed; the message names them."""
 
 
 class DataError(SmallvitError):
-    """Data that cannot be trained on or measured as they are; the message names the file."""
+    """Data cannot be used for training or evaluation; the message names the file."""
 
 
 class LabelError(DataError):
-    """A label outside the model's classes; the message names the file that has it."""
+    """A label is outside the model's classes; the message names the file that contains it."""
 
 
 class DataShareError(SmallvitError):
-    """Data that the processes of a run cannot share; the message says how to divide it."""
+    """The data cannot be divided among the processes of a run; the message says what to change."""
 
 
 class FeatureStoreError(SmallvitError):
-    """Stored teacher features that cannot be used; the message says why and the way out."""
+    """Stored teacher features cannot be used; the message gives the reason and a fix."""
 
 
 class ImageStoreError(SmallvitError):
-    """An image store that cannot be opened; the message names it and the way out."""
+    """An image store cannot be opened; the message names it and a fix."""
 
 
 class ImageError(SmallvitError):
-    """An image that cannot be read; the message names the file."""
+    """An image cannot be read; the message names the file."""
 
 
 class HostError(SmallvitError):
-    """A backbone that the view of hosts does not know, or an adapter that describes it wrongly."""
+    """A backbone is not supported as a host, or its adapter describes it incorrectly."""
 
 
 class ConversionError(SmallvitError):
-    """A state dict that does not fit a system.
+    """A state dict does not match the system it should be converted for.
 
     Args:
-        message (str): What is wrong.
-        unknown_keys (list[str]): Keys that the system does not know.
-        missing_keys (list[str]): Keys that the checkpoint lacks.
+        message (str): Description of the mismatch.
+        unknown_keys (list[str]): Keys of the checkpoint that the system does not have.
+        missing_keys (list[str]): Keys of the system that the checkpoint lacks.
     """
 
     def __init__(self, message: str, unknown_keys: list[str], missing_keys: list[str]) -> None:
@@ -91,13 +91,13 @@ class ConversionError(SmallvitError):
 
 
 def how_to_install(missing: Sequence[str]) -> str:
-    """Say which OpenMMLab packages are missing, and the ways to get them.
+    """Describe which OpenMMLab packages are missing and how to install them.
 
     Args:
-        missing (Sequence[str]): Their modules.
+        missing (Sequence[str]): Names of the missing modules.
 
     Returns:
-        str: One sentence.
+        str: The message.
     """
     are = "is" if len(missing) == 1 else "are"
     return (
@@ -109,12 +109,12 @@ def how_to_install(missing: Sequence[str]) -> str:
 
 @contextmanager
 def about(thing: object) -> Iterator[None]:
-    """Let the errors of a block begin with what they are about.
+    """Prefix the messages of errors raised in the block with what they concern.
 
-    The error itself goes on, of the same type and with all that it carries.
+    The error itself propagates, with its type and attributes unchanged.
 
     Args:
-        thing (object): A file, for example, which what raises the error does not know.
+        thing (object): The prefix, such as a file name that the raising code does not know.
     """
     try:
         yield

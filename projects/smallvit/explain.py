@@ -1,4 +1,4 @@
-"""Turn exceptions of the libraries into messages that name the config key and the way out."""
+"""Translate exceptions of the libraries to messages that name the config key and a fix."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from smallvit.utils.configs import walk
 NOT_REGISTERED = re.compile(r"'?\"?(?P<name>[\w.]+) is not in the (?P<registry>[\w:]+) registry")
 NOT_RESOLVED = re.compile(r"Failed to get (?P<name>[\w.]+)$")
 UNUSED_PARAMETERS = "Expected to have finished reduction in the prior iteration"
-#: Errors of a disk that is full, read-only or no folder.
+#: Error numbers of a disk that is full, read-only or failing, or of a path that is no folder.
 UNWRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG),
     *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST),
 )
-#: What gloo says in the processes that wait for one that is gone.
+#: Messages of gloo in processes that wait for one that has exited.
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer")
-#: How the message begins in a process that waited for one that is gone.
+#: Start of the message in a process that waited for one that has exited.
 LOST_PEER_REASON = "another process of this run ended"
-#: Exceptions that a bad value in a config raises; others in a build are bugs and keep their trace.
+#: Exceptions caused by invalid config values; any other in a build is a bug and keeps its trace.
 CONFIG_ERRORS = (ValueError, TypeError, KeyError, AssertionError, ImportError, OSError)
 PACKAGES = {"cv2": "opencv-python", "sklearn": "scikit-learn"}
-#: Modules that upstream and the onedl forks install alike.
+#: Modules that both the upstream packages and the onedl forks provide.
 MM_MODULES = ("mmengine", "mmcv", "mmpretrain", "mmdet", "mmseg")
 
-#: The config in use, which lets an error name the key that it comes from.
+#: The current config, so that errors can name the key that they come from.
 _context: dict = {"cfg": None}
 
 
 def remember_config(cfg) -> None:
-    """Keep the config that the tool runs, for messages about errors in it.
+    """Store the config of the current tool for error messages.
 
     Args:
         cfg (Config): The merged config.
@@ -46,12 +46,12 @@ def remember_config(cfg) -> None:
 
 
 def explain(error: BaseException, cfg: Any = None) -> str | None:
-    """Explain an error whose cause is in the user's config or files.
+    """Explain an error that is caused by the user's config or files.
 
     Args:
-        error (BaseException): What was raised.
-        cfg (Config, optional): The config in use. Defaults to None, the one that
-            :func:`remember_config` keeps.
+        error (BaseException): The exception that was raised.
+        cfg (Config, optional): The current config. Defaults to None, the one stored by
+            :func:`remember_config`.
 
     Returns:
         str | None: A short message, or None if the cause is not known to be the user's.
@@ -92,7 +92,7 @@ def _where(cfg: Any, matches: Callable[[str, Any], bool]) -> str:
 
 
 def _own(error: BaseException, cfg: Any) -> str | None:
-    """Our own errors, whose messages say all there is to say."""
+    """Errors of smallvit, whose messages are complete."""
     if not isinstance(error, SmallvitError):
         return None
     if _from_worker(error):
@@ -102,7 +102,7 @@ def _own(error: BaseException, cfg: Any) -> str | None:
 
 
 def _not_compiled(error: BaseException, cfg: Any) -> str | None:
-    """``torch.compile`` that a backend or a tool of it stopped."""
+    """A failure of a ``torch.compile`` backend or of a tool that it calls."""
     if type(error).__module__.partition(".")[2].split(".")[0] not in ("_dynamo", "_inductor"):
         return None
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -113,7 +113,7 @@ def _not_compiled(error: BaseException, cfg: Any) -> str | None:
 
 
 def _annotations(error: BaseException, cfg: Any) -> str | None:
-    """A data set that stumbles over its annotation file does not name it."""
+    """A data set that fails on its annotation file without naming it."""
     if not isinstance(error, (KeyError, JSONDecodeError)):
         return None
     owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
@@ -128,7 +128,7 @@ def _annotations(error: BaseException, cfg: Any) -> str | None:
 
 
 def _download(error: BaseException, cfg: Any) -> str | None:
-    """An archive that MMPretrain wants to fetch anew, damaged or missing."""
+    """An archive, damaged or missing, that MMPretrain tries to download again."""
     for frame in _frames(error.__traceback__):
         found = frame.f_locals
         if frame.f_code.co_name == "download_url" and {"fpath", "url", "md5"} <= set(found):
@@ -164,7 +164,7 @@ def _unregistered(error: BaseException, cfg: Any) -> str | None:
 
 
 def _known_types() -> dict[str, str]:
-    """Names of every registered type, in all scopes that are loaded."""
+    """Scope of every registered type name, in all loaded registries."""
     from mmengine import registry
 
     names: dict[str, str] = {}
@@ -210,7 +210,7 @@ def _missing_file(error: BaseException, cfg: Any) -> str | None:
 
 
 def _unwritable(error: BaseException, cfg: Any) -> str | None:
-    """A disk that is full or fails, or a work folder that cannot be one."""
+    """A disk that is full or failing, or an invalid work folder."""
     if not isinstance(error, OSError) or error.errno not in (*UNWRITABLE, errno.EIO):
         return None
     if error.errno == errno.EIO:
@@ -241,7 +241,7 @@ def _lost_peer(error: BaseException, cfg: Any) -> str | None:
 
 
 def _no_batch(error: BaseException, cfg: Any) -> str | None:
-    """A schedule by epochs of no batch, which names neither the data nor the loader."""
+    """An epoch-based schedule with no batches; the error names neither data nor loader."""
     if "`epoch_length` must be a positive integer, but got 0" not in str(error):
         return None
     loader = (cfg.get("train_dataloader") if cfg is not None else None) or {}
@@ -257,7 +257,7 @@ def _no_batch(error: BaseException, cfg: Any) -> str | None:
 
 
 def _no_sample(error: BaseException, cfg: Any) -> str | None:
-    """A data set of the MM libraries that found nothing."""
+    """A data set of the MM libraries that found no samples."""
     if "need at least one array to concatenate" not in str(error):
         return None
     owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
@@ -273,7 +273,7 @@ def _no_sample(error: BaseException, cfg: Any) -> str | None:
 
 
 def _single_value(error: BaseException, cfg: Any) -> str | None:
-    """A batch norm over one image of one pixel."""
+    """A batch norm over a single value per channel."""
     if "Expected more than 1 value per channel when training" not in str(error):
         return None
     loader = (cfg.get("train_dataloader") if cfg is not None else None) or {}
@@ -304,7 +304,7 @@ def _from_worker(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """The message of an error; of one from a data-loader worker, the last line alone."""
+    """Message of an error; of one from a data-loader worker, only the last line."""
     text = str(error)
     if _from_worker(error):
         return text.strip().splitlines()[-1]

@@ -1,1 +1,1 @@
-"""Measuring: FLOPs, sizes, timing, logs, curves and pictures."""
+"""Measurements: FLOPs, sizes, timing, logs, curves and visualization."""

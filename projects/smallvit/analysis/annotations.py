@@ -1,4 +1,4 @@
-"""Ground truth of a data set's images, at the size of the image file or behind its pipeline."""
+"""Ground truth of images, at the size of the image file or after the pipeline."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from smallvit.datasets.io.images import read_image
 from smallvit.engine.predictions import labels_of
 
-#: Gray value of a label map that belongs to no class.
+#: Label map value of pixels without a class.
 IGNORED = 255
 
 
 @dataclass
 class Annotations:
-    """What is known of an image, whether as ground truth or as a prediction.
+    """Annotations of an image, from ground truth or a prediction.
 
     Args:
         labels (Sequence[int], optional): Classes of the image, or of its objects.
@@ -35,11 +35,11 @@ class Annotations:
 
     @property
     def is_empty(self) -> bool:
-        """bool: Whether nothing is known."""
+        """bool: Whether there are no annotations."""
         return self.labels is None and self.label_map is None
 
     def above(self, score: float) -> Annotations:
-        """Leave out the objects with a lower score.
+        """Remove objects below a score threshold.
 
         Args:
             score (float): The lowest that is kept.
@@ -60,7 +60,7 @@ class Annotations:
 
 
 def innermost(dataset: Any) -> Any:
-    """Find the data set whose pipeline reads the images of a wrapped one.
+    """Find the innermost data set, whose pipeline reads the images.
 
     Args:
         dataset (BaseDataset): A data set, or one around others, such as ``RepeatDataset``.
@@ -75,7 +75,7 @@ def innermost(dataset: Any) -> Any:
 
 
 def is_reader(step: Any) -> bool:
-    """Tell whether a step of a pipeline reads a file.
+    """Check whether a pipeline step reads a file.
 
     Args:
         step (BaseTransform): The step.
@@ -108,7 +108,7 @@ def read_sample(dataset: Any, index: int) -> tuple[np.ndarray, Annotations]:
 
 
 def annotations_of(results: dict[str, Any]) -> Annotations:
-    """Take the ground truth out of what the steps of a pipeline hand on.
+    """Extract the ground truth from the results of pipeline steps.
 
     Args:
         results (dict): It, with an image.
@@ -126,7 +126,7 @@ def annotations_of(results: dict[str, Any]) -> Annotations:
 
 
 def annotations_of_sample(sample: Any) -> Annotations:
-    """Take the ground truth out of a data sample of a library.
+    """Extract the ground truth from a data sample of an MM library.
 
     Args:
         sample (DataSample | DetDataSample | SegDataSample): The sample.
@@ -148,7 +148,7 @@ def annotations_of_sample(sample: Any) -> Annotations:
 
 
 def _objects(boxes: Any, labels: Any, masks: Any) -> Annotations:
-    """Objects from mmdet's structures."""
+    """Objects from mmdet's data structures."""
     boxes = getattr(boxes, "tensor", boxes)
     masks = masks.to_ndarray().astype(bool) if masks is not None else None
     return Annotations(

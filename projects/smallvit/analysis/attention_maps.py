@@ -1,4 +1,4 @@
-"""What a network looks at: Grad-CAM, attention rollout, head tokens and predicted kernels."""
+"""Visual explanations: Grad-CAM, attention rollout, head tokens and predicted kernels."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from smallvit.layers.head_interaction import HeadInteractedAttention
 
 
 class AttentionWeights(TorchFunctionMode):
-    """Record the attention weights of whatever runs within it, layer by layer.
+    """Record the attention weights of every layer that runs inside the context.
 
-    Fused attention does not hand its weights out: they are computed beside it. Of attention that
-    is written out, the result of the softmax is taken where it is square.
+    Fused attention does not return its weights: they are computed additionally. For attention
+    in plain operations, the result of the softmax is recorded if it is square.
 
     Attributes:
         weights (list[Tensor]): (B, heads, N, N) of each layer.
@@ -41,7 +41,7 @@ class AttentionWeights(TorchFunctionMode):
         args: tuple = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a function of torch, and look at what it computed."""
+        """Run a torch function and record its result if it is attention."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
@@ -53,7 +53,7 @@ class AttentionWeights(TorchFunctionMode):
 
 
 def _is_attention(func: Callable, result: Any) -> bool:
-    """Whether a result is the softmax of attention that is written out."""
+    """Whether a result is the softmax of attention in plain operations."""
     softmax = getattr(func, "__name__", "") == "softmax"
     return softmax and result.ndim == 4 and result.shape[-1] == result.shape[-2]
 
@@ -75,7 +75,7 @@ def _weights(
 
 
 def rollout(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Multiply the attention of all layers, half of each being the residual path.
+    """Attention rollout: multiply the attention of all layers, each averaged with the identity.
 
     From `Quantifying Attention Flow in Transformers <https://arxiv.org/abs/2005.00928>`_.
 
@@ -122,7 +122,7 @@ def _no_rollout(backbone: nn.Module, reason: str) -> UserError:
 
 
 def head_tokens(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Show where the head tokens of a DHVT draw from in its last layer.
+    """Show the tokens that the head tokens of a DHVT attend to in its last layer.
 
     Args:
         backbone (nn.Module): A backbone with head-interacted attention.
@@ -195,7 +195,7 @@ def predicted_kernels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
 def grad_cam(
     model: nn.Module, inputs: Mapping[str, Any], label: int | None = None, block: int | float = -1
 ) -> tuple[Tensor, list[int]]:
-    """Weight the map of a block by the gradient of a class, averaged over the map.
+    """Grad-CAM: weight the feature map of a block by its average gradient for a class.
 
     From `Grad-CAM <https://arxiv.org/abs/1610.02391>`_. The map that goes *into* the block is
     taken: behind the last block of a ViT, only its class token reaches the head.
@@ -247,7 +247,7 @@ def _choose(scores: Tensor, label: int | None) -> tuple[Tensor, list[int]]:
 
 
 def scaled(heat: Tensor) -> Tensor:
-    """Scale maps to the range from 0 to 1, each for itself.
+    """Scale each map to the range from 0 to 1.
 
     Args:
         heat (Tensor): (..., h, w).

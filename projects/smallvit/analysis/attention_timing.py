@@ -1,4 +1,4 @@
-"""Which form of attention is the faster one on this machine."""
+"""Comparison of fused and plain attention on this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from smallvit.layers.attention_form import explicit_attention, is_explicit_faste
 from smallvit.layers.heads import split_joint
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
-#: Tokens and batch: digits and CIFAR at patch 4, with and without a class token and head tokens;
-#: 224x224 at patch 16; what is beyond.
+#: Tokens and batch size: digits and CIFAR with patch size 4, with and without class and head
+#: tokens; 224x224 with patch size 16; larger ones.
 SIZES = ((49, 64), (65, 64), (65, 1), (101, 32), (197, 8), (197, 1), (401, 4), (785, 2))
-#: Heads and channels of each: DHVT, vit-mini, ViT-T.
+#: Heads and channels: DHVT, vit-mini, ViT-T.
 HEADS = ((4, 16), (4, 32), (4, 48), (3, 64))
 FORMS: dict[str, Callable[..., Tensor]] = {
     "fused": F.scaled_dot_product_attention,
@@ -30,7 +30,7 @@ FORMS: dict[str, Callable[..., Tensor]] = {
 
 
 def describe_processor() -> str:
-    """Name the CPU and what it has of what the table of forms asks for.
+    """Describe the CPU and its features that the table of attention forms depends on.
 
     Returns:
         str: One line.
@@ -56,7 +56,7 @@ def time_attention(
     rounds: int = 5,
     seconds: float = 0.05,
 ) -> dict[str, Any]:
-    """Time both forms of attention in turns, from the joint projection as layers have it.
+    """Time both forms of attention alternately, from the joint projection as in the layers.
 
     Args:
         tokens (int): Tokens that attend to each other.
@@ -112,7 +112,7 @@ def time_attention(
 
 
 def header() -> str:
-    """Head of the table whose rows :func:`row` makes."""
+    """Header of the table whose rows :func:`row` formats."""
     return (
         f"{'dtype':9} {'':9} {'tokens':>6} {'heads':>8} {'batch':>5} {'fused CPU':>10} {'wall':>8} "
         f"{'explicit CPU':>13} {'wall':>8} {'fused / explicit':>17}  chosen"
@@ -120,7 +120,7 @@ def header() -> str:
 
 
 def row(found: dict[str, Any]) -> str:
-    """Write what :func:`time_attention` found as a row, times in milliseconds.
+    """Format the result of :func:`time_attention` as a table row, with times in milliseconds.
 
     Args:
         found (dict): Its result.

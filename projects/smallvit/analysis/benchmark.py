@@ -1,4 +1,4 @@
-"""Throughput and memory of one or more models, measured in turns."""
+"""Throughput and memory of one or more models, measured alternately."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smallvit.engine.precision import use_amp_training
 
 @dataclass
 class Settings:
-    """How to measure.
+    """Settings of a measurement.
 
     Args:
         batch_size (int): Images in a batch. Defaults to 1.
@@ -109,7 +109,7 @@ def time_in_turns(steps: dict[str, Call], settings: Settings) -> list[dict[str, 
 
 
 def summarize(ratios: list[float]) -> dict[str, float]:
-    """Median, least and greatest of the ratios over the rounds.
+    """Median, minimum and maximum of the ratios over the rounds.
 
     Args:
         ratios (list[float]): One for each round.
@@ -165,7 +165,7 @@ def _training_step(model: nn.Module, cfg: Config, batch: dict, settings: Setting
 
 
 def peak_memory(step: Callable[[], None], device: str) -> float | None:
-    """Measure the memory that a step needs on top of what is held before it.
+    """Measure the memory that a step needs in addition to what is already allocated.
 
     Args:
         step (Callable): What to run, once.
@@ -193,7 +193,7 @@ def peak_memory(step: Callable[[], None], device: str) -> float | None:
 
 
 def _return_freed_memory() -> None:
-    """Give freed memory back to the system, or the step would use it and seem to need none."""
+    """Return freed memory to the system; the step would otherwise reuse it unnoticed."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:

@@ -1,4 +1,4 @@
-"""Images of a data set as stored, behind its pipeline, or behind each step of it."""
+"""Images of a data set as stored, after its pipeline, or after each step of it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Browser:
 
 
 def as_array(inputs: torch.Tensor) -> np.ndarray:
-    """Turn the input of a model into an image.
+    """Convert the input of a model to an image.
 
     Args:
         inputs (torch.Tensor): (C, H, W), BGR, before normalization.
@@ -123,5 +123,5 @@ def as_array(inputs: torch.Tensor) -> np.ndarray:
     image = inputs.permute(1, 2, 0).numpy()
     if image.dtype == np.uint8:
         return image
-    # Resizing and color steps in floating point leave the range by fractions.
+    # Floating-point resizing and color steps exceed the range slightly.
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

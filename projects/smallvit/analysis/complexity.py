@@ -1,7 +1,7 @@
 """Parameters and FLOPs of a model of any of the three tasks.
 
-One multiply-add counts as one FLOP, as in the published tables. MMEngine's analyzer
-traces the model and counts; operators that it does not know are taught to it here.
+One multiply-add counts as one FLOP, as in the published tables. MMEngine's analyzer traces the
+model and counts; handlers for operators that it does not support are defined here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Handle = Callable[[list[Any], list[Any]], int]
 def complexity(
     cfg: Config | dict | str, shape: tuple[int, int] | None = None, depth: int = 3
 ) -> dict[str, Any]:
-    """Count the parameters and FLOPs of the model that a config describes.
+    """Count the parameters and FLOPs of a config's model.
 
     Args:
         cfg (Config | dict | str): A config, or the path of one.
@@ -73,7 +73,7 @@ def model_complexity(
     image = torch.zeros(1, channels, *shape, device=device)
     forward = model.forward
     if task == "detection":
-        # Two-stage detectors read the image size from the samples even to trace.
+        # Two-stage detectors read the image size from the samples even when traced.
         model.forward = partial(forward, data_samples=fake_batch(model, shape)["data_samples"])
     training = model.training
     model.eval()
@@ -120,7 +120,7 @@ def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def dynamic_dwconv_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """FLOPs of :mod:`smallvit.ops`: each output value sums one product for each tap.
+    """FLOPs of :mod:`smallvit.ops`: one multiply-add per kernel tap for each output value.
 
     Args:
         inputs (list): Traced values; map (B, C, H, W) and kernels, (B, C, k, k) or
@@ -135,7 +135,7 @@ def dynamic_dwconv_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return prod(feature_map) * taps
 
 
-#: Operators that MMEngine's analyzer does not count, by the name in the traced graph.
+#: Operators that MMEngine's analyzer does not count, by their name in the traced graph.
 FLOP_HANDLES: dict[str, Handle] = {
     "aten::scaled_dot_product_attention": attention_flops,
     "smallvit::dynamic_dwconv2d": dynamic_dwconv_flops,

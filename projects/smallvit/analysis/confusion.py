@@ -1,4 +1,4 @@
-"""Which classes a model takes for which, and what kinds of errors a detector makes."""
+"""Confusion matrices, and error types of detectors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from smallvit.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The class of what is no object.
+#: Class index of the background.
 BACKGROUND = "background"
-#: An object with less overlap than this with all of the ground truth is on the background.
+#: Overlap with the ground truth below which an object counts as background.
 FAR = 0.1
-#: Kinds of predicted objects, and of those that were not found.
+#: Error types of predicted and missed objects.
 KINDS = {
     "right": "class and place are right",
     "class": "the place is right, the class wrong",
@@ -40,7 +40,7 @@ KINDS = {
 
 @dataclass
 class Confusion:
-    """A confusion matrix, and what follows from it.
+    """A confusion matrix and the metrics derived from it.
 
     Args:
         matrix (np.ndarray): How often each class (row) was taken for each one (column), counted
@@ -196,7 +196,7 @@ def _of_objects(
 
 
 def _known_objects(dataset: Any, index: int, masks: bool) -> tuple[Annotations, tuple[int, int]]:
-    """Ground truth without the crowds; the image is read for masks alone."""
+    """Ground truth without crowd objects; the image is only read for masks."""
     if masks:
         image, truth = read_sample(dataset, index)
         if truth.masks is None:
@@ -215,7 +215,7 @@ def _known_objects(dataset: Any, index: int, masks: bool) -> tuple[Annotations, 
 def _kinds(
     found: Annotations, truth: Annotations, iou: np.ndarray, iou_thr: float
 ) -> Iterator[str]:
-    """The kind of each predicted object, and of each that was missed."""
+    """Error type of each predicted object, and of each missed object."""
     same = same_class(found, truth)
     matches = match(iou, np.array(found.scores), same, iou_thr)
     touched = {place for place in matches.truth_of if place is not None}
@@ -231,7 +231,7 @@ def _kinds(
 
 
 def _error(iou: np.ndarray, same: np.ndarray, iou_thr: float) -> tuple[str, int]:
-    """The kind of an object that is not right, and the one of the ground truth it is near."""
+    """Error type of an incorrect object, and the ground-truth object closest to it."""
     of_class, of_others = np.where(same, iou, 0.0), np.where(same, 0.0, iou)
     best, other = of_class.max(initial=0.0), of_others.max(initial=0.0)
     if best >= iou_thr:
@@ -246,7 +246,7 @@ def _error(iou: np.ndarray, same: np.ndarray, iou_thr: float) -> tuple[str, int]
 
 
 def matrix_figure(found: Confusion) -> Figure:
-    """Draw a confusion matrix, each row as shares of its class.
+    """Draw a confusion matrix with rows normalized by class.
 
     Args:
         found (Confusion): The matrix.

@@ -1,4 +1,4 @@
-"""Curves of several runs, one panel for each quantity that they logged."""
+"""Curves of several runs, with one panel per logged quantity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Runs = Mapping[str, Mapping[str, Curve]]
 
 
 def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
-    """Decide which quantities to draw.
+    """Select the quantities to draw.
 
     Args:
         runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.

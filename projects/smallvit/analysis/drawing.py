@@ -1,4 +1,4 @@
-"""Boxes, masks and label maps on an image, with the names of their classes."""
+"""Draw boxes, masks and label maps with class names on images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Color = tuple[int, int, int]
 
 @dataclass
 class Style:
-    """How annotations are drawn.
+    """Drawing style of annotations.
 
     Args:
         classes (Sequence[str]): Names of the classes.
@@ -48,7 +48,7 @@ class Style:
 
     @classmethod
     def of(cls, metainfo: dict, **options: bool | float) -> Style:
-        """Make the style of a data set.
+        """Create the style for a data set.
 
         Args:
             metainfo (dict): Its ``classes`` and ``palette``, if it has them.
@@ -60,7 +60,7 @@ class Style:
         return cls(metainfo.get("classes") or (), metainfo.get("palette"), **options)
 
     def name(self, label: int) -> str:
-        """Name a class; its number where it has no name.
+        """Name of a class; its index if it has no name.
 
         Args:
             label (int): The class.
@@ -72,7 +72,7 @@ class Style:
         return str(self.classes[label]) if known else str(label)
 
     def color(self, label: int) -> Color:
-        """Tell the color of a class.
+        """Color of a class.
 
         Args:
             label (int): The class.
@@ -84,7 +84,7 @@ class Style:
         return tuple(int(value) for value in self.palette[label]) if known else (128, 128, 128)
 
     def legend(self, labels: Sequence[int]) -> list[Patch]:
-        """Make the entries of a figure's legend.
+        """Create the entries of a figure's legend.
 
         Args:
             labels (Sequence[int]): The classes that are drawn.
@@ -101,7 +101,7 @@ class Style:
 
 
 def distinct_colors(count: int) -> list[Color]:
-    """Choose colors that differ.
+    """Choose distinguishable colors.
 
     Args:
         count (int): How many.
@@ -114,7 +114,7 @@ def distinct_colors(count: int) -> list[Color]:
 
     colors = colormaps["tab10" if count <= 10 else "tab20"].colors
     if count > 20:
-        # Neighbors differ in saturation and brightness too.
+        # Neighboring colors also differ in saturation and brightness.
         steps = np.arange(count)
         saturation, value = np.where(steps % 2, 0.6, 1.0), np.where(steps // 2 % 2, 0.7, 1.0)
         colors = hsv_to_rgb(np.stack([steps / count, saturation, value], axis=1))
@@ -122,7 +122,7 @@ def distinct_colors(count: int) -> list[Color]:
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """Turn a stored image into one that can be shown.
+    """Convert a stored image to a displayable one.
 
     Args:
         image (np.ndarray): An image (H, W) or (H, W, C), BGR; of one channel, four or more, the
@@ -140,7 +140,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, known: Annotations, size: int) -> tuple[np.ndarray, Annotations]:
-    """Resize an image and what is known of it, so that what is drawn stays legible.
+    """Resize an image and its annotations, so that labels remain legible.
 
     Args:
         image (np.ndarray): RGB (H, W, 3).
@@ -222,7 +222,7 @@ def _draw_boxes(image: np.ndarray, known: Annotations, style: Style) -> np.ndarr
 
 
 def _write(pen: ImageDraw, text: str, box: list[float], color: Color) -> None:
-    """Write above a box, or in it where there is no room, and always within the image."""
+    """Write text above a box, or inside it if there is no room, always within the image."""
     width, height = pen.im.size
     size = max(8, round(min(width, height) / 28))
     font = _font(size)

@@ -1,4 +1,4 @@
-"""Figures that need no window, written whole."""
+"""Matplotlib figures without a window, written atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure.
+    """Create an empty figure.
 
     Args:
         width (float): In inches.
@@ -27,7 +27,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str, **options: Any) -> None:
-    """Write a figure, and the folder that it goes to.
+    """Write a figure, creating its folder if necessary.
 
     Its texts are shown as they are: names of classes and runs are no formulas, and a dollar sign
     in one must not end the picture.
@@ -47,7 +47,7 @@ def _show_texts_as_they_are(figure: Figure) -> None:
     from matplotlib.axis import Axis
     from matplotlib.text import Text
 
-    # Numbers on the axes are matplotlib's own, which writes powers as formulas.
+    # Tick labels are excluded, as matplotlib writes powers as math text.
     numbers = set()
     for axis in figure.findobj(Axis):
         numbers |= set(axis.findobj(Text)) - {axis.label}

@@ -1,7 +1,7 @@
-"""Timing of several things in turns, in one process.
+"""Alternating timing of several functions in one process.
 
-A machine's speed drifts. What is timed alternately drifts together, so that ratios hold where
-single times do not. Every timing in this project is one of these.
+The speed of a machine drifts. Functions that are timed alternately drift together, so that ratios
+are reliable where single times are not. Every timing in this project is done this way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 
 class Timing(NamedTuple):
-    """Seconds that a call took.
+    """Duration of a call in seconds.
 
     Args:
         wall (float): By the clock.
@@ -28,12 +28,12 @@ class Timing(NamedTuple):
 
 
 Call = Callable[[], Any]
-#: For each round, the timings of a call by the names of the calls.
+#: For each round, the timings of the calls by name.
 Rounds = list[dict[str, Timing]]
 
 
 def synchronize(device: str) -> None:
-    """Wait until a device has done its work.
+    """Synchronize with a device.
 
     Args:
         device (str): A CUDA device; others do it at once.
@@ -43,7 +43,7 @@ def synchronize(device: str) -> None:
 
 
 def timed(call: Call, count: int = 1, device: str = "cpu") -> Timing:
-    """Time something.
+    """Time a function.
 
     Args:
         call (Callable): What to time.
@@ -72,7 +72,7 @@ def in_turns(
     seconds: float = 0.0,
     device: str = "cpu",
 ) -> Rounds:
-    """Time several things in turns; every other round goes through them in reverse order.
+    """Time several functions alternately; every other round runs them in reverse order.
 
     Args:
         calls (Mapping[str, Callable]): What to time, by name.
@@ -105,7 +105,7 @@ def in_turns(
 
 
 def ratios(rounds: Sequence[Mapping[str, Timing]], name: str, base: str) -> list[float]:
-    """How much longer one takes than another, in each round by the clock.
+    """Wall-clock time of one function relative to another, per round.
 
     Args:
         rounds (Sequence[Mapping[str, Timing]]): As :func:`in_turns` gives them.

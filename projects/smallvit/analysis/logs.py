@@ -1,4 +1,4 @@
-"""Read the scalars that MMEngine logs, whatever the task and the loop."""
+"""Read the scalars that MMEngine logs, for any task and loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from smallvit.errors import UserError
 from smallvit.utils.json_files import brief
 
-#: What a record says about its place rather than about the run.
+#: Keys of a record that describe its position rather than the run.
 PLACE_KEYS = ("iter", "epoch", "step")
-#: Timings are logged in training and in validation; the curve is that of training.
+#: Timings are logged in training and validation; the curve shows training.
 SHARED_KEYS = ("time", "data_time", "memory")
-#: Average precision and recall, of which pycocotools gives -1 where there is no such object.
+#: Average precision and recall, which pycocotools reports as -1 if there is no such object.
 PRECISION = re.compile(r"(^|[/_])(m?AP|AR)([_@]|$)")
 
 
@@ -35,7 +35,7 @@ class Curve:
     values: list[float] = field(default_factory=list)
 
     def averaged(self, window: int) -> tuple[list[int], list[float]]:
-        """Average each value with the ones before it.
+        """Smooth the values with a moving average over preceding ones.
 
         Args:
             window (int): How many values; fewer at the beginning.
@@ -50,7 +50,7 @@ class Curve:
         return self.iterations, averages
 
     def cut(self, iteration: int) -> None:
-        """Forget what comes from an iteration on, because a resumed run repeats it.
+        """Discard values from an iteration on, because a resumed run repeats it.
 
         Args:
             iteration (int): First iteration to forget.
@@ -100,7 +100,7 @@ def _records(path: str) -> list[dict]:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                # A run that was killed may end within a line.
+                # The last line is incomplete if the run was killed.
                 if not line.endswith("\n"):
                     break
                 raise UserError(
@@ -117,12 +117,12 @@ def _records(path: str) -> list[dict]:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a curve can be drawn through it: integers of JSON have no end."""
+    """Whether a value can be plotted; JSON integers may be arbitrarily large."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 1000)
 
 
 def _append(curves: dict[str, Curve], records: list[dict]) -> None:
-    """Add the records of one log; validation takes the iteration of the training before it.
+    """Add the records of one log; validation uses the iteration of the preceding training step.
 
     Its own step counts epochs in some loops and iterations in others.
     """

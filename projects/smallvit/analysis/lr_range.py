@@ -1,4 +1,4 @@
-"""The learning-rate range test: the loss while the rate rises from step to step."""
+"""Learning-rate range test: the loss while the learning rate increases at each step."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from smallvit.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Weight of what came before in the smoothed loss.
+#: Smoothing factor of the loss.
 SMOOTHING = 0.9
-#: The test ends where the smoothed loss is this many times its lowest value.
+#: The test ends when the smoothed loss exceeds its minimum by this factor.
 DIVERGED = 3.0
-#: Fewest steps from which a rate is suggested.
+#: Minimum number of steps for a suggestion.
 LEAST = 10
 
 
 @dataclass
 class RangeTest:
-    """Rates and losses of a learning-rate range test.
+    """Learning rates and losses of a learning-rate range test.
 
     Args:
         rates (list[float]): The learning rate of each step.
@@ -65,7 +65,7 @@ class RangeTest:
         return not math.isfinite(last) or last > DIVERGED * min(self.smoothed)
 
     def suggestions(self) -> dict[str, float]:
-        """Read two rates off the curve.
+        """Suggest two learning rates from the curve.
 
         Returns:
             dict[str, float]: ``steepest``, where the smoothed loss falls fastest over the
@@ -87,7 +87,7 @@ class RangeTest:
 
 
 class _RisingRate(Hook):
-    """Set the rate of each step, and keep its loss."""
+    """Set the learning rate of each step, and record its loss."""
 
     priority = "VERY_LOW"
 
@@ -96,7 +96,7 @@ class _RisingRate(Hook):
         self._bases: list[tuple[dict, float]] = []
 
     def before_train(self, runner: Runner) -> None:
-        # Parameters with a multiple of the rate keep theirs.
+        # Parameter groups with a multiple of the rate keep their multiple.
         for wrapper in optim_wrappers(runner.optim_wrapper):
             base = wrapper.optimizer.defaults["lr"]
             groups = wrapper.optimizer.param_groups
@@ -119,7 +119,7 @@ def range_test(
     num: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> RangeTest:
-    """Train for some steps with a learning rate that rises from one to the next.
+    """Train for some steps with a learning rate that increases at each step.
 
     Args:
         cfg (Config): A training config; it is not changed, and nothing of the training is kept.
@@ -148,7 +148,7 @@ def range_test(
 
 
 def range_figure(found: RangeTest, current: float | None) -> Figure:
-    """Draw the losses over the rates.
+    """Plot the loss over the learning rate.
 
     Args:
         found (RangeTest): The test.

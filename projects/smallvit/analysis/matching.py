@@ -1,4 +1,4 @@
-"""Predicted objects matched with those of the ground truth."""
+"""Matching of predicted objects with the ground truth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smallvit.analysis.annotations import Annotations
 
 
 def overlaps(found: Annotations, truth: Annotations, masks: bool = False) -> np.ndarray:
-    """Compute how much each predicted object overlaps each one of the ground truth.
+    """Compute the overlap of each predicted object with each ground-truth object.
 
     Args:
         found (Annotations): N predicted objects.
@@ -42,7 +42,7 @@ def _corner_and_size(objects: Annotations) -> np.ndarray:
 
 @dataclass
 class Matches:
-    """Which predicted object is which of the ground truth.
+    """Assignment of predicted objects to ground-truth objects.
 
     Args:
         truth_of (list[int | None]): For each predicted object, the one of the ground truth.
@@ -54,7 +54,7 @@ class Matches:
 
 
 def match(iou: np.ndarray, scores: np.ndarray, allowed: np.ndarray, threshold: float) -> Matches:
-    """Match objects by their overlap, those with the highest score first.
+    """Match objects by overlap, in descending order of score.
 
     Args:
         iou (np.ndarray): Overlaps (N, M).
@@ -76,7 +76,7 @@ def match(iou: np.ndarray, scores: np.ndarray, allowed: np.ndarray, threshold: f
 
 
 def same_class(found: Annotations, truth: Annotations) -> np.ndarray:
-    """Tell which pairs are of one class.
+    """Determine which pairs have the same class.
 
     Args:
         found (Annotations): N objects.

@@ -1,4 +1,4 @@
-"""How features lie: nearest neighbors, what they say of the classes, and a map by t-SNE."""
+"""Feature analysis: nearest neighbors, k-NN classification, and t-SNE maps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from smallvit.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Images whose similarities to all others are in memory at once.
+#: Number of images whose similarities to all others are computed at once.
 CHUNK = 1024
-#: Perplexity of t-SNE where there are enough images, and classes that get a legend.
+#: Perplexity of t-SNE if there are enough images, and maximum number of classes in a legend.
 PERPLEXITY, LEGEND = 30.0, 20
-#: Above this cosine similarity two images are taken for the same.
+#: Cosine similarity above which two images count as duplicates.
 TWIN = 1 - 1e-6
 
 
@@ -36,12 +36,12 @@ class Neighbors:
 
     @property
     def twins(self) -> int:
-        """int: Images whose nearest neighbor has the same features."""
+        """int: Number of images whose nearest neighbor has identical features."""
         return int((self.similarities[:, 0] > TWIN).sum())
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Scale vectors to length 1; those of zeros stay.
+    """Normalize vectors to length 1; zero vectors are unchanged.
 
     Args:
         features (np.ndarray): (N, C).
@@ -54,7 +54,7 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 
 def require_enough(count: int, among: int) -> None:
-    """Check that images can have as many neighbors as are asked for.
+    """Check that there are enough images for the requested number of neighbors.
 
     Args:
         count (int): Neighbors of each.
@@ -104,7 +104,7 @@ def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = Non
 
 
 def vote(neighbors: Neighbors, labels: np.ndarray) -> np.ndarray:
-    """Predict the class of images by that of most of their neighbors.
+    """Predict the class of images by a majority vote of their neighbors.
 
     Args:
         neighbors (Neighbors): The neighbors.
@@ -117,13 +117,13 @@ def vote(neighbors: Neighbors, labels: np.ndarray) -> np.ndarray:
     votes = np.zeros((len(said), int(np.max(labels)) + 1))
     rows = np.arange(len(said))
     for column in range(said.shape[1]):
-        # A vote counts far more than how near it is.
+        # The number of votes counts far more than the similarity, which breaks ties.
         votes[rows, said[:, column]] += 1 + 1e-4 * neighbors.similarities[:, column]
     return votes.argmax(axis=1)
 
 
 def fitting_perplexity(images: int, asked: float | None) -> float:
-    """Choose the perplexity of t-SNE, or check the one that is asked for.
+    """Choose the perplexity of t-SNE, or check the requested one.
 
     Args:
         images (int): Their number.
@@ -143,7 +143,7 @@ def fitting_perplexity(images: int, asked: float | None) -> float:
 
 
 def embed(features: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
-    """Lay features out in a plane by t-SNE, by their cosine distances.
+    """Embed features in two dimensions with t-SNE, by cosine distance.
 
     Args:
         features (np.ndarray): (N, C).
@@ -168,7 +168,7 @@ def draw_map(
     title: str,
     wrong: np.ndarray | None = None,
 ) -> Figure:
-    """Draw a map of images, each class in a color.
+    """Draw a map of images, with one color per class.
 
     Args:
         points (np.ndarray): (N, 2).
@@ -207,7 +207,7 @@ def draw_map(
 
 
 def choose_queries(right: np.ndarray | None, images: int, count: int, seed: int) -> list[int]:
-    """Choose images to show with their neighbors: half of them wrong ones, where there are.
+    """Select images to show with their neighbors: half of them errors, if there are enough.
 
     Args:
         right (np.ndarray, optional): Whether the neighbors have the class of the image, (N, ).

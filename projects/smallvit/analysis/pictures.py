@@ -1,4 +1,4 @@
-"""Pictures of predictions beside the ground truth, on one sheet."""
+"""Sheets of predictions beside the ground truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smallvit.datasets.io.images import read_image
 from smallvit.engine.predictions import detections_by_image, labels_of
 from smallvit.errors import UserError
 
-#: Columns of white between the ground truth and the prediction.
+#: Width in pixels of the white gap between ground truth and prediction.
 GAP = 6
 
 
@@ -47,7 +47,7 @@ def draw_samples(
     truth: bool = True,
     **style: bool,
 ) -> list[Tile]:
-    """Draw a random choice of samples.
+    """Draw a random selection of samples.
 
     Args:
         cfg (Config): Config of the test; its ``test_dataloader.dataset`` names the classes.
@@ -89,7 +89,7 @@ def draw_samples(
 
 
 def style_of(cfg: Config) -> Style:
-    """Make the style of a config's test data, for a legend.
+    """Create the drawing style of a config's test data, for a legend.
 
     Args:
         cfg (Config): The config.
@@ -102,7 +102,7 @@ def style_of(cfg: Config) -> Style:
 
 
 def save_sheet(tiles: Sequence[Tile], path: str, columns: int, style: Style | None = None) -> None:
-    """Write images in a grid, each under its caption.
+    """Write images in a grid with captions.
 
     Args:
         tiles (Sequence[Tile]): The images and captions.
@@ -133,7 +133,7 @@ def _is_right(prediction: dict) -> bool:
 
 
 def _wrong_and_right(predictions: Sequence[dict], order: Iterable[int], num: int) -> list[int]:
-    """Choose as many wrong as right ones where there are; the wrong ones come first."""
+    """Select equally many wrong and right samples, if possible, with the wrong ones first."""
     groups: dict[bool, list[int]] = {False: [], True: []}
     for number in order:
         groups[_is_right(predictions[number])].append(int(number))
@@ -167,7 +167,7 @@ def _pair(
     style: Style,
     with_truth: bool,
 ) -> Tile:
-    """Draw the ground truth, if there is some, and the prediction beside it."""
+    """Draw the ground truth, if available, with the prediction beside it."""
     stored, truth = read_sample(dataset, index)
     said = predicted_annotations(prediction, stored.shape[:2]).above(score_thr)
     picture = as_rgb(stored)
@@ -180,7 +180,7 @@ def _pair(
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:
-    """Join images of one height to one.
+    """Concatenate images of equal height.
 
     Args:
         images (list[np.ndarray]): RGB (H, W, 3); those of another height are filled up.
@@ -213,7 +213,7 @@ def labels_in(known: Annotations, style: Style) -> set[int]:
 
 
 def predicted_annotations(prediction: dict, shape: tuple[int, int]) -> Annotations:
-    """Take what was predicted for an image.
+    """Extract the prediction for an image.
 
     Args:
         prediction (dict): ``pred_sem_seg``, or ``pred_instances`` with COCO's run lengths as

@@ -1,4 +1,4 @@
-"""What half precision does to the gradient of a batch."""
+"""Effect of half precision on the gradient of a batch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from smallvit.analysis.recipe.report import quiet
 from smallvit.analysis.recipe.weights import build_network
 from smallvit.analysis.tasks import fake_batch
 
-#: The types that are compared with float32, by their names.
+#: Data types that are compared with float32, by name.
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-#: Keeps small gradients from vanishing in float16, as a loss scaler does.
+#: Loss scale that keeps small gradients from underflowing in float16.
 SCALE = 1024.0
 
 
 def compare_precisions(
     cfg: Config, shape: tuple[int, int], batch_size: int = 2, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Compute the gradient of one random batch on a CPU, by autocast and in float32.
+    """Compute the gradient of one random batch on a CPU, with autocast and in float32.
 
     Args:
         cfg (Config): A config of any task.

@@ -1,4 +1,4 @@
-"""The number of regions for which the FLOPs of two-stage detectors are published.
+"""Number of regions for which the FLOPs of two-stage detectors are published.
 
 An untrained detector proposes an arbitrary number of regions, and mmdet's cascade
 runs its mask heads on all of them. Published tables count 1,000 proposals for the
@@ -21,7 +21,7 @@ MASK_ROIS = 100
 
 @contextmanager
 def published_rois(model: nn.Module) -> Iterator[None]:
-    """Let a two-stage detector run on the published number of regions.
+    """Make a two-stage detector run on the published number of regions.
 
     Args:
         model (nn.Module): Any model; one that is no two-stage detector of mmdet is
@@ -55,14 +55,14 @@ def _propose(rpn: nn.Module, x: tuple[Tensor, ...], samples: list[Any], **kwargs
     from mmengine.structures import InstanceData
 
     outputs = rpn(x)
-    # What a trace finds unused it drops, and does not count.
+    # Tracing removes, and does not count, unused results.
     used = sum(level.sum() for levels in outputs for level in levels) * 0
     boxes = [_spread_boxes(sample.img_shape, x[0].device) for sample in samples]
     return [InstanceData(bboxes=box + used) for box in boxes]
 
 
 def _spread_boxes(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Boxes (1000, 4) of all sizes, so that each level of a pyramid gets some."""
+    """Boxes (1000, 4) of various sizes, so that each pyramid level gets some."""
     height, width = shape[:2]
     fraction = torch.linspace(0, 1, BOX_ROIS, device=device)
     scale = torch.tensor([width, height], dtype=torch.float32, device=device)

@@ -23,19 +23,19 @@ from smallvit.utils.configs import config_path
 
 ROOT = Path(config_path("")).parent
 TOLERANCE = 0.02
-#: What a file raises that is no list of models.
+#: Exceptions raised for a file that is not a list of models.
 _DAMAGE = (
     *(yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError),
     RecursionError,
 )
 
-#: What is compared: the name in a metafile, the key in ``complexity``'s answer, unit.
+#: Compared quantities: name in a metafile, key in ``complexity``'s result, unit.
 QUANTITIES = (("Parameters", "params", 1e6, "M"), ("FLOPs", "flops", 1e9, "G"))
 
 
 @dataclass
 class Row:
-    """One model: what the metafile says of it and what was counted here.
+    """A model with the numbers in the metafile and those counted here.
 
     Args:
         name (str): Name of the model.
@@ -155,7 +155,7 @@ def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:
 
 
 def measure(row: Row, root: Path = ROOT) -> Row:
-    """Count the parameters and FLOPs of a row's config and store them in it.
+    """Count the parameters and FLOPs of a row's model and store them in the row.
 
     Args:
         row (Row): The model.
@@ -164,7 +164,7 @@ def measure(row: Row, root: Path = ROOT) -> Row:
     Returns:
         Row: The same row.
     """
-    # The libraries log to the standard output, which tools need for their tables.
+    # Redirected, as the libraries log to standard output, which tools need for their tables.
     with redirect_stdout(sys.stderr):
         sizes = complexity(str(root / row.config), row.input_size)
     row.ours = {name: sizes[key] for name, key, *_ in QUANTITIES}
@@ -173,7 +173,7 @@ def measure(row: Row, root: Path = ROOT) -> Row:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """Lay measured rows out as a Markdown table.
+    """Format measured rows as a Markdown table.
 
     Args:
         rows (Iterable[Row]): Rows that went through :func:`measure`.

@@ -1,4 +1,4 @@
-"""What the three libraries ask of a batch: which task a model solves, and fake data for it."""
+"""The task that a model solves, and random input batches for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-#: The library that defines a model's base class, and the task that it stands for.
+#: Tasks by the library that defines a model's base class.
 LIBRARY_TASKS = {"mmpretrain": "classification", "mmdet": "detection", "mmseg": "segmentation"}
 
-#: Input sizes (height, width) at which the field publishes FLOPs.
+#: Input sizes (height, width) for which FLOPs are usually published.
 PUBLISHED_SHAPES = {
     "classification": (224, 224),
     "detection": (800, 1280),
@@ -22,7 +22,7 @@ PUBLISHED_SHAPES = {
 
 
 def task_of(model: nn.Module) -> str:
-    """Tell which task a built model solves, from the library its base class comes from.
+    """Determine the task of a built model from the library of its base class.
 
     Args:
         model (nn.Module): A classifier of MMPretrain, a detector of mmdet or a
@@ -47,7 +47,7 @@ def task_of(model: nn.Module) -> str:
 def fake_batch(
     model: nn.Module, shape: tuple[int, int], batch_size: int = 1, seed: int = 0
 ) -> dict[str, Any]:
-    """Make random data as the model's data loader would give it.
+    """Create random data in the form of the model's data loader.
 
     Args:
         model (nn.Module): The model that the data is for.

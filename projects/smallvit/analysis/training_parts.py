@@ -1,4 +1,4 @@
-"""What forward, backward and optimizer of training steps cost, of several models in turns."""
+"""Cost of the forward pass, the backward pass and the optimizer in training steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = ("forward", "backward", "optimizer")
 
 @dataclass
 class Training:
-    """One model with its optimizer.
+    """A model with its optimizer.
 
     Args:
         model (nn.Module): Takes images (B, C, H, W).
@@ -31,7 +31,7 @@ class Training:
 
 
 def tensors_in(outputs: Any) -> Iterable[Tensor]:
-    """Find the tensors in what a model returned.
+    """Find the tensors in a model's output.
 
     Args:
         outputs (Any): A tensor, or tuples, lists and dicts of them.
@@ -52,7 +52,7 @@ def tensors_in(outputs: Any) -> Iterable[Tensor]:
 def time_step(
     training: Training, images: Tensor, dtype: torch.dtype = torch.float32
 ) -> dict[str, Timing]:
-    """Take a training step, and time its parts. The loss is the mean square of the outputs.
+    """Run a training step, and time its parts. The loss is the mean square of the outputs.
 
     Args:
         training (Training): The model and its optimizer.
@@ -89,7 +89,7 @@ def time_trainings(
     rounds: int = 7,
     dtype: torch.dtype = torch.float32,
 ) -> list[dict[str, dict[str, Timing]]]:
-    """Take steps of several trainings in turns.
+    """Run training steps of several models alternately.
 
     Args:
         trainings (Mapping[str, Training]): By name.
@@ -114,7 +114,7 @@ def time_trainings(
 def summarize_parts(
     rounds: list[dict[str, dict[str, Timing]]], ours: str = "ours"
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Medians of the times and of the ratios within a round.
+    """Medians of the times, and of the ratios within a round.
 
     Args:
         rounds (list): As :func:`time_trainings` returns them.

@@ -1,4 +1,4 @@
-"""Trainings that go on step by step, so that several can take turns and be timed."""
+"""Training runs that advance step by step, for alternating and timing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smallvit.layers.attention_form import follow_form
 
 
 class _OnlyPrepare(Hook):
-    """Let ``Runner.train`` do all that comes before its loop."""
+    """Loop that makes ``Runner.train`` do only what precedes its loop."""
 
     def before_run(self, runner: Runner) -> None:
         runner._train_loop.run = lambda: None
@@ -27,7 +27,7 @@ class _OnlyPrepare(Hook):
 def training_steps(
     cfg: Config, work_dir: str, prepare: Callable[[Config], None] | None = None
 ) -> Iterator[None]:
-    """Train without end and without guards, validation and checkpoints.
+    """Train indefinitely, without guards, validation and checkpoints.
 
     A step is what a run does in an iteration: loading the batch, the training step and all
     hooks.
@@ -47,7 +47,7 @@ def training_steps(
 def bare_runner(
     cfg: Config, work_dir: str, prepare: Callable[[Config], None] | None = None
 ) -> Runner:
-    """Build the runner of a training without guards, validation and checkpoints.
+    """Build a runner without guards, validation and checkpoints.
 
     Args:
         cfg (Config): A training config; it is not changed.
@@ -69,7 +69,7 @@ def bare_runner(
     hooks = cfg.default_hooks
     for key in [*GUARDS, "visualization", "checkpoint"]:
         hooks.pop(key, None)
-    # Checkpoints are written once in many steps, here never.
+    # Checkpoint intervals are set so large that none is written.
     hooks.checkpoint = dict(type="CheckpointHook", by_epoch=True, interval=-1, save_last=False)
     if prepare is not None:
         prepare(cfg)
@@ -79,7 +79,7 @@ def bare_runner(
 
 
 def steps_of(runner: Runner) -> Iterator[None]:
-    """Train with a runner, without end.
+    """Train with a runner indefinitely.
 
     Args:
         runner (Runner): The runner; its training loop is not used otherwise.
@@ -107,7 +107,7 @@ def steps_of(runner: Runner) -> Iterator[None]:
 def take_turns(
     trainings: Mapping[str, Iterator], turns: int, block: int = 1, skip: int = 0
 ) -> Rounds:
-    """Time steps of several trainings in turns.
+    """Time steps of several training runs alternately.
 
     Args:
         trainings (Mapping[str, Iterator]): Each ``next`` is a step.

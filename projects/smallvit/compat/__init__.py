@@ -1,17 +1,17 @@
-"""What patches other libraries. What they are made to be extended by, such as registries and
-loaders of a scheme, is used where it is needed.
+"""Patches of other libraries. Official extension points, such as registries and loaders for a URL
+scheme, are used where they are needed instead.
 
-At the import of smallvit: ``config_lookup``, ``hub``, ``mmcv_ext`` and ``multimodal``, which let
-the MM libraries run on today's Python, torch, setuptools and transformers (the bridge for mmcv's
-compiled ops is only reached where ``mmcv._ext`` is not installed), ``folder_configs`` for configs
-of ours, and ``moved``, which forwards module paths of our own. In a run of smallvit alone:
+On import of smallvit: ``config_lookup``, ``hub``, ``mmcv_ext`` and ``multimodal``, which make the
+MM libraries work with current versions of Python, torch, setuptools and transformers (the bridge
+for mmcv's compiled ops is used only if ``mmcv._ext`` is not installed), ``folder_configs`` for our
+configs, and ``moved``, which forwards our old module paths. Only in a run of smallvit:
 ``channels``, ``drawn_texts``, ``label_maps`` and ``model_zoos``, by
 :mod:`smallvit.engine.install`, and ``strict_loading`` by its runner.
 """
 
 
 def install() -> None:
-    """Install every bridge. Cheap, and safe to call more than once."""
+    """Install all patches. Cheap, and safe to call more than once."""
     from smallvit.compat import config_lookup, hub, mmcv_ext, moved, multimodal
 
     config_lookup.install()

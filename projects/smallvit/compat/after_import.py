@@ -1,4 +1,4 @@
-"""Patching a module when it is imported, so that a patch need not import it."""
+"""Patch a module when it is imported, without importing it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Patch = Callable[[ModuleType], None]
 
 
 class PatchFinder(importlib.abc.MetaPathFinder):
-    """Finds what the other finders find, and patches some modules after they have run."""
+    """Meta path finder that patches registered modules after they are executed."""
 
     def __init__(self) -> None:
         self.patches: dict[str, list[Patch]] = {}
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
-        """Spec of a module that has a patch, as the next finder knows it; else None."""
+        """Spec of a module that has a patch, from the next finder; None for other modules."""
         if fullname not in self.patches:
             return None
         others = (
@@ -45,11 +45,11 @@ class PatchFinder(importlib.abc.MetaPathFinder):
 
 
 def patch_after_import(name: str, patch: Patch) -> None:
-    """Patch a module now if it is imported, else right after it is.
+    """Patch a module now if it is imported, otherwise as soon as it is.
 
     Args:
-        name (str): The module.
-        patch (Callable): Takes the module; called once, or again where the module is run
+        name (str): Name of the module.
+        patch (Callable): Called with the module once, and again if the module is executed
             again.
     """
     if name in sys.modules:

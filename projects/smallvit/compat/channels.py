@@ -1,8 +1,9 @@
-"""Augmentations of the MM libraries that fail on gray images, or drop a fourth channel.
+"""Support for any number of channels in augmentations of the MM libraries.
 
-They are patched in place, as they are pickled for worker processes. To be left out where they
-take any number of channels (MMPretrain 1.2, MMDetection 3.3 and MMSegmentation 1.2 do not). So
-is MMCV 2.1's shift of the hue to the left, which numpy 2 refuses.
+These fail on gray images, or drop a fourth channel. They are patched in place, as they are pickled
+for worker processes. Remove this once they accept any number of channels (MMPretrain 1.2,
+MMDetection 3.3 and MMSegmentation 1.2 do not). MMCV 2.1's negative hue shift, which numpy 2
+refuses, is patched as well.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ import numpy as np
 
 from smallvit.errors import DataError
 
-#: By their names in the registries; those that are registered are patched.
+#: Names in the registries; those that are registered are patched.
 STEPS = (
     *("AutoContrast", "CLAHE", "ColorJitter", "ColorTransform", "Contrast", "CutOut", "Equalize"),
     *("GaussianBlur", "Lighting", "PhotoMetricDistortion", "RandomCutOut", "RandomErasing"),
     "YOLOXHSVRandomAug",
 )
-#: Made of others; those of MMDetection move boxes too.
+#: Transforms composed of others; those of MMDetection also move boxes.
 POLICIES = ("AutoAugment", "RandAugment")
-#: Others that move boxes: gray images alone, which are changed once.
+#: Other transforms that move boxes: only gray images are converted, once.
 BOX_STEPS = ("Expand", "MinIoURandomCrop")
 
-#: Those that weigh the channels, and their setting for it.
+#: Transforms with a value per channel, and the argument that holds the values.
 GRAYS = {"RandomGrayscale": "channel_weights", "RGB2Gray": "weights"}
 
 
 def install(steps: dict[str, type], widen: Callable[[Callable, bool], Callable]) -> None:
-    """Let the augmentations of a registry take images of any number of channels.
+    """Make the augmentations of a registry accept images of any number of channels.
 
     Args:
-        steps (dict[str, type]): Classes by name; those of smallvit are left alone.
-        widen (Callable): Makes of a method ``transform`` one for any image, or for gray ones
-            alone.
+        steps (dict[str, type]): Classes by name; those of smallvit are not changed.
+        widen (Callable): Wraps a method ``transform`` for images of any number of channels, or
+            for gray images only.
     """
     for name in (*STEPS, *POLICIES, *BOX_STEPS):
         kind = steps.get(name)
@@ -53,7 +54,7 @@ def install(steps: dict[str, type], widen: Callable[[Callable, bool], Callable])
 
 
 def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
-    """Of a step that weighs the channels: as it is for as many, as colors and more for others."""
+    """Wrap a step with per-channel values: unchanged for as many channels, widened for others."""
 
     @wraps(transform)
     def transform_any(self: Any, results: dict) -> dict:
@@ -77,7 +78,7 @@ def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
 
 
 class _Shift(float):
-    """A shift of the hue to the left, of which MMCV makes a byte: 256 steps are a turn."""
+    """A negative hue shift, which MMCV converts to a byte: 256 steps are a full turn."""
 
     def __mul__(self, steps: Any) -> float:
         return float(int(float(self) * steps) % 256)

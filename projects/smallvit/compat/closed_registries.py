@@ -1,8 +1,8 @@
-"""Registries that find what is registered, for as long as something untrusted is built.
+"""Registries without imports, while an untrusted config is built.
 
-MMEngine's ``Registry.get`` imports a module, and takes what it likes from it, where a name is not
-registered: ``os.system`` is a type then. To be left out where that can be switched off (MMEngine
-0.10.7 cannot).
+For a name that is not registered, MMEngine's ``Registry.get`` imports a module and takes any of its
+attributes: ``os.system`` then is a type. Remove this once that can be disabled (MMEngine
+0.10.7 has no option for it).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _lock = threading.RLock()
 def closed_registries(
     scopes: frozenset[str], is_known: Callable[[Any], bool], refuse: Callable[[str], Exception]
 ) -> Iterator[None]:
-    """Let this thread's lookups find nothing but what is registered and known.
+    """Restrict registry lookups of this thread to registered, known objects.
 
     Args:
-        scopes (frozenset[str]): Libraries whose registries may be asked.
-        is_known (Callable): Tells of a class or function whether it may be built.
-        refuse (Callable): Makes the error from a text.
+        scopes (frozenset[str]): Libraries whose registries may be used.
+        is_known (Callable): Returns whether a class or function may be built.
+        refuse (Callable): Creates the error from a message.
 
     Yields:
-        None: While they do.
+        None: While the restriction is active.
     """
     import mmengine.registry.registry as module
 

@@ -1,4 +1,4 @@
-"""Config inheritance across packages (``_base_ = 'mmdet::...'``) on today's setuptools."""
+"""Config inheritance across packages (``_base_ = 'mmdet::...'``) with current setuptools."""
 
 import importlib.util
 import os.path as osp
@@ -10,11 +10,11 @@ from smallvit.errors import how_to_install
 
 
 def install() -> None:
-    """Make ``smallvit::`` a config scope, and look packages up by ``importlib``.
+    """Make ``smallvit::`` a config scope, and look up packages with ``importlib``.
 
-    MMEngine 0.10 asks ``pkg_resources``, which setuptools 82 no longer ships and which
-    names a folder that does not exist for a package installed with ``pip install -e``.
-    Without MMEngine nothing happens: the package alone still imports, to be inspected.
+    MMEngine 0.10 uses ``pkg_resources``, which setuptools 82 no longer ships and which
+    returns a folder that does not exist for a package installed with ``pip install -e``.
+    Without MMEngine nothing is patched: smallvit itself can still be imported and inspected.
     """
     if importlib.util.find_spec("mmengine") is None:
         return
@@ -24,23 +24,23 @@ def install() -> None:
     from mmengine.utils import package_utils
 
     MODULE2PACKAGE.setdefault("smallvit", "smallvit")
-    # Each of these holds names of its own; mmengine.hub takes them from mmengine.utils when it
-    # is imported, which would load torch here.
+    # Each of these modules binds the names itself; mmengine.hub gets them from mmengine.utils
+    # when it is imported, which would load torch here.
     hub = sys.modules.get("mmengine.hub.hub")
     for module in filter(None, (config, package_utils, mmengine.utils, hub)):
         module.is_installed = is_installed
         module.get_installed_path = get_installed_path
     # MMEngine reads all metafiles of a package for each base (a second for mmdet's), by a name
-    # that it never finds there, and then takes the path as it stands.
+    # that it never finds there, and then uses the path as it is.
     config._get_external_cfg_path = config._get_external_cfg_base_path
     _keep_scope_of_own_configs(config.Config)
 
 
 def _keep_scope_of_own_configs(config_class: type) -> None:
-    """Build what is inherited from ``smallvit::`` in the scope of the library it is written for.
+    """Build configs inherited from ``smallvit::`` in the scope of the library they are for.
 
-    MMEngine marks the dicts of a foreign base with the base's scope. Our configs name
-    MMPretrain's, mmdet's and mmseg's types without a prefix, in their default scope.
+    MMEngine marks the dicts of a foreign base with the base's scope. Our configs refer to
+    types of MMPretrain, mmdet and mmseg without a prefix, in their default scope.
     """
     original = config_class._get_cfg_path
     if original.__module__ == __name__:
@@ -54,7 +54,7 @@ def _keep_scope_of_own_configs(config_class: type) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a distribution or a module of that name is there.
+    """Check whether a distribution or module of that name is installed.
 
     Args:
         package (str): Name of a distribution (``mmsegmentation``) or a module.
@@ -66,7 +66,7 @@ def is_installed(package: str) -> bool:
 
 
 def get_installed_path(package: str) -> str:
-    """Folder of the module that a distribution installs.
+    """Find the folder of the module that a distribution installs.
 
     Args:
         package (str): Name of a distribution or a module.
@@ -93,17 +93,17 @@ def _is_mm_package(package: str) -> bool:
 def _module_spec(package: str) -> ModuleSpec | None:
     for module in _candidate_modules(package):
         spec = importlib.util.find_spec(module)
-        # A folder of that name without __init__.py is a namespace, and holds no configs.
+        # A folder of that name without __init__.py is a namespace package, without configs.
         if spec is not None and spec.origin is not None:
             return spec
     return None
 
 
 def _candidate_modules(package: str) -> list[str]:
-    """Module names that a package may have: its own, MMEngine's, what it declares."""
+    """Candidate module names of a package: its own, MMEngine's, and those it declares."""
     from mmengine.config.utils import MODULE2PACKAGE
 
-    # MMEngine's names are of the modules; onedl-mmsegmentation has mmsegmentation's.
+    # MMEngine's names are those of the modules; onedl-mmsegmentation has mmsegmentation's.
     known = [module for module, name in MODULE2PACKAGE.items() if name == package]
     try:
         declared = metadata.distribution(package).read_text("top_level.txt") or ""

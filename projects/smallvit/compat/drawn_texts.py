@@ -1,8 +1,8 @@
-"""Names of classes on drawn images, which are no formulas.
+"""Literal class names on drawn images, instead of math text.
 
-MMEngine's ``Visualizer`` draws texts with matplotlib, for which a dollar sign begins a formula:
-a class called ``a$x_{$`` ends the test that draws it. To be left out where MMEngine draws texts
-as they are (0.10 does not).
+MMEngine's ``Visualizer`` draws text with matplotlib, where a dollar sign starts a formula:
+a class called ``a$x_{$`` ends the test that draws it. Remove this once MMEngine draws text
+literally (0.10 does not).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mmengine.visualization import Visualizer
 
 
 def install() -> None:
-    """Let every visualizer of this process show texts as they are."""
+    """Make every visualizer of this process draw text literally."""
     draw = Visualizer.draw_texts
     if draw.__module__ == __name__:
         return

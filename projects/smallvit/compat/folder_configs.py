@@ -1,9 +1,9 @@
-"""Configs that follow a folder of images, wherever they are built.
+"""Adapt configs with ``fit_to_folder`` to their image folder wherever they are built.
 
-MMEngine's runners and ``mmpretrain.get_model``, which MMPretrain's inferencers call, take a
-config as it is written; one with ``fit_to_folder`` gets its classes from the folder or the
-checkpoint that is there. Both are patched, and leave every other config as it is. To be left
-out where MMEngine has a hook between a config and its Runner (0.10.7 has none).
+MMEngine's runners and ``mmpretrain.get_model``, which MMPretrain's inferencers call, use a
+config as it is written; one with ``fit_to_folder`` gets its classes from the folder or
+checkpoint. Both are patched, without effect on other configs. Remove this once MMEngine has a hook
+between a config and its Runner (0.10.7 has none).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from smallvit.compat.after_import import patch_after_import
 
 KEY = "fit_to_folder"
-#: The modules that define what is patched.
+#: Modules that define the patched functions.
 RUNNERS = {
     "mmengine.runner.runner": "Runner",
     "mmengine.runner._flexible_runner": "FlexibleRunner",
@@ -28,7 +28,7 @@ MODELS = "mmpretrain.apis.model"
 
 
 def install(fit: str) -> None:
-    """Fit configs that have ``fit_to_folder`` before they are built. Nothing is imported.
+    """Adapt configs with ``fit_to_folder`` before they are built. Nothing is imported.
 
     Args:
         fit (str): Module and name of a function, ``"package.module:name"``. It takes a
@@ -54,7 +54,7 @@ def _patch_runner(module: ModuleType, name: str, fit: Callable) -> None:
     @wraps(original)
     def from_cfg(cls: type, cfg: Any) -> Any:
         if cfg.get(KEY) is not None:
-            # Without training data it is a test, and its weights decide about the classes.
+            # Without training data it is a test, and its weights determine the classes.
             tested = None if cfg.get("train_dataloader") else cfg.get("load_from")
             cfg = fit(cfg, tested, True)
         return original(cls, cfg)
@@ -75,7 +75,7 @@ def _patch_get_model(module: ModuleType, fit: Callable) -> None:
             model = fit(cfg, checkpoint or None, False)
         return original(model, pretrained, *args, **kwargs)
 
-    # Where MMPretrain was imported before smallvit, others hold the function already.
+    # If MMPretrain was imported before smallvit, other modules hold the function already.
     for holder in list(sys.modules.values()):
         if getattr(holder, "__dict__", {}).get("get_model") is original:
             holder.get_model = get_model

@@ -1,8 +1,8 @@
-"""Our models in ``mmengine.hub.get_model("smallvit::dwnet/dwnet-t_in1k.py")``.
+"""Support for ``mmengine.hub.get_model("smallvit::dwnet/dwnet-t_in1k.py")``.
 
-MMEngine builds the model in the scope that its address begins with, and those of ours are
-classifiers, detectors and segmentors of three libraries. To be left out where it builds in the
-config's ``default_scope`` (0.10.7 does not).
+MMEngine builds the model in the scope of its address, but our configs use classifiers, detectors
+and segmentors of three libraries. Remove this once MMEngine builds in the config's
+``default_scope`` (0.10.7 does not).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Label maps that cannot be read, named, and those that must not be, refused.
+"""File names in errors of unreadable label maps, and validation of label maps.
 
 The ``LoadAnnotations`` of MMCV, MMDetection and MMSegmentation raise Pillow's or OpenCV's
 error without the path. It is patched in place: a subclass made for each of them could not be
-pickled for worker processes. To be left out where they name the file (MMCV 2.1, MMDetection
+pickled for worker processes. Remove this once they name the file (MMCV 2.1, MMDetection
 3.3 and MMSegmentation 1.2 do not).
 """
 
@@ -15,13 +15,13 @@ from smallvit.errors import ImageError
 
 
 def install(loader: type, check: Callable[[str, dict | None], None] | None = None) -> None:
-    """Let a class that loads annotations say which label map it could not read.
+    """Make a class that loads annotations name the label map that it could not read.
 
     Args:
         loader (type): A ``LoadAnnotations`` of MMCV, MMDetection or MMSegmentation, changed
             in place.
-        check (Callable, optional): Looks at a label map before it is read, given path and
-            ``backend_args``; raises if it must not be. Defaults to None.
+        check (Callable, optional): Validates a label map before it is read, given path and
+            ``backend_args``; raises if it is not acceptable. Defaults to None.
     """
     read = loader._load_seg_map
     if hasattr(read, "__wrapped__"):

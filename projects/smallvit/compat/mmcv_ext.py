@@ -1,10 +1,10 @@
-"""Finder for ``mmcv._ext`` where mmcv was installed without its compiled ops.
+"""Import finder for ``mmcv._ext`` if mmcv was installed without its compiled ops.
 
 mmdet and mmseg import ``mmcv.ops``, which imports the extension ``mmcv._ext``. There
-is no wheel of it for a current torch. The finder stands last in ``sys.meta_path``: a
-compiled extension is found before it and nothing changes; without one,
+is no wheel of it for a current torch. The finder is the last in ``sys.meta_path``: a
+compiled extension is found before it and nothing changes; otherwise
 :mod:`smallvit.compat.torchvision_ops` is loaded under that name, with a real module
-spec, so that ``pkgutil`` and ``importlib`` look-ups see it too.
+spec, so that lookups by ``pkgutil`` and ``importlib`` find it too.
 """
 
 import importlib.abc
@@ -18,7 +18,7 @@ SOURCE = pathlib.Path(__file__).with_name("torchvision_ops.py")
 
 
 class ExtFinder(importlib.abc.MetaPathFinder):
-    """Answers for ``mmcv._ext`` after every other finder has said no."""
+    """Finder for ``mmcv._ext``, used if every other finder fails."""
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """Spec of the bridge module if ``fullname`` is ``mmcv._ext``, else None."""
@@ -34,10 +34,10 @@ def install() -> None:
 
 
 def is_bridged() -> bool:
-    """Whether ``mmcv._ext`` is (or would be) the bridge and not a compiled extension.
+    """Check whether ``mmcv._ext`` is (or would be) the bridge rather than a compiled extension.
 
     Returns:
-        bool: True if torchvision serves mmcv's ops.
+        bool: True if torchvision provides mmcv's ops.
 
     Raises:
         ModuleNotFoundError: If mmcv is not installed.

@@ -1,8 +1,7 @@
-"""Our models by name in ``mmpretrain.list_models``, ``mmpretrain.get_model`` and its inferencers.
+"""Our models in ``mmpretrain.list_models``, ``mmpretrain.get_model`` and MMPretrain's inferencers.
 
-MMPretrain knows the models of its own metafiles alone, which it reads when a name is first
-looked up; ours are read right after. To be left out where MMPretrain finds the metafiles of
-other packages (1.2 does not).
+MMPretrain reads only its own metafiles, when a name is first looked up; ours are read right after.
+Remove this once MMPretrain finds the metafiles of other packages (1.2 does not).
 """
 
 from __future__ import annotations
@@ -36,5 +35,5 @@ def _patch(module: ModuleType) -> None:
     hub._register_mmpretrain_models = classmethod(register)
 
 
-#: A name of ours, which tells whether all are registered.
+#: One of our model names, to check whether all are registered.
 _FIRST = "dwnet-t_in1k"

@@ -1,9 +1,9 @@
-"""Checkpoints from model zoos and object stores, such as ``torchvision://`` and ``s3://``.
+"""Safe loading of checkpoints from model zoos and object stores (``torchvision://``, ``s3://``).
 
 MMEngine registers a loader for each scheme, but those of the zoos call its own
-``load_from_http`` by name, so that a replaced loader for ``https://`` is passed by; and those
-of stores, and of files that ``open_mmlab.json`` names, call ``torch.load`` as they please, which
-runs what a file holds on torch before 2.6. To be left out where MMEngine's loaders go through
+``load_from_http`` by name and so bypass a replaced loader for ``https://``; those
+of object stores, and of files that ``open_mmlab.json`` lists, call ``torch.load`` with its default
+arguments, which runs code in the file on torch before 2.6. Remove this once MMEngine's loaders use
 ``CheckpointLoader`` (0.10.7 does not).
 """
 
@@ -21,11 +21,11 @@ ZOOS = ("open-mmlab://", "openmmlab://")
 
 
 def install(load_from_http: Callable[..., dict], load_from_local: Callable[..., dict]) -> None:
-    """Let MMEngine's other loaders read what they fetch with two functions.
+    """Make MMEngine's other loaders read downloaded files with the given functions.
 
     Args:
-        load_from_http (Callable): With the signature of MMEngine's.
-        load_from_local (Callable): Likewise.
+        load_from_http (Callable): Loader for URLs, with the signature of MMEngine's.
+        load_from_local (Callable): Loader for local files, with the signature of MMEngine's.
     """
     import mmengine.runner.checkpoint as stock
     from mmengine.runner import CheckpointLoader

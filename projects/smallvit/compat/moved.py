@@ -1,8 +1,8 @@
-"""Module paths and names of version 0.1 that have moved, forwarded for one version.
+"""Forwarding of module paths and names that have moved since version 0.1, for one version.
 
-``MOVED`` is the one table: an old module, and the modules that hold its names now. A module
-that is gone is answered for by a finder at the end of ``sys.meta_path``; one that stays but
-lost some names takes :func:`forward` as its ``__getattr__``.
+``MOVED`` is the only table: it maps an old module to the modules that hold its names now. Removed
+modules are handled by a finder at the end of ``sys.meta_path``; a module that still exists but
+lost some names uses :func:`forward` as its ``__getattr__``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: By old module, the modules that are searched for its names, in order. An entry that ends
+#: Modules that are searched for the names of an old module, in order. An entry that ends
 #: in .py is a file below tools/.
 MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.backbones.plain_vit": ("smallvit.backbones.base.plain_vit",),
@@ -112,11 +112,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
 
-#: Names that are others in the new module, or in a module where the rest of the old one is not.
+#: Names that were renamed, or moved to a module other than the rest of the old one.
 RENAMED: dict[str, str] = {
     "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
     "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_objects.TOLERANCE",
-    # Raises where the old one gave None.
+    # Raises where the old function returned None.
     "smallvit.cli.bench.results.read_json": "smallvit.utils.json_files.read_object",
     "smallvit.cli.pictures.load_predictions": "smallvit.engine.predictions.read_predictions",
     "smallvit.engine.mmengine_pickles.read_mmengine": (
@@ -142,13 +142,13 @@ RENAMED: dict[str, str] = {
 
 
 def forward(old: str) -> Callable[[str], Any]:
-    """Make a module's ``__getattr__`` for the names that left it.
+    """Create ``__getattr__`` for a module whose names have moved.
 
     Args:
         old (str): Name of the module, a key of ``MOVED``.
 
     Returns:
-        Callable: Looks a name up in its new module, with a ``DeprecationWarning``.
+        Callable: Looks up a name in its new module, with a ``DeprecationWarning``.
     """
 
     def look_up(name: str) -> Any:
@@ -168,7 +168,7 @@ def forward(old: str) -> Callable[[str], Any]:
 
 
 def _places(old: str, name: str) -> list[tuple[str, str]]:
-    """Modules to look into, with the name to look for."""
+    """Modules to search, with the name to look up in each."""
     renamed = RENAMED.get(f"{old}.{name}")
     if renamed is not None:
         place, _, new_name = renamed.rpartition(".")
@@ -191,7 +191,7 @@ def _load(place: str) -> ModuleType:
 
 
 class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Answers for old module paths after every other finder has said no."""
+    """Finder for old module paths, used if every other finder fails."""
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """Spec of a forwarding module if ``fullname`` has moved, else None."""
@@ -201,7 +201,7 @@ class MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, is_package=is_package)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its ``__getattr__``."""
+        """Set the module's ``__getattr__``."""
         module.__getattr__ = forward(module.__name__)
 
 

@@ -1,10 +1,10 @@
-"""MMPretrain beside a ``transformers`` that it cannot be imported with.
+"""Import of MMPretrain with an incompatible version of ``transformers``.
 
-MMPretrain imports its multi-modal models, and with them ``transformers``, wherever that is
-installed. Version 1.2 wants names that are gone since 4.52 (the onedl fork since 5.0), so that
-none of its models could be built, and no network of ours. It has a flag for environments without
+MMPretrain imports its multi-modal models, and with them ``transformers``, if it is installed.
+Version 1.2 needs names that were removed in 4.52 (the onedl fork in 5.0), so that none of its
+models could be built, and no network of ours. It has a flag for environments without
 ``transformers``; the flag is set here if, and only if, the import would fail. MMPretrain then
-says of each multi-modal model that it is not there. Unneeded once MMPretrain follows transformers.
+reports each multi-modal model as unavailable. Remove this once it supports the current version.
 """
 
 import ast
@@ -17,17 +17,17 @@ from types import ModuleType
 from smallvit.compat.after_import import patch_after_import
 
 NAME = "mmpretrain.utils.dependency"
-#: What MMPretrain imports under its flag, in its folder.
+#: Packages of MMPretrain that its flag controls, relative to its folder.
 MULTIMODAL = ("models/multimodal/**/*.py", "models/utils/*.py")
 
 
 def install() -> None:
-    """Let MMPretrain be imported, now or later, whatever ``transformers`` is installed."""
+    """Make MMPretrain importable, now or later, with any version of ``transformers``."""
     patch_after_import(NAME, switch_off_if_broken)
 
 
 def switch_off_if_broken(dependency: ModuleType) -> None:
-    """Clear MMPretrain's flag if its multi-modal part cannot be imported, and say so.
+    """Clear MMPretrain's flag if its multi-modal part cannot be imported, and log it.
 
     Args:
         dependency (ModuleType): ``mmpretrain.utils.dependency``, before the models are imported.
@@ -47,32 +47,32 @@ def switch_off_if_broken(dependency: ModuleType) -> None:
 
 
 def import_error(mmpretrain: Path) -> str | None:
-    """Try every name of ``transformers`` that MMPretrain's multi-modal part imports.
+    """Try to import every name of ``transformers`` that MMPretrain's multi-modal part imports.
 
     Args:
         mmpretrain (Path): MMPretrain's folder.
 
     Returns:
-        str | None: What is wrong with the first that is not there, None if all are.
+        str | None: Error of the first missing name, None if all exist.
     """
     sources = sorted(path for pattern in MULTIMODAL for path in mmpretrain.glob(pattern))
     wanted = (each for path in sources for each in _imports(path.read_text(encoding="utf-8")))
     for module, name in dict.fromkeys(wanted):
         try:
             _import(module, name)
-        except Exception as error:  # transformers fails in many ways beside an older torch
+        except Exception as error:  # transformers fails in various ways with an older torch
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     return None
 
 
 def _imports(source: str) -> Iterator[tuple[str, str | None]]:
-    """Modules and names of ``transformers`` that a source imports when it is run."""
+    """Modules and names of ``transformers`` that a source file imports when it is executed."""
     if "transformers" not in source:
         return
     statements = list(ast.parse(source).body)
     for statement in statements:
         if isinstance(statement, ast.Try):
-            # MMPretrain goes on with None for what is missing, and fails where it inherits from it.
+            # MMPretrain replaces missing names by None, and fails where it inherits from one.
             statements += statement.body
         elif isinstance(statement, ast.Import):
             yield from ((each.name, None) for each in statement.names if _is_theirs(each.name))

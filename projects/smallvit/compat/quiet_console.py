@@ -1,9 +1,9 @@
-"""One screen before the first step: what MMEngine logs for the record goes to the log file alone.
+"""Shorter console output at the start of a run: MMEngine's details go to the log file only.
 
-A run begins with the environment, the whole config, the hooks and a line for the settings of each
-parameter, some 750 lines for a small ViT, and with warnings of MMEngine about its own parts. Its
-console handler is patched to leave them out; the log file has them. To be left out where MMEngine
-has a level for each of its handlers (0.10.7 has not).
+A run starts with the environment, the whole config, the hooks and a line for the settings of each
+parameter, some 750 lines for a small ViT, and with MMEngine's warnings about its own components.
+Its console handler is patched to omit them; the log file has them. Remove this once MMEngine
+has a level for each of its handlers (0.10.7 does not).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import logging
 import warnings
 from functools import wraps
 
-#: How records begin that are for the log file.
+#: Prefixes of log records that go to the log file only.
 FOR_THE_FILE = (
     *("\n" + "-" * 60, "Config:\n", "Hooks will be executed in", "paramwise_options -- "),
     *("parameter groups of the optimizer:", "Distributed training is not used"),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
     "The prefix is not set in metric class",
 )
-#: Python's warnings of the libraries about their own parts.
+#: Warnings of the libraries about their own components.
 NOT_FOR_USERS = (
     "``build_loss`` would be deprecated soon",
     "For binary segmentation, we suggest using",
@@ -28,16 +28,16 @@ NOT_FOR_USERS = (
 
 
 class ConsoleFilter(logging.Filter):
-    """Leaves out of the console what is for the log file."""
+    """Logging filter that hides records meant for the log file from the console."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is shown.
+        """Decide whether a record is shown.
 
         Args:
-            record (logging.LogRecord): The record.
+            record (logging.LogRecord): Record to be logged.
 
         Returns:
-            bool: Whether it is. Errors always are.
+            bool: Whether it is shown; errors always are.
         """
         if record.levelno >= logging.ERROR or not isinstance(record.msg, str):
             return True
@@ -45,11 +45,11 @@ class ConsoleFilter(logging.Filter):
 
 
 def install() -> None:
-    """Patch the loggers that MMEngine makes from now on, and those that it has made."""
+    """Patch MMEngine's loggers, both existing ones and those created later."""
     from mmengine.logging import MMLogger
 
     for text in NOT_FOR_USERS:
-        # In a pattern of warnings a dot or a bracket would be a sign.
+        # Escaped, as dots and brackets are special in warning patterns.
         warnings.filterwarnings("ignore", message=text.replace("`", "."), category=UserWarning)
     for logger in MMLogger._instance_dict.values():
         _quiet(logger)
@@ -66,7 +66,7 @@ def install() -> None:
 
 
 def _quiet(logger: logging.Logger) -> None:
-    """Filter the console where a file has it all; without a file, or at DEBUG, all is shown."""
+    """Filter the console if a log file has all records; without one, or at DEBUG, show all."""
     consoles = [one for one in logger.handlers if not isinstance(one, logging.FileHandler)]
     if len(consoles) == len(logger.handlers):
         return

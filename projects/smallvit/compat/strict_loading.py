@@ -1,9 +1,9 @@
-"""Loading a checkpoint into a model that it must fit.
+"""Strict loading of checkpoints for testing.
 
-``Runner.load_or_resume`` warns of weights that do not fit and goes on, so that random ones
-are tested; its ``load_checkpoint`` can be strict, but is not asked to. It is replaced on the
-runner that tests, not on the class. To be left out where a config can ask for it (MMEngine
-0.10.7 has no key for that).
+``Runner.load_or_resume`` only warns about weights that do not fit and continues, so that random
+weights are tested; its ``load_checkpoint`` can be strict, but is not called so. It is replaced on
+the runner that tests, not on the class. Remove this once a config can request it (MMEngine
+0.10.7 has no key for it).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def _load_or_refuse(load_checkpoint, filename: str, **kwargs) -> dict:
 
 
 def mismatch(filename: str, error: RuntimeError, hint: str = "", shown: int = 4) -> Exception:
-    """Shorten MMEngine's list of all weights that do not fit.
+    """Shorten MMEngine's list of mismatching weights.
 
     Args:
-        filename (str): The checkpoint.
-        error (RuntimeError): What MMEngine's strict loading raised.
-        hint (str): A last line for the message. Defaults to "".
-        shown (int): Names of each kind in the message. Defaults to 4.
+        filename (str): Path of the checkpoint.
+        error (RuntimeError): Exception raised by MMEngine's strict loading.
+        hint (str): Last line of the message. Defaults to "".
+        shown (int): Maximum number of names of each kind. Defaults to 4.
 
     Returns:
-        Exception: The error to raise: a :class:`CheckpointError`, or the one that was given
-        where it is about something else.
+        Exception: The error to raise: a :class:`CheckpointError`, or ``error`` itself
+        if it has another cause.
     """
     text = str(error)
     if _MARK not in text:

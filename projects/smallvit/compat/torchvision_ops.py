@@ -1,15 +1,15 @@
-"""mmcv's compiled ops, served by torchvision. Loaded under the name ``mmcv._ext``.
+"""mmcv's compiled ops implemented with torchvision; loaded under the name ``mmcv._ext``.
 
 The functions have the names and the calling convention of mmcv 2.1's C++ extension:
-results are written into tensors that the caller allocated. mmcv's own autograd
-functions stay in front of them. CPU and CUDA alike; half precisions are computed in
-float32, where torchvision has no kernel for them.
+results are written to tensors that the caller allocated. mmcv's own autograd
+functions call them. They support CPU and CUDA; half precision is computed in
+float32, where torchvision has no kernel for it.
 
-Every op that is not defined here exists as a name (mmcv checks that at import) and
+Every op that is not defined here exists as a name (mmcv checks this at import) and
 raises :class:`NotImplementedError` when it is called.
 
-Differences to compiled mmcv: ``nms`` may pick another box among equal scores, and
-``roi_pool`` rounds a region to whole cells as torchvision does.
+Differences from compiled mmcv: ``nms`` may select another box among equal scores, and
+``roi_pool`` rounds regions to whole cells as torchvision does.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,17 +38,17 @@ def __getattr__(name: str) -> Callable:
 
 
 def get_compiler_version() -> str:
-    """What mmcv's environment report shows as its compiler."""
+    """Compiler shown in mmcv's environment report."""
     return f"none (ops served by torchvision {torchvision.__version__})"
 
 
 def get_compiling_cuda_version() -> str:
-    """CUDA version that torchvision's ops run on."""
+    """CUDA version of torchvision's ops."""
     return torch.version.cuda or "not available"
 
 
 def _full(tensor: Tensor) -> Tensor:
-    """Half precision lifted to float32; other dtypes as they are."""
+    """Convert half precision to float32; leave other dtypes unchanged."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
@@ -58,15 +58,15 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Args:
         boxes (Tensor): Boxes (x1, y1, x2, y2) of shape (N, 4).
         scores (Tensor): Scores of shape (N, ).
-        iou_threshold (float): A box that overlaps a kept one by more is dropped.
-        offset (int): 1 if x2 and y2 name the last pixel inside. Defaults to 0.
+        iou_threshold (float): Boxes that overlap a kept box by more than this are dropped.
+        offset (int): 1 if x2 and y2 are the last pixels inside the box. Defaults to 0.
 
     Returns:
-        Tensor: Indices of the kept boxes by falling score, int64.
+        Tensor: Indices of the kept boxes by descending score, int64.
     """
     boxes = _full(boxes)
     if offset:
-        # An inclusive corner is an exclusive one, moved: widths, areas and overlaps agree.
+        # Shifting an inclusive corner makes it exclusive: widths, areas and overlaps agree.
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     return _tv.nms(boxes, scores.to(boxes.dtype), float(iou_threshold))
 
@@ -243,7 +243,7 @@ def deform_conv_backward_parameters(
     """Gradient of :func:`deform_conv_forward` for the weight, added ``scale`` times."""
     geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
     # torchvision returns a gradient in the weight's layout, so a view of the
-    # gradient buffer stands for the weight: its values do not matter here.
+    # gradient buffer can replace the weight: its values are not used here.
     grads = _deform_conv_backward(grad_output, input, grad_weight, offset, None, None, geometry)
     grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=scale)
 
@@ -343,7 +343,7 @@ def _deform_conv_backward(
 def _deform_operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> list[Tensor]:
-    """Contiguous operands, with the empty tensors that torchvision takes for absent ones."""
+    """Contiguous operands, with the empty tensors that torchvision expects for absent ones."""
     if mask is None:
         mask = input.new_zeros((input.shape[0], 1))
     if bias is None:

@@ -1,4 +1,4 @@
-"""Chaoyang, patches of colon slides, in the layout of its archive."""
+"""Chaoyang: patches of colon slides."""
 
 import os.path as osp
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the data sets ask of their files, with errors that name the file and the way out."""
+"""Validation of data set files, with errors that name the file and a fix."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from smallvit.errors import DataError
 
 
 def require(path: str, dataset: str, layout: str) -> str:
-    """Check that a file or folder is there.
+    """Check that a file or folder exists.
 
     Args:
         path (str): The file or folder.
@@ -28,7 +28,7 @@ def require(path: str, dataset: str, layout: str) -> str:
 
 
 def choose(value: Any, known: tuple, what: str) -> Any:
-    """Check that a setting is one of those that a data set knows.
+    """Check that a setting has one of the values that a data set accepts.
 
     Args:
         value (Any): The setting.
@@ -66,7 +66,7 @@ def read_json(path: str, name: str | None = None) -> Any:
 
 
 def check_label(label: Any, count: int, where: str) -> int:
-    """Check that a label is the number of a class.
+    """Check that a label is a valid class index.
 
     Args:
         label (Any): The label, as the file has it.

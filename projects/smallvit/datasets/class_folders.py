@@ -1,4 +1,4 @@
-"""Images of one's own, in a folder for each class."""
+"""Custom image classification data with one folder per class."""
 
 import hashlib
 import os
@@ -18,15 +18,15 @@ from smallvit.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-#: Names that others give to the folders of the splits.
+#: Alternative names for the folders of the splits.
 OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
 
 
 @DATASETS.register_module()
 class ClassFolders(BaseDataset):
-    """Images in a folder for each class; the classes are the sorted names of the folders.
+    """Image classification data set with one folder per class, sorted by folder name.
 
-    Either in folders for the splits, or all together::
+    Either with a folder per split, or with all images together::
 
         data_root                           data_root
         ├── train                           ├── cat
@@ -37,14 +37,14 @@ class ClassFolders(BaseDataset):
         └── test
             └── ...
 
-    Where there is no ``val``, ``held_out`` of each class's training images are left out of
-    the training and validate it. Where there is no ``test``, ``val`` tests. Which images are
-    held out depends on ``seed`` and their names alone: the images of a class are taken in
-    the order of the SHA-256 of ``"{seed}/{name}"``, the name being relative to the class
-    folder, with ``/`` between folders. It is thus the same on every machine.
+    If there is no ``val``, the fraction ``held_out`` of each class's training images is held out
+    for validation. If there is no ``test``, ``val`` is used for testing. Which images are
+    held out depends only on ``seed`` and their names: the images of a class are taken in
+    the order of the SHA-256 of ``"{seed}/{name}"``, with the name relative to the class
+    folder and ``/`` between folders. It is therefore the same on every machine.
 
-    Images may lie in folders inside a class folder, if others lie directly in it. Files and
-    folders whose name begins with a dot are not seen.
+    Images may be in folders inside a class folder if others are directly in it. Files and
+    folders whose name starts with a dot are ignored.
 
     Args:
         data_root (str): The folder.
@@ -138,7 +138,7 @@ class ClassFolders(BaseDataset):
             yield {"img_path": osp.join(folder, _native(line)), "gt_label": labels[name]}
 
     def source(self) -> tuple[str, str]:
-        """Find what the split reads.
+        """Find the folders and images that the split reads.
 
         Returns:
             tuple[str, str]: The folder, and which part of it: ``all``, ``kept``, ``held out`` or
@@ -188,12 +188,12 @@ def _native(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _held_out(names: tuple[str, ...], part: float, seed: int) -> set[str]:
-    """Choose once for training and validation, which take the two parts of a class."""
+    """Split each class once, so that training and validation use its two parts."""
     return choose_held_out(names, part, seed)
 
 
 def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
-    """Choose the images of a class that are held out; see :class:`ClassFolders`.
+    """Select the images of a class that are held out; see :class:`ClassFolders`.
 
     Args:
         names (Sequence[str]): Names of the images.
@@ -213,7 +213,7 @@ def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
 
 
 def find_classes(data_root: str) -> tuple[str, ...]:
-    """Find the classes of a data folder: the sorted names of the training images' folders.
+    """Find the classes of a data folder: the sorted folder names of the training images.
 
     Args:
         data_root (str): The folder; see :class:`ClassFolders` for its layout.
@@ -257,7 +257,7 @@ def split_folders(data_root: str) -> dict[str, str]:
         )
     names = _subfolders(data_root)
     splits = {name: osp.join(data_root, name) for name in SPLITS if name in names}
-    # A folder called train may also hold the images of a class: pictures of trains.
+    # A folder called train may also be a class: pictures of trains.
     splits = {name: folder for name, folder in splits.items() if _subfolders(folder)}
     for name in names:
         other = name.lower() in (*SPLITS, *OTHER_NAMES) and name not in SPLITS

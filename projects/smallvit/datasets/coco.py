@@ -1,6 +1,6 @@
-"""COCO's annotation files, read so that what is left out is counted and what is clear is mended.
+"""COCO annotation files with in-memory repair and a count of the objects that are left out.
 
-Both classes take the places of MMDetection's in its registries: a config keeps its names.
+Both classes replace MMDetection's in its registries, so that configs need no change.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from smallvit.datasets.coco_repair import Repair, repair
 
 
 class RepairedCOCO(COCO):
-    """MMDetection's view of an annotation file, mended in memory.
+    """MMDetection's index of an annotation file, repaired in memory.
 
-    Categories are told in the order in which they are asked for: labels are then the places of
-    the classes in the config, whatever order the file has.
+    Categories are returned in the order in which they are requested, so that labels follow the
+    classes in the config, whatever their order in the file.
 
     Args:
         annotation_file (str, optional): The file, or a local copy of it. Defaults to None.
@@ -40,7 +40,7 @@ class RepairedCOCO(COCO):
             self.createIndex()
 
     def createIndex(self) -> None:  # noqa: N802 pycocotools' name
-        """Mend the content, and index it."""
+        """Repair the content, and index it."""
         self.repaired += repair(self.dataset, self.path)
         with redirect_stdout(None):  # pycocotools tells of each step
             super().createIndex()
@@ -49,7 +49,7 @@ class RepairedCOCO(COCO):
     def get_cat_ids(
         self, cat_names: Iterable[str] = (), sup_names: Iterable = (), cat_ids: Iterable = ()
     ) -> list:
-        """Ids of categories, in the order of their names.
+        """Category ids, in the order of the given names.
 
         Args:
             cat_names (Iterable[str]): Names. Defaults to none: all categories.
@@ -67,11 +67,11 @@ class RepairedCOCO(COCO):
 
 
 class CocoDataset(StockCocoDataset):
-    """MMDetection's ``CocoDataset``, which counts what it does not train, and why.
+    """MMDetection's ``CocoDataset``, which counts the objects it does not train on, and why.
 
-    Its ``summary`` tells; :class:`smallvit.DataReportHook` writes it to the log and refuses a
-    file that is wrong as a whole. A file without ``area`` or ``iscrowd``, with ids that are 0,
-    text or not unique, or with flat polygons is mended in memory.
+    They are listed in its ``summary``; :class:`smallvit.DataReportHook` logs it and refuses a
+    file that is unusable as a whole. A file without ``area`` or ``iscrowd``, with ids that are 0,
+    strings or not unique, or with flat polygons is repaired in memory.
     """
 
     summary: CocoSummary | None = None
@@ -92,7 +92,7 @@ class CocoDataset(StockCocoDataset):
 
 
 class CocoMetric(StockCocoMetric):
-    """MMDetection's ``CocoMetric`` on a file that is mended in memory as the data set's is.
+    """MMDetection's ``CocoMetric`` on an annotation file that is repaired in memory.
 
     Args:
         ann_file (str, optional): The file. Defaults to None.
@@ -108,7 +108,7 @@ class CocoMetric(StockCocoMetric):
 
 
 def repair_metric(metric: Any) -> list[Repair]:
-    """Mend what a metric has read.
+    """Repair the annotations that a metric has read.
 
     Args:
         metric (Any): A metric; others than MMDetection's of COCO are left alone.
@@ -126,7 +126,7 @@ def repair_metric(metric: Any) -> list[Repair]:
 
 
 def install() -> None:
-    """Read with these classes wherever a config says ``CocoDataset`` or ``CocoMetric``."""
+    """Register these classes in place of MMDetection's ``CocoDataset`` and ``CocoMetric``."""
     for registry, stock, own in (
         (DATASETS, StockCocoDataset, CocoDataset),
         (METRICS, StockCocoMetric, CocoMetric),

@@ -1,4 +1,4 @@
-"""Checks of COCO's annotation files: what mmdet leaves out in silence, or stumbles over."""
+"""Checks for COCO annotations that mmdet silently drops or fails on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smallvit.errors import DataError
 
 
 def reads_coco(dataset: Any) -> bool:
-    """Tell whether a data set is MMDetection's ``CocoDataset``, or reads its file as that does.
+    """Check whether a data set is MMDetection's ``CocoDataset``, or reads its file the same way.
 
     Args:
         dataset (Dataset): A data set.
@@ -40,7 +40,7 @@ def reads_coco(dataset: Any) -> bool:
 
 
 def mask_settings(dataset: Any) -> MaskSettings:
-    """Find how a data set's pipeline reads masks.
+    """Determine how a data set's pipeline reads masks.
 
     Args:
         dataset (Dataset): A data set with a ``pipeline``.
@@ -54,7 +54,7 @@ def mask_settings(dataset: Any) -> MaskSettings:
 
 
 def summary_of(dataset: Any) -> CocoSummary | None:
-    """Tell what a detection data set takes from its annotation file.
+    """Summarize what a detection data set uses from its annotation file.
 
     Args:
         dataset (Dataset): A data set.
@@ -78,7 +78,7 @@ def _examine(dataset: Any) -> tuple[CocoSummary, dict]:
 
 
 def _read_otherwise(dataset: Any, summary: CocoSummary, content: dict) -> Iterator[str]:
-    """What MMDetection's own class made of a file that ours would mend."""
+    """Index of MMDetection's own class for a file that ours would repair."""
     for one in summary.repaired:
         if one.for_training:
             yield (
@@ -97,7 +97,7 @@ def _read_otherwise(dataset: Any, summary: CocoSummary, content: dict) -> Iterat
 
 
 def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
-    """Find what makes an annotation file useless for a run.
+    """Find defects that make an annotation file unusable for a run.
 
     Args:
         summary (CocoSummary): What a data set takes from it.
@@ -121,7 +121,7 @@ def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
 
 
 def left_out_text(summary: CocoSummary) -> str:
-    """Say which objects are left out.
+    """Report the objects that are left out.
 
     Args:
         summary (CocoSummary): What a data set takes from its annotation file.
@@ -170,7 +170,7 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
 
 
 def _without(path: str, sentence: str) -> str:
-    """A sentence that need not name the file again."""
+    """Remove the file name from a sentence."""
     rest = sentence.removeprefix("annotation file ").removeprefix(path)
     return rest.removeprefix(":").strip()
 

@@ -1,4 +1,4 @@
-"""Does a metric of COCO measure by the annotation file of the images that it is given?"""
+"""Check that a COCO metric uses the annotation file of the images it evaluates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from smallvit.datasets.coco_checks import reads_coco
 from smallvit.datasets.coco_index import class_faults
 
-#: Seconds for which the images of a data set are compared.
+#: Time limit in seconds for comparing the images of a data set.
 SECONDS = 0.5
 
 
 def evaluator_findings(metric: Any, parts: Sequence[Any], split: str) -> Iterator[tuple[bool, str]]:
-    """Compare the ``ann_file`` of a metric with the data set that is measured.
+    """Compare the ``ann_file`` of a metric with the evaluated data set.
 
     Args:
         metric (Any): A metric; others than those of COCO with a file have no findings.

@@ -1,4 +1,4 @@
-"""What a detection data set takes from COCO's annotation file, and what it leaves out and why."""
+"""Statistics of a COCO annotation file: what a detection data set uses, and what it drops."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from smallvit.datasets.coco_objects import CHOICES, REASONS, THIN, TRAINED, Obje
 from smallvit.datasets.coco_repair import Repair
 from smallvit.utils.text import name_some
 
-#: Boxes above which all of them being corners, x1, y1, x2, y2, is no chance.
+#: Minimum number of boxes for corners (x1, y1, x2, y2) in all of them to be no coincidence.
 MIN_CORNERS = 3
 
-#: Why the mask of an object keeps it from training.
+#: Reasons why the mask of an object excludes it from training.
 FEW_POINTS = "polygon of less than three points"
 NOT_A_POLYGON = "RLE mask, while poly2mask=False reads polygons alone"
 
-#: What is wrong with a mask that the pipeline cannot load.
+#: Defects of masks that the pipeline cannot load.
 NO_MASK = "no segmentation"
 NO_NUMBERS = "segmentation that is no list of polygons, each a list of numbers"
 NO_COUNTS = "RLE mask without counts, or with counts of another number of pixels"
@@ -31,7 +31,7 @@ NORMALIZED = "polygon in parts of the image (0 to 1), not in pixels"
 
 @dataclass
 class Count:
-    """How often something was found, and where first.
+    """Number of occurrences of a finding, and its first place.
 
     Args:
         number (int): How often.
@@ -58,7 +58,7 @@ class MaskSettings:
 
 @dataclass
 class CocoSummary:
-    """What a data set takes from an annotation file.
+    """What a data set uses from an annotation file.
 
     Args:
         path (str): The file.
@@ -88,7 +88,7 @@ class CocoSummary:
 
     @property
     def by_fault(self) -> int:
-        """int: Objects that are left out although nobody chose so."""
+        """int: Objects that are dropped unintentionally."""
         return sum(one.number for why, one in self.left_out.items() if why not in CHOICES)
 
     def note(
@@ -113,7 +113,7 @@ class CocoSummary:
 def summarize(
     content: dict, path: str, classes: Sequence[str], masks: MaskSettings, repaired: list[Repair]
 ) -> CocoSummary:
-    """Read through an annotation file as mmdet's ``CocoDataset`` does.
+    """Index an annotation file as mmdet's ``CocoDataset`` does.
 
     Args:
         content (dict): The JSON, repaired.
@@ -162,7 +162,7 @@ def _count_left_out(summary: CocoSummary, content: dict, objects: Objects) -> No
 def _count_masks(
     summary: CocoSummary, content: dict, objects: Objects, masks: MaskSettings
 ) -> np.ndarray:
-    """Count masks that cannot be loaded; tells of which the objects are left out."""
+    """Count masks that cannot be loaded, and return those whose objects are dropped."""
     left_out = np.zeros(len(objects.reasons), bool)
     annotations = content["annotations"]
     for number in np.flatnonzero(objects.reasons == TRAINED).tolist():
@@ -180,7 +180,7 @@ def _count_masks(
 
 
 def _is_plain(segmentation: Any) -> bool:
-    """Whether it seems to be one polygon in pixels, as most are; others are looked at."""
+    """Whether a mask is likely a single polygon in pixels, the common case; others are checked."""
     if type(segmentation) is not list or len(segmentation) != 1:
         return False
     (polygon,) = segmentation
@@ -190,7 +190,7 @@ def _is_plain(segmentation: Any) -> bool:
 
 
 def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None:
-    """Tell what is wrong with an object's mask.
+    """Describe what is wrong with an object's mask.
 
     Args:
         annotation (dict): The object.
@@ -232,7 +232,7 @@ def _has_counts(mask: dict, image: dict) -> bool:
 
 
 def file_faults(content: dict, path: str) -> Iterator[str]:
-    """Find ids and names that stand for two things.
+    """Find ids and names that are used twice.
 
     Args:
         content (dict): The JSON.
@@ -258,7 +258,7 @@ def file_faults(content: dict, path: str) -> Iterator[str]:
 
 
 def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]:
-    """Find classes of a data set that its annotation file does not have.
+    """Find classes of a data set that are missing in its annotation file.
 
     Their labels, and those of all classes after them, would be another's.
 
@@ -288,7 +288,7 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
 
 
 def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Iterator[str]:
-    """Find boxes and category ids that were written after another convention.
+    """Find boxes and category ids that follow another convention.
 
     Args:
         content (dict): The JSON.
@@ -310,7 +310,7 @@ def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Itera
         one = content["annotations"][out[0]]
         example = f"such as {one['bbox']} of annotation {one['id']}"
         summary.warnings.append(f"{len(out)} boxes stand out of their images, {example}")
-        # Of a few true boxes one is wider than its distance to the left; of many, never all.
+        # Among a few valid boxes one may be wider than its x; among many, never all.
         if count > MIN_CORNERS and objects.fit_as_corners[known].all():
             yield (
                 f"{summary.path}: {len(out)} of {count} boxes are not inside of their images, "

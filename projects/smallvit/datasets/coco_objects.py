@@ -1,7 +1,7 @@
-"""Which objects of a COCO annotation file are trained, told for all of them at once.
+"""Vectorized selection of the objects in a COCO annotation file that are used in training.
 
-COCO itself has 860,000 objects, of which a call for each would take longer than the first
-steps of a training.
+COCO itself has 860,000 objects; one call for each would take longer than the first training
+steps.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Pixels that a box may stand out of its image; published boxes are rounded.
+#: Pixels by which a box may exceed its image; published boxes are rounded.
 TOLERANCE = 1.0
 
-#: Why an object is not trained.
+#: Reasons why an object is not used in training.
 UNKNOWN_IMAGE = "of an image that is not in the file"
 IGNORED = "marked 'ignore'"
 THIN = "box less than a pixel wide or high"
@@ -23,21 +23,21 @@ NO_AREA = "area of 0"
 UNKNOWN_CATEGORY = "of a category that is not in the file"
 OTHER_CLASS = "of a category that the classes do not name"
 CROWD = "marked iscrowd"
-#: In the order in which they are looked for: in a file of boxes in 0..1 none is outside, and
+#: In the order in which they are checked: in a file of boxes in 0..1 none is outside, and
 #: none is a pixel wide.
 REASONS = (
     *(UNKNOWN_IMAGE, IGNORED, THIN, OUTSIDE),
     *(NO_AREA, UNKNOWN_CATEGORY, OTHER_CLASS, CROWD),
 )
-#: The reasons that are a choice, not a fault of the file.
+#: Reasons that are intended rather than defects of the file.
 CHOICES = (IGNORED, OTHER_CLASS, CROWD)
-#: The place in REASONS of an object that is trained.
+#: Index for objects that are used in training.
 TRAINED = len(REASONS)
 
 
 @dataclass
 class Objects:
-    """The annotations of a file as columns.
+    """Annotations of a file as arrays.
 
     Args:
         images (np.ndarray): Place of each one's image in the file, (N,); -1 where there is none.
@@ -56,7 +56,7 @@ class Objects:
 
     @property
     def stand_out(self) -> np.ndarray:
-        """np.ndarray: Whether each box stands out of its image by more than the tolerance."""
+        """np.ndarray: Whether each box exceeds its image by more than the tolerance."""
         low, high = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
         out = (low < -TOLERANCE) | (high > self.sizes + TOLERANCE)
         return out.any(1) & (self.images >= 0)
@@ -69,7 +69,7 @@ class Objects:
 
 
 def read_objects(content: dict, classes: Collection[str]) -> Objects:
-    """Tell which objects MMDetection trains, and why not the others.
+    """Determine which objects MMDetection uses in training, and why it drops the others.
 
     Args:
         content (dict): The JSON, repaired.
@@ -98,6 +98,6 @@ def read_objects(content: dict, classes: Collection[str]) -> Objects:
 
 
 def _places(annotations: list[dict], key: str, table: list[dict]) -> np.ndarray:
-    """Where in a table each annotation's entry is; -1 where it is not."""
+    """Index of each annotation's entry in a table; -1 if it has none."""
     places = {one["id"]: place for place, one in enumerate(table)}
     return np.array([places.get(one[key], -1) for one in annotations], int)

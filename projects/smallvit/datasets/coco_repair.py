@@ -1,7 +1,7 @@
-"""COCO's annotation files: what must be in one, and what can be mended in memory.
+"""Validation and in-memory repair of COCO annotation files.
 
-A file may say clearly what it means and still be read wrongly: pycocotools counts an object with
-the id 0 as missed, and mmdet never finds the objects of image "7" where the image's id is 7.
+A file may be unambiguous and still be misread: pycocotools counts an object with
+id 0 as missed, and mmdet never finds the objects of image "7" if the image's id is 7.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CATEGORY_KEYS = ("id", "name")
 
 @dataclass(frozen=True)
 class Repair:
-    """A kind of fault that was mended.
+    """A kind of defect that was repaired.
 
     Args:
         text (str): What it was, and how it is read.
@@ -38,7 +38,7 @@ class Repair:
 
 
 def require_content(content: Any, path: str) -> None:
-    """Check that an annotation file holds what a detection data set reads.
+    """Check that an annotation file contains what a detection data set reads.
 
     Args:
         content (Any): The JSON.
@@ -130,7 +130,7 @@ def _have(entries: list, key: str) -> bool:
 
 
 def _are_boxes(boxes: list) -> bool:
-    """Whether all are four numbers; a quick look, for files of many."""
+    """Whether all are four numbers; a fast check for files with many boxes."""
     try:
         values = np.array(boxes or [[0, 0, 0, 0]])
     except ValueError:  # not all of one length
@@ -156,7 +156,7 @@ def _has_size(image: dict) -> bool:
 
 
 def repair(content: dict, path: str) -> list[Repair]:
-    """Mend a file in memory, where it is clear what is meant.
+    """Repair an annotation file in memory, where the meaning is unambiguous.
 
     Args:
         content (dict): The JSON, changed in place.
@@ -185,7 +185,7 @@ def _match_category_ids(content: dict) -> Iterator[Repair]:
 
 
 def _match(content: dict, key: str, table: str) -> Iterator[Repair]:
-    """Ids as text on one side: "7" is 7."""
+    """Match ids that are strings on one side only: "7" is 7."""
     known = {one["id"] for one in content[table]}
     unmatched = [one for one in content["annotations"] if one[key] not in known]
     by_text = {str(name): name for name in known} if unmatched else {}
@@ -233,7 +233,7 @@ def _number_in(text: Any, otherwise: float) -> float:
 
 
 def _nest_polygons(content: dict) -> Iterator[Repair]:
-    """A list of polygons, each x, y, x, y, ...: what is written flat or in points is turned."""
+    """Convert flat polygons and lists of points to lists of polygons x, y, x, y, ..."""
     changed = 0
     for one in content["annotations"]:
         found = one.get("segmentation")
@@ -266,7 +266,7 @@ def _nested(found: list) -> list:
 
 
 def _number(content: dict) -> Iterator[Repair]:
-    """pycocotools takes an object of id 0 for one that was not found, and one of two ids as one."""
+    """Renumber objects: pycocotools takes id 0 for not found, and equal ids for one object."""
     annotations = content["annotations"]
     reason = _wrong_ids([one.get("id") for one in annotations])
     if reason is None:

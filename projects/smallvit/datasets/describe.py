@@ -1,4 +1,4 @@
-"""Looking at the data sets of a run before its first step."""
+"""Inspection of a run's data sets before its first step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from smallvit.datasets.parts import parts_of, transform_of
 from smallvit.datasets.usage import Usage
 from smallvit.errors import DataError, LabelError
 
-#: Seconds for which a data set's files are looked for.
+#: Time limit in seconds for checking the files of a data set.
 SECONDS = 0.5
 
 
 def describe(dataset: Any, split: str, num_classes: int | None = None) -> list[Usage]:
-    """Describe what a run takes from a data set.
+    """Summarize what a run uses from a data set.
 
     Args:
         dataset (Dataset): A data set of a loader.
@@ -140,7 +140,7 @@ def _files(part: Any, usage: Usage) -> None:
 
 
 def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
-    """Find the files in a data set's folder that it does not read.
+    """Find files in a data set's folder that it does not read.
 
     Args:
         part (Dataset): A data set that is no wrapper.
@@ -184,7 +184,7 @@ def _images(part: Any, usage: Usage) -> None:
 
 
 def _missing(part: Any) -> tuple[list[str], int]:
-    """Images that are listed and not there, among those that can be looked for in time."""
+    """Listed images that do not exist, among those that can be checked within the time limit."""
     loader = transform_of(part, LoadImageFromFile)
     if loader is None or loader.backend_args or loader.file_client_args:
         return [], 0

@@ -1,4 +1,4 @@
-"""Scenes of real handwritten digits, for detection and segmentation out of the box."""
+"""Synthetic scenes of real handwritten digits, for detection and segmentation."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from smallvit.utils.json_files import read_object, require_count
 
 SETTINGS_FILE = "digit_scenes.json"
 
-# Folder, annotation file and source of digits: the scenes of one split never show a
-# digit that the other split shows.
+# Folder, annotation file and source of digits: the splits share no
+# digits.
 _SPLITS = {"train": ("training", "trainval"), "val": ("validation", "test")}
 _INK_THRESHOLD = 0.5
 _MIN_VISIBLE = 0.85
@@ -31,7 +31,7 @@ _PLACEMENT_TRIALS = 20
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What decides the scenes; the same settings give the same files, bit for bit.
+    """Settings of the scenes; the same settings give the same files, bit for bit.
 
     Args:
         num_train (int): Number of training scenes. Defaults to 1200.
@@ -75,7 +75,7 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn scene.
+    """A rendered scene.
 
     Args:
         image (np.ndarray): RGB image, uint8, of shape (H, W, 3).
@@ -97,7 +97,7 @@ class Scene:
 
 
 def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
-    """Draw the scenes of a split.
+    """Render the scenes of a split.
 
     Digits differ in size, color and place. They may overlap a little: a later digit
     covers an earlier one, of which at least 85% of the ink stays visible. Training
@@ -115,7 +115,7 @@ def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
     pool = digit_indices(labels, _SPLITS[split][1])
     count = settings.num_train if split == "train" else settings.num_val
     for number in range(count):
-        # A stream for each scene: changing a count leaves the scenes before it alone.
+        # One random stream per scene: changing the count does not change earlier scenes.
         rng = np.random.RandomState([settings.seed, list(_SPLITS).index(split), number])
         yield _draw_scene(rng, images, labels, pool, settings)
 
@@ -140,14 +140,14 @@ def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
 
 
 def _draw_background(rng, size: int) -> np.ndarray:
-    """Colored paper, uneven and grainy: values in [0, 1], of shape (size, size, 3)."""
+    """Colored paper with uneven, noisy brightness: values in [0, 1], of shape (size, size, 3)."""
     coarse = rng.uniform(0.45, 0.85, 3) + rng.uniform(-0.15, 0.15, (4, 4, 3))
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth + rng.normal(0, 0.03, (size, size, 1)), 0, 1)
 
 
 def _place(rng, image, masks, full_areas, settings: SceneSettings):
-    """Find a place where no earlier digit is covered too much; None if there is none."""
+    """Find a position where no earlier digit is covered too much; None if there is none."""
     for _ in range(_PLACEMENT_TRIALS):
         ink = _stretch(rng, image, settings)
         mask = ink > _INK_THRESHOLD
@@ -161,7 +161,7 @@ def _place(rng, image, masks, full_areas, settings: SceneSettings):
 
 
 def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
-    """Enlarge an 8x8 digit and lay it somewhere: ink in [0, 1], of shape (size, size)."""
+    """Enlarge and place an 8x8 digit: ink in [0, 1], of shape (size, size)."""
     height = rng.randint(settings.digit_size[0], settings.digit_size[1] + 1)
     width = min(round(height * rng.uniform(0.8, 1.1)), settings.size)
     ink = cv2.resize(image / 255, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -172,11 +172,11 @@ def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
 
 
 def _paint(rng, canvas, ink) -> np.ndarray:
-    """Write a digit on the canvas, in an ink that is darker than the paper around."""
+    """Draw a digit on the canvas, with ink darker than the surrounding paper."""
     color = rng.uniform(0, 1, 3)
     lightest = np.median(canvas.mean(-1)) - _MIN_CONTRAST
     color *= rng.uniform(0.2, 1) * lightest / color.mean()
-    # The edge is one soft step about the mask's contour, so ink fills the mask.
+    # The edge is one soft step around the mask's contour, so that ink fills the mask.
     alpha = np.clip((ink - _INK_THRESHOLD) * 3 + 0.5, 0, 1)[..., None]
     return canvas * (1 - alpha) + color.clip(0, 1) * alpha
 
@@ -184,7 +184,7 @@ def _paint(rng, canvas, ink) -> np.ndarray:
 def write_digit_scenes(
     out: str | Path, settings: SceneSettings | None = None, overwrite: bool = False
 ) -> None:
-    """Write digit scenes in COCO's and in ADE20K's layout, over the same images.
+    """Write digit scenes in the layouts of COCO and ADE20K, over the same images.
 
     The folder appears when everything in it is written: an interrupted call leaves
     nothing. In it are::
@@ -225,7 +225,7 @@ def write_digit_scenes(
 
 
 def _take_place(fresh: Path, out: Path) -> None:
-    """Give new scenes the name of the old ones, of which only then anything is removed."""
+    """Rename new scenes to the name of the old ones, which are removed only then."""
     if not out.exists():
         fresh.rename(out)
         return
@@ -248,7 +248,7 @@ def _take_place(fresh: Path, out: Path) -> None:
 
 
 def _files_of(folder: Path) -> list[str]:
-    """The files of digit scenes, by the settings that were written with them."""
+    """Files of digit scenes, from the settings that were written with them."""
     try:
         found = read_object(folder / SETTINGS_FILE)
         counts = {
@@ -316,8 +316,8 @@ def _write_split(root: Path, settings: SceneSettings, split: str) -> None:
 
 
 def _instances(scene: Scene) -> Iterator[dict]:
-    """COCO's fields of each digit; category ids are the label map's values."""
-    # Only mmdet's users have pycocotools for sure.
+    """COCO fields of each digit; category ids equal the label map's values."""
+    # Imported here, as only users of mmdet are certain to have pycocotools.
     from pycocotools import mask as coco_mask
 
     for mask, label, source in zip(scene.masks, scene.labels, scene.sources, strict=True):

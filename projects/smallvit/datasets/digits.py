@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn ships, as a classification data set."""
+"""The handwritten digits of scikit-learn as a classification data set."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,8 +13,8 @@ from smallvit.registry import DATASETS
 CLASSES = tuple(str(digit) for digit in range(10))
 SPLITS = ("train", "val", "trainval", "test")
 
-# Images of each class; the rest, 119 to 128 of them, are for training. 360 test images
-# make one error worth 0.28 points.
+# Test images per class; the other 119 to 128 are for training. With 360 test images
+# one error is worth 0.28 points.
 _TEST_PER_CLASS = 36
 _VAL_PER_CLASS = 19
 
@@ -41,7 +41,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
             "the digits come with scikit-learn, which is not installed: pip install scikit-learn",
             name="sklearn",
         )
-    # Importing scikit-learn takes longer than many a training on its digits: read its file.
+    # Importing scikit-learn can take longer than training on its digits, so read its file.
     path = Path(installed.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if path.is_file():
         table = np.loadtxt(path, delimiter=",")
@@ -58,7 +58,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
 def digit_indices(
     labels: np.ndarray, split: str, samples_per_class: int | None = None
 ) -> np.ndarray:
-    """Choose the images of a split.
+    """Select the images of a split.
 
     The split is stratified and does not depend on anything but the labels. The images
     of a class have one fixed order, from which ``samples_per_class`` takes the first:
@@ -79,7 +79,7 @@ def digit_indices(
     """
     if split not in SPLITS:
         raise ValueError(f"Digits has no split {split!r}; choose one of {', '.join(SPLITS)}")
-    # RandomState's streams are frozen by numpy's compatibility policy; a Generator's are not.
+    # numpy's compatibility policy freezes the streams of RandomState, but not of Generator.
     shuffled = np.random.RandomState(0).permutation(len(labels))
     chosen = [
         _split_class(shuffled[labels[shuffled] == label], split) for label in range(len(CLASSES))
@@ -96,7 +96,7 @@ def digit_indices(
 
 
 def _split_class(indices: np.ndarray, split: str) -> np.ndarray:
-    # `train` comes first in `trainval`, so that both starve to the same images.
+    # `train` comes first in `trainval`, so that limiting both selects the same images.
     test_start = len(indices) - _TEST_PER_CLASS
     val_start = test_start - _VAL_PER_CLASS
     bounds = {
@@ -113,9 +113,9 @@ class Digits(BaseDataset):
     """The 1,797 handwritten digits of `Alpaydin and Kaynak
     <https://archive.ics.uci.edu/dataset/80>`_ that scikit-learn ships, 8x8 pixels.
 
-    The images come with the package, so no ``data_root`` is needed. They are given as
+    The images are part of the package, so no ``data_root`` is needed. They are returned as
     uint8 arrays of shape (8, 8, 3) with three equal channels, as a gray image file is
-    read by default. ``img_path`` in the data information is no file: it names the image
+    read by default. ``img_path`` in the data information is not a file: it identifies the image
     by its index in :func:`sklearn.datasets.load_digits`.
 
     Args:

@@ -1,4 +1,4 @@
-"""DomainNet, by its official lists or in folders by class."""
+"""DomainNet, from its official lists or from class folders."""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class DomainNet(BaseDataset):
     """One domain of DomainNet: 345 classes in six domains (Peng et al., Moment Matching for
     Multi-Source Domain Adaptation, ICCV 2019).
 
-    The official lists count where they are; the classes and their numbers are then those
+    The official lists are used if they exist; the classes and their numbers are then those
     of the training list::
 
         data_root
@@ -32,7 +32,7 @@ class DomainNet(BaseDataset):
         └── clipart/aircraft_carrier/clipart_001_000001.jpg
 
     Without ``{domain}_train.txt`` the folders of the splits are read, and the classes are
-    the sorted folders of ``train``; ``val`` serves where there is no ``test``::
+    the sorted folders of ``train``; ``val`` is used if there is no ``test``::
 
         data_root
         └── clipart

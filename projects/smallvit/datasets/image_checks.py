@@ -1,4 +1,4 @@
-"""A look at some images of a data set: what their files have that reading them leaves out."""
+"""Checks of sample images for content that is lost when they are read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from smallvit.datasets.io.images import decode, size_fault
 from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
-#: Images that are looked at before a run, spread over the data set, and for how many seconds.
+#: Number of images to check before a run, spread over the data set, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
 
-#: What reading a file leaves out or changes: of one file, and of those that were looked at.
+#: Content that is lost or changed when read: for one file, and for all checked files.
 TRAITS = {
     "pages": (
         "holds several pages, of which the first is read",
@@ -45,7 +45,7 @@ TRAITS = {
 
 @dataclass
 class ImagesSeen:
-    """What was found in the images that were looked at.
+    """Findings in the checked images.
 
     Args:
         looked_at (int): How many were read.
@@ -58,7 +58,7 @@ class ImagesSeen:
     faults: list[str] = field(default_factory=list)
 
     def warnings(self) -> Iterator[str]:
-        """Say what is left out or uncertain.
+        """Report what is lost or ambiguous.
 
         Yields:
             str: A sentence with the way out.
@@ -69,7 +69,7 @@ class ImagesSeen:
 
 
 def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
-    """Tell the size of an image as the pipeline loads it.
+    """Determine the size of an image as the pipeline loads it.
 
     Args:
         dataset (Dataset): The data set.
@@ -87,7 +87,7 @@ def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
 
 
 def look_at_images(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> ImagesSeen:
-    """Read some images of a data set, spread over it.
+    """Read some images of a data set, evenly spread over it.
 
     Args:
         dataset (Dataset): A data set with ``get_data_info``.
@@ -138,7 +138,7 @@ def _look(content: bytes, info: dict, loader: Any, seen: ImagesSeen) -> None:
 
 
 def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) -> Iterator[str]:
-    """Find what reading a file leaves out or changes.
+    """Find content that is lost or changed when a file is read.
 
     Args:
         content (bytes): The file.
@@ -157,14 +157,14 @@ def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) ->
     if header.alpha and color_type != "unchanged" and hides_colors(content):
         yield "transparent"
     annotated = "instances" in info or info.get("seg_map_path")
-    # A quarter turn shows in the size of an image that is no square.
+    # A rotation by 90 degrees changes the size of an image that is not square.
     same_size = header.orientation in (2, 3, 4) or image.shape[0] == image.shape[1]
     if annotated and same_size and header.orientation > 1 and color_type in ("color", "grayscale"):
         yield "turned"
 
 
 def hides_colors(content: bytes) -> bool:
-    """Tell whether transparent pixels have colors of their own.
+    """Check whether transparent pixels have colors of their own.
 
     Args:
         content (bytes): A file with an alpha channel.

@@ -1,4 +1,4 @@
-"""iNaturalist 2018 and 2019, by their annotation files."""
+"""iNaturalist 2018 and 2019, from their annotation files."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ class INaturalist(BaseDataset):
         ├── categories.json             where the files above tell no more than the species
         └── train_val2018/Aves/2761/0a1b2c.jpg
 
-    A class is a species, or what the species belong to at another rank. As in the official
-    code of DHVT, classes are numbered in the order in which the annotations of the training
-    images first have them, so that ``val`` reads ``train2018.json`` too; classes without a
-    training image come last, by their category ids.
+    A class is a species, or a taxon of another rank. As in the official code of DHVT, classes
+    are numbered in the order in which they first appear in the annotations of the training
+    images, so that ``val`` also reads ``train2018.json``; classes without a
+    training image come last, by category id.
 
     Args:
         data_root (str): The folder of the annotation files.
@@ -89,7 +89,7 @@ class INaturalist(BaseDataset):
         categories = {entry["id"]: entry for entry in self._content["categories"]}
         ids = list(dict.fromkeys([*self._first_seen(data_root, categories), *sorted(categories)]))
         if self.category == "name":
-            # Two species may share a name.
+            # Two species may have the same name.
             labels = {number: label for label, number in enumerate(ids)}
             return labels, tuple(str(categories[number]["name"]) for number in ids)
         ranks = self._ranks([categories[number] for number in sorted(ids)], data_root, path)
@@ -115,10 +115,10 @@ class INaturalist(BaseDataset):
         return [number for number in seen if number in categories]
 
     def _ranks(self, categories: list[dict], data_root: str, path: str) -> dict[int, str]:
-        """What each category id belongs to at the rank that is asked for."""
+        """Taxon of each category id at the requested rank."""
         other = osp.join(data_root, "categories.json")
         if any(self.category not in entry for entry in categories) and exists(other):
-            # A list in the order of the ids.
+            # A list, indexed by id.
             told = read_json(other)
             categories = [{"id": index, **entry} for index, entry in enumerate(told)]
         lacking = [entry["id"] for entry in categories if self.category not in entry]

@@ -1,4 +1,4 @@
-"""What a segmentation data set takes from its label maps, and which of them are not there."""
+"""Checks of label maps: the classes they contain, and missing files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from smallvit.datasets.parts import pipelines_of
 from smallvit.errors import DataError, ImageError
 from smallvit.utils.text import name_some
 
-#: Label maps that are looked at before a run, spread over the data set, and for how many seconds.
+#: Number of label maps to check before a run, spread over the data set, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
 
 @dataclass
 class MapsSeen:
-    """What the label maps that were looked at hold.
+    """Content of the checked label maps.
 
     Args:
         images (int): Images of the data set.
@@ -59,16 +59,16 @@ class MapsSeen:
 
     @property
     def counts(self) -> dict[str, int]:
-        """dict[str, int]: Label maps that have each class."""
+        """dict[str, int]: Number of label maps that contain each class."""
         return {name: self.containing[number] for number, name in enumerate(self.classes)}
 
     @property
     def complete(self) -> bool:
-        """bool: Whether all label maps were looked at."""
+        """bool: Whether all label maps were checked."""
         return self.looked_at == self.images
 
     def lone_class(self) -> str | None:
-        """Say that all is one class or none: a black and white map, whose white is 255.
+        """Report that all pixels are one class or none: a binary map, whose white is 255.
 
         Returns:
             str | None: A sentence with the way out, if it is so.
@@ -88,7 +88,7 @@ class MapsSeen:
 
 
 def reads_label_maps(dataset: Any) -> bool:
-    """Tell whether a data set is one of semantic segmentation.
+    """Check whether a data set is for semantic segmentation.
 
     Args:
         dataset (Dataset): A data set.
@@ -100,7 +100,7 @@ def reads_label_maps(dataset: Any) -> bool:
 
 
 def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
-    """Find what loads the label maps of a data set, checks included.
+    """Find the transform that loads the label maps of a data set with checks.
 
     Ours takes the place of mmseg's in the pipeline.
 
@@ -121,7 +121,7 @@ def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
 
 
 def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | None:
-    """Let a data set check its label maps as they are loaded, and note the classes that occur.
+    """Make a data set check its label maps on loading, and record the classes that occur.
 
     Args:
         dataset (Dataset): A segmentation data set.
@@ -143,7 +143,7 @@ def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | N
 
 
 def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> MapsSeen | None:
-    """Read some label maps of a data set, spread over it.
+    """Read some label maps of a data set, evenly spread over it.
 
     Args:
         dataset (Dataset): A segmentation data set; see :func:`check_maps_of`.
@@ -191,7 +191,7 @@ def _look(dataset: Any, loader: LoadLabelMap, info: dict, seen: MapsSeen) -> Non
 
 
 def _missing(dataset: Any) -> Iterator[str]:
-    """Label maps that are not there, by the names in their folders."""
+    """Label maps that do not exist, according to the file names in their folders."""
     names: dict[str, set[str] | None] = {}
     for index in range(len(dataset)):
         path = dataset.get_data_info(index)["seg_map_path"]

@@ -1,4 +1,4 @@
-"""Images of one's own with label maps, in two folders or listed in a file."""
+"""Custom segmentation data: images with label maps, in two folders or listed in a file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 from smallvit.utils.text import name_some
 
-#: Endings of label maps, the usual one first.
+#: File extensions of label maps, the most common first.
 MAP_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm")
 
 
 @DATASETS.register_module()
 class LabelMaps(BaseDataset):
-    """Images and their label maps, whatever the endings of their names.
+    """Images with label maps, with any file extensions.
 
-    A label map has the name of its image, with ``seg_map_suffix`` before the ending::
+    A label map is named like its image, with ``seg_map_suffix`` before the extension::
 
         data_root
         ├── images
@@ -29,7 +29,7 @@ class LabelMaps(BaseDataset):
         └── annotations
             └── train/1.png
 
-    Images without a label map are left out, and counted in the log.
+    Images without a label map are skipped, and their number is logged.
 
     Args:
         data_root (str): The data folder.
@@ -81,7 +81,7 @@ class LabelMaps(BaseDataset):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """tuple[str, ...]: Endings of the images that it reads."""
+        """tuple[str, ...]: File extensions of the images."""
         return IMAGE_ENDINGS
 
     def load_data_list(self) -> list[dict]:
@@ -172,7 +172,7 @@ def pair_maps(images: str, maps: str, suffix: str = "") -> tuple[list[tuple[str,
 
 
 def _maps_among(names: Sequence[str], suffix: str) -> set[str]:
-    """The label maps in a folder that holds the images too."""
+    """Label maps in a folder that also contains the images."""
     stems: dict[str, list[str]] = {}
     for name in names:
         stems.setdefault(osp.splitext(name)[0], []).append(name)
@@ -188,7 +188,7 @@ def _maps_among(names: Sequence[str], suffix: str) -> set[str]:
 
 
 def palette_of(count: int) -> list[list[int]]:
-    """Give each class a color: those of Pascal VOC, which differ well.
+    """Assign a color to each class: those of Pascal VOC, which are easy to distinguish.
 
     Args:
         count (int): Number of classes.

@@ -1,4 +1,4 @@
-"""Label maps: read as the labels that they mean, or named with the file and the way out."""
+"""Label map loading with validation, and errors that name the file and a fix."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from smallvit.errors import DataError
 from smallvit.registry import TRANSFORMS
 from smallvit.utils.text import name_some
 
-#: The value of a label map that stands for no class.
+#: Label map value of pixels without a class.
 IGNORED = 255
-#: Colors that a message names.
+#: Maximum number of colors in a message.
 SHOWN = 6
 _MODES = {2: "gray and alpha", 3: "RGB", 4: "RGBA"}
-#: The labels where 0 is no class, and the classes begin at 1.
+#: Labels of a map in which 0 is no class, and classes start at 1.
 _REDUCED = np.array([IGNORED, *range(254), IGNORED], dtype=np.uint8)
 
 Value = int | tuple[int, int, int]
@@ -28,12 +28,12 @@ Value = int | tuple[int, int, int]
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
-    """Load the label map of an image, as mmseg's ``LoadAnnotations`` does, and check it.
+    """Load and validate the label map of an image, like mmseg's ``LoadAnnotations``.
 
-    A map has one label in a pixel: the number of a class, or 255 for none. One of another
-    kind is refused with its path, unless ``label_map`` says what its values mean: a black and
-    white map by ``{255: 1}``, one in colors by ``{(0, 0, 0): 0, (255, 0, 0): 1}``. The
-    data-report hook puts this class in the place of mmseg's in every pipeline.
+    A map has one label per pixel: a class index, or 255 for none. Any other kind
+    is refused with its path, unless ``label_map`` defines the meaning of its values: a binary
+    map by ``{255: 1}``, a color map by ``{(0, 0, 0): 0, (255, 0, 0): 1}``. The
+    data-report hook uses this class in place of mmseg's in every pipeline.
 
     Required keys: ``seg_map_path`` (without it, as in inference, nothing is loaded),
     ``reduce_zero_label``, ``label_map``, ``seg_fields``. Added: ``gt_seg_map``, (H, W) of
@@ -77,7 +77,7 @@ class LoadLabelMap(LoadAnnotations):
 
     @classmethod
     def like(cls, stock: LoadAnnotations) -> LoadLabelMap:
-        """Make one with the settings of mmseg's.
+        """Create an instance with the settings of mmseg's transform.
 
         Args:
             stock (LoadAnnotations): mmseg's transform.
@@ -108,7 +108,7 @@ class LoadLabelMap(LoadAnnotations):
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
         labels = self.labels(content, results)
-        # In a test the image has been resized by then, and the label map is not.
+        # When testing, the image has been resized at this point, but not the label map.
         image, loaded = results.get("img"), results.get("ori_shape")
         shape = loaded or (labels.shape if image is None else image.shape[:2])
         if tuple(shape) != labels.shape:
@@ -117,7 +117,7 @@ class LoadLabelMap(LoadAnnotations):
         results["seg_fields"].append("gt_seg_map")
 
     def labels(self, content: bytes, results: dict) -> np.ndarray:
-        """Make labels of the bytes of a label map.
+        """Convert the bytes of a label map to labels.
 
         Args:
             content (bytes): The file.
@@ -144,7 +144,7 @@ class LoadLabelMap(LoadAnnotations):
         return labels
 
     def _reduced(self, values: np.ndarray, results: dict) -> np.ndarray:
-        """The labels of the data set's classes, of what the file has."""
+        """Labels of the data set's classes, from the labels in the file."""
         if values.dtype != np.uint8 and (values.min() < 0 or values.max() > IGNORED):
             raise DataError(self._outside(values, results["seg_map_path"], results))
         labels = values.astype(np.uint8)
@@ -190,7 +190,7 @@ def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
 def one_channel(
     found: np.ndarray, path: str, label_map: Mapping[Value, int] | None = None
 ) -> np.ndarray:
-    """Take the one value of each pixel, as ``label_map`` renames it.
+    """Reduce a map to one value per pixel, mapped by ``label_map``.
 
     Args:
         found (np.ndarray): The decoded map, (H, W) or (H, W, C), red first.
@@ -226,7 +226,7 @@ def _in_colors(label_map: Mapping[Value, int] | None) -> bool:
 
 
 def renamed(values: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarray:
-    """Replace values by what a map says.
+    """Map values to labels.
 
     Args:
         values (np.ndarray): Whole numbers.
@@ -250,7 +250,7 @@ def renamed(values: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarr
 
 
 def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> np.ndarray:
-    """Replace colors by what a map says.
+    """Map colors to labels.
 
     Args:
         found (np.ndarray): The decoded map, (H, W, C), red first.
@@ -276,7 +276,7 @@ def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> n
 
 
 def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
-    """Write the setting that says what a file's values mean.
+    """Suggest the setting that defines the meaning of a file's values.
 
     Args:
         values (Sequence[int]): What the file has.
@@ -315,7 +315,7 @@ def _colors(found: np.ndarray) -> str:
 def size_fault(
     path: str, shape: tuple[int, ...], image_path: str, image_shape: tuple[int, ...]
 ) -> str:
-    """Say that a label map has another size than its image.
+    """Report a label map whose size differs from its image's.
 
     Args:
         path (str): The label map.

@@ -1,4 +1,4 @@
-"""The labels of a classification data set: how often each occurs, and those that are no class."""
+"""Label statistics and validation for classification data sets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def count_labels(labels: Sequence[tuple[int, ...]], classes: Sequence[str] | Non
 
 
 def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> str | None:
-    """Say which label is outside the classes of the model's head.
+    """Report labels outside the classes of the model's head.
 
     In training such a label ends in an error that names no file, on a GPU in one of the
     device; in a test it counts as a wrong answer.

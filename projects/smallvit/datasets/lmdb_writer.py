@@ -1,7 +1,7 @@
-"""Writing an LMDB store of image files that can be resumed, and appears when it is whole.
+"""Resumable, atomic writing of LMDB image stores.
 
-A store holds the bytes of each file under its path, and nothing that is unpickled: two keys
-beside them, ``__meta__`` (JSON) and ``__annotations__`` (lines ``path label``), describe it.
+A store holds the bytes of each file under its path, and nothing that is unpickled. Two additional
+keys, ``__meta__`` (JSON) and ``__annotations__`` (lines ``path label``), describe it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ META, ANNOTATIONS = b"__meta__", b"__annotations__"
 ANNOTATION_FILE, CLASS_FILE, SKIPPED_FILE = "annotations.txt", "classes.txt", "skipped.txt"
 FORMAT = "smallvit-images"
 VERSION = 1
-#: The map that a store begins with; it doubles when it is full. Files grow as they are written.
+#: Initial map size, doubled when the map is full. The file grows as it is written.
 FIRST_MAP = 1 << 30
-#: Bytes of images that one transaction writes, and a kill can cost.
+#: Bytes of images per transaction, which is what a kill can lose.
 TRANSACTION = 1 << 25
 
 
 def read_meta(path: str) -> dict[str, Any] | None:
-    """Read what a store says about itself.
+    """Read the metadata of a store.
 
     Args:
         path (str): The store.
@@ -52,7 +52,7 @@ def read_meta(path: str) -> dict[str, Any] | None:
 
 
 def _decoded(content: bytes | None) -> dict[str, Any]:
-    """What a store says about itself; nothing where it is damaged."""
+    """Metadata of a store; empty if it is damaged."""
     try:
         meta = json.loads(content or b"{}")
     except (ValueError, RecursionError):
@@ -61,9 +61,9 @@ def _decoded(content: bytes | None) -> dict[str, Any]:
 
 
 class StoreWriter:
-    """A store in the making, under a temporary name next to the final one.
+    """An LMDB store that is written under a temporary name next to the final one.
 
-    One process at a time writes it, until :meth:`close`.
+    It is locked against other processes until :meth:`close`.
 
     Args:
         path (str): The store to write.
@@ -102,7 +102,7 @@ class StoreWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the store; what is committed stays."""
+        """Close the store; committed images are kept."""
         self.store.close()
         release(self._lock, remove=True)
 
@@ -153,7 +153,7 @@ class StoreWriter:
         with self.store.begin() as transaction:
             found = transaction.get(META)
         meta = {"format": FORMAT} if found is None else _decoded(found)
-        # One that was described before its end no longer says where it is from.
+        # A store that was described before its end no longer records its source.
         source = meta.get("source", root) if meta.get("format") == FORMAT else None
         if source != root:
             begun = f"from {source}" if isinstance(source, str) else "by something else, or damaged"
@@ -164,7 +164,7 @@ class StoreWriter:
         self._commit([(META, json.dumps(meta).encode())])
 
     def resume(self) -> list[str]:
-        """Compare what an interrupted run stored with the files, and forget what differs.
+        """Compare what an interrupted run stored with the files, and discard differences.
 
         Returns:
             list[str]: The paths that are still to be stored, in order.
@@ -190,7 +190,7 @@ class StoreWriter:
             return None
 
     def add(self, name: str, content: bytes) -> None:
-        """Store a file, in a transaction with others.
+        """Store a file in the current transaction.
 
         Args:
             name (str): Its path in the list.
@@ -205,7 +205,7 @@ class StoreWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what was added.
+        """Commit the added files.
 
         Raises:
             UserError: If the store cannot be written.
@@ -237,7 +237,7 @@ class StoreWriter:
         )
 
     def finish(self, skipped: dict[str, str]) -> None:
-        """Describe the store and give it its name.
+        """Write the metadata and rename the store to its final name.
 
         Args:
             skipped (dict[str, str]): Images of the list that are left out, and why.

@@ -1,4 +1,4 @@
-"""What a data set is made of: the data sets in it, and the transforms of their pipelines."""
+"""Traversal of nested data sets and the transforms of their pipelines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def parts_of(dataset: Any) -> Iterator[Any]:
-    """Find the data sets with samples of their own in a concatenation or wrapper.
+    """Find the innermost data sets of a concatenation or wrapper.
 
     Args:
         dataset (Dataset): A data set of any MM library.

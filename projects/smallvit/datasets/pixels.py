@@ -1,4 +1,4 @@
-"""Images of any depth and number of channels, as 8-bit color."""
+"""Conversion of images of any depth and number of channels to 8-bit color."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from smallvit.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ToColor(BaseTransform):
-    """Scale the values of a deep image to 8 bits, put a transparent one on a background, and
-    repeat a gray one, so that all are 8-bit BGR images.
+    """Convert images to 8-bit BGR: scale deep images to 8 bits, composite transparent ones on a
+    background, and repeat the channel of gray ones.
 
-    It comes after ``LoadImageFromFile`` with ``color_type='unchanged'``. An image that is 8-bit
-    color already stays as it is.
+    Use it after ``LoadImageFromFile`` with ``color_type='unchanged'``. Images that are 8-bit
+    color already are not changed.
 
     Required and changed key: ``img``, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4),
-    of any type of numbers; it becomes (H, W, C) of uint8.
+    of any numeric type; it becomes (H, W, C) of uint8.
 
     Args:
         max_value (float): What becomes 255 in an image of more than 8 bits, such as 4095 for a
@@ -45,7 +45,7 @@ class ToColor(BaseTransform):
         self.background, self.channels = tuple(background), channels
 
     def transform(self, results: dict) -> dict:
-        """Change an image.
+        """Convert an image.
 
         Args:
             results (dict): The sample.

@@ -1,4 +1,4 @@
-"""Checks of a data set's samples: files that are missing or broken, labels that cannot be right."""
+"""Sample validation: missing or broken files, and invalid labels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
 MISSING, UNREADABLE, MISLABELLED = "missing", "unreadable", "mislabelled"
-#: Read, but otherwise than it is meant: too deep, of several pages, transparent, turned.
+#: Files that are not read as intended: too deep, multi-page, transparent, rotated.
 MISREAD = "misread"
-#: In the folder, but not in the data set.
+#: Files in the folder that are not in the data set.
 LEFT_OUT = "left out"
 #: The same image in two splits.
 REPEATED = "repeated"
@@ -28,7 +28,7 @@ REPEATED = "repeated"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a file.
+    """A problem with a file.
 
     Args:
         kind (str): ``missing``, ``unreadable`` (truncated too), ``mislabelled``, ``misread``,
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass
 class Checked:
-    """A sample after its check.
+    """Result of checking a sample.
 
     Args:
         path (str): Its image.
@@ -74,7 +74,7 @@ class Checked:
 
 
 class SampleChecks:
-    """The samples of a data set, each checked when it is asked for.
+    """Data set whose samples are checked on access.
 
     Args:
         dataset (Dataset): A data set with ``get_data_info``.

@@ -1,4 +1,4 @@
-"""Samplers that make up for classes with few images."""
+"""Class-balanced samplers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from smallvit.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class ClassBalancedSampler(Sampler):
-    """Draw images so that each class is seen as often as any other.
+    """Sample images so that all classes are drawn equally often.
 
-    An epoch has as many images as the data set. In turns each class, in a new order each time,
-    gives its next image; when all of its images were drawn, they are shuffled again. Unlike
-    MMEngine's ``ClassBalancedDataset``, which repeats images of rare classes by a power of their
-    share, classes come out equal.
+    An epoch has as many images as the data set. The classes, in a new random order each round,
+    each contribute their next image; once all images of a class were drawn, they are reshuffled.
+    Unlike MMEngine's ``ClassBalancedDataset``, which repeats images of rare classes by a power of
+    their frequency, all classes become equally frequent.
 
     Args:
         dataset (Dataset): A classification data set with one label for each image.
@@ -67,7 +67,7 @@ class ClassBalancedSampler(Sampler):
         return [torch.tensor(found[label]) for label in sorted(found)]
 
     def __iter__(self) -> Iterator[int]:
-        """Draw the images of an epoch for this process."""
+        """Iterate over the images of an epoch for this process."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         wanted = self.length * self.world_size
         rounds = math.ceil(wanted / len(self.classes))
@@ -77,11 +77,11 @@ class ClassBalancedSampler(Sampler):
         return iter(indices[self.rank :: self.world_size].tolist())
 
     def __len__(self) -> int:
-        """Images of an epoch for this process."""
+        """Number of images per epoch for this process."""
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch.
+        """Set the epoch, which seeds the order.
 
         Args:
             epoch (int): Its number.
@@ -90,7 +90,7 @@ class ClassBalancedSampler(Sampler):
 
 
 def _repeated(indices: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """As many of the indices, each shuffle of them after the other."""
+    """Draw a number of indices from successive shuffles."""
     shuffles = math.ceil(count / len(indices))
     parts = [indices[torch.randperm(len(indices), generator=generator)] for _ in range(shuffles)]
     return torch.cat(parts)[:count]

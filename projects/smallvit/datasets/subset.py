@@ -1,4 +1,4 @@
-"""A part of a classification data set, as large in each class as asked for."""
+"""Stratified subsets of classification data sets."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class Subset:
-    """A stratified part of any classification data set.
+    """A stratified subset of any classification data set.
 
-    The images of each class have one fixed order, which depends on ``seed`` and the size of
-    the data set; the first of it are taken. Smaller parts of the same seed thus lie inside
-    larger ones. ``sample_idx`` of a sample remains its index in the whole data set.
+    The images of each class have a fixed order, which depends on ``seed`` and the size of
+    the data set, and the first of them are taken. A smaller subset with the same seed is
+    contained in a larger one. ``sample_idx`` of a sample is its index in the whole data set.
 
-    With ``rest=True`` it is all the others: what is left to train on where the part is held
+    With ``rest=True`` it is the complement: the images to train on if the subset is held
     out for validation.
 
     Args:
@@ -68,7 +68,7 @@ class Subset:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Meta information of the whole data set."""
+        """dict: Metadata of the whole data set."""
         return deepcopy(self._metainfo)
 
     def full_init(self) -> None:
@@ -153,7 +153,7 @@ class Subset:
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], Any] | None:
-        """Callable | None: Loads samples together, where the data set does (InMemory)."""
+        """Callable | None: Loads samples jointly, if the data set supports it (InMemory)."""
         load = getattr(self.dataset, "load_batch", None)
         if load is None:
             return None
@@ -163,7 +163,7 @@ class Subset:
 
     @force_full_init
     def unreadable(self, idx: int) -> str | None:
-        """Tell why an image could not be read, of a data set that knows it (InMemory).
+        """Explain why an image could not be read, for data sets that record it (InMemory).
 
         Args:
             idx (int): Index in the part.

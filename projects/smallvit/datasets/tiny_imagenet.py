@@ -1,4 +1,4 @@
-"""Tiny-ImageNet in the layout of its archive."""
+"""Tiny-ImageNet."""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ SPLITS = ("train", "val")
 
 @DATASETS.register_module()
 class TinyImageNet(BaseDataset):
-    """Tiny-ImageNet: 200 classes of ImageNet at 64x64 pixels, of each 500 training and 50
+    """Tiny-ImageNet: 200 ImageNet classes at 64x64 pixels, each with 500 training and 50
     validation images (Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015).
 
     The archive is read as it is unpacked; the test images have no labels and are left out::

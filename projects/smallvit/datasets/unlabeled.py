@@ -1,4 +1,4 @@
-"""Images without labels: a folder of any layout, or the images of a COCO file."""
+"""Unlabeled images from a folder of any layout or from a COCO file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class UnlabeledImages(BaseDataset):
-    """All images of a folder, whatever the folders inside it mean, or those of a COCO file.
+    """All images of a folder, including subfolders of any meaning, or those of a COCO file.
 
-    Samples hold no label. ``sample_idx`` numbers them, in the order of their names.
+    Samples have no label. ``sample_idx`` is their index in the order of their names.
 
     Args:
         data_root (str): The folder; with ``ann_file`` the one that its file names begin in.

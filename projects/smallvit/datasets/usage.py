@@ -1,4 +1,4 @@
-"""What a run takes from a data set: images, objects, classes, and what is left out and why."""
+"""Summary of the data that a run uses: images, objects, classes, and what is dropped and why."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from smallvit.errors import DataError
 
-#: Examples of a class below which it is marked as rare.
+#: Number of examples below which a class is marked as rare.
 RARE = 10
-#: Classes that a table lists one by one.
+#: Maximum number of classes that a table lists individually.
 LISTED = 20
 
 
 @dataclass
 class Usage:
-    """What a run takes from one data set.
+    """What a run uses from one data set.
 
     Args:
         split (str): ``train``, ``val`` or ``test``.
@@ -46,11 +46,11 @@ class Usage:
 
     @property
     def training(self) -> bool:
-        """bool: Whether it is trained on."""
+        """bool: Whether it is used for training."""
         return self.split == "train"
 
     def lines(self) -> Iterator[str]:
-        """Describe it.
+        """Format the summary.
 
         Yields:
             str: Lines of the table.
@@ -69,7 +69,7 @@ class Usage:
 
 
 def class_text(counts: Mapping[str, int], unit: str = "") -> str:
-    """List classes with their counts, rare and empty ones marked.
+    """List classes with their counts, with rare and empty ones marked.
 
     Args:
         counts (Mapping[str, int]): Examples of each class.
@@ -96,7 +96,7 @@ def _mark(number: int) -> str:
 
 
 def empty_classes(usage: Usage) -> list[str]:
-    """Find classes without an example.
+    """Find classes without examples.
 
     Args:
         usage (Usage): What is known of a data set.

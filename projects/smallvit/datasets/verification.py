@@ -1,4 +1,4 @@
-"""Reading whole data sets, all splits of them, and listing what is wrong with their files."""
+"""Verification of whole data sets: reads all files and lists their problems."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from smallvit.datasets.sample_checks import (
 
 
 class Contents:
-    """The images seen so far, by their bytes.
+    """Images seen so far, identified by their bytes.
 
-    One image under two labels is a wrong label; one in two splits is no test of the other.
+    An image with two labels has a wrong one; an image in two splits leaks data to the test.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Contents:
 
 
 def verify(datasets: dict[str, Any], workers: int, num_classes: int | None = None) -> dict:
-    """Read data sets and list what is wrong.
+    """Read data sets and list their problems.
 
     Args:
         datasets (dict[str, Dataset]): Built data sets by their splits.

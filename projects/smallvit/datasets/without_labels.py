@@ -1,4 +1,4 @@
-"""Images of several data sets without their labels, each image once."""
+"""Concatenation of data sets without labels or duplicates, for pretraining."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from smallvit.registry import DATASETS, TRANSFORMS
 
 @DATASETS.register_module()
 class WithoutLabels:
-    """Join data sets, and forget their labels: what a network is pretrained on.
+    """Concatenate data sets without their labels, for self-supervised pretraining.
 
-    ``sample_idx`` numbers the images of all data sets together. A file that several data sets have
-    counts once. Images of ``without``, on which something is measured, are left out, also where
-    they are copies under another name; how many these are is logged.
+    ``sample_idx`` numbers the images of all data sets consecutively. A file that is in several data
+    sets is used once. Images of ``without``, which are used for evaluation, are excluded, even
+    if they are copies under another name; the number of these is logged.
 
     Args:
         datasets (Sequence[dict]): Configs of the data sets.
@@ -70,14 +70,14 @@ class WithoutLabels:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Empty: there are no classes."""
+        """dict: Empty, as there are no classes."""
         return {}
 
     def full_init(self) -> None:
-        """Do nothing: the images are listed from the start."""
+        """Do nothing, as the images are listed on construction."""
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Get what is known of an image.
+        """Get the information of an image.
 
         Args:
             idx (int): Its number.
@@ -103,7 +103,7 @@ class WithoutLabels:
 
 
 class _Files:
-    """The files of data sets, by place and by content."""
+    """Files of data sets, by path and by content."""
 
     def __init__(self, datasets: Sequence) -> None:
         paths = {

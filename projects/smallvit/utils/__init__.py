@@ -1,13 +1,13 @@
-"""Helpers without a domain: whole files, nested configs, lists in messages."""
+"""General helpers: atomic file writing, nested configs, locks, signals and text."""
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
-    """Import all that smallvit registers; ``mmengine.hub`` and MMEngine's tools call this.
+    """Register all components of smallvit; called by ``mmengine.hub`` and MMEngine's tools.
 
-    The name and argument are those of the MM libraries.
+    Name and argument follow the convention of the MM libraries.
 
     Args:
-        init_default_scope (bool): Make ``smallvit`` the default scope, where there is none.
+        init_default_scope (bool): Make ``smallvit`` the default scope if there is none.
             Defaults to True.
     """
     from mmengine.registry import DefaultScope, Registry

@@ -1,4 +1,4 @@
-"""Nested configs, and where ours are."""
+"""Traversal of nested configs, and the location of the bundled ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Visit every value of a nested config with its dotted path.
+    """Iterate over every value of a nested config with its dotted path.
 
     Args:
         node (Any): A config, dict, list or value.
         path (str): Path of the node. Defaults to "".
 
     Yields:
-        tuple[str, Any]: Path and value, outermost first.
+        tuple[str, Any]: Dotted path and value, outermost first.
     """
     if path:
         yield path, node
@@ -30,7 +30,7 @@ def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def config_path(relative: str) -> str:
-    """Absolute path of one of our configs, in a checkout and in an installed package.
+    """Absolute path of a bundled config, in a checkout or an installed package.
 
     Args:
         relative (str): Path below ``configs``, e.g. ``dwnet/dwnet-t_in1k.py``.

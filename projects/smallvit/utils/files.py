@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-#: Ends the stem of a file that is not whole yet.
+#: Suffix of the stem of temporary files.
 INCOMPLETE = ".incomplete"
 
 
-#: What a disk says of a write, which names no file.
+#: Error numbers of failed writes, whose errors name no file.
 _FAILED_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[str]:
-    """Let a file be written under a temporary name, and give it its own when it is whole.
+    """Context that writes a file under a temporary name and renames it on success.
 
-    Each writer has a name of its own, so that two of them do not disturb each other. It has
-    the ending of the file, by which many writers choose a format. (``torch.save`` keeps the
-    name of a path inside the file: give it an open file.)
+    Each writer uses a unique temporary name, so that concurrent writers do not interfere. It keeps
+    the file extension, from which many writers infer the format. (``torch.save`` stores the name
+    of a path inside the file: pass it an open file.)
 
     Args:
-        path (str | os.PathLike): The file; what is there is replaced.
+        path (str | os.PathLike): Path to write; an existing file is replaced.
 
     Yields:
-        str: Path to write, in the same folder. If the block raises, that file is removed.
+        str: Temporary path in the same folder. If the block raises, this file is removed.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -36,7 +36,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[str]:
     temporary = os.path.join(folder, f".{stem}.{secrets.token_hex(4)}{INCOMPLETE}{suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:  # Windows flushes what is open for writing alone
+        with open(temporary, "rb+") as file:  # Windows cannot flush a file opened write-only
             flush_to_disk(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
@@ -54,45 +54,45 @@ def _is_of(error: OSError, temporary: str) -> bool:
 
 
 def write_whole(path: str | os.PathLike, content: bytes | str) -> None:
-    """Write a file so that it is there as a whole or not at all.
+    """Write a file atomically.
 
     Args:
-        path (str | os.PathLike): The file.
-        content (bytes | str): What it holds; a text is written in UTF-8.
+        path (str | os.PathLike): Path to write.
+        content (bytes | str): Content of the file; text is encoded as UTF-8.
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove_quietly(path: str) -> None:
-    """Remove a file that may not be there.
+    """Remove a file if it exists.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
     """
     with suppress(OSError):
         os.remove(path)
 
 
 def flush_to_disk(descriptor: int) -> None:
-    """Wait until a file's content is on the disk.
+    """Flush the content of a file to disk.
 
     Args:
-        descriptor (int): Its file descriptor.
+        descriptor (int): File descriptor of the open file.
     """
     os.fsync(descriptor)
 
 
 def flush_folder(folder: str) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do that.
+    """Flush the directory entries of a folder to disk, where the system supports it.
 
     Args:
-        folder (str): The folder.
+        folder (str): Path of the folder.
     """
     try:
         descriptor = os.open(folder or ".", os.O_RDONLY)
     except OSError:
-        return  # Windows opens no folders
-    with suppress(OSError):  # some network file systems cannot
+        return  # Windows cannot open folders
+    with suppress(OSError):  # not supported by some network file systems
         os.fsync(descriptor)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""JSON files that may be damaged or made up, read without a surprise."""
+"""Validated reading of untrusted or damaged JSON files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import os
 import reprlib
 from typing import Any
 
-#: More than any of the files that are read so.
+#: Size limit, larger than any file that is read with this module.
 MAX_BYTES = 64 << 20
 
 
 def read_object(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a JSON file that must hold an object.
+    """Read a JSON file that must contain an object.
 
     Args:
-        path (str | os.PathLike): The file.
+        path (str | os.PathLike): Path of the file.
 
     Returns:
-        dict: Its content.
+        dict: Content of the file.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is anything else; the message says what in a few words.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the content is anything else; the message says what in a few words.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
@@ -48,19 +48,19 @@ def _refuse_constant(name: str) -> None:
 
 
 def require_number(value: Any, name: str, least: float = 0.0, most: float = 1e18) -> float:
-    """Check a number of a JSON file.
+    """Validate a number from a JSON file.
 
     Args:
-        value (Any): What the file says.
-        name (str): Its key, for the error.
-        least (float): The least that is possible. Defaults to 0.
-        most (float): The most. Defaults to 1e18.
+        value (Any): Value in the file.
+        name (str): Key of the value, for the error.
+        least (float): Minimum. Defaults to 0.
+        most (float): Maximum. Defaults to 1e18.
 
     Returns:
-        float: The number, as it is.
+        float: The number, unchanged.
 
     Raises:
-        ValueError: If it is none, or out of range.
+        ValueError: If it is not a number, or out of range.
     """
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not good or not (math.isfinite(value) if isinstance(value, float) else True):
@@ -71,25 +71,25 @@ def require_number(value: Any, name: str, least: float = 0.0, most: float = 1e18
 
 
 def require_count(value: Any, name: str, least: int = 0, most: int = 1 << 53) -> int:
-    """Check a whole number of a JSON file; see :func:`require_number`."""
+    """Validate an integer from a JSON file; see :func:`require_number`."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} is {brief(value)}, no whole number")
     return int(require_number(value, name, least, most))
 
 
 def require_type(value: Any, name: str, *kinds: type) -> Any:
-    """Check the type of a value of a JSON file.
+    """Validate the type of a value from a JSON file.
 
     Args:
-        value (Any): What the file says.
-        name (str): Its key, for the error.
-        *kinds (type): The types that it may be of.
+        value (Any): Value in the file.
+        name (str): Key of the value, for the error.
+        *kinds (type): Accepted types.
 
     Returns:
         Any: The value.
 
     Raises:
-        ValueError: If it is of another.
+        ValueError: If it has another type.
     """
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
@@ -98,15 +98,15 @@ def require_type(value: Any, name: str, *kinds: type) -> Any:
 
 
 def brief(value: Any) -> str:
-    """Write a value into a message, whatever its size and depth.
+    """Format a value for a message, whatever its size and depth.
 
     Args:
-        value (Any): The value.
+        value (Any): Value to format.
 
     Returns:
-        str: At most some 80 characters.
+        str: The text, about 80 characters at most.
     """
     try:
         return reprlib.repr(value)[:80]
-    except (ValueError, RecursionError):  # Python writes no integers of thousands of digits
+    except (ValueError, RecursionError):  # Python refuses to print integers of thousands of digits
         return f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""One process at a time where two would disturb each other, and who the other one is.
+"""Locks between processes, with a record of the process that holds them.
 
-The lock is the system's own (``flock``), which it takes back when a process ends in whatever
-way; beside it a record says whose it is.
+The system's own lock (``flock``) is used, which is released whenever the process ends; a file
+beside it records the owner.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from typing import Any
 
 from smallvit.utils.files import remove_quietly, write_whole
 
-#: What follows the common name of a lock and its record.
+#: Suffixes of the lock file and its record.
 LOCK, OWNER = ".lock", ".json"
-#: Seconds in which data-loader workers notice that their parent was killed. They have its
-#: lock until then, if filelock is too old to know of forks.
+#: Seconds in which data-loader workers notice that their parent was killed. They keep its
+#: lock until then if filelock is too old to handle forks.
 ORPHANED = 60
-#: Errors of file systems without locks.
+#: Error numbers of file systems without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
-#: Locks by process, as a forked one owns none, and by name.
+#: Held locks by process id, as a forked process owns none, and by name.
 _held: dict[tuple[int, str], Any] = {}
 
 
 class HeldError(Exception):
-    """Another process is there; the message says which one, and no way out."""
+    """Another process holds the lock; the message says which one, and no way out."""
 
 
 def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> None:
-    """Keep other processes out until :func:`release`, or the end of this one.
+    """Lock out other processes until :func:`release`, or the end of this process.
 
     Args:
-        name (str): Path that the files of the lock begin with. Nothing happens if this process
-            holds it already.
-        place (str): What it is about, for messages: a folder.
-        who (str): Who works there, for messages: "training".
-        say (Callable): Gets warnings. Defaults to :func:`print`.
+        name (str): Path prefix of the lock's files. Nothing happens if this process
+            already holds it.
+        place (str): The locked resource, for messages: a folder.
+        who (str): The activity that needs it, for messages: "training".
+        say (Callable): Called with warnings. Defaults to :func:`print`.
 
     Raises:
-        HeldError: If another process holds it.
+        HeldError: If another process holds the lock.
     """
     import filelock
 
@@ -66,11 +66,11 @@ def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> 
 
 
 def release(name: str, remove: bool = False) -> None:
-    """Let other processes in.
+    """Release a lock.
 
     Args:
-        name (str): As it was held; nothing happens if this process does not hold it.
-        remove (bool): Remove the lock's file, where the system removes open files. Defaults to
+        name (str): Path prefix of the lock; nothing happens if this process does not hold it.
+        remove (bool): Remove the lock file, where the system can remove open files. Defaults to
             False.
     """
     lock = _held.pop(_key(name), None)
@@ -90,7 +90,7 @@ def _acquire(lock: Any, name: str, refusal: str) -> None:
 
 def _was_removed(lock: Any, path: str) -> bool:
     context = getattr(lock, "_context", None)
-    # Before filelock 3.11 the lock itself keeps the number.
+    # Before filelock 3.11 the lock object itself has the file descriptor.
     opened = lock._lock_file_fd if context is None else context.lock_file_fd
     if opened is None:
         return False
@@ -143,7 +143,7 @@ def _shown(owner: dict[str, Any]) -> str:
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
-    """Whether a process of this machine has ended; those of others cannot be asked."""
+    """Whether a process on this machine has ended; unknown for other machines."""
     number = owner.get("process")
     if owner.get("host") != socket.gethostname() or not isinstance(number, int) or number < 1:
         return False

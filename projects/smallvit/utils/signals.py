@@ -1,4 +1,4 @@
-"""Signals by which a scheduler asks a process to end soon: SIGTERM and SIGUSR1."""
+"""Signals by which a scheduler requests the end of a process: SIGTERM and SIGUSR1."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-#: Windows has the first alone.
+#: Windows has only the first one.
 ASKING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
-#: Exit status of what was asked to end and can go on later; EX_TEMPFAIL of sysexits.
+#: Exit status of a process that was stopped and can be resumed; EX_TEMPFAIL of sysexits.
 TO_BE_CONTINUED = 75
-#: Seconds in which further signals are the same request: a scheduler signals all processes of
-#: a job, and the launchers among them forward it.
+#: Seconds in which further signals count as the same request: a scheduler signals all processes
+#: of a job, and the launchers among them forward it.
 SAME_REQUEST = 5.0
-#: Seconds in which a process ends that has saved all; torchrun sends SIGTERM then.
+#: Seconds in which a process that has saved everything exits; torchrun sends SIGTERM then.
 ENDING = 30.0
 
 
 class EndRequest:
-    """The request to end that a signal made of this process.
+    """Record of a signal that asks this process to end.
 
     Attributes:
-        number (int): The signal; 0 before there was one.
+        number (int): Number of the signal; 0 if there was none.
     """
 
     def __init__(self) -> None:
@@ -35,16 +35,16 @@ class EndRequest:
         self._caught: list[int] = []
 
     def catch(self, error: Callable[[int], Exception] | None = None) -> bool:
-        """Note the signals from now on; a second one, which is no echo, ends the process.
+        """Install the signal handlers; a second signal that is not an echo ends the process.
 
-        Signals that the process ignores, or handles already, stay as they are.
+        Signals that the process ignores or already handles are left unchanged.
 
         Args:
-            error (Callable, optional): Makes, of the signal's number, the error that is
-                raised at once. Defaults to None: it is only noted.
+            error (Callable, optional): Creates, from the signal's number, an error that is
+                raised immediately. Defaults to None: the signal is only recorded.
 
         Returns:
-            bool: Whether a signal is noted; only the main thread can arrange that.
+            bool: Whether a signal is handled; only the main thread can install handlers.
         """
         if self._served is not None:
             self._forget()
@@ -55,15 +55,15 @@ class EndRequest:
             if signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, self._handle)
                 self._caught.append(number)
-                signal.siginterrupt(number, False)  # what libraries wait for goes on
+                signal.siginterrupt(number, False)  # system calls of libraries are restarted
         return any(signal.getsignal(number) == self._handle for number in ASKING)
 
     def serve(self) -> None:
-        """Note that all is saved: for a while, signals do not disturb the end any more."""
+        """Mark the request as served: for a while, further signals do not disturb the exit."""
         self._served = time.monotonic()
 
     def release(self) -> None:
-        """Leave the signals to the system again, unless the process is about to end."""
+        """Restore the default handlers, unless the process is about to exit."""
         if self._served is None:
             self._forget()
 
@@ -87,25 +87,25 @@ class EndRequest:
             os.kill(os.getpid(), number)
 
 
-#: The one of this process.
+#: The request of this process.
 end_request = EndRequest()
 
 
 def unblock() -> None:
-    """Take the signals that a launcher holds back from the processes that it starts."""
+    """Unblock the signals that a launcher blocks in the processes it starts."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
 
 
 def start_shielded(start: Callable[[int], None] | None, number: int) -> None:
-    """Start a worker process that a request to all processes of a group does not end.
+    """Start a worker process that ignores a request sent to all processes of a group.
 
-    Its parent still needs it for what it does before it ends, and can end it by SIGTERM.
-    Where the system does not tell who sent a signal (macOS), there is no shield.
+    Its parent still needs it until it ends, and can end it with SIGTERM.
+    Where the system does not report the sender of a signal (macOS), it is not shielded.
 
     Args:
-        start (Callable, optional): What else the worker starts with.
-        number (int): Number of the worker, for ``start``.
+        start (Callable, optional): Original initialization function of the worker.
+        number (int): Number of the worker, passed to ``start``.
     """
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)

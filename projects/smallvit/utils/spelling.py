@@ -1,31 +1,31 @@
-"""Names that were probably meant to be other names."""
+"""Spelling suggestions for names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Shortest names in which one slip, and in which two slips, make a near miss. In shorter ones
-#: two names that are both meant differ by as little: ``lr`` and ``lrs``, ``mean`` and ``mode``.
+#: Minimum length of names for one edit, and for two edits, to count as a misspelling. Shorter
+#: names that are both intended differ as little: ``lr`` and ``lrs``, ``mean`` and ``mode``.
 ONE_SLIP, TWO_SLIPS = 5, 9
-#: Shortest names in which one slip makes a near miss where no other names are allowed.
+#: Minimum length for one edit where only known names are allowed.
 CLOSED = 3
 
 
 def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str | None:
-    """Find the known name that a name looks like.
+    """Find the known name that a name was probably meant to be.
 
-    Compared are letters whatever their case, without underscores. One letter that is missing,
-    added, wrong or exchanged with its neighbor is a slip; digits at the end are none, as
-    numbered names are meant.
+    Names are compared without case and underscores. An edit is a letter that is missing, added,
+    wrong or swapped with its neighbor; trailing digits do not count, as numbered names are
+    intended.
 
     Args:
-        name (str): A name.
-        known (Iterable[str]): The names that there are.
-        shortest (int): Letters of the shortest names that one slip may be in. Defaults to
+        name (str): Name to look up.
+        known (Iterable[str]): Known names.
+        shortest (int): Minimum length of names for a single edit. Defaults to
             :data:`ONE_SLIP`.
 
     Returns:
-        str | None: The nearest one, or None if ``name`` is known or like none of them.
+        str | None: The closest one, or None if ``name`` is known or resembles none of them.
     """
     known = list(known)
     if name in known:
@@ -36,7 +36,7 @@ def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str 
 
 
 def _slips(name: str, other: str, shortest: int) -> int | None:
-    """Count the slips between two names; None where there are too many for a misspelling."""
+    """Count the edits between two names; None if there are too many for a misspelling."""
     one, two = _letters(name), _letters(other)
     if one == two:
         return 0
@@ -55,14 +55,14 @@ def _letters(name: str) -> str:
 
 
 def edit_distance(one: str, two: str) -> int:
-    """Count the letters to insert, delete, replace or exchange with their neighbor.
+    """Edit distance with transpositions (optimal string alignment).
 
     Args:
-        one (str): A name.
-        two (str): Another.
+        one (str): First name.
+        two (str): Second name.
 
     Returns:
-        int: The least number of changes (optimal string alignment).
+        int: Minimum number of insertions, deletions, replacements and swaps of neighbors.
     """
     before, last = [], list(range(len(two) + 1))
     for i, letter in enumerate(one, 1):

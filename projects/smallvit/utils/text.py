@@ -1,10 +1,10 @@
-"""Lists in messages."""
+"""Formatting of lists in messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Problems of one kind that a message names.
+#: Maximum number of problems of one kind in a message.
 SHOWN = 10
 
 
@@ -12,24 +12,24 @@ def shorten(lines: Sequence[str]) -> str:
     """Join the first lines of a list, and count the rest.
 
     Args:
-        lines (Sequence[str]): The lines.
+        lines (Sequence[str]): Lines to join.
 
     Returns:
-        str: One text.
+        str: The joined text.
     """
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join([*lines[:SHOWN], *more])
 
 
 def name_some(names: Sequence, shown: int = 12) -> str:
-    """Join names by commas; of many the first ones and how many there are.
+    """Join names by commas; of a long list the first ones and the total number.
 
     Args:
-        names (Sequence): The names.
-        shown (int): How many are named. Defaults to 12.
+        names (Sequence): Names to join.
+        shown (int): Maximum number of names. Defaults to 12.
 
     Returns:
-        str: One line.
+        str: The joined names in one line.
     """
     more = f", ... ({len(names)})" if len(names) > shown else ""
     return ", ".join(map(str, list(names)[:shown])) + more

@@ -1,7 +1,7 @@
-"""torchrun that hands SIGTERM and SIGUSR1 on to its workers and lets them come to their end.
+"""torchrun that forwards SIGTERM and SIGUSR1 to its workers and waits for them to finish.
 
-By itself it dies of the one, leaving its workers behind, and gives them 30 seconds at the
-other. Here both are blocked in it, and in the workers until they are ready for them.
+By itself, torchrun is killed by SIGUSR1, leaving its workers behind, and gives them 30 seconds
+after SIGTERM. Here both are blocked in it, and in the workers until these can handle them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pathlib import Path
 
 from smallvit.utils.signals import ASKING, SAME_REQUEST, TO_BE_CONTINUED
 
-#: Seconds in which workers appear that are being started when a signal comes.
+#: Seconds to wait for workers that are still starting when a signal arrives.
 STARTING = 1.0
-#: Seconds that torchrun has to notice that its workers are gone.
+#: Seconds that torchrun has to notice that its workers have exited.
 NOTICING = 10.0
 
 
 def run(argv: Sequence[str]) -> int:
-    """Start a job of several processes, and wait for its end.
+    """Run a job of several processes until it ends.
 
     Args:
         argv (Sequence[str]): Arguments of torchrun.
 
     Returns:
-        int: 0, or 75 if the workers were asked to end and can go on later.
+        int: 0, or 75 if the workers were stopped by a signal and can be resumed.
 
     Raises:
         ChildFailedError: If a worker failed.
@@ -53,12 +53,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _forward() -> None:
-    """Tell the workers of the first signal, and end them at a second that is no echo of it."""
+    """Forward the first signal to the workers, and kill them at a second one that is no echo."""
     first = signal.sigwait(ASKING)
     when = time.monotonic()
     workers = _await_workers()
     if not workers:
-        os._exit(TO_BE_CONTINUED)  # nothing has begun
+        os._exit(TO_BE_CONTINUED)  # no worker has started
     print(f"{signal.Signals(first).name}: handed on to the processes of the job", file=sys.stderr)
     for worker in workers:
         _send(os.kill, worker, first)
@@ -85,14 +85,14 @@ def _send(send, process: int, number: int) -> None:
 
 
 def _children() -> Iterator[int]:
-    """The processes that this one started and that have not ended."""
+    """Child processes that have not ended."""
     for process, parent, state in _processes():
         if parent == os.getpid() and not state.startswith("Z"):
             yield process
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:
-    """Number, parent and state of all processes."""
+    """Process id, parent's id and state of all processes."""
     if not os.path.isdir("/proc/self"):
         command = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "stat="]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
@@ -104,7 +104,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
-        with suppress(OSError):  # it has ended meanwhile
-            # The name before it may hold parentheses and spaces.
+        with suppress(OSError):  # the process has ended in the meantime
+            # The name that precedes these fields may contain parentheses and spaces.
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             yield int(folder.name), int(parent), state

@@ -1,15 +1,15 @@
-"""Comparing versions of other packages."""
+"""Version comparison for other packages."""
 
 import re
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, what comes after them left out.
+    """Parse the numeric part of a version.
 
     Args:
         version (str): A version such as "2.14.1+cpu" or "1.0.27.dev0".
 
     Returns:
-        tuple[int, ...]: Its numbers, e.g. (2, 14, 1); they compare as versions do.
+        tuple[int, ...]: Its numbers, e.g. (2, 14, 1), which compare in version order.
     """
     return tuple(int(part) for part in re.match(r"\d+(\.\d+)*", version)[0].split("."))

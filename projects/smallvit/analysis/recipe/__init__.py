@@ -1,1 +1,1 @@
-"""A config's recipe as behavior: built, stepped and measured, not read off its settings."""
+"""A config's training recipe, measured on the built components instead of read from settings."""

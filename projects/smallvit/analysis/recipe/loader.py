@@ -1,4 +1,4 @@
-"""How a recipe hands out its images: batches, processes, iterations of an epoch, averages."""
+"""Data loading of a recipe: batches, processes, iterations per epoch, averaging."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smallvit.analysis.recipe.schedule import training_length
 from smallvit.datasets.in_memory.settings import kind_of, outside_memory
 from smallvit.errors import SmallvitError
 
-#: Training images of the published data sets, which need not be there to count iterations. A
-#: value is a number or, where a setting chooses a part, numbers by the value of that setting.
-#: COCO without its images that have no object.
+#: Number of training images of published data sets, which need not exist to count iterations. A
+#: value is a number or, if a setting selects a part, numbers by the value of that setting.
+#: COCO without images that have no objects.
 TRAINING_IMAGES: dict[str, Any] = {
     "CIFAR10": 50_000,
     "CIFAR100": 50_000,
@@ -38,12 +38,12 @@ TRAINING_IMAGES: dict[str, Any] = {
     "CocoDataset": ("ann_file", {"annotations/instances_train2017.json": 117_266}),
     "ADE20KDataset": 20_210,
 }
-#: Samplers of iterations without end, for which epochs are not counted.
+#: Infinite samplers, for which epochs are not counted.
 ENDLESS = ("InfiniteSampler",)
 
 
 def count_images(cfg: Config) -> int | None:
-    """Count the training images of a config: as published, or else those that are there.
+    """Count the training images of a config: the published number, or those that exist.
 
     Args:
         cfg (Config): A training config.
@@ -66,7 +66,7 @@ def count_images(cfg: Config) -> int | None:
 
 
 def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
-    """Only the images are counted, none is loaded; a part of a data set counts another."""
+    """Remove the pipelines of a data set, whose images are only counted, not loaded."""
     found = outside_memory(dataset)
     if "pipeline" in found:
         found["pipeline"] = []
@@ -76,7 +76,7 @@ def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
 
 
 def count_processes(cfg: Config) -> int:
-    """Tell for how many processes a config is made.
+    """Determine the number of processes that a config is written for.
 
     Args:
         cfg (Config): A training config.
@@ -90,7 +90,7 @@ def count_processes(cfg: Config) -> int:
 
 
 def count_iterations(cfg: Config, images: int | None) -> int | None:
-    """Count the iterations of an epoch on the processes that a config is made for.
+    """Count the iterations per epoch for the number of processes of a config.
 
     Args:
         cfg (Config): A training config.
@@ -107,7 +107,7 @@ def count_iterations(cfg: Config, images: int | None) -> int | None:
 
 
 def describe_loader(cfg: Config, images: int | None) -> dict[str, Any]:
-    """Tell how the training images are handed out.
+    """Describe how the training images are loaded.
 
     Args:
         cfg (Config): A training config.
@@ -136,7 +136,7 @@ def describe_loader(cfg: Config, images: int | None) -> dict[str, Any]:
 
 
 def describe_averaging(cfg: Config) -> dict[str, Any]:
-    """Tell whether a moving average of the weights is kept.
+    """Describe the moving average of the weights, if there is one.
 
     Args:
         cfg (Config): A training config.
@@ -152,7 +152,7 @@ def describe_averaging(cfg: Config) -> dict[str, Any]:
 
 
 def describe_guidance(cfg: Config) -> dict[str, Any]:
-    """Tell how a teacher guides the training, if one does.
+    """Describe the teacher that guides the training, if there is one.
 
     Args:
         cfg (Config): A training config.
@@ -164,7 +164,7 @@ def describe_guidance(cfg: Config) -> dict[str, Any]:
 
 
 def describe_step(cfg: Config) -> dict[str, Any]:
-    """Tell what happens between the gradients and the update.
+    """Describe what happens between the gradients and the update.
 
     Args:
         cfg (Config): A training config.

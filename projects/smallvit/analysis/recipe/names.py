@@ -1,4 +1,4 @@
-"""Official names of what a model holds, found by sending it through the converters."""
+"""Official parameter names of a model, found with the converters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smallvit.converters.templates import STATISTICS
 
 @dataclass
 class NamedTensor:
-    """A parameter, or a constant that is stored beside the parameters.
+    """A parameter, or a constant that is stored with the parameters.
 
     Args:
         value (Tensor): Its value.
@@ -30,7 +30,7 @@ class NamedTensor:
 
 
 def system_of(cfg: Config) -> str | None:
-    """Find the published system whose folder a config lies in.
+    """Find the published system in whose folder a config is.
 
     Args:
         cfg (Config): A config that was read from a file.
@@ -64,7 +64,7 @@ def named_tensors(model: nn.Module, system: str | None = None) -> dict[str, Name
 
 
 def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor] | None:
-    """Revert a state dict, and a copy in which every value is the number of its entry."""
+    """Convert a state dict to official names, and a copy that holds the index of each entry."""
     names = [
         key
         for key, value in state.items()
@@ -80,7 +80,7 @@ def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor
     for key, mark in marks.items():
         alike = mark.numel() > 0 and bool((mark == mark.flatten()[0]).all())
         made_of = [int(number) for number in (mark.flatten()[:1] if alike else mark.unique())]
-        # What the official model computes by itself, such as masks, is made of none of them.
+        # Constants that the official model computes itself, such as masks, come from no entry.
         if made_of and all(0 < number <= len(names) for number in made_of):
             sources = tuple(names[number - 1] for number in made_of)
             found[key] = NamedTensor(values[key], sources)
@@ -88,7 +88,7 @@ def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor
 
 
 def kind_of(name: str, value: Tensor) -> str:
-    """Turn a name into the kind that it is of.
+    """Reduce a parameter name to its kind.
 
     Args:
         name (str): Such as ``blocks.3.norm1.weight``.

@@ -1,4 +1,4 @@
-"""What a training does to its images: each augmentation's effect on a stored one."""
+"""Effects of a recipe's augmentations, measured on a stored image."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 
 from smallvit.datasets.in_memory.settings import kind_of
 
-#: Times that a random augmentation is drawn; its effect is the mean over them.
+#: Number of draws of a random augmentation; its effect is their mean.
 DRAWS = 24
-#: Sides of the stored image where the data set says nothing else, and of CIFAR's.
+#: Default side length of the stored image, and that of CIFAR's images.
 HEIGHT, WIDTH, CIFAR = 240, 320, 32
 #: Steps that read files or pack tensors, which the stored image does not need.
 SKIPPED = ("LoadImageFromFile", "LoadTeacherFeatures", "Pack", "ToTensor")
 
 
 def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Draw the image that effects are measured on: two slopes of color, disks and a grid.
+    """Draw the test image for measuring effects: two color gradients, disks and a grid.
 
     Args:
         height (int): Defaults to 240.
@@ -44,7 +44,7 @@ def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 
 def channel_order(cfg: Config) -> str:
-    """Tell in which order the training pipeline of a config has the colors.
+    """Determine the color order of a config's training pipeline.
 
     Args:
         cfg (Config): A config.
@@ -59,7 +59,7 @@ def channel_order(cfg: Config) -> str:
 
 
 def build_steps(cfg: Config, pipeline: list[dict]) -> list[Any]:
-    """Build the steps of a pipeline that change images.
+    """Build the pipeline steps that change images.
 
     Args:
         cfg (Config): The config, for its default scope.
@@ -89,7 +89,7 @@ def training_pipeline(cfg: Config) -> list[dict]:
 
 
 def test_pipeline(cfg: Config) -> list[dict]:
-    """Return the pipeline of the test images, or of validation where nothing is tested.
+    """Return the pipeline of the test images, or of validation if there is no test.
 
     Args:
         cfg (Config): A config.
@@ -129,7 +129,7 @@ def describe_test_images(cfg: Config) -> dict[str, Any]:
 
 
 def describe_normalization(cfg: Config) -> dict[str, Any]:
-    """Tell mean and standard deviation, and whether colors are turned around.
+    """Describe mean and standard deviation, and whether color channels are swapped.
 
     Args:
         cfg (Config): A config.
@@ -145,7 +145,7 @@ def describe_normalization(cfg: Config) -> dict[str, Any]:
 
 
 def describe_mixing(cfg: Config) -> dict[str, Any]:
-    """Tell how images and labels of a batch are mixed, and labels smoothed.
+    """Describe how images and labels of a batch are mixed, and labels smoothed.
 
     Args:
         cfg (Config): A config.
@@ -178,7 +178,7 @@ def _describe(cfg: Config, pipeline: list[dict], draws: int) -> dict[str, Any]:
 
 
 def settings_of(step: Any) -> dict[str, Any]:
-    """Tell what a built transform is set to, defaults included.
+    """Describe the settings of a built transform, including defaults.
 
     Args:
         step (BaseTransform): The transform.
@@ -200,7 +200,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 def _stored_sample(cfg: Config) -> dict[str, Any]:
-    """What the stored image looks like to the pipeline: after the file was read."""
+    """The stored image as a pipeline gets it after reading the file."""
     is_cifar = _short(kind_of(cfg.train_dataloader.dataset)).startswith("CIFAR")
     image = stored_image(*((CIFAR, CIFAR) if is_cifar else (HEIGHT, WIDTH)))
     image = image if channel_order(cfg) == "RGB" else np.ascontiguousarray(image[..., ::-1])
@@ -217,7 +217,7 @@ def _stored_sample(cfg: Config) -> dict[str, Any]:
 
 
 def _channels_of(cfg: Config) -> int:
-    """Channels of the images as they are read: another number where the pipeline asks for one."""
+    """Number of channels of the images as read, which the pipeline may set."""
     loaders = [one for one in training_pipeline(cfg) if _short(one["type"]) == "LoadImageFromFile"]
     color_type = loaders[0].get("color_type", "color") if loaders else "color"
     mean = describe_normalization(cfg).get("mean")
@@ -244,7 +244,7 @@ def _instances(height: int, width: int) -> list[dict]:
 
 
 def _effect(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
-    """Settings and effect of a step, and the first sample that comes out of it."""
+    """Settings and effect of a step, and the first sample that it returns."""
     measured, first = _measure(step, sample, draws)
     entry = {**settings_of(step), **measured}
     inner = getattr(step, "transforms", None)

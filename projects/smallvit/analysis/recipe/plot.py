@@ -9,12 +9,12 @@ import numpy as np
 from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.analysis.recipe.schedule import Curve
 
-#: Points that are drawn of a curve.
+#: Number of points per curve.
 DRAWN = 4000
 
 
 def draw_curves(curves: Mapping[str, Curve], path: str) -> None:
-    """Draw the learning rates of one or several trainings over their length.
+    """Plot the learning rates of one or several training runs.
 
     Args:
         curves (Mapping[str, Curve]): Curves by the names of the legend.

@@ -1,4 +1,4 @@
-"""The whole recipe of a config, as behavior: collected, printed, compared, drawn."""
+"""Recipe report of a config: collected, printed, compared and plotted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mmengine.logging import MMLogger
 from smallvit.analysis.recipe import loader, pipeline, schedule, weights
 from smallvit.analysis.recipe.names import system_of
 
-#: Iterations of an epoch that are assumed where the images are neither known nor there.
+#: Assumed iterations per epoch if the number of images is neither published nor available.
 ASSUMED = 100
 
 
 def curve_of(cfg: Config, images: int | None = None) -> schedule.Curve:
-    """Step the learning rate of a config over its whole training.
+    """Compute the learning rate of a config over its whole training.
 
     Args:
         cfg (Config): A training config.
@@ -37,7 +37,7 @@ def curve_of(cfg: Config, images: int | None = None) -> schedule.Curve:
 
 
 def recipe(cfg: Config, images: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Tell what a training with a config does, from its built parts.
+    """Describe training with a config, from its built components.
 
     Args:
         cfg (Config): A training config.
@@ -73,7 +73,7 @@ def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back the log of each parameter's settings."""
+    """Suppress the log lines about each parameter's settings."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 
 
 def flatten(found: Mapping, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk a nested recipe.
+    """Iterate over a nested recipe.
 
     Args:
         found (Mapping): The recipe, or a part of it.
@@ -128,7 +128,7 @@ def differences(
 
 
 def _drawn_alike(key: tuple[str, ...], left: Mapping, right: Mapping) -> bool | None:
-    """Whether two statistics differ by chance alone; None if they are not random."""
+    """Whether two statistics differ only by chance; None if they are not random."""
     *kind, name = key
     if name in ("max", "outliers"):
         return True  # as random as they are; what is constant shows in the mean
@@ -148,7 +148,7 @@ def _equal(left: Any, right: Any, tolerance: float) -> bool:
 
 
 def as_text(found: Mapping, indent: int = 0) -> str:
-    """Write a recipe for people.
+    """Format a recipe for reading.
 
     Args:
         found (Mapping): The recipe, or a part of it.

@@ -1,4 +1,4 @@
-"""Learning rates of a config, by stepping its schedulers over the whole training."""
+"""Learning-rate schedule of a config, from stepping its schedulers over the whole training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 
-#: Points of a curve in a report; the first epochs, where a warm-up is, have so many of them.
+#: Points of a curve in a report; the first epochs, with the warm-up, have equally many.
 POINTS, FIRST = 20, 7
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Rates of a training.
+    """Learning rates of a training run.
 
     Args:
         rates (np.ndarray): Rate of each iteration, (iterations,).
@@ -35,7 +35,7 @@ class Curve:
 
     @property
     def peak(self) -> float:
-        """float: The highest rate."""
+        """float: The maximum learning rate."""
         return float(self.rates.max())
 
     def at_epoch(self, epoch: int) -> float:
@@ -92,7 +92,7 @@ def learning_rates(
 
 
 def training_length(cfg: Config) -> tuple[bool, int]:
-    """Tell how long a config trains.
+    """Determine the length of a config's training.
 
     Args:
         cfg (Config): A training config.
@@ -142,13 +142,13 @@ def _step(
     iterations: int,
     epoch_length: int | None,
 ) -> np.ndarray:
-    """Rates before each iteration, (iterations, groups)."""
+    """Learning rates before each iteration, (iterations, groups)."""
     each_epoch = [one for one in schedulers if one.by_epoch]
     each_iteration = [one for one in schedulers if not one.by_epoch]
     optimizer.step()  # Schedulers warn where none came before them.
     groups = optimizer.param_groups
     rates = []
-    # Between two epochs nothing changes where no scheduler counts iterations.
+    # Between epochs nothing changes unless a scheduler counts iterations.
     stride = 1 if each_iteration or epoch_length is None else epoch_length
     for done in range(stride, iterations + stride, stride):
         rates.append([group["lr"] for group in groups])
@@ -161,7 +161,7 @@ def _step(
 
 
 def describe_curve(curve: Curve) -> dict[str, Any]:
-    """Put a curve into numbers for a report.
+    """Summarize a curve in numbers for a report.
 
     Args:
         curve (Curve): The curve.

@@ -1,4 +1,4 @@
-"""What a training starts from: initial statistics and weight decay by kind of parameter."""
+"""Initial weight statistics and weight decay of a recipe, by kind of parameter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 from smallvit.analysis.recipe.names import kind_of, named_tensors
 from smallvit.engine.models import build_model
 
-#: Beyond so many standard deviations a value is no draw from the distribution that is meant:
-#: PyTorch's truncated normal gives its bounds, 2 where the deviation is 0.02, once in millions.
+#: Number of standard deviations beyond which a value is not from the intended distribution:
+#: PyTorch's truncated normal returns its bounds, 2 for a deviation of 0.02, once in millions.
 OUTLIER = 20
 
 
@@ -58,7 +58,7 @@ def _is_file(key: str, child: Any) -> bool:
 
 
 def describe_initialization(model: nn.Module, system: str | None = None) -> dict[str, dict]:
-    """Give statistics of the parameters, by kind.
+    """Compute statistics of the parameters, by kind.
 
     Args:
         model (nn.Module): The initialized model.
@@ -76,7 +76,7 @@ def describe_initialization(model: nn.Module, system: str | None = None) -> dict
 
 
 def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
-    """Give statistics of all values of some tensors.
+    """Compute statistics of all values of some tensors.
 
     Args:
         tensors (Iterable[torch.Tensor]): The tensors.
@@ -105,7 +105,7 @@ def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
 def describe_groups(
     cfg: Config, model: nn.Module, system: str | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Make the optimizer and tell which kinds of parameters decay, and at which rate.
+    """Build the optimizer and report which kinds of parameters decay, and at which rate.
 
     Args:
         cfg (Config): The config of the model.
@@ -129,7 +129,7 @@ def describe_groups(
 
 
 def optimizer_settings(cfg: Config, model: nn.Module) -> dict[str, tuple[float, float]]:
-    """Make the optimizer and read what it does with each parameter.
+    """Build the optimizer and read its settings for each parameter.
 
     Args:
         cfg (Config): The config of the model.
@@ -159,7 +159,7 @@ def _one(values: Iterable[float | None]) -> Any:
 
 
 def describe_modules(model: nn.Module) -> dict[str, Any]:
-    """Count the norms, and list dropout and stochastic depth where they are in effect.
+    """Count the norm layers, and list active dropout and stochastic depth.
 
     Args:
         model (nn.Module): The model.
@@ -191,5 +191,5 @@ def _pytorch_class(module: nn.Module) -> str:
 
 
 def _runs(values: list[float]) -> dict[str, int]:
-    """How often each value is there."""
+    """Frequency of each value."""
     return {f"{value:g}": values.count(value) for value in dict.fromkeys(values)}
