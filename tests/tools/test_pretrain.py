@@ -1,13 +1,19 @@
 """smallvit pretrain, as a user starts it, and the training that goes on with its backbone."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from forked import PATIENCE
 from smallvit.cli.pretrain import METHODS, main, parse_args
 from smallvit.errors import UserError
 from smallvit.plugins.self_supervision import PretrainingMonitor
@@ -99,6 +105,38 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path,
     )
     assert wanted.keys() == found.keys()
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.slow
+def test_a_killed_pretraining_goes_on(images, tmp_path):
+    """By SIGKILL, in a process as a user starts it; then by the same command with --resume."""
+    run = tmp_path / "run"
+    argv = ["dhvt", "--data", images / "classes", "--image-size", "16", "--method", "instance"]
+    argv += ["--epochs", "40", "--batch-size", "6", "--seed", "0", "--work-dir", run]
+    options = ["--cfg-options", *ALONE[:2], "default_hooks.checkpoint.interval=1"]
+    command = [sys.executable, "-m", "smallvit", "pretrain", *argv, *options]
+    with open(tmp_path / "log.txt", "w") as log:
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            end = time.monotonic() + PATIENCE
+            while not (run / "epoch_3.pth").exists():
+                assert process.poll() is None, (tmp_path / "log.txt").read_text()[-2000:]
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run / "epoch_40.pth").exists()
+    shorter = ["train_cfg.max_epochs=8"]  # what is tested is where it goes on
+    assert run_main(main, *argv, "--resume", *options, *shorter) == 0
+    sessions = json.loads((run / "run.json").read_text())["sessions"]
+    assert sessions[0]["from_iter"] == 0
+    # Two steps an epoch; what names the newest checkpoint is written behind it.
+    assert sessions[1]["from_iter"] >= 2 * 2
+    assert (run / "epoch_8.pth").exists()
 
 
 def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
