@@ -1,4 +1,4 @@
-"""Backbones, one file an architecture."""
+"""Backbones, one file per architecture."""
 
 from smallvit.backbones.base import PlainViT
 from smallvit.backbones.cait import CaiT

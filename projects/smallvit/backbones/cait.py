@@ -1,4 +1,4 @@
-"""CaiT with talking heads in both trunks."""
+"""CaiT with talking heads in the patch and class-attention stages."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ from smallvit.registry import MODELS
 
 
 class ClassAttentionBlock(TransformerBlock):
-    """A block in which only the class token changes; it attends to itself and the patches.
+    """Class-attention block: updates the class token, which attends to itself and the patches.
 
-    Takes the arguments of :class:`TransformerBlock`. Patches are not normed.
+    Takes the arguments of :class:`TransformerBlock`. Patches are not normalized.
     """
 
     def forward(self, cls_token: Tensor, patches: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class ClassAttentionBlock(TransformerBlock):
 
 
 def layer_scale_by_depth(depth: int) -> float:
-    """Initial layer scale of a block, smaller the deeper it stands.
+    """Initial layer scale of a block, smaller for deeper blocks.
 
     Args:
         depth (int): Number of the block in its trunk, counted from 1.
@@ -94,6 +94,14 @@ class CaiT(PlainViT):
 
     Raises:
         ValueError: If ``out_type="cls_token"`` is asked of an earlier block.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import CaiT
+        >>> model = CaiT("xxs12", img_size=32, patch_size=4)
+        >>> outputs = model(torch.rand(1, 3, 32, 32))
+        >>> tuple(outputs[-1].shape)
+        (1, 192)
     """
 
     arch_zoo = {
@@ -173,15 +181,15 @@ class CaiT(PlainViT):
         )
 
     def extra_tokens(self) -> list[nn.Parameter]:
-        """None: the class token joins behind the patch blocks."""
+        """None: the class token is added after the patch blocks."""
         return []
 
     def behind_the_layers(self) -> list[nn.Module]:
-        """None: the class trunk and the norm behind it are always trained."""
+        """None: the class-attention blocks and the norm after them are always trained."""
         return []
 
     def finish(self, x: Tensor) -> Tensor:
-        """Read the patches (B, N, C) into the class token and put it in front of them."""
+        """Aggregate the patches (B, N, C) in the class token and prepend it to them."""
         cls_token = self.cls_token.expand(x.shape[0], -1, -1)
         cls_token = run_blocks(self.cls_layers, cls_token, x, with_cp=self.with_cp)
         return self.norm(torch.cat((cls_token, x), dim=1))

@@ -1,4 +1,4 @@
-"""ResNet for 32x32 images, depth 6n + 2."""
+"""ResNet for 32x32 images, of depth 6n + 2."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ HE_INIT = {
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a residual, projected by a 1x1 convolution where shapes differ.
+    """Basic residual block of two 3x3 convolutions, with a 1x1 projection if shapes differ.
 
     Args:
         in_channels (int): Channels of the input.
@@ -61,7 +61,7 @@ class BasicBlock(nn.Module):
 
 @MODELS.register_module()
 class CifarResNet(BaseModule):
-    """ResNet of section 4.2 of the ResNet paper: three stages of 16, 32 and 64 channels.
+    """CIFAR ResNet of the ResNet paper (section 4.2): three stages of 16, 32 and 64 channels.
 
     `Deep Residual Learning for Image Recognition <https://arxiv.org/abs/1512.03385>`_, with
     projected shortcuts as in pycls. MMPretrain's ``ResNet_CIFAR`` is another network, a
@@ -83,6 +83,14 @@ class CifarResNet(BaseModule):
 
     Raises:
         ValueError: If ``depth`` is not of the form 6 n + 2.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import CifarResNet
+        >>> model = CifarResNet(20)
+        >>> outputs = model(torch.rand(1, 3, 32, 32))
+        >>> tuple(outputs[-1].shape)
+        (1, 64, 8, 8)
     """
 
     num_stages = 3
@@ -124,7 +132,7 @@ class CifarResNet(BaseModule):
             freeze([self.conv1, self.bn1, *self.stages[: self.frozen_stages + 1]])
 
     def train(self, mode: bool = True) -> "CifarResNet":
-        """Switch between training and evaluation; frozen stages stay in evaluation."""
+        """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         self._freeze()
         return self
@@ -139,9 +147,9 @@ class CifarResNet(BaseModule):
             tuple[Tensor, ...]: Maps of the stages in ``out_indices``.
         """
         if x.device.type == "cpu" and self.embed_dims[0] >= 8:
-            # Narrow convolutions run a quarter faster there in this format. With fewer channels,
+            # Narrow convolutions run a quarter faster on a CPU in this format. With fewer channels,
             # oneDNN's weight gradient of a 1x1 convolution with stride 2 writes outside its
-            # buffer (torch 2.14 on AVX2), and the process dies.
+            # buffer (torch 2.14 on AVX2), and the process crashes.
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu_(conv_norm(x, self.conv1, self.bn1))
         maps = []

@@ -14,7 +14,7 @@ from smallvit.registry import MODELS
 
 
 class ConvAttention(nn.Module):
-    """Self-attention whose query, key and value each begin with a depth-wise convolution.
+    """Self-attention with a depth-wise convolution before the query, key and value projections.
 
     Args:
         embed_dims (int): Channels.
@@ -40,7 +40,7 @@ class ConvAttention(nn.Module):
         check_heads(embed_dims, num_heads)
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
-        # CvT was trained with the scale of all channels, not of one head's.
+        # CvT was trained with the scale of all channels, not that of a head's channels.
         self.scale = embed_dims**-0.5
         padding = kernel_size // 2
         self.conv_q = DepthwiseConvBN(embed_dims, kernel_size, 1, padding)
@@ -61,7 +61,7 @@ class ConvAttention(nn.Module):
         return split_heads(linear(tokens), self.num_heads)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Attend among all tokens.
+        """Attend over all tokens.
 
         Args:
             x (Tensor): Tokens (B, extra + H * W, C); extra tokens skip the convolutions.
@@ -97,7 +97,7 @@ class CvTBlock(StageBlock):
 
 
 class CvTStage(TokenStage):
-    """Convolutional token embedding and blocks of one resolution, as :class:`TokenStage` is."""
+    """Convolutional token embedding and blocks at one resolution, see :class:`TokenStage`."""
 
 
 @MODELS.register_module()
@@ -125,6 +125,14 @@ class CvT(StagedBackbone):
         norm_eps (float): Epsilon of the layer norms. Defaults to 1e-5.
         **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
             ``init_cfg`` of :class:`StagedBackbone`.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import CvT
+        >>> model = CvT("13")
+        >>> outputs = model(torch.rand(1, 3, 64, 64))
+        >>> tuple(outputs[-1].shape)
+        (1, 384)
     """
 
     arch_zoo = {

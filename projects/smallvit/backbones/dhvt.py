@@ -1,4 +1,4 @@
-"""DHVT: a plain vision transformer with convolutions where small data needs them."""
+"""DHVT: a plain vision transformer with convolutions, for small data sets."""
 
 from collections.abc import Sequence
 
@@ -93,6 +93,14 @@ class DHVT(PlainViT):
 
     Raises:
         ValueError: If a part is changed that is switched off.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import DHVT
+        >>> model = DHVT("tiny", patch_size=4)
+        >>> outputs = model(torch.rand(1, 3, 32, 32))
+        >>> tuple(outputs[-1].shape)
+        (1, 192)
     """
 
     arch_zoo = {
@@ -186,7 +194,7 @@ class DHVT(PlainViT):
 
 
 def _check_part(part: str, is_there: bool, **switches: bool) -> None:
-    """Refuse a switch inside of a part that is not there."""
+    """Refuse a switch of a part that is disabled."""
     for name, value in switches.items():
         if not value and not is_there:
             raise ValueError(

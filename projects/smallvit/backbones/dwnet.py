@@ -1,4 +1,4 @@
-"""DWNet: depth-wise convolution, static or dynamic, in the place of local attention."""
+"""DWNet: static or dynamic depth-wise convolution in place of local attention."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,7 @@ OUT_TYPES = ("avg_featmap", "featmap")
 
 
 class DWStage(nn.Module):
-    """Blocks at one resolution and, but for the last stage, the merging after them.
+    """Blocks at one resolution, followed by patch merging except in the last stage.
 
     Args:
         blocks (Sequence[DWBlock]): The blocks.
@@ -42,14 +42,14 @@ class DWStage(nn.Module):
 
 @MODELS.register_module()
 class DWNet(BaseModule):
-    """DWNet, a pyramid of depth-wise convolution blocks, for all tasks.
+    """DWNet, a hierarchical backbone of depth-wise convolution blocks, for all tasks.
 
     A PyTorch implementation of `On the Connection between Local Attention and Dynamic
     Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_ (ICLR 2022).
 
-    With the last stage alone it is a classifier's backbone: ``forward`` returns one pooled
+    With only the last stage it is a classifier's backbone: ``forward`` returns one pooled
     vector. With several ``out_indices``, or in a model with a neck or a decode head, it is the
-    backbone of a detector or segmentor and returns maps, each behind a norm of its own::
+    backbone of a detector or segmentor and returns feature maps, each with its own norm layer::
 
         backbone=dict(_delete_=True, type="smallvit.DWNet", arch="tiny",
                       out_indices=(0, 1, 2, 3)),
@@ -104,6 +104,18 @@ class DWNet(BaseModule):
     Raises:
         ValueError: If ``arch``, ``conv``, ``out_type``, ``out_indices``, ``kernel_size`` or
             ``frozen_stages`` do not fit.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import DWNet
+        >>> model = DWNet("tiny", out_indices=(0, 1, 2, 3))
+        >>> outputs = model(torch.rand(1, 3, 64, 64))
+        >>> for output in outputs:
+        ...     print(tuple(output.shape))
+        (1, 96, 16, 16)
+        (1, 192, 8, 8)
+        (1, 384, 4, 4)
+        (1, 768, 2, 2)
     """
 
     arch_zoo = {
@@ -210,7 +222,7 @@ class DWNet(BaseModule):
         return stages
 
     def _add_out_norms(self, norm_cfg: dict) -> None:
-        # The names differ: weights of a layer norm must not be loaded into a batch norm.
+        # The names differ, so that weights of a layer norm are not loaded into a batch norm.
         if self.out_type == "avg_featmap":
             self.norm = nn.LayerNorm(self.embed_dims[-1])
             return
@@ -219,7 +231,7 @@ class DWNet(BaseModule):
             self.add_module(f"norm{index}", norm)
 
     def init_weights(self) -> None:
-        """Initialize, or load the checkpoint that ``init_cfg`` names."""
+        """Initialize the weights, or load the checkpoint in ``init_cfg``."""
         super().init_weights()
         pretrained = isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"
         if self.absolute_pos_embed is not None and not pretrained:
@@ -235,7 +247,7 @@ class DWNet(BaseModule):
             freeze(getattr(self, f"norm{i}") for i in self.out_indices if i <= self.frozen_stages)
 
     def train(self, mode: bool = True) -> "DWNet":
-        """Switch between training and evaluation; frozen stages stay in evaluation."""
+        """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         self._freeze()
         if mode and self.norm_eval:
@@ -266,7 +278,7 @@ class DWNet(BaseModule):
         return tuple(maps) if self.out_type == "featmap" else (self.norm(x).mean((1, 2)),)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Cut images into patches, embed them and add their positions.
+        """Embed image patches and add their positions.
 
         Args:
             x (Tensor): Images (B, in_channels, H, W).
@@ -291,7 +303,7 @@ class DWNet(BaseModule):
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize a position map by bicubic interpolation, if it has another size.
+    """Resize a position embedding by bicubic interpolation, if its size differs.
 
     Args:
         x (Tensor): Map (1, C, h, w).

@@ -17,7 +17,7 @@ from smallvit.registry import MODELS
 
 
 class SpatialReductionAttention(nn.Module):
-    """Self-attention whose keys and values come from a shrunken map.
+    """Self-attention with keys and values from a spatially reduced map.
 
     Args:
         embed_dims (int): Channels.
@@ -54,7 +54,7 @@ class SpatialReductionAttention(nn.Module):
             self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Attend from all tokens to the shrunken map.
+        """Attend from all tokens to the reduced map.
 
         Args:
             x (Tensor): Tokens (B, N, C); without extra tokens where ``sr_ratio > 1``.
@@ -89,7 +89,7 @@ class PVTBlock(StageBlock):
 
 
 class PVTStage(TokenStage):
-    """Patch embedding, position embedding and blocks of one resolution.
+    """Patch embedding, position embedding and blocks at one resolution.
 
     Args:
         in_channels (int): Channels of the incoming map.
@@ -174,6 +174,14 @@ class PVT(StagedBackbone):
         norm_eps (float): Epsilon of all norms. Defaults to 1e-6.
         **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
             ``init_cfg`` of :class:`StagedBackbone`.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import PVT
+        >>> model = PVT("tiny", img_size=64)
+        >>> outputs = model(torch.rand(1, 3, 64, 64))
+        >>> tuple(outputs[-1].shape)
+        (1, 512)
     """
 
     arch_zoo = {

@@ -65,6 +65,14 @@ class T2TViT(PlainViT):
 
     Raises:
         ValueError: If ``token_grid`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import T2TViT
+        >>> model = T2TViT("7")
+        >>> outputs = model(torch.rand(1, 3, 224, 224))
+        >>> tuple(outputs[-1].shape)
+        (1, 256)
     """
 
     arch_zoo = {

@@ -1,4 +1,4 @@
-"""Any timm model as a backbone."""
+"""timm models as backbones."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,8 +19,8 @@ from smallvit.layers.gpsa import FusedGPSA
 from smallvit.registry import MODELS
 from smallvit.utils.versions import release
 
-#: The oldest timm that builds what it is asked for: those before it drop the class token with
-#: ``pos_embed="none"`` and go on, which is another model.
+#: Oldest supported timm: earlier versions silently drop the class token with
+#: ``pos_embed="none"``, which gives another model.
 OLDEST_TIMM = "1.0.26"
 
 
@@ -34,7 +34,7 @@ def _check_timm() -> None:
 
 
 def _check_name(model_name: str) -> None:
-    # Names with a scheme (hf-hub:...) are looked up elsewhere, by timm itself.
+    # Names with a scheme (hf-hub:...) are resolved by timm itself.
     if ":" in model_name or timm.is_model(model_name):
         return
     names = timm.list_models()
@@ -63,7 +63,7 @@ def _set_norm_eps(model: nn.Module, eps: float) -> None:
 
 
 def _replace_parts(model: nn.Module) -> None:
-    """Put faster modules with the same parameters in the place of some of timm's."""
+    """Replace some of timm's modules by faster ones with the same parameters."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, GPSA):
@@ -74,7 +74,7 @@ def _replace_parts(model: nn.Module) -> None:
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """Any model of timm: pooled features for classification, or maps of its levels.
+    """Any timm model: pooled features for classification, or feature maps of its levels.
 
     MMPretrain's ``TIMMBackbone`` returns the last features only, unpooled, or renames
     the parameters to return several. This one keeps timm's names and its way of pooling,
@@ -106,6 +106,18 @@ class TimmBackbone(BaseModule):
     Raises:
         UserError: If timm is older than what smallvit needs.
         ValueError: If timm has no model of that name, or the model cannot do what is asked.
+
+    Examples:
+        >>> import torch
+        >>> from smallvit.backbones import TimmBackbone
+        >>> model = TimmBackbone("pvt_v2_b0", out_type="featmap", out_indices=(0, 1, 2, 3))
+        >>> outputs = model(torch.rand(1, 3, 64, 64))
+        >>> for output in outputs:
+        ...     print(tuple(output.shape))
+        (1, 32, 16, 16)
+        (1, 64, 8, 8)
+        (1, 160, 4, 4)
+        (1, 256, 2, 2)
     """
 
     out_types = ("pooled", "featmap", "raw")
@@ -148,7 +160,7 @@ class TimmBackbone(BaseModule):
         self._register_load_state_dict_pre_hook(self._resize_pos_embed)
 
     def _resize_pos_embed(self, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
-        """Bring a stored position embedding to this image size, as our other backbones do."""
+        """Resize a stored position embedding to this image size, as our other backbones do."""
         own = getattr(self.timm_model, "pos_embed", None)
         stored = state_dict.get(f"{prefix}timm_model.pos_embed")
         if own is None or stored is None or stored.shape == own.shape:
@@ -179,20 +191,20 @@ class TimmBackbone(BaseModule):
         indices = resolve_indices(out_indices, len(info), "level")
         self.out_channels = tuple(info[index]["num_chs"] for index in indices)
         self.out_indices = indices
-        # What the maps do not need would have no gradient, and stop DDP.
+        # Layers that the maps do not need would have no gradient, and DDP would fail.
         self.timm_model.prune_intermediate_layers(
             list(indices), prune_norm=not self.out_norm, prune_head=True
         )
 
     def train(self, mode: bool = True) -> "TimmBackbone":
-        """Set the mode; frozen, the network of timm stays in evaluation mode."""
+        """Set the mode; a frozen timm model stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.timm_model.eval()
         return self
 
     def init_weights(self) -> None:
-        """Initialize as ``init_cfg`` says; timm has done the rest, or loaded its weights."""
+        """Initialize from ``init_cfg``; timm has initialized the rest, or loaded its weights."""
         if self.init_cfg:
             super().init_weights()
 

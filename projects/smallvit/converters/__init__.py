@@ -1,4 +1,4 @@
-"""Official checkpoints to ours and back, one key map for each system."""
+"""Conversion of official checkpoints in both directions, with one key map per system."""
 
 from .conversion import ConversionError, convert, identify, official_models, revert, unwrap
 from .keymap import Computed, KeyMap, Rule, concat, split

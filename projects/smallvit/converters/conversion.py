@@ -1,4 +1,4 @@
-"""Official state dicts to ours and back."""
+"""Conversion of official state dicts in both directions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def official_models() -> dict[str, OfficialModel]:
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The bare state dict of a checkpoint.
+    """Extract the state dict of a checkpoint.
 
     Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the
     prefix ``module.`` that data-parallel wrappers leave, and torch's extra state.
@@ -56,7 +56,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             break
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
-    # What torch keeps of a module beside its weights.
+    # Keys in which torch stores state of a module other than its weights.
     state = {key: value for key, value in state.items() if not key.endswith("_extra_state")}
     odd = [key for key, value in state.items() if not hasattr(value, "shape")]
     if odd or not state:
@@ -71,7 +71,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate an official state dict to the model built from our config.
+    """Convert an official state dict for the model built from our config.
 
     The keys are those of the whole model, ``backbone.*``, ``head.*`` and so on. Each
     key is translated or known to be computed by the model; the number of classes is the
@@ -93,7 +93,7 @@ def convert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def revert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate a state dict of ours back to the official keys.
+    """Convert a state dict of ours to the official keys.
 
     Args:
         system (str): Name of the system.
@@ -111,7 +111,7 @@ def revert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accepting_map(system: str, state_dict: Mapping[str, Any]) -> KeyMap:
-    """Find the architecture of an official state dict.
+    """Identify the architecture of an official state dict.
 
     Args:
         system (str): Name of the system.
@@ -128,7 +128,7 @@ def accepting_map(system: str, state_dict: Mapping[str, Any]) -> KeyMap:
 
 
 def identify(system: str, state_dict: Mapping[str, Any]) -> tuple[KeyMap, list[str]]:
-    """Find the architecture of an official state dict and the models that it fits.
+    """Identify the architecture of an official state dict and the models that it fits.
 
     Args:
         system (str): Name of the system.

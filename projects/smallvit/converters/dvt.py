@@ -1,4 +1,4 @@
-"""Checkpoints of Dynamic-Vision-Transformer: cascades, and the single transformers in them."""
+"""Checkpoints of Dynamic-Vision-Transformer: cascades, and their single transformers."""
 
 import re
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def _cascade(single: Callable[[str, str], list[Rule]]) -> list[Rule]:
         rules += _renamed(single(official, f"backbone.exits.{index}."), index)
         rules.append(Rule(f"{official}head.{{affine}}", f"head.fcs.{index}.{{affine}}"))
     for index, official in enumerate(_EXITS[1:]):
-        # The official spelling.
+        # Spelled as in the official code.
         reuse = f"{official}blocks.{{block{index + 1}}}.feature_resuse_mlp"
         ours = f"backbone.feature_reuse.{index}"
         number = f"{{block{index + 1}}}"
@@ -97,7 +97,7 @@ def _cascade(single: Callable[[str, str], list[Rule]]) -> list[Rule]:
 
 
 def _renamed(rules: list[Rule], index: int) -> list[Rule]:
-    """Give each exit indices of its own, because their numbers of blocks may differ."""
+    """Use separate indices for each exit, because their numbers of blocks may differ."""
 
     def rename(text: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(text, tuple):

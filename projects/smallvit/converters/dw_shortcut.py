@@ -33,7 +33,7 @@ _TALKING_HEADS = {
 
 
 def _to_kernel(weight):
-    """Patches are flattened by row, column and channel there."""
+    """Reorder patches, which the official code flattens by row, column and channel."""
     kernel = rearrange(weight, "out (h w c) -> out c h w", h=_PATCH, w=_PATCH)
     return kernel.contiguous()
 
@@ -113,7 +113,7 @@ def cait_rules(scale: bool = True, talking: bool = True, position: bool = True) 
 
 
 def shortcut_rules(trunk: str, stage: str) -> list[Rule]:
-    """Rules of the shortcuts, which the official code keeps beside the blocks.
+    """Rules of the shortcuts, which the official code stores beside the blocks.
 
     Args:
         trunk (str): Official prefix of the module that holds the blocks.
@@ -149,7 +149,7 @@ _HOSTS: dict[str, tuple[_Rules, _Rules, Mapping[str, tuple[str, int]] | None]] =
 
 
 def _architectures() -> list[KeyMap]:
-    """The published models, which have shortcuts, and the same hosts without them."""
+    """The published models with shortcuts, and the same hosts without them."""
     with_shortcuts = [
         KeyMap(f"{name}-shortcut", [*rules, *shortcuts], spans, classes=_CLASSES)
         for name, (rules, shortcuts, spans) in _HOSTS.items()
@@ -171,7 +171,7 @@ def _models() -> dict[str, tuple]:
                 {"mlp_head.1.weight": (num_classes, width)},
             )
         for size, shape in (("xxs12", None), ("xxs24", (192,))):
-            # The published rows are of the form that the code has in comments.
+            # The published results are of the form that is commented out in the code.
             for form, last in (("", "0.fn.norm.weight"), ("-bare", "0.norm.weight")):
                 models[f"cait_{size}_16_224_{dataset}{form.replace('-', '_')}"] = (
                     f"cait{form}-shortcut",

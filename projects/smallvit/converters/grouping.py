@@ -1,7 +1,7 @@
-"""How the official optimizers sort parameters into groups.
+"""Parameter grouping of the official optimizers.
 
-An optimizer's state numbers the parameters by their places in the groups, so that this order is
-what gives a moment its name.
+An optimizer's state numbers the parameters by their position in the groups, so that this order
+determines the name of each moment.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,13 @@ def _is_vector(name: str, num_dims: int) -> bool:
 
 
 def timm_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
-    """Without decay first, as timm 0.4 and its copies sort; takes and returns a Grouping's."""
+    """Group without weight decay first, as timm 0.4 and its copies; signature of Grouping."""
     exempt = [name for name, n in dims.items() if _is_vector(name, n) or name in _PLAIN]
     return [exempt, [name for name in dims if name not in exempt]]
 
 
 def swin_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
-    """With decay first, as Swin's code sorts; takes and returns a Grouping's."""
+    """Group with weight decay first, as in Swin's code; signature of Grouping."""
     exempt = [
         name
         for name, n in dims.items()
@@ -37,7 +37,7 @@ def swin_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]
 
 
 def tiny_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
-    """Head and body, each without decay first, as tiny-transformers sorts.
+    """Groups of head and body, each without weight decay first, as in tiny-transformers.
 
     The names of a guided student begin with another word in its optimizer, so that its head
     counts as body, and behind its parameters come those of the feature transforms.

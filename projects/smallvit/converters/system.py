@@ -1,4 +1,4 @@
-"""What a system is to the converters: its architectures and its official models."""
+"""Definition of a published system: its architectures and its official models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ SYSTEM_NAMES = ("dwnet", "dhvt", "locality_guidance", "dvt", "dw_shortcut")
 
 @dataclass(frozen=True)
 class OfficialModel:
-    """One model of an official repository and our config of it.
+    """An official model and our config for it.
 
     Fields can be read as attributes or as keys.
 
@@ -44,7 +44,7 @@ class OfficialModel:
         return list(self.__dataclass_fields__)
 
     def fits(self, state: Mapping) -> bool:
-        """Tell whether an official state dict has the shapes of this model.
+        """Check whether an official state dict has the shapes of this model.
 
         Args:
             state (Mapping): Official state dict.

@@ -1,4 +1,4 @@
-"""Key templates: state-dict keys with named indices, both ways."""
+"""Key templates: state-dict keys with named indices."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _FIELD = re.compile(r"\{(\w+?)(\+\d+)?\}")
-#: What a batch norm stores besides its parameters.
+#: Entries of a batch norm other than its parameters.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _LEAVES = {
     "affine": ("weight", "bias"),
@@ -16,7 +16,7 @@ _REST = "rest"
 
 
 def expand_leaves(templates: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Write out the leaf groups ``{affine}`` and ``{bn}``.
+    """Expand the leaf groups ``{affine}`` and ``{bn}``.
 
     Args:
         templates (tuple[str, ...]): Templates that use the same leaf group or none.
@@ -33,7 +33,7 @@ def expand_leaves(templates: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Template:
-    """One key with named indices, e.g. ``layers.{stage}.blocks.{block}.norm.weight``.
+    """A key with named indices, e.g. ``layers.{stage}.blocks.{block}.norm.weight``.
 
     ``{name}`` is a number, ``{name+1}`` the same number counted from one in this
     key, ``{rest}`` any text.
@@ -51,7 +51,7 @@ class Template:
 
     @cached_property
     def is_wildcard(self) -> bool:
-        """Whether the template holds ``{rest}`` and so fits keys without number."""
+        """Whether the template contains ``{rest}`` and so matches keys without a number."""
         return _REST in self.names
 
     @cached_property
@@ -70,7 +70,7 @@ class Template:
         return {name: int(offset or 0) for name, offset in _FIELD.findall(self.text)}
 
     def match(self, key: str) -> dict[str, int | str] | None:
-        """Indices of a key, or None if the key does not fit.
+        """Indices of a key, or None if the key does not match.
 
         Args:
             key (str): A state-dict key.
@@ -89,7 +89,7 @@ class Template:
         return None if counted_below_zero else values
 
     def format(self, indices: Mapping[str, int | str]) -> str:
-        """The key of these indices.
+        """The key with the given indices.
 
         Args:
             indices (Mapping[str, int | str]): Value of each index.

@@ -1,4 +1,4 @@
-"""The state of an official training in our names: epoch, optimizer's moments, averaged weights."""
+"""Conversion of official training state: epoch, optimizer moments, averaged weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _AVERAGES = ("model_ema", "state_dict_ema", "ema_state", "ema")
 _SLOTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
-#: What values of other kinds make of a translation.
+#: Exceptions that values of unexpected types cause in a conversion.
 _NO_STATE = (
     AttributeError,
     IndexError,
@@ -28,7 +28,7 @@ _NO_STATE = (
 
 @dataclass
 class TrainingState:
-    """What a training has besides its weights.
+    """Training state other than the weights.
 
     Args:
         epoch (int): Epochs done.
@@ -45,12 +45,12 @@ class TrainingState:
     average: dict[str, Any] | None = None
 
     def as_plain(self) -> dict[str, Any]:
-        """The fields as a dict of tensors and plain values, as a checkpoint holds them."""
+        """The fields as a dict of tensors and plain values, as stored in a checkpoint."""
         return dict(vars(self))
 
 
 def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The averaged weights in an official checkpoint.
+    """Get the averaged weights of an official checkpoint.
 
     Args:
         checkpoint (Mapping): The checkpoint.
@@ -73,7 +73,7 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingState:
-    """Translate what an official checkpoint holds besides the weights.
+    """Convert the training state in an official checkpoint.
 
     The optimizer numbers its parameters; names come from the order in which the official code
     sorts them into groups, and each shape is checked.
@@ -130,7 +130,7 @@ def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int,
 
 
 def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Mapping]:
-    """The optimizer's entries by official name, parameters without one left out."""
+    """Optimizer entries by official parameter name, without parameters that have none."""
     groups = optimizer["param_groups"]
     sizes = [len(group["params"]) for group in groups]
     dims = {name: value.dim() for name, value in parameters.items()}
@@ -147,7 +147,7 @@ def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Ma
         )
     named = {}
     for group, group_names in zip(groups, expected, strict=True):
-        # Longer groups end in what helped to train and is not in the model's state dict.
+        # Longer groups end with parameters used in training that are not in the state dict.
         for number, name in zip(group["params"], group_names, strict=False):
             entry = optimizer["state"].get(number)
             if entry:
@@ -179,7 +179,7 @@ def _check_shapes(name: str, entry: Mapping, parameter) -> None:
 def _moments(
     system: str, state: Mapping, names: Sequence[str], by_name: Mapping[str, Mapping]
 ) -> dict[str, dict[str, Any]]:
-    """Send each kind of moment through the key map, as if it were weights."""
+    """Convert each kind of moment with the key map, as if it were weights."""
     import torch
 
     def translate(values: Mapping) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _moments(
         return convert(system, {**state, **empty, **values})
 
     has = {name: torch.ones_like(state[name], dtype=torch.float32) for name in by_name}
-    # Entries that are no parameters stay as they are: make them equal in both.
+    # Entries that are not parameters are not checked: make them equal in both.
     there, nowhere = translate(has), translate({})
     ours = [key for key, value in there.items() if not torch.equal(value, nowhere[key])]
     steps = max(

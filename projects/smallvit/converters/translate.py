@@ -1,4 +1,4 @@
-"""Run the entries of a key map over a state dict and account for every key."""
+"""Apply a key map to a state dict and account for every key."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ Found = list[dict[Indices, dict[int, str]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A rule with its leaf groups written out, in one direction.
+    """A rule with expanded leaf groups, in one direction.
 
     Args:
         rule (int): Number of the rule; leaves of one rule stay together.
@@ -46,13 +46,13 @@ class Entry:
 
     @cached_property
     def is_wildcard(self) -> bool:
-        """Whether the entry copies any key with a given beginning."""
+        """Whether the entry copies any key with a given prefix."""
         return any(template.is_wildcard for template in self.source)
 
 
 @dataclass
 class Translation:
-    """Outcome of one direction of a map.
+    """Result of applying a map in one direction.
 
     Args:
         state (dict): The translated entries.
@@ -68,7 +68,7 @@ class Translation:
 
     @property
     def accepted(self) -> bool:
-        """Whether each key is known and none is missing."""
+        """Whether all keys are known and none is missing."""
         return not self.unknown and not self.missing
 
 
@@ -89,7 +89,7 @@ def translate(
     found = _match(entries, state, result)
     ranges = _ranges(entries, found, spans)
     result.missing = _missing(entries, found, ranges)
-    # Transforms expect tensors of their own architecture: run them on nothing else.
+    # Transforms expect tensors of their own architecture, so others are not passed to them.
     if result.accepted:
         for entry, instances in zip(entries, found, strict=True):
             for indices, keys in instances.items():
@@ -136,7 +136,7 @@ def _write(
 def _ranges(
     entries: Sequence[Entry], found: Found, spans: Mapping[str, tuple[str, int]]
 ) -> dict[tuple[str, ...], list[Indices]]:
-    """All values that the indices should take, for each set of index names."""
+    """All expected values of the indices, for each set of index names."""
     seen: dict[tuple[str, ...], set[Indices]] = defaultdict(set)
     for entry, instances in zip(entries, found, strict=True):
         if not entry.is_wildcard:
@@ -149,7 +149,7 @@ def _ranges(
     for name, (other, offset) in spans.items():
         lengths[other] = max(lengths[other], lengths[name] - offset if lengths[name] else 1)
         lengths[name] = lengths[other] + offset
-    # Where nothing was seen at all, one of it is reported missing.
+    # If no key matched at all, one is reported as missing.
     for name in lengths.keys() - spans.keys():
         lengths[name] = max(lengths[name], 1)
     return {

@@ -1,15 +1,15 @@
 """How a plugin sees a backbone: its blocks, their channels, tokens, maps and parts.
 
-``view_host(backbone).blocks`` are the blocks in order. Each says how many channels it has,
-where its grid is found while the host runs, and turns tokens into maps (B, C, H, W) and
-back. ``Taps`` read what goes through blocks. ``plain_tokens`` tells of a plain transformer
-how many tokens there will be, ``block_parts`` where the parts of a block are,
-``attention_projections`` where its attention keeps its weights, ``position_table`` where the
-position embeddings are. ``register_host``, ``register_plain``, ``register_parts`` and
-``register_attention`` teach other classes.
+``view_host(backbone).blocks`` are the blocks in order. Each provides its number of channels and
+the source of its grid in a forward pass, and converts tokens to maps (B, C, H, W) and
+back. ``Taps`` record inputs or outputs of blocks. ``plain_tokens`` gives the number of tokens of a
+plain transformer before it runs, ``block_parts`` the parts of a block,
+``attention_projections`` the weights of its attention, and ``position_table`` the
+position embeddings. ``register_host``, ``register_plain``, ``register_parts`` and
+``register_attention`` add support for other classes.
 """
 
-# The adapters register themselves; they name foreign classes and import none.
+# The adapters register themselves; they refer to foreign classes by name and import none.
 from smallvit.hosts import openmmlab, ours, timm_models  # noqa: F401
 from smallvit.hosts.attention import (
     AttentionProjections,

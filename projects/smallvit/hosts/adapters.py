@@ -1,4 +1,4 @@
-"""Adapters by the class of what they describe; classes are known by name, so none is imported."""
+"""Registry of adapters by class name, so that no foreign class is imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Adapter = TypeVar("Adapter", bound=Callable)
 
 
 class Adapters:
-    """What describes the modules of some classes and of their subclasses.
+    """Registry of adapters for modules of some classes and their subclasses.
 
     Args:
         kind (str): What such a module is, as in "is not a {kind}".
@@ -26,7 +26,7 @@ class Adapters:
         self._known: dict[str, Callable] = {}
 
     def register(self, *classes: type | str, force: bool = False) -> Callable[[Adapter], Adapter]:
-        """Make a decorator for the adapter of some classes.
+        """Create a decorator that registers the adapter of some classes.
 
         Args:
             *classes (type | str): Classes, or their full names such as
@@ -53,11 +53,11 @@ class Adapters:
         return decorate
 
     def names(self) -> list[str]:
-        """Full names of the classes that are known, sorted."""
+        """Full names of the registered classes, sorted."""
         return sorted(self._known)
 
     def find(self, cls: type) -> Callable | None:
-        """The adapter of a class or of the nearest class that it inherits from, or None."""
+        """The adapter of a class or its nearest base class, or None."""
         names = map(full_name, cls.__mro__)
         return next((self._known[name] for name in names if name in self._known), None)
 

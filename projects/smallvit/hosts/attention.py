@@ -1,4 +1,4 @@
-"""Query, key, value and output weights of a block's attention, fused or apart."""
+"""Locate the query, key, value and output weights of a block's attention, fused or separate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ATTENTION = Adapters("attention whose weights are known", "smallvit.hosts.regis
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Rows of a linear layer that make queries, keys, values or the output.
+    """Rows of a linear layer that compute queries, keys, values or the output.
 
     Args:
         weight (Tensor): (C_out, C_in), a view of the layer's weight: it is filled in place.
@@ -29,7 +29,7 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class AttentionProjections:
-    """Where an attention keeps its weights. Heads lie one behind the other in the rows of
+    """Location of an attention's weights. Heads are consecutive in the rows of
     queries, keys and values, and in the columns of the output.
 
     Args:
@@ -50,7 +50,7 @@ class AttentionProjections:
 
 
 def register_attention(*classes: type | str, force: bool = False) -> Callable:
-    """Teach :func:`attention_projections` classes of attention, with a decorated function.
+    """Register a decorated function as the adapter of some attention classes.
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.
@@ -76,7 +76,7 @@ def attention_projections(block: nn.Module) -> AttentionProjections:
         HostError: If the block has no attention of a known class, or several.
     """
     found = [module for _, module in own_modules(block) if _ATTENTION.find(type(module))]
-    # A wrapper around an attention may be an attention of a known class itself.
+    # A wrapper around an attention may itself be an attention of a registered class.
     inner = [m for m in found if not any(m is not o and m in set(o.modules()) for o in found)]
     if not inner:
         raise HostError(
@@ -91,7 +91,7 @@ def attention_projections(block: nn.Module) -> AttentionProjections:
 
 
 def rows(layer: nn.Module, part: int = 0, parts: int = 1) -> Projection:
-    """Take one of several equal parts of a linear layer's outputs.
+    """Select one of several equal parts of a linear layer's outputs.
 
     Args:
         layer (nn.Module): The layer, with ``weight`` and ``bias``.
@@ -118,7 +118,7 @@ def rows(layer: nn.Module, part: int = 0, parts: int = 1) -> Projection:
     "timm.models.convit.MHSA",
 )
 def fused(attention: nn.Module) -> AttentionProjections:
-    """Queries, keys and values of one layer ``qkv``."""
+    """One layer ``qkv`` for queries, keys and values."""
     if not isinstance(getattr(attention, "q_norm", None), nn.Identity | None):
         raise HostError(
             f"{full_name(type(attention))} normalizes its queries and keys, whose products are not "
@@ -135,28 +135,28 @@ def fused(attention: nn.Module) -> AttentionProjections:
     "timm.models.pvt_v2.Attention",
 )
 def fused_keys(attention: nn.Module) -> AttentionProjections:
-    """Keys and values of one layer ``kv``."""
+    """One layer ``kv`` for keys and values."""
     parts = (rows(attention.q), rows(attention.kv, 0, 2), rows(attention.kv, 1, 2))
     return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.proj))
 
 
 @register_attention("smallvit.layers.gpsa.FusedGPSA", "timm.models.convit.GPSA")
 def fused_queries(attention: nn.Module) -> AttentionProjections:
-    """Queries and keys of one layer ``qk``."""
+    """One layer ``qk`` for queries and keys."""
     parts = (rows(attention.qk, 0, 2), rows(attention.qk, 1, 2), rows(attention.v))
     return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.proj))
 
 
 @register_attention("smallvit.backbones.cvt.ConvAttention")
 def apart(attention: nn.Module) -> AttentionProjections:
-    """A layer for each."""
+    """Separate layers."""
     parts = (rows(layer) for layer in (attention.q, attention.k, attention.v, attention.proj))
     return AttentionProjections(attention, attention.num_heads, *parts)
 
 
 @register_attention("torch.nn.modules.activation.MultiheadAttention")
 def pytorch(attention: nn.MultiheadAttention) -> AttentionProjections:
-    """PyTorch's own, within mmcv's and mmseg's blocks."""
+    """PyTorch's attention, inside mmcv's and mmseg's blocks."""
     if attention.in_proj_weight is None:
         raise HostError("nn.MultiheadAttention with kdim or vdim is no self-attention")
     biases = [None] * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)

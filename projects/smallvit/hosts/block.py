@@ -1,4 +1,4 @@
-"""One block of a host: where its tokens are, and how they become a map."""
+"""A block of a host: the location of its tokens, and their conversion to a map."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 
 @dataclass(frozen=True, eq=False)
 class HostBlock:
-    """One block of a host: a module from tokens to tokens of the same shape.
+    """A block of a host: a module that maps tokens to tokens of the same shape.
 
     Tokens are the block's first positional argument and its only output, unless ``key`` and
     ``item`` say otherwise.
@@ -57,15 +57,15 @@ class HostBlock:
             )
 
     def input_of(self, args: tuple, kwargs: Mapping) -> Tensor:
-        """Tokens among the arguments that the block was called with."""
+        """Tokens among the arguments of the block."""
         return kwargs[self.key] if isinstance(self.key, str) else args[self.key]
 
     def output_of(self, output: Any) -> Tensor:
-        """Tokens among what the block returned."""
+        """Tokens in the output of the block."""
         return output if self.item is None else output[self.item]
 
     def replace_output(self, output: Any, tokens: Tensor) -> Any:
-        """What the block returned, with other tokens."""
+        """The output of the block with its tokens replaced."""
         if self.item is None:
             return tokens
         if isinstance(output, Mapping):
@@ -77,7 +77,7 @@ class HostBlock:
         return type(output)(items) if named is None else named(items)
 
     def read_grid(self, tokens: Tensor, args: tuple, kwargs: Mapping) -> tuple[int, int]:
-        """Grid of tokens at hand.
+        """Grid of the current tokens.
 
         Args:
             tokens (Tensor): Input or output of the block.
@@ -103,7 +103,7 @@ class HostBlock:
         return height, width
 
     def to_map(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor:
-        """View tokens of this block as a map (B, C, H, W), extra tokens left out."""
+        """View tokens of this block as a map (B, C, H, W), without extra tokens."""
         return layouts.to_map(tokens, self.layout, hw, self.tokens_behind)
 
     def extra_tokens(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor | None:
@@ -115,5 +115,5 @@ class HostBlock:
         return layouts.from_map(feature, self.layout, extra, self.tokens_behind)
 
     def add_map(self, tokens: Tensor, feature: Tensor) -> Tensor:
-        """Add a map (B, C, H, W) to the patches of tokens; extra tokens receive nothing."""
+        """Add a map (B, C, H, W) to the patch tokens; extra tokens are unchanged."""
         return layouts.add_map(tokens, feature, self.layout, self.tokens_behind)

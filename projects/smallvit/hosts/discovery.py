@@ -1,9 +1,9 @@
-"""Find the blocks of a backbone of any class by one dry run, or say what is not sure.
+"""Find the blocks of an unknown backbone with a dry run, or explain what is ambiguous.
 
 A block is a module in an ``nn.ModuleList``, ``nn.Sequential`` or ``nn.ModuleDict`` (or of the
-backbone itself) with two or more layers (where there is none, with one), that runs once and
-returns tokens of the shape that it takes. Its form is read off the run; where several readings
-are left, the backbone is refused.
+backbone itself) with two or more layers (if there is none, with one) that runs once and
+returns tokens of the shape of its input. Its token layout is inferred from the run; if several
+interpretations remain, the backbone is refused.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def discover(host: nn.Module) -> list[HostBlock]:
 
 
 def find(host: nn.Module) -> list[Found]:
-    """Find the blocks of a backbone and their forms, see :func:`discover`."""
+    """Find the blocks of a backbone and their token layouts, see :func:`discover`."""
     fault = _cannot_run(host)
     if fault:
         raise HostError(refusal(host, fault, _candidates(host)))
@@ -84,7 +84,7 @@ def _cannot_run(host: nn.Module) -> str:
 
 
 def _candidates(host: nn.Module, layers: int = 1) -> dict[str, nn.Module]:
-    """Modules of so many layers that may be blocks, by name."""
+    """Modules with the given number of layers that may be blocks, by name."""
     own = dict(own_modules(host))
     inside = set(map(id, own.values()))
     owners = {name: m for name, m in own.items() if m is host or isinstance(m, CONTAINERS)}
@@ -104,7 +104,7 @@ def _layers(module: nn.Module) -> int:
 
 
 class _Search:
-    """Dry runs of a host at rest, and why they did not find its blocks."""
+    """Dry runs of a host in evaluation mode, and the reasons why its blocks were not found."""
 
     def __init__(self, host: nn.Module) -> None:
         self.host = host
@@ -114,11 +114,11 @@ class _Search:
         self.example: Call | None = None
 
     def reason(self) -> str:
-        """The first reason that is worth saying."""
+        """The first informative reason."""
         return (self.why or self.stopped or ["it has no modules within"])[0]
 
     def at(self, size: tuple[int, int], channels: int) -> list[Found]:
-        """The blocks as found with images of a size, or none."""
+        """The blocks found with images of a size, or none."""
         images = make_images(self.host, size, channels)
         calls = self._run(images)
         spots = partial(self._spots, size=size, channels=channels)
@@ -136,9 +136,9 @@ class _Search:
         return []
 
     def _tried(self, found: list[Found], images: Tensor) -> tuple[list[Found], Trial]:
-        """All blocks if they follow from each other, else those of the main stream."""
+        """All blocks if they form one chain, otherwise those of the main path."""
         trial = self._try(found, images)
-        # Behind a class token, the last block has none of the output either.
+        # After a class token, the last block may not contribute to the output either.
         if len(trial.unused) > 1:
             _warn(f"not among the blocks are {_named(found, trial.unused)}, which nothing follows")
             found = [each for i, each in enumerate(found) if i not in trial.unused]
@@ -168,7 +168,7 @@ class _Search:
         return single_spots(self.host, call, size, hw, channels)
 
     def _fault_elsewhere(self, found: Sequence[Found], size: tuple[int, int], channels: int) -> str:
-        """What is wrong with images of another size, nothing where the host takes none."""
+        """Report failures with images of another size; empty if the host does not accept any."""
         if all(each.source is None for each in found):
             return ""
         for other in OTHER_SIZES:
@@ -180,7 +180,7 @@ class _Search:
 
 
 def _choose(calls: Sequence[Call], size: tuple[int, int], search: _Search, spots) -> list[Found]:
-    """The blocks, or none and why."""
+    """The blocks, or none and the reason."""
     for layers in (2, 1):
         ran = [c for c in calls if c.key is not None and _layers(c.module) >= layers]
         found = _of_candidates(ran, calls, size, search, spots)
@@ -232,7 +232,7 @@ def _holds(name: str, calls: Sequence[Call]) -> bool:
 
 
 def _without_stages(ran: Sequence[Call]) -> list[Call]:
-    """What kept its shape, but for what is made of blocks, and then for what is within blocks."""
+    """Candidates that keep the shape, without containers of blocks and modules inside blocks."""
     same = [call for call in ran if call.kept and call.alike == 1 and call.times == 1]
     kinds = Counter(type(call.module) for call in same)
     for outer in list(kinds):
@@ -257,7 +257,7 @@ def _parents(name: str) -> set[str]:
 
 
 def _main_stream(found: list[Found]) -> list[Found]:
-    """Of streams that run in turn, the one that begins first; of the others, nothing."""
+    """Of paths that run alternately, keep the one that starts first."""
     kept: list[Found] = []
     others: set[tuple] = set()
     rest = found
@@ -271,7 +271,7 @@ def _main_stream(found: list[Found]) -> list[Found]:
 
 
 def _main_blocks(found: list[Found], trial: Trial) -> list[Found]:
-    """The blocks that follow from each other; the others are named."""
+    """The blocks that form a chain; the others are named."""
     if trial.beside:
         names = _named(found, trial.beside)
         _warn(f"not among the blocks are {names}, which take nothing of the blocks before them")

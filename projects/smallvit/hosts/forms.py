@@ -1,4 +1,4 @@
-"""The form of a block's tokens, read off one dry run: layout, grid, and where the grid is told."""
+"""Infer a block's token layout, its grid and the source of the grid from a dry run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from smallvit.hosts.block import HostBlock
 from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 from smallvit.hosts.probe import FEW, SPOTS, Call, pair
 
-#: More tokens in front of the patches than this are a sign of a wrong grid.
+#: A larger number of tokens before the patches indicates a wrong grid.
 MAX_EXTRA_TOKENS = FEW
 #: Share of single spots that have to be where they were made; convolutions of an embedding smear.
 EXACT, NEAR = 0.6, 0.9
 
 _DISORDER = "its tokens do not lie as the image does"
 
-#: For a block and a grid, cells of single spots and the tokens that differ most by them.
+#: For a block and a grid: the cells that were changed, and the tokens that differ most for them.
 SingleSpots = Callable[[Call, tuple[int, int]], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
 class OfImage:
-    """A grid that no module returns: the image's size over the size of a patch.
+    """A grid that no module returns: the image size divided by the patch size.
 
     Args:
         call (Call): The first module that takes the images.
@@ -43,7 +43,7 @@ class OfImage:
 
 @dataclass(frozen=True)
 class Found:
-    """A block and its form.
+    """A block and its token layout.
 
     Args:
         call (Call): What it did.
@@ -62,17 +62,17 @@ class Found:
 
     @property
     def channels(self) -> int:
-        """Channels of its tokens."""
+        """Number of channels of its tokens."""
         return self.call.shape[1 if self.layout == "BCHW" else -1]
 
     @property
     def extra(self) -> int:
-        """Tokens around its patches."""
+        """Number of extra tokens before and after its patches."""
         return self.call.shape[1] - self.hw[0] * self.hw[1] if self.layout == "BNC" else 0
 
     @property
     def form(self) -> tuple:
-        """What blocks of one stage have in common."""
+        """Properties that the blocks of a stage share."""
         return self.layout, self.channels, self.hw
 
 
@@ -83,7 +83,7 @@ def form_of(
     found: Sequence[Found],
     single_spots: SingleSpots,
 ) -> Found | str:
-    """The form of a block, or why it is not sure.
+    """Infer the token layout of a block, or the reason why it is ambiguous.
 
     Args:
         call (Call): What the block did.
@@ -120,7 +120,7 @@ def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> 
     if any(option.form == known.form for option in options for known in found):
         options = [o for o in options if any(o.form == known.form for known in found)]
     elif len(options) > 1 or not found:
-        # Attention spreads what differs, so it is asked where a form is seen first.
+        # Attention spreads differences, so the layout is inferred where it first appears.
         options = [option for option in options if _in_place(option)]
     if len(options) == 1:
         return options[0]
@@ -128,14 +128,14 @@ def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> 
 
 
 def _like(hw: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether a grid has the proportions of the image, to a cell."""
+    """Whether a grid has the aspect ratio of the image, up to one cell."""
     rows, columns = hw
     ratio = size[0] / size[1]
     return abs(rows - columns * ratio) <= 1.0 + 0.1 * rows
 
 
 def _grids(call: Call, sources: Sequence[Call], size: tuple[int, int]) -> Iterator[Found]:
-    """Grids that fit the number of tokens, the surest first."""
+    """Grids that match the number of tokens, the most likely first."""
     tokens = call.shape[1]
 
     def fits(hw: tuple[int, int]) -> bool:
@@ -165,13 +165,13 @@ def _grids_of_image(call: Call, sources: Sequence[Call], size: tuple[int, int]) 
     for patch in range(min(size), 1, -1):
         rows, columns = (side // patch for side in size)
         whole = rows * patch == size[0] and columns * patch == size[1]
-        # A few tokens are too few to tell: they may be as well the extra ones of another grid.
+        # Too few tokens are ambiguous: they could be the extra tokens of another grid.
         if whole and rows * columns > 8 and 0 <= call.shape[1] - rows * columns <= MAX_EXTRA_TOKENS:
             yield Found(call, "BNC", (rows, columns), OfImage(first, patch))
 
 
 def _in_place(found: Found) -> bool:
-    """Whether the images differ where they were made to."""
+    """Whether the tokens differ at the positions where the images do."""
     return all(
         _peak_is_near(_where(differs, found), found.hw, spot)
         for differs, spot in zip(found.call.differs, SPOTS, strict=True)
@@ -198,14 +198,14 @@ def _in_order(found: Found, spots: Sequence[tuple[int, int]]) -> Found | str:
         return "it takes no batch of another size"
     behind = [found.extra + cell - token for cell, token in spots]
     number, times = Counter(behind).most_common(1)[0]
-    # Something amid the patches would shift only those behind it.
+    # A token between the patches would shift only those after it.
     third = -(-len(spots) // 3)
     parts = [Counter(behind[i : i + third]) for i in range(0, len(spots), third)]
     even = all(part.most_common(1)[0][0] == number for part in parts)
     if times >= EXACT * len(spots) and even and 0 <= number <= found.extra:
         return replace(found, behind=number)
     near = [_is_near(cell, token, found.hw) for cell, token in spots]
-    # Without others around them, the patches cannot be shifted.
+    # Without extra tokens the patches cannot be shifted.
     if found.extra == 0 and sum(near) >= NEAR * len(spots):
         return found
     return _DISORDER
@@ -217,7 +217,7 @@ def _is_near(cell: int, token: int, hw: tuple[int, int]) -> bool:
 
 
 def as_blocks(found: Sequence[Found]) -> list[HostBlock]:
-    """Blocks of a host, from their forms.
+    """Create the blocks of a host from their layouts.
 
     Args:
         found (Sequence[Found]): In the order in which they run.
@@ -273,7 +273,7 @@ def _pick(source: Call, hw: tuple[int, int]) -> tuple[int, int | None]:
 
 
 def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tuple[int, int]:
-    """Read a grid off the image that a module took.
+    """Read a grid from the image that a module received.
 
     Args:
         module (nn.Module): The module.
@@ -291,7 +291,7 @@ def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tup
 def read_shape(
     module: nn.Module, inputs: tuple, output: Any, like: tuple[int, int | None]
 ) -> tuple[int, int]:
-    """Read a grid off what a module returned.
+    """Read a grid from the output of a module.
 
     Args:
         module (nn.Module): The module.

@@ -1,4 +1,4 @@
-"""Where the grid of a block's tokens is found while a host runs: never guessed from its size."""
+"""Sources of a block's token grid in a forward pass; it is never guessed from the token count."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ class ArgumentGrid:
         self.key = key
 
     def watch(self) -> list[RemovableHandle]:
-        """Nothing to watch."""
+        """Do nothing, as the block receives the grid."""
         return []
 
     def read(self, args: tuple, kwargs: Mapping) -> tuple[int, int]:
@@ -42,7 +42,7 @@ class ArgumentGrid:
 
 
 class WatchedGrid:
-    """The grid that another module makes earlier in the same forward pass.
+    """The grid that another module computes earlier in the same forward pass.
 
     Blocks that share a source must share the object. The last grid seen is the one that
     holds, so under gradient checkpointing the backward pass of one input has to come
@@ -65,7 +65,7 @@ class WatchedGrid:
         self._grid: tuple[int, int] | None = None
 
     def watch(self) -> list[RemovableHandle]:
-        """Start watching, at most once.
+        """Register the forward hook, at most once.
 
         Returns:
             list[RemovableHandle]: What was registered now.
@@ -86,7 +86,7 @@ class WatchedGrid:
         self._grid = (int(height), int(width))
 
     def read(self, args: tuple, kwargs: Mapping) -> tuple[int, int]:
-        """The last grid seen.
+        """The last recorded grid.
 
         Args:
             args (tuple): Positional arguments of the block, unused.

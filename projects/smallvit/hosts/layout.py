@@ -1,10 +1,10 @@
-"""Tokens of any layout as maps (B, C, H, W) and back, extra tokens set aside."""
+"""Conversion between tokens of any layout and maps (B, C, H, W), with extra tokens separated."""
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-#: Axes of each layout; "BNC" may have extra tokens in front of its patches, and behind them.
+#: Axes of each layout; "BNC" may have extra tokens before and after its patches.
 AXES = {"BNC": "b (h w) c", "BHWC": "b h w c", "BCHW": "b c h w"}
 LAYOUTS = tuple(AXES)
 
@@ -23,7 +23,7 @@ def grid_of_map(x: Tensor, layout: str) -> tuple[int, int]:
 
 
 def to_map(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tensor:
-    """View the patches among tokens as a map, without a copy.
+    """View the patch tokens as a map, without a copy.
 
     Args:
         x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
@@ -43,7 +43,7 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tens
 
 
 def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tensor | None:
-    """The tokens around the patches: class, distillation, registers.
+    """Extra tokens around the patches: class, distillation, registers.
 
     Args:
         x (Tensor): Tokens, see :func:`to_map`.
@@ -62,7 +62,7 @@ def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -
 
 
 def from_map(feature: Tensor, layout: str, extra: Tensor | None = None, behind: int = 0) -> Tensor:
-    """Turn a map back into tokens; the inverse of :func:`to_map` and :func:`extra_tokens`.
+    """Convert a map back to tokens; the inverse of :func:`to_map` and :func:`extra_tokens`.
 
     Args:
         feature (Tensor): The map, (B, C, H, W).
@@ -82,7 +82,7 @@ def from_map(feature: Tensor, layout: str, extra: Tensor | None = None, behind: 
 
 
 def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
-    """Add a map to the patches among tokens; extra tokens receive nothing.
+    """Add a map to the patch tokens; extra tokens are unchanged.
 
     Args:
         x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
@@ -99,7 +99,7 @@ def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
         return x + tokens
     start, end = extra - behind, x.shape[1] - behind
     if not torch.is_grad_enabled() and x.dtype == tokens.dtype:
-        # One new tensor instead of two: on a CPU, memory for the second takes longer than the sum.
+        # One new tensor instead of two: on a CPU, allocating the second costs more than the sum.
         out = x.clone()
         out[:, start:end].add_(tokens)
         return out

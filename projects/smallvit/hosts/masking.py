@@ -1,4 +1,4 @@
-"""Run a backbone on a part of an image: on its visible patches, or on masked pixels."""
+"""Run a backbone on a part of an image: on visible patches, or with masked pixels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from smallvit.hosts.view import HostView, view_host
 
 
 class _LastBlockError(Exception):
-    """What follows the last block is not run: it may want all patches."""
+    """Stops the forward pass after the last block, as later layers may need all patches."""
 
 
 class VisiblePatches:
-    """Run the blocks of a plain transformer on some patches of each image, the others dropped.
+    """Run the blocks of a plain transformer on some patches of each image, and drop the others.
 
     Args:
         host (nn.Module): The backbone.
@@ -59,7 +59,7 @@ class VisiblePatches:
             )
 
     def run(self, images: Tensor, mask_ratio: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the blocks on a random part of the patches.
+        """Run the blocks on a random subset of the patches.
 
         Args:
             images (Tensor): (B, C_in, H, W).
@@ -87,7 +87,7 @@ class VisiblePatches:
 
 
 class _Dropping:
-    """One forward pass: drops patches before the first block, and stops behind the last."""
+    """A forward pass that drops patches before the first block and stops after the last."""
 
     def __init__(self, first: HostBlock, last: HostBlock, mask_ratio: float) -> None:
         self.first, self.last, self.mask_ratio = first, last, mask_ratio
@@ -123,7 +123,7 @@ def _replace(block: HostBlock, args: tuple, kwargs: Mapping, tokens: Tensor) -> 
 
 
 def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
-    """Whether pixels of dropped patches change what comes out."""
+    """Whether pixels of dropped patches affect the output."""
     weight = next(p for p in host.parameters() if p.is_floating_point())
     errors: list[Exception] = []
     with at_rest(host), torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What a dry run found in a backbone, by names, so that it is not run again for each plugin."""
+"""Cache of a dry run's results by module name, so that plugins do not repeat it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOTED: WeakKeyDictionary[nn.Module, _Noted] = WeakKeyDictionary()
 
 
 def recall(host: nn.Module) -> list[Found] | None:
-    """Blocks as they were found before, unless modules of the host were exchanged since.
+    """Get the cached blocks, unless modules of the host were replaced since.
 
     Args:
         host (nn.Module): The backbone.
@@ -41,7 +41,7 @@ def recall(host: nn.Module) -> list[Found] | None:
 
 
 def note(host: nn.Module, found: Sequence[Found]) -> None:
-    """Remember blocks for as long as the host lives.
+    """Cache blocks for the lifetime of the host.
 
     Args:
         host (nn.Module): The backbone.

@@ -1,4 +1,4 @@
-"""Adapters of the backbones of MMPretrain, mmdet and mmseg."""
+"""Adapters for the backbones of MMPretrain, mmdet and mmseg."""
 
 from torch import nn
 
@@ -45,7 +45,7 @@ def encoder_layer(block: nn.Module) -> BlockParts:
 
 @register_host("mmpretrain.models.backbones.t2t_vit.T2T_ViT")
 def t2t_vit(host: nn.Module) -> list[HostBlock]:
-    """T2T_ViT: the blocks behind the tokens-to-token module."""
+    """T2T_ViT: the blocks after the tokens-to-token module."""
     grid = WatchedGrid(host.tokens_to_token, _second_output)
     channels = host.tokens_to_token.project.out_features
     return [HostBlock(module, channels, grid) for module in host.encoder]
@@ -57,7 +57,7 @@ def t2t_vit(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.swin.SwinTransformer",
 )
 def swin(host: nn.Module) -> list[HostBlock]:
-    """Swin: windows are cut within the blocks, which are passed the grid."""
+    """Swin: windows are partitioned inside the blocks, which receive the grid."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, module.norm1.normalized_shape[0], grid, stage=index, max_extra_tokens=0)

@@ -1,4 +1,4 @@
-"""Adapters of smallvit's own backbones and blocks."""
+"""Adapters for smallvit's own backbones and blocks."""
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from smallvit.layers.talking_heads import TalkingHeadsAttention
 
 @register_host("smallvit.backbones.base.plain_vit.PlainViT")
 def plain_vit(host: nn.Module) -> list[HostBlock]:
-    """DHVT, T2TViT, CaiT (its patch trunk) and others: one grid all the way."""
+    """DHVT, T2TViT, CaiT (its patch blocks) and others: one grid throughout."""
     grid = ArgumentGrid()
     return [HostBlock(module, host.embed_dims, grid) for module in host.layers]
 
@@ -24,7 +24,7 @@ def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
 
 @register_plain("smallvit.backbones.base.plain_vit.PlainViT")
 def plain_vit_tokens(host: nn.Module) -> PlainTokens:
-    """The same; CaiT's class token joins behind its blocks, so it has no extra token."""
+    """The same; CaiT's class token is added after these blocks, so there is no extra token."""
     extra, grid = host.num_extra_tokens, host.patch_resolution
     return PlainTokens(host, extra, grid, _grid_of_image, recomputes=host.with_cp)
 
@@ -45,7 +45,7 @@ def transformer_block(block: nn.Module) -> BlockParts:
 
 @register_host("smallvit.backbones.base.staged.StagedBackbone")
 def staged(host: nn.Module) -> list[HostBlock]:
-    """PVT and CvT: stages of blocks that are passed their grid."""
+    """PVT and CvT: stages of blocks that receive their grid."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, channels, grid, stage=index)
@@ -70,5 +70,5 @@ def dwnet(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.timm_backbone.TIMMBackbone",
 )
 def wrapped_timm(host: nn.Module) -> tuple[HostBlock, ...]:
-    """Whatever timm model is inside."""
+    """The wrapped timm model."""
     return view_host(host.timm_model).blocks

@@ -1,4 +1,4 @@
-"""What a backbone returns, from one dry run."""
+"""Inspect the output of a backbone with a dry run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dry_output(host: nn.Module) -> Any:
 
 
 def vector_of(output: Any) -> Tensor | None:
-    """One vector for an image, of what a backbone returned.
+    """Reduce the output of a backbone to one vector per image.
 
     Args:
         output (Any): A tensor, or tensors of several levels, of which the last counts.

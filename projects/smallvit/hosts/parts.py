@@ -1,4 +1,4 @@
-"""Parts of transformer blocks that a plugin may exchange: attention logits, feed-forward."""
+"""Parts of transformer blocks that plugins can replace: attention logits, feed-forward."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARTS = Adapters("transformer block whose parts are known", "smallvit.hosts.reg
 
 @dataclass
 class BlockParts:
-    """Where the parts of a block are.
+    """Locations of the parts of a block.
 
     Args:
         attention (nn.Module): Attention with ``num_heads``.
@@ -37,12 +37,12 @@ class BlockParts:
 
     @property
     def num_heads(self) -> int:
-        """Heads of the attention."""
+        """Number of attention heads."""
         return self.attention.num_heads
 
 
 def register_parts(*classes: type | str, force: bool = False) -> Callable:
-    """Teach :func:`block_parts` classes of blocks, with a decorated function.
+    """Register a decorated function as the adapter of some block classes.
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.

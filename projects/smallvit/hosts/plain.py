@@ -1,4 +1,4 @@
-"""What is known of a plain transformer's tokens before it runs."""
+"""Token count and grid of a plain transformer before it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLAIN = Adapters("plain transformer", "smallvit.hosts.register_plain")
 
 @dataclass(frozen=True, eq=False)
 class PlainTokens:
-    """Tokens of a host that keeps one grid from its first block to its last.
+    """Tokens of a host that keeps one grid from the first block to the last.
 
     Args:
         host (nn.Module): The backbone.
@@ -34,13 +34,13 @@ class PlainTokens:
     recomputes: bool = False
 
     def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the patches of an image of height and width ``size``."""
+        """Rows and columns of patches for an image of height and width ``size``."""
         rows, columns = self.read_grid(self.host, (size[0], size[1]))
         return rows, columns
 
 
 def register_plain(*classes: type | str, force: bool = False) -> Callable:
-    """Teach :func:`plain_tokens` classes of hosts, with a decorated function.
+    """Register a decorated function as the adapter of some host classes.
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.
@@ -53,7 +53,7 @@ def register_plain(*classes: type | str, force: bool = False) -> Callable:
 
 
 def plain_tokens(host: nn.Module) -> PlainTokens:
-    """What is known of the tokens of a plain transformer.
+    """Get the token description of a plain transformer.
 
     Args:
         host (nn.Module): The transformer.
@@ -68,7 +68,7 @@ def plain_tokens(host: nn.Module) -> PlainTokens:
 
 
 def patch_grid(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """Grid of patches that a plain transformer makes of an image.
+    """Compute a plain transformer's patch grid for an image size.
 
     Args:
         host (nn.Module): The transformer.

@@ -1,4 +1,4 @@
-"""The table of absolute position embeddings of a transformer."""
+"""Locate the absolute position embeddings of a transformer."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class PositionTable:
 
     @property
     def patches(self) -> Tensor:
-        """Tensor: (H * W, C), the part of the patches, a view."""
+        """Tensor: (H * W, C), view of the rows of the patches."""
         return self.table[0, self.table.shape[1] - self.grid[0] * self.grid[1] :]
 
     @property
     def extra(self) -> Tensor:
-        """Tensor: (extra, C), the part of the class token and others in front, a view."""
+        """Tensor: (extra, C), view of the rows of the class token and other leading tokens."""
         return self.table[0, : self.table.shape[1] - self.grid[0] * self.grid[1]]
 
     @property
     def is_trained(self) -> bool:
-        """bool: Whether the table is trained, and so may be filled."""
+        """bool: Whether the embeddings are trained, and so may be initialized."""
         return self.table.requires_grad
 
 

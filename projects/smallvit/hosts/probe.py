@@ -1,7 +1,8 @@
-"""One dry run of a backbone: what goes into and comes out of its modules, and where in the image.
+"""Dry run of a backbone that records the inputs and outputs of its modules.
 
-The batch has three images: the second and third differ from the first at one spot each. Where
-a tensor of three rows differs tells how its tokens lie, whatever the network computes.
+The batch has three images: the second and third differ from the first at one spot each. The
+differences between the three rows of a tensor reveal its token layout, whatever the network
+computes.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from torch import Tensor, nn
 
 from smallvit.hosts.rest import own_modules
 
-#: Where the second and the third image differ from the first, as shares of height and width.
+#: Spots at which the second and third image differ, as fractions of height and width.
 SPOTS = ((0.9, 0.1), (0.3, 0.7))
-#: A size that is not square tells rows from columns; in the larger one, the last maps of deep
-#: networks are more than a cell.
+#: A non-square size distinguishes rows from columns; in the larger one, the last maps of deep
+#: networks have more than one cell.
 SIZES = ((64, 96), (128, 192))
-#: Where it takes none of these, sizes that are tried in turn.
+#: Sizes to try if it accepts none of these.
 SQUARES = ((224, 224), (256, 256), (32, 32), (64, 64), (128, 128), (384, 384))
-#: Sizes of the second run, of other proportions.
+#: Sizes for the second run, with another aspect ratio.
 OTHER_SIZES = ((112, 80), (128, 64))
-#: Up to so many tokens are a class token and its like, if there are others.
+#: Up to this many tokens are extra tokens such as the class token, if there are others.
 FEW = 8
-#: So many single spots tell in which order patches lie.
+#: Number of single spots that reveal the order of the patches.
 SINGLE_SPOTS = 16
 
 
 @dataclass
 class Call:
-    """What one module did in the dry run.
+    """Recorded calls of a module in the dry run.
 
     Args:
         name (str): Its name in the host.
@@ -76,7 +77,7 @@ class Call:
 
     @property
     def kept(self) -> bool:
-        """Whether it returned such tokens, and left what it took as it was."""
+        """Whether it returned such tokens and did not modify its input in place."""
         return self.alike > 0 and not self.in_place
 
 
@@ -108,17 +109,17 @@ def make_images(host: nn.Module, size: tuple[int, int], channels: int) -> Tensor
 
 
 def channels_for(host: nn.Module) -> list[int]:
-    """Channels of images to try: those of its first convolution, unless they are too many."""
-    # An attribute in_channels is no help: some backbones count in it while they are built.
+    """Numbers of image channels to try: that of the first convolution, unless it is too large."""
+    # An attribute in_channels is unreliable: some backbones count in it while they are built.
     convs = (module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d))
     first = next(convs, 3)
-    # Behind an arrangement of pixels as channels, there are 12 of 3.
+    # With pixels rearranged as channels, there are 12 instead of 3.
     order = [first, 3] if first <= 4 else [3, first] if first <= 32 else [3]
     return list(dict.fromkeys(order))
 
 
 def sizes_for(host: nn.Module) -> list[tuple[int, int]]:
-    """Sizes to try: those that are not square, those that the host names, usual ones."""
+    """Image sizes to try: non-square ones, those that the host declares, common ones."""
     named = []
     config = getattr(host, "default_cfg", None) or {}
     owners = (host, getattr(host, "patch_embed", None))
@@ -132,7 +133,7 @@ def sizes_for(host: nn.Module) -> list[tuple[int, int]]:
 
 
 def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) -> list[Call]:
-    """Run the host once and note what its modules do.
+    """Run the host once and record the calls of its modules.
 
     Args:
         host (nn.Module): The backbone, :func:`at_rest`.
@@ -185,7 +186,7 @@ class _Recorder:
         tokens = {k: v for k, v in arguments.items() if is_tokens(v)}
         if not tokens:
             return
-        # Before patches, a block may take a class token, or positions that are the same for
+        # Before patches, a block may process a class token, or positions that are the same for
         # every image.
         own = {k: v for k, v in tokens.items() if _differs(v)} or tokens
         call.key = next(
@@ -218,7 +219,7 @@ class _Recorder:
 def single_spots(
     host: nn.Module, call: Call, size: tuple[int, int], hw: tuple[int, int], channels: int
 ) -> list[tuple[int, int]]:
-    """Where tokens differ most if an image differs in one cell of a grid alone.
+    """Positions where tokens differ most if an image differs in only one grid cell.
 
     Args:
         host (nn.Module): The backbone, at rest.
@@ -284,7 +285,7 @@ def _patch_side(side: int, number: int) -> float:
 
 
 class _Stop(BaseException):
-    """Enough was seen; no host catches it."""
+    """Ends the dry run early; derived so that no host catches it."""
 
 
 def is_tokens(value: Any) -> bool:
@@ -295,7 +296,7 @@ def is_tokens(value: Any) -> bool:
 
 
 def pair(value: Any) -> tuple[int, int] | None:
-    """Height and width, if a value is two numbers."""
+    """Height and width, if a value consists of two numbers."""
     two = isinstance(value, (tuple, list)) and len(value) == 2
     return tuple(value) if two and all(type(each) is int for each in value) else None
 

@@ -1,4 +1,4 @@
-"""Why a backbone of another class is no host, and the lines that settle it."""
+"""Explain why an unknown backbone is no host, and suggest the code that registers it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def nothing_kept(ran: Sequence[Call]) -> str:
 def refusal(
     host: nn.Module, why: str, candidates: Iterable[str], example: Call | None = None
 ) -> str:
-    """Say why a backbone is no host by itself, with the lines that settle it.
+    """Explain why a backbone is not recognized as a host, with code that registers it.
 
     Args:
         host (nn.Module): The backbone.

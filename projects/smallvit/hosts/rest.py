@@ -1,4 +1,4 @@
-"""Keep a backbone at rest for a dry run, and leave it as it was."""
+"""Put a backbone in evaluation mode for a dry run, and restore its state afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-#: What switches gradient checkpointing on, in one library or another.
+#: Attributes that enable gradient checkpointing in the various libraries.
 _SWITCHES = (
     "with_cp",
     "grad_checkpointing",
@@ -20,7 +20,7 @@ _GUEST = "_smallvit_guest"
 
 
 def mark_guest(module: nn.Module) -> None:
-    """Say of a module of a plugin that it is within a backbone, and no part of it.
+    """Mark a plugin's module inside a backbone as not part of it.
 
     Args:
         module (nn.Module): The module, before or after it is added to the backbone.
@@ -29,7 +29,7 @@ def mark_guest(module: nn.Module) -> None:
 
 
 def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules of a backbone by name, without what plugins added.
+    """Modules of a backbone by name, without those that plugins added.
 
     Args:
         host (nn.Module): The backbone.
@@ -54,7 +54,7 @@ def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
 
 @contextmanager
 def at_rest(host: nn.Module) -> Iterator[None]:
-    """Within, the host is in evaluation and recomputes nothing; afterwards it is as it was.
+    """Context in which the host is in evaluation mode without gradient checkpointing.
 
     Attributes that modules set while they run, and buffers that they change, are put back.
 
@@ -82,7 +82,7 @@ def at_rest(host: nn.Module) -> Iterator[None]:
 
 
 class _Kept:
-    """Attributes, submodules and buffers of one module."""
+    """Saved attributes, submodules and buffers of one module."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

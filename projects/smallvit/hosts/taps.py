@@ -1,4 +1,4 @@
-"""Read what goes into or comes out of blocks while a host runs."""
+"""Record inputs or outputs of selected blocks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ SIDES = ("input", "output")
 
 
 class Taps:
-    """Record tokens of some blocks during forward passes, and forget them afterwards.
+    """Record inputs or outputs of selected blocks during forward passes.
 
-    Nothing is copied, and nothing is kept but while recording::
+    Nothing is copied, and tensors are kept only while recording::
 
         taps = Taps(backbone, [0, 6, 11])
         with taps:
@@ -65,12 +65,12 @@ class Taps:
         return module.register_forward_hook(tap.after, with_kwargs=True)
 
     def start(self) -> None:
-        """Begin to record."""
+        """Start recording."""
         self._found.clear()
         self.recording = True
 
     def stop(self) -> None:
-        """Record no longer, and forget what was recorded."""
+        """Stop recording and discard the recorded tokens."""
         self.recording = False
         self._found.clear()
 
@@ -102,19 +102,19 @@ class Taps:
             self.stop()
 
     def block(self, index: int) -> HostBlock:
-        """The tapped block of that number."""
+        """The tapped block with that index."""
         return self._blocks[index]
 
     def keep(self, index: int, tokens: Tensor, args: tuple, kwargs: Mapping) -> None:
-        """Remember tokens of block ``index``, which was called with ``args`` and ``kwargs``."""
+        """Record tokens of block ``index``, which was called with ``args`` and ``kwargs``."""
         self._found[index] = (tokens, self._blocks[index].read_grid(tokens, args, kwargs))
 
     def tokens(self) -> list[Tensor]:
-        """Tokens as the host lays them out, extra tokens included, in the order asked for."""
+        """Tokens in the host's layout, with extra tokens, in the requested order."""
         return [tokens for tokens, _ in self._recorded()]
 
     def maps(self) -> list[Tensor]:
-        """Maps of the patches, views of what the host computed.
+        """Maps of the patches, as views of the host's tensors.
 
         Returns:
             list[Tensor]: (B, C, H, W) for each position, in the order asked for.
@@ -147,7 +147,7 @@ class Taps:
         return True
 
     def remove(self) -> None:
-        """Take the taps off the host."""
+        """Remove the taps from the host."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -1,4 +1,4 @@
-"""Adapters of timm's models."""
+"""Adapters for timm models."""
 
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ def _grid_of_pair(module: nn.Module, inputs: tuple, output: None) -> tuple[int, 
     "timm.models.cait.Cait",
 )
 def vision_transformer(host: nn.Module) -> list[HostBlock]:
-    """One grid of patches; the class token of ConViT and CaiT joins later."""
+    """One grid of patches; ConViT and CaiT add the class token later."""
     grid = WatchedGrid(host.patch_embed, _grid_of_image)
     extra = getattr(host, "num_prefix_tokens", 1)
     return [
@@ -51,7 +51,7 @@ def pit(host: nn.Module) -> list[HostBlock]:
 
 @register_host("timm.models.pvt_v2.PyramidVisionTransformerV2")
 def pvt_v2(host: nn.Module) -> list[HostBlock]:
-    """Stages whose blocks are passed their grid."""
+    """Stages whose blocks receive their grid."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, module.norm1.normalized_shape[0], grid, stage=index, max_extra_tokens=0)

@@ -1,4 +1,4 @@
-"""Try blocks that were found: maps of zeros beside them change nothing and have gradients."""
+"""Validate discovered blocks: adding zero maps must change nothing and have gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_GRADIENT = "in training no gradient arrives at its blocks"
 
 @dataclass
 class Trial:
-    """What a trial of blocks showed.
+    """Result of validating blocks.
 
     Args:
         fault (str): What is wrong with all, empty if nothing is. Defaults to "".
@@ -41,7 +41,7 @@ def try_zeros(
     images: Tensor,
     grids: Sequence[tuple[int, int]] | None = None,
 ) -> Trial:
-    """Add what goes into blocks, times zero, to what comes out of them.
+    """Add the input of blocks, times zero, to their output.
 
     Args:
         host (nn.Module): The backbone, at rest.
@@ -72,7 +72,7 @@ def try_zeros(
 
 
 def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor) -> str | None:
-    """Say what is wrong with the grids of blocks for images of another size.
+    """Report wrong grids of blocks for images of another size.
 
     Args:
         host (nn.Module): The backbone, at rest.
@@ -94,7 +94,7 @@ def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor)
 
 
 def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor) -> str:
-    """Say what stops shortcuts beside blocks in training: some backbones do other things there.
+    """Report what prevents training shortcuts beside blocks; some backbones differ in training.
 
     Args:
         host (nn.Module): The backbone, :func:`~smallvit.hosts.rest.at_rest`, which puts back what
@@ -118,7 +118,7 @@ def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tens
         return f"maps beside its blocks stop its training ({_in_short(error)})" if alone else ""
     finally:
         host.eval()
-    # Some may be skipped at random.
+    # Some blocks may be skipped at random.
     return "" if any(each is not None for each in gradients) else NO_GRADIENT
 
 
@@ -168,7 +168,7 @@ def _why_not_same(host: nn.Module, images: Tensor) -> str:
 
 
 def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Tensor]) -> Trial:
-    """Which blocks lead to what is returned, one through the other."""
+    """Blocks that the output depends on, one through the other."""
     ways = _Ways(zeros)
     used = ways.into(actual)
     if not used & 1:
@@ -198,7 +198,7 @@ def _longest(before: Sequence[int], used: int, last: int) -> list[int]:
 
 
 class _Ways:
-    """Which of some leaves lead to tensors, by the graph of autograd; nothing is computed."""
+    """Which leaves the tensors depend on, from the autograd graph; nothing is computed."""
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
         self.bits = {id(leaf): 1 << index for index, leaf in enumerate(leaves)}
@@ -231,7 +231,7 @@ class _Ways:
 
 
 def _all_same(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    # Kernels differ with what is needed for gradients.
+    # Kernels may differ depending on which gradients are needed.
     return len(actual) == len(expected) and all(
         a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
         for a, b in zip(actual, expected, strict=True)
@@ -260,18 +260,18 @@ def _add_zeros(
             f", and had {block.max_extra_tokens}"
         )
     inputs[index] = taken
-    # As a shortcut does, it keeps what goes in for the backward pass.
+    # Like a shortcut, this keeps its input for the backward pass.
     feature = F.gelu(block.to_map(taken, hw)) * zero.to(tokens.dtype)
     return block.replace_output(output, block.add_map(tokens, feature))
 
 
 def _weights(x: Tensor) -> Tensor:
-    # A sum alone has no gradient behind a norm.
+    # A plain sum after a norm has zero gradient.
     return torch.linspace(-1, 1, x.numel(), device=x.device).reshape(x.shape).sin()
 
 
 def tensors_of(output: Any) -> list[Tensor]:
-    """Tensors of real numbers in what a backbone returned, however nested.
+    """Real-valued tensors in the output of a backbone, however nested.
 
     Args:
         output (Any): A tensor, or dicts, tuples and lists of them.

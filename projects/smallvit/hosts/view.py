@@ -1,4 +1,4 @@
-"""The view of a backbone that plugins share, and the registry of classes it knows."""
+"""The view of a backbone that plugins share, and the registry of supported classes."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from smallvit.hosts.discovery import discover
 
 
 class HostView:
-    """What a plugin sees of a backbone.
+    """View of a backbone for plugins.
 
     Args:
         host (nn.Module): The backbone.
@@ -37,7 +37,7 @@ class HostView:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of each block."""
+        """Number of channels of each block."""
         return tuple(block.channels for block in self.blocks)
 
     @property
@@ -50,7 +50,7 @@ class HostView:
         )
 
     def index(self, position: int | float) -> int:
-        """Index of a block.
+        """Convert the position of a block to its index.
 
         Args:
             position (int | float): A number, negative from the end; or a float, a share
@@ -64,7 +64,7 @@ class HostView:
         """
         last = len(self) - 1
         if isinstance(position, float) and 0 <= position <= 1:
-            # Halves go up: 0.5 is block 6 of 12, as published for locality guidance.
+            # Halves are rounded up: 0.5 is block 6 of 12, as published for locality guidance.
             return int(position * last + 0.5)
         if isinstance(position, int) and -len(self) <= position <= last:
             return position % len(self)
@@ -74,7 +74,7 @@ class HostView:
         )
 
     def frozen_blocks(self) -> frozenset[int]:
-        """Indices of the blocks that the host's own ``frozen_stages`` keep out of training."""
+        """Indices of the blocks that the host's own ``frozen_stages`` freezes."""
         stages = getattr(self.host, "frozen_stages", None)
         if not isinstance(stages, int) or stages < 0:
             return frozenset()
@@ -86,7 +86,7 @@ class HostView:
         )
 
     def watch(self) -> list[RemovableHandle]:
-        """Start watching the grids of all blocks; needed once before they are read.
+        """Start recording the grids of all blocks; needed once before they are read.
 
         Returns:
             list[RemovableHandle]: What was registered now.
@@ -100,7 +100,7 @@ _HOSTS = Adapters("host", "smallvit.hosts.register_host")
 
 
 def register_host(*classes: type | str, force: bool = False) -> Callable[[Adapter], Adapter]:
-    """Teach the view a class of backbones and its subclasses, with a decorated function.
+    """Register a decorated function as the adapter of some backbone classes and subclasses.
 
     The function takes the backbone and returns its :class:`HostBlock` in order.
 
@@ -119,12 +119,12 @@ def register_host(*classes: type | str, force: bool = False) -> Callable[[Adapte
 
 
 def supported_hosts() -> list[str]:
-    """Full names of the classes that are known, sorted; their subclasses are hosts too."""
+    """Full names of the registered classes, sorted; their subclasses are hosts too."""
     return _HOSTS.names()
 
 
 def config_types() -> list[str]:
-    """The classes that are known as configs write them, sorted, timm's with their module."""
+    """Registered classes as written in configs, sorted, with the module for timm's."""
     return sorted({_config_type(name) for name in supported_hosts()})
 
 
@@ -134,7 +134,7 @@ def _config_type(name: str) -> str:
 
 
 def is_host(backbone: nn.Module) -> bool:
-    """Whether the view takes a backbone.
+    """Check whether a backbone is supported as a host.
 
     Args:
         backbone (nn.Module): Any module. One of a class that is not known is run to find out.

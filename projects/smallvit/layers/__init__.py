@@ -1,4 +1,4 @@
-"""Blocks that two or more backbones share."""
+"""Layers shared by several backbones."""
 
 from smallvit.layers.affine import Affine
 from smallvit.layers.attention import Attention

@@ -1,4 +1,4 @@
-"""A learnable scale and shift of each channel."""
+"""Learnable per-channel scale and shift."""
 
 import torch
 from torch import Tensor, nn

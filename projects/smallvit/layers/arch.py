@@ -1,4 +1,4 @@
-"""Architectures by name or by dict, checked the same way for every backbone."""
+"""Lookup and validation of a backbone's ``arch``, a name or a dict."""
 
 from collections.abc import Mapping
 

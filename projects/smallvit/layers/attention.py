@@ -50,7 +50,7 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
     def mix(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Let tokens attend to each other, without the output projection.
+        """Compute attention without the output projection.
 
         Args:
             x (Tensor): Tokens, (B, N, input_dims).
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         return join_heads(mixed), value
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend.
+        """Apply self-attention.
 
         Args:
             x (Tensor): Tokens, (B, N, input_dims).

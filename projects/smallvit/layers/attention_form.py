@@ -1,9 +1,9 @@
-"""Attention in the form that is the faster one: PyTorch's fused kernel, or products and a softmax.
+"""Selection of the faster attention implementation: fused kernel, or matrix products and softmax.
 
-Where a graph is captured (``torch.compile``, export) and on accelerators the fused kernel is
-called, and so it is in inference. Only on a CPU that trains does the other form win, for short
-sequences; ``tools/analysis_tools/benchmark_ops.py --attention`` measures both on the machine at
-hand.
+The fused kernel is used if a graph is captured (``torch.compile``, export), on accelerators, and
+for inference. Only for training on a CPU is the other form faster, for short
+sequences; ``tools/analysis_tools/benchmark_ops.py --attention`` measures both on the current
+machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Case(NamedTuple):
-    """Where a CPU that trains is faster with attention in products and a softmax.
+    """Conditions for matrix products and softmax being faster in training on a CPU.
 
     Args:
         dtype (torch.dtype): Type of queries, keys and values.
@@ -57,9 +57,9 @@ CASES = (
     Case(torch.float32, "AVX2", pairs=32**2, rows=2000),
 )
 
-#: timm's classes of attention that read the switch ``fused_attn`` in each call.
+#: timm's attention classes that read the switch ``fused_attn`` in each call.
 SWITCHED = ("timm.layers.attention.Attention", "timm.models.pvt_v2.Attention")
-#: MMPretrain's attention with one product for queries, keys and values.
+#: MMPretrain's attention with a single projection for queries, keys and values.
 JOINT = "mmpretrain.models.utils.attention.MultiheadAttention"
 
 
@@ -72,7 +72,7 @@ def is_explicit_faster(
     keys: int,
     gradients: bool,
 ) -> bool:
-    """Look up whether attention in products and a softmax beats the fused kernel.
+    """Check whether matrix products and softmax are faster than the fused kernel.
 
     Args:
         device (torch.device): Where it runs.
@@ -104,14 +104,14 @@ def _has(instructions: str) -> bool:
 
 
 def _is_captured(x: Tensor) -> bool:
-    """Whether a graph is being made, which should hold for other sizes and devices too."""
+    """Whether a graph is captured, which should be valid for other sizes and devices too."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
 def attention_weights(
     query: Tensor, key: Tensor, attn_mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """Compute how much each token attends to each other one.
+    """Compute the attention weights of each token for every other token.
 
     Args:
         query (Tensor): (B, num_heads, N, head_dims).
@@ -141,7 +141,7 @@ def explicit_attention(
     dropout_p: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Attend by two products with a softmax between them.
+    """Compute attention as two matrix products with a softmax between them.
 
     Args:
         query (Tensor): (B, num_heads, N, head_dims).
@@ -168,7 +168,7 @@ def attend(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """Attend, in the form that is the faster one here.
+    """Compute attention in the form that is faster here.
 
     All attention of smallvit's networks goes through this function. It stands for
     :func:`torch.nn.functional.scaled_dot_product_attention`; both forms compute the same up to
@@ -210,7 +210,7 @@ def attend(
 
 
 def follow_form(model: nn.Module) -> None:
-    """Let the attention of MMPretrain's and timm's networks take the faster form too.
+    """Use the faster form in the attention of MMPretrain's and timm's networks as well.
 
     The built modules are changed, not their classes: MMPretrain's attention calls what its
     attribute ``scaled_dot_product_attention`` holds, and timm's reads its switch ``fused_attn``
@@ -252,7 +252,7 @@ def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def set_switch(module: nn.Module, args: tuple) -> None:
-    """Choose the form of timm's attention before it runs, as a hook.
+    """Forward pre-hook that selects the form of timm's attention.
 
     Args:
         module (nn.Module): One of :data:`SWITCHED`.

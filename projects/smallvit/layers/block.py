@@ -1,4 +1,4 @@
-"""The pre-norm transformer block that plain backbones share."""
+"""Pre-norm transformer block of plain backbones."""
 
 from mmcv.cnn import build_norm_layer
 from timm.layers import DropPath, LayerScale
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class TransformerBlock(nn.Module):
-    """Attention and feed-forward, each normalized before and with a residual around it.
+    """Pre-norm transformer block: attention and feed-forward, each with a norm and a residual.
 
     Args:
         embed_dims (int): Channels of the tokens.
@@ -43,11 +43,11 @@ class TransformerBlock(nn.Module):
         return self.attn(self.norm1(x))
 
     def feed_forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Feed-forward branch, without its residual; a hook for layers that need the grid."""
+        """Feed-forward branch, without its residual; overridden by layers that need the grid."""
         return self.mlp(self.norm2(x))
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Run the block.
+        """Apply the block.
 
         Args:
             x (Tensor): Tokens, (B, N, C).

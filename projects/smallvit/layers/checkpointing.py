@@ -1,4 +1,4 @@
-"""Gradient checkpointing that leaves running statistics alone in the second forward pass."""
+"""Gradient checkpointing that updates running statistics only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_once(owner: nn.Module, function: Callable, *args: Any) -> Any:
-    """Run a function whose activations are computed again in the backward pass.
+    """Run a function whose activations are recomputed in the backward pass.
 
     The forward pass runs twice in a step; batch norms would update their running statistics
     twice too.
@@ -39,7 +39,7 @@ def _tracks(norm: _BatchNorm) -> bool:
 
 @contextmanager
 def _frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
-    # Switching track_running_stats off would save other tensors than the first pass did.
+    # Disabling track_running_stats would save other tensors than the first pass did.
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

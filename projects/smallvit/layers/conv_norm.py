@@ -1,4 +1,4 @@
-"""A convolution and the batch norm behind it, as one operation where that is possible."""
+"""Fusion of a convolution with the batch norm that follows it."""
 
 import torch
 import torch.nn.functional as F
@@ -7,13 +7,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.layers.inference import looks_back
 
-# Elements of a map from which a batch norm's pass over it takes a GPU longer than five launches:
-# by estimate, 16 MiB in half precision at 4 TB/s. Unmeasured.
+# Number of elements above which a batch norm of the map takes a GPU longer than five launches:
+# by estimate, 16 MiB in half precision at 4 TB/s. Not measured.
 CUDA_FOLDED_MAP = 1 << 22
 
 
 def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of the one convolution that does what ``norm(conv(x))`` does.
+    """Weight and bias of a single convolution that is equivalent to ``norm(conv(x))``.
 
     The folding happens in each call: it is cheap beside the convolution, gradients flow
     through it, and no state has to follow the parameters.
@@ -34,7 +34,7 @@ def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def folding_pays(x: Tensor, conv: nn.Conv2d) -> bool:
-    """Whether folding a norm costs less than a norm's own pass over the map.
+    """Whether folding a norm is cheaper than applying it to the map.
 
     Folding passes over the weight, norming over the output. On a GPU folding a weight takes five
     launches more than norming, which is what inference of a few images consists of.
@@ -68,7 +68,7 @@ def uses_stored_statistics(norm: nn.Module) -> bool:
 
 
 def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
-    """Normalize a map, in inference by one multiplication and addition.
+    """Normalize a map; in inference with one multiplication and addition.
 
     On a CPU, PyTorch's batch norm of a channels-last map takes three times as long.
 
@@ -102,7 +102,7 @@ def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
 
 
 def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
-    """Convolve and normalize.
+    """Apply a convolution and a norm.
 
     Args:
         x (Tensor): A map, (B, C, H, W).
@@ -119,7 +119,7 @@ def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
 
 
 def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
-    """Apply a 1x1 convolution and normalize, by a matrix product over channels-last maps.
+    """Apply a 1x1 convolution and a norm, as a matrix product over channels-last maps.
 
     Args:
         x (Tensor): A map, (B, C, H, W), copied unless it is in channels-last memory format.
@@ -131,7 +131,7 @@ def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     """
     folded = uses_stored_statistics(norm) and folding_pays(x, conv)
     weight, bias = fold_norm(conv, norm) if folded else (conv.weight, conv.bias)
-    # One matrix product needs one block of memory; a slice of the tokens is several.
+    # One matrix product needs contiguous memory; a slice of the tokens is not contiguous.
     rows = x.permute(0, 2, 3, 1).contiguous()
     out = F.linear(rows, weight.flatten(1), bias).permute(0, 3, 1, 2)
     return out if folded else norm(out)

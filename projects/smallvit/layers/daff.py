@@ -11,7 +11,7 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
 class DAFF(nn.Module):
-    """A feed-forward layer that looks at neighbors and recalibrates the class token.
+    """Feed-forward layer with a depth-wise convolution that also recalibrates the class token.
 
     Patch tokens become a map and go through 1x1, 3x3 depth-wise (with a shortcut around
     it) and 1x1 convolutions, each with batch norm. The class token does not: it is
@@ -63,7 +63,7 @@ class DAFF(nn.Module):
             self.excite = nn.Linear(embed_dims // reduction, embed_dims)
 
     def aggregate(self, x: Tensor) -> Tensor:
-        """Convolve the map of the patch tokens.
+        """Apply the convolutions to the map of the patch tokens.
 
         Args:
             x (Tensor): A map, (B, C, H, W).
@@ -78,7 +78,7 @@ class DAFF(nn.Module):
         return pointwise_norm(local, self.conv3, self.norm3)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Feed forward.
+        """Apply the layer.
 
         Args:
             x (Tensor): Tokens, (B, N, C). The last ``H * W`` are patches in raster
@@ -100,7 +100,7 @@ class DAFF(nn.Module):
         out = self.aggregate(tokens_to_map(x[:, num_extra:], hw))
         if num_extra == 0:
             return map_to_tokens(out)
-        # Where the input is wider than the output, the first channels are the tokens' own.
+        # If the input is wider than the output, the first channels are the tokens' own.
         extra = x[:, :num_extra, : self.conv3.out_channels]
         if self.with_excitation:
             weight = self.excite(F.gelu(self.compress(out.mean(dim=(2, 3)))))

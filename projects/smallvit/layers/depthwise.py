@@ -1,4 +1,4 @@
-"""A depth-wise convolution with its batch norm."""
+"""Depth-wise convolution with batch norm."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from .conv_norm import conv_norm
 
 
 class DepthwiseConvBN(nn.Module):
-    """Depth-wise convolution without bias, then batch norm; one operation in evaluation.
+    """Depth-wise convolution without bias, then batch norm; fused in evaluation mode.
 
     Args:
         channels (int): Channels of the map.

@@ -1,4 +1,4 @@
-"""The feed-forward part of PVTv2 on channels-last maps."""
+"""Feed-forward layer of PVTv2 on channels-last maps."""
 
 from timm.models.pvt_v2 import MlpWithDepthwiseConv
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 class DepthwiseMlp(nn.Module):
     """timm's MLP with a depth-wise convolution, with the same parameters and fewer copies.
 
-    The view of the tokens as a map tells even for one image that it is channels-last, and
-    GELU needs no memory of its own in inference.
+    The view of the tokens as a map is recognized as channels-last even for a single image, and
+    GELU allocates no memory in inference.
 
     Args:
         original (MlpWithDepthwiseConv): The module whose parts are taken over.

@@ -1,4 +1,4 @@
-"""The block of DWNet, where a depth-wise convolution mixes what attention would."""
+"""Block of DWNet, with depth-wise convolution in place of attention."""
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -91,7 +91,7 @@ class DWMixer(nn.Module):
 
 
 class DWBlock(nn.Module):
-    """A block of DWNet: spatial mixing, then norm and feed-forward, each with a shortcut.
+    """A block of DWNet: spatial mixing, then norm and feed-forward, each with a residual.
 
     Args:
         channels (int): Channels of the map.
@@ -124,7 +124,7 @@ class DWBlock(nn.Module):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block.
+        """Apply the block.
 
         Args:
             x (Tensor): Map (B, H, W, C).

@@ -1,4 +1,4 @@
-"""The MLP with the sigmoid approximation of GELU."""
+"""MLP with the sigmoid approximation of GELU."""
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,8 @@ QUICK_GELU_SLOPE = 1.702
 class QuickGELUMlp(nn.Module):
     """Two linear layers with ``x * sigmoid(1.702 * x)`` between them, as CvT was trained with.
 
-    That activation is ``silu(1.702 * x) / 1.702``. The matrix products take both factors
-    for free, so that one pass over the hidden tokens is left.
+    The activation is ``silu(1.702 * x) / 1.702``. Both factors are folded into the matrix
+    products, so that a single pass over the hidden tokens remains.
 
     Args:
         embed_dims (int): Channels of input and output.

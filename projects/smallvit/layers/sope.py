@@ -14,7 +14,7 @@ class SOPE(nn.Module):
     """Patch embedding by 3x3 convolutions of stride 2 between two affine layers.
 
     Each convolution halves the map, so there are ``log2(patch_size)`` of them; their
-    widths double up to ``embed_dims``. GELU stands between them, and behind the only
+    widths double up to ``embed_dims``. GELU follows each but the last one, and the only
     one of patch size 2, as in the official code.
 
     From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks

@@ -1,4 +1,4 @@
-"""Attention whose heads talk to each other before and after the softmax."""
+"""Talking-heads attention: heads are mixed before and after the softmax."""
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class TalkingHeadsAttention(nn.Module):
         return torch.bmm(mixture, attention.flatten(2)).unflatten(2, attention.shape[2:])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Attend.
+        """Apply attention.
 
         Args:
             x (Tensor): Tokens that ask, (B, N, C).
@@ -87,7 +87,7 @@ class TalkingHeadsAttention(nn.Module):
         return self.proj_drop(self.proj(join_heads(out)))
 
     def _can_split(self, query: Tensor, key: Tensor) -> bool:
-        """Whether a CPU should go through the batch in parts, so that logits stay in its cache."""
+        """Whether a CPU should process the batch in parts, so that logits stay in its cache."""
         if query.device.type != "cpu" or query.dtype != torch.float32:
             return False
         logits = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]

@@ -1,4 +1,4 @@
-"""Encoders of tokens that are still many and wide: the first steps of T2T-ViT."""
+"""Token encoders for many, wide tokens: the first layers of T2T-ViT."""
 
 import math
 
@@ -11,9 +11,9 @@ from smallvit.layers.mlp import Mlp
 
 
 class TokenTransformer(nn.Module):
-    """One-headed attention that narrows the tokens, then an MLP of ratio 1.
+    """Single-head attention that reduces the token width, then an MLP of ratio 1.
 
-    The values stand in for the residual, since input and output differ in width. Logits
+    The values replace the residual, since input and output differ in width. Logits
     are scaled by the width of the input, as in the official T2T-ViT.
 
     From `Tokens-to-Token ViT <https://arxiv.org/abs/2101.11986>`_.
@@ -54,7 +54,7 @@ class TokenTransformer(nn.Module):
 
 
 class TokenPerformer(nn.Module):
-    """Attention by positive random features, linear in the number of tokens, then an MLP.
+    """Attention with positive random features, linear in the number of tokens, then an MLP.
 
     The softmax kernel is estimated from a fixed random matrix (`Performer
     <https://arxiv.org/abs/2009.14794>`_). The features are exponentials, so they are
@@ -105,7 +105,7 @@ class TokenPerformer(nn.Module):
         return torch.exp(x @ self.features.t() - half_norm) / math.sqrt(len(self.features))
 
     def attend(self, key: Tensor, query: Tensor, value: Tensor) -> Tensor:
-        """Mix values (B, N, C) by the estimated softmax kernel of queries and keys."""
+        """Weight values (B, N, C) by the estimated softmax kernel of queries and keys."""
         wide = torch.promote_types(value.dtype, torch.float32)
         with torch.autocast(value.device.type, enabled=False):
             key, query = self.feature_map(key.to(wide)), self.feature_map(query.to(wide))

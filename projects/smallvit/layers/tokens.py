@@ -1,10 +1,10 @@
-"""Tokens (B, N, C) and maps (B, C, H, W): two views of the same values."""
+"""Conversion between tokens (B, N, C) and maps (B, C, H, W)."""
 
 from torch import Tensor
 
 
 def tokens_to_map(tokens: Tensor, hw: tuple[int, int]) -> Tensor:
-    """View patch tokens as a map, without a copy where the tokens are contiguous.
+    """View patch tokens as a map, without a copy if the tokens are contiguous.
 
     Args:
         tokens (Tensor): Patch tokens in raster order, (B, H * W, C).
@@ -13,12 +13,12 @@ def tokens_to_map(tokens: Tensor, hw: tuple[int, int]) -> Tensor:
     Returns:
         Tensor: The map (B, C, H, W), in channels-last memory format.
     """
-    # Strides in this order let one image take the fast channels-last convolutions too.
+    # With strides in this order a single image also uses the fast channels-last convolutions.
     return tokens.unflatten(1, hw).permute(0, 3, 1, 2)
 
 
 def map_to_tokens(feature: Tensor) -> Tensor:
-    """View a map as patch tokens in raster order, without a copy where it is channels-last.
+    """View a map as patch tokens in raster order, without a copy if it is channels-last.
 
     Args:
         feature (Tensor): A map, (B, C, H, W).

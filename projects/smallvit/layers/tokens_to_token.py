@@ -12,7 +12,7 @@ TOKEN_ENCODERS = {"performer": TokenPerformer, "transformer": TokenTransformer}
 
 
 class TokensToToken(nn.Module):
-    """Patch embedding that lets overlapping patches attend before they are joined.
+    """Patch embedding in which overlapping patches attend before they are merged.
 
     Soft splits (overlapping patches) alternate with token encoders; the last split is
     followed by a projection, and both together are one convolution.

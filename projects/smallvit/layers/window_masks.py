@@ -1,7 +1,7 @@
-"""Masks of shifted windows that are made once for each size of a map.
+"""Cached attention masks of shifted windows, by map size.
 
-MMPretrain's Swin makes the mask of a shifted window attention anew in each forward pass, in a
-dozen operators that depend on the size of the map alone. Where small batches spend their time in
+MMPretrain's Swin recomputes the mask of shifted window attention in each forward pass, with a
+dozen operators that depend only on the map size. With small batches, where time is spent in
 calls, that is an eighth of them.
 """
 
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 __all__ = ["KeptMasks", "keep_window_masks"]
 
 _MAKES_MASKS = ("mmpretrain.models.utils.attention", "ShiftWindowMSA.get_attn_mask")
-#: Masks that a network keeps; its stages have one each for a size of images.
+#: Number of cached masks; each stage of a network needs one per image size.
 MOST_KEPT = 16
 
 
 class KeptMasks:
-    """What makes masks, and remembers the last of them by size and device.
+    """Computes masks and caches the most recent ones by size and device.
 
     Args:
         make (Callable): MMPretrain's ``ShiftWindowMSA.get_attn_mask``.
@@ -57,7 +57,7 @@ class KeptMasks:
 
 
 def _is_watched() -> bool:
-    """Whether a graph is captured or a mode sees the operators: a mask would be none of it."""
+    """Whether a graph is captured or a mode observes operators: a cached mask would not appear."""
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
@@ -66,7 +66,7 @@ def _is_watched() -> bool:
 
 
 def keep_window_masks(model: nn.Module) -> None:
-    """Let MMPretrain's shifted window attention keep its masks.
+    """Make MMPretrain's shifted window attention cache its masks.
 
     The built modules are changed, not their class. A second call changes nothing.
 

@@ -1,4 +1,4 @@
-"""Numerics without state: dynamic depth-wise convolutions and their kernels."""
+"""Stateless operators: dynamic depth-wise convolutions and their kernels."""
 
 from smallvit.ops.dynamic_dwconv import dynamic_dwconv2d
 from smallvit.ops.inhomogeneous_dwconv import inhomogeneous_dwconv2d

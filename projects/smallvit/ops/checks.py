@@ -1,4 +1,4 @@
-"""What the operators share: shape and type checks, and the cast that autocast asks for."""
+"""Shape and dtype checks of the operators, and their autocast."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ __all__ = ["autocast_together", "check_bias", "check_kernel_size", "check_pair"]
 
 
 def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str) -> None:
-    """Check what holds for every pair of a feature map and its kernels.
+    """Check the properties that all pairs of feature map and kernels must have.
 
     Args:
         op (str): Name of the operator, for the message.
@@ -39,7 +39,7 @@ def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str
 
 
 def check_kernel_size(op: str, height: int, width: int) -> None:
-    """Check that a kernel is square and odd, so that zero padding keeps the map's size.
+    """Check that a kernel is square and odd, so that zero padding preserves the map's size.
 
     Args:
         op (str): Name of the operator, for the message.
@@ -54,7 +54,7 @@ def check_kernel_size(op: str, height: int, width: int) -> None:
 
 
 def check_bias(op: str, bias: Tensor | None, channels: int) -> None:
-    """Check that a bias, if there is one, has one value for each channel.
+    """Check that the bias, if given, has one value per channel.
 
     Args:
         op (str): Name of the operator, for the message.

@@ -1,4 +1,4 @@
-"""Two ways into a custom operator: through PyTorch's dispatcher, or past it in eager mode.
+"""Calls of a custom operator: through PyTorch's dispatcher, or directly in eager mode.
 
 A graph that is captured, traced or counted should see one node with the operator's name. Ordinary
 eager training has no use for that, and the dispatcher's way through Python costs more than a small
@@ -17,7 +17,7 @@ __all__ = ["Operator"]
 
 
 class Operator:
-    """A custom operator that ordinary eager code calls as an autograd function.
+    """A custom operator that eager code calls as an autograd function.
 
     Args:
         name (str): Qualified name, ``namespace::name``.
@@ -43,7 +43,7 @@ class Operator:
         self.custom_op.register_autograd(backward, setup_context=save)
 
         def forward(ctx: Any, *inputs: Any) -> Tensor:
-            # A setup_context of its own would have PyTorch inspect the signature at each call.
+            # With its own setup_context PyTorch would inspect the signature in each call.
             output = implementation(*inputs)
             save(ctx, inputs, output)
             return output
@@ -71,7 +71,7 @@ class Operator:
 
 
 def _is_plain_eager(inputs: tuple) -> bool:
-    """Whether nothing watches the operators: no capture, trace, mode or subclass."""
+    """Whether no capture, trace, mode or tensor subclass observes operators."""
     return not (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
@@ -85,7 +85,7 @@ def _is_plain_eager(inputs: tuple) -> bool:
 
 
 def _wants_no_gradient(inputs: tuple) -> bool:
-    """Whether neither a backward pass, nor forward differentiation, nor vmap is interested."""
+    """Whether no backward pass, forward-mode differentiation or vmap needs the inputs."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
     if torch.autograd.forward_ad._current_level >= 0:

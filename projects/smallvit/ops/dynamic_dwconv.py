@@ -27,7 +27,7 @@ OP = "dynamic_dwconv2d"
 
 
 def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve every channel of every sample with a kernel of its own.
+    """Convolve every channel of every sample with its own kernel.
 
     Stride 1, zero padding of half a kernel: the output has the size of the input. It is the
     homogeneous dynamic depth-wise convolution of `On the Connection between Local Attention and
@@ -63,7 +63,7 @@ def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
 
 def _grouped(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve once, with the samples side by side as channels."""
+    """Convolve once, with the samples stacked as channels."""
     B, C, H, W = x.shape
     k = weight.shape[-1]
     kernels = weight.reshape(B * C, 1, k, k)
@@ -72,11 +72,11 @@ def _grouped(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _traceable(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve by standard operators alone, for graphs that leave torch."""
+    """Convolve with standard operators only, for graphs that are exported."""
     if isinstance(x.shape[0], int):
         return _grouped(x, weight)
-    # The number of groups is a constant of the graph, so a free batch needs another formulation.
-    # Sizes that are traced are tensors, which torch 2.7 takes for no padding.
+    # The number of groups is a constant of the graph, so a dynamic batch size needs another
+    # formulation. Traced sizes are tensors, which torch 2.7 does not accept as padding.
     (H, W), k = x.shape[2:], int(weight.shape[-1])
     out = x.new_zeros(())
     for j, rows in enumerate(columns_of(x, k)):
@@ -85,7 +85,7 @@ def _traceable(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
-    """Return the memory format that the output takes over from the map."""
+    """Return the memory format of the map, which the output preserves."""
     if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
         return torch.contiguous_format
     return torch.channels_last

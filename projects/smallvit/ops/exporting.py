@@ -1,4 +1,4 @@
-"""Graphs that leave torch: whether one is being made, and what they are made of."""
+"""Detection of graph export, and standard operators for exported graphs."""
 
 import sys
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ def in_onnx_export(x: Tensor) -> bool:
     Returns:
         bool: True if standard operators are needed.
     """
-    # Nobody is asked but while a graph is captured: by the compiler, with fakes, or by tracing.
+    # Only checked while a graph is captured: by the compiler, with fake tensors, or by tracing.
     captured = torch.compiler.is_compiling() or type(x) is not Tensor or torch.jit.is_tracing()
     return captured and (torch.onnx.is_in_onnx_export() or _called_by_onnx_exporter())
 
 
 @torch.compiler.assume_constant_result
 def _called_by_onnx_exporter() -> bool:
-    """Look who captures; asked while a graph is captured alone, and part of none."""
+    """Inspect who captures; called only while a graph is captured, and not part of it."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("torch.onnx."):
@@ -41,7 +41,7 @@ def _called_by_onnx_exporter() -> bool:
 
 
 def columns_of(x: Tensor, kernel_size: int) -> Iterator[Tensor]:
-    """Give what each column of a depth-wise kernel sees, by standard operators.
+    """Gather the inputs of each column of a depth-wise kernel with standard operators.
 
     A node for each tap, of which there are 49, makes graphs that take minutes to export; a copy
     of the map for each tap takes 49 times its memory. Here there are 7 of both.

@@ -29,7 +29,7 @@ OP = "inhomogeneous_dwconv2d"
 
 
 def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve every position of every sample with a kernel of its own.
+    """Convolve every position of every sample with its own kernel.
 
     The channels are cut into G groups of C / G neighbors; a group shares its kernels.
     Stride 1, zero padding of half a kernel: the output has the size of the input. It is the
@@ -72,13 +72,13 @@ def _kernel_size(weight: Tensor) -> int:
     return k
 
 
-#: Shapes and dtypes of the last calls in eager mode, which need no check again.
+#: Shapes and dtypes of the last calls in eager mode, which need not be checked again.
 _checked: set[tuple] = set()
 _MOST_CHECKED = 256
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Check the inputs of the operator, once for each combination of sizes and types."""
+    """Check the inputs of the operator, once per combination of sizes and dtypes."""
     if torch.compiler.is_compiling() or type(x) is not Tensor or torch.jit.is_tracing():
         _check_inputs(x, weight, bias)
         return
@@ -109,7 +109,7 @@ def _check_inputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 
 def _traceable(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve by standard operators alone, for graphs that leave torch."""
+    """Convolve with standard operators only, for graphs that are exported."""
     G, k = weight.shape[1], _kernel_size(weight)
     out = x.new_zeros(())
     for j, rows in enumerate(columns_of(x, k)):
@@ -120,7 +120,7 @@ def _traceable(x: Tensor, weight: Tensor) -> Tensor:
 
 @cache
 def _triton_kernels() -> ModuleType | None:
-    """Import the Triton kernels where Triton is installed."""
+    """Import the Triton kernels if Triton is installed."""
     if find_spec("triton") is None:
         return None
     from smallvit.ops import triton_kernels
@@ -129,7 +129,7 @@ def _triton_kernels() -> ModuleType | None:
 
 
 def _kernels(x: Tensor) -> ModuleType:
-    """Choose the implementation for the device of ``x``."""
+    """Select the implementation for the device of ``x``."""
     return (x.is_cuda and _triton_kernels()) or shifted_products
 
 

@@ -1,4 +1,4 @@
-"""What this machine's CPU can do."""
+"""CPU features of this machine."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ import torch
 
 @cache
 def has_bfloat16_instructions() -> bool:
-    """Tell whether this machine's CPU multiplies matrices in bfloat16 itself.
+    """Check whether this machine's CPU has bfloat16 matrix multiplication.
 
     Returns:
         bool: What oneDNN, PyTorch's CPU library, found.
@@ -17,7 +17,7 @@ def has_bfloat16_instructions() -> bool:
 
 @cache
 def vector_instructions() -> str:
-    """Name the vector instructions that PyTorch's CPU kernels use.
+    """Name the vector instruction set that PyTorch's CPU kernels use.
 
     Returns:
         str: Such as "AVX2" or "AVX512".

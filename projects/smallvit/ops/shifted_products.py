@@ -21,13 +21,13 @@ from torch import Tensor
 
 __all__ = ["convolve", "grad_input", "grad_shared_weight", "grad_weight"]
 
-# Elements of a block for each thread. Measured on 1 MiB of L2: below 2**17 the calls for each tap
-# dominate, above 2**20 nothing is gained.
+# Number of elements per block and thread. Measured with 1 MiB of L2: below 2**17 call overhead
+# dominates, above 2**20 nothing is gained.
 BLOCK_ELEMENTS = 1 << 19
 
 
 class _Tap(NamedTuple):
-    """A tap of the kernel: its number, its offset, and the outputs whose input is in the map."""
+    """A kernel tap: its index, its offset, and the outputs whose input is inside the map."""
 
     number: int
     offset: int
@@ -109,7 +109,7 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
         Tensor: Gradient (B, G, k * k, H, W), contiguous.
     """
     B, _, H, W = x.shape
-    # Zeros, because a tap is visited only where it falls on the map.
+    # Zeros, because a tap is visited only where it is inside the map.
     out = x.new_zeros(B, groups, kernel_size**2, H * W)
     x, grad = _by_group(x, groups), _by_group(grad, groups)
     for block in _blocks(x, None):
@@ -120,7 +120,7 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
 
 
 def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
-    """Gradient with respect to kernels that all positions share, one for each channel.
+    """Gradient with respect to kernels that all positions share, one per channel.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
@@ -140,7 +140,7 @@ def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
 
 
 def _tap_products(grad: Tensor, x: Tensor, p: int) -> Iterator[tuple[_Tap, Tensor]]:
-    """Yield, for each tap, the products of a gradient with what the tap reads.
+    """Yield, for each tap, the products of a gradient with the inputs of the tap.
 
     The products are overwritten by the next ones.
     """
@@ -190,7 +190,7 @@ def _blocks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[slice, slice]]:
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """Flatten the last two axes into contiguous rows of the dtype of the sums."""
+    """Flatten the last two axes to contiguous rows in the accumulation dtype."""
     x = x.to(_sum_dtype(x.dtype))
     if x.stride()[-2:] != (x.shape[-1], 1):
         x = x.contiguous()
@@ -198,7 +198,7 @@ def _as_rows(x: Tensor) -> Tensor:
 
 
 def _row_buffer(like: Tensor, margin: int) -> tuple[Tensor, Tensor]:
-    """Make a zero buffer of rows with margins, and the view of it that has the map's shape."""
+    """Create a zero buffer of rows with margins, and a view of it with the map's shape."""
     *lead, H, W = like.shape
     padded = like.new_zeros(*lead, H * W + 2 * margin, dtype=_sum_dtype(like.dtype))
     return padded, padded[..., margin : margin + H * W].unflatten(-1, (H, W))

@@ -34,7 +34,7 @@ WEIGHT_ROWS = 2  # the same for `_grad_weight_kernel`
 
 @triton.jit
 def _load_taps(pointers, row, hit, K: tl.constexpr):
-    """Load one tap for each column, or zeros where its row is none of the kernel's."""
+    """Load one tap for each column, or zeros if its row is outside the kernel."""
     return tl.load(pointers, mask=hit & (row >= 0) & (row < K), other=0)
 
 
@@ -50,8 +50,8 @@ def _gather_kernel(
     """Sum shifted maps times their taps; the adjoint reads taps where the shift leads."""
     P: tl.constexpr = K // 2
     h = tl.program_id(0) % row_blocks * 4
-    # Told that columns have no run of neighbors, Triton gives a thread one column and spreads
-    # the threads over columns. Shifted loads are unaligned, so there is no vector to lose.
+    # If told that columns are not contiguous, Triton assigns one column per thread and spreads
+    # the threads over columns. Shifted loads are unaligned, so no vectorization is lost.
     w = tl.max_contiguous(tl.program_id(0) // row_blocks * BLOCK_W + tl.arange(0, BLOCK_W), 1)
     sample = (tl.program_id(1) // G).to(tl.int64)
     group = tl.program_id(1) % G
@@ -215,7 +215,7 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
 
 
 def _gather(source: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
-    """Launch the kernel that serves the convolution and its adjoint."""
+    """Launch the kernel that computes the convolution and its adjoint."""
     (B, C, H, W), G = source.shape, weight.shape[1]
     out = torch.empty_like(source)
     if source.numel() == 0:
@@ -235,7 +235,7 @@ def _gather(source: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
 
 
 class Tile(NamedTuple):
-    """What a program owns: channels of a group, columns, and warps to share them among.
+    """Work of a program: channels of a group, columns, and the warps that share them.
 
     ``whole`` says that the group has just these channels, which spares a mask.
     """
@@ -304,5 +304,5 @@ def _sum_dtype(x: Tensor) -> tl.dtype:
 
 
 def _device_of(x: Tensor):
-    """Make the device of ``x`` current, as a launch needs; the interpreter has none."""
+    """Make the device of ``x`` current for a launch; the interpreter has no device."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

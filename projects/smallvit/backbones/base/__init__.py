@@ -1,4 +1,4 @@
-"""What several backbones inherit: plain transformers, staged ones, and what all of them do."""
+"""Base classes of backbones: plain transformers, hierarchical ones, and common functions."""
 
 from smallvit.backbones.base.plain_vit import PlainViT
 from smallvit.backbones.base.staged import StageBlock, StagedBackbone, TokenStage

@@ -1,4 +1,4 @@
-"""What every backbone does alike: choose outputs, freeze, checkpoint gradients."""
+"""Functions shared by all backbones: output selection, freezing, gradient checkpointing."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from smallvit.layers.checkpointing import checkpoint_once
 
-#: Arguments of a model that are built on maps of its backbone.
+#: Arguments of a model that take feature maps of its backbone as input.
 MAP_CONSUMERS = ("neck", "decode_head", "rpn_head", "bbox_head")
 LINEAR_INIT = dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0)
 
 
 def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage") -> tuple:
-    """Turn output indices, negative ones included, into ascending stage numbers.
+    """Convert output indices, which may be negative, to ascending stage numbers.
 
     Args:
         indices (int | Sequence[int]): One index or several.
@@ -38,7 +38,7 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
 
 
 def owner_takes_maps() -> bool:
-    """Whether the backbone that is being built goes into a model with :data:`MAP_CONSUMERS`.
+    """Whether the backbone that is being built is part of a model with :data:`MAP_CONSUMERS`.
 
     A model of the OpenMMLab libraries builds its backbone in its ``__init__``, from the argument
     ``backbone``, and tells it nothing of what comes behind; the nearest caller with that
@@ -57,14 +57,14 @@ def owner_takes_maps() -> bool:
 
 
 def freeze(modules: Iterable[nn.Module]) -> None:
-    """Take modules out of training: eval mode and no gradients."""
+    """Freeze modules: evaluation mode and no gradients."""
     for module in modules:
         module.eval()
         module.requires_grad_(False)
 
 
 def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *args, with_cp: bool) -> Tensor:
-    """Run blocks one after the other, recomputing activations in the backward pass on demand.
+    """Run blocks sequentially, optionally with gradient checkpointing.
 
     Args:
         blocks (Iterable[nn.Module]): Blocks that take ``(x, *args)`` and return ``x``.

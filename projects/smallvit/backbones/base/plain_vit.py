@@ -1,4 +1,4 @@
-"""The base of plain vision transformers: one grid of tokens from the first block to the last."""
+"""Base class of plain vision transformers, which keep one token grid through all blocks."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ POS_EMBEDS = ("learnable", "sinusoid", None)
 
 
 class PlainViT(BaseModule):
-    """What plain vision transformers have in common around their own parts.
+    """Base class of plain vision transformers.
 
-    A subclass builds its patch embedding and blocks and hands them over; the base adds
-    extra tokens and a position embedding that follows the size of the input, runs the
-    blocks, norms the last output and shapes the outputs.
+    A subclass passes its patch embedding and blocks; the base class adds
+    extra tokens and a position embedding that follows the input size, runs the
+    blocks, normalizes the last output and formats the outputs.
 
     Args:
         patch_embed (nn.Module): Takes images (B, C, H, W), returns tokens (B, h * w,
@@ -130,7 +130,7 @@ class PlainViT(BaseModule):
         self._register_load_state_dict_pre_hook(self._fit_loaded_pos_embed)
 
     def init_weights(self) -> None:
-        """Initialize: tokens and a learnable position embedding from a truncated normal."""
+        """Initialize tokens and a learnable position embedding from a truncated normal."""
         super().init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
             return
@@ -139,7 +139,7 @@ class PlainViT(BaseModule):
                 trunc_normal_(value, std=0.02)
 
     def train(self, mode: bool = True) -> "PlainViT":
-        """Switch the mode; what is frozen stays in evaluation mode."""
+        """Set the mode; frozen modules stay in evaluation mode."""
         super().train(mode)
         if mode:
             self._freeze_stages()
@@ -174,7 +174,7 @@ class PlainViT(BaseModule):
         return tuple(outs)
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Turn images into tokens, extra tokens first, with their positions.
+        """Embed images as tokens, extra tokens first, with positions added.
 
         Args:
             x (Tensor): Images, (B, C, H, W).
@@ -197,19 +197,19 @@ class PlainViT(BaseModule):
         return self.drop_after_pos(x), hw
 
     def extra_tokens(self) -> list[nn.Parameter]:
-        """Tokens (1, 1, C) that go in front of the patches before the first block."""
+        """Tokens (1, 1, C) that precede the patches in the first block."""
         return [token for token in (self.cls_token, self.dist_token) if token is not None]
 
     def behind_the_layers(self) -> list[nn.Module]:
-        """Modules that are frozen when all blocks are."""
+        """Modules that are frozen together with all blocks."""
         return [self.norm]
 
     def finish(self, x: Tensor) -> Tensor:
-        """Norm the tokens (B, N, C) of the last block."""
+        """Normalize the tokens (B, N, C) of the last block."""
         return self.norm(x)
 
     def format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor | tuple[Tensor, Tensor]:
-        """Shape the tokens of a block as ``out_type`` says.
+        """Convert the tokens of a block to the form that ``out_type`` selects.
 
         Args:
             x (Tensor): Tokens, (B, N, C), patches last.
@@ -236,7 +236,7 @@ class PlainViT(BaseModule):
         )
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Depth of a parameter, for learning rates that decay by layer.
+        """Depth of a parameter, for layer-wise learning-rate decay.
 
         Args:
             param_name (str): Name of the parameter.

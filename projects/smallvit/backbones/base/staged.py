@@ -1,4 +1,4 @@
-"""The base of hierarchical transformers: stages of tokens, one resolution each."""
+"""Base classes of hierarchical transformers, whose stages have decreasing resolution."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
 class StageBlock(nn.Module):
-    """Pre-norm transformer block whose attention takes the grid; a subclass builds both parts.
+    """Pre-norm transformer block whose attention needs the grid; a subclass builds both parts.
 
     Args:
         embed_dims (int): Channels.
@@ -52,13 +52,13 @@ class StageBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Transform tokens (B, N, C) of a grid of height and width ``hw``."""
+        """Apply the block to tokens (B, N, C) of a grid of height and width ``hw``."""
         x = x + self.drop_path(self.attn(self.norm1(x), hw))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class TokenStage(nn.Module):
-    """A convolution that makes tokens of a map, and the blocks of their resolution.
+    """A stage: a convolutional token embedding, followed by blocks at its resolution.
 
     Args:
         in_channels (int): Channels of the incoming map.
@@ -95,7 +95,7 @@ class TokenStage(nn.Module):
             trunc_normal_(self.cls_token, std=0.02)
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Turn a map into tokens and add the class token and the positions.
+        """Embed a map as tokens, and add the class token and the positions.
 
         Args:
             x (Tensor): Incoming map (B, C_in, H, W).
@@ -111,12 +111,12 @@ class TokenStage(nn.Module):
         return self.drop_after_embed(self.add_positions(x, hw)), hw
 
     def add_positions(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Add positions to tokens (B, extra + N, C), for a subclass that has some."""
+        """Add positions to tokens (B, extra + N, C); overridden by subclasses that have them."""
         return x
 
 
 class StagedBackbone(BaseModule):
-    """Base of hierarchical transformers: stages of tokens, a class token in the last or none.
+    """Base class of hierarchical transformers, with or without a class token in the last stage.
 
     Args:
         stages (Sequence[nn.Module]): Stages such as :class:`TokenStage`, with
@@ -174,7 +174,7 @@ class StagedBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.with_cp = with_cp
         self.stages = nn.ModuleList(stages)
-        # Only the norms in use exist: one without a gradient would stop DDP.
+        # Only norms in use are created: one without a gradient would make DDP fail.
         if out_type != "featmap":
             self.norm = nn.LayerNorm(self.embed_dims[-1], eps=norm_eps)
         elif out_norm:
@@ -190,7 +190,7 @@ class StagedBackbone(BaseModule):
         freeze(self.stages[: self.frozen_stages + 1])
 
     def train(self, mode: bool = True) -> "StagedBackbone":
-        """Switch between training and evaluation; frozen stages stay in evaluation."""
+        """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         self._freeze()
         return self
