@@ -56,6 +56,7 @@ UNCHECKED = {
     "*/*digits*.py": "ours, for minutes on a CPU",
     "*/*_folder.py": "ours, for images of one's own",
     "*/*_custom-*.py": "ours, for objects and label maps of one's own",
+    "pretrain/*.py": "ours: pretraining without labels was not published for these networks",
     "bench/*.py": "ours, for the comparison of methods",
     "dhvt/*_coco.py": "ours: no detector was published",
     "dhvt/*_ade20k.py": "ours: no segmentor was published",
