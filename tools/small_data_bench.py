@@ -2,8 +2,9 @@
 """Train several methods on your images under one equal budget, and tell which of them helps.
 
 --data is a folder with a folder for each class (or train/, val/ and test/ with such
-folders), or "digits". The same command goes on with a bench that was interrupted. The
-results are in --out: report.html, table.md, results.csv and two plots.
+folders), or "digits"; a COCO file or a folder with boxes, masks or label maps compares mini
+networks in detectors and segmentors. The same command goes on with a bench that was interrupted.
+The results are in --out: report.html, table.md, results.csv and plots.
 """
 
 import argparse
@@ -11,8 +12,6 @@ import sys
 
 from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import positive
-
-DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
 
 def positive_float(text: str) -> float:
@@ -46,13 +45,15 @@ def samples(text: str) -> str:
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--data", help='folder of images, table of labels (.csv), or "digits"')
+    parser.add_argument(
+        "--data", help='folder of images, table of labels (.csv), COCO file, or "digits"'
+    )
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=DEFAULT_METHODS,
         metavar="METHOD",
-        help=f"see --list-methods; default: {' '.join(DEFAULT_METHODS)}",
+        help="see --list-methods; default: vit vit+shortcut dhvt dwnet resnet, for boxes and label "
+        "maps swin and swin+shortcut in the place of resnet",
     )
     parser.add_argument(
         "--samples-per-class",
@@ -126,7 +127,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--image-size", type=positive, help="default: 32, 64 or 224, whichever fits the images"
     )
-    parser.add_argument("--batch-size", type=positive, default=64, help="default: 64")
+    parser.add_argument(
+        "--batch-size", type=positive, help="default: 64, for boxes and label maps 8"
+    )
     parser.add_argument(
         "--no-flip", action="store_true", help="do not mirror images (text, digits, left and right)"
     )

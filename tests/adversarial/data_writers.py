@@ -52,7 +52,7 @@ class _Trained:
         from smallvit.bench.scheduler import Outcome
         from smallvit.utils.files import write_whole
 
-        known = {"describe": DATA, "measure": {"note": "", "methods": {}}, "train": RESULT}
+        known = {"look": DATA, "measure": {"note": "", "methods": {}}, "train": RESULT}
         outcomes = {job.name: Outcome(known[job.function]) for job in jobs}
         for job in jobs:
             if job.function == "train":

@@ -10,19 +10,33 @@ from smallvit.bench.methods import PRETRAININGS, SMALL, Method
 from smallvit.bench.recipe import DIGITS
 from smallvit.bench.settings import Settings
 from smallvit.bench.sizes import PUBLISHED, TARGETS
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.errors import UserError
 
 
-def make_settings(args: argparse.Namespace, size: int) -> Settings:
+def make_settings(
+    args: argparse.Namespace, size: int, task: str = CLASSIFICATION, prepared: str = ""
+) -> Settings:
     """Gather what must stay the same while a bench goes on.
 
     Args:
         args (argparse.Namespace): What the user asked for.
         size (int): Height and width of the images.
+        task (str): What the images ask for. Defaults to "classification".
+        prepared (str): Folder with what was made of data for other tasks. Defaults to "".
 
     Returns:
         Settings: The settings.
+
+    Raises:
+        UserError: If networks of a size are asked for that is not theirs.
     """
+    dense = task != CLASSIFICATION
+    if dense and (args.params or args.flops):
+        raise UserError(
+            f"--{'params' if args.params else 'flops'}: the networks for {task} are as their mini "
+            "configs have them; the report says how much they differ"
+        )
     budget, amount = "minutes", args.budget_minutes
     for name in ("iters", "epochs"):
         if getattr(args, name) is not None:
@@ -30,12 +44,12 @@ def make_settings(args: argparse.Namespace, size: int) -> Settings:
     sizes, target = "params", args.params or TARGETS["small" if size <= SMALL else "large"]
     if args.flops:
         sizes, target = "flops", args.flops
-    elif args.as_published:
+    elif args.as_published or dense:
         sizes, target = PUBLISHED, 0.0
     return Settings(
         args.data if args.data == DIGITS else osp.abspath(args.data),
         size,
-        args.batch_size,
+        args.batch_size or TASKS[task].batch,
         not args.no_flip and args.data != DIGITS,
         budget,
         amount,
@@ -45,6 +59,8 @@ def make_settings(args: argparse.Namespace, size: int) -> Settings:
         not args.no_lr_search,
         osp.abspath(args.unlabeled) if args.unlabeled else "",
         args.pretraining_share,
+        task,
+        prepared if dense else "",
     )
 
 
@@ -86,6 +102,11 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
     Raises:
         UserError: If a class has too few; the message names it.
     """
+    if data.get("task", CLASSIFICATION) != CLASSIFICATION and list(asked) != ["all"]:
+        raise UserError(
+            f"--samples-per-class {' '.join(asked)}: images with several objects have no class by "
+            "which a subset could be drawn: leave it out"
+        )
     counts = data["counts"]["train"]
     fewest = min(range(len(counts)), key=counts.__getitem__)
     numbers = sorted({int(each) for each in asked if each != "all"})

@@ -15,6 +15,7 @@ from smallvit.bench.predictions import Predicted, read_predictions
 from smallvit.bench.results import Summary, read_results, summarize
 from smallvit.bench.stored import check_costs, check_record, read_or_tell
 from smallvit.bench.table import Table, make_table
+from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.errors import UserError
 
 COST = "cost.json"
@@ -84,11 +85,12 @@ def collect(out: str) -> Findings:
     path = osp.join(next(iter(results)).folder(out), "run.json")
     record = read_or_tell(path, check_record, "the report has no versions") or {}
     counts = plan["data"]["counts"]["val" if plan["data"]["same_images"] else "test"]
-    tested = _tested(out, results, len(counts))
+    classified = plan["settings"].task == CLASSIFICATION
+    tested = _tested(out, results, len(counts)) if classified else {}
     return Findings(
         *(plan, results, failures, summaries, samples, costs, table, record, tested),
         comparisons=compare(summaries, samples, tested),
-        intervals={} if several else _intervals(summaries, sum(counts)),
+        intervals=_intervals(summaries, sum(counts)) if classified and not several else {},
         trends=trends({run: each for run, each in results.items() if run.method != TEACHER}),
         guessing=0.0 if several else chance.guessing(counts),
     )

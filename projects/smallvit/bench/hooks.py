@@ -13,25 +13,14 @@ from mmengine.runner import Runner
 
 from smallvit.bench.predictions import FILE
 from smallvit.bench.stored import check_curve, read_or_tell
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.utils.files import write_whole
 
-ACCURACY = "accuracy/top1"
+ACCURACY = TASKS[CLASSIFICATION].metric
 #: The same where images may have several labels.
-PRECISION = "multi-label/mAP"
+PRECISION = TASKS[CLASSIFICATION].other
 #: The state before the learning rate goes down, from which a run is prolonged.
 STABLE = "stable.pth"
-
-
-def score_of(metrics: dict[str, Any]) -> float:
-    """Find what a run is judged by.
-
-    Args:
-        metrics (dict[str, Any]): What was measured.
-
-    Returns:
-        float: Top-1 accuracy, or mAP where images may have several labels, in percent.
-    """
-    return float(metrics.get(ACCURACY, metrics.get(PRECISION, 0.0)))
 
 
 class Predictions(Hook):
@@ -110,10 +99,19 @@ class Progress(Hook):
         report (Callable): Takes the progress.
         iters (int): Steps of the run.
         path (str): File of the curve.
+        task (str): What is validated. Defaults to "classification".
         every (float): Seconds between reports. Defaults to 0.5.
     """
 
-    def __init__(self, report: Callable, iters: int, path: str, every: float = 0.5) -> None:
+    def __init__(
+        self,
+        report: Callable,
+        iters: int,
+        path: str,
+        task: str = CLASSIFICATION,
+        every: float = 0.5,
+    ) -> None:
+        self.task = TASKS[task]
         self.report, self.iters, self.path, self.every = report, iters, path, every
         self.accuracy: float | None = None
         self.curve: dict[str, float] = {}
@@ -122,7 +120,7 @@ class Progress(Hook):
     def before_train(self, runner: Runner) -> None:
         """Read what the validations before found."""
         best = runner.message_hub.runtime_info.get("best_score")
-        self.accuracy = None if best is None else float(best)
+        self.accuracy = None if best is None else self.task.scale * float(best)
         found = read_or_tell(self.path, check_curve, "the curve begins here") if runner.iter else {}
         self.curve = {at: each for at, each in (found or {}).items() if int(at) <= runner.iter}
         self._send(runner.iter)
@@ -136,7 +134,7 @@ class Progress(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Keep the accuracy."""
-        found = score_of(metrics or {})
+        found = self.task.percent(metrics or {})
         self.accuracy = max(self.accuracy or 0.0, found)
         self.curve[str(runner.iter)] = found
         write_whole(self.path, json.dumps(self.curve))

@@ -10,9 +10,26 @@ from typing import Any
 
 from mmengine.registry import DATASETS, init_default_scope
 
+from smallvit.bench.dense import describe_dense
 from smallvit.bench.recipe import DIGITS, SPLITS
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.run_record import fingerprint
+
+
+def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
+    """Look at the user's images, of whatever task.
+
+    Args:
+        data (str): ``digits``, a folder, or a COCO file.
+        prepared (str): Folder for what other formats become, and for a split of our own.
+        report (Callable): Not used.
+
+    Returns:
+        dict: As of :func:`describe`; where they are not classified, with ``task``.
+    """
+    classes = data == DIGITS or is_table(data)
+    dense = None if classes else describe_dense(data, prepared, report)
+    return describe(data, report) if dense is None else dense
 
 
 def describe(data: str, report: Callable) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import model_config, run_config
 from smallvit.bench.references import seen_size, without_weights
 from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
+from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.engine.models import build_model
 
 
@@ -85,6 +86,8 @@ def measure(
     """
     place = device()
     batch = 16 if place == "cpu" else 128
+    if settings.task != CLASSIFICATION:
+        batch = 2 if place == "cpu" else 8
     size = settings.image_size
     networks = {parse_method(name).network: width for name, width in sorted(methods.items())}
     cfgs = {
@@ -111,8 +114,8 @@ def measure(
         }
     threads = f", threads: {torch.get_num_threads()}" if place == "cpu" else ""
     note = (
-        f"forward pass, batches of {batch} at {size}x{size}{_others(sizes, size)}, "
-        f"{_device_name()}{threads}, float32; "
+        f"{settings.task}, forward pass, batches of {batch} at {size}x{size}"
+        f"{_others(sizes, size)}, {_device_name()}{threads}, float32; "
         f"a training step has {settings.batch_size} images and no teacher, in "
         f"{'CPU' if place == 'cpu' else 'GPU'} seconds, all methods in turns"
     )

@@ -85,6 +85,8 @@ BASES = {
         },
     ),
 }
+#: Networks that the bench has for boxes and label maps alone.
+DENSE_ONLY = ("swin", "cvt")
 #: A linear probe: an addition, of pretrained weights alone.
 PROBE = "probe"
 ADDITIONS_OF_WEIGHTS = (PROBE, "guidance", "guidance-offline")
@@ -228,6 +230,9 @@ def _refusals(base: str) -> dict[str, str]:
     """Say of each addition that does not go with a network why."""
     if base in BASES:
         return {**BASES[base].refuses, PROBE: _PROBED}
+    if base in DENSE_ONLY:
+        others = set(ADDITIONS) - {"shortcut"}
+        return dict.fromkeys(others, "it is here for boxes and label maps alone")
     if _WEIGHTS.fullmatch(base):
         others = set(ADDITIONS) - set(ADDITIONS_OF_WEIGHTS)
         return dict.fromkeys(others, "it begins with weights from elsewhere")
@@ -235,7 +240,7 @@ def _refusals(base: str) -> dict[str, str]:
 
 
 def _check_base(name: str, base: str) -> None:
-    if base in BASES or (base.startswith(TIMM) and len(base) > len(TIMM)):
+    if base in (*BASES, *DENSE_ONLY) or (base.startswith(TIMM) and len(base) > len(TIMM)):
         return
     if base.endswith(".py"):
         from smallvit.engine.config_files import find_config
@@ -268,6 +273,10 @@ def list_methods() -> str:
         "they are for; :pretrained=FILE for a file"
     )
     lines.append(f"  {'CONFIG.py':20}the model of any config for image classification")
+    lines.append("networks for boxes and label maps")
+    lines.append(
+        "  vit, dhvt, dwnet, swin, cvt: their mini forms in Mask R-CNN, Faster R-CNN, UperNet"
+    )
     lines.append("additions, as in vit+shortcut+guidance")
     lines += [f"  {'+' + name:20}{title}" for name, title in ADDITIONS.items()]
     return "\n".join(lines)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from mmengine.config import Config, ConfigDict
 
 from smallvit.apis.training.models import timm_classifier
+from smallvit.bench.dense import dense_config
 from smallvit.bench.hooks import PRECISION
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.references import begin_with_weights, seen_size, timm_name
 from smallvit.bench.sizes import widen
+from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.config_files import find_config
 from smallvit.errors import UserError
@@ -71,6 +73,10 @@ def run_config(
     Returns:
         Config: It holds all that the run needs, and can be trained by ``tools/train.py``.
     """
+    if settings.task != CLASSIFICATION:
+        cfg = dense_config(settings, run, workers)
+        _set_length(cfg, run, settings.schedule)
+        return cfg
     teacher = run.method == TEACHER
     method = Method(TEACHER, "resnet") if teacher else parse_method(run.method)
     size = TEACHER_SIZE if teacher else settings.image_size

@@ -13,6 +13,7 @@ from smallvit.bench.plan import TEACHER_SHARE, Settings, samples_label
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
 from smallvit.bench.table import short
+from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
@@ -156,9 +157,9 @@ def caveats(found: Findings) -> list[str]:
     data, settings = found.plan["data"], found.plan["settings"]
     tested = sum(data["counts"]["val" if data["same_images"] else "test"])
     seeds = {len(each.accuracies) for each in found.summaries.values()}
-    said = [f"One image of the {tested} that test is {100 / tested:.2f} points."]
-    if data.get("several"):
-        said = []
+    said = []
+    if settings.task == CLASSIFICATION and not data.get("several"):
+        said = [f"One image of the {tested} that test is {100 / tested:.2f} points."]
     if min(seeds) < 2:
         said.append("One seed: nothing here can be told from chance. Use --seeds 3 or more.")
     elif min(seeds) < 5:

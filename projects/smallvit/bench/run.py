@@ -39,14 +39,15 @@ from smallvit.bench.settings import Pace
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
+from smallvit.bench.tasks import CLASSIFICATION, DENSE_METHODS, check_method
 from smallvit.bench.trying import measure_speeds
 from smallvit.bench.watchers import Keeper, Silent
-from smallvit.datasets.formats.table import is_table
 from smallvit.errors import UserError
 
 #: How fast the methods of a bench in minutes are, for the next try with another budget.
 SPEEDS = "speeds.json"
 DIGITS = "digits"
+DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -65,9 +66,9 @@ def run_bench(args: argparse.Namespace) -> int:
         if read_plan(out) is None:
             raise UserError(f"there is no bench in {out}: --out names the folder of one")
         return write_outputs(out)
-    methods = [parse_method(name) for name in dict.fromkeys(args.methods)]
-    if args.data != DIGITS and not osp.isdir(args.data) and not is_table(args.data):
-        raise UserError(f"--data {args.data}: no such folder or table (or: --data {DIGITS})")
+    methods = [parse_method(name) for name in dict.fromkeys(args.methods or [])]
+    if args.data != DIGITS and not osp.exists(args.data):
+        raise UserError(f"--data {args.data}: no such folder or file (or: --data {DIGITS})")
     check_unlabeled(args, methods)
     bench = Bench(args, out, methods)
     os.makedirs(out, exist_ok=True)
@@ -101,11 +102,18 @@ class Bench:
         """Look at the data, decide what to train and for how long, and keep it."""
         args = self.args
         print(f"looking at {args.data}", flush=True)
-        self.data = self._ask(Job("data", "describe", (args.data,), self._log("data")))
+        prepared = osp.join(self.out, "data")
+        self.data = self._ask(Job("data", "look", (args.data, prepared), self._log("data")))
+        task = self.data.get("task", CLASSIFICATION)
+        if not self.methods:
+            names = DEFAULT_METHODS if task == CLASSIFICATION else DENSE_METHODS
+            self.methods = [parse_method(name) for name in names]
+        for method in self.methods:
+            check_method(method, task)
         size = args.image_size or self.data["image_size"]
         if args.data == DIGITS and size > SMALL:
             raise UserError(f"--image-size {size}: the digits have 8x8 pixels; {SMALL} at most")
-        self.settings = make_settings(args, size)
+        self.settings = make_settings(args, size, task, prepared)
         self.classes = len(self.data["classes"])
         samples = check_samples(args.samples_per_class, self.data)
         old = read_plan(self.out)

@@ -33,6 +33,8 @@ class Settings:
             to "": there are none.
         pretraining (float): Part of the time of a method with a pretraining that is the
             pretraining's. Defaults to 0.5.
+        task (str): What the images ask for. Defaults to "classification".
+        prepared (str): Folder with what was made of data for other tasks. Defaults to "".
     """
 
     data: str
@@ -47,6 +49,8 @@ class Settings:
     search: bool = False
     unlabeled: str = ""
     pretraining: float = 0.5
+    task: str = "classification"
+    prepared: str = ""
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,11 @@ def check_plan(plan: dict) -> dict[str, Any]:
     require_type(settings.get("search", False), "settings.search", bool)
     require_type(settings.get("unlabeled", ""), "settings.unlabeled", str)
     require_number(settings.get("pretraining", 0.5), "settings.pretraining", most=1)
+    require_type(settings.get("prepared", ""), "settings.prepared", str)
     for key, known in (
         ("sizes", ("published", "params", "flops")),
         ("schedule", ("cosine", "trapezoid")),
+        ("task", ("classification", "detection", "segmentation")),
     ):
         if settings.get(key, known[0]) not in known:
             raise ValueError(f"settings.{key} is {brief(settings[key])}, none of {known}")

@@ -14,11 +14,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from smallvit.bench.hooks import ACCURACY as ACCURACY
-from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress, score_of
+from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress
 from smallvit.bench.plan import Run, Settings
 from smallvit.bench.recipe import Lesson, begin_from, run_config, several_labels
 from smallvit.bench.results import PRETRAINED, RESULT, TRIAL
 from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import load_weights
 from smallvit.engine.pipeline import build_runner, prepare
@@ -71,8 +72,9 @@ def train(
         )
     kept = load_weights(runner.model, best)
     runner._has_loaded = True  # or the test would resume the last state
-    predictions = None if several_labels(settings.data) else Predictions()
-    if predictions is not None:
+    task, predictions = TASKS[settings.task], None
+    if settings.task == CLASSIFICATION and not several_labels(settings.data):
+        predictions = Predictions()
         runner.register_hook(predictions, priority="VERY_LOW")
     tested = runner.test()
     if predictions is not None:
@@ -81,8 +83,8 @@ def train(
         "method": run.method,
         "samples": run.samples,
         "seed": run.seed,
-        "accuracy": score_of(tested),
-        "val_accuracy": float(runner.message_hub.get_info("best_score")),
+        "accuracy": task.percent(tested),
+        "val_accuracy": task.percent({task.metric: runner.message_hub.get_info("best_score")}),
         "iters": run.iters,
         "train_seconds": read_record(folder)["wall_seconds"],
         "params": sum(parameter.numel() for parameter in runner.model.parameters()),
@@ -163,7 +165,7 @@ def _train(
     write_whole(osp.join(folder, CONFIG), readable)  # MMEngine wrote it without line breaks
     if settings.schedule == "trapezoid":
         runner.register_hook(KeepStable(folder, run.cooldown), priority="VERY_LOW")
-    progress = Progress(report, run.iters, osp.join(folder, CURVE))
+    progress = Progress(report, run.iters, osp.join(folder, CURVE), settings.task)
     runner.register_hook(progress, priority="VERY_LOW")
     runner.train()
     return runner, [[int(at), value] for at, value in progress.curve.items()]

@@ -11,6 +11,7 @@ from smallvit.bench.results import ranking
 from smallvit.bench.settings import Run, samples_label
 from smallvit.bench.sizes import PUBLISHED, TOLERANCE
 from smallvit.bench.table import short
+from smallvit.bench.tasks import CLASSIFICATION, TASKS
 
 
 def size_note(found: Findings) -> tuple[bool, str]:
@@ -146,8 +147,14 @@ def notes(found: Findings) -> list[str]:
             "Images may have several labels: what is called accuracy is mAP, the mean over the "
             "classes of the average precision, without a test on the images."
         ]
+    task = found.plan["settings"].task
     said = [f"Naming the commonest class of the test images gets {found.guessing:.2f}%."]
-    if not chance.is_available():
+    if task != CLASSIFICATION:
+        said = [
+            f"Accuracy on this page is the {TASKS[task].title}, in percent, of {task}. What other "
+            "test images would change is not known of it; what another seed does, the tests say."
+        ]
+    elif not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
     measured = {name for name, _ in found.summaries}
     for name, reason in (found.plan.get("unavailable") or {}).items():

@@ -21,6 +21,7 @@ from mmpretrain.utils import register_all_modules
 from smallvit.analysis.harness import timed
 from smallvit.analysis.training_steps import steps_of
 from smallvit.bench.looking import describe as describe
+from smallvit.bench.looking import look as look
 from smallvit.bench.measuring import device
 from smallvit.bench.measuring import fit as fit
 from smallvit.bench.measuring import measure as measure
@@ -31,7 +32,6 @@ from smallvit.bench.pretraining import pretrain as pretrain
 from smallvit.bench.recipe import Lesson, run_config, whole_images
 from smallvit.bench.references import obtain as obtain
 from smallvit.bench.results import STORED, TAUGHT, is_guided
-from smallvit.bench.training import ACCURACY as ACCURACY
 from smallvit.bench.training import CONFIG, WEIGHTS, Report, keep_teacher, make_runner
 from smallvit.bench.training import attempt as attempt
 from smallvit.bench.training import train as train

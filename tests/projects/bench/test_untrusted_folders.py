@@ -47,7 +47,7 @@ class Pool:
 
     def run(self, jobs, watcher):
         self.jobs += jobs
-        known = {"describe": DATA, "measure": {"note": "", "methods": {"vit": COST}}}
+        known = {"look": DATA, "measure": {"note": "", "methods": {"vit": COST}}}
         return {job.name: Outcome(known.get(job.function)) for job in jobs}
 
 
@@ -70,7 +70,7 @@ def go_on(out, *names):
 def test_a_method_that_only_the_plan_names_is_not_run(hostile):
     out, mark, program = hostile
     jobs = go_on(out, "vit")
-    assert [job.function for job in jobs] == ["describe", "measure"]
+    assert [job.function for job in jobs] == ["look", "measure"]
     assert jobs[-1].arguments[1] == {"vit": 0}
     assert not mark.exists()
     planned = [run["method"] for run in json.loads((out / "plan.json").read_text())["runs"]]
