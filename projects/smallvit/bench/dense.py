@@ -39,13 +39,15 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
         if they are none of these, so that their folders may be classes.
     """
     try:
-        found = recognize(data, prepared)
+        with tempfile.TemporaryDirectory(prefix="smallvit-bench-") as folder:
+            form = recognize(data, folder).form
     except UserError:
         if osp.isfile(data):
             raise
         return None
-    if found.form not in FORMS:
+    if form not in FORMS:
         return None
+    found = recognize(data, prepared)  # what it writes is kept for the runs
     same = "test" not in found.images
     counts = {
         split: [found.counts.get(split, {}).get(name, 0) for name in found.classes]

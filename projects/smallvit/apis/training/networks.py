@@ -55,7 +55,8 @@ def model_settings(plan: Plan) -> dict[str, Any]:
     if plan.data.form in ("custom-coco", "custom-boxes"):
         _fit_regions(after, plan)
     if plan.chosen.model is not None:
-        return {"_delete_": True, **_without_preprocessor(_plain(after.model))}
+        model = _without_preprocessor(_plain(after.model))
+        return {"_delete_": True, **model, **_preprocessor_of(plan.base)}
     changed = _difference(_plain(plan.base.model), _plain(after.model))
     return changed if isinstance(changed, dict) else {}
 
@@ -83,6 +84,12 @@ def _plain(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(_plain(one) for one in node)
     return node
+
+
+def _preprocessor_of(base: Config) -> dict[str, Any]:
+    """The preprocessor in the model of a recipe, which a model in its place would take along."""
+    found = base.model.get("data_preprocessor")
+    return {} if found is None else {"data_preprocessor": _plain(found)}
 
 
 def _without_preprocessor(model: dict) -> dict:

@@ -135,7 +135,7 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
     if data.form == "folder":
         settings["data_preprocessor"] = preprocessor
     elif preprocessor:
-        settings["model"]["data_preprocessor"] = preprocessor
+        settings["model"].setdefault("data_preprocessor", {}).update(preprocessor)
     settings["optim_wrapper"] = {"optimizer": {"lr": plan.lr}}
     # The rate holds for this batch: --auto-scale-lr must not scale it from the base's again.
     settings["auto_scale_lr"] = {"base_batch_size": plan.batch_size}

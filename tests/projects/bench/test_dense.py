@@ -1,0 +1,115 @@
+"""Boxes and label maps in the bench: what is recognised, and the configs of runs."""
+
+import argparse
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from smallvit.bench.asked import check_samples, make_settings
+from smallvit.bench.looking import look
+from smallvit.bench.methods import parse_method
+from smallvit.bench.plan import Run
+from smallvit.bench.recipe import run_config
+from smallvit.bench.tasks import DENSE_METHODS, TASKS, check_method
+from smallvit.errors import UserError
+
+
+def write_boxes(folder):
+    """Six training and two validation images of one class, without masks."""
+    for split, count in (("train", 6), ("val", 2)):
+        (folder / split).mkdir(parents=True)
+        images, annotations = [], []
+        for number in range(count):
+            cv2.imwrite(str(folder / split / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
+            images.append(dict(id=number, file_name=f"{number}.png", height=64, width=64))
+            box = dict(bbox=[8, 8, 20, 20], area=400, iscrowd=0)
+            annotations.append(dict(id=number + 1, image_id=number, category_id=1, **box))
+        content = dict(images=images, annotations=annotations, categories=[dict(id=1, name="cell")])
+        (folder / f"{split}.json").write_text(json.dumps(content))
+    return folder / "train.json"
+
+
+def write_maps(folder):
+    for kind in ("images", "annotations"):
+        for split, count in (("training", 6), ("validation", 2)):
+            (folder / kind / split).mkdir(parents=True)
+            for number in range(count):
+                picture = np.zeros((64, 64), np.uint8)
+                picture[:, : 8 * (number + 1)] = 1
+                cv2.imwrite(str(folder / kind / split / f"{number}.png"), picture)
+    return folder
+
+
+def asked(**changes):
+    known = dict(
+        **dict(iters=40, epochs=None, budget_minutes=None, params=None, flops=None),
+        **dict(as_published=False, data="data", batch_size=None, no_flip=True),
+        **dict(schedule="trapezoid", no_lr_search=True, unlabeled=None, pretraining_share=0.5),
+    )
+    return argparse.Namespace(**known | changes)
+
+
+@pytest.mark.parametrize(
+    ("write", "task", "model", "name"),
+    [
+        (write_boxes, "detection", "FasterRCNN", "vit+shortcut"),
+        (write_maps, "segmentation", "EncoderDecoder", "swin"),
+    ],
+)
+def test_from_data_to_a_run(write, task, model, name, tmp_path):
+    data, prepared = write(tmp_path / "data"), tmp_path / "out" / "data"
+    found = look(str(data), str(prepared), None)
+    assert (found["task"], found["image_size"], found["same_images"]) == (task, 64, True)
+    assert check_samples(["all"], found) == [None]
+    with pytest.raises(UserError, match="--samples-per-class 5: images with several objects"):
+        check_samples(["5"], found)
+    settings = make_settings(asked(data=str(data)), 64, task, str(prepared))
+    assert (settings.batch_size, settings.sizes) == (8, "published")
+    with pytest.raises(UserError, match="--params: the networks for"):
+        make_settings(asked(params=1e5), 64, task)
+    run = Run(name, None, 3, 40, 2, rate=3.0)
+    cfg = run_config(settings, run, len(found["classes"]))
+    plain = run_config(settings, Run(name, None, 3, 40, 2), len(found["classes"]))
+    assert cfg.model.type == model
+    assert cfg.model.data_preprocessor.mean
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3 * plain.optim_wrapper.optimizer.lr)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40, 20)
+    assert cfg.default_hooks.checkpoint.save_best == TASKS[task].metric
+    assert cfg.randomness.seed == 3
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert not any("Flip" in step for step in steps)
+    flipped = make_settings(asked(data=str(data), no_flip=False), 64, task, str(prepared))
+    pipeline = run_config(flipped, run, 1).train_dataloader.dataset.pipeline
+    assert any("Flip" in step.type for step in pipeline)
+
+
+def test_folders_of_classes_are_classified(tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
+    assert "task" not in look(str(tmp_path), str(tmp_path / "out"), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("swin", "classification", "swin is for boxes and label maps"),
+        ("resnet", "detection", r"for detection there are vit \(\+shortcut\), swin"),
+        ("dhvt+shortcut", "segmentation", "for segmentation there are"),
+        ("vit+guidance", "detection", "for detection there are"),
+    ],
+)
+def test_methods_that_a_task_has_not(name, task, said):
+    with pytest.raises(UserError, match=said):
+        check_method(parse_method(name), task)
+    for each in DENSE_METHODS:
+        check_method(parse_method(each), "detection")
+
+
+def test_numbers_are_percent():
+    assert TASKS["detection"].percent({"coco/bbox_mAP": 0.25}) == 25.0
+    assert TASKS["detection"].percent({"coco/bbox_mAP": -1.0}) == 0.0
+    assert TASKS["segmentation"].percent({"mIoU": 31.5}) == 31.5
