@@ -74,6 +74,8 @@ def test_from_data_to_a_run(write, task, model, name, tmp_path):
     plain = run_config(settings, Run(name, None, 3, 40, 2), len(found["classes"]))
     assert cfg.model.type == model
     assert cfg.model.data_preprocessor.mean
+    # That of the digits would be for eleven classes.
+    assert "class_weight" not in str(cfg.model.get("decode_head"))
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3 * plain.optim_wrapper.optimizer.lr)
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40, 20)
     assert cfg.default_hooks.checkpoint.save_best == TASKS[task].metric

@@ -147,6 +147,8 @@ def _of_ours(name: str, stem: str, form: str) -> Chosen:
         )
     removed = _forget_start(model)
     model.pop("train_cfg", None) if form == "folder" else None
+    if form == "custom-masks":
+        _forget_weights(model)
     if form == "custom-boxes" and model.get("type") == "MaskRCNN":
         model.update(type="FasterRCNN")
         model["roi_head"].update(mask_roi_extractor=None, mask_head=None)
@@ -171,6 +173,16 @@ def _forget_start(model: dict) -> bool:
         if isinstance(found, dict) and found.get("type") == "Pretrained":
             node["init_cfg"], removed = None, True
     return removed
+
+
+def _forget_weights(model: dict) -> None:
+    """Drop weights of the losses of pixels: they are those of another data set's classes."""
+    for head in ("decode_head", "auxiliary_head"):
+        found = model.get(head)
+        for one in found if isinstance(found, list) else [found]:
+            loss = (one or {}).get("loss_decode")
+            for each in loss if isinstance(loss, list) else [loss or {}]:
+                each.pop("class_weight", None)
 
 
 def timm_classifier(name: str, size: int) -> ConfigDict:
