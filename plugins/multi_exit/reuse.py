@@ -22,7 +22,10 @@ def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Tensor:
         Tensor: (new rows * new columns, old rows * old columns); its rows sum to one.
     """
     size = [side * max(1, -(-target // side)) for side, target in zip(old, new, strict=True)]
-    basis = torch.eye(old[0] * old[1], dtype=torch.float64).unflatten(1, old).unsqueeze(1)
+    # onnxruntime resizes nothing in double precision, where a graph has other grids.
+    captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    dtype = torch.float32 if captured else torch.float64
+    basis = torch.eye(old[0] * old[1], dtype=dtype).unflatten(1, old).unsqueeze(1)
     repeated = F.interpolate(basis, size=size, mode="nearest")
     return F.adaptive_avg_pool2d(repeated, new).flatten(1).t().to(torch.get_default_dtype())
 

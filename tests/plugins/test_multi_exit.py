@@ -68,6 +68,20 @@ def test_resize_is_upsampling_and_pooling(old, new):
     torch.testing.assert_close(matrix.sum(dim=1), torch.ones(new[0] * new[1]))
 
 
+def test_a_graph_resizes_in_single_precision():
+    """onnxruntime has no other resizing, and a grid that is not the trained one is made there."""
+
+    class Resize(torch.nn.Module):
+        def forward(self, x):
+            return resize_matrix((3, 5), (4, 7)) @ x
+
+    x = torch.randn(15, 2)
+    graph = torch.export.export(Resize(), (x,), strict=False)
+    values = [node.meta["val"] for node in graph.graph.nodes if "val" in node.meta]
+    assert not [value for value in values if getattr(value, "dtype", None) == torch.float64]
+    torch.testing.assert_close(graph.module()(x), Resize()(x))
+
+
 LEVELS = st.sampled_from([-1e8, 0.0, 0.4, 0.6, 0.8, 0.95, 1e8])
 
 

@@ -147,7 +147,8 @@ def forms_of_cascade(predictor, images, calibration, folder: str, args: argparse
     for name, calibrates in GRAPHS.items():
         path = os.path.join(folder, name)
         wish = Wish(precision="fp32" if calibrates is None else "int8")
-        export_cascade(predictor, path, wish, calibration=calibration if calibrates else None)
+        ranges = calibration if calibrates else None
+        export_cascade(predictor, path, wish, calibration[:32], ranges)
         runner = CascadeRunner(path, thresholds)
         runner.sessions = [
             session_of(os.path.join(path, f"exit_{number + 1}.onnx"))

@@ -11,10 +11,11 @@ from PIL import Image
 
 from smallvit.apis import CascadeRunner, Predictor, Wish, export
 from smallvit.apis.cascades import export_cascade
-from smallvit.apis.exporting import METADATA
+from smallvit.apis.exporting import METADATA, OLDEST_TORCH_OF_ONNX
 from smallvit.apis.reduced_precision import Agreement, Bfloat16Graph, quantize, require_possible
 from smallvit.cli.main import main
 from smallvit.errors import UserError
+from smallvit.utils.versions import release
 
 BF16, INT8 = Wish(precision="bf16"), Wish(precision="int8")
 
@@ -34,6 +35,10 @@ def _precision(path):
     return json.loads(found["smallvit.precision"])
 
 
+@pytest.mark.skipif(
+    release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX),
+    reason="this torch has no exporter that writes this graph",
+)
 def test_int8_by_the_command(checkpoints, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(0)

@@ -67,6 +67,9 @@ def flatten(value):
     return [each for one in value for each in flatten(one)]
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.4."), reason="torch 2.4 ends a graph at each hook"
+)
 @pytest.mark.parametrize(
     "name",
     [
