@@ -125,7 +125,7 @@ class NonFiniteHook(Hook):
         if self.streak:
             runner.logger.warning(
                 f"{_place(runner)}: {_shown(terms)}; the loss scaler skips this step "
-                f"({self.streak} in a row, up to {self.tolerance} are tolerated)"
+                f"({self.streak} in a row, at most {self.tolerance})"
             )
 
     def _check_skipped(self, runner: Runner, terms: dict[str, float], norm: float) -> None:
@@ -138,7 +138,7 @@ class NonFiniteHook(Hook):
             raise NonFiniteError(message)
         self.statistics.restore()
         runner.logger.warning(
-            f"{message}\n  this step is skipped ({self.streak} in a row, up to {self.skip} may be)"
+            f"{message}\n  this step is skipped ({self.streak} in a row, at most {self.skip})"
         )
 
     def _check_loss(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
