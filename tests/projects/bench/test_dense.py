@@ -1,4 +1,4 @@
-"""Boxes and label maps in the bench: what is recognised, and the configs of runs."""
+"""Boxes and label maps in the bench: what is recognized, and the configs of runs."""
 
 import argparse
 import json
