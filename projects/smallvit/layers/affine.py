@@ -17,12 +17,12 @@ class Affine(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, num_channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale and shift.
+        """Apply the scale and shift.
 
         Args:
-            x (Tensor): A map, (B, C, H, W).
+            x (Tensor): Feature map (B, C, H, W).
 
         Returns:
-            Tensor: A map of the same shape.
+            Tensor: Feature map of the same shape.
         """
         return torch.addcmul(self.beta, x, self.alpha)

@@ -30,16 +30,16 @@ __all__ = [
 
 
 class Case(NamedTuple):
-    """Conditions for matrix products and softmax being faster in training on a CPU.
+    """Conditions under which matrix products and softmax are faster in training on a CPU.
 
     Args:
         dtype (torch.dtype): Type of queries, keys and values.
-        instructions (str): What the CPU must have: "bfloat16", or the vector instructions that
-            were measured.
-        pairs (int): Most queries times keys. The weights are stored for the backward pass: for
-            400 tokens and a head 640 KB of an image in float32.
-        rows (int): Fewest queries of all images and heads; below, calling three operators takes
-            longer than what they save.
+        instructions (str): Required instruction set of the CPU: "bfloat16", or the vector
+            instructions that were measured.
+        pairs (int): Maximum of queries times keys. The weights are stored for the backward pass:
+            for 400 tokens, 640 KB per image and head in float32.
+        rows (int): Minimum number of queries of all images and heads; with fewer, the overhead of
+            calling three operators exceeds the gain.
     """
 
     dtype: torch.dtype
@@ -75,16 +75,16 @@ def is_explicit_faster(
     """Check whether matrix products and softmax are faster than the fused kernel.
 
     Args:
-        device (torch.device): Where it runs.
+        device (torch.device): Device of the tensors.
         dtype (torch.dtype): Type of queries, keys and values.
-        batch (int): Images.
-        heads (int): Attention heads.
-        queries (int): Tokens that attend.
-        keys (int): Tokens that are attended to.
+        batch (int): Number of images.
+        heads (int): Number of attention heads.
+        queries (int): Number of queries.
+        keys (int): Number of keys.
         gradients (bool): Whether a backward pass follows.
 
     Returns:
-        bool: True in one of :data:`CASES`.
+        bool: Whether one of :data:`CASES` applies.
     """
     if device.type != "cpu" or not gradients:
         return False
@@ -114,15 +114,15 @@ def attention_weights(
     """Compute the attention weights of each token for every other token.
 
     Args:
-        query (Tensor): (B, num_heads, N, head_dims).
-        key (Tensor): (B, num_heads, M, head_dims).
-        attn_mask (Tensor, optional): Added to the logits, or booleans that are False where nothing
-            is attended to. Defaults to None.
+        query (Tensor): Queries (B, num_heads, N, head_dims).
+        key (Tensor): Keys (B, num_heads, M, head_dims).
+        attn_mask (Tensor, optional): Mask that is added to the logits, or a boolean mask that is
+            False for pairs that are masked out. Defaults to None.
         scale (float, optional): Factor of the logits. Defaults to None, which means
             ``head_dims ** -0.5``.
 
     Returns:
-        Tensor: (B, num_heads, N, M), which sum to 1 over the last axis.
+        Tensor: Weights (B, num_heads, N, M), which sum to 1 over the last axis.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     logits = query * scale @ key.transpose(-2, -1)
@@ -144,16 +144,16 @@ def explicit_attention(
     """Compute attention as two matrix products with a softmax between them.
 
     Args:
-        query (Tensor): (B, num_heads, N, head_dims).
-        key (Tensor): (B, num_heads, M, head_dims).
-        value (Tensor): (B, num_heads, M, C).
+        query (Tensor): Queries (B, num_heads, N, head_dims).
+        key (Tensor): Keys (B, num_heads, M, head_dims).
+        value (Tensor): Values (B, num_heads, M, C).
         attn_mask (Tensor, optional): See :func:`attention_weights`. Defaults to None.
         dropout_p (float): Dropout of the attention weights. Defaults to 0.
         scale (float, optional): Factor of the logits. Defaults to None, which means
             ``head_dims ** -0.5``.
 
     Returns:
-        Tensor: (B, num_heads, N, C).
+        Tensor: Output (B, num_heads, N, C).
     """
     weights = attention_weights(query, key, attn_mask, scale)
     return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
@@ -168,26 +168,26 @@ def attend(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """Compute attention in the form that is faster here.
+    """Compute scaled dot-product attention with the faster implementation.
 
-    All attention of smallvit's networks goes through this function. It stands for
-    :func:`torch.nn.functional.scaled_dot_product_attention`; both forms compute the same up to
-    rounding, and draw different dropout.
+    All attention of smallvit's networks goes through this function. It replaces
+    :func:`torch.nn.functional.scaled_dot_product_attention`; both implementations agree up to
+    rounding, and draw different dropout masks.
 
     Args:
-        query (Tensor): (B, num_heads, N, head_dims).
-        key (Tensor): (B, num_heads, M, head_dims).
-        value (Tensor): (B, num_heads, M, C).
-        attn_mask (Tensor, optional): Added to the logits; with a mask of booleans the fused kernel
-            is called. Defaults to None.
+        query (Tensor): Queries (B, num_heads, N, head_dims).
+        key (Tensor): Keys (B, num_heads, M, head_dims).
+        value (Tensor): Values (B, num_heads, M, C).
+        attn_mask (Tensor, optional): Mask that is added to the logits, or a boolean mask, with
+            which the fused kernel is always used. Defaults to None.
         dropout_p (float): Dropout of the attention weights. Defaults to 0.
-        is_causal (bool): Whether tokens attend to earlier ones alone; with it the fused kernel is
-            called. Defaults to False.
+        is_causal (bool): Whether to apply a causal mask, with which the fused kernel is always
+            used. Defaults to False.
         scale (float, optional): Factor of the logits. Defaults to None, which means
             ``head_dims ** -0.5``.
 
     Returns:
-        Tensor: (B, num_heads, N, C).
+        Tensor: Output (B, num_heads, N, C).
     """
     is_added = attn_mask is None or attn_mask.dtype != torch.bool
     if is_added and not is_causal and not _is_captured(query):
@@ -210,17 +210,18 @@ def attend(
 
 
 def follow_form(model: nn.Module) -> None:
-    """Use the faster form in the attention of MMPretrain's and timm's networks as well.
+    """Use the faster attention implementation in MMPretrain's and timm's networks as well.
 
-    The built modules are changed, not their classes: MMPretrain's attention calls what its
-    attribute ``scaled_dot_product_attention`` holds, and timm's reads its switch ``fused_attn``
-    in each call. That of MMPretrain's vision transformer splits its joint product as
-    :func:`~smallvit.layers.heads.split_joint` does. Attention that somebody else has exchanged,
-    and a switch that is off, stay as they are. MMPretrain's shifted windows keep their masks, see
-    :func:`~smallvit.layers.window_masks.keep_window_masks`. A second call changes nothing.
+    The module instances are changed, not their classes: MMPretrain's attention calls its
+    attribute ``scaled_dot_product_attention``, and timm's reads its flag ``fused_attn``
+    in each call. The attention of MMPretrain's vision transformer also splits its joint
+    projection with :func:`~smallvit.layers.heads.split_joint`. Attention that was replaced
+    before, and modules with ``fused_attn`` off, are left unchanged. MMPretrain's shifted windows
+    cache their masks, see :func:`~smallvit.layers.window_masks.keep_window_masks`. Calling it
+    again has no effect.
 
     Args:
-        model (nn.Module): Any network.
+        model (nn.Module): Network with attention modules, changed in place.
     """
     for module in model.modules():
         if getattr(module, "scaled_dot_product_attention", None) is F.scaled_dot_product_attention:
@@ -241,7 +242,7 @@ def _is_switched(module: nn.Module) -> bool:
 
 
 def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
-    """What MMPretrain's ``MultiheadAttention`` computes of tokens (B, N, C), bit for bit."""
+    """Bitwise equal replacement of ``MultiheadAttention.forward`` of MMPretrain."""
     query, key, value = split_joint(module.qkv(x), 3, module.num_heads)
     mixed = module.scaled_dot_product_attention(
         query, key, value, dropout_p=module.attn_drop if module.training else 0.0
@@ -252,11 +253,11 @@ def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def set_switch(module: nn.Module, args: tuple) -> None:
-    """Forward pre-hook that selects the form of timm's attention.
+    """Forward pre-hook that selects the implementation of timm's attention.
 
     Args:
-        module (nn.Module): One of :data:`SWITCHED`.
-        args (tuple): Its arguments, tokens (B, N, C) first.
+        module (nn.Module): Attention module of a class in :data:`SWITCHED`.
+        args (tuple): Positional arguments of its forward, tokens (B, N, C) first.
     """
     x = args[0]
     if _is_captured(x):

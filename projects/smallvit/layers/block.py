@@ -10,12 +10,12 @@ class TransformerBlock(nn.Module):
 
     Args:
         embed_dims (int): Channels of the tokens.
-        attn (nn.Module): Takes and returns tokens (B, N, C).
-        mlp (nn.Module): Takes and returns tokens (B, N, C).
+        attn (nn.Module): Attention layer from tokens (B, N, C) to tokens of the same shape.
+        mlp (nn.Module): Feed-forward network from tokens (B, N, C) to tokens of the same shape.
         drop_path_rate (float): Stochastic depth rate. Defaults to 0.
         layer_scale_init_value (float, optional): Initial value of a learnable scale of
             both residuals. Defaults to None, which means no scale.
-        norm_cfg (dict): Norm layers. Defaults to ``dict(type="LN", eps=1e-6)``.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type="LN", eps=1e-6)``.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class TransformerBlock(nn.Module):
         self.ls2 = LayerScale(embed_dims, layer_scale_init_value) if scaled else nn.Identity()
 
     def attend(self, x: Tensor) -> Tensor:
-        """Attention branch, without its residual."""
+        """Apply the attention branch without its residual connection."""
         return self.attn(self.norm1(x))
 
     def feed_forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Feed-forward branch, without its residual; overridden by layers that need the grid."""
+        """Apply the feed-forward branch without its residual; subclasses may use the grid."""
         return self.mlp(self.norm2(x))
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:

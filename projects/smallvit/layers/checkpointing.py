@@ -13,18 +13,18 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_once(owner: nn.Module, function: Callable, *args: Any) -> Any:
-    """Run a function whose activations are recomputed in the backward pass.
+    """Apply gradient checkpointing to a function without updating batch norm statistics twice.
 
-    The forward pass runs twice in a step; batch norms would update their running statistics
-    twice too.
+    Checkpointing runs the forward pass a second time in the backward pass; the running
+    statistics of batch norms are not updated then.
 
     Args:
-        owner (nn.Module): The module whose parts the function runs.
-        function (Callable): What to run.
-        *args: Its arguments.
+        owner (nn.Module): Module that contains all layers called by ``function``.
+        function (Callable): Part of the forward pass to recompute.
+        *args: Positional arguments passed to ``function``.
 
     Returns:
-        Any: What it returns.
+        Any: Return value of ``function``.
     """
     norms = [each for each in owner.modules() if isinstance(each, _BatchNorm) and _tracks(each)]
     if not norms or torch.compiler.is_compiling():
@@ -39,7 +39,7 @@ def _tracks(norm: _BatchNorm) -> bool:
 
 @contextmanager
 def _frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
-    # Disabling track_running_stats would save other tensors than the first pass did.
+    # With track_running_stats=False other tensors would be saved than in the first pass.
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

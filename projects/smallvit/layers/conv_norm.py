@@ -7,20 +7,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.layers.inference import looks_back
 
-# Number of elements above which a batch norm of the map takes a GPU longer than five launches:
-# by estimate, 16 MiB in half precision at 4 TB/s. Not measured.
+# Number of elements above which a batch norm of the map takes a GPU longer than five kernel
+# launches. An estimate, not measured: 16 MiB in half precision at 4 TB/s.
 CUDA_FOLDED_MAP = 1 << 22
 
 
 def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a single convolution that is equivalent to ``norm(conv(x))``.
+    """Compute weight and bias of a single convolution that is equivalent to ``norm(conv(x))``.
 
-    The folding happens in each call: it is cheap beside the convolution, gradients flow
-    through it, and no state has to follow the parameters.
+    The norm is folded in each call: this is cheap compared with the convolution, differentiable,
+    and needs no state to be kept in sync with the parameters.
 
     Args:
-        conv (nn.Conv2d): A convolution.
-        norm (nn.Module): A batch norm that uses its stored statistics.
+        conv (nn.Conv2d): Convolution before the norm.
+        norm (nn.Module): Batch norm that uses its running statistics.
 
     Returns:
         tuple[Tensor, Tensor]: Weight of the shape of ``conv.weight``, and bias.
@@ -34,18 +34,18 @@ def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def folding_pays(x: Tensor, conv: nn.Conv2d) -> bool:
-    """Whether folding a norm is cheaper than applying it to the map.
+    """Check whether folding a norm is cheaper than applying it to the feature map.
 
-    Folding passes over the weight, norming over the output. On a GPU folding a weight takes five
-    launches more than norming, which is what inference of a few images consists of.
+    Folding reads and writes the weight, the norm reads and writes the output. On a GPU, folding
+    takes five kernel launches more than the norm, and launches dominate inference of a few images.
 
     Args:
         x (Tensor): Input of the convolution, (B, C, H, W).
-        conv (nn.Conv2d): A convolution.
+        conv (nn.Conv2d): Convolution before the norm.
 
     Returns:
-        bool: True where folding pays, and for sizes that a captured graph leaves free, because it
-        would hold for those of one kind alone.
+        bool: Whether folding is cheaper; True for symbolic sizes of a captured graph, because the
+        comparison would restrict it to some of them.
     """
     num_rows = x.shape[0] * x.shape[2] * x.shape[3]
     if not isinstance(num_rows, int):
@@ -56,10 +56,10 @@ def folding_pays(x: Tensor, conv: nn.Conv2d) -> bool:
 
 
 def uses_stored_statistics(norm: nn.Module) -> bool:
-    """Whether a norm layer is a per-channel affine map that does not depend on its input.
+    """Check whether a norm layer is a per-channel affine map independent of its input.
 
     Args:
-        norm (nn.Module): Any module.
+        norm (nn.Module): Module to check, of any class.
 
     Returns:
         bool: True for a batch norm in evaluation mode with running statistics.
@@ -68,14 +68,14 @@ def uses_stored_statistics(norm: nn.Module) -> bool:
 
 
 def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
-    """Normalize a map; in inference with one multiplication and addition.
+    """Apply a norm layer, in inference as one multiplication and addition.
 
     On a CPU, PyTorch's batch norm of a channels-last map takes three times as long.
 
     Args:
-        x (Tensor): A map, (B, C, H, W).
-        norm (nn.Module): A norm layer.
-        is_free (bool): Whether nobody else holds ``x``, whose memory may then be written again.
+        x (Tensor): Feature map (B, C, H, W).
+        norm (nn.Module): Norm layer to apply.
+        is_free (bool): Whether ``x`` has no other references and may be overwritten.
             Defaults to False.
 
     Returns:
@@ -102,12 +102,12 @@ def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
 
 
 def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
-    """Apply a convolution and a norm.
+    """Apply a convolution and a norm, folded into one convolution if that is cheaper.
 
     Args:
-        x (Tensor): A map, (B, C, H, W).
-        conv (nn.Conv2d): A convolution with zero padding.
-        norm (nn.Module): A norm layer.
+        x (Tensor): Feature map (B, C, H, W).
+        conv (nn.Conv2d): Convolution with zero padding.
+        norm (nn.Module): Norm layer after the convolution.
 
     Returns:
         Tensor: ``norm(conv(x))``.
@@ -122,9 +122,9 @@ def pointwise_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
     """Apply a 1x1 convolution and a norm, as a matrix product over channels-last maps.
 
     Args:
-        x (Tensor): A map, (B, C, H, W), copied unless it is in channels-last memory format.
-        conv (nn.Conv2d): A 1x1 convolution, stride 1, no groups.
-        norm (nn.Module): A norm layer.
+        x (Tensor): Feature map (B, C, H, W), copied unless it is in channels-last memory format.
+        conv (nn.Conv2d): 1x1 convolution with stride 1 and without groups.
+        norm (nn.Module): Norm layer after the convolution.
 
     Returns:
         Tensor: ``norm(conv(x))``, in channels-last memory format.

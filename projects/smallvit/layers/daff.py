@@ -13,23 +13,24 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 class DAFF(nn.Module):
     """Feed-forward layer with a depth-wise convolution that also recalibrates the class token.
 
-    Patch tokens become a map and go through 1x1, 3x3 depth-wise (with a shortcut around
-    it) and 1x1 convolutions, each with batch norm. The class token does not: it is
-    multiplied, channel by channel, by a squeeze-and-excitation of the resulting map.
+    Patch tokens are reshaped to a map and passed through 1x1, 3x3 depth-wise (with a shortcut
+    around it) and 1x1 convolutions, each with batch norm. The class token bypasses them and is
+    multiplied channel-wise by a squeeze-and-excitation of the resulting map.
 
     From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks
     on Small Datasets <https://arxiv.org/abs/2210.05958>`_.
 
     Args:
         embed_dims (int): Channels of the tokens.
-        feedforward_channels (int): Hidden channels.
-        kernel_size (int): Size of the depth-wise convolution, odd. Defaults to 3.
-        reduction (int): Divisor of the hidden width of the excitation. Defaults to 4.
+        feedforward_channels (int): Channels of the hidden layers.
+        kernel_size (int): Odd kernel size of the depth-wise convolution. Defaults to 3.
+        reduction (int): Ratio of ``embed_dims`` to the hidden width of the excitation.
+            Defaults to 4.
         with_shortcut (bool): Whether the input of the depth-wise convolution is added
             to its output. Defaults to True.
         with_excitation (bool): Whether the class token is recalibrated; otherwise it
             passes unchanged. Defaults to True.
-        norm_cfg (dict): Norm layers of the convolutions. Defaults to
+        norm_cfg (dict): Config of the norm layers of the convolutions. Defaults to
             ``dict(type="BN")``.
     """
 
@@ -66,10 +67,10 @@ class DAFF(nn.Module):
         """Apply the convolutions to the map of the patch tokens.
 
         Args:
-            x (Tensor): A map, (B, C, H, W).
+            x (Tensor): Feature map (B, C, H, W).
 
         Returns:
-            Tensor: A map of the same shape.
+            Tensor: Feature map of the same shape.
         """
         x = gelu(pointwise_norm(x, self.conv1, self.norm1), self.norm1)
         local = gelu(conv_norm(x, self.conv2, self.norm2), self.norm2)
@@ -89,7 +90,7 @@ class DAFF(nn.Module):
             Tensor: Tokens of the same shape.
 
         Raises:
-            ValueError: If there are fewer tokens than the grid has cells.
+            ValueError: If there are fewer than ``H * W`` tokens.
         """
         num_extra = x.shape[1] - hw[0] * hw[1]
         if num_extra < 0:
@@ -100,7 +101,7 @@ class DAFF(nn.Module):
         out = self.aggregate(tokens_to_map(x[:, num_extra:], hw))
         if num_extra == 0:
             return map_to_tokens(out)
-        # If the input is wider than the output, the first channels are the tokens' own.
+        # The input may be wider than the output: its first channels belong to the tokens.
         extra = x[:, :num_extra, : self.conv3.out_channels]
         if self.with_excitation:
             weight = self.excite(F.gelu(self.compress(out.mean(dim=(2, 3)))))

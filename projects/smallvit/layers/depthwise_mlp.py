@@ -14,7 +14,7 @@ class DepthwiseMlp(nn.Module):
     GELU allocates no memory in inference.
 
     Args:
-        original (MlpWithDepthwiseConv): The module whose parts are taken over.
+        original (MlpWithDepthwiseConv): The module whose layers are reused.
     """
 
     def __init__(self, original: MlpWithDepthwiseConv) -> None:
@@ -27,7 +27,7 @@ class DepthwiseMlp(nn.Module):
         self.drop = original.drop
 
     def forward(self, x: Tensor, feat_size: tuple[int, int]) -> Tensor:
-        """Transform tokens (B, N, C) of a grid of height and width ``feat_size``."""
+        """Apply the MLP to tokens (B, N, C) of a grid of height and width ``feat_size``."""
         feature = self.dwconv(tokens_to_map(self.relu(self.fc1(x)), (feat_size[0], feat_size[1])))
         feature = activate(self.act, feature, self.dwconv)
         return self.drop(self.fc2(self.drop(map_to_tokens(feature))))

@@ -15,17 +15,17 @@ CONVS = ("static", "dynamic", "inhomogeneous")
 def build_dwconv(
     conv: str, channels: int, group_channels: int, kernel_size: int, norm_cfg: dict
 ) -> nn.Module:
-    """Build one of the three depth-wise convolutions.
+    """Build a depth-wise convolution of one of the three types.
 
     Args:
-        conv (str): "static", "dynamic" or "inhomogeneous".
+        conv (str): Type of the convolution: "static", "dynamic" or "inhomogeneous".
         channels (int): Channels of the map.
-        group_channels (int): Channels that share a kernel if inhomogeneous.
-        kernel_size (int): Size of the kernel.
-        norm_cfg (dict): Norm of the kernel predictors.
+        group_channels (int): Number of channels that share a kernel; used by "inhomogeneous" only.
+        kernel_size (int): Odd kernel size.
+        norm_cfg (dict): Config of the norm layers of the kernel predictors.
 
     Returns:
-        nn.Module: A module from (B, C, H, W) to the same shape.
+        nn.Module: Convolution from maps (B, C, H, W) to maps of the same shape.
     """
     if conv == "dynamic":
         return DynamicDWConv2d(channels, kernel_size, norm_cfg=norm_cfg)
@@ -35,16 +35,16 @@ def build_dwconv(
 
 
 class DWMixer(nn.Module):
-    """Spatial mixing: 1x1, norm, ReLU; depth-wise, norm, ReLU; 1x1, norm.
+    """Token mixer of DWNet: 1x1 conv, norm, ReLU; depth-wise conv, norm, ReLU; 1x1 conv, norm.
 
     Args:
         channels (int): Channels of the map.
-        conv (str): Kind of the depth-wise convolution.
-        group_channels (int): Channels that share a kernel if inhomogeneous.
-        kernel_size (int): Size of the kernel.
+        conv (str): Type of the depth-wise convolution, see :func:`build_dwconv`.
+        group_channels (int): Number of channels that share a kernel; used by "inhomogeneous" only.
+        kernel_size (int): Odd kernel size.
         pad_to_kernel (bool): Whether maps are padded with zeros, at the bottom and right,
             to a multiple of the kernel size before the first 1x1 and cropped at the end.
-        norm_cfg (dict): Norm layers.
+        norm_cfg (dict): Config of the norm layers.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class DWMixer(nn.Module):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix a map.
+        """Apply the token mixer.
 
         Args:
-            x (Tensor): Map (B, H, W, C).
+            x (Tensor): Feature map (B, H, W, C).
 
         Returns:
-            Tensor: Map (B, H, W, C).
+            Tensor: Feature map (B, H, W, C).
         """
         H, W = x.shape[1:3]
         pad_h, pad_w = -H % self.pad_multiple, -W % self.pad_multiple
@@ -91,18 +91,21 @@ class DWMixer(nn.Module):
 
 
 class DWBlock(nn.Module):
-    """A block of DWNet: spatial mixing, then norm and feed-forward, each with a residual.
+    """Block of DWNet: token mixer, then norm and feed-forward, each with a residual.
 
     Args:
         channels (int): Channels of the map.
-        conv (str): Kind of the depth-wise convolution. Defaults to "static".
-        group_channels (int): Channels that share a kernel if inhomogeneous. Defaults to 1.
-        kernel_size (int): Size of the kernel. Defaults to 7.
-        mlp_ratio (float): Width of the feed-forward over ``channels``. Defaults to 4.
+        conv (str): Type of the depth-wise convolution, see :func:`build_dwconv`.
+            Defaults to "static".
+        group_channels (int): Number of channels that share a kernel; used by "inhomogeneous"
+            only. Defaults to 1.
+        kernel_size (int): Odd kernel size. Defaults to 7.
+        mlp_ratio (float): Ratio of the hidden width of the feed-forward to ``channels``.
+            Defaults to 4.
         drop_rate (float): Dropout in the feed-forward. Defaults to 0.
-        drop_path_rate (float): Stochastic depth of both branches. Defaults to 0.
+        drop_path_rate (float): Stochastic depth rate of both branches. Defaults to 0.
         pad_to_kernel (bool): See :class:`DWMixer`. Defaults to False.
-        norm_cfg (dict): Norm layers. Defaults to ``dict(type="BN")``.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type="BN")``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Depth-wise convolutions that predict their kernels from their input."""
+"""Dynamic depth-wise convolutions, whose kernels are predicted from the input."""
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -11,17 +11,18 @@ from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 class DynamicDWConv2d(nn.Module):
     """Homogeneous dynamic depth-wise convolution: one kernel for each sample and channel.
 
-    The kernels are predicted from the mean of the map, by two 1x1 layers. In training
-    mode their batch norm sees one value per sample, so it needs a batch of at least two.
+    The kernels are predicted from the spatial mean of the map by two 1x1 layers. In training
+    mode their batch norm has one value per sample and channel, so the batch size must be at
+    least two.
 
     From `On the Connection between Local Attention and Dynamic Depth-wise Convolution
     <https://arxiv.org/abs/2106.04263>`_.
 
     Args:
         channels (int): Channels of the map.
-        kernel_size (int): Size of the kernels, odd. Defaults to 7.
-        reduction (int): How much narrower the hidden layer is. Defaults to 4.
-        norm_cfg (dict): Norm of the hidden layer. Defaults to ``dict(type="BN")``.
+        kernel_size (int): Odd kernel size. Defaults to 7.
+        reduction (int): Ratio of ``channels`` to those of the hidden layer. Defaults to 4.
+        norm_cfg (dict): Config of the norm of the hidden layer. Defaults to ``dict(type="BN")``.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class DynamicDWConv2d(nn.Module):
         """
         B, C = x.shape[:2]
         hidden = self.act(pointwise_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
-        # On a map of one pixel a convolution spends its time on reordering the weights.
+        # On a map of one pixel, a convolution spends most of its time on reordering the weights.
         kernels = F.linear(hidden.flatten(1), self.expand.weight.flatten(1), self.expand.bias)
         return kernels.view(B, C, self.kernel_size, self.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve a map with the kernels that it predicts.
+        """Convolve a map with the kernels predicted from it.
 
         Args:
             x (Tensor): Map (B, C, H, W).
@@ -71,21 +72,21 @@ class DynamicDWConv2d(nn.Module):
 class InhomogeneousDWConv2d(nn.Module):
     """Inhomogeneous dynamic depth-wise convolution: one kernel for each group and position.
 
-    The kernels of a position are predicted from its channels, by two 1x1 layers;
-    neighboring channels form groups that share them.
+    The kernels of a position are predicted from its channels by two 1x1 layers, and are
+    shared by groups of adjacent channels.
 
     From `On the Connection between Local Attention and Dynamic Depth-wise Convolution
     <https://arxiv.org/abs/2106.04263>`_.
 
     Args:
         channels (int): Channels of the map.
-        group_channels (int): Channels that share a kernel.
-        kernel_size (int): Size of the kernels, odd. Defaults to 7.
-        reduction (int): How much narrower the hidden layer is. Defaults to 4.
-        norm_cfg (dict): Norm of the hidden layer. Defaults to ``dict(type="BN")``.
+        group_channels (int): Number of channels that share a kernel.
+        kernel_size (int): Odd kernel size. Defaults to 7.
+        reduction (int): Ratio of ``channels`` to those of the hidden layer. Defaults to 4.
+        norm_cfg (dict): Config of the norm of the hidden layer. Defaults to ``dict(type="BN")``.
 
     Raises:
-        ValueError: If the groups do not divide the channels.
+        ValueError: If ``channels`` is not a multiple of ``group_channels``.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class InhomogeneousDWConv2d(nn.Module):
         return kernels.unflatten(1, (self.groups, self.kernel_taps))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve a map with the kernels that it predicts.
+        """Convolve a map with the kernels predicted from it.
 
         Args:
             x (Tensor): Map (B, C, H, W).

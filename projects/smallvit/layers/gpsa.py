@@ -1,4 +1,4 @@
-"""Gated positional self-attention with less work, for any grid."""
+"""Gated positional self-attention (GPSA) of ConViT with factorized positions, for any grid."""
 
 import torch
 from einops import rearrange
@@ -13,30 +13,30 @@ def offset_table(side: int) -> Tensor:
     """Offsets between all pairs of positions along one side of a grid.
 
     Args:
-        side (int): Number of positions.
+        side (int): Number of rows or columns.
 
     Returns:
-        Tensor: From each position (first axis) to each (second axis), (side, side).
+        Tensor: Offsets (side, side), from the position of the first axis to that of the second.
     """
     positions = torch.arange(side, dtype=torch.float32)
     return positions[None, :] - positions[:, None]
 
 
 class FusedGPSA(nn.Module):
-    """timm's ConViT attention with the same parameters and less work.
+    """Gated positional self-attention with the parameters of timm's ``GPSA`` and fewer operations.
 
-    The attention map is a mixture, by a learned gate, of a softmax over contents and one
-    over positions. Values are mixed by both maps apart, so that the first can be plain
-    attention. The logits of the second are a sum of a function of the horizontal and
-    one of the vertical offset, so its softmax is the product of one along the rows and one
-    along the columns: values are mixed along one side of the grid after the other, and no
-    map of all pairs is made. A mixture of two softmaxes sums to one, so the
-    renormalization of the original does nothing. In training, attention dropout falls on
-    both maps apart.
+    The attention map is a combination, by a learned gate, of a softmax over contents and one
+    over positions. Each map is applied to the values separately, so that the content part can be
+    plain attention. The logits of the positional part are the sum of a function of the
+    horizontal offset and one of the vertical offset, so its softmax is the product of one
+    along the rows and one along the columns: it is applied along one axis of the grid
+    after the other, without computing the map of all pairs. A convex combination of two
+    softmaxes sums to one, so the renormalization of the original has no effect and is omitted.
+    In training, attention dropout is applied to each map separately.
 
     Args:
-        original (GPSA): The module whose parameters are taken over.
-        grid (tuple[int, int]): Height and width of the grid; not only squares.
+        original (GPSA): The module whose parameters are reused.
+        grid (tuple[int, int]): Height and width of the grid, which need not be equal.
     """
 
     def __init__(self, original: GPSA, grid: tuple[int, int]) -> None:
@@ -54,28 +54,28 @@ class FusedGPSA(nn.Module):
         self.register_buffer("columns", offset_table(grid[1]), persistent=False)
 
     def position_maps(self) -> tuple[Tensor, Tensor]:
-        """Attention along the two sides of the grid.
+        """Compute the positional attention along each axis of the grid.
 
         Returns:
-            tuple[Tensor, Tensor]: From row to row (num_heads, H, H) and from column to column
-            (num_heads, W, W). The product of both is the attention between positions.
+            tuple[Tensor, Tensor]: Attention between rows (num_heads, H, H) and between columns
+            (num_heads, W, W). Their product is the attention between positions.
         """
         # The projection takes dx, dy and dx^2 + dy^2.
         across, down, squared = self.pos_proj.weight.view(self.num_heads, 3, 1, 1).unbind(1)
         rows = self.rows * down + self.rows.square() * squared
         columns = self.columns * across + self.columns.square() * squared
-        # In a softmax the bias does nothing, but a parameter without a gradient stops DDP.
+        # The bias cancels in the softmax, but DDP fails on a parameter without a gradient.
         rows = rows + self.pos_proj.bias.view(-1, 1, 1)
         return rows.softmax(dim=-1), columns.softmax(dim=-1)
 
     def mix_by_position(self, value: Tensor) -> Tensor:
-        """Mix values by the attention between positions.
+        """Apply the positional attention to values.
 
         Args:
-            value (Tensor): Values, (B, H * W, C), the channels of one head after another's.
+            value (Tensor): Values (B, H * W, C), with the channels of each head contiguous.
 
         Returns:
-            Tensor: Mixed values, (B, num_heads, H * W, C // num_heads).
+            Tensor: Weighted sums of the values, (B, num_heads, H * W, C // num_heads).
         """
         rows, columns = self.position_maps()
         H, W = rows.shape[1], columns.shape[1]
@@ -83,14 +83,14 @@ class FusedGPSA(nn.Module):
             pairs = rows[:, :, None, :, None] * columns[:, None, :, None, :]
             pairs = self.attn_drop(pairs.reshape(-1, H * W, H * W))
             return pairs @ split_heads(value, self.num_heads)
-        # One matrix product a head for all images, along each row and then along each column.
+        # One matrix product per head for the whole batch, along the rows, then along the columns.
         B, heads = value.shape[0], self.num_heads
         value = rearrange(value, "b (y x) (n c) -> n x (b y c)", y=H, x=W, n=heads)
         mixed = rearrange(torch.bmm(columns, value), "n x (b y c) -> n y (b x c)", b=B, y=H)
         return rearrange(torch.bmm(rows, mixed), "n y (b x c) -> b n (y x) c", b=B, x=W)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend among the tokens (B, N, C) of the grid."""
+        """Apply attention to the tokens (B, N, C) of the grid."""
         query, key = split_joint(self.qk(x), 2, self.num_heads)
         value = self.v(x)
         by_content = attend(

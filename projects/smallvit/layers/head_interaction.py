@@ -10,12 +10,12 @@ from smallvit.layers.attention import Attention
 
 
 class HeadInteractedAttention(Attention):
-    """Self-attention in which one extra token for each head joins the others.
+    """Self-attention with one additional head token per head.
 
-    A head token summarizes what its head sees: the mean over all tokens of that head's
-    channels, projected to the full width, normalized by head and given a learnable
-    position. Head tokens attend and are attended to; afterwards the class token
-    receives their mean, and they are dropped.
+    A head token is the mean of its head's channels over all tokens, projected to the full
+    width, normalized per head, with a learnable position embedding added. Head tokens take part
+    in attention as queries, keys and values; afterwards their mean is added to the class
+    token, and they are dropped.
 
     From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks
     on Small Datasets <https://arxiv.org/abs/2210.05958>`_.
@@ -23,9 +23,9 @@ class HeadInteractedAttention(Attention):
     Args:
         embed_dims (int): Channels of the tokens.
         num_heads (int): Number of heads, and of head tokens.
-        with_cls_token (bool): Whether the first token is a class token, which then
-            receives the mean of the head tokens. Defaults to True.
-        norm_cfg (dict): Norm layer of the head tokens. Defaults to
+        with_cls_token (bool): Whether the first token is a class token, to which the mean of
+            the head tokens is added. Defaults to True.
+        norm_cfg (dict): Config of the norm layer of the head tokens. Defaults to
             ``dict(type="LN", eps=1e-5)``.
         **kwargs: ``qkv_bias``, ``qk_scale``, ``attn_drop_rate`` and ``proj_drop_rate``
             of :class:`Attention`.
@@ -48,7 +48,7 @@ class HeadInteractedAttention(Attention):
         trunc_normal_(self.head_pos_embed, std=0.02)
 
     def head_tokens(self, x: Tensor) -> Tensor:
-        """Summarize each head's channels in a token.
+        """Compute the head tokens.
 
         Args:
             x (Tensor): Tokens, (B, N, C).
@@ -62,13 +62,13 @@ class HeadInteractedAttention(Attention):
         return F.gelu(self.head_norm(tokens)).reshape(B, self.num_heads, C) + self.head_pos_embed
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend with head tokens.
+        """Apply attention over tokens and head tokens.
 
         Args:
-            x (Tensor): Tokens, (B, N, C), the class token first if there is one.
+            x (Tensor): Tokens (B, N, C), with the class token first if there is one.
 
         Returns:
-            Tensor: Tokens of the same shape.
+            Tensor: Tokens (B, N, C).
         """
         N = x.shape[1]
         out, _ = self.mix(torch.cat((x, self.head_tokens(x)), dim=1))

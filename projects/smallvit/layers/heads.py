@@ -1,17 +1,17 @@
-"""Channels of tokens as attention heads, and back."""
+"""Reshaping between token channels and attention heads."""
 
 from torch import Tensor
 
 
 def check_heads(embed_dims: int, num_heads: int) -> None:
-    """Refuse a number of heads that does not divide the channels.
+    """Check that the number of heads divides the number of channels.
 
     Args:
-        embed_dims (int): Channels.
-        num_heads (int): Heads.
+        embed_dims (int): Channels of the tokens.
+        num_heads (int): Number of attention heads.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If ``embed_dims`` is not a multiple of ``num_heads``.
     """
     if embed_dims % num_heads:
         raise ValueError(
@@ -26,23 +26,23 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """Put heads (B, num_heads, N, c) together to tokens (B, N, num_heads * c)."""
+    """Concatenate heads (B, num_heads, N, c) to tokens (B, N, num_heads * c)."""
     return x.transpose(1, 2).flatten(2)
 
 
 def split_joint(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-    """Split what one linear layer computed for queries, keys and values.
+    """Split the output of a joint projection into queries, keys and values.
 
-    The backward pass joins the gradients in one copy. Indexing a permuted view fills a tensor of
-    the size of ``x`` with zeros for each part, and adds them.
+    ``unbind`` stacks the gradients in a single copy in the backward pass. Indexing a permuted
+    view would allocate a zero tensor of the size of ``x`` for each part and sum them.
 
     Args:
-        x (Tensor): (B, N, parts * C).
-        parts (int): 3, or 2 for two of them.
-        num_heads (int): Attention heads.
+        x (Tensor): Output of the projection, (B, N, parts * C).
+        parts (int): Number of tensors projected jointly: 3, or 2 for two of them.
+        num_heads (int): Number of attention heads.
 
     Returns:
-        tuple[Tensor, ...]: ``parts`` views (B, num_heads, N, C // num_heads).
+        tuple[Tensor, ...]: ``parts`` views of shape (B, num_heads, N, C // num_heads).
     """
     joint = x.unflatten(2, (parts, num_heads, -1))
     return tuple(part.transpose(1, 2) for part in joint.unbind(2))

@@ -1,4 +1,4 @@
-"""When a layer may save memory traffic because nobody looks back at what it computed."""
+"""In-place activations in inference, where intermediate values are not needed again."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 
 def looks_back(*modules: nn.Module) -> bool:
-    """Whether intermediate values may be needed after the layer has used them.
+    """Check whether intermediate values may be needed after the layer has used them.
 
-    They are where gradients flow, where a graph is captured, which should not hold what is
-    peculiar to eager execution, and where a hook may have kept a module's output.
+    This is the case with gradients enabled, while a graph is captured (it should not contain
+    optimizations for eager execution), and if a forward hook may have kept a module's output.
 
     Args:
-        *modules (nn.Module): Modules whose outputs would be overwritten or never made.
+        *modules (nn.Module): Modules whose outputs would be overwritten or not computed.
 
     Returns:
-        bool: False only if the values can be overwritten.
+        bool: False if the values can safely be overwritten.
     """
     return (
         torch.is_grad_enabled()
@@ -26,13 +26,13 @@ def looks_back(*modules: nn.Module) -> bool:
 
 
 def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
-    """Apply GELU to a tensor that nobody else holds, in its own memory where that is possible.
+    """Apply GELU to a tensor without other references, in place if possible.
 
-    On a CPU, memory for a second tensor of the size of hidden tokens takes longer than GELU.
+    On a CPU, allocating a second tensor of the size of the hidden tokens takes longer than GELU.
 
     Args:
-        x (Tensor): What the last of ``modules``, or a function, has just returned.
-        *modules (nn.Module): Modules that may have hooks and that ``x`` came through.
+        x (Tensor): Output of the last of ``modules``, or of a function, with no other reference.
+        *modules (nn.Module): Modules that produced ``x`` and may have forward hooks.
 
     Returns:
         Tensor: GELU of ``x``.
@@ -41,10 +41,10 @@ def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
 
 
 def _gelu(x: Tensor, is_free: bool, approximate: str = "none") -> Tensor:
-    """Apply GELU in the order in which memory holds a map.
+    """Apply GELU to a contiguous view of the tensor.
 
-    On a CPU, GELU of a channels-last map takes 1.5 times as long as that of the same memory seen
-    as (B, H, W, C), forward and backward.
+    On a CPU, GELU of a channels-last map takes 1.5 times as long as that of the same memory
+    viewed as (B, H, W, C), forward and backward.
     """
     function = torch.ops.aten.gelu_ if is_free else F.gelu
     if _is_eager_channels_last(x):
@@ -65,13 +65,13 @@ def _is_eager_channels_last(x: Tensor) -> bool:
 
 
 def activate(act: nn.Module, x: Tensor, source: nn.Module | None = None) -> Tensor:
-    """Apply an activation to a tensor; GELU as :func:`gelu` does.
+    """Apply an activation module; GELU is applied as in :func:`gelu`.
 
     Args:
-        act (nn.Module): The activation.
-        x (Tensor): Its input.
-        source (nn.Module, optional): The module that has just returned ``x``, whose memory may
-            then be written again. Defaults to None: ``x`` stays as it is.
+        act (nn.Module): Activation to apply.
+        x (Tensor): Input of the activation.
+        source (nn.Module, optional): The module whose output is ``x``, which may then be
+            overwritten. Defaults to None: ``x`` is not modified.
 
     Returns:
         Tensor: ``act(x)``.

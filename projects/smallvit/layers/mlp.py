@@ -1,4 +1,4 @@
-"""The feed-forward part of a transformer block."""
+"""Feed-forward network of a transformer block."""
 
 import timm.layers
 from torch import Tensor
@@ -7,13 +7,13 @@ from smallvit.layers.inference import activate
 
 
 class Mlp(timm.layers.Mlp):
-    """timm's MLP, whose GELU needs no memory of its own in inference.
+    """timm's MLP with an in-place GELU in inference.
 
-    Where hidden tokens are large, on the first maps of a pyramid, that memory costs a CPU
-    more time than GELU itself. Takes the arguments of timm's.
+    With large hidden tensors, as in the first stages of a pyramid, allocating a second one
+    takes a CPU longer than GELU itself. The arguments are those of :class:`timm.layers.Mlp`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens (..., C)."""
+        """Apply the MLP to tokens (..., C)."""
         x = activate(self.act, self.fc1(x), self.fc1)
         return self.drop2(self.fc2(self.norm(self.drop1(x))))

@@ -1,4 +1,4 @@
-"""Patch embedding by one strided convolution."""
+"""Patch embedding with a strided convolution."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,10 @@ from smallvit.layers.tokens import map_to_tokens
 
 
 class PatchEmbed(nn.Module):
-    """Cut an image into patches and project each.
+    """Patch embedding of images of any size.
 
-    Rows and columns that do not fill a patch are left out; an image smaller than one
-    patch is refused by the convolution.
+    Rows and columns at the end that do not fill a patch are ignored; the convolution raises an
+    error for an image smaller than one patch.
 
     Args:
         embed_dims (int): Channels of the tokens.
@@ -27,13 +27,13 @@ class PatchEmbed(nn.Module):
         )
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Grid of an image.
+        """Compute the size of the patch grid of an image.
 
         Args:
             size (tuple[int, int]): Height and width of the image.
 
         Returns:
-            tuple[int, int]: Rows and columns of patches.
+            tuple[int, int]: Number of rows and columns of patches.
         """
         patch, padding = self.projection.stride[0], self.projection.padding[0]
         return tuple((side + 2 * padding) // patch for side in size)
@@ -45,7 +45,7 @@ class PatchEmbed(nn.Module):
             x (Tensor): Images, (B, in_channels, H, W).
 
         Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (B, h * w, embed_dims) and the grid.
+            tuple[Tensor, tuple[int, int]]: Tokens (B, h * w, embed_dims) and the grid (h, w).
         """
         x = self.projection(x)
         return map_to_tokens(x), (x.shape[2], x.shape[3])

@@ -1,4 +1,4 @@
-"""Patch merging: half the resolution, twice the channels."""
+"""Patch merging, which halves the resolution and doubles the channels."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class PatchMerging(nn.Module):
-    """Join each 2x2 neighborhood, normalize and project to twice the channels.
+    """Patch merging layer: concatenate each 2x2 neighborhood, normalize and project.
 
-    The neighbors are joined in the order (0, 0), (1, 0), (0, 1), (1, 1), as in the
-    official Swin Transformer. A map of odd size is padded with zeros at the bottom
-    and right.
+    The neighbors are concatenated in the order (0, 0), (1, 0), (0, 1), (1, 1), as in the
+    official Swin Transformer. A map of odd height or width is padded with zeros at the bottom
+    or right.
 
     Args:
         embed_dims (int): Channels of the input.
@@ -22,13 +22,13 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * embed_dims, 2 * embed_dims, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve a map.
+        """Downsample a feature map by a factor of 2.
 
         Args:
-            x (Tensor): Map (B, H, W, C).
+            x (Tensor): Feature map (B, H, W, C).
 
         Returns:
-            Tensor: Map (B, ceil(H / 2), ceil(W / 2), 2 * C).
+            Tensor: Feature map (B, ceil(H / 2), ceil(W / 2), 2 * C).
         """
         H, W = x.shape[1:3]
         if H % 2 or W % 2:

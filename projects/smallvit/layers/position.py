@@ -1,4 +1,4 @@
-"""Position tables, and how position embeddings follow the grid."""
+"""Sinusoidal position embeddings, and resizing of position embeddings to other grids."""
 
 import math
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def sinusoid_table(num_positions: int, dims: int) -> Tensor:
-    """Sines and cosines of positions at geometrically spaced wavelengths.
+    """Compute sinusoidal position embeddings with geometrically spaced wavelengths.
 
     Args:
-        num_positions (int): Number of positions.
-        dims (int): Channels; even ones hold sines, odd ones cosines.
+        num_positions (int): Length of the sequence.
+        dims (int): Channels; even ones contain sines, odd ones cosines.
 
     Returns:
-        Tensor: The table, (1, num_positions, dims), computed in float64.
+        Tensor: Embeddings (1, num_positions, dims) in the default dtype, computed in float64.
     """
     position = torch.arange(num_positions, dtype=torch.float64).unsqueeze(1)
     channel = torch.arange(dims)
@@ -32,17 +32,18 @@ def resize_positions(
     num_extra: int = 0,
     mode: str = "bicubic",
 ) -> Tensor:
-    """Resize a position embedding to another grid; the same if the grids are.
+    """Interpolate a position embedding to another grid, or return it if the grids are equal.
 
     Args:
-        pos_embed (Tensor): (1, num_extra + old rows * old columns, C).
-        old (tuple[int, int]): Rows and columns that it was made for.
-        new (tuple[int, int]): Rows and columns that are wanted.
-        num_extra (int): Positions of extra tokens in front, which stay. Defaults to 0.
-        mode (str): How to interpolate. Defaults to "bicubic".
+        pos_embed (Tensor): Embedding (1, num_extra + old rows * old columns, C).
+        old (tuple[int, int]): Rows and columns of the present grid.
+        new (tuple[int, int]): Rows and columns of the target grid.
+        num_extra (int): Number of leading positions of extra tokens, such as the class token,
+            which are not interpolated. Defaults to 0.
+        mode (str): Interpolation mode. Defaults to "bicubic".
 
     Returns:
-        Tensor: (1, num_extra + new rows * new columns, C).
+        Tensor: Embedding (1, num_extra + new rows * new columns, C).
     """
     if tuple(old) == tuple(new):
         return pos_embed
@@ -57,17 +58,18 @@ def fit_loaded_positions(
     num_extra: int = 0,
     mode: str = "bicubic",
 ) -> None:
-    """Resize the position embedding of a checkpoint that was trained at another, square size.
+    """Resize the position embedding of a checkpoint from a square grid to that of the model.
 
-    Anything else stays, for ``load_state_dict`` to refuse.
+    An embedding that is not of a square grid or has other channels is left unchanged, so that
+    ``load_state_dict`` reports it.
 
     Args:
-        state_dict (dict): The checkpoint's, changed in place.
-        key (str): Its name in there.
-        own (Tensor): The model's.
-        grid (tuple[int, int]): Rows and columns of the model's.
-        num_extra (int): Positions of extra tokens in front. Defaults to 0.
-        mode (str): How to interpolate. Defaults to "bicubic".
+        state_dict (dict): State dict of the checkpoint, changed in place.
+        key (str): Key of the position embedding in ``state_dict``.
+        own (Tensor): Position embedding of the model.
+        grid (tuple[int, int]): Rows and columns of the model's grid.
+        num_extra (int): Number of leading positions of extra tokens. Defaults to 0.
+        mode (str): Interpolation mode. Defaults to "bicubic".
     """
     loaded = state_dict.get(key)
     if loaded is None or loaded.shape == own.shape:

@@ -4,19 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Of section 2 of https://arxiv.org/abs/1606.08415.
+# From section 2 of https://arxiv.org/abs/1606.08415.
 QUICK_GELU_SLOPE = 1.702
 
 
 class QuickGELUMlp(nn.Module):
-    """Two linear layers with ``x * sigmoid(1.702 * x)`` between them, as CvT was trained with.
+    """MLP with the activation ``x * sigmoid(1.702 * x)``, with which CvT was trained.
 
     The activation is ``silu(1.702 * x) / 1.702``. Both factors are folded into the matrix
     products, so that a single pass over the hidden tokens remains.
 
     Args:
         embed_dims (int): Channels of input and output.
-        hidden_dims (int): Channels between.
+        hidden_dims (int): Channels of the hidden layer.
         drop_rate (float): Dropout after both layers. Defaults to 0.
     """
 
@@ -27,7 +27,7 @@ class QuickGELUMlp(nn.Module):
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens (B, N, embed_dims)."""
+        """Apply the MLP to tokens (B, N, embed_dims)."""
         slope, flat = QUICK_GELU_SLOPE, x.flatten(0, 1)
         hidden = torch.addmm(self.fc1.bias, flat, self.fc1.weight.t(), beta=slope, alpha=slope)
         hidden = self.drop(F.silu(hidden))

@@ -11,28 +11,28 @@ from smallvit.layers.tokens import map_to_tokens
 
 
 class SOPE(nn.Module):
-    """Patch embedding by 3x3 convolutions of stride 2 between two affine layers.
+    """Patch embedding with 3x3 convolutions of stride 2 between two affine layers.
 
-    Each convolution halves the map, so there are ``log2(patch_size)`` of them; their
-    widths double up to ``embed_dims``. GELU follows each but the last one, and the only
-    one of patch size 2, as in the official code.
+    Each convolution halves the resolution, so there are ``log2(patch_size)`` of them; their
+    widths double up to ``embed_dims``. GELU follows every convolution but the last, and for
+    patch size 2 the only one, as in the official code.
 
     From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks
     on Small Datasets <https://arxiv.org/abs/2210.05958>`_.
 
     Args:
         embed_dims (int): Channels of the tokens; a multiple of ``patch_size / 2``.
-        patch_size (int): Reduction of height and width, a power of two from 2.
+        patch_size (int): Downsampling factor of height and width, a power of two of at least 2.
             Defaults to 16.
         in_channels (int): Channels of the image. Defaults to 3.
         with_affine (bool): Whether to learn a scale and shift before and after the
             convolutions. Defaults to True.
-        norm_cfg (dict): Norm layers of the convolutions. Defaults to
+        norm_cfg (dict): Config of the norm layers of the convolutions. Defaults to
             ``dict(type="BN")``.
 
     Raises:
-        ValueError: If ``patch_size`` is no power of two or too large for
-            ``embed_dims``.
+        ValueError: If ``patch_size`` is not a power of two of at least 2, or ``embed_dims`` is not
+            a multiple of ``patch_size / 2``.
     """
 
     def __init__(
@@ -64,19 +64,19 @@ class SOPE(nn.Module):
         self.post_affine = Affine(embed_dims) if with_affine else nn.Identity()
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Grid of an image.
+        """Compute the size of the token grid of an image.
 
         Args:
             size (tuple[int, int]): Height and width of the image.
 
         Returns:
-            tuple[int, int]: Rows and columns of tokens.
+            tuple[int, int]: Number of rows and columns of tokens.
         """
         rows, columns = (-(-side // self.patch_size) for side in size)
         return rows, columns
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Embed an image of any height and width.
+        """Embed images of any height and width.
 
         Args:
             x (Tensor): Images, (B, in_channels, H, W).

@@ -22,7 +22,7 @@ class TokenTransformer(nn.Module):
         input_dims (int): Channels of the input.
         embed_dims (int): Channels of the output. Defaults to 64.
         drop_rate (float): Dropout of the projections. Defaults to 0.
-        norm_cfg (dict): Norms. Defaults to ``dict(type="LN")``.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type="LN")``.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class TokenPerformer(nn.Module):
         kernel_ratio (float): Random features as a share of ``embed_dims``.
             Defaults to 0.5.
         drop_rate (float): Dropout of the projections. Defaults to 0.
-        norm_cfg (dict): Norms. Defaults to ``dict(type="LN")``.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type="LN")``.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class TokenPerformer(nn.Module):
         self.register_buffer("features", features * math.sqrt(num_features))
 
     def feature_map(self, x: Tensor) -> Tensor:
-        """Positive random features of queries or keys.
+        """Compute positive random features of queries or keys.
 
         Args:
-            x (Tensor): (B, N, embed_dims), at least float32.
+            x (Tensor): Queries or keys (B, N, embed_dims), at least float32.
 
         Returns:
-            Tensor: (B, N, number of features).
+            Tensor: Random features (B, N, number of features).
         """
         half_norm = x.square().sum(dim=-1, keepdim=True) / 2
         return torch.exp(x @ self.features.t() - half_norm) / math.sqrt(len(self.features))

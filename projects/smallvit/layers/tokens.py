@@ -21,9 +21,9 @@ def map_to_tokens(feature: Tensor) -> Tensor:
     """View a map as patch tokens in raster order, without a copy if it is channels-last.
 
     Args:
-        feature (Tensor): A map, (B, C, H, W).
+        feature (Tensor): Feature map (B, C, H, W).
 
     Returns:
-        Tensor: The tokens (B, H * W, C).
+        Tensor: Tokens (B, H * W, C).
     """
     return feature.flatten(2).transpose(1, 2)

@@ -12,27 +12,29 @@ TOKEN_ENCODERS = {"performer": TokenPerformer, "transformer": TokenTransformer}
 
 
 class TokensToToken(nn.Module):
-    """Patch embedding in which overlapping patches attend before they are merged.
+    """Patch embedding with attention between overlapping patches before they are merged.
 
-    Soft splits (overlapping patches) alternate with token encoders; the last split is
-    followed by a projection, and both together are one convolution.
+    Soft splits (overlapping patches) alternate with token encoders; the last split and the
+    projection after it are computed as one convolution.
 
     From `Tokens-to-Token ViT <https://arxiv.org/abs/2101.11986>`_.
 
     Args:
-        embed_dims (int): Channels of the tokens that come out.
+        embed_dims (int): Channels of the output tokens.
         in_channels (int): Channels of the image. Defaults to 3.
-        token_encoder (str): "performer" or "transformer". Defaults to "performer".
+        token_encoder (str): Type of the token encoders, "performer" or "transformer".
+            Defaults to "performer".
         token_dims (int): Channels between the splits. Defaults to 64.
-        kernel_sizes (Sequence[int]): Sizes of the splits. Defaults to (7, 3, 3).
-        strides (Sequence[int]): Their strides. Defaults to (4, 2, 2).
-        paddings (Sequence[int]): Their paddings. Defaults to (2, 1, 1).
+        kernel_sizes (Sequence[int]): Patch sizes of the splits. Defaults to (7, 3, 3).
+        strides (Sequence[int]): Strides of the splits. Defaults to (4, 2, 2).
+        paddings (Sequence[int]): Zero padding of the splits. Defaults to (2, 1, 1).
         drop_rate (float): Dropout in the token encoders. Defaults to 0.
-        norm_cfg (dict): Norms of the token encoders. Defaults to ``dict(type="LN")``.
+        norm_cfg (dict): Config of the norms of the token encoders. Defaults to
+            ``dict(type="LN")``.
 
     Raises:
-        ValueError: If the encoder is unknown or the splits are not as many as strides
-            and paddings.
+        ValueError: If ``token_encoder`` is unknown, there are fewer than two splits, or the
+            numbers of kernel sizes, strides and paddings differ.
     """
 
     def __init__(
@@ -67,13 +69,13 @@ class TokensToToken(nn.Module):
         self.projection = nn.Linear(token_dims * kernel_sizes[-1] ** 2, embed_dims)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Grid of an image.
+        """Compute the size of the token grid of an image.
 
         Args:
             size (tuple[int, int]): Height and width of the image.
 
         Returns:
-            tuple[int, int]: Rows and columns of tokens.
+            tuple[int, int]: Number of rows and columns of tokens.
         """
         for split in self.splits:
             size = _grid(size, split)
@@ -86,7 +88,7 @@ class TokensToToken(nn.Module):
             x (Tensor): Images, (B, in_channels, H, W).
 
         Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (B, h * w, embed_dims) and the grid.
+            tuple[Tensor, tuple[int, int]]: Tokens (B, h * w, embed_dims) and the grid (h, w).
         """
         for encoder, split in zip(self.encoders, self.splits[:-1], strict=True):
             kernel, stride, padding = split

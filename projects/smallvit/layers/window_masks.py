@@ -1,8 +1,8 @@
 """Cached attention masks of shifted windows, by map size.
 
 MMPretrain's Swin recomputes the mask of shifted window attention in each forward pass, with a
-dozen operators that depend only on the map size. With small batches, where time is spent in
-calls, that is an eighth of them.
+dozen operators that depend only on the map size. They are an eighth of all operator calls, which
+dominate the time of small batches.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KeptMasks:
         if key not in self.kept:
             if len(self.kept) == MOST_KEPT:
                 del self.kept[next(iter(self.kept))]
-            with torch.inference_mode(False):  # what training may use later
+            with torch.inference_mode(False):  # so that training can use the cached mask later
                 self.kept[key] = self.make(hw_shape, window_size, shift_size, device=device)
         return self.kept[key]
 
