@@ -1,15 +1,15 @@
-"""How a plugin sees a backbone: its blocks, their channels, tokens, maps and parts.
+"""Uniform view of backbones for plugins: blocks, channels, tokens, feature maps and block parts.
 
-``view_host(backbone).blocks`` are the blocks in order. Each provides its number of channels and
-the source of its grid in a forward pass, and converts tokens to maps (B, C, H, W) and
-back. ``Taps`` record inputs or outputs of blocks. ``plain_tokens`` gives the number of tokens of a
-plain transformer before it runs, ``block_parts`` the parts of a block,
+``view_host(backbone).blocks`` are the blocks in execution order. Each provides its number of
+channels and the source of its grid in a forward pass, and converts tokens to maps (B, C, H, W)
+and back. ``Taps`` record inputs or outputs of blocks. ``plain_tokens`` gives the number of tokens
+of a plain transformer without running it, ``block_parts`` the parts of a block,
 ``attention_projections`` the weights of its attention, and ``position_table`` the
 position embeddings. ``register_host``, ``register_plain``, ``register_parts`` and
 ``register_attention`` add support for other classes.
 """
 
-# The adapters register themselves; they refer to foreign classes by name and import none.
+# Importing the adapters registers them; they refer to third-party classes by name only.
 from smallvit.hosts import openmmlab, ours, timm_models  # noqa: F401
 from smallvit.hosts.attention import (
     AttentionProjections,

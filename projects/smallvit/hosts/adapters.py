@@ -1,4 +1,4 @@
-"""Registry of adapters by class name, so that no foreign class is imported."""
+"""Registry of adapters by class name, so that no third-party class is imported."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Adapter = TypeVar("Adapter", bound=Callable)
 
 
 class Adapters:
-    """Registry of adapters for modules of some classes and their subclasses.
+    """Registry of adapters for module classes and their subclasses.
 
     Args:
-        kind (str): What such a module is, as in "is not a {kind}".
-        teach (str): Where another class is registered, for the error.
+        kind (str): Noun for the modules, used in the error "... is not a {kind}".
+        teach (str): Name of the public registration function, used in the error.
     """
 
     def __init__(self, kind: str, teach: str) -> None:
@@ -26,18 +26,18 @@ class Adapters:
         self._known: dict[str, Callable] = {}
 
     def register(self, *classes: type | str, force: bool = False) -> Callable[[Adapter], Adapter]:
-        """Create a decorator that registers the adapter of some classes.
+        """Create a decorator that registers the adapter of the given classes.
 
         Args:
             *classes (type | str): Classes, or their full names such as
                 "timm.models.pit.PoolingVisionTransformer"; by name, nothing is imported.
-            force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+            force (bool): Whether to replace a registered adapter. Defaults to False.
 
         Returns:
-            Callable: The decorator; it returns what it decorates.
+            Callable: Decorator that registers a function and returns it unchanged.
 
         Raises:
-            KeyError: If a class is known already and ``force`` is not set.
+            KeyError: If a class is already registered and ``force`` is False.
         """
         names = [cls if isinstance(cls, str) else full_name(cls) for cls in classes]
 
@@ -57,21 +57,21 @@ class Adapters:
         return sorted(self._known)
 
     def find(self, cls: type) -> Callable | None:
-        """The adapter of a class or its nearest base class, or None."""
+        """Find the adapter of a class or its nearest base class, or None."""
         names = map(full_name, cls.__mro__)
         return next((self._known[name] for name in names if name in self._known), None)
 
     def get(self, module: nn.Module) -> Callable:
-        """The adapter of a module.
+        """Get the adapter of a module.
 
         Args:
-            module (nn.Module): The module.
+            module (nn.Module): Module whose class is looked up.
 
         Returns:
-            Callable: What was registered for its class.
+            Callable: Adapter registered for its class or the nearest base class.
 
         Raises:
-            HostError: If the class is not known.
+            HostError: If no adapter is registered for its class.
         """
         adapter = self.find(type(module))
         if adapter is None:
@@ -84,5 +84,5 @@ class Adapters:
 
 
 def full_name(cls: type) -> str:
-    """Module and name of a class."""
+    """Qualified name of a class, with its module."""
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -19,8 +19,9 @@ class Projection:
     """Rows of a linear layer that compute queries, keys, values or the output.
 
     Args:
-        weight (Tensor): (C_out, C_in), a view of the layer's weight: it is filled in place.
-        bias (Tensor | None): (C_out,), a view of the layer's bias.
+        weight (Tensor): View (C_out, C_in) of the layer's weight, so that it can be initialized
+            in place.
+        bias (Tensor | None): View (C_out,) of the layer's bias, if it has one.
     """
 
     weight: Tensor
@@ -29,16 +30,18 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class AttentionProjections:
-    """Location of an attention's weights. Heads are consecutive in the rows of
-    queries, keys and values, and in the columns of the output.
+    """Projections of an attention layer.
+
+    Heads are consecutive in the rows of queries, keys and values, and in the columns of the
+    output.
 
     Args:
-        module (nn.Module): The attention.
-        num_heads (int): Its heads.
-        query (Projection): Makes the queries.
-        key (Projection): Makes the keys.
-        value (Projection): Makes the values.
-        output (Projection): Joins the heads.
+        module (nn.Module): Attention layer that owns the weights.
+        num_heads (int): Number of attention heads.
+        query (Projection): Query projection.
+        key (Projection): Key projection.
+        value (Projection): Value projection.
+        output (Projection): Output projection of the concatenated heads.
     """
 
     module: nn.Module
@@ -54,26 +57,26 @@ def register_attention(*classes: type | str, force: bool = False) -> Callable:
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.
-        force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+        force (bool): Whether to replace a registered adapter. Defaults to False.
 
     Returns:
-        Callable: The decorator of a function from the attention to its
+        Callable: Decorator for a function that maps an attention layer to its
         :class:`AttentionProjections`.
     """
     return _ATTENTION.register(*classes, force=force)
 
 
 def attention_projections(block: nn.Module) -> AttentionProjections:
-    """Find the weights of the attention in a block.
+    """Find the attention projections in a block.
 
     Args:
-        block (nn.Module): A transformer block, or the attention itself.
+        block (nn.Module): Transformer block, or the attention layer itself.
 
     Returns:
-        AttentionProjections: Its query, key, value and output weights.
+        AttentionProjections: Query, key, value and output projections.
 
     Raises:
-        HostError: If the block has no attention of a known class, or several.
+        HostError: If the block has no attention of a registered class, or more than one.
     """
     found = [module for _, module in own_modules(block) if _ATTENTION.find(type(module))]
     # A wrapper around an attention may itself be an attention of a registered class.
@@ -94,12 +97,12 @@ def rows(layer: nn.Module, part: int = 0, parts: int = 1) -> Projection:
     """Select one of several equal parts of a linear layer's outputs.
 
     Args:
-        layer (nn.Module): The layer, with ``weight`` and ``bias``.
-        part (int): Which part. Defaults to 0.
-        parts (int): How many there are. Defaults to 1.
+        layer (nn.Module): Linear layer with ``weight`` and ``bias``.
+        part (int): Index of the part. Defaults to 0.
+        parts (int): Number of parts. Defaults to 1.
 
     Returns:
-        Projection: Views of its weight and bias.
+        Projection: Views of the rows of ``weight`` and ``bias``.
     """
     bias = None if layer.bias is None else layer.bias.chunk(parts)[part]
     return Projection(layer.weight.chunk(parts)[part], bias)
@@ -118,7 +121,7 @@ def rows(layer: nn.Module, part: int = 0, parts: int = 1) -> Projection:
     "timm.models.convit.MHSA",
 )
 def fused(attention: nn.Module) -> AttentionProjections:
-    """One layer ``qkv`` for queries, keys and values."""
+    """Adapter for a joint projection ``qkv`` of queries, keys and values."""
     if not isinstance(getattr(attention, "q_norm", None), nn.Identity | None):
         raise HostError(
             f"{full_name(type(attention))} normalizes its queries and keys, whose products are not "
@@ -135,28 +138,28 @@ def fused(attention: nn.Module) -> AttentionProjections:
     "timm.models.pvt_v2.Attention",
 )
 def fused_keys(attention: nn.Module) -> AttentionProjections:
-    """One layer ``kv`` for keys and values."""
+    """Adapter for a joint projection ``kv`` of keys and values."""
     parts = (rows(attention.q), rows(attention.kv, 0, 2), rows(attention.kv, 1, 2))
     return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.proj))
 
 
 @register_attention("smallvit.layers.gpsa.FusedGPSA", "timm.models.convit.GPSA")
 def fused_queries(attention: nn.Module) -> AttentionProjections:
-    """One layer ``qk`` for queries and keys."""
+    """Adapter for a joint projection ``qk`` of queries and keys."""
     parts = (rows(attention.qk, 0, 2), rows(attention.qk, 1, 2), rows(attention.v))
     return AttentionProjections(attention, attention.num_heads, *parts, rows(attention.proj))
 
 
 @register_attention("smallvit.backbones.cvt.ConvAttention")
 def apart(attention: nn.Module) -> AttentionProjections:
-    """Separate layers."""
+    """Adapter for separate projections ``q``, ``k`` and ``v``."""
     parts = (rows(layer) for layer in (attention.q, attention.k, attention.v, attention.proj))
     return AttentionProjections(attention, attention.num_heads, *parts)
 
 
 @register_attention("torch.nn.modules.activation.MultiheadAttention")
 def pytorch(attention: nn.MultiheadAttention) -> AttentionProjections:
-    """PyTorch's attention, inside mmcv's and mmseg's blocks."""
+    """Adapter for PyTorch's attention, which mmcv's and mmseg's blocks contain."""
     if attention.in_proj_weight is None:
         raise HostError("nn.MultiheadAttention with kdim or vdim is no self-attention")
     biases = [None] * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)

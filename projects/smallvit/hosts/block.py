@@ -1,4 +1,4 @@
-"""A block of a host: the location of its tokens, and their conversion to a map."""
+"""Block of a host: the location of its tokens, and their conversion to a feature map."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from smallvit.hosts.grids import ArgumentGrid, WatchedGrid
 
 @dataclass(frozen=True, eq=False)
 class HostBlock:
-    """A block of a host: a module that maps tokens to tokens of the same shape.
+    """Block of a host: a module that maps tokens to tokens of the same shape.
 
     Tokens are the block's first positional argument and its only output, unless ``key`` and
     ``item`` say otherwise.
 
     Args:
-        module (nn.Module): The block.
+        module (nn.Module): Module that is called with the tokens and returns them.
         channels (int): Channels of its tokens.
-        grid (ArgumentGrid | WatchedGrid, optional): Where the grid is found; layouts that
-            have height and width need none. Defaults to None.
-        layout (str): "BNC", "BHWC" or "BCHW". Defaults to "BNC".
+        grid (ArgumentGrid | WatchedGrid, optional): Source of the grid; not needed for layouts
+            with height and width. Defaults to None.
+        layout (str): Token layout, "BNC", "BHWC" or "BCHW". Defaults to "BNC".
         stage (int): Stage of a hierarchical host, counted from 0. Defaults to 0.
-        max_extra_tokens (int): How many tokens may stand around the patches; more
-            mean that the grid is wrong. Defaults to 2.
-        key (int | str): The argument that holds the tokens, by position or name. Defaults to 0.
-        item (int | str, optional): Which item they are of the tuple, or the dict, that the block
-            returns. Defaults to None: it returns nothing else.
-        tokens_behind (int): How many of the extra tokens stand behind the patches; all others
-            stand in front. Defaults to 0.
+        max_extra_tokens (int): Maximum number of extra tokens before and after the patches; more
+            indicate a wrong grid. Defaults to 2.
+        key (int | str): Position or name of the argument with the tokens. Defaults to 0.
+        item (int | str, optional): Index or key of the tokens in the tuple or dict that the block
+            returns. Defaults to None: the block returns the tokens alone.
+        tokens_behind (int): Number of extra tokens after the patches; all others precede them.
+            Defaults to 0.
     """
 
     module: nn.Module
@@ -57,15 +57,15 @@ class HostBlock:
             )
 
     def input_of(self, args: tuple, kwargs: Mapping) -> Tensor:
-        """Tokens among the arguments of the block."""
+        """Get the tokens from the arguments of the block."""
         return kwargs[self.key] if isinstance(self.key, str) else args[self.key]
 
     def output_of(self, output: Any) -> Tensor:
-        """Tokens in the output of the block."""
+        """Get the tokens from the output of the block."""
         return output if self.item is None else output[self.item]
 
     def replace_output(self, output: Any, tokens: Tensor) -> Any:
-        """The output of the block with its tokens replaced."""
+        """Return the output of the block with its tokens replaced."""
         if self.item is None:
             return tokens
         if isinstance(output, Mapping):
@@ -73,19 +73,19 @@ class HostBlock:
             return mapping({**output, self.item: tokens})
         items = list(output)
         items[int(self.item)] = tokens
-        named = getattr(output, "_make", None)  # a named tuple takes its items one by one
+        named = getattr(output, "_make", None)  # a named tuple's constructor takes no sequence
         return type(output)(items) if named is None else named(items)
 
     def read_grid(self, tokens: Tensor, args: tuple, kwargs: Mapping) -> tuple[int, int]:
-        """Grid of the current tokens.
+        """Read the grid of the tokens in the current forward pass.
 
         Args:
             tokens (Tensor): Input or output of the block.
             args (tuple): Positional arguments that the block was called with.
-            kwargs (Mapping): Its keyword arguments.
+            kwargs (Mapping): Keyword arguments that the block was called with.
 
         Returns:
-            tuple[int, int]: Height and width.
+            tuple[int, int]: Height and width of the grid.
 
         Raises:
             HostError: If the number of tokens does not fit the grid.
@@ -107,11 +107,11 @@ class HostBlock:
         return layouts.to_map(tokens, self.layout, hw, self.tokens_behind)
 
     def extra_tokens(self, tokens: Tensor, hw: tuple[int, int]) -> Tensor | None:
-        """Extra tokens (B, extra, C) of this block, or None if its layout has none."""
+        """Get the extra tokens (B, extra, C) of this block, or None if its layout has none."""
         return layouts.extra_tokens(tokens, self.layout, hw, self.tokens_behind)
 
     def from_map(self, feature: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Turn a map (B, C, H, W) and extra tokens into tokens of this block."""
+        """Convert a map (B, C, H, W) and extra tokens to tokens of this block."""
         return layouts.from_map(feature, self.layout, extra, self.tokens_behind)
 
     def add_map(self, tokens: Tensor, feature: Tensor) -> Tensor:

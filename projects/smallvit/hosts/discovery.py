@@ -41,14 +41,14 @@ def discover(host: nn.Module) -> list[HostBlock]:
     """Find the blocks of a backbone.
 
     Args:
-        host (nn.Module): A backbone that takes images (B, C, H, W).
+        host (nn.Module): Backbone that takes images (B, C, H, W).
 
     Returns:
-        list[HostBlock]: Its blocks, in the order in which they run.
+        list[HostBlock]: Its blocks in execution order.
 
     Raises:
-        HostError: If there are none, or their form is not sure; the message has the lines
-            that settle it.
+        HostError: If no blocks are found or their layout is ambiguous; the message contains the
+            code that registers the backbone.
     """
     found = recall(host)
     if found is None:
@@ -84,7 +84,7 @@ def _cannot_run(host: nn.Module) -> str:
 
 
 def _candidates(host: nn.Module, layers: int = 1) -> dict[str, nn.Module]:
-    """Modules with the given number of layers that may be blocks, by name."""
+    """Modules with at least the given number of layers that may be blocks, by name."""
     own = dict(own_modules(host))
     inside = set(map(id, own.values()))
     owners = {name: m for name, m in own.items() if m is host or isinstance(m, CONTAINERS)}
@@ -114,11 +114,11 @@ class _Search:
         self.example: Call | None = None
 
     def reason(self) -> str:
-        """The first informative reason."""
+        """The most informative reason why no blocks were found."""
         return (self.why or self.stopped or ["it has no modules within"])[0]
 
     def at(self, size: tuple[int, int], channels: int) -> list[Found]:
-        """The blocks found with images of a size, or none."""
+        """Search for blocks with images of a size; an empty list if there are none."""
         images = make_images(self.host, size, channels)
         calls = self._run(images)
         spots = partial(self._spots, size=size, channels=channels)
@@ -136,7 +136,7 @@ class _Search:
         return []
 
     def _tried(self, found: list[Found], images: Tensor) -> tuple[list[Found], Trial]:
-        """All blocks if they form one chain, otherwise those of the main path."""
+        """Validate the blocks: all if they form one chain, otherwise those of the main path."""
         trial = self._try(found, images)
         # After a class token, the last block may not contribute to the output either.
         if len(trial.unused) > 1:
@@ -180,7 +180,7 @@ class _Search:
 
 
 def _choose(calls: Sequence[Call], size: tuple[int, int], search: _Search, spots) -> list[Found]:
-    """The blocks, or none and the reason."""
+    """Select the blocks among the calls, or record in ``search`` why there are none."""
     for layers in (2, 1):
         ran = [c for c in calls if c.key is not None and _layers(c.module) >= layers]
         found = _of_candidates(ran, calls, size, search, spots)
@@ -271,7 +271,7 @@ def _main_stream(found: list[Found]) -> list[Found]:
 
 
 def _main_blocks(found: list[Found], trial: Trial) -> list[Found]:
-    """The blocks that form a chain; the others are named."""
+    """Keep the blocks that form a chain, and log a warning with the names of the others."""
     if trial.beside:
         names = _named(found, trial.beside)
         _warn(f"not among the blocks are {names}, which take nothing of the blocks before them")

@@ -19,22 +19,23 @@ from smallvit.hosts.probe import FEW, SPOTS, Call, pair
 
 #: A larger number of tokens before the patches indicates a wrong grid.
 MAX_EXTRA_TOKENS = FEW
-#: Share of single spots that have to be where they were made; convolutions of an embedding smear.
+#: Fractions of changed cells that must be found at their token; EXACT is lower because the
+#: convolutions of an embedding blur the change, and NEAR also accepts adjacent tokens.
 EXACT, NEAR = 0.6, 0.9
 
 _DISORDER = "its tokens do not lie as the image does"
 
-#: For a block and a grid: the cells that were changed, and the tokens that differ most for them.
+#: Maps a block and a grid to pairs of a changed cell and the token that differs most.
 SingleSpots = Callable[[Call, tuple[int, int]], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
 class OfImage:
-    """A grid that no module returns: the image size divided by the patch size.
+    """Grid that no module returns: the image size divided by the patch size.
 
     Args:
-        call (Call): The first module that takes the images.
-        patch (int): Side of a patch.
+        call (Call): Call of the first module that takes the images.
+        patch (int): Height and width of a patch.
     """
 
     call: Call
@@ -46,12 +47,12 @@ class Found:
     """A block and its token layout.
 
     Args:
-        call (Call): What it did.
-        layout (str): "BNC", "BHWC" or "BCHW".
-        hw (tuple[int, int]): Its grid in the dry run.
-        source (Call | OfImage | int | str | tuple, optional): What tells its grid: a module that
-            ran before, the image, or an argument. Defaults to None, its shape.
-        behind (int): How many of its extra tokens stand behind its patches. Defaults to 0.
+        call (Call): Recorded call of the block.
+        layout (str): Token layout, "BNC", "BHWC" or "BCHW".
+        hw (tuple[int, int]): Height and width of its grid in the dry run.
+        source (Call | OfImage | int | str | tuple, optional): Source of its grid: a module that
+            ran before, the image, or an argument. Defaults to None: the shape of its tokens.
+        behind (int): Number of its extra tokens after the patches. Defaults to 0.
     """
 
     call: Call
@@ -86,14 +87,15 @@ def form_of(
     """Infer the token layout of a block, or the reason why it is ambiguous.
 
     Args:
-        call (Call): What the block did.
-        sources (Sequence[Call]): Modules that may tell its grid.
+        call (Call): Recorded call of the block.
+        sources (Sequence[Call]): Calls of modules that may be the source of its grid.
         size (tuple[int, int]): Height and width of the images.
-        found (Sequence[Found]): Blocks that ran before and whose form is sure.
-        single_spots (SingleSpots): Asked for the first block of tokens (B, N, C).
+        found (Sequence[Found]): Earlier blocks whose layout is known.
+        single_spots (SingleSpots): Called for the first block with tokens (B, N, C) to find the
+            order of its patches.
 
     Returns:
-        Found | str: The form, or a reason.
+        Found | str: The block with its layout, or the reason why it is ambiguous.
     """
     if len(call.shape) == 4:
         return _form_of_maps(call, size, found)
@@ -193,7 +195,7 @@ def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float])
 
 
 def _in_order(found: Found, spots: Sequence[tuple[int, int]]) -> Found | str:
-    """The form with what stands behind its patches; or why they are no rows."""
+    """Add the number of tokens after the patches, or return why they are not in raster order."""
     if not spots:
         return "it takes no batch of another size"
     behind = [found.extra + cell - token for cell, token in spots]
@@ -220,10 +222,11 @@ def as_blocks(found: Sequence[Found]) -> list[HostBlock]:
     """Create the blocks of a host from their layouts.
 
     Args:
-        found (Sequence[Found]): In the order in which they run.
+        found (Sequence[Found]): Blocks and their layouts in execution order.
 
     Returns:
-        list[HostBlock]: A new stage begins where the form is another.
+        list[HostBlock]: Blocks in the same order; a change of layout, channels or grid starts a
+        new stage.
     """
     grids: dict[Any, Any] = {None: None}
     stage, blocks = 0, []
@@ -262,7 +265,7 @@ def _grid_of(found: Found) -> ArgumentGrid | WatchedGrid | None:
 
 
 def _pick(source: Call, hw: tuple[int, int]) -> tuple[int, int | None]:
-    """Which of the shapes that the source returned, and where in it the height is."""
+    """Index of the grid among the shapes that the source returned, and the axis of the height."""
     for index, shape in enumerate(source.maps):
         if len(shape) == 2 and tuple(shape) == hw:
             return index, None
@@ -276,13 +279,13 @@ def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tup
     """Read a grid from the image that a module received.
 
     Args:
-        module (nn.Module): The module.
-        inputs (tuple): What it took.
-        output (Any): What it returned, unused.
-        patch (int): Side of a patch.
+        module (nn.Module): Module that received the image, unused.
+        inputs (tuple): Positional arguments of its forward, with the image.
+        output (Any): Output of its forward, unused.
+        patch (int): Height and width of a patch.
 
     Returns:
-        tuple[int, int]: Height and width.
+        tuple[int, int]: Height and width of the grid.
     """
     image = next(each for each in inputs if isinstance(each, Tensor) and each.ndim == 4)
     return image.shape[2] // patch, image.shape[3] // patch
@@ -294,14 +297,14 @@ def read_shape(
     """Read a grid from the output of a module.
 
     Args:
-        module (nn.Module): The module.
-        inputs (tuple): What it took.
-        output (Any): What it returned: maps, or pairs of numbers among them.
-        like (tuple[int, int | None]): Number among the maps and pairs, and the axis of the
+        module (nn.Module): Module that returned the grid, unused.
+        inputs (tuple): Positional arguments of its forward, unused.
+        output (Any): Output of its forward: maps, pairs of numbers, or a sequence of them.
+        like (tuple[int, int | None]): Index among the maps and pairs, and the axis of the
             height, None for a pair.
 
     Returns:
-        tuple[int, int]: Height and width.
+        tuple[int, int]: Height and width of the grid.
     """
     items = output if isinstance(output, (tuple, list)) and not pair(output) else [output]
     maps = [x for x in items if pair(x) or (isinstance(x, Tensor) and x.ndim == 4)]

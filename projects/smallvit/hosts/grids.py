@@ -1,4 +1,4 @@
-"""Sources of a block's token grid in a forward pass; it is never guessed from the token count."""
+"""Sources of a block's token grid in a forward pass, which is never guessed from token counts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,18 +10,18 @@ ReadGrid = Callable[[nn.Module, tuple, Any], tuple[int, int]]
 
 
 class ArgumentGrid:
-    """The grid that the host passes to its block.
+    """Grid that the host passes to its block as an argument.
 
     Args:
-        key (int | str | tuple): Position of the argument, or its name; or two of them, where
-            height and width are passed one by one. Defaults to 1.
+        key (int | str | tuple): Position or name of the argument, or a pair of them if height
+            and width are separate arguments. Defaults to 1.
     """
 
     def __init__(self, key: int | str | tuple[int | str, int | str] = 1) -> None:
         self.key = key
 
     def watch(self) -> list[RemovableHandle]:
-        """Do nothing, as the block receives the grid."""
+        """Return no hooks, as the block receives the grid."""
         return []
 
     def read(self, args: tuple, kwargs: Mapping) -> tuple[int, int]:
@@ -29,10 +29,10 @@ class ArgumentGrid:
 
         Args:
             args (tuple): Positional arguments of the block.
-            kwargs (Mapping): Its keyword arguments.
+            kwargs (Mapping): Keyword arguments of the block.
 
         Returns:
-            tuple[int, int]: Height and width.
+            tuple[int, int]: Height and width of the grid.
         """
         if isinstance(self.key, tuple):
             height, width = (kwargs[k] if isinstance(k, str) else args[k] for k in self.key)
@@ -42,19 +42,19 @@ class ArgumentGrid:
 
 
 class WatchedGrid:
-    """The grid that another module computes earlier in the same forward pass.
+    """Grid that another module computes earlier in the same forward pass.
 
-    Blocks that share a source must share the object. The last grid seen is the one that
-    holds, so under gradient checkpointing the backward pass of one input has to come
-    before the forward pass of another size.
+    Blocks with the same source must share the object. Only the last grid is stored, so with
+    gradient checkpointing the backward pass of one input must run before the forward pass of
+    an input of another size.
 
     Args:
         module (nn.Module): The module to watch, such as a patch embedding.
         read (Callable): ``read(module, inputs, output)``, called like a forward hook,
-            returns height and width. It must not hold modules itself: the host may be
-            copied, and the copy's module is the one passed.
-        before (bool): Whether to read before the module runs, with ``output=None``,
-            because the blocks are within it. Defaults to False.
+            returns height and width. It must not hold references to modules: after a deep copy of
+            the host, the module of the copy is passed.
+        before (bool): Whether to read before the module runs, with ``output=None``, which is
+            needed if the module contains the blocks. Defaults to False.
     """
 
     def __init__(self, module: nn.Module, read: ReadGrid, before: bool = False) -> None:
@@ -68,7 +68,7 @@ class WatchedGrid:
         """Register the forward hook, at most once.
 
         Returns:
-            list[RemovableHandle]: What was registered now.
+            list[RemovableHandle]: Handle of the new hook; empty if it was registered before.
         """
         if self._handle is not None:
             return []
@@ -86,14 +86,14 @@ class WatchedGrid:
         self._grid = (int(height), int(width))
 
     def read(self, args: tuple, kwargs: Mapping) -> tuple[int, int]:
-        """The last recorded grid.
+        """Read the last recorded grid.
 
         Args:
             args (tuple): Positional arguments of the block, unused.
-            kwargs (Mapping): Its keyword arguments, unused.
+            kwargs (Mapping): Keyword arguments of the block, unused.
 
         Returns:
-            tuple[int, int]: Height and width.
+            tuple[int, int]: Height and width of the grid.
 
         Raises:
             RuntimeError: If the watched module has not run.

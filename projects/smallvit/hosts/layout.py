@@ -10,11 +10,11 @@ LAYOUTS = tuple(AXES)
 
 
 def grid_of_map(x: Tensor, layout: str) -> tuple[int, int]:
-    """Height and width of a tensor that has both.
+    """Height and width of a feature map.
 
     Args:
-        x (Tensor): (B, H, W, C) or (B, C, H, W).
-        layout (str): "BHWC" or "BCHW".
+        x (Tensor): Feature map (B, H, W, C) or (B, C, H, W).
+        layout (str): Layout of ``x``, "BHWC" or "BCHW".
 
     Returns:
         tuple[int, int]: Height and width.
@@ -26,13 +26,13 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tens
     """View the patch tokens as a map, without a copy.
 
     Args:
-        x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
-        layout (str): "BNC", "BHWC" or "BCHW".
-        hw (tuple[int, int]): Height and width of the grid; of use to "BNC" only.
-        behind (int): How many of the extra tokens stand behind the patches. Defaults to 0.
+        x (Tensor): Tokens (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+        layout (str): Layout of ``x``, "BNC", "BHWC" or "BCHW".
+        hw (tuple[int, int]): Height and width of the grid; used for "BNC" only.
+        behind (int): Number of extra tokens after the patches. Defaults to 0.
 
     Returns:
-        Tensor: The map (B, C, H, W); in channels-last memory format unless the layout is
+        Tensor: Map (B, C, H, W), in channels-last memory format unless the layout is
         "BCHW".
     """
     if layout != "BNC":
@@ -43,16 +43,17 @@ def to_map(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tens
 
 
 def extra_tokens(x: Tensor, layout: str, hw: tuple[int, int], behind: int = 0) -> Tensor | None:
-    """Extra tokens around the patches: class, distillation, registers.
+    """Get the tokens that are not patches: class, distillation and register tokens.
 
     Args:
         x (Tensor): Tokens, see :func:`to_map`.
-        layout (str): "BNC", "BHWC" or "BCHW".
+        layout (str): Layout of ``x``, "BNC", "BHWC" or "BCHW".
         hw (tuple[int, int]): Height and width of the grid.
-        behind (int): How many of them stand behind the patches; they come last. Defaults to 0.
+        behind (int): Number of extra tokens after the patches, which are returned last.
+            Defaults to 0.
 
     Returns:
-        Tensor | None: (B, extra, C), or None for layouts that have no place for them.
+        Tensor | None: Extra tokens (B, extra, C), or None for layouts without them.
     """
     if layout != "BNC":
         return None
@@ -65,14 +66,14 @@ def from_map(feature: Tensor, layout: str, extra: Tensor | None = None, behind: 
     """Convert a map back to tokens; the inverse of :func:`to_map` and :func:`extra_tokens`.
 
     Args:
-        feature (Tensor): The map, (B, C, H, W).
-        layout (str): "BNC", "BHWC" or "BCHW".
-        extra (Tensor, optional): Extra tokens (B, extra, C) to put in front.
+        feature (Tensor): Feature map (B, C, H, W).
+        layout (str): Layout of the output, "BNC", "BHWC" or "BCHW".
+        extra (Tensor, optional): Extra tokens (B, extra, C) to prepend to the patches.
             Defaults to None.
-        behind (int): So many of them, the last, are put behind. Defaults to 0.
+        behind (int): Number of extra tokens, the last ones, to append instead. Defaults to 0.
 
     Returns:
-        Tensor: (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+        Tensor: Tokens (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
     """
     tokens = rearrange(feature, f"b c h w -> {AXES[layout]}")
     if layout != "BNC" or extra is None or not extra.shape[1]:
@@ -85,10 +86,10 @@ def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
     """Add a map to the patch tokens; extra tokens are unchanged.
 
     Args:
-        x (Tensor): (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
-        feature (Tensor): The map, (B, C, H, W).
-        layout (str): "BNC", "BHWC" or "BCHW".
-        behind (int): How many of the extra tokens stand behind the patches. Defaults to 0.
+        x (Tensor): Tokens (B, extra + H * W, C), (B, H, W, C) or (B, C, H, W).
+        feature (Tensor): Feature map (B, C, H, W).
+        layout (str): Layout of ``x``, "BNC", "BHWC" or "BCHW".
+        behind (int): Number of extra tokens after the patches. Defaults to 0.
 
     Returns:
         Tensor: A new tensor of the shape of ``x``.
@@ -99,7 +100,7 @@ def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
         return x + tokens
     start, end = extra - behind, x.shape[1] - behind
     if not torch.is_grad_enabled() and x.dtype == tokens.dtype:
-        # One new tensor instead of two: on a CPU, allocating the second costs more than the sum.
+        # Allocate one tensor instead of two: on a CPU the second costs more than the addition.
         out = x.clone()
         out[:, start:end].add_(tokens)
         return out

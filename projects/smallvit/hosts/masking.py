@@ -1,4 +1,4 @@
-"""Run a backbone on a part of an image: on visible patches, or with masked pixels."""
+"""Masked inputs for a backbone: visible patches only (MAE), or masked pixels (SimMIM)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _LastBlockError(Exception):
 
 
 class VisiblePatches:
-    """Run the blocks of a plain transformer on some patches of each image, and drop the others.
+    """Run the blocks of a plain transformer on a random subset of the patches.
 
     Args:
-        host (nn.Module): The backbone.
+        host (nn.Module): Backbone with a single stage.
 
     Raises:
         HostError: If its blocks need all patches, as convolutions and windows do, or if it has
@@ -62,14 +62,14 @@ class VisiblePatches:
         """Run the blocks on a random subset of the patches.
 
         Args:
-            images (Tensor): (B, C_in, H, W).
-            mask_ratio (float): Part of the patches that is dropped.
+            images (Tensor): Images (B, C_in, H, W).
+            mask_ratio (float): Fraction of the patches to drop.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: Tokens behind the last block, (B, 1 + visible, C): one
-            token in front, the class token or the mean of the visible patches, then these; the
-            mask (B, N), 1 where a patch was dropped; and for each patch its place among the
-            visible and dropped ones, (B, N).
+            tuple[Tensor, Tensor, Tensor]: Output tokens of the last block (B, 1 + visible, C),
+            where the class token or else the mean of the visible patches comes first; the
+            mask (B, N), 1 for dropped patches; and the indices (B, N) that restore the order of
+            the patches from the visible ones followed by the dropped ones.
         """
         dropping = _Dropping(self._first, self._last, mask_ratio)
         handles = (
@@ -87,7 +87,7 @@ class VisiblePatches:
 
 
 class _Dropping:
-    """A forward pass that drops patches before the first block and stops after the last."""
+    """Hooks that drop patches before the first block and stop the forward pass after the last."""
 
     def __init__(self, first: HostBlock, last: HostBlock, mask_ratio: float) -> None:
         self.first, self.last, self.mask_ratio = first, last, mask_ratio
@@ -132,7 +132,7 @@ def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
             try:
                 torch.manual_seed(0)
                 tokens, mask, _ = visible.run(images, 0.5)
-            except Exception as raised:  # another size then
+            except Exception as raised:  # try the next size
                 errors.append(raised)
                 continue
             dropped = F.interpolate(mask.reshape(2, 1, *_grid_of(mask, size)), size=size)
@@ -148,13 +148,13 @@ def _grid_of(mask: Tensor, size: tuple[int, int]) -> tuple[int, int]:
 
 
 class MaskedPixels:
-    """Run a backbone on images whose masked pixels have the mean color.
+    """Run a backbone on images whose masked pixels are set to the mean color.
 
     Args:
-        host (nn.Module): The backbone.
+        host (nn.Module): Backbone, see :func:`~smallvit.hosts.view_host`.
 
     Raises:
-        HostError: If it is not a host.
+        HostError: If the backbone is not supported.
     """
 
     def __init__(self, host: nn.Module) -> None:
@@ -165,11 +165,11 @@ class MaskedPixels:
         """Run the backbone.
 
         Args:
-            images (Tensor): Normalized, (B, C_in, H, W).
-            mask (Tensor): (B, h, w), 1 where a part of the image is hidden.
+            images (Tensor): Normalized images (B, C_in, H, W).
+            mask (Tensor): Mask (B, h, w), 1 for masked parts of the image.
 
         Returns:
-            Tensor: The map of the last block, (B, C, H / stride, W / stride).
+            Tensor: Feature map of the last block, (B, C, H / stride, W / stride).
         """
         hidden = F.interpolate(mask[:, None].to(images), size=images.shape[2:])
         _, maps = self._taps.run(

@@ -15,7 +15,7 @@ from smallvit.hosts.rest import own_modules
 
 @dataclass(frozen=True)
 class _Noted:
-    """Blocks without modules, and the classes that the backbone was made of."""
+    """Cached blocks without references to modules, and the classes of the backbone's modules."""
 
     found: tuple[Found, ...]
     made_of: tuple[tuple[str, type], ...]
@@ -25,13 +25,13 @@ _NOTED: WeakKeyDictionary[nn.Module, _Noted] = WeakKeyDictionary()
 
 
 def recall(host: nn.Module) -> list[Found] | None:
-    """Get the cached blocks, unless modules of the host were replaced since.
+    """Get the cached blocks, unless modules of the host have been replaced since.
 
     Args:
-        host (nn.Module): The backbone.
+        host (nn.Module): Backbone to look up.
 
     Returns:
-        list[Found] | None: The blocks, None if they have to be found.
+        list[Found] | None: The cached blocks, or None if a dry run is needed.
     """
     noted = _NOTED.get(host)
     if noted is None or noted.made_of != _made_of(host):
@@ -44,8 +44,8 @@ def note(host: nn.Module, found: Sequence[Found]) -> None:
     """Cache blocks for the lifetime of the host.
 
     Args:
-        host (nn.Module): The backbone.
-        found (Sequence[Found]): Its blocks.
+        host (nn.Module): Backbone that was inspected.
+        found (Sequence[Found]): Result of the dry run.
     """
     _NOTED[host] = _Noted(tuple(_with(each, {}) for each in found), _made_of(host))
 
@@ -55,7 +55,7 @@ def _made_of(host: nn.Module) -> tuple[tuple[str, type], ...]:
 
 
 def _with(found: Found, modules: dict[str, nn.Module]) -> Found:
-    """The same with modules of these names, or with none."""
+    """Replace the modules by those of the given names, or by None."""
 
     def at(call: Call) -> Call:
         return replace(call, module=modules.get(call.name), differs=[], plain={})

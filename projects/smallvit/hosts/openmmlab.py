@@ -17,14 +17,14 @@ def _second_output(module: nn.Module, inputs: tuple, output: tuple) -> tuple[int
     "mmseg.models.backbones.vit.VisionTransformer",
 )
 def vision_transformer(host: nn.Module) -> list[HostBlock]:
-    """VisionTransformer and its subclasses, DistilledVisionTransformer (DeiT) among them."""
+    """VisionTransformer and its subclasses, including DistilledVisionTransformer (DeiT)."""
     grid = WatchedGrid(host.patch_embed, _second_output)
     return [HostBlock(module, host.patch_embed.embed_dims, grid) for module in host.layers]
 
 
 def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     conv, padding = host.patch_embed.projection, host.patch_embed.adaptive_padding
-    if padding is not None:  # of images that are no whole number of patches
+    if padding is not None:  # for image sizes that are not a multiple of the patch size
         added = padding.get_pad_shape(size)
         size = (size[0] + added[0], size[1] + added[1])
     sides = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
@@ -39,7 +39,7 @@ def vision_transformer_tokens(host: nn.Module) -> PlainTokens:
 
 @register_parts("mmpretrain.models.backbones.vision_transformer.TransformerEncoderLayer")
 def encoder_layer(block: nn.Module) -> BlockParts:
-    """A block of MMPretrain's VisionTransformer."""
+    """Blocks of MMPretrain's VisionTransformer."""
     return BlockParts(block.attn, norm=(block, "ln2"), expand=(block.ffn.layers[0], "0"))
 
 
@@ -57,7 +57,7 @@ def t2t_vit(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.swin.SwinTransformer",
 )
 def swin(host: nn.Module) -> list[HostBlock]:
-    """Swin: windows are partitioned inside the blocks, which receive the grid."""
+    """Swin: blocks receive the grid and partition the windows themselves."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, module.norm1.normalized_shape[0], grid, stage=index, max_extra_tokens=0)
@@ -71,7 +71,7 @@ def swin(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.mit.MixVisionTransformer",
 )
 def pyramid(host: nn.Module) -> list[HostBlock]:
-    """PVT, PVTv2 and MiT: each stage is a patch embedding, blocks and a norm."""
+    """PVT, PVTv2 and MiT: each stage consists of a patch embedding, blocks and a norm."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, stage[0].embed_dims, grid, stage=index, max_extra_tokens=0)

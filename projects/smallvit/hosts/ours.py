@@ -13,7 +13,7 @@ from smallvit.layers.talking_heads import TalkingHeadsAttention
 
 @register_host("smallvit.backbones.base.plain_vit.PlainViT")
 def plain_vit(host: nn.Module) -> list[HostBlock]:
-    """DHVT, T2TViT, CaiT (its patch blocks) and others: one grid throughout."""
+    """DHVT, T2TViT, CaiT (its patch blocks) and other backbones with a single grid."""
     grid = ArgumentGrid()
     return [HostBlock(module, host.embed_dims, grid) for module in host.layers]
 
@@ -24,7 +24,7 @@ def _grid_of_image(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
 
 @register_plain("smallvit.backbones.base.plain_vit.PlainViT")
 def plain_vit_tokens(host: nn.Module) -> PlainTokens:
-    """The same; CaiT's class token is added after these blocks, so there is no extra token."""
+    """Plain backbones; CaiT adds its class token after these blocks, so it has no extra token."""
     extra, grid = host.num_extra_tokens, host.patch_resolution
     return PlainTokens(host, extra, grid, _grid_of_image, recomputes=host.with_cp)
 
@@ -56,7 +56,7 @@ def staged(host: nn.Module) -> list[HostBlock]:
 
 @register_host("smallvit.backbones.dwnet.DWNet")
 def dwnet(host: nn.Module) -> list[HostBlock]:
-    """Stages of blocks over maps (B, H, W, C)."""
+    """DWNet: stages of blocks on maps (B, H, W, C)."""
     return [
         HostBlock(module, channels, layout="BHWC", stage=index)
         for index, (stage, channels) in enumerate(zip(host.stages, host.embed_dims, strict=True))
@@ -70,5 +70,5 @@ def dwnet(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.timm_backbone.TIMMBackbone",
 )
 def wrapped_timm(host: nn.Module) -> tuple[HostBlock, ...]:
-    """The wrapped timm model."""
+    """Wrapped timm models, which have adapters of their own."""
     return view_host(host.timm_model).blocks

@@ -13,14 +13,14 @@ from smallvit.hosts.rest import at_rest
 
 
 def dry_output(host: nn.Module) -> Any:
-    """Run a backbone on an image of zeros, of a size that it takes.
+    """Run a backbone on an image of zeros of a size that it accepts.
 
     Args:
-        host (nn.Module): The backbone, which is left as it was.
+        host (nn.Module): Backbone to run, whose state is restored afterwards.
 
     Returns:
-        Any: What it returns for a batch of one; None where it takes no image alone, or has no
-        values yet.
+        Any: Output for a batch of one image; None if the backbone does not run on images alone, or
+        its parameters are on the meta device.
     """
     weight = next((p for p in host.parameters() if p.is_floating_point()), torch.zeros(1))
     if weight.is_meta:
@@ -29,7 +29,7 @@ def dry_output(host: nn.Module) -> Any:
         for size, channels in product(sizes_for(host), channels_for(host)):
             try:
                 return host(torch.zeros(1, channels, *size).to(weight))
-            except Exception:  # another size then
+            except Exception:  # try the next size
                 continue
     return None
 
@@ -38,11 +38,12 @@ def vector_of(output: Any) -> Tensor | None:
     """Reduce the output of a backbone to one vector per image.
 
     Args:
-        output (Any): A tensor, or tensors of several levels, of which the last counts.
+        output (Any): Tensor, or a sequence with one entry per level, of which the last is used.
 
     Returns:
-        Tensor | None: A vector (B, C) as it is, the mean of a map (B, C, H, W), the mean of the
-        vectors of a class and a distillation token; None of anything else.
+        Tensor | None: Vectors (B, C) unchanged, the spatial mean of a map (B, C, H, W), or the
+        mean of several tensors of the same shape, such as those of the class and the
+        distillation token; None for any other output.
     """
     if isinstance(output, (tuple, list)) and output:
         output = output[-1]

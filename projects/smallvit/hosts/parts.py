@@ -14,19 +14,20 @@ _PARTS = Adapters("transformer block whose parts are known", "smallvit.hosts.reg
 
 @dataclass
 class BlockParts:
-    """Locations of the parts of a block.
+    """Parts of a transformer block.
 
     Args:
-        attention (nn.Module): Attention with ``num_heads``.
-        norm (tuple[nn.Module, str]): Owner and name of the LayerNorm in front of the
-            feed-forward part.
-        expand (tuple[nn.Module, str]): Owner and name of the first layer of the
-            feed-forward part, linear or a 1x1 convolution.
-        head_tokens (int): Tokens that the attention appends behind the patches.
+        attention (nn.Module): Attention layer with the attribute ``num_heads``.
+        norm (tuple[nn.Module, str]): Parent module and attribute name of the LayerNorm before the
+            feed-forward network.
+        expand (tuple[nn.Module, str]): Parent module and attribute name of the first layer of the
+            feed-forward network, linear or a 1x1 convolution.
+        head_tokens (int): Number of tokens that the attention appends after the patches.
             Defaults to 0.
-        logits (str): Attribute of the attention that its logits go through:
-            "scaled_dot_product_attention", called as PyTorch's function is, or "logits", a
-            module that takes and returns them. Defaults to the former.
+        logits (str): Attribute of the attention through which its logits pass:
+            "scaled_dot_product_attention", a callable with the signature of PyTorch's function, or
+            "logits", a module from logits to logits. Defaults to
+            "scaled_dot_product_attention".
     """
 
     attention: nn.Module
@@ -46,28 +47,28 @@ def register_parts(*classes: type | str, force: bool = False) -> Callable:
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.
-        force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+        force (bool): Whether to replace a registered adapter. Defaults to False.
 
     Returns:
-        Callable: The decorator of a function from the block to its :class:`BlockParts`.
+        Callable: Decorator for a function that maps a block to its :class:`BlockParts`.
     """
     return _PARTS.register(*classes, force=force)
 
 
 def block_parts(block: nn.Module) -> BlockParts:
-    """Find the parts of a block.
+    """Get the parts of a block from the adapter of its class.
 
     Args:
-        block (nn.Module): A transformer block.
+        block (nn.Module): Transformer block of a registered class.
 
     Returns:
-        BlockParts: Its parts.
+        BlockParts: Attention, norm and first feed-forward layer of the block.
 
     Raises:
-        HostError: If its class is not known.
+        HostError: If no adapter is registered for its class.
     """
     return _PARTS.get(block)(block)
 
 
-# As the ``reuse_site`` of version 0.1 had it.
+# Kept for compatibility with ``reuse_site.register`` of version 0.1.
 block_parts.register = register_parts  # type: ignore[attr-defined]

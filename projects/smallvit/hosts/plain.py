@@ -1,4 +1,4 @@
-"""Token count and grid of a plain transformer before it runs."""
+"""Token count and grid of a plain transformer, without running it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _PLAIN = Adapters("plain transformer", "smallvit.hosts.register_plain")
 
 @dataclass(frozen=True, eq=False)
 class PlainTokens:
-    """Tokens of a host that keeps one grid from the first block to the last.
+    """Token count and grid of a host with the same grid in all blocks.
 
     Args:
-        host (nn.Module): The backbone.
-        num_extra (int): Tokens in front of the patches, in each block.
-        grid (tuple[int, int]): Rows and columns of the patches that it is built for.
+        host (nn.Module): Backbone that is passed to ``read_grid``.
+        num_extra (int): Number of tokens before the patches in each block.
+        grid (tuple[int, int]): Rows and columns of patches for which the backbone was built.
         read_grid (Callable): ``read_grid(host, size)`` returns rows and columns for an image
-            of height and width ``size``. It must not hold modules itself: the host may be
-            copied, and the copy is passed.
-        recomputes (bool): Whether it runs its blocks again in the backward pass.
-            Defaults to False.
+            of height and width ``size``. It must not hold references to modules: after a deep
+            copy of the host, the copy is passed.
+        recomputes (bool): Whether the backbone uses gradient checkpointing, so that blocks run
+            again in the backward pass. Defaults to False.
     """
 
     host: nn.Module
@@ -44,25 +44,25 @@ def register_plain(*classes: type | str, force: bool = False) -> Callable:
 
     Args:
         *classes (type | str): Classes or their full names, see :func:`register_host`.
-        force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+        force (bool): Whether to replace a registered adapter. Defaults to False.
 
     Returns:
-        Callable: The decorator of a function from the host to its :class:`PlainTokens`.
+        Callable: Decorator for a function that maps a host to its :class:`PlainTokens`.
     """
     return _PLAIN.register(*classes, force=force)
 
 
 def plain_tokens(host: nn.Module) -> PlainTokens:
-    """Get the token description of a plain transformer.
+    """Get the token count and grid of a plain transformer.
 
     Args:
-        host (nn.Module): The transformer.
+        host (nn.Module): Plain transformer of a registered class.
 
     Returns:
-        PlainTokens: Its extra tokens and its grid.
+        PlainTokens: Number of extra tokens and grid.
 
     Raises:
-        HostError: If its class is not known.
+        HostError: If no adapter is registered for its class.
     """
     return _PLAIN.get(host)(host)
 
@@ -71,13 +71,13 @@ def patch_grid(host: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     """Compute a plain transformer's patch grid for an image size.
 
     Args:
-        host (nn.Module): The transformer.
+        host (nn.Module): Plain transformer of a registered class.
         size (tuple[int, int]): Height and width of the image.
 
     Returns:
-        tuple[int, int]: Rows and columns.
+        tuple[int, int]: Rows and columns of patches.
 
     Raises:
-        HostError: If its class is not known.
+        HostError: If no adapter is registered for its class.
     """
     return plain_tokens(host).grid_of(size)

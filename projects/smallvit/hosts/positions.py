@@ -15,8 +15,8 @@ class PositionTable:
     """Absolute position embeddings.
 
     Args:
-        table (Tensor): (1, extra + H * W, C): a parameter, or a buffer where it is fixed.
-        grid (tuple[int, int]): Height and width H, W of the grid of patches.
+        table (Tensor): Embeddings (1, extra + H * W, C), a parameter if learned, or a buffer.
+        grid (tuple[int, int]): Height and width (H, W) of the patch grid.
     """
 
     table: Tensor
@@ -24,17 +24,17 @@ class PositionTable:
 
     @property
     def patches(self) -> Tensor:
-        """Tensor: (H * W, C), view of the rows of the patches."""
+        """Tensor: View (H * W, C) of the embeddings of the patches."""
         return self.table[0, self.table.shape[1] - self.grid[0] * self.grid[1] :]
 
     @property
     def extra(self) -> Tensor:
-        """Tensor: (extra, C), view of the rows of the class token and other leading tokens."""
+        """Tensor: View (extra, C) of the embeddings of the class and other leading tokens."""
         return self.table[0, : self.table.shape[1] - self.grid[0] * self.grid[1]]
 
     @property
     def is_trained(self) -> bool:
-        """bool: Whether the embeddings are trained, and so may be initialized."""
+        """bool: Whether the embeddings are trainable, and so may be initialized."""
         return self.table.requires_grad
 
 
@@ -42,10 +42,11 @@ def position_table(host: nn.Module) -> PositionTable | None:
     """Find the position embeddings of a backbone.
 
     Args:
-        host (nn.Module): A host.
+        host (nn.Module): Backbone, or a wrapper with the attribute ``timm_model``.
 
     Returns:
-        PositionTable | None: The table; None where there is none for a single known grid.
+        PositionTable | None: Position embeddings, or None if there are none for a single known
+        grid.
     """
     host = getattr(host, "timm_model", host)
     table, grid = getattr(host, "pos_embed", None), _grid(host)

@@ -20,14 +20,14 @@ from smallvit.hosts.rest import own_modules
 
 #: Spots at which the second and third image differ, as fractions of height and width.
 SPOTS = ((0.9, 0.1), (0.3, 0.7))
-#: A non-square size distinguishes rows from columns; in the larger one, the last maps of deep
+#: Non-square sizes distinguish rows from columns; with the larger one, the last maps of deep
 #: networks have more than one cell.
 SIZES = ((64, 96), (128, 192))
-#: Sizes to try if it accepts none of these.
+#: Square sizes to try if the backbone accepts neither of ``SIZES``.
 SQUARES = ((224, 224), (256, 256), (32, 32), (64, 64), (128, 128), (384, 384))
 #: Sizes for the second run, with another aspect ratio.
 OTHER_SIZES = ((112, 80), (128, 64))
-#: Up to this many tokens are extra tokens such as the class token, if there are others.
+#: An argument with at most this many tokens is not the patches if there is a longer one.
 FEW = 8
 #: Number of single spots that reveal the order of the patches.
 SINGLE_SPOTS = 16
@@ -38,24 +38,25 @@ class Call:
     """Recorded calls of a module in the dry run.
 
     Args:
-        name (str): Its name in the host.
-        module (nn.Module): The module.
-        began (int): When it began, on a clock that counts beginnings and ends.
-        key (int | str, optional): The argument with the tokens. Defaults to None.
+        name (str): Qualified name of the module in the host.
+        module (nn.Module): Module that was called.
+        began (int): Time of the start, on a clock that counts starts and ends of calls.
+        key (int | str, optional): Position or name of the argument with the tokens.
+            Defaults to None.
         shape (tuple): Shape of these tokens.
-        differs (list[Tensor]): By how much the second and third image's tokens differ from
-            the first's, of the shape without batch; only of blocks that are looked for.
-        tensors (int): How many arguments are tensors of that shape which differ so.
-        plain (dict): Arguments that are no tensors, by position or name.
-        ended (int): When it ended.
-        item (int | str, optional): Where in a tuple or dict that it returned tokens of that
-            shape are.
-        returned (list[tuple]): Shapes of what it returned.
-        alike (int): How many of them are tokens of that shape.
-        in_place (bool): Whether it changed what it took.
-        maps (list[tuple]): Shapes of the maps, and pairs of numbers, that it returned.
-        times (int): How often it ran.
-        sees_images (bool): Whether it takes the images themselves.
+        differs (list[Tensor]): Absolute differences of the second and third image's tokens to
+            the first image's, without the batch axis; for candidate blocks only.
+        tensors (int): Number of tensor arguments of that shape that differ between images.
+        plain (dict): Arguments that are not tensors, by position or name.
+        ended (int): Time of the end, on the same clock; -1 if the call has not ended.
+        item (int | str, optional): Index or key of tokens of that shape in the tuple or dict that
+            was returned.
+        returned (list[tuple]): Shapes of the returned tensors.
+        alike (int): Number of returned tensors with the shape and dtype of the tokens.
+        in_place (bool): Whether the input was modified in place.
+        maps (list[tuple]): Shapes of the returned maps, and returned pairs of numbers.
+        times (int): Number of calls.
+        sees_images (bool): Whether an argument has the shape of the image batch.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Call:
 
     @property
     def kept(self) -> bool:
-        """Whether it returned such tokens and did not modify its input in place."""
+        """Whether the shape was preserved and the input was not modified in place."""
         return self.alike > 0 and not self.in_place
 
 
@@ -85,15 +86,15 @@ _SIZE_NAMES = ("img_size", "image_size", "init_input_size", "input_size", "input
 
 
 def make_images(host: nn.Module, size: tuple[int, int], channels: int) -> Tensor:
-    """Three images that differ at two spots.
+    """Create three random images that differ at two spots.
 
     Args:
-        host (nn.Module): The backbone, which tells device and data type.
-        size (tuple[int, int]): Height and width.
-        channels (int): Channels.
+        host (nn.Module): Backbone whose first floating-point parameter determines device and dtype.
+        size (tuple[int, int]): Height and width of the images.
+        channels (int): Number of image channels.
 
     Returns:
-        Tensor: (3, C, H, W).
+        Tensor: Images (3, channels, H, W).
     """
     weight = next((p for p in host.parameters() if p.is_floating_point()), torch.zeros(1))
     random = torch.Generator().manual_seed(0)
@@ -110,10 +111,10 @@ def make_images(host: nn.Module, size: tuple[int, int], channels: int) -> Tensor
 
 def channels_for(host: nn.Module) -> list[int]:
     """Numbers of image channels to try: that of the first convolution, unless it is too large."""
-    # An attribute in_channels is unreliable: some backbones count in it while they are built.
+    # An attribute in_channels is unreliable: some backbones update it while they build layers.
     convs = (module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d))
     first = next(convs, 3)
-    # With pixels rearranged as channels, there are 12 instead of 3.
+    # The first convolution has 12 input channels instead of 3 after a space-to-depth layer.
     order = [first, 3] if first <= 4 else [3, first] if first <= 32 else [3]
     return list(dict.fromkeys(order))
 
@@ -136,13 +137,13 @@ def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) ->
     """Run the host once and record the calls of its modules.
 
     Args:
-        host (nn.Module): The backbone, :func:`at_rest`.
-        images (Tensor): Of :func:`make_images`.
-        watched (Mapping[str, nn.Module]): Modules that may be blocks, by name; of the others
-            only the shapes that they return are noted.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        images (Tensor): Images of :func:`make_images`.
+        watched (Mapping[str, nn.Module]): Candidate blocks by name; for all other modules only
+            the shapes of their outputs are recorded.
 
     Returns:
-        list[Call]: In the order in which they began.
+        list[Call]: Recorded calls, ordered by their start.
     """
     recorder = _Recorder(set(map(id, watched.values())), images)
     with ExitStack() as hooks, torch.no_grad():
@@ -186,7 +187,7 @@ class _Recorder:
         tokens = {k: v for k, v in arguments.items() if is_tokens(v)}
         if not tokens:
             return
-        # Before patches, a block may process a class token, or positions that are the same for
+        # The patches may be preceded by a class token, or by positions that are the same for
         # every image.
         own = {k: v for k, v in tokens.items() if _differs(v)} or tokens
         call.key = next(
@@ -222,15 +223,15 @@ def single_spots(
     """Positions where tokens differ most if an image differs in only one grid cell.
 
     Args:
-        host (nn.Module): The backbone, at rest.
-        call (Call): The block that takes the tokens (B, N, C).
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        call (Call): Recorded call of the block that takes the tokens (B, N, C).
         size (tuple[int, int]): Height and width of the images.
         hw (tuple[int, int]): Rows and columns of the grid.
-        channels (int): Channels of the images.
+        channels (int): Number of image channels.
 
     Returns:
-        list[tuple[int, int]]: The cell, counted by rows, and the token that differs most;
-        nothing where the block does not take these images.
+        list[tuple[int, int]]: Pairs of the changed cell, in raster order, and the token that
+        differs most; empty if the block does not process these images as a batch.
     """
     random = torch.Generator().manual_seed(1)
     cells = _spread(*hw)
@@ -263,7 +264,7 @@ def single_spots(
 
 
 def _spread(rows: int, columns: int) -> list[int]:
-    """Cells from the first row to the last, of even rows and odd: every other may run backwards."""
+    """Cells of even and odd rows from first to last, as every other row may be reversed."""
     number = min(SINGLE_SPOTS, rows * columns)
     cells = set()
     for i in range(number):
@@ -275,7 +276,7 @@ def _spread(rows: int, columns: int) -> list[int]:
 
 
 def _patch_side(side: int, number: int) -> float:
-    """Side of a patch if so many are cut from a side: what is left is dropped, or padded."""
+    """Patch size if a side is split into ``number`` patches, the rest being dropped or padded."""
     dropped, padded = max(side // number, 1), -(-side // number)
     if side // dropped == number:
         return dropped
@@ -285,18 +286,18 @@ def _patch_side(side: int, number: int) -> float:
 
 
 class _Stop(BaseException):
-    """Ends the dry run early; derived so that no host catches it."""
+    """Ends the dry run early; not an ``Exception``, so that no host catches it."""
 
 
 def is_tokens(value: Any) -> bool:
-    """Whether a value may be the tokens of the three images."""
+    """Check whether a value may be the tokens of the three images."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return False
     return value.ndim in (3, 4) and len(value) == 1 + len(SPOTS)
 
 
 def pair(value: Any) -> tuple[int, int] | None:
-    """Height and width, if a value consists of two numbers."""
+    """Return a value as height and width if it consists of two integers, else None."""
     two = isinstance(value, (tuple, list)) and len(value) == 2
     return tuple(value) if two and all(type(each) is int for each in value) else None
 

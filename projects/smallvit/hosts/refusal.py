@@ -1,4 +1,4 @@
-"""Explain why an unknown backbone is no host, and suggest the code that registers it."""
+"""Error messages for unsupported backbones, with the code that registers them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from smallvit.hosts.adapters import full_name
 from smallvit.hosts.probe import Call
 
-#: What has to be so before any lines settle it, by a part of the reason.
+#: Requirements that registration alone does not meet, by a part of the reason.
 _FIRST = {
     "in place": "A block has to leave what it takes as it was, for a shortcut reads it afterwards.",
     "do not lie": "A block has to see the patches by rows, with nothing amid them.",
@@ -24,7 +24,7 @@ _FIRST = {
 
 
 def example_of(ran: Sequence[Call]) -> Call | None:
-    """One of the modules of the class that most of them are of, if there are any."""
+    """Select a call of the most frequent module class, or None if there are no calls."""
     if not ran:
         return None
     kind = Counter(type(call.module) for call in ran).most_common(1)[0][0]
@@ -33,13 +33,13 @@ def example_of(ran: Sequence[Call]) -> Call | None:
 
 
 def nothing_kept(ran: Sequence[Call]) -> str:
-    """Why none of the modules is a block.
+    """Explain why none of the modules is a block.
 
     Args:
-        ran (Sequence[Call]): Modules of several layers that took tokens.
+        ran (Sequence[Call]): Recorded calls of candidate blocks that received tokens.
 
     Returns:
-        str: What most of those of one class did, with one of them named.
+        str: Reason for the most frequent module class, with the name of one module.
     """
     call = example_of(ran)
     if call is None:
@@ -65,13 +65,14 @@ def refusal(
     """Explain why a backbone is not recognized as a host, with code that registers it.
 
     Args:
-        host (nn.Module): The backbone.
-        why (str): The reason.
+        host (nn.Module): Backbone that was not recognized.
+        why (str): Reason, as in "... is no host by itself: {why}".
         candidates (Iterable[str]): Names of modules that may be blocks.
-        example (Call, optional): One of them that ran. Defaults to None.
+        example (Call, optional): Recorded call of a candidate, for the suggested code.
+            Defaults to None.
 
     Returns:
-        str: A message.
+        str: Error message.
     """
     lists = Counter(name.rpartition(".")[0] for name in candidates if "." in name)
     path = example.name.rpartition(".")[0] if example else ""
@@ -102,7 +103,7 @@ def refusal(
 
 
 def _more_of(example: Call | None) -> str:
-    """Arguments for tokens that are not the first argument, or not all that is returned."""
+    """Format ``key`` and ``item`` of a HostBlock, if they differ from the defaults."""
     if example is None:
         return ""
     key = "" if example.key in (0, None) else f", key={example.key!r}"

@@ -23,21 +23,21 @@ def mark_guest(module: nn.Module) -> None:
     """Mark a plugin's module inside a backbone as not part of it.
 
     Args:
-        module (nn.Module): The module, before or after it is added to the backbone.
+        module (nn.Module): Module to mark, before or after it is added to the backbone.
     """
     module.__dict__[_GUEST] = True
 
 
 def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules of a backbone by name, without those that plugins added.
+    """Iterate over the modules of a backbone, without those that plugins added.
 
     Args:
-        host (nn.Module): The backbone.
-        prefix (str): What the names begin with. Defaults to "".
+        host (nn.Module): Root of the module tree.
+        prefix (str): Prefix of the names. Defaults to "".
 
     Yields:
-        tuple[str, nn.Module]: Name and module, the backbone itself first. A module in several
-        places comes once.
+        tuple[str, nn.Module]: Name and module, the backbone itself first. A shared module is
+        yielded once.
     """
     seen: set[int] = set()
 
@@ -54,22 +54,23 @@ def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
 
 @contextmanager
 def at_rest(host: nn.Module) -> Iterator[None]:
-    """Context in which the host is in evaluation mode without gradient checkpointing.
+    """Context manager for dry runs: evaluation mode without gradient checkpointing.
 
-    Attributes that modules set while they run, and buffers that they change, are put back.
+    Attributes that modules set while they run, buffers that they change, the training mode and
+    the random state are restored on exit.
 
     Args:
-        host (nn.Module): The backbone.
+        host (nn.Module): Backbone to run.
 
     Yields:
-        None: Nothing.
+        None: No value.
     """
     modules = list(host.modules())
     kept = [_Kept(module) for module in modules]
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=cuda):
         try:
-            host.eval()  # some make there what they need in evaluation
+            host.eval()  # some backbones create what they need for evaluation in it
             for module in modules:
                 for name in _SWITCHES:
                     if module.__dict__.get(name) is True:
@@ -87,7 +88,7 @@ class _Kept:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.attributes = dict(module.__dict__)
-        # Those that a module adds to, and what it takes in their place.
+        # Copies, as the dicts themselves may be modified.
         self.tables = {
             key: dict(module.__dict__[key])
             for key in ("_buffers", "_parameters", "_modules")

@@ -13,7 +13,7 @@ SIDES = ("input", "output")
 class Taps:
     """Record inputs or outputs of selected blocks during forward passes.
 
-    Nothing is copied, and tensors are kept only while recording::
+    Tensors are not copied, and referenced only while recording::
 
         taps = Taps(backbone, [0, 6, 11])
         with taps:
@@ -52,7 +52,7 @@ class Taps:
         self._blocks = {index: view.blocks[index] for index in self.indices}
         self._found: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         watching = view.watch()
-        # A view that was handed over is watched for others too, so that stays.
+        # The hooks of a view that was passed in are kept, as it may be shared.
         self._handles = [] if view is host else watching
         self._handles += [
             self._place(_Tap(self, index), where) for index in dict.fromkeys(self.indices)
@@ -82,18 +82,18 @@ class Taps:
         self.stop()
 
     def run(self, forward: Callable, *args, **kwargs) -> tuple[Any, list[Tensor]]:
-        """Run a host while recording; ``torch.compile`` takes it in one graph on every torch.
+        """Run a host while recording; ``torch.compile`` captures it in one graph on every torch.
 
         Args:
             forward (Callable): The host, or a function that runs it.
-            *args: Its arguments.
-            **kwargs: Its keyword arguments.
+            *args: Positional arguments passed to ``forward``.
+            **kwargs: Keyword arguments passed to ``forward``.
 
         Returns:
-            tuple[Any, list[Tensor]]: What it returns, and the maps that :meth:`maps` tells of.
+            tuple[Any, list[Tensor]]: Output of ``forward``, and the maps, see :meth:`maps`.
 
         Raises:
-            RuntimeError: If it does not run a block that is tapped.
+            RuntimeError: If a tapped block does not run.
         """
         self.start()
         try:
@@ -102,7 +102,7 @@ class Taps:
             self.stop()
 
     def block(self, index: int) -> HostBlock:
-        """The tapped block with that index."""
+        """Get the tapped block with an index."""
         return self._blocks[index]
 
     def keep(self, index: int, tokens: Tensor, args: tuple, kwargs: Mapping) -> None:
@@ -114,10 +114,10 @@ class Taps:
         return [tokens for tokens, _ in self._recorded()]
 
     def maps(self) -> list[Tensor]:
-        """Maps of the patches, as views of the host's tensors.
+        """Feature maps of the patches, as views of the host's tensors.
 
         Returns:
-            list[Tensor]: (B, C, H, W) for each position, in the order asked for.
+            list[Tensor]: Map (B, C, H, W) for each position, in the requested order.
 
         Raises:
             RuntimeError: If a block has not run since recording began.
@@ -138,7 +138,7 @@ class Taps:
         return [self._found[index] for index in self.indices]
 
     def are_outermost(self) -> bool:
-        """Whether nothing was hung on the blocks behind the taps that read their outputs."""
+        """Whether the taps are the last forward hooks of their blocks."""
         for block in self._blocks.values():
             hooks = list(block.module._forward_hooks.values())
             last = getattr(hooks[-1], "__self__", None) if hooks else None

@@ -25,7 +25,7 @@ def _grid_of_pair(module: nn.Module, inputs: tuple, output: None) -> tuple[int, 
     "timm.models.cait.Cait",
 )
 def vision_transformer(host: nn.Module) -> list[HostBlock]:
-    """One grid of patches; ConViT and CaiT add the class token later."""
+    """VisionTransformer, ConViT and CaiT; the latter two add the class token later."""
     grid = WatchedGrid(host.patch_embed, _grid_of_image)
     extra = getattr(host, "num_prefix_tokens", 1)
     return [
@@ -35,7 +35,7 @@ def vision_transformer(host: nn.Module) -> list[HostBlock]:
 
 @register_host("timm.models.pit.PoolingVisionTransformer")
 def pit(host: nn.Module) -> list[HostBlock]:
-    """Stages that take and return a map and the extra tokens."""
+    """PiT: stages that take and return a map and the extra tokens."""
     blocks = []
     for index, stage in enumerate(host.transformers):
         if stage.pool is None:
@@ -51,7 +51,7 @@ def pit(host: nn.Module) -> list[HostBlock]:
 
 @register_host("timm.models.pvt_v2.PyramidVisionTransformerV2")
 def pvt_v2(host: nn.Module) -> list[HostBlock]:
-    """Stages whose blocks receive their grid."""
+    """PVTv2: stages of blocks that receive their grid."""
     grid = ArgumentGrid()
     return [
         HostBlock(module, module.norm1.normalized_shape[0], grid, stage=index, max_extra_tokens=0)
@@ -62,7 +62,7 @@ def pvt_v2(host: nn.Module) -> list[HostBlock]:
 
 @register_host("timm.models.swin_transformer.SwinTransformer")
 def swin(host: nn.Module) -> list[HostBlock]:
-    """Stages of blocks over maps (B, H, W, C)."""
+    """Swin: stages of blocks on maps (B, H, W, C)."""
     return [
         HostBlock(module, module.dim, layout="BHWC", stage=index)
         for index, stage in enumerate(host.layers)

@@ -1,4 +1,4 @@
-"""Validate discovered blocks: adding zero maps must change nothing and have gradients."""
+"""Validation of discovered blocks: adding zero maps must not change the output."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Trial:
     """Result of validating blocks.
 
     Args:
-        fault (str): What is wrong with all, empty if nothing is. Defaults to "".
-        beside (list[int]): Blocks of which the following ones take nothing: of another stream, or
-            whose output is thrown away. Defaults to none.
-        unused (list[int]): Blocks that what the host returns does not depend on.
+        fault (str): Reason why validation failed, empty if it passed. Defaults to "".
+        beside (list[int]): Indices of blocks outside the chain: they belong to another stream, or
+            their output is discarded. Defaults to none.
+        unused (list[int]): Indices of blocks on which the output of the host does not depend.
             Defaults to none.
     """
 
@@ -41,17 +41,17 @@ def try_zeros(
     images: Tensor,
     grids: Sequence[tuple[int, int]] | None = None,
 ) -> Trial:
-    """Add the input of blocks, times zero, to their output.
+    """Add the input of blocks, times zero, to their output, and compare the host's output.
 
     Args:
-        host (nn.Module): The backbone, at rest.
-        blocks (Sequence[HostBlock]): Its blocks, which are not used otherwise.
-        images (Tensor): (B, C, H, W).
-        grids (Sequence[tuple[int, int]], optional): Grid of each for these images.
-            Defaults to None, not known.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        blocks (Sequence[HostBlock]): Blocks to validate.
+        images (Tensor): Images (B, C, H, W).
+        grids (Sequence[tuple[int, int]], optional): Expected grid of each block.
+            Defaults to None: not checked.
 
     Returns:
-        Trial: What it showed.
+        Trial: Result of the validation.
     """
     zeros = [images.new_zeros(1, block.channels, 1, 1, requires_grad=True) for block in blocks]
     inputs: dict[int, Tensor] = {}
@@ -65,7 +65,7 @@ def try_zeros(
     if not _all_same(actual, expected):
         return Trial(_why_not_same(host, images))
     try:
-        with torch.enable_grad():  # whoever views a host may do so without gradients
+        with torch.enable_grad():  # the caller may have disabled gradients
             return _follow(actual, zeros, inputs)
     except Exception as error:
         return Trial(f"no gradients pass it ({_in_short(error)})")
@@ -75,12 +75,13 @@ def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor)
     """Report wrong grids of blocks for images of another size.
 
     Args:
-        host (nn.Module): The backbone, at rest.
-        blocks (Sequence[HostBlock]): Its blocks, which are not used otherwise.
-        images (Tensor): (B, C, H, W).
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        blocks (Sequence[HostBlock]): Blocks to validate.
+        images (Tensor): Images (B, C, H, W).
 
     Returns:
-        str | None: What is wrong, empty if nothing is; None if it takes no such images.
+        str | None: Error message, empty if the grids are right; None if the host does not accept
+        such images.
     """
     zeros = [images.new_zeros(1, block.channels, 1, 1) for block in blocks]
     try:
@@ -97,13 +98,14 @@ def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tens
     """Report what prevents training shortcuts beside blocks; some backbones differ in training.
 
     Args:
-        host (nn.Module): The backbone, :func:`~smallvit.hosts.rest.at_rest`, which puts back what
-            training changes; it is in evaluation afterwards.
-        blocks (Sequence[HostBlock]): Its blocks, which are not used otherwise.
-        images (Tensor): (B, C, H, W), two or more for norms over the batch.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`, which restores what
+            training changes; it is in evaluation mode afterwards.
+        blocks (Sequence[HostBlock]): Blocks to validate.
+        images (Tensor): Images (B, C, H, W), two or more as batch norms require.
 
     Returns:
-        str: What is wrong, empty if nothing is, or if it trains on no such images at all.
+        str: Error message; empty if training works, or if the host does not train on such images
+        even without shortcuts.
     """
     zeros = [images.new_zeros(1, b.channels, 1, 1, requires_grad=True) for b in blocks]
     host.train()
@@ -168,12 +170,12 @@ def _why_not_same(host: nn.Module, images: Tensor) -> str:
 
 
 def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Tensor]) -> Trial:
-    """Blocks that the output depends on, one through the other."""
+    """Find the chain of blocks that lead to the output, from the autograd graph."""
     ways = _Ways(zeros)
     used = ways.into(actual)
     if not used & 1:
         return Trial("no gradient arrives at its first block")
-    # It may be zero, for heads may begin so; that it can be computed is what is asked.
+    # Only checks that gradients can be computed; they may be zero, as heads may be initialized so.
     torch.autograd.grad(_total(actual), zeros, allow_unused=True)
     last = used.bit_length() - 1
     chain = _longest([ways.into([inputs[i]]) for i in range(len(zeros))], used, last)
@@ -182,12 +184,13 @@ def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Ten
 
 
 def _longest(before: Sequence[int], used: int, last: int) -> list[int]:
-    """The longest row of blocks that follow from each other; of several, the one that begins first.
+    """Longest chain of blocks that depend on each other; the first of several.
 
     Args:
-        before (Sequence[int]): The blocks that lead to each, as bits.
-        used (int): The blocks that lead to the output, as bits.
-        last (int): The last of them; those behind it may lead nowhere.
+        before (Sequence[int]): Bit set of the blocks on which each block depends.
+        used (int): Bit set of the blocks on which the output depends.
+        last (int): Index of the last block on which the output depends; later ones are accepted
+            without it.
     """
     rows: list[list[int]] = []
     for index, bits in enumerate(before):
@@ -198,14 +201,14 @@ def _longest(before: Sequence[int], used: int, last: int) -> list[int]:
 
 
 class _Ways:
-    """Which leaves the tensors depend on, from the autograd graph; nothing is computed."""
+    """Find the leaves on which tensors depend by traversing the autograd graph."""
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
         self.bits = {id(leaf): 1 << index for index, leaf in enumerate(leaves)}
         self.found: dict[Any, int] = {}
 
     def into(self, tensors: Sequence[Tensor]) -> int:
-        """Bits of the leaves that lead to any of the tensors."""
+        """Bit set of the leaves on which any of the tensors depends."""
         total = 0
         for tensor in tensors:
             total |= self.bits.get(id(tensor), 0)
@@ -260,7 +263,7 @@ def _add_zeros(
             f", and had {block.max_extra_tokens}"
         )
     inputs[index] = taken
-    # Like a shortcut, this keeps its input for the backward pass.
+    # Like a shortcut, GELU saves its input for the backward pass.
     feature = F.gelu(block.to_map(taken, hw)) * zero.to(tokens.dtype)
     return block.replace_output(output, block.add_map(tokens, feature))
 
@@ -271,13 +274,13 @@ def _weights(x: Tensor) -> Tensor:
 
 
 def tensors_of(output: Any) -> list[Tensor]:
-    """Real-valued tensors in the output of a backbone, however nested.
+    """Collect the floating-point tensors in the nested output of a backbone.
 
     Args:
-        output (Any): A tensor, or dicts, tuples and lists of them.
+        output (Any): Tensor, or nested dicts, tuples and lists of tensors.
 
     Returns:
-        list[Tensor]: In order.
+        list[Tensor]: Floating-point tensors in order.
     """
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() else []

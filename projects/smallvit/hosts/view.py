@@ -1,4 +1,4 @@
-"""The view of a backbone that plugins share, and the registry of supported classes."""
+"""View of a backbone for plugins, and the registry of supported classes."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,8 +15,8 @@ class HostView:
     """View of a backbone for plugins.
 
     Args:
-        host (nn.Module): The backbone.
-        blocks (Sequence[HostBlock]): Its blocks in the order in which they run.
+        host (nn.Module): Backbone that contains the blocks.
+        blocks (Sequence[HostBlock]): Blocks in execution order.
 
     Raises:
         HostError: If there are no blocks or their stages are not in order.
@@ -53,11 +53,11 @@ class HostView:
         """Convert the position of a block to its index.
 
         Args:
-            position (int | float): A number, negative from the end; or a float, a share
-                of the depth from 0.0 (first block) to 1.0 (last).
+            position (int | float): Index, negative from the end, or a float, the relative
+                depth from 0.0 (first block) to 1.0 (last).
 
         Returns:
-            int: The index.
+            int: Index from 0 to the number of blocks minus one.
 
         Raises:
             ValueError: If there is no such block.
@@ -78,7 +78,7 @@ class HostView:
         stages = getattr(self.host, "frozen_stages", None)
         if not isinstance(stages, int) or stages < 0:
             return frozenset()
-        self.host.train(self.host.training)  # some of the libraries freeze there first
+        self.host.train(self.host.training)  # some libraries freeze in train()
         return frozenset(
             index
             for index, block in enumerate(self.blocks)
@@ -89,7 +89,7 @@ class HostView:
         """Start recording the grids of all blocks; needed once before they are read.
 
         Returns:
-            list[RemovableHandle]: What was registered now.
+            list[RemovableHandle]: Handles of the newly registered hooks.
         """
         grids = {id(block.grid): block.grid for block in self.blocks if block.grid is not None}
         return [handle for grid in grids.values() for handle in grid.watch()]
@@ -107,13 +107,13 @@ def register_host(*classes: type | str, force: bool = False) -> Callable[[Adapte
     Args:
         *classes (type | str): Classes, or their full names such as
             "timm.models.pit.PoolingVisionTransformer"; by name, nothing is imported.
-        force (bool): Whether an adapter that is there may be replaced. Defaults to False.
+        force (bool): Whether to replace a registered adapter. Defaults to False.
 
     Returns:
-        Callable: The decorator.
+        Callable: Decorator that registers a function and returns it unchanged.
 
     Raises:
-        KeyError: If a class is known already and ``force`` is not set.
+        KeyError: If a class is already registered and ``force`` is False.
     """
     return _HOSTS.register(*classes, force=force)
 
@@ -124,7 +124,7 @@ def supported_hosts() -> list[str]:
 
 
 def config_types() -> list[str]:
-    """Registered classes as written in configs, sorted, with the module for timm's."""
+    """Registered classes as written in configs, sorted; timm's with their module."""
     return sorted({_config_type(name) for name in supported_hosts()})
 
 
@@ -137,10 +137,11 @@ def is_host(backbone: nn.Module) -> bool:
     """Check whether a backbone is supported as a host.
 
     Args:
-        backbone (nn.Module): Any module. One of a class that is not known is run to find out.
+        backbone (nn.Module): Module of any class. If the class is not registered, a dry run is
+            performed.
 
     Returns:
-        bool: Whether :func:`view_host` takes it.
+        bool: Whether :func:`view_host` accepts it.
     """
     try:
         view_host(backbone)
@@ -150,20 +151,20 @@ def is_host(backbone: nn.Module) -> bool:
 
 
 def view_host(host: nn.Module) -> HostView:
-    """See a backbone as a host.
+    """Create the view of a backbone for plugins.
 
-    A class that is known is described by its adapter. Of any other, the blocks are found by a
-    dry run on random images, which are no square, and tried there: maps of zeros beside them
-    must change nothing, and have a gradient.
+    Registered classes are described by their adapter. For any other class, the blocks are found
+    by a dry run on random non-square images and validated: adding maps of zeros to their outputs
+    must not change the output of the backbone, and must be differentiable.
 
     Args:
-        host (nn.Module): A backbone.
+        host (nn.Module): Backbone to inspect.
 
     Returns:
-        HostView: Its blocks; nothing is registered on the backbone yet.
+        HostView: View of the blocks; no hooks are registered on the backbone yet.
 
     Raises:
-        HostError: If the class is not known, and what its blocks are is not sure.
+        HostError: If the class is not registered and its blocks are ambiguous.
     """
     adapter = _HOSTS.find(type(host))
     if adapter is not None:
