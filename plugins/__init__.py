@@ -1,1 +1,1 @@
-"""Techniques that attach to any backbone; each is a package of its own."""
+"""Techniques that attach to any supported backbone, one package each."""

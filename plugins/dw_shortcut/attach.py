@@ -1,4 +1,4 @@
-"""Give any host depth-wise convolution shortcuts, from Python or by one line of a config."""
+"""Add depth-wise convolution shortcuts to any host, from Python or from a config."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,41 +23,41 @@ def attach_dw_shortcuts(
 ) -> nn.Module:
     """Add depth-wise convolution shortcuts to a backbone, in place.
 
-    A shortcut takes the map of the patches that go into a block, activates, norms and
-    convolves it, and adds the result to what comes out of the block, or of a later one;
-    class and distillation tokens receive nothing. The host keeps the names of its
-    parameters; those of the shortcuts are ``dw_shortcuts.{stage}.{number}.branches.*``.
-    Where the host's ``frozen_stages`` freeze all blocks that a shortcut bypasses, it is frozen
-    too.
+    A shortcut applies activation, norm and depth-wise convolution to the patch tokens at the
+    input of a block, arranged as a map, and adds the result to the output of that block or of a
+    later one; class and distillation tokens are unchanged. Parameter names of the host are
+    preserved; those of the shortcuts are ``dw_shortcuts.{stage}.{number}.branches.*``.
+    If the host's ``frozen_stages`` freeze all blocks that a shortcut bypasses, the shortcut is
+    frozen too.
 
     From `Depth-Wise Convolutions in Vision Transformers for Efficient Training on Small
     Datasets <https://arxiv.org/abs/2407.19394>`_.
 
     Args:
-        host (nn.Module): A backbone that :mod:`smallvit.hosts` knows.
-        kernel_sizes (int | Sequence[int]): Odd kernel sizes; each is a parallel branch of
-            every shortcut; () adds what goes in as it is. Defaults to 3.
-        bypass (int): How many blocks one shortcut bypasses. Shortcuts do not cross
+        host (nn.Module): A backbone that :mod:`smallvit.hosts` supports.
+        kernel_sizes (int | Sequence[int]): Odd kernel sizes, one parallel branch of each
+            shortcut per size; () makes the shortcut an identity. Defaults to 3.
+        bypass (int): Number of blocks that one shortcut bypasses. Shortcuts do not cross
             stages or gaps in ``blocks``, so the last of a run may bypass fewer.
             Defaults to 1.
-        blocks (Iterable[int], optional): Blocks to bypass, counted over the whole host,
-            negative from the end. Defaults to None, all.
-        stages (Iterable[int], optional): Stages whose blocks are bypassed. Defaults to
-            None, all.
-        with_last (bool): Whether the last block of the host is bypassed too. Where only a
-            class token is read behind it, that shortcut changes nothing and is never
-            trained. Defaults to True, as published.
-        act_cfg (dict, optional): Activation, None for none. Defaults to
+        blocks (Iterable[int], optional): Indices of the blocks to bypass, over the whole host;
+            negative indices count from the end. Defaults to None, all.
+        stages (Iterable[int], optional): Indices of the stages whose blocks are bypassed.
+            Defaults to None, all.
+        with_last (bool): Whether the last block of the host is bypassed too. If only the
+            class token of its output is used, that shortcut has no effect and receives no
+            gradient. Defaults to True, as published.
+        act_cfg (dict, optional): Config of the activation; None disables it. Defaults to
             ``dict(type="GELU")``.
-        norm_cfg (dict, optional): Norm before each convolution, None for none. Defaults
-            to ``dict(type="BN")``.
+        norm_cfg (dict, optional): Config of the norm before each convolution; None disables
+            it. Defaults to ``dict(type="BN")``.
 
     Returns:
         nn.Module: ``host``.
 
     Raises:
         HostError: If the backbone is not a host.
-        ValueError: If an argument does not fit the host, or it has shortcuts already.
+        ValueError: If an argument does not match the host, or the host already has shortcuts.
     """
     view = view_host(host)
     if hasattr(host, "dw_shortcuts"):
@@ -97,20 +97,20 @@ def group_blocks(
     stages: Iterable[int] | None,
     with_last: bool,
 ) -> list[tuple[int, ...]]:
-    """Cut the blocks that are to be bypassed into consecutive runs.
+    """Group the blocks to bypass into runs of consecutive blocks.
 
     Args:
-        view (HostView): The host.
-        bypass (int): Largest length of a run.
-        blocks (Iterable[int], optional): Blocks to bypass, None for all.
-        stages (Iterable[int], optional): Stages to keep to, None for all.
+        view (HostView): View of the host.
+        bypass (int): Maximum length of a run.
+        blocks (Iterable[int], optional): Indices of the blocks to bypass, None for all.
+        stages (Iterable[int], optional): Only blocks of these stages are bypassed, None for all.
         with_last (bool): Whether the last block of the host is bypassed.
 
     Returns:
         list[tuple[int, ...]]: Indices of the blocks of each run.
 
     Raises:
-        ValueError: If a number does not fit the host, or nothing is left to bypass.
+        ValueError: If an index is out of range for the host, or no block is left to bypass.
     """
     if bypass < 1:
         raise ValueError(f"bypass={bypass} must be 1 or more blocks")
@@ -150,9 +150,9 @@ def _check_stages(view: HostView, stages: Iterable[int]) -> set[int]:
 def build_with_dw_shortcuts(
     host: str | None = None, shortcut: dict | None = None, **kwargs
 ) -> nn.Module:
-    """Build a backbone and give it depth-wise convolution shortcuts.
+    """Build a backbone with depth-wise convolution shortcuts.
 
-    In a config, the type of a backbone moves to ``host`` and the rest stays as it is::
+    In a config, the type of a backbone moves to ``host``; all other arguments stay the same::
 
         backbone=dict(
             type="smallvit.DWConvShortcut",
@@ -163,12 +163,12 @@ def build_with_dw_shortcuts(
 
     Args:
         host (str): Registered type of the backbone.
-        shortcut (dict, optional): Options of :func:`attach_dw_shortcuts`. Defaults to
-            None, the main form of the paper: a 3x3 convolution beside every block.
+        shortcut (dict, optional): Keyword arguments of :func:`attach_dw_shortcuts`. Defaults to
+            None, the main variant of the paper: a 3x3 convolution for every block.
         **kwargs: Arguments of the backbone.
 
     Returns:
-        nn.Module: The backbone itself, with one more submodule ``dw_shortcuts``.
+        nn.Module: The backbone itself, with an additional submodule ``dw_shortcuts``.
 
     Raises:
         TypeError: If ``host`` is not the name of a backbone.

@@ -1,4 +1,4 @@
-"""Lead what goes into one block of a host through a shortcut to what comes out of another."""
+"""Forward hooks that add a shortcut from the input of one block to the output of another."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ _tracker = ModuleTracker()
 
 
 def _in_backward() -> bool:
-    # Modules run in the backward pass when gradient checkpointing recomputes them.
+    # Gradient checkpointing recomputes modules during the backward pass.
     return not torch.compiler.is_compiling() and _tracker.is_bw
 
 
 class Bypass:
-    """A shortcut around consecutive blocks of one stage, by hooks on the first and the last.
+    """Shortcut around consecutive blocks of one stage, with hooks on the first and last block.
 
     Args:
-        shortcut (DepthwiseShortcut): From map to map.
-        first (HostBlock): The block whose input is taken.
-        last (HostBlock): The block to whose output the shortcut is added.
+        shortcut (DepthwiseShortcut): Module from map (B, C, H, W) to map of the same shape.
+        first (HostBlock): Block whose input goes into the shortcut.
+        last (HostBlock): Block to whose output the result is added.
     """
 
     def __init__(self, shortcut: DepthwiseShortcut, first: HostBlock, last: HostBlock) -> None:
@@ -35,7 +35,7 @@ class Bypass:
         self._seen: TensorWeakRef | None = None
 
     def __getstate__(self) -> dict:
-        # A copy or a pickle between two steps; tensors of the step do not belong in it.
+        # Copies and pickles must not contain the tensors of a training step.
         return self.__dict__ | {"_held": None, "_seen": None}
 
     def place(self) -> None:
@@ -50,8 +50,8 @@ class Bypass:
         return self._add(self.first.input_of(args, kwargs), args, kwargs, output)
 
     def _hold(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        # Recomputing only the first block must not leave its input behind: what the last
-        # block needs is still alive in the graph, see below.
+        # When only the first block is recomputed, its input must not stay referenced: the
+        # tensor that the last block needs is still alive in the graph, see below.
         tokens = self.first.input_of(args, kwargs)
         if not (_in_backward() and self._recall() is tokens):
             self._held = tokens
@@ -67,9 +67,9 @@ class Bypass:
                 "whole backbone, or set bypass=1"
             )
         self._held = None
-        # Under gradient checkpointing of single blocks, the last one is recomputed before the
-        # first. The graph keeps the tensor alive until then; a reference from here would
-        # keep it, and the graph, from one step to the next.
+        # With per-block gradient checkpointing, the last block is recomputed before the first.
+        # The graph keeps the tensor alive until then; a strong reference here would keep the
+        # tensor and its graph alive into the next step.
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._seen = TensorWeakRef(tokens)
         return self._add(tokens, args, kwargs, output)

@@ -1,4 +1,4 @@
-"""The depth-wise convolution that runs beside transformer blocks."""
+"""Depth-wise convolution shortcut of a transformer block."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +12,13 @@ from smallvit.layers.inference import activate, looks_back
 
 
 class DepthwiseBranch(nn.Module):
-    """Norm, then a depth-wise convolution that keeps the size of the map.
+    """Norm followed by a depth-wise convolution that preserves the size of the map.
 
     Args:
-        channels (int): Channels of the map.
-        kernel_size (int): Size of the kernel. Defaults to 3.
-        norm_cfg (dict, optional): Norm, None for none. Defaults to ``dict(type="BN")``.
+        channels (int): Number of input and output channels.
+        kernel_size (int): Side of the square kernel, odd. Defaults to 3.
+        norm_cfg (dict, optional): Config of the norm; None disables it. Defaults to
+            ``dict(type="BN")``.
     """
 
     def __init__(
@@ -33,12 +34,12 @@ class DepthwiseBranch(nn.Module):
         )
 
     def forward(self, x: Tensor, is_free: bool = False) -> Tensor:
-        """Norm and convolve.
+        """Apply the norm and the convolution.
 
         Args:
             x (Tensor): Map (B, C, H, W).
-            is_free (bool): Whether nobody else holds it; its memory may then be written again.
-                Defaults to False.
+            is_free (bool): Whether ``x`` is not used elsewhere, so that its memory may be
+                overwritten. Defaults to False.
 
         Returns:
             Tensor: Map of the same shape.
@@ -47,19 +48,19 @@ class DepthwiseBranch(nn.Module):
 
 
 class DepthwiseShortcut(nn.Module):
-    """Activation, then branches of norm and depth-wise convolution, summed.
+    """Activation followed by the sum of parallel branches of norm and depth-wise convolution.
 
     From `Depth-Wise Convolutions in Vision Transformers for Efficient Training on Small
     Datasets <https://arxiv.org/abs/2407.19394>`_.
 
     Args:
-        channels (int): Channels of the map.
-        kernel_sizes (Sequence[int]): One branch for each; none leaves the map as it is, without
-            activation. Defaults to (3,).
-        act_cfg (dict, optional): Activation, None for none. Defaults to
+        channels (int): Number of input and output channels.
+        kernel_sizes (Sequence[int]): Kernel size of each branch; an empty sequence makes the
+            module an identity, without activation. Defaults to (3,).
+        act_cfg (dict, optional): Config of the activation; None disables it. Defaults to
             ``dict(type="GELU")``.
-        norm_cfg (dict, optional): Norm of each branch, None for none. Defaults to
-            ``dict(type="BN")``.
+        norm_cfg (dict, optional): Config of the norm of each branch; None disables it. Defaults
+            to ``dict(type="BN")``.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class DepthwiseShortcut(nn.Module):
         norm_cfg: dict | None = dict(type="BN"),  # noqa: B006
     ) -> None:
         super().__init__()
-        # It has no parameters, so the branches share its output.
+        # The activation has no parameters, so the branches share its output.
         self.act = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
         self.branches = nn.ModuleList(
             DepthwiseBranch(channels, size, norm_cfg) for size in kernel_sizes
@@ -78,13 +79,13 @@ class DepthwiseShortcut(nn.Module):
         self.frozen = False
 
     def freeze(self) -> None:
-        """Take it out of training for good: no gradients, and norms stay in evaluation."""
+        """Freeze the shortcut permanently: no gradients, and norms stay in evaluation mode."""
         self.frozen = True
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> "DepthwiseShortcut":
-        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        """Set training or evaluation mode; a frozen shortcut stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class DepthwiseShortcut(nn.Module):
         if not self.branches:
             return x
         activated = activate(self.act, x)
-        first, *others = self.branches  # a slice would build a ModuleList in each call
+        first, *others = self.branches  # slicing would create a ModuleList in each call
         is_free = not others and activated is not x and not looks_back(self.act)
         x = activated
         out = first(x, is_free)
@@ -102,11 +103,11 @@ class DepthwiseShortcut(nn.Module):
 
     @contextmanager
     def recomputing(self) -> Iterator[None]:
-        """Within this context batch norms do not count the batch, which they have seen before."""
+        """Disable batch norm statistics updates while a batch is recomputed."""
         norms = [m for m in self.modules() if isinstance(m, _BatchNorm) and m.training]
         kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
         for norm in norms:
-            # The statistics must still be passed: they are among the tensors saved.
+            # The statistics must still be passed, because autograd saves them among its tensors.
             norm.momentum = 0.0
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked = norm.num_batches_tracked.clone()

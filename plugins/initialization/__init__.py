@@ -1,4 +1,4 @@
-"""Weights that a network begins with, by ``init_cfg``."""
+"""Weight initializers for ``init_cfg``."""
 
 from smallvit.plugins.initialization.by_name import ParameterInit
 from smallvit.plugins.initialization.final import FinalInit

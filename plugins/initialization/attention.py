@@ -1,4 +1,4 @@
-"""What initializers of attention share: the model's backbone, its turn, and the products."""
+"""Helpers of the attention initializers: initialization order and near-identity products."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from smallvit.plugins.initialization.final import initialize_children, loads_wei
 
 @contextmanager
 def last_of_all(name: str, model: nn.Module) -> Iterator[nn.Module]:
-    """Let the submodules of a model initialize themselves, then have its backbone filled.
+    """Initialize the submodules of a model, then yield its backbone to be filled.
 
     Args:
-        name (str): The initializer, for errors.
-        model (nn.Module): The module to which the ``init_cfg`` belongs.
+        name (str): Name of the initializer, for errors.
+        model (nn.Module): Module to which the ``init_cfg`` belongs.
 
     Yields:
-        nn.Module: The backbone; gradients are off.
+        nn.Module: The backbone, with gradients disabled.
 
     Raises:
-        ValueError: If the backbone would be initialized once more, or loads a checkpoint.
+        ValueError: If the backbone would be initialized again later, or loads a checkpoint.
     """
     backbone = next(
         (getattr(model, key) for key in ("backbone", "model") if hasattr(model, key)), model
@@ -50,7 +50,7 @@ def last_of_all(name: str, model: nn.Module) -> Iterator[nn.Module]:
 
 def _initializes_itself(model: nn.Module) -> bool:
     own = getattr(type(model), "init_weights", BaseModule.init_weights)
-    # Within FinalInit it has done so.
+    # Within FinalInit its own initialization has already run.
     return own is not BaseModule.init_weights and not getattr(model, "is_init", True)
 
 
@@ -58,14 +58,15 @@ def near_identity(channels: int, noise: float, identity: float) -> tuple[Tensor,
     """Draw two square matrices whose product is near a multiple of the identity.
 
     Args:
-        channels (int): Rows and columns.
-        noise (float): Factor of a matrix of normal numbers with variance ``1 / channels``.
-        identity (float): Factor of the identity.
+        channels (int): Number of rows and columns.
+        noise (float): Factor of ``Z``, a matrix of normal numbers with variance
+            ``1 / channels``.
+        identity (float): Factor of the identity matrix ``I``.
 
     Returns:
         tuple[Tensor, Tensor]: ``left`` and ``right``, whose product ``left @ right`` is
-        ``noise * Z + identity * I``. Their first columns and rows belong to its largest
-        singular values.
+        ``noise * Z + identity * I``. The first columns of ``left`` and rows of ``right``
+        correspond to the largest singular values of the product.
     """
     product = noise * torch.randn(channels, channels) / channels**0.5
     product += identity * torch.eye(channels)
@@ -74,12 +75,12 @@ def near_identity(channels: int, noise: float, identity: float) -> tuple[Tensor,
 
 
 def fill_output(attention: AttentionProjections, noise: float, identity: float) -> None:
-    """Make the product of the value's and the output's weights nearly minus the identity.
+    """Fill value and output weights so that their product is near the negative identity.
 
     Args:
-        attention (AttentionProjections): The attention.
-        noise (float): Factor of the random part.
-        identity (float): Factor of minus the identity.
+        attention (AttentionProjections): Projections to fill in place.
+        noise (float): Factor of the random matrix.
+        identity (float): Factor of the negative identity.
 
     Raises:
         HostError: If the weights are not square.
@@ -101,7 +102,7 @@ def zero_bias(*projections: Projection) -> None:
     """Set biases to zero.
 
     Args:
-        *projections (Projection): What they belong to; those without a bias stay.
+        *projections (Projection): Changed in place; those without a bias are skipped.
     """
     for projection in projections:
         if projection.bias is not None:

@@ -1,4 +1,4 @@
-"""Initialize parameters by name: tokens, positions, and others that are no layer's."""
+"""Initialize parameters by name, such as class tokens and position embeddings."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,22 +17,22 @@ _FILL: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 
 @WEIGHT_INITIALIZERS.register_module()
 class ParameterInit:
-    """Fill parameters whose names end in given ones.
+    """Initialize parameters whose names have one of the given endings.
 
-    MMEngine's initializers reach the weight and bias of layers; class tokens and position
+    MMEngine's initializers only set the weight and bias of layers; class tokens and position
     embeddings are parameters of the network itself.
 
     Args:
-        names (Sequence[str]): Last parts of the names, such as "cls_token" or
-            "attn.scale". A name that the module lacks is passed over as long as another
-            one is there.
-        distribution (str): "normal", "trunc_normal" (cut at -2 and 2) or "constant",
-            which is ``mean``. Defaults to "normal".
-        mean (float): Mean. Defaults to 0.
-        std (float): Standard deviation. Defaults to 1.
+        names (Sequence[str]): Last parts of parameter names, such as "cls_token" or
+            "attn.scale". A name that the module lacks is ignored as long as another
+            one is found.
+        distribution (str): "normal", "trunc_normal" (truncated at -2 and 2) or "constant",
+            which fills with ``mean``. Defaults to "normal".
+        mean (float): Mean of the distribution. Defaults to 0.
+        std (float): Standard deviation of the distribution. Defaults to 1.
 
     Raises:
-        ValueError: If there is no such distribution.
+        ValueError: If ``distribution`` is unknown.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class ParameterInit:
         self.std = std
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize a module.
+        """Initialize the matching parameters of a module.
 
         Args:
-            module (nn.Module): A module with such parameters.
+            module (nn.Module): Module with at least one such parameter.
 
         Raises:
-            ValueError: If none of the names is there.
+            ValueError: If no parameter matches.
         """
         found = [
             parameter

@@ -1,4 +1,4 @@
-"""Initialize behind the submodules, whose own ``init_weights`` would otherwise win."""
+"""Initialize after the submodules, whose own ``init_weights`` would otherwise take precedence."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from smallvit.registry import WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class FinalInit:
-    """Let the submodules initialize themselves first, then apply other initializers.
+    """Apply initializers after the submodules have run their own ``init_weights``.
 
-    MMEngine initializes from the outside to the inside: what a backbone does in its
-    ``init_weights`` replaces what the model's ``init_cfg`` says. This initializer turns
-    the order around, so a config can give any network the weights that it wants::
+    MMEngine initializes from the outermost module inward: the ``init_weights`` of a backbone
+    overwrites the effect of the model's ``init_cfg``. This initializer reverses the order, so
+    that a config can override the initialization of any network::
 
         model = dict(
             type="ImageClassifier",
@@ -30,12 +30,12 @@ class FinalInit:
             ...,
         )
 
-    Submodules that load a checkpoint (``init_cfg`` of type "Pretrained") keep what they
-    loaded.
+    Submodules that load a checkpoint (``init_cfg`` of type "Pretrained") keep the loaded
+    weights.
 
     Args:
-        init_cfg (dict | list[dict]): What to apply, in order.
-        modules (Sequence[str], optional): Names of the submodules that it is applied to.
+        init_cfg (dict | list[dict]): Configs of the initializers, applied in order.
+        modules (Sequence[str], optional): Names of the submodules to apply them to.
             Defaults to None, the module itself.
     """
 
@@ -44,13 +44,13 @@ class FinalInit:
         self.modules = [""] if modules is None else list(modules)
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize a module.
+        """Initialize a module, its submodules first.
 
         Args:
-            module (nn.Module): The module to which the ``init_cfg`` belongs.
+            module (nn.Module): Module to which the ``init_cfg`` belongs.
 
         Raises:
-            AttributeError: If it has no submodule of a given name.
+            AttributeError: If a name in ``modules`` is not one of its submodules.
         """
         targets = [module.get_submodule(name) for name in self.modules]
         initialize_children(module)
@@ -64,44 +64,44 @@ class FinalInit:
 
 
 def initialize_children(module: nn.Module) -> None:
-    """Have the submodules initialize themselves, each once.
+    """Call ``init_weights`` of each child that has not been initialized yet.
 
     Args:
-        module (nn.Module): A module that is being initialized.
+        module (nn.Module): Module that is being initialized.
     """
     for child in module.children():
         if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
             child.init_weights()
-            child.is_init = True  # MMEngine would do it again
+            child.is_init = True  # otherwise MMEngine would initialize it again
     note(module, "Initialized by the submodules themselves")
 
 
 def note(module: nn.Module, text: str) -> None:
-    """Write into MMEngine's record of the initialization what changed the parameters.
+    """Add an entry to MMEngine's record of parameter initialization.
 
     Args:
-        module (nn.Module): The module that is being initialized.
-        text (str): What did.
+        module (nn.Module): Module that is being initialized.
+        text (str): Description of the initializer that changed the parameters.
     """
     if hasattr(module, "_params_init_info"):
         update_init_info(module, init_info=text)
 
 
 def _loaded_values(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Parameters that came from a checkpoint, with copies of their values."""
+    """Collect the parameters loaded from a checkpoint, with copies of their values."""
     loading = [child for child in module.modules() if loads_weights(child)]
     parameters = {p for child in loading for p in child.parameters()}
     return [(parameter, parameter.detach().clone()) for parameter in parameters]
 
 
 def loads_weights(module: nn.Module) -> bool:
-    """Tell whether a module's ``init_cfg`` loads a checkpoint.
+    """Check whether the ``init_cfg`` of a module loads a checkpoint.
 
     Args:
-        module (nn.Module): Any module.
+        module (nn.Module): Module with or without an ``init_cfg``.
 
     Returns:
-        bool: Whether it is of type "Pretrained".
+        bool: Whether an entry of its ``init_cfg`` is of type "Pretrained".
     """
     init_cfg = getattr(module, "init_cfg", None) or []
     entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg

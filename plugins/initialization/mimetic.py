@@ -1,4 +1,4 @@
-"""Attention that begins as pretrained attention looks: queries like keys, values undone."""
+"""Mimetic initialization of self-attention."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from smallvit.registry import WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class MimeticInit:
-    """Initialize attention so that its products look like those of pretrained transformers.
+    """Initialize attention with weight products similar to those of pretrained transformers.
 
     In each head the product of query and key weights is near the identity, ``0.7 Z + 0.7 I`` with
-    normal ``Z`` of variance ``1 / C``, cut to the rank of a head; that of value and output
-    weights is near minus the identity, ``0.4 Z - 0.4 I``. Trained position embeddings become
-    sinusoids; class tokens get none. Biases of the attention are zero. Networks without a table
-    of positions keep what they have::
+    normal ``Z`` of variance ``1 / C``, truncated to the rank of a head; the product of value and
+    output weights is near the negative identity, ``0.4 Z - 0.4 I``. Learnable position embeddings
+    are set to sinusoids, those of class tokens to zero. Biases of the attention are zero. Other
+    position encodings are left unchanged::
 
         model = dict(init_cfg=dict(type="smallvit.MimeticInit"))
 
@@ -38,8 +38,8 @@ class MimeticInit:
     Args:
         query_key (tuple[float, float]): Factors of ``Z`` and of the identity. Defaults to
             (0.7, 0.7).
-        value_output (tuple[float, float]): Factors of ``Z`` and of minus the identity. Defaults
-            to (0.4, 0.4).
+        value_output (tuple[float, float]): Factors of ``Z`` and of the negative identity.
+            Defaults to (0.4, 0.4).
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class MimeticInit:
         """Initialize the attention of a model's backbone.
 
         Args:
-            module (nn.Module): The model to which the ``init_cfg`` belongs.
+            module (nn.Module): Model to which the ``init_cfg`` belongs.
 
         Raises:
-            HostError: If its backbone is not a host, or has no attention of a known class.
-            ValueError: If it belongs to the backbone itself, which loads weights or goes on with
-                its own initialization.
+            HostError: If its backbone is not a host, or its attention class is not supported.
+            ValueError: If the backbone loads a checkpoint, or the ``init_cfg`` belongs to a
+                backbone that then runs its own initialization.
         """
         with last_of_all(type(self).__name__, module) as backbone:
             for block in view_host(backbone).blocks:
@@ -81,10 +81,10 @@ class MimeticInit:
 
 
 def fill_positions(positions: PositionTable) -> None:
-    """Fill position embeddings with sinusoids of both axes; class tokens get zeros.
+    """Fill position embeddings with 2D sinusoids, and those of class tokens with zeros.
 
     Args:
-        positions (PositionTable): Filled in place; its channels are divisible by 4.
+        positions (PositionTable): Filled in place; its channels must be divisible by 4.
     """
     channels = positions.table.shape[-1]
     waves = build_sincos2d_pos_embed(list(positions.grid), channels)

@@ -1,4 +1,4 @@
-"""The weights that PyTorch itself gives to layers."""
+"""PyTorch's default initialization of layers."""
 
 from collections.abc import Sequence
 
@@ -10,28 +10,28 @@ from smallvit.registry import WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class PyTorchInit:
-    """Initialize layers as PyTorch does when it makes them.
+    """Initialize layers with PyTorch's defaults.
 
-    A linear or convolutional layer gets weights and biases from a uniform distribution
+    Weights and biases of linear and convolutional layers are drawn from a uniform distribution
     between ``-1 / sqrt(fan_in)`` and ``1 / sqrt(fan_in)``. MMEngine's initializers set
-    all biases to one number, so that none of them can say this.
+    all biases to a constant, so none of them can express this.
 
     Args:
-        layer (str | Sequence[str]): Classes of layers, such as "Linear" or "Conv2d"; their
-            subclasses are meant as well. Defaults to ("Linear", "Conv2d").
+        layer (str | Sequence[str]): Names of layer classes, such as "Linear" or "Conv2d";
+            subclasses are included. Defaults to ("Linear", "Conv2d").
     """
 
     def __init__(self, layer: str | Sequence[str] = ("Linear", "Conv2d")) -> None:
         self.layer = (layer,) if isinstance(layer, str) else tuple(layer)
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize the layers of a module.
+        """Initialize the matching layers of a module.
 
         Args:
-            module (nn.Module): Any module.
+            module (nn.Module): Module with at least one such layer.
 
         Raises:
-            ValueError: If it has no such layer.
+            ValueError: If no layer matches.
         """
         layers = [child for child in module.modules() if self._is_meant(child)]
         if not layers:

@@ -1,4 +1,4 @@
-"""Attention that begins as a convolution with one tap: each head looks at one neighbor."""
+"""Structured initialization of self-attention: each head attends to one neighbor."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from smallvit.hosts import (
 from smallvit.plugins.initialization.attention import fill_output, last_of_all, zero_bias
 from smallvit.registry import WEIGHT_INITIALIZERS
 
-#: Logits that are factorized: of the neighbor, and the deviation of the others.
+#: Logits to factorize: the value at the neighbor, and the standard deviation of the others.
 IMPULSE, BACKGROUND = 1000.0, 1.8
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class StructuredInit:
-    """Initialize attention so that each head looks at one position beside each patch.
+    """Initialize attention so that each head attends to one fixed offset from each patch.
 
-    Each head draws a position of a small window, without putting it back as long as there are
-    others. In a plain transformer the query and key weights are computed from the position
-    embeddings: their products, as far as the rank of a head reaches, are largest there. In a
-    Swin transformer the relative position bias says it. Value and output weights are those of
-    :class:`MimeticInit`; biases of the attention are zero::
+    Each head is assigned an offset in a small window, drawn without replacement until all
+    offsets are used. In a plain transformer the query and key weights are computed from the
+    position embeddings, so that their product, as far as the rank of a head allows, is largest
+    at that offset. In a Swin transformer the relative position bias encodes the offset. Value and
+    output weights are those of :class:`MimeticInit`; biases of the attention are zero::
 
         model = dict(init_cfg=dict(type="smallvit.StructuredInit"))
 
     From `Structured Initialization for Vision Transformers
     <https://arxiv.org/abs/2505.19985>`_ (code: osiriszjq/structured_initialization, where
-    the heads take the positions in a fixed order). The authors' code has no Swin; the number of its
-    bias is ours.
+    offsets are assigned to the heads in a fixed order). The authors' code does not support Swin;
+    the value of ``window_bias`` is our choice.
 
     Args:
         window_size (int): Side of the window, odd. Defaults to 3.
-        position_std (float): Standard deviation of the normal numbers that trained position
-            embeddings begin with; fixed ones stay. Defaults to 0.36.
+        position_std (float): Standard deviation of the normal distribution that learnable position
+            embeddings are drawn from; fixed ones are unchanged. Defaults to 0.36.
         query_key_norm (float): Frobenius norm of a head's query weights, and of its key
             weights. Defaults to 7.
         value_output (tuple[float, float]): As in :class:`MimeticInit`. Defaults to (0.4, 0.4).
-        window_bias (float): Relative position bias of Swin's heads at their position, 0 for the
-            others. Defaults to 5.
+        window_bias (float): Relative position bias of each Swin head at its offset; the others
+            are 0. Defaults to 5.
 
     Raises:
         ValueError: If ``window_size`` is even.
@@ -72,13 +72,13 @@ class StructuredInit:
         """Initialize the attention of a model's backbone.
 
         Args:
-            module (nn.Module): The model to which the ``init_cfg`` belongs.
+            module (nn.Module): Model to which the ``init_cfg`` belongs.
 
         Raises:
-            HostError: If its backbone is not a host, has no attention of a known class, or tells
-                its attention no positions.
-            ValueError: If it belongs to the backbone itself, which loads weights or goes on with
-                its own initialization.
+            HostError: If its backbone is not a host, its attention class is not supported, or it
+                has neither position embeddings nor relative position biases.
+            ValueError: If the backbone loads a checkpoint, or the ``init_cfg`` belongs to a
+                backbone that then runs its own initialization.
         """
         with last_of_all(type(self).__name__, module) as backbone:
             blocks = view_host(backbone).blocks
@@ -103,7 +103,7 @@ class StructuredInit:
         return PositionQueries(positions, self.query_key_norm)
 
     def _draw_offsets(self, num_heads: int) -> list[tuple[int, int]]:
-        """Rows and columns from a patch to where each head looks."""
+        """Draw the offset of each head, in rows and columns."""
         area, reach = self.window_size**2, self.window_size // 2
         rounds = -(-num_heads // area)
         order = torch.cat([torch.randperm(area) for _ in range(rounds)])[:num_heads].tolist()
@@ -111,26 +111,26 @@ class StructuredInit:
 
 
 class PositionQueries:
-    """Query and key weights whose products look at one position beside each patch.
+    """Query and key weights that attend to one offset, computed from position embeddings.
 
     Args:
-        positions (PositionTable): What tells the attention where a patch is.
+        positions (PositionTable): Position embeddings that are added to the patch tokens.
         norm (float): Frobenius norm of the weights of a head.
     """
 
     def __init__(self, positions: PositionTable, norm: float) -> None:
         patches = positions.patches
         self.grid, self.norm = positions.grid, norm
-        # What the norm in front of the attention makes of the positions.
+        # The attention receives the embeddings after the LayerNorm before it.
         normed = F.layer_norm(patches, patches.shape[-1:])
         self.left, self.values, self.right = torch.linalg.svd(normed, full_matrices=False)
 
     def fill(self, attention: AttentionProjections, offsets: list[tuple[int, int]]) -> None:
-        """Fill the query and key weights of an attention.
+        """Fill the query and key weights of an attention layer.
 
         Args:
-            attention (AttentionProjections): The attention.
-            offsets (list[tuple[int, int]]): Rows and columns from a patch to where each head looks.
+            attention (AttentionProjections): Projections to fill in place.
+            offsets (list[tuple[int, int]]): Offset of each head, in rows and columns.
         """
         queries = attention.query.weight.chunk(attention.num_heads)
         keys = attention.key.weight.chunk(attention.num_heads)
@@ -149,15 +149,15 @@ class PositionQueries:
 
 
 def impulse_logits(grid: tuple[int, int], offset: tuple[int, int]) -> Tensor:
-    """Logits of an attention that looks at one position beside each patch.
+    """Compute the logits of an attention head that attends to one offset from each patch.
 
     Args:
-        grid (tuple[int, int]): Height and width H, W of the grid.
-        offset (tuple[int, int]): Rows and columns from a patch to the position.
+        grid (tuple[int, int]): Height and width (H, W) of the grid.
+        offset (tuple[int, int]): Offset in rows and columns.
 
     Returns:
-        Tensor: (H * W, H * W), small random numbers but for that position, which patches at the
-        border may lack.
+        Tensor: (H * W, H * W), small random numbers except at the offset, which may lie outside
+        the grid for patches at the border.
     """
     rows, columns = (
         torch.diag(torch.ones(side - abs(step)), step)
@@ -171,21 +171,21 @@ def impulse_logits(grid: tuple[int, int], offset: tuple[int, int]) -> Tensor:
 
 
 class WindowBias:
-    """Relative position bias that looks at one position beside each patch.
+    """Relative position bias that attends to one offset from each patch.
 
     Args:
-        value (float): The bias there.
+        value (float): Bias at the offset; the others are 0.
     """
 
     def __init__(self, value: float) -> None:
         self.value = value
 
     def fill(self, attention: AttentionProjections, offsets: list[tuple[int, int]]) -> None:
-        """Fill the relative position bias of a window attention.
+        """Fill the relative position bias table of a window attention layer.
 
         Args:
-            attention (AttentionProjections): The attention.
-            offsets (list[tuple[int, int]]): Rows and columns from a patch to where each head looks.
+            attention (AttentionProjections): Window attention to fill in place.
+            offsets (list[tuple[int, int]]): Offset of each head, in rows and columns.
         """
         height, width = attention.module.window_size
         index = attention.module.relative_position_index.reshape(height * width, height * width)

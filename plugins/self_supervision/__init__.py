@@ -1,4 +1,4 @@
-"""Pretraining on images without labels, for any backbone that hosts read."""
+"""Self-supervised pretraining for any supported backbone."""
 
 from smallvit.plugins.self_supervision.instances import InstanceDiscrimination
 from smallvit.plugins.self_supervision.masked_backbone import MaskedForward, build_masked_backbone

@@ -1,4 +1,4 @@
-"""Every image is a class of its own."""
+"""Parametric instance discrimination: every image is its own class."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from smallvit.registry import MODELS
 
 @MODELS.register_module()
 class InstanceDiscrimination(BaseSelfSupervisor):
-    """Parametric instance discrimination: tell each training image from all others.
+    """Parametric instance discrimination: classify each training image as its own class.
 
-    A linear classifier with an output for each image is trained on several crops of it, with
-    CutMix and label smoothing. The method of `Training Vision Transformers with Only 2040 Images
+    A linear classifier with one output per image is trained on several crops of each image, with
+    CutMix and label smoothing. From `Training Vision Transformers with Only 2040 Images
     <https://arxiv.org/abs/2201.10728>`_.
 
     Args:
-        backbone (dict): Config of the backbone, of which a vector is made of whatever map or
-            token it returns.
-        head (dict): A classifier's head with ``num_classes``, the number of images; its loss takes
-            soft labels.
-        cutmix_alpha (float): Parameter of CutMix's beta distribution, 0 for none. Defaults to 1.
+        backbone (dict): Config of the backbone; whatever map or token it returns is reduced to a
+            vector.
+        head (dict): Config of a classification head with ``num_classes``, the number of images;
+            its loss must accept soft labels.
+        cutmix_alpha (float): Parameter of CutMix's beta distribution; 0 disables CutMix. Defaults
+            to 1.
         **kwargs: ``data_preprocessor`` and other arguments of MMPretrain's
             ``BaseSelfSupervisor``.
     """
@@ -38,17 +39,17 @@ class InstanceDiscrimination(BaseSelfSupervisor):
     def loss(
         self, inputs: Tensor | list[Tensor], data_samples: list[DataSample]
     ) -> dict[str, Tensor]:
-        """Compute the loss of all crops.
+        """Compute the mean loss over all crops.
 
         Args:
-            inputs (Tensor | list[Tensor]): Crops (B, C, H, W), of one size or several.
-            data_samples (list[DataSample]): They hold ``sample_idx``, the number of the image.
+            inputs (Tensor | list[Tensor]): Crops (B, C, H, W), of one or several sizes.
+            data_samples (list[DataSample]): Samples with ``sample_idx``, the index of the image.
 
         Returns:
             dict[str, Tensor]: ``loss``.
 
         Raises:
-            ValueError: If an image has a number beyond the outputs of the head.
+            ValueError: If the index of an image is not below ``num_classes`` of the head.
         """
         crops = inputs if isinstance(inputs, list) else [inputs]
         numbers = torch.tensor([sample.sample_idx for sample in data_samples])

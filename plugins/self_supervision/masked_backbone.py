@@ -1,4 +1,4 @@
-"""Any backbone for MMPretrain's MAE and SimMIM, which call it with a mask."""
+"""Masked forward pass for any backbone, as MMPretrain's MAE and SimMIM call it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from smallvit.registry import MODELS
 
 
 class MaskedForward:
-    """The forward of a backbone, with a mask beside the images.
+    """Forward pass of a backbone with a mask as an additional argument.
 
     Args:
-        host (nn.Module): The backbone.
-        mask_ratio (float): Part of the patches that MAE drops.
+        host (nn.Module): Backbone to run.
+        mask_ratio (float): Fraction of the patches that MAE drops.
     """
 
     def __init__(self, host: nn.Module, mask_ratio: float) -> None:
@@ -29,16 +29,16 @@ class MaskedForward:
 
         Args:
             x (Tensor): Images, (B, C_in, H, W).
-            mask (Tensor | bool, optional): None or False runs it as it is. True, for MAE, drops
-                random patches. A tensor (B, h, w), for SimMIM, hides pixels where it is 1.
+            mask (Tensor | bool, optional): None or False masks nothing. True, for MAE, drops
+                random patches. A tensor (B, h, w), for SimMIM, masks pixels where it is 1.
                 Defaults to True.
 
         Returns:
-            Any: What the backbone returns; for MAE tokens, mask and places, see
+            Any: Without a mask, the output of the backbone; for MAE tokens, mask and indices, see
             :meth:`VisiblePatches.run`; for SimMIM a tuple with the map of the last block.
 
         Raises:
-            HostError: If its patches cannot be dropped.
+            HostError: If the backbone does not support dropping patches.
         """
         if mask is None or mask is False:
             return type(self.host).forward(self.host, x)
@@ -63,11 +63,11 @@ def build_masked_backbone(backbone: dict, mask_ratio: float = 0.75) -> nn.Module
             ...,
         )
 
-    The names of its parameters stay, so that its checkpoints load into the backbone alone.
+    Parameter names are preserved, so that checkpoints load into the plain backbone.
 
     Args:
         backbone (dict): Config of the backbone.
-        mask_ratio (float): Part of the patches that MAE drops; SimMIM's masks come with the
+        mask_ratio (float): Fraction of the patches that MAE drops; SimMIM's masks come with the
             data. Defaults to 0.75.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What features look like while a network is pretrained: do they tell images apart?"""
+"""Monitor feature quality during pretraining and warn of collapse."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from torch import Tensor
 from smallvit.hosts import vector_of
 from smallvit.registry import HOOKS
 
-#: Spread below which the features of all images are about the same: 1 is that of random
-#: directions.
+#: A spread below this counts as collapsed; random directions have a spread of 1.
 COLLAPSED = 0.1
-#: Neighbors that vote, and images in a forward pass.
+#: Number of nearest neighbors that vote, and batch size of the forward pass.
 NEIGHBORS, BATCH = 10, 64
 
 
 @HOOKS.register_module()
 class PretrainingMonitor(Hook):
-    """Say every few epochs what the features of some images are like.
+    """Log the rank, spread and k-NN accuracy of features during pretraining.
 
-    Logged are ``pretraining/rank``, the effective rank of the features (the exponential of the
-    entropy of their singular values), ``pretraining/spread``, the deviation of their directions
-    (0: all alike, 1: random directions), and, where folders are classes,
-    ``pretraining/knn``, how often the classes of the nearest neighbors are right, in percent. A
-    run whose features have collapsed is warned of.
+    Logs ``pretraining/rank``, the effective rank of the features (the exponential of the
+    entropy of their singular values), ``pretraining/spread``, the standard deviation of their
+    directions (0: all equal, 1: random directions), and, if folders are classes,
+    ``pretraining/knn``, the accuracy of a nearest-neighbor vote in percent. Warns if the features
+    have collapsed.
 
     Args:
-        dataset (dict): Data set without random transforms.
-        interval (int): Epochs between two looks. Defaults to 1.
-        num_images (int): Images that are looked at, spread over the data. Defaults to 512.
+        dataset (dict): Config of a data set without random transforms.
+        interval (int): Epochs between two measurements. Defaults to 1.
+        num_images (int): Number of images to measure on, spread evenly over the data set. Defaults
+            to 512.
         labels_by_folder (bool): Whether the folder of an image is its class. Defaults to False.
     """
 
@@ -56,11 +56,7 @@ class PretrainingMonitor(Hook):
         self._dataset: Any = None
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the features.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Measure and log the features every ``interval`` epochs and after the last one."""
         last = runner.epoch + 1 == runner.max_epochs
         if not is_main_process() or not (last or self.every_n_epochs(runner, self.interval)):
             return
@@ -82,10 +78,10 @@ class PretrainingMonitor(Hook):
         """Measure the features of a model.
 
         Args:
-            model (nn.Module): A self-supervised model.
+            model (nn.Module): Self-supervised model of MMPretrain.
 
         Returns:
-            dict[str, float]: Rank, spread and, with labels, accuracy of the neighbors.
+            dict[str, float]: Rank, spread and, with labels, nearest-neighbor accuracy.
         """
         features, folders = self._features(model)
         found = {
@@ -123,13 +119,13 @@ class PretrainingMonitor(Hook):
 
 
 def effective_rank(features: Tensor) -> float:
-    """Compute the exponential of the entropy of the singular values.
+    """Compute the exponential of the entropy of the singular values of the centered features.
 
     Args:
         features (Tensor): (N, C).
 
     Returns:
-        float: From 1, all on one line, to min(N, C).
+        float: From 1, if all features lie on one line, to min(N, C).
     """
     values = torch.linalg.svdvals(features - features.mean(dim=0))
     shares = values / values.sum().clamp(min=1e-12)
@@ -137,27 +133,27 @@ def effective_rank(features: Tensor) -> float:
 
 
 def spread(features: Tensor) -> float:
-    """Compute the deviation of the directions of features.
+    """Compute the standard deviation of the directions of features.
 
     Args:
         features (Tensor): (N, C).
 
     Returns:
-        float: 0 where all are the same, about 1 for random directions.
+        float: 0 if all directions are equal, about 1 for random directions.
     """
     directions = F.normalize(features, dim=1)
     return float(directions.std(dim=0).mean() * features.shape[1] ** 0.5)
 
 
 def neighbor_accuracy(features: Tensor, labels: list[str]) -> float:
-    """Vote on each image by the classes of its nearest neighbors.
+    """Compute the leave-one-out k-nearest-neighbor accuracy.
 
     Args:
         features (Tensor): (N, C).
-        labels (list[str]): N classes.
+        labels (list[str]): Class names of the N images.
 
     Returns:
-        float: How many votes are right, in percent.
+        float: Accuracy in percent.
     """
     names = sorted(set(labels))
     known = torch.tensor([names.index(label) for label in labels])

@@ -1,4 +1,4 @@
-"""A student that predicts what its moving average says of a larger crop."""
+"""Self-distillation between crops, with a moving average of the student as teacher."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from smallvit.registry import MODELS
 
 @MODELS.register_module()
 class PrototypeNeck(BaseModule):
-    """Layers that turn a vector into logits of prototypes, of one length each.
+    """MLP that computes cosine similarities between a vector and normalized prototypes.
 
     Args:
-        in_channels (int): Channels of the vector.
-        hid_channels (int): Channels of the layers between. Defaults to 512.
-        bottleneck (int): Channels in which vectors and prototypes are compared. Defaults to 128.
-        num_prototypes (int): Prototypes. Defaults to 1024.
+        in_channels (int): Channels of the input vector.
+        hid_channels (int): Channels of the hidden layers. Defaults to 512.
+        bottleneck (int): Channels of the embedding and the prototypes. Defaults to 128.
+        num_prototypes (int): Number of learnable prototypes. Defaults to 1024.
     """
 
     def __init__(
@@ -45,35 +45,35 @@ class PrototypeNeck(BaseModule):
         nn.init.trunc_normal_(self.prototypes, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compare with the prototypes.
+        """Compute the cosine similarity to each prototype.
 
         Args:
             x (Tensor): (B, in_channels).
 
         Returns:
-            Tensor: Cosines, (B, num_prototypes).
+            Tensor: Cosine similarities, (B, num_prototypes).
         """
         return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.prototypes, dim=-1))
 
 
 @MODELS.register_module()
 class ViewPrediction(BaseSelfSupervisor):
-    """Predict, from small and large crops, what a teacher says of another large crop.
+    """Predict the teacher's output for one large crop from another crop of the same image.
 
-    The teacher is the moving average of the student. Its answers are centered and sharpened, so
-    that they do not collapse. From `How to Train Vision Transformer on Small-scale Datasets?
-    <https://arxiv.org/abs/2210.07240>`_, which takes the loss of DINO.
+    The teacher is an exponential moving average of the student. Its outputs are centered and
+    sharpened to prevent collapse. From `How to Train Vision Transformer on Small-scale Datasets?
+    <https://arxiv.org/abs/2210.07240>`_, which uses the loss of DINO.
 
     Args:
-        backbone (dict): Config of the backbone, of which a vector is made of whatever map or
-            token it returns.
+        backbone (dict): Config of the backbone; whatever map or token it returns is reduced to a
+            vector.
         neck (dict): Config of :class:`PrototypeNeck`.
-        num_global (int): How many of the crops, the first, are large. Defaults to 2.
-        momentum (float): Part of the student in a step of the average, falling to 0 by a cosine.
-            Defaults to 0.004.
-        student_temperature (float): Divides the student's cosines. Defaults to 0.1.
-        teacher_temperature (float): Divides the teacher's. Defaults to 0.04.
-        center_momentum (float): Part of a batch in the moving mean of the teacher's answers.
+        num_global (int): Number of large crops, which come first. Defaults to 2.
+        momentum (float): Weight of the student in an update of the average, decayed to 0 by a
+            cosine schedule. Defaults to 0.004.
+        student_temperature (float): Divisor of the student's logits. Defaults to 0.1.
+        teacher_temperature (float): Divisor of the teacher's centered logits. Defaults to 0.04.
+        center_momentum (float): Weight of a batch in the moving mean of the teacher's outputs.
             Defaults to 0.1.
         **kwargs: ``data_preprocessor`` and other arguments of MMPretrain's
             ``BaseSelfSupervisor``.
@@ -99,7 +99,7 @@ class ViewPrediction(BaseSelfSupervisor):
         self.register_buffer("center", torch.zeros(len(self.neck.prototypes)))
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Compute the cross-entropy of all pairs of a teacher's and another, the student's crop.
+        """Compute the mean cross-entropy over all pairs of a teacher crop and another student crop.
 
         Args:
             inputs (list[Tensor]): Crops (B, C, H, W), the large ones first.
@@ -109,7 +109,8 @@ class ViewPrediction(BaseSelfSupervisor):
             dict[str, Tensor]: ``loss``.
 
         Raises:
-            ValueError: If there are not more than ``num_global`` crops, or no large one.
+            ValueError: If there are fewer than ``num_global`` crops, or ``num_global`` is not
+                positive.
         """
         if not isinstance(inputs, list) or not 0 < self.num_global < len(inputs) + 1:
             raise ValueError(
