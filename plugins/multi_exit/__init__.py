@@ -37,7 +37,8 @@ __getattr__ = forward(__name__)
 def build_classifier(**cfg):
     """Build a :class:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier`.
 
-    It stands on MMPretrain, whose import takes many seconds: detectors do not wait for it.
+    The class is imported lazily because it depends on MMPretrain, whose import takes many seconds
+    that detectors do not need.
 
     Args:
         **cfg: Arguments of the class.

@@ -1,4 +1,4 @@
-"""The answers of a cascade whose images leave at different exits, put together at its end."""
+"""Collect the logits of images that leave a cascade at different exits."""
 
 import numpy as np
 import torch
@@ -6,55 +6,55 @@ from torch import Tensor
 
 
 def read_staying(leaving: Tensor) -> np.ndarray:
-    """Read back which images go on: the one time that the host waits for an exit.
+    """Copy the indices of the remaining images to the host, the only synchronization of an exit.
 
     Args:
-        leaving (Tensor): Whether an image leaves, bool (B, ).
+        leaving (Tensor): Whether each image leaves, bool (B, ).
 
     Returns:
-        np.ndarray: The places of the others, int64, ascending.
+        np.ndarray: Indices of the images that do not leave, int64, ascending.
     """
     return np.flatnonzero(~leaving.cpu().numpy())
 
 
 def to_device(places: np.ndarray, device: torch.device) -> Tensor:
-    """Copy places to a device without waiting for what it computes.
+    """Copy indices to a device without synchronizing with it.
 
     Args:
-        places (np.ndarray): int64 (n, ).
-        device (torch.device): Where to.
+        places (np.ndarray): Indices, int64 (n, ).
+        device (torch.device): Target device.
 
     Returns:
-        Tensor: The same there.
+        Tensor: Indices on the device, int64 (n, ).
     """
     return torch.from_numpy(places).to(device, non_blocking=True)
 
 
 class Answers:
-    """Logits of each image's last exit, collected while images leave.
+    """Logits of the exit that each image leaves at, collected while the cascade runs.
 
-    Which image left where is known to the host; the device puts the logits together once, and
-    not at all where they all come from one exit.
+    The exit of each image is tracked on the host; the device gathers the logits once, or not
+    at all if they all come from one exit.
 
     Args:
-        size (int): Images of the batch.
+        size (int): Batch size.
     """
 
     def __init__(self, size: int) -> None:
         self.exits = np.zeros(size, dtype=np.int64)
-        self._places: np.ndarray | None = None  # of those that are still here; None: all
+        self._places: np.ndarray | None = None  # indices of the remaining images; None: all
         self._rows = np.arange(size)
         self._logits: list[Tensor] = []
         self._count = 0
 
     def add(self, exit_index: int, logits: Tensor) -> None:
-        """Take what an exit says of the images that reached it.
+        """Add the logits of an exit for the images that reached it.
 
         Args:
-            exit_index (int): The exit.
+            exit_index (int): Index of the exit.
             logits (Tensor): (n, num_classes).
         """
-        if self._places is None:  # earlier ones are of no image's last exit
+        if self._places is None:  # no image has left yet, so earlier logits are obsolete
             self._logits, self._count = [logits], len(logits)
             self.exits[:] = exit_index
             return
@@ -64,15 +64,15 @@ class Answers:
         self._count += len(logits)
 
     def keep(self, staying: np.ndarray) -> None:
-        """Go on with some of the images that are still here.
+        """Continue with a subset of the remaining images.
 
         Args:
-            staying (np.ndarray): Their places among those.
+            staying (np.ndarray): Indices of the subset among the remaining images.
         """
         self._places = staying if self._places is None else self._places[staying]
 
     def logits(self) -> Tensor:
-        """Put the logits together.
+        """Gather the logits of the whole batch.
 
         Returns:
             Tensor: (B, num_classes), in the order of the images.

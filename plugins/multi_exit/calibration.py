@@ -1,20 +1,20 @@
-"""Thresholds for a sweep of budgets, and how they are kept with the weights.
+"""Calibration of exit thresholds for a sweep of budgets, and its layout in checkpoints.
 
-Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain values. The same,
-as JSON in a tensor of bytes, is the entry ``_extra_state`` of its state dict, so that whatever
-loads the weights loads the thresholds too.
+Layout: a calibrated checkpoint has the key ``multi_exit``, a dict of plain values. The same
+dict, as JSON in a uint8 tensor, is the entry ``_extra_state`` of its state dict, so that loading
+the weights always loads the thresholds too.
 
 ============== ==========================================================================
 key            value
 ============== ==========================================================================
 version        1
 policy         "max_softmax", "margin", "entropy", or another name in ``policies.POLICIES``
-temperatures   what the logits of each exit are divided by, K numbers
+temperatures   divisor of the logits of each exit, K numbers
 flops          GFLOPs (multiply-adds) of an image that leaves at each exit, K numbers
-thresholds     least confidence to leave with: S rows of K numbers, cheapest first
+thresholds     minimum confidence to leave: S rows of K numbers, cheapest first
 calibration    on the images that the thresholds were found on: ``anytime``, the accuracy
-               of each exit in percent; ``accuracy`` and ``flops``, S numbers each, what
-               each row gives; ``num_images``
+               of each exit in percent; ``accuracy`` and ``flops``, S numbers each, the
+               result of each row; ``num_images``
 evaluation     the same on the images of the last evaluation, or None
 ============== ==========================================================================
 """
@@ -45,13 +45,13 @@ SWEEP = tuple(number / 20 for number in range(1, 60))
 
 @dataclass
 class Curve:
-    """What a cascade gives on one set of images.
+    """Accuracy and cost of a cascade on one set of images.
 
     Args:
         anytime (list[float]): Accuracy of each exit in percent.
         accuracy (list[float]): Accuracy with each row of thresholds, in percent.
-        flops (list[float]): Mean GFLOPs of an image with each row.
-        num_images (int): Number of images; 0 where it is not known. Defaults to 0.
+        flops (list[float]): Mean GFLOPs per image with each row of thresholds.
+        num_images (int): Size of the set; 0 if unknown. Defaults to 0.
     """
 
     anytime: list[float]
@@ -67,11 +67,12 @@ class Calibration:
     Args:
         flops (list[float]): GFLOPs of an image that leaves at each exit.
         thresholds (list[list[float]]): Rows of thresholds, cheapest first.
-        calibration (Curve, optional): On the images that they were found on. Defaults to
+        calibration (Curve, optional): Results on the images that the thresholds were found on.
+            Defaults to None.
+        evaluation (Curve, optional): Results on the images of the last evaluation. Defaults to
             None.
-        evaluation (Curve, optional): On the images of the last evaluation. Defaults to
-            None.
-        policy (str | dict): What confidence is. Defaults to "max_softmax".
+        policy (str | dict): Exit policy, which computes the confidence. Defaults to
+            "max_softmax".
         temperatures (list[float], optional): Divisor of each exit's logits. Defaults to
             None, which means 1 for each.
     """
@@ -102,18 +103,19 @@ class Calibration:
     def choose(
         self, max_gflops: float | None = None, min_accuracy: float | None = None
     ) -> list[float]:
-        """Choose a row of thresholds by what it gives on the calibration images.
+        """Choose a row of thresholds by its results on the calibration images.
 
         Args:
-            max_gflops (float, optional): Mean cost of an image at most. Defaults to None.
-            min_accuracy (float, optional): Accuracy in percent at least. Defaults to None.
+            max_gflops (float, optional): Upper bound on the mean cost per image. Defaults to None.
+            min_accuracy (float, optional): Lower bound on the accuracy in percent. Defaults to
+                None.
 
         Returns:
-            list[float]: The most accurate row within the cost, or the cheapest with the
-            accuracy.
+            list[float]: The most accurate row within the cost, or the cheapest row that reaches
+            the accuracy.
 
         Raises:
-            CalibrationError: If no row gives what is asked, or both or nothing is asked.
+            CalibrationError: If no row meets the bound, or not exactly one bound is given.
         """
         curve = self.calibration or self.evaluation
         if curve is None or not self.thresholds:
@@ -121,17 +123,17 @@ class Calibration:
         return self.thresholds[choose_point(curve, self.flops, max_gflops, min_accuracy)]
 
     def evaluate(self, logits: Tensor, labels: Tensor) -> Curve:
-        """Apply all thresholds to other images.
+        """Evaluate all rows of thresholds on other images.
 
         Args:
-            logits (Tensor): Of each exit, (K, N, num_classes).
+            logits (Tensor): Logits of each exit, (K, N, num_classes).
             labels (Tensor): int64 (N, ).
 
         Returns:
-            Curve: What they give there.
+            Curve: Accuracy and cost on these images.
 
         Raises:
-            CalibrationError: If the logits are of another number of exits.
+            CalibrationError: If the number of exits does not match.
         """
         check_exits(self, len(logits))
         confidence, correct = judge(logits, labels, self.policy, self.temperatures)
@@ -142,26 +144,26 @@ class Calibration:
         return _curve(correct, points)
 
     def to_dict(self) -> dict:
-        """Turn into the plain values of the documented layout.
+        """Convert to the plain values of the documented layout.
 
         Raises:
-            CalibrationError: If the policy has no name, by which it could be found again.
+            CalibrationError: If the policy is not in the table of named policies.
         """
         return {"version": VERSION, **asdict(self), "policy": policy_name(self.policy)}
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Calibration":
-        """Read the documented layout.
+        """Create a calibration from the documented layout.
 
         Args:
-            stored (Mapping): What :meth:`to_dict` returned.
+            stored (Mapping): Output of :meth:`to_dict`.
 
         Returns:
             Calibration: The calibration.
 
         Raises:
-            CalibrationError: If it is of another version, incomplete or malformed, or names a
-                policy that is not in the closed table.
+            CalibrationError: If the layout has another version, is incomplete or malformed, or
+                names a policy that is not in the table of named policies.
         """
         version = stored.get("version") if isinstance(stored, Mapping) else None
         if type(version) is not int or version != VERSION:
@@ -215,14 +217,14 @@ def _check_budget(max_gflops: float, flops: Sequence[float]) -> None:
 
 
 def check_exits(calibration: Calibration, num_exits: int) -> None:
-    """Check that a calibration is one of a model with so many exits.
+    """Check that a calibration matches the number of exits of a model.
 
     Args:
-        calibration (Calibration): The calibration.
-        num_exits (int): Exits of the model.
+        calibration (Calibration): Calibration to check.
+        num_exits (int): Number of exits of the model.
 
     Raises:
-        CalibrationError: If not.
+        CalibrationError: If the numbers of exits differ.
     """
     if calibration.num_exits != num_exits:
         raise CalibrationError(
@@ -237,18 +239,19 @@ def judge(
     policy: str | dict = "max_softmax",
     temperatures: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reduce logits to what thresholds need.
+    """Compute the confidence and the correctness of each exit.
 
     Args:
-        logits (Tensor): Of each exit, (K, N, num_classes).
+        logits (Tensor): Logits of each exit, (K, N, num_classes).
         labels (Tensor): int64 (N, ).
-        policy (str | dict): What confidence is. Defaults to "max_softmax".
+        policy (str | dict): Exit policy, which computes the confidence. Defaults to
+            "max_softmax".
         temperatures (Sequence[float], optional): Divisor of each exit's logits. Defaults
-            to None.
+            to None, which means 1 for each.
 
     Returns:
-        tuple[Tensor, Tensor]: Confidence, float32 (K, N), and whether each exit is
-        right, bool (K, N).
+        tuple[Tensor, Tensor]: Confidence, float32 (K, N), and whether the prediction of each
+        exit is correct, bool (K, N).
     """
     policy = build_policy(policy)
     temperatures = temperatures or [1.0] * len(logits)
@@ -270,23 +273,25 @@ def calibrate(
     """Find thresholds for a sweep of budgets by the paper's geometric rule.
 
     Args:
-        logits (Tensor): Of each exit on held-out training images, (K, N, num_classes).
+        logits (Tensor): Logits of each exit on held-out training images, (K, N, num_classes).
         labels (Tensor): int64 (N, ).
         flops (Sequence[float]): GFLOPs of an image that leaves at each exit.
-        policy (str | dict): What confidence is. Defaults to "max_softmax".
-        with_temperature (bool): Whether each exit's logits are divided by the temperature
-            that fits them best. Defaults to False.
-        max_gflops (Sequence[float]): Costs to find thresholds for directly: a finer sweep
-            adds the best of each to the rows. Defaults to ().
-        min_accuracy (Sequence[float]): Accuracies in percent, likewise. Defaults to ().
-        sweep (Sequence[float]): Values of p of the rule. Defaults to the paper's,
+        policy (str | dict): Exit policy, which computes the confidence. Defaults to
+            "max_softmax".
+        with_temperature (bool): Whether to fit a temperature to the logits of each exit and
+            divide them by it. Defaults to False.
+        max_gflops (Sequence[float]): Additional budgets: for each, the best row of a finer
+            sweep is added. Defaults to ().
+        min_accuracy (Sequence[float]): Additional accuracies in percent, likewise. Defaults to ().
+        sweep (Sequence[float]): Values of p in the geometric rule. Defaults to the paper's,
             1/20 to 59/20.
 
     Returns:
-        Calibration: Thresholds with the curve that they give on these images.
+        Calibration: Thresholds with their accuracy and cost on these images.
 
     Raises:
-        CalibrationError: If ``flops`` does not fit the logits, or a budget cannot be met.
+        CalibrationError: If the numbers of exits of ``flops`` and ``logits`` differ, or a budget
+            cannot be met.
     """
     if len(flops) != len(logits):
         raise CalibrationError(

@@ -1,4 +1,4 @@
-"""An image classifier that answers early where it can."""
+"""Image classifier with early exits."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ MODES = ("anytime", "budgeted", "fixed")
 
 
 class MultiExitClassifier(ImageClassifier):
-    """A cascade of networks with one classifier behind each.
+    """Image classifier with a cascade of networks and one classification head per exit.
 
-    Predictions carry ``exit_index``, the exit that an image left at, beside the scores
-    and the label. In the mode *anytime* they are the last exit's, and ``exit_logits``
-    (exits, classes) holds the logits of all.
+    Predictions have ``exit_index``, the exit that an image left at, in addition to the scores
+    and the label. In *anytime* mode they are those of the last exit, and ``exit_logits``
+    (exits, classes) holds the logits of all exits.
 
     Args:
         backbone (dict): A :class:`DynamicViT`.
         head (dict): A :class:`MultiExitHead`.
-        inference (dict, optional): How to predict; arguments of :meth:`set_inference`.
+        inference (dict, optional): Arguments of :meth:`set_inference`.
             Defaults to None, which means ``dict(mode="anytime")``.
         **kwargs: Other arguments of MMPretrain's ImageClassifier.
 
     Raises:
-        ValueError: If the head has not one classifier for each exit, of the exit's channels,
-            or ``inference`` is wrong.
+        ValueError: If the head does not match the number or the channels of the exits, or
+            ``inference`` is invalid.
     """
 
     def __init__(self, backbone: dict, head: dict, inference: dict | None = None, **kwargs) -> None:
@@ -57,10 +57,10 @@ class MultiExitClassifier(ImageClassifier):
 
     @property
     def calibration(self) -> Calibration | None:
-        """Calibration | None: Thresholds for budgets, and what confidence is.
+        """Calibration | None: Thresholds for budgets, with their exit policy.
 
-        A state dict carries them, of a model in evaluation mode that was not trained since:
-        training changes what thresholds mean.
+        Saved in the state dict if the model is in evaluation mode and has not been trained since
+        it was calibrated, because training invalidates the thresholds.
         """
         return self._calibration
 
@@ -72,22 +72,22 @@ class MultiExitClassifier(ImageClassifier):
         self._trained_since = False
 
     def loss(self, *args, **kwargs) -> dict[str, Tensor]:
-        """Loss of a batch, as of MMPretrain's ImageClassifier."""
+        """Compute the losses of a batch, as MMPretrain's ImageClassifier."""
         self._trained_since = True
         return super().loss(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
-        """Encode the calibration for a state dict; torch calls this."""
+        """Encode the calibration for :meth:`state_dict`."""
         return to_tensor(None if self._calibration is None else self._calibration.to_dict())
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take the calibration of a state dict; torch calls this.
+        """Load the calibration in :meth:`load_state_dict`.
 
         Args:
-            state (Tensor): What :meth:`get_extra_state` returned.
+            state (Tensor): Output of :meth:`get_extra_state`.
 
         Raises:
-            CalibrationError: If it is malformed, or of a model with other exits.
+            CalibrationError: If it is malformed, or of a model with another number of exits.
         """
         self.calibration = decode_calibration(state)
 
@@ -105,7 +105,7 @@ class MultiExitClassifier(ImageClassifier):
         missing: list,
         *rest,
     ) -> None:
-        self.calibration = None  # other weights, other thresholds
+        self.calibration = None  # the thresholds are not valid for other weights
         key = prefix + EXTRA_STATE
         if key in state_dict and readable(lambda: decode_calibration(state_dict[key])) is None:
             state_dict = {name: value for name, value in state_dict.items() if name != key}
@@ -114,14 +114,14 @@ class MultiExitClassifier(ImageClassifier):
             missing.remove(prefix + EXTRA_STATE)
 
     def load_content(self, content: Mapping) -> None:
-        """Take the calibration of a checkpoint whose weights do not carry it.
+        """Load the calibration of a checkpoint that stores it outside the state dict.
 
         Args:
-            content (Mapping): The whole checkpoint, its weights loaded already.
+            content (Mapping): The whole checkpoint, whose weights are already loaded.
 
         Raises:
-            CalibrationError: If it is of a model with other exits, or another than that of the
-                weights.
+            CalibrationError: If it is of a model with another number of exits, or differs from
+                the calibration in the state dict.
         """
         beside = readable(lambda: read_calibration(content)) if has_calibration(content) else None
         if beside is not None:
@@ -143,28 +143,28 @@ class MultiExitClassifier(ImageClassifier):
         max_gflops: float | None = None,
         min_accuracy: float | None = None,
     ) -> None:
-        """Choose how images are predicted.
+        """Set the inference mode.
 
         Args:
-            mode (str): Runs every exit ("anytime"), each image to the first exit that is
-                sure enough ("budgeted"), or all to one exit ("fixed").
-                Defaults to "anytime".
-            exit_index (int): Exit of the mode "fixed". Defaults to -1, the last.
-            thresholds (list[float], optional): Of the mode "budgeted": the least
-                confidence to leave with, for each exit (but the last). Defaults to None,
-                which takes them from the calibration.
-            policy (str | dict, optional): What confidence is, see :func:`build_policy`.
+            mode (str): "anytime" runs all exits, "budgeted" runs each image up to the first
+                exit whose confidence reaches its threshold, and "fixed" runs all images up to one
+                exit. Defaults to "anytime".
+            exit_index (int): Exit for the mode "fixed". Defaults to -1, the last.
+            thresholds (list[float], optional): Minimum confidence to leave at each exit, for the
+                mode "budgeted"; the last exit may be omitted. Defaults to None, which uses the
+                calibration.
+            policy (str | dict, optional): Exit policy, see :func:`build_policy`.
                 Defaults to None: the calibration's, or "max_softmax".
-            temperatures (list[float], optional): What logits are divided by at each exit
+            temperatures (list[float], optional): Divisor of the logits of each exit
                 before the confidence is computed. Defaults to None: the calibration's,
                 or 1.
-            max_gflops (float, optional): Takes those thresholds of the calibration that
-                are most accurate at this mean cost. Defaults to None.
-            min_accuracy (float, optional): Takes those that cost least at this accuracy
-                in percent. Defaults to None.
+            max_gflops (float, optional): Use the most accurate thresholds of the calibration
+                within this mean cost per image. Defaults to None.
+            min_accuracy (float, optional): Use the cheapest thresholds of the calibration that
+                reach this accuracy in percent. Defaults to None.
 
         Raises:
-            ValueError: If an argument does not fit the model or the mode.
+            ValueError: If an argument does not match the model or the mode.
         """
         if mode not in MODES:
             raise ValueError(f"there is no inference mode {mode!r}; use one of {', '.join(MODES)}")
@@ -192,7 +192,7 @@ class MultiExitClassifier(ImageClassifier):
 
     @property
     def thresholds(self) -> list[float]:
-        """list[float]: Least confidence to leave with at each exit, in budgeted inference."""
+        """list[float]: Minimum confidence to leave at each exit, in budgeted inference."""
         if self._thresholds is not None:
             return self._thresholds
         return self._calibrated("max_gflops or min_accuracy").choose(**self._budget)
@@ -215,13 +215,13 @@ class MultiExitClassifier(ImageClassifier):
     def predict(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs
     ) -> list[DataSample]:
-        """Predict a batch in the chosen mode.
+        """Predict a batch in the current inference mode.
 
         Args:
             inputs (Tensor): Images, (B, C, H, W).
-            data_samples (list[DataSample], optional): What to write the predictions to.
-                Defaults to None.
-            **kwargs: Ignored, as MMPretrain's heads do.
+            data_samples (list[DataSample], optional): Samples to add the predictions to.
+                Defaults to None, which creates new ones.
+            **kwargs: Ignored, as in MMPretrain's heads.
 
         Returns:
             list[DataSample]: The predictions, in the order of the images.
@@ -249,11 +249,11 @@ class MultiExitClassifier(ImageClassifier):
         return samples
 
     def predict_fixed(self, images: Tensor, exit_index: int) -> Tensor:
-        """Predict at one exit; earlier ones run only as far as it reuses them.
+        """Predict at one exit; earlier exits run only if their features or relations are reused.
 
         Args:
             images (Tensor): (B, C, H, W).
-            exit_index (int): The exit.
+            exit_index (int): Index of the exit.
 
         Returns:
             Tensor: Logits, (B, num_classes).
@@ -264,18 +264,19 @@ class MultiExitClassifier(ImageClassifier):
         return self.head.forward_exit(exit_index, feat)
 
     def predict_budgeted(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Let each image leave at the first exit that is sure enough.
+        """Predict each image at the first exit whose confidence reaches its threshold.
 
-        What stays is compacted: later exits compute the images that reach them and no
-        others. An exit that nobody can leave at is not classified, and without reuse not
-        run. The host waits for the device once an exit, to learn which images leave.
+        The batch is compacted after each exit: later exits only compute the images that reach
+        them. For an exit with an unreachable threshold the classifier is skipped, and without
+        reuse the network too. The host synchronizes with the device once per exit, to read which
+        images leave.
 
         Args:
             images (Tensor): (B, C, H, W).
 
         Returns:
             tuple[Tensor, Tensor]: Logits (B, num_classes) of the exit that each image
-            left at, and these exits, int64 (B, ), both in the order of the images.
+            left at, and the indices of these exits, int64 (B, ), both in the order of the images.
         """
         answers = self._run_budgeted(images)
         return answers.logits(), to_device(answers.exits, images.device)
@@ -284,7 +285,7 @@ class MultiExitClassifier(ImageClassifier):
         answers, state = Answers(len(images)), None
         for index, threshold in enumerate(self.thresholds):
             last = index == self.num_exits - 1
-            closed = threshold > 1 and not last  # a confidence is 1 at most
+            closed = threshold > 1 and not last  # confidences are at most 1
             if closed and not self.backbone.reuses:
                 continue
             feat, state = self.backbone.forward_exit(index, images, state)
@@ -320,7 +321,7 @@ def _check_channels(backbone: nn.Module, head: nn.Module) -> None:
 
 
 def _check_confidences(thresholds: Sequence[float]) -> None:
-    """Thresholds of a user: confidences, which every policy keeps between 0 and 1."""
+    """Check the range of user-provided thresholds; confidences of all policies are in [0, 1]."""
     wrong = [each for each in thresholds if not (0 <= each <= 1 or abs(each) >= NOBODY)]
     if wrong:
         raise ValueError(

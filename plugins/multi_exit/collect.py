@@ -1,4 +1,4 @@
-"""What a calibration needs of a model: logits of all exits, and the cost of each."""
+"""Collect the inputs of a calibration: logits of all exits and the FLOPs of each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def collect_logits(model: nn.Module, loader: Iterable) -> tuple[Tensor, Tensor]:
     """Run all exits on all images of a loader.
 
     Args:
-        model (nn.Module): A :class:`MultiExitClassifier`; it is put in evaluation mode
-            and back.
+        model (nn.Module): A :class:`MultiExitClassifier`; it runs in evaluation mode, and its
+            mode is restored afterwards.
         loader (Iterable): Batches before the data preprocessor, with labels.
 
     Returns:
         tuple[Tensor, Tensor]: Logits, float32 (exits, N, num_classes), and labels, int64
-        (N, ), on the CPU. In a distributed run, of all processes, on each of them.
+        (N, ), on the CPU. In a distributed run, every process returns those of all processes.
     """
     training = model.training
     model.eval()
@@ -52,7 +52,7 @@ def _gather(logits: list, labels: list, size: int) -> tuple[list, list]:
 
 
 class _UpTo(nn.Module):
-    """The first exits of a cascade with their classifiers."""
+    """The exits of a cascade up to a given one, with their classifiers."""
 
     def __init__(self, model: nn.Module, last: int) -> None:
         super().__init__()
@@ -68,14 +68,14 @@ class _UpTo(nn.Module):
 
 @torch.no_grad()
 def exit_gflops(model: nn.Module, shape: tuple[int, int]) -> list[float]:
-    """Count what an image costs that leaves at each exit.
+    """Count the FLOPs of an image that leaves at each exit.
 
     Args:
         model (nn.Module): A :class:`MultiExitClassifier`.
         shape (tuple[int, int]): Height and width of the image.
 
     Returns:
-        list[float]: Multiply-adds in 10^9, for each exit those of the earlier ones too.
+        list[float]: Multiply-adds in 10^9 for each exit, including those of the earlier exits.
     """
     training = model.training
     model.eval()
@@ -102,9 +102,9 @@ def calibrate_model(
 
     Args:
         model (nn.Module): A :class:`MultiExitClassifier`.
-        loader (Iterable): Held-out training images in test transforms.
+        loader (Iterable): Batches of held-out training images with test transforms.
         shape (tuple[int, int], optional): Height and width of the images, for the FLOPs.
-            Defaults to None, which takes the size of the first image.
+            Defaults to None, which uses the size of the first image.
         **settings: Arguments of :func:`calibrate`.
 
     Returns:

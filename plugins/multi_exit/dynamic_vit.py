@@ -1,4 +1,4 @@
-"""A cascade of vision transformers with growing token counts."""
+"""Cascade of vision transformers with an increasing number of tokens."""
 
 import itertools
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ __getattr__ = forward(__name__)
 
 @dataclass
 class ExitState:
-    """What an exit leaves to the next one.
+    """Features and attention logits of an exit that the next exit reuses.
 
     Args:
-        tokens (Tensor, optional): Output of its last block before the final norm,
+        tokens (Tensor, optional): Output of the last block before the final norm,
             (B, N, C). Defaults to None.
-        hw (tuple[int, int], optional): Grid of its patches. Defaults to None.
+        hw (tuple[int, int], optional): Height and width of the patch grid. Defaults to None.
         logits (tuple[Tensor, ...]): Attention logits of each block,
-            (B, num_heads, N, N), or of all in one. Defaults to ().
+            (B, num_heads, N, N), or of all blocks concatenated. Defaults to ().
     """
 
     tokens: Tensor | None = None
@@ -54,15 +54,15 @@ class ExitState:
     logits: tuple[Tensor, ...] = ()
 
     def select(self, index: Tensor) -> "ExitState":
-        """Keep some images of the batch.
+        """Select images of the batch.
 
         Args:
-            index (Tensor): Their places, int64 (n, ).
+            index (Tensor): Indices of the images, int64 (n, ).
 
         Returns:
-            ExitState: The state of these images.
+            ExitState: State of the selected images.
         """
-        # The next exit joins the logits anyway: one selection for all.
+        # The next exit concatenates the logits anyway, so one selection serves all blocks.
         logits = self.logits if len(self.logits) < 2 else (torch.cat(self.logits, dim=1),)
         return replace(
             self,
@@ -73,35 +73,37 @@ class ExitState:
 
 @MODELS.register_module()
 class DynamicViT(BaseModule):
-    """Vision transformers in a row, each of which may be the last to run for an image.
+    """Cascade of vision transformers; inference for an image may stop after any of them.
 
-    A later exit sees more tokens and reuses what the previous one computed. Features:
-    the previous tokens become a context beside the input of each feed-forward part.
-    Relations: all previous attention logits become a bias of each block's.
+    A later exit processes more tokens and reuses results of the previous exit. Feature reuse:
+    the previous tokens become a context that is concatenated to the input of each feed-forward
+    network. Relation reuse: all previous attention logits become a bias of the logits of each
+    block.
 
     From `Not All Images are Worth 16x16 Words: Dynamic Transformers for Efficient Image
     Recognition <https://arxiv.org/abs/2105.15075>`_.
 
     Args:
         exits (Sequence[dict | nn.Module]): Backbones in the order they run. The last entry of
-            what each returns is a vector (B, C), or is made one, see
-            :func:`smallvit.hosts.vector_of`. Those that reuse, and those whose relations are
+            the output of each is a vector (B, C) or is reduced to one, see
+            :func:`smallvit.hosts.vector_of`. Exits that reuse, and those whose relations are
             reused, must be plain transformers (:func:`smallvit.hosts.plain_tokens`): T2TViT,
-            DHVT, CaiT, MMPretrain's VisionTransformer, in any order. The first exit's features
-            are reused whatever host it is.
+            DHVT, CaiT, MMPretrain's VisionTransformer, in any order. For feature reuse alone,
+            the first exit may be any host.
         feature_reuse (bool | dict): Whether later exits reuse tokens; or a dict with
             ``context_dims``, ``hidden_dims`` and ``norm_eps`` of :class:`FeatureReuse`.
             Defaults to True.
         relation_reuse (bool | dict): Whether later exits reuse attention logits; or a
-            dict with ``hidden_ratio``. Defaults to True.
-        with_cp (bool): Whether to recompute each exit in the backward pass.
+            dict with ``hidden_ratio`` of :class:`RelationReuse`. Defaults to True.
+        with_cp (bool): Whether to recompute each exit in the backward pass to save memory.
             Defaults to False.
-        init_cfg (dict | list, optional): Initialization. Defaults to None: linear layers
-            of the reuse from a truncated normal of standard deviation 0.02.
+        init_cfg (dict | list, optional): Initialization config. Defaults to None: linear layers
+            of the reuse modules from a truncated normal with standard deviation 0.02.
 
     Raises:
-        ValueError: If there is no exit, one contradicts the reuse, or returns no vector.
-        HostError: If an exit is no plain transformer although it has to be.
+        ValueError: If there is no exit, an exit is incompatible with the reuse, or returns no
+            vector.
+        HostError: If an exit that must be a plain transformer is not one.
     """
 
     def __init__(
@@ -125,12 +127,12 @@ class DynamicViT(BaseModule):
         self.reuses_relations = _is_on(relation_reuse) and len(exits) > 1
         if not self.reuses:
             return
-        # The first one need not be plain, as long as no relations of it are reused.
+        # The first exit need not be a plain transformer unless its relations are reused.
         self._first = None if self.reuses_relations else as_any_host(self.exits[0])
         rest = enumerate(self.exits[1:], 1)
         found = [(None, []) if self._first else look_into(self.exits[0], 0)]
         found += [look_into(net, index) for index, net in rest]
-        # Plain lists of modules: a deep copy of the model points into the copy.
+        # In plain lists the modules are not registered twice; deep copies refer to the copy.
         self._tokens = [tokens for tokens, _ in found]
         self._slots = [_Slots() for _ in self.exits]
         self._taps: list[Taps | None] = [None] * len(self.exits)
@@ -140,7 +142,7 @@ class DynamicViT(BaseModule):
         if self.reuses_relations:
             self._connect_relations(parts, {} if relation_reuse is True else dict(relation_reuse))
         for index, (old, new) in enumerate(itertools.pairwise(self._tokens), 1):
-            if old is None:  # its grid is known when it runs
+            if old is None:  # its grid is only known at run time
                 continue
             self.register_buffer(
                 f"resize{index}", resize_matrix(old.grid, new.grid), persistent=False
@@ -169,12 +171,12 @@ class DynamicViT(BaseModule):
 
     @property
     def reuses(self) -> bool:
-        """bool: Whether an exit needs what the one before it left."""
+        """bool: Whether exits need the state of the previous exit."""
         return self.reuses_features or self.reuses_relations
 
     @property
     def embed_dims(self) -> list[int]:
-        """list[int]: Channels of the tokens of each exit's last block."""
+        """list[int]: Embedding dimensions of the last block of each exit."""
         views = [getattr(self, "_first", None), *[None] * (len(self.exits) - 1)]
         pairs = zip(views, self.exits, strict=True)
         return [(view or view_host(net)).channels[-1] for view, net in pairs]
@@ -200,13 +202,13 @@ class DynamicViT(BaseModule):
         """Run one exit.
 
         Args:
-            index (int): Which one.
+            index (int): Index of the exit.
             x (Tensor): Images, (B, C, H, W).
-            state (ExitState, optional): What the previous exit left; needed behind the
-                first one if there is any reuse. Defaults to None.
+            state (ExitState, optional): State that the previous exit returned; required after
+                the first exit if there is any reuse. Defaults to None.
 
         Returns:
-            tuple[Tensor, ExitState]: The vector (B, C), and what the next exit needs.
+            tuple[Tensor, ExitState]: The vector (B, C), and the state for the next exit.
         """
         if self.with_cp and self.training:
             return checkpoint(self._run, index, x, state, use_reentrant=False)
@@ -231,7 +233,7 @@ class DynamicViT(BaseModule):
                 taps.stop()
 
     def _tap(self, index: int) -> Taps:
-        """The tap on an exit's last block, behind whatever else hangs on the block."""
+        """Return the tap on an exit's last block, placed after all other hooks of the block."""
         taps = self._taps[index]
         if taps is None or not taps.are_outermost():
             if taps is not None:
@@ -241,7 +243,7 @@ class DynamicViT(BaseModule):
         return taps
 
     def before_compiling(self) -> None:
-        """Place what runs beside the exits, while no graph is being captured."""
+        """Register the hooks of the exits before a graph is captured."""
         for index in range(self.num_exits - 1 if self.reuses else 0):
             self._tap(index)
 
@@ -278,14 +280,14 @@ class DynamicViT(BaseModule):
         return resize_matrix(old, new)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Depth of a parameter, for learning rates that decay by layer.
+        """Return the depth of a parameter, for layer-wise learning rate decay.
 
         Args:
-            param_name (str): Name of the parameter.
+            param_name (str): Full name of the parameter.
             prefix (str): Prefix of the backbone's parameters. Defaults to "".
 
         Returns:
-            tuple[int, int]: Depth within its exit, and the number of depths there.
+            tuple[int, int]: Depth within its exit, and the number of depths of the exit.
         """
         parts = param_name.removeprefix(prefix).split(".")
         if parts[0] != "exits":
@@ -294,7 +296,7 @@ class DynamicViT(BaseModule):
 
 
 class _Slots:
-    """The modules of one exit that take and give what is reused, during one run."""
+    """Modules of one exit that receive and record reused tensors during a forward pass."""
 
     def __init__(self) -> None:
         self.norms: list[ContextNorm] = []
@@ -308,7 +310,7 @@ class _Slots:
         return ExitState(tokens, tuple(feature.shape[2:]), logits)
 
     def clear(self) -> None:
-        # A tensor with a history can be neither copied nor saved with its module.
+        # Tensors with a grad_fn can be neither copied nor saved with their module.
         for norm in self.norms:
             norm.handed.context = None
         for relation in self.relations:
@@ -317,7 +319,7 @@ class _Slots:
 
 @register_host(DynamicViT)
 def cascade(host: DynamicViT) -> list[HostBlock]:
-    """DynamicViT: the blocks of all its exits, each exit a stage."""
+    """View a DynamicViT as the blocks of all its exits, with each exit as a stage."""
     return [
         replace(block, stage=index)
         for index, net in enumerate(host.exits)

@@ -1,4 +1,4 @@
-"""What a cascade has to know of the networks that are its exits."""
+"""Inspection of the networks that form the exits of a cascade."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from smallvit.hosts import (
 
 
 def channels_of(net: nn.Module, index: int) -> int | None:
-    """Channels of the vector that an exit returns.
+    """Determine the number of channels of the vector that an exit returns.
 
     Args:
-        net (nn.Module): The exit.
-        index (int): Which one it is.
+        net (nn.Module): Network of the exit.
+        index (int): Index of the exit, for errors.
 
     Returns:
-        int | None: None where it takes no image alone.
+        int | None: Number of channels; None if the network cannot be called with an image alone.
 
     Raises:
-        ValueError: If it returns what no vector is made of.
+        ValueError: If the output cannot be reduced to a vector.
     """
     output = dry_output(net)
     if output is None:
@@ -42,15 +42,15 @@ def channels_of(net: nn.Module, index: int) -> int | None:
 
 
 def no_vector(net: nn.Module, index: int, output: Any) -> str:
-    """Say that an exit returns no vector.
+    """Format the error message for an exit that returns no vector.
 
     Args:
-        net (nn.Module): The exit.
-        index (int): Which one it is.
-        output (Any): What it returned.
+        net (nn.Module): Network of the exit.
+        index (int): Index of the exit.
+        output (Any): Output of the network.
 
     Returns:
-        str: A sentence with the way out.
+        str: Message that includes how to fix it.
     """
     last = output[-1] if isinstance(output, (tuple, list)) and output else output
     shown = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
@@ -61,16 +61,17 @@ def no_vector(net: nn.Module, index: int, output: Any) -> str:
 
 
 def as_any_host(net: nn.Module) -> HostView | None:
-    """View a first exit whose features alone are reused.
+    """View a first exit of which only the features are reused.
 
     Args:
-        net (nn.Module): The exit.
+        net (nn.Module): Network of the exit.
 
     Returns:
-        HostView | None: A view whose grids are watched; None of a plain transformer.
+        HostView | None: View that records the grids in forward passes; None for a plain
+        transformer.
 
     Raises:
-        HostError: If it is no host.
+        HostError: If the network is not a host.
     """
     try:
         plain_tokens(net)
@@ -89,18 +90,18 @@ def as_any_host(net: nn.Module) -> HostView | None:
 
 
 def look_into(net: nn.Module, index: int) -> tuple[PlainTokens, list[BlockParts]]:
-    """Find the tokens and the parts of an exit that reuses, or whose relations are reused.
+    """Inspect an exit that reuses an earlier exit, or whose relations are reused.
 
     Args:
-        net (nn.Module): The exit.
-        index (int): Which one it is.
+        net (nn.Module): Network of the exit.
+        index (int): Index of the exit, for errors.
 
     Returns:
-        tuple[PlainTokens, list[BlockParts]]: Its tokens, and the parts of its blocks.
+        tuple[PlainTokens, list[BlockParts]]: Layout of its tokens, and the parts of its blocks.
 
     Raises:
-        HostError: If it is no plain transformer.
-        ValueError: If it recomputes its blocks itself.
+        HostError: If the network is not a plain transformer.
+        ValueError: If the network uses gradient checkpointing of its own blocks.
     """
     try:
         tokens = plain_tokens(net)

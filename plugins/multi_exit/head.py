@@ -1,4 +1,4 @@
-"""One linear classifier for each exit."""
+"""Classification head with one linear classifier per exit."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @MODELS.register_module()
 class MultiExitHead(BaseModule):
-    """Classify the vector of each exit; the loss is the weighted sum over the exits.
+    """Linear classification head per exit; the loss is the weighted sum over the exits.
 
     Args:
         num_classes (int): Number of classes.
-        in_channels (int | Sequence[int]): Channels of each exit's vector; one number if
-            they are the same, and then ``num_exits`` says how many there are.
-        num_exits (int): Number of exits. Defaults to 3.
-        loss (dict): Loss of one exit, a type of MMPretrain. Defaults to
+        in_channels (int | Sequence[int]): Channels of each exit's vector; an int if they are
+            equal for all ``num_exits`` exits.
+        num_exits (int): Number of exits, used if ``in_channels`` is an int. Defaults to 3.
+        loss (dict): Config of the loss of one exit. Defaults to
             ``dict(type="mmpretrain.CrossEntropyLoss")``.
         loss_weights (Sequence[float], optional): Weight of each exit's loss. Defaults to
             None, which means 1 for each.
-        init_cfg (dict | list, optional): Initialization. Defaults to
+        init_cfg (dict | list, optional): Initialization config. Defaults to
             ``dict(type="TruncNormal", layer="Linear", std=0.02)``.
 
     Raises:
-        ValueError: If the numbers of channels or weights are not one for each exit.
+        ValueError: If the numbers of ``in_channels`` and ``loss_weights`` differ.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class MultiExitHead(BaseModule):
         """Classify at one exit.
 
         Args:
-            index (int): The exit.
-            feat (Tensor): Its vector, (B, C).
+            index (int): Index of the exit.
+            feat (Tensor): Vector of the exit, (B, C).
 
         Returns:
             Tensor: Logits, (B, num_classes).
@@ -82,10 +82,10 @@ class MultiExitHead(BaseModule):
             feats (Sequence[Tensor]): Vector (B, C) of each exit.
 
         Returns:
-            tuple[Tensor, ...]: Logits (B, num_classes) of each.
+            tuple[Tensor, ...]: Logits (B, num_classes) of each exit.
 
         Raises:
-            ValueError: If there are more vectors, or fewer, than classifiers.
+            ValueError: If the number of vectors is not the number of classifiers.
         """
         if len(feats) != len(self.fcs):
             raise ValueError(
@@ -99,12 +99,14 @@ class MultiExitHead(BaseModule):
 
         Args:
             feats (Sequence[Tensor]): Vector (B, C) of each exit.
-            data_samples (list[DataSample]): Labels, or scores where the batch is mixed.
+            data_samples (list[DataSample]): Samples with labels, or with scores if the batch is
+                mixed, as by Mixup.
             **kwargs: Passed to the loss.
 
         Returns:
             dict[str, Tensor]: ``exit{k}.loss``, weighted, and without mixing
-            ``exit{k}.accuracy``, k counting from 0. MMEngine sums what is called loss.
+            ``exit{k}.accuracy``, with k starting at 0. MMEngine sums entries whose names contain
+            "loss".
         """
         mixed = "gt_score" in data_samples[0]
         if mixed:

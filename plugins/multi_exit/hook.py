@@ -1,4 +1,4 @@
-"""Takes the calibration to where it is used."""
+"""Hook that passes the calibration of a model to its metrics."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class CalibrationHook(Hook):
-    """Give the metrics of a :class:`MultiExitClassifier` its calibration.
+    """Pass the calibration of a :class:`MultiExitClassifier` to its metrics.
 
-    The model has it from its weights; those of an older checkpoint, which has it beside them,
-    are completed. Training changes what thresholds mean, so a training run does not carry
-    them on.
+    The model loads the calibration with its state dict; for older checkpoints, which store it
+    outside the state dict, it is added there. Training invalidates the thresholds, so
+    checkpoints saved during training do not contain them.
 
     Args:
-        dataloader (dict, optional): Held-out training images in test transforms, for
-            metrics with ``eval_mode=2``. Defaults to None: ``calibration_dataloader`` of the
-            config, which ``tools/multi_exit/calibrate.py`` uses too.
-        num_images (int, optional): Most images of it, chosen at random. Defaults to None,
-            all.
-        shape (tuple[int, int], optional): Height and width of the images, for FLOPs where
-            the checkpoint has none. Defaults to None, which takes the first batch's.
-        policy (str | dict): Of a calibration with ``eval_mode=2``. Defaults to
+        dataloader (dict, optional): Config of a loader of held-out training images with test
+            transforms, for metrics with ``eval_mode=2``. Defaults to None:
+            ``calibration_dataloader`` of the config, which ``tools/multi_exit/calibrate.py``
+            uses too.
+        num_images (int, optional): Maximum number of images of the loader, chosen at random.
+            Defaults to None, all.
+        shape (tuple[int, int], optional): Height and width of the images for the FLOPs of a
+            calibration with ``eval_mode=2``. Defaults to None, the size of the first image.
+        policy (str | dict): Exit policy of a calibration with ``eval_mode=2``. Defaults to
             "max_softmax".
-        with_temperature (bool): Likewise. Defaults to False.
+        with_temperature (bool): Whether a calibration with ``eval_mode=2`` fits temperatures.
+            Defaults to False.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class CalibrationHook(Hook):
         self.settings = dict(policy=policy, with_temperature=with_temperature)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Move the calibration of an older checkpoint to its weights, which load it."""
+        """Move the calibration of an older checkpoint into its state dict."""
         weights = checkpoint.get("state_dict", {})
         if KEY not in checkpoint:
             return
@@ -69,7 +71,7 @@ class CalibrationHook(Hook):
             weights[EXTRA_STATE] = to_tensor(calibration.to_dict())
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Hand the calibration to the metrics; make it first where they ask for that."""
+        """Pass the calibration to the metrics, after calibrating if a metric has eval_mode=2."""
         model = _bare(runner)
         metrics = [
             metric for metric in runner.test_evaluator.metrics if isinstance(metric, BudgetedBatch)

@@ -1,4 +1,4 @@
-"""How good a cascade is at each exit, and at each budget."""
+"""Metrics of a cascade: anytime accuracy and budgeted batch classification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smallvit.utils.files import write_whole
 
 
 class _ExitMetric(BaseMetric):
-    """Collects what a :class:`MultiExitClassifier` predicts."""
+    """Base class that collects predictions of a :class:`MultiExitClassifier`."""
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect the predictions of a batch.
@@ -27,7 +27,7 @@ class _ExitMetric(BaseMetric):
             data_samples (Sequence[dict]): Predictions with labels.
 
         Raises:
-            ValueError: If the model has no exits.
+            ValueError: If the predictions have no ``exit_index``.
         """
         for sample in data_samples:
             if "exit_index" not in sample:
@@ -54,15 +54,16 @@ def _stack(results: Sequence[dict]) -> tuple[torch.Tensor, torch.Tensor]:
 
 @METRICS.register_module()
 class AnytimeAccuracy(_ExitMetric):
-    """Accuracy of each exit, all images taking it.
+    """Accuracy of each exit on all images.
 
-    Reports ``anytime/exit{k}`` in percent, k counting from 0; nothing where inference is
-    not *anytime*, because exits are left out then.
+    Reports ``anytime/exit{k}`` in percent, with k starting at 0. Reports nothing unless the
+    inference mode is *anytime*, because the other modes do not run all exits.
 
     Args:
-        topk (int): How many of the best answers may hold the right one. Defaults to 1.
-        collect_device (str): Where distributed results meet. Defaults to "cpu".
-        prefix (str, optional): Prefix of the names. Defaults to None: "anytime".
+        topk (int): A prediction counts as correct if the label is among the ``topk`` highest
+            logits. Defaults to 1.
+        collect_device (str): Device on which distributed results are collected. Defaults to "cpu".
+        prefix (str, optional): Prefix of the metric names. Defaults to None: "anytime".
     """
 
     default_prefix = "anytime"
@@ -72,7 +73,7 @@ class AnytimeAccuracy(_ExitMetric):
         self.topk = topk
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Compute the accuracies from what was collected."""
+        """Compute the accuracies from the collected predictions."""
         if results[0]["exit_logits"] is None:
             return {}
         logits, labels = _stack(results)
@@ -85,24 +86,24 @@ class AnytimeAccuracy(_ExitMetric):
 class BudgetedBatch(_ExitMetric):
     """Accuracy against mean cost over a sweep of thresholds.
 
-    In *anytime* inference it applies all thresholds of the calibration to the logits and
-    reports the accuracy of each exit, and for some margins the cheapest point whose
-    accuracy is at most so many points below the last exit's. In *budgeted* inference it
-    reports the accuracy, the mean GFLOPs of an image, and the share of each exit.
+    In *anytime* inference, applies all thresholds of the calibration to the logits and reports
+    the accuracy of each exit and, for each margin, the cheapest operating point whose accuracy
+    is at most that margin below the last exit's. In *budgeted* inference, reports the accuracy,
+    the mean GFLOPs per image, and the share of images of each exit.
 
     The calibration comes from the checkpoint, through :class:`CalibrationHook`.
 
     Args:
         eval_mode (int): As in the official code: 0 repeats the results stored in the
-            checkpoint; 1 takes the thresholds stored there; 2 finds them anew on the
-            hook's ``dataloader``. Defaults to 1.
-        margins (Sequence[float]): Points below the last exit. Defaults to (0, 0.5, 1).
+            checkpoint; 1 uses the thresholds stored there; 2 calibrates again on the
+            ``dataloader`` of the hook. Defaults to 1.
+        margins (Sequence[float]): Percentage points below the last exit. Defaults to (0, 0.5, 1).
         out_file (str, optional): JSON file for the whole curve. Defaults to None.
-        collect_device (str): Where distributed results meet. Defaults to "cpu".
-        prefix (str, optional): Prefix of the names. Defaults to None: "budgeted".
+        collect_device (str): Device on which distributed results are collected. Defaults to "cpu".
+        prefix (str, optional): Prefix of the metric names. Defaults to None: "budgeted".
 
     Raises:
-        ValueError: If there is no such mode.
+        ValueError: If ``eval_mode`` is unknown.
     """
 
     default_prefix = "budgeted"
@@ -124,7 +125,7 @@ class BudgetedBatch(_ExitMetric):
         self.calibration: Calibration | None = None
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Compute the results from what was collected."""
+        """Compute the metrics from the collected predictions."""
         calibration = self.calibration
         if calibration is None:
             raise CalibrationError(

@@ -1,4 +1,4 @@
-"""Pictures of a cascade: its curves, and the images that it is sure of, rightly or wrongly."""
+"""Plots of a cascade: accuracy curves, and images classified with the highest confidence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from smallvit.plugins.multi_exit.calibration import Curve
 
 __getattr__ = forward(__name__)
 
-#: Below so many GFLOPs, MFLOPs read better.
+#: Costs below this many GFLOPs are shown in MFLOPs.
 SMALL = 0.1
 
 
 def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> None:
-    """Draw accuracy against GFLOPs, or MFLOPs of small cascades.
+    """Plot accuracy against GFLOPs, or MFLOPs for small cascades.
 
-    Points of thresholds that one exit alone beats, by accuracy at no more FLOPs, are crossed.
+    Operating points that a single exit beats, with higher accuracy at no more FLOPs, are marked
+    with a cross.
 
     Args:
-        curves (dict[str, tuple[Curve, Sequence[float]]]): For each name a curve, and the
-            GFLOPs of its exits.
-        path (str): Picture to write.
+        curves (dict[str, tuple[Curve, Sequence[float]]]): For each name, the curve of a cascade
+            and the GFLOPs of its exits.
+        path (str): Image file to write.
     """
     small = max(max(flops) for _, flops in curves.values()) < SMALL
     unit, factor = ("MFLOPs", 1000) if small else ("GFLOPs", 1)
@@ -56,13 +57,13 @@ def beaten_by_one_exit(
     exit_costs: Sequence[float],
     exit_accuracy: Sequence[float],
 ) -> np.ndarray:
-    """Tell which operating points one exit alone beats.
+    """Find the operating points that a single exit beats.
 
     Args:
-        costs (Sequence[float]): Of each point.
-        accuracy (Sequence[float]): Of each point.
-        exit_costs (Sequence[float]): Of each exit.
-        exit_accuracy (Sequence[float]): Of each exit.
+        costs (Sequence[float]): Cost of each operating point.
+        accuracy (Sequence[float]): Accuracy of each operating point.
+        exit_costs (Sequence[float]): Cost of each exit.
+        exit_accuracy (Sequence[float]): Accuracy of each exit.
 
     Returns:
         np.ndarray: For each point, whether an exit is more accurate and costs no more.
@@ -73,13 +74,13 @@ def beaten_by_one_exit(
 
 
 def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
-    """Draw accuracy against measured images/s.
+    """Plot accuracy against measured images/s.
 
     Args:
         points (Sequence[dict]): Measured points as dicts, see
             :class:`smallvit.plugins.multi_exit.timing.Point`.
-        title (str): Says what it was measured on.
-        path (str): Picture to write.
+        title (str): Title of the plot, such as the device of the measurement.
+        path (str): Image file to write.
     """
     figure = new_figure(6, 4.2)
     axis = figure.subplots()
@@ -106,19 +107,20 @@ def plot_throughput(points: Sequence[dict], title: str, path: str) -> None:
 def surest_right_and_wrong(
     confidence: Tensor, correct: Tensor, labels: Tensor, count: int
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """Choose the images of each class that the exits are surest of, rightly and wrongly.
+    """Select the images of each class that are classified most confidently, right and wrong.
 
-    The verdict of an early exit counts more than those of all later ones.
+    The prediction of an early exit has more weight than those of all later exits together.
 
     Args:
-        confidence (Tensor): Of each exit and image, (K, N).
-        correct (Tensor): Whether each exit is right, bool (K, N).
+        confidence (Tensor): Confidence of each exit for each image, (K, N).
+        correct (Tensor): Whether the prediction of each exit is correct, bool (K, N).
         labels (Tensor): int64 (N, ).
-        count (int): Images of each kind for each class.
+        count (int): Maximum number of right and of wrong images per class.
 
     Returns:
-        dict[int, tuple[list[int], list[int]]]: For each class the indices of those that are
-        right early and surely, and of those that are wrong so; none that every exit has right.
+        dict[int, tuple[list[int], list[int]]]: For each class, the indices of images that are
+        right early with high confidence, and of those that are wrong early with high confidence;
+        images that all exits classify correctly are excluded from the latter.
     """
     ease = torch.where(correct, confidence, -confidence).double()
     weights = 4.0 ** -torch.arange(len(ease), dtype=torch.float64)
@@ -139,14 +141,14 @@ def plot_surest(
     names: Sequence[str],
     path: str,
 ) -> None:
-    """Draw a page with a row for each class: its surest right images, then its surest wrong ones.
+    """Plot one row per class: its most confident right images, then its most confident wrong ones.
 
     Args:
-        images (Mapping[int, np.ndarray]): Those chosen, (H, W, 3), uint8 RGB.
-        captions (Mapping[int, str]): What is written above each.
-        chosen (dict[int, tuple[list[int], list[int]]]): See :func:`surest_right_and_wrong`.
-        names (Sequence[str]): Names of the classes.
-        path (str): Picture to write.
+        images (Mapping[int, np.ndarray]): Selected images by index, (H, W, 3), uint8 RGB.
+        captions (Mapping[int, str]): Title of each image by index.
+        chosen (dict[int, tuple[list[int], list[int]]]): Output of :func:`surest_right_and_wrong`.
+        names (Sequence[str]): Class names.
+        path (str): Image file to write.
     """
     width = max(1, *(len(each) for pair in chosen.values() for each in pair))
     figure = new_figure(1.25 * (2 * width + 1), 1.35 * len(chosen) + 0.4)

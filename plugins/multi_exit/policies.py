@@ -1,4 +1,4 @@
-"""How sure an exit is of its answer; images of which it is sure enough leave there."""
+"""Exit policies: confidence scores for early exit."""
 
 import torch
 from torch import Tensor
@@ -9,22 +9,22 @@ from smallvit.utils.json_files import brief
 
 
 class ExitPolicy:
-    """A confidence between 0 and 1, larger where an image may rather leave.
+    """Base class of exit policies: a confidence in [0, 1] from the logits of an exit.
 
-    Subclasses define :meth:`of_probabilities` and are registered in ``MODELS``.
+    Subclasses implement :meth:`of_probabilities` and are registered in ``MODELS``.
     """
 
     def __call__(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """Judge the answers of one exit.
+        """Compute the confidence of one exit.
 
         Args:
             logits (Tensor): (B, num_classes).
-            temperature (float): Divides the logits. Defaults to 1.
+            temperature (float): Divisor of the logits. Defaults to 1.
 
         Returns:
             Tensor: Confidence of each image in float32, (B, ).
         """
-        # The same number whatever precision and batch the logits were computed in.
+        # Float32 softmax, whatever precision the logits were computed in.
         logits = logits.float()
         logits = logits if temperature == 1.0 else logits / temperature
         return self.of_probabilities(logits.softmax(dim=1))
@@ -36,7 +36,7 @@ class ExitPolicy:
 
 @MODELS.register_module()
 class MaxSoftmax(ExitPolicy):
-    """The largest probability, as in `DVT <https://arxiv.org/abs/2105.15075>`_."""
+    """Maximum softmax probability, as in `DVT <https://arxiv.org/abs/2105.15075>`_."""
 
     def of_probabilities(self, probabilities: Tensor) -> Tensor:
         """Confidence (B, ) of probabilities (B, num_classes)."""
@@ -45,7 +45,7 @@ class MaxSoftmax(ExitPolicy):
 
 @MODELS.register_module()
 class Margin(ExitPolicy):
-    """How far the largest probability is ahead of the second."""
+    """Difference between the largest and the second largest probability."""
 
     def of_probabilities(self, probabilities: Tensor) -> Tensor:
         """Confidence (B, ) of probabilities (B, num_classes)."""
@@ -55,8 +55,8 @@ class Margin(ExitPolicy):
 
 @MODELS.register_module()
 class NegativeEntropy(ExitPolicy):
-    """One minus the entropy over its largest possible value, as `BranchyNet
-    <https://arxiv.org/abs/1709.01686>`_ exits by entropy.
+    """One minus the normalized entropy, after the entropy criterion of `BranchyNet
+    <https://arxiv.org/abs/1709.01686>`_.
     """
 
     def of_probabilities(self, probabilities: Tensor) -> Tensor:
@@ -65,19 +65,19 @@ class NegativeEntropy(ExitPolicy):
         return 1 + torch.xlogy(probabilities, probabilities).sum(dim=1) / largest
 
 
-#: The policies by name. A checkpoint may name these and nothing else; add your own to it.
+#: Policies by name. Checkpoints may only refer to these; add custom policies here.
 POLICIES = {"max_softmax": MaxSoftmax, "margin": Margin, "entropy": NegativeEntropy}
 
 
 def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
-    """Make a policy that the user chose.
+    """Build an exit policy from its name or config.
 
-    A config may name any class, which a registry then imports: what comes from a file goes
-    through :func:`policy_name` first.
+    A config can name any class, which the registry then imports: values read from a checkpoint
+    must be checked with :func:`policy_name` first.
 
     Args:
         policy (str | dict | ExitPolicy): "max_softmax", "margin" or "entropy"; or the config
-            of a registered policy; or one.
+            of a registered policy; or a policy, which is returned unchanged.
 
     Returns:
         ExitPolicy: The policy.
@@ -98,17 +98,17 @@ def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
 
 
 def policy_name(policy: object) -> str:
-    """Find the name of a policy in the closed table, without building anything.
+    """Look up the name of a policy in ``POLICIES`` without building anything.
 
     Args:
-        policy (object): A name, or a config that says no more than the type of a policy of
-            the table.
+        policy (object): A name, or a config that has only the ``type`` of a policy in
+            ``POLICIES``.
 
     Returns:
         str: A key of ``POLICIES``.
 
     Raises:
-        CalibrationError: If it is anything else.
+        CalibrationError: If it is not a policy in ``POLICIES``.
     """
     if isinstance(policy, dict) and list(policy) == ["type"]:
         for name, kind in POLICIES.items():

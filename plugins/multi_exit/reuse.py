@@ -1,4 +1,4 @@
-"""What one exit hands to the next: its tokens and its attention logits, resized."""
+"""Feature and relation reuse between the exits of a cascade."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 
 def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """The linear map that resizes values on one grid to another.
+    """Compute the matrix of the linear map that resizes values from one grid to another.
 
-    Values are repeated until the old grid, a whole number of times larger, covers the
-    new one; then their means are taken.
+    Values are repeated by the smallest integer factor with which the old grid covers the new
+    one, then average-pooled.
 
     Args:
-        old (tuple[int, int]): Rows and columns of the given grid.
-        new (tuple[int, int]): Rows and columns of the grid to resize to.
+        old (tuple[int, int]): Rows and columns of the old grid.
+        new (tuple[int, int]): Rows and columns of the new grid.
 
     Returns:
         Tensor: (new rows * new columns, old rows * old columns); its rows sum to one.
     """
     size = [side * max(1, -(-target // side)) for side, target in zip(old, new, strict=True)]
-    # onnxruntime resizes nothing in double precision, where a graph has other grids.
+    # onnxruntime has no double precision Resize, which a graph with dynamic grids contains.
     captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
     dtype = torch.float32 if captured else torch.float64
     basis = torch.eye(old[0] * old[1], dtype=dtype).unflatten(1, old).unsqueeze(1)
@@ -31,13 +31,13 @@ def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Tensor:
 
 
 class FeatureReuse(nn.Module):
-    """Give each block of an exit a context made from the previous exit's tokens.
+    """Compute a context for each block of an exit from the tokens of the previous exit.
 
     From `Not All Images are Worth 16x16 Words <https://arxiv.org/abs/2105.15075>`_.
 
     Args:
         in_dims (int): Channels of the previous exit's tokens.
-        num_layers (int): Blocks of the exit.
+        num_layers (int): Number of blocks of the exit.
         context_dims (int): Channels of the context. Defaults to 48.
         hidden_dims (int): Hidden channels of the MLP. Defaults to 128.
         norm_eps (float): Epsilon of the LayerNorm. Defaults to 1e-5.
@@ -58,35 +58,35 @@ class FeatureReuse(nn.Module):
         )
 
     def forward(self, patches: Tensor, matrix: Tensor, num_extra: int) -> tuple[Tensor, ...]:
-        """Make the contexts.
+        """Compute the contexts.
 
         Args:
-            patches (Tensor): The previous exit's patch tokens, (B, M, in_dims).
-            matrix (Tensor): What resizes them, (N, M).
-            num_extra (int): Tokens in front of the new patches; their context is zero.
+            patches (Tensor): Patch tokens of the previous exit, (B, M, in_dims).
+            matrix (Tensor): Resize matrix, (N, M).
+            num_extra (int): Number of tokens before the new patches; their context is zero.
 
         Returns:
             tuple[Tensor, ...]: For each block (B, num_extra + N, context_dims).
         """
         contexts = [mlp(norm(patches)) for norm, mlp in zip(self.norms, self.mlps, strict=True)]
-        # One product for all blocks.
+        # A single matrix product resizes the contexts of all blocks.
         resized = matrix.to(contexts[0].dtype) @ torch.cat(contexts, dim=-1)
         return F.pad(resized, (0, 0, num_extra, 0)).chunk(len(contexts), dim=-1)
 
 
 class RelationReuse(nn.Module):
-    """Turn all attention logits of the previous exit into a bias for each block.
+    """Compute an attention bias for each block from all attention logits of the previous exit.
 
-    Two 1x1 convolutions over heads and layers, then a resize over keys and queries. The
-    resize repeats and pools over patches, so it is one fixed matrix on each side; extra
-    tokens keep their rows and columns.
+    Applies two 1x1 convolutions over heads and layers, then resizes over keys and queries. The
+    resize is repetition followed by average pooling over patches, which is a multiplication with
+    a fixed matrix on each side; rows and columns of extra tokens are preserved.
 
     From `Not All Images are Worth 16x16 Words <https://arxiv.org/abs/2105.15075>`_.
 
     Args:
-        in_heads (int): Heads of the previous exit, over all its blocks.
-        num_heads (Sequence[int]): Heads of each block of this exit.
-        hidden_ratio (int): Hidden channels over ``in_heads``. Defaults to 3.
+        in_heads (int): Total number of heads of all blocks of the previous exit.
+        num_heads (Sequence[int]): Number of heads of each block of this exit.
+        hidden_ratio (int): Ratio of hidden channels to ``in_heads``. Defaults to 3.
     """
 
     def __init__(self, in_heads: int, num_heads: Sequence[int], hidden_ratio: int = 3) -> None:
@@ -103,20 +103,21 @@ class RelationReuse(nn.Module):
         old_extra: int | None = None,
         trailing: int | None = None,
     ) -> tuple[Tensor, ...]:
-        """Make the biases.
+        """Compute the biases.
 
-        Where the exits have different extra tokens, those that both have (the class token
-        first) correspond; the others have no bias.
+        If the exits have different numbers of extra tokens, those that both have (the class token
+        first) are matched by position; the others get a bias of zero.
 
         Args:
-            logits (Sequence[Tensor]): Of each block of the previous exit,
-                (B, num_heads, old_extra + M + T, old_extra + M + T) where T counts tokens
-                behind the patches; or of all blocks in one.
-            matrix (Tensor): What resizes patches, (N, M).
-            num_extra (int): Tokens in front of this exit's patches.
-            old_extra (int, optional): Those in front of the previous exit's. Defaults to None:
-                as many.
-            trailing (int, optional): Tokens behind this exit's patches. Defaults to None: T.
+            logits (Sequence[Tensor]): Attention logits of each block of the previous exit,
+                (B, num_heads, old_extra + M + T, old_extra + M + T) with T tokens
+                after the patches; or those of all blocks concatenated.
+            matrix (Tensor): Resize matrix of the patches, (N, M).
+            num_extra (int): Number of tokens before the patches of this exit.
+            old_extra (int, optional): Number of tokens before the patches of the previous exit.
+                Defaults to None, which means ``num_extra``.
+            trailing (int, optional): Number of tokens after the patches of this exit. Defaults to
+                None, which means T.
 
         Returns:
             tuple[Tensor, ...]: For each block (B, num_heads, num_extra + N + trailing,
@@ -132,13 +133,13 @@ class RelationReuse(nn.Module):
 
 
 def keep_extra(matrix: Tensor, before: tuple[int, int], behind: tuple[int, int]) -> Tensor:
-    """Make a map of patches to one of all tokens that leaves extra tokens as they are.
+    """Extend a resize matrix of patches to all tokens, with the identity for extra tokens.
 
     Args:
-        matrix (Tensor): (N, M).
-        before (tuple[int, int]): Tokens in front of the N patches, and in front of the M. Those
-            that have no counterpart get nothing.
-        behind (tuple[int, int]): Tokens behind them.
+        matrix (Tensor): Resize matrix of the patches, (N, M).
+        before (tuple[int, int]): Numbers of tokens before the N and before the M patches. Tokens
+            without a counterpart have zeros.
+        behind (tuple[int, int]): Numbers of tokens after the N and after the M patches.
 
     Returns:
         Tensor: (before[0] + N + behind[0], before[1] + M + behind[1]).

@@ -1,4 +1,4 @@
-"""Load a trained cascade with its data, outside of a Runner."""
+"""Load a trained cascade and its data without a Runner."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from smallvit.plugins.multi_exit.storage import read_calibration
 def load_cascade(
     cfg: Config, checkpoint: str | os.PathLike, device: str = "cpu"
 ) -> tuple[nn.Module, dict]:
-    """Build the classifier of a config and give it weights and calibration.
+    """Build the classifier of a config and load its weights and calibration.
 
     Args:
-        cfg (Config): With a ``model`` of type ``smallvit.MultiExitClassifier``.
-        checkpoint (str | os.PathLike): File of weights, calibrated or not.
-        device (str): Where to run. Defaults to "cpu".
+        cfg (Config): Config with a ``model`` of type ``smallvit.MultiExitClassifier``.
+        checkpoint (str | os.PathLike): Path of the checkpoint, calibrated or not.
+        device (str): Device of the model. Defaults to "cpu".
 
     Returns:
-        tuple[nn.Module, dict]: The model in evaluation mode, its ``calibration`` None if
+        tuple[nn.Module, dict]: The model in evaluation mode, whose ``calibration`` is None if
         the file has none, and the content of the file.
 
     Raises:
-        CalibrationError: If the model has no exits, or another number than the
+        CalibrationError: If the model has no exits, or their number does not match the
             calibration.
-        CheckpointError: If the weights do not fit the model.
+        CheckpointError: If the weights do not match the model.
     """
     init_default_scope(cfg.get("default_scope") or "mmpretrain")
     model = build_model(cfg)
@@ -47,17 +47,17 @@ def load_cascade(
 
 
 def require_calibration(model: nn.Module, checkpoint: str | os.PathLike) -> Calibration:
-    """The calibration of a loaded model.
+    """Return the calibration of a loaded model, or raise an error if there is none.
 
     Args:
-        model (nn.Module): What :func:`load_cascade` returned.
-        checkpoint (str | os.PathLike): Its file, for the error.
+        model (nn.Module): Model that :func:`load_cascade` returned.
+        checkpoint (str | os.PathLike): Path of its checkpoint, for the error.
 
     Returns:
         Calibration: The calibration.
 
     Raises:
-        CalibrationError: If it has none.
+        CalibrationError: If the model has no calibration.
     """
     if model.calibration is None:
         return read_calibration({}, str(checkpoint))
@@ -67,16 +67,16 @@ def require_calibration(model: nn.Module, checkpoint: str | os.PathLike) -> Cali
 def build_loader(
     settings: dict, num_images: int | None = None, batch_size: int | None = None, seed: int = 0
 ) -> DataLoader:
-    """Build a data loader, of a random choice of images if there are more than wanted.
+    """Build a data loader, optionally of a random subset of the images.
 
     Args:
         settings (dict): Config of the loader.
-        num_images (int, optional): Most images. Defaults to None, all.
-        batch_size (int, optional): Replaces the config's. Defaults to None.
-        seed (int): Seed of the choice. Defaults to 0.
+        num_images (int, optional): Maximum number of images. Defaults to None, all.
+        batch_size (int, optional): Overrides the batch size of the config. Defaults to None.
+        seed (int): Seed of the random subset. Defaults to 0.
 
     Returns:
-        DataLoader: Every image once, in order.
+        DataLoader: Loader without shuffling that yields each image once.
     """
     settings = dict(settings, sampler=dict(type="DefaultSampler", shuffle=False))
     settings.setdefault("collate_fn", dict(type="default_collate"))
@@ -93,10 +93,10 @@ def build_loader(
 
 
 def load_images(model: nn.Module, loader: DataLoader) -> tuple[Tensor, Tensor]:
-    """Put all images of a loader on the model's device, ready for its backbone.
+    """Load and preprocess all images of a loader on the model's device.
 
     Args:
-        model (nn.Module): The classifier.
+        model (nn.Module): Classifier with a data preprocessor.
         loader (DataLoader): Batches before the data preprocessor.
 
     Returns:

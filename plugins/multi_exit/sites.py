@@ -1,4 +1,4 @@
-"""How a block of a plain transformer takes over what an earlier exit computed."""
+"""Replacement modules with which transformer blocks reuse results of an earlier exit."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,10 @@ __getattr__ = forward(__name__)
 
 
 class Handed:
-    """What a module is handed for one run; no module, whose attributes cost more to write."""
+    """Tensors passed to a module for one forward pass.
+
+    Not an ``nn.Module``, because setting attributes of one is slower.
+    """
 
     def __init__(self) -> None:
         self.context: Tensor | None = None
@@ -21,10 +24,10 @@ class Handed:
 
 
 class ContextNorm(nn.LayerNorm):
-    """LayerNorm of tokens with the context of an earlier exit behind their channels.
+    """LayerNorm over the channels of tokens concatenated with the context of an earlier exit.
 
     Args:
-        norm (nn.LayerNorm): The norm that it replaces.
+        norm (nn.LayerNorm): Norm to replace.
         context_dims (int): Channels of the context.
     """
 
@@ -33,15 +36,15 @@ class ContextNorm(nn.LayerNorm):
         self.handed = Handed()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Norm tokens (B, N, C) together with the context (B, N, context_dims)."""
+        """Normalize tokens (B, N, C) together with the context (B, N, context_dims)."""
         return super().forward(torch.cat((x, self.handed.context.to(x.dtype)), dim=-1))
 
 
 class RelatedLogits(nn.Module):
-    """Add the relations of an earlier exit to attention logits, and keep the sum.
+    """Add the relation bias of an earlier exit to attention logits, and record the sum.
 
     Args:
-        keep (bool): Whether the logits are kept for the next exit.
+        keep (bool): Whether to record the logits for the next exit.
     """
 
     def __init__(self, keep: bool) -> None:
@@ -50,7 +53,7 @@ class RelatedLogits(nn.Module):
         self.handed = Handed()
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Take and return logits (B, num_heads, N, N)."""
+        """Add the bias to logits (B, num_heads, N, N)."""
         if self.handed.bias is not None:
             logits = logits + self.handed.bias
         if self.keep:
@@ -59,9 +62,9 @@ class RelatedLogits(nn.Module):
 
 
 class RelatedAttention(RelatedLogits):
-    """Dot-product attention with the relations of an earlier exit as a bias.
+    """Dot-product attention with the relation bias of an earlier exit.
 
-    Fused where nobody needs the logits afterwards.
+    Uses a fused kernel unless the logits are recorded for the next exit.
     """
 
     def forward(
@@ -72,13 +75,13 @@ class RelatedAttention(RelatedLogits):
         dropout_p: float = 0.0,
         scale: float | None = None,
     ) -> Tensor:
-        """Attend; arguments as in :func:`torch.nn.functional.scaled_dot_product_attention`.
+        """Compute attention as :func:`torch.nn.functional.scaled_dot_product_attention` does.
 
         Args:
             query (Tensor): (B, num_heads, N, head_dims).
-            key (Tensor): The same shape.
-            value (Tensor): The same shape.
-            dropout_p (float): Dropout of the attention weights. Defaults to 0.
+            key (Tensor): (B, num_heads, N, head_dims).
+            value (Tensor): (B, num_heads, N, head_dims).
+            dropout_p (float): Dropout probability of the attention weights. Defaults to 0.
             scale (float, optional): Factor of the logits. Defaults to None, which means
                 ``head_dims ** -0.5``.
 
@@ -96,14 +99,15 @@ class RelatedAttention(RelatedLogits):
 
 
 def widen(parts: BlockParts, context_dims: int) -> ContextNorm:
-    """Let the feed-forward part of a block take a context besides its tokens.
+    """Widen the input of a block's feed-forward network by the channels of a context.
 
     Args:
-        parts (BlockParts): Parts of the block, exchanged in place under their own names.
+        parts (BlockParts): Parts of the block; norm and first layer are replaced in place under
+            their own names.
         context_dims (int): Channels of the context.
 
     Returns:
-        ContextNorm: The norm that takes the context.
+        ContextNorm: The new norm, which receives the context.
     """
     owner, name = parts.norm
     norm = ContextNorm(getattr(owner, name), context_dims)
@@ -120,14 +124,14 @@ def widen(parts: BlockParts, context_dims: int) -> ContextNorm:
 
 
 def relate(parts: BlockParts, keep: bool) -> RelatedLogits:
-    """Let the attention of a block take relations, and keep its logits if asked.
+    """Add a relation bias to the attention of a block, and optionally record its logits.
 
     Args:
-        parts (BlockParts): Parts of the block, exchanged in place.
-        keep (bool): Whether the logits are kept for the next exit.
+        parts (BlockParts): Parts of the block; the logits module is replaced in place.
+        keep (bool): Whether to record the logits for the next exit.
 
     Returns:
-        RelatedLogits: The module that takes the relations and keeps the logits.
+        RelatedLogits: The new module, which receives the bias and records the logits.
     """
     relation = RelatedLogits(keep) if parts.logits == "logits" else RelatedAttention(keep)
     setattr(parts.attention, parts.logits, relation)

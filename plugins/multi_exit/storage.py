@@ -1,4 +1,4 @@
-"""Calibrations in checkpoints: our layout, and that of the official ``.pth.tar`` files."""
+"""Read and write calibrations in checkpoints, in our layout and the official ``.pth.tar`` one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smallvit.engine.checkpoint.reading import load_from_local
 from smallvit.plugins.multi_exit.calibration import KEY, VERSION, Calibration, CalibrationError
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, from_tensor, to_tensor
 
-#: What official files hold beside ``model_state_dict``.
+#: Keys of official files in addition to ``model_state_dict``.
 OFFICIAL_KEYS = (
     "flops",
     "anytime_classification",
@@ -25,62 +25,63 @@ OFFICIAL_KEYS = (
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint file, tensors and plain values only.
+    """Load a checkpoint file, restricted to tensors and plain values.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): Path of the checkpoint.
 
     Returns:
-        dict: Its content.
+        dict: Content of the checkpoint.
     """
     return load_from_local(path, map_location="cpu")
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Write a checkpoint, whole.
+    """Write a checkpoint atomically.
 
     Args:
-        checkpoint (Mapping): What to write.
-        path (str | Path): The file.
+        checkpoint (Mapping): Tensors and plain values.
+        path (str | Path): Path to write.
     """
     formats.write_checkpoint(path, checkpoint)
 
 
 def has_calibration(checkpoint: Mapping[str, Any]) -> bool:
-    """Tell whether a checkpoint says what its exits cost, in our layout or the official one.
+    """Check whether a checkpoint has a calibration, in our layout or the official one.
 
     Args:
         checkpoint (Mapping): Content of the file.
 
     Returns:
-        bool: Whether :func:`read_calibration` has something to read.
+        bool: Whether :func:`read_calibration` can find a calibration.
     """
     return KEY in checkpoint or "flops" in checkpoint
 
 
 def decode_calibration(entry: Any) -> Calibration | None:
-    """Read the calibration that is among the weights.
+    """Decode the calibration in a state dict.
 
     Args:
-        entry (Any): The entry ``_extra_state`` of a state dict.
+        entry (Any): Entry ``_extra_state`` of the state dict.
 
     Returns:
-        Calibration | None: None where the entry is empty.
+        Calibration | None: The calibration; None if the entry is empty.
 
     Raises:
-        CalibrationError: If it is malformed.
+        CalibrationError: If the entry is malformed.
     """
     layout = from_tensor(entry)
     return None if layout is None else Calibration.from_dict(layout)
 
 
 def readable(read: Callable[[], Calibration | None]) -> Calibration | None:
-    """Read a calibration that weights can do without, and say so where it is damaged.
+    """Read a calibration, and log a warning instead of failing if it is damaged.
 
-    What needs it says then that there is none; all else goes on.
+    The weights are usable without a calibration; only budgeted inference fails later.
 
     Args:
-        read (Callable): Reads it, or raises :class:`CalibrationError`.
+        read (Callable): Function that returns the calibration or raises
+            :class:`CalibrationError`.
 
     Returns:
         Calibration | None: The calibration; None if it is damaged.
@@ -97,11 +98,11 @@ def readable(read: Callable[[], Calibration | None]) -> Calibration | None:
 
 
 def check_same(among: Calibration | None, beside: Calibration) -> None:
-    """Check that a checkpoint does not say two things.
+    """Check that a checkpoint does not contain two different calibrations.
 
     Args:
-        among (Calibration | None): The calibration among its weights, if there is one.
-        beside (Calibration): The calibration beside them.
+        among (Calibration | None): Calibration in the state dict, if there is one.
+        beside (Calibration): Calibration outside the state dict.
 
     Raises:
         CalibrationError: If they differ.
@@ -114,14 +115,14 @@ def check_same(among: Calibration | None, beside: Calibration) -> None:
 
 
 def with_calibration(checkpoint: Mapping[str, Any], calibration: Calibration) -> dict[str, Any]:
-    """Add a calibration to a checkpoint of ours, beside its weights and among them.
+    """Add a calibration to a checkpoint in our layout, in the state dict and under its own key.
 
     Args:
-        checkpoint (Mapping): Content of the file, or the bare weights; it is not changed.
-        calibration (Calibration): What to add.
+        checkpoint (Mapping): Content of the file, or a state dict; it is not changed.
+        calibration (Calibration): Calibration to add.
 
     Returns:
-        dict: The new content.
+        dict: The checkpoint with the calibration.
     """
     content = dict(checkpoint) if "state_dict" in checkpoint else {"state_dict": checkpoint}
     layout = calibration.to_dict()
@@ -131,17 +132,17 @@ def with_calibration(checkpoint: Mapping[str, Any], calibration: Calibration) ->
 
 
 def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoint") -> Calibration:
-    """Find the calibration in a loaded checkpoint, ours or an official one.
+    """Read the calibration of a loaded checkpoint, in our layout or the official one.
 
     Args:
         checkpoint (Mapping): Content of the file.
-        source (str): Its name, for errors. Defaults to "the checkpoint".
+        source (str): Name of the file, for errors. Defaults to "the checkpoint".
 
     Returns:
         Calibration: The calibration.
 
     Raises:
-        CalibrationError: If it has none.
+        CalibrationError: If the checkpoint has no calibration.
     """
     if KEY in checkpoint:
         return Calibration.from_dict(checkpoint[KEY])
@@ -154,14 +155,14 @@ def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoin
 
 
 def official_calibration(checkpoint: Mapping[str, Any]) -> Calibration:
-    """Read what an official file holds beside its weights.
+    """Read the calibration of an official checkpoint.
 
     Args:
         checkpoint (Mapping): ``flops``, and any of ``anytime_classification``,
             ``dynamic_threshold`` and ``budgeted_batch_classification``.
 
     Returns:
-        Calibration: The thresholds with their published curve as ``evaluation``.
+        Calibration: Thresholds, with the published curve as ``evaluation``.
     """
     try:
         flops, anytime, rows, points = (_listed(checkpoint.get(key)) for key in OFFICIAL_KEYS)
@@ -190,7 +191,7 @@ def official_calibration(checkpoint: Mapping[str, Any]) -> Calibration:
 
 
 def _listed(values: Any) -> list:
-    """Lists of numbers, whether they are lists, arrays or tensors, of tensors or of numbers."""
+    """Convert nested lists, arrays or tensors to nested lists of numbers."""
     if values is None:
         return []
     values = values.tolist() if hasattr(values, "tolist") else values
@@ -200,13 +201,13 @@ def _listed(values: Any) -> list:
 
 
 def from_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn an official ``.pth.tar`` into a checkpoint of ours.
+    """Convert an official ``.pth.tar`` checkpoint to our layout.
 
     Args:
         checkpoint (Mapping): Content of the official file.
 
     Returns:
-        dict: ``state_dict``, and the calibration if the file has FLOPs.
+        dict: ``state_dict``, and the calibration if the file has ``flops``.
     """
     ours = {"state_dict": convert("dvt", unwrap(checkpoint))}
     if "flops" in checkpoint:
@@ -215,18 +216,17 @@ def from_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a calibrated checkpoint of ours into the official layout.
+    """Convert a calibrated checkpoint to the official layout.
 
     Args:
-        checkpoint (Mapping): Content of our file.
+        checkpoint (Mapping): Content of a file in our layout.
 
     Returns:
         dict: ``model_state_dict`` and the four official entries. The curve is that of
-        the last evaluation, or where there is none of the calibration.
+        the last evaluation or, without one, that of the calibration.
 
     Raises:
-        CalibrationError: If there is no calibration, or one that the official code would
-            not understand.
+        CalibrationError: If there is no calibration, or the official layout cannot represent it.
     """
     calibration = read_calibration(checkpoint)
     if calibration.policy != "max_softmax" or set(calibration.temperatures) != {1.0}:

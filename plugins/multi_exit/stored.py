@@ -1,4 +1,4 @@
-"""A calibration that comes from outside, checked value by value."""
+"""Validation and encoding of stored calibrations."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from smallvit.errors import CalibrationError
 from smallvit.plugins.multi_exit.policies import policy_name
 from smallvit.utils.json_files import brief
 
-#: More than any sweep has.
+#: Upper limits, larger than those of any sweep.
 MAX_ROWS, MAX_EXITS, MAX_BYTES = 100_000, 1000, 1 << 26
-#: More than any cost, threshold or accuracy; a float holds no integer of 400 digits.
+#: Larger than any cost, threshold or accuracy; an integer of 400 digits does not fit a float.
 LARGEST = 1e100
-#: How torch calls the entry of a state dict that is no weight.
+#: Key that torch uses for ``get_extra_state`` in a state dict.
 EXTRA_STATE = "_extra_state"
 KEYS = ("flops", "thresholds", "calibration", "evaluation", "policy", "temperatures")
 CURVE_KEYS = ("anytime", "accuracy", "flops", "num_images")
 
 
 def check_stored(stored: Any) -> dict[str, Any]:
-    """Check what a file says of a calibration.
+    """Validate the entries of a stored calibration.
 
     Args:
         stored (Any): The documented layout, without ``version``.
 
     Returns:
-        dict: Arguments of :class:`Calibration`, its curves as dicts.
+        dict: Arguments of :class:`Calibration`, with curves as dicts.
 
     Raises:
-        CalibrationError: If an entry is missing, unknown or not what it should be.
+        CalibrationError: If an entry is missing, unknown or invalid.
     """
     _check_keys(stored, KEYS, ("flops", "thresholds"), "the calibration")
     flops = _numbers(stored["flops"], "flops", MAX_EXITS)
@@ -127,29 +127,29 @@ def _wrong(name: str, value: Any, wanted: str) -> CalibrationError:
 
 
 def to_tensor(layout: dict[str, Any] | None) -> Tensor:
-    """Encode a calibration for a state dict, which every reader and writer of tensors keeps.
+    """Encode a calibration as a tensor, which every checkpoint format can store.
 
     Args:
-        layout (dict | None): The documented layout.
+        layout (dict | None): Calibration in the documented layout.
 
     Returns:
-        Tensor: uint8 (N, ), its JSON text; empty for None.
+        Tensor: uint8 (N, ), the layout as JSON; empty for None.
     """
     text = "" if layout is None else json.dumps(layout, allow_nan=False)
     return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def from_tensor(tensor: Any) -> Any:
-    """Decode what :func:`to_tensor` encoded; the values are not checked.
+    """Decode a calibration that :func:`to_tensor` encoded, without validating its values.
 
     Args:
-        tensor (Any): The entry of a state dict.
+        tensor (Any): Entry of a state dict.
 
     Returns:
-        Any: What the text says, None if it is empty.
+        Any: The decoded JSON value, None if the tensor is empty.
 
     Raises:
-        CalibrationError: If it is no such text.
+        CalibrationError: If the entry is not a uint8 tensor of valid JSON.
     """
     good = isinstance(tensor, Tensor) and tensor.dtype == torch.uint8 and tensor.dim() == 1
     if not good or len(tensor) > MAX_BYTES:

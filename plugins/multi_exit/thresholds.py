@@ -1,7 +1,7 @@
-"""Which thresholds send which share of the images out at each exit, and what that gives.
+"""Threshold search for early exit, and evaluation of thresholds.
 
-Everything takes confidences (exits, images), so that a threshold is a matter of sorting:
-logits are looked at once.
+All functions but :func:`fit_temperature` take confidences (exits, images) instead of logits, so
+that finding a threshold only requires sorting.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Thresholds of the published procedure: nobody leaves, and everybody does.
+#: Thresholds of the published procedure with which no image, or every image, leaves.
 NOBODY, EVERYBODY = 1e8, -1e8
 
 
 def geometric_shares(p: float, num_exits: int) -> Tensor:
-    """Shares of images for each exit by the paper's rule: p, p^2, p^3, ... normalized.
+    """Compute the share of images for each exit by the paper's rule: p, p^2, p^3, ... normalized.
 
     Args:
-        p (float): Below 1 early exits get most, above 1 late ones.
+        p (float): Base of the powers; below 1, early exits get larger shares, above 1, late ones.
         num_exits (int): Number of exits.
 
     Returns:
@@ -29,15 +29,15 @@ def geometric_shares(p: float, num_exits: int) -> Tensor:
 
 
 def find_thresholds(confidence: Tensor, shares: Tensor) -> Tensor:
-    """Find the thresholds that send given shares of the images out at each exit.
+    """Find the thresholds with which given shares of the images leave at each exit.
 
     Args:
-        confidence (Tensor): Of each exit and image, float32 (K, N).
-        shares (Tensor): Of the images for each exit, float32 (K, ).
+        confidence (Tensor): Confidence of each exit for each image, float32 (K, N).
+        shares (Tensor): Share of the images for each exit, float32 (K, ).
 
     Returns:
         Tensor: float32 (K, ). An exit whose share is less than one image, or more than
-        are left, keeps ``NOBODY``; the last has ``EVERYBODY``.
+        the remaining images, has ``NOBODY``; the last exit has ``EVERYBODY``.
     """
     return ThresholdSearch(confidence)(shares)
 
@@ -46,7 +46,7 @@ class ThresholdSearch:
     """:func:`find_thresholds` for many shares on the same images, which are sorted once.
 
     Args:
-        confidence (Tensor): Of each exit and image, float32 (K, N).
+        confidence (Tensor): Confidence of each exit for each image, float32 (K, N).
     """
 
     def __init__(self, confidence: Tensor) -> None:
@@ -59,7 +59,7 @@ class ThresholdSearch:
         thresholds = torch.full((num_exits,), NOBODY)
         staying = torch.ones(num_images, dtype=torch.bool)
         for index in range(num_exits - 1):
-            # The published procedure multiplies in float32, which decides ties of the floor.
+            # As in the published procedure, multiply in float32, which affects the floor.
             wanted = int(np.floor(np.float32(num_images) * np.float32(shares[index])))
             order = self.order[index]
             candidates = order[staying[order]]
@@ -71,17 +71,17 @@ class ThresholdSearch:
 
 
 def choose_exits(confidence: Tensor, thresholds: Tensor | Sequence[float]) -> Tensor:
-    """Decide where each image leaves: at the first exit that is sure enough, or the last.
+    """Find the first exit whose confidence reaches its threshold, or the last exit, per image.
 
     Args:
-        confidence (Tensor): Of each exit and image, (K, N).
-        thresholds (Tensor | Sequence[float]): Of each exit, (K, ); the last is not used.
+        confidence (Tensor): Confidence of each exit for each image, (K, N).
+        thresholds (Tensor | Sequence[float]): Threshold of each exit, (K, ); the last is not used.
 
     Returns:
         Tensor: Exit of each image, int64 (N, ).
 
     Raises:
-        ValueError: If there is not one threshold for each exit.
+        ValueError: If the number of thresholds does not match the number of exits.
     """
     thresholds = check_thresholds(thresholds, len(confidence)).to(confidence)
     sure = confidence >= thresholds.unsqueeze(1)
@@ -93,14 +93,14 @@ def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Te
     """Check that there is a threshold for each exit.
 
     Args:
-        thresholds (Tensor | Sequence[float]): One for each exit, or for all but the last.
+        thresholds (Tensor | Sequence[float]): Threshold of each exit, or of all but the last.
         num_exits (int): Number of exits.
 
     Returns:
         Tensor: float32 (num_exits, ); the last is ``EVERYBODY``.
 
     Raises:
-        ValueError: If there are more or fewer.
+        ValueError: If the number of thresholds does not match the number of exits.
     """
     values = [float(each) for each in thresholds]
     if len(values) not in (num_exits - 1, num_exits):
@@ -114,16 +114,16 @@ def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Te
 def evaluate_exits(
     exits: Tensor, correct: Tensor, flops: Sequence[float]
 ) -> tuple[float, float, list[int]]:
-    """Accuracy and cost when each image leaves at its exit.
+    """Compute accuracy and mean cost for a given exit of each image.
 
     Args:
         exits (Tensor): Exit of each image, int64 (N, ).
-        correct (Tensor): Whether each exit is right about each image, bool (K, N).
+        correct (Tensor): Whether the prediction of each exit is correct, bool (K, N).
         flops (Sequence[float]): Cost of an image that leaves at each exit.
 
     Returns:
-        tuple[float, float, list[int]]: Accuracy in percent, mean cost of an image in
-        float32, and the number of images at each exit.
+        tuple[float, float, list[int]]: Accuracy in percent, mean cost per image computed in
+        float32, and the number of images that leave at each exit.
     """
     num_images = len(exits)
     right = int(correct.gather(0, exits.unsqueeze(0)).sum())
@@ -136,16 +136,16 @@ def evaluate_exits(
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 20) -> float:
-    """Temperature that makes the probabilities of one exit fit its labels best.
+    """Fit the temperature of one exit by temperature scaling.
 
-    Minimizes the cross-entropy, which is convex in the inverse temperature, by Newton's
+    Minimizes the cross-entropy, which is convex in the inverse temperature, with Newton's
     method. See `On Calibration of Modern Neural Networks
     <https://arxiv.org/abs/1706.04599>`_.
 
     Args:
         logits (Tensor): (N, num_classes).
         labels (Tensor): int64 (N, ).
-        steps (int): Most steps. Defaults to 20.
+        steps (int): Maximum number of Newton steps. Defaults to 20.
 
     Returns:
         float: The temperature, between 0.01 and 100.
@@ -158,7 +158,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 20) -> float:
         variance = (probabilities * logits.square()).sum(dim=1) - mean.square()
         slope = mean.double().mean() - chosen
         step = float(slope / variance.double().mean().clamp(min=1e-12))
-        # Half and double are the furthest in one step: far away the parabola misleads.
+        # Limit a step to half or double, since far from the optimum a Newton step overshoots.
         updated = min(max(inverse - step, inverse / 2, 0.01), inverse * 2, 100.0)
         if abs(updated - inverse) < 1e-6 * inverse:
             break

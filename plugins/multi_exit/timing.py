@@ -1,4 +1,4 @@
-"""Measured throughput of a cascade: every mode in turns, in one run."""
+"""Throughput measurement of a cascade, alternating between modes within one run."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from smallvit.plugins.multi_exit.calibration import Calibration
 
 @dataclass
 class Point:
-    """One way to run the cascade, measured.
+    """Measured operating point of a cascade.
 
     Args:
         name (str): "exit 0", ... for all images at one exit, "budgeted 0", ... for the
             rows of thresholds.
-        accuracy (float): On these images, in percent.
-        gflops (float): Mean of an image.
-        images_per_second (float): Median over the rounds.
-        speedup (float): Over the last exit, median of the rounds' ratios.
-        speedup_range (tuple[float, float]): Smallest and largest ratio.
-        shares (list[float]): Percent of the images that left at each exit.
-        ideal (float): Speed-up if each image took what its exit alone takes it at this batch size,
-            and deciding took nothing.
-        thresholds (list[float], optional): Of a budgeted one. Defaults to None.
+        accuracy (float): Accuracy on the measured images, in percent.
+        gflops (float): Mean GFLOPs per image.
+        images_per_second (float): Median throughput over the rounds.
+        speedup (float): Speed-up over the last exit, median of the ratios of the rounds.
+        speedup_range (tuple[float, float]): Smallest and largest ratio of the rounds.
+        shares (list[float]): Percentage of the images that left at each exit.
+        ideal (float): Speed-up if each image took the time of its exit alone at this batch size,
+            without overhead of the exit decisions.
+        thresholds (list[float], optional): Thresholds of a budgeted point. Defaults to None.
     """
 
     name: str
@@ -56,19 +56,19 @@ def measure(
     batch_size: int = 128,
     rounds: int = 5,
 ) -> list[Point]:
-    """Time all exits and some rows of thresholds alternately.
+    """Measure all exits and some rows of thresholds in alternation.
 
     Args:
         model (nn.Module): A :class:`MultiExitClassifier` in evaluation mode.
-        images (Tensor): (N, C, H, W), preprocessed, on its device.
+        images (Tensor): Preprocessed images on the model's device, (N, C, H, W).
         labels (Tensor): int64 (N, ).
-        calibration (Calibration): FLOPs, policy and temperatures.
-        rows (Sequence[Sequence[float]]): Thresholds to measure.
-        batch_size (int): Images at once. Defaults to 128.
-        rounds (int): How often each is timed. Defaults to 5.
+        calibration (Calibration): Calibration with the FLOPs of each exit.
+        rows (Sequence[Sequence[float]]): Rows of thresholds to measure.
+        batch_size (int): Images per batch. Defaults to 128.
+        rounds (int): Number of timed passes of each. Defaults to 5.
 
     Returns:
-        list[Point]: The exits, then the rows.
+        list[Point]: Points of the exits, then those of the rows.
     """
     runs: dict[str, Run] = {
         f"exit {index}": partial(_fixed, model, index) for index in range(model.num_exits)
@@ -106,14 +106,14 @@ def measure(
 
 
 def fastest_within(points: Sequence[Point], margin: float) -> Point | None:
-    """Find the fastest budgeted point that is nearly as accurate as the last exit.
+    """Find the fastest budgeted point within an accuracy margin of the last exit.
 
     Args:
-        points (Sequence[Point]): What :func:`measure` returned.
-        margin (float): Points of accuracy that may be lost.
+        points (Sequence[Point]): Output of :func:`measure`.
+        margin (float): Maximum loss of accuracy in percentage points.
 
     Returns:
-        Point | None: The fastest, or None if none is accurate enough.
+        Point | None: The fastest such point, or None if none is accurate enough.
     """
     last = [point for point in points if point.thresholds is None][-1]
     enough = [
@@ -125,11 +125,11 @@ def fastest_within(points: Sequence[Point], margin: float) -> Point | None:
 
 
 def as_good_alone(points: Sequence[Point], best: Point) -> Point | None:
-    """Find an exit alone that is as accurate as thresholds and at least as fast.
+    """Find a single exit that is at least as accurate and as fast as a budgeted point.
 
     Args:
-        points (Sequence[Point]): What :func:`measure` returned.
-        best (Point): The point of some thresholds.
+        points (Sequence[Point]): Output of :func:`measure`.
+        best (Point): Budgeted point to compare with.
 
     Returns:
         Point | None: The fastest such exit, or None.
@@ -145,7 +145,7 @@ def as_good_alone(points: Sequence[Point], best: Point) -> Point | None:
 
 
 def to_rows(points: Sequence[Point]) -> list[dict]:
-    """Plain values of points, for a JSON file."""
+    """Convert points to dicts of plain values, for a JSON file."""
     return [asdict(point) for point in points]
 
 
