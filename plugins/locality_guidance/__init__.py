@@ -1,4 +1,4 @@
-"""Locality guidance: another network teaches its features to any host."""
+"""Locality guidance: feature distillation from a teacher network to any host."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ __all__ = [
     "build_guided_segmentor",
 ]
 
-# What stands on MMPretrain, whose import takes many seconds, is imported when it is built:
-# detectors do not wait for it.
+# Classes that depend on MMPretrain, whose import takes many seconds, are imported when they are
+# built, so that detectors do not pay for it.
 
 
 @MODELS.register_module(name="GuidedClassifier")
 def build_guided_classifier(
     guidance: dict, base: str = "mmpretrain.ImageClassifier", **kwargs
 ) -> ImageClassifier:
-    """Build a classifier whose training is guided by another network's features.
+    """Build a classifier whose training is guided by the features of a teacher.
 
-    Its checkpoints are those of the plain classifier, which load into it and back; so a
-    guided config also tests what a plain one trained, and the other way round. The teacher
-    is in no checkpoint, optimizer or bucket of distributed training.
+    Checkpoints of the guided and the plain classifier are interchangeable, so a guided config
+    can test a checkpoint trained with a plain one and vice versa. The teacher
+    is not part of checkpoints, optimizers or buckets of distributed training.
 
     Args:
-        guidance (dict): Arguments of :class:`LocalityGuidance`, without its student.
-        base (str): Type of the classifier that is guided, such as
-            "smallvit.MultiExitClassifier". Defaults to MMPretrain's.
-        **kwargs: Arguments of that classifier.
+        guidance (dict): Arguments of :class:`LocalityGuidance` except ``student``.
+        base (str): Type of the classifier to guide, such as
+            "smallvit.MultiExitClassifier". Defaults to "mmpretrain.ImageClassifier".
+        **kwargs: Arguments of the classifier.
 
     Returns:
-        ImageClassifier: The classifier, with a field ``guidance``.
+        ImageClassifier: The classifier, with an attribute ``guidance``.
 
     Raises:
-        KeyError: If there is no such type.
+        KeyError: If ``base`` is not a registered type.
     """
     return attach_guidance(MODELS.build({"type": base, **kwargs}), guidance)
 
@@ -59,13 +59,13 @@ def build_guided_detector(guidance: dict, base: str = "mmdet.MaskRCNN", **kwargs
     """Build a detector whose backbone is guided; see :func:`build_guided_classifier`.
 
     Args:
-        guidance (dict): Arguments of :class:`LocalityGuidance`, without its student. Features
-            are not read from a store, which the pipelines of detectors do not follow.
+        guidance (dict): Arguments of :class:`LocalityGuidance` except ``student``. ``store`` is
+            not supported, because the transforms of detectors do not transform stored features.
         base (str): Type of the detector. Defaults to "mmdet.MaskRCNN".
-        **kwargs: Arguments of that detector.
+        **kwargs: Arguments of the detector.
 
     Returns:
-        BaseModel: The detector, with a field ``guidance``.
+        BaseModel: The detector, with an attribute ``guidance``.
     """
     return attach_guidance(MODELS.build({"type": base, **kwargs}), guidance)
 
@@ -77,13 +77,13 @@ def build_guided_segmentor(
     """Build a segmentor whose backbone is guided; see :func:`build_guided_classifier`.
 
     Args:
-        guidance (dict): Arguments of :class:`LocalityGuidance`, without its student. Features
-            are not read from a store, which the pipelines of segmentors do not follow.
+        guidance (dict): Arguments of :class:`LocalityGuidance` except ``student``. ``store`` is
+            not supported, because the transforms of segmentors do not transform stored features.
         base (str): Type of the segmentor. Defaults to "mmseg.EncoderDecoder".
-        **kwargs: Arguments of that segmentor.
+        **kwargs: Arguments of the segmentor.
 
     Returns:
-        BaseModel: The segmentor, with a field ``guidance``.
+        BaseModel: The segmentor, with an attribute ``guidance``.
     """
     return attach_guidance(MODELS.build({"type": base, **kwargs}), guidance)
 

@@ -1,4 +1,4 @@
-"""Arrays in .npy files, written row by row with errors where a full disk would kill."""
+"""Row-by-row writing of .npy files that raises an error if the disk is full."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 
 import numpy as np
 
-#: A file system that cannot reserve space says so with one of these.
+#: Error numbers of file systems that do not support reserving space.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class ArrayFile:
-    """An array whose rows are written in order.
+    """Writer for the rows of an array in a .npy file.
 
-    A row goes through ``write``, not through memory that is mapped to the file: where there is no
-    space, that is an :class:`OSError` and not the signal SIGBUS.
+    Rows are written with ``write`` instead of a memory map, so that a full disk raises an
+    :class:`OSError` instead of the signal SIGBUS.
 
     Args:
-        path (str): A .npy file that :func:`create_array` made.
-        array (np.memmap): The array as it is there, which tells where its values begin.
+        path (str): A .npy file that :func:`create_array` created.
+        array (np.memmap): The array in the file, for its type and the offset of its values.
     """
 
     def __init__(self, path: str, array: np.memmap) -> None:
@@ -28,11 +28,11 @@ class ArrayFile:
         self._file = open(path, "r+b", buffering=0)  # noqa: SIM115 closed by close()
 
     def write(self, first: int, rows: np.ndarray) -> None:
-        """Write rows.
+        """Write consecutive rows.
 
         Args:
-            first (int): The first of them.
-            rows (np.ndarray): (n, ...), of the array's type.
+            first (int): Index of the first row.
+            rows (np.ndarray): Rows (n, ...) of the array's type.
         """
         self._file.seek(self._start + first * self._row_bytes)
         rest = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
@@ -40,7 +40,7 @@ class ArrayFile:
             rest = rest[self._file.write(rest) :]
 
     def flush(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Flush written rows to the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -49,12 +49,12 @@ class ArrayFile:
 
 
 def create_array(path: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Make a .npy file of zeros, whose space is reserved where the file system can do that.
+    """Create a .npy file of zeros, and reserve its space if the file system supports that.
 
     Args:
-        path (str): The file.
+        path (str): Path to write.
         shape (tuple[int, ...]): Shape of the array.
-        dtype (str): Its type.
+        dtype (str): NumPy type of the array.
     """
     size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
     description = np.lib.format.dtype_to_descr(np.dtype(dtype))

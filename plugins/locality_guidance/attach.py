@@ -1,4 +1,4 @@
-"""Models with a teacher: classifiers, detectors and segmentors."""
+"""Attach guidance to classifiers, detectors and segmentors."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from smallvit.registry import MODELS
 
 
 class GuidedLoss:
-    """The loss of a guided model, in the place of its own.
+    """Replacement for the ``loss`` of a model that adds the losses of its guidance.
 
     Args:
-        classifier (BaseModel): The model, with a field ``guidance``.
+        classifier (BaseModel): Model with an attribute ``guidance``.
     """
 
     def __init__(self, classifier: BaseModel) -> None:
         self.classifier = classifier
 
     def __call__(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Compute the model's own losses, and those of the guidance.
+        """Compute the losses of the model and those of the guidance.
 
         Args:
             inputs (Tensor): Images, (B, C, H, W).
-            data_samples (list): Their labels, boxes or label maps.
+            data_samples (list): Samples with labels, boxes or label maps.
 
         Returns:
-            dict[str, Tensor]: The losses.
+            dict[str, Tensor]: Losses by name.
         """
         model = self.classifier
         with model.guidance.watching():
@@ -37,22 +37,22 @@ class GuidedLoss:
 
 
 def attach_guidance(model: BaseModel, guidance: dict) -> BaseModel:
-    """Let a network's features guide the training of a model, in place.
+    """Guide the training of a model by the features of a teacher, in place.
 
-    The model gets a field ``guidance`` and another ``loss``. It stays of its class and
-    keeps its parameters' names, its checkpoints and its way to predict.
+    Adds an attribute ``guidance`` and replaces ``loss``. The class of the model, its parameter
+    names, checkpoints and predictions are unchanged.
 
     Args:
         model (BaseModel): A classifier of MMPretrain, a detector of mmdet or a segmentor of
-            mmseg, or of a class that inherits from one: ``backbone`` is guided.
-        guidance (dict): Arguments of :class:`LocalityGuidance`, without the student.
+            mmseg, or an instance of a subclass; its ``backbone`` is guided.
+        guidance (dict): Arguments of :class:`LocalityGuidance` except ``student``.
 
     Returns:
         BaseModel: ``model``.
 
     Raises:
-        TypeError: If it is no such model.
-        ValueError: If it is guided already, or the arguments do not fit it.
+        TypeError: If it is not such a model.
+        ValueError: If the model is already guided, or the arguments do not match it.
     """
     whole = isinstance(model, BaseModel) and callable(getattr(model, "loss", None))
     if not whole or not isinstance(getattr(model, "backbone", None), nn.Module):

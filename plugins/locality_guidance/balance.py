@@ -1,4 +1,4 @@
-"""A weight of the guidance that holds the ratio of its gradient to that of the other losses."""
+"""Loss weight from the ratio of gradient norms."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 
-#: What ``loss_weight`` is called where it is not a number.
+#: Value of ``loss_weight`` that selects a balanced weight.
 BALANCED = "balanced"
-#: Steps between measurements: each costs two more backward passes.
+#: Steps between measurements, each of which costs two additional backward passes.
 INTERVAL = 20
 
 
 class Balance:
-    """Find the weight at which two losses pull the same parameters with the same force.
+    """Compute the loss weight that gives a fixed ratio of gradient norms.
 
-    The weight is measured at the first step and at each ``interval``-th after it, and stays as it
-    is in between. It is not in checkpoints: a resumed run begins with a measurement.
+    The weight is measured at the first step and at each ``interval``-th step after it, and is
+    constant in between. It is not saved in checkpoints: a resumed run starts with a measurement.
 
     Args:
-        parameters (Sequence[Tensor]): The parameters; those that are frozen are left out.
-        ratio (float): Norm of the weighted loss's gradient over that of the others.
+        parameters (Sequence[Tensor]): Parameters of the gradients; frozen ones are ignored.
+        ratio (float): Gradient norm of the weighted loss over that of the other losses.
             Defaults to 1.0.
         interval (int): Steps between measurements. Defaults to 20.
     """
@@ -35,19 +35,19 @@ class Balance:
         self._steps = 0
 
     def __call__(self, others: Tensor, loss: Tensor) -> Tensor:
-        """Weigh a loss.
+        """Compute the weight of a loss.
 
         Args:
-            others (Tensor): Sum of the other losses, with its graph.
-            loss (Tensor): The loss, not weighted, with its graph.
+            others (Tensor): Sum of the other losses, attached to its graph.
+            loss (Tensor): Unweighted loss, attached to its graph.
 
         Returns:
-            Tensor: The weight, without a graph.
+            Tensor: The weight, detached.
         """
         if self._steps % self.interval == 0 and torch.is_grad_enabled():
             one, two = self._norm(others), self._norm(loss)
             measured = torch.stack([one, two])
-            all_reduce(measured, "mean")  # one weight for all processes
+            all_reduce(measured, "mean")  # so that all processes use the same weight
             one, two = measured.tolist()
             if two > 0 and torch.isfinite(measured).all():
                 self.weight = self.ratio * one / two

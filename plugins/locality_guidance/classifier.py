@@ -1,4 +1,4 @@
-"""What guided classifiers of MMPretrain need besides: a head with a distillation token."""
+"""Classification head with a distillation token for guided classifiers of MMPretrain."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __getattr__ = forward(__name__)
 
 
 class DistilledClsHead(DeiTClsHead):
-    """Two classifiers, of the class token and of the distillation token.
+    """Head with one linear classifier for the class token and one for the distillation token.
 
-    In training the class token's logits are returned, and what ``layers.head_dist`` returns
-    is for guidance by logits; in evaluation their mean. MMPretrain's ``DeiTClsHead``, whose
-    parameters it has, cannot be trained.
+    In training mode, returns the logits of the class token; the output of ``layers.head_dist``
+    serves guidance by logits. In evaluation mode, returns the mean of both. The parameters are
+    those of MMPretrain's ``DeiTClsHead``, which does not support training.
 
     Args:
         num_classes (int): Number of classes.
@@ -27,10 +27,10 @@ class DistilledClsHead(DeiTClsHead):
     """
 
     def forward(self, feats: tuple[list[Tensor], ...]) -> Tensor:
-        """Classify.
+        """Compute the logits.
 
         Args:
-            feats (tuple[list[Tensor], ...]): Of each scale, class and distillation token,
+            feats (tuple[list[Tensor], ...]): Class and distillation token of each scale,
                 (B, C) each.
 
         Returns:

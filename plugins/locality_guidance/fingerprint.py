@@ -1,4 +1,4 @@
-"""Which sample, data set and teacher stored features belong to."""
+"""Fingerprints of samples, data sets and checkpoints, to identify stored features."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _BLOCK = 1 << 20
 
 
 def sample_key(results: Mapping[str, Any]) -> int:
-    """Name a sample by its label and its source, as a number.
+    """Compute a 64-bit key of a sample from its label and its source.
 
-    The source is the image's folder and file name, so that a data set may move; for a data
-    set in memory it is the image itself, which no transform may have changed yet.
+    The source is the folder and file name of the image, so that a data set can be moved; for a
+    data set in memory it is the image itself, before any transform.
 
     Args:
-        results (Mapping): What the data set gives to its pipeline: ``gt_label`` if it has
+        results (Mapping): Input of the data pipeline: ``gt_label`` if the sample has
             one, and ``img_path`` or ``img``.
 
     Returns:
-        int: 64 bits, the same in every process and on every machine.
+        int: 64-bit key, the same in every process and on every machine.
 
     Raises:
         FeatureStoreError: If there is neither ``img_path`` nor ``img``.
@@ -50,10 +50,10 @@ def sample_key(results: Mapping[str, Any]) -> int:
 
 
 def dataset_fingerprint(keys: Iterable[int]) -> str:
-    """Name a data set by its samples and their order.
+    """Compute a fingerprint of a data set from its samples and their order.
 
     Args:
-        keys (Iterable[int]): What :func:`sample_key` gives for each sample.
+        keys (Iterable[int]): Output of :func:`sample_key` for each sample.
 
     Returns:
         str: 32 hexadecimal digits.
@@ -63,10 +63,10 @@ def dataset_fingerprint(keys: Iterable[int]) -> str:
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """Name a checkpoint by its content.
+    """Compute the SHA-256 of a file.
 
     Args:
-        path (str | os.PathLike): The file.
+        path (str | os.PathLike): Path of the file.
 
     Returns:
         str: 64 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""A teacher's features as targets beside the labels."""
+"""Locality guidance: train a model with the features of a teacher as additional targets."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     from mmpretrain.structures import DataSample
 
 
-#: Published blocks, by the numbers of blocks in the stages, that are no shares of the depth: PVT
-#: and PVTv2-B0, and CvT-13.
+#: Published block indices by number of blocks per stage, where they are not fractions of the
+#: depth: PVT and PVTv2-B0, and CvT-13.
 PUBLISHED = {(2, 2, 2, 2): (0, 3, 7), (1, 2, 10): (0, 6, 11)}
 
 
 def default_indices(view: HostView) -> tuple[int | float, ...]:
-    """Blocks that follow a teacher's three stages where a config names none.
+    """Return the default blocks that are guided by the three stages of a teacher.
 
     Args:
-        view (HostView): The student's backbone.
+        view (HostView): View of the student's backbone.
 
     Returns:
-        tuple[int | float, ...]: The published blocks, or first, middle and last by shares.
+        tuple[int | float, ...]: Published block indices, or first, middle and last block as
+        fractions of the depth.
     """
     sizes = tuple(len(stage) for stage in view.stages)
     return PUBLISHED.get(sizes, (0.0, 0.5, 1.0))
@@ -42,42 +43,42 @@ def default_indices(view: HostView) -> tuple[int | float, ...]:
 
 @MODELS.register_module()
 class LocalityGuidance(nn.Module):
-    """Pull features of a model's blocks towards those of a teacher, a small CNN in the paper.
+    """Feature distillation from a teacher, a small CNN in the paper, to the blocks of a model.
 
     From `Locality Guidance for Improving Vision Transformers on Tiny Datasets
-    <https://arxiv.org/abs/2207.10026>`_. The teacher sees what the student sees, mixed
-    images included, at its own size; or its features are read from a store that
-    ``tools/locality_guidance/precompute.py`` wrote.
+    <https://arxiv.org/abs/2207.10026>`_. The teacher receives the images of the student, mixed
+    images included, resized to its own input size; or its features are read from a store written
+    by ``tools/locality_guidance/precompute.py``.
 
-    It is the field ``guidance`` of a ``smallvit.GuidedClassifier``, ``GuidedDetector`` or
-    ``GuidedSegmentor``.
+    An instance is the attribute ``guidance`` of a ``smallvit.GuidedClassifier``,
+    ``GuidedDetector`` or ``GuidedSegmentor``.
 
     Args:
-        student (nn.Module): The model that is guided. It is not kept, and its
-            checkpoints have nothing of the guidance in them.
-        teacher (dict, optional): Arguments of :class:`Teacher`. With a store its network is
-            not built; they say whose features are wanted. Defaults to None, which takes any
-            store's.
-        student_indices (Sequence[int | float], optional): Blocks of the student that follow
-            the teacher's stages, one each: numbers, or shares of the depth. Defaults to
-            None: the published ones where the paper has a student of such stages, else
+        student (nn.Module): Model to guide. No reference to it is stored, and its
+            checkpoints do not contain the guidance.
+        teacher (dict, optional): Arguments of :class:`Teacher`. With a store the network is
+            not built, and the arguments are compared with those of the store. Defaults to None,
+            which accepts any store.
+        student_indices (Sequence[int | float], optional): Blocks of the student to guide, one
+            for each stage of the teacher: indices, or fractions of the depth. Defaults to
+            None: the published indices if the paper has a student with such stages, else
             (0.0, 0.5, 1.0).
-        loss_weight (float | str): Weight of the features' loss; 0 leaves it out.
-            ``"balanced"`` measures every 20 steps the weight at which its gradient in the
-            backbone is as long as that of the other losses. Defaults to 2.5.
-        transform (str): What is compared: the maps, through learnt 1x1 convolutions
-            ("linear"), where they are active ("attention"), or how alike the images of
-            a batch are in them ("similarity"). Defaults to "linear".
-        logit (dict, optional): Guidance by predictions: ``kind`` ("soft" or "hard"),
-            ``weight`` w (0.5; the other losses get 1 - w, the features' keeps its own),
-            ``temperature`` (1.0) and ``module``, the part of the student whose output is
-            compared ("head"). Defaults to None, for none.
+        loss_weight (float | str): Weight of the feature loss; 0 disables it.
+            ``"balanced"`` measures every 20 steps the weight at which the norm of its gradient
+            in the backbone equals that of the other losses. Defaults to 2.5.
+        transform (str): What is compared: the maps, after learned 1x1 convolutions
+            ("linear"), their spatial attention ("attention"), or the pairwise similarity of the
+            images of a batch ("similarity"). Defaults to "linear".
+        logit (dict, optional): Guidance by logits: ``kind`` ("soft" or "hard"),
+            ``weight`` w (0.5; the other losses are scaled by 1 - w, except the feature loss),
+            ``temperature`` (1.0) and ``module``, the submodule of the student whose output is
+            compared ("head"). Defaults to None, which disables it.
         store (str, optional): Folder with the teacher's features of the training images,
-            which take the place of its network. Defaults to None.
+            used instead of its network. Defaults to None.
 
     Raises:
         HostError: If the student's backbone is not a host.
-        ValueError: If arguments contradict each other, the student or the store.
+        ValueError: If arguments are inconsistent with each other, the student or the store.
     """
 
     def __init__(
@@ -142,22 +143,22 @@ class LocalityGuidance(nn.Module):
             )
         self.taps = Taps(student.backbone, student_indices)
         self.projections = nn.ModuleList()
-        # A store that is not there has no channels: such a model can be tested, not trained.
+        # With a missing store the channels are unknown: the model can be tested, but not trained.
         if transform == "linear" and loss_weight and channels:
             pairs = zip(self.taps.channels, channels, strict=True)
             self.projections.extend(Projection(*pair) for pair in pairs)
         self.prepared = False
 
     def init_weights(self) -> None:
-        """Make the teacher ready; MMEngine calls this of a model that is going to be trained."""
+        """Prepare the teacher; MMEngine calls this before training."""
         self.prepare()
 
     def prepare(self) -> None:
-        """Read the teacher's weights, or check the store, before training.
+        """Load the weights of the teacher, or check the store.
 
         Raises:
-            CheckpointError: If the teacher's checkpoint is missing or another network's.
-            FeatureStoreError: If the store is not whole, or of another teacher.
+            CheckpointError: If the teacher's checkpoint is missing or of another network.
+            FeatureStoreError: If the store is incomplete, or of another teacher.
         """
         if self.stored is not None:
             self.stored.check(self.teacher)
@@ -169,8 +170,8 @@ class LocalityGuidance(nn.Module):
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Record what the student computes in here."""
-        if not self.prepared:  # where nobody initialized the student
+        """Record features and logits of the student within this context."""
+        if not self.prepared:  # if init_weights was not called
             self.prepare()
         with self.taps:
             try:
@@ -186,20 +187,20 @@ class LocalityGuidance(nn.Module):
         data_samples: Sequence[DataSample],
         preprocessor: nn.Module | None = None,
     ) -> dict[str, Tensor]:
-        """Add the guidance to the losses of a step; call it while watching.
+        """Add the guidance losses of a step; call it within :meth:`watching`.
 
         Args:
-            losses (Mapping[str, Tensor]): Losses of the student alone.
-            images (Tensor): What it saw, (B, C, H, W).
-            data_samples (Sequence[DataSample]): With ``teacher_features`` if there is a
+            losses (Mapping[str, Tensor]): Losses of the student without guidance.
+            images (Tensor): Input of the student, (B, C, H, W).
+            data_samples (Sequence[DataSample]): Samples, with ``teacher_features`` if there is a
                 store.
-            preprocessor (nn.Module, optional): What normalized the images.
-                Defaults to None, which takes them as they are.
+            preprocessor (nn.Module, optional): Data preprocessor that normalized the images.
+                Defaults to None, which passes them to the teacher without renormalization.
 
         Returns:
-            dict[str, Tensor]: All losses, weighted; ``loss_guidance`` is that of the
-            features, ``loss_logit_guidance`` that of the predictions, and ``guidance_weight``
-            a balanced weight, for the log.
+            dict[str, Tensor]: All losses, weighted; ``loss_guidance`` is the feature loss,
+            ``loss_logit_guidance`` the logit loss, and ``guidance_weight`` the balanced weight,
+            for the log.
         """
         if self.stored is None:
             teacher_maps, logits = self.teacher(self.teacher.see(images, preprocessor))
@@ -219,13 +220,13 @@ class LocalityGuidance(nn.Module):
         return losses
 
     def feature_losses(self, teacher_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Losses of the pairs of blocks and stages, not weighted; call it while watching.
+        """Compute the unweighted feature losses; call it within :meth:`watching`.
 
         Args:
-            teacher_maps (Sequence[Tensor]): (B, C_i, H_i, W_i) of each stage.
+            teacher_maps (Sequence[Tensor]): Map (B, C_i, H_i, W_i) of each stage.
 
         Returns:
-            list[Tensor]: One loss for each pair.
+            list[Tensor]: Loss of each pair of block and stage.
         """
         maps = self.taps.maps()
         if self.projections:
@@ -237,27 +238,28 @@ class LocalityGuidance(nn.Module):
 
 
 def _sum(losses: Mapping[str, Tensor | Sequence[Tensor]]) -> Tensor:
-    """What MMEngine adds up: detectors have lists of losses."""
+    """Sum losses as MMEngine does; detectors have lists of losses."""
     parts = [value for key, value in losses.items() if "loss" in key]
     flat = [each for part in parts for each in ([part] if torch.is_tensor(part) else part)]
     return torch.stack([each.mean() for each in flat]).sum()
 
 
 class LogitGuidance:
-    """What is taken of the student's predictions, and how far it is from the teacher's.
+    """Distillation loss between the logits of a student and a teacher.
 
     Args:
-        student (nn.Module): The classifier.
-        kind (str): "soft" or "hard". Defaults to "soft".
-        weight (float): Share of this loss. Defaults to 0.5.
-        temperature (float): Of the soft loss. Defaults to 1.0.
-        module (str): Part of the student that returns the logits: "head", or of a head
-            with a distillation token "head.layers.head_dist". Of the several logits of a
-            cascade's head the last exit's are taken; "head.fcs.0" is the first exit.
+        student (nn.Module): Classifier to guide.
+        kind (str): "soft" for the KL divergence, "hard" for the cross-entropy with the teacher's
+            predictions. Defaults to "soft".
+        weight (float): Fraction of this loss in the total. Defaults to 0.5.
+        temperature (float): Temperature of the soft loss. Defaults to 1.0.
+        module (str): Submodule of the student that returns the logits: "head", or for a head
+            with a distillation token "head.layers.head_dist". For the head of a
+            cascade the logits of the last exit are used; "head.fcs.0" is the first exit.
             Defaults to "head".
 
     Raises:
-        ValueError: If the kind or the module does not exist.
+        ValueError: If ``kind`` is unknown or the submodule does not exist.
     """
 
     def __init__(
@@ -282,13 +284,13 @@ class LogitGuidance:
             ) from error
 
     def check(self, teacher: Teacher) -> None:
-        """Refuse a teacher of other classes.
+        """Check that the teacher has the student's number of classes.
 
         Args:
-            teacher (Teacher): Loaded.
+            teacher (Teacher): Teacher with loaded weights.
 
         Raises:
-            ValueError: If it knows another number of classes.
+            ValueError: If the numbers of classes differ.
         """
         classes = teacher(teacher.blank())[1].shape[1]
         if classes != self.num_classes:
@@ -298,19 +300,22 @@ class LogitGuidance:
             )
 
     def loss(self, logits: Tensor) -> Tensor:
-        """Compare with the student's logits of this step.
+        """Compute the loss for the recorded logits of the student.
 
         Args:
-            logits (Tensor): The teacher's, (B, num_classes).
+            logits (Tensor): Logits of the teacher, (B, num_classes).
 
         Returns:
-            Tensor: The loss, not weighted.
+            Tensor: Unweighted loss.
         """
         return LOGIT_LOSSES[self.kind](self.found, logits, self.temperature)
 
 
 class _Keep:
-    """A hook that follows its owner into copies of the model, which a bound method would not."""
+    """Forward hook that records logits.
+
+    In a deep copy of the model it refers to the copied owner, unlike a bound method.
+    """
 
     def __init__(self, owner: LogitGuidance) -> None:
         self.owner = owner
@@ -322,7 +327,7 @@ class _Keep:
 
 
 def _check_of_classifiers(student: nn.Module, **options: Any) -> None:
-    """Refuse what classifiers alone have: predictions, and pipelines that features follow."""
+    """Refuse options that only classifiers support, such as guidance by logits and stores."""
     given = [f"guidance.{name}" for name, value in options.items() if value is not None]
     if given:
         raise ValueError(
@@ -332,9 +337,9 @@ def _check_of_classifiers(student: nn.Module, **options: Any) -> None:
 
 
 def _check_channels(student: nn.Module, teacher: Teacher) -> None:
-    """Refuse a teacher of other channels, where a student's first convolution tells its own."""
+    """Refuse a teacher with other input channels, if those of the student can be determined."""
     possible = channels_for(student.backbone)
-    if len(possible) == 1 or possible[0] != 3:  # else 3 may be rearranged to more
+    if len(possible) == 1 or possible[0] != 3:  # otherwise 3 channels may be rearranged to more
         teacher.channel_map.require(possible[0], teacher.in_channels)
 
 

@@ -1,4 +1,4 @@
-"""Distances between what a student and its teacher compute."""
+"""Distillation losses between features or logits of a student and a teacher."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def spatial_attention(feature: Tensor) -> Tensor:
-    """Where a map is active: squares averaged over the channels, of unit length.
+    """Compute the spatial attention of a map: channel-wise mean of squares, L2-normalized.
 
     Args:
         feature (Tensor): Map (B, C, H, W).
@@ -21,7 +21,7 @@ def spatial_attention(feature: Tensor) -> Tensor:
 
 
 def batch_similarity(feature: Tensor) -> Tensor:
-    """How alike the images of a batch are: their inner products, each row of unit length.
+    """Compute the inner products between the images of a batch, with L2-normalized rows.
 
     Args:
         feature (Tensor): Map (B, C, H, W).
@@ -33,7 +33,7 @@ def batch_similarity(feature: Tensor) -> Tensor:
     return F.normalize(rows @ rows.t())
 
 
-#: What is compared; ``linear`` compares the maps themselves.
+#: Transforms of the maps before the comparison; ``linear`` is the identity.
 TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda feature: feature,
     "attention": spatial_attention,
@@ -42,10 +42,10 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def feature_loss(student: Tensor, teacher: Tensor, transform: str = "linear") -> Tensor:
-    """Mean squared difference of two maps at the larger of their sizes.
+    """Compute the mean squared error of two maps, resized to the larger of their sizes.
 
     Args:
-        student (Tensor): Map (B, C_s, H_s, W_s); for "linear", C_s is C_t.
+        student (Tensor): Map (B, C_s, H_s, W_s); for "linear", C_s must equal C_t.
         teacher (Tensor): Map (B, C_t, H_t, W_t).
         transform (str): A key of :data:`TRANSFORMS`. Defaults to "linear".
 
@@ -53,7 +53,7 @@ def feature_loss(student: Tensor, teacher: Tensor, transform: str = "linear") ->
         Tensor: The loss, float32, or float64 if a map is.
     """
     size = tuple(max(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
-    # Autocast would make the products below half precision again.
+    # Autocast would compute the matrix products below in half precision.
     with torch.autocast(student.device.type, enabled=False):
         student, teacher = (
             TRANSFORMS[transform](_resize(_at_least_float32(each), size))
@@ -63,12 +63,12 @@ def feature_loss(student: Tensor, teacher: Tensor, transform: str = "linear") ->
 
 
 def _at_least_float32(feature: Tensor) -> Tensor:
-    # Squares over thousands of half-precision numbers lose the small differences.
+    # Sums of squares over thousands of half-precision values lose small differences.
     return feature.float() if feature.itemsize < 4 else feature
 
 
 def _resize(feature: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a map (B, C, H, W) bilinearly, by a product with a matrix for each axis.
+    """Resize a map (B, C, H, W) bilinearly by one matrix product per axis.
 
     On a CPU this takes a quarter of the time of ``F.interpolate``, backward pass included.
     """
@@ -83,18 +83,18 @@ def _resize(feature: Tensor, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _bilinear(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Weights (new, old) of the old cells of an axis in each new one."""
+    """Compute the matrix (new, old) of bilinear resizing along one axis."""
     unit = torch.eye(old, dtype=dtype, device=device)[None, :, :, None]
     return F.interpolate(unit, (new, 1), mode="bilinear", align_corners=False)[0, :, :, 0].t()
 
 
 def soft_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Kullback-Leibler divergence of softened predictions, averaged over all entries.
+    """Compute the KL divergence of softened predictions, averaged over all entries.
 
     Args:
         student (Tensor): Logits (B, num_classes).
         teacher (Tensor): Logits (B, num_classes).
-        temperature (float): What the logits are divided by; the loss is scaled by its
+        temperature (float): Divisor of the logits; the loss is scaled by its
             square. Defaults to 1.0.
 
     Returns:
@@ -110,12 +110,12 @@ def soft_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
 
 
 def hard_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Cross-entropy with the classes that the teacher chooses.
+    """Compute the cross-entropy with the classes that the teacher predicts.
 
     Args:
         student (Tensor): Logits (B, num_classes).
         teacher (Tensor): Logits (B, num_classes).
-        temperature (float): Not used: it does not change the choice. Defaults to 1.0.
+        temperature (float): Not used, since it does not change the prediction. Defaults to 1.0.
 
     Returns:
         Tensor: The loss.

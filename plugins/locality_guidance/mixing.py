@@ -1,4 +1,4 @@
-"""Mix stored features as a batch augmentation mixed the images that they belong to."""
+"""Apply the Mixup or CutMix of a batch of images to their stored features."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Rounding of the probes, in pixels and in samples; what moves is off by one at least.
+#: Rounding tolerance of the probes, in pixels and in samples; a moved pixel is off by at least 1.
 _TOLERANCE = 0.25
-#: That of a weight which is read off a probe.
+#: Rounding tolerance of a weight that is computed from a probe.
 _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class MixRecord:
-    """How a batch was mixed: each sample with one other, by the same weights.
+    """Mixing of a batch: each sample with one other sample, with the same weights.
 
     Args:
         partners (Tensor): Index of the other sample, int64 (B, ).
@@ -29,19 +29,19 @@ class MixRecord:
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing was mixed."""
+        """bool: Whether the batch is unchanged."""
         return self.partners.equal(
             torch.arange(len(self.partners), device=self.partners.device)
         ) or bool((self.weights == 1).all())
 
     def apply(self, feature: Tensor) -> Tensor:
-        """Mix feature maps as the images were.
+        """Apply the mixing to feature maps.
 
         Args:
-            feature (Tensor): Maps (B, C, h, w) of the samples before the mixing.
+            feature (Tensor): Maps (B, C, h, w) of the unmixed samples.
 
         Returns:
-            Tensor: The mixed maps; a cell that the mixing cuts gets both parts by area.
+            Tensor: Mixed maps; a cell on the border of a pasted region is weighted by area.
         """
         if self.is_identity:
             return feature
@@ -51,18 +51,18 @@ class MixRecord:
 
 
 class RecordedMix:
-    """A batch augmentation that remembers what it did.
+    """Wrapper of a batch augmentation that records how a batch was mixed.
 
-    Images and labels come out as without it. Two channels and some columns of scores are
-    mixed along and tell which samples were mixed by which weights, so that the augmentation
-    need not say it.
+    Outputs are the same as without the wrapper. Two additional channels and additional columns of
+    scores are mixed along, from which the partners and weights are inferred, so that the
+    augmentation need not report them.
 
     Args:
-        augment (Callable): Takes images (B, C, H, W) and scores (B, K) and returns them
+        augment (Callable): Function of images (B, C, H, W) and scores (B, K) that returns both
             mixed, such as ``mmpretrain.models.RandomBatchAugment`` with Mixup and CutMix.
 
     Attributes:
-        last (MixRecord | None): What the last call did.
+        last (MixRecord | None): Mixing of the last call.
     """
 
     def __init__(self, augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
@@ -77,10 +77,10 @@ class RecordedMix:
             scores (Tensor): One-hot labels (B, K).
 
         Returns:
-            tuple[Tensor, Tensor]: What the augmentation returns for them.
+            tuple[Tensor, Tensor]: Mixed images and scores.
 
         Raises:
-            ValueError: If it does more than mixing pairs of samples pixel by pixel.
+            ValueError: If the augmentation does more than mix pairs of samples pixel by pixel.
         """
         self.last = None
         channels, classes = inputs.shape[1], scores.shape[1]
@@ -98,7 +98,7 @@ class RecordedMix:
 
 
 def _probes(inputs: Tensor) -> Tensor:
-    """Two channels: the number of the sample, and that of the pixel, (B, 2, H, W)."""
+    """Create two probe channels, the index of the sample and that of the pixel, (B, 2, H, W)."""
     count, _, height, width = inputs.shape
     like = dict(dtype=inputs.dtype, device=inputs.device)
     numbers = torch.arange(count, **like).view(-1, 1, 1, 1).expand(-1, 1, height, width)
@@ -107,19 +107,19 @@ def _probes(inputs: Tensor) -> Tensor:
 
 
 def _read(numbers: Tensor, positions: Tensor, tags: Tensor, name: str) -> MixRecord:
-    """Find partners and weights in the mixed probes.
+    """Infer partners and weights from the mixed probes.
 
     Args:
-        numbers (Tensor): Mixed numbers of the samples (B, H, W).
-        positions (Tensor): Mixed numbers of the pixels (B, H, W).
+        numbers (Tensor): Mixed sample indices (B, H, W).
+        positions (Tensor): Mixed pixel indices (B, H, W).
         tags (Tensor): Mixed identity matrix (B, B).
-        name (str): The augmentation, for the error.
+        name (str): Name of the augmentation, for the error.
 
     Returns:
-        MixRecord: What explains them.
+        MixRecord: Mixing that produces these probes.
 
     Raises:
-        ValueError: If nothing does.
+        ValueError: If the probes are not explained by mixing pairs of samples.
     """
     own = torch.arange(len(numbers), device=numbers.device)
     partners = _partners(tags, own)
@@ -144,7 +144,7 @@ def _partners(tags: Tensor, own: Tensor) -> Tensor:
 
 
 def _weights(numbers: Tensor, tags: Tensor, own: Tensor, partners: Tensor) -> Tensor:
-    """Weight map of the samples themselves, read off one that has another as partner."""
+    """Compute the weight map from a sample that was mixed with another one."""
     distance = (own - partners).abs()
     if not bool(distance.any()):
         return torch.ones_like(numbers[0])
@@ -152,6 +152,6 @@ def _weights(numbers: Tensor, tags: Tensor, own: Tensor, partners: Tensor) -> Te
     mine, other = float(own[row]), float(partners[row])
     weights = (numbers[row] - other) / (mine - other)
     share = tags[row, row]
-    # One weight for the whole image is rounded in the probe and exact in the labels.
+    # A uniform weight is rounded in the probe but exact in the labels.
     rounded = (weights != 0) & (weights != 1) & ((weights - share).abs() < _ROUNDING)
     return torch.where(rounded, share, weights)

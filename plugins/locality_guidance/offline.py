@@ -1,4 +1,4 @@
-"""A teacher's features of a batch, from the samples that brought them along."""
+"""Stored teacher features for offline guidance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class StoredFeatures:
-    """A teacher's features from its store, mixed as the images of the batch were.
+    """Teacher features from a store, mixed like the images of the batch.
 
     Args:
-        path (str): Folder of the features. It need not be there where a model is only
-            tested.
-        preprocessor (nn.Module): The student's, whose batch augmentations are watched.
+        path (str): Folder of the store. It may be missing if the model is only tested.
+        preprocessor (nn.Module): Data preprocessor of the student, whose batch augmentations are
+            recorded.
     """
 
     def __init__(self, path: str, preprocessor: nn.Module) -> None:
@@ -39,22 +39,22 @@ class StoredFeatures:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the map of each stage; none as long as the store is not there."""
+        """tuple[int, ...]: Channels of the map of each stage; empty if the store is missing."""
         return () if self.store is None else self.store.channels
 
     def check(self, teacher: Teacher | None) -> None:
-        """Refuse a store that is not whole, or of another teacher.
+        """Check that the store is complete and that its features are those of a teacher.
 
         Args:
-            teacher (Teacher, optional): Whose features are wanted; None takes any. Its
-                checkpoint is compared where it is there: who trains from a store need not
-                keep it. Otherwise its config is.
+            teacher (Teacher, optional): Expected teacher; None accepts any. Its checkpoint is
+                compared if the file exists, which training from a store does not require;
+                otherwise its config is compared.
 
         Raises:
-            FeatureStoreError: If the store does not serve.
+            FeatureStoreError: If the store is missing, incomplete or of another teacher.
         """
         if self.store is None:
-            FeatureStore(self.path)  # which says what is wrong
+            FeatureStore(self.path)  # raises an error with the reason
             raise FeatureStoreError(
                 f"{self.path} was not whole when the model was built: build the model again"
             )
@@ -80,18 +80,18 @@ class StoredFeatures:
             )
 
     def maps(self, samples: Sequence[DataSample], images: Tensor, student: nn.Module) -> list:
-        """Take the features of a batch.
+        """Get the features of a batch.
 
         Args:
-            samples (Sequence[DataSample]): With ``teacher_features``.
-            images (Tensor): The images, for their device.
-            student (nn.Module): The student's data preprocessor.
+            samples (Sequence[DataSample]): Samples with ``teacher_features``.
+            images (Tensor): Images of the batch; the features are moved to their device.
+            student (nn.Module): Data preprocessor of the student.
 
         Returns:
             list[Tensor]: float32 maps (B, C_i, H_i, W_i) of each stage.
 
         Raises:
-            FeatureStoreError: If they cannot be those of the images.
+            FeatureStoreError: If the features are missing or do not match the augmented images.
         """
         for sample in samples:
             self._require_guided(sample)

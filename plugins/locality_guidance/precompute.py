@@ -1,4 +1,4 @@
-"""From a teacher's config and checkpoint to the rows of a store."""
+"""Precompute the features of a teacher and write them to a store."""
 
 from __future__ import annotations
 
@@ -33,25 +33,26 @@ from smallvit.plugins.locality_guidance.teacher_images import is_rgb, resize
 from smallvit.plugins.locality_guidance.teacher_weights import weights_sha256
 from smallvit.registry import MODELS
 
-#: Parts of the names of transforms after which an image is not the whole image, once.
+#: Parts of the names of transforms whose output is not the unmodified whole image.
 _MOVING = ("Crop", "Pad", "Flip", "Rotate", "Random", "Rand", "Augment", "Shear", "Translate")
 
 
 class Lesson(Dataset):
-    """The training images of a config in its validation transforms, one tensor each.
+    """Dataset of the training images of a config with its validation transforms.
 
     Args:
-        cfg (Config): A training config of MMPretrain, with ``train_dataloader`` and
+        cfg (Config): Training config of MMPretrain, with ``train_dataloader`` and
             ``val_dataloader``.
-        size (tuple[int, int], optional): Height and width to which whole images are resized, in
-            the place of what the transforms crop and resize. Defaults to None: the transforms
-            are those of a teacher, and must leave images whole.
+        size (tuple[int, int], optional): Height and width to which whole images are resized,
+            instead of the crops and resizes of the transforms. Defaults to None: the transforms
+            are those of a teacher and must not crop or move images.
 
     Attributes:
         settings (ConfigDict): Config of the data set.
 
     Raises:
-        FeatureStoreError: If the transforms crop, or the samples cannot be told apart.
+        FeatureStoreError: If the transforms do not preserve whole images, or the config combines
+            several data sets.
     """
 
     def __init__(self, cfg: Config, size: tuple[int, int] | None = None) -> None:
@@ -81,17 +82,17 @@ class Lesson(Dataset):
         image = packed["inputs"]
         if self.size is None:
             return image
-        # As Pillow does, for images of any number of channels.
+        # Antialiased like Pillow's resize, but for any number of channels.
         return resize(image[None].float(), self.size, antialias=True)[0]
 
     def keys(self) -> np.ndarray:
-        """Name all samples.
+        """Compute the keys of all samples.
 
         Returns:
-            np.ndarray: Their keys, uint64 (N, ).
+            np.ndarray: Keys, uint64 (N, ).
 
         Raises:
-            FeatureStoreError: If the data set does not number its samples, or they have
+            FeatureStoreError: If ``sample_idx`` of a sample is not its index, or a sample has
                 neither file nor image.
         """
         keys = np.empty(len(self), dtype="<u8")
@@ -108,16 +109,16 @@ class Lesson(Dataset):
 
 
 def innermost(settings: ConfigDict) -> ConfigDict:
-    """The config of the data set in wrappers that repeat it or balance its classes.
+    """Unwrap the config of a data set from wrappers that repeat it or balance its classes.
 
     Args:
-        settings (ConfigDict): Config of a data set.
+        settings (ConfigDict): Config of a data set, with or without wrappers.
 
     Returns:
-        ConfigDict: That of the one that has the images.
+        ConfigDict: Config of the innermost data set.
 
     Raises:
-        FeatureStoreError: If there are several.
+        FeatureStoreError: If a wrapper combines several data sets.
     """
     while "dataset" in settings:
         settings = settings.dataset
@@ -147,13 +148,14 @@ def _require_whole_images(pipeline: Sequence[dict]) -> None:
 def load_teacher(
     cfg: Config, checkpoint: str | os.PathLike | None, stages: Sequence[int], size: int
 ) -> Teacher:
-    """Build the teacher of its own training config, with its weights.
+    """Build a teacher from its own training config and load its weights.
 
     Args:
-        cfg (Config): The config that it was trained with.
-        checkpoint (str | os.PathLike, optional): Its checkpoint; None takes timm's weights.
-        stages (Sequence[int]): Stages whose maps are wanted.
-        size (int): Height and width of its images.
+        cfg (Config): Training config of the teacher.
+        checkpoint (str | os.PathLike, optional): Checkpoint of the teacher; None uses timm's
+            weights.
+        stages (Sequence[int]): Stages whose maps are returned.
+        size (int): Height and width of the teacher's input.
 
     Returns:
         Teacher: The teacher.
@@ -170,18 +172,18 @@ def load_teacher(
 def teacher_of_student(
     cfg: Config, checkpoint: str | os.PathLike | None, stages: Sequence[int] | None
 ) -> Teacher:
-    """Build the teacher that a guided config names, with its weights.
+    """Build the teacher of a guided config and load its weights.
 
     Args:
-        cfg (Config): The config of the student.
-        checkpoint (str | os.PathLike, optional): In the place of ``guidance.teacher.checkpoint``.
-        stages (Sequence[int], optional): In the place of ``guidance.teacher.stages``.
+        cfg (Config): Training config of the student.
+        checkpoint (str | os.PathLike, optional): Overrides ``guidance.teacher.checkpoint``.
+        stages (Sequence[int], optional): Overrides ``guidance.teacher.stages``.
 
     Returns:
         Teacher: The teacher.
 
     Raises:
-        FeatureStoreError: If it is none whose features can be stored.
+        FeatureStoreError: If there is no teacher, or its features cannot be stored.
     """
     settings = dict(cfg.model.guidance.get("teacher") or {})
     if not settings:
@@ -194,7 +196,7 @@ def teacher_of_student(
     if stages is not None:
         settings["stages"] = stages
     if settings.get("preprocessor") is None and Teacher(**settings).preprocessor is None:
-        # Online it sees images that are normalized for its student.
+        # In online guidance the teacher would receive images normalized for the student.
         own = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor")
         settings["preprocessor"] = None if own is None else dict(own)
     teacher = Teacher(**settings)
@@ -208,16 +210,16 @@ def teacher_of_student(
 
 
 def describe(cfg: Config, lesson: Lesson, teacher: Teacher, keys: np.ndarray) -> StoreHeader:
-    """Say what the features of a teacher belong to.
+    """Create the header of a store.
 
     Args:
-        cfg (Config): The config of both.
-        lesson (Lesson): The images.
-        teacher (Teacher): The teacher.
+        cfg (Config): Config of which the file name is recorded.
+        lesson (Lesson): Images whose features are stored.
+        teacher (Teacher): Teacher that computes the features.
         keys (np.ndarray): Keys of the samples.
 
     Returns:
-        StoreHeader: The header of a store, in half precision.
+        StoreHeader: Header of a store in half precision.
     """
     classes = lesson.dataset.metainfo.get("classes")
     return StoreHeader(
@@ -248,9 +250,9 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
     """Compute the rows of a store for a batch.
 
     Args:
-        teacher (Teacher): The teacher.
+        teacher (Teacher): Teacher that computes the features.
         batch (Tensor): Images (B, C, H, W), not normalized.
-        device (str): Where to run. Defaults to "cpu".
+        device (str): Device of the computation. Defaults to "cpu".
 
     Returns:
         list[np.ndarray]: float32 maps (B, C_i, H_i, W_i) of each stage.
@@ -267,19 +269,19 @@ def stage_rows(teacher: Teacher, batch: Tensor, device: str = "cpu") -> list[np.
 
 @dataclass
 class Precomputing:
-    """How a store is written.
+    """Options of :func:`write_store`.
 
     Args:
         stages (Sequence[int], optional): Stages of the teacher whose maps are stored. Defaults
             to None: those of a guided config, else (0, 1, 2).
         dtype (str): ``float16`` or ``float32``. Defaults to ``float16``.
-        batch_size (int): Images at once. Defaults to 256.
-        num_workers (int, optional): Processes that load. Defaults to None, those of
+        batch_size (int): Images per batch. Defaults to 256.
+        num_workers (int, optional): Number of data loading processes. Defaults to None, that of
             ``val_dataloader``.
-        chunk (int): Images that a kill costs at most. Defaults to 2048.
-        device (str): Where the teacher runs. Defaults to "cpu".
-        fresh (bool): Begin anew, and replace a store that is there. Defaults to False.
-        mirrored (bool): Store the maps of the images mirrored left to right too, so that flips are
+        chunk (int): Images between two flushes, which an interruption can lose. Defaults to 2048.
+        device (str): Device of the teacher. Defaults to "cpu".
+        fresh (bool): Start over, and replace an existing store. Defaults to False.
+        mirrored (bool): Store the maps of horizontally flipped images too, so that flips are
             exact, at twice the size. Defaults to False.
     """
 
@@ -296,20 +298,20 @@ class Precomputing:
 def write_store(
     cfg: Config, checkpoint: str | os.PathLike | None, out: str | os.PathLike, how: Precomputing
 ) -> None:
-    """Write a teacher's features of its training images, or go on with it.
+    """Write a teacher's features of the training images to a store, or resume an interrupted run.
 
-    What is done is printed.
+    Progress is printed.
 
     Args:
-        cfg (Config): The teacher's training config, or a guided one that names the teacher.
-        checkpoint (str | os.PathLike, optional): The teacher's checkpoint; None takes that of
+        cfg (Config): Training config of the teacher, or a guided config that names the teacher.
+        checkpoint (str | os.PathLike, optional): Checkpoint of the teacher; None uses that of
             the guided config, or timm's weights.
         out (str | os.PathLike): Folder of the store.
-        how (Precomputing): What to write.
+        how (Precomputing): Options.
 
     Raises:
-        FeatureStoreError: If ``out`` is a store of something else, or there are no features
-            that can be stored.
+        FeatureStoreError: If ``out`` is a store of another data set or teacher, or the features
+            cannot be stored.
     """
     if "guidance" in cfg.model:
         teacher = teacher_of_student(cfg, checkpoint, how.stages)

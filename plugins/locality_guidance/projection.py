@@ -1,4 +1,4 @@
-"""1x1 convolutions that serve a training and stay out of the model's checkpoint."""
+"""1x1 convolutions that are used for training only and excluded from state dicts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Projection(nn.Conv2d):
-    """From a student's channels to its teacher's, in no state dict.
+    """1x1 convolution from a student's channels to its teacher's, excluded from state dicts.
 
-    A guided model's state dict is that of the plain model, so each loads the other's. A
-    training that resumes takes the weights from :meth:`training_state`, which
-    :class:`smallvit.engine.ResumeHook` stores beside the state dict.
+    The state dict of a guided model is that of the plain model, so that each loads the other's.
+    A resumed run loads the weights of :meth:`training_state`, which
+    :class:`smallvit.engine.ResumeHook` saves next to the state dict.
 
     Args:
         in_channels (int): Channels of the student's map.
@@ -30,7 +30,7 @@ class Projection(nn.Conv2d):
         pass
 
     def training_state(self) -> dict[str, Tensor]:
-        """Weights, for a training that resumes.
+        """Return the weights to save for a resumed run.
 
         Returns:
             dict[str, Tensor]: ``weight`` (out_channels, in_channels, 1, 1) and ``bias``.
@@ -38,10 +38,10 @@ class Projection(nn.Conv2d):
         return {"weight": self.weight.detach(), "bias": self.bias.detach()}
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the weights of an interrupted training.
+        """Load the weights in a resumed run.
 
         Args:
-            state (Mapping[str, Tensor]): What :meth:`training_state` returned.
+            state (Mapping[str, Tensor]): Output of :meth:`training_state`.
         """
         for name, value in state.items():
             getattr(self, name).data.copy_(value)

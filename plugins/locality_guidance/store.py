@@ -1,12 +1,12 @@
-"""Teacher features of a whole data set on the disk: written once, read sample by sample.
+"""On-disk store of teacher features of a data set: written once, read sample by sample.
 
-A store is a folder: ``header.json`` says what it belongs to, ``stage_<i>.npy`` holds the
+A store is a folder: ``header.json`` identifies data set and teacher, ``stage_<i>.npy`` holds the
 maps of a stage (R, C, H, W), ``keys.npy`` the key of each of the N samples, ``checksums.npy`` the
-CRC-32 of each row's map of each stage (R, stages), uint32, and ``progress.json`` the number of rows
-that are whole. The rows are those of the samples, then, if they are stored, those of the samples
-mirrored left to right, and at last one of a black image: what padding is to the teacher. It is
-written as ``<store>.partial`` and renamed at the end. A store of version 1 has no checksums, and
-one of version 2 no black image.
+CRC-32 of each row's map of each stage (R, stages), uint32, and ``progress.json`` the number of
+complete rows. The rows are those of the samples, then, if they are stored, those of the
+horizontally flipped samples, and finally one of a black image, which stands for padding. A store
+is written as ``<store>.partial`` and renamed at the end. Version 1 has no checksums, and versions
+1 and 2 no black image.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _AGAIN = f"precompute again for this data set ({_TOOL})"
 
 
 def finished_rows(folder: str) -> int:
-    """Read how many rows of a store are whole.
+    """Read the number of complete rows of a store.
 
     Args:
-        folder (str): The store, finished or not.
+        folder (str): Folder of the store, finished or not.
 
     Returns:
-        int: The number; 0 if the store does not say it.
+        int: Number of rows; 0 if the store has no valid progress file.
     """
     try:
         with open(osp.join(folder, PROGRESS), encoding="utf-8") as file:
@@ -62,22 +62,22 @@ def finished_rows(folder: str) -> int:
 
 
 def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Map an array into memory that must be what the header says.
+    """Memory-map an array and check its shape and type.
 
     Args:
-        path (str): A file of a store.
+        path (str): A .npy file of a store.
         mode (str): "r" or "r+".
-        shape (tuple[int, ...]): Its shape.
-        dtype (str): Its type.
+        shape (tuple[int, ...]): Expected shape.
+        dtype (str): Expected type.
 
     Returns:
-        np.ndarray: The array, on the disk.
+        np.ndarray: Memory-mapped array.
 
     Raises:
-        FeatureStoreError: If the file is not that.
+        FeatureStoreError: If the file is missing, damaged or holds another array.
     """
     try:
-        array = np.lib.format.open_memmap(path, mode)  # np.load would take other files too
+        array = np.lib.format.open_memmap(path, mode)  # np.load would accept other formats too
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise FeatureStoreError(
             f"{path} is missing or truncated ({error}); write the store again with {_TOOL} --fresh"
@@ -91,21 +91,22 @@ def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.n
 
 
 class FeatureStore:
-    """A finished store, opened for reading.
+    """Reader of a finished store.
 
-    It can be pickled and forked: each process maps the files by itself, when it reads.
+    It can be pickled and forked: each process memory-maps the files when it first reads.
 
     Args:
-        path (str | os.PathLike): The folder.
+        path (str | os.PathLike): Folder of the store.
 
     Attributes:
-        header (StoreHeader): What the store belongs to.
-        checked (bool): Whether what is read is compared with checksums.
-        black (list[Tensor] | None): Maps (C_i, H_i, W_i) of a black image, to which those of a
-            padded image go over; None in a store of before, where they go over to zero.
+        header (StoreHeader): Header of the store.
+        checked (bool): Whether rows are verified with checksums.
+        black (list[Tensor] | None): Maps (C_i, H_i, W_i) of a black image, used where an image is
+            padded; None in a store of an earlier version, where padding is zero.
 
     Raises:
-        FeatureStoreError: If it is missing, unfinished, of another version or damaged.
+        FeatureStoreError: If the store is missing, unfinished, of an unsupported version or
+            damaged.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -140,27 +141,27 @@ class FeatureStore:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """(C, H, W) of the map of each stage."""
+        """tuple[tuple[int, ...], ...]: Shape (C, H, W) of the map of each stage."""
         return tuple(tuple(shape) for shape in self.header.shapes)
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the map of each stage."""
+        """tuple[int, ...]: Channels of the map of each stage."""
         return tuple(shape[0] for shape in self.shapes)
 
     @property
     def teacher_sha256(self) -> str:
-        """SHA-256 of the teacher's checkpoint file."""
+        """str: SHA-256 of the teacher's checkpoint file."""
         return self.header.teacher["sha256"]
 
     def require_teacher(self, checkpoint: str | os.PathLike) -> None:
-        """Check that the features are those of a teacher.
+        """Check that the features were computed with a checkpoint.
 
         Args:
-            checkpoint (str | os.PathLike): Its checkpoint file.
+            checkpoint (str | os.PathLike): Checkpoint file of the teacher.
 
         Raises:
-            FeatureStoreError: If they were computed with another.
+            FeatureStoreError: If they were computed with another checkpoint.
         """
         found = file_sha256(checkpoint)
         if found != self.teacher_sha256:
@@ -174,15 +175,15 @@ class FeatureStore:
         """Read the features of a sample.
 
         Args:
-            index (int): Its index in the data set.
-            key (int): What :func:`sample_key` gives for it.
+            index (int): Index of the sample in the data set.
+            key (int): Output of :func:`sample_key` for the sample.
 
         Returns:
-            list[np.ndarray]: A copy of the map (C, H, W) of each stage.
+            list[np.ndarray]: Copy of the map (C, H, W) of each stage.
 
         Raises:
-            FeatureStoreError: If the store has no such sample, another one there, or a damaged
-                one.
+            FeatureStoreError: If the index is out of range, the key does not match, or the
+                features are damaged.
         """
         self._require(index, key)
         return self._row(index, f"the features of sample {index}")
@@ -211,19 +212,20 @@ class FeatureStore:
         return maps
 
     def maps(self, sample: StoredSample, either: bool = False) -> StageMaps:
-        """Read the features of a sample that a pipeline took note of.
+        """Read the features of a sample from a data pipeline.
 
         Args:
-            sample (StoredSample): The sample.
-            either (bool): Whether it may be flipped yet, so that the maps of the mirrored image
-                are read beside those of the image, where there are some. Defaults to False: those
-                that it shows.
+            sample (StoredSample): Index, key and window of the sample.
+            either (bool): Whether the sample may still be flipped, so that the maps of both the
+                image and the flipped image are read, if stored. Defaults to False: only those
+                that the window needs.
 
         Returns:
-            StageMaps: Its maps (C_i, H_i, W_i), cut to what it shows.
+            StageMaps: Maps (C_i, H_i, W_i), cropped to the window of the sample.
 
         Raises:
-            FeatureStoreError: If the store has no such sample, or another one there.
+            FeatureStoreError: If the index is out of range, the key does not match, or the
+                features are damaged.
         """
         self._require(sample.index, sample.key)
         own = mirrored = None
@@ -245,7 +247,7 @@ class FeatureStore:
             open_array(stage_file(self.path, stage), "r", (header.rows, *shape), header.dtype)
             for stage, shape in enumerate(self.shapes)
         )
-        # Rows of a plain array are cheaper to take than those of a np.memmap.
+        # Indexing a plain array is faster than indexing a np.memmap.
         self._arrays = (keys.view(np.ndarray), sums, *(each.view(np.ndarray) for each in stages))
         return self._arrays
 
@@ -255,7 +257,7 @@ def _tensors(arrays: list[np.ndarray]) -> list[Tensor]:
 
 
 def _lacks(header: StoreHeader) -> str:
-    """Say what a store of an earlier version has not."""
+    """Describe what a store of an earlier version lacks."""
     lacks = []
     if header.version < CHECKED_SINCE:
         lacks.append("it has no checksums, and its features are read unchecked")

@@ -1,4 +1,4 @@
-"""How far stored features are from what the teacher itself says of the same augmented images."""
+"""Error of stored features relative to the teacher's features of the same augmented images."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from smallvit.errors import FeatureStoreError
 
 @torch.no_grad()
 def store_error(cfg: Config, batches: int, device: str = "cpu", seed: int = 0) -> list[float]:
-    """Compare a store with its teacher, on training images as the student sees them.
+    """Compute the relative error of stored features on augmented training images.
 
     Args:
-        cfg (Config): A guided config that names its teacher, with a checkpoint, and the store.
-        batches (int): Batches of ``train_dataloader`` to look at.
-        device (str): Where the teacher runs. Defaults to "cpu".
-        seed (int): Of the order and the augmentation of the images. Defaults to 0.
+        cfg (Config): Guided config that names its teacher, with a checkpoint, and the store.
+        batches (int): Number of batches of ``train_dataloader``.
+        device (str): Device of the teacher. Defaults to "cpu".
+        seed (int): Seed of the order and the augmentation of the images. Defaults to 0.
 
     Returns:
-        list[float]: Of each stage, the root mean squared difference as a part of the root mean
+        list[float]: For each stage, the root mean squared error relative to the root mean
         square of the teacher's maps.
 
     Raises:
-        FeatureStoreError: If the config has no store or no teacher, or the store is another
-            teacher's.
+        FeatureStoreError: If the config has no store or no teacher, or the store is of another
+            teacher.
     """
     guidance = cfg.model.get("guidance") or {}
     if not guidance.get("store") or not guidance.get("teacher"):

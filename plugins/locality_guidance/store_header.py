@@ -1,4 +1,4 @@
-"""What a store of teacher features belongs to, and of which files it consists."""
+"""Header and file layout of a store of teacher features."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import numpy as np
 
 from smallvit.errors import FeatureStoreError
 
-#: Version 1 had no checksums, and version 2 no maps of a black image.
+#: Version 1 has no checksums, and versions 1 and 2 no maps of a black image.
 VERSION, READ_VERSIONS = 3, (1, 2, 3)
 CHECKED_SINCE, BLACK_SINCE = 2, 3
 PARTIAL = ".partial"
 DTYPES = ("float16", "float32")
 HEADER, KEYS, PROGRESS, CHECKSUMS = "header.json", "keys.npy", "progress.json", "checksums.npy"
 TOOL = "tools/locality_guidance/precompute.py"
-#: More than any teacher has; a made-up header must not ask for more.
+#: Upper limits, larger than those of any teacher, for headers from untrusted files.
 _MAX_STAGES, _MAX_SIDE, _MAX_LENGTH = 1000, 1 << 20, 1 << 40
 
 
 @dataclass
 class StoreHeader:
-    """What a store belongs to and how it is laid out.
+    """Header of a store: data set, teacher and layout.
 
     Args:
         data_set (dict): ``type``, ``length``, ``num_classes`` and ``fingerprint``.
-        teacher (dict): ``sha256`` of its checkpoint, ``backbone``, ``input_size``,
+        teacher (dict): ``sha256`` of the checkpoint, ``backbone``, ``input_size``,
             ``stages``, ``preprocessor`` and ``pipeline``.
-        shapes (Sequence[Sequence[int]]): (C, H, W) of the map of each stage.
+        shapes (Sequence[Sequence[int]]): Shape (C, H, W) of the map of each stage.
         dtype (str): "float16" or "float32". Defaults to "float16".
-        config (str): Name of the config that it was made with, for people to read.
-            Defaults to "".
-        mirrored (bool): Whether it holds the maps of the mirrored images too. Defaults to False.
-        version (int): Version of the layout. Defaults to the one that is written.
+        config (str): File name of the config, for information only. Defaults to "".
+        mirrored (bool): Whether the store has the maps of the flipped images too. Defaults to
+            False.
+        version (int): Version of the layout. Defaults to the current one.
     """
 
     data_set: dict[str, Any]
@@ -55,31 +55,31 @@ class StoreHeader:
 
     @property
     def has_black(self) -> bool:
-        """Whether the last row has the maps of a black image."""
+        """bool: Whether the last row has the maps of a black image."""
         return self.version >= BLACK_SINCE
 
     @property
     def rows(self) -> int:
-        """Number of images whose maps there are: samples, mirrored samples, the black image."""
+        """int: Number of rows: samples, flipped samples and the black image."""
         return self.length * (1 + self.mirrored) + self.has_black
 
     @property
     def row_bytes(self) -> int:
-        """What the features of one image take."""
+        """int: Size of the features of one image in bytes."""
         return sum(int(np.prod(shape)) for shape in self.shapes) * np.dtype(self.dtype).itemsize
 
     def to_json(self) -> str:
-        """Write the header, the same text for the same content."""
+        """Serialize the header to JSON, with sorted keys so that the text is deterministic."""
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     def differences(self, other: StoreHeader) -> list[str]:
-        """Say in what another header differs; version and name of the config do not count.
+        """List differences from another header, except version and file name of the config.
 
         Args:
-            other (StoreHeader): That of a store.
+            other (StoreHeader): Header of an existing store.
 
         Returns:
-            list[str]: One line for each difference, with the store's value and this one.
+            list[str]: One line per difference, with the value in the store and the requested one.
         """
         mine, theirs = (dict(_flatten(json.loads(each.to_json()))) for each in (self, other))
         return [
@@ -101,13 +101,13 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
     """Read the header of a store, finished or not.
 
     Args:
-        folder (str | os.PathLike): The store.
+        folder (str | os.PathLike): Folder of the store, finished or not.
 
     Returns:
-        StoreHeader: Its header.
+        StoreHeader: The header.
 
     Raises:
-        FeatureStoreError: If there is none, or it is of another version.
+        FeatureStoreError: If the header is missing, damaged or of an unsupported version.
     """
     try:
         with open(osp.join(folder, HEADER), encoding="utf-8") as file:
@@ -156,13 +156,14 @@ def _is_count(value: Any, most: int) -> bool:
 
 
 def files_of(folder: str | os.PathLike) -> list[str]:
-    """Tell of which files a store consists, by its header.
+    """List the files of a store by its header.
 
     Args:
-        folder (str | os.PathLike): The store, finished or not, of whatever version.
+        folder (str | os.PathLike): Folder of the store, finished or not, of any version.
 
     Returns:
-        list[str]: Names, those that may be missing too; none if the folder is no store.
+        list[str]: File names, including files that may be missing; empty if the folder is not a
+        store.
     """
     try:
         with open(osp.join(folder, HEADER), encoding="utf-8") as file:
@@ -173,7 +174,7 @@ def files_of(folder: str | os.PathLike) -> list[str]:
         return []
     if not known or stages > _MAX_STAGES:
         return []
-    # The header comes last: what is removed is a store up to its end.
+    # The header comes last, so that a store can be recognized until its removal is complete.
     return [
         *(osp.basename(stage_file("", stage)) for stage in range(stages)),
         *(KEYS, CHECKSUMS, PROGRESS, HEADER),
@@ -181,13 +182,13 @@ def files_of(folder: str | os.PathLike) -> list[str]:
 
 
 def stage_file(folder: str, stage: int) -> str:
-    """Name the file with the maps of a stage.
+    """Return the path of the file with the maps of a stage.
 
     Args:
-        folder (str): The store.
-        stage (int): Position of the stage in it.
+        folder (str): Folder of the store.
+        stage (int): Index of the stage in the store.
 
     Returns:
-        str: Its path.
+        str: Path of the .npy file.
     """
     return osp.join(folder, f"stage_{stage}.npy")

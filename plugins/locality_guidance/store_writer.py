@@ -1,4 +1,4 @@
-"""Write a store of teacher features, so that a kill costs a chunk and never the store."""
+"""Resumable writing of a store of teacher features."""
 
 from __future__ import annotations
 
@@ -30,32 +30,33 @@ from smallvit.plugins.locality_guidance.store_header import (
 from smallvit.utils.files import flush_folder, write_whole
 from smallvit.utils.locks import HeldError, hold, release
 
-#: A store that another one has taken the place of, until it is removed.
+#: Suffix of a store that was replaced, until it is removed.
 REPLACED = ".replaced"
-#: What a kill leaves of a file that was being written under a temporary name.
+#: Temporary files that an interrupted write leaves behind.
 _TEMPORARY = re.compile(rf"\.({HEADER[:-5]}|{PROGRESS[:-5]})\.[0-9a-f]{{8}}\.incomplete\.json")
 
 
 class StoreWriter:
-    """Write a store, or go on with one that was interrupted.
+    """Writer of a new or interrupted store.
 
-    Rows that were flushed before a kill stay; those after them are written again. One process at
-    a time writes a store, until :meth:`close`, the end of its ``with`` block or its own end.
+    After an interruption, flushed rows are kept and writing resumes after them. Only one process
+    can write a store at a time; it holds a lock until :meth:`close`, the end of the ``with`` block
+    or its own exit.
 
     Args:
-        path (str | os.PathLike): The folder to be.
-        header (StoreHeader): What it will hold.
+        path (str | os.PathLike): Folder of the finished store.
+        header (StoreHeader): Header of the store.
         keys (np.ndarray): Key of each sample, uint64 (N, ).
-        chunk (int): Rows between two flushes, at least. Defaults to 2048.
-        fresh (bool): Begin anew, and replace a store of that name when this one is whole.
+        chunk (int): Minimum number of rows between two flushes. Defaults to 2048.
+        fresh (bool): Start over, and replace an existing store once this one is complete.
             Defaults to False.
 
     Attributes:
-        finished (int): Rows that are written; go on from here.
+        finished (int): Number of rows written so far, from which to continue.
 
     Raises:
-        FeatureStoreError: If the interrupted store is another one, another process writes it,
-            or the disk is too full.
+        FeatureStoreError: If the interrupted store has another header, another process is writing
+            it, or there is not enough disk space.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class StoreWriter:
         self.release()
 
     def release(self) -> None:
-        """Let other processes write the store; what is flushed of this one stays."""
+        """Release the lock; flushed rows are kept."""
         release(self._lock, remove=True)
 
     def _hold(self) -> None:
@@ -103,7 +104,7 @@ class StoreWriter:
         begun = osp.isfile(osp.join(self.folder, HEADER))
         if begun and not fresh:
             self._require_same()
-        # Progress is noted first when all files are there.
+        # The progress file is written after all other files have been created.
         if fresh or not begun or not osp.isfile(osp.join(self.folder, PROGRESS)):
             with self._failing_readably():
                 self._create(np.asarray(keys, dtype="<u8"))
@@ -146,7 +147,7 @@ class StoreWriter:
 
     def _write_files(self, keys: np.ndarray) -> None:
         header = self.header
-        # The header comes first: it says of which files the folder consists.
+        # The header comes first, since it determines which files belong to the store.
         write_whole(osp.join(self.folder, HEADER), header.to_json())
         for stage, shape in enumerate(header.shapes):
             create_array(stage_file(self.folder, stage), (header.rows, *shape), header.dtype)
@@ -184,8 +185,8 @@ class StoreWriter:
             features (Sequence[np.ndarray]): Maps (n, C, H, W) of each stage.
 
         Raises:
-            FeatureStoreError: If a value is not finite in the store's precision, or the rows
-                cannot be written.
+            FeatureStoreError: If a value is not finite in the precision of the store, or writing
+                fails.
         """
         end = self.finished + len(features[0])
         sums = np.empty((len(features[0]), len(self._stages)), dtype="<u4")
@@ -208,7 +209,7 @@ class StoreWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Wait until the rows are on the disk, then count them as finished."""
+        """Flush the rows to the disk, then record them as finished."""
         with self._failing_readably():
             for array in (*self._stages, self._sums):
                 array.flush()
@@ -216,10 +217,10 @@ class StoreWriter:
         self._flushed = self.finished
 
     def close(self) -> None:
-        """Give the whole store its name; only then the one that it replaces is removed.
+        """Rename the complete store to its final path, then remove the one that it replaces.
 
         Raises:
-            FeatureStoreError: If rows are missing, or there is a store of that name.
+            FeatureStoreError: If rows are missing, or the path exists and ``fresh`` is False.
         """
         self.flush()
         if self.finished != self.header.rows:
@@ -245,7 +246,7 @@ class StoreWriter:
                 print(f"{before} stays: it holds files that are no part of the former store")
 
     def _set_aside(self) -> str:
-        """Let the former store make way, with whatever was put into it."""
+        """Rename the former store, including any other files in its folder."""
         number, before = 1, self.path + REPLACED
         while osp.lexists(before):
             number, before = number + 1, f"{self.path}{REPLACED}_{number}"
@@ -254,10 +255,10 @@ class StoreWriter:
 
 
 def remove_store(folder: str) -> None:
-    """Remove the files of which a store consists, and its folder if that is empty then.
+    """Remove the files of a store, and its folder if that is then empty.
 
     Args:
-        folder (str): The store, finished or not; others are left alone.
+        folder (str): Folder of the store, finished or not; other folders are left unchanged.
     """
     if not osp.isdir(folder):
         return
@@ -274,7 +275,7 @@ def remove_store(folder: str) -> None:
 
 
 def _require_only_a_store(folder: str) -> None:
-    """Refuse to remove what is no store, by what its header says that it consists of."""
+    """Refuse to remove a folder with files that do not belong to a store by its header."""
     if not osp.lexists(folder) or (osp.isdir(folder) and not os.listdir(folder)):
         return
     reason = None

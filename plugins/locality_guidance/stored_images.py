@@ -1,4 +1,4 @@
-"""The images whose maps a store holds, in the order of its rows."""
+"""Dataset of the images of a store, in the order of its rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 
 class StoredImages(Dataset):
-    """Samples, then, if wanted, the samples mirrored left to right, and at last a black image.
+    """Dataset of samples, then optionally the horizontally flipped samples, then a black image.
 
-    The black image tells what a teacher sees where a student's image is padded: its maps there are
-    those of black, not zero.
+    The black image provides the teacher's features where a student's image is padded, which are
+    not zero.
 
     Args:
-        samples (Dataset): Images (C, H, W), as the teacher's pipeline leaves them: not normalized.
-        mirrored (bool): Whether the samples come mirrored too. Defaults to False.
+        samples (Dataset): Images (C, H, W) from the teacher's pipeline, not normalized.
+        mirrored (bool): Whether to add the flipped samples. Defaults to False.
     """
 
     def __init__(self, samples: Dataset, mirrored: bool = False) -> None:
@@ -33,15 +33,15 @@ class StoredImages(Dataset):
         return image if row < len(self.samples) else image.flip(-1)
 
     def batches(self, start: int, batch_size: int, num_workers: int = 0) -> Iterator[Tensor]:
-        """Load the images from one row on.
+        """Load the images in batches, starting at a given row.
 
         Args:
-            start (int): The first row.
-            batch_size (int): Images in a batch.
-            num_workers (int): Processes that load. Defaults to 0.
+            start (int): Index of the first row.
+            batch_size (int): Images per batch.
+            num_workers (int): Number of data loading processes. Defaults to 0.
 
         Yields:
-            Tensor: (B, C, H, W), as the pipeline leaves them.
+            Tensor: Images (B, C, H, W), not normalized.
         """
         rest = Subset(self, range(start, len(self)))
         yield from DataLoader(rest, batch_size, num_workers=num_workers)

@@ -1,4 +1,4 @@
-"""The network that teaches: frozen, and no part of the model that it teaches."""
+"""Frozen teacher network, which is not a submodule of the student."""
 
 from __future__ import annotations
 
@@ -19,49 +19,48 @@ from smallvit.plugins.locality_guidance.teacher_weights import load_weights
 
 __all__ = ["DTYPES", "TIMM", "Teacher"]
 
-#: Images of a teacher that sees those of its student at their size are tried at this one.
+#: Input size to probe teachers with that run at the image size of the student.
 _TRIED = (224, 224)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Teacher:
-    """A frozen network whose stage maps, or logits, are targets.
+    """Frozen network whose stage maps or logits are distillation targets.
 
-    It is no module, so that it gets into no checkpoint, optimizer, average or bucket of
-    distributed training; it follows the images to their device. Its network is built when
-    it is first asked for, which guidance from a store never does. Its checkpoint is read by
-    :meth:`load`, which a model that is only tested never calls.
+    Not an ``nn.Module``, so that it is not part of checkpoints, optimizers, weight averages or
+    buckets of distributed training; it is moved to the device of the images. The network is built
+    on first use, which guidance from a store never needs. The checkpoint is read by
+    :meth:`load`, which is not called for a model that is only tested.
 
     Args:
         model (dict | str): Config of a classifier or of a backbone; or a config file, by its
             path or as ``"smallvit::folder/name.py"``; or ``"timm:name"`` for a model of timm. A
-            backbone that takes no ``out_indices``, or returns no maps, is read through
+            backbone that does not accept ``out_indices``, or does not return maps, is read through
             :mod:`smallvit.hosts`.
-        checkpoint (str, optional): Its weights. Defaults to None, for which only a model
-            of timm has some.
-        size (int | Sequence[int], optional): Images are resized to this height and width; None
-            leaves them as large as the student's. Defaults to 32.
-        stages (Sequence[int]): Stages of the backbone whose maps are returned, blocks of a
-            plain transformer. Defaults to (0, 1, 2).
-        preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of the images that
-            it was trained on. Defaults to None: those of its config or of timm's, else the
-            student's.
-        with_logits (bool): Whether it classifies too; without, only its backbone is built.
+        checkpoint (str, optional): Path of the weights. Defaults to None, which is only valid for
+            pretrained models of timm.
+        size (int | Sequence[int], optional): Height and width to which images are resized; None
+            keeps the size of the student's images. Defaults to 32.
+        stages (Sequence[int]): Stages of the backbone whose maps are returned; for a plain
+            transformer, blocks. Defaults to (0, 1, 2).
+        preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of the teacher's training
+            images. Defaults to None: those of its config or of timm, else the student's.
+        with_logits (bool): Whether to return logits too; otherwise only the backbone is built.
             Defaults to False.
-        batch_statistics (bool): Whether its batch norms use the statistics of the images at
-            hand, as those of the published runs do; otherwise the stored ones, which stay as
-            they are in either case. Defaults to False.
-        antialias (bool): Whether images are smoothed before they are shrunk. A photograph of
-            224 pixels shrunk to 32 without it has other features than one that was resized by
+        batch_statistics (bool): Whether batch norms use the statistics of the current batch, as
+            in the published runs, instead of the stored ones; the stored statistics are never
+            updated. Defaults to False.
+        antialias (bool): Whether to antialias when images are downsampled. Without it, a
+            224-pixel photograph downsampled to 32 has other features than one resized by
             Pillow, as the teacher's training images were. Defaults to False, as published.
-        channels (str | Sequence[int], optional): How images of other channels than its own are
-            brought to them, see :class:`ChannelMap`: "repeat", "average", or the numbers of the
-            image's channels. Defaults to None: it takes the student's channels.
-        dtype (str, optional): What it computes in: "float32", "bfloat16" or "float16".
-            Defaults to None, the type of its config, float32.
+        channels (str | Sequence[int], optional): Conversion of images with another number of
+            channels, see :class:`ChannelMap`: "repeat", "average", or indices of the image's
+            channels. Defaults to None: no conversion.
+        dtype (str, optional): Precision of the network: "float32", "bfloat16" or "float16".
+            Defaults to None, the precision in which it is built, float32.
 
     Raises:
-        ValueError: If the model has no backbone, or an option does not exist or fit.
+        ValueError: If the model has no backbone, or an option is invalid.
     """
 
     def __init__(
@@ -101,40 +100,41 @@ class Teacher:
 
     @cached_property
     def reader(self) -> OwnMaps | TappedMaps:
-        """The network and how its maps are read.
+        """OwnMaps | TappedMaps: The network, wrapped to return its maps.
 
         Raises:
-            ValueError: If it has no head although it shall classify, or its maps cannot be had.
+            ValueError: If logits are requested from a network without a head, or its maps cannot
+                be read.
         """
         return self._open(self.config)
 
     @property
     def model(self) -> nn.Module:
-        """The network."""
+        """nn.Module: The network."""
         return self.reader.network
 
     @property
     def in_channels(self) -> int:
-        """Channels of the images that it takes."""
+        """int: Number of input channels."""
         return self.reader.in_channels
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """(C, H, W) of the map of each stage."""
+        """tuple[tuple[int, ...], ...]: Shape (C, H, W) of the map of each stage."""
         with torch.no_grad():
             maps = self._run(self.blank())[0]
         return tuple(tuple(each.shape[1:]) for each in maps)
 
     def blank(self) -> Tensor:
-        """Two images of zeros, (2, C, H, W)."""
+        """Create a batch of two zero images, (2, C, H, W)."""
         return torch.zeros(2, self.in_channels, *(self.size or _TRIED))
 
     def describe(self) -> dict[str, Any]:
-        """Say what it is and what it is given, for a store; nothing is built.
+        """Describe the network and its input for the header of a store, without building it.
 
         Returns:
-            dict: ``backbone`` (its config), ``input_size``, ``stages`` and ``preprocessor``, in
-            plain values.
+            dict: Plain values of ``backbone`` (its config), ``input_size``, ``stages`` and
+            ``preprocessor``, and of options that are set.
         """
         backbone = self.config.get("backbone", self.config)
         settings = {
@@ -143,25 +143,25 @@ class Teacher:
             "stages": self.stages,
             "preprocessor": self.preprocessor,
         }
-        # Stores of before an option say nothing of it.
+        # Stores written before an option existed do not contain it.
         options = dict(antialias=self.antialias, channels=self.channel_map.how, dtype=self.dtype)
         settings |= {key: value for key, value in options.items() if value}
         return json.loads(json.dumps(settings, default=str))
 
     def __deepcopy__(self, memo: dict) -> Teacher:
-        # A copy of the student, for an average of its weights, has the same teacher.
+        # Copies of the student, as for weight averaging, share the teacher.
         return self
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the map of each stage."""
+        """tuple[int, ...]: Channels of the map of each stage."""
         return tuple(shape[0] for shape in self.shapes)
 
     def load(self) -> None:
-        """Read the weights, once.
+        """Load the weights on the first call.
 
         Raises:
-            CheckpointError: If there are none, or they are another network's.
+            CheckpointError: If there are no weights, or they are of another network.
         """
         if self.loaded:
             return
@@ -177,18 +177,18 @@ class Teacher:
         self.loaded = True
 
     def see(self, images: Tensor, student: nn.Module | None = None) -> Tensor:
-        """Turn the student's images into the teacher's.
+        """Convert the student's input to the teacher's: size, channels and normalization.
 
         Args:
             images (Tensor): (B, C, H, W), normalized for the student.
-            student (nn.Module, optional): Its data preprocessor, with ``mean`` and
-                ``std``. Defaults to None: they are normalized for the teacher.
+            student (nn.Module, optional): Data preprocessor of the student, with ``mean`` and
+                ``std``. Defaults to None: the images are already normalized for the teacher.
 
         Returns:
             Tensor: (B, C_t, H_t, W_t), normalized for the teacher.
 
         Raises:
-            ValueError: If their channels are not the teacher's.
+            ValueError: If the channels do not match the teacher's.
         """
         images = resize(images, self.size, self.antialias)
         if student is None or not self.preprocessor or not hasattr(student, "mean"):
@@ -203,7 +203,7 @@ class Teacher:
             images (Tensor): (B, C_t, H_t, W_t), normalized for the teacher.
 
         Returns:
-            list[Tensor]: (B, C_i, H_i, W_i) of each stage.
+            list[Tensor]: Map (B, C_i, H_i, W_i) of each stage.
         """
         return self(images)[0]
 
@@ -223,7 +223,7 @@ class Teacher:
         return self._run(images)
 
     def _run(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        # The teacher keeps its precision where the student was cast to another.
+        # The teacher keeps its precision even if the student was cast to another one.
         dtype = next((p.dtype for p in self.model.parameters()), images.dtype)
         return self.reader(images.to(dtype))
 
@@ -237,7 +237,7 @@ class Teacher:
         for module in model.modules():
             if self.batch_statistics and isinstance(module, _BatchNorm):
                 module.train()
-                module.momentum = 0.0  # nothing of the batch is kept
+                module.momentum = 0.0  # so that the stored statistics are not updated
         model.requires_grad_(False)
         if self.dtype is not None:
             model.to(getattr(torch, self.dtype))

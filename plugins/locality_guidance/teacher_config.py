@@ -1,4 +1,4 @@
-"""What a config says of a teacher: its network, and the images that it was trained on."""
+"""Read the network and the preprocessing of a teacher from a config."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 TIMM = "timm:"
-#: Settings of MMPretrain's TimmClassifier that are not timm's.
+#: Arguments of MMPretrain's TimmClassifier that are not passed to timm.
 _OF_CLASSIFIER = ("loss", "train_cfg", "with_cp", "data_preprocessor", "init_cfg", "num_classes")
 
 
 @dataclass
 class TeacherConfig:
-    """What is known of a teacher before it is built.
+    """Configuration of a teacher before it is built.
 
     Args:
         network (dict): Config of a backbone, or of a classifier with one.
-        preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of its images.
-        pretrained (bool): Whether timm has its weights.
+        preprocessor (dict, optional): ``mean``, ``std`` and ``to_rgb`` of the input.
+        pretrained (bool): Whether to load pretrained weights of timm.
     """
 
     network: dict
@@ -30,19 +30,19 @@ class TeacherConfig:
 
 
 def read_config(model: dict | str, size: tuple[int, int] | None, classifies: bool) -> TeacherConfig:
-    """Read what a config says of a teacher.
+    """Read the configuration of a teacher.
 
     Args:
         model (dict | str): Config of a classifier or backbone; a config file, by path or as
             "smallvit::folder/name.py"; or "timm:name".
-        size (tuple[int, int], optional): Height and width of its images.
-        classifies (bool): Whether its head is wanted too.
+        size (tuple[int, int], optional): Height and width of the input.
+        classifies (bool): Whether the head is needed too.
 
     Returns:
-        TeacherConfig: Its network and preprocessing.
+        TeacherConfig: Network and preprocessing.
 
     Raises:
-        ValueError: If it has no backbone, or one that cannot be read.
+        ValueError: If the config has no backbone, or its maps cannot be read.
     """
     if isinstance(model, str) and model.startswith(TIMM):
         return _of_timm(model.removeprefix(TIMM), size)
@@ -67,10 +67,10 @@ def read_config(model: dict | str, size: tuple[int, int] | None, classifies: boo
         network = {**given, "type": "smallvit.TimmBackbone"}
         if "in_chans" in network:
             network["in_channels"] = network.pop("in_chans")
-    # Weights are read when a training begins, never by a model that is only tested.
+    # Weights are loaded when training starts, never for a model that is only tested.
     pretrained = _name(kind) in ("TimmBackbone", "TimmClassifier", "TIMMBackbone")
     pretrained = bool(network.pop("pretrained", False)) if pretrained else False
-    if _name(kind) == "TIMMBackbone":  # mmseg's would fetch them as soon as it is built
+    if _name(kind) == "TIMMBackbone":  # mmseg's class would download weights when it is built
         network["pretrained"] = False
     preprocessor = _of_images(preprocessor)
     if pretrained and preprocessor is None:
@@ -91,7 +91,7 @@ def _of_timm(name: str, size: tuple[int, int] | None) -> TeacherConfig:
 
 
 def _images_of_timm(name: str | None) -> dict | None:
-    """How timm normalizes the images of a model, for pixels from 0 to 255."""
+    """Read the normalization of a timm model, scaled to pixel values from 0 to 255."""
     from timm.models import get_pretrained_cfg
 
     known = None if name is None else get_pretrained_cfg(name)
@@ -102,14 +102,14 @@ def _images_of_timm(name: str | None) -> dict | None:
 
 
 def _plain(model: dict) -> dict:
-    """The config of the classifier in one of ours that is guided itself."""
+    """Remove the guidance from the config of a guided classifier."""
     if model.pop("guidance", None) is not None:
         model["type"] = model.pop("base", "mmpretrain.ImageClassifier")
     return model
 
 
 def _of_images(preprocessor: dict | None) -> dict | None:
-    """A preprocessing, if it normalizes."""
+    """Return the config of a preprocessor if it normalizes, else None."""
     given = preprocessor or {}
     return preprocessor if given.get("mean") is not None and given.get("std") is not None else None
 

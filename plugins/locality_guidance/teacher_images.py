@@ -1,4 +1,4 @@
-"""A student's images as its teacher takes them: size, channels and normalization."""
+"""Conversion of a student's images to its teacher's size, channels and normalization."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: What a data preprocessor of the libraries calls that it turns blue and red around.
+#: Names of the setting that swaps red and blue in the libraries' data preprocessors.
 _SWITCHES = ("to_rgb", "_channel_conversion", "channel_conversion")
 WAYS = ("repeat", "average")
 
 
 class ChannelMap:
-    """Which channels of an image go to the channels of a network.
+    """Conversion of the channels of an image to the input channels of a network.
 
     Args:
-        how (str | Sequence[int], optional): "repeat" takes a gray image once for each channel
-            of the network, "average" the mean of the image's channels; numbers are those of the
-            image's channels, in the network's order. Defaults to None: images as they are.
+        how (str | Sequence[int], optional): "repeat" repeats a gray image for each channel of the
+            network, "average" uses the mean of the image's channels; integers select channels of
+            the image, in the order of the network. Defaults to None: no conversion.
 
     Raises:
-        ValueError: If there is no such way.
+        ValueError: If ``how`` is invalid.
     """
 
     def __init__(self, how: str | Sequence[int] | None = None) -> None:
@@ -37,14 +37,14 @@ class ChannelMap:
         self.how = tuple(how) if numbers else how
 
     def fault(self, given: int, wanted: int) -> str:
-        """Say why images do not fit a network.
+        """Describe why images cannot be converted for a network.
 
         Args:
             given (int): Channels of the images.
-            wanted (int): Channels that the network takes.
+            wanted (int): Input channels of the network.
 
         Returns:
-            str: A sentence, empty if they fit.
+            str: Reason, empty if the images can be converted.
         """
         images = f"the images have {given} channel{'s' if given > 1 else ''}"
         if self.how is None:
@@ -60,14 +60,14 @@ class ChannelMap:
         return ""
 
     def require(self, given: int, wanted: int) -> None:
-        """Refuse images that do not fit.
+        """Check that images can be converted for a network.
 
         Args:
             given (int): Channels of the images.
-            wanted (int): Channels that the network takes.
+            wanted (int): Input channels of the network.
 
         Raises:
-            ValueError: If they do not fit.
+            ValueError: If they cannot be converted.
         """
         fault = self.fault(given, wanted)
         if fault:
@@ -79,17 +79,17 @@ class ChannelMap:
             )
 
     def __call__(self, images: Tensor, wanted: int) -> Tensor:
-        """Take the channels.
+        """Convert the channels of images.
 
         Args:
             images (Tensor): (B, C, H, W).
-            wanted (int): Channels that the network takes.
+            wanted (int): Input channels of the network.
 
         Returns:
             Tensor: (B, wanted, H, W).
 
         Raises:
-            ValueError: If the images do not fit.
+            ValueError: If the images cannot be converted.
         """
         self.require(images.shape[1], wanted)
         if self.how is None:
@@ -100,17 +100,17 @@ class ChannelMap:
 
 
 def resize(images: Tensor, size: tuple[int, int] | None, antialias: bool) -> Tensor:
-    """Bring images to a size, in float32 at least.
+    """Resize images bilinearly in float32 or higher precision.
 
     Args:
         images (Tensor): (B, C, H, W).
-        size (tuple[int, int], optional): Height and width; None leaves them as they are.
-        antialias (bool): Whether they are smoothed before they are shrunk.
+        size (tuple[int, int], optional): Height and width; None keeps the size.
+        antialias (bool): Whether to antialias when downsampling.
 
     Returns:
         Tensor: (B, C, *size).
     """
-    if images.itemsize < 4:  # of a student that was cast as a whole
+    if images.itemsize < 4:  # input of a student that was cast to half precision
         images = images.float()
     if size is None:
         return images
@@ -124,10 +124,10 @@ def renormalize(
 
     Args:
         images (Tensor): (B, C, H, W), normalized for the student.
-        student (nn.Module): Its data preprocessor, with ``mean`` and ``std``.
+        student (nn.Module): Data preprocessor of the student, with ``mean`` and ``std``.
         teacher (Mapping): ``mean``, ``std`` and ``to_rgb`` of the teacher.
-        channels (ChannelMap): Which channels it takes.
-        wanted (int): How many it takes.
+        channels (ChannelMap): Conversion to the teacher's channels.
+        wanted (int): Input channels of the teacher.
 
     Returns:
         Tensor: (B, wanted, H, W).
@@ -135,7 +135,7 @@ def renormalize(
     mean, std = (images.new_tensor(teacher[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     own_mean, own_std = (each.to(images).view(1, -1, 1, 1) for each in (student.mean, student.std))
     if channels.how is not None:
-        # Chosen channels are in the teacher's order, and the others are all the same.
+        # Selected channels are in the teacher's order; repeated or averaged ones are all equal.
         return (channels(images * own_std + own_mean, wanted) - mean) / std
     channels.require(images.shape[1], wanted)
     if images.shape[1] == 3 and is_rgb(teacher) != is_rgb(vars(student)):
@@ -148,5 +148,5 @@ def renormalize(
 
 
 def is_rgb(settings: Mapping) -> bool:
-    """Whether images that were read as BGR are turned to RGB."""
+    """Check whether a preprocessor converts BGR images to RGB."""
     return any(settings.get(name) for name in (*_SWITCHES, "bgr_to_rgb", "rgb_to_bgr"))

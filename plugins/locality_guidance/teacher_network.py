@@ -1,4 +1,4 @@
-"""The network of a teacher, and how the maps of its stages are read."""
+"""Build the network of a teacher and read the maps of its stages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from smallvit.hosts import HostView, Taps, view_host
 from smallvit.hosts.probe import channels_for
 from smallvit.registry import MODELS
 
-#: What makes the backbones of the libraries return maps in the place of vectors.
+#: Arguments with which the libraries' backbones return maps instead of vectors.
 AS_MAPS = {"out_type": "featmap", "gap_before_final_norm": False}
 
 
 class OwnMaps:
-    """A network whose backbone returns the maps itself.
+    """Network whose backbone returns the maps itself.
 
     Args:
         network (nn.Module): A backbone, or a classifier with one.
@@ -30,13 +30,13 @@ class OwnMaps:
         self.in_channels = 3
 
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Run it.
+        """Run the network.
 
         Args:
             images (Tensor): (B, C, H, W).
 
         Returns:
-            tuple[list[Tensor], Tensor | None]: The maps, and the logits of a classifier.
+            tuple[list[Tensor], Tensor | None]: Maps, and logits if the network has a head.
         """
         net = self.network
         maps = _list_of(getattr(net, "backbone", net)(images))
@@ -47,13 +47,13 @@ class OwnMaps:
 
 
 class TappedMaps:
-    """A network that runs as it is, while what comes out of its blocks is read.
+    """Unmodified network whose maps are recorded from the outputs of its blocks.
 
     Args:
         network (nn.Module): A backbone, or a classifier with one.
-        view (HostView): Its backbone.
-        positions (Sequence[int]): The blocks.
-        classifies (bool): Whether it returns logits.
+        view (HostView): View of the backbone.
+        positions (Sequence[int]): Indices of the blocks to record.
+        classifies (bool): Whether the network returns logits.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class TappedMaps:
         self.classifies = classifies
 
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Run it.
+        """Run the network.
 
         Args:
             images (Tensor): (B, C, H, W).
 
         Returns:
-            tuple[list[Tensor], Tensor | None]: The maps, and the logits of a classifier.
+            tuple[list[Tensor], Tensor | None]: Maps, and logits if ``classifies`` is set.
         """
         output, maps = self.taps.run(self.network, images)
         return maps, _last(output) if self.classifies else None
@@ -80,30 +80,30 @@ class TappedMaps:
 def open_network(
     config: dict, stages: Sequence[int], size: tuple[int, int], classifies: bool = False
 ) -> OwnMaps | TappedMaps:
-    """Build a teacher's network and find out how its maps are read.
+    """Build a teacher's network and determine how to read its maps.
 
-    Its backbone is asked for maps (``out_indices``, and what :data:`AS_MAPS` says of a backbone
-    alone). Where it takes no such arguments, returns something else or would need norms that
-    the network of the config has not, the config's network is built as it is, and the maps are
-    those of the last blocks of its stages (of a plain transformer: of its blocks), found by
-    :mod:`smallvit.hosts`.
+    First, the backbone is built with ``out_indices`` and, without a head, with the arguments in
+    :data:`AS_MAPS` that it accepts. If it does not accept ``out_indices``, does not return maps or
+    would need norms that the network of the config does not have, the network is built from the
+    unmodified config, and the maps are the outputs of the last blocks of its stages (for a plain
+    transformer, of its blocks), found by :mod:`smallvit.hosts`.
 
     Args:
         config (dict): Config of a backbone, or of a classifier with one.
-        stages (Sequence[int]): The stages.
-        size (tuple[int, int]): Height and width of the images.
-        classifies (bool): Whether its logits are wanted too. Defaults to False.
+        stages (Sequence[int]): Indices of the stages.
+        size (tuple[int, int]): Height and width of the input.
+        classifies (bool): Whether logits are needed too. Defaults to False.
 
     Returns:
-        OwnMaps | TappedMaps: What runs it; ``in_channels`` is that of the images it takes.
+        OwnMaps | TappedMaps: The wrapped network, with ``in_channels`` set.
 
     Raises:
-        ValueError: If its maps cannot be had either way.
+        ValueError: If the maps cannot be read either way.
     """
     try:
         reader = OwnMaps(MODELS.build(_asking_for_maps(config, stages, classifies)))
         why = _probe(reader, len(stages), size, classifies)
-    except Exception as error:  # whatever a class of a library says to arguments it has not
+    except Exception as error:  # classes of the libraries raise any type for unknown arguments
         why = (str(error) or type(error).__name__).split("\n")[0][:200]
     if not why and "timm_model" not in dict(reader.network.named_children()):
         why = _strange_norms(reader.network, config)
@@ -118,7 +118,7 @@ def open_network(
     inner = getattr(network, "model", network) if classifies else network  # of a TimmClassifier
     backbone = getattr(network, "backbone", inner)
     try:
-        backbone.eval()  # which some of MMPretrain's backbones do not return
+        backbone.eval()  # not chained: some of MMPretrain's backbones do not return self
         view = view_host(backbone)
         positions = ends_of_stages(view, stages)
         reader = TappedMaps(network, view, positions, classifies)
@@ -134,17 +134,17 @@ def open_network(
 
 
 def ends_of_stages(view: HostView, stages: Sequence[int]) -> list[int]:
-    """The blocks whose output is that of the stages.
+    """Find the last block of each of the given stages.
 
     Args:
-        view (HostView): A backbone; the stages of one with a single stage are its blocks.
-        stages (Sequence[int]): The stages, negative from the end.
+        view (HostView): View of a backbone; if it has a single stage, each block counts as a stage.
+        stages (Sequence[int]): Indices of the stages; negative indices count from the end.
 
     Returns:
         list[int]: Indices of the blocks.
 
     Raises:
-        ValueError: If there is no such stage.
+        ValueError: If an index is out of range.
     """
     ends = [stage[-1] for stage in view.stages]
     what = "stages"
@@ -163,14 +163,14 @@ def _asking_for_maps(config: dict, stages: Sequence[int], classifies: bool) -> d
     config = deepcopy(config)
     backbone = config.get("backbone", config)
     backbone["out_indices"] = tuple(stages)
-    if not classifies:  # a head needs what its backbone returned when both were trained
+    if not classifies:  # a head needs the output type that its backbone was trained with
         known = _arguments(backbone["type"], config.get("_scope_"))
         backbone.update({key: value for key, value in AS_MAPS.items() if key in known})
     return config
 
 
 def _arguments(kind: str | type, scope: str | None) -> set[str]:
-    """Names of the arguments of a registered class, those that go on to its parents included."""
+    """Collect argument names of a registered class, including those passed on to its parents."""
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry(scope) as registry:
             kind = registry.get(kind)
@@ -188,7 +188,7 @@ def _arguments(kind: str | type, scope: str | None) -> set[str]:
 def _probe(
     reader: OwnMaps | TappedMaps, count: int, size: tuple[int, int], classifies: bool
 ) -> str:
-    """Run a network once; say what is wrong with what it returns."""
+    """Run a network once, and describe what is wrong with its output, if anything."""
     network = reader.network
     network.eval()
     tried = channels_for(network)
@@ -220,7 +220,7 @@ def _described(shapes: Sequence) -> str:
 
 
 def _strange_norms(network: nn.Module, config: dict) -> str:
-    """Norms of maps that the network of the config has not, so that no checkpoint has them."""
+    """Describe added norms that the network of the config, and so its checkpoint, lacks."""
     with torch.random.fork_rng(devices=[]):
         own = MODELS.build(config).state_dict()
     added = [key for key in network.state_dict() if key not in own]

@@ -1,4 +1,4 @@
-"""A teacher's weights, from the files of this framework, of MMPretrain, of timm and of others."""
+"""Load a teacher's weights from checkpoints of this framework, MMPretrain, timm and others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
 
     Args:
         network (nn.Module): A backbone, or a classifier.
-        path (str): The checkpoint. For a network of timm it may be one of the files that timm
-            reads, the official ones of DINOv2, DINOv3 and ConvNeXt among them.
-        name (str): The teacher, for errors.
+        path (str): Path of the checkpoint. For a network of timm it may be any file that timm
+            can load, such as the official ones of DINOv2, DINOv3 and ConvNeXt.
+        name (str): Name of the teacher, for errors.
 
     Raises:
-        CheckpointError: If it cannot be read, or is another network's.
+        CheckpointError: If the checkpoint cannot be read, or is of another network.
     """
     try:
         checkpoint = load_from_local(path, map_location="cpu")
@@ -52,10 +52,10 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
 
 
 def weights_sha256(network: nn.Module) -> str:
-    """Name weights that came from no file of the user's.
+    """Compute the SHA-256 of weights that were not loaded from a user's file.
 
     Args:
-        network (nn.Module): The network.
+        network (nn.Module): Network with loaded weights.
 
     Returns:
         str: 64 hexadecimal digits.
@@ -68,7 +68,7 @@ def weights_sha256(network: nn.Module) -> str:
 
 
 def _without_the_rest(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a backbone needs of a classifier's checkpoint, or of timm's, whose names it wraps."""
+    """Select the backbone's entries of a classifier's or timm's state dict, with its own names."""
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
     state |= {f"timm_model.{key}": value for key, value in state.items()}
     return {key: value for key, value in state.items() if key in own}

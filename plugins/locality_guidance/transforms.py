@@ -1,9 +1,9 @@
-"""Stored teacher features in the pipeline: noted with the image, cropped and flipped as it is.
+"""Transforms that crop and flip stored teacher features together with the image.
 
-A pipeline for offline guidance notes the features first and crops and flips with the
-transforms here; ``PackInputs(algorithm_keys=["teacher_features"])`` hands them on. Colors,
-and what else leaves pixels where they are, may change in between. Transforms that move pixels
-and are not here (rotations, the shears of RandAugment) move the image alone.
+A pipeline for offline guidance starts with ``LoadTeacherFeatures`` and crops and flips with the
+transforms in this module; ``PackInputs(algorithm_keys=["teacher_features"])`` passes the features
+on. Color transforms, and others that do not move pixels, may be used in between. Other
+transforms that move pixels (rotations, the shears of RandAugment) only affect the image.
 """
 
 from __future__ import annotations
@@ -30,38 +30,39 @@ KEY = "teacher_features"
 
 @TRANSFORMS.register_module()
 class LoadTeacherFeatures(BaseTransform):
-    """Take note of a sample, for its stored teacher features.
+    """Add a reference to the stored teacher features of a sample, or the features themselves.
 
-    It comes first in a pipeline, after ``LoadImageFromFile`` if there is one: the features
-    are those of the whole image, and a data set in memory is known by its images.
+    It must be the first transform, after ``LoadImageFromFile`` if there is one: the features
+    are those of the whole image, and samples of a data set in memory are identified by their
+    unmodified images.
 
     Required keys: ``sample_idx``, ``gt_label``, and ``img_path`` or ``img``. Added key:
-    ``teacher_features``, a :class:`StoredSample`, whose features ``guidance.store`` has; or
-    with a store of its own, a :class:`StageMaps` of tensors (C_i, H_i, W_i).
+    ``teacher_features``, a :class:`StoredSample` that refers to ``guidance.store``; or, with
+    ``store``, a :class:`StageMaps` of tensors (C_i, H_i, W_i).
 
     Args:
-        store (str, optional): Folder that ``tools/locality_guidance/precompute.py`` wrote, to
-            be read here, in the processes that load the images, which hides the time of a
-            slow disk. It must be the guidance's. Defaults to None.
+        store (str, optional): Folder written by ``tools/locality_guidance/precompute.py``, to
+            read the features in the data loading processes, which hides the latency of a
+            slow disk. It must be the store of the guidance. Defaults to None.
 
     Raises:
-        FeatureStoreError: If it is no whole store.
+        FeatureStoreError: If the store is missing or incomplete.
     """
 
     def __init__(self, store: str | None = None) -> None:
         self.store = None if store is None else FeatureStore(store)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add where the features of a sample are, or the features.
+        """Add ``teacher_features`` to a sample.
 
         Args:
-            results (dict): The sample.
+            results (dict): Sample with the required keys.
 
         Returns:
-            dict: With ``teacher_features``.
+            dict: Sample with ``teacher_features``.
 
         Raises:
-            FeatureStoreError: If the store has another sample there, or none.
+            FeatureStoreError: If the sample has no index, or is not that of the store.
         """
         if "sample_idx" not in results:
             raise FeatureStoreError(
@@ -80,14 +81,14 @@ class LoadTeacherFeatures(BaseTransform):
 def _fractions(
     drawn: tuple[int, int, int, int], offset: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """The box of a crop (top, left, height, width in pixels) as fractions of the image."""
+    """Convert the box of a crop (top, left, height, width in pixels) to fractions of the image."""
     top, left, height, width = drawn
     top, left = top - offset[0], left - offset[1]
     return top / shape[0], (top + height) / shape[0], left / shape[1], (left + width) / shape[1]
 
 
 class _Recorded:
-    """Keep what a crop of MMPretrain draws."""
+    """Mixin that records the random box of an MMPretrain crop."""
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
         """Draw as the parent does; see there."""
@@ -97,7 +98,7 @@ class _Recorded:
 
 @TRANSFORMS.register_module()
 class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
-    """MMPretrain's ``RandomResizedCrop``, which crops the teacher features too.
+    """MMPretrain's ``RandomResizedCrop`` that also crops the teacher features.
 
     Args:
         *args: Those of ``mmpretrain.RandomResizedCrop``.
@@ -123,18 +124,18 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
 
 @TRANSFORMS.register_module()
 class GuidedRandomCrop(_Recorded, RandomCrop):
-    """MMPretrain's ``RandomCrop``, which crops the teacher features too.
+    """MMPretrain's ``RandomCrop`` that also crops the teacher features.
 
-    Where the image is padded with zeros, the features are those of a black image (zero, where the
-    store has none); with ``padding_mode`` "edge", they go on as they are at the border.
+    Where the image is padded with zeros, the features are those of a black image (zero if the
+    store has none); with ``padding_mode`` "edge", the features at the border are repeated.
 
     Args:
         *args: Those of ``mmpretrain.RandomCrop``.
         **kwargs: Those of ``mmpretrain.RandomCrop``.
 
     Raises:
-        ValueError: If the padding reflects the image, or is not black, which the features cannot
-            follow.
+        ValueError: If the padding reflects the image or is not black, which is not supported for
+            stored features.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -168,16 +169,16 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
         results = super().transform(results)
         if KEY in results:
             box = _fractions(self._drawn, self._offset(shape), shape)
-            # The parent pads with a constant whatever the mode, except to reach the crop's size.
+            # The parent uses constant padding in all modes, except to reach the size of the crop.
             blank = self.padding is not None or self.padding_mode == "constant"
             results[KEY] = results[KEY].showing(results[KEY].window.crop(*box, blank=blank))
         return results
 
     def _offset(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Rows above and columns to the left of the image that padding added."""
+        """Compute the rows above and columns to the left of the image that padding added."""
         four = isinstance(self.padding, Sequence) and len(self.padding) == 4
         left, top, right, bottom = self.padding if four else (0, 0, 0, 0)
-        # All other padding is even on both sides, that to reach the size of the crop too.
+        # All other padding is symmetric, including that to reach the size of the crop.
         rows = self._padded[0] - shape[0] - top - bottom
         columns = self._padded[1] - shape[1] - left - right
         return top + rows // 2, left + columns // 2
@@ -185,7 +186,7 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
 
 @TRANSFORMS.register_module()
 class GuidedRandomFlip(RandomFlip):
-    """MMCV's ``RandomFlip``, which flips the teacher features too.
+    """MMCV's ``RandomFlip`` that also flips the teacher features.
 
     Args:
         *args: Those of ``mmcv.transforms.RandomFlip``.
@@ -201,22 +202,22 @@ class GuidedRandomFlip(RandomFlip):
 
 @form_of(LoadTeacherFeatures)
 class LoadTeacherFeaturesForm(BatchForm):
-    """``LoadTeacherFeatures`` for whole batches; samples are named before images are stored.
+    """``LoadTeacherFeatures`` for whole batches; keys are computed before images are stored.
 
     Args:
-        transform (LoadTeacherFeatures): The transform.
+        transform (LoadTeacherFeatures): Transform to apply.
     """
 
     only_looks = True
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Name a sample; see the parent."""
+        """Compute the key of a sample; see the parent."""
         return {KEY: StoredSample(info["sample_idx"], sample_key(info))}
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Read the features, where the transform does; see the parent."""
+        """Read the features if the transform has a store; see the parent."""
         if self.transform.store is not None:
             for sample in results:
                 sample[KEY] = self.transform.store.maps(sample[KEY], either=True)
@@ -227,13 +228,13 @@ class GuidedRandomCropForm(RandomCropForm):
     """``GuidedRandomCrop`` for whole batches.
 
     Args:
-        transform (GuidedRandomCrop): The transform.
+        transform (GuidedRandomCrop): Transform to apply.
     """
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Crop the features of the samples as their images; see the parent."""
+        """Crop the features of the samples like their images; see the parent."""
         height, width = self.size_after(size)
         offset = self.padding[1], self.padding[0]
         places = zip(change.values["tops"].tolist(), change.values["lefts"].tolist(), strict=True)
@@ -246,13 +247,13 @@ class GuidedRandomResizedCropForm(RandomResizedCropForm):
     """``GuidedRandomResizedCrop`` for whole batches.
 
     Args:
-        transform (GuidedRandomResizedCrop): The transform.
+        transform (GuidedRandomResizedCrop): Transform to apply.
     """
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Crop the features of the samples as their images; see the parent."""
+        """Crop the features of the samples like their images; see the parent."""
         for sample, box in zip(results, change.values["boxes"].tolist(), strict=True):
             _crop_features(sample, (tuple(box), (0, 0), size))
 
@@ -262,13 +263,13 @@ class GuidedRandomFlipForm(RandomFlipForm):
     """``GuidedRandomFlip`` for whole batches.
 
     Args:
-        transform (GuidedRandomFlip): The transform.
+        transform (GuidedRandomFlip): Transform to apply.
     """
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Flip the features of the samples as their images; see the parent."""
+        """Flip the features of the samples like their images; see the parent."""
         super().note(results, change, size)
         for sample in results:
             if sample["flip"] and KEY in sample:
@@ -277,7 +278,7 @@ class GuidedRandomFlipForm(RandomFlipForm):
 
 
 def _crop_features(sample: dict[str, Any], drawn: tuple, blank: bool = False) -> None:
-    """Cut the features of a sample, if it has some, to a box; ``drawn`` as of ``_fractions``."""
+    """Crop the features of a sample, if any; ``drawn`` has the arguments of ``_fractions``."""
     if KEY in sample:
         window = sample[KEY].window.crop(*_fractions(*drawn), blank=blank)
         sample[KEY] = sample[KEY].showing(window)

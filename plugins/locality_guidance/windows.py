@@ -1,4 +1,4 @@
-"""Parts of stored feature maps: noted sample by sample, cut out for a whole batch at once."""
+"""Crops of stored feature maps, recorded per sample and applied to whole batches."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the stored image that a sample shows, as fractions of height and width.
+    """Region of the stored image that a sample shows, as fractions of height and width.
 
     Args:
-        top (float): Where its upper edge is. Defaults to 0.0.
-        bottom (float): Where its lower edge is, above the upper one if the sample is
-            flipped. Defaults to 1.0.
-        left (float): Where its left edge is. Defaults to 0.0.
-        right (float): Where its right edge is, left of the other one if the sample is
-            flipped. Defaults to 1.0.
-        blank (bool): Whether it is black outside of the image, instead of going on with the
+        top (float): Position of the upper edge. Defaults to 0.0.
+        bottom (float): Position of the lower edge, less than ``top`` if the sample is
+            flipped vertically. Defaults to 1.0.
+        left (float): Position of the left edge. Defaults to 0.0.
+        right (float): Position of the right edge, less than ``left`` if the sample is
+            flipped horizontally. Defaults to 1.0.
+        blank (bool): Whether the outside of the image is black instead of a repetition of its
             border. Defaults to False.
     """
 
@@ -35,28 +35,28 @@ class Window:
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether it is flipped left to right."""
+        """bool: Whether the window is flipped horizontally."""
         return self.left > self.right
 
     @property
     def of_mirror(self) -> Window:
-        """The same part, as a part of the mirrored image."""
+        """Window: The same region in coordinates of the horizontally flipped image."""
         return replace(self, left=1 - self.left, right=1 - self.right)
 
     def crop(
         self, top: float, bottom: float, left: float, right: float, blank: bool = False
     ) -> Window:
-        """Take a part of this part.
+        """Crop the window.
 
         Args:
-            top (float): Upper edge as a fraction of this part; less than 0 is padding.
+            top (float): Upper edge as a fraction of this window; less than 0 is padding.
             bottom (float): Lower edge; more than 1 is padding.
-            left (float): Left edge.
-            right (float): Right edge.
+            left (float): Left edge; less than 0 is padding.
+            right (float): Right edge; more than 1 is padding.
             blank (bool): Whether padding is black. Defaults to False.
 
         Returns:
-            Window: The part.
+            Window: The cropped window.
         """
         height, width = self.bottom - self.top, self.right - self.left
         return Window(
@@ -68,13 +68,13 @@ class Window:
         )
 
     def flip(self, direction: str) -> Window:
-        """Flip it.
+        """Flip the window.
 
         Args:
             direction (str): "horizontal", "vertical" or "diagonal", which is both.
 
         Returns:
-            Window: The same part, seen from the other side.
+            Window: The flipped window.
         """
         window = self
         if direction in ("horizontal", "diagonal"):
@@ -88,23 +88,23 @@ WHOLE = Window()
 
 
 class StageMaps(Sequence):
-    """Feature maps (C_i, H_i, W_i) of the stages of one sample, cut to what it shows.
+    """Feature maps (C_i, H_i, W_i) of the stages of one sample, cropped to its window.
 
-    The whole maps are kept with the window; items are cut when they are asked for, and those
-    of a batch faster by :func:`stack_maps`.
+    The whole maps are stored with the window; items are cropped on access, and whole batches
+    faster by :func:`stack_maps`.
 
     Args:
-        maps (Sequence[Tensor], optional): Maps of the whole image; None if those of its mirror
-            are shown.
-        window (Window): What the sample shows of it. Defaults to all.
-        mirrored (Sequence[Tensor], optional): Maps of the whole image mirrored left to right, for
-            windows that are. Defaults to None: the maps themselves are flipped, from which a
-            network's maps of the mirrored image differ a little.
-        black (Sequence[Tensor], optional): Maps of a black image, for windows that are blank
-            outside. Defaults to None: zeros.
+        maps (Sequence[Tensor], optional): Maps of the whole image; None if only those of the
+            flipped image are given.
+        window (Window): Region that the sample shows. Defaults to the whole image.
+        mirrored (Sequence[Tensor], optional): Maps of the horizontally flipped whole image, for
+            flipped windows. Defaults to None: the maps themselves are flipped, which differ
+            slightly from a network's maps of the flipped image.
+        black (Sequence[Tensor], optional): Maps of a black image, for windows with black padding.
+            Defaults to None: zeros.
 
     Raises:
-        ValueError: If there are no maps at all.
+        ValueError: If neither ``maps`` nor ``mirrored`` is given.
     """
 
     def __init__(
@@ -123,12 +123,12 @@ class StageMaps(Sequence):
 
     @property
     def maps(self) -> list[Tensor]:
-        """Whole maps of which :attr:`part` is shown."""
+        """list[Tensor]: Whole maps of which :attr:`part` is shown."""
         return self.mirrored if self._shows_mirrored else self.own
 
     @property
     def part(self) -> Window:
-        """The window as a part of :attr:`maps`."""
+        """Window: The window in coordinates of :attr:`maps`."""
         return self.window.of_mirror if self._shows_mirrored else self.window
 
     @property
@@ -144,18 +144,18 @@ class StageMaps(Sequence):
         return cut_out(whole[None], [self.part], black)[0].to(whole.dtype)
 
     def showing(self, window: Window) -> StageMaps:
-        """The same maps, cut to another part."""
+        """Return the same maps with another window."""
         return StageMaps(self.own, window, self.mirrored, self.black)
 
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample whose maps the guidance reads from its store.
+    """Reference to a sample whose maps the guidance reads from its store.
 
     Args:
-        index (int): Its index in the data set.
-        key (int): What :func:`sample_key` gives for it.
-        window (Window): What the sample shows of the maps. Defaults to all.
+        index (int): Index of the sample in the data set.
+        key (int): Output of :func:`sample_key` for the sample.
+        window (Window): Region that the sample shows. Defaults to the whole image.
     """
 
     index: int
@@ -163,12 +163,12 @@ class StoredSample:
     window: Window = WHOLE
 
     def showing(self, window: Window) -> StoredSample:
-        """The same sample, cut to another part."""
+        """Return the same sample with another window."""
         return replace(self, window=window)
 
 
 def _reduce(maps: StageMaps) -> tuple:
-    # What is not shown is not sent.
+    # Only maps that the window needs are sent to the main process.
     shown = [each.numpy() for each in maps.maps]
     own, mirrored = (None, shown) if maps._shows_mirrored else (shown, None)
     blank = maps.black is not None and maps.window.blank
@@ -189,19 +189,19 @@ def _rebuild(
     return StageMaps(own, window, mirrored, black)
 
 
-# torch would open a file for each tensor that a worker hands over: several for each sample.
+# torch would open a file for each tensor that a worker sends, which is several per sample.
 ForkingPickler.register(StageMaps, _reduce)
 
 
 def stack_maps(
     samples: Sequence[Sequence[Tensor]], device: str | torch.device = "cpu"
 ) -> list[Tensor]:
-    """Put the maps of a batch together.
+    """Stack the maps of a batch.
 
     Args:
         samples (Sequence[Sequence[Tensor]]): Maps (C_i, H_i, W_i) of the stages of each
-            sample; :class:`StageMaps` are cut on the device.
-        device (str | torch.device): Where they are wanted. Defaults to "cpu".
+            sample; :class:`StageMaps` are cropped on the device.
+        device (str | torch.device): Device of the result. Defaults to "cpu".
 
     Returns:
         list[Tensor]: float32 maps (B, C_i, H_i, W_i) of each stage.
@@ -222,18 +222,18 @@ def _is_blank(sample: Sequence[Tensor]) -> bool:
 
 
 def cut_out(maps: Tensor, windows: Sequence[Window], black: Tensor | None = None) -> Tensor:
-    """Cut a part out of each map and enlarge it to the map's size, bilinearly.
+    """Crop each map to its window and resize the crop bilinearly to the size of the map.
 
     Args:
         maps (Tensor): (B, C, H, W).
-        windows (Sequence[Window]): One for each map.
-        black (Tensor, optional): Map (C, H, W) of a black image, which is seen outside of the
-            image where a window is blank there. Defaults to None: zeros.
+        windows (Sequence[Window]): Window of each map.
+        black (Tensor, optional): Map (C, H, W) of a black image, used outside of the image for
+            windows with ``blank``. Defaults to None: zeros.
 
     Returns:
-        Tensor: float32 (B, C, H, W).
+        Tensor: Cropped maps, float32 (B, C, H, W).
     """
-    # The CPU has no sampling in half precision.
+    # grid_sample does not support half precision on the CPU.
     maps = maps.float()
     if all(window == WHOLE for window in windows):
         return maps
@@ -261,7 +261,7 @@ def cut_out(maps: Tensor, windows: Sequence[Window], black: Tensor | None = None
 
 
 def _inside(start: Tensor, end: Tensor, cells: int) -> Tensor:
-    """Part of each cell between two fractions of an axis that is in the image, (B, cells)."""
+    """Compute the fraction of each cell that lies in the image along one axis, (B, cells)."""
     steps = torch.linspace(0, 1, cells + 1, device=start.device)
     edges = torch.lerp(start[:, None], end[:, None], steps).clamp_(0, 1)
     return edges.diff(dim=1) * (cells / (end - start))[:, None]
