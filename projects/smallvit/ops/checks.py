@@ -10,15 +10,15 @@ def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str
     """Check the properties that all pairs of feature map and kernels must have.
 
     Args:
-        op (str): Name of the operator, for the message.
-        x (Tensor): Feature map.
-        weight (Tensor): Kernels.
-        weight_ndim (int): Number of axes that the kernels must have.
-        layout (str): The shape of the kernels as the operator documents it.
+        op (str): Name of the operator, for error messages.
+        x (Tensor): Feature map (B, C, H, W).
+        weight (Tensor): Kernels, batch axis first.
+        weight_ndim (int): Required number of axes of the kernels.
+        layout (str): Documented shape of the kernels, for error messages.
 
     Raises:
-        ValueError: If a rank or the batch is wrong.
-        TypeError: If the two differ in dtype or the dtype is not a real floating-point one.
+        ValueError: If a number of axes is wrong, or the batch sizes differ.
+        TypeError: If the dtypes differ, or are not real floating-point types.
     """
     if x.ndim != 4:
         raise ValueError(f"{op}: x must be (B, C, H, W), got shape {tuple(x.shape)}")
@@ -42,12 +42,12 @@ def check_kernel_size(op: str, height: int, width: int) -> None:
     """Check that a kernel is square and odd, so that zero padding preserves the map's size.
 
     Args:
-        op (str): Name of the operator, for the message.
-        height (int): Rows of the kernel.
-        width (int): Columns of the kernel.
+        op (str): Name of the operator, for error messages.
+        height (int): Number of rows of the kernel.
+        width (int): Number of columns of the kernel.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If the kernel is not square and odd.
     """
     if height != width or height % 2 == 0:
         raise ValueError(f"{op}: kernels must be square and odd, got {height}x{width}")
@@ -57,12 +57,12 @@ def check_bias(op: str, bias: Tensor | None, channels: int) -> None:
     """Check that the bias, if given, has one value per channel.
 
     Args:
-        op (str): Name of the operator, for the message.
-        bias (Tensor, optional): The bias.
+        op (str): Name of the operator, for error messages.
+        bias (Tensor, optional): Tensor to check, or None.
         channels (int): Channels of the feature map.
 
     Raises:
-        ValueError: If it has another shape.
+        ValueError: If the shape is not ``(channels,)``.
     """
     if bias is not None and (bias.ndim != 1 or bias.shape[0] != channels):
         raise ValueError(f"{op}: bias must be ({channels},), got shape {tuple(bias.shape)}")
@@ -74,11 +74,11 @@ def autocast_together(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None,
     Outside an autocast region, and for float64 as in torch itself, nothing changes.
 
     Args:
-        x (Tensor): The tensor whose device's autocast state counts.
-        *others (Tensor, optional): Tensors that go with it.
+        x (Tensor): Tensor whose device determines the autocast state.
+        *others (Tensor, optional): Further tensors to cast.
 
     Returns:
-        tuple[Tensor | None, ...]: ``x`` and the others, cast.
+        tuple[Tensor | None, ...]: ``x`` and the other tensors in the autocast dtype.
     """
     device = x.device.type
     if x.is_meta or not torch.is_autocast_enabled(device):

@@ -1,10 +1,10 @@
 """Calls of a custom operator: through PyTorch's dispatcher, or directly in eager mode.
 
-A graph that is captured, traced or counted should see one node with the operator's name. Ordinary
-eager training has no use for that, and the dispatcher's way through Python costs more than a small
-map's kernels take: measured with kernels that do nothing, on one CPU thread, 129 µs for a
-differentiable call and 407 µs with its gradients, against 13 and 179 µs for an autograd function.
-Where no gradient is wanted the implementation is called, past that function too.
+When a graph is captured or traced, or FLOPs are counted, there should be one node with the
+operator's name. Eager training does not need it, and the overhead of the dispatcher in Python
+exceeds the time of the kernels for small maps: measured with empty kernels on one CPU thread,
+129 µs for a differentiable call and 407 µs with its gradients, compared with 13 and 179 µs for an
+autograd function. If no gradient is needed, the implementation is called directly.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,13 @@ class Operator:
 
     Args:
         name (str): Qualified name, ``namespace::name``.
-        implementation (Callable): From inputs to one output tensor. Its annotations are the
-            operator's schema.
-        fake (Callable): The output's shape, dtype and strides from the inputs alone.
-        save (Callable): Keeps on ``ctx`` what the gradient needs, from ``(ctx, inputs, output)``.
-        backward (Callable): Gradients of the inputs from ``(ctx, grad)``. It may call operators,
-            which makes gradients of higher order work.
+        implementation (Callable): Function of the inputs that returns one tensor. Its annotations
+            define the operator's schema.
+        fake (Callable): Function of the inputs that returns an empty tensor with the shape, dtype
+            and strides of the output.
+        save (Callable): ``save(ctx, inputs, output)`` stores tensors for the backward pass.
+        backward (Callable): ``backward(ctx, grad)`` returns the gradients of the inputs. It may
+            call operators, so that gradients of higher order work.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Operator:
         self.custom_op.register_autograd(backward, setup_context=save)
 
         def forward(ctx: Any, *inputs: Any) -> Tensor:
-            # With its own setup_context PyTorch would inspect the signature in each call.
+            # With a separate setup_context PyTorch would inspect the signature in each call.
             output = implementation(*inputs)
             save(ctx, inputs, output)
             return output
@@ -58,10 +59,10 @@ class Operator:
         """Apply the operator.
 
         Args:
-            *inputs (Any): What the implementation takes.
+            *inputs (Any): Arguments of the implementation.
 
         Returns:
-            Tensor: Its output, with a gradient where an input asks for one.
+            Tensor: Output of the implementation, differentiable if an input requires a gradient.
         """
         if not _is_plain_eager(inputs):
             return self.custom_op(*inputs)

@@ -1,8 +1,9 @@
 """Dynamic depth-wise convolution: one kernel for each sample and channel.
 
 The convolution is bilinear, and its gradient with respect to the map is the same convolution with
-flipped kernels. So it and its gradient with respect to the kernels are two custom operators whose
-gradients are each other: ``torch.ops.smallvit.dynamic_dwconv2d`` and ``..._grad_weight``.
+flipped kernels. Two custom operators, the convolution and its gradient with respect to the
+kernels, are therefore closed under differentiation: ``torch.ops.smallvit.dynamic_dwconv2d`` and
+``..._grad_weight``.
 ``torch.compile`` sees one opaque node, where a grouped convolution with as many groups as
 samples times channels would tie the graph to its batch size.
 
@@ -39,9 +40,9 @@ def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
     Args:
         x (Tensor): Feature map (B, C, H, W).
-        weight (Tensor): Kernels (B, C, k, k), k odd. A predictor's output of
-            C * k * k channels per sample becomes this by ``weight.view(B, C, k, k)``.
-        bias (Tensor, optional): One value per channel (C,). Defaults to None.
+        weight (Tensor): Kernels (B, C, k, k) with odd k. Reshape a prediction of
+            C * k * k channels per sample with ``weight.view(B, C, k, k)``.
+        bias (Tensor, optional): Bias (C,). Defaults to None.
 
     Returns:
         Tensor: Feature map (B, C, H, W).

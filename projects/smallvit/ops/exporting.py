@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def in_onnx_export(x: Tensor) -> bool:
-    """Whether an exporter to ONNX runs, of any torch; custom operators mean nothing to it.
+    """Check on any torch whether an ONNX export runs, which does not support custom operators.
 
-    ``torch.onnx.is_in_onnx_export`` tells of the exporter that traces with TorchScript, and of the
-    one that captures with ``torch.export`` in later torch only. By tracing (``dynamo=False``) the
-    operators are exported on torch 2.4.1, 2.6.0, 2.7.1 and 2.14.1, with ``dynamo=True``, a free
-    batch included, on the latter three. In 2.6 and 2.7 ``torch.export.Dim`` wants a largest batch,
-    or ``Dim.DYNAMIC``.
+    ``torch.onnx.is_in_onnx_export`` covers the exporter that traces with TorchScript, but the
+    one that captures with ``torch.export`` in later versions of torch only. With tracing
+    (``dynamo=False``) the operators are exported on torch 2.4.1, 2.6.0, 2.7.1 and 2.14.1, with
+    ``dynamo=True``, including a dynamic batch size, on the latter three. In 2.6 and 2.7
+    ``torch.export.Dim`` requires a maximum batch size, or ``Dim.DYNAMIC``.
 
     Args:
-        x (Tensor): The map that the operator is called with.
+        x (Tensor): Input map of the operator.
 
     Returns:
-        bool: True if standard operators are needed.
+        bool: Whether standard operators must be used.
     """
     # Only checked while a graph is captured: by the compiler, with fake tensors, or by tracing.
     captured = torch.compiler.is_compiling() or type(x) is not Tensor or torch.jit.is_tracing()
@@ -31,7 +31,7 @@ def in_onnx_export(x: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result
 def _called_by_onnx_exporter() -> bool:
-    """Inspect who captures; called only while a graph is captured, and not part of it."""
+    """Search the call stack for the ONNX exporter; only called while a graph is captured."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("torch.onnx."):
@@ -43,15 +43,16 @@ def _called_by_onnx_exporter() -> bool:
 def columns_of(x: Tensor, kernel_size: int) -> Iterator[Tensor]:
     """Gather the inputs of each column of a depth-wise kernel with standard operators.
 
-    A node for each tap, of which there are 49, makes graphs that take minutes to export; a copy
-    of the map for each tap takes 49 times its memory. Here there are 7 of both.
+    For a 7x7 kernel, a node for each of the 49 taps results in graphs that take minutes to
+    export, and a copy of the map for each tap takes 49 times its memory. Here there are 7 of both.
 
     Args:
         x (Tensor): Feature map (B, C, H, W).
-        kernel_size (int): Size k of the kernel, odd.
+        kernel_size (int): Odd kernel size k.
 
     Yields:
-        Tensor: For column j (B, C, k, H, W): the map moved by j, and by each row of a kernel.
+        Tensor: For each column of the kernel, the map shifted by the column and by each of the k
+        rows, (B, C, k, H, W).
     """
     k, W = kernel_size, x.shape[3]
     shifts = torch.eye(k, dtype=x.dtype, device=x.device).view(k, 1, k, 1)

@@ -31,7 +31,7 @@ OP = "inhomogeneous_dwconv2d"
 def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve every position of every sample with its own kernel.
 
-    The channels are cut into G groups of C / G neighbors; a group shares its kernels.
+    The channels are divided into G groups of C / G adjacent channels, which share their kernels.
     Stride 1, zero padding of half a kernel: the output has the size of the input. It is the
     inhomogeneous dynamic depth-wise convolution of `On the Connection between Local Attention and
     Dynamic Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_.
@@ -46,10 +46,10 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
 
     Args:
         x (Tensor): Feature map (B, C, H, W).
-        weight (Tensor): Kernels (B, G, k * k, H, W), k odd, with tap ``i * k + j`` for row i
-            and column j of a kernel. A predictor's map of G * k * k channels becomes this by
+        weight (Tensor): Kernels (B, G, k * k, H, W) with odd k, where tap ``i * k + j`` is row i
+            and column j of a kernel. Reshape a predicted map of G * k * k channels with
             ``weight.unflatten(1, (G, k * k))``.
-        bias (Tensor, optional): One value per channel (C,). Defaults to None.
+        bias (Tensor, optional): Bias (C,). Defaults to None.
 
     Returns:
         Tensor: Feature map (B, C, H, W).

@@ -1,4 +1,4 @@
-"""CPU features of this machine."""
+"""CPU features of the current machine."""
 
 from functools import cache
 
@@ -7,19 +7,19 @@ import torch
 
 @cache
 def has_bfloat16_instructions() -> bool:
-    """Check whether this machine's CPU has bfloat16 matrix multiplication.
+    """Check whether the CPU has instructions for bfloat16 matrix multiplication.
 
     Returns:
-        bool: What oneDNN, PyTorch's CPU library, found.
+        bool: Whether oneDNN, PyTorch's CPU library, reports bfloat16 support.
     """
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @cache
 def vector_instructions() -> str:
-    """Name the vector instruction set that PyTorch's CPU kernels use.
+    """Return the vector instruction set that PyTorch's CPU kernels use.
 
     Returns:
-        str: Such as "AVX2" or "AVX512".
+        str: Name of the instruction set, such as "AVX2" or "AVX512".
     """
     return torch.backends.cpu.get_cpu_capability()

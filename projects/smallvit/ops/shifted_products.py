@@ -66,7 +66,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of :func:`convolve` with respect to its map.
+    """Compute the gradient of :func:`convolve` with respect to its map.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
@@ -83,7 +83,7 @@ def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
         total = torch.zeros_like(rows).unflatten(-1, (H, W))
         for columns in _sweeps(p):
             padded, target = _row_buffer(grad[block], p)
-            # From the farthest column inwards: what a column blanks, no farther one has reached.
+            # From the outermost column inward: outer columns do not write what inner ones blank.
             for dx in reversed(columns):
                 for tap in _column_taps(dx, p, H, W):
                     padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop].addcmul_(
@@ -97,19 +97,19 @@ def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
-    """Gradient of :func:`convolve` with respect to its kernels.
+    """Compute the gradient of :func:`convolve` with respect to its kernels.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
         x (Tensor): Feature map (B, C, H, W).
-        groups (int): G, the groups of channels that share their kernels.
-        kernel_size (int): k.
+        groups (int): Number G of channel groups.
+        kernel_size (int): Odd kernel size k.
 
     Returns:
         Tensor: Gradient (B, G, k * k, H, W), contiguous.
     """
     B, _, H, W = x.shape
-    # Zeros, because a tap is visited only where it is inside the map.
+    # Initialized with zeros, because taps outside the map are not visited.
     out = x.new_zeros(B, groups, kernel_size**2, H * W)
     x, grad = _by_group(x, groups), _by_group(grad, groups)
     for block in _blocks(x, None):
@@ -120,12 +120,12 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
 
 
 def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
-    """Gradient with respect to kernels that all positions share, one per channel.
+    """Compute the gradient with respect to kernels that all positions share, one per channel.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
         x (Tensor): Feature map (B, C, H, W).
-        kernel_size (int): k.
+        kernel_size (int): Odd kernel size k.
 
     Returns:
         Tensor: Gradient (B, C, k, k), contiguous.
@@ -177,7 +177,7 @@ def _is_planar(weight: Tensor) -> bool:
 def _blocks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[slice, slice]]:
     """Cut (B, G, C / G, H, W) along samples and groups.
 
-    Whole samples go together where they are small; else a sample is cut by groups.
+    Small samples are combined; large ones are split by groups.
     """
     B, G, channels, H, W = x.shape
     copied = 0 if weight is None or _is_planar(weight) else weight.shape[2]

@@ -173,7 +173,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of :func:`convolve` with respect to its map.
+    """Compute the gradient of :func:`convolve` with respect to its map.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
@@ -186,13 +186,13 @@ def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tensor:
-    """Gradient of :func:`convolve` with respect to its kernels.
+    """Compute the gradient of :func:`convolve` with respect to its kernels.
 
     Args:
         grad (Tensor): Gradient of the output (B, C, H, W).
         x (Tensor): Feature map (B, C, H, W).
-        groups (int): G, the groups of channels that share their kernels.
-        kernel_size (int): k.
+        groups (int): Number G of channel groups.
+        kernel_size (int): Odd kernel size k.
 
     Returns:
         Tensor: Gradient (B, G, k * k, H, W), contiguous.
@@ -235,9 +235,9 @@ def _gather(source: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
 
 
 class Tile(NamedTuple):
-    """Work of a program: channels of a group, columns, and the warps that share them.
+    """Tile of a program: channels of a group, columns, and number of warps.
 
-    ``whole`` says that the group has just these channels, which spares a mask.
+    ``whole`` means that the group has exactly these channels, so that no mask is needed.
     """
 
     channels: int
@@ -251,13 +251,13 @@ def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dty
     """Choose the tile of the convolution and its adjoint.
 
     Args:
-        channels (int): Channels of a group.
-        width (int): Columns of the map.
-        channels_last (bool): Whether neighbors in memory are channels.
-        dtype (torch.dtype): Of the map.
+        channels (int): Channels per group.
+        width (int): Number of columns of the map.
+        channels_last (bool): Whether the map is in channels-last memory format.
+        dtype (torch.dtype): Dtype of the map.
 
     Returns:
-        Tile: As many sums for each thread as fit its registers without spills.
+        Tile: Largest tile whose sums per thread fit the registers without spilling.
     """
     block = _block_c(channels)
     columns = _block_w(width, channels_last)
@@ -271,15 +271,15 @@ def gather_tile(channels: int, width: int, channels_last: bool, dtype: torch.dty
 
 @cache
 def weight_tile(channels: int, width: int, channels_last: bool) -> Tile:
-    """Choose the tile of the kernels' gradient, whose sums over channels should stay in a warp.
+    """Choose the tile of the kernel gradient, whose sums over channels should stay in a warp.
 
     Args:
-        channels (int): Channels of a group.
-        width (int): Columns of the map.
-        channels_last (bool): Whether neighbors in memory are channels.
+        channels (int): Channels per group.
+        width (int): Number of columns of the map.
+        channels_last (bool): Whether the map is in channels-last memory format.
 
     Returns:
-        Tile: A thread of a contiguous map holds all channels of its column.
+        Tile: Tile in which, for a contiguous map, a thread has all channels of its column.
     """
     block = _block_c(channels)
     columns = _block_w(width, channels_last)
@@ -287,12 +287,12 @@ def weight_tile(channels: int, width: int, channels_last: bool) -> Tile:
 
 
 def _block_c(channels: int) -> int:
-    """Return the channels of a block, a power of two."""
+    """Return the number of channels of a block, a power of two."""
     return min(MAX_CHANNELS, triton.next_power_of_2(channels))
 
 
 def _block_w(width: int, channels_last: bool) -> int:
-    """Return the block that leaves the fewest columns empty, the largest of equals."""
+    """Return the block width with the fewest empty columns, the largest if several are equal."""
     most = POSITIONS // 4 if channels_last else POSITIONS
     choices = [block for block in (8, 16, 32, 64) if block <= most]
     return min(choices, key=lambda block: (triton.cdiv(width, block) * block, -block))
