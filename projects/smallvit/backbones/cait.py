@@ -17,20 +17,20 @@ from smallvit.registry import MODELS
 
 
 class ClassAttentionBlock(TransformerBlock):
-    """Class-attention block: updates the class token, which attends to itself and the patches.
+    """Class-attention block: the class token attends to itself and the patch tokens.
 
-    Takes the arguments of :class:`TransformerBlock`. Patches are not normalized.
+    The arguments are those of :class:`TransformerBlock`. Patches are not normalized.
     """
 
     def forward(self, cls_token: Tensor, patches: Tensor) -> Tensor:
         """Update the class token.
 
         Args:
-            cls_token (Tensor): The class token, (B, 1, C).
-            patches (Tensor): Patch tokens, (B, N, C).
+            cls_token (Tensor): Class tokens (B, 1, C).
+            patches (Tensor): Patch tokens (B, N, C).
 
         Returns:
-            Tensor: The class token, (B, 1, C).
+            Tensor: Updated class tokens (B, 1, C).
         """
         attended = self.attn(self.norm1(cls_token), patches)
         cls_token = cls_token + self.drop_path(self.ls1(attended))
@@ -41,10 +41,10 @@ def layer_scale_by_depth(depth: int) -> float:
     """Initial layer scale of a block, smaller for deeper blocks.
 
     Args:
-        depth (int): Number of the block in its trunk, counted from 1.
+        depth (int): Position of the block in its stage, counted from 1.
 
     Returns:
-        float: 0.1 up to block 18, 1e-5 up to block 24, 1e-6 from there.
+        float: 0.1 up to block 18, 1e-5 up to block 24, 1e-6 after it.
     """
     if depth <= 18:
         return 0.1
@@ -56,23 +56,23 @@ class CaiT(PlainViT):
     """Class-Attention in Image Transformers.
 
     From `Going deeper with Image Transformers <https://arxiv.org/abs/2103.17239>`_, in
-    the form that the depth-wise convolution shortcut was published with: talking heads
-    in the class-attention trunk too, layer scale initialized by the depth of each block,
-    no bias of queries, keys and values. Its results on small data sets are of the form
+    the variant with which the depth-wise convolution shortcut was published: talking heads
+    in the class-attention blocks too, layer scale initialized by the depth of each block, and
+    no bias of queries, keys and values. Its published results on small data sets were obtained
     without layer scale, talking heads and position embedding.
 
     Args:
         arch (str | dict): "xxs12" or "xxs24", or a dict with ``embed_dims``,
             ``num_layers``, ``num_cls_layers``, ``num_heads`` and
             ``feedforward_channels``. Defaults to "xxs24".
-        img_size (int | tuple[int, int]): Input size that the position embedding is made
-            for; other sizes resize it. Defaults to 224.
-        patch_size (int): Patch size. Defaults to 16.
+        img_size (int | tuple[int, int]): Input size for which the position embedding is
+            created; it is interpolated for other sizes. Defaults to 224.
+        patch_size (int): Height and width of a patch. Defaults to 16.
         in_channels (int): Channels of the image. Defaults to 3.
-        with_layer_scale (bool): Whether residuals are scaled. Defaults to True.
-        with_talking_heads (bool): Whether heads are mixed before and after the softmax.
+        with_layer_scale (bool): Whether to use layer scale. Defaults to True.
+        with_talking_heads (bool): Whether to use talking-heads attention.
             Defaults to True.
-        with_pos_embed (bool): Whether there is a position embedding. Defaults to True.
+        with_pos_embed (bool): Whether to learn a position embedding. Defaults to True.
         qkv_bias (bool): Whether queries, keys and values have a bias.
             Defaults to False.
         drop_rate (float): Dropout after the embedding, attention projections and MLPs.
@@ -80,20 +80,22 @@ class CaiT(PlainViT):
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
         drop_path_rate (float): Stochastic depth rate of all patch blocks, as in the
             paper; the class blocks have none. Defaults to 0.
-        norm_cfg (dict): All norms. Defaults to ``dict(type="LN")``.
-        final_norm (bool): Whether the last output is normed. Defaults to True.
+        norm_cfg (dict): Config of all norm layers. Defaults to ``dict(type="LN")``.
+        final_norm (bool): Whether to normalize the last output. Defaults to True.
         out_indices (int | Sequence[int]): Patch blocks whose outputs are returned; the
-            class token exists behind the last only. Defaults to -1.
-        out_type (str): "cls_token", "avg_featmap", "featmap" or "raw" (patches, and the
-            class token before them in the last output). Defaults to "cls_token".
+            class token exists only after the last. Defaults to -1.
+        out_type (str): Type of the outputs: "cls_token", "avg_featmap", "featmap" or "raw"
+            (patches, preceded by the class token in the last output).
+            Defaults to "cls_token".
         frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
             patch blocks. Defaults to -1.
-        with_cp (bool): Whether to recompute each patch block in the backward pass.
+        with_cp (bool): Whether to use gradient checkpointing in the patch and class blocks.
             Defaults to False.
-        init_cfg (dict | list, optional): Initialization. Defaults to None.
+        init_cfg (dict | list, optional): Config of MMEngine's initialization.
+            Defaults to None.
 
     Raises:
-        ValueError: If ``out_type="cls_token"`` is asked of an earlier block.
+        ValueError: If ``out_type="cls_token"`` is combined with outputs of earlier blocks.
 
     Examples:
         >>> import torch
@@ -181,15 +183,15 @@ class CaiT(PlainViT):
         )
 
     def extra_tokens(self) -> list[nn.Parameter]:
-        """None: the class token is added after the patch blocks."""
+        """Return no tokens, as the class token is added after the patch blocks."""
         return []
 
     def behind_the_layers(self) -> list[nn.Module]:
-        """None: the class-attention blocks and the norm after them are always trained."""
+        """Return no modules, as the class-attention blocks and the final norm are never frozen."""
         return []
 
     def finish(self, x: Tensor) -> Tensor:
-        """Aggregate the patches (B, N, C) in the class token and prepend it to them."""
+        """Apply class attention to the patches (B, N, C) and prepend the class token."""
         cls_token = self.cls_token.expand(x.shape[0], -1, -1)
         cls_token = run_blocks(self.cls_layers, cls_token, x, with_cp=self.with_cp)
         return self.norm(torch.cat((cls_token, x), dim=1))

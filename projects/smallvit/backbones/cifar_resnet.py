@@ -1,4 +1,4 @@
-"""ResNet for 32x32 images, of depth 6n + 2."""
+"""ResNet for 32x32 images with depth 6n + 2."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
         in_channels (int): Channels of the input.
         out_channels (int): Channels of the output.
         stride (int): Stride of the first convolution. Defaults to 1.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class CifarResNet(BaseModule):
     """CIFAR ResNet of the ResNet paper (section 4.2): three stages of 16, 32 and 64 channels.
 
     `Deep Residual Learning for Image Recognition <https://arxiv.org/abs/1512.03385>`_, with
-    projected shortcuts as in pycls. MMPretrain's ``ResNet_CIFAR`` is another network, a
-    wide ImageNet ResNet with a small stem. This one is the teacher of locality guidance.
+    projection shortcuts as in pycls. It is the teacher of locality guidance. MMPretrain's
+    ``ResNet_CIFAR`` is a different network, a wide ImageNet ResNet with a small stem.
 
     Args:
         depth (int): Number of weighted layers, ``6 n + 2``, e.g. 20, 56 or 110.
@@ -77,7 +77,7 @@ class CifarResNet(BaseModule):
             returned; feed them to ``GlobalAveragePooling`` to classify. Defaults to -1.
         frozen_stages (int): The stem and the stages ``0 .. frozen_stages`` are not trained;
             -1 trains all. Defaults to -1.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
         init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to He's
             normal distribution over the fan-out.
 

@@ -17,10 +17,10 @@ class ConvAttention(nn.Module):
     """Self-attention with a depth-wise convolution before the query, key and value projections.
 
     Args:
-        embed_dims (int): Channels.
-        num_heads (int): Attention heads.
-        kernel_size (int): Kernel of the convolutions. Defaults to 3.
-        stride_kv (int): Stride of the key's and value's convolutions. Defaults to 2.
+        embed_dims (int): Channels of the tokens.
+        num_heads (int): Number of attention heads.
+        kernel_size (int): Kernel size of the convolutions. Defaults to 3.
+        stride_kv (int): Stride of the convolutions for keys and values. Defaults to 2.
         qkv_bias (bool): Whether the projections have a bias. Defaults to True.
         attn_drop_rate (float): Dropout of the attention weights. Defaults to 0.
         drop_rate (float): Dropout of the output. Defaults to 0.
@@ -40,7 +40,7 @@ class ConvAttention(nn.Module):
         check_heads(embed_dims, num_heads)
         self.num_heads = num_heads
         self.attn_drop_rate = attn_drop_rate
-        # CvT was trained with the scale of all channels, not that of a head's channels.
+        # CvT was trained with a scale computed from embed_dims instead of the head dimension.
         self.scale = embed_dims**-0.5
         padding = kernel_size // 2
         self.conv_q = DepthwiseConvBN(embed_dims, kernel_size, 1, padding)
@@ -61,10 +61,10 @@ class ConvAttention(nn.Module):
         return split_heads(linear(tokens), self.num_heads)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Attend over all tokens.
+        """Apply attention over all tokens.
 
         Args:
-            x (Tensor): Tokens (B, extra + H * W, C); extra tokens skip the convolutions.
+            x (Tensor): Tokens (B, extra + H * W, C); extra tokens bypass the convolutions.
             hw (tuple[int, int]): Height and width of the grid.
 
         Returns:
@@ -83,7 +83,7 @@ class ConvAttention(nn.Module):
 
 
 class CvTBlock(StageBlock):
-    """A block with convolutional attention; ``**attn`` is passed to :class:`ConvAttention`."""
+    """CvT block; ``**attn`` is passed to :class:`ConvAttention`."""
 
     def build_attention(
         self, embed_dims: int, num_heads: int, drop_rate: float, norm_eps: float, **kwargs
@@ -105,23 +105,23 @@ class CvT(StagedBackbone):
     """Convolutional vision Transformer.
 
     `CvT: Introducing Convolutions to Vision Transformers
-    <https://arxiv.org/abs/2103.15808>`_. Tokens are made, and queries, keys and values
-    begin, with convolutions; there is no position embedding, so images may have any size.
+    <https://arxiv.org/abs/2103.15808>`_. Token embeddings and the query, key and value
+    projections contain convolutions; without position embeddings, images may have any size.
 
     Args:
         arch (str | dict): A name in ``CvT.arch_zoo``, or a dict with ``embed_dims``,
             ``depths``, ``num_heads``, ``mlp_ratios``, and ``kernel_sizes``, ``strides`` and
-            ``paddings`` of the embeddings, a sequence with one entry for each stage each.
+            ``paddings`` of the embeddings, each a sequence with one entry per stage.
             Defaults to "13".
         in_channels (int): Channels of the image. Defaults to 3.
         with_cls_token (bool): Whether the last stage has a class token. Defaults to True.
-        kernel_size (int): Kernel of the convolutions in the attention. Defaults to 3.
-        stride_kv (int): Stride of the key's and value's convolutions. Defaults to 2.
-        qkv_bias (bool): Whether query, key and value have a bias. Defaults to True.
+        kernel_size (int): Kernel size of the convolutions in the attention. Defaults to 3.
+        stride_kv (int): Stride of the convolutions for keys and values. Defaults to 2.
+        qkv_bias (bool): Whether queries, keys and values have a bias. Defaults to True.
         drop_rate (float): Dropout of embeddings and projections. Defaults to 0.
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
-        drop_path_rate (float): Stochastic depth of the last block; within the last stage it
-            grows linearly from zero, the stages before have none. Defaults to 0.
+        drop_path_rate (float): Stochastic depth rate of the last block; it increases linearly
+            from zero within the last stage, and is zero in earlier stages. Defaults to 0.
         norm_eps (float): Epsilon of the layer norms. Defaults to 1e-5.
         **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
             ``init_cfg`` of :class:`StagedBackbone`.

@@ -1,4 +1,4 @@
-"""DHVT: a plain vision transformer with convolutions, for small data sets."""
+"""DHVT, a plain vision transformer with convolutions for small data sets."""
 
 from collections.abc import Sequence
 
@@ -20,13 +20,13 @@ from smallvit.registry import MODELS
 
 
 class DHVTBlock(TransformerBlock):
-    """A transformer block whose feed-forward layer is a :class:`DAFF`.
+    """Transformer block with :class:`DAFF` as the feed-forward layer.
 
-    Takes the arguments of :class:`TransformerBlock`.
+    The arguments are those of :class:`TransformerBlock`.
     """
 
     def feed_forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Feed-forward branch over the grid ``hw``, without its residual."""
+        """Apply the feed-forward branch with the grid ``hw``, without its residual."""
         return self.mlp(self.norm2(x), hw)
 
 
@@ -35,10 +35,11 @@ class DHVT(PlainViT):
     """Dynamic Hybrid Vision Transformer.
 
     From `Bridging the Gap Between Vision Transformers and Convolutional Neural Networks
-    on Small Datasets <https://arxiv.org/abs/2210.05958>`_. Its three mechanisms can be
-    switched off one by one; without all three and with a position embedding it is DeiT.
+    on Small Datasets <https://arxiv.org/abs/2210.05958>`_. Its three components
+    (SOPE, DAFF and head tokens) can be disabled individually; without all three and with a
+    position embedding it is DeiT.
 
-    The official code has no position embedding, so that any height and width can be fed.
+    The official code has no position embedding, so images may have any height and width.
     The published models use 4 (tiny) and 8 (small) heads on CIFAR, 4 and 6 on DomainNet,
     3 and 6 on ImageNet.
 
@@ -46,53 +47,54 @@ class DHVT(PlainViT):
         arch (str | dict): "tiny" or "small", or a dict with ``embed_dims``,
             ``num_layers``, ``num_heads`` and ``feedforward_channels``.
             Defaults to "tiny".
-        patch_size (int): Patch size, a power of two with SOPE. Defaults to 16.
-        num_heads (int, optional): Number of heads in place of the arch's (3 and 6).
-            Defaults to None.
-        img_size (int | tuple[int, int]): Input size that a position embedding is made
-            for. Defaults to 224.
+        patch_size (int): Height and width of a patch, a power of two with SOPE.
+            Defaults to 16.
+        num_heads (int, optional): Number of heads. Defaults to None: that of ``arch`` (3 and 6).
+        img_size (int | tuple[int, int]): Input size for which a position embedding is
+            created. Defaults to 224.
         in_channels (int): Channels of the image. Defaults to 3.
-        with_sope (bool): Whether patches are embedded by :class:`SOPE`; otherwise by one
+        with_sope (bool): Whether to embed patches with :class:`SOPE`; otherwise with one
             strided convolution. Defaults to True.
-        with_daff (bool): Whether the feed-forward layers are :class:`DAFF`; otherwise
+        with_daff (bool): Whether to use :class:`DAFF` feed-forward layers; otherwise
             MLPs. Defaults to True.
-        with_head_tokens (bool): Whether attention is :class:`HeadInteractedAttention`;
-            otherwise plain. Defaults to True.
-        with_pos_embed (bool): Whether there is a learnable position embedding.
+        with_head_tokens (bool): Whether to use :class:`HeadInteractedAttention`;
+            otherwise plain attention. Defaults to True.
+        with_pos_embed (bool): Whether to learn a position embedding.
             Defaults to False.
-        with_affine (bool): Whether SOPE scales and shifts before and behind its
+        with_affine (bool): Whether SOPE has affine layers before and after its
             convolutions. Defaults to True.
         with_shortcut (bool): Whether DAFF adds the input of its depth-wise convolution
-            to the output. Defaults to True.
+            to its output. Defaults to True.
         with_excitation (bool): Whether DAFF recalibrates the class token.
             Defaults to True.
         qkv_bias (bool): Whether queries, keys and values have a bias. Defaults to True.
         drop_rate (float): Dropout after the embedding, attention projections and MLPs.
             Defaults to 0.
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
-        drop_path_rate (float): Stochastic depth rate of the last block; earlier ones
-            grow linearly to it. Defaults to 0.
-        norm_cfg (dict): Norms of the tokens. Defaults to ``dict(type="LN", eps=1e-6)``.
-        conv_norm_cfg (dict): Norms of the convolutions. Defaults to
+        drop_path_rate (float): Stochastic depth rate of the last block; it increases linearly
+            from zero. Defaults to 0.
+        norm_cfg (dict): Config of the norm layers of the tokens. Defaults to
+            ``dict(type="LN", eps=1e-6)``.
+        conv_norm_cfg (dict): Config of the norm layers of the convolutions. Defaults to
             ``dict(type="BN")``.
-        sope_norm_cfg (dict, optional): Norms of the convolutions in :class:`SOPE`; the
-            published models synchronize these alone. Defaults to None,
+        sope_norm_cfg (dict, optional): Config of the norm layers in :class:`SOPE`; the
+            published models use synchronized batch norm only there. Defaults to None:
             ``conv_norm_cfg``.
-        final_norm (bool): Whether the last block's output is normed. Defaults to True.
+        final_norm (bool): Whether to normalize the last block's output. Defaults to True.
         out_indices (int | Sequence[int]): Blocks whose outputs are returned.
             Defaults to -1.
         out_type (str): "cls_token", "avg_featmap", "featmap" or "raw", see
             :class:`PlainViT`. Defaults to "cls_token".
         frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
             blocks. Defaults to -1.
-        norm_eval (bool): Whether batch norms use and keep their stored statistics while
-            training, as the official code does when it finetunes. Defaults to False.
-        with_cp (bool): Whether to recompute each block in the backward pass.
-            Defaults to False.
-        init_cfg (dict | list, optional): Initialization. Defaults to None.
+        norm_eval (bool): Whether batch norms use fixed running statistics in training, as the
+            official code does in fine-tuning. Defaults to False.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list, optional): Config of MMEngine's initialization.
+            Defaults to None.
 
     Raises:
-        ValueError: If a part is changed that is switched off.
+        ValueError: If an option of a disabled component is set.
 
     Examples:
         >>> import torch
@@ -184,7 +186,7 @@ class DHVT(PlainViT):
         self.norm_eval = norm_eval
 
     def train(self, mode: bool = True) -> "DHVT":
-        """Switch the mode; with ``norm_eval`` batch norms stay in evaluation mode."""
+        """Set the mode; with ``norm_eval``, batch norms stay in evaluation mode."""
         super().train(mode)
         if self.norm_eval:
             for module in self.modules():
@@ -194,7 +196,7 @@ class DHVT(PlainViT):
 
 
 def _check_part(part: str, is_there: bool, **switches: bool) -> None:
-    """Refuse a switch of a part that is disabled."""
+    """Raise an error if an option of a disabled component is set."""
     for name, value in switches.items():
         if not value and not is_there:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""DWNet: static or dynamic depth-wise convolution in place of local attention."""
+"""DWNet, a hierarchical backbone with depth-wise convolutions in place of local attention."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,8 +30,8 @@ class DWStage(nn.Module):
     """Blocks at one resolution, followed by patch merging except in the last stage.
 
     Args:
-        blocks (Sequence[DWBlock]): The blocks.
-        downsample (PatchMerging, optional): The merging. Defaults to None.
+        blocks (Sequence[DWBlock]): Blocks of the stage in order.
+        downsample (PatchMerging, optional): Patch merging after the blocks. Defaults to None.
     """
 
     def __init__(self, blocks: Sequence[DWBlock], downsample: PatchMerging | None = None) -> None:
@@ -42,14 +42,14 @@ class DWStage(nn.Module):
 
 @MODELS.register_module()
 class DWNet(BaseModule):
-    """DWNet, a hierarchical backbone of depth-wise convolution blocks, for all tasks.
+    """Hierarchical backbone of depth-wise convolution blocks for classification and dense tasks.
 
     A PyTorch implementation of `On the Connection between Local Attention and Dynamic
     Depth-wise Convolution <https://arxiv.org/abs/2106.04263>`_ (ICLR 2022).
 
-    With only the last stage it is a classifier's backbone: ``forward`` returns one pooled
-    vector. With several ``out_indices``, or in a model with a neck or a decode head, it is the
-    backbone of a detector or segmentor and returns feature maps, each with its own norm layer::
+    With the last stage only, as in a classifier, ``forward`` returns one pooled vector. With
+    several ``out_indices``, or in a model with a neck or a decode head, as in detectors and
+    segmentors, it returns feature maps, each normalized by its own layer::
 
         backbone=dict(_delete_=True, type="smallvit.DWNet", arch="tiny",
                       out_indices=(0, 1, 2, 3)),
@@ -60,21 +60,22 @@ class DWNet(BaseModule):
             with these keys:
 
             - **embed_dims** (int): Channels of the first stage; each stage doubles them.
-            - **depths** (Sequence[int]): Blocks of each stage.
-            - **group_channels** (Sequence[int]): Channels that share a kernel in each
-              stage, read if ``conv="inhomogeneous"``.
+            - **depths** (Sequence[int]): Number of blocks in each stage.
+            - **group_channels** (Sequence[int]): Number of channels that share a kernel in each
+              stage, used if ``conv="inhomogeneous"``.
 
             Defaults to "tiny".
-        conv (str): Depth-wise convolution: "static", "dynamic" (kernels predicted for
-            each sample) or "inhomogeneous" (for each sample and position). Defaults to
+        conv (str): Type of the depth-wise convolution: "static", "dynamic" (kernels predicted
+            for each sample) or "inhomogeneous" (for each sample and position). Defaults to
             "static".
-        img_size (int | tuple[int, int]): Size of the training images; it only sets the size
-            of the position embedding. Defaults to 224.
+        img_size (int | tuple[int, int]): Size of the training images; it only determines the
+            size of the position embedding. Defaults to 224.
         in_channels (int): Channels of the image. Defaults to 3.
         patch_size (int): Height and width of a patch. Defaults to 4.
-        kernel_size (int): Size of the depth-wise kernels, odd. Defaults to 7.
-        mlp_ratio (float): Width of the feed-forward over the channels. Defaults to 4.
-        out_indices (int | Sequence[int]): Stages whose output is returned. Defaults to
+        kernel_size (int): Odd size of the depth-wise kernels. Defaults to 7.
+        mlp_ratio (float): Ratio of the hidden width of the feed-forward to the channels.
+            Defaults to 4.
+        out_indices (int | Sequence[int]): Stages whose outputs are returned. Defaults to
             -1, the last stage.
         out_type (str, optional): "avg_featmap", the mean (B, C) of the last stage's
             normalized tokens, or "featmap", the normalized map (B, C, H, W) of each stage
@@ -82,28 +83,28 @@ class DWNet(BaseModule):
             stages than the last, or the model that builds the backbone has a neck, a
             decode head or a detector's head; else "avg_featmap".
         pad_to_kernel (bool, optional): Whether each block pads its map to a multiple of
-            the kernel size, which the official detection and segmentation code does
-            and its classification code does not. Defaults to None: with "featmap" only.
+            the kernel size, as the official code does for detection and segmentation,
+            but not for classification. Defaults to None: with "featmap" only.
         drop_rate (float): Dropout after the patch embedding and in the feed-forward.
             Defaults to 0.
-        drop_path_rate (float): Stochastic depth of the last block; it grows linearly from
-            zero. Defaults to 0.
-        use_abs_pos_embed (bool): Whether to add an absolute position embedding, resized
-            to the image. Defaults to False.
-        norm_cfg (dict): Norms in the blocks and of the maps; ``dict(type="SyncBN")`` on
-            several GPUs. Defaults to ``dict(type="BN")``.
+        drop_path_rate (float): Stochastic depth rate of the last block; it increases linearly
+            from zero. Defaults to 0.
+        use_abs_pos_embed (bool): Whether to add an absolute position embedding, interpolated
+            to the size of the image. Defaults to False.
+        norm_cfg (dict): Config of the norm layers in the blocks and of the maps;
+            ``dict(type="SyncBN")`` on several GPUs. Defaults to ``dict(type="BN")``.
         frozen_stages (int): The patch embedding and the stages ``0 .. frozen_stages`` are
             not trained; -1 trains all. Defaults to -1.
-        norm_eval (bool): Whether batch norms keep their statistics in training. Defaults
-            to False.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): Initialization; for a checkpoint
-            ``dict(type="Pretrained", checkpoint=..., prefix="backbone.")``. Defaults to
-            None, linear layers from a truncated normal.
+        norm_eval (bool): Whether batch norms use fixed running statistics in training.
+            Defaults to False.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list[dict], optional): Config of MMEngine's initialization; for a
+            checkpoint ``dict(type="Pretrained", checkpoint=..., prefix="backbone.")``. Defaults
+            to a truncated normal for linear layers.
 
     Raises:
         ValueError: If ``arch``, ``conv``, ``out_type``, ``out_indices``, ``kernel_size`` or
-            ``frozen_stages`` do not fit.
+            ``frozen_stages`` is invalid.
 
     Examples:
         >>> import torch
@@ -222,7 +223,7 @@ class DWNet(BaseModule):
         return stages
 
     def _add_out_norms(self, norm_cfg: dict) -> None:
-        # The names differ, so that weights of a layer norm are not loaded into a batch norm.
+        # The names differ so that weights of a layer norm are not loaded into a batch norm.
         if self.out_type == "avg_featmap":
             self.norm = nn.LayerNorm(self.embed_dims[-1])
             return
@@ -263,8 +264,8 @@ class DWNet(BaseModule):
             x (Tensor): Images (B, in_channels, H, W) of any size.
 
         Returns:
-            tuple[Tensor, ...]: One vector (B, C), or maps (B, C_i, H_i, W_i); see
-            ``out_type``.
+            tuple[Tensor, ...]: One pooled vector (B, C), or maps (B, C_i, H_i, W_i), depending
+            on ``out_type``.
         """
         x = self.embed(x)
         maps = []
@@ -278,13 +279,13 @@ class DWNet(BaseModule):
         return tuple(maps) if self.out_type == "featmap" else (self.norm(x).mean((1, 2)),)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embed image patches and add their positions.
+        """Embed image patches and add the position embedding.
 
         Args:
             x (Tensor): Images (B, in_channels, H, W).
 
         Returns:
-            Tensor: Map (B, h, w, C).
+            Tensor: Feature map (B, h, w, C).
         """
         tokens, size = self.patch_embed(x)
         x = tokens.unflatten(1, size)
@@ -306,11 +307,11 @@ def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize a position embedding by bicubic interpolation, if its size differs.
 
     Args:
-        x (Tensor): Map (1, C, h, w).
-        size (Sequence[int]): Height and width to reach.
+        x (Tensor): Position embedding (1, C, h, w).
+        size (Sequence[int]): Target height and width.
 
     Returns:
-        Tensor: Map (1, C, *size).
+        Tensor: Position embedding (1, C, *size).
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x

@@ -20,14 +20,14 @@ class SpatialReductionAttention(nn.Module):
     """Self-attention with keys and values from a spatially reduced map.
 
     Args:
-        embed_dims (int): Channels.
-        num_heads (int): Attention heads.
-        sr_ratio (int): Factor by which height and width shrink for keys and values;
-            1 keeps all tokens, extra tokens included. Defaults to 1.
+        embed_dims (int): Channels of the tokens.
+        num_heads (int): Number of attention heads.
+        sr_ratio (int): Factor by which height and width are reduced for keys and values;
+            1 keeps all tokens, including extra tokens. Defaults to 1.
         qkv_bias (bool): Whether the projections have a bias. Defaults to True.
         attn_drop_rate (float): Dropout of the attention weights. Defaults to 0.
         drop_rate (float): Dropout of the output. Defaults to 0.
-        norm_eps (float): Epsilon of the norm of the shrunken map. Defaults to 1e-6.
+        norm_eps (float): Epsilon of the norm of the reduced map. Defaults to 1e-6.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class SpatialReductionAttention(nn.Module):
             self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Attend from all tokens to the reduced map.
+        """Apply attention from all tokens to the reduced map.
 
         Args:
-            x (Tensor): Tokens (B, N, C); without extra tokens where ``sr_ratio > 1``.
+            x (Tensor): Tokens (B, N, C), without extra tokens if ``sr_ratio > 1``.
             hw (tuple[int, int]): Height and width of the grid.
 
         Returns:
@@ -73,7 +73,7 @@ class SpatialReductionAttention(nn.Module):
 
 
 class PVTBlock(StageBlock):
-    """A block whose ``**attn`` is passed to :class:`SpatialReductionAttention`."""
+    """PVT block; ``**attn`` is passed to :class:`SpatialReductionAttention`."""
 
     def build_attention(
         self, embed_dims: int, num_heads: int, drop_rate: float, norm_eps: float, **kwargs
@@ -92,13 +92,13 @@ class PVTStage(TokenStage):
     """Patch embedding, position embedding and blocks at one resolution.
 
     Args:
-        in_channels (int): Channels of the incoming map.
+        in_channels (int): Channels of the input map.
         embed_dims (int): Channels of the tokens.
         patch_size (int): Size and stride of the patches.
-        grid (tuple[int, int]): Grid for which the position embedding is made.
-        blocks (Sequence[nn.Module]): The blocks.
-        with_cls_token (bool): Whether a class token joins here. Defaults to False.
-        with_pos_embed (bool): Whether there is a position embedding. Defaults to True.
+        grid (tuple[int, int]): Grid for which the position embedding is created.
+        blocks (Sequence[nn.Module]): Blocks of the stage in order.
+        with_cls_token (bool): Whether to prepend a class token. Defaults to False.
+        with_pos_embed (bool): Whether to learn a position embedding. Defaults to True.
         drop_rate (float): Dropout after the position embedding. Defaults to 0.
         norm_eps (float): Epsilon of the patch norm. Defaults to 1e-6.
     """
@@ -152,26 +152,26 @@ class PVT(StagedBackbone):
     """Pyramid Vision Transformer, first version, with its class token.
 
     `Pyramid Vision Transformer: A Versatile Backbone for Dense Prediction without
-    Convolutions <https://arxiv.org/abs/2102.12122>`_. mmdet and mmseg keep the variant
-    for dense prediction; this is the one that classifies by a class token, which joins
-    in the last stage. It takes images of any size: position embeddings are resized
-    bilinearly to the grid at hand.
+    Convolutions <https://arxiv.org/abs/2102.12122>`_. mmdet and mmseg have the variant
+    for dense prediction; this is the variant for classification with a class token, which
+    is added in the last stage. Images may have any size: position embeddings are
+    interpolated bilinearly to the grid.
 
     Args:
         arch (str | dict): A name in ``PVT.arch_zoo``, or a dict with ``embed_dims``,
-            ``depths``, ``num_heads``, ``mlp_ratios``, ``sr_ratios`` and ``patch_sizes``, a
-            sequence with one entry for each stage each. Defaults to "tiny".
+            ``depths``, ``num_heads``, ``mlp_ratios``, ``sr_ratios`` and ``patch_sizes``, each a
+            sequence with one entry per stage. Defaults to "tiny".
         img_size (int | tuple[int, int]): Image size for which position embeddings are
-            made. Defaults to 224.
+            created. Defaults to 224.
         in_channels (int): Channels of the image. Defaults to 3.
-        with_cls_token (bool): Whether there is a class token. Defaults to True.
-        with_pos_embed (bool): Whether there are position embeddings. Defaults to True.
-        qkv_bias (bool): Whether query, key and value have a bias. Defaults to True.
+        with_cls_token (bool): Whether the last stage has a class token. Defaults to True.
+        with_pos_embed (bool): Whether to learn position embeddings. Defaults to True.
+        qkv_bias (bool): Whether queries, keys and values have a bias. Defaults to True.
         drop_rate (float): Dropout of embeddings and projections. Defaults to 0.
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
-        drop_path_rate (float): Stochastic depth of the last block; it grows linearly from
-            zero. Defaults to 0.
-        norm_eps (float): Epsilon of all norms. Defaults to 1e-6.
+        drop_path_rate (float): Stochastic depth rate of the last block; it increases linearly
+            from zero. Defaults to 0.
+        norm_eps (float): Epsilon of all norm layers. Defaults to 1e-6.
         **kwargs: ``out_type``, ``out_indices``, ``out_norm``, ``frozen_stages``, ``with_cp`` and
             ``init_cfg`` of :class:`StagedBackbone`.
 

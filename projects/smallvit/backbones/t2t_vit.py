@@ -1,4 +1,4 @@
-"""T2T-ViT with both token encoders."""
+"""Tokens-to-Token ViT with both token encoders."""
 
 from collections.abc import Sequence
 
@@ -25,43 +25,44 @@ class T2TViT(PlainViT):
     """Tokens-to-Token Vision Transformer.
 
     From `Tokens-to-Token ViT: Training Vision Transformers from Scratch on ImageNet
-    <https://arxiv.org/abs/2101.11986>`_, as tiny-transformers (LayerNorm eps 1e-6) and
-    Dynamic-Vision-Transformer (eps 1e-5) use it. MMPretrain's ``T2T_ViT`` is another
-    variant: attention scaled by the width instead of the head's, square inputs only,
-    and no choice of the token grid.
+    <https://arxiv.org/abs/2101.11986>`_, as used in tiny-transformers (LayerNorm eps 1e-6) and
+    Dynamic-Vision-Transformer (eps 1e-5). MMPretrain's ``T2T_ViT`` is another variant, with
+    attention scaled by the width of the tokens instead of a head, square inputs only,
+    and a fixed token grid.
 
     Args:
         arch (str | dict): One of "7", "10", "12", "14", "19", "24", or a dict with
             ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
             Defaults to "14".
-        img_size (int | tuple[int, int]): Input size that the position embedding is made
-            for; other sizes resize it. Defaults to 224.
+        img_size (int | tuple[int, int]): Input size for which the position embedding is
+            created; it is interpolated for other sizes. Defaults to 224.
         in_channels (int): Channels of the image. Defaults to 3.
-        token_encoder (str): "performer" or "transformer". Defaults to "performer".
+        token_encoder (str): Type of the token encoders, "performer" or "transformer".
+            Defaults to "performer".
         token_grid (int | dict): Tokens along each side of a 224-pixel image, 14, 10 or
             7; or a dict with ``kernel_sizes``, ``strides`` and ``paddings`` of the
             splits. Defaults to 14.
         token_dims (int): Channels within the token encoder. Defaults to 64.
-        token_drop_rate (float): Dropout of the token encoder; published trainings use 0
+        token_drop_rate (float): Dropout of the token encoder; the published recipes use 0
             (tiny-transformers) and 0.1 (DVT). Defaults to 0.
         qkv_bias (bool): Whether queries, keys and values of the blocks have a bias.
             Defaults to False.
         drop_rate (float): Dropout after the embedding, attention projections and MLPs.
             Defaults to 0.
         attn_drop_rate (float): Dropout of attention weights. Defaults to 0.
-        drop_path_rate (float): Stochastic depth rate of the last block; earlier ones
-            grow linearly to it. Defaults to 0.
-        norm_cfg (dict): All norms. Defaults to ``dict(type="LN", eps=1e-6)``.
-        final_norm (bool): Whether the last block's output is normed. Defaults to True.
+        drop_path_rate (float): Stochastic depth rate of the last block; it increases linearly
+            from zero. Defaults to 0.
+        norm_cfg (dict): Config of all norm layers. Defaults to ``dict(type="LN", eps=1e-6)``.
+        final_norm (bool): Whether to normalize the last block's output. Defaults to True.
         out_indices (int | Sequence[int]): Blocks whose outputs are returned.
             Defaults to -1.
         out_type (str): "cls_token", "avg_featmap", "featmap" or "raw", see
             :class:`PlainViT`. Defaults to "cls_token".
         frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
             blocks. Defaults to -1.
-        with_cp (bool): Whether to recompute each block in the backward pass.
-            Defaults to False.
-        init_cfg (dict | list, optional): Initialization. Defaults to None.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list, optional): Config of MMEngine's initialization.
+            Defaults to None.
 
     Raises:
         ValueError: If ``token_grid`` is unknown.

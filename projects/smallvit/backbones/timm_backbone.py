@@ -1,4 +1,4 @@
-"""timm models as backbones."""
+"""Wrapper of timm models as backbones."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -46,7 +46,7 @@ def _check_name(model_name: str) -> None:
 def _create(model_name: str, pretrained: bool, **options: Any) -> nn.Module:
     try:
         return timm.create_model(model_name, pretrained=pretrained, **options)
-    except OSError as error:  # those of the network are of this kind
+    except OSError as error:  # network errors are subclasses
         if not pretrained:
             raise
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
@@ -74,38 +74,39 @@ def _replace_parts(model: nn.Module) -> None:
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """Any timm model: pooled features for classification, or feature maps of its levels.
+    """timm model that returns pooled features for classification, or feature maps.
 
     MMPretrain's ``TIMMBackbone`` returns the last features only, unpooled, or renames
-    the parameters to return several. This one keeps timm's names and its way of pooling,
-    and both kinds of output come from the same checkpoint.
+    the parameters to return several. This wrapper keeps timm's parameter names and pooling,
+    so that the same checkpoint can be used for both kinds of output.
 
     Args:
         model_name (str): Name of a timm model, e.g. ``pvt_v2_b0``. Nothing is downloaded
-            unless ``pretrained`` is set.
-        out_type (str): "pooled" (B, C) is what timm's classifier would see, "featmap" the
-            maps (B, C_i, H_i, W_i) of the levels in ``out_indices``, "raw" what the
-            model's ``forward_features`` returns. Defaults to "pooled".
+            unless ``pretrained`` is True.
+        out_type (str): Type of the outputs: "pooled", the input (B, C) of timm's classifier;
+            "featmap", the maps (B, C_i, H_i, W_i) of the levels in ``out_indices``; "raw", the
+            output of the model's ``forward_features``. Defaults to "pooled".
         out_indices (int | Sequence[int]): Levels to return with "featmap", as counted in
             the model's ``feature_info``. Defaults to -1.
-        out_norm (bool): Whether the model's final norm is applied to the maps of
-            "featmap", for models where it fits. Defaults to False.
+        out_norm (bool): Whether to apply the model's final norm to the maps of
+            "featmap", for models that support it. Defaults to False.
         in_channels (int): Channels of the image. Defaults to 3.
-        pretrained (bool): Whether timm loads its weights. Defaults to False.
-        frozen (bool): Whether the weights stay as they are, for a linear probe: no gradients, and
-            evaluation mode in training too. Defaults to False.
-        drop_path_rate (float, optional): Stochastic depth. Defaults to None, the model's
-            own.
-        norm_eps (float, optional): Epsilon of all layer norms. Defaults to None, the
-            model's own.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to None:
-            timm has initialized the model.
-        **kwargs (dict): Passed to the model's constructor, e.g. ``img_size``.
+        pretrained (bool): Whether timm loads its pretrained weights. Defaults to False.
+        frozen (bool): Whether to freeze the weights for a linear probe: no gradients, and
+            evaluation mode also in training. Defaults to False.
+        drop_path_rate (float, optional): Stochastic depth rate. Defaults to None: the default
+            of the model.
+        norm_eps (float, optional): Epsilon of all layer norms. Defaults to None: the default
+            of the model.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list[dict], optional): Config of MMEngine's initialization. Defaults to
+            None: timm's initialization.
+        **kwargs (dict): Arguments of the model's constructor, e.g. ``img_size``.
 
     Raises:
-        UserError: If timm is older than what smallvit needs.
-        ValueError: If timm has no model of that name, or the model cannot do what is asked.
+        UserError: If timm is older than smallvit requires, or its pretrained weights cannot be
+            downloaded.
+        ValueError: If timm has no model of that name, or the model does not support an option.
 
     Examples:
         >>> import torch
@@ -160,16 +161,16 @@ class TimmBackbone(BaseModule):
         self._register_load_state_dict_pre_hook(self._resize_pos_embed)
 
     def _resize_pos_embed(self, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
-        """Resize a stored position embedding to this image size, as our other backbones do."""
+        """Resize a stored position embedding to this image size, as other backbones here do."""
         own = getattr(self.timm_model, "pos_embed", None)
         stored = state_dict.get(f"{prefix}timm_model.pos_embed")
         if own is None or stored is None or stored.shape == own.shape:
             return
-        if own.ndim == 4:  # a map (1, C, H, W), as PiT has it
+        if own.ndim == 4:  # a map (1, C, H, W), as in PiT
             resized = F.interpolate(stored, own.shape[2:], mode="bicubic", antialias=True)
         else:
             grid = self.timm_model.patch_embed.grid_size
-            extra = own.shape[1] - grid[0] * grid[1]  # ConViT and CaiT embed patches alone
+            extra = own.shape[1] - grid[0] * grid[1]  # 0 in ConViT and CaiT
             resized = resample_abs_pos_embed(stored, new_size=grid, num_prefix_tokens=extra)
         state_dict[f"{prefix}timm_model.pos_embed"] = resized
 
@@ -191,7 +192,7 @@ class TimmBackbone(BaseModule):
         indices = resolve_indices(out_indices, len(info), "level")
         self.out_channels = tuple(info[index]["num_chs"] for index in indices)
         self.out_indices = indices
-        # Layers that the maps do not need would have no gradient, and DDP would fail.
+        # Unused layers would have no gradient, and DDP would fail.
         self.timm_model.prune_intermediate_layers(
             list(indices), prune_norm=not self.out_norm, prune_head=True
         )
@@ -204,7 +205,7 @@ class TimmBackbone(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Initialize from ``init_cfg``; timm has initialized the rest, or loaded its weights."""
+        """Initialize from ``init_cfg``; otherwise keep timm's initial or pretrained weights."""
         if self.init_cfg:
             super().init_weights()
 
@@ -215,7 +216,7 @@ class TimmBackbone(BaseModule):
             x (Tensor): Images (B, C, H, W).
 
         Returns:
-            tuple[Tensor, ...]: What ``out_type`` says.
+            tuple[Tensor, ...]: Outputs of the type ``out_type``.
         """
         if self.out_type == "featmap":
             maps = self.timm_model.forward_intermediates(

@@ -20,16 +20,16 @@ class Taps:
             backbone(images)
             maps = taps.maps()
 
-    Gradients flow from the maps into the host, under gradient checkpointing (without
-    reentrance) and autocast too. Call :meth:`maps` before the backward pass. A compiled step
-    calls :meth:`run`, with taps that were placed before it is compiled; Dynamo enters no
-    ``with taps:`` in torch below 2.14, where it breaks the graph.
-    A deep copy of an object that holds both host and taps holds a working copy of both.
+    Gradients flow from the maps into the host, also with (non-reentrant) gradient checkpointing
+    and autocast. Call :meth:`maps` before the backward pass. In a compiled step, call :meth:`run`
+    with taps that were created before compilation; in torch below 2.14, Dynamo does not support
+    ``with taps:`` and breaks the graph there.
+    A deep copy of an object with references to both host and taps has working copies of both.
 
     Args:
-        host (nn.Module | HostView): The backbone.
-        positions (Sequence[int | float]): Blocks, as :meth:`HostView.index` takes them.
-        where (str): "output" reads what comes out of a block, "input" what goes in.
+        host (nn.Module | HostView): Backbone, or its view.
+        positions (Sequence[int | float]): Positions of blocks, see :meth:`HostView.index`.
+        where (str): "output" records the output of a block, "input" its input.
             Defaults to "output".
 
     Raises:

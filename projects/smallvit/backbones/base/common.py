@@ -1,4 +1,4 @@
-"""Functions shared by all backbones: output selection, freezing, gradient checkpointing."""
+"""Common functions of backbones: output selection, freezing, gradient checkpointing."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
     """Convert output indices, which may be negative, to ascending stage numbers.
 
     Args:
-        indices (int | Sequence[int]): One index or several.
-        count (int): How many stages there are.
-        what (str): What is counted, for the error. Defaults to "stage".
+        indices (int | Sequence[int]): One index or several; negative ones count from the end.
+        count (int): Number of stages.
+        what (str): Noun for a stage in the error message. Defaults to "stage".
 
     Returns:
-        tuple[int, ...]: Sorted numbers in ``range(count)``, each once.
+        tuple[int, ...]: Sorted unique indices in ``range(count)``.
 
     Raises:
         ValueError: If an index is outside ``-count .. count - 1``.
@@ -40,12 +40,12 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
 def owner_takes_maps() -> bool:
     """Whether the backbone that is being built is part of a model with :data:`MAP_CONSUMERS`.
 
-    A model of the OpenMMLab libraries builds its backbone in its ``__init__``, from the argument
-    ``backbone``, and tells it nothing of what comes behind; the nearest caller with that
-    argument says.
+    A model of the OpenMMLab libraries builds its backbone in its ``__init__`` from the argument
+    ``backbone``, without information about the modules after it. They are read from the frame of
+    the nearest caller with that argument.
 
     Returns:
-        bool: False too where the backbone is built by itself.
+        bool: True if any of them is set; False also if the backbone is built on its own.
     """
     frame = inspect.currentframe()
     while frame is not None:
@@ -69,8 +69,8 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *args, with_cp: bool) -> 
     Args:
         blocks (Iterable[nn.Module]): Blocks that take ``(x, *args)`` and return ``x``.
         x (Tensor): Input of the first block.
-        *args: Passed to each block unchanged.
-        with_cp (bool): Whether to save memory by gradient checkpointing.
+        *args: Additional arguments of each block.
+        with_cp (bool): Whether to use gradient checkpointing.
 
     Returns:
         Tensor: Output of the last block.

@@ -20,30 +20,30 @@ class PlainViT(BaseModule):
     """Base class of plain vision transformers.
 
     A subclass passes its patch embedding and blocks; the base class adds
-    extra tokens and a position embedding that follows the input size, runs the
+    extra tokens and a position embedding that is interpolated to the input size, runs the
     blocks, normalizes the last output and formats the outputs.
 
     Args:
-        patch_embed (nn.Module): Takes images (B, C, H, W), returns tokens (B, h * w,
+        patch_embed (nn.Module): Module from images (B, C, H, W) to tokens (B, h * w,
             embed_dims) and their grid (h, w).
-        layers (Sequence[nn.Module]): Blocks; each takes tokens (B, N, embed_dims) and
-            the grid, and returns tokens.
+        layers (Sequence[nn.Module]): Blocks, called with tokens (B, N, embed_dims) and
+            the grid, that return tokens of the same shape.
         embed_dims (int): Channels of the tokens.
-        with_cls_token (bool): Whether a class token goes first. Defaults to True.
-        with_dist_token (bool): Whether a distillation token follows it.
+        with_cls_token (bool): Whether to prepend a class token. Defaults to True.
+        with_dist_token (bool): Whether to add a distillation token before the patches.
             Defaults to False.
-        pos_embed (str, optional): "learnable", "sinusoid" (fixed) or None.
-            Defaults to None.
+        pos_embed (str, optional): Type of the position embedding: "learnable", "sinusoid"
+            (fixed) or None. Defaults to None.
         patch_resolution (tuple[int, int], optional): Grid for which the position
-            embedding is made; needed if there is one. Defaults to None.
-        interpolate_mode (str): How the position embedding is resized.
+            embedding is created; required if there is one. Defaults to None.
+        interpolate_mode (str): Interpolation mode of the position embedding.
             Defaults to "bicubic".
         drop_rate (float): Dropout after the position embedding. Defaults to 0.
-        norm_cfg (dict): Final norm. Defaults to ``dict(type="LN", eps=1e-6)``.
-        final_norm (bool): Whether the last block's output is normed. Defaults to True.
+        norm_cfg (dict): Config of the final norm. Defaults to ``dict(type="LN", eps=1e-6)``.
+        final_norm (bool): Whether to normalize the last block's output. Defaults to True.
         out_indices (int | Sequence[int]): Blocks whose outputs are returned.
             Defaults to -1.
-        out_type (str): What is returned of each:
+        out_type (str): Type of the outputs:
 
             - "cls_token": the class token (B, C), or the class and the distillation
               token as a tuple if there are two.
@@ -54,13 +54,12 @@ class PlainViT(BaseModule):
             Defaults to "cls_token".
         frozen_stages (int): -1 freezes nothing, 0 the embedding, n also the first n
             blocks. Defaults to -1.
-        with_cp (bool): Whether to recompute each block in the backward pass.
-            Defaults to False.
-        init_cfg (dict | list, optional): Defaults to None: linear layers are drawn from a
-            truncated normal of standard deviation 0.02.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list, optional): Config of MMEngine's initialization. Defaults to None:
+            a truncated normal with standard deviation 0.02 for linear layers.
 
     Raises:
-        ValueError: If an argument is none of its choices, or contradicts another.
+        ValueError: If an argument is invalid, or contradicts another.
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class PlainViT(BaseModule):
             x (Tensor): Images, (B, C, H, W), of any height and width.
 
         Returns:
-            tuple: One output for each of ``out_indices``, as ``out_type`` says.
+            tuple: One output of the type ``out_type`` for each of ``out_indices``.
         """
         x, hw = self.embed(x)
         outs = []
@@ -174,7 +173,7 @@ class PlainViT(BaseModule):
         return tuple(outs)
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Embed images as tokens, extra tokens first, with positions added.
+        """Embed images as tokens, prepend extra tokens and add the position embedding.
 
         Args:
             x (Tensor): Images, (B, C, H, W).
@@ -209,14 +208,15 @@ class PlainViT(BaseModule):
         return self.norm(x)
 
     def format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor | tuple[Tensor, Tensor]:
-        """Convert the tokens of a block to the form that ``out_type`` selects.
+        """Convert the tokens of a block to an output of the type ``out_type``.
 
         Args:
-            x (Tensor): Tokens, (B, N, C), patches last.
+            x (Tensor): Tokens (B, N, C), with the patches last.
             hw (tuple[int, int]): Height and width of the grid of patches.
 
         Returns:
-            Tensor | tuple[Tensor, Tensor]: The output.
+            Tensor | tuple[Tensor, Tensor]: Vectors, a map, all tokens, or the class and the
+            distillation token.
         """
         if self.out_type == "raw":
             return x
@@ -243,8 +243,8 @@ class PlainViT(BaseModule):
             prefix (str): Prefix of the backbone's parameters. Defaults to "".
 
         Returns:
-            tuple[int, int]: The depth (0 for the embedding, ``num_layers + 1`` for what
-            comes after the blocks) and the number of depths.
+            tuple[int, int]: Depth (0 for the embedding, ``num_layers + 1`` for parameters
+            after the blocks) and number of depths.
         """
         num_depths = self.num_layers + 2
         name = param_name.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""Base classes of hierarchical transformers, whose stages have decreasing resolution."""
+"""Base classes of hierarchical transformers with stages of decreasing resolution."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
 class StageBlock(nn.Module):
-    """Pre-norm transformer block whose attention needs the grid; a subclass builds both parts.
+    """Pre-norm transformer block with attention on a grid; subclasses build attention and MLP.
 
     Args:
-        embed_dims (int): Channels.
-        num_heads (int): Attention heads.
-        mlp_ratio (float): Hidden channels of the MLP as a multiple. Defaults to 4.
-        drop_path_rate (float): Stochastic depth. Defaults to 0.
+        embed_dims (int): Channels of the tokens.
+        num_heads (int): Number of attention heads.
+        mlp_ratio (float): Ratio of the MLP's hidden channels to ``embed_dims``. Defaults to 4.
+        drop_path_rate (float): Stochastic depth rate. Defaults to 0.
         drop_rate (float): Dropout after projections. Defaults to 0.
-        norm_eps (float): Epsilon of the norms. Defaults to 1e-6.
-        **attn: Passed to the attention.
+        norm_eps (float): Epsilon of the norm layers. Defaults to 1e-6.
+        **attn: Additional arguments of :meth:`build_attention`.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class StageBlock(nn.Module):
 
 
 class TokenStage(nn.Module):
-    """A stage: a convolutional token embedding, followed by blocks at its resolution.
+    """Stage of a convolutional token embedding and blocks at its resolution.
 
     Args:
-        in_channels (int): Channels of the incoming map.
+        in_channels (int): Channels of the input map.
         embed_dims (int): Channels of the tokens.
-        kernel_size (int): Kernel of the convolution.
+        kernel_size (int): Kernel size of the convolution.
         stride (int): Stride of the convolution.
-        padding (int): Padding of the convolution.
-        blocks (Sequence[nn.Module]): The blocks.
-        with_cls_token (bool): Whether a class token joins here. Defaults to False.
+        padding (int): Zero padding of the convolution.
+        blocks (Sequence[nn.Module]): Blocks of the stage in order.
+        with_cls_token (bool): Whether to prepend a class token. Defaults to False.
         drop_rate (float): Dropout after the embedding. Defaults to 0.
         norm_eps (float): Epsilon of the embedding's norm. Defaults to 1e-5.
     """
@@ -95,13 +95,13 @@ class TokenStage(nn.Module):
             trunc_normal_(self.cls_token, std=0.02)
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Embed a map as tokens, and add the class token and the positions.
+        """Embed a map as tokens, prepend the class token and add the position embedding.
 
         Args:
-            x (Tensor): Incoming map (B, C_in, H, W).
+            x (Tensor): Input map (B, C_in, H, W).
 
         Returns:
-            tuple[Tensor, tuple[int, int]]: Tokens (B, extra + N, C) and the grid.
+            tuple[Tensor, tuple[int, int]]: Tokens (B, extra + N, C) and the grid (h, w).
         """
         x = self.proj(x)
         hw = tuple(x.shape[2:])
@@ -111,12 +111,12 @@ class TokenStage(nn.Module):
         return self.drop_after_embed(self.add_positions(x, hw)), hw
 
     def add_positions(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        """Add positions to tokens (B, extra + N, C); overridden by subclasses that have them."""
+        """Add a position embedding to tokens (B, extra + N, C), if a subclass has one."""
         return x
 
 
 class StagedBackbone(BaseModule):
-    """Base class of hierarchical transformers, with or without a class token in the last stage.
+    """Base class of hierarchical transformers, optionally with a class token in the last stage.
 
     Args:
         stages (Sequence[nn.Module]): Stages such as :class:`TokenStage`, with
@@ -124,21 +124,21 @@ class StagedBackbone(BaseModule):
             ``num_extra_tokens``.
         embed_dims (Sequence[int]): Channels of each stage.
         norm_eps (float): Epsilon of the norms of the outputs.
-        out_type (str): What to return. "cls_token" (B, C) and "avg_featmap" (B, C) are for
-            classification, "raw" is the normed tokens (B, extra + N, C) of the last stage,
-            "featmap" the maps (B, C_i, H_i, W_i) of the stages in ``out_indices``.
+        out_type (str): Type of the outputs: "cls_token" (B, C) and "avg_featmap" (B, C) for
+            classification, "raw", the normalized tokens (B, extra + N, C) of the last stage, or
+            "featmap", the maps (B, C_i, H_i, W_i) of the stages in ``out_indices``.
             Defaults to "cls_token".
         out_indices (int | Sequence[int]): Stages to return with "featmap". Defaults to -1.
-        out_norm (bool): Whether each map of "featmap" is normed, as dense heads that do not
-            norm their input like it. Defaults to False.
+        out_norm (bool): Whether to normalize each map of "featmap", for dense heads that do not
+            normalize their input. Defaults to False.
         frozen_stages (int): Stages ``0 .. frozen_stages`` are not trained; -1 trains all.
             Defaults to -1.
-        with_cp (bool): Whether to save memory by gradient checkpointing. Defaults to False.
-        init_cfg (dict | list[dict], optional): MMEngine initialization. Defaults to a
-            truncated normal of 0.02 for linear layers.
+        with_cp (bool): Whether to use gradient checkpointing. Defaults to False.
+        init_cfg (dict | list[dict], optional): Config of MMEngine's initialization. Defaults to
+            a truncated normal with standard deviation 0.02 for linear layers.
 
     Raises:
-        ValueError: If ``out_type``, ``out_indices`` or ``frozen_stages`` do not fit.
+        ValueError: If ``out_type``, ``out_indices`` or ``frozen_stages`` is invalid.
     """
 
     out_types = ("cls_token", "avg_featmap", "featmap", "raw")
@@ -202,7 +202,7 @@ class StagedBackbone(BaseModule):
             x (Tensor): Images (B, C, H, W).
 
         Returns:
-            tuple[Tensor, ...]: What ``out_type`` says.
+            tuple[Tensor, ...]: Outputs of the type ``out_type``.
         """
         maps = []
         for index, stage in enumerate(self.stages):
