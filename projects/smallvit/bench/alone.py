@@ -1,4 +1,4 @@
-"""One bench at a time in a folder; who only reads it need not wait."""
+"""Lock that allows one bench at a time in a folder; reading needs no lock."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smallvit.utils.locks import HeldError, hold, release
 
 @contextmanager
 def alone(out: str) -> Iterator[None]:
-    """Keep other benches out of a folder while this one works there.
+    """Context manager that locks a folder against other benches.
 
     Args:
-        out (str): The folder.
+        out (str): Folder of the bench.
 
     Yields:
-        None: While it is this one's.
+        None: No value, while the lock is held.
 
     Raises:
-        UserError: If another one works there.
+        UserError: If another bench holds the lock.
     """
     name = osp.join(out, ".bench")
     try:

@@ -1,4 +1,4 @@
-"""What the user asked for, checked against the data."""
+"""Conversion of command-line arguments to settings, and their checks against the data."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from smallvit.errors import UserError
 def make_settings(
     args: argparse.Namespace, size: int, task: str = CLASSIFICATION, prepared: str = ""
 ) -> Settings:
-    """Gather what must stay the same while a bench goes on.
+    """Collect the settings that must not change when a bench is resumed.
 
     Args:
-        args (argparse.Namespace): What the user asked for.
+        args (argparse.Namespace): Command-line arguments.
         size (int): Height and width of the images.
-        task (str): What the images ask for. Defaults to "classification".
-        prepared (str): Folder with what was made of data for other tasks. Defaults to "".
+        task (str): Task of the data set. Defaults to "classification".
+        prepared (str): Folder with converted data of other tasks. Defaults to "".
 
     Returns:
-        Settings: The settings.
+        Settings: Settings of the bench.
 
     Raises:
-        UserError: If networks of a size are asked for that is not theirs.
+        UserError: If a network size is requested for another task than classification.
     """
     dense = task != CLASSIFICATION
     if dense and (args.params or args.flops):
@@ -65,14 +65,14 @@ def make_settings(
 
 
 def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None:
-    """Check that images without labels are there, and of use.
+    """Check that the folder of unlabeled images exists and a method uses it.
 
     Args:
-        args (argparse.Namespace): What the user asked for.
-        methods (Sequence[Method]): What to compare.
+        args (argparse.Namespace): Command-line arguments.
+        methods (Sequence[Method]): Methods to compare.
 
     Raises:
-        UserError: If not.
+        UserError: If it does not exist, or no method uses it.
     """
     path = args.unlabeled
     if not path:
@@ -90,17 +90,18 @@ def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None
 
 
 def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
-    """Check that every class has as many images as are asked for.
+    """Check that every class has as many images as requested.
 
     Args:
-        asked (Sequence[str]): Numbers, or ``all``.
-        data (dict): Description of the data.
+        asked (Sequence[str]): Images per class, or ``all``.
+        data (dict): Description of the data set.
 
     Returns:
-        list[int | None]: The numbers in ascending order, None for all at the end.
+        list[int | None]: Images per class in ascending order, with None for all at the end.
 
     Raises:
-        UserError: If a class has too few; the message names it.
+        UserError: If a class has too few images (the message names it), or the images may have
+            several labels.
     """
     if data.get("task", CLASSIFICATION) != CLASSIFICATION and list(asked) != ["all"]:
         raise UserError(

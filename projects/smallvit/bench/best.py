@@ -1,4 +1,4 @@
-"""The best network of a bench: its errors, class by class, and how to use it."""
+"""The best network of a bench: errors by class, and commands to use it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from smallvit.bench.predictions import Predicted
 from smallvit.bench.results import ranking
 from smallvit.bench.settings import Run, samples_label
 
-#: Larger confusion matrices are shown as their largest entries.
+#: With more classes, no confusion matrix is shown.
 MOST_CLASSES = 20
-#: Errors that are shown, and the larger side of their pictures.
+#: Number of errors shown, and the longer side of their thumbnails in pixels.
 ERRORS, SIDE = 12, 64
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An error of a network that is sure of it.
+    """Misclassified image with a high confidence.
 
     Args:
-        image (str): The image.
-        right (str): Its class.
-        said (str): What the network says.
-        confidence (float): The probability that it gives.
-        picture (str | None): The image as PNG, in base64; None if it is not there.
+        image (str): Path of the image relative to the data.
+        right (str): True class.
+        said (str): Predicted class.
+        confidence (float): Probability of the predicted class.
+        picture (str | None): Thumbnail as base64-encoded PNG; None if the image is missing.
     """
 
     image: str
@@ -42,19 +42,19 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Best:
-    """The best method on the largest subset.
+    """Best method on the largest subset.
 
     Args:
         title (str): Method and subset.
-        run (Run): The run of it that was best on the validation images.
-        classes (list): For each class its name, test images, the part that is right of all
-            seeds together, and with what it is confused most.
-        matrix (list): Rows of the confusion matrix, each with the name of the right class before
+        run (Run): Run of the method with the best validation accuracy.
+        classes (list): For each class its name, number of test images, accuracy over all
+            seeds, and the classes with which it is confused most.
+        matrix (list): Rows of the confusion matrix, each with the name of the true class before
             the counts; empty with many classes.
-        names (list[str]): The classes.
-        mistakes (list[Mistake]): The errors of the run that it is surest of.
-        checkpoint (str): Its weights.
-        commands (list[str]): What to do with them.
+        names (list[str]): Names of the classes.
+        mistakes (list[Mistake]): Errors of the run with the highest confidence.
+        checkpoint (str): Path of its weights.
+        commands (list[str]): Commands that predict and export with the weights.
     """
 
     title: str
@@ -68,14 +68,14 @@ class Best:
 
 
 def find_best(found: Findings, out: str) -> Best | None:
-    """Look at the best method of a bench.
+    """Summarize the best method of a bench.
 
     Args:
-        found (Findings): What the bench found.
-        out (str): Its folder.
+        found (Findings): Findings of the bench.
+        out (str): Folder of the bench.
 
     Returns:
-        Best | None: None where no run of it kept its predictions.
+        Best | None: Best method; None if none of its runs stored predictions.
     """
     for count in reversed(found.samples):
         there = {key: each for key, each in found.summaries.items() if key[1] == count}
@@ -106,14 +106,14 @@ def find_best(found: Findings, out: str) -> Best | None:
 
 
 def confusion(tested: Sequence[Predicted], classes: int) -> list[list[int]]:
-    """Count what is taken for what.
+    """Compute the confusion matrix.
 
     Args:
         tested (Sequence[Predicted]): Predictions of some runs.
         classes (int): Number of classes.
 
     Returns:
-        list[list[int]]: Counts by the right class and that which is said.
+        list[list[int]]: Counts by true and predicted class.
     """
     counts = [[0] * classes for _ in range(classes)]
     for each in tested:
@@ -156,7 +156,7 @@ def _mistakes(tested: Predicted, names: Sequence[str], data: str) -> list[Mistak
 
 
 def _picture(data: str, name: str) -> str | None:
-    """Read an image of the data, and none from elsewhere, whatever the file of a run says."""
+    """Make a thumbnail of an image; paths outside the data folder are ignored."""
     path = osp.realpath(osp.join(data, name))
     inside = osp.commonpath([osp.realpath(data), path]) == osp.realpath(data)
     if not inside or not osp.isfile(path):

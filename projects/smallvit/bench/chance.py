@@ -1,4 +1,4 @@
-"""What may be chance: of the test images, of the seeds, and of many comparisons at once."""
+"""Statistical tests: confidence intervals, paired tests and corrections for several comparisons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from smallvit.errors import UserError
 
-#: Intervals hold the truth in this part of all benches, and tests err in the rest.
+#: Confidence level of intervals; one minus the significance level of tests.
 CONFIDENCE = 0.95
 MISSING = (
     "statsmodels is not installed, so there are no intervals of the test images, no paired tests "
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def is_available() -> bool:
-    """Tell whether the tests can be computed.
+    """Check whether the tests can be computed.
 
     Returns:
         bool: Whether statsmodels is installed.
@@ -39,14 +39,14 @@ def _needing(compute: Callable[[], Result]) -> Result:
 
 
 def wilson(accuracy: float, images: int) -> tuple[float, float]:
-    """Find Wilson's interval of an accuracy: how far other test images might take it.
+    """Compute the Wilson score interval of an accuracy over test images.
 
     Args:
-        accuracy (float): In percent; of several seeds, their mean.
-        images (int): Test images.
+        accuracy (float): Accuracy in percent, the mean over several seeds.
+        images (int): Number of test images.
 
     Returns:
-        tuple[float, float]: Its ends in percent.
+        tuple[float, float]: Lower and upper bound in percent.
 
     Raises:
         UserError: If statsmodels is not installed.
@@ -63,18 +63,18 @@ def wilson(accuracy: float, images: int) -> tuple[float, float]:
 
 
 def mcnemar(one: Sequence[bool], other: Sequence[bool]) -> float:
-    """Compare two networks on the same test images, by the images on which one alone is right.
+    """Compare two networks on the same test images with McNemar's exact test.
 
     Args:
-        one (Sequence[bool]): Whether the first is right, image by image.
-        other (Sequence[bool]): Whether the second is.
+        one (Sequence[bool]): Whether the first network is correct, for each image.
+        other (Sequence[bool]): Whether the second network is correct, for each image.
 
     Returns:
-        float: The exact p-value, that of a fair coin.
+        float: Exact p-value of the binomial test on the images that one network alone gets right.
 
     Raises:
         UserError: If statsmodels is not installed.
-        ValueError: If these are not the same images.
+        ValueError: If the numbers of images differ.
     """
     table = [[0, 0], [0, 0]]
     for first, second in zip(one, other, strict=True):
@@ -85,32 +85,32 @@ def mcnemar(one: Sequence[bool], other: Sequence[bool]) -> float:
 
         return mcnemar(table, exact=True).pvalue
 
-    # With no such image statsmodels divides by zero of them.
+    # Without such images statsmodels divides by zero.
     return min(1.0, float(_needing(compute))) if table[0][1] + table[1][0] else 1.0
 
 
 def of_seeds(values: Sequence[float]) -> float:
-    """Make one p-value of those of the seeds, which all looked at the same test images.
+    """Combine the p-values of several seeds on the same test images.
 
-    Twice their median holds however they depend on each other (Rüger, 1978).
+    Twice their median is valid under any dependence between them (Rüger, 1978).
 
     Args:
-        values (Sequence[float]): The p-value of each seed.
+        values (Sequence[float]): p-value of each seed.
 
     Returns:
-        float: The p-value.
+        float: Combined p-value.
     """
     return values[0] if len(values) == 1 else min(1.0, 2 * statistics.median(values))
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, by Holm's method.
+    """Correct p-values for multiple comparisons by Holm's method.
 
     Args:
         values (Sequence[float]): P-values of one family.
 
     Returns:
-        list[float]: Corrected, in the same order.
+        list[float]: Corrected p-values in the same order.
 
     Raises:
         UserError: If statsmodels is not installed.
@@ -125,10 +125,10 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def guessing(counts: Sequence[int]) -> float:
-    """Tell what a network reaches that always names the commonest class.
+    """Compute the accuracy of always predicting the most frequent class.
 
     Args:
-        counts (Sequence[int]): Test images of each class.
+        counts (Sequence[int]): Number of test images of each class.
 
     Returns:
         float: Accuracy in percent.

@@ -1,4 +1,4 @@
-"""Who does a job of a bench: one process at a time, on whatever machine, and none that is done."""
+"""Locks of jobs across processes and machines, so that each job runs once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from smallvit.bench.stored import (
 )
 from smallvit.utils.locks import HeldError, hold, release
 
-#: Seconds between looks at a job that another process does.
+#: Seconds between checks of a job that another process runs.
 PATIENCE = 5.0
-#: Where the work folder is among the arguments of a function, and what it leaves there.
+#: Index of the work folder among a function's arguments, its result file, and the check of it.
 _LEFT = {
     "train": (4, RESULT, check_result),
     "attempt": (4, TRIAL, check_trial),
@@ -32,16 +32,16 @@ _LEFT = {
 
 @contextmanager
 def claimed(job: Job, patience: float = PATIENCE) -> Iterator[None]:
-    """Keep other processes from a job, or wait for the one that does it.
+    """Context manager that locks a job, waiting while another process holds it.
 
-    A process that is killed gives its job back.
+    The lock of a process that was killed is released.
 
     Args:
-        job (Job): The job; its log stands for it.
-        patience (float): Seconds between two looks. Defaults to 5.
+        job (Job): Job to lock, by the path of its log.
+        patience (float): Seconds between two attempts. Defaults to 5.
 
     Yields:
-        None: While this process alone has the job.
+        None: No value, while the lock is held.
     """
     told = False
     while True:
@@ -60,13 +60,13 @@ def claimed(job: Job, patience: float = PATIENCE) -> Iterator[None]:
 
 
 def left_by(job: Job) -> dict[str, Any] | None:
-    """Read what another process has left of a job that it did.
+    """Read the result of a job that another process finished.
 
     Args:
-        job (Job): The job.
+        job (Job): Job to look up.
 
     Returns:
-        dict | None: Its result; None if it is to be done, or of a kind that is always done.
+        dict | None: Result of the job; None if it must be run, or is of a kind that always runs.
     """
     if not isinstance(job.function, str) or job.function not in _LEFT:
         return None

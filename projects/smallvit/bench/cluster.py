@@ -1,4 +1,4 @@
-"""Jobs of a bench on other machines, by submitit: arrays of Slurm on a shared folder."""
+"""Jobs of a bench on a cluster with submitit, as Slurm job arrays on a shared folder."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from smallvit.bench.scheduler import Job, Outcome, Watcher, perform, startable
 from smallvit.errors import UserError
 from smallvit.utils.json_files import read_object
 
-#: Folder in that of the bench: what submitit keeps of its jobs, and which job of it does what.
+#: Subfolder of the bench for submitit's files, and the file with the cluster's job of each job.
 FOLDER, GIVEN = "submitit", "given.json"
-#: Seconds between looks at the jobs.
+#: Seconds between checks of the jobs.
 EVERY = {"local": 0.5}
-#: Jobs at a time, unless the user says otherwise.
+#: Default number of concurrent jobs.
 AT_ONCE = 16
-#: States of Slurm in which a job has not come to its end.
+#: Slurm states of unfinished jobs.
 ALIVE = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "CONFIGURING", "COMPLETING")
 
 
 class Task:
-    """What a job of the cluster does.
+    """Callable that runs a job of the bench on the cluster.
 
     Args:
-        job (Job): The job of the bench.
-        environment (Mapping[str, str]): What is set before anything is imported.
+        job (Job): Job of the bench.
+        environment (Mapping[str, str]): Environment variables to set before imports.
     """
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self.job, self.environment = job, dict(environment)
 
     def __call__(self) -> Outcome:
-        """Do the job.
+        """Run the job.
 
         Returns:
-            Outcome: How it ended.
+            Outcome: Outcome of the job.
         """
-        # With SystemExit submitit ends a job that is queued again.
+        # submitit raises SystemExit when it requeues a job.
         return perform(self.job, self.environment, lambda progress: None, (SystemExit,))
 
     def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """Say what is queued again when the job is preempted: the same, which goes on."""
+        """Return the submission for a preempted job: the same task, which resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 class Cluster:
-    """A pool of jobs, as :class:`smallvit.bench.scheduler.Pool`, that others carry out.
+    """Pool like :class:`smallvit.bench.scheduler.Pool` that runs jobs on a cluster.
 
-    Jobs go on when this process ends; the same command finds those of Slurm again.
+    Jobs continue when this process ends; the same command finds running Slurm jobs again.
 
     Args:
         out (str): Folder of the bench, which all machines must see at the same path.
-        parameters (Mapping[str, Any]): Those of ``submitit.AutoExecutor.update_parameters``, and
-            ``cluster``: "slurm", "local" or "debug".
-        at_once (int): Jobs at a time.
-        environment (Mapping[str, str]): That of a job.
+        parameters (Mapping[str, Any]): Parameters of ``submitit.AutoExecutor.update_parameters``,
+            and ``cluster``: "slurm", "local" or "debug".
+        at_once (int): Maximum number of concurrent jobs.
+        environment (Mapping[str, str]): Environment variables of each job.
 
     Raises:
-        UserError: If submitit is not installed, or knows no such parameter or cluster.
+        UserError: If submitit is not installed, or does not know a parameter or the cluster.
     """
 
     def __init__(
@@ -91,20 +91,20 @@ class Cluster:
         self.name = self.executor.cluster
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> dict[str, Outcome]:
-        """Do all jobs, each after what it needs.
+        """Run all jobs, each after its dependencies.
 
         Args:
-            jobs (Sequence[Job]): What to do.
-            watcher (Watcher): Who is told; of the progress of a job it learns nothing.
+            jobs (Sequence[Job]): Jobs to run.
+            watcher (Watcher): Receiver of events; the progress of jobs is not reported.
 
         Returns:
-            dict[str, Outcome]: How each ended, by name.
+            dict[str, Outcome]: Outcome of each job, by name.
         """
         waiting, outcomes, running = list(jobs), {}, {}
         given = self._given()
         while waiting or running:
             ready = startable(waiting, set(running), outcomes, watcher)
-            if self.name != "slurm":  # which keeps the number itself
+            if self.name != "slurm":  # Slurm limits the number itself
                 ready = ready[: max(0, self.at_once - len(running))]
             for job in ready:
                 waiting.remove(job)
@@ -116,7 +116,7 @@ class Cluster:
         return outcomes
 
     def _start(self, jobs: list[Job], given: dict[str, str], watcher: Watcher) -> dict[str, tuple]:
-        """Hand jobs over, as one array; those of an earlier call that still run are awaited."""
+        """Submit jobs as one array, except those of an earlier call that still run."""
         found = {job.name: (job, self._found(given.get(job.name))) for job in jobs}
         new = [job for job, submitted in found.values() if submitted is None]
         if new:
@@ -130,7 +130,7 @@ class Cluster:
         return found
 
     def _found(self, number: str | None) -> Any:
-        """The job of a number, if Slurm still has it."""
+        """Get the cluster's job by its number, if Slurm still has it."""
         if number is None or self.name != "slurm":
             return None
         job = self.executor._executor.job_class(self.folder, number)
@@ -151,7 +151,7 @@ class Cluster:
         return outcome
 
     def _given(self) -> dict[str, str]:
-        """Which job of the cluster does what, as far as earlier calls wrote it down."""
+        """Read the cluster's job numbers by job name, as stored by earlier calls."""
         try:
             found = read_object(osp.join(self.folder, GIVEN))
         except (OSError, ValueError):
@@ -173,17 +173,17 @@ def _first_line(error: Exception) -> str:
 def hand_over(
     args: argparse.Namespace, out: str, workers: int
 ) -> tuple[Cluster, list[dict[str, str]], int]:
-    """Make the pool of a bench that others carry out.
+    """Create the pool of a bench that runs on a cluster.
 
     Args:
-        args (argparse.Namespace): What the user asked for: ``submitit``, ``jobs``, ``threads``
+        args (argparse.Namespace): Command-line arguments ``submitit``, ``jobs``, ``threads``
             and ``workers``.
         out (str): Folder of the bench.
-        workers (int): Processes of a run that load images on this machine.
+        workers (int): Data loader workers per run on this machine.
 
     Returns:
-        tuple[Cluster, list[dict[str, str]], int]: The pool, the environment of each job that runs
-        at a time, and the processes of a run that load images.
+        tuple[Cluster, list[dict[str, str]], int]: Pool, environment of each concurrent job, and
+        data loader workers per run.
     """
     parameters = read_parameters(args.submitit)
     cores = parameters.get("cpus_per_task", 1)
@@ -199,13 +199,13 @@ def hand_over(
 
 
 def read_parameters(given: Sequence[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` as the user wrote them.
+    """Parse ``KEY=VALUE`` arguments.
 
     Args:
-        given (Sequence[str]): Such as ``slurm_partition=gpu`` and ``timeout_min=240``.
+        given (Sequence[str]): Arguments such as ``slurm_partition=gpu`` and ``timeout_min=240``.
 
     Returns:
-        dict[str, Any]: Numbers as numbers.
+        dict[str, Any]: Values by key, with decimal numbers as integers.
 
     Raises:
         UserError: If one has no ``=``.

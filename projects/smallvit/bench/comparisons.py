@@ -1,4 +1,4 @@
-"""The best method against the others: by the seeds, by the test images, and corrected."""
+"""Comparison of the best method with the others: tests over seeds and images, corrected."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LEVEL = 1 - chance.CONFIDENCE
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pair.
+    """Comparison of the best method with another one.
 
     Args:
-        samples (int | None): Training images of each class.
-        best (str): The best method there.
-        other (str): Another.
+        samples (int | None): Training images per class, None for all.
+        best (str): Best method on the subset.
+        other (str): Method that is compared with it.
         difference (Difference): Best minus other, with Welch's interval over the seeds.
         seeds (float | None): Welch's p-value, corrected; None with one seed.
-        images (float | None): McNemar's p-value, corrected; None without the predictions of
-            both on the same images.
+        images (float | None): McNemar's p-value, corrected; None without predictions of
+            both methods on the same images.
     """
 
     samples: int | None
@@ -37,13 +37,13 @@ class Comparison:
 
     @property
     def differ(self) -> bool:
-        """bool: Whether the methods differ by more than chance, as far as can be told."""
+        """bool: Whether all available tests are significant, including that over seeds."""
         known = [each for each in (self.seeds, self.images) if each is not None]
         return self.seeds is not None and all(each < LEVEL for each in known)
 
     @property
     def verdict(self) -> str:
-        """str: Whether the difference can be told from chance."""
+        """str: Whether the difference is significant, in words."""
         if self.seeds is None:
             if self.images is not None and self.images < LEVEL:
                 return "these two networks differ; whether the methods do, one seed cannot tell"
@@ -56,16 +56,16 @@ def compare(
     samples: Sequence[int | None],
     tested: Mapping[Run, Predicted],
 ) -> list[Comparison]:
-    """Compare the best method of each subset with all others there.
+    """Compare the best method on each subset with all others.
 
     Args:
-        summaries (Mapping): By method and images of each class.
-        samples (Sequence[int | None]): The subsets.
-        tested (Mapping[Run, Predicted]): Predictions of the runs that kept them.
+        summaries (Mapping): Summaries by method and images per class.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
+        tested (Mapping[Run, Predicted]): Predictions of the runs that stored them.
 
     Returns:
-        list[Comparison]: Corrected by Holm's method over all of them, where statsmodels is
-        installed.
+        list[Comparison]: Comparisons, with p-values corrected by Holm's method over all of them
+        if statsmodels is installed.
     """
     found = list(_pairs(summaries, samples, tested))
     seeds = _corrected([each.seeds for each in found])

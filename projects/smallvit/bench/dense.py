@@ -1,4 +1,4 @@
-"""Detection and segmentation in the bench: mini networks in the recipe of one's own data."""
+"""Detection and segmentation in the bench: mini networks trained with the recipe for user data."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FORMS = {"custom-coco": DETECTION, "custom-boxes": DETECTION, "custom-masks": SE
 
 
 def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any] | None:
-    """Look at images with boxes, masks or label maps.
+    """Describe a data set with boxes, masks or label maps.
 
     Args:
-        data (str): A COCO file, or a folder.
-        prepared (str): Folder for what other formats become, and for a split of our own.
-        report (Callable): Not used.
+        data (str): COCO annotation file, or a folder.
+        prepared (str): Folder for converted annotations and generated splits.
+        report (Callable): Unused.
 
     Returns:
-        dict[str, Any] | None: As of :func:`smallvit.bench.looking.describe`, with ``task``; None
-        if they are none of these, so that their folders may be classes.
+        dict[str, Any] | None: Description as of :func:`smallvit.bench.looking.describe`, with
+        ``task``; None for other data, such as folders of classes.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="smallvit-bench-") as folder:
@@ -67,7 +67,7 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
 
 
 def _fingerprint(found: OwnData) -> str:
-    """Name the files of the data by their names and sizes."""
+    """Hash the names and sizes of the files of the data."""
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(found.root):
         folders.sort()
@@ -79,15 +79,15 @@ def _fingerprint(found: OwnData) -> str:
 
 
 def dense_config(settings: Settings, run: Run, workers: int) -> Config:
-    """Make the config of a run, but for its length.
+    """Build the config of a run, except for its length.
 
     Args:
-        settings (Settings): What the user chose.
-        run (Run): The run.
-        workers (int): Processes that load images.
+        settings (Settings): Settings of the bench.
+        run (Run): Run of the bench.
+        workers (int): Number of data loader workers.
 
     Returns:
-        Config: The config, which counts in steps.
+        Config: Config with a schedule in iterations.
     """
     found = recognize(settings.data, settings.prepared)
     name = config_name(parse_method(run.method), settings.task)

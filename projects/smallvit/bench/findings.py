@@ -1,4 +1,4 @@
-"""What came out of a bench, read from its folder."""
+"""Results of a bench, read from its folder."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ COST = "cost.json"
 
 @dataclass
 class Findings:
-    """All that a bench found.
+    """Results of a bench and the statistics derived from them.
 
     Args:
-        plan (dict): As :func:`smallvit.bench.plan.read_plan` gives it.
-        results (dict[Run, dict]): Of the finished runs.
-        failures (dict[Run, dict]): Of the failed runs.
-        summaries (dict): By method and images of each class.
+        plan (dict): Plan as returned by :func:`smallvit.bench.plan.read_plan`.
+        results (dict[Run, dict]): Results of the finished runs.
+        failures (dict[Run, dict]): Reasons and logs of the failed runs.
+        summaries (dict): Summaries by method and images per class.
         samples (list[int | None]): The subsets.
-        costs (dict): ``methods`` and ``note``, as measured.
-        table (Table): The table.
+        costs (dict): Measured costs, ``methods`` and ``note``.
+        table (Table): Results as a table.
         record (dict): ``run.json`` of a finished run.
-        tested (dict[Run, Predicted]): Predictions of the runs that kept them, teachers left out.
-        comparisons (list[Comparison]): Of the best with the others, subset by subset.
+        tested (dict[Run, Predicted]): Predictions of the runs that stored them, except teachers.
+        comparisons (list[Comparison]): Comparisons of the best with the other methods by subset.
         intervals (dict): Wilson's interval of the test images, by method and images of each
             class; empty without statsmodels.
-        trends (dict): Whether curves still rise, by method and images of each class.
-        guessing (float): What naming the commonest class gets, in percent.
+        trends (dict): Trends of the validation curves, by method and images per class.
+        guessing (float): Accuracy of always predicting the most frequent class, in percent.
     """
 
     plan: dict[str, Any]
@@ -58,16 +58,16 @@ class Findings:
 
 
 def collect(out: str) -> Findings:
-    """Read a bench.
+    """Read the results of a bench.
 
     Args:
-        out (str): Its folder.
+        out (str): Folder of the bench.
 
     Returns:
-        Findings: What it found.
+        Findings: Results and statistics.
 
     Raises:
-        UserError: If no run is finished.
+        UserError: If no run has a result.
     """
     plan = read_plan(out)
     results, failures = read_results(out, plan["runs"])

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from smallvit.bench.plan import COOLDOWN_BEGIN, Run
 
-#: Less than this many points for twice the steps are not worth them.
+#: Minimum gain in points that justifies twice the steps.
 WORTH = 0.5
-#: A slope that its noise alone exceeds in at most this part of all benches is none of noise.
+#: Significance level of the slope.
 LEVEL = 0.05
 
 Group = tuple[str, int | None]
@@ -19,12 +19,12 @@ Group = tuple[str, int | None]
 
 @dataclass(frozen=True)
 class Trend:
-    """What twice the steps bring, before the learning rate goes down.
+    """Gain of twice the steps, estimated before the learning rate decays.
 
     Args:
         gain (float): Points of validation accuracy for twice the steps.
-        low (float | None): Lower end of its one-sided 95% interval; None where there are too
-            few validations.
+        low (float | None): Lower bound of its one-sided 95% interval; None with too few
+            validations.
     """
 
     gain: float
@@ -32,14 +32,14 @@ class Trend:
 
     @property
     def rising(self) -> bool | None:
-        """bool | None: Whether the curve still rises; None if that cannot be told."""
+        """bool | None: Whether the curve still rises; None with too few validations."""
         return None if self.low is None else self.low > 0 and self.gain >= WORTH
 
     def text(self) -> str:
-        """Write it for people.
+        """Format the trend for the report.
 
         Returns:
-            str: A few words.
+            str: Short description.
         """
         if self.low is None:
             return "too few validations to tell"
@@ -50,16 +50,16 @@ class Trend:
 def trend(curves: Sequence[Sequence[tuple[float, float]]], iters: int) -> Trend | None:
     """Fit lines of one slope to the validation curves of several seeds.
 
-    The curves are those of the second half of the time with a constant learning rate, from 40% to
-    80% of the steps: when the rate goes down, every curve rises and then is flat, whatever longer
-    training would bring. The accuracy is taken over the logarithm of the step.
+    The fit uses the second half of the phase with a constant learning rate, from 40% to
+    80% of the steps: while the rate decays, every curve rises and then flattens, independently of
+    what longer training would gain. Accuracy is regressed on the logarithm of the step.
 
     Args:
-        curves (Sequence): Of each seed, step and accuracy of each validation.
-        iters (int): Steps of the runs.
+        curves (Sequence): For each seed, step and accuracy of each validation.
+        iters (int): Number of steps of the runs.
 
     Returns:
-        Trend | None: None if there are no two validations in that part.
+        Trend | None: Trend, or None if no curve has two validations in that interval.
     """
     first, last = COOLDOWN_BEGIN / 2 * iters, COOLDOWN_BEGIN * iters
     parts = [
@@ -88,14 +88,14 @@ def _centered(part: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def trends(results: Mapping[Run, dict]) -> dict[Group, Trend]:
-    """Find the trend of each method on each subset.
+    """Compute the trend of each method on each subset.
 
     Args:
-        results (Mapping[Run, dict]): Of the finished runs.
+        results (Mapping[Run, dict]): Results of the finished runs.
 
     Returns:
-        dict[tuple[str, int | None], Trend]: By method and images of each class; without those
-        whose runs kept no curve.
+        dict[tuple[str, int | None], Trend]: Trends by method and images per class, except for
+        runs without a stored curve.
     """
     groups: dict[Group, list[dict]] = {}
     for run, result in results.items():
@@ -111,15 +111,15 @@ def trends(results: Mapping[Run, dict]) -> dict[Group, Trend]:
 
 
 def to_prolong(runs: Sequence[Run], results: Mapping[Run, dict], doublings: int) -> set[Group]:
-    """Find what goes on: methods and subsets whose curves still rise.
+    """Select methods and subsets whose curves still rise and whose runs are all finished.
 
     Args:
-        runs (Sequence[Run]): All runs that are wanted.
-        results (Mapping[Run, dict]): Of those that are finished.
-        doublings (int): How often a run may be doubled.
+        runs (Sequence[Run]): All requested runs.
+        results (Mapping[Run, dict]): Results of the finished runs.
+        doublings (int): Maximum number of times that a run may be doubled.
 
     Returns:
-        set[tuple[str, int | None]]: Of each, every run has its result.
+        set[tuple[str, int | None]]: Method and images per class of the runs to extend.
     """
     incomplete = {
         (run.method, run.samples)

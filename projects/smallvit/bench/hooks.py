@@ -17,17 +17,16 @@ from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.utils.files import write_whole
 
 ACCURACY = TASKS[CLASSIFICATION].metric
-#: The same where images may have several labels.
+#: Metric if images may have several labels.
 PRECISION = TASKS[CLASSIFICATION].other
-#: The state before the learning rate goes down, from which a run is prolonged.
+#: Checkpoint before the learning rate decays, from which a run is extended.
 STABLE = "stable.pth"
 
 
 class Predictions(Hook):
-    """Collect the predictions of a test.
+    """Hook that collects the predictions of a test.
 
-    MMPretrain's samples lose nothing but the images: they have the label, the scores and, of
-    files, the path.
+    MMPretrain's data samples contain the label, the scores and, for image files, the path.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class Predictions(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Take what was said of a batch."""
+        """Collect the predictions of a batch."""
         for sample in outputs or []:
             self.labels.append(int(sample.gt_label))
             self.predicted.append(int(sample.pred_label))
@@ -51,7 +50,7 @@ class Predictions(Hook):
 
         Args:
             folder (str): Work folder of the run.
-            dataset (Any): The test images.
+            dataset (Any): Test data set, whose ``data_root`` paths are relative to.
         """
         root = getattr(dataset, "data_root", None)
         names = [
@@ -68,35 +67,37 @@ class Predictions(Hook):
 
 
 class KeepStable(Hook):
-    """Keep the state from which a run can be prolonged: the last with a constant rate.
+    """Hook that saves the checkpoint from which a run can be extended.
+
+    It is that of the last step with a constant learning rate.
 
     Args:
-        folder (str): Where to keep it.
-        cooldown (int): Step from which the rate goes down.
+        folder (str): Folder of the checkpoint.
+        cooldown (int): Step at which the learning rate starts to decay.
     """
 
     def __init__(self, folder: str, cooldown: int) -> None:
         self.folder, self.cooldown = folder, cooldown
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Forget the best state of a shorter run."""
+        """Reset the best score of a shorter run."""
         if osp.basename(runner._load_from or "") == STABLE:
-            # The best state of the shorter run, whose file is gone.
+            # The best checkpoint of the shorter run has been deleted.
             info = checkpoint["message_hub"]["runtime_info"]
             for key in ("best_score", "best_ckpt"):
                 info.pop(key, None)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Keep the state, where the constant rate ends."""
+        """Save the checkpoint at the end of the constant learning rate."""
         if runner.iter + 1 == self.cooldown:
             runner.save_checkpoint(self.folder, STABLE, by_epoch=False)
 
 
 class Progress(Hook):
-    """Tell the bench how far the run is, and keep what each validation found.
+    """Hook that reports the progress to the bench and stores the result of each validation.
 
     Args:
-        report (Callable): Takes the progress.
+        report (Callable): Function that is called with the progress.
         iters (int): Steps of the run.
         path (str): File of the curve.
         task (str): What is validated. Defaults to "classification".
@@ -118,7 +119,7 @@ class Progress(Hook):
         self._reported = 0.0
 
     def before_train(self, runner: Runner) -> None:
-        """Read what the validations before found."""
+        """Read the results of earlier validations."""
         best = runner.message_hub.runtime_info.get("best_score")
         self.accuracy = None if best is None else self.task.scale * float(best)
         found = read_or_tell(self.path, check_curve, "the curve begins here") if runner.iter else {}
@@ -126,14 +127,14 @@ class Progress(Hook):
         self._send(runner.iter)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Report, now and then."""
+        """Report the progress at the configured interval."""
         now = time.monotonic()
         if now - self._reported >= self.every:
             self._reported = now
             self._send(runner.iter + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep the accuracy."""
+        """Store the accuracy."""
         found = self.task.percent(metrics or {})
         self.accuracy = max(self.accuracy or 0.0, found)
         self.curve[str(runner.iter)] = found

@@ -1,4 +1,4 @@
-"""The jobs of a bench: what its runs and trials are called with, and what each has to wait for."""
+"""Jobs of a bench: arguments and dependencies of its runs and trials."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from smallvit.bench.stored import check_pretraining, read_or_tell
 
 
 class Jobs:
-    """Make the jobs of a bench.
+    """Factory of the jobs of a bench.
 
     Args:
         out (str): Folder of the bench.
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         classes (int): Number of classes.
-        workers (int): Processes of a run that load images.
-        runs (Iterable[Run]): All runs, teachers among them.
+        workers (int): Data loader workers per run.
+        runs (Iterable[Run]): All runs, including teachers.
     """
 
     def __init__(
@@ -32,39 +32,39 @@ class Jobs:
         self.teachers = teachers_of(runs)
 
     def training(self, run: Run) -> list[Job]:
-        """Make the jobs of a run.
+        """Create the jobs of a run.
 
         Args:
-            run (Run): The run.
+            run (Run): Run of the bench.
 
         Returns:
-            list[Job]: Its own, which is named as it is, and before it that which stores features
-            and that which pretrains.
+            list[Job]: Jobs that store features and pretrain, if needed, then the job of the run,
+            which has its name.
         """
         folder = run.folder(self.out)
         return self._jobs(run, run.name, "train", folder)
 
     def attempt(self, run: Run, name: str) -> list[Job]:
-        """Make the jobs of a short trial.
+        """Create the jobs of a short trial.
 
         Args:
-            run (Run): What is tried.
-            name (str): Which of the trials of this method and subset it is.
+            run (Run): Run to try.
+            name (str): Name of the trial, unique for the method and subset.
 
         Returns:
-            list[Job]: Its own, the last, and what comes before.
+            list[Job]: Dependencies, then the job of the trial.
         """
         return self._jobs(run, f"{run.name}, {name}", "attempt", self.trial_folder(run, name))
 
     def trial_folder(self, run: Run, name: str) -> str:
-        """Tell where a trial is kept.
+        """Get the work folder of a trial.
 
         Args:
-            run (Run): What is tried.
-            name (str): Which of its trials.
+            run (Run): Run to try.
+            name (str): Name of the trial.
 
         Returns:
-            str: The folder.
+            str: Path of the folder.
         """
         slug = parse_method(run.method).slug
         place = osp.join(self.out, "trials", slug, samples_slug(run.samples))
@@ -82,13 +82,13 @@ class Jobs:
         return [*before, Job(name, function, arguments, osp.join(folder, "log.txt"), needs)]
 
     def _pretraining(self, run: Run) -> tuple[str, list[Job]]:
-        """Where a run's pretraining is, and its job if it is not done."""
+        """Get the folder of a run's pretraining, and its job unless it is finished."""
         folder = run.pretraining_folder(self.out)
         path = osp.join(folder, PRETRAINED)
         done = read_or_tell(path, check_pretraining, "the network is pretrained again")
         if done is not None and done["iters"] == run.pretraining:
             return folder, []
-        # The same for all rates and weights that are tried behind it.
+        # Shared by all learning rates and weights that are tried after it.
         alike = replace(run, rate=1.0, weight="", evals=1)
         arguments = (self.settings, alike, self.classes, self.workers, folder)
         log = osp.join(folder, "log.txt")
@@ -112,13 +112,13 @@ class Jobs:
 
 
 def change(runs: Sequence[Run], changed: dict[tuple[str, int | None], dict]) -> list[Run]:
-    """Change the runs of some methods and subsets.
+    """Replace fields of the runs of some methods and subsets.
 
     Args:
-        runs (Sequence[Run]): The runs.
-        changed (dict): What changes, by method and images of each class.
+        runs (Sequence[Run]): Runs of the bench.
+        changed (dict): New field values by method and images per class.
 
     Returns:
-        list[Run]: The runs, in their order.
+        list[Run]: Updated runs in the same order.
     """
     return [replace(run, **changed.get((run.method, run.samples), {})) for run in runs]

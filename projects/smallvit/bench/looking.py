@@ -1,4 +1,4 @@
-"""What the bench learns about the images before it plans."""
+"""Description of the data set on which the plan of a bench is based."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from smallvit.engine.run_record import fingerprint
 
 
 def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
-    """Look at the user's images, of whatever task.
+    """Describe the user's data set for any task.
 
     Args:
-        data (str): ``digits``, a folder, or a COCO file.
-        prepared (str): Folder for what other formats become, and for a split of our own.
-        report (Callable): Not used.
+        data (str): ``digits``, a folder, or a COCO annotation file.
+        prepared (str): Folder for converted annotations and generated splits.
+        report (Callable): Unused.
 
     Returns:
-        dict: As of :func:`describe`; where they are not classified, with ``task``.
+        dict: Description as of :func:`describe`, with ``task`` unless it is classification.
     """
     classes = data == DIGITS or is_table(data)
     dense = None if classes else describe_dense(data, prepared, report)
@@ -33,17 +33,18 @@ def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
 
 
 def describe(data: str, report: Callable) -> dict[str, Any]:
-    """Look at the user's images.
+    """Describe the user's classification data set.
 
     Args:
         data (str): ``digits``, a folder or a table of labels.
-        report (Callable): Not used.
+        report (Callable): Unused.
 
     Returns:
         dict: ``classes``, ``counts`` (images of each class, by split), ``fingerprints``,
-        ``tested_on`` and ``selected_on`` (what tests and what chooses the best state, in
-        words), ``same_images`` (whether they are the same), ``image_size`` (that fits), and of a
-        table ``several``, whether images may have several labels.
+        ``tested_on`` and ``selected_on`` (descriptions of the test images and of the images on
+        which the best checkpoint is selected), ``same_images`` (whether they are the same),
+        ``image_size`` (a suitable size), and for a table ``several`` (whether images may have
+        several labels).
     """
     init_default_scope("mmpretrain")
     kind = dict(type="smallvit.Digits")

@@ -1,4 +1,4 @@
-"""How large the networks of the bench are, and what they cost."""
+"""Sizes and costs of the networks of a bench."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from smallvit.engine.models import build_model
 def fit(
     settings: Settings, networks: Sequence[str], num_classes: int, report: Callable
 ) -> dict[str, dict[str, float]]:
-    """Find the widths at which networks have the size that is wanted.
+    """Find the widths at which networks have the target size.
 
     Args:
-        settings (Settings): What the user chose; ``sizes`` and ``target`` say the size.
-        networks (Sequence[str]): Methods without teachers.
-        num_classes (int): Classes of the data.
-        report (Callable): Not used.
+        settings (Settings): Settings of the bench; ``sizes`` and ``target`` define the size.
+        networks (Sequence[str]): Names of methods without guidance.
+        num_classes (int): Number of classes.
+        report (Callable): Unused.
 
     Returns:
         dict[str, dict[str, float]]: Fields of :class:`smallvit.bench.sizes.Fitted` for each
-        network of the bench; those that stay as they are, of timm and of configs, are left out.
+        network of the bench; networks of timm and of user configs, which are not scaled, are
+        omitted.
     """
     found = {}
     for name in networks:
@@ -55,9 +56,9 @@ def _size(settings: Settings, network: str, num_classes: int, width: int) -> int
     if settings.sizes == FLOPS:
         return complexity(cfg, (settings.image_size,) * 2)["flops"]
     try:
-        with torch.device("meta"):  # no number is drawn for weights that are only counted
+        with torch.device("meta"):  # parameters are only counted, so no memory is needed
             model = build_model(cfg)
-    except (RuntimeError, NotImplementedError):  # MMPretrain's ResNet reads numbers of a tensor
+    except (RuntimeError, NotImplementedError):  # MMPretrain's ResNet reads values of a tensor
         model = build_model(cfg)
     return sum(each.numel() for each in model.parameters())
 
@@ -68,21 +69,21 @@ def measure(
     num_classes: int,
     report: Callable,
 ) -> dict[str, Any]:
-    """Count parameters and FLOPs, and measure how fast the networks classify, in turns.
+    """Count parameters and FLOPs, and measure the speed of the networks in turns.
 
-    A guided network is measured as it is used: without its teacher.
+    A guided network is measured without its teacher, as in inference.
 
     Args:
-        settings (Settings): What the user chose.
-        methods (Mapping[str, int]): What to measure, and the width of each.
-        num_classes (int): Classes of the data.
-        report (Callable): Not used.
+        settings (Settings): Settings of the bench.
+        methods (Mapping[str, int]): Methods to measure, with their widths.
+        num_classes (int): Number of classes.
+        report (Callable): Unused.
 
     Returns:
         dict: ``methods``, for each ``params``, ``flops``, ``images_per_second``,
-        ``step_seconds`` (of a training step: on a CPU its time, which other programs do not
-        change, on a GPU by the clock) and ``memory_mib`` (its peak, where the system tells);
-        ``note``, which says how it was measured.
+        ``step_seconds`` (of a training step: CPU time on a CPU, which does not depend on other
+        programs, and wall time on a GPU) and ``memory_mib`` (its peak, if the system reports
+        it); ``note``, a description of the measurement.
     """
     place = device()
     batch = 16 if place == "cpu" else 128
@@ -123,13 +124,13 @@ def measure(
 
 
 def _others(sizes: Mapping[str, int], size: int) -> str:
-    """Name the networks that see images of another size than the bench's."""
+    """List the networks whose input size differs from that of the bench."""
     listed = [f"{name} at {side}x{side}" for name, side in sizes.items() if side != size]
     return f" ({', '.join(listed)})" if listed else ""
 
 
 def device() -> str:
-    """Tell where the bench trains.
+    """Get the device on which the bench trains.
 
     Returns:
         str: ``cuda`` or ``cpu``.

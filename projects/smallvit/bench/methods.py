@@ -1,4 +1,4 @@
-"""What the bench can compare: networks, and the techniques that are added to them."""
+"""Methods of the bench: networks, and techniques that can be added to them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 
 from smallvit.errors import UserError, about
 
-#: Images up to this size get the mini networks with small patches, larger ones the published.
+#: Maximum image size for the mini networks with small patches; larger images use published ones.
 SMALL = 64
 
 
 @dataclass(frozen=True)
 class Base:
-    """A network of the bench.
+    """Network of the bench.
 
     Args:
-        title (str): What it is, in a few words.
-        small (str): Config below ``configs/`` that has its mini form.
-        large (str): Config that has its published tiny form.
-        refuses (Mapping[str, str]): Techniques that cannot be added to it, and why.
+        title (str): Short description.
+        small (str): Config of its mini variant, relative to ``configs/``.
+        large (str): Config of its published tiny variant.
+        refuses (Mapping[str, str]): Techniques that cannot be added to it, with the reasons.
             Defaults to none.
     """
 
@@ -45,7 +45,7 @@ ADDITIONS = {
 GUIDANCES = ("guidance", "guidance-offline")
 INITIALIZATIONS = {"mimetic": "smallvit.MimeticInit", "structured": "smallvit.StructuredInit"}
 PRETRAININGS = ("masked", "instance", "views")
-#: Of these a method has one at most.
+#: Groups of additions of which a method may have at most one.
 ALTERNATIVES = {
     "form of guidance": GUIDANCES,
     "initialization": tuple(INITIALIZATIONS),
@@ -85,27 +85,27 @@ BASES = {
         },
     ),
 }
-#: Networks that the bench has for boxes and label maps alone.
+#: Networks for detection and segmentation only.
 DENSE_ONLY = ("swin", "cvt")
-#: A linear probe: an addition, of pretrained weights alone.
+#: Linear probe, an addition for pretrained weights only.
 PROBE = "probe"
 ADDITIONS_OF_WEIGHTS = (PROBE, "guidance", "guidance-offline")
 TIMM = "timm:"
-#: Behind the name of a model of timm: weights that timm fetches, or those of a file.
+#: Suffix of a timm model name: weights that timm downloads, or those of a file.
 _WEIGHTS = re.compile(r"timm:[^=]+?:pretrained(?:=(?P<file>.+))?")
-#: The small CNN that teaches; it sees images of this size.
+#: Small CNN that is the teacher, and the size of its input images.
 TEACHER, TEACHER_SIZE = "teacher", 32
-#: The method that is the teacher's network, and may stand for it.
+#: Method with the same network as the teacher, which may replace it.
 REFERENCE = "resnet"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One thing to compare.
+    """Method to compare: a network with optional additions.
 
     Args:
-        name (str): As the user wrote it, e.g. ``vit+shortcut``.
-        base (str): A key of :data:`BASES`, ``timm:NAME`` or the path of a config.
+        name (str): Name given by the user, e.g. ``vit+shortcut``.
+        base (str): Key of :data:`BASES`, ``timm:NAME`` or the path of a config.
         additions (tuple[str, ...]): Keys of :data:`ADDITIONS`. Defaults to none.
     """
 
@@ -115,90 +115,90 @@ class Method:
 
     @property
     def weights(self) -> str | None:
-        """str | None: Where a pretrained network's weights are: "timm", or a file."""
+        """str | None: Source of pretrained weights, "timm" or a file; None if there are none."""
         found = _WEIGHTS.fullmatch(self.base)
         return None if found is None else found["file"] or "timm"
 
     @property
     def pretrained(self) -> bool:
-        """bool: Whether it begins with weights from elsewhere."""
+        """bool: Whether training starts from pretrained weights."""
         return self.weights is not None
 
     @property
     def probe(self) -> bool:
-        """bool: Whether its backbone stays as it is."""
+        """bool: Whether the backbone is frozen (linear probe)."""
         return PROBE in self.additions
 
     @property
     def guided(self) -> bool:
-        """bool: Whether a teacher is trained first."""
+        """bool: Whether it needs a teacher, which is trained first."""
         return bool(set(GUIDANCES) & set(self.additions))
 
     @property
     def offline(self) -> bool:
-        """bool: Whether the teacher's features are stored before the training."""
+        """bool: Whether the teacher's features are stored before training."""
         return "guidance-offline" in self.additions
 
     @property
     def slug(self) -> str:
-        """str: A name for its folder."""
+        """str: Name of its folder."""
         return re.sub(r"[^\w.+-]+", "_", self.name)
 
     @property
     def network(self) -> str:
-        """str: The method whose network is left when teacher and start are forgotten."""
+        """str: Method with the same network, without guidance, initialization and pretraining."""
         passing = {*GUIDANCES, *INITIALIZATIONS, *PRETRAININGS}
         return "+".join([self.base, *(each for each in self.additions if each not in passing)])
 
     @property
     def pretraining(self) -> str | None:
-        """str | None: How it is pretrained, a name of :data:`PRETRAININGS`."""
+        """str | None: Pretraining method, one of :data:`PRETRAININGS`."""
         return next((each for each in self.additions if each in PRETRAININGS), None)
 
     @property
     def initialization(self) -> str | None:
-        """str | None: Registered name of what initializes its attention."""
+        """str | None: Registered name of the initializer of its attention."""
         return next(
             (INITIALIZATIONS[each] for each in self.additions if each in INITIALIZATIONS), None
         )
 
 
 def drawn(name: str) -> str:
-    """Shorten a method for a picture.
+    """Shorten the name of a method for a plot.
 
     Args:
-        name (str): The method, as the user wrote it.
+        name (str): Name of the method.
 
     Returns:
-        str: Of the path of a file in it, the end.
+        str: Name in which file paths are reduced to the file name.
     """
     return re.sub(r"(=|^(?!timm:))[^=]*/(?=[^/]+$)", r"\1", name)
 
 
 def is_pretrained(name: str) -> bool:
-    """Tell whether a method begins with weights from elsewhere.
+    """Check whether a method starts from pretrained weights.
 
     Args:
-        name (str): The method, as the user wrote it.
+        name (str): Name of the method.
 
     Returns:
-        bool: Whether it does.
+        bool: Whether the network has the suffix ``:pretrained``.
     """
     return _WEIGHTS.fullmatch(name.partition("+")[0]) is not None
 
 
 def parse_method(name: str) -> Method:
-    """Read a method as the user writes it: a base and what is added to it.
+    """Parse the name of a method: a network and its additions.
 
     Args:
-        name (str): E.g. ``vit``, ``dhvt+guidance``, ``timm:resnet18``, ``my/config.py+shortcut``,
-            ``timm:resnet18:pretrained+probe``.
+        name (str): Name such as ``vit``, ``dhvt+guidance``, ``timm:resnet18``,
+            ``my/config.py+shortcut`` or ``timm:resnet18:pretrained+probe``.
 
     Returns:
-        Method: The method.
+        Method: Parsed method.
 
     Raises:
-        UserError: If there is no such base or addition, or they do not go together.
+        UserError: If a network or addition does not exist, or they cannot be combined.
     """
     base, *additions = name.split("+")
     _check_base(name, base)
@@ -227,7 +227,7 @@ def parse_method(name: str) -> Method:
 
 
 def _refusals(base: str) -> dict[str, str]:
-    """Say of each addition that does not go with a network why."""
+    """Reasons why additions cannot be combined with a network, by addition."""
     if base in BASES:
         return {**BASES[base].refuses, PROBE: _PROBED}
     if base in DENSE_ONLY:
@@ -260,7 +260,7 @@ def list_methods() -> str:
     """Describe all methods.
 
     Returns:
-        str: A line for each.
+        str: One line per method.
     """
     lines = ["networks"]
     lines += [

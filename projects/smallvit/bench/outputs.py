@@ -1,4 +1,4 @@
-"""What a bench leaves: table, spreadsheet, plots, report."""
+"""Output files of a bench: table, spreadsheet, plots, report."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def write_outputs(out: str) -> int:
 
 
 def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, Curve]]:
-    """Read what the runs logged.
+    """Read the logged curves of the runs.
 
     Args:
         out (str): Folder of the bench.
-        runs (Sequence[Run]): The runs; teachers are left out.
+        runs (Sequence[Run]): Runs to read; teachers are skipped.
 
     Returns:
-        dict[Run, dict[str, Curve]]: Curves by run.
+        dict[Run, dict[str, Curve]]: Curves by run and metric.
     """
     curves = {}
     for run in runs:

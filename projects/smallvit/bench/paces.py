@@ -1,4 +1,4 @@
-"""How a pretraining and the training behind it divide what a run without one costs."""
+"""Division of a run's budget between pretraining and training."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from smallvit.errors import UserError
 
 
 def before_of(name: str) -> str:
-    """Name the pretraining of a method.
+    """Get the display name of a method's pretraining.
 
     Args:
-        name (str): The method.
+        name (str): Name of the method.
 
     Returns:
-        str: For lists and messages.
+        str: Name for lists and messages.
     """
     return f"{name}, pretraining"
 
 
 def as_speeds(paces: Mapping[str, Pace]) -> dict[str, Speed]:
-    """Take pretrainings for trainings without validation and test.
+    """Convert paces of pretrainings to speeds of runs without validation and test.
 
     Args:
-        paces (Mapping[str, Pace]): By method.
+        paces (Mapping[str, Pace]): Paces by method.
 
     Returns:
-        dict[str, Speed]: By the name of the pretraining.
+        dict[str, Speed]: Speeds by the name of the pretraining.
     """
     return {before_of(name): Speed(each.setup, each.step, 0, 0) for name, each in paces.items()}
 
 
 def divide(share: float, steps: int, pace: Pace) -> tuple[int, int]:
-    """Divide the steps of a run.
+    """Divide the steps of a run between pretraining and training.
 
     Args:
-        share (float): The pretraining's part of the time.
-        steps (int): Of a run without pretraining.
-        pace (Pace): How long steps take.
+        share (float): Fraction of the time for the pretraining.
+        steps (int): Steps of a run without pretraining.
+        pace (Pace): Measured durations of the steps.
 
     Returns:
-        tuple[int, int]: Steps of a pretraining and of the training behind it, which together
-        take as long.
+        tuple[int, int]: Steps of the pretraining and of the training after it, which together
+        take as long as ``steps`` training steps.
     """
     saved = min(steps - 1, round(share * steps))
     return max(1, round(saved * pace.training / pace.step)), steps - saved
@@ -56,20 +56,20 @@ def find_paces(
     run: Callable[[str], Run],
     measure: Callable[[Run], dict[str, float]],
 ) -> dict[str, dict[str, float]]:
-    """See whether methods can begin as they say, and how long steps of pretrainings take.
+    """Check that methods can be initialized, and measure the steps of their pretrainings.
 
     Args:
-        methods (Sequence[Method]): What to compare.
-        known (Mapping[str, Any]): What was measured before, by method.
-        run (Callable): Takes a method's name and returns a run of it.
-        measure (Callable): Measures it in a process of its own.
+        methods (Sequence[Method]): Methods to compare.
+        known (Mapping[str, Any]): Earlier measurements, by method.
+        run (Callable): Function that returns a run for the name of a method.
+        measure (Callable): Function that measures a run in a separate process.
 
     Returns:
         dict[str, dict[str, float]]: Fields of :class:`smallvit.bench.settings.Pace` of each
         method with a pretraining.
 
     Raises:
-        UserError: If one cannot; the message names it.
+        UserError: If a method cannot be initialized or pretrained; the message names it.
     """
     wanted = [
         method.name

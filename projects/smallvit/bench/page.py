@@ -1,7 +1,6 @@
 """Template, style and script of the report.
 
-Jinja2 escapes every value by itself: names come from folders, plans and logs, and none is marked
-as safe.
+Jinja2 escapes every value: names come from folders, plans and logs, and none is marked as safe.
 """
 
 from __future__ import annotations
@@ -188,13 +187,13 @@ weights, config and names of the classes.</p>
 
 
 def render(**values: Any) -> str:
-    """Fill in the template.
+    """Render the template.
 
     Args:
-        **values (Any): What it shows, as it is.
+        **values (Any): Variables of the template, unescaped.
 
     Returns:
-        str: The page.
+        str: HTML page.
     """
     from jinja2 import DictLoader, Environment, StrictUndefined
 

@@ -103,14 +103,14 @@ def plan_runs(
     its part of the time of its run, or of its steps, in as many of its own as cost the same.
 
     Args:
-        settings (Settings): What the user chose.
-        methods (Sequence[Method]): What to compare.
-        samples (Sequence[int | None]): Training images of each class.
+        settings (Settings): Settings of the bench.
+        methods (Sequence[Method]): Methods to compare.
+        samples (Sequence[int | None]): Training images per class, None for all.
         seeds (Sequence[int]): The seeds.
         train_images (Mapping[int | None, int]): Training images for each of ``samples``.
         speeds (Mapping[str, Speed], optional): Of each method, and of the teacher; needed
             for a budget in minutes. Defaults to None.
-        jobs (int): Runs at a time. Defaults to 1.
+        jobs (int): Number of concurrent runs. Defaults to 1.
         widths (Mapping[str, int], optional): Of the networks whose width is not that of their
             config, by method. Defaults to None.
         paces (Mapping[str, Pace], optional): Of the pretraining of each method that has one.
@@ -151,8 +151,8 @@ def needs_teacher(settings: Settings, methods: Sequence[Method]) -> bool:
     """Tell whether a teacher is trained besides the methods.
 
     Args:
-        settings (Settings): What the user chose.
-        methods (Sequence[Method]): What to compare.
+        settings (Settings): Settings of the bench.
+        methods (Sequence[Method]): Methods to compare.
 
     Returns:
         bool: False if none is guided, or the reference among the methods is the teacher too: the
@@ -264,9 +264,9 @@ def to_json(settings: Settings, data: dict, runs: Sequence[Run], extra: dict) ->
     """Write a plan.
 
     Args:
-        settings (Settings): What the user chose.
-        data (dict): Description of the data.
-        runs (Sequence[Run]): The runs.
+        settings (Settings): Settings of the bench.
+        data (dict): Description of the data set.
+        runs (Sequence[Run]): Runs of the bench.
         extra (dict): What else to keep.
 
     Returns:
@@ -310,8 +310,8 @@ def merge_plans(
 
     Args:
         old (dict | None): The plan in the folder, as :func:`read_plan` gives it.
-        settings (Settings): What the user chose now.
-        data (dict): Description of the data now.
+        settings (Settings): Current settings.
+        data (dict): Current description of the data set.
         runs (Sequence[Run]): Runs wanted now.
 
     Returns:

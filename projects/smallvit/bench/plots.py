@@ -27,10 +27,10 @@ def plot_samples(
     """Draw accuracy against the training images of each class.
 
     Args:
-        summaries (Mapping): By method and images of each class.
-        samples (Sequence[int | None]): The subsets.
+        summaries (Mapping): Summaries by method and images per class.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
         images_per_class (float): What "all" means, in the mean.
-        path (str): Picture to write.
+        path (str): Image file to write.
     """
     figure = new_figure(6.5, 4.5)
     axis = figure.subplots()
@@ -103,8 +103,8 @@ def plot_together(
     Args:
         curves (Mapping[Run, Sequence[tuple[int, float]]]): Step and accuracy of each validation.
         names (Sequence[str]): The methods, best first.
-        samples (Sequence[int | None]): The subsets.
-        path (str): Picture to write.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
+        path (str): Image file to write.
     """
     figure = new_figure(5.2 * len(samples) + 0.6, 4.2)
     axes = figure.subplots(1, len(samples), squeeze=False)[0]
@@ -135,10 +135,10 @@ def plot_cost(
     """Draw accuracy on the largest subset against FLOPs and against measured speed.
 
     Args:
-        summaries (Mapping): By method and images of each class.
-        samples (Sequence[int | None]): The subsets.
+        summaries (Mapping): Summaries by method and images per class.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
         costs (Mapping): ``flops`` and ``images_per_second`` of each method.
-        path (str): Picture to write.
+        path (str): Image file to write.
     """
     from matplotlib.ticker import LogLocator
 
@@ -184,8 +184,8 @@ def plot_curves(
     Args:
         curves (Mapping[Run, Mapping[str, Curve]]): Logged curves of each run.
         names (Sequence[str]): The methods, in the order of the rows.
-        samples (Sequence[int | None]): The subsets, in the order of the columns.
-        path (str): Picture to write.
+        samples (Sequence[int | None]): Images per class of each subset, in column order.
+        path (str): Image file to write.
     """
     figure = new_figure(3.6 * len(samples) + 0.6, 1.9 * len(names) + 0.5)
     axes = figure.subplots(len(names), len(samples), squeeze=False, sharex="col", sharey=True)

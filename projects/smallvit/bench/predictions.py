@@ -1,4 +1,4 @@
-"""What each run says of each test image: plain JSON, for paired tests and to show errors."""
+"""Stored predictions of each run for each test image, as JSON, for paired tests and error lists."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FILE = "predictions.json"
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions of a run.
+    """Predictions of a run on the test images.
 
     Args:
-        labels (Sequence[int]): The right class of each test image.
-        predicted (Sequence[int]): What the network says.
-        confidence (Sequence[float]): Its probability.
-        images (Sequence[str]): The images, relative to the folder of the data.
+        labels (Sequence[int]): True class of each test image.
+        predicted (Sequence[int]): Predicted class of each image.
+        confidence (Sequence[float]): Probability of the predicted class.
+        images (Sequence[str]): Paths of the images, relative to the folder of the data.
     """
 
     labels: Sequence[int] = field(default_factory=list)
@@ -29,20 +29,20 @@ class Predicted:
 
     @property
     def correct(self) -> list[bool]:
-        """list[bool]: Of each image, whether the network is right."""
+        """list[bool]: Whether the prediction is correct, for each image."""
         return [one == two for one, two in zip(self.labels, self.predicted, strict=True)]
 
 
 def read_predictions(folder: str, classes: int) -> Predicted | None:
-    """Read what a run predicted.
+    """Read the stored predictions of a run.
 
     Args:
-        folder (str): Its work folder.
+        folder (str): Work folder to read.
         classes (int): Number of classes.
 
     Returns:
-        Predicted | None: None where there is no such file, as in benches of earlier versions,
-        or it is damaged.
+        Predicted | None: Predictions; None if the file is damaged or missing, as in benches of
+        earlier versions.
     """
     found = read_or_tell(
         osp.join(folder, FILE),

@@ -48,10 +48,10 @@ def pretraining_config(
     """Make the config of a pretraining.
 
     Args:
-        settings (Settings): What the user chose.
-        run (Run): The run that begins from it.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images. Defaults to 0.
+        settings (Settings): Settings of the bench.
+        run (Run): Run that uses the pretrained weights.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers. Defaults to 0.
 
     Returns:
         tuple[Config, Made]: The config, which ``tools/train.py`` takes too, and what the method
@@ -147,13 +147,13 @@ def pretrain(
     """Pretrain the backbone of a run, or go on with it, and keep its weights.
 
     Args:
-        settings (Settings): What the user chose.
-        run (Run): The run that begins from it.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images.
+        settings (Settings): Settings of the bench.
+        run (Run): Run that uses the pretrained weights.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``config.py``, ``backbone.pth`` and
             ``pretraining.json``.
-        report (Callable): Takes the progress.
+        report (Callable): Function that is called with the progress.
 
     Returns:
         dict: What ``pretraining.json`` holds, and ``said``, a few words.
@@ -207,11 +207,11 @@ def pace(
     """See whether a method can begin as it says, and how long steps of its pretraining take.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): Method, subset and seed.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images.
-        report (Callable): Not used.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers.
+        report (Callable): Unused.
 
     Returns:
         dict: Fields of :class:`smallvit.bench.settings.Pace`; empty without a pretraining.

@@ -1,4 +1,4 @@
-"""Show how far the bench is: live in a terminal, in plain lines elsewhere."""
+"""Progress display of the bench: live in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from smallvit.bench.scheduler import Job, Outcome
 
 @dataclass
 class Timetable:
-    """How long the rest of the bench will take.
+    """Estimate of the remaining time of the bench.
 
-    Steps of one method take about as long in all of its runs; of a method that has not
-    begun, as long as the mean of the others.
+    The step time of a method is assumed to be the same in all of its runs; for a method that
+    has not started, the mean of the others is used.
 
     Args:
-        runs (Sequence[Run]): What is to be trained.
-        jobs (int): How many at a time.
+        runs (Sequence[Run]): Runs to train.
+        jobs (int): Number of concurrent runs.
     """
 
     runs: Sequence[Run]
@@ -31,12 +31,12 @@ class Timetable:
     _began: dict[Run, tuple[float, int]] = field(default_factory=dict)
 
     def note(self, run: Run, iteration: int, now: float) -> None:
-        """Note how far a run is.
+        """Record the progress of a run.
 
         Args:
-            run (Run): The run.
-            iteration (int): Steps that it has done.
-            now (float): Time in seconds.
+            run (Run): Run of the bench.
+            iteration (int): Number of finished steps.
+            now (float): Current time in seconds.
         """
         began, first = self._began.setdefault(run, (now, iteration))
         self.done[run] = iteration
@@ -44,10 +44,10 @@ class Timetable:
             self.step_seconds[run.method] = (now - began) / (iteration - first)
 
     def fraction(self) -> float:
-        """Tell which part of all steps is done, each by the time that it takes.
+        """Compute the finished fraction of all steps, weighted by their time.
 
         Returns:
-            float: From 0 to 1.
+            float: Fraction from 0 to 1.
         """
         whole = sum(run.iters * self._step(run.method) for run in self.runs)
         return 1 - self._left() / whole if whole else 1.0
@@ -56,7 +56,7 @@ class Timetable:
         """Estimate the time left.
 
         Returns:
-            float | None: Seconds; None before anything is known.
+            float | None: Seconds; None before any step was measured.
         """
         return self._left() / self.jobs if self.step_seconds else None
 
@@ -72,12 +72,12 @@ class Timetable:
 
 
 class Display:
-    """Plain lines: one when a run begins, one when it ends.
+    """Plain-text display with one line when a run starts and one when it ends.
 
     Args:
-        runs (dict[str, Run]): The runs by the names of their jobs.
-        jobs (int): How many at a time.
-        stream (TextIO, optional): Where to write. Defaults to None, standard output.
+        runs (dict[str, Run]): Runs by the names of their jobs.
+        jobs (int): Number of concurrent runs.
+        stream (TextIO, optional): Output stream. Defaults to None, standard output.
     """
 
     def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
@@ -94,17 +94,17 @@ class Display:
         return None
 
     def started(self, job: Job) -> None:
-        """Note that a job has begun."""
+        """Report that a job has started."""
         if job.name in self.runs:
             self.say(f"{job.name}: begins")
 
     def progressed(self, job: Job, progress: dict[str, Any]) -> None:
-        """Note how far a job is."""
+        """Record the progress of a job."""
         if job.name in self.runs:
             self.table.note(self.runs[job.name], progress["iter"], time.monotonic())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Note how a job has ended."""
+        """Report the outcome of a job."""
         if job.name not in self.runs:
             if outcome.reason:
                 self.say(f"{job.name}: FAILED: {outcome.reason} ({outcome.log})")
@@ -127,7 +127,7 @@ class Display:
         )
 
     def tick(self) -> None:
-        """Some time has passed; nothing to do in plain lines."""
+        """Do nothing, as plain lines need no periodic update."""
 
     def say(self, line: str) -> None:
         """Write a line."""
@@ -135,7 +135,7 @@ class Display:
 
 
 class LiveDisplay(Display):
-    """A bar for each job that runs, and one for the whole bench, redrawn in place."""
+    """Live display with a progress bar for each running job and one for the whole bench."""
 
     def __init__(self, runs: dict[str, Run], jobs: int, stream: TextIO | None = None) -> None:
         super().__init__(runs, jobs, stream)
@@ -165,7 +165,7 @@ class LiveDisplay(Display):
         self.bars[job.name] = self.progress.add_task(job.name, total=total, note="starts")
 
     def progressed(self, job: Job, progress: dict[str, Any]) -> None:
-        """Move a bar."""
+        """Update the bar of a job."""
         super().progressed(job, progress)
         accuracy = progress.get("accuracy")
         note = f"{progress['iter']}/{progress['iters']}"
@@ -173,13 +173,13 @@ class LiveDisplay(Display):
         self.progress.update(self.bars[job.name], completed=progress["iter"], note=note)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Replace a bar by a line."""
+        """Replace the bar of a job by a line."""
         if job.name in self.bars:
             self.progress.remove_task(self.bars.pop(job.name))
         super().ended(job, outcome)
 
     def tick(self) -> None:
-        """Redraw."""
+        """Redraw the bars."""
         remaining = self.table.remaining()
         left = "" if remaining is None else f", {duration(remaining)} left"
         note = f"{self.ended_jobs}/{self.total} runs{left}"
@@ -192,26 +192,26 @@ class LiveDisplay(Display):
 
 
 def open_display(runs: dict[str, Run], jobs: int) -> Display:
-    """Make the display that fits where the output goes.
+    """Create the display for the current output, a terminal or a file.
 
     Args:
-        runs (dict[str, Run]): The runs by the names of their jobs.
-        jobs (int): How many at a time.
+        runs (dict[str, Run]): Runs by the names of their jobs.
+        jobs (int): Number of concurrent runs.
 
     Returns:
-        Display: The display, a context.
+        Display: Display, to be used as a context manager.
     """
     return (LiveDisplay if sys.stdout.isatty() else Display)(runs, jobs)
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration for people.
+    """Format a duration.
 
     Args:
-        seconds (float | None): The duration.
+        seconds (float | None): Duration in seconds, or None if unknown.
 
     Returns:
-        str: Such as "45 s", "3 min 20 s" or "2 h 05 min".
+        str: Text such as "45 s", "3 min 20 s" or "2 h 05 min".
     """
     if seconds is None:
         return "some time"

@@ -63,10 +63,10 @@ def run_config(
     """Make the config of a run.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): The run; ``teacher`` is the small CNN at its own size.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images. Defaults to 0.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers. Defaults to 0.
         lesson (Lesson, optional): For a guided method, what it learns from.
             Defaults to None.
 
@@ -185,7 +185,7 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
     """Make the model of a method, without a teacher.
 
     Args:
-        method (Method): The method.
+        method (Method): Parsed method.
         size (int): Height and width of the images.
         num_classes (int): Number of classes.
         width (int): Channels of the first stage. Defaults to 0: those of its config.

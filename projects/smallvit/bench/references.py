@@ -34,7 +34,7 @@ def seen_size(method: Method, size: int) -> int:
     """Tell at which size a method sees the images.
 
     Args:
-        method (Method): The method.
+        method (Method): Parsed method.
         size (int): Height and width that the networks of the bench see.
 
     Returns:
@@ -95,10 +95,10 @@ def obtain(
     """Load the weights of pretrained methods once, to see whether they can be had.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         names (Sequence[str]): Methods.
-        num_classes (int): Classes of the data.
-        report (Callable): Not used.
+        num_classes (int): Number of classes.
+        report (Callable): Unused.
 
     Returns:
         dict[str, str]: Why those cannot be had whose weights are missing, by method.

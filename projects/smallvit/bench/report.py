@@ -28,7 +28,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
     """Write the report of a bench.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
         pictures (Sequence[str]): Paths of the four plots; they become part of the file.
         best (Best, optional): Errors of the best network, and how to use it. Defaults to None.
 
@@ -149,10 +149,10 @@ def caveats(found: Findings) -> list[str]:
     """List what limits the results.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Returns:
-        list[str]: Sentences.
+        list[str]: Sentences for the report.
     """
     data, settings = found.plan["data"], found.plan["settings"]
     tested = sum(data["counts"]["val" if data["same_images"] else "test"])

@@ -58,7 +58,7 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
 
     Args:
         out (str): Folder of the bench.
-        runs (Iterable[Run]): Its runs.
+        runs (Iterable[Run]): Runs of the bench.
 
     Returns:
         tuple[dict[Run, dict], dict[Run, dict]]: Results, and failures (``reason`` and
@@ -87,7 +87,7 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
         results (Mapping[Run, dict]): Result of each finished run.
 
     Returns:
-        dict[tuple[str, int | None], Summary]: By method and images of each class.
+        dict[tuple[str, int | None], Summary]: By method and images per class.
     """
     teachers = {key: results[run] for key, run in teachers_of(results).items()}
     groups: dict[tuple[str, int | None], list[Run]] = {}
@@ -153,7 +153,7 @@ def ranking(
 
     Args:
         summaries (Mapping): As :func:`summarize` gives them.
-        samples (Sequence[int | None]): The subsets.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
 
     Returns:
         list[str]: The methods.

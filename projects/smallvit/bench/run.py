@@ -83,9 +83,9 @@ class Bench:
     """A bench in its folder.
 
     Args:
-        args (argparse.Namespace): What the user asked for.
+        args (argparse.Namespace): Command-line arguments.
         out (str): The folder.
-        methods (Sequence[Method]): What to compare.
+        methods (Sequence[Method]): Methods to compare.
     """
 
     def __init__(self, args: argparse.Namespace, out: str, methods: Sequence[Method]) -> None:

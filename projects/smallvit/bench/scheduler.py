@@ -112,11 +112,11 @@ class Pool:
         """Do all jobs, in their order as far as what they need allows.
 
         Args:
-            jobs (Sequence[Job]): What to do.
-            watcher (Watcher): Who is told.
+            jobs (Sequence[Job]): Jobs to run.
+            watcher (Watcher): Receiver of events.
 
         Returns:
-            dict[str, Outcome]: How each ended, by name.
+            dict[str, Outcome]: Outcome of each job, by name.
         """
         waiting, outcomes = list(jobs), {}
         try:
@@ -232,12 +232,12 @@ def perform(
     Args:
         job (Job): The job.
         environment (Mapping[str, str]): What is set before.
-        report (Callable): Takes the progress.
+        report (Callable): Function that is called with the progress.
         passing (tuple[type[BaseException], ...]): What is no end of the job, and raised.
             Defaults to none.
 
     Returns:
-        Outcome: How it ended.
+        Outcome: Outcome of the job.
     """
     os.makedirs(osp.dirname(osp.abspath(job.log)), exist_ok=True)
     _redirect(job.log)

@@ -50,8 +50,8 @@ def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> l
     Args:
         groups (Mapping): As :func:`groups_to_search` gives them.
         jobs (Jobs): Makes the jobs.
-        pool (Pool): Does them.
-        slots (int): How many at a time.
+        pool (Pool): Pool that runs the jobs.
+        slots (int): Number of concurrent jobs.
 
     Returns:
         list[dict]: For each group ``method``, ``samples``, ``rate``, ``weight``, ``seconds`` of

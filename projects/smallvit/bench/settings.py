@@ -59,7 +59,7 @@ class Run:
 
     Args:
         method (str): As the user wrote it, or ``teacher``.
-        samples (int | None): Training images of each class, None for all.
+        samples (int | None): Training images per class, None for all.
         seed (int): Of the subset, the weights and the data order.
         iters (int): Steps.
         evals (int): Validations, evenly spread; the last is at the end.
@@ -172,7 +172,7 @@ def samples_slug(samples: int | None) -> str:
     """Name a subset in paths and tables.
 
     Args:
-        samples (int | None): Images of each class, None for all.
+        samples (int | None): Images per class, None for all.
 
     Returns:
         str: The name.
@@ -184,7 +184,7 @@ def samples_label(samples: int | None) -> str:
     """Name a subset in sentences.
 
     Args:
-        samples (int | None): Images of each class, None for all.
+        samples (int | None): Images per class, None for all.
 
     Returns:
         str: The name.

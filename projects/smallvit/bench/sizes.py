@@ -42,7 +42,7 @@ def can_widen(method: Method) -> bool:
     """Tell whether the bench may choose the width of a network.
 
     Args:
-        method (Method): The method.
+        method (Method): Parsed method.
 
     Returns:
         bool: False for models of timm and of the user's own configs, which stay as they are.

@@ -42,7 +42,7 @@ def loading_processes(asked: int | None, digits: bool, jobs: int) -> int:
     Args:
         asked (int | None): How many the user wants.
         digits (bool): Whether the images are the digits.
-        jobs (int): Runs at a time.
+        jobs (int): Number of concurrent runs.
 
     Returns:
         int: How many.

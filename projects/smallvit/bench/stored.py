@@ -105,7 +105,7 @@ def check_predictions(found: dict, classes: int) -> dict:
     """Check ``predictions.json`` of a run.
 
     Args:
-        found (dict): Its content.
+        found (dict): Content of the file.
         classes (int): Number of classes.
 
     Returns:
@@ -165,7 +165,7 @@ def check_plan(plan: dict) -> dict[str, Any]:
     """Check ``plan.json``, whose settings and runs are dicts.
 
     Args:
-        plan (dict): Its content.
+        plan (dict): Content of the file.
 
     Returns:
         dict: The same.

@@ -52,14 +52,14 @@ def make_table(
     """Put methods into rows, best first, and subsets and costs into columns.
 
     Args:
-        summaries (Mapping): By method and images of each class.
-        samples (Sequence[int | None]): The subsets.
+        summaries (Mapping): Summaries by method and images per class.
+        samples (Sequence[int | None]): Images per class of each subset, None for all.
         costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
         unavailable (Iterable[str]): Methods whose weights could not be had. Defaults to none.
         measure (str): What is compared. Defaults to "accuracy".
 
     Returns:
-        Table: The table.
+        Table: Formatted cells.
     """
     columns = [f"{measure}, {samples_label(count)}" for count in samples]
     header = ["method", *columns, "parameters", "FLOPs", "images/s"]
@@ -123,7 +123,7 @@ def to_markdown(table: Table) -> str:
     """Write a table for a README.
 
     Args:
-        table (Table): The table.
+        table (Table): Table to format.
 
     Returns:
         str: Markdown; the best of each column is bold.
@@ -146,7 +146,7 @@ def to_text(table: Table) -> str:
     """Write a table for a terminal.
 
     Args:
-        table (Table): The table.
+        table (Table): Table to format.
 
     Returns:
         str: Aligned lines.

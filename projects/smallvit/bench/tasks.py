@@ -60,7 +60,7 @@ def check_method(method: Method, task: str) -> None:
     """Refuse a method that has no network for a task.
 
     Args:
-        method (Method): The method.
+        method (Method): Parsed method.
         task (str): The task.
 
     Raises:
@@ -82,7 +82,7 @@ def config_name(method: Method, task: str) -> str:
     """Name the config whose network is a method's.
 
     Args:
-        method (Method): The method.
+        method (Method): Parsed method.
         task (str): Detection or segmentation.
 
     Returns:

@@ -49,16 +49,16 @@ def train(
     """Train one run, or go on with it; test its best state; keep the result.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): What to train. If the folder has the result of a shorter run, that is
             prolonged.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``config.py``, ``model.pth`` (weights of the
             best state), ``predictions.json`` and ``result.json``.
-        lesson (Lesson | None): What a guided method learns from.
-        begin (str | None): Work folder of its pretraining.
-        report (Callable): Takes the progress.
+        lesson (Lesson | None): Teacher of a guided method.
+        begin (str | None): Work folder of the pretraining, if any.
+        report (Callable): Function that is called with the progress.
 
     Returns:
         dict: What ``result.json`` holds.
@@ -113,14 +113,14 @@ def attempt(
     The test images are not looked at, and no weights are kept.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): What to train, with the setting in question.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``trial.json``.
-        lesson (Lesson | None): What a guided method learns from.
-        begin (str | None): Work folder of its pretraining.
-        report (Callable): Takes the progress.
+        lesson (Lesson | None): Teacher of a guided method.
+        begin (str | None): Work folder of the pretraining, if any.
+        report (Callable): Function that is called with the progress.
 
     Returns:
         dict: What ``trial.json`` holds: ``accuracy`` (the last on the validation images),
@@ -175,7 +175,7 @@ def read_pretraining(folder: str) -> dict[str, Any] | None:
     """Read what a pretraining left.
 
     Args:
-        folder (str): Its work folder.
+        folder (str): Work folder to read.
 
     Returns:
         dict | None: What ``pretraining.json`` holds; None if it is not finished.
@@ -233,7 +233,7 @@ def remove_states(folder: str) -> None:
     """Remove what a training that is finished would have gone on from.
 
     Args:
-        folder (str): Its work folder.
+        folder (str): Work folder to read.
     """
     for name in ("best_*.pth", "iter_*.pth", "last_checkpoint"):
         for leftover in glob.glob(osp.join(glob.escape(folder), name)):

@@ -15,8 +15,8 @@ def measure_speeds(
 
     Args:
         jobs (Mapping[str, Job]): The trial of each method.
-        pool (Pool): Does them.
-        slots (int): How many at a time.
+        pool (Pool): Pool that runs the jobs.
+        slots (int): Number of concurrent jobs.
 
     Returns:
         tuple[dict[str, dict[str, float]], str]: What was measured, by method, and why the first of

@@ -18,7 +18,7 @@ def size_note(found: Findings) -> tuple[bool, str]:
     """Say whether the networks are of one size.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Returns:
         tuple[bool, str]: Whether they are, and a sentence.
@@ -59,7 +59,7 @@ def answers(found: Findings) -> Iterator[dict]:
     """Say what is best on each subset, and what cannot be told apart from it.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Yields:
         dict: ``trained_on``, ``best``, ``accuracy``, ``interval`` (of the test images, or
@@ -97,7 +97,7 @@ def missing(found: Findings) -> list[Run]:
     """List the runs that have no result, or that of a shorter run.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Returns:
         list[Run]: Failed ones too.
@@ -113,7 +113,7 @@ def missing_note(found: Findings) -> str | None:
     """Say what an unfinished bench lacks.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Returns:
         str | None: None if it is finished.
@@ -137,10 +137,10 @@ def notes(found: Findings) -> list[str]:
     """Say what else limits the answers, from the tests and the trials.
 
     Args:
-        found (Findings): What the bench found.
+        found (Findings): Findings of the bench.
 
     Returns:
-        list[str]: Sentences.
+        list[str]: Sentences for the report.
     """
     if found.plan["data"].get("several"):
         return [

@@ -57,11 +57,11 @@ def trial(
     A guided method learns from a teacher that knows nothing, which takes as long.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): Method, subset and seed.
-        num_classes (int): Classes of the data.
-        workers (int): Processes that load images.
-        report (Callable): Not used.
+        num_classes (int): Number of classes.
+        workers (int): Number of data loader workers.
+        report (Callable): Unused.
 
     Returns:
         dict: Fields of :class:`smallvit.bench.plan.Speed`.
@@ -102,12 +102,12 @@ def store(
     """Write the features of a trained teacher for all training images.
 
     Args:
-        settings (Settings): What the user chose.
+        settings (Settings): Settings of the bench.
         run (Run): The teacher's.
-        num_classes (int): Classes of the data.
+        num_classes (int): Number of classes.
         folder (str): Work folder of the teacher; the config there is for people to read.
         out (str): Folder to write.
-        report (Callable): Not used.
+        report (Callable): Unused.
     """
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 

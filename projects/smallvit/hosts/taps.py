@@ -24,6 +24,7 @@ class Taps:
     and autocast. Call :meth:`maps` before the backward pass. In a compiled step, call :meth:`run`
     with taps that were created before compilation; in torch below 2.14, Dynamo does not support
     ``with taps:`` and breaks the graph there.
+
     A deep copy of an object with references to both host and taps has working copies of both.
 
     Args:
