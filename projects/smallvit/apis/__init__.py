@@ -1,4 +1,4 @@
-"""smallvit from Python, as ``mmpretrain.apis`` and ``mmdet.apis`` are for theirs."""
+"""High-level Python API: load, predict, export and publish models."""
 
 from smallvit.apis.cascades import CascadeRunner
 from smallvit.apis.exporting import Wish, export

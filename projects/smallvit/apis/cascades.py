@@ -1,4 +1,4 @@
-"""A cascade as one graph for each exit, and a small runner that stops early, without torch."""
+"""Export a cascade as one ONNX graph per exit, and run it with early exit without torch."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ def export_cascade(
 ) -> float:
     """Export each exit of a cascade as an ONNX graph.
 
-    An exit that reuses the one before it takes that one's tokens and attention logits as inputs.
+    With reuse, the graph of an exit takes the tokens and attention logits of the previous exit as
+    additional inputs.
 
     Args:
-        predictor (Predictor): A cascade, on the CPU.
+        predictor (Predictor): Predictor with a cascade, on the CPU.
         folder (str | os.PathLike): Folder to write ``exit_1.onnx``, ... and ``cascade.json`` to.
-        wish (Wish): What the graphs shall be; of a fixed size.
-        images (Sequence, optional): What to compare on. Defaults to None: photographs.
-        calibration (Sequence, optional): Images that int8 finds the ranges of activations on.
-            Defaults to None, which finds them in each call.
-        tell (Callable, optional): Is called with how often each exit decides as in float32, of
-            int8. Defaults to None.
+        wish (Wish): Export options; ``dynamic_size`` is not supported.
+        images (Sequence, optional): Images to compare the graphs with PyTorch on. Defaults to
+            None: photographs.
+        calibration (Sequence, optional): Images to calibrate the activation ranges of int8 on.
+            Defaults to None, which computes the ranges in each call.
+        tell (Callable, optional): Callback that receives, for int8, how often the decision of each
+            exit agrees with float32. Defaults to None.
 
     Returns:
-        float: The largest difference to PyTorch, relative to the largest value.
+        float: Largest difference from PyTorch, relative to the largest value.
 
     Raises:
-        UserError: If torch cannot export it, or a graph computes something else.
+        UserError: If torch cannot export the cascade, or the output of a graph differs.
     """
     import torch
     from torch import Tensor, nn
@@ -101,7 +103,7 @@ def _grid(model: Any, index: int, images: Any, hw: Any, state: tuple) -> tuple |
 
 
 def _decisions(model: Any) -> dict[str, Any]:
-    """What the runner needs of the calibration."""
+    """Collect what the runner needs of the calibration."""
     stored = model.calibration
     found = {} if stored is None else stored.to_dict()
     curve = found.get("calibration") or found.get("evaluation")
@@ -119,21 +121,23 @@ def _decisions(model: Any) -> dict[str, Any]:
 
 
 class CascadeRunner:
-    """Run an exported cascade by onnxruntime: each image leaves at the first exit that is sure.
+    """Early-exit inference of an exported cascade with onnxruntime.
 
     Args:
-        folder (str | os.PathLike): What :func:`export_cascade` wrote.
-        thresholds (Sequence[float], optional): Least confidence to leave with, for each exit but
-            the last. Defaults to None.
-        max_gflops (float, optional): Take those of the calibration that are most accurate at this
-            mean cost. Defaults to None. One of both must be given.
-        providers (Sequence[str]): Of onnxruntime. Defaults to the CPU's.
+        folder (str | os.PathLike): Folder written by :func:`export_cascade`.
+        thresholds (Sequence[float], optional): Minimum confidence to leave at each exit; the last
+            exit may be omitted. Defaults to None.
+        max_gflops (float, optional): Use the most accurate thresholds of the calibration within
+            this mean cost per image. Defaults to None. Exactly one of ``thresholds`` and
+            ``max_gflops`` must be given.
+        providers (Sequence[str]): Execution providers of onnxruntime. Defaults to the CPU.
 
     Attributes:
-        classes (list[str]): Names of the classes.
+        classes (list[str]): Class names.
 
     Raises:
-        UserError: If the folder is none of these, or there is no calibration.
+        UserError: If the folder has no exported cascade, or ``max_gflops`` is given without a
+            calibration or cannot be met.
     """
 
     def __init__(
@@ -180,11 +184,11 @@ class CascadeRunner:
         """Classify images.
 
         Args:
-            images (np.ndarray): As ``cascade.json`` describes, float32 (B, C, H, W).
+            images (np.ndarray): Input as described in ``cascade.json``, float32 (B, C, H, W).
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Logits (B, classes), and of each image the number of its
-            exit from 0 on, (B, ).
+            tuple[np.ndarray, np.ndarray]: Logits (B, classes), and the index of the exit of each
+            image, starting at 0, (B, ).
         """
         places = np.arange(len(images))
         exits = np.full(len(images), len(self.sessions) - 1)

@@ -1,4 +1,4 @@
-"""A prediction drawn on its image."""
+"""Draw predictions on images."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from smallvit.analysis.drawing import Style, as_rgb, enlarge
 from smallvit.analysis.pictures import predicted_annotations
 from smallvit.apis.structures import ClassPrediction, InstancePrediction, Prediction
 
-#: Smaller images are enlarged to this, so that texts stay legible; larger ones stay as they are.
+#: Images with a smaller shorter side are enlarged to this size, so that text is legible.
 SHORTER_SIDE = 384
 
 
 def draw(
     image: np.ndarray, prediction: Prediction, palette: Sequence | None = None, name: str = ""
 ) -> np.ndarray:
-    """Draw what was predicted.
+    """Draw a prediction on its image.
 
     Args:
-        image (np.ndarray): (H, W, 3), BGR, or (H, W).
-        prediction (Prediction): What a predictor returned for it.
-        palette (Sequence, optional): Color of each class, RGB. Defaults to None: colors of our
-            own.
+        image (np.ndarray): (H, W, 3) in BGR order, or (H, W).
+        prediction (Prediction): Output of a predictor for the image.
+        palette (Sequence, optional): RGB color of each class. Defaults to None: the built-in
+            palette.
         name (str): Name of the image, for errors. Defaults to "".
 
     Returns:
-        np.ndarray: The picture, RGB.
+        np.ndarray: Image with the prediction, in RGB order.
     """
     shown = as_rgb(image)
     size = max(SHORTER_SIDE, min(shown.shape[:2]))
@@ -51,7 +51,7 @@ def draw(
 
 
 def _draw_class(image: np.ndarray, prediction: ClassPrediction, size: int) -> np.ndarray:
-    """The image over a line with the class."""
+    """Draw the image with a line of text below that gives the class."""
     from matplotlib.font_manager import findfont
     from PIL import Image, ImageDraw, ImageFont
 

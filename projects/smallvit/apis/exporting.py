@@ -1,4 +1,4 @@
-"""Trained models as graphs for other programs, compared with PyTorch on images before they stay."""
+"""Export trained models to ONNX, torch.export and TorchScript, verified against PyTorch."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ from smallvit.utils.versions import release
 
 FORMATS = ("onnx", "torch-export", "torchscript")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt"}
-#: Largest difference to PyTorch, relative to the largest value, that a graph may have.
+#: Maximum difference of a graph from PyTorch, relative to the largest value.
 TOLERANCE = 1e-4
 METADATA = "smallvit.json"
-#: The oldest torch whose exporter to ONNX writes these graphs; that of 2.6 fails on classifiers.
+#: Oldest torch whose ONNX exporter supports these graphs; that of 2.6 fails on classifiers.
 OLDEST_TORCH_OF_ONNX = "2.7"
-#: Batches that a graph with a free batch is tried with, beside that which it was made with.
+#: Additional batch sizes with which a graph with a dynamic batch is verified.
 BATCHES, LARGER_BATCH = (1, 3), 17
-#: Values of an image up to which the larger batch is tried too.
+#: Maximum number of values of an image for which the larger batch is verified too.
 SMALL_IMAGE = 3 * 64 * 64
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a graph is asked to be.
+    """Export options.
 
     Args:
-        dynamic_batch (bool): Takes any number of images. Defaults to True.
-        dynamic_size (bool): Takes images of any size. Defaults to False.
-        preprocesses (bool): Takes values 0 to 255 in the order BGR. Defaults to False: images
-            whose mean and deviation are normalized already.
+        dynamic_batch (bool): Support any batch size. Defaults to True.
+        dynamic_size (bool): Support any image size. Defaults to False.
+        preprocesses (bool): Include preprocessing: the input has values 0 to 255 in BGR order.
+            Defaults to False: the input is already normalized.
         part (str): "whole", or "backbone" for the maps of backbone and neck. Defaults to
             "whole".
-        precision (str): "fp32"; "bf16", not of ONNX; or "int8", of ONNX. Defaults to "fp32".
+        precision (str): "fp32"; "bf16", except for ONNX; or "int8", only for ONNX. Defaults to
+            "fp32".
     """
 
     dynamic_batch: bool = True
@@ -64,27 +65,27 @@ def export(
     calibration: Sequence[Any] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> float:
-    """Export a model, and compare what was written with PyTorch.
+    """Export a model and verify the written graph against PyTorch.
 
     Args:
-        predictor (Predictor): The model, on the CPU.
-        path (str | os.PathLike): The file.
+        predictor (Predictor): Predictor with the model, on the CPU.
+        path (str | os.PathLike): Path to write.
         kind (str): "onnx", "torch-export" or "torchscript". Defaults to "onnx".
-        wish (Wish, optional): What it shall be. Defaults to None: a free batch of normalized
+        wish (Wish, optional): Export options. Defaults to None: a dynamic batch of normalized
             images.
-        images (Sequence, optional): What to compare on, as a predictor takes them. Defaults to
-            None: two photographs that scikit-learn ships, in 32 pieces for bf16 and int8.
-        calibration (Sequence, optional): Images that int8 finds the ranges of activations on, as
-            a predictor takes them. Defaults to None, which finds them in each call.
-        tell (Callable, optional): Is called with how often bf16 or int8 decide as float32, which
-            is in the file's metadata too. Defaults to None.
+        images (Sequence, optional): Images to compare on, as accepted by a predictor. Defaults to
+            None: two photographs included in scikit-learn, in 32 pieces for bf16 and int8.
+        calibration (Sequence, optional): Images to calibrate the activation ranges of int8 on, as
+            accepted by a predictor. Defaults to None, which computes the ranges in each call.
+        tell (Callable, optional): Callback that receives how often decisions in bf16 or int8 agree
+            with float32, which is also stored in the metadata of the file. Defaults to None.
 
     Returns:
-        float: The largest difference to PyTorch in float32, relative to the largest value.
+        float: Largest difference from PyTorch in float32, relative to the largest value.
 
     Raises:
-        UserError: If the model or the format does not allow what is asked, or the graph computes
-            something else; nothing stays then.
+        UserError: If the model or the format does not support the options, or the output of the
+            graph differs; no file is written then.
     """
     if kind not in FORMATS:
         raise UserError(f"no format {kind!r}: there are {', '.join(FORMATS)}")
@@ -117,7 +118,7 @@ def write_graph(
     metadata: dict[str, Any],
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Write a graph whole, if it computes what the module does; see :func:`export`."""
+    """Write a graph atomically, if its output matches that of the module; see :func:`export`."""
     write = {"onnx": _write_onnx, "torch-export": _write_export, "torchscript": _write_script}[kind]
     with whole_file(path) as temporary:
         try:
@@ -130,7 +131,7 @@ def write_graph(
             ) from error
         except UserError:
             raise
-        except Exception as error:  # exporters raise of every kind
+        except Exception as error:  # exporters raise exceptions of any type
             raise UserError(_refusal(kind, wish, error)) from error
         return compare(graph, inputs, run, wish, tolerance)
 
@@ -147,15 +148,15 @@ def _refusal(kind: str, wish: Wish, error: Exception) -> str:
 
 
 def describe(predictor: Predictor, wish: Wish, shape: torch.Size) -> dict[str, Any]:
-    """What a program has to know that runs the graph, as values of JSON.
+    """Describe the graph for programs that run it, as JSON values.
 
     Args:
-        predictor (Predictor): The model.
-        wish (Wish): What the graph is.
-        shape (torch.Size): Of the images that it was made with.
+        predictor (Predictor): Predictor with the exported model.
+        wish (Wish): Export options.
+        shape (torch.Size): Shape of the example input.
 
     Returns:
-        dict[str, Any]: Task, classes, input.
+        dict[str, Any]: Task, part, classes, input and dynamic dimensions.
     """
     preprocessor = predictor.model.data_preprocessor
     mean, std = (getattr(preprocessor, name, None) for name in ("mean", "std"))
@@ -190,7 +191,7 @@ def _dynamic_shapes(inputs: tuple[Tensor, ...], wish: Wish) -> tuple | None:
     batch = {0: free} if wish.dynamic_batch else {}
     size = {2: free, 3: free} if wish.dynamic_size else {}
     first, others = {**batch, **size}, tuple(batch for _ in inputs[1:])
-    return (first, others) if others else (first,)  # others are one variable argument
+    return (first, others) if others else (first,)  # the others are passed as *args
 
 
 Run = Callable[..., tuple[Tensor, ...]]
@@ -242,12 +243,12 @@ def run_session(session: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
     """Run a session of onnxruntime on tensors.
 
     Args:
-        session (onnxruntime.InferenceSession): The session.
-        *inputs (Tensor): In the order of its inputs; those that the graph does not use are left
-            out.
+        session (onnxruntime.InferenceSession): Session of the graph.
+        *inputs (Tensor): Inputs in the order of the session, without those that the graph does
+            not use.
 
     Returns:
-        tuple[Tensor, ...]: Its outputs.
+        tuple[Tensor, ...]: Outputs of the graph.
     """
     names = [each.name for each in session.get_inputs()]
     fed = dict(zip(names, (each.numpy() for each in inputs), strict=True))
@@ -283,21 +284,21 @@ def compare(
     wish: Wish,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Compare what was written with PyTorch: the images, other batches, another size.
+    """Compare a written graph with PyTorch on the images, other batch sizes and another image size.
 
     Args:
-        graph (nn.Module): The module.
-        inputs (tuple[Tensor, ...]): What the graph was made with.
-        run (Callable): Runs what was written.
-        wish (Wish): What it was to be.
-        tolerance (float): Largest difference, relative to the largest value. Defaults to
+        graph (nn.Module): Module that was exported.
+        inputs (tuple[Tensor, ...]): Example inputs of the export.
+        run (Callable): Function that runs the written graph.
+        wish (Wish): Export options.
+        tolerance (float): Maximum difference, relative to the largest value. Defaults to
             :data:`TOLERANCE`.
 
     Returns:
-        float: The largest difference, relative to the largest value.
+        float: Largest difference, relative to the largest value.
 
     Raises:
-        UserError: If it is too large, or the graph does not take what it was asked to.
+        UserError: If the difference is too large, or the graph does not accept an input.
     """
     trials = {"the images": inputs}
     if wish.dynamic_batch:

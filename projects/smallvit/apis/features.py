@@ -1,4 +1,4 @@
-"""Features of images: which images, of which classes, and what the backbone makes of them."""
+"""Extract backbone features of the images of a folder or data set."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from smallvit.engine.predictions import labels_of
 from smallvit.errors import UserError
 from smallvit.utils.files import whole_file, write_whole
 
-#: Where the images are looked for if no split is named.
+#: Order in which splits are searched if none is given.
 FIRST = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image, and its class.
+    """Image with an optional label.
 
     Args:
-        name (str): Its path, or number in the data set.
-        image (Any): What :meth:`Predictor.read` takes.
-        label (int, optional): Its class. Defaults to None: it has none.
+        name (str): Path of the image, or its index in the data set.
+        image (Any): Argument for :meth:`Predictor.read`.
+        label (int, optional): Index of the class. Defaults to None, without a class.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Examples:
     """Images to compute features of.
 
     Args:
-        what (str): Where they are from, in words.
-        examples (list[Example]): They.
-        classes (tuple[str, ...]): Names of their classes; empty where they have none.
+        what (str): Description of the source.
+        examples (list[Example]): Images with optional labels.
+        classes (tuple[str, ...]): Class names; empty without labels. Defaults to ().
     """
 
     what: str
@@ -57,14 +57,14 @@ class Examples:
     classes: tuple[str, ...] = ()
 
     def at_most(self, count: int, seed: int) -> Examples:
-        """Take a random choice of them.
+        """Select a random subset.
 
         Args:
-            count (int): How many at most.
-            seed (int): Seed of the choice.
+            count (int): Maximum number of images.
+            seed (int): Random seed.
 
         Returns:
-            Examples: These, in their order.
+            Examples: Subset in the original order.
         """
         if len(self.examples) <= count:
             return self
@@ -79,9 +79,9 @@ class FeatureTable:
 
     Args:
         examples (list[Example]): Images that could be read.
-        vectors (np.ndarray): float32 (N, C).
-        classes (tuple[str, ...]): Names of the classes.
-        broken (dict[str, str]): Why others could not be read.
+        vectors (np.ndarray): Feature vectors, float32 (N, C).
+        classes (tuple[str, ...]): Class names; empty without labels.
+        broken (dict[str, str]): Error message of each image that could not be read, by name.
     """
 
     examples: list[Example]
@@ -91,7 +91,7 @@ class FeatureTable:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """np.ndarray | None: Class of each image, (N, ); None where they have none."""
+        """np.ndarray | None: Class of each image, (N, ); None without labels."""
         if not self.classes:
             return None
         return np.array([one.label for one in self.examples], dtype=np.int64)
@@ -101,16 +101,16 @@ def find_folder(folder: str, split: str | None = None) -> Examples:
     """Find the images of a folder, and their classes if it holds class folders.
 
     Args:
-        folder (str): Class folders, in ``train``, ``val`` and ``test`` or without; or any folder,
-            file or pattern of images, which then have no classes.
-        split (str, optional): Which split, of a folder with splits. Defaults to None: the first of
-            test, val and train that is there.
+        folder (str): Folder of class folders, with or without ``train``, ``val`` and ``test``; or
+            any folder, file or pattern of images, which are then without classes.
+        split (str, optional): Split of a folder with splits. Defaults to None: the first
+            of test, val and train that exists.
 
     Returns:
-        Examples: They.
+        Examples: Images, with labels if there are class folders.
 
     Raises:
-        UserError: If there is no such folder or split.
+        UserError: If the folder or split does not exist.
     """
     if not osp.isdir(folder) or count_class_folders(folder) < 2:
         if split is not None:
@@ -135,14 +135,14 @@ def find_data(cfg: Config, split: str) -> Examples:
     """Find the images of a config's data set.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): Config with data loaders.
         split (str): ``train``, ``val`` or ``test``.
 
     Returns:
-        Examples: They, with classes where each image has one.
+        Examples: Images, with labels if each image has exactly one.
 
     Raises:
-        UserError: If the config has no such data.
+        UserError: If the config has no data loader for the split.
     """
     loader = cfg.get(f"{split}_dataloader")
     if loader is None:
@@ -169,18 +169,18 @@ def _of_info(info: dict[str, Any], index: int) -> Example:
 def compute(
     predictor: Predictor, found: Examples, told: Callable[[int], None] = lambda done: None
 ) -> FeatureTable:
-    """Compute the features of images; one that cannot be read is named, and the others go on.
+    """Extract the features of images; images that cannot be read are recorded and skipped.
 
     Args:
-        predictor (Predictor): The model.
-        found (Examples): The images.
-        told (Callable): Is called with how many are done.
+        predictor (Predictor): Predictor whose backbone is used.
+        found (Examples): Images to process.
+        told (Callable): Callback that receives the number of processed images after each batch.
 
     Returns:
-        FeatureTable: Their features.
+        FeatureTable: Features of the images that could be read.
 
     Raises:
-        UserError: If none can be read.
+        UserError: If no image can be read.
     """
     kept: list[Example] = []
     vectors: list[np.ndarray] = []
@@ -218,10 +218,10 @@ def save_features(path: str | os.PathLike, table: FeatureTable, points: np.ndarr
     """Write features to a file.
 
     Args:
-        path (str | os.PathLike): A .npz file of ``features``, ``map``, ``names``, ``labels`` (-1:
-            none) and ``classes``, or a .csv file with a row for each image.
-        table (FeatureTable): The features.
-        points (np.ndarray): Places on the map, (N, 2).
+        path (str | os.PathLike): Path of a .npz file with ``features``, ``map``, ``names``,
+            ``labels`` (-1: none) and ``classes``, or of a .csv file with one row per image.
+        table (FeatureTable): Features to write.
+        points (np.ndarray): 2D embedding of the features, (N, 2).
     """
     path, labels = os.fspath(path), table.labels
     names = [one.name for one in table.examples]

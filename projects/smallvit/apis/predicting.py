@@ -1,4 +1,4 @@
-"""Predicting many images into a folder, which can be gone on with."""
+"""Resumable prediction of many images into a folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from smallvit.apis.sources import Item
 from smallvit.apis.structures import COLUMNS
 from smallvit.errors import SmallvitError
 
-#: What a file that is no image raises, or one that does not fit the model.
+#: Exceptions for files that are not images, and for images that do not match the model.
 BROKEN = (SmallvitError, OSError, ValueError)
 
 
 @dataclass
 class Summary:
-    """What a run over many images did.
+    """Summary of a prediction run.
 
     Args:
-        predicted (int): Images that were predicted now. Defaults to 0.
-        finished (int): Images that an earlier run had predicted. Defaults to 0.
-        broken (dict[str, str]): Why images could not be read, by their origins.
+        predicted (int): Number of images predicted in this run. Defaults to 0.
+        finished (int): Number of images predicted in an earlier run. Defaults to 0.
+        broken (dict[str, str]): Error message of each image that could not be predicted, by origin.
     """
 
     predicted: int = 0
@@ -42,26 +42,26 @@ def predict_into(
     draws: bool = True,
     told: Callable[[Summary], None] = lambda summary: None,
 ) -> Summary:
-    """Predict images, each written when its batch is done.
+    """Predict images and write the predictions after each batch.
 
-    An image that cannot be read is noted, and the others go on.
+    Images that cannot be read are recorded and skipped.
 
     Args:
-        predictor (Predictor): The model.
-        items (Iterable[Item]): The images.
-        folder (PredictionFolder): Where to write; what it has is not predicted again.
-        draws (bool): Whether pictures are drawn. Defaults to True.
-        told (Callable): Is called with what was done after each batch.
+        predictor (Predictor): Predictor to run.
+        items (Iterable[Item]): Images to predict.
+        folder (PredictionFolder): Folder to write to; images it already has are skipped.
+        draws (bool): Whether to draw the predictions on the images. Defaults to True.
+        told (Callable): Callback that receives the summary so far after each batch.
 
     Returns:
-        Summary: What was done.
+        Summary: Numbers of images, and errors.
     """
     summary = Summary()
     try:
         for batch in _batches(_wanted(items, folder, summary), predictor.batch_size):
             _predict_batch(predictor, batch, folder, draws, summary)
             told(summary)
-    finally:  # an interrupted run has its tables too
+    finally:  # also write the tables of an interrupted run
         folder.write_tables(predictor.task, COLUMNS[predictor.task], predictor.classes)
     return summary
 
@@ -110,7 +110,7 @@ def _predicted(
     folder: PredictionFolder,
     summary: Summary,
 ) -> Iterator[tuple[Item, np.ndarray, Any]]:
-    """The predictions; if the batch fails, those of its images that do not, one by one."""
+    """Predict a batch; if it fails, predict its images one by one and record those that fail."""
     try:
         found = predictor.predict_arrays([image for _, image in good])
     except BROKEN as error:
@@ -132,16 +132,16 @@ def _note(item: Item, error: Exception, folder: PredictionFolder, summary: Summa
 def describe_settings(
     predictor: Predictor, checkpoint: str | os.PathLike, digest: str, **others: Any
 ) -> dict[str, Any]:
-    """Say what decides about predictions, as values of JSON.
+    """Collect the settings that affect predictions, as JSON values.
 
     Args:
-        predictor (Predictor): The model.
-        checkpoint (str | os.PathLike): Its file.
-        digest (str): SHA-256 of the file.
-        **others (Any): More of it.
+        predictor (Predictor): Predictor with these settings.
+        checkpoint (str | os.PathLike): Path of its checkpoint.
+        digest (str): SHA-256 of the checkpoint.
+        **others (Any): Additional settings.
 
     Returns:
-        dict[str, Any]: For :class:`PredictionFolder`.
+        dict[str, Any]: Settings for :class:`PredictionFolder`.
     """
     tiles = {"tile": predictor.tile, "overlap": predictor.overlap if predictor.tile else None}
     return {

@@ -1,4 +1,4 @@
-"""A folder of predictions: a journal that can be gone on with, and the files made from it."""
+"""Folder of predictions with a resumable journal and result tables."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ MASKS, DRAWN, SETTINGS = "masks", "drawn", "settings.json"
 
 
 class PredictionFolder:
-    """Write predictions of one model as they come, and tables of all of them.
+    """Incremental writer for the predictions of one model, with result tables.
 
     Args:
-        path (str | os.PathLike): The folder; made if it is not there.
-        settings (Mapping): What decides about predictions, as values of JSON. A folder that was
-            begun with others is refused.
+        path (str | os.PathLike): Path of the folder, created if it does not exist.
+        settings (Mapping): Settings that affect predictions, as JSON values. A folder that was
+            started with other settings is refused.
 
     Raises:
         UserError: If the folder holds other files, or predictions with other settings.
@@ -86,7 +86,7 @@ class PredictionFolder:
             return
         with open(self._at(JOURNAL), "rb") as file:
             content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]  # a line that was cut off is made again
+        whole = content[: content.rfind(b"\n") + 1]  # drop a truncated last line
         if len(whole) < len(content):
             write_whole(self._at(JOURNAL), whole)
         for line in whole.splitlines():
@@ -97,15 +97,15 @@ class PredictionFolder:
         self._stems.add(record.get("stem", ""))
 
     def has(self, name: str, stamp: tuple[int, ...]) -> bool:
-        """Tell whether an image is finished.
+        """Check whether an image is finished.
 
         Args:
-            name (str): Its name.
-            stamp (tuple[int, ...] | None): Size and time of its file, if it has them.
+            name (str): Name of the image.
+            stamp (tuple[int, ...]): Size and modification time of its file, if it has one.
 
         Returns:
-            bool: Whether it was predicted and is the same file, and what was written for it is
-            there.
+            bool: Whether the image was predicted, its file is unchanged, and all its output files
+            exist.
         """
         record = self._records.get(name)
         if record is None or "error" in record or record["stamp"] != list(stamp):
@@ -113,17 +113,17 @@ class PredictionFolder:
         return all(osp.isfile(self._at(file)) for file in record["files"])
 
     def stem_of(self, name: str) -> str:
-        """Name the files of an image: as it is called, with its ending where another has the name.
+        """Return the stem of the output files of an image, unique within the folder.
 
         Args:
             name (str): Name of the image.
 
         Returns:
-            str: A path without an ending.
+            str: Name without its extension, or with it if another image has the same stem.
         """
         stem = osp.splitext(name)[0]
         before = self._records.get(name, {}).get("stem")
-        if before in (stem, name):  # a journal may be of somebody else
+        if before in (stem, name):  # do not trust other stems of a journal from elsewhere
             return before
         return stem if stem not in self._stems else name
 
@@ -135,14 +135,14 @@ class PredictionFolder:
         prediction: Prediction,
         drawn: np.ndarray | None = None,
     ) -> None:
-        """Add an image.
+        """Write the prediction of an image.
 
         Args:
-            name (str): Its name.
-            origin (str): Where it is.
-            stamp (tuple[int, ...] | None): Size and time of its file, if it has them.
-            prediction (Prediction): What was predicted.
-            drawn (np.ndarray, optional): A picture of it, RGB. Defaults to None.
+            name (str): Name of the image.
+            origin (str): Path or URL of the image.
+            stamp (tuple[int, ...] | None): Size and modification time of its file, if it has one.
+            prediction (Prediction): Prediction to write.
+            drawn (np.ndarray, optional): Image with the prediction drawn, RGB. Defaults to None.
         """
         stem, files = self.stem_of(name), []
         if not isinstance(prediction, (ClassPrediction, InstancePrediction)):
@@ -163,12 +163,12 @@ class PredictionFolder:
         )
 
     def add_error(self, name: str, origin: str, reason: str) -> None:
-        """Note an image that could not be read; the next run tries it again.
+        """Record an image that could not be predicted; the next run tries it again.
 
         Args:
-            name (str): Its name.
-            origin (str): Where it is.
-            reason (str): Why.
+            name (str): Name of the image.
+            origin (str): Path or URL of the image.
+            reason (str): Error message.
         """
         self._write({"name": name, "origin": origin, "error": reason})
 
@@ -190,7 +190,7 @@ class PredictionFolder:
 
     @property
     def errors(self) -> dict[str, str]:
-        """dict[str, str]: Why images could not be read, by their origins."""
+        """dict[str, str]: Error message of each image that could not be predicted, by origin."""
         broken = [record for record in self._records.values() if "error" in record]
         return {record["origin"]: record["error"] for record in broken}
 
@@ -198,12 +198,12 @@ class PredictionFolder:
         return len(self._records)
 
     def write_tables(self, task: str, columns: tuple[str, ...], classes: tuple[str, ...]) -> None:
-        """Write what is known of all images as a table and as JSON.
+        """Write the predictions of all images as CSV and JSON.
 
         Args:
-            task (str): What was predicted.
-            columns (tuple[str, ...]): Names of the columns beside that of the image.
-            classes (tuple[str, ...]): Names of the classes.
+            task (str): "classification", "detection" or "segmentation".
+            columns (tuple[str, ...]): Names of the columns after that of the image.
+            classes (tuple[str, ...]): Class names.
         """
         try:
             self._write_tables(task, columns, classes)
@@ -300,7 +300,7 @@ def _coco_results(records: list[dict]) -> Iterator[dict[str, Any]]:
 
 
 def _coco_images(records: list[dict], classes: tuple[str, ...]) -> dict[str, Any]:
-    """What COCO's results refer to."""
+    """Create the COCO image and category lists that the results refer to."""
     images = [
         dict(id=number, file_name=each["name"], height=each["shape"][0], width=each["shape"][1])
         for number, each in enumerate(records, 1)

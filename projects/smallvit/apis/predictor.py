@@ -1,4 +1,4 @@
-"""A trained model that says what it sees: one class for the three tasks."""
+"""Inference with trained classifiers, detectors and segmentors."""
 
 from __future__ import annotations
 
@@ -34,36 +34,37 @@ Image = Any
 
 
 class Predictor:
-    """A trained model of any of the three tasks, ready for images.
+    """Predictor for images with a trained classifier, detector or segmentor.
 
     Args:
-        checkpoint (str | os.PathLike): File or address of a checkpoint. Those that smallvit
-            trains hold their config; it is used as data.
-        config (str | os.PathLike | Config, optional): Its config, for checkpoints without one.
+        checkpoint (str | os.PathLike): Path or URL of a checkpoint. Checkpoints that smallvit
+            trains contain their config, which is read as data, without running code.
+        config (str | os.PathLike | Config, optional): Config for checkpoints without one.
             Defaults to None.
-        device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
-        batch_size (int): Images that go through the network together; those of other sizes go
-            apart. Defaults to 8.
-        score_thr (float, optional): Objects below it are left out, and classes of a model that may
-            give an image several. Defaults to None: 0.3 for objects, and for classes the
-            threshold of the model's head.
-        tile (int, optional): Side of the tiles that larger images are cut into, of detectors and
-            segmentors. Defaults to None: no image is cut.
-        overlap (float): Part of a tile that its neighbor has too. Defaults to 0.25.
-        exits (dict, optional): How a cascade predicts: arguments of
+        device (str, optional): Device of the model. Defaults to None: a GPU if there is one, else
+            the CPU.
+        batch_size (int): Maximum batch size; images of different sizes are batched separately.
+            Defaults to 8.
+        score_thr (float, optional): Minimum score of detected objects, and of the classes of a
+            multi-label classifier. Defaults to None: 0.3 for objects, and for classes the
+            threshold of the model's head, or 0.5.
+        tile (int, optional): Side of the tiles that larger images are split into, for detectors and
+            segmentors. Defaults to None: images are not split.
+        overlap (float): Overlap of neighboring tiles as a fraction of a tile. Defaults to 0.25.
+        exits (dict, optional): Inference mode of a cascade: arguments of
             :meth:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier.set_inference`, such
             as ``dict(max_gflops=0.6)``. Defaults to None.
         precision (str): "fp32", or "bf16" for autocast to bfloat16. Defaults to "fp32".
 
     Attributes:
-        model (nn.Module): The model.
+        model (nn.Module): The model in evaluation mode.
         task (str): "classification", "detection" or "segmentation".
-        classes (tuple[str, ...]): Names of the classes.
-        several (bool): Whether a classifier may give an image several classes, or none.
+        classes (tuple[str, ...]): Class names.
+        several (bool): Whether the model is a multi-label classifier.
 
     Raises:
-        CheckpointError: If the checkpoint is missing, damaged, or has no config that may be used.
-        UserError: If an argument does not fit the model.
+        CheckpointError: If the checkpoint is missing, damaged, or has no valid config.
+        UserError: If an argument does not match the model.
 
     Examples:
         >>> predictor = Predictor("work_dirs/dwnet-mini_digits/epoch_20.pth")  # doctest: +SKIP
@@ -102,7 +103,7 @@ class Predictor:
         if tile is not None:
             if self.task == CLASSIFICATION:
                 raise UserError("a classifier sees an image as a whole: tiles are for others")
-            tile_rows((tile, tile), tile, overlap)  # says what is wrong with them
+            tile_rows((tile, tile), tile, overlap)  # validates tile and overlap
         if exits:
             set_exits(self.model, exits)
 
@@ -110,31 +111,31 @@ class Predictor:
         return DefaultScope.overwrite_default_scope(self.scope)
 
     def __call__(self, images: Image | Iterable[Image]) -> Prediction | list[Prediction]:
-        """Predict an image, or several.
+        """Predict one image or several.
 
         Args:
-            images (Image | Iterable[Image]): A path, an array (H, W, 3) uint8 in the order BGR as
-                OpenCV reads it, (H, W) where the model reads gray images, or an image of Pillow;
+            images (Image | Iterable[Image]): A path, a uint8 array (H, W, 3) in BGR order as read
+                by OpenCV, or (H, W) for models of grayscale images, or a Pillow image;
                 or several of them.
 
         Returns:
-            Prediction | list[Prediction]: One for one image, else a list.
+            Prediction | list[Prediction]: A prediction for one image, else a list.
 
         Raises:
-            ImageError: If a file is no whole image.
+            ImageError: If a file is not a complete image.
         """
         if isinstance(images, (str, os.PathLike, np.ndarray)) or _is_of_pillow(images):
             return next(iter(self.stream([images])))
         return list(self.stream(images))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Predict images as they come, in batches.
+        """Predict an iterable of images lazily, in batches.
 
         Args:
-            images (Iterable[Image]): As for a call.
+            images (Iterable[Image]): Images, as for a call.
 
         Yields:
-            Prediction: One an image, in their order.
+            Prediction: Prediction of each image, in order.
         """
         batch: list[np.ndarray] = []
         for image in images:
@@ -146,17 +147,17 @@ class Predictor:
             yield from self.predict_arrays(batch)
 
     def read(self, image: Image) -> np.ndarray:
-        """Read an image as the model's pipeline does.
+        """Read an image as the model's test pipeline does.
 
         Args:
-            image (Image): A path, an array, or an image of Pillow.
+            image (Image): A path, an array, or a Pillow image.
 
         Returns:
-            np.ndarray: (H, W, C) or (H, W), BGR.
+            np.ndarray: Image (H, W, C) in BGR order, or (H, W).
 
         Raises:
-            ImageError: If it is no whole image.
-            UserError: If it is no image at all.
+            ImageError: If the file is not a complete image.
+            UserError: If the file cannot be opened, or the argument is of another type.
         """
         if isinstance(image, (str, os.PathLike)):
             path = os.fspath(image)
@@ -177,13 +178,13 @@ class Predictor:
         return image
 
     def predict_arrays(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Predict images that are read.
+        """Predict images that are already read.
 
         Args:
-            images (Sequence[np.ndarray]): What :meth:`read` returned.
+            images (Sequence[np.ndarray]): Outputs of :meth:`read`.
 
         Returns:
-            list[Prediction]: One an image.
+            list[Prediction]: Prediction of each image.
         """
         if self.tile is not None:
             return [
@@ -205,28 +206,29 @@ class Predictor:
         ]
 
     def features(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Compute what the backbone makes of images: its last map or tokens, averaged.
+        """Extract the backbone's last map or tokens, average-pooled to a vector.
 
         Args:
-            images (Sequence[np.ndarray]): What :meth:`read` returned.
+            images (Sequence[np.ndarray]): Outputs of :meth:`read`.
 
         Returns:
-            np.ndarray: float32 (N, C).
+            np.ndarray: Feature vectors, float32 (N, C).
 
         Raises:
-            UserError: If there is no backbone, or it returns no maps, tokens or vectors.
+            UserError: If the model has no backbone, or the backbone returns neither maps, tokens
+                nor vectors.
         """
         if getattr(self.model, "backbone", None) is None:
             raise UserError(f"a {type(self.model).__name__} has no backbone to take features of")
         return np.stack(self._in_batches(images, self._features))
 
     def _samples(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """What the library predicts."""
+        """Run ``test_step`` of the model on images."""
         return self._in_batches(images, self.model.test_step)
 
     @torch.no_grad()
     def _in_batches(self, images: Sequence[np.ndarray], step: Callable) -> list[Any]:
-        """Take images through the network; no one's result depends on those beside it."""
+        """Run a step on batches of equally sized images, so that no image is padded."""
         with self._scope(), self._autocast:
             packed = [self.steps(image) for image in images]
             found: list[Any] = [None] * len(packed)
@@ -286,7 +288,7 @@ class Predictor:
     def _evidence(self, logits: torch.Tensor) -> torch.Tensor:
         if len(logits) > 1:
             return logits.float().softmax(dim=0)
-        return logits.float() - self.model.decode_head.threshold  # probabilities already
+        return logits.float() - self.model.decode_head.threshold  # these are already probabilities
 
     def _instances(self, parts: list[tuple[Any, Tile | None]], shape: tuple) -> InstancePrediction:
         box_lists, score_lists, label_lists = [], [], []
@@ -319,17 +321,17 @@ def _whole_mask(part: tuple[torch.Tensor, Tile | None], shape: tuple) -> dict[st
 
 
 def pooled(found: Any) -> torch.Tensor:
-    """Average what a backbone returns over places.
+    """Average the output of a backbone over positions.
 
     Args:
-        found (Any): A vector (B, C), tokens (B, N, C) or a map (B, C, H, W); of several the last
-            counts.
+        found (Any): A vector (B, C), tokens (B, N, C) or a map (B, C, H, W); of a sequence, the
+            last item is used.
 
     Returns:
-        torch.Tensor: (B, C).
+        torch.Tensor: Pooled vector, (B, C).
 
     Raises:
-        UserError: If it is something else.
+        UserError: If the output is of another type or shape.
     """
     while isinstance(found, (tuple, list)) and found:
         found = found[-1]
@@ -350,13 +352,13 @@ def _is_of_pillow(image: Any) -> bool:
 
 
 def gives_several(model: nn.Module) -> bool:
-    """Tell whether a classifier may give an image several classes, or none.
+    """Check whether a model is a multi-label classifier.
 
     Args:
-        model (nn.Module): A classifier.
+        model (nn.Module): Model with or without a ``head``.
 
     Returns:
-        bool: Whether its head is for several labels.
+        bool: Whether its head is a multi-label head of MMPretrain.
     """
     from mmpretrain.models.heads import MultiLabelClsHead
 
@@ -364,14 +366,14 @@ def gives_several(model: nn.Module) -> bool:
 
 
 def set_exits(model: nn.Module, exits: dict[str, Any]) -> None:
-    """Let a cascade predict by a budget, thresholds or one exit.
+    """Set a cascade to predict within a budget, with thresholds or at one exit.
 
     Args:
-        model (nn.Module): The model.
-        exits (dict): Arguments of ``set_inference``; the mode follows from the others.
+        model (nn.Module): A cascade.
+        exits (dict): Arguments of ``set_inference``; the mode is inferred if it is not given.
 
     Raises:
-        UserError: If it is no cascade, or the arguments do not fit it.
+        UserError: If the model is not a cascade, or the arguments do not match it.
     """
     if not hasattr(model, "set_inference"):
         raise UserError(
@@ -381,6 +383,6 @@ def set_exits(model: nn.Module, exits: dict[str, Any]) -> None:
     try:
         model.set_inference(**{"mode": mode, **exits})
         if model.mode == "budgeted":
-            len(model.thresholds)  # asks the calibration
+            len(model.thresholds)  # raises an error if the calibration does not meet the budget
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Checkpoints for others: weights and what they need alone, with their hash in the name."""
+"""Publish checkpoints: without training state, with their hash in the file name."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ from smallvit.engine.stored_config import KEY, read_stored
 from smallvit.errors import CheckpointError, UserError
 from smallvit.utils.files import write_whole
 
-#: What of a checkpoint goes along: a cascade's calibration, and the config.
+#: Keys of a checkpoint that are published: the config, and the calibration of a cascade.
 KEPT = (KEY, "multi_exit")
 CARD = "README.md"
 
 
 def publish(checkpoint: str | os.PathLike, out: str | os.PathLike, averaged: bool = False) -> str:
-    """Write a checkpoint without the state of its training.
+    """Write a checkpoint without training state.
 
     Args:
-        checkpoint (str | os.PathLike): What a training wrote.
-        out (str | os.PathLike): The file to be; ``model.pth`` becomes ``model-1a2b3c4d.pth`` by the
-            first digits of its SHA-256, which downloads are checked by. A folder takes the
-            checkpoint's name.
-        averaged (bool): Take the averaged weights instead, where there are some. Defaults to
-            False.
+        checkpoint (str | os.PathLike): Checkpoint of a training run.
+        out (str | os.PathLike): Path to write; ``model.pth`` becomes ``model-1a2b3c4d.pth`` with
+            the first digits of its SHA-256, which are verified on download. In a folder, the
+            name of the checkpoint is used.
+        averaged (bool): Publish the averaged (EMA) weights instead. Defaults to False.
 
     Returns:
-        str: The file that was written.
+        str: Path of the written file.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be read.
-        UserError: If the file is there already.
+        CheckpointError: If the checkpoint cannot be read, or has no averaged weights to publish.
+        UserError: If the file already exists, or its folder does not.
     """
     content = published_content(read_checkpoint(checkpoint), os.fspath(checkpoint), averaged)
     out = os.fspath(out)
@@ -71,18 +70,19 @@ def _write(path: str, content: Mapping[str, Any]) -> None:
 def published_content(
     checkpoint: Mapping[str, Any], name: str, averaged: bool = False
 ) -> dict[str, Any]:
-    """Take out of a checkpoint what others need.
+    """Select the parts of a checkpoint to publish.
 
     Args:
-        checkpoint (Mapping): What was read.
-        name (str): Its file, for errors.
-        averaged (bool): Take the averaged weights. Defaults to False.
+        checkpoint (Mapping): Content of the checkpoint.
+        name (str): Path of the checkpoint, for errors.
+        averaged (bool): Use the averaged (EMA) weights. Defaults to False.
 
     Returns:
-        dict[str, Any]: ``state_dict``, ``meta`` with the classes, the config, a calibration.
+        dict[str, Any]: ``state_dict``, ``meta`` with the classes, and, if present, the config and
+        the calibration.
 
     Raises:
-        CheckpointError: If it holds no weights.
+        CheckpointError: If the checkpoint has no weights.
     """
     state = checkpoint.get("state_dict")
     if averaged:
@@ -98,7 +98,7 @@ def published_content(
 
 
 def _own(value: Any) -> Any:
-    """A tensor without the memory around it, of which it may be a part."""
+    """Copy a tensor, so that it does not share the storage of a larger one."""
     return value.detach().cpu().clone() if isinstance(value, torch.Tensor) else value
 
 
@@ -117,16 +117,16 @@ def push_to_hub(
     private: bool = False,
     note: str = "",
 ) -> str:
-    """Put a model with a card into a repository of Hugging Face, or into a folder.
+    """Upload a model with a model card to the Hugging Face Hub, or write both to a folder.
 
     Args:
-        checkpoint (str | os.PathLike): What a training wrote.
+        checkpoint (str | os.PathLike): Checkpoint of a training run.
         target (str | os.PathLike): ``hf://OWNER/NAME``, or a folder to write.
         private (bool): Whether a new repository is private. Defaults to False.
-        note (str): Sentences for the card: data, license, what it is not for. Defaults to none.
+        note (str): Text for the card, such as data, license and limitations. Defaults to "".
 
     Returns:
-        str: Address of the repository, or the folder.
+        str: URL of the repository, or path of the folder.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read, or has no config.
@@ -170,14 +170,14 @@ def card_of(content: Mapping[str, Any], cfg: Any, name: str, target: str, note: 
     """Write a model card.
 
     Args:
-        content (Mapping): What is published.
-        cfg (Config): Its config.
-        name (str): Name of the checkpoint.
-        target (str): Where it will be.
-        note (str): More sentences. Defaults to none.
+        content (Mapping): Published content, see :func:`published_content`.
+        cfg (Config): Config of the model.
+        name (str): File name of the checkpoint.
+        target (str): Repository or folder of the model.
+        note (str): Additional text. Defaults to "".
 
     Returns:
-        str: Markdown, with the header that Hugging Face reads.
+        str: Markdown with the metadata header of the Hugging Face Hub.
     """
     task = {
         "mmpretrain": "image-classification",
@@ -214,15 +214,15 @@ def _escaped(text: Any) -> str:
 
 
 def from_pretrained(name: str | os.PathLike, **settings: Any) -> Any:
-    """Make a predictor of a published model.
+    """Create a predictor from a published model.
 
     Args:
         name (str | os.PathLike): ``hf://OWNER/NAME``, ``hf://OWNER/NAME@REVISION``, or a folder
-            that :func:`push_to_hub` wrote.
+            written by :func:`push_to_hub`.
         **settings (Any): Other arguments of :class:`smallvit.apis.Predictor`.
 
     Returns:
-        Predictor: It.
+        Predictor: Predictor with the published model.
     """
     from smallvit.apis.predictor import Predictor
 

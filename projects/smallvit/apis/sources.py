@@ -1,4 +1,4 @@
-"""Where images to predict come from: files, folders, patterns, addresses, videos, cameras."""
+"""Image sources for prediction: files, folders, patterns, URLs, videos and cameras."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WEB = ("http://", "https://")
 
 @dataclass(frozen=True)
 class Item:
-    """An image to predict.
+    """Image to predict.
 
     Args:
-        name (str): Its path below what was asked for, with "/"; no other item has it.
-        origin (str): Where it is: a path, an address, a video with the frame.
-        stamp (tuple[int, ...] | None): Size and time of a file, by which a changed one is told;
-            empty for an address, None for a camera's frame, which is new each time.
-        read (Callable): Gets a predictor, returns the image.
+        name (str): Unique name: the path relative to the source, with "/".
+        origin (str): Path, URL, or video and frame number.
+        stamp (tuple[int, ...] | None): Size and modification time of a file, to detect changes;
+            size and frame number for a video, empty for a URL, None for a frame of a camera.
+        read (Callable): Function that takes a predictor and returns the image.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames of videos and cameras are taken.
+    """Selection of frames from videos and cameras.
 
     Args:
-        every (int): Each N-th one. Defaults to 1.
-        most (int, optional): No more of each video than these. Defaults to None.
+        every (int): Step between frames. Defaults to 1.
+        most (int, optional): Maximum number of frames per video. Defaults to None.
     """
 
     every: int = 1
@@ -54,13 +54,13 @@ class Frames:
 
 
 def count_of(sources: Sequence[str]) -> int | None:
-    """Count the images, without reading one.
+    """Count the images without reading them.
 
     Args:
-        sources (Sequence[str]): As for :func:`find_items`.
+        sources (Sequence[str]): Sources, as for :func:`find_items`.
 
     Returns:
-        int | None: Their number; None where a video or camera is among them.
+        int | None: Number of images; None if there is a video or camera.
     """
     if any(_is_camera(source) or _is_video(source) for source in sources):
         return None
@@ -71,19 +71,19 @@ def count_of(sources: Sequence[str]) -> int | None:
 def find_items(
     sources: Sequence[str], downloads: str | os.PathLike, frames: Frames | None = None
 ) -> Iterator[Item]:
-    """Find the images, in an order that does not change.
+    """Find the images of all sources, in a deterministic order.
 
     Args:
-        sources (Sequence[str]): Files, folders (with all below them), patterns such as
-            ``"*.jpg"``, addresses of http, videos, and ``"camera"`` or ``"camera:1"``.
-        downloads (str | os.PathLike): Where to keep what is fetched.
-        frames (Frames, optional): Which frames of videos. Defaults to None: all.
+        sources (Sequence[str]): Files, folders (searched recursively), patterns such as
+            ``"*.jpg"``, HTTP URLs, videos, and ``"camera"`` or ``"camera:1"``.
+        downloads (str | os.PathLike): Folder for downloaded images.
+        frames (Frames, optional): Selection of video frames. Defaults to None: all.
 
     Yields:
-        Item: Them.
+        Item: Each image.
 
     Raises:
-        UserError: If a source is not there, or has no image.
+        UserError: If a source does not exist or has no image.
     """
     taken: Counter[str] = Counter()
     frames = frames or Frames()
@@ -126,17 +126,17 @@ def _files_of(sources: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def evenly_chosen_files(sources: Sequence[str], most: int) -> list[str]:
-    """Choose image files in even distances, so that all classes of a folder are among them.
+    """Select evenly spaced image files, so that the classes of a folder are represented.
 
     Args:
-        sources (Sequence[str]): Files, folders with all below them, patterns.
-        most (int): No more than these.
+        sources (Sequence[str]): Files, folders (searched recursively) and patterns.
+        most (int): Maximum number of files.
 
     Returns:
-        list[str]: Their paths.
+        list[str]: Paths of the files.
 
     Raises:
-        UserError: If there is no image.
+        UserError: If there is no image file.
     """
     files = [file for _, found in _files_of(sources) for file in found]
     if not files:
@@ -171,7 +171,7 @@ def _is_camera(source: str) -> bool:
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
-    """No item has the name of another, and none leads out of the folder of results."""
+    """Make a name unique, and remove parts that would lead out of the output folder."""
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     name = "/".join(parts) or "image"
     taken[name] += 1
@@ -187,7 +187,7 @@ def _of_file(name: str, path: str) -> Item:
         found = os.stat(path)
         stamp = (found.st_size, found.st_mtime_ns)
     except OSError:
-        stamp = ()  # reading it says why
+        stamp = ()  # reading the file reports the error
     return Item(name, path, stamp, lambda predictor: predictor.read(path))
 
 
@@ -199,7 +199,7 @@ def _of_address(url: str, folder: str, taken: Counter[str]) -> Item:
     def read(predictor: Any) -> np.ndarray:
         try:
             path = download(url, folder, progress=False)
-        except CheckpointError as error:  # its words are about any file
+        except CheckpointError as error:  # its message applies to any kind of file
             raise ImageError(str(error)) from error
         return predictor.read(path)
 

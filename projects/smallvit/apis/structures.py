@@ -1,4 +1,4 @@
-"""What a predictor says of an image, one class for each task."""
+"""Prediction results of the three tasks."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from smallvit.errors import UserError
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
-    """Name a class.
+    """Return the name of a class.
 
     Args:
-        classes (Sequence[str]): Names in the order of labels; may be too few.
-        label (int): The label.
+        classes (Sequence[str]): Class names in the order of labels; may be incomplete.
+        label (int): Index of the class.
 
     Returns:
-        str: The name, or the number where there is none.
+        str: Name of the class, or its index if it has no name.
     """
     return str(classes[label]) if 0 <= label < len(classes) else str(label)
 
 
 @dataclass(frozen=True)
 class ClassPrediction:
-    """The class of an image.
+    """Classification result of an image.
 
     Args:
         classes (Sequence[str]): Names of all classes.
         shape (tuple[int, int]): Height and width of the image.
-        scores (np.ndarray): Of each class, (C, ).
-        label (int): The class with the highest score.
+        scores (np.ndarray): Score of each class, (C, ).
+        label (int): Class with the highest score.
         exit_index (int, optional): Exit of a cascade that the image left at. Defaults to None.
-        labels (tuple[int, ...], optional): All its classes, the surest first, of a model that may
-            give an image several, or none. Defaults to None: it gives one.
+        labels (tuple[int, ...], optional): Predicted classes of a multi-label classifier, by
+            descending score; may be empty. Defaults to None for a single-label classifier.
     """
 
     classes: Sequence[str]
@@ -51,17 +51,17 @@ class ClassPrediction:
 
     @property
     def name(self) -> str:
-        """str: Name of the class, or names of all of them; "" of none."""
+        """str: Name of the predicted class, or comma-separated names of several; may be empty."""
         labels = (self.label,) if self.labels is None else self.labels
         return ", ".join(class_name(self.classes, label) for label in labels)
 
     @property
     def score(self) -> float:
-        """float: Score of the class."""
+        """float: Highest score."""
         return float(self.scores[self.label])
 
     def rows(self) -> Iterator[tuple]:
-        """Rows of a table: class and score; of none the highest score without a class."""
+        """Yield table rows of class and score; without a class, one row with the highest score."""
         if not self.labels:
             yield (self.name, self.score)
         for label in self.labels or ():
@@ -70,16 +70,16 @@ class ClassPrediction:
 
 @dataclass(frozen=True)
 class InstancePrediction:
-    """The objects in an image.
+    """Detection or instance segmentation result of an image.
 
     Args:
         classes (Sequence[str]): Names of all classes.
         shape (tuple[int, int]): Height and width of the image.
         boxes (np.ndarray): Left, top, right and bottom in pixels, float32 (N, 4).
-        scores (np.ndarray): (N, ), the highest first.
-        labels (np.ndarray): (N, ).
-        masks (list[dict], optional): COCO's run lengths of each mask. Defaults to None: the model
-            predicts boxes alone.
+        scores (np.ndarray): Scores in descending order, (N, ).
+        labels (np.ndarray): Class of each object, (N, ).
+        masks (list[dict], optional): COCO run-length encoding of each mask. Defaults to None: the
+            model only predicts boxes.
     """
 
     classes: Sequence[str]
@@ -99,13 +99,13 @@ class InstancePrediction:
         """Decode a mask.
 
         Args:
-            index (int): Number of the object.
+            index (int): Index of the object.
 
         Returns:
-            np.ndarray: Whether a pixel is of the object, bool (H, W).
+            np.ndarray: Mask, bool (H, W).
 
         Raises:
-            UserError: If the model predicts boxes alone.
+            UserError: If the model only predicts boxes.
         """
         from pycocotools import mask as coco_mask
 
@@ -114,7 +114,7 @@ class InstancePrediction:
         return coco_mask.decode(self.masks[index]).astype(bool)
 
     def rows(self) -> Iterator[tuple]:
-        """Rows of a table: class, score, and the box from its left upper corner."""
+        """Yield table rows of class, score, and the box as x, y, width and height."""
         for label, score, box in zip(self.labels, self.scores, self.boxes, strict=True):
             left, top, right, bottom = (round(float(value), 2) for value in box)
             name = class_name(self.classes, int(label))
@@ -123,12 +123,12 @@ class InstancePrediction:
 
 @dataclass(frozen=True)
 class MapPrediction:
-    """The class of each pixel.
+    """Semantic segmentation result of an image.
 
     Args:
         classes (Sequence[str]): Names of all classes.
         shape (tuple[int, int]): Height and width of the image.
-        labels (np.ndarray): (H, W).
+        labels (np.ndarray): Class of each pixel, (H, W).
     """
 
     classes: Sequence[str]
@@ -139,7 +139,7 @@ class MapPrediction:
     columns: ClassVar[tuple[str, ...]] = ("class", "pixels", "share")
 
     def rows(self) -> Iterator[tuple]:
-        """Rows of a table: the classes that there are, their pixels and share of the image."""
+        """Yield table rows of each class present, its number of pixels and share of the image."""
         found, counts = np.unique(self.labels, return_counts=True)
         for label, count in zip(found.tolist(), counts.tolist(), strict=True):
             yield (class_name(self.classes, label), count, count / self.labels.size)
@@ -147,5 +147,5 @@ class MapPrediction:
 
 Prediction = ClassPrediction | InstancePrediction | MapPrediction
 
-#: Columns of the table of each task.
+#: Table columns of each task.
 COLUMNS = {kind.task: kind.columns for kind in (ClassPrediction, InstancePrediction, MapPrediction)}

@@ -1,4 +1,4 @@
-"""Large images in parts that overlap, and what was found in the parts put together."""
+"""Tiled inference on large images: overlapping tiles and merging of their predictions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from smallvit.errors import UserError
 
-#: Boxes of two parts that share so much are one object: of both together, of the smaller one.
+#: Boxes of two tiles are merged above this IoU, or this overlap relative to the smaller box.
 UNION, SMALLER = 0.5, 0.6
-#: A box that ends so near to where its part was cut may go on beyond.
+#: A box that ends within this many pixels of an inner tile edge may be truncated.
 EDGE = 2.0
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image.
+    """Rectangular region of an image.
 
     Args:
         top (int): First row.
@@ -32,23 +32,23 @@ class Tile:
     right: int
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """Cut the part out of an image (H, W, ...)."""
+        """Crop the tile from an image (H, W, ...)."""
         return np.ascontiguousarray(image[self.top : self.bottom, self.left : self.right])
 
 
 def tile_rows(shape: tuple[int, int], size: int, overlap: float) -> list[list[Tile]]:
-    """Divide an image into tiles that cover it, the last ones moved inside.
+    """Split an image into tiles that cover it; the last ones are shifted to lie inside.
 
     Args:
-        shape (tuple[int, int]): Height and width.
+        shape (tuple[int, int]): Height and width of the image.
         size (int): Side of a tile.
-        overlap (float): Part of a tile that its neighbor has too, 0 to 0.9.
+        overlap (float): Overlap of neighboring tiles as a fraction of a tile, 0 to 0.9.
 
     Returns:
         list[list[Tile]]: Rows of tiles.
 
     Raises:
-        UserError: If the size or overlap makes no sense.
+        UserError: If ``size`` or ``overlap`` is out of range.
     """
     if size < 1 or not 0 <= overlap <= 0.9:
         raise UserError(
@@ -72,20 +72,20 @@ def _starts(side: int, size: int, overlap: float) -> list[int]:
 def keep_of_tiles(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, origins: Sequence[Tile], shape: tuple
 ) -> np.ndarray:
-    """Choose one box for each object that several tiles found, by non-maximum suppression.
+    """Merge the boxes of several tiles by class-wise non-maximum suppression.
 
-    Whole boxes come before those that a tile cut, and these by their scores. A box that lies
-    inside another of its class from another tile is a part of it.
+    Complete boxes take precedence over boxes truncated by a tile, then higher scores over lower
+    ones. A box that lies mostly inside another one of its class from another tile is suppressed.
 
     Args:
-        boxes (np.ndarray): In the coordinates of the image, (N, 4).
+        boxes (np.ndarray): Boxes in image coordinates, (N, 4).
         scores (np.ndarray): (N, ).
         labels (np.ndarray): (N, ).
-        origins (Sequence[Tile]): Of each box its tile.
+        origins (Sequence[Tile]): Tile of each box.
         shape (tuple): Height and width of the image.
 
     Returns:
-        np.ndarray: Numbers of the boxes to keep, highest score first.
+        np.ndarray: Indices of the boxes to keep, by descending score.
     """
     places = np.array([(t.left, t.top, t.right, t.bottom) for t in origins]).reshape(-1, 4)
     cut = _is_cut(boxes, places, shape)
@@ -105,7 +105,7 @@ def keep_of_tiles(
 
 
 def _is_cut(boxes: np.ndarray, places: np.ndarray, shape: tuple) -> np.ndarray:
-    """Whether a box ends at an edge of its tile that is none of the image."""
+    """Check which boxes end at an edge of their tile that is not an edge of the image."""
     inner = places != np.array([0, 0, shape[1], shape[0]])
     return ((np.abs(boxes - places) < EDGE) & inner).any(axis=1)
 
@@ -120,12 +120,12 @@ def _shares(box: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 class MapOfTiles:
-    """The label map of an image from probabilities of tiles, averaged where they overlap.
+    """Label map of an image from the probabilities of tiles, averaged where tiles overlap.
 
-    Only the rows of one row of tiles are kept in memory.
+    Only the probabilities of one row of tiles are kept in memory.
 
     Args:
-        shape (tuple[int, int]): Height and width.
+        shape (tuple[int, int]): Height and width of the image.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -134,11 +134,11 @@ class MapOfTiles:
         self._top = 0
 
     def begin_row(self, tiles: Sequence[Tile], classes: int) -> None:
-        """Finish the rows above a row of tiles, which no later tile reaches.
+        """Start a row of tiles, and finish the pixels above it.
 
         Args:
-            tiles (Sequence[Tile]): The row.
-            classes (int): Channels of the probabilities.
+            tiles (Sequence[Tile]): Tiles of the row.
+            classes (int): Number of channels of the probabilities.
         """
         top, bottom = tiles[0].top, tiles[0].bottom
         sums = np.zeros((classes, bottom - top, self.labels.shape[1]), dtype=np.float32)
@@ -149,20 +149,20 @@ class MapOfTiles:
         self._sums, self._top = sums, top
 
     def add(self, tile: Tile, probabilities: np.ndarray) -> None:
-        """Add a tile of the row.
+        """Add a tile of the current row.
 
         Args:
-            tile (Tile): Where it is.
-            probabilities (np.ndarray): (C, H, W). A pixel's largest sum is its largest mean, as
-                all its classes have as many tiles.
+            tile (Tile): Position of the tile.
+            probabilities (np.ndarray): (C, H, W). They are summed, which has the same argmax as
+                the mean, since all classes of a pixel are covered by the same tiles.
         """
         self._sums[:, :, tile.left : tile.right] += probabilities
 
     def finish(self) -> np.ndarray:
-        """Finish the last rows.
+        """Finish the last row of tiles.
 
         Returns:
-            np.ndarray: The labels, (H, W).
+            np.ndarray: Label map, (H, W).
         """
         self._write(self._sums)
         return self.labels

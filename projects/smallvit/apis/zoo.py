@@ -1,4 +1,4 @@
-"""Models by the names of their configs."""
+"""List and build models by the names of their configs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from smallvit.engine.models import load_model
 from smallvit.errors import UserError
 from smallvit.utils.configs import walk
 
-#: Folders of configs that are parts, or methods of the bench.
+#: Folders of configs that are not models: base configs and methods of the bench.
 NOT_MODELS = ("_base_", "bench")
 CONFIGS = Path(__file__).parents[1] / ".mim/configs"
-#: Tasks by the data that a config's name ends with; the others classify.
+#: Task by the data set suffix of a config's name; all others are classification.
 ENDINGS = {
     "coco": "detection",
     "det": "detection",
@@ -33,7 +33,7 @@ TASKS = ("classification", "detection", "segmentation")
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
-    """List the names that :func:`get_model` takes: those of the configs, without ``.py``.
+    """List the model names for :func:`get_model`: config file names without ``.py``.
 
     Args:
         pattern (str): A shell pattern, such as ``"dhvt*"``. Defaults to all.
@@ -41,10 +41,10 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
             None, which lists all tasks.
 
     Returns:
-        list[str]: Names in alphabetic order.
+        list[str]: Names in alphabetical order.
 
     Raises:
-        UserError: If there is no such task.
+        UserError: If ``task`` is unknown.
     """
     if task not in (None, *TASKS):
         raise UserError(f"no task {task!r}: there are {', '.join(TASKS)}")
@@ -59,21 +59,22 @@ def get_model(
     in_channels: int | None = None,
     device: str = "cpu",
 ) -> nn.Module:
-    """Build a model by the name of its config, with weights if a checkpoint is given.
+    """Build a model by the name of its config, and load a checkpoint if one is given.
 
     Args:
-        name (str): A name of :func:`list_models`, such as ``"dhvt-t_in1k"``.
-        pretrained (str | os.PathLike, optional): File or address of a checkpoint of this
-            model, read as data. Defaults to None: the model has initial weights.
+        name (str): A name from :func:`list_models`, such as ``"dhvt-t_in1k"``.
+        pretrained (str | os.PathLike, optional): Path or URL of a checkpoint of this
+            model, read without running code. Defaults to None: the weights are randomly
+            initialized.
         num_classes (int, optional): Number of classes. Defaults to that of the config.
         in_channels (int, optional): Channels of the images. Defaults to that of the config.
-        device (str): Where to put it. Defaults to "cpu".
+        device (str): Device of the model. Defaults to "cpu".
 
     Returns:
-        nn.Module: The model in evaluation mode, as :func:`smallvit.apis.load_model` gives it.
+        nn.Module: The model in evaluation mode, as returned by :func:`smallvit.apis.load_model`.
 
     Raises:
-        UserError: If there is no such name, or the model takes no ``in_channels``.
+        UserError: If the name is unknown, or the model does not support ``in_channels``.
         CheckpointError: If the checkpoint is missing, damaged, or of another model.
 
     Examples:
@@ -96,7 +97,7 @@ def get_model(
 
 
 def _forget_start_weights(cfg: Config, name: str, told: bool) -> None:
-    """Take out the checkpoints that a training with the config would start from."""
+    """Remove pretrained weights that training with the config would start from."""
     for _, node in walk(cfg.model):
         init_cfg = node.get("init_cfg") if hasattr(node, "get") else None
         if not init_cfg:
@@ -109,7 +110,7 @@ def _forget_start_weights(cfg: Config, name: str, told: bool) -> None:
 
 
 def _initialize(model: nn.Module) -> None:
-    """Initialize the weights without the line for each parameter that MMEngine logs."""
+    """Initialize the weights without MMEngine's log line per parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel("WARNING")
@@ -120,10 +121,10 @@ def _initialize(model: nn.Module) -> None:
 
 
 def task_of(name: str) -> str:
-    """Tell the task of a model from its name.
+    """Infer the task of a model from its name.
 
     Args:
-        name (str): Name of a config.
+        name (str): Config file name without ``.py``.
 
     Returns:
         str: "classification", "detection" or "segmentation".
@@ -140,13 +141,13 @@ def find_config_of(name: str) -> Path:
     """Find the config of a model.
 
     Args:
-        name (str): A name of :func:`list_models`.
+        name (str): A name from :func:`list_models`.
 
     Returns:
-        Path: The file.
+        Path: Path of the config.
 
     Raises:
-        UserError: If there is no such name.
+        UserError: If the name is unknown.
     """
     configs = _configs()
     if name not in configs:
