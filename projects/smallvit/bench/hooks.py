@@ -99,8 +99,8 @@ class Progress(Hook):
     Args:
         report (Callable): Function that is called with the progress.
         iters (int): Steps of the run.
-        path (str): File of the curve.
-        task (str): What is validated. Defaults to "classification".
+        path (str): File in which the validation curve is stored.
+        task (str): Task of the run. Defaults to "classification".
         every (float): Seconds between reports. Defaults to 0.5.
     """
 

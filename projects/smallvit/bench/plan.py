@@ -1,4 +1,4 @@
-"""What the bench trains, and for how long: decided before the first run, and kept."""
+"""Plan of the bench: the runs and their lengths, decided before the first run and stored."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from smallvit.errors import UserError
 from smallvit.utils.json_files import read_object
 
 FILE = "plan.json"
-#: How often a run is validated, at most; the best of these states is tested.
+#: Maximum number of validations of a run; the best of these checkpoints is tested.
 EVALUATIONS = 10
-#: With fewer steps in between, a run would do little but validate and save.
+#: Minimum number of steps between validations, so that they do not dominate the time.
 STEPS_BETWEEN = 20
-#: Largest part of a run's time that validation may take.
+#: Maximum fraction of a run's time for validation.
 EVALUATION_SHARE = 0.2
-#: Part of a guided run's time in which its teacher is trained.
+#: Fraction of a guided run's time for training its teacher.
 TEACHER_SHARE = 0.25
-#: Learning rates that are tried, over the recipe's, and the part of a run that a trial takes.
+#: Learning rates to try, relative to the recipe's, and the length of a trial as fraction of a run.
 RATES, TRIAL_SHARE = (1.0, 0.3, 3.0), 0.1
-#: Weights of the guidance that are tried before, with the recipe's rate; the first is the default.
+#: Guidance weights, tried first with the recipe's learning rate; the first is the default.
 WEIGHTS = ("2.5", "0.25", "balanced")
-#: A cosine schedule with fewer steps compares nothing.
+#: Minimum number of steps of a run; shorter schedules do not allow a comparison.
 LEAST_ITERATIONS = 20
-#: Runs in parallel slow each other down by different amounts; what is kept for that.
+#: Fraction of time reserved because parallel runs slow each other down by different amounts.
 RESERVE = 0.05
 
 
 def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
-    """Find how many steps and validations fit into a time.
+    """Compute the number of steps and validations that fit into a duration.
 
     Args:
-        seconds (float): Of the whole run.
-        speed (Speed): Of the method.
+        seconds (float): Duration of the whole run.
+        speed (Speed): Measured speed of the method.
 
     Returns:
-        tuple[int, int]: Steps and validations; no steps if there is not even time for one
-        validation and the test.
+        tuple[int, int]: Steps and validations; no steps if there is no time for one validation
+        and the test.
     """
     free = seconds / (1 + RESERVE) - speed.setup - speed.test
     most = int(EVALUATION_SHARE * free / speed.val) if speed.val else EVALUATIONS
@@ -59,27 +59,27 @@ def fit_into(seconds: float, speed: Speed) -> tuple[int, int]:
 
 
 def evaluations(iters: int) -> int:
-    """Tell how often a run is validated.
+    """Compute the number of validations of a run.
 
     Args:
-        iters (int): Its steps.
+        iters (int): Number of steps of the run.
 
     Returns:
-        int: Validations, the one at the end included.
+        int: Number of validations, including the one at the end.
     """
     return max(1, min(EVALUATIONS, iters // STEPS_BETWEEN))
 
 
 def least_seconds(speed: Speed) -> float:
-    """Tell the shortest time of a run that makes sense.
+    """Compute the minimum duration of a run.
 
     Args:
-        speed (Speed): Of the method.
+        speed (Speed): Measured speed of the method.
 
     Returns:
-        float: Seconds.
+        float: Duration in seconds.
     """
-    # One step more than the least: what fit_into finds for this time must not round below it.
+    # One more step than the minimum, so that fit_into does not round below it.
     steps = (LEAST_ITERATIONS + 1) * speed.step
     return (1 + RESERVE) * (speed.setup + speed.test + speed.val + steps)
 
@@ -95,32 +95,32 @@ def plan_runs(
     widths: Mapping[str, int] | None = None,
     paces: Mapping[str, Pace] | None = None,
 ) -> list[Run]:
-    """List all runs, in the order in which they are done: seed by seed.
+    """List all runs in execution order, seed by seed.
 
-    Of a budget in minutes, every run gets the same part of the time that all jobs have
-    together. A guided run gives a quarter of its part to its teacher, which may serve
-    several methods. Epochs and steps hold for teachers and students alike. A pretraining has
-    its part of the time of its run, or of its steps, in as many of its own as cost the same.
+    A budget in minutes is divided equally among the runs, over all concurrent jobs. A guided
+    run spends a quarter of its share on its teacher, which several methods may use. Epochs and
+    steps apply to teachers and students alike. A pretraining replaces a fraction of its run's
+    time, or of its steps, by as many pretraining steps as take the same time.
 
     Args:
         settings (Settings): Settings of the bench.
         methods (Sequence[Method]): Methods to compare.
         samples (Sequence[int | None]): Training images per class, None for all.
-        seeds (Sequence[int]): The seeds.
-        train_images (Mapping[int | None, int]): Training images for each of ``samples``.
-        speeds (Mapping[str, Speed], optional): Of each method, and of the teacher; needed
+        seeds (Sequence[int]): Random seeds.
+        train_images (Mapping[int | None, int]): Number of training images for each of ``samples``.
+        speeds (Mapping[str, Speed], optional): Speeds of the methods and the teacher; required
             for a budget in minutes. Defaults to None.
         jobs (int): Number of concurrent runs. Defaults to 1.
-        widths (Mapping[str, int], optional): Of the networks whose width is not that of their
-            config, by method. Defaults to None.
-        paces (Mapping[str, Pace], optional): Of the pretraining of each method that has one.
+        widths (Mapping[str, int], optional): Widths, by method, of networks that differ from
+            their config. Defaults to None.
+        paces (Mapping[str, Pace], optional): Paces of the pretrainings, by method.
             Defaults to None.
 
     Returns:
-        list[Run]: The runs; a teacher is before those it teaches.
+        list[Run]: Runs; a teacher precedes its students.
 
     Raises:
-        UserError: If the budget is too small; the message says the least that will do.
+        UserError: If the budget is too small; the message contains the minimum.
     """
     names = [TEACHER] * needs_teacher(settings, methods) + _in_order(methods)
     paces = paces or {}
@@ -148,16 +148,16 @@ def plan_runs(
 
 
 def needs_teacher(settings: Settings, methods: Sequence[Method]) -> bool:
-    """Tell whether a teacher is trained besides the methods.
+    """Check whether a separate teacher must be trained.
 
     Args:
         settings (Settings): Settings of the bench.
         methods (Sequence[Method]): Methods to compare.
 
     Returns:
-        bool: False if none is guided, or the reference among the methods is the teacher too: the
-        same network, trained on the same images for as many steps. Of a budget in minutes a
-        teacher has a part of its student's time, which makes it another.
+        bool: False if no method is guided, or if the reference among the methods can be the
+        teacher: the same network, trained on the same images for the same number of steps. With
+        a budget in minutes they differ, as a teacher has only a part of its student's time.
     """
     if not any(method.guided for method in methods):
         return False
@@ -166,7 +166,7 @@ def needs_teacher(settings: Settings, methods: Sequence[Method]) -> bool:
 
 
 def _in_order(methods: Sequence[Method]) -> list[str]:
-    """A reference that teaches comes before those it teaches."""
+    """Order methods so that a reference that is used as the teacher precedes its students."""
     names = [method.name for method in methods]
     if any(method.guided for method in methods):
         names.sort(key=lambda name: name != REFERENCE)
@@ -174,13 +174,13 @@ def _in_order(methods: Sequence[Method]) -> list[str]:
 
 
 def trial_steps(iters: int) -> int:
-    """Tell the length of a trial of the learning rate.
+    """Compute the length of a trial of the learning rate.
 
     Args:
-        iters (int): Steps of a run.
+        iters (int): Number of steps of the run.
 
     Returns:
-        int: Steps; 0 if they are too few to choose by.
+        int: Number of steps; 0 if there are too few for a trial.
     """
     steps = int(TRIAL_SHARE * iters)
     return steps if steps >= LEAST_ITERATIONS else 0
@@ -210,9 +210,9 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
 
 
 def _shares(settings, methods, samples, seeds, speeds, jobs) -> tuple[dict, float, dict]:
-    """Time of each method's runs, of a run in the mean, and what the latter has to be at least."""
+    """Time of each method's runs, mean time of a run, and its minimum by method."""
     runs = len(methods) * len(samples) * len(seeds)
-    # With fewer runs than jobs, the other jobs have nothing to do.
+    # With fewer runs than jobs, the other jobs are idle.
     part = 60 * settings.amount * min(jobs, runs) / runs
     parts = {
         method.name: _without_trials(settings, part, speeds[method.name], len(seeds), method)
@@ -231,7 +231,7 @@ def _shares(settings, methods, samples, seeds, speeds, jobs) -> tuple[dict, floa
 
 
 def _fitting(settings, methods, samples, seeds, speeds, jobs) -> str | None:
-    """The flags of the largest plan that has time for all methods, or None."""
+    """Flags of the largest plan that fits the budget with all methods, or None."""
     for several in (samples, samples[:1]):
         for count in range(len(seeds), 0, -1):
             tried = (settings, methods, several, seeds[:count], speeds, jobs)
@@ -247,44 +247,44 @@ def _fitting(settings, methods, samples, seeds, speeds, jobs) -> str | None:
 def _without_trials(
     settings: Settings, part: float, speed: Speed, seeds: int, method: Method
 ) -> float:
-    """What is left of a run's time when its seeds have paid for the trials."""
+    """Time of a run after its seeds' shares of the trials are subtracted."""
     if not settings.search:
         return part
-    # The recipe's rate is among the trials of the weight.
+    # The trials of the weight include the recipe's learning rate.
     trials = len(RATES) + method.guided * (len(WEIGHTS) - 1)
     training = 1 - settings.pretraining if method.pretraining else 1.0
     length = TRIAL_SHARE * training
     left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * length)
-    # Without trials if there is no time for them: runs that short are not tried either.
+    # No trials if there is no time for them, as for runs that are too short.
     steps = fit_into(training * left, speed)[0] if left > 0 else 0
     return left if trial_steps(steps) else part
 
 
 def to_json(settings: Settings, data: dict, runs: Sequence[Run], extra: dict) -> str:
-    """Write a plan.
+    """Serialize a plan.
 
     Args:
         settings (Settings): Settings of the bench.
         data (dict): Description of the data set.
         runs (Sequence[Run]): Runs of the bench.
-        extra (dict): What else to keep.
+        extra (dict): Further entries to store.
 
     Returns:
-        str: The content of ``plan.json``.
+        str: Content of ``plan.json``.
     """
     content = {"settings": asdict(settings), "data": data, "runs": [asdict(run) for run in runs]}
     return json.dumps(content | extra, indent=1)
 
 
 def read_plan(out: str) -> dict | None:
-    """Read the plan of a bench, if it has one.
+    """Read the plan of a bench if it exists.
 
     Args:
         out (str): Folder of the bench.
 
     Returns:
-        dict | None: ``settings`` (Settings), ``data`` (dict), ``runs`` (list[Run]) and what
-        else was kept.
+        dict | None: ``settings`` (Settings), ``data`` (dict), ``runs`` (list[Run]) and further
+        entries.
 
     Raises:
         UserError: If the file is damaged.
@@ -306,20 +306,20 @@ def read_plan(out: str) -> dict | None:
 def merge_plans(
     old: dict | None, settings: Settings, data: dict, runs: Sequence[Run]
 ) -> tuple[list[Run], list[Run]]:
-    """Check that a bench can go on in a folder, and tell its runs.
+    """Check that a bench can be resumed in a folder, and merge its runs with the requested ones.
 
     Args:
-        old (dict | None): The plan in the folder, as :func:`read_plan` gives it.
+        old (dict | None): Plan in the folder, as returned by :func:`read_plan`.
         settings (Settings): Current settings.
         data (dict): Current description of the data set.
-        runs (Sequence[Run]): Runs wanted now.
+        runs (Sequence[Run]): Runs requested now.
 
     Returns:
-        tuple[list[Run], list[Run]]: The wanted runs, as long as they were planned before,
-        and the old ones that are not wanted now.
+        tuple[list[Run], list[Run]]: Requested runs, with the lengths of an earlier plan if there
+        are any, and earlier runs that are not requested now.
 
     Raises:
-        UserError: If what was trained there would not be comparable with what is wanted.
+        UserError: If earlier results would not be comparable with the requested runs.
     """
     if old is None:
         return list(runs), []

@@ -1,4 +1,4 @@
-"""The plots of a bench."""
+"""Plots of a bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smallvit.bench.results import Summary, ranking
 
 Summaries = Mapping[tuple[str, int | None], Summary]
 MARKERS = "osD^vP*X<>"
-#: Without matplotlib's version, the same results make the same file.
+#: Omit matplotlib's version, so that equal results give equal files.
 METADATA = {"metadata": {"Software": None}}
 
 
@@ -24,12 +24,12 @@ def _style(number: int) -> dict:
 def plot_samples(
     summaries: Summaries, samples: Sequence[int | None], images_per_class: float, path: str
 ) -> None:
-    """Draw accuracy against the training images of each class.
+    """Plot accuracy against the number of training images per class.
 
     Args:
         summaries (Mapping): Summaries by method and images per class.
         samples (Sequence[int | None]): Images per class of each subset, None for all.
-        images_per_class (float): What "all" means, in the mean.
+        images_per_class (float): Mean number of images per class in the full training set.
         path (str): Image file to write.
     """
     figure = new_figure(6.5, 4.5)
@@ -42,7 +42,7 @@ def plot_samples(
     at = {count: images_per_class if count is None else count for count in samples}
     for number, name in enumerate(names):
         there = [count for count in samples if (name, count) in summaries]
-        # Beside each other, so that no error bar hides another.
+        # Shifted horizontally, so that error bars do not overlap.
         shift = 1 + 0.02 * (number - (len(names) - 1) / 2)
         axis.errorbar(
             [at[count] * shift for count in there],
@@ -64,7 +64,7 @@ def plot_samples(
 
 
 def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[str]) -> None:
-    """One bar for each method, best at the top, from a little below the worst."""
+    """Draw a bar for each method, the best at the top; the axis starts below the worst."""
     found = [summaries[name, count] for name in names]
     lowest = min(each.mean - (each.std or 0) for each in found)
     axis.barh(
@@ -85,7 +85,7 @@ def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[st
     axis.invert_yaxis()
     left = max(0.0, 10 * math.floor(lowest / 10) - 10)
     right = max(each.mean + (each.std or 0) for each in found)
-    # Room for the numbers behind the bars.
+    # Leave space for the numbers right of the bars.
     axis.set_xlim(left, right + 0.3 * (right - left) + 0.1)
     axis.set_xlabel(f"test accuracy (%), mean ± standard deviation, {samples_label(count)}")
     axis.grid(alpha=0.3, axis="x")
@@ -98,11 +98,11 @@ def plot_together(
     samples: Sequence[int | None],
     path: str,
 ) -> None:
-    """Draw the validation curves of all methods, a panel for each subset.
+    """Plot the validation curves of all methods, with one panel per subset.
 
     Args:
         curves (Mapping[Run, Sequence[tuple[int, float]]]): Step and accuracy of each validation.
-        names (Sequence[str]): The methods, best first.
+        names (Sequence[str]): Names of the methods, best first.
         samples (Sequence[int | None]): Images per class of each subset, None for all.
         path (str): Image file to write.
     """
@@ -132,7 +132,7 @@ def plot_cost(
     costs: Mapping[str, Mapping[str, float]],
     path: str,
 ) -> None:
-    """Draw accuracy on the largest subset against FLOPs and against measured speed.
+    """Plot accuracy on the largest subset against FLOPs and measured speed.
 
     Args:
         summaries (Mapping): Summaries by method and images per class.
@@ -179,11 +179,11 @@ def plot_curves(
     samples: Sequence[int | None],
     path: str,
 ) -> None:
-    """Draw loss and validation accuracy of every run, a panel for each method and subset.
+    """Plot loss and validation accuracy of every run, with one panel per method and subset.
 
     Args:
         curves (Mapping[Run, Mapping[str, Curve]]): Logged curves of each run.
-        names (Sequence[str]): The methods, in the order of the rows.
+        names (Sequence[str]): Names of the methods, in row order.
         samples (Sequence[int | None]): Images per class of each subset, in column order.
         path (str): Image file to write.
     """

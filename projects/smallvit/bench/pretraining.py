@@ -1,4 +1,4 @@
-"""What comes before a run of ``+masked``, ``+instance`` and ``+views``: images without labels."""
+"""Self-supervised pretraining of runs with ``+masked``, ``+instance`` or ``+views``."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from smallvit.plugins.self_supervision import PretrainingMonitor
 from smallvit.utils.configs import walk
 from smallvit.utils.files import write_whole
 
-#: Turns in which a step of the pretraining and one of the training are timed.
+#: Number of alternating steps of pretraining and training that are timed.
 TURNS = 5
 
 
 def pretraining_config(
     settings: Settings, run: Run, num_classes: int, workers: int = 0
 ) -> tuple[Config, Made]:
-    """Make the config of a pretraining.
+    """Build the config of a pretraining.
 
     Args:
         settings (Settings): Settings of the bench.
@@ -54,11 +54,11 @@ def pretraining_config(
         workers (int): Number of data loader workers. Defaults to 0.
 
     Returns:
-        tuple[Config, Made]: The config, which ``tools/train.py`` takes too, and what the method
-        makes of the backbone.
+        tuple[Config, Made]: Config, which ``tools/train.py`` accepts too, and the model and
+        pipeline that the pretraining method builds for the backbone.
 
     Raises:
-        HostError, UserError: If the method cannot pretrain this backbone.
+        HostError, UserError: If the method does not support this backbone.
     """
     cfg = run_config(settings, run, num_classes, workers)
     init_default_scope(cfg.default_scope)
@@ -92,7 +92,7 @@ def _images(cfg: Config, settings: Settings) -> dict[str, Any]:
 
 
 def _bare(dataset: ConfigDict) -> dict:
-    """A data set without transforms."""
+    """Copy the config of a data set without its transforms."""
     found = dataset.to_dict()
     inner = found
     while "dataset" in inner:
@@ -144,7 +144,7 @@ def _set_course(cfg: Config, iters: int) -> None:
 def pretrain(
     settings: Settings, run: Run, num_classes: int, workers: int, folder: str, report: Report
 ) -> dict[str, Any]:
-    """Pretrain the backbone of a run, or go on with it, and keep its weights.
+    """Pretrain the backbone of a run, resuming if possible, and save its weights.
 
     Args:
         settings (Settings): Settings of the bench.
@@ -156,7 +156,7 @@ def pretrain(
         report (Callable): Function that is called with the progress.
 
     Returns:
-        dict: What ``pretraining.json`` holds, and ``said``, a few words.
+        dict: Content of ``pretraining.json``, and ``said``, a short message.
     """
     os.makedirs(folder, exist_ok=True)
     cfg, made = pretraining_config(settings, run, num_classes, workers)
@@ -183,7 +183,7 @@ def pretrain(
 
 
 def _look(cfg: Config, settings: Settings, runner: Runner) -> dict[str, float]:
-    """Rank and spread of the features and, where folders are classes, right neighbors."""
+    """Measure rank and spread of the features and, if folders are classes, k-NN accuracy."""
     side = settings.image_size
     steps = [step for step in cfg.train_dataloader.dataset.pipeline if "Load" in step.type]
     steps += [dict(type="Resize", scale=(side, side)), dict(type="PackInputs")]
@@ -204,7 +204,7 @@ def _keep_backbone(folder: str, runner: Runner) -> None:
 def pace(
     settings: Settings, run: Run, num_classes: int, workers: int, report: Report
 ) -> dict[str, float]:
-    """See whether a method can begin as it says, and how long steps of its pretraining take.
+    """Check that a method can be initialized, and measure the steps of its pretraining.
 
     Args:
         settings (Settings): Settings of the bench.
@@ -217,7 +217,7 @@ def pace(
         dict: Fields of :class:`smallvit.bench.settings.Pace`; empty without a pretraining.
 
     Raises:
-        UserError: If it cannot; the message says why.
+        UserError: If it cannot be initialized or pretrained; the message contains the reason.
     """
     method = parse_method(run.method)
     training = run_config(settings, run, num_classes, workers)
@@ -233,7 +233,7 @@ def pace(
             "pretraining": _steps(cfg, osp.join(folder, "pretraining")),
             "training": _steps(training, osp.join(folder, "training")),
         }
-        next(both["pretraining"])  # the first allocates: it belongs to the setup
+        next(both["pretraining"])  # the first step allocates memory and counts as setup
         setup = time.monotonic() - began
         next(both["training"])
         rounds = take_turns(both, TURNS)

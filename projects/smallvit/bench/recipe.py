@@ -1,4 +1,4 @@
-"""The config of one run: a method's network in the recipe that all methods share."""
+"""Config of a run: a method's network in the recipe shared by all methods."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from smallvit.utils.configs import config_path
 
 DIGITS = "digits"
 RECIPES = {"digits": "vit-mini_digits", "small": "vit-mini_photos", "large": "vit-t_photos"}
-#: What the config files name for themselves, and a run does not need.
+#: Auxiliary variables of the config files that a run does not need.
 NAMES = (
     *("guards", "max_epochs", "max_iters", "warmup_iters", "val_interval", "data_root"),
     *("train_pipeline", "test_pipeline", "folders", "vis_backends", "fit_to_folder"),
 )
 SPLITS = ("train", "val", "test")
-#: Transforms that move pixels, by the form that moves stored features of a teacher too.
+#: Spatial transforms, with their variants that also transform stored teacher features.
 GUIDED_TRANSFORMS = {
     "RandomCrop": "smallvit.GuidedRandomCrop",
     "RandomResizedCrop": "smallvit.GuidedRandomResizedCrop",
@@ -40,11 +40,12 @@ GUIDED_TRANSFORMS = {
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a guided run learns from: the teacher of the bench, which every run can describe.
+    """Trained teacher of a guided run.
 
     Args:
-        checkpoint (str): Its weights.
-        store (str, optional): Folder of its features. Defaults to None: it runs beside.
+        checkpoint (str): Path of its weights.
+        store (str, optional): Folder of its stored features. Defaults to None: the teacher runs
+            during training.
         width (int): Channels of its first stage. Defaults to 0: those of its config.
     """
 
@@ -60,18 +61,18 @@ def run_config(
     workers: int = 0,
     lesson: Lesson | None = None,
 ) -> Config:
-    """Make the config of a run.
+    """Build the config of a run.
 
     Args:
         settings (Settings): Settings of the bench.
-        run (Run): The run; ``teacher`` is the small CNN at its own size.
+        run (Run): The run; method ``teacher`` is the small CNN with its own input size.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers. Defaults to 0.
-        lesson (Lesson, optional): For a guided method, what it learns from.
+        lesson (Lesson, optional): Teacher of a guided method.
             Defaults to None.
 
     Returns:
-        Config: It holds all that the run needs, and can be trained by ``tools/train.py``.
+        Config: Complete config, which ``tools/train.py`` accepts too.
     """
     if settings.task != CLASSIFICATION:
         cfg = dense_config(settings, run, workers)
@@ -95,7 +96,7 @@ def run_config(
         begin_with_weights(cfg, method)
     cfg.randomness.seed = run.seed
     if method.guided and lesson is not None:
-        # Not the config in the teacher's folder: a file there would be run.
+        # The config file in the teacher's folder is not used, as loading it would execute code.
         teaching = replace(run, method=TEACHER, width=lesson.width)
         _guide(cfg, lesson, run_config(settings, teaching, num_classes))
         if run.weight:
@@ -105,19 +106,19 @@ def run_config(
 
 
 def several_labels(data: str) -> bool:
-    """Tell whether images may have several labels.
+    """Check whether images may have several labels.
 
     Args:
-        data (str): ``digits``, a folder or a table.
+        data (str): ``digits``, a folder or a table of labels.
 
     Returns:
-        bool: Whether it is a table that says so.
+        bool: Whether it is a table with multiple labels.
     """
     return is_table(data) and read_table(data).several
 
 
 def _take_several(cfg: Config, method: Method) -> None:
-    """Judge each class by itself."""
+    """Use a multi-label head and metric."""
     head = cfg.model.head
     if head.type.rpartition(".")[2] != "LinearClsHead":
         raise UserError(f"{method.name} ends in {head.type}, which gives an image one label")
@@ -133,14 +134,14 @@ def _take_several(cfg: Config, method: Method) -> None:
 
 
 def begin_from(cfg: Config, checkpoint: str) -> None:
-    """Let a run begin with the weights of its pretraining.
+    """Initialize the backbone of a run from the weights of its pretraining.
 
     Args:
-        cfg (Config): Its config, changed in place.
-        checkpoint (str): The file.
+        cfg (Config): Config of the run, changed in place.
+        checkpoint (str): Path of the weights.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If the file does not exist.
     """
     if not osp.isfile(checkpoint):
         raise UserError(f"{checkpoint} is not there: the same command pretrains it again")
@@ -149,10 +150,10 @@ def begin_from(cfg: Config, checkpoint: str) -> None:
 
 
 def whole_images(cfg: Config) -> Config:
-    """Change a teacher's config so that its validation transforms show whole images.
+    """Change a teacher's config so that its validation transforms resize without cropping.
 
     Args:
-        cfg (Config): The config, changed in place.
+        cfg (Config): Config of the teacher, changed in place.
 
     Returns:
         Config: The same.
@@ -165,10 +166,10 @@ def whole_images(cfg: Config) -> Config:
 
 
 def tier(size: int) -> str:
-    """Tell which networks images of a size get.
+    """Select mini or published networks by image size.
 
     Args:
-        size (int): Height and width.
+        size (int): Height and width of the images.
 
     Returns:
         str: ``small`` or ``large``.
@@ -177,12 +178,12 @@ def tier(size: int) -> str:
 
 
 def _recipe(data: str, size: int) -> str:
-    # Scans of 8x8 pixels do not get better by a larger network.
+    # Scans of 8x8 pixels do not profit from a larger network.
     return RECIPES["digits" if data == DIGITS else tier(size)]
 
 
 def model_config(method: Method, size: int, num_classes: int, width: int = 0) -> ConfigDict:
-    """Make the model of a method, without a teacher.
+    """Build the model config of a method, without a teacher.
 
     Args:
         method (Method): Parsed method.
@@ -191,7 +192,7 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
         width (int): Channels of the first stage. Defaults to 0: those of its config.
 
     Returns:
-        ConfigDict: The model.
+        ConfigDict: Config of the model.
     """
     if method.base.startswith(TIMM):
         model = timm_classifier(timm_name(method), size)
@@ -204,7 +205,7 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
         model.head.loss = dict(
             type="mmpretrain.LabelSmoothLoss", label_smooth_val=0.1, mode="original"
         )
-        # Mixup and CutMix of the published recipes: none of the methods is trained with them.
+        # Mixup and CutMix of the published recipes are removed, as no method uses them here.
         model.pop("train_cfg", None)
     model.pop("data_preprocessor", None)
     for node in _dicts(model):
@@ -279,7 +280,7 @@ def _set_length(cfg: Config, run: Run, schedule: str) -> None:
         second = dict(type="LinearLR", start_factor=1.0, end_factor=0.0, by_epoch=False)
         second["begin"] = run.cooldown
         cfg.param_scheduler = [first, second]
-    # A schedule that begins where it ends is refused; that of a line divides by one step less.
+    # Empty schedules are rejected, and LinearLR divides by the number of steps minus one.
     last = cfg.param_scheduler[1]
     last["end"] = max(run.iters, last["begin"] + 2)
 

@@ -1,4 +1,4 @@
-"""Networks that begin with weights from elsewhere: what training from scratch has to beat."""
+"""Pretrained networks as references for training from scratch."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from mmengine.config import Config, ConfigDict
 from smallvit.bench.methods import TIMM, Method, parse_method
 from smallvit.bench.settings import Settings
 
-#: Part of the recipe's learning rate with which weights are fine-tuned; trials vary it.
+#: Factor on the recipe's learning rate for fine-tuning; trials vary it.
 FINE_TUNING = 0.1
-#: Side of the images that a pretrained network sees, at most, unless those of the bench are larger:
-#: some come with 518, where a step costs thirty times as much as at 224.
+#: Maximum input size of a pretrained network, unless the images of the bench are larger: some
+#: were trained at 518, where a step takes thirty times as long as at 224.
 LARGEST = 224
 
 
 def timm_name(method: Method) -> str:
-    """Tell the name of a method's network in timm.
+    """Get the timm name of a method's network.
 
     Args:
-        method (Method): One of timm.
+        method (Method): Method with a network of timm.
 
     Returns:
-        str: The name, without where its weights come from.
+        str: Name of the model, without the suffix for weights.
     """
     return method.base.removeprefix(TIMM).partition(":pretrained")[0]
 
 
 def seen_size(method: Method, size: int) -> int:
-    """Tell at which size a method sees the images.
+    """Get the input size of a method.
 
     Args:
         method (Method): Parsed method.
-        size (int): Height and width that the networks of the bench see.
+        size (int): Height and width of the images in the bench.
 
     Returns:
-        int: The same; for pretrained weights that which they were trained at, at most 224.
+        int: ``size``; for pretrained weights the size at which they were trained, limited to the
+        larger of 224 and ``size``.
     """
     if not method.pretrained:
         return size
@@ -47,11 +48,11 @@ def seen_size(method: Method, size: int) -> int:
 
 
 def begin_with_weights(cfg: Config, method: Method) -> None:
-    """Let a run begin with the weights of a method, normalize as they expect, and go slowly.
+    """Configure a run for pretrained weights: initialization, normalization and learning rate.
 
     Args:
-        cfg (Config): The config of the run, changed in place.
-        method (Method): A pretrained one.
+        cfg (Config): Config of the run, changed in place.
+        method (Method): Method with pretrained weights.
     """
     backbone = cfg.model.backbone
     if method.weights == "timm":
@@ -69,10 +70,10 @@ def begin_with_weights(cfg: Config, method: Method) -> None:
 
 
 def without_weights(cfg: Config) -> Config:
-    """Let a network that is only measured begin as any other.
+    """Remove pretrained weights from the config of a network that is only measured.
 
     Args:
-        cfg (Config): Its config, changed in place.
+        cfg (Config): Config of the network, changed in place.
 
     Returns:
         Config: The same.
@@ -92,22 +93,22 @@ def _pretraining(method: Method) -> Any:
 def obtain(
     settings: Settings, names: Sequence[str], num_classes: int, report: Callable
 ) -> dict[str, str]:
-    """Load the weights of pretrained methods once, to see whether they can be had.
+    """Load the weights of pretrained methods once to check that they are available.
 
     Args:
         settings (Settings): Settings of the bench.
-        names (Sequence[str]): Methods.
+        names (Sequence[str]): Names of the methods.
         num_classes (int): Number of classes.
         report (Callable): Unused.
 
     Returns:
-        dict[str, str]: Why those cannot be had whose weights are missing, by method.
+        dict[str, str]: Reasons why weights are unavailable, by method.
     """
     missing = {}
     for name in names:
         try:
             _load(settings, parse_method(name), num_classes)
-        except Exception as error:  # of the network, of a file, of timm: all say why
+        except Exception as error:  # network, file or timm: the message contains the reason
             said = str(error).strip().splitlines() or [type(error).__name__]
             missing[name] = re.sub(r"\s+", " ", said[0])[:300]
     return missing
@@ -129,7 +130,7 @@ def _load(settings: Settings, method: Method, num_classes: int) -> None:
 
 
 def _require_whole(backbone: Any, path: str) -> None:
-    """Refuse a file that has not all weights of a network, which would go on with random ones."""
+    """Raise an error if a file lacks weights of the network, which would stay random."""
     from smallvit.engine.checkpoint.fit import describe_fit, measure_fit, weights_of
     from smallvit.engine.checkpoint.reading import load_from_local
     from smallvit.engine.pretrained import of_timm

@@ -1,4 +1,4 @@
-"""One HTML file that says what was compared, how, and what came out."""
+"""Report of a bench as a single HTML file."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
 
     Args:
         found (Findings): Findings of the bench.
-        pictures (Sequence[str]): Paths of the four plots; they become part of the file.
-        best (Best, optional): Errors of the best network, and how to use it. Defaults to None.
+        pictures (Sequence[str]): Paths of the four plots, which are embedded in the file.
+        best (Best, optional): Summary of the best network. Defaults to None.
 
     Returns:
-        str: HTML that loads nothing from elsewhere.
+        str: HTML without external resources.
     """
     data = found.plan["data"]
     splits = list(data["counts"])
@@ -146,7 +146,7 @@ def _pretrainings(found: Findings) -> Iterator[list[str]]:
 
 
 def caveats(found: Findings) -> list[str]:
-    """List what limits the results.
+    """List the limitations of the results.
 
     Args:
         found (Findings): Findings of the bench.

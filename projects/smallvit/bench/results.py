@@ -1,4 +1,4 @@
-"""What came out: results of the runs, their means, and what differs by more than chance."""
+"""Results of the runs, their means, and differences between methods."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from smallvit.bench.stored import check_failure, check_result, check_seconds, re
 
 RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
 TRIAL, PRETRAINED = "trial.json", "pretraining.json"
-#: What was a teacher's ``model.pth`` when its first student began; a prolonged teacher gets
-#: another.
+#: Copy of a teacher's ``model.pth`` at the start of its first student; extending the teacher
+#: overwrites the original.
 TAUGHT = "teacher.pth"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The runs of one method on one subset.
+    """Summary of the runs of one method on one subset.
 
     Args:
         accuracies (tuple[float, ...]): Test accuracy of each seed, in percent.
-        seconds (float): Mean training time of a run, with its teacher's and pretraining's.
-        teacher_seconds (float): Of these, the teacher's. Defaults to 0.
-        pretraining_seconds (float): Of these, the pretraining's. Defaults to 0.
+        seconds (float): Mean training time of a run, including its teacher and pretraining.
+        teacher_seconds (float): Part of ``seconds`` for the teacher. Defaults to 0.
+        pretraining_seconds (float): Part of ``seconds`` for the pretraining. Defaults to 0.
     """
 
     accuracies: tuple[float, ...]
@@ -41,28 +41,28 @@ class Summary:
 
     @property
     def std(self) -> float | None:
-        """float | None: Standard deviation of a sample; None for a single seed."""
+        """float | None: Sample standard deviation; None for a single seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
     def text(self) -> str:
-        """Write mean and standard deviation.
+        """Format mean and standard deviation.
 
         Returns:
-            str: Such as ``91.25 ± 0.40``; a single seed has no deviation.
+            str: Text such as ``91.25 ± 0.40``; without the deviation for a single seed.
         """
         return f"{self.mean:.2f}" + ("" if self.std is None else f" ± {self.std:.2f}")
 
 
 def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[Run, dict]]:
-    """Read what the runs of a bench left.
+    """Read the results and failures of the runs of a bench.
 
     Args:
         out (str): Folder of the bench.
         runs (Iterable[Run]): Runs of the bench.
 
     Returns:
-        tuple[dict[Run, dict], dict[Run, dict]]: Results, and failures (``reason`` and
-        ``log``), of the runs that have some.
+        tuple[dict[Run, dict], dict[Run, dict]]: Results of finished runs, and failures
+        (``reason`` and ``log``) of failed runs.
     """
     results, failures = {}, {}
     for run in runs:
@@ -81,13 +81,13 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
 
 
 def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summary]:
-    """Average over the seeds.
+    """Summarize the results over the seeds.
 
     Args:
         results (Mapping[Run, dict]): Result of each finished run.
 
     Returns:
-        dict[tuple[str, int | None], Summary]: By method and images per class.
+        dict[tuple[str, int | None], Summary]: Summaries by method and images per class.
     """
     teachers = {key: results[run] for key, run in teachers_of(results).items()}
     groups: dict[tuple[str, int | None], list[Run]] = {}
@@ -115,8 +115,8 @@ def teachers_of(runs: Iterable[Run]) -> dict[tuple[int | None, int], Run]:
         runs (Iterable[Run]): All runs of a bench.
 
     Returns:
-        dict[tuple[int | None, int], Run]: The run of the teacher, or else of the reference,
-        which is the same network, by images of each class and seed.
+        dict[tuple[int | None, int], Run]: Run of the teacher, or else of the reference,
+        which is the same network, by images per class and seed.
     """
     runs = list(runs)
     found = {}
@@ -133,13 +133,13 @@ def _teaching(method: str, teacher: dict | None) -> float:
 
 
 def is_guided(name: str) -> bool:
-    """Tell whether a method has a teacher, even if its config file is gone by now.
+    """Check whether a method has a teacher, even if its config file no longer exists.
 
     Args:
-        name (str): The method.
+        name (str): Name of the method.
 
     Returns:
-        bool: Whether it has a teacher.
+        bool: Whether guidance is among its additions.
     """
     return "guidance" in name.partition("+")[2]
 
@@ -147,16 +147,16 @@ def is_guided(name: str) -> bool:
 def ranking(
     summaries: Mapping[tuple[str, int | None], Summary], samples: Sequence[int | None]
 ) -> list[str]:
-    """Order methods, best first: by their mean over the subsets that they have results for.
+    """Rank methods by their mean accuracy over the subsets with results, best first.
 
-    Methods that lack a subset come behind those that have all.
+    Methods without results on some subsets are ranked after those with all.
 
     Args:
-        summaries (Mapping): As :func:`summarize` gives them.
+        summaries (Mapping): Summaries as returned by :func:`summarize`.
         samples (Sequence[int | None]): Images per class of each subset, None for all.
 
     Returns:
-        list[str]: The methods.
+        list[str]: Names of the methods.
     """
     names = list(dict.fromkeys(name for name, _ in summaries))
 
@@ -169,14 +169,14 @@ def ranking(
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one method is better than another.
+    """Difference between two methods.
 
     Args:
         mean (float): Difference of the means, in points.
         low (float | None): Lower end of its 95% interval; None without at least two seeds
             each.
-        high (float | None): Upper end.
-        p (float | None): The p-value of Welch's test. Defaults to None.
+        high (float | None): Upper end of the interval, or None.
+        p (float | None): p-value of Welch's test. Defaults to None.
     """
 
     mean: float
@@ -186,21 +186,21 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """str: Whether the difference can be told from chance."""
+        """str: Whether the difference is significant, in words."""
         if self.low is None:
             return "one seed: cannot tell"
         return "within noise" if self.low <= 0 <= self.high else "beyond noise"
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
-    """Compare two samples whose variances differ, by Welch's interval.
+    """Compare two samples with unequal variances by Welch's t-test.
 
     Args:
         one (Sequence[float]): Accuracies of one method.
-        other (Sequence[float]): Of the other.
+        other (Sequence[float]): Accuracies of the other method.
 
     Returns:
-        Difference: Of ``one`` over ``other``.
+        Difference: Mean of ``one`` minus mean of ``other``, with interval and p-value.
     """
     mean = statistics.fmean(one) - statistics.fmean(other)
     if min(len(one), len(other)) < 2:

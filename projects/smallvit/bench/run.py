@@ -1,4 +1,4 @@
-"""The course of a bench: look at the data, plan, train, measure, report."""
+"""Steps of a bench: inspect the data, plan, train, measure, report."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ from smallvit.bench.trying import measure_speeds
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 
-#: How fast the methods of a bench in minutes are, for the next try with another budget.
+#: File with measured speeds of the methods, reused with another budget in minutes.
 SPEEDS = "speeds.json"
 DIGITS = "digits"
 DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    """Run a bench, or go on with it.
+    """Run or resume a bench.
 
     Args:
-        args (argparse.Namespace): What ``tools/small_data_bench.py`` was given.
+        args (argparse.Namespace): Arguments of ``tools/small_data_bench.py``.
 
     Returns:
         int: 1 if a run failed, else 0.
@@ -80,11 +80,11 @@ def run_bench(args: argparse.Namespace) -> int:
 
 
 class Bench:
-    """A bench in its folder.
+    """Bench with its plan and results in a folder.
 
     Args:
         args (argparse.Namespace): Command-line arguments.
-        out (str): The folder.
+        out (str): Folder of the bench.
         methods (Sequence[Method]): Methods to compare.
     """
 
@@ -95,11 +95,11 @@ class Bench:
         self.pool, self.here = Pool(self.slots), None
         self.workers = loading_processes(args.workers, args.data == DIGITS, len(self.slots))
         if getattr(args, "launcher", "none") == "submitit":
-            self.here = self.pool  # what looks at the data, and at weights
+            self.here = self.pool  # inspects the data and loads weights on this machine
             self.pool, self.slots, self.workers = hand_over(args, out, self.workers)
 
     def plan(self) -> None:
-        """Look at the data, decide what to train and for how long, and keep it."""
+        """Inspect the data, decide which runs to train and for how long, and save the plan."""
         args = self.args
         print(f"looking at {args.data}", flush=True)
         prepared = osp.join(self.out, "data")
@@ -126,7 +126,7 @@ class Bench:
         self.save()
 
     def save(self) -> None:
-        """Keep the plan, whole at any time."""
+        """Save the plan atomically."""
         from smallvit.utils.files import write_whole
 
         extra = {
@@ -144,7 +144,7 @@ class Bench:
         )
 
     def _obtain_weights(self) -> None:
-        """Leave out the methods whose pretrained weights cannot be had; the report says so."""
+        """Omit methods whose pretrained weights are unavailable; the report lists them."""
         self.unavailable: dict[str, str] = {}
         names = [method.name for method in self.methods if method.pretrained]
         if not names:
@@ -159,11 +159,11 @@ class Bench:
             raise UserError("no method is left: the weights of none can be had (see above)")
 
     def _fit(self, known: dict[str, Any], old: dict | None) -> dict[str, Any]:
-        """Find the widths of the networks that have none yet."""
+        """Find the widths of the networks for which they are not known."""
         if self.settings.sizes == PUBLISHED:
             return {}
         if old is not None:
-            merge_plans(old, self.settings, self.data, [])  # before work that it would refuse
+            merge_plans(old, self.settings, self.data, [])  # fail before any work
         networks = {method.network for method in self.methods}
         if any(method.guided for method in self.methods) and self._teacher_has_size():
             networks.add(REFERENCE)
@@ -174,7 +174,7 @@ class Bench:
         arguments = (self.settings, missing, self.classes)
         return known | self._ask(Job("widths", "fit", arguments, self._log("widths")))
 
-    def _teacher_has_size(self) -> bool:  # else it sees images of a size of its own
+    def _teacher_has_size(self) -> bool:  # otherwise it has its own input size
         return self.settings.image_size == TEACHER_SIZE
 
     def _widths(self) -> dict[str, int]:
@@ -219,7 +219,7 @@ class Bench:
         return wanted, rest, speeds
 
     def _try_methods(self) -> dict[str, dict[str, float]]:
-        """Measure how fast the methods are, unless a try with another budget has."""
+        """Measure the speed of the methods, unless it is known from another budget."""
         names = [TEACHER] * needs_teacher(self.settings, self.methods)
         names += [method.name for method in self.methods]
         path = osp.join(self.out, SPEEDS)
@@ -236,7 +236,7 @@ class Bench:
         from smallvit.utils.files import write_whole
 
         write_whole(path, json.dumps({"settings": alike, "speeds": speeds}, indent=1))
-        # One that cannot be trained gets its part all the same, and fails in it for the record.
+        # A method that cannot be trained is planned too, and its runs are recorded as failed.
         return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
 
     def _trial(self, run: Run) -> Job:
@@ -250,10 +250,10 @@ class Bench:
         return self._ask(Job(f"begin of {run.method}", "pace", arguments, log), self.pool)
 
     def train(self) -> None:
-        """Choose what is not chosen, and train what has no result yet.
+        """Select learning rates and weights, and train the runs without results.
 
-        Teachers are whole before their first student begins, if anything is chosen or
-        prolonged: a student's trial needs the teacher that its runs will have.
+        With a search or extended runs, all teachers are trained before their first student: the
+        trials of a student need the same teacher as its runs.
         """
         guided = {method.name for method in self.methods if method.guided}
         names = {run.method for run in self.wanted}
@@ -282,7 +282,7 @@ class Bench:
         self.save()
 
     def _apply_choices(self) -> None:
-        """Give what was chosen to all seeds, those that a later command adds among them."""
+        """Apply the selected values to all seeds, including those added by later commands."""
         chosen = {
             (each["method"], each["samples"]): {
                 "rate": each["rate"],
@@ -302,7 +302,7 @@ class Bench:
             return
         maker = self._jobs()
         jobs = {job.name: job for run in left for job in maker.training(run)}
-        # A teacher that has its result is not waited for.
+        # A teacher with a result is no dependency.
         for job in jobs.values():
             job.needs = [name for name in job.needs if name in jobs]
         steps = [run.iters for run in left]
@@ -316,7 +316,7 @@ class Bench:
             self.pool.run(list(jobs.values()), Keeper(display, shown, self.out))
 
     def _prolong(self, names: set[str], doublings: int) -> bool:
-        """Double the runs whose curves still rise; say whether there are some."""
+        """Double the runs whose curves still rise, and return whether there are any."""
         runs = [run for run in self.wanted if run.method in names]
         results, _ = read_results(self.out, runs)
         rising = to_prolong(runs, results, doublings)
@@ -336,10 +336,10 @@ class Bench:
         return Jobs(self.out, self.settings, self.classes, self.workers, runs)
 
     def measure(self) -> None:
-        """Measure what the networks that were asked for cost, all of them in one go.
+        """Measure the costs of the requested networks, all in one job.
 
-        A plan may name other methods, whose configs would be run: those of earlier commands
-        keep what was measured then.
+        Other methods in the plan are not measured, as this would execute their configs: those
+        of earlier commands keep their earlier measurements.
         """
         from smallvit.utils.files import write_whole
 

@@ -1,4 +1,4 @@
-"""Jobs in child processes: as many at a time as there are devices, each after what it needs."""
+"""Scheduler of jobs in child processes, one per device, with dependencies."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
-#: Imported once, for all children, where processes can be forked.
+#: Modules that are imported once for all children if processes can be forked.
 PRELOADED = ["smallvit.bench.worker"]
 
 
 @dataclass
 class Job:
-    """Something to do in a process of its own.
+    """Function call that runs in a separate process.
 
     Args:
-        name (str): Unlike that of any other job.
-        function (Callable | str): What to call; as a string, a function of ``worker``. It
-            gets the arguments and a function that takes the progress, a dict.
-        arguments (tuple): Plain values.
-        log (str): File that takes what the process prints.
-        needs (Sequence[str]): Jobs that must have succeeded before. Defaults to none.
+        name (str): Unique name of the job.
+        function (Callable | str): Function, or the name of one in ``worker``. It is called with
+            the arguments and ``report``, a function that takes the progress as a dict.
+        arguments (tuple): Positional arguments, which are pickled.
+        log (str): File for the output of the process.
+        needs (Sequence[str]): Names of jobs that must succeed before. Defaults to none.
     """
 
     name: str
@@ -41,13 +41,14 @@ class Job:
 
 @dataclass
 class Outcome:
-    """How a job ended.
+    """Outcome of a job.
 
     Args:
-        value (Any): What the function returned. Defaults to None.
-        reason (str, optional): Why it failed. Defaults to None: it did not.
-        user_error (bool): Whether the reason says all there is to say. Defaults to False.
-        log (str): File with what the process printed. Defaults to "".
+        value (Any): Return value of the function. Defaults to None.
+        reason (str, optional): Reason of the failure. Defaults to None: the job succeeded.
+        user_error (bool): Whether the reason is a complete message, without need for the log.
+            Defaults to False.
+        log (str): File with the output of the process. Defaults to "".
     """
 
     value: Any = None
@@ -57,19 +58,19 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Who is told what happens, such as a display."""
+    """Protocol of receivers of job events, such as a display."""
 
     def started(self, job: Job) -> None:
-        """A job has begun."""
+        """Called when a job has started."""
 
     def progressed(self, job: Job, progress: dict[str, Any]) -> None:
-        """A job has reported."""
+        """Called when a job has reported progress."""
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """A job has ended, or will never begin."""
+        """Called when a job has ended, or cannot start because a dependency failed."""
 
     def tick(self) -> None:
-        """Some time has passed."""
+        """Called periodically."""
 
 
 @dataclass
@@ -83,16 +84,16 @@ class _Running:
 
 @dataclass
 class Pool:
-    """Processes that work off jobs.
+    """Pool of processes that run jobs.
 
-    The children die with the process that started them, however it ends.
+    The children are terminated with their parent process, however it ends.
 
     Args:
-        slots (Sequence[dict[str, str]]): Environment of each process that runs at a time;
-            its device, for example.
-        context (BaseContext, optional): How processes are started. Defaults to None:
-            forked from one that has the imports, or anew if a slot has a GPU, or where
-            forking is not possible.
+        slots (Sequence[dict[str, str]]): Environment variables of each concurrent process,
+            such as its device.
+        context (BaseContext, optional): Multiprocessing context. Defaults to None: a fork server
+            with preloaded modules, or ``spawn`` if a slot has a GPU or forking is not
+            supported.
     """
 
     slots: Sequence[dict[str, str]]
@@ -109,7 +110,7 @@ class Pool:
             self.context.set_forkserver_preload(PRELOADED)
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> dict[str, Outcome]:
-        """Do all jobs, in their order as far as what they need allows.
+        """Run all jobs, in their order as far as dependencies allow.
 
         Args:
             jobs (Sequence[Job]): Jobs to run.
@@ -129,7 +130,7 @@ class Pool:
         return outcomes
 
     def stop(self) -> None:
-        """End all processes that still run."""
+        """Terminate all running processes."""
         for running in self._running.values():
             running.process.terminate()
         for running in self._running.values():
@@ -153,7 +154,7 @@ class Pool:
         process = self.context.Process(
             target=_work,
             args=(job, self.slots[slot], theirs),
-            # Those of the data loader could not be started by a daemon.
+            # A daemon could not start data loader workers.
             daemon=False,
         )
         process.start()
@@ -168,7 +169,7 @@ class Pool:
                 kind, content = channel.recv()
             except (EOFError, OSError):  # the process has ended
                 running.process.join(30)
-                running.process.kill()  # it has said all, and does not come to its end
+                running.process.kill()  # its outcome was received, but it does not exit
                 running.process.join()
                 outcome = running.outcome or Outcome(reason=_how_it_ended(running.process.exitcode))
                 outcome.log = running.job.log
@@ -192,16 +193,16 @@ def _how_it_ended(status: int | None) -> str:
 def startable(
     waiting: list[Job], running: Collection[str], outcomes: dict[str, Outcome], watcher: Watcher
 ) -> list[Job]:
-    """Find the jobs that can begin; those whose needs failed have failed too.
+    """Find the jobs that can start; those with a failed dependency fail too.
 
     Args:
-        waiting (list[Job]): Jobs that have not begun; failed ones are taken out.
-        running (Collection[str]): Names of those that run.
-        outcomes (dict[str, Outcome]): How others ended; failed ones are added.
-        watcher (Watcher): Who is told of these.
+        waiting (list[Job]): Jobs that have not started; failed ones are removed.
+        running (Collection[str]): Names of running jobs.
+        outcomes (dict[str, Outcome]): Outcomes of finished jobs; failed ones are added.
+        watcher (Watcher): Receiver of the events of failed jobs.
 
     Returns:
-        list[Job]: In their order.
+        list[Job]: Jobs that can start, in order.
     """
     unfinished, ready = {job.name for job in waiting} | set(running), []
     for job in list(waiting):
@@ -227,14 +228,14 @@ def perform(
     report: Callable,
     passing: tuple[type[BaseException], ...] = (),
 ) -> Outcome:
-    """Do a job in this process, which writes to the log of the job from now on.
+    """Run a job in this process, whose output is redirected to the log of the job.
 
     Args:
-        job (Job): The job.
-        environment (Mapping[str, str]): What is set before.
+        job (Job): Job to run.
+        environment (Mapping[str, str]): Environment variables to set before.
         report (Callable): Function that is called with the progress.
-        passing (tuple[type[BaseException], ...]): What is no end of the job, and raised.
-            Defaults to none.
+        passing (tuple[type[BaseException], ...]): Exceptions that are propagated instead of
+            recorded as a failure. Defaults to none.
 
     Returns:
         Outcome: Outcome of the job.
@@ -262,7 +263,7 @@ def _value(job: Job, environment: Mapping[str, str], report: Callable) -> Any:
     from smallvit.bench import worker
     from smallvit.bench.claims import claimed, left_by
 
-    # MMEngine collects garbage for each data set, through all that the imports left.
+    # MMEngine collects garbage for each data set, which would traverse all imported objects.
     gc.freeze()
     worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
     with claimed(job):
@@ -273,7 +274,7 @@ def _value(job: Job, environment: Mapping[str, str], report: Callable) -> Any:
 
 
 def _work(job: Job, environment: Mapping[str, str], channel: Any) -> None:
-    """What a child process does."""
+    """Main function of a child process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     outcome = perform(job, environment, lambda progress: channel.send(("progress", progress)))
     channel.send(("outcome", outcome))

@@ -1,4 +1,4 @@
-"""Learning rates and weights of guidances: chosen on the validation images, by short trials."""
+"""Selection of learning rates and guidance weights on the validation images by short trials."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Group = tuple[str, int | None]
 def groups_to_search(
     runs: Sequence[Run], chosen: Iterable[Mapping], finished: Iterable[Run]
 ) -> dict[Group, Run]:
-    """Find what has to be tried.
+    """Select the methods and subsets that need trials.
 
     Args:
-        runs (Sequence[Run]): Runs that are wanted.
-        chosen (Iterable[Mapping]): What was chosen before.
-        finished (Iterable[Run]): Runs that have a result.
+        runs (Sequence[Run]): Requested runs.
+        chosen (Iterable[Mapping]): Earlier selections.
+        finished (Iterable[Run]): Runs with a result.
 
     Returns:
-        dict[tuple[str, int | None], Run]: The run of the first seed, by method and images of
-        each class. Teachers keep the recipe's rate, and so do runs too short for trials.
+        dict[tuple[str, int | None], Run]: Run of the first seed, by method and images per class.
+        Teachers and runs that are too short for trials keep the recipe's learning rate.
     """
     known = {(each["method"], each["samples"]) for each in chosen}
     known |= {(run.method, run.samples) for run in finished}
@@ -43,13 +43,13 @@ def groups_to_search(
 
 
 def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> list[dict]:
-    """Try the settings of some methods, and choose: the weight of a guidance, then the rate.
+    """Select the guidance weight, then the learning rate, of methods by trials.
 
-    Trials that were done before are not repeated.
+    Finished trials are not repeated.
 
     Args:
-        groups (Mapping): As :func:`groups_to_search` gives them.
-        jobs (Jobs): Makes the jobs.
+        groups (Mapping): Runs as returned by :func:`groups_to_search`.
+        jobs (Jobs): Factory of the jobs.
         pool (Pool): Pool that runs the jobs.
         slots (int): Number of concurrent jobs.
 
@@ -75,7 +75,7 @@ def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> l
 def _try(
     groups: Mapping[Group, Sequence[Run]], jobs: Jobs, pool: Pool, slots: int
 ) -> dict[Group, dict[Run, dict]]:
-    """Do what was not done, and return what came out of those that did not fail."""
+    """Run missing trials, and return the results of those that did not fail."""
     tried = {
         group: [replace(run, iters=trial_steps(run.iters), evals=1) for run in runs]
         for group, runs in groups.items()
@@ -92,7 +92,7 @@ def _try(
         shown = {each[-1].name: run for run, each in left.items()}
         todo = {job.name: job for each in left.values() for job in each}
         for job in todo.values():
-            job.needs = [name for name in job.needs if name in todo]  # others are done
+            job.needs = [name for name in job.needs if name in todo]  # others are finished
         with open_display(shown, slots) as display:
             pool.run(list(todo.values()), display)
     found = {group: {run: _known(run, jobs) for run in several} for group, several in tried.items()}
@@ -113,7 +113,7 @@ def _known(run: Run, jobs: Jobs) -> dict | None:
 
 
 def _best(trials: Mapping[Run, dict], weights: Sequence[str] = ("",)) -> Run:
-    """The best trial; of equal ones that which is nearest to the recipe's, likewise without any."""
+    """Best trial; if several are equal or there are none, the one nearest to the recipe."""
     nothing = Run("", None, 0, 1, 1, weight=weights[0])
     return min(
         trials,

@@ -1,4 +1,4 @@
-"""What a bench was asked for, and the runs that follow from it."""
+"""Settings of a bench, its runs and measured speeds."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from dataclasses import dataclass, replace
 
 from smallvit.bench.methods import Method
 
-#: Part of a run after which the learning rate of a trapezoid goes down.
+#: Fraction of a run after which the learning rate of a trapezoidal schedule decays.
 COOLDOWN_BEGIN = 0.8
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose, and what must stay the same when a bench is resumed.
+    """Settings of a bench, which must not change when it is resumed.
 
     Args:
-        data (str): ``digits`` or a folder.
-        image_size (int): Height and width that the networks see.
-        batch_size (int): Images in a training step.
-        flip (bool): Whether training images are mirrored.
-        budget (str): ``minutes``, ``epochs`` or ``iters``.
-        amount (float): How many of them.
-        sizes (str): What of the networks is equal: ``params``, ``flops``, or nothing with
-            ``published``, as in benches of earlier versions. Defaults to "published".
-        target (float): How many of them. Defaults to 0.
-        schedule (str): ``cosine``, or ``trapezoid``, which can be prolonged. Defaults to
-            "cosine", which those of earlier versions had.
-        search (bool): Whether each method's learning rate is chosen. Defaults to False.
-        unlabeled (str): Folder of images that are added where a method is pretrained. Defaults
-            to "": there are none.
-        pretraining (float): Part of the time of a method with a pretraining that is the
-            pretraining's. Defaults to 0.5.
-        task (str): What the images ask for. Defaults to "classification".
-        prepared (str): Folder with what was made of data for other tasks. Defaults to "".
+        data (str): ``digits``, or the path of the data set.
+        image_size (int): Height and width of the input images.
+        batch_size (int): Training batch size.
+        flip (bool): Whether training images are flipped at random.
+        budget (str): Unit of the budget: ``minutes``, ``epochs`` or ``iters``.
+        amount (float): Budget in this unit.
+        sizes (str): Measure by which the networks have equal size: ``params``, ``flops``, or
+            ``published`` for unscaled networks, as in benches of earlier versions. Defaults to
+            "published".
+        target (float): Target size in this measure. Defaults to 0.
+        schedule (str): ``cosine``, or ``trapezoid``, which can be extended. Defaults to
+            "cosine", as in benches of earlier versions.
+        search (bool): Whether to select each method's learning rate by trials.
+            Defaults to False.
+        unlabeled (str): Folder of additional images for pretraining. Defaults to "": none.
+        pretraining (float): Fraction of a run's time for its pretraining, for methods that have
+            one. Defaults to 0.5.
+        task (str): Task of the data set. Defaults to "classification".
+        prepared (str): Folder with converted data of other tasks. Defaults to "".
     """
 
     data: str
@@ -55,21 +56,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """One training.
+    """Training run of a method on a subset with a seed.
 
     Args:
-        method (str): As the user wrote it, or ``teacher``.
+        method (str): Name of the method, or ``teacher``.
         samples (int | None): Training images per class, None for all.
-        seed (int): Of the subset, the weights and the data order.
-        iters (int): Steps.
-        evals (int): Validations, evenly spread; the last is at the end.
-        width (int): Channels of the network's first stage. Defaults to 0: as its config has
-            it, which is how benches of earlier versions trained all networks.
-        rate (float): The learning rate over that of the recipe. Defaults to 1.
-        weight (str): Of the guidance, a number or "balanced". Defaults to "": the default one.
-        begun (int): Steps that were planned at first, of a run that was prolonged. Defaults to
-            0: it was not.
-        pretraining (int): Steps of the pretraining before. Defaults to 0: there is none.
+        seed (int): Random seed of the subset, the weights and the data order.
+        iters (int): Number of training steps.
+        evals (int): Number of validations at equal intervals; the last is at the end.
+        width (int): Channels of the network's first stage. Defaults to 0: the width of its
+            config, as for all networks in benches of earlier versions.
+        rate (float): Learning rate relative to that of the recipe. Defaults to 1.
+        weight (str): Guidance weight, a number or "balanced". Defaults to "": the default weight.
+        begun (int): Originally planned steps of a run that was extended. Defaults to 0: it was
+            not extended.
+        pretraining (int): Steps of the pretraining. Defaults to 0: no pretraining.
     """
 
     method: str
@@ -85,29 +86,29 @@ class Run:
 
     @property
     def name(self) -> str:
-        """str: For lists and messages."""
+        """str: Name for lists and messages."""
         return f"{self.method}, {samples_label(self.samples)}, seed {self.seed}"
 
     def folder(self, out: str) -> str:
-        """Tell where the run is kept.
+        """Get the work folder of the run.
 
         Args:
             out (str): Folder of the bench.
 
         Returns:
-            str: Its work folder.
+            str: Path of the work folder.
         """
         slug = Method(self.method, self.method).slug
         return osp.join(out, "runs", slug, samples_slug(self.samples), f"seed{self.seed}")
 
     def pretraining_folder(self, out: str) -> str:
-        """Tell where the pretraining of the run is kept.
+        """Get the work folder of the run's pretraining.
 
         Args:
             out (str): Folder of the bench.
 
         Returns:
-            str: Its work folder.
+            str: Path of the work folder.
         """
         return osp.join(self.folder(out), "pretraining")
 
@@ -118,19 +119,19 @@ class Run:
 
     @property
     def warmup(self) -> int:
-        """int: Steps in which the learning rate grows."""
+        """int: Number of warmup steps of the learning rate."""
         return max(1, min((self.begun or self.iters) // 10, 500))
 
     @property
     def cooldown(self) -> int:
-        """int: Step from which the rate of a trapezoid goes down to zero."""
+        """int: Step from which the learning rate of a trapezoidal schedule decays to zero."""
         return max(self.warmup, int(COOLDOWN_BEGIN * self.iters))
 
     def prolonged(self) -> Run:
-        """Double the run.
+        """Double the length of the run.
 
         Returns:
-            Run: Twice the steps and validations, which are as far apart as before.
+            Run: Run with twice the steps and validations, at the same interval.
         """
         begun = self.begun or self.iters
         return replace(self, iters=2 * self.iters, evals=2 * self.evals, begun=begun)
@@ -138,13 +139,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a short trial of a method measured, in seconds.
+    """Durations measured in a short trial of a method, in seconds.
 
     Args:
-        setup (float): From the start of the process to the first step.
-        step (float): One training step.
-        val (float): One validation.
-        test (float): The test.
+        setup (float): Time from the start of the process to the first step.
+        step (float): Time of a training step.
+        val (float): Time of a validation.
+        test (float): Time of the test.
     """
 
     setup: float
@@ -155,12 +156,12 @@ class Speed:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a short trial of a pretraining measured, in seconds.
+    """Durations measured in a short trial of a pretraining, in seconds.
 
     Args:
-        setup (float): From the start of the process to the first step.
-        step (float): One step.
-        training (float): One step of the training of the same network, measured in turns.
+        setup (float): Time from the start of the process to the first step.
+        step (float): Time of a pretraining step.
+        training (float): Time of a training step of the same network, measured in turns.
     """
 
     setup: float
@@ -169,24 +170,24 @@ class Pace:
 
 
 def samples_slug(samples: int | None) -> str:
-    """Name a subset in paths and tables.
+    """Get the name of a subset for paths and tables.
 
     Args:
         samples (int | None): Images per class, None for all.
 
     Returns:
-        str: The name.
+        str: Name of the subset.
     """
     return "all" if samples is None else str(samples)
 
 
 def samples_label(samples: int | None) -> str:
-    """Name a subset in sentences.
+    """Get the name of a subset for sentences.
 
     Args:
         samples (int | None): Images per class, None for all.
 
     Returns:
-        str: The name.
+        str: Name of the subset.
     """
     return "all images" if samples is None else f"{samples} per class"

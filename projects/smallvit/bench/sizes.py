@@ -1,7 +1,8 @@
-"""Networks of one size: the width at which a network of the bench comes next to a target.
+"""Scaling of networks to equal size: the width at which a network is nearest to a target.
 
-A width is the number of channels of a network's first stage. All else keeps its proportion: the
-hidden layers of a transformer, the later stages of a pyramid, the exits of a cascade.
+The width is the number of channels of a network's first stage. Everything else is scaled in
+proportion: the hidden layers of a transformer, the later stages of a pyramid, the exits of a
+cascade.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from mmengine.config import ConfigDict
 
 from smallvit.bench.methods import BASES, Method
 
-#: A network within this part of the target is as large as the target.
+#: Relative tolerance within which a size counts as equal to the target.
 TOLERANCE = 0.1
-#: Parameters of a network where the user names none, by the tier of the images: those between
-#: the mini networks, and those of DeiT-Ti.
+#: Default number of parameters by the tier of the images: a value between those of the mini
+#: networks, and that of DeiT-Ti.
 TARGETS = {"small": 0.25e6, "large": 5.7e6}
-#: How the sizes are decided: by one of two counts, or not at all.
+#: Measures of size: parameters, FLOPs, or no scaling.
 PARAMS, FLOPS, PUBLISHED = "params", "flops", "published"
-#: Widest network that is tried.
+#: Maximum width, in steps.
 MOST_STEPS = 1 << 10
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network and how large it is.
+    """Width and size of a network.
 
     Args:
-        width (int): Channels of its first stage; 0 if it stays as its config has it.
+        width (int): Channels of its first stage; 0 for the width of its config.
         size (float): Parameters or FLOPs at this width.
     """
 
@@ -39,25 +40,25 @@ class Fitted:
 
 
 def can_widen(method: Method) -> bool:
-    """Tell whether the bench may choose the width of a network.
+    """Check whether the bench may scale the width of a network.
 
     Args:
         method (Method): Parsed method.
 
     Returns:
-        bool: False for models of timm and of the user's own configs, which stay as they are.
+        bool: False for models of timm and of user configs, which are not scaled.
     """
     return method.base in BASES
 
 
 def step_of(model: Mapping) -> int:
-    """Tell by how much the width of a network can change.
+    """Compute the step by which the width of a network can change.
 
     Args:
-        model (Mapping): The model's config, without additions.
+        model (Mapping): Config of the model, without additions.
 
     Returns:
-        int: Channels.
+        int: Number of channels.
     """
     backbone = model["backbone"]
     kind = _kind(backbone)
@@ -65,7 +66,7 @@ def step_of(model: Mapping) -> int:
         return 1
     if kind == "DWNet":
         return 2
-    # Heads are alike, and the convolutional patch embedding of DHVT halves the channels.
+    # All heads have the same width, and DHVT's convolutional patch embedding halves the channels.
     steps = [
         math.lcm(_transformer(part)["num_heads"], max(2, part.get("patch_size", 2) // 2))
         for part in _parts(backbone)
@@ -78,12 +79,12 @@ def _kind(backbone: Mapping) -> str:
 
 
 def _parts(backbone: Mapping) -> Sequence[Mapping]:
-    """A network, or the exits of a cascade."""
+    """Configs of the exits of a cascade, or of the network itself."""
     return backbone["exits"] if _kind(backbone) == "DynamicViT" else [backbone]
 
 
 def _transformer(backbone: Mapping) -> dict:
-    """Numbers of a transformer, where its config has their name alone too."""
+    """Settings of a transformer, looked up if its config has a name only."""
     arch = backbone["arch"]
     if not isinstance(arch, str):
         return dict(arch)
@@ -96,10 +97,10 @@ def _transformer(backbone: Mapping) -> dict:
 
 
 def width_of(model: Mapping) -> int:
-    """Tell the width of a network as its config has it.
+    """Get the width of a network in its config.
 
     Args:
-        model (Mapping): The model's config.
+        model (Mapping): Config of the model.
 
     Returns:
         int: Channels of its first stage.
@@ -121,10 +122,10 @@ def _pyramid(backbone: Mapping) -> dict:
 
 
 def widen(model: ConfigDict, width: int) -> None:
-    """Give a network another width.
+    """Change the width of a network.
 
     Args:
-        model (ConfigDict): The model's config, without additions, changed in place.
+        model (ConfigDict): Config of the model, without additions, changed in place.
         width (int): Channels of its first stage; a multiple of :func:`step_of`.
     """
     backbone = model.backbone
@@ -150,17 +151,17 @@ def widen(model: ConfigDict, width: int) -> None:
 
 
 def find_width(measure: Callable[[int], float], step: int, target: float, published: int) -> Fitted:
-    """Find the width at which a network is nearest to a target.
+    """Find the width at which a network is nearest to a target size.
 
     Args:
-        measure (Callable): Takes a width (0 for that of the config) and returns the size, which
-            grows with the width, and about with its square.
-        step (int): Widths are multiples of it.
-        target (float): The size that is wanted.
+        measure (Callable): Function that returns the size for a width (0 for that of the
+            config); the size increases with the width, approximately quadratically.
+        step (int): Divisor of all widths.
+        target (float): Target size.
         published (int): Width of the config.
 
     Returns:
-        Fitted: The width of the config if it is near enough, else the best.
+        Fitted: Width of the config if it is within the tolerance, else the best width.
     """
     as_published = measure(0)
     if abs(as_published / target - 1) <= TOLERANCE:

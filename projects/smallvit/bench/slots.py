@@ -1,4 +1,4 @@
-"""How many processes the bench has at a time, and what each of them gets of the machine."""
+"""Number of concurrent processes of the bench, and their devices and threads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 
 def make_slots(jobs: int | None, threads: int | None) -> list[dict[str, str]]:
-    """Decide how many runs there are at a time, and what each of them gets.
+    """Choose the number of concurrent runs, and their devices and threads.
 
     Args:
-        jobs (int | None): How many; None for one on each GPU, or as many as there are
-            cores for.
-        threads (int | None): Of each run; None for 1 on CPU, for an equal part on GPUs.
+        jobs (int | None): Number of concurrent runs; None for one per GPU, or as many as
+            the cores allow.
+        threads (int | None): Threads per run; None for 1 on CPU, or an equal share with GPUs.
 
     Returns:
-        list[dict[str, str]]: Environment of each process.
+        list[dict[str, str]]: Environment variables of each process.
     """
     import torch
 
@@ -37,19 +37,19 @@ def _device(index: int) -> str:
 
 
 def loading_processes(asked: int | None, digits: bool, jobs: int) -> int:
-    """Decide how many processes of a run load images.
+    """Choose the number of data loader workers per run.
 
     Args:
-        asked (int | None): How many the user wants.
-        digits (bool): Whether the images are the digits.
+        asked (int | None): Number given by the user, or None.
+        digits (bool): Whether the data set is ``digits``.
         jobs (int): Number of concurrent runs.
 
     Returns:
-        int: How many.
+        int: Number of workers.
     """
     if asked is not None:
         return asked
-    # Digits are made faster than a process could hand them over; else what the runs leave free.
+    # Digits are generated faster than workers could transfer them; otherwise use idle cores.
     cores = _cores()
     return 0 if digits else max(0, min(4, cores // jobs - 1))
 

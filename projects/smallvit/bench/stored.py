@@ -1,4 +1,4 @@
-"""What a bench left in its folder, checked: a kill may have cut it, a hand may have changed it."""
+"""Validation of the files in a bench folder, which may be truncated or edited."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from smallvit.utils.json_files import (
     require_type,
 )
 
-#: Files that a message was printed for already, with it.
+#: Last message that was printed for each file.
 _told: dict[str, str] = {}
 
 
 def read_or_tell(path: str, check: Callable[[dict], dict], otherwise: str) -> dict | None:
-    """Read a file that the bench can do without, and say so where it is damaged.
+    """Read an optional file, and print a message if it is damaged.
 
     Args:
-        path (str): The file.
-        check (Callable): Takes its content and returns what is used of it; raises ValueError.
-        otherwise (str): What happens without the file, for the message.
+        path (str): Path of the file.
+        check (Callable): Function that validates and returns the content, or raises ValueError.
+        otherwise (str): Consequence of the missing file, for the message.
 
     Returns:
-        dict | None: Its content; None if it is missing or damaged.
+        dict | None: Content of the file; None if it is missing or damaged.
     """
     if not osp.lexists(path):
         return None
@@ -44,13 +44,13 @@ def read_or_tell(path: str, check: Callable[[dict], dict], otherwise: str) -> di
 
 
 def reason_of(error: Exception) -> str:
-    """Say in a few words what is wrong with a file.
+    """Describe briefly what is wrong with a file.
 
     Args:
-        error (Exception): What was raised when it was checked.
+        error (Exception): Exception that was raised by the check.
 
     Returns:
-        str: The reason.
+        str: Reason for a message.
     """
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
@@ -93,7 +93,7 @@ def check_trial(found: dict) -> dict:
 
 
 def check_curve(found: dict) -> dict:
-    """Check ``curve.json`` of a run: accuracies by the step, in the order of the steps."""
+    """Check ``curve.json`` of a run, accuracies by step, and sort it by step."""
     for at, accuracy in found.items():
         if not (at.isdecimal() and len(at) < 12):
             raise ValueError(f"{brief(at)} is no step")
@@ -145,14 +145,14 @@ def check_costs(found: dict) -> dict:
         require_type(cost, name, dict)
         for key in ("params", "flops", "images_per_second"):
             require_number(cost[key], f"{name}.{key}")
-        for key in ("step_seconds", "memory_mib"):  # those of earlier versions had neither
+        for key in ("step_seconds", "memory_mib"):  # missing in earlier versions
             if cost.get(key) is not None:
                 require_number(cost[key], f"{name}.{key}")
     return found
 
 
 def check_record(found: dict) -> dict:
-    """Take what the report shows out of ``run.json``."""
+    """Check the entries of ``run.json`` that the report shows."""
     packages = require_type(found.get("packages", {}), "packages", dict)
     git = require_type(found.get("git") or {}, "git", dict).get("smallvit")
     if git is not None:
@@ -168,10 +168,10 @@ def check_plan(plan: dict) -> dict[str, Any]:
         plan (dict): Content of the file.
 
     Returns:
-        dict: The same.
+        dict: The same plan.
 
     Raises:
-        ValueError: If something in it cannot be.
+        ValueError: If an entry is invalid.
     """
     settings = require_type(plan["settings"], "settings", dict)
     require_type(settings["data"], "settings.data", str)

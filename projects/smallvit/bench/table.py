@@ -1,4 +1,4 @@
-"""The results as a table: for the console, for a README, for a spreadsheet."""
+"""Results as a table for the console, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from smallvit.bench.results import Summary, ranking
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of the table.
+    """Cell of a table.
 
     Args:
-        text (str): What is shown.
-        order (float | str): What it is sorted by.
+        text (str): Displayed text.
+        order (float | str): Sort key.
         best (bool): Whether it is the best of its column. Defaults to False.
     """
 
@@ -31,11 +31,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """Table of results.
 
     Args:
         header (list[str]): Titles of the columns.
-        rows (list[list[Cell]]): The rows, best first.
+        rows (list[list[Cell]]): Rows, best first.
     """
 
     header: list[str]
@@ -49,14 +49,14 @@ def make_table(
     unavailable: Iterable[str] = (),
     measure: str = "accuracy",
 ) -> Table:
-    """Put methods into rows, best first, and subsets and costs into columns.
+    """Create a table with methods as rows, best first, and subsets and costs as columns.
 
     Args:
         summaries (Mapping): Summaries by method and images per class.
         samples (Sequence[int | None]): Images per class of each subset, None for all.
         costs (Mapping): ``params``, ``flops`` and ``images_per_second`` of each method.
-        unavailable (Iterable[str]): Methods whose weights could not be had. Defaults to none.
-        measure (str): What is compared. Defaults to "accuracy".
+        unavailable (Iterable[str]): Methods whose weights are unavailable. Defaults to none.
+        measure (str): Name of the metric. Defaults to "accuracy".
 
     Returns:
         Table: Formatted cells.
@@ -105,13 +105,13 @@ def _cost_cells(cost: Mapping[str, float] | None) -> list[Cell]:
 
 
 def short(number: float) -> str:
-    """Write a large number with three or four digits.
+    """Format a large number with a unit prefix and two decimals.
 
     Args:
-        number (float): Such as parameters.
+        number (float): Number, such as a parameter count.
 
     Returns:
-        str: Such as "207.31 k".
+        str: Text such as "207.31 k".
     """
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= factor:
@@ -120,13 +120,13 @@ def short(number: float) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Write a table for a README.
+    """Format a table as Markdown.
 
     Args:
         table (Table): Table to format.
 
     Returns:
-        str: Markdown; the best of each column is bold.
+        str: Markdown, with the best value of each column in bold.
     """
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1)]
     for row in table.rows:
@@ -138,12 +138,12 @@ def to_markdown(table: Table) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    """A text that is no tag and no other cell or row, whatever path it comes from."""
+    """Escape text so that it cannot contain HTML tags or break cells and rows."""
     return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def to_text(table: Table) -> str:
-    """Write a table for a terminal.
+    """Format a table for a terminal.
 
     Args:
         table (Table): Table to format.

@@ -1,4 +1,4 @@
-"""What the images of a bench ask for, and by which number methods are compared there."""
+"""Tasks of a bench and the metrics by which methods are compared."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CLASSIFICATION, DETECTION, SEGMENTATION = "classification", "detection", "segmen
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of question.
+    """Task of a data set.
 
     Args:
-        metric (str): The number that an evaluator gives.
-        scale (float): What makes percent of it.
-        title (str): What people call it.
-        ending (str): Of the names of the configs that have the mini networks.
-        batch (int): Images in a training step, unless the user says otherwise.
-        other (str): The number in place of the metric where images may have several labels.
+        metric (str): Key of the metric in the results of the evaluator.
+        scale (float): Factor that converts it to percent.
+        title (str): Display name of the metric.
+        ending (str): Suffix of the config names of the mini networks.
+        batch (int): Default training batch size.
+        other (str): Key of the metric if images may have several labels.
             Defaults to "".
     """
 
@@ -34,13 +34,14 @@ class Task:
     other: str = ""
 
     def percent(self, metrics: Mapping[str, Any]) -> float:
-        """Take the number out of what an evaluator gives.
+        """Get the metric in percent from the results of an evaluator.
 
         Args:
-            metrics (Mapping[str, Any]): Its numbers.
+            metrics (Mapping[str, Any]): Results of the evaluator.
 
         Returns:
-            float: In percent; 0 where COCO's evaluation says -1, that there is nothing to find.
+            float: Metric in percent; 0 if COCO's evaluation returns -1 because there are no
+            objects.
         """
         found = metrics.get(self.metric, metrics.get(self.other, 0.0))
         return max(0.0, self.scale * float(found))
@@ -57,14 +58,14 @@ DENSE_METHODS = ["vit", "vit+shortcut", "swin", "swin+shortcut", "dhvt", "dwnet"
 
 
 def check_method(method: Method, task: str) -> None:
-    """Refuse a method that has no network for a task.
+    """Check that a method has a network for a task.
 
     Args:
         method (Method): Parsed method.
-        task (str): The task.
+        task (str): Task of the data set.
 
     Raises:
-        UserError: If it has none; says which have.
+        UserError: If it has none; the message lists those that have one.
     """
     if task == CLASSIFICATION:
         if method.base in DENSE_ONLY:
@@ -79,14 +80,14 @@ def check_method(method: Method, task: str) -> None:
 
 
 def config_name(method: Method, task: str) -> str:
-    """Name the config whose network is a method's.
+    """Get the name of the config of a method's network.
 
     Args:
         method (Method): Parsed method.
-        task (str): Detection or segmentation.
+        task (str): "detection" or "segmentation".
 
     Returns:
-        str: Such as ``vit-mini_shortcut_digits-det``.
+        str: Name such as ``vit-mini_shortcut_digits-det``.
     """
     shortcut = "_shortcut" if "shortcut" in method.additions else ""
     return f"{method.base}-mini{shortcut}{TASKS[task].ending}"

@@ -1,4 +1,4 @@
-"""Trainings of the bench: whole runs, and short trials on which a setting is chosen."""
+"""Training in the bench: complete runs, and short trials for selecting a setting."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from smallvit.utils.files import remove_quietly, write_whole
 
 Report = Callable[[dict[str, Any]], None]
 WEIGHTS, CONFIG = "model.pth", "config.py"
-#: Weights that a pretraining leaves.
+#: Weights of a pretraining.
 BACKBONE = "backbone.pth"
-#: What each validation found.
+#: Validation accuracies by step.
 CURVE = "curve.json"
 
 
@@ -46,22 +46,22 @@ def train(
     begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
-    """Train one run, or go on with it; test its best state; keep the result.
+    """Train or resume a run, test its best checkpoint and save the result.
 
     Args:
         settings (Settings): Settings of the bench.
-        run (Run): What to train. If the folder has the result of a shorter run, that is
-            prolonged.
+        run (Run): Run to train. If the folder has the result of a shorter run, that run is
+            extended.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``config.py``, ``model.pth`` (weights of the
-            best state), ``predictions.json`` and ``result.json``.
+            best checkpoint), ``predictions.json`` and ``result.json``.
         lesson (Lesson | None): Teacher of a guided method.
         begin (str | None): Work folder of the pretraining, if any.
         report (Callable): Function that is called with the progress.
 
     Returns:
-        dict: What ``result.json`` holds.
+        dict: Content of ``result.json``.
     """
     runner, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
     best = runner.message_hub.runtime_info.get("best_ckpt")
@@ -71,7 +71,7 @@ def train(
             "remove the folder, and the bench trains the run again"
         )
     kept = load_weights(runner.model, best)
-    runner._has_loaded = True  # or the test would resume the last state
+    runner._has_loaded = True  # otherwise the test would load the last checkpoint
     task, predictions = TASKS[settings.task], None
     if settings.task == CLASSIFICATION and not several_labels(settings.data):
         predictions = Predictions()
@@ -108,13 +108,13 @@ def attempt(
     begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
-    """Train for a short time, to choose a setting on the validation images.
+    """Run a short training for selecting a setting on the validation images.
 
-    The test images are not looked at, and no weights are kept.
+    The test images are not used, and no weights are saved.
 
     Args:
         settings (Settings): Settings of the bench.
-        run (Run): What to train, with the setting in question.
+        run (Run): Run to train, with the setting to evaluate.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``trial.json``.
@@ -123,8 +123,8 @@ def attempt(
         report (Callable): Function that is called with the progress.
 
     Returns:
-        dict: What ``trial.json`` holds: ``accuracy`` (the last on the validation images),
-        ``iters`` and ``seconds``.
+        dict: Content of ``trial.json``: ``accuracy`` (of the last validation), ``iters`` and
+        ``seconds``.
     """
     _, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
     found = {
@@ -172,13 +172,13 @@ def _train(
 
 
 def read_pretraining(folder: str) -> dict[str, Any] | None:
-    """Read what a pretraining left.
+    """Read the result of a pretraining.
 
     Args:
         folder (str): Work folder to read.
 
     Returns:
-        dict | None: What ``pretraining.json`` holds; None if it is not finished.
+        dict | None: Content of ``pretraining.json``; None if it is not finished.
     """
     path = osp.join(folder, PRETRAINED)
     found = read_or_tell(path, check_pretraining, "the network is pretrained again")
@@ -191,10 +191,10 @@ def _is_shorter(folder: str, run: Run) -> bool:
 
 
 def keep_teacher(path: str) -> None:
-    """Keep the weights that students learn from, whatever becomes of the teacher's run.
+    """Copy the teacher's weights for its students, so that extending its run does not change them.
 
     Args:
-        path (str): The copy of the teacher's ``model.pth`` beside it; if it is there, it stays.
+        path (str): Path of the copy, beside the teacher's ``model.pth``; an existing one is kept.
     """
     if osp.isfile(path):
         return
@@ -207,16 +207,16 @@ def make_runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
     """Build the runner of a training in the bench.
 
     Args:
-        cfg (Config): Its config, changed in place.
-        work_dir (str): Its folder.
-        resume (bool): Whether it goes on with what is there.
+        cfg (Config): Config of the run, changed in place.
+        work_dir (str): Work folder of the run.
+        resume (bool): Whether to resume from a checkpoint in the folder.
 
     Returns:
-        Runner: The runner.
+        Runner: Runner, ready to train.
     """
     cfg.work_dir, cfg.resume, cfg.launcher = work_dir, resume, "none"
     prepare(cfg)
-    # It takes longer than training steps, at each checkpoint.
+    # Formatting the config at each checkpoint takes longer than training steps.
     object.__setattr__(cfg, "_format_python_code", False)
     object.__setattr__(cfg, "_filename", osp.join(work_dir, CONFIG))
     return build_runner(cfg)
@@ -230,7 +230,7 @@ def _keep_weights(folder: str, checkpoint: dict) -> None:
 
 
 def remove_states(folder: str) -> None:
-    """Remove what a training that is finished would have gone on from.
+    """Remove the checkpoints of a finished training.
 
     Args:
         folder (str): Work folder to read.

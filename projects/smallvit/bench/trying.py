@@ -1,4 +1,4 @@
-"""How fast methods are, from trainings of some seconds, before a bench divides its minutes."""
+"""Speed measurement of methods by short trainings, before a budget in minutes is divided."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from smallvit.bench.scheduler import Job, Pool
 def measure_speeds(
     jobs: Mapping[str, Job], pool: Pool, slots: int
 ) -> tuple[dict[str, dict[str, float]], str]:
-    """Try methods.
+    """Measure the speed of methods.
 
     Args:
-        jobs (Mapping[str, Job]): The trial of each method.
+        jobs (Mapping[str, Job]): Trial job of each method.
         pool (Pool): Pool that runs the jobs.
         slots (int): Number of concurrent jobs.
 
     Returns:
-        tuple[dict[str, dict[str, float]], str]: What was measured, by method, and why the first of
-        the others failed.
+        tuple[dict[str, dict[str, float]], str]: Measurements by method, and the reason of the
+        first failure, empty if there is none.
     """
     if not jobs:
         return {}, ""

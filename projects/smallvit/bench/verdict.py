@@ -1,4 +1,4 @@
-"""What a bench says in its first lines: sizes, the best, how sure that is, what is missing."""
+"""Summary of a bench: network sizes, best methods, their significance, and missing runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from smallvit.bench.tasks import CLASSIFICATION, TASKS
 
 
 def size_note(found: Findings) -> tuple[bool, str]:
-    """Say whether the networks are of one size.
+    """Describe whether the networks have equal size.
 
     Args:
         found (Findings): Findings of the bench.
 
     Returns:
-        tuple[bool, str]: Whether they are, and a sentence.
+        tuple[bool, str]: Whether the sizes are equal, and a sentence for the report.
     """
     settings = found.plan["settings"]
     unit = "flops" if settings.sizes == "flops" else "params"
@@ -56,14 +56,15 @@ def size_note(found: Findings) -> tuple[bool, str]:
 
 
 def answers(found: Findings) -> Iterator[dict]:
-    """Say what is best on each subset, and what cannot be told apart from it.
+    """Find the best method on each subset, and those that do not differ significantly from it.
 
     Args:
         found (Findings): Findings of the bench.
 
     Yields:
         dict: ``trained_on``, ``best``, ``accuracy``, ``interval`` (of the test images, or
-        None), ``ties``, ``one_seed`` and ``rising`` (methods that longer training would help).
+        None), ``ties``, ``one_seed``, ``rising`` (methods that would profit from longer
+        training) and ``no_better_than_guessing``.
     """
     for count in found.samples:
         there = {key: each for key, each in found.summaries.items() if key[1] == count}
@@ -94,13 +95,13 @@ def _guesses(found: Findings, name: str, count: int | None) -> bool:
 
 
 def missing(found: Findings) -> list[Run]:
-    """List the runs that have no result, or that of a shorter run.
+    """List the runs without a result, or with that of a shorter run only.
 
     Args:
         found (Findings): Findings of the bench.
 
     Returns:
-        list[Run]: Failed ones too.
+        list[Run]: Missing runs, including failed ones.
     """
     return [
         run
@@ -110,13 +111,13 @@ def missing(found: Findings) -> list[Run]:
 
 
 def missing_note(found: Findings) -> str | None:
-    """Say what an unfinished bench lacks.
+    """Describe the missing runs of an unfinished bench.
 
     Args:
         found (Findings): Findings of the bench.
 
     Returns:
-        str | None: None if it is finished.
+        str | None: Sentence for the report; None if the bench is finished.
     """
     left = missing(found)
     if not left:
@@ -134,7 +135,7 @@ def missing_note(found: Findings) -> str | None:
 
 
 def notes(found: Findings) -> list[str]:
-    """Say what else limits the answers, from the tests and the trials.
+    """List further limitations of the results.
 
     Args:
         found (Findings): Findings of the bench.

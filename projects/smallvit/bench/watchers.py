@@ -1,4 +1,4 @@
-"""Who is told of the jobs of a bench besides a display."""
+"""Receivers of job events other than displays."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from smallvit.bench.settings import Run
 
 
 class Silent:
-    """A watcher that says nothing."""
+    """Watcher that ignores all events."""
 
     def started(self, job: Job) -> None:
-        """A job has begun."""
+        """Ignore the start of a job."""
 
     def progressed(self, job: Job, progress: dict) -> None:
-        """A job has reported."""
+        """Ignore the progress of a job."""
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """A job has ended."""
+        """Ignore the end of a job."""
 
     def tick(self) -> None:
-        """Some time has passed."""
+        """Do nothing."""
 
 
 class Keeper:
-    """Keep why a run failed, and hand everything on to the display."""
+    """Watcher that records failures of runs and forwards all events to a display."""
 
     def __init__(self, display: Display, runs: dict[str, Run], out: str) -> None:
         self.display, self.runs, self.out = display, runs, out
@@ -40,7 +40,7 @@ class Keeper:
         )
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Write down a failure, or remove that of before."""
+        """Record a failure, or remove an earlier one."""
         from smallvit.utils.files import remove_quietly, write_whole
 
         if job.name in self.runs:

@@ -1,7 +1,7 @@
-"""What the child processes of the bench do: try, train, and what it imports from others.
+"""Functions of the bench that run in child processes: trials, training, and imported ones.
 
-Every function takes plain values and a function that reports progress, and returns plain
-values, so that they can cross from one process to the other.
+Every function takes picklable values and a function that reports progress, and returns picklable
+values, so that they can be passed between processes.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from smallvit.registry import DATASETS as OWN_DATASETS
 from smallvit.registry import MODELS as OWN_MODELS
 from smallvit.utils.files import write_whole
 
-# Everything that a run imports is there before the server forks.
+# All imports of a run are loaded before the fork server forks.
 register_all_modules(init_default_scope=False)
 for registry in (OWN_DATASETS, OWN_MODELS):
     registry.import_from_location()
 
-#: A trial takes at least so many steps, and so many seconds.
+#: Minimum number of steps and seconds of a trial.
 TRIAL_STEPS, TRIAL_SECONDS = 6, 4.0
 
 
 def trial(
     settings: Settings, run: Run, num_classes: int, workers: int, report: Report
 ) -> dict[str, float]:
-    """Train a method for a few seconds to see how fast it is.
+    """Train a method for a few seconds to measure its speed.
 
-    A guided method learns from a teacher that knows nothing, which takes as long.
+    A guided method uses an untrained teacher, which takes the same time.
 
     Args:
         settings (Settings): Settings of the bench.
@@ -72,13 +72,13 @@ def trial(
         if is_guided(run.method):
             lesson = _blank_lesson(settings, num_classes, work_dir)
         cfg = run_config(settings, run, num_classes, workers, lesson)
-        # Without an end; nothing is written.
+        # Endless training without checkpoints.
         cfg.train_cfg.update(max_iters=10**9, val_interval=10**9)
         cfg.param_scheduler = []
         cfg.default_hooks.checkpoint.update(interval=-1, save_last=False)
         runner = make_runner(cfg, work_dir, resume=False)
         step = partial(next, steps_of(runner))
-        step()  # the first allocates: it belongs to the setup
+        step()  # the first step allocates memory and counts as setup
         setup, times = time.monotonic() - began, []
         while len(times) < TRIAL_STEPS or time.monotonic() - began < TRIAL_SECONDS:
             times.append(timed(step, device=device()).wall)
@@ -99,14 +99,14 @@ def _blank_lesson(settings: Settings, num_classes: int, folder: str) -> Lesson:
 def store(
     settings: Settings, run: Run, num_classes: int, folder: str, out: str, report: Report
 ) -> None:
-    """Write the features of a trained teacher for all training images.
+    """Store the features of a trained teacher for all training images.
 
     Args:
         settings (Settings): Settings of the bench.
-        run (Run): The teacher's.
+        run (Run): Run of the teacher.
         num_classes (int): Number of classes.
-        folder (str): Work folder of the teacher; the config there is for people to read.
-        out (str): Folder to write.
+        folder (str): Work folder of the teacher; its config file is not loaded.
+        out (str): Output folder.
         report (Callable): Unused.
     """
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
