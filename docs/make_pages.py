@@ -35,6 +35,7 @@ READMES = {
     "security": "SECURITY.md",
     "guides/configs": "configs/README.md",
     "guides/bench": "configs/bench/README.md",
+    "guides/pretrain": "configs/pretrain/README.md",
     "guides/backbones": "projects/smallvit/hosts/BACKBONES.md",
     **{
         f"guides/{name}": f"projects/smallvit/{name}/README.md"

@@ -107,7 +107,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path,
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_pretraining_goes_on(images, tmp_path):
     """By SIGKILL, in a process as a user starts it; then by the same command with --resume."""
     run = tmp_path / "run"

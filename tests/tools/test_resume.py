@@ -56,7 +56,7 @@ def _assert_same(found, wanted, path=""):
     ("task", "processes", "kills"),
     [
         ("in memory", 2, FEW[0]),
-        ("segmentation", 1, FEW[1]),
+        pytest.param("segmentation", 1, FEW[1], marks=pytest.mark.exhaustive),
         *(
             pytest.param(task, processes, MANY, marks=pytest.mark.exhaustive)
             for task in ("classification", "in memory", "segmentation")

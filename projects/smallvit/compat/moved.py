@@ -40,7 +40,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.cli.bench.run": ("smallvit.bench.run",),
     "smallvit.cli.bench.scheduler": ("smallvit.bench.scheduler",),
     "smallvit.cli.bench.table": ("smallvit.bench.table",),
-    "smallvit.cli.bench.worker": ("smallvit.bench.worker",),
+    "smallvit.cli.bench.worker": ("smallvit.bench.worker", "smallvit.bench.hooks"),
     "smallvit.cli.coco_checks": ("smallvit.datasets.coco_checks",),
     "smallvit.cli.dataset_checks": (
         "smallvit.datasets.sample_checks",

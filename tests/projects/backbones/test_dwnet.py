@@ -367,7 +367,7 @@ def test_compiles_without_graph_breaks(conv):
     torch.testing.assert_close(compiled(x)[0], model(x)[0])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_inductor_gives_the_same():
     model = DWNet(ONE_BLOCK, "dynamic", kernel_size=3).eval()
     x = torch.randn(2, 3, 16, 16)
