@@ -1,5 +1,5 @@
-"""Transforms of a pipeline for whole batches: drawn where images are loaded, applied where the
-model is."""
+"""Batch implementations of transforms: parameters are drawn in the data loader, and applied on the
+device of the model."""
 
 from smallvit.datasets.batch import (  # noqa: F401  # register
     color_jitter,

@@ -1,4 +1,4 @@
-"""Color jitter."""
+"""Color jitter for batches."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CHANGES = {
 
 @form_of(ColorJitter)
 class ColorJitterForm(BatchForm):
-    """``smallvit.ColorJitter``, by the same draws.
+    """Batch implementation of ``smallvit.ColorJitter`` with the same random numbers.
 
     Args:
-        transform (ColorJitter): The transform.
+        transform (ColorJitter): Transform to convert.
     """
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         drawn = [self.transform.draw() for _ in range(count)]
         plan, values = [], {}
         for turn in range(len(self.transform.ranges)):
@@ -46,13 +46,13 @@ class ColorJitterForm(BatchForm):
 
 
 def jitter(images: Tensor, plan: tuple[str, ...], order: str, **tensors: Tensor) -> Tensor:
-    """Change the colors of some images after the other.
+    """Apply color changes to some images of a batch, one after the other.
 
     Args:
         images (Tensor): uint8 (B, C, H, W); see
             :func:`smallvit.datasets.batch.rand_augment.augment`.
         plan (tuple[str, ...]): Names of the changes.
-        order (str): "rgb" or "bgr".
+        order (str): Channel order, "rgb" or "bgr".
         **tensors (Tensor): ``rows_i`` and ``factors_i`` of change i.
 
     Returns:

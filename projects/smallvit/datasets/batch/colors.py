@@ -1,11 +1,11 @@
-"""Operations on the colors of uint8 images, as Pillow computes them, in any order of channels."""
+"""Color operations on uint8 images with the results of Pillow, for RGB and BGR."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-#: Weights of red, green and blue in a gray value, of 65,536.
+#: Weights of red, green and blue in a gray value, in units of 1 / 65,536.
 _GRAY = (19595, 38470, 7471)
 
 
@@ -14,7 +14,7 @@ def gray(images: Tensor, order: str) -> Tensor:
 
     Args:
         images (Tensor): uint8 (B, 3, H, W).
-        order (str): "rgb" or "bgr".
+        order (str): Channel order, "rgb" or "bgr".
 
     Returns:
         Tensor: int32 (B, H, W), 0 to 255.
@@ -24,11 +24,11 @@ def gray(images: Tensor, order: str) -> Tensor:
 
 
 def blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
-    """Go from one image towards another, or beyond it.
+    """Interpolate linearly between two images, or extrapolate.
 
     Args:
-        start (Tensor): What a factor of 0 gives, (B, C or 1, H or 1, W or 1).
-        images (Tensor): What a factor of 1 gives, uint8 (B, C, H, W).
+        start (Tensor): Result for a factor of 0, (B, C or 1, H or 1, W or 1).
+        images (Tensor): Result for a factor of 1, uint8 (B, C, H, W).
         factors (Tensor): float32 (B, ).
 
     Returns:
@@ -40,7 +40,7 @@ def blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
 
 
 def look_up(images: Tensor, tables: Tensor) -> Tensor:
-    """Replace each value by what a table has for it.
+    """Map each value by a lookup table.
 
     Args:
         images (Tensor): uint8 (B, C, H, W).
@@ -62,7 +62,7 @@ def saturation(images: Tensor, factors: Tensor, order: str) -> Tensor:
     Args:
         images (Tensor): uint8 (B, 3, H, W).
         factors (Tensor): 0 for gray, 1 for no change, float32 (B, ).
-        order (str): "rgb" or "bgr".
+        order (str): Channel order, "rgb" or "bgr".
 
     Returns:
         Tensor: uint8 (B, 3, H, W).
@@ -82,7 +82,7 @@ def brightness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
 
 
 def sharpness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
-    """Blend with a smoothed image, whose border is not smoothed; see :func:`saturation`."""
+    """Blend with an image that is smoothed except at the border; see :func:`saturation`."""
     values = images.int()
     smooth = values.clone()
     if min(values.shape[2:]) > 2:
@@ -94,11 +94,11 @@ def sharpness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
 
 
 def auto_contrast(images: Tensor, order: str = "rgb") -> Tensor:
-    """Stretch the values of each channel to 0 and 255; see :func:`saturation`."""
+    """Stretch the values of each channel to the range 0 to 255; see :func:`saturation`."""
     flat = images.flatten(2)
     low, high = flat.amin(2).double(), flat.amax(2).double()
     same = high <= low
-    # A number over a tensor would be its reciprocal, rounded once more.
+    # Dividing a number by a tensor would multiply by its reciprocal, with another rounding.
     scale = torch.full_like(high, 255.0) / (high - low).masked_fill(same, 1)
     values = torch.arange(256, device=images.device)
     tables = (values.double() * scale[..., None] + (-low * scale)[..., None]).trunc()
@@ -107,7 +107,7 @@ def auto_contrast(images: Tensor, order: str = "rgb") -> Tensor:
 
 
 def equalize(images: Tensor, order: str = "rgb") -> Tensor:
-    """Spread the values of each channel evenly; see :func:`saturation`."""
+    """Equalize the histogram of each channel; see :func:`saturation`."""
     count, channels, height, width = images.shape
     flat = images.reshape(count * channels, height * width).long()
     counts = flat.new_zeros(count * channels, 256)
@@ -124,12 +124,12 @@ def equalize(images: Tensor, order: str = "rgb") -> Tensor:
 
 
 def hue(images: Tensor, factors: Tensor, order: str) -> Tensor:
-    """Turn the hues.
+    """Shift the hues.
 
     Args:
         images (Tensor): uint8 (B, 3, H, W).
-        factors (Tensor): Parts of the circle, -0.5 to 0.5, float32 (B, ).
-        order (str): "rgb" or "bgr".
+        factors (Tensor): Shifts as fractions of the hue circle, -0.5 to 0.5, float32 (B, ).
+        order (str): Channel order, "rgb" or "bgr".
 
     Returns:
         Tensor: uint8 (B, 3, H, W).
@@ -141,7 +141,7 @@ def hue(images: Tensor, factors: Tensor, order: str) -> Tensor:
 
 
 def _to_hsv(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whole numbers from 0 to 255, as float32."""
+    """Convert to HSV with integer values from 0 to 255, as float32."""
     highest = torch.maximum(torch.maximum(red, green), blue)
     lowest = torch.minimum(torch.minimum(red, green), blue)
     spread = highest - lowest

@@ -1,4 +1,4 @@
-"""Random crops of padded images."""
+"""Random crops of padded images for batches."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from smallvit.datasets.batch.forms import (
 
 @form_of(RandomCrop)
 class RandomCropForm(BatchForm):
-    """MMPretrain's ``RandomCrop`` of padded images.
+    """Batch implementation of MMPretrain's ``RandomCrop`` with padding.
 
     Args:
-        transform (RandomCrop): The transform.
+        transform (RandomCrop): Transform to convert.
 
     Raises:
         NoBatchForm: If images are padded to reach the size of the crop (``pad_if_needed``).
@@ -39,12 +39,12 @@ class RandomCropForm(BatchForm):
         self.fill = opencv_color(transform.pad_val)
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tell how large the images are behind it; see the parent."""
+        """Compute the size of the output images; see the base class."""
         height, width = self._padded(size)
         return min(height, self.transform.crop_size[0]), min(width, self.transform.crop_size[1])
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         height, width = self._padded(shape[1:])
         size = self.size_after(shape[1:])
         tops = np.random.randint(0, height - size[0] + 1, count)
@@ -58,7 +58,7 @@ class RandomCropForm(BatchForm):
 
 
 def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom, as MMCV reads a padding."""
+    """Convert a padding as MMCV does to left, top, right and bottom."""
     if padding is None:
         return 0, 0, 0, 0
     if isinstance(padding, Sequence):
@@ -74,18 +74,19 @@ def crop_padded(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     fill: Sequence[float] = (0,),
 ) -> Tensor:
-    """Pad images with a constant, and take a part of each.
+    """Pad images with a constant, and crop each of them.
 
     Args:
         images (Tensor): (B, C, H, W).
-        tops (Tensor): First row of each part in its padded image, int64 (B, ).
-        lefts (Tensor): First column, int64 (B, ).
-        size (tuple[int, int]): Height h and width w of the parts.
-        padding (tuple[int, int, int, int]): Left, top, right and bottom. Defaults to none.
-        fill (Sequence[float]): The constant, or one for each channel. Defaults to 0.
+        tops (Tensor): First row of each crop in the padded image, int64 (B, ).
+        lefts (Tensor): First column of each crop in the padded image, int64 (B, ).
+        size (tuple[int, int]): Height h and width w of the crops.
+        padding (tuple[int, int, int, int]): Padding on the left, top, right and bottom.
+            Defaults to none.
+        fill (Sequence[float]): Padding value, or one for each channel. Defaults to 0.
 
     Returns:
-        Tensor: The parts (B, C, h, w), of the images' type.
+        Tensor: Crops (B, C, h, w) of the dtype of ``images``.
     """
     if any(padding):
         left, top, right, bottom = padding

@@ -1,4 +1,4 @@
-"""Random erasing."""
+"""Random erasing for batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smallvit.errors import DataError
 
 
 class _Erased:
-    """Takes what timm writes into an image."""
+    """Stand-in for an image that records the values that timm writes."""
 
     def __init__(self) -> None:
         self.boxes: list[tuple[int, int, int, int, int]] = []
@@ -31,22 +31,22 @@ class _Erased:
 
 @form_of(RandomErasing)
 class RandomErasingForm(BatchForm):
-    """``smallvit.RandomErasing``, by the same draws.
+    """Batch implementation of ``smallvit.RandomErasing`` with the same random numbers.
 
     Args:
-        transform (RandomErasing): The transform.
+        transform (RandomErasing): Transform to convert.
     """
 
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
         self.mean, self.std = (torch.tensor(each) for each in (transform.mean, transform.std))
-        #: Where a channel of the noise, which is red, green, blue, is in an image.
+        #: Channel of the image for each channel of the noise, which is in RGB order.
         self.order = np.arange(len(transform.mean))
         if transform.channel_order == "bgr" and len(self.order) > 1:
             self.order[:3] = (2, 1, 0)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         channels, height, width = shape
         if channels != len(self.mean):
             raise DataError(
@@ -66,7 +66,7 @@ class RandomErasingForm(BatchForm):
 def _places(
     boxes: list[tuple[int, int, int, int, int]], shape: tuple[int, int, int], order: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Where the pixels of boxes are in the flattened images, and the color of each."""
+    """Indices of the pixels of boxes in the flattened images, and their channels."""
     channels, height, width = shape
     row, top, left, tall, wide = np.array(boxes, np.int64).reshape(-1, 5).T
     area = tall * wide
@@ -85,11 +85,11 @@ def erase(images: Tensor, places: Tensor, colors: Tensor) -> Tensor:
 
     Args:
         images (Tensor): (B, C, H, W).
-        places (Tensor): Where, as indices into the flattened images, int64 (N, ).
-        colors (Tensor): What, float32 (N, ).
+        places (Tensor): Indices into the flattened images, int64 (N, ).
+        colors (Tensor): Values to write, float32 (N, ).
 
     Returns:
-        Tensor: The images as float32.
+        Tensor: Images as float32 (B, C, H, W).
     """
     images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     images.view(-1)[places] = colors

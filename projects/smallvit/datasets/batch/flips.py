@@ -1,4 +1,4 @@
-"""Random flips."""
+"""Random flips for batches."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
 
-#: Axes of (B, C, H, W) that a direction turns.
+#: Axes of (B, C, H, W) that are reversed by each direction.
 AXES = {"horizontal": (3,), "vertical": (2,), "diagonal": (2, 3)}
 
 
 @form_of(RandomFlip)
 class RandomFlipForm(BatchForm):
-    """MMCV's ``RandomFlip``.
+    """Batch implementation of MMCV's ``RandomFlip``.
 
     Args:
-        transform (RandomFlip): The transform.
+        transform (RandomFlip): Transform to convert.
 
     Raises:
-        NoBatchForm: If it has no probability, so that the results of a sample decide.
+        NoBatchForm: If it has no probability, so that the flip is determined by each sample.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -37,7 +37,7 @@ class RandomFlipForm(BatchForm):
         self.bounds = np.cumsum(chances)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         chosen = np.searchsorted(self.bounds, np.random.random(count), side="right")
         found = {name: np.flatnonzero(chosen == i) for i, name in enumerate(self.names[:-1])}
         return Change(flip, {name: rows(which) for name, which in found.items() if len(which)})
@@ -45,7 +45,7 @@ class RandomFlipForm(BatchForm):
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Tell the samples whether they were flipped; see the parent."""
+        """Record in the samples whether they were flipped; see the base class."""
         for sample in results:
             sample.update(flip=False, flip_direction=None)
         for name, which in change.values.items():
@@ -58,11 +58,11 @@ def flip(images: Tensor, **directions: Tensor) -> Tensor:
 
     Args:
         images (Tensor): (B, C, H, W).
-        **directions (Tensor): Indices of the images that are flipped, by ``horizontal``,
+        **directions (Tensor): Indices of the images to flip for each direction, ``horizontal``,
             ``vertical`` and ``diagonal``.
 
     Returns:
-        Tensor: The images, of the same shape and type.
+        Tensor: Images of the same shape and dtype.
     """
     images = images.clone()
     for name, which in directions.items():

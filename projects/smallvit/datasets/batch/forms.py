@@ -1,4 +1,4 @@
-"""What stands in a batch for a transform of a pipeline, and the table of those that there are."""
+"""Base class and registry of batch implementations of transforms."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from torch import Tensor
 
 
 class NoBatchForm(Exception):  # noqa: N818  # an answer, which becomes a message
-    """A transform, or a setting of one, that has no form for whole batches; says which."""
+    """Raised for a transform, or a setting of one, without a batch implementation."""
 
 
 @dataclass
 class Change:
-    """What was drawn for the images of a batch: a function and its arguments.
+    """Drawn change of the images of a batch: a function and its arguments.
 
     Args:
-        apply (Callable): Takes images (B, C, H, W) and ``values``, and returns images. A
-            function of a module, as it goes from a worker to the process of the model. It leaves
-            the images that it is given as they are.
-        values (dict[str, Any]): Its other arguments; tensors go to the images' device.
+        apply (Callable): Function of images (B, C, H, W) and ``values`` that returns images
+            and does not modify its input. It must be picklable, as it is sent from a worker to
+            the process of the model.
+        values (dict[str, Any]): Keyword arguments; tensors are moved to the images' device.
     """
 
     apply: Callable[..., Tensor]
     values: dict[str, Any] = field(default_factory=dict)
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Change:
-        """Change the tensors among the arguments.
+        """Apply a function to the tensors among the arguments.
 
         Args:
-            function (Callable): What to do with each.
+            function (Callable): Function that is applied to each tensor.
 
         Returns:
-            Change: Another change.
+            Change: Copy with the new tensors.
         """
         values = {
             name: function(value) if isinstance(value, Tensor) else value
@@ -44,25 +44,25 @@ class Change:
         return Change(self.apply, values)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Apply it; takes and returns images."""
+        """Apply the change to images."""
         return self.apply(images, **self.values)
 
 
 class BatchForm:
-    """A transform of a pipeline, for the images of a batch at once.
+    """Batch implementation of a transform of a pipeline.
 
-    Draws come from Python's, numpy's and torch's global CPU generators, as those of the
-    transforms do, so that they are the same for any number of workers and on any device.
+    Random numbers are drawn from Python's, numpy's and torch's global CPU generators, as in the
+    transforms, so that they are the same for any number of workers and on any device.
 
     Args:
-        transform (BaseTransform): The transform, whose settings are taken.
+        transform (BaseTransform): Transform whose settings are used.
 
     Attributes:
-        only_looks (bool): Whether it leaves images as they are, so that it may stand before steps
+        only_looks (bool): Whether it does not change images, so that it may precede steps
             that are applied once.
 
     Raises:
-        NoBatchForm: If a setting of it has none.
+        NoBatchForm: If a setting of the transform is not supported.
     """
 
     only_looks = False
@@ -71,63 +71,63 @@ class BatchForm:
         self.transform = transform
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tell how large the images are behind it.
+        """Compute the size of the output images.
 
         Args:
-            size (tuple[int, int]): Height and width before it.
+            size (tuple[int, int]): Height and width of the input images.
 
         Returns:
-            tuple[int, int]: Height and width.
+            tuple[int, int]: Height and width of the output images.
         """
         return size
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Take what it needs of a sample, once, before the images are stored.
+        """Extract required information from a sample, once, before the images are stored.
 
         Args:
-            info (dict): What the data set knows of the sample, with ``sample_idx``.
+            info (dict): Annotation of the sample, with ``sample_idx``.
 
         Returns:
-            dict: What each batch finds in the sample's results.
+            dict: Entries that are added to the sample's results in each batch.
         """
         return {}
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw for each image of a batch.
+        """Draw random parameters for each image of a batch.
 
         Args:
-            count (int): Images B.
-            shape (tuple[int, int, int]): Their (C, H, W).
+            count (int): Number B of images.
+            shape (tuple[int, int, int]): Shape (C, H, W) of each image.
 
         Returns:
-            Change | None: What was drawn; None where images stay as they are.
+            Change | None: Drawn change, or None if no image is changed.
         """
         return None
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Write into the results of the samples what the transform would.
+        """Add the entries to the results of the samples that the transform would add.
 
         Args:
-            results (list[dict]): Of each sample.
-            change (Change | None): What was drawn.
-            size (tuple[int, int]): Height and width of the images before it.
+            results (list[dict]): Results of each sample, changed in place.
+            change (Change | None): Drawn change.
+            size (tuple[int, int]): Height and width of the input images.
         """
 
 
-#: Forms by the class of the transform.
+#: Batch implementations by the class of the transform.
 _FORMS: dict[type, type[BatchForm]] = {}
 
 
 def form_of(kind: type) -> Callable[[type[BatchForm]], type[BatchForm]]:
-    """Register a form of a transform; classes that derive from the transform need their own.
+    """Register the batch implementation of a transform, which subclasses do not inherit.
 
     Args:
-        kind (type): The class of the transform.
+        kind (type): Class of the transform.
 
     Returns:
-        Callable: A decorator for the class of the form.
+        Callable: Decorator for the class of the batch implementation.
     """
 
     def register(form: type[BatchForm]) -> type[BatchForm]:
@@ -138,16 +138,16 @@ def form_of(kind: type) -> Callable[[type[BatchForm]], type[BatchForm]]:
 
 
 def find_form(transform: Any) -> BatchForm:
-    """Make the form of a transform.
+    """Create the batch implementation of a transform.
 
     Args:
-        transform (BaseTransform): The transform.
+        transform (BaseTransform): Transform to convert.
 
     Returns:
-        BatchForm: Its form.
+        BatchForm: Batch implementation with the settings of the transform.
 
     Raises:
-        NoBatchForm: If the transform, or a setting of it, has none.
+        NoBatchForm: If the transform, or one of its settings, is not supported.
     """
     kind = type(transform)
     if kind not in _FORMS:
@@ -158,24 +158,24 @@ def find_form(transform: Any) -> BatchForm:
 
 
 def rows(chosen: Any) -> Tensor:
-    """Indices of samples as a tensor.
+    """Convert indices of samples to a tensor.
 
     Args:
-        chosen (Sequence[int] | np.ndarray): The indices.
+        chosen (Sequence[int] | np.ndarray): Indices of samples.
 
     Returns:
-        Tensor: int64.
+        Tensor: Indices as int64.
     """
     return torch.as_tensor(chosen, dtype=torch.int64)
 
 
 def opencv_color(value: float | Sequence[float]) -> tuple[float, ...]:
-    """Tell which color OpenCV makes of a number: one of which the first channel alone is not 0.
+    """Convert a fill value as OpenCV does: a number sets the first channel and 0 the others.
 
     Args:
-        value (float | Sequence[float]): As it is given to a transform.
+        value (float | Sequence[float]): Fill value of a transform.
 
     Returns:
-        tuple[float, ...]: Of four channels, or of as many as were given.
+        tuple[float, ...]: Four values for a number, else the given ones.
     """
     return tuple(value) if isinstance(value, Sequence) else (value, 0, 0, 0)

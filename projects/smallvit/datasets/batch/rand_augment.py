@@ -1,4 +1,4 @@
-"""RandAugment: a magnitude and operations for each image, applied to all images of a batch."""
+"""RandAugment for batches, with separate operations and magnitudes for each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_o
 from smallvit.datasets.batch.warps import TURNED, rotation, warp
 from smallvit.datasets.transforms.rand_augment import RandAugment
 
-#: Operations whose result is a table of 256 values that the draw alone decides.
+#: Operations that are lookup tables of 256 values, determined by the drawn magnitude.
 TABLES = {
     "invert": tables.invert,
     "solarize": tables.solarize,
@@ -25,7 +25,7 @@ TABLES = {
     "posterize": tables.posterize,
     "brightness": tables.brightness,
 }
-#: Those whose table the image decides too, and others that leave pixels where they are.
+#: Other color operations, which depend on the image.
 COLORS = {
     "auto_contrast": colors.auto_contrast,
     "equalize": colors.equalize,
@@ -34,7 +34,7 @@ COLORS = {
     "desaturate": colors.saturation,
     "sharpness": colors.sharpness,
 }
-#: Those that move pixels, as matrices from a pixel to where it comes from.
+#: Geometric operations, as matrices from output to input coordinates.
 MATRICES: dict[str, Callable[[float, tuple[int, int]], tuple[float, ...]]] = {
     "shear_x": lambda factor, size: (1, factor, 0, 0, 1, 0),
     "shear_y": lambda factor, size: (1, 0, 0, factor, 1, 0),
@@ -48,7 +48,7 @@ RESAMPLING = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "
 
 
 class Step(NamedTuple):
-    """An operation that was drawn for an image."""
+    """Operation that was drawn for an image."""
 
     layer: int
     row: int
@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 
 class _Recorder:
-    """Takes the place of an image in timm's operations, and of what they do to it."""
+    """Stand-in for an image that records timm's operations."""
 
     def __init__(self, steps: list[Step]) -> None:
         self.steps, self.layer, self.row = steps, 0, 0
@@ -74,10 +74,10 @@ class _Recorder:
 
 @form_of(RandAugment)
 class RandAugmentForm(BatchForm):
-    """``smallvit.RandAugment``: timm draws, and what it drew is done to all images together.
+    """Batch implementation of ``smallvit.RandAugment`` with timm's random numbers.
 
     Args:
-        transform (RandAugment): The transform.
+        transform (RandAugment): Transform to convert.
 
     Raises:
         NoBatchForm: If its policy has another operation than timm's own policies (a blur).
@@ -96,7 +96,7 @@ class RandAugmentForm(BatchForm):
         self.order = transform.channel_order
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         steps = self.record(count)
         if not steps:
             return None
@@ -116,19 +116,19 @@ class RandAugmentForm(BatchForm):
         return Change(augment, dict(values, plan=tuple(plan), fill=fill, order=self.order))
 
     def record(self, count: int) -> list[Step]:
-        """Let timm draw operations and magnitudes.
+        """Draw operations and magnitudes with timm.
 
         Args:
-            count (int): Images.
+            count (int): Number of images.
 
         Returns:
-            list[Step]: What was drawn, image by image.
+            list[Step]: Drawn operations, image by image.
         """
         augment = self.transform._augment
         number, layers = len(self.operations), augment.num_layers
         if augment.choice_weights is None:
             chosen = np.random.randint(0, number, (count, layers))
-        else:  # no operation twice
+        else:  # without replacement
             weights = augment.choice_weights
             pick = partial(np.random.choice, number, layers, replace=False, p=weights)
             chosen = np.stack([pick() for _ in range(count)])
@@ -147,7 +147,7 @@ class RandAugmentForm(BatchForm):
 
 
 def _group(steps: Sequence[Step], size: tuple[int, int]) -> list[tuple[str, dict[str, Tensor]]]:
-    """Put together what one call does: no image has two steps of a layer."""
+    """Group the steps of a layer by operation; no image has two steps in a layer."""
     groups: list[tuple[str, dict[str, Tensor]]] = []
     fixed = [step for step in steps if step.name in TABLES]
     if fixed:
@@ -203,9 +203,9 @@ def augment(
         images (Tensor): uint8 (B, C, H, W). Of four channels or more the first three are colors
             and each of the others a gray image, as are those of an image of one or two.
         plan (Sequence[tuple]): Name of each call, the key of its tensors, and their names.
-        fill (Sequence[float]): Color of what comes into an image, in the order of its channels.
-        order (str): "rgb" or "bgr".
-        **tensors (Tensor): ``rows`` of each call, and what else it takes.
+        fill (Sequence[float]): Color of pixels from outside the image, in its channel order.
+        order (str): Channel order, "rgb" or "bgr".
+        **tensors (Tensor): ``rows`` and other tensors of each call.
 
     Returns:
         Tensor: uint8 (B, C, H, W).
@@ -233,7 +233,7 @@ def _apply(
 
 
 def _turn(images: Tensor, which: Tensor | None) -> Tensor:
-    """Exchange rows and columns of some images."""
+    """Transpose some images."""
     if which is None:
         return images
     images = images.clone()
@@ -242,14 +242,14 @@ def _turn(images: Tensor, which: Tensor | None) -> Tensor:
 
 
 def on_colors(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Call a function of color images for images of any number of channels.
+    """Apply a function for color images to images with any number of channels.
 
     Args:
         images (Tensor): (B, C, H, W).
-        function (Callable): Takes and returns (B, 3, H, W).
+        function (Callable): Function from (B, 3, H, W) to the same shape.
 
     Returns:
-        Tensor: (B, C, H, W); see :func:`augment`.
+        Tensor: Images (B, C, H, W); see :func:`augment`.
     """
     channels = images.shape[1]
     if channels == 3:

@@ -1,4 +1,4 @@
-"""Random crops that are brought to one size."""
+"""Random resized crops for batches."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_o
 
 @form_of(RandomResizedCrop)
 class RandomResizedCropForm(BatchForm):
-    """MMPretrain's ``RandomResizedCrop``.
+    """Batch implementation of MMPretrain's ``RandomResizedCrop``.
 
     Args:
-        transform (RandomResizedCrop): The transform.
+        transform (RandomResizedCrop): Transform to convert.
 
     Raises:
         NoBatchForm: If it does not interpolate bilinearly or bicubically.
@@ -38,11 +38,11 @@ class RandomResizedCropForm(BatchForm):
             )
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Tell how large the images are behind it; see the parent."""
+        """Compute the size of the output images; see the base class."""
         return tuple(self.transform.scale)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         image = SimpleNamespace(shape=(*shape[1:], shape[0]))
         boxes = [self.transform.rand_crop_params(image) for _ in range(count)]
         size = self.size_after(shape[1:])
@@ -59,7 +59,7 @@ class RandomResizedCropForm(BatchForm):
 
 
 def _pillow(support: float, kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Weights as Pillow's: of all pixels below the kernel, which widens where sizes shrink."""
+    """Weights of Pillow: of all pixels under the kernel, which is widened for downscaling."""
 
     def weigh(starts: Tensor, lengths: Tensor, size: int, pixels: int) -> Tensor:
         scale = (lengths.double() / size)[:, None]
@@ -78,7 +78,7 @@ def _pillow(support: float, kernel: Callable[[Tensor], Tensor]) -> Callable[...,
 
 
 def _opencv(offsets: tuple[int, ...], kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Weights as OpenCV's: of the next pixels, of which those outside are the border's."""
+    """Weights of OpenCV: of the nearest pixels, with the border replicated."""
 
     def weigh(starts: Tensor, lengths: Tensor, size: int, pixels: int) -> Tensor:
         scale = (lengths.double() / size)[:, None]
@@ -126,13 +126,13 @@ def crop_resized(
     rows_first: Tensor | None = None,
     rows_last: Tensor | None = None,
 ) -> Tensor:
-    """Take a part of each image and bring it to one size.
+    """Crop each image and resize the crops to one size.
 
     Args:
         images (Tensor): uint8 (B, C, H, W).
-        boxes (Tensor): First row and column, height and width of each part, int64 (B, 4).
-        size (tuple[int, int]): Height h and width w.
-        method (str): One of :data:`KERNELS`.
+        boxes (Tensor): First row and column, height and width of each crop, int64 (B, 4).
+        size (tuple[int, int]): Height h and width w of the output.
+        method (str): Key of :data:`KERNELS`.
         rows_first (Tensor, optional): Where Pillow rounds in between, the images whose rows are
             resized before their columns, int64. Defaults to None: it does not.
         rows_last (Tensor, optional): The others. Defaults to None.
@@ -174,7 +174,7 @@ def _to_bytes(values: Tensor) -> Tensor:
 
 @cache
 def _pillow_orders_axes() -> bool:
-    """Whether the Pillow that is installed resizes a tall image's columns first."""
+    """Whether the installed Pillow resizes the columns of a tall image first."""
     image = np.random.RandomState(0).randint(0, 256, (40, 10)).astype(np.uint8)
     wide = Image.fromarray(image).resize((32, 40), Image.Resampling.BICUBIC)
     rows_first = wide.resize((32, 32), Image.Resampling.BICUBIC)

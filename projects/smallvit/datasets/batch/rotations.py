@@ -1,4 +1,4 @@
-"""MMPretrain's rotations."""
+"""Rotations for batches."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from smallvit.datasets.batch.warps import warp_into
 
 @form_of(Rotate)
 class RotateForm(BatchForm):
-    """MMPretrain's ``Rotate``.
+    """Batch implementation of MMPretrain's ``Rotate``.
 
     Args:
-        transform (Rotate): The transform.
+        transform (Rotate): Transform to convert.
 
     Raises:
-        NoBatchForm: If it interpolates in another way than bilinearly.
+        NoBatchForm: If the interpolation is not bilinear.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -39,7 +39,7 @@ class RotateForm(BatchForm):
             )
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw for each image of a batch; see the parent."""
+        """Draw random parameters for each image of a batch; see the base class."""
         step = self.transform
         angles = {}
         for row in range(count):
@@ -55,7 +55,7 @@ class RotateForm(BatchForm):
         return Change(warp_into, dict(values, fill=opencv_color(step.pad_val)))
 
     def _matrix(self, degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
-        """From a pixel to where it comes from; positive angles turn clockwise."""
+        """Matrix from output to input coordinates; positive angles rotate clockwise."""
         x, y = self.transform.center or ((size[1] - 1) * 0.5, (size[0] - 1) * 0.5)
         scale = self.transform.scale
         cosine, sine = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))

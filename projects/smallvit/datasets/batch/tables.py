@@ -1,4 +1,4 @@
-"""Tables of 256 values for operations that look at a value alone, as Pillow computes them."""
+"""Lookup tables of 256 values for pointwise operations, with the results of Pillow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images whose pixels come from elsewhere in the image, by a matrix for each, as Pillow does it."""
+"""Affine warps of images with one matrix per image, with the results of Pillow and OpenCV."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TURNED = [4, 3, 5, 1, 0, 2]
 
 
 def rotation(degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
-    """Turn an image around its center.
+    """Compute the matrix of a rotation around the center of an image.
 
     Args:
-        degrees (float): The angle, counterclockwise.
-        size (tuple[int, int]): Height and width.
+        degrees (float): Counterclockwise angle in degrees.
+        size (tuple[int, int]): Height and width of the image.
 
     Returns:
-        tuple[float, ...]: Six numbers of the matrix from a pixel to where it comes from.
+        tuple[float, ...]: Six entries of the matrix from output to input coordinates.
     """
     angle = -math.radians(degrees % 360.0)
     cosine, sine = round(math.cos(angle), 15), round(math.sin(angle), 15)
@@ -40,7 +40,7 @@ def warp(
     interpolation: str = "bicubic",
     axes: str = "xy",
 ) -> Tensor:
-    """Take each pixel from where a matrix says.
+    """Warp images by affine matrices.
 
     Args:
         images (Tensor): uint8 (B, C, H, W).

@@ -37,7 +37,7 @@ def files_below(root: str, endings: tuple[str, ...]) -> list[str]:
     What begins with a dot is not seen.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
         endings (tuple[str, ...]): Endings of the names, in small letters; whatever their case.
 
     Returns:
@@ -108,7 +108,7 @@ def size_of_image(path: str) -> tuple[int, int] | str:
     """Read the width and height of an image from its header, as a viewer shows it.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
 
     Returns:
         tuple[int, int] | str: Width and height; or why it cannot be used.
@@ -132,7 +132,7 @@ def content_of(path: str) -> bytes | str:
     """Read a file of labels.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
 
     Returns:
         bytes | str: Its content; or why it cannot be used.
@@ -150,7 +150,7 @@ def iter_texts(root: str, names: list[str]) -> Iterator[tuple[str, str]]:
     """Read small text files, passing over those that are none.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
         names (list[str]): Paths below it.
 
     Yields:

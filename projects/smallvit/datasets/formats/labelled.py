@@ -17,7 +17,7 @@ class Shape:
     """An object of an image.
 
     Args:
-        label (str): Its class.
+        label (str): Class of the object.
         box (tuple[float, ...]): x, y, width and height in pixels.
         polygons (tuple[tuple[float, ...], ...]): x, y, x, y, ... of each of its parts.
             Defaults to none: a box is all that is known of it.
@@ -51,7 +51,7 @@ class Labelled:
 
     Args:
         kind (str): Name of the format.
-        root (str): The data folder.
+        root (str): Data folder.
         classes (tuple[str, ...]): Names of the classes, in the order of the format.
         images (list[LabelledImage]): The images.
         unread (dict[str, tuple[int, str]]): How often something was not read, by reason, and
@@ -95,11 +95,11 @@ def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape 
     """Make an object of its outline, whose coordinates stay as they are.
 
     Args:
-        label (str): Its class.
+        label (str): Class of the object.
         polygons (Sequence[Sequence[float]]): x, y, x, y, ... of each part, in pixels.
 
     Returns:
-        Shape | str: The object; or why there is none.
+        Shape | str: Object, or the reason why it is invalid.
     """
     values = [value for polygon in polygons for value in polygon]
     if not all(map(math.isfinite, values)):
@@ -117,14 +117,14 @@ def shape_of_box(label: str, left: float, top: float, right: float, bottom: floa
     """Make an object of its box.
 
     Args:
-        label (str): Its class.
+        label (str): Class of the object.
         left (float): Its left side, in pixels.
         top (float): Its top.
         right (float): Its right side.
         bottom (float): Its bottom.
 
     Returns:
-        Shape | str: The object; or why there is none.
+        Shape | str: Object, or the reason why it is invalid.
     """
     if not all(map(math.isfinite, (left, top, right, bottom))):
         return "coordinates that are no numbers"

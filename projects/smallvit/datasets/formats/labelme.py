@@ -33,10 +33,10 @@ CORNERS = 32
 
 
 def is_labelme(root: str) -> bool:
-    """Tell whether a folder has LabelMe's files.
+    """Check whether a folder contains LabelMe's files.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
         bool: Whether one of its first JSON files lists shapes.
@@ -64,13 +64,13 @@ def read_labelme(root: str) -> Labelled:
     alone, where they stand among polygons too.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
-        Labelled: What was read, and what was not.
+        Labelled: Images and objects, and the reasons why others were skipped.
 
     Raises:
-        DataError: If there is no such file.
+        DataError: If there is no file of this format.
     """
     found = Labelled(KIND, root)
     names = files_below(root, (".json",))

@@ -73,7 +73,7 @@ def read_table(path: str) -> Table:
     ``,``, or one for each class with 0 and 1; and, if there is one, one of splits.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
 
     Returns:
         Table: Its content.

@@ -38,7 +38,7 @@ def parse_xml(content: bytes) -> Element:
     """Parse XML that declares no document type, and so no entities to expand.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         Element: Its root.
@@ -63,10 +63,10 @@ def parse_xml(content: bytes) -> Element:
 
 
 def is_voc(root: str) -> bool:
-    """Tell whether a folder has Pascal VOC's files.
+    """Check whether a folder contains Pascal VOC's files.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
         bool: Whether one of its first XML files is an annotation.
@@ -86,13 +86,13 @@ def read_voc(root: str) -> Labelled:
     the splits, or folders of such names. Coordinates are taken as they are written.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
-        Labelled: What was read, and what was not.
+        Labelled: Images and objects, and the reasons why others were skipped.
 
     Raises:
-        DataError: If there is no such file.
+        DataError: If there is no file of this format.
     """
     found = Labelled(KIND, root)
     names = files_below(root, (".xml",))

@@ -41,10 +41,10 @@ _KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
 
 
 def is_yolo(root: str) -> bool:
-    """Tell whether a folder has YOLO's files.
+    """Check whether a folder contains YOLO's files.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
         bool: Whether a YAML file in it names classes, or a text file in a folder ``labels``
@@ -87,10 +87,10 @@ def read_yolo(root: str) -> Labelled:
     no object.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
-        Labelled: What was read, and what was not.
+        Labelled: Images and objects, and the reasons why others were skipped.
 
     Raises:
         DataError: If the classes have no usable names, or there is no image.

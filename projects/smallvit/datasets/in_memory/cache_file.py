@@ -103,7 +103,7 @@ def read(path: str, made_by: str, source: str) -> Images:
     """Map a file into memory, and compare it with its checksum.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
         made_by (str): What it must have been made by.
         source (str): What it must have been made of.
 

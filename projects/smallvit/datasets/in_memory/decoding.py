@@ -112,7 +112,7 @@ def first_image(sources: Sources) -> np.ndarray:
     """Find an image that can be read.
 
     Args:
-        sources (Sources): The images.
+        sources (Sources): Images to read.
 
     Returns:
         np.ndarray: The first such image, (C, H, W).
@@ -152,7 +152,7 @@ def require_room(count: int, shape: tuple[int, int, int], max_gib: float) -> Non
     """Refuse a data set that takes more memory than it may.
 
     Args:
-        count (int): Images.
+        count (int): Number of images.
         shape (tuple[int, int, int]): (C, H, W) of each.
         max_gib (float): The limit.
 
@@ -174,7 +174,7 @@ def decode(sources: Sources, header: Header, sizes: np.ndarray) -> Iterator[np.n
     """Read all images.
 
     Args:
-        sources (Sources): The images.
+        sources (Sources): Images to read.
         header (Header): With the shape of all; the unreadable ones are written there.
         sizes (np.ndarray): int32 (N, 2), which is filled.
 
@@ -227,7 +227,7 @@ def into_memory(sources: Sources, header: Header) -> Images:
     """Read all images into the memory of this process.
 
     Args:
-        sources (Sources): The images.
+        sources (Sources): Images to read.
         header (Header): With the shape of all.
 
     Returns:

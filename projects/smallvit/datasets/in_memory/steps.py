@@ -101,7 +101,7 @@ class Steps:
         """Apply the steps to one sample.
 
         Args:
-            results (dict): The sample, with ``img``.
+            results (dict): Sample with the key ``img``.
 
         Returns:
             Any: What the last step returns.

@@ -41,7 +41,7 @@ def decode_watched(
     """Decode an image, and hear what its library says.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
         decode (Callable): Decodes it.
         speaks (bool): Whether what ``decode`` calls writes its complaints to the standard
             error stream, as OpenCV does. Without it OpenCV looks at the file too. Defaults to
@@ -64,7 +64,7 @@ def complaint(content: bytes) -> str | None:
     All of its data are read, at an eighth of its size, which is the cheapest way.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         str | None: A sentence about damage, or None.

@@ -44,7 +44,7 @@ def read_header(content: bytes) -> Header | None:
     """Read the header of an image.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         Header | None: What it says; None where Pillow knows no such format.
@@ -68,7 +68,7 @@ def bits_of(content: bytes) -> int:
     """Tell the depth of an image's values, from as little of it as needed.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         int: Bits of a value; 8 where nothing else is known.

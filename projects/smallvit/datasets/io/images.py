@@ -55,7 +55,7 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
             the image is bad and ``ignore_empty`` is set.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If the file does not exist.
             ImageError: If the file is not a whole image, or has another size than
                 ``height`` and ``width`` of the annotations.
             DataError: If its values do not fit into 8 bits as they are.
@@ -82,8 +82,8 @@ def decode(
     """Decode the bytes of a whole image.
 
     Args:
-        content (bytes): A whole file.
-        path (str): Its name, for messages.
+        content (bytes): Content of the file.
+        path (str): Path of the file, for messages.
         color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
         backend (str): The decoder. Defaults to ``'cv2'``.
 
@@ -124,13 +124,13 @@ def read_image(path: str) -> np.ndarray:
     """Read an image from the disk to look at it; a deep one may be dark.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
 
     Returns:
         np.ndarray: The image, (H, W, 3), BGR.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ImageError: If it is not a whole image, or has more pixels than an image may.
     """
     content = fileio.get(path)
@@ -142,8 +142,8 @@ def refuse(content: bytes, path: str) -> None:
     """Refuse an image before it is decoded.
 
     Args:
-        content (bytes): A whole file.
-        path (str): Its name, for messages.
+        content (bytes): Content of the file.
+        path (str): Path of the file, for messages.
 
     Raises:
         ImageError: If it is truncated, or has more pixels than an image may.
@@ -161,7 +161,7 @@ def refuse_file(path: str, backend_args: dict | None = None) -> None:
         backend_args (dict, optional): Where it is. Defaults to None: on the disk.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ImageError: If it is truncated, damaged, or has more pixels than an image may.
     """
     content = fileio.get(path, backend_args=backend_args)
@@ -175,7 +175,7 @@ def broken(content: bytes) -> str | None:
     """Say what is wrong with the bytes of an image, as far as its container shows it.
 
     Args:
-        content (bytes): A whole file.
+        content (bytes): Content of the file.
 
     Returns:
         str | None: The reason, or None if nothing is known to be wrong.
@@ -196,7 +196,7 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
     """Say what a deep image loses when it is read with 8 bits a value.
 
     Args:
-        content (bytes): A whole file, of more than 8 bits a value.
+        content (bytes): Content of a file with more than 8 bits per value.
         color_type (str): How it is read. Defaults to ``'color'``.
         backend (str): The decoder. Defaults to ``'cv2'``.
 
@@ -239,7 +239,7 @@ def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
     """Say that an image has another size than its annotations were made for.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
         image (np.ndarray): The image, (H, W, C) or (H, W).
         results (dict): The sample; without ``height`` and ``width`` nothing is known.
 

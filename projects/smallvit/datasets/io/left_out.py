@@ -44,7 +44,7 @@ class LeftOut:
 
         Args:
             reason (str): Why it is not read.
-            path (str): The file.
+            path (str): Path of the file.
         """
         self.counts[reason] = self.counts.get(reason, 0) + 1
         if self.counts[reason] <= SHOWN:

@@ -28,7 +28,7 @@ def too_many_pixels(content: bytes) -> str | None:
     """Say that an image has more pixels than it may.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         str | None: A sentence with the way out; None where it has not, or no header is found
@@ -73,7 +73,7 @@ def size_of(content: bytes) -> tuple[int, int] | None:
     """Read the size of an image off its header.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the file.
 
     Returns:
         tuple[int, int] | None: Width and height as stored; None where no header is found.

@@ -74,12 +74,12 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
 
     Args:
         path (str): A file, or a data folder.
-        out (str): The work folder, for a split of our own.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        out (str): Work folder for the files of a generated split.
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
 
     Returns:
-        OwnData: What they hold.
+        OwnData: Description of the data set.
 
     Raises:
         DataError: If files contradict each other, or nothing can be trained.
@@ -111,12 +111,12 @@ def read_labelled(found: Labelled, out: str, fold: Fold | None = None) -> OwnDat
 
     Args:
         found (Labelled): What was read.
-        out (str): The work folder.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        out (str): Work folder.
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
 
     Returns:
-        OwnData: What it holds.
+        OwnData: Description of the data set.
 
     Raises:
         DataError: If nothing can be trained.

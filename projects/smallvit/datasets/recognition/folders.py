@@ -36,7 +36,7 @@ def count_class_folders(root: str) -> int:
     """Count the folders of a data folder that may hold the images of a class.
 
     Args:
-        root (str): The folder.
+        root (str): Folder to search.
 
     Returns:
         int: Folders in it, or in one of its splits, that hold images, and have names of classes.
@@ -66,13 +66,13 @@ def read_class_folders(root: str, out: str, fold: Fold | None = None) -> OwnData
     """Read class folders.
 
     Args:
-        root (str): The data folder.
-        out (str): The work folder, for the lists of a split of our own.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        root (str): Data folder.
+        out (str): Work folder for the lists of a generated split.
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
 
     Returns:
-        OwnData: What it holds.
+        OwnData: Description of the data set.
 
     Raises:
         DataError: If the folders are not as they must be.

@@ -43,7 +43,7 @@ def find_maps(root: str) -> Pairs:
     """Find folders of images and of their label maps.
 
     Args:
-        root (str): The data folder.
+        root (str): Data folder.
 
     Returns:
         dict: For each split, ``""`` where there are none: folder of images, of label maps,
@@ -114,15 +114,15 @@ def read_maps(root: str, out: str, void: int | None = None, fold: Fold | None = 
     """Read images with label maps.
 
     Args:
-        root (str): The data folder.
-        out (str): The work folder, for the lists of a split of our own.
+        root (str): Data folder.
+        out (str): Work folder for the lists of a generated split.
         void (int, optional): Value of the pixels that are of no class, besides 255. Defaults
             to None: what a file of names calls void.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
 
     Returns:
-        OwnData: What they hold.
+        OwnData: Description of the data set.
 
     Raises:
         DataError: If the values cannot be labels.

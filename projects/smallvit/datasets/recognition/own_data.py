@@ -25,7 +25,7 @@ class OwnData:
         form (str): Ending of the configs that train it: ``folder``, ``custom-coco``,
             ``custom-boxes`` or ``custom-masks``.
         layout (str): What was recognized, in words.
-        root (str): The data folder.
+        root (str): Data folder.
         classes (tuple[str, ...]): The classes.
         images (dict[str, int]): Images of each split.
         counts (dict[str, Counter]): Images, objects or label maps of each class, by split.

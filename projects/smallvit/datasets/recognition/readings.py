@@ -61,11 +61,11 @@ def recognize(
         layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
             Defaults to None: recognized.
         void (int, optional): Value of label maps that is of no class. Defaults to None.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             the split that is there, or one of our own.
 
     Returns:
-        OwnData: What it holds.
+        OwnData: Description of the data set.
 
     Raises:
         UserError: If there is no such folder, none of the layouts is recognized or several are.

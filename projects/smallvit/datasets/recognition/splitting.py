@@ -41,8 +41,8 @@ def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = Non
 
     Args:
         labels (Mapping[str, Iterable]): Classes of each image, by its name.
-        where (str): The data folder, for the message.
-        fold (Fold, optional): Which fold. Defaults to None: there are none.
+        where (str): Data folder, for error messages.
+        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no folds.
 
     Returns:
         set[str]: Names of the images.
@@ -84,7 +84,7 @@ def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> d
             several, or none.
         count (int): Folds.
         seed (int): Seed of the choice.
-        where (str): The data folder, for the message.
+        where (str): Data folder, for error messages.
 
     Returns:
         dict[str, int]: The fold of each image, from 1.
@@ -142,7 +142,7 @@ def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, s
     """Store a split as lists.
 
     Args:
-        folder (str): The work folder.
+        folder (str): Work folder.
         splits (Mapping[str, Sequence[str]]): Lines of each list.
 
     Returns:
@@ -160,8 +160,8 @@ def say_split(folder: str, fold: Fold | None = None) -> str:
     """Tell of a split of our own.
 
     Args:
-        folder (str): The work folder.
-        fold (Fold, optional): Which fold. Defaults to None: there are none.
+        folder (str): Work folder.
+        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no folds.
 
     Returns:
         str: One line.

@@ -22,12 +22,12 @@ def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
 
     Args:
         path (str): The CSV file.
-        out (str): The work folder, for the lists of a split of our own.
-        fold (Fold, optional): Which fold of the training images validates. Defaults to None:
+        out (str): Work folder for the lists of a generated split.
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
 
     Returns:
-        OwnData: What it holds.
+        OwnData: Description of the data set.
 
     Raises:
         DataError: If the table is not as it must be.

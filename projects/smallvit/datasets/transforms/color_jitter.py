@@ -100,10 +100,10 @@ class ColorJitter(BaseTransform):
         """Change the colors.
 
         Args:
-            results (dict): The sample, with ``img``.
+            results (dict): Sample with the key ``img``.
 
         Returns:
-            dict: The sample, its ``img`` of the same shape and type.
+            dict: Sample with ``img`` of the same shape and dtype.
 
         Raises:
             DataError: If the image is not uint8.

@@ -17,7 +17,7 @@ def check_order(owner: str, channel_order: str) -> None:
     """Refuse an order of colors that there is not.
 
     Args:
-        owner (str): Who asks, for the message.
+        owner (str): Name of the transform, for the error message.
         channel_order (str): What was given.
 
     Raises:
@@ -36,7 +36,7 @@ def check_colors(
     """Refuse what is not one number for each channel.
 
     Args:
-        owner (str): Who asks, for the message.
+        owner (str): Name of the transform, for the error message.
         name (str): Name of the argument.
         values (Sequence[float]): What was given.
         counts (Sequence[int]): How many channels there may be. Defaults to (3,).
@@ -55,7 +55,7 @@ def check_image(owner: str, image: np.ndarray) -> None:
     """Refuse an image without three channels of bytes.
 
     Args:
-        owner (str): Who asks, for the message.
+        owner (str): Name of the transform, for the error message.
         image (np.ndarray): The image.
 
     Raises:

@@ -66,10 +66,10 @@ class Operation(BaseTransform):
         """Apply the operation with its probability.
 
         Args:
-            results (dict): The sample, with ``img``.
+            results (dict): Sample with the key ``img``.
 
         Returns:
-            dict: The sample, its ``img`` of the same shape and type.
+            dict: Sample with ``img`` of the same shape and dtype.
         """
         check_image(self.name, results["img"])
         image = to_pil(results["img"], self.channel_order)
@@ -137,10 +137,10 @@ class RandAugment(BaseTransform):
         """Draw operations and apply them one after the other.
 
         Args:
-            results (dict): The sample, with ``img``.
+            results (dict): Sample with the key ``img``.
 
         Returns:
-            dict: The sample, its ``img`` of the same shape and type.
+            dict: Sample with ``img`` of the same shape and dtype.
 
         Raises:
             DataError: If the image is not uint8.

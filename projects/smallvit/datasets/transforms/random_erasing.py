@@ -81,7 +81,7 @@ class RandomErasing(BaseTransform):
         """Erase a rectangle, or none.
 
         Args:
-            results (dict): The sample, with ``img``.
+            results (dict): Sample with the key ``img``.
 
         Returns:
             dict: The sample, its ``img`` as float32.
