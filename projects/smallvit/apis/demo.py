@@ -1,4 +1,4 @@
-"""What a page for trying a model needs: an image in, a picture and sentences out, never a trace."""
+"""Backend of the demo page: predictions as pictures and text, errors as messages."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from smallvit.apis.structures import ClassPrediction, InstancePrediction, Predic
 from smallvit.engine.predictions import DETECTION
 from smallvit.errors import SmallvitError
 
-#: Classes that are listed with their scores, and rows of the table of objects or classes.
+#: Number of classes listed with their scores, and maximum number of table rows.
 TOP, ROWS = 5, 50
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What of a model can be set on its page.
+    """Controls of the demo page of a model.
 
     Args:
-        threshold (bool): Whether it predicts objects with scores. Defaults to False.
-        budget (tuple[float, float], optional): Least and most GFLOPs of an image, of a calibrated
-            cascade. Defaults to None.
-        exits (int): Exits of a cascade that is not calibrated. Defaults to 0.
+        threshold (bool): Whether there is a score threshold, as for detectors. Defaults to False.
+        budget (tuple[float, float], optional): Minimum and maximum GFLOPs per image of a
+            calibrated cascade. Defaults to None.
+        exits (int): Number of exits of an uncalibrated cascade. Defaults to 0.
     """
 
     threshold: bool = False
@@ -40,13 +40,14 @@ class Controls:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page shows of an image.
+    """Result for an image on the demo page.
 
     Args:
-        message (str): A sentence: what was found, or why nothing was predicted.
-        picture (np.ndarray, optional): The drawn image, RGB (H, W, 3). Defaults to None.
-        scores (dict[str, float]): The surest classes of a classifier.
-        rows (list[tuple]): Rows of the table of the others.
+        message (str): Summary of the prediction, or the reason why there is none.
+        picture (np.ndarray, optional): Image with the prediction drawn, RGB (H, W, 3). Defaults to
+            None.
+        scores (dict[str, float]): Scores of the most likely classes of a classifier.
+        rows (list[tuple]): Table rows of a detector or segmentor.
         failed (bool): Whether there is no prediction. Defaults to False.
     """
 
@@ -58,16 +59,16 @@ class Answer:
 
 
 class DemoModel:
-    """Serves the page of a model, one image after the other.
+    """Thread-safe prediction for the demo page, one image at a time.
 
     Args:
-        predictor (Predictor): The model.
+        predictor (Predictor): Predictor to run.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.controls = controls_of(predictor)
-        # Threshold and budget are the model's, and two visitors may want others.
+        # Threshold and budget are state of the model, and concurrent requests may differ in them.
         self._lock = threading.Lock()
 
     def __call__(
@@ -80,15 +81,16 @@ class DemoModel:
         """Predict an image.
 
         Args:
-            path (str, optional): The image file. None where there is none yet.
-            threshold (float, optional): Objects with a lower score are left out. Defaults to
-                None: as the predictor has it.
-            budget (float, optional): Mean GFLOPs of an image, of a calibrated cascade. Defaults
-                to None: all exits run.
-            exit_number (int, optional): Exit that all images leave at, from 1. Defaults to None.
+            path (str, optional): Path of the image; None if none has been chosen yet.
+            threshold (float, optional): Minimum score of objects. Defaults to
+                None: that of the predictor.
+            budget (float, optional): Mean GFLOPs per image of a calibrated cascade. Defaults
+                to None: unchanged.
+            exit_number (int, optional): Exit for all images of an uncalibrated cascade, starting
+                at 1. Defaults to None: unchanged.
 
         Returns:
-            Answer: For whatever goes wrong, a sentence.
+            Answer: The prediction, or an error message.
         """
         if path is None:
             return Answer("Choose an image.", failed=True)
@@ -97,7 +99,7 @@ class DemoModel:
             with self._lock:
                 return self._answer(path, name, threshold, budget, exit_number)
         except (SmallvitError, OSError, ValueError) as error:
-            # Where an upload lies on the server is nobody's business.
+            # Do not reveal the path of an upload on the server.
             reason = str(error).replace(path, name)
             return Answer(f"Nothing was predicted: {reason}", failed=True)
         except Exception as error:
@@ -136,13 +138,13 @@ class DemoModel:
 
 
 def controls_of(predictor: Predictor) -> Controls:
-    """Find out what of a model can be set.
+    """Determine the controls of the demo page of a model.
 
     Args:
-        predictor (Predictor): The model.
+        predictor (Predictor): Predictor with the model.
 
     Returns:
-        Controls: For its page.
+        Controls: Controls that the model supports.
     """
     model: Any = predictor.model
     if not hasattr(model, "set_inference"):
@@ -157,14 +159,14 @@ def controls_of(predictor: Predictor) -> Controls:
 
 
 def describe(found: Prediction, threshold: float) -> str:
-    """Say in a few words what was predicted.
+    """Summarize a prediction in a line of text.
 
     Args:
-        found (Prediction): The prediction.
-        threshold (float): The least score of objects.
+        found (Prediction): Prediction to summarize.
+        threshold (float): Minimum score of objects.
 
     Returns:
-        str: The words.
+        str: Summary.
     """
     if isinstance(found, ClassPrediction):
         left = "" if found.exit_index is None else f", left at exit {found.exit_index + 1}"
@@ -181,19 +183,19 @@ def describe(found: Prediction, threshold: float) -> str:
 
 
 def top_scores(found: Prediction) -> dict[str, float]:
-    """List the surest classes of a classifier.
+    """List the classes with the highest scores.
 
     Args:
-        found (Prediction): The prediction.
+        found (Prediction): Prediction of any task.
 
     Returns:
-        dict[str, float]: Scores by name; empty for other tasks.
+        dict[str, float]: Scores by class name; empty for tasks other than classification.
     """
     if not isinstance(found, ClassPrediction):
         return {}
     scores: dict[str, float] = {}
     for label in np.argsort(-found.scores, kind="stable")[:TOP].tolist():
         name = class_name(found.classes, label)
-        # Two classes of one name stay two.
+        # Keep classes with equal names apart.
         scores[name if name not in scores else f"{name} ({label})"] = float(found.scores[label])
     return scores

@@ -1,9 +1,9 @@
-"""Faster and Mask R-CNN as a graph of fixed sizes, by standard operators of ONNX.
+"""Faster and Mask R-CNN as a graph of fixed sizes with standard ONNX operators.
 
-MMDetection decides in Python how many boxes go on. Here as many go on as it lets pass at most, and
-those that it would not have are last and have a score of 0: suppression (``NonMaxSuppression``)
-marks, and what is chosen are always the best k. Of each box the features of all levels are taken
-(``RoiAlign``), and those of its own level kept.
+In MMDetection, Python code decides how many boxes are kept. Here the maximum number is always
+kept, and boxes that MMDetection would drop come last with a score of 0: suppression
+(``NonMaxSuppression``) marks boxes, and a top-k with fixed k selects them. For each box the
+features of all levels are computed (``RoiAlign``), and those of its own level selected.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 from smallvit.errors import UserError
 
-#: Pairs of box and class beyond these, the least likely ones, are not suppressed but left out.
+#: Maximum number of box-class pairs before suppression; pairs with lower scores are dropped.
 MAX_CANDIDATES = 20_000
-#: Score of a box that another one suppresses, or that is too small.
+#: Score of a box that is suppressed or too small.
 GONE = -1.0
 
 
 def require_two_stages(model: nn.Module) -> None:
-    """Refuse a detector that the graph here is not of.
+    """Check that a detector is a standard Faster or Mask R-CNN.
 
     Args:
-        model (nn.Module): The detector.
+        model (nn.Module): Detector of MMDetection.
 
     Raises:
-        UserError: It names the part that is another.
+        UserError: If a part of the detector is not supported.
     """
     roi_head = getattr(model, "roi_head", None)
     parts = {
@@ -59,15 +59,15 @@ def require_two_stages(model: nn.Module) -> None:
 
 
 class DetectorGraph(nn.Module):
-    """An image to boxes, scores, labels, and masks within the boxes.
+    """Detector that returns boxes, scores, labels, and masks relative to the boxes.
 
     Args:
         model (nn.Module): A Faster or Mask R-CNN of MMDetection.
-        preprocessing (nn.Module): What comes before it.
-        images (Tensor): An image of the size that the graph is for, (1, C, H, W).
+        preprocessing (nn.Module): Preprocessing of the images.
+        images (Tensor): Example image of the size of the graph, (1, C, H, W).
 
     Raises:
-        UserError: If the detector is another one.
+        UserError: If the detector is not supported.
     """
 
     def __init__(self, model: nn.Module, preprocessing: nn.Module, images: Tensor) -> None:
@@ -94,8 +94,8 @@ class DetectorGraph(nn.Module):
             images (Tensor): (1, C, H, W).
 
         Returns:
-            tuple[Tensor, ...]: Boxes (N, 4) in pixels of the input, scores (N, ), 0 where there is
-            no object, labels (N, ), and of a Mask R-CNN probabilities (N, h, w) over each box.
+            tuple[Tensor, ...]: Boxes (N, 4) in pixels of the input, scores (N, ), which are 0 for
+            padding, labels (N, ), and for Mask R-CNN mask probabilities (N, h, w) in each box.
         """
         maps = self.model.extract_feat(self.preprocessing(images))
         proposals, good = self._propose(maps)
@@ -150,7 +150,7 @@ class DetectorGraph(nn.Module):
         scores, chosen = _best(
             boxes, scores, labels.float(), cfg.nms.iou_threshold, cfg.max_per_img
         )
-        found = scores > 0  # the order of the others is nobody's
+        found = scores > 0  # the order of dropped boxes is undefined, so they are zeroed
         boxes = boxes[chosen].where(found[:, None], 0.0)
         return boxes, scores.clamp(min=0), labels[chosen].where(found, 0)
 
@@ -164,7 +164,7 @@ class DetectorGraph(nn.Module):
         return masks.gather(1, labels.view(-1, 1, 1, 1).expand(-1, 1, *masks.shape[2:]))[:, 0]
 
     def _features(self, extractor: nn.Module, maps: Sequence[Tensor], boxes: Tensor) -> Tensor:
-        """What the extractor gives, by one pass over each level."""
+        """Extract RoI features with one RoIAlign per level for all boxes."""
         rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)
         maps = maps[: extractor.num_inputs]
         levels = extractor.map_roi_levels(rois, len(maps)).view(-1, 1, 1, 1)
@@ -191,7 +191,7 @@ class DetectorGraph(nn.Module):
 def _best(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, count: int
 ) -> tuple[Tensor, Tensor]:
-    """The best boxes after suppression within groups, always as many: what is gone comes last."""
+    """Select a fixed number of boxes after suppression within groups, suppressed ones last."""
     apart = boxes + (groups * (boxes.max() + 1)).unsqueeze(1)
     kept = torchvision.ops.nms(apart, scores, iou)
     left = torch.full_like(scores, GONE).scatter(0, kept, scores[kept])

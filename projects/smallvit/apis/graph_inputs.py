@@ -1,4 +1,4 @@
-"""Images that graphs are made with and compared on."""
+"""Example inputs to export and verify graphs with."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ def input_images(
     images: Sequence[Any] | None = None,
     precision: str = "fp32",
 ) -> Tensor:
-    """Prepare images for a graph.
+    """Prepare example inputs for a graph.
 
     Args:
-        predictor (Predictor): The model.
-        preprocesses (bool): Whether the graph normalizes them.
-        images (Sequence, optional): As a predictor takes them. Defaults to None: photographs.
-        precision (str): What the graph computes in; lower ones get the photographs in pieces,
-            because two images say little of how often they decide otherwise. Defaults to "fp32".
+        predictor (Predictor): Predictor whose pipeline is applied.
+        preprocesses (bool): Whether the graph includes the normalization.
+        images (Sequence, optional): Images, as accepted by a predictor. Defaults to None:
+            photographs.
+        precision (str): Precision of the graph; below "fp32" the photographs are split into
+            pieces, because two images are too few to measure how often decisions differ. Defaults
+            to "fp32".
 
     Returns:
-        Tensor: Two or more, (B, C, H, W), of the first one's size.
+        Tensor: Two or more images (B, C, H, W); images of other sizes than the first are dropped.
     """
     if not images:
         images = _photographs(predictor)

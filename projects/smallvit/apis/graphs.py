@@ -1,4 +1,4 @@
-"""What is exported of a model: a module of tensors alone, from images to scores."""
+"""Exportable modules with tensor inputs and outputs, from images to scores."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from smallvit.plugins.multi_exit.dynamic_vit import ExitState
 
 
 class Preprocessing(nn.Module):
-    """What a data preprocessor does to images of one size: order of channels, mean, deviation.
+    """Channel order and normalization of a data preprocessor.
 
     Args:
-        preprocessor (nn.Module): Of MMPretrain, or MMEngine's for images.
+        preprocessor (nn.Module): Data preprocessor of MMPretrain, or MMEngine's for images.
     """
 
     def __init__(self, preprocessor: nn.Module) -> None:
@@ -31,13 +31,13 @@ class Preprocessing(nn.Module):
             self.register_buffer("std", preprocessor.std.detach().float().clone().view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Prepare images (B, C, H, W) with values 0 to 255, in the order BGR.
+        """Preprocess images.
 
         Args:
-            images (Tensor): Of any dtype.
+            images (Tensor): (B, C, H, W) with values 0 to 255 in BGR order, of any dtype.
 
         Returns:
-            Tensor: float32.
+            Tensor: Preprocessed images, float32 (B, C, H, W).
         """
         images = images.float()
         if self.swaps:
@@ -46,11 +46,11 @@ class Preprocessing(nn.Module):
 
 
 class ClassifierGraph(nn.Module):
-    """Images to probabilities.
+    """Classifier that returns probabilities.
 
     Args:
         model (nn.Module): A classifier of MMPretrain.
-        preprocessing (nn.Module): What comes before it.
+        preprocessing (nn.Module): Preprocessing of the images.
     """
 
     outputs = ("scores",)
@@ -62,17 +62,17 @@ class ClassifierGraph(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Classify images (B, C, H, W); returns scores (B, classes)."""
         logits = self.model(self.preprocessing(images))
-        if isinstance(logits, (tuple, list)):  # of a cascade, whose last exit counts
+        if isinstance(logits, (tuple, list)):  # a cascade: use the last exit
             logits = logits[-1]
         return logits.softmax(dim=1)
 
 
 class SegmentorGraph(nn.Module):
-    """Images to the probabilities of each pixel.
+    """Segmentor that returns the probabilities of each pixel.
 
     Args:
-        model (nn.Module): A segmentor of MMSegmentation that sees images as a whole.
-        preprocessing (nn.Module): What comes before it.
+        model (nn.Module): A segmentor of MMSegmentation in test mode "whole".
+        preprocessing (nn.Module): Preprocessing of the images.
     """
 
     outputs = ("scores",)
@@ -91,13 +91,13 @@ class SegmentorGraph(nn.Module):
 
 
 class ExitGraph(nn.Module):
-    """One exit of a cascade: images and what the exit before it left, to scores and the same.
+    """One exit of a cascade, from images and the state of the previous exit to logits and state.
 
     Args:
         model (nn.Module): A :class:`smallvit.plugins.multi_exit.classifier.MultiExitClassifier`.
-        preprocessing (nn.Module): What comes before it.
-        index (int): Which exit.
-        hw (tuple[int, int], optional): Grid of the exit before it. Defaults to None.
+        preprocessing (nn.Module): Preprocessing of the images.
+        index (int): Index of the exit.
+        hw (tuple[int, int], optional): Patch grid of the previous exit. Defaults to None.
     """
 
     def __init__(
@@ -128,19 +128,22 @@ class ExitGraph(nn.Module):
 
 
 def graph_of(model: nn.Module, task: str, preprocesses: bool, images: Tensor) -> nn.Module:
-    """Make the module to export of a model.
+    """Create the module to export for a model.
 
     Args:
-        model (nn.Module): The model.
-        task (str): What it predicts.
-        preprocesses (bool): Whether the graph takes images as they are, 0 to 255 and BGR.
-        images (Tensor): Inputs of the graph, (B, C, H, W), of whose size a detector's graph is.
+        model (nn.Module): A classifier, segmentor or detector.
+        task (str): "classification", "segmentation" or "detection".
+        preprocesses (bool): Whether to include preprocessing, for images with values 0 to 255 in
+            BGR order.
+        images (Tensor): Example inputs (B, C, H, W), which determine the size of a detector's
+            graph.
 
     Returns:
-        nn.Module: From images (B, C, H, W) to scores; of a detector from one image to boxes.
+        nn.Module: Module from images (B, C, H, W) to scores; for a detector, from one image to
+        boxes.
 
     Raises:
-        UserError: If there is no such graph of the model.
+        UserError: If the model cannot be exported.
     """
     before: Any = Preprocessing(model.data_preprocessor) if preprocesses else nn.Identity()
     if task == CLASSIFICATION:
@@ -156,11 +159,11 @@ def graph_of(model: nn.Module, task: str, preprocesses: bool, images: Tensor) ->
 
 
 class BackboneGraph(nn.Module):
-    """Images to the maps that a backbone and its neck return.
+    """Backbone and neck of a model, which return maps.
 
     Args:
         model (nn.Module): A detector or segmentor.
-        preprocessing (nn.Module): What comes before it.
+        preprocessing (nn.Module): Preprocessing of the images.
     """
 
     def __init__(self, model: nn.Module, preprocessing: nn.Module) -> None:
@@ -173,28 +176,28 @@ class BackboneGraph(nn.Module):
 
 
 def backbone_of(model: nn.Module, preprocesses: bool) -> nn.Module:
-    """Make the module to export of a detector's or segmentor's backbone with its neck.
+    """Create the module to export for the backbone and neck of a detector or segmentor.
 
     Args:
-        model (nn.Module): The model.
-        preprocesses (bool): As for :func:`graph_of`.
+        model (nn.Module): A detector or segmentor.
+        preprocesses (bool): Whether to include preprocessing, as for :func:`graph_of`.
 
     Returns:
-        nn.Module: From images to maps.
+        nn.Module: Module from images (B, C, H, W) to maps.
     """
     before: Any = Preprocessing(model.data_preprocessor) if preprocesses else nn.Identity()
     return BackboneGraph(model, before).eval()
 
 
 def run_all(graph: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Run a graph in PyTorch.
+    """Run a module without gradients, and return its outputs as a tuple.
 
     Args:
-        graph (nn.Module): The module.
-        *inputs (Tensor): Its inputs.
+        graph (nn.Module): Module to run.
+        *inputs (Tensor): Positional arguments of the module.
 
     Returns:
-        tuple[Tensor, ...]: Its outputs.
+        tuple[Tensor, ...]: Outputs of the module.
     """
     with torch.no_grad():
         found = graph(*inputs)

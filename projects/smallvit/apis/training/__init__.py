@@ -1,4 +1,4 @@
-"""From a model's name and a data folder to a config that trains the one on the other."""
+"""Generate a training config from a model name and a data folder."""
 
 from smallvit.apis.training.plan import Plan, Wishes, make_plan
 from smallvit.apis.training.writing import write_config

@@ -1,4 +1,4 @@
-"""Models by name for a form of data: a config to begin with, and what replaces its network."""
+"""Find the base config and the network for a model name and a data format."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from smallvit.errors import UserError
 from smallvit.utils.configs import walk
 
 FORMS = ("folder", "custom-coco", "custom-boxes", "custom-masks")
-#: Images up to this size get networks with small patches.
+#: Up to this image size, networks with small patches are chosen.
 SMALL = 64
-#: What people call a model, and its name here.
+#: Common short names of models, and their names here.
 SHORT = {
     "dhvt": "dhvt-t",
     "dwnet": "dwnet-t",
@@ -29,7 +29,7 @@ SHORT = {
     "deit": "deit-ti",
     "resnet": "resnet-56",
 }
-#: Whose data, schedule and heads other networks take over.
+#: Configs whose data, schedule and heads are used for networks without a config of their own.
 GENERIC = {
     "folder": "deit-ti_folder",
     "custom-coco": "pvtv2-b0_custom-coco",
@@ -42,16 +42,16 @@ TIMM, MMPRETRAIN = "timm:", "mmpretrain:"
 
 @dataclass
 class Chosen:
-    """A model for a form of data.
+    """Model and base config for a data format.
 
     Args:
-        name (str): What the user wrote.
-        base (str): Address of the config to inherit.
-        model (dict, optional): What takes the place of its model. Defaults to None.
-        changes (dict, optional): What is merged into its model. Defaults to None.
-        weights (str, optional): Where official weights are, for ``--pretrained`` without a
+        name (str): Name given by the user.
+        base (str): Config to inherit from, such as "smallvit::folder/name.py".
+        model (dict, optional): Replacement for the model of the base. Defaults to None.
+        changes (dict, optional): Changes to merge into the model of the base. Defaults to None.
+        weights (str, optional): Location of official weights, for ``--pretrained`` without a
             file. Defaults to None.
-        note (str): What is to be said of it.
+        note (str): Message for the user. Defaults to "".
     """
 
     name: str
@@ -63,19 +63,19 @@ class Chosen:
 
 
 def choose_model(name: str, form: str, size: int) -> Chosen:
-    """Find the config that trains a model on a form of data.
+    """Find the config that trains a model on a data format.
 
     Args:
-        name (str): A name of :func:`smallvit.list_models`, a short one such as ``dhvt-t``,
+        name (str): A name from :func:`smallvit.list_models`, a short name such as ``dhvt-t``,
             ``timm:NAME`` or ``mmpretrain:NAME``.
         form (str): ``folder``, ``custom-coco``, ``custom-boxes`` or ``custom-masks``.
-        size (int): Height and width of the images, of class folders.
+        size (int): Height and width of the images, used for class folders.
 
     Returns:
-        Chosen: The config, and what is changed in it.
+        Chosen: Base config, and changes to its model.
 
     Raises:
-        UserError: If there is no such model, or it cannot do the task.
+        UserError: If the model is unknown, or does not support the task.
     """
     if name.startswith(TIMM):
         return _of_timm(name, form, size)
@@ -105,7 +105,7 @@ def choose_model(name: str, form: str, size: int) -> Chosen:
 
 def _stems(short: str, form: str, size: int) -> list[str]:
     ends = [form]
-    for one in FORMS:  # the name of a base itself
+    for one in FORMS:  # accept the name of a base config too
         short = short.removesuffix(f"_{one}")
     for one in ("_small-images", "-small-images"):
         short = short.removesuffix(one)
@@ -116,13 +116,13 @@ def _stems(short: str, form: str, size: int) -> list[str]:
 
 
 def trainable(form: str) -> list[str]:
-    """List the short names that have a config for a form of data.
+    """List the models that have a config for a data format.
 
     Args:
-        form (str): The form.
+        form (str): ``folder``, ``custom-coco``, ``custom-boxes`` or ``custom-masks``.
 
     Returns:
-        list[str]: Names.
+        list[str]: Short names.
     """
     names = list_models(f"*_{form}")
     return [one.removesuffix(f"_{form}") for one in names if "small-images" not in one]
@@ -134,7 +134,7 @@ def _address(stem: str) -> str:
 
 
 def _of_ours(name: str, stem: str, form: str) -> Chosen:
-    """A model of another data set: its network in the recipe of one's own data."""
+    """Use the network of a config for another data set with the recipe for custom data."""
     wanted, task = _TASKS.get(form, "detection"), task_of(stem)
     if task != wanted:
         raise UserError(f"{name} is for {task}, and this data is for {wanted}")
@@ -158,7 +158,7 @@ def _of_ours(name: str, stem: str, form: str) -> Chosen:
 
 
 def _plain(node: Any) -> Any:
-    """A config as plain dicts and lists."""
+    """Convert a config to plain dicts and lists."""
     if isinstance(node, dict):
         return {key: _plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
@@ -176,7 +176,7 @@ def _forget_start(model: dict) -> bool:
 
 
 def _forget_weights(model: dict) -> None:
-    """Drop weights of the losses of pixels: they are those of another data set's classes."""
+    """Remove class weights of pixel losses, which belong to the classes of another data set."""
     for head in ("decode_head", "auxiliary_head"):
         found = model.get(head)
         for one in found if isinstance(found, list) else [found]:
@@ -186,14 +186,14 @@ def _forget_weights(model: dict) -> None:
 
 
 def timm_classifier(name: str, size: int) -> ConfigDict:
-    """Make a classifier of a model of timm.
+    """Create the config of a classifier with a timm backbone.
 
     Args:
-        name (str): Its name there.
+        name (str): Model name in timm.
         size (int): Height and width of the images.
 
     Returns:
-        ConfigDict: The model, without a number of classes.
+        ConfigDict: Config of the model, with ``num_classes`` still to be set.
     """
     import timm
 
@@ -202,7 +202,7 @@ def timm_classifier(name: str, size: int) -> ConfigDict:
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         backbone["img_size"] = size
     width = 0
-    if timm.is_model(name):  # else the backbone says so, with the names that are near
+    if timm.is_model(name):  # otherwise building the backbone reports it, with similar names
         options = {key: value for key, value in backbone.items() if key == "img_size"}
         network = timm.create_model(name, num_classes=0, **options)
         width = getattr(network, "head_hidden_size", None) or network.num_features
@@ -243,7 +243,7 @@ def _of_timm(name: str, form: str, size: int) -> Chosen:
 
 
 def _levels(short: str) -> dict[int, int]:
-    """Levels of a timm model at strides 4, 8, 16 and 32, with their channels."""
+    """Find the levels of a timm model at strides 4, 8, 16 and 32, and their channels."""
     import timm
 
     info = list(timm.create_model(short, num_classes=0).feature_info)

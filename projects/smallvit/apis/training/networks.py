@@ -1,4 +1,4 @@
-"""What a plan changes in the model: its classes, channels, sizes, weights and anchors."""
+"""Model settings of a plan: classes, channels, sizes, weights and anchors."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from smallvit.errors import UserError
 from smallvit.registry import MODELS
 from smallvit.utils.configs import walk
 
-#: Objects of this many pixels fit the smallest anchors: a scale of 1 is the stride, 4 pixels.
+#: Stride of the smallest anchors in pixels, which is their size at scale 1.
 STRIDE = 4
-#: Objects of an image that a detector gives by default.
+#: Default maximum number of detections per image.
 USUAL = 100
 
 
 def model_settings(plan: Plan) -> dict[str, Any]:
-    """List what is set in the model.
+    """Compute the model settings of a plan.
 
     Args:
-        plan (Plan): The plan.
+        plan (Plan): Plan with the base config and the chosen model.
 
     Returns:
-        dict[str, Any]: What differs from the model of the base; or a whole one, which replaces
-        it.
+        dict[str, Any]: Changes to the model of the base, or a whole model with ``_delete_`` that
+        replaces it.
 
     Raises:
-        UserError: If the weights that were asked for cannot be given to it.
+        UserError: If the model does not support the data, or the requested weights do not match.
     """
     before = deepcopy(plan.base)
     if plan.chosen.model is not None:
@@ -87,7 +87,7 @@ def _plain(node: Any) -> Any:
 
 
 def _preprocessor_of(base: Config) -> dict[str, Any]:
-    """The preprocessor in the model of a recipe, which a model in its place would take along."""
+    """Return the preprocessor in the base model, which replacing the model would remove."""
     found = base.model.get("data_preprocessor")
     return {} if found is None else {"data_preprocessor": _plain(found)}
 
@@ -97,7 +97,7 @@ def _without_preprocessor(model: dict) -> dict:
 
 
 def _difference(before: dict, after: dict) -> dict:
-    """What is to be merged into the one to get the other."""
+    """Compute the config that turns ``before`` into ``after`` when merged."""
     changed: dict[str, Any] = {}
     for key, value in after.items():
         if key == "data_preprocessor" or (key in before and before[key] == value):
@@ -145,7 +145,7 @@ def _set_weights(cfg: Config, plan: Plan) -> None:
 
 
 def _of_run(folder: str, backbone: ConfigDict) -> str:
-    """The checkpoint of a pretraining, all of whose backbone must be taken."""
+    """Find the last checkpoint of a pretraining run, and check that its backbone matches."""
     path = last_checkpoint(folder)
     if path is None:
         raise UserError(f"--pretrained {folder}: no checkpoint is in it")
@@ -156,7 +156,7 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
     }
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         fit = measure_fit(MODELS.build(deepcopy(backbone)), state)
-    # A detector's backbone has norms of its own behind the stages that it gives.
+    # The backbone of a detector has additional norms after its output stages.
     missing = [name for name in fit.missing if not name.startswith("norm")]
     if missing or fit.unexpected or fit.misshapen or fit.remade:
         raise UserError(
@@ -167,7 +167,7 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
 
 
 def _fit_regions(cfg: Config, plan: Plan) -> None:
-    """Let the smallest anchors, and the number of objects of an image, be those of the data."""
+    """Adapt the smallest anchors and the number of detections per image to the data."""
     side = plan.data.side * plan.size / max(plan.data.longest, 1)
     scale = min(8, max(2, round(side / STRIDE)))
     if cfg.model.get("rpn_head") and "anchor_generator" in cfg.model.rpn_head:

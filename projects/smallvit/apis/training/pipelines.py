@@ -1,4 +1,4 @@
-"""The transforms of a config at another image size, number of channels or meaning of values."""
+"""Adapt the transforms of a config to another image size, number of channels or label map."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from smallvit.apis.training.models import SMALL
 from smallvit.apis.training.plan import Plan
 
-#: Lengths of transforms in pixels.
+#: Arguments of transforms that are sizes in pixels.
 _LENGTHS = ("scale", "crop_size")
-#: The transforms that see three channels alone.
+#: Transforms that only support three channels.
 _COLORS_ALONE = ("PhotoMetricDistortion",)
 
 
 def pipelines(plan: Plan) -> dict[str, list] | None:
-    """Fit the transforms of the base to the plan.
+    """Adapt the transforms of the base config to a plan.
 
     Args:
-        plan (Plan): The plan.
+        plan (Plan): Plan with image size, channels and base config.
 
     Returns:
-        dict[str, list] | None: ``train_pipeline`` and ``test_pipeline``; None where those of the
-        base fit as they are.
+        dict[str, list] | None: ``train_pipeline`` and ``test_pipeline``; None if those of the
+        base need no changes.
     """
     train = _plain(plan.base.train_dataloader.dataset.pipeline)
     test = _plain(plan.base.val_dataloader.dataset.pipeline)
@@ -44,7 +44,7 @@ def _plain(steps: Any) -> list:
 
 
 def _whole_images(train: list, test: list) -> tuple[list, list]:
-    """Small images are not cut down to a tenth of themselves, as large ones are."""
+    """Replace random resized crops, which are too aggressive for small images, by padded crops."""
     resize = dict(type="ResizeEdge", scale=224, edge="short", interpolation="bicubic")
     crop = dict(type="RandomCrop", crop_size=224, padding=28)
     train = [
@@ -74,7 +74,7 @@ def _fitted(plan: Plan, steps: list, training: bool) -> list:
         if kind in _COLORS_ALONE and channels != 3:
             continue
         if channels != 3:
-            # RandAugment works on three channels at a time, whatever the image has.
+            # RandAugment processes three channels at a time, whatever the number of channels.
             for key, count in (("mean", channels), ("std", channels), ("fill", 3)):
                 if key in step and isinstance(step[key], (list, tuple)):
                     step[key] = [round(sum(step[key]) / len(step[key]), 3)] * count
@@ -89,7 +89,7 @@ def _sized(step: dict, kind: str, size: int, training: bool) -> dict:
         if isinstance(value, (list, tuple)):
             step[key] = (size, size)
         elif isinstance(value, int):
-            # Tests of large images cut the border off: 224 of 256.
+            # Test pipelines for large images crop the center: 224 of 256.
             border = kind == "ResizeEdge" and value > (whole or value)
             step[key] = round(size * value / 224) if border else size
     if "padding" in step and training:

@@ -1,4 +1,4 @@
-"""The plan of a training on own data: what the images, their number and the wishes decide."""
+"""Choose the settings for training on custom data from the images and the user's options."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from smallvit.datasets.recognition.survey import Survey
 from smallvit.engine.config_files import read_config
 from smallvit.errors import UserError
 
-#: Sizes of images, and the shorter side up to which each is taken.
+#: Image sizes, each with the maximum shorter side of images for which it is chosen.
 SIZES = ((32, 40), (64, 80), (96, 128), (224, math.inf))
-#: Epochs for a number of images, and their limits: fewer images are seen more often.
+#: Epochs for a reference number of images, and their minimum and maximum.
 EPOCHS = {
     "folder": (100, 4000, 30, 300),
     "custom-coco": (50, 500, 12, 150),
     "custom-boxes": (50, 500, 12, 150),
     "custom-masks": (100, 400, 20, 300),
 }
-#: The least number of steps of an epoch that a batch leaves.
+#: Minimum number of steps per epoch with the default batch size.
 LEAST_STEPS = 8
 
 
 @dataclass
 class Wishes:
-    """What the user asked for; None is left to the data.
+    """Options of the user; None means that the setting is chosen from the data.
 
     Args:
-        epochs (int, optional): Epochs.
-        batch_size (int | str, optional): Images of a step; ``auto`` is what fits.
+        epochs (int, optional): Number of epochs.
+        batch_size (int | str, optional): Batch size; ``auto`` for the largest that fits in memory.
         image_size (int, optional): Height and width of the images.
-        lr (float, optional): Learning rate.
-        pretrained (str, optional): File or address of weights; ``official`` for the library's.
-        freeze (bool): Whether the backbone is not trained.
-        seed (int, optional): Seed of the training.
-        in_memory (bool): Whether images are read once, and augmented by the batch.
+        lr (float, optional): Learning rate of the optimizer.
+        pretrained (str, optional): Path or URL of weights; ``official`` for the library's.
+        freeze (bool): Whether to freeze the backbone.
+        seed (int, optional): Random seed of the run.
+        in_memory (bool): Whether to keep images in memory and augment whole batches.
     """
 
     epochs: int | None = None
@@ -54,19 +54,19 @@ class Wishes:
 
 @dataclass
 class Plan:
-    """What will be trained, on what and how.
+    """Settings of a training run.
 
     Args:
-        chosen (Chosen): The model.
-        data (OwnData): The data.
-        survey (Survey): Its images.
-        base (Config): The config that is inherited.
-        size (int): Image size.
-        batch_size (int): Images of a step.
-        epochs (int): Epochs.
-        lr (float): Learning rate.
-        wishes (Wishes): What the user asked for.
-        notes (list[str]): What is to be said.
+        chosen (Chosen): Model and base config.
+        data (OwnData): Data set.
+        survey (Survey): Statistics of the images.
+        base (Config): Config to inherit from.
+        size (int): Height and width of the images.
+        batch_size (int): Images per step.
+        epochs (int): Number of epochs.
+        lr (float): Learning rate, scaled to the batch size.
+        wishes (Wishes): Options of the user.
+        notes (list[str]): Messages for the user.
     """
 
     chosen: Chosen
@@ -82,34 +82,34 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """int: Steps of an epoch."""
+        """int: Steps per epoch."""
         return math.ceil(self.data.images["train"] / self.batch_size)
 
     @property
     def workers(self) -> int:
-        """int: Processes that load images."""
+        """int: Number of data loading processes."""
         return min(4, os.cpu_count() or 1)
 
     @property
     def val_interval(self) -> int:
-        """int: Epochs between two validations: some twenty of them."""
+        """int: Epochs between validations, for about 20 validations in total."""
         return max(1, self.epochs // 20)
 
 
 def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
-    """Decide what the user left open.
+    """Choose all settings that the user did not give.
 
     Args:
-        name (str): The model.
-        data (OwnData): The data.
-        survey (Survey): What its images are like.
-        wishes (Wishes): What the user asked for.
+        name (str): Name of the model.
+        data (OwnData): Data set.
+        survey (Survey): Statistics of its images.
+        wishes (Wishes): Options of the user.
 
     Returns:
-        Plan: The plan.
+        Plan: Complete settings.
 
     Raises:
-        UserError: If the model cannot do it, or a wish cannot be followed.
+        UserError: If the model does not support the data, or an option cannot be satisfied.
     """
     if survey.channels == 4 and data.form in ("custom-coco", "custom-boxes"):
         survey = _on_white(survey)
@@ -127,17 +127,17 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
 
 
 def _on_white(survey: Survey) -> Survey:
-    """MMDetection normalizes one channel or three."""
+    """Blend images with alpha onto white, since MMDetection normalizes one or three channels."""
     note = "images with alpha, of which a detector takes the colors: what is transparent is white"
     return replace(survey, channels=3, white=255, note=note)
 
 
 def image_size(data: OwnData, survey: Survey) -> int:
-    """Choose the size of the images.
+    """Choose the image size.
 
     Args:
-        data (OwnData): The data.
-        survey (Survey): What its images are like.
+        data (OwnData): Data set.
+        survey (Survey): Statistics of its images.
 
     Returns:
         int: For class folders 32, 64, 96 or 224 by the shorter side; else the longer side, as a
@@ -149,14 +149,14 @@ def image_size(data: OwnData, survey: Survey) -> int:
 
 
 def default_batch(data: OwnData, base: Config) -> int:
-    """Choose the batch: the base's, halved until an epoch has some steps.
+    """Choose the batch size: that of the base, halved until an epoch has enough steps.
 
     Args:
-        data (OwnData): The data.
-        base (Config): The config to begin with.
+        data (OwnData): Data set.
+        base (Config): Config to inherit from.
 
     Returns:
-        int: Images of a step.
+        int: Images per step.
     """
     batch, least = base.train_dataloader.batch_size, least_batch(data.form)
     while batch > least and data.images["train"] < batch * LEAST_STEPS:
@@ -165,41 +165,41 @@ def default_batch(data: OwnData, base: Config) -> int:
 
 
 def least_batch(form: str) -> int:
-    """Tell the smallest batch that is trained.
+    """Return the minimum batch size.
 
     Args:
-        form (str): The form of the data.
+        form (str): Format of the data, such as "folder".
 
     Returns:
-        int: Two images for norms behind a pooling, which have no statistics of one; detectors
-        have no such norms.
+        int: 2 for models with norms after a global pooling, which have no statistics of a single
+        image; 1 for detectors, which have no such norms.
     """
     return 2 if form in ("folder", "custom-masks") else 1
 
 
 def scaled_rate(base: Config, batch: int) -> float:
-    """Scale the learning rate of a config linearly to another batch.
+    """Scale the learning rate of a config linearly to another batch size.
 
     Args:
-        base (Config): The config.
-        batch (int): Images of a step.
+        base (Config): Config with ``auto_scale_lr.base_batch_size``.
+        batch (int): Images per step.
 
     Returns:
-        float: The rate.
+        float: Scaled learning rate.
     """
     rate = base.optim_wrapper.optimizer.lr * batch / base.auto_scale_lr.base_batch_size
     return float(f"{rate:.4g}")
 
 
 def default_epochs(form: str, images: int) -> int:
-    """Choose the epochs: with the root of the number of images, four times as many halve them.
+    """Choose the number of epochs, inversely proportional to the square root of the images.
 
     Args:
-        form (str): The form of the data.
-        images (int): Training images.
+        form (str): Format of the data, such as "folder".
+        images (int): Number of training images.
 
     Returns:
-        int: Epochs.
+        int: Number of epochs, within the limits in :data:`EPOCHS`.
     """
     epochs, number, least, most = EPOCHS[form]
     return int(min(most, max(least, round(epochs * math.sqrt(number / images)))))

@@ -1,4 +1,4 @@
-"""The config of a plan, written so that a person can read and edit it."""
+"""Write the config of a plan as readable, editable Python."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _SIGN = "# As written: "
 
 
 def write_config(plan: Plan, work_dir: str, command: str) -> str:
-    """Write the config of a plan into the work folder.
+    """Write the config of a plan to the work directory, replacing an unedited one.
 
     Args:
-        plan (Plan): The plan.
-        work_dir (str): The folder.
-        command (str): The command that asks for it, for its first line.
+        plan (Plan): Settings to write.
+        work_dir (str): Work directory of the run.
+        command (str): Command that generates the config, for its first line.
 
     Returns:
-        str: Path of the file. One that nobody has edited is replaced.
+        str: Path of the config.
 
     Raises:
-        UserError: If a file of that name was edited.
+        UserError: If an existing config was edited.
     """
     return replace_unedited(config_text(plan, work_dir, command), work_dir)
 
 
 def replace_unedited(text: str, work_dir: str) -> str:
-    """Write a config into its work folder, over one that nobody has edited.
+    """Write a config to its work directory, replacing an unedited one.
 
     Args:
-        text (str): The config.
-        work_dir (str): The folder.
+        text (str): Text of the config.
+        work_dir (str): Work directory of the run.
 
     Returns:
-        str: Path of the file.
+        str: Path of the config.
 
     Raises:
-        UserError: If a file of that name was edited.
+        UserError: If an existing config was edited.
     """
     path = osp.join(work_dir, f"{osp.basename(osp.normpath(work_dir))}.py")
     if osp.exists(path) and not _is_unedited(path):
@@ -72,15 +72,15 @@ def _is_unedited(path: str) -> bool:
 
 
 def config_text(plan: Plan, work_dir: str, command: str) -> str:
-    """Write down a plan as a config.
+    """Format a plan as a config.
 
     Args:
-        plan (Plan): The plan.
-        work_dir (str): The work folder.
-        command (str): The command that asks for it.
+        plan (Plan): Settings to format.
+        work_dir (str): Work directory of the run.
+        command (str): Command that generates the config.
 
     Returns:
-        str: Python that MMEngine reads.
+        str: Python source of an MMEngine config.
     """
     settings = settings_of(plan, work_dir)
     comments = {
@@ -111,18 +111,18 @@ def _say_rate(plan: Plan) -> str:
 
 
 def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
-    """List what a plan sets in the config that it inherits.
+    """Collect the settings of a plan that override the base config.
 
     Args:
-        plan (Plan): The plan.
-        work_dir (str): The work folder.
+        plan (Plan): Plan with the base config.
+        work_dir (str): Work directory of the run.
 
     Returns:
         dict[str, Any]: Top-level keys and values, in the order of the file.
     """
     data, steps = plan.data, pipelines(plan)
     settings: dict[str, Any] = {"work_dir": work_dir, "data_root": data.root}
-    # The classes of a table are those that it has now.
+    # The classes of a table are fixed when the config is written.
     settings["fit_to_folder"] = None if data.table else {"data_root": Name("data_root")}
     if data.form != "folder" or data.table:
         settings["classes"] = data.classes
@@ -137,7 +137,7 @@ def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
     elif preprocessor:
         settings["model"].setdefault("data_preprocessor", {}).update(preprocessor)
     settings["optim_wrapper"] = {"optimizer": {"lr": plan.lr}}
-    # The rate holds for this batch: --auto-scale-lr must not scale it from the base's again.
+    # The rate is already scaled to this batch size: --auto-scale-lr must not scale it again.
     settings["auto_scale_lr"] = {"base_batch_size": plan.batch_size}
     warmup = max(1, min(plan.base.param_scheduler.warmup, plan.epochs // 10))
     if warmup < plan.epochs:
@@ -166,7 +166,8 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
         dataset["pipeline"] = Name("train_pipeline" if split == "train" else "test_pipeline")
     workers: dict[str, Any] = {"num_workers": plan.workers, "persistent_workers": True}
     batch = {"batch_size": plan.batch_size} if split == "train" else {}
-    # A last step of one image has no statistics for a norm behind a pooling; detectors have none.
+    # A last batch of one image has no statistics for norms after a global pooling, which
+    # detectors do not have.
     pools = split == "train" and data.form in ("folder", "custom-masks")
     lone = pools and data.images["train"] % plan.batch_size == 1
     last = {"drop_last": True} if lone and data.images["train"] > plan.batch_size else {}
@@ -182,7 +183,7 @@ def _loader(plan: Plan, split: str, with_pipeline: bool) -> dict:
 
 
 def _hooks(plan: Plan, with_pipeline: bool) -> dict:
-    """The training images that a cascade is calibrated on, and the hook that freezes."""
+    """Set the calibration data of a cascade, and the hook that freezes the backbone."""
     settings: dict[str, Any] = {}
     if plan.base.get("calibration_dataloader") is not None:
         dataset = {"data_root": Name("data_root"), **plan.data.datasets.get("train", {})}
