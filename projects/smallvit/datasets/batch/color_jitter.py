@@ -22,7 +22,7 @@ CHANGES = {
 
 @form_of(ColorJitter)
 class ColorJitterForm(BatchForm):
-    """Batch implementation of ``smallvit.ColorJitter`` with the same random numbers.
+    """Batch implementation of ``smallvit.ColorJitter``, with parameters drawn by the transform.
 
     Args:
         transform (ColorJitter): Transform to convert.

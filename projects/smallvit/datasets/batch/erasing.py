@@ -31,7 +31,7 @@ class _Erased:
 
 @form_of(RandomErasing)
 class RandomErasingForm(BatchForm):
-    """Batch implementation of ``smallvit.RandomErasing`` with the same random numbers.
+    """Batch implementation of ``smallvit.RandomErasing``, with rectangles drawn by the transform.
 
     Args:
         transform (RandomErasing): Transform to convert.

@@ -74,7 +74,7 @@ class _Recorder:
 
 @form_of(RandAugment)
 class RandAugmentForm(BatchForm):
-    """Batch implementation of ``smallvit.RandAugment`` with timm's random numbers.
+    """Batch implementation of ``smallvit.RandAugment``, with operations drawn by timm.
 
     Args:
         transform (RandAugment): Transform to convert.

@@ -1,1 +1,1 @@
-"""Reading and writing the files of data sets: images, LMDB stores, lists of labels."""
+"""Input and output of data set files: images, LMDB stores, lists of labels."""

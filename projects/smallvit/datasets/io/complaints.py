@@ -1,9 +1,9 @@
-"""What an image decoder says of a damaged file, and returns none the less.
+"""Detection of damaged images from the warnings of the decoders.
 
-libjpeg fills what it cannot read with gray, or goes on in a wrong place, and warns on the
-standard error stream; OpenCV hands on the picture as if it were whole, and Pillow drops the
-warning. The stream is therefore caught while OpenCV decodes, which takes 4 microseconds. What
-libtiff says is heard from OpenCV 5; OpenCV 4.11 drops it as well.
+libjpeg fills data that it cannot read with gray, or continues at a wrong position, and prints a
+warning to the standard error stream; OpenCV returns the image as if it were intact, and Pillow
+discards the warning. The stream is therefore captured while OpenCV decodes, which takes 4
+microseconds. Messages of libtiff are available from OpenCV 5; OpenCV 4.11 discards them too.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ import numpy as np
 from smallvit.errors import UserError
 
 T = TypeVar("T")
-#: What libjpeg and libtiff write about data that they could not read. Other lines, such as
-#: libpng's about color profiles, are no damage.
+#: Messages of libjpeg and libtiff about unreadable data. Other messages, such as libpng's about
+#: color profiles, do not indicate damage.
 DAMAGE = re.compile(
     r"Corrupt JPEG data: .*|Premature end of JPEG file.*|Inconsistent progression sequence.*"
     r"|Invalid SOS parameters for sequential JPEG.*|TIFF_Error .*"
 )
-#: Formats whose libraries complain and go on.
+#: Signatures of formats whose libraries print a warning and continue.
 STARTS = (b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-#: The environment variable that lets damaged pictures pass.
+#: Environment variable with which damaged images are accepted.
 VARIABLE = "SMALLVIT_DAMAGED_IMAGES"
 
 
 def decode_watched(
     content: bytes, decode: Callable[[], T], speaks: bool = True
 ) -> tuple[T, str | None]:
-    """Decode an image, and hear what its library says.
+    """Decode an image and capture the warnings of the decoder.
 
     Args:
         content (bytes): Content of the file.
-        decode (Callable): Decodes it.
-        speaks (bool): Whether what ``decode`` calls writes its complaints to the standard
-            error stream, as OpenCV does. Without it OpenCV looks at the file too. Defaults to
+        decode (Callable): Function that decodes it.
+        speaks (bool): Whether ``decode`` prints warnings to the standard error stream, as
+            OpenCV does. Otherwise the file is decoded by OpenCV as well. Defaults to
             True.
 
     Returns:
-        tuple: The image, and a sentence about damage, or None.
+        tuple: Image, and a sentence about damage, or None.
     """
     if not speaks:
         return decode(), complaint(content)
@@ -59,15 +59,15 @@ def decode_watched(
 
 
 def complaint(content: bytes) -> str | None:
-    """Hear what is said of an image, without keeping it.
+    """Get the warnings for an image without returning it.
 
-    All of its data are read, at an eighth of its size, which is the cheapest way.
+    All of its data are decoded at an eighth of its size, which is the fastest way.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        str | None: A sentence about damage, or None.
+        str | None: Sentence about damage, or None.
     """
     if not _can_complain(content):
         return None
@@ -81,13 +81,13 @@ def _can_complain(content: bytes) -> bool:
 
 @cache
 def refuses_damage() -> bool:
-    """Tell whether damage is refused, which is read from the environment once.
+    """Check whether damaged images are rejected; the environment variable is read once.
 
     Returns:
-        bool: False if the environment says to accept it.
+        bool: False if the variable is "accept".
 
     Raises:
-        UserError: If the environment says something else.
+        UserError: If the variable is neither "accept" nor "refuse".
     """
     wish = os.environ.get(VARIABLE, "refuse")
     if wish not in ("accept", "refuse"):
@@ -99,7 +99,7 @@ def _skim(content: bytes) -> None:
     try:
         cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     except cv2.error:
-        return  # a decoder that can read it decides
+        return  # left to a decoder that supports the format
 
 
 def _explain(said: str | None) -> str | None:
@@ -112,12 +112,12 @@ def _explain(said: str | None) -> str | None:
 
 
 class _ErrorStream:
-    """The standard error stream of the process, caught for as long as a decoder runs."""
+    """Capture of the standard error stream of the process while a decoder runs."""
 
     def __init__(self) -> None:
         self._forget()
         if hasattr(os, "register_at_fork"):
-            # A file or a lock that is shared with the parent would mix up both.
+            # After a fork, the file and the lock must not be shared with the parent.
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:

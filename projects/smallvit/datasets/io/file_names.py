@@ -1,4 +1,4 @@
-"""Names of the files in a folder and in those inside it, listed once for all who ask."""
+"""Cached recursive listing of the files in a folder."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterator
 
 from mmengine.fileio import LocalBackend, get_file_backend, list_dir_or_file
 
-#: Nanoseconds that a folder must have been left alone before a list of it is used again: file
-#: systems note the time of a change in steps, the coarsest in two seconds.
+#: Nanoseconds without changes after which a cached list is used: file systems store modification
+#: times with a resolution of up to two seconds.
 SETTLED = 2_000_000_000
-#: Folders whose list is kept.
+#: Number of folders whose list is cached.
 KEPT = 4096
 
 _lists: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {}
 
 
 def list_files(folder: str) -> list[str]:
-    """List the files in a folder and in those inside it.
+    """List the files in a folder and its subfolders.
 
-    Files and folders whose name begins with a dot are not seen. A folder on this machine is
-    read again only where it, or one inside it, has changed.
+    Files and folders whose name starts with a dot are ignored. A local folder is read again only
+    if it, or one of its subfolders, has changed.
 
     Args:
-        folder (str): The folder, or the address of one.
+        folder (str): Path or URL of the folder.
 
     Returns:
         list[str]: Names relative to the folder, with ``/`` between folders, sorted.
@@ -43,7 +43,7 @@ def list_files(folder: str) -> list[str]:
 
 
 def _walk(folder: str, start: str, changes: dict[str, int]) -> Iterator[str]:
-    """Yield names, and note when each folder was changed, 0 if that is not long ago."""
+    """Yield names, and record the modification time of each folder, 0 if it is recent."""
     changed = os.stat(folder).st_mtime_ns
     changes[folder] = changed if time.time_ns() - changed > SETTLED else 0
     deeper = []

@@ -1,4 +1,4 @@
-"""What the header of an image file says: size, orientation, depth, pages, transparency."""
+"""Image headers: size, orientation, bit depth, number of frames, transparency."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from PIL import Image
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-#: Place of a PNG's bit depth: signature, length and name of its first chunk, width, height.
+#: Offset of a PNG's bit depth, after signature, length and name of its first chunk, width, height.
 _PNG_DEPTH = 24
 _NETPBM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)\s")
-#: EXIF's number for an orientation, and TIFF's for the depth of a value.
+#: EXIF tag of the orientation, and TIFF tag of the bit depth.
 _ORIENTATION, _BITS = 274, 258
-#: Formats whose frames are pages or moments; those of a telephone's JPEG are previews.
+#: Formats whose frames are pages or animation frames; those of a phone's JPEG are previews.
 _WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG")
 _WIDE_MODES = {"F": 32, "I": 32}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image says.
+    """Properties of an image from its header.
 
     Args:
-        shape (tuple[int, int]): Height and width, as they are stored.
-        orientation (int): EXIF's: 1 is upright, 3 upside down, 6 and 8 are a quarter turn, 2, 4,
-            5 and 7 are mirrored. Defaults to 1.
-        bits (int): Of a value. Defaults to 8.
-        alpha (bool): Whether it can be transparent. Defaults to False.
-        frames (int): Pages, or moments of an animation. Defaults to 1.
+        shape (tuple[int, int]): Height and width as stored.
+        orientation (int): EXIF orientation: 1 is upright, 3 upside down, 6 and 8 are a quarter
+            turn, 2, 4, 5 and 7 are mirrored. Defaults to 1.
+        bits (int): Bits per value. Defaults to 8.
+        alpha (bool): Whether it may have transparent pixels. Defaults to False.
+        frames (int): Number of pages or animation frames. Defaults to 1.
     """
 
     shape: tuple[int, int]
@@ -47,7 +47,7 @@ def read_header(content: bytes) -> Header | None:
         content (bytes): Content of the file.
 
     Returns:
-        Header | None: What it says; None where Pillow knows no such format.
+        Header | None: Properties of the image; None if Pillow does not know the format.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -65,13 +65,13 @@ def read_header(content: bytes) -> Header | None:
 
 
 def bits_of(content: bytes) -> int:
-    """Tell the depth of an image's values, from as little of it as needed.
+    """Read the bit depth of an image from as little of its header as necessary.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        int: Bits of a value; 8 where nothing else is known.
+        int: Bits per value; 8 if unknown.
     """
     if content.startswith(PNG_START):
         return max(8, content[_PNG_DEPTH]) if len(content) > _PNG_DEPTH else 8
@@ -90,4 +90,4 @@ def _bits_of_tiff(content: bytes) -> int:
             deepest = max(stored) if isinstance(stored, tuple) else int(stored)
             return max(8, deepest, _WIDE_MODES.get(image.mode, 8))
     except Exception:
-        return 8  # the decoder says what is wrong
+        return 8  # the decoder will report the error

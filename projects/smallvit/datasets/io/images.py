@@ -1,4 +1,4 @@
-"""Image reading that notices a truncated file, which the decoders pass in silence."""
+"""Image loading with errors for truncated files, which the decoders accept silently."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from smallvit.errors import DataError, ImageError, UserError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-#: Values of 16 bits that go beyond this fill enough of them for their upper 8 to be an image.
+#: If 16-bit values exceed this, their upper 8 bits are a usable image.
 FULL_RANGE = 1 << 15
 
 
 class CheckedLoadImageFromFile(LoadImageFromFile):
-    """MMCV's image loading, with an error that names a file that it would read wrongly.
+    """MMCV's image loading, with errors for files that would be read wrongly.
 
-    OpenCV fills the missing part of a truncated image with gray, keeps the upper 8 of 16 bits
-    where a camera filled the lower 12, and turns an image as its EXIF orientation says where
-    its boxes are of the unturned one, and says nothing.
+    Without an error, OpenCV fills the missing part of a truncated image with gray, keeps the upper
+    8 of 16 bits if a camera uses the lower 12, and rotates an image by its EXIF orientation if
+    its boxes are annotated without it.
     """
 
     @classmethod
     def like(cls, loader: LoadImageFromFile) -> CheckedLoadImageFromFile:
-        """Make a loader with the settings of MMCV's.
+        """Create a loader with the settings of MMCV's loader.
 
         Args:
-            loader (LoadImageFromFile): Whose settings to take.
+            loader (LoadImageFromFile): Loader whose settings are copied.
 
         Returns:
-            CheckedLoadImageFromFile: The new loader.
+            CheckedLoadImageFromFile: Loader with the same settings.
         """
         own = cls.__new__(cls)
         vars(own).update(vars(loader))
@@ -48,11 +48,11 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
         """Load one image.
 
         Args:
-            results (dict): Holds ``img_path``.
+            results (dict): Sample with the key ``img_path``.
 
         Returns:
-            dict | None: With ``img``, ``img_shape`` and ``ori_shape`` added; None where
-            the image is bad and ``ignore_empty`` is set.
+            dict | None: Sample with ``img``, ``img_shape`` and ``ori_shape`` added; None if
+            the image is damaged and ``ignore_empty`` is set.
 
         Raises:
             FileNotFoundError: If the file does not exist.
@@ -85,7 +85,7 @@ def decode(
         content (bytes): Content of the file.
         path (str): Path of the file, for messages.
         color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
-        backend (str): The decoder. Defaults to ``'cv2'``.
+        backend (str): Decoding backend. Defaults to ``'cv2'``.
 
     Returns:
         np.ndarray: The image, (H, W, C) or (H, W).
@@ -121,7 +121,7 @@ def _decode_whole(content: bytes, path: str, color_type: str, backend: str) -> n
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image from the disk to look at it; a deep one may be dark.
+    """Read an image from disk for display; one with more than 8 bits may appear dark.
 
     Args:
         path (str): Path of the file.
@@ -139,7 +139,7 @@ def read_image(path: str) -> np.ndarray:
 
 
 def refuse(content: bytes, path: str) -> None:
-    """Refuse an image before it is decoded.
+    """Raise an error for a damaged or too large image before it is decoded.
 
     Args:
         content (bytes): Content of the file.
@@ -154,11 +154,12 @@ def refuse(content: bytes, path: str) -> None:
 
 
 def refuse_file(path: str, backend_args: dict | None = None) -> None:
-    """Refuse an image file before something else decodes it.
+    """Raise an error for a damaged or too large image file before it is decoded elsewhere.
 
     Args:
-        path (str): The file, or a key of the back end.
-        backend_args (dict, optional): Where it is. Defaults to None: on the disk.
+        path (str): Path of the file, or key of the backend.
+        backend_args (dict, optional): Arguments of the file backend. Defaults to None: local
+            disk.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -172,13 +173,13 @@ def refuse_file(path: str, backend_args: dict | None = None) -> None:
 
 
 def broken(content: bytes) -> str | None:
-    """Say what is wrong with the bytes of an image, as far as its container shows it.
+    """Check the container of an encoded image for damage.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        str | None: The reason, or None if nothing is known to be wrong.
+        str | None: Description of the damage, or None if none is found.
     """
     if not content:
         return "empty file"
@@ -193,19 +194,19 @@ def broken(content: bytes) -> str | None:
 
 
 def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2") -> str | None:
-    """Say what a deep image loses when it is read with 8 bits a value.
+    """Describe what is lost if an image with more bits is read with 8 bits per value.
 
     Args:
         content (bytes): Content of a file with more than 8 bits per value.
-        color_type (str): How it is read. Defaults to ``'color'``.
-        backend (str): The decoder. Defaults to ``'cv2'``.
+        color_type (str): Color type for reading. Defaults to ``'color'``.
+        backend (str): Decoding backend. Defaults to ``'cv2'``.
 
     Returns:
-        str | None: A sentence with the way out; None where the values fill 16 bits.
+        str | None: Error message with a solution; None if the values use 16 bits.
     """
     image = mmcv.imfrombytes(content, flag="unchanged", backend="cv2")
     if image is None:
-        return None  # the decoder says what is wrong
+        return None  # the decoder will report the error
     top = image.max()
     if image.dtype == np.uint8 or (
         image.dtype == np.uint16 and top >= FULL_RANGE and backend == "cv2"
@@ -224,27 +225,27 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
 
 
 def full_value(top: float) -> float:
-    """Tell what is white in deep images whose largest value is known.
+    """Derive the white level of images with more than 8 bits from their largest value.
 
     Args:
-        top (float): That value.
+        top (float): Largest value of the images.
 
     Returns:
-        float: 1 for fractions, else the largest value of as many bits, at least 12.
+        float: 1 for fractions, else the maximum of the number of bits used, at least 12.
     """
     return 1.0 if top <= 1 else 2 ** max(12, int(top).bit_length()) - 1
 
 
 def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
-    """Say that an image has another size than its annotations were made for.
+    """Check that an image has the size for which its annotations were made.
 
     Args:
         content (bytes): Content of the file.
         image (np.ndarray): The image, (H, W, C) or (H, W).
-        results (dict): The sample; without ``height`` and ``width`` nothing is known.
+        results (dict): Sample; not checked without ``height`` and ``width``.
 
     Returns:
-        str | None: A sentence with the way out; None where the sizes agree.
+        str | None: Error message with a solution; None if the sizes agree.
     """
     wanted = results.get("height"), results.get("width")
     shape = image.shape[:2]

@@ -1,4 +1,4 @@
-"""Files of a folder that a data set does not read, by ending and reason."""
+"""Files of a folder that a data set ignores, by reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: Endings of images that some data set does not read.
+#: Extensions of image formats that some data sets do not read.
 IMAGE_ENDINGS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".bmp", ".dib"),
@@ -21,18 +21,18 @@ BROKEN_LINK = "links that lead nowhere"
 NO_ENDING = "files without an ending"
 LOOSE = "images in no class folder"
 UNLISTED = "images that the annotation file does not list"
-#: Names that a message shows of each reason.
+#: Number of file names shown for each reason.
 SHOWN = 3
 
 
 @dataclass
 class LeftOut:
-    """Files that are not read.
+    """Ignored files by reason.
 
     Args:
         by_reason (dict[str, list[str]]): First files of each reason.
-        counts (dict[str, int]): How many files of each.
-        complete (bool): Whether all files were looked at, in the time given.
+        counts (dict[str, int]): Number of files for each reason.
+        complete (bool): Whether all files were inspected within the time limit.
     """
 
     by_reason: dict[str, list[str]] = field(default_factory=dict)
@@ -40,10 +40,10 @@ class LeftOut:
     complete: bool = True
 
     def add(self, reason: str, path: str) -> None:
-        """Count a file.
+        """Add an ignored file.
 
         Args:
-            reason (str): Why it is not read.
+            reason (str): Reason why it is ignored.
             path (str): Path of the file.
         """
         self.counts[reason] = self.counts.get(reason, 0) + 1
@@ -52,11 +52,11 @@ class LeftOut:
 
     @property
     def images(self) -> int:
-        """int: Those that are probably images."""
+        """int: Number of ignored files that are probably images."""
         return sum(number for reason, number in self.counts.items() if is_image(reason))
 
     def text(self) -> str:
-        """List them.
+        """Format the ignored files for a message.
 
         Returns:
             str: Counts and first files by reason.
@@ -70,13 +70,13 @@ class LeftOut:
 
 
 def is_image(reason: str) -> bool:
-    """Tell whether a file that is left out for a reason would have been an image.
+    """Check whether files that are ignored for a reason are images.
 
     Args:
-        reason (str): A key of :class:`LeftOut`.
+        reason (str): Reason, a key of :class:`LeftOut`.
 
     Returns:
-        bool: False for endings of other files, such as lists.
+        bool: False for extensions of other files, such as lists.
     """
     return reason in (BROKEN_LINK, LOOSE) or reason.partition(" ")[0].lower() in IMAGE_ENDINGS
 
@@ -88,20 +88,20 @@ def files_left_out(
     match_case: bool = False,
     seconds: float = float("inf"),
 ) -> LeftOut:
-    """Find the files of a folder that are not read.
+    """Find the files of a folder that a data set ignores.
 
-    Files and folders whose names begin with a dot are not seen.
+    Files and folders whose names start with a dot are skipped.
 
     Args:
-        folder (str): The folder, on a disk; others have none.
-        endings (Sequence[str]): Endings that are read.
-        in_class_folders (bool): Whether images directly in the folder are left out. Defaults to
+        folder (str): Local folder; the result is empty for other locations.
+        endings (Sequence[str]): File extensions that are read.
+        in_class_folders (bool): Whether images directly in the folder are ignored. Defaults to
             False.
-        match_case (bool): Whether ``.JPG`` is another ending than ``.jpg``. Defaults to False.
-        seconds (float): For how long to look at most. Defaults to infinity.
+        match_case (bool): Whether extensions are case-sensitive. Defaults to False.
+        seconds (float): Time limit of the search. Defaults to infinity.
 
     Returns:
-        LeftOut: The files.
+        LeftOut: Ignored files by reason.
     """
     found = LeftOut()
     ends, until = tuple(endings), time.monotonic() + seconds
@@ -124,15 +124,15 @@ def files_left_out(
 
 
 def unlisted_images(folder: str, listed: Container[str], seconds: float) -> LeftOut:
-    """Find the images of a folder that a list does not name.
+    """Find the images of a folder that are not in a list.
 
     Args:
-        folder (str): The folder, on a disk; others have none.
-        listed (Container[str]): Names relative to it, with ``/`` between folders.
-        seconds (float): For how long to look at most.
+        folder (str): Local folder; the result is empty for other locations.
+        listed (Container[str]): Names relative to the folder, with ``/`` between folders.
+        seconds (float): Time limit of the search.
 
     Returns:
-        LeftOut: The images.
+        LeftOut: Unlisted images.
     """
     found, until = LeftOut(), time.monotonic() + seconds
     for place, entry in _files(folder, "") if osp.isdir(folder) else ():

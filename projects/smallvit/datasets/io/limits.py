@@ -1,7 +1,7 @@
-"""How large an image may become in memory, read off its header before it is decoded.
+"""Limit on the number of pixels of an image, checked in its header before it is decoded.
 
-A PNG of 49 kB can hold 20,000 x 20,000 pixels of one color: 1.2 GB for each worker that
-decodes it.
+A PNG of 49 kB can contain 20,000 x 20,000 pixels of one color, which take 1.2 GB in each worker
+that decodes it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def too_many_pixels(content: bytes) -> str | None:
-    """Say that an image has more pixels than it may.
+    """Check the number of pixels of an image against the limit.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        str | None: A sentence with the way out; None where it has not, or no header is found
-        that tells.
+        str | None: Error message with a solution; None if the limit is not exceeded, or the
+        header is not recognized.
 
     Raises:
-        UserError: If the limit that the environment sets is no number.
+        UserError: If the limit in the environment is not a positive number.
     """
     size = size_of(content)
     limit = max_pixels()
@@ -50,13 +50,13 @@ def too_many_pixels(content: bytes) -> str | None:
 
 @cache
 def max_pixels() -> int:
-    """Tell the limit, which is read from the environment once.
+    """Get the limit, which is read from the environment once.
 
     Returns:
-        int: Pixels that an image may have.
+        int: Maximum number of pixels of an image.
 
     Raises:
-        UserError: If the environment sets no positive number.
+        UserError: If the limit in the environment is not a positive number.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
@@ -65,18 +65,18 @@ def max_pixels() -> int:
         raise UserError(f"{VARIABLE}={text!r}: expected a number of pixels, such as {MAX_PIXELS}")
     limit = int(text)
     if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = limit  # Pillow has a limit of its own
+        Image.MAX_IMAGE_PIXELS = limit  # Pillow has its own limit
     return limit
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
-    """Read the size of an image off its header.
+    """Read the size of an image from its header.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        tuple[int, int] | None: Width and height as stored; None where no header is found.
+        tuple[int, int] | None: Width and height as stored; None if no header is found.
     """
     if content.startswith(PNG_START) and len(content) >= 24:
         return struct.unpack_from(">II", content, 16)
@@ -110,4 +110,4 @@ def _size_by_pillow(content: bytes) -> tuple[int, int] | None:
         # Pillow tells the number of pixels alone.
         return int(re.search(r"\d+", str(error))[0]), 1
     except Exception:
-        return None  # the decoder says what is wrong
+        return None  # the decoder will report the error

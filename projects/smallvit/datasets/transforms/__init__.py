@@ -1,4 +1,4 @@
-"""Augmentations as timm does them, on images whose order of colors is known."""
+"""Augmentations of timm for images with a known channel order."""
 
 from smallvit.datasets.transforms.color_jitter import ColorJitter
 from smallvit.datasets.transforms.rand_augment import RandAugment

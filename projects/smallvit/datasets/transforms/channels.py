@@ -1,4 +1,4 @@
-"""Steps that were written for three channels, on images of any number of them."""
+"""Support for any number of channels in transforms that were written for three."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def on_any_channels(transform: Transform, gray_alone: bool = False) -> Transform
 
 
 def _count(image: Any) -> int:
-    """Channels of an image; 0 for what is none."""
+    """Number of channels of an image; 0 for other values."""
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
         return 0
     return image.shape[2] if image.ndim == 3 else 1
@@ -59,7 +59,7 @@ def _as_channels(image: np.ndarray) -> np.ndarray:
 
 
 def _parts(image: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Images of three channels, and how many of them each stands for."""
+    """Yield images of three channels, and the number of original channels in each."""
     image = _as_channels(image)
     colors = 3 if image.shape[2] > 3 else 0
     if colors:

@@ -1,4 +1,4 @@
-"""Color jitter that knows the order of the colors."""
+"""Color jitter with a configurable channel order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENHANCERS = {
 
 
 class Jitter(NamedTuple):
-    """One of the changes that were drawn for an image.
+    """Color change that was drawn for an image.
 
     Args:
         name (str): "brightness", "contrast", "saturation" or "hue".
@@ -87,17 +87,17 @@ class ColorJitter(BaseTransform):
         return ends
 
     def draw(self) -> list[Jitter]:
-        """Draw for an image.
+        """Draw the changes for an image.
 
         Returns:
-            list[Jitter]: The changes, in the order that they are made.
+            list[Jitter]: Changes in the order in which they are applied.
         """
         names = random.sample(list(self.ranges), len(self.ranges))
         return [Jitter(name, random.uniform(*self.ranges[name])) for name in names]
 
     @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Change the colors.
+        """Apply random color changes.
 
         Args:
             results (dict): Sample with the key ``img``.
@@ -123,14 +123,14 @@ class ColorJitter(BaseTransform):
 
 
 def shift_hue(image: Image.Image, part: float) -> Image.Image:
-    """Turn the hues of an image.
+    """Shift the hues of an image.
 
     Args:
-        image (Image.Image): RGB.
-        part (float): Part of the circle, -0.5 to 0.5.
+        image (Image.Image): RGB image.
+        part (float): Fraction of the hue circle, -0.5 to 0.5.
 
     Returns:
-        Image.Image: RGB.
+        Image.Image: RGB image.
     """
     hue, saturation, value = image.convert("HSV").split()
     turned = (np.asarray(hue).astype(np.int16) + int(part * 255)) % 256

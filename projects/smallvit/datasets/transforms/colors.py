@@ -1,4 +1,4 @@
-"""The order of an image's colors, which an array does not tell."""
+"""Checks and conversions of the channel order of images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ORDERS = ("rgb", "bgr")
 
 
 def check_order(owner: str, channel_order: str) -> None:
-    """Refuse an order of colors that there is not.
+    """Check that a channel order is valid.
 
     Args:
         owner (str): Name of the transform, for the error message.
-        channel_order (str): What was given.
+        channel_order (str): Channel order to check.
 
     Raises:
         UserError: If it is neither "rgb" nor "bgr".
@@ -33,16 +33,16 @@ def check_order(owner: str, channel_order: str) -> None:
 def check_colors(
     owner: str, name: str, values: Sequence[float], counts: Sequence[int] = (3,)
 ) -> None:
-    """Refuse what is not one number for each channel.
+    """Check that there is one number for each channel.
 
     Args:
         owner (str): Name of the transform, for the error message.
         name (str): Name of the argument.
-        values (Sequence[float]): What was given.
-        counts (Sequence[int]): How many channels there may be. Defaults to (3,).
+        values (Sequence[float]): Numbers to check.
+        counts (Sequence[int]): Allowed numbers of channels. Defaults to (3,).
 
     Raises:
-        UserError: If there are not so many numbers.
+        UserError: If their number is not allowed.
     """
     if not isinstance(values, Sequence) or len(values) not in counts:
         others = ", or one for each channel of other images" if len(counts) > 1 else ""
@@ -52,11 +52,11 @@ def check_colors(
 
 
 def check_image(owner: str, image: np.ndarray) -> None:
-    """Refuse an image without three channels of bytes.
+    """Check that an image has three channels of dtype uint8.
 
     Args:
         owner (str): Name of the transform, for the error message.
-        image (np.ndarray): The image.
+        image (np.ndarray): Image to check.
 
     Raises:
         DataError: If it is not uint8 of shape (H, W, 3).
@@ -69,24 +69,24 @@ def check_image(owner: str, image: np.ndarray) -> None:
 
 
 def to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
-    """Turn an image into Pillow's, whose colors are RGB.
+    """Convert an image to an RGB image of Pillow.
 
     Args:
         image (np.ndarray): uint8 (H, W, 3).
-        channel_order (str): Order of its colors.
+        channel_order (str): Channel order of ``image``, "rgb" or "bgr".
 
     Returns:
-        Image.Image: The same image.
+        Image.Image: RGB image.
     """
     return Image.fromarray(image if channel_order == "rgb" else mmcv.bgr2rgb(image))
 
 
 def to_array(image: Image.Image, channel_order: str) -> np.ndarray:
-    """Turn Pillow's image back; the inverse of :func:`to_pil`.
+    """Convert an RGB image of Pillow to an array; the inverse of :func:`to_pil`.
 
     Args:
-        image (Image.Image): In RGB.
-        channel_order (str): Order of the colors of what is returned.
+        image (Image.Image): RGB image.
+        channel_order (str): Channel order of the output, "rgb" or "bgr".
 
     Returns:
         np.ndarray: uint8 (H, W, 3), which may be written to.
