@@ -1,4 +1,4 @@
-"""Steps of a detector and of a segmentor with a backbone and its shortcuts in them."""
+"""Check a backbone by training a small detector and a small segmentor for one step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def as_detector(host: nn.Module, shape: tuple[int, int, int]) -> str:
     """Train a small RetinaNet with a backbone for one step.
 
     Args:
-        host (nn.Module): The backbone, with shortcuts or without.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Backbone with or without shortcuts.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Returns:
-        str: What is wrong, empty if nothing is.
+        str: Error message, empty on success.
     """
     try:
         from mmdet.structures import DetDataSample
@@ -41,11 +41,11 @@ def as_segmentor(host: nn.Module, shape: tuple[int, int, int]) -> str:
     """Train a small FCN with a backbone for one step.
 
     Args:
-        host (nn.Module): The backbone, with shortcuts or without.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Backbone with or without shortcuts.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Returns:
-        str: What is wrong, empty if nothing is.
+        str: Error message, empty on success.
     """
     try:
         from mmseg.structures import SegDataSample

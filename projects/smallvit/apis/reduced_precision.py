@@ -1,4 +1,4 @@
-"""Graphs in bfloat16 and in 8-bit integers, and how often they decide as the float32 network."""
+"""Export in bfloat16 and int8, with the agreement of decisions with float32."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from smallvit.apis.graphs import run_all
 from smallvit.errors import UserError
 from smallvit.utils.files import whole_file
 
-#: Share of equal decisions below which the told sentence says what to try.
+#: Fraction of equal decisions below which the message suggests what to try.
 LEAST_AGREEMENT = 0.95
-#: Largest difference between two runs in bfloat16, relative to the largest value: kernels that
-#: add in another order round differently, and a deep network carries it on.
+#: Maximum difference between two runs in bfloat16, relative to the largest value: kernels with
+#: another order of summation round differently, and a deep network amplifies the difference.
 BF16_TOLERANCE = 0.1
-#: Images that the compared networks see at a time.
+#: Batch size of the comparison.
 CHUNK = 8
-#: Layers whose weights a graph in bfloat16 holds in bfloat16: those that autocast computes in it.
+#: Layers whose weights are stored in bfloat16: those that autocast runs in bfloat16.
 CAST_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-#: Operators with a weight. Dynamic quantization leaves convolutions out: onnxruntime's kernel for
-#: them is slower in integers whose range is found in each call.
+#: Quantized operators. Dynamic quantization excludes convolutions, for which onnxruntime's
+#: dynamically quantized kernel is slower than float32.
 DYNAMIC_OPERATORS, STATIC_OPERATORS = ("MatMul", "Gemm"), ("MatMul", "Gemm", "Conv")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a graph is from the float32 network.
+    """Agreement of a graph with the float32 network.
 
     Args:
-        same (int): Images, or pixels, with the same class.
-        of (int): All of them; 0 where there are no classes.
+        same (int): Number of images or pixels with the same class.
+        of (int): Total number of images or pixels; 0 if the graph predicts no classes.
         difference (float): Largest difference of an output, relative to the largest value.
     """
 
@@ -61,17 +61,17 @@ class Agreement:
 
 
 def require_possible(kind: str, precision: str, task: str, part: str, calibrates: bool) -> None:
-    """Refuse what no graph can be.
+    """Check that a combination of export options is supported.
 
     Args:
         kind (str): Format of the graph.
         precision (str): "fp32", "bf16" or "int8".
-        task (str): What the model predicts.
-        part (str): Part of the model.
+        task (str): "classification", "detection" or "segmentation".
+        part (str): "whole" or "backbone".
         calibrates (bool): Whether there are images to calibrate on.
 
     Raises:
-        UserError: With the way out.
+        UserError: If the combination is not supported.
     """
     if precision not in ("fp32", "bf16", "int8"):
         raise UserError(f"--precision {precision}: there are fp32, bf16 and int8")
@@ -104,21 +104,22 @@ def write_reduced(
     """Write a graph in bfloat16 or int8, and compare it with the float32 network.
 
     Args:
-        graph (nn.Module): The module, in float32.
-        inputs (tuple[Tensor, ...]): What is compared on; the graph is made with the first two.
-        path (str | os.PathLike): The file.
-        kind (str): Its format.
-        wish (Wish): What it shall be.
-        metadata (dict[str, Any]): What is told in the file; the agreement goes there too.
-        calibration (tuple[Tensor, ...], optional): Inputs that int8 finds its ranges on. Defaults
-            to None, which finds them in each call.
-        tell (Callable, optional): Is called with the agreement in words. Defaults to None.
+        graph (nn.Module): Module in float32.
+        inputs (tuple[Tensor, ...]): Inputs to compare on; the first two images are the example
+            inputs of the export.
+        path (str | os.PathLike): Path to write.
+        kind (str): Format of the graph.
+        wish (Wish): Export options.
+        metadata (dict[str, Any]): Metadata of the file, to which the agreement is added.
+        calibration (tuple[Tensor, ...], optional): Inputs to calibrate the ranges of int8 on.
+            Defaults to None, which computes the ranges in each call.
+        tell (Callable, optional): Callback that receives the agreement as text. Defaults to None.
 
     Returns:
-        float: The largest difference to the float32 network, relative to the largest value.
+        float: Largest difference from the float32 network, relative to the largest value.
 
     Raises:
-        UserError: If it cannot be written, or computes no numbers.
+        UserError: If the graph cannot be written, or its outputs are not finite.
     """
     if wish.precision == "bf16":
         found = _write_bfloat16(graph, inputs, path, kind, wish, metadata)
@@ -134,12 +135,12 @@ def _note(found: Agreement, precision: str, **more: Any) -> dict[str, Any]:
 
 
 class Bfloat16Graph(nn.Module):
-    """A graph under autocast to bfloat16, whose large weights are stored in bfloat16.
+    """Graph under autocast to bfloat16, with the weights of large layers stored in bfloat16.
 
-    Norms, and what autocast leaves in float32, stay so.
+    Norms and other operations that autocast runs in float32 stay in float32.
 
     Args:
-        graph (nn.Module): The graph in float32; it is copied.
+        graph (nn.Module): Graph in float32, which is copied.
     """
 
     def __init__(self, graph: nn.Module) -> None:
@@ -204,19 +205,19 @@ def _write_int8(
 
 
 def quantize(source: str, target: str, calibration: tuple[Tensor, ...] | None = None) -> None:
-    """Let onnxruntime compute the products of a graph with its weights in 8-bit integers.
+    """Quantize the operators of an ONNX graph that have weights to 8-bit integers.
 
-    Weights have one scale an output channel and 7 bits, with which CPUs without VNNI instructions
-    do not overflow. What two activations are multiplied to, as in attention, stays in float32.
+    Weights have one scale per output channel and 7 bits, which avoids overflow on CPUs without
+    VNNI instructions. Products of two activations, as in attention, stay in float32.
 
     Args:
-        source (str): The graph in float32, ONNX.
-        target (str): The file to write.
-        calibration (tuple[Tensor, ...], optional): Inputs to find the ranges of activations on.
-            Defaults to None: they are found in each call, of products alone.
+        source (str): Path of the ONNX graph in float32.
+        target (str): Path to write.
+        calibration (tuple[Tensor, ...], optional): Inputs to calibrate the activation ranges on.
+            Defaults to None: dynamic quantization, of matrix products only.
 
     Raises:
-        UserError: If onnxruntime cannot.
+        UserError: If onnxruntime is missing or cannot quantize the graph.
     """
     try:
         from onnxruntime import quantization
@@ -246,7 +247,7 @@ def quantize(source: str, target: str, calibration: tuple[Tensor, ...] | None = 
                 op_types_to_quantize=list(STATIC_OPERATORS),
                 **shared,
             )
-    except Exception as error:  # it raises of every kind
+    except Exception as error:  # the quantizer raises exceptions of any type
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UserError(f"onnxruntime cannot quantize this graph: {reason}") from error
 
@@ -270,7 +271,7 @@ def _reader(kind: type, path: str, calibration: tuple[Tensor, ...]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what the quantizer logs of graphs that are prepared already."""
+    """Silence the quantizer's messages about graphs that are already preprocessed."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
@@ -287,16 +288,16 @@ def agreement(
     """Compare the decisions of a graph with those of the float32 network.
 
     Args:
-        run (Callable): Runs what is compared.
-        graph (nn.Module): The float32 network.
-        inputs (tuple[Tensor, ...]): What is compared on.
-        wish (Wish): What the graph is.
+        run (Callable): Function that runs the graph.
+        graph (nn.Module): Network in float32.
+        inputs (tuple[Tensor, ...]): Inputs to compare on.
+        wish (Wish): Export options.
 
     Returns:
-        Agreement: Over all inputs.
+        Agreement: Agreement over all inputs.
 
     Raises:
-        UserError: If the graph does not take the batches it should, or computes no numbers.
+        UserError: If an output is not finite or has another shape.
     """
     same = of = 0
     worst = 0.0
@@ -321,13 +322,13 @@ def _decided(scores: Tensor) -> Tensor:
 
 
 def chunks(inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-    """Cut inputs into batches of :data:`CHUNK`; one image is left over to none.
+    """Split inputs into batches of up to :data:`CHUNK` images.
 
     Args:
-        inputs (tuple[Tensor, ...]): Of as many images each.
+        inputs (tuple[Tensor, ...]): Tensors of equal batch size.
 
     Yields:
-        tuple[Tensor, ...]: A part of each.
+        tuple[Tensor, ...]: Batch of each tensor.
     """
     yield from zip(*(each.split(CHUNK) for each in inputs), strict=True)
 

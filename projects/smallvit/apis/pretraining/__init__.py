@@ -1,4 +1,4 @@
-"""``smallvit pretrain``: images without labels, a method for a backbone, and its config."""
+"""Generate self-supervised pretraining configs from a backbone and unlabeled images."""
 
 from smallvit.apis.pretraining.images import Images, find_images
 from smallvit.apis.pretraining.methods import METHODS

@@ -1,4 +1,4 @@
-"""The images to pretrain on: a folder of any layout, or those of a COCO file."""
+"""Find the images to pretrain on, in a folder of any layout or a COCO file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 from smallvit.errors import UserError
 
-#: Fewer images than this pretrain nothing.
+#: Minimum number of images.
 LEAST = 8
-#: Names of splits whose images would be seen before they measure something.
+#: Names of evaluation splits, which are excluded from pretraining.
 MEASURING = ("val", "valid", "validation", "test", "testing")
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images without labels.
+    """Unlabeled images.
 
     Args:
-        root (str): The folder.
-        ann_file (str): The COCO file, "" for all images of the folder.
-        paths (tuple[str, ...]): The images.
-        folders (dict[str, int]): How many lie in each folder, by its name.
-        note (str): What is to be said of them.
+        root (str): Root folder of the images.
+        ann_file (str): Path of the COCO file, "" for all images of the folder.
+        paths (tuple[str, ...]): Paths of the images.
+        folders (dict[str, int]): Number of images per folder, by folder name.
+        note (str): Message for the user. Defaults to "".
     """
 
     root: str
@@ -35,11 +35,11 @@ class Images:
 
     @property
     def has_classes(self) -> bool:
-        """bool: Whether the folders look like classes, by which features can be judged."""
+        """bool: Whether the folders look like classes, for k-NN evaluation of the features."""
         return not self.ann_file and 1 < len(self.folders) <= 1000
 
     def dataset(self) -> dict[str, str]:
-        """Settings of the data set that reads them.
+        """Return the config of the data set that reads the images.
 
         Returns:
             dict[str, str]: ``type``, ``data_root`` and ``ann_file``.
@@ -52,14 +52,14 @@ def find_images(path: str) -> Images:
     """Find the images to pretrain on.
 
     Args:
-        path (str): A flat folder, class folders, of which ``train/`` alone is read where there are
-            splits, or a COCO file, whose images lie beside it or in a folder ``images``.
+        path (str): A flat folder; class folders, of which only ``train/`` is read if there are
+            splits; or a COCO file, whose images are next to it or in a folder ``images``.
 
     Returns:
-        Images: What is there.
+        Images: Images found.
 
     Raises:
-        UserError: If nothing is there, or too few images.
+        UserError: If the path does not exist, images are missing, or there are too few.
     """
     path = osp.abspath(osp.expanduser(path))
     if not osp.exists(path):
@@ -91,7 +91,7 @@ def _source(path: str) -> tuple[str, str, str]:
 
 
 def _folder_of(file: str) -> str:
-    """The folder that the file names of a COCO file begin in: the first that has one of them."""
+    """Find the folder that the file names of a COCO file are relative to, by its first image."""
     import json
 
     with open(file, encoding="utf-8") as opened:

@@ -1,4 +1,4 @@
-"""What each method of pretraining makes of a backbone: its model, and views of an image."""
+"""Pretraining methods: model and augmentation pipeline for a backbone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from smallvit.registry import MODELS
 
 @dataclass(frozen=True)
 class Network:
-    """A backbone, and what the methods need to know of it.
+    """Backbone and properties of its training images.
 
     Args:
-        config (dict): Its config.
-        module (nn.Module): The backbone as built.
+        config (dict): Config of the backbone.
+        module (nn.Module): The backbone built from the config.
         size (int): Height and width of the images.
-        channels (int): Their channels.
-        images (int): How many there are.
+        channels (int): Number of channels of the images.
+        images (int): Number of images.
     """
 
     config: dict
@@ -34,10 +34,10 @@ class Network:
     images: int
 
     def probe(self, size: int | None = None) -> torch.Tensor:
-        """Two random images.
+        """Create a batch of two random images.
 
         Args:
-            size (int, optional): Their size. Defaults to None, that of the network.
+            size (int, optional): Height and width. Defaults to None, the size of the images.
 
         Returns:
             Tensor: (2, C, size, size).
@@ -47,7 +47,7 @@ class Network:
 
     @property
     def width(self) -> int:
-        """int: Channels of the vector that it makes of an image."""
+        """int: Channels of the feature vector of an image."""
         with torch.no_grad():
             vector = vector_of(self.module(self.probe()))
         if vector is None:
@@ -58,30 +58,30 @@ class Network:
         return vector.shape[1]
 
     def takes(self, size: int) -> bool:
-        """Tell whether it takes images of another size.
+        """Check whether the backbone supports another image size.
 
         Args:
-            size (int): Height and width.
+            size (int): Height and width to try.
 
         Returns:
-            bool: Whether it does.
+            bool: Whether the forward pass succeeds.
         """
         try:
             with torch.no_grad():
                 self.module(self.probe(size))
-        except Exception:  # whatever it says: the crops get the size of the images
+        except Exception:  # of any type; small crops are then enlarged to the size of the images
             return False
         return True
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a method trains.
+    """Model and pipeline of a method.
 
     Args:
-        model (dict): The model.
+        model (dict): Config of the model.
         pipeline (list[dict]): Transforms between loading an image and packing it.
-        note (str): What is to be said.
+        note (str): Description for the user.
     """
 
     model: dict[str, Any]
@@ -90,16 +90,16 @@ class Made:
 
 
 def build_network(config: dict, size: int, channels: int, images: int) -> Network:
-    """Build a backbone to look at it.
+    """Build a backbone to inspect it.
 
     Args:
-        config (dict): Its config.
+        config (dict): Config of the backbone.
         size (int): Height and width of the images.
-        channels (int): Their channels.
-        images (int): How many there are.
+        channels (int): Number of channels of the images.
+        images (int): Number of images.
 
     Returns:
-        Network: The backbone.
+        Network: The backbone in evaluation mode, with the properties of the images.
     """
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         module = MODELS.build(dict(config))
@@ -108,13 +108,13 @@ def build_network(config: dict, size: int, channels: int, images: int) -> Networ
 
 
 def masked(network: Network) -> Made:
-    """Hide parts of an image and predict their pixels: MAE where patches can be dropped.
+    """Masked image modeling: MAE if the backbone supports dropping patches, else SimMIM.
 
     Args:
-        network (Network): The backbone.
+        network (Network): Backbone to pretrain.
 
     Returns:
-        Made: A MAE with a decoder of two blocks, or a SimMIM with a linear one.
+        Made: MAE with a decoder of two blocks, or SimMIM with a linear decoder.
     """
     backbone = {"type": "smallvit.MaskedBackbone", "backbone": network.config}
     flip = dict(type="RandomFlip", prob=0.5)
@@ -193,13 +193,13 @@ def _simmim(network: Network, backbone: dict, steps: list[dict], reason: str) ->
 
 
 def instance(network: Network) -> Made:
-    """Make a class of each image.
+    """Instance discrimination: each image is its own class.
 
     Args:
-        network (Network): The backbone.
+        network (Network): Backbone to pretrain.
 
     Returns:
-        Made: A classifier with an output for each image, for two large and two small crops.
+        Made: Classifier with one output per image, with two large and two small crops.
     """
     small, said = _small(network)
     model = dict(
@@ -219,13 +219,13 @@ def instance(network: Network) -> Made:
 
 
 def views(network: Network) -> Made:
-    """Let a student predict what its moving average says of a larger crop.
+    """Self-distillation between crops, with a moving average of the student as teacher.
 
     Args:
-        network (Network): The backbone.
+        network (Network): Backbone to pretrain.
 
     Returns:
-        Made: Student and teacher, for two large and eight small crops.
+        Made: Student and teacher, with two large and eight small crops.
     """
     small, said = _small(network)
     model = dict(
@@ -263,7 +263,7 @@ def _views(network: Network, count: int, small: int) -> dict:
     )
 
 
-#: Methods by name, each from a network to what is trained.
+#: Pretraining methods by name.
 METHODS: dict[str, Callable[[Network], Made]] = {
     "masked": masked,
     "instance": instance,

@@ -1,4 +1,4 @@
-"""The plan of a pretraining: what the images, their number and the wishes decide."""
+"""Choose the settings of a pretraining run from the images and the user's options."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from smallvit.engine.model_settings import set_channels
 from smallvit.errors import UserError
 from smallvit.utils.configs import walk
 
-#: Steps that a pretraining has by default, and the limits of its epochs.
+#: Default number of steps, and limits of the number of epochs.
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 20_000, 40, 800
-#: The learning rate of _base_/schedules/pretrain_adamw_400e.py, for so many images.
+#: Learning rate of _base_/schedules/pretrain_adamw_400e.py, and the batch size it is for.
 RATE, BASE_BATCH = 5e-4, 64
 
 
 @dataclass(frozen=True)
 class PretrainingPlan:
-    """What will be pretrained, on what and how.
+    """Settings of a pretraining run.
 
     Args:
-        name (str): The model, as the user wrote it.
-        base (str): Address of the config whose backbone it is.
+        name (str): Model name given by the user.
+        base (str): Config that the backbone is from.
         method (str): A key of :data:`METHODS`.
-        images (Images): The images.
-        survey (Survey): What they are like.
+        images (Images): Unlabeled images.
+        survey (Survey): Statistics of the images.
         size (int): Height and width of the crops.
-        batch_size (int): Images of a step.
-        epochs (int): Epochs.
-        lr (float): Learning rate.
-        seed (int | None): Of the training.
-        made (Made): What the method makes of the backbone.
+        batch_size (int): Images per step.
+        epochs (int): Number of epochs.
+        lr (float): Learning rate, scaled to the batch size.
+        seed (int | None): Random seed of the run.
+        made (Made): Model and pipeline of the method.
     """
 
     name: str
@@ -57,12 +57,12 @@ class PretrainingPlan:
 
     @property
     def steps(self) -> int:
-        """int: Steps of an epoch; a last one with fewer images is left out."""
+        """int: Steps per epoch; an incomplete last batch is dropped."""
         return len(self.images.paths) // self.batch_size
 
     @property
     def interval(self) -> int:
-        """int: Epochs between checkpoints, and between looks at the features: some twenty."""
+        """int: Epochs between checkpoints and feature measurements, for about 20 in total."""
         return max(1, self.epochs // 20)
 
 
@@ -77,24 +77,25 @@ def plan_pretraining(
     lr: float | None = None,
     seed: int | None = None,
 ) -> PretrainingPlan:
-    """Decide what the user left open.
+    """Choose all settings that the user did not give.
 
     Args:
-        name (str): The model, as ``smallvit train --data`` takes it.
+        name (str): Model name, as for ``smallvit train --data``.
         method (str): A key of :data:`METHODS`.
-        images (Images): The images.
-        survey (Survey): What they are like.
-        size (int, optional): Height and width of the crops. Defaults to None: by the images.
-        batch_size (int, optional): Images of a step. Defaults to None: 64, fewer for few images.
-        epochs (int, optional): Epochs. Defaults to None: by the number of images.
-        lr (float, optional): Learning rate. Defaults to None: by the batch.
-        seed (int, optional): Of the training. Defaults to None.
+        images (Images): Unlabeled images.
+        survey (Survey): Statistics of the images.
+        size (int, optional): Height and width of the crops. Defaults to None: chosen by the size
+            of the images.
+        batch_size (int, optional): Images per step. Defaults to None: 64, or less for few images.
+        epochs (int, optional): Number of epochs. Defaults to None: chosen by the number of images.
+        lr (float, optional): Learning rate. Defaults to None: scaled to the batch size.
+        seed (int, optional): Random seed of the run. Defaults to None.
 
     Returns:
-        PretrainingPlan: The plan.
+        PretrainingPlan: Complete settings.
 
     Raises:
-        UserError: If there is no such model, or the method cannot pretrain its backbone.
+        UserError: If the model is unknown, or the method does not support its backbone.
     """
     size = size or next(side for side, most in SIZES if survey.short <= most)
     count = len(images.paths)
@@ -112,7 +113,7 @@ def plan_pretraining(
 
 
 def _backbone(name: str, size: int, channels: int) -> tuple[str, dict[str, Any]]:
-    """The backbone that ``smallvit train`` would train from class folders."""
+    """Find the backbone that ``smallvit train`` would use for class folders."""
     chosen = choose_model(name, "folder", size)
     model = chosen.model or read_config(chosen.base).model
     backbone = deepcopy(model.get("backbone"))

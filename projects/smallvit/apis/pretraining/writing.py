@@ -1,4 +1,4 @@
-"""The config of a pretraining, written so that a person can read and edit it."""
+"""Write the config of a pretraining run as readable, editable Python."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ BASES = [
 
 
 def write_pretraining(plan: PretrainingPlan, work_dir: str, command: str) -> str:
-    """Write the config of a pretraining into its work folder.
+    """Write the config of a pretraining run to its work directory, replacing an unedited one.
 
     Args:
-        plan (PretrainingPlan): The plan.
-        work_dir (str): The folder.
-        command (str): The command that asks for it, for its first line.
+        plan (PretrainingPlan): Settings to write.
+        work_dir (str): Work directory of the run.
+        command (str): Command that generates the config, for its first line.
 
     Returns:
-        str: Path of the file. One that nobody has edited is replaced.
+        str: Path of the config.
 
     Raises:
-        UserError: If a file of that name was edited.
+        UserError: If an existing config was edited.
     """
     settings = _settings(plan, work_dir)
     lines = [
@@ -71,7 +71,7 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
             num_workers=workers,
             dataset={**dataset, "pipeline": Name("train_pipeline")},
         ),
-        # What the features are looked at with: whole images.
+        # Features are measured on whole images.
         "seen": dict(
             dataset,
             pipeline=[load, dict(type="Resize", scale=(plan.size, plan.size)), _PACK],
@@ -103,7 +103,7 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
         "custom_hooks": [monitor],
     }
     if plan.method == "masked":
-        # What the backbone has behind its last block, such as a norm, is not trained.
+        # Layers after the last block of the backbone, such as a norm, receive no gradient.
         settings["find_unused_parameters"] = True
     if plan.seed is not None:
         settings["randomness"] = dict(seed=plan.seed)

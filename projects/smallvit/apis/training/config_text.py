@@ -1,4 +1,4 @@
-"""Values as Python that a person would write: ``dict(...)``, one line where it fits."""
+"""Format values as readable Python: ``dict(...)``, on one line if it fits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ WIDTH = 100
 
 
 class Name:
-    """A variable of the config file, written as its name.
+    """Reference to a variable of the config, formatted as its name.
 
     Args:
-        name (str): The variable.
+        name (str): Name of the variable.
     """
 
     def __init__(self, name: str) -> None:
@@ -19,14 +19,14 @@ class Name:
 
 
 def as_text(key: str, value: Any) -> str:
-    """Write an assignment.
+    """Format an assignment.
 
     Args:
-        key (str): The variable.
+        key (str): Name of the variable.
         value (Any): Plain values, dicts, lists, tuples and :class:`Name`.
 
     Returns:
-        str: One or several lines.
+        str: Python source of one or several lines.
     """
     return f"{key} = {_text(value, 0, len(key) + 3)}"
 
