@@ -1,6 +1,6 @@
-"""Small images, decoded once and kept in memory, whose transforms are applied by the batch.
+"""In-memory data sets of small images, with transforms that are applied to whole batches.
 
-The data set and its preprocessor are imported when one is first asked for: they need MMPretrain.
+The data set and its preprocessor are imported on first access, as they need MMPretrain.
 """
 
 from importlib import import_module

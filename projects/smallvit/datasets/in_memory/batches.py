@@ -1,4 +1,4 @@
-"""Batches of images on their way from the data set to the data preprocessor."""
+"""Batches passed from the in-memory data set to the data preprocessor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from smallvit.registry import FUNCTIONS
 
 
 class PendingImages:
-    """Images as they are stored, and what is to be done to them where the model is.
+    """Stored images, and the changes that are applied on the device of the model.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W).
-        changes (Sequence[Change]): What was drawn for them, in order.
+        images (Tensor): Images, uint8 (B, C, H, W).
+        changes (Sequence[Change]): Drawn changes, in order.
     """
 
     def __init__(self, images: Tensor, changes: Sequence[Change]) -> None:
@@ -45,26 +45,26 @@ class PendingImages:
         return PendingImages(function(self.images), changes)
 
     def to(self, device: str | torch.device, non_blocking: bool = True) -> PendingImages:
-        """Move the images, and what was drawn for them.
+        """Move the images and the tensors of the changes to a device.
 
         Args:
-            device (str | torch.device): Where to.
-            non_blocking (bool): Whether not to wait for it. Defaults to True.
+            device (str | torch.device): Target device.
+            non_blocking (bool): Whether to copy asynchronously. Defaults to True.
 
         Returns:
-            PendingImages: There.
+            PendingImages: Images and changes on the device.
         """
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self, device: Any = None) -> PendingImages:
-        """Pin the tensors; torch's loader calls this."""
+        """Pin the memory of the tensors; called by torch's data loader."""
         return self._map(Tensor.pin_memory)
 
     def changed(self) -> Tensor:
-        """Do what was drawn.
+        """Apply the changes.
 
         Returns:
-            Tensor: (B, C, h, w), uint8 or float32.
+            Tensor: Changed images (B, C, h, w), uint8 or float32.
         """
         images = self.images
         # Models are trained under autocast, which would compute pixels in half precision.
@@ -107,11 +107,11 @@ _said: set[str] = set()
 
 @FUNCTIONS.register_module()
 def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
-    """Make the batch of a data loader over :class:`smallvit.datasets.in_memory.InMemory`.
+    """Collate function for :class:`smallvit.datasets.in_memory.InMemory`.
 
     Args:
-        samples (ImageBatch | Sequence[dict]): What the data set gave; single samples, from a
-            data set around it, are put together as usual.
+        samples (ImageBatch | Sequence[dict]): Batch of the data set; single samples, from a
+            wrapper around it, are collated as usual.
 
     Returns:
         dict: ``inputs`` and ``data_samples``.
@@ -122,10 +122,10 @@ def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
 
 
 def say_once(text: str) -> None:
-    """Print a warning that was not printed yet.
+    """Print a warning unless it was printed before.
 
     Args:
-        text (str): The warning.
+        text (str): Text of the warning.
     """
     if text not in _said:
         _said.add(text)

@@ -1,4 +1,4 @@
-"""The data preprocessor of batches whose transforms are not done yet."""
+"""Data preprocessor that applies the transforms of in-memory data sets."""
 
 from __future__ import annotations
 

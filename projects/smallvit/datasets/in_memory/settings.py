@@ -1,4 +1,4 @@
-"""Configs of data sets in memory, without building one."""
+"""Inspection of the configs of in-memory data sets."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ OWN = ("of", "max_gib", "cache")
 
 
 def kind_of(settings: Mapping[str, Any]) -> Any:
-    """Tell the type of a data set, whether it is in memory or not.
+    """Get the type of a data set, in memory or not.
 
     Args:
-        settings (Mapping): Its config.
+        settings (Mapping): Config of the data set.
 
     Returns:
-        Any: ``of`` where it is in memory, else ``type``.
+        Any: ``of`` if it is in memory, else ``type``.
     """
     return settings["of"] if is_in_memory(settings) else settings.get("type")
 
 
 def is_in_memory(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a config is that of a data set in memory; see :func:`kind_of`."""
+    """Check whether a config is that of an in-memory data set; see :func:`kind_of`."""
     kind = settings.get("type")
     return isinstance(kind, str) and kind.rpartition(".")[2] == "InMemory" and "of" in settings
 

@@ -1,4 +1,4 @@
-"""The steps of a pipeline: those that are applied once, and those that are drawn each time."""
+"""Division of a pipeline into steps that are applied once and random steps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smallvit.datasets.in_memory.decoding import FIXED
 
 
 class Steps:
-    """The steps of a pipeline in three parts.
+    """Pipeline in three parts: fixed steps, random steps, and packing.
 
     Args:
-        transforms (Sequence[Callable]): The pipeline.
+        transforms (Sequence[Callable]): Transforms of the pipeline.
 
     Attributes:
-        fixed (list): Steps at its beginning that are applied once.
-        forms (list[BatchForm]): Those behind, for batches.
-        reason (str): Why there are none for batches; empty where there are.
-        pack (PackInputs | None): The last step.
+        fixed (list): Steps at the start that are applied once.
+        forms (list[BatchForm]): Batch implementations of the steps after them.
+        reason (str): Reason why a step has no batch implementation, or empty.
+        pack (PackInputs | None): Last step of the pipeline.
     """
 
     def __init__(self, transforms: Sequence[Any]) -> None:

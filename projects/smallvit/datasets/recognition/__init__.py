@@ -1,4 +1,4 @@
-"""What a folder of somebody's own data holds: its layout, classes, splits and images."""
+"""Recognition of user data: layout, classes, splits and images of a folder."""
 
 from smallvit.datasets.recognition.own_data import OwnData
 from smallvit.datasets.recognition.readings import LAYOUTS, recognize

@@ -1,4 +1,4 @@
-"""Class folders as own data."""
+"""Recognition of class folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images with label maps beside them as own data."""
+"""Recognition of images with label maps."""
 
 from __future__ import annotations
 

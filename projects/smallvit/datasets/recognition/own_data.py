@@ -1,4 +1,4 @@
-"""What was recognized in a data folder, and how a config reads it."""
+"""Description of a recognized data folder, and the settings with which a config reads it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from smallvit.datasets.usage import class_text
 
 SPLITS = ("train", "val", "test")
-#: What each form of data trains.
+#: Task of each form of data.
 TASKS = {
     "folder": "classification",
     "custom-coco": "objects with masks (Mask R-CNN)",

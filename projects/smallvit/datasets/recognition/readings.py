@@ -1,4 +1,4 @@
-"""Which of the known layouts a data folder has; two of them are an error that names both."""
+"""Recognition of the layout of a data folder; ambiguous layouts are an error."""
 
 from __future__ import annotations
 

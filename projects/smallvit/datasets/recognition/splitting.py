@@ -1,4 +1,4 @@
-"""Splits of one's own data where there is none: by classes, by a seed, stored as lists."""
+"""Generation of stratified splits for data without one, stored as lists."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LEAST = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of a cross-validation.
+    """Fold of a cross-validation.
 
     Args:
-        number (int): Which one, from 1.
-        count (int): How many there are.
-        seed (int): Seed of the choice. Defaults to 0.
+        number (int): Number of the fold, counted from 1.
+        count (int): Total number of folds.
+        seed (int): Seed of the assignment. Defaults to 0.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""The images of a data folder: their sizes and channels, by the headers of some of them."""
+"""Survey of image sizes and channels in a data folder, from the headers of a sample."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALPHA = ("RGBA", "RGBa")
 
 @dataclass(frozen=True)
 class Survey:
-    """What the images are like.
+    """Typical properties of the images of a data set.
 
     Args:
         channels (int): 1, 3 or 4.

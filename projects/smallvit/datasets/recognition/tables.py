@@ -1,4 +1,4 @@
-"""Tables of labels as own data."""
+"""Recognition of tables of labels."""
 
 from __future__ import annotations
 
