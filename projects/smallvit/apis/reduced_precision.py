@@ -31,8 +31,8 @@ BF16_TOLERANCE = 0.1
 CHUNK = 8
 #: Layers whose weights are stored in bfloat16: those that autocast runs in bfloat16.
 CAST_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-#: Quantized operators. Dynamic quantization excludes convolutions, for which onnxruntime's
-#: dynamically quantized kernel is slower than float32.
+#: Quantized operators. Dynamic quantization excludes convolutions, for which onnxruntime's kernel
+#: with ranges computed in each call is slower.
 DYNAMIC_OPERATORS, STATIC_OPERATORS = ("MatMul", "Gemm"), ("MatMul", "Gemm", "Conv")
 
 
