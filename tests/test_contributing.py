@@ -30,7 +30,7 @@ def run(section: str) -> dict:
 @pytest.fixture(autouse=True)
 def nothing_stays_registered():
     yield
-    for registry, names in ((MODELS, ("PoolingViT", "FeatureNoise")), (DATASETS, ("LabelTable",))):
+    for registry, names in ((MODELS, ("PoolingViT", "FeatureNoise")), (DATASETS, ("LeafTable",))):
         for name in names:
             registry.module_dict.pop(name, None)
 
@@ -93,7 +93,7 @@ def test_data_set(tmp_path, monkeypatch):
     assert list(leaves.CLASSES) == ["beech", "oak"]
     assert list(leaves.get_gt_labels()) == [1, 0]
     with pytest.raises(names["DataError"], match=r"labels\.csv is missing"):
-        names["LabelTable"](str(tmp_path))
+        names["LeafTable"](str(tmp_path))
 
 
 def test_config(tmp_path):
