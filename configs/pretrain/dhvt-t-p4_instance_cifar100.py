@@ -1,12 +1,3 @@
-_base_ = "../_base_/pretraining/instance_32.py"
+_base_ = ["../_base_/pretraining/instance_32.py", "../_base_/pretraining/dhvt-t-p4.py"]
 
-model = dict(
-    backbone=dict(
-        type="smallvit.DHVT",
-        arch="tiny",
-        patch_size=4,
-        num_heads=4,
-        drop_path_rate=0.1,
-        sope_norm_cfg=dict(type="SyncBN"),
-    ),
-)
+model = dict(backbone=_base_.network)

@@ -1,6 +1,3 @@
-_base_ = "../_base_/pretraining/instance_32.py"
+_base_ = ["../_base_/pretraining/instance_32.py", "../_base_/pretraining/dwnet-t.py"]
 
-model = dict(
-    backbone=dict(type="smallvit.DWNet", arch="tiny", img_size=32, drop_path_rate=0.2),
-    head=dict(in_channels=768),
-)
+model = dict(backbone=_base_.network, head=dict(in_channels=768))

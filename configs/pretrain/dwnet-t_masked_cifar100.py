@@ -1,9 +1,7 @@
-_base_ = "../_base_/pretraining/masked-pixels_32.py"
+_base_ = ["../_base_/pretraining/masked-pixels_32.py", "../_base_/pretraining/dwnet-t.py"]
 
 model = dict(
-    backbone=dict(
-        backbone=dict(type="smallvit.DWNet", arch="tiny", img_size=32, drop_path_rate=0.2)
-    ),
+    backbone=dict(backbone=_base_.network),
     neck=dict(in_channels=768, encoder_stride=32),
     head=dict(patch_size=8),
 )

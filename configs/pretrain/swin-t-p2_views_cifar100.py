@@ -1,14 +1,3 @@
-_base_ = "../_base_/pretraining/views_32.py"
+_base_ = ["../_base_/pretraining/views_32.py", "../_base_/pretraining/swin-t-p2.py"]
 
-model = dict(
-    backbone=dict(
-        type="SwinTransformer",
-        arch="tiny",
-        img_size=32,
-        patch_size=2,
-        window_size=4,
-        pad_small_map=True,
-        drop_path_rate=0.2,
-    ),
-    neck=dict(in_channels=768),
-)
+model = dict(backbone=_base_.network, neck=dict(in_channels=768))

@@ -1,11 +1,3 @@
-_base_ = "../_base_/pretraining/instance_32.py"
+_base_ = ["../_base_/pretraining/instance_32.py", "../_base_/pretraining/timm-vit-t-p4.py"]
 
-model = dict(
-    backbone=dict(
-        type="smallvit.TimmBackbone",
-        model_name="vit_tiny_patch16_224",
-        img_size=32,
-        patch_size=4,
-        dynamic_img_size=True,
-    ),
-)
+model = dict(backbone=_base_.network)

@@ -1,14 +1,3 @@
-_base_ = "../_base_/pretraining/masked-patches_32.py"
+_base_ = ["../_base_/pretraining/masked-patches_32.py", "../_base_/pretraining/vit-t-p4.py"]
 
-model = dict(
-    backbone=dict(
-        backbone=dict(
-            type="VisionTransformer",
-            arch="deit-tiny",
-            img_size=32,
-            patch_size=4,
-            qkv_bias=False,
-            norm_cfg=dict(type="LN", eps=1e-5),
-        )
-    ),
-)
+model = dict(backbone=dict(backbone=_base_.network))

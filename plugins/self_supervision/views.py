@@ -77,6 +77,9 @@ class ViewPrediction(BaseSelfSupervisor):
             Defaults to 0.1.
         **kwargs: ``data_preprocessor`` and other arguments of MMPretrain's
             ``BaseSelfSupervisor``.
+
+    Raises:
+        ValueError: If ``num_global`` is less than 1.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class ViewPrediction(BaseSelfSupervisor):
         center_momentum: float = 0.1,
         **kwargs,
     ) -> None:
+        if num_global < 1:
+            raise ValueError(f"ViewPrediction: num_global={num_global} must be at least 1")
         super().__init__(backbone=backbone, neck=neck, **kwargs)
         self.num_global = num_global
         self.student_temperature = student_temperature
@@ -109,13 +114,13 @@ class ViewPrediction(BaseSelfSupervisor):
             dict[str, Tensor]: ``loss``.
 
         Raises:
-            ValueError: If there are fewer than ``num_global`` crops, or ``num_global`` is not
-                positive.
+            ValueError: If there are fewer than ``num_global`` or fewer than two crops.
         """
-        if not isinstance(inputs, list) or not 0 < self.num_global < len(inputs) + 1:
+        needed = max(2, self.num_global)
+        if not isinstance(inputs, list) or len(inputs) < needed:
             raise ValueError(
-                f"ViewPrediction needs at least {self.num_global} crops of each image (the "
-                "transform MultiView makes them)"
+                f"ViewPrediction needs at least {needed} crops of each image (the transform "
+                "MultiView makes them)"
             )
         with torch.no_grad():
             answers = [self._teacher_answer(crop) for crop in inputs[: self.num_global]]

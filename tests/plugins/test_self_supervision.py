@@ -254,9 +254,11 @@ def test_the_teacher_follows_the_student():
     assert model.center.abs().sum() > 0
 
 
-def test_one_crop_is_too_few():
+@pytest.mark.parametrize("num_global", [1, 2])
+def test_one_crop_is_too_few(num_global):
+    model = views_of("vit", num_global=num_global)
     with pytest.raises(ValueError, match="ViewPrediction needs at least 2 crops"):
-        views_of("vit")([torch.randn(2, 3, SIZE, SIZE)], numbered(0, 1), mode="loss")
+        model([torch.randn(2, 3, SIZE, SIZE)], numbered(0, 1), mode="loss")
 
 
 @pytest.mark.parametrize("name", ["vit", "timm"])

@@ -24,8 +24,8 @@ class LabelTable(MultiLabelDataset):
     ``test``, ``val`` tests.
 
     Args:
-        ann_file (str): The table.
-        data_root (str): Not used: files are looked for beside the table. Defaults to "".
+        ann_file (str): The table; files are looked for beside it.
+        data_root (str): Folder that ``ann_file`` is relative to. Defaults to "".
         split (str): ``train``, ``val`` or ``test``. Defaults to ``'train'``.
         listed (str, optional): File that lists the images of the split, one a line; others are
             not read. Defaults to None.
@@ -55,6 +55,7 @@ class LabelTable(MultiLabelDataset):
         if split not in SPLITS:
             raise ValueError(f"LabelTable has no split {split!r}; choose one of {SPLITS}")
         self.split, self.listed = split, listed
+        ann_file = osp.join(data_root, ann_file)
         self.table = read_table(ann_file)
         self.class_names = tuple(classes or self.table.classes)
         unknown = sorted(set(self.table.classes) - set(self.class_names))

@@ -1,5 +1,7 @@
 """Tables of file names and labels."""
 
+import os.path as osp
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +48,12 @@ def test_one_label_an_image(table):
     assert names(test) == names(val)
     assert labels(train) == [[int(name[0]) % 2] for name in names(train)]
     assert isinstance(train.get_data_info(0)["gt_label"], int)
+
+
+def test_a_table_below_a_data_root(table):
+    path = table(lines(*"ababababab"))
+    root, name = osp.split(path)
+    assert names(LabelTable(name, data_root=root)) == names(LabelTable(path))
 
 
 def test_several_labels_and_none(table):
