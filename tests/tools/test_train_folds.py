@@ -70,7 +70,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     # Trained with other flags, a fold is not taken for one of these.
     argv[argv.index("--epochs") + 1] = "2"
     assert train(*argv) == 1
-    assert "--epochs 1, now it is 2" in capsys.readouterr().err
+    assert "--epochs 1 (now: 2)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checks of a backbone with plugins: what shortcuts do to it, and where else it serves."""
+"""Checks of a backbone with DW shortcuts, as a student, and as an exit of a cascade."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from smallvit.plugins.dw_shortcut import attach_dw_shortcuts
 from smallvit.plugins.locality_guidance.guidance import LocalityGuidance
 from smallvit.plugins.multi_exit.dynamic_vit import DynamicViT
 
-#: What each host is asked, in the order of the table.
+#: Checks of DW shortcuts, in the order in which the table lists them.
 CHECKS = ("effect", "zero", "gradient", "corners", "state dict", "checkpointing", "bfloat16")
 _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 
 
 def shape_of(host: nn.Module) -> tuple[int, int, int]:
-    """Channels, height and width of images that a backbone takes, not square if they can be.
+    """Find an input shape that a backbone accepts, preferably not square.
 
     Args:
-        host (nn.Module): The backbone.
+        host (nn.Module): Backbone to run.
 
     Returns:
         tuple[int, int, int]: Channels, height and width.
 
     Raises:
-        ValueError: If it takes none of those that are tried.
+        ValueError: If the backbone accepts none of the shapes that are tried.
     """
     error = None
     inner = getattr(host, "timm_model", host)
@@ -45,24 +45,24 @@ def shape_of(host: nn.Module) -> tuple[int, int, int]:
             return channels, *size
         except Exception as fault:
             error = error or fault
-    raise ValueError(f"it takes no images alone: {short(error)}")
+    raise ValueError(f"it does not run on a batch of images alone: {short(error)}")
 
 
 def short(error: BaseException | None) -> str:
-    """First line of an error, of the length of a cell, without addresses."""
+    """Format the first line of an error for a table cell, without memory addresses."""
     text = f"{type(error).__name__}: {error}".split("\n")[0]
     return text.partition(" object at 0x")[0][:300].rstrip(": ")
 
 
 class ShortcutChecks:
-    """Shortcuts beside the blocks of one host, and what is asked of them.
+    """Attach DW shortcuts to a host and check outputs, gradients and checkpoints.
 
     Args:
-        host (nn.Module): The backbone, which gets shortcuts.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Backbone, modified in place.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Raises:
-        HostError: If it is no host.
+        HostError: If the backbone is not supported as a host.
     """
 
     def __init__(self, host: nn.Module, shape: tuple[int, int, int]) -> None:
@@ -70,20 +70,20 @@ class ShortcutChecks:
         self.images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(2))
         self.view: HostView = view_host(host)
         self.plain = {key: value.clone() for key, value in host.state_dict().items()}
-        # Some leave out of a checkpoint what depends on the size of images.
+        # Some backbones do not save what depends on the image size.
         self.missing = set(host.load_state_dict(dict(self.plain), strict=False).missing_keys)
         self.expected = self._outputs()
         self.rounded = self.expected
-        with suppress(Exception):  # the check tells
+        with suppress(Exception):  # reported by the bfloat16 check
             self.rounded = self._in_bfloat16()
         attach_dw_shortcuts(host)
         self.convs = [m.conv for m in host.dw_shortcuts.modules() if hasattr(m, "conv")]
 
     def run(self) -> dict[str, str]:
-        """Make all checks.
+        """Run all checks.
 
         Returns:
-            dict[str, str]: Of each, "" if it holds, "-" if there is nothing to check, else why not.
+            dict[str, str]: By check, "" if it passes, "-" if it does not apply, else the reason.
         """
         asked = {name: getattr(self, name.replace(" ", "_")) for name in CHECKS}
         return {name: _result(check) for name, check in asked.items()}
@@ -94,15 +94,15 @@ class ShortcutChecks:
             return tensors_of(self.host(self.images))
 
     def effect(self) -> str:
-        """The weights of the first shortcut change what is returned."""
-        # One number for all would vanish in a norm, and some begin with a scale of 1e-6.
+        """Check that the output depends on the weights of the first shortcut."""
+        # A constant would vanish in a norm, and some layer scales start at 1e-6.
         plain = self._outputs()
         with _changed(self.convs[0].bias, 10 * _weights(self.convs[0].bias)):
             same = all(map(torch.equal, self._outputs(), plain))
-        return "the output is the same with other weights" if same else ""
+        return "the output does not depend on the weights" if same else ""
 
     def zero(self) -> str:
-        """Shortcuts of zeros change nothing."""
+        """Check that shortcuts with zero weights do not change the output."""
         values = [(p, p.detach().clone()) for conv in self.convs for p in conv.parameters()]
         with torch.no_grad():
             for parameter, _ in values:
@@ -113,17 +113,17 @@ class ShortcutChecks:
         return "" if _alike(outputs, self.expected) else "the output changes"
 
     def gradient(self) -> str:
-        """A gradient arrives at each shortcut."""
+        """Check that every shortcut receives a gradient."""
         gradients = self._gradients()
         found = [each for each in gradients if each is not None]
         missing = len(gradients) - len(found)
         if missing:
-            return f"none at {missing} of {len(gradients)} shortcuts"
-        return "" if found[0].abs().sum() > 0 else "that of the first is zero"
+            return f"no gradient at {missing} of {len(gradients)} shortcuts"
+        return "" if found[0].abs().sum() > 0 else "the gradient of the first shortcut is zero"
 
     def corners(self) -> str:
-        """Where the image differs in a corner, so do the maps of the first block's input."""
-        for share in (0.1, 0.25):  # patches of 14 leave the edge of 96 pixels out
+        """Check that a change in a corner of the image appears in that corner of the first map."""
+        for share in (0.1, 0.25):  # with a patch size of 14, the last 12 of 96 pixels are cut off
             where = self._seen_of_corners(share)
             if bool((where.flatten(1).amax(1) > 0).all()):
                 break
@@ -136,11 +136,11 @@ class ShortcutChecks:
                 for a, b, side in zip(found, aim, (height, width), strict=True)
             ]
             if any(off):
-                return f"corner {aim} is seen at {found} of {height} x {width}"
+                return f"corner {aim} appears at {found} of {height} x {width}"
         return ""
 
     def _seen_of_corners(self, share: float) -> Tensor:
-        """By how much the first block's map differs, (4, H, W), if corners of an image do."""
+        """Measure how a change in each image corner changes the first block's map, (4, H, W)."""
         self.host.eval()
         images = self.images[:1].repeat(5, 1, 1, 1)
         for index, corner in enumerate(_CORNERS, 1):
@@ -155,7 +155,7 @@ class ShortcutChecks:
         return (maps[1:] - maps[:1]).abs().mean(1)
 
     def state_dict(self) -> str:
-        """The host's keys are unchanged, and a checkpoint of the plain host loads."""
+        """Check that the host's keys are unchanged and a checkpoint of the plain host loads."""
         own = {key for key in self.host.state_dict() if not key.startswith("dw_shortcuts.")}
         if own != set(self.plain):
             return f"keys differ: {sorted(own ^ set(self.plain))[:2]}"
@@ -165,7 +165,7 @@ class ShortcutChecks:
         return f"a plain checkpoint differs in {wrong[:2]}" if wrong else ""
 
     def checkpointing(self) -> str:
-        """Gradients with gradient checkpointing are those without."""
+        """Check that gradient checkpointing does not change the gradients."""
         switch = _checkpointing_of(self.host)
         if switch is None:
             return "-"
@@ -177,12 +177,12 @@ class ShortcutChecks:
         return "" if same else "the gradients differ"
 
     def bfloat16(self) -> str:
-        """Under autocast the output is as near that of float32 as the plain host's, about."""
+        """Compare the bfloat16 error of the output with that of the plain host."""
         allowed = max(0.2, 3 * _off(self.rounded, self.expected))
         off = _off(self._in_bfloat16(), self._outputs())
         if off < allowed:
             return ""
-        return f"the output is off by {off:.2f} of its largest value, of {allowed:.2f} allowed"
+        return f"the relative error of the output is {off:.2f}, above the limit of {allowed:.2f}"
 
     def _in_bfloat16(self) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -195,7 +195,7 @@ class ShortcutChecks:
         try:
             outputs = tensors_of(self.host(self.images))
             total = sum((each.float() * _weights(each)).sum() for each in outputs)
-            total.backward()  # reentrant checkpointing takes nothing else
+            total.backward()  # reentrant checkpointing does not support torch.autograd.grad
             return [conv.weight.grad for conv in self.convs]
         finally:
             self.host.zero_grad(set_to_none=True)
@@ -281,14 +281,14 @@ class _Student(nn.Module):
 
 
 def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Guide a host's blocks by a small ResNet.
+    """Check that a host can be trained with locality guidance from a small ResNet.
 
     Args:
-        host (nn.Module): The backbone.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Student backbone.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Returns:
-        str: What is wrong, empty if nothing is.
+        str: Error message, empty on success.
     """
     teacher: dict[str, Any] = dict(model=dict(type="smallvit.CifarResNet", depth=8))
     try:
@@ -304,7 +304,7 @@ def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
         weights = [p for p in host.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         seen = any(each is not None and each.abs().sum() > 0 for each in gradients)
-        return "" if seen and bool(loss.isfinite()) else "no gradient arrives"
+        return "" if seen and bool(loss.isfinite()) else "the host receives no gradient"
     except Exception as error:
         return short(error)
     finally:
@@ -312,14 +312,14 @@ def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
 
 
 def as_exit(host: nn.Module, shape: tuple[int, int, int]) -> str:
-    """Let a backbone be an exit of a cascade.
+    """Check that a backbone can be an exit of ``DynamicViT``.
 
     Args:
-        host (nn.Module): The backbone.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Backbone of the only exit.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Returns:
-        str: What is wrong, empty if nothing is.
+        str: Error message, empty on success.
     """
     try:
         cascade = DynamicViT([host], feature_reuse=False, relation_reuse=False)
@@ -329,7 +329,7 @@ def as_exit(host: nn.Module, shape: tuple[int, int, int]) -> str:
         return short(error)
     if isinstance(out, Tensor) and out.ndim == 2:
         return ""
-    return f"returns {_told(out)}, no vector"
+    return f"returns {_told(out)} instead of a vector (B, C)"
 
 
 def _told(out: Any) -> str:
@@ -339,35 +339,38 @@ def _told(out: Any) -> str:
 
 
 def maps_of(host: nn.Module, shape: tuple[int, int, int]) -> list[Tensor]:
-    """Maps that a neck or a decode head takes of a backbone.
+    """Compute the feature maps that a neck or a decode head receives from a backbone.
 
     Args:
-        host (nn.Module): The backbone.
-        shape (tuple[int, int, int]): Channels, height and width of images.
+        host (nn.Module): Backbone to run.
+        shape (tuple[int, int, int]): Channels, height and width of the images.
 
     Returns:
-        list[Tensor]: (B, C, H, W) each.
+        list[Tensor]: Feature maps of shape (B, C, H, W).
 
     Raises:
-        HostError: If it returns something else.
+        HostError: If the output is not a tuple of feature maps.
     """
     host.eval()
     with torch.no_grad():
         out = host(torch.randn(2, *shape))
     if not isinstance(out, (tuple, list)):
-        raise HostError(f"returns {_told(out)}, and a neck takes a tuple of maps")
+        raise HostError(f"returns {_told(out)} instead of a tuple of feature maps")
     for each in out:
         if not isinstance(each, Tensor) or each.ndim != 4:
-            raise HostError(f"returns {_told(each)} in a tuple, no map")
+            raise HostError(f"returns {_told(each)} in its tuple instead of a map (B, C, H, W)")
     return list(out)
 
 
 def takes(cls: type, name: str) -> bool:
-    """Whether a class has an argument, of its own or of a class that it passes it to.
+    """Check whether a constructor accepts an argument, possibly through ``**kwargs`` of a base.
 
     Args:
-        cls (type): The class.
-        name (str): The argument.
+        cls (type): Class whose ``__init__`` is inspected.
+        name (str): Name of the argument.
+
+    Returns:
+        bool: Whether it is accepted.
     """
     for each in cls.__mro__:
         own = (

@@ -1,4 +1,4 @@
-"""Where each backbone of the libraries serves: each class is built small, and tried."""
+"""Compatibility of the libraries' backbones with plugins, detectors and segmentors."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from smallvit.hosts import view_host
 from smallvit.plugins.locality_guidance.teacher import Teacher
 from smallvit.registry import MODELS
 
-#: The libraries, in the order of the table.
+#: Libraries, in the order of the table.
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
-#: Where a backbone may serve, in the order of the columns.
+#: Uses of a backbone, in the order of the columns.
 USES = ("shortcut", "student", "teacher", "exit", "detector", "segmentor")
-#: What makes backbones of MMPretrain return maps.
+#: Arguments with which backbones of MMPretrain return feature maps.
 _DENSE = {"out_type": "featmap", "gap_before_final_norm": False, "gap_before_output": False}
 
 
 @dataclass(frozen=True)
 class HostRow:
-    """A row of the table.
+    """Compatibility of one backbone.
 
     Args:
         library (str): "mmpretrain", "mmdet", "mmseg" or "timm".
-        name (str): Class, or of timm the module of models.
-        what (str): Its blocks, or why it is no host.
-        uses (dict[str, str]): Of each of :data:`USES`, "yes" or why not.
+        name (str): Name of the class, or of the module for timm.
+        what (str): Number and layout of the blocks, or the reason why it is not a host.
+        uses (dict[str, str]): For each of :data:`USES`, "yes" or the reason why not.
     """
 
     library: str
@@ -45,15 +45,15 @@ class HostRow:
 
     @property
     def works(self) -> bool:
-        """Whether it takes shortcuts, with every check right."""
+        """bool: Whether all checks with DW shortcuts pass."""
         return self.uses.get("shortcut") == "yes"
 
 
 def names(library: str) -> list[str]:
-    """The backbone classes that a library exports, of timm its modules of models.
+    """List the backbone classes of a library, or timm's modules of models.
 
     Args:
-        library (str): One of :data:`LIBRARIES`.
+        library (str): Member of :data:`LIBRARIES`.
 
     Returns:
         list[str]: Sorted names.
@@ -66,14 +66,14 @@ def names(library: str) -> list[str]:
 
 
 def look(library: str, name: str) -> HostRow:
-    """Build one backbone at a small size and try it.
+    """Build a small instance of a backbone and check all uses.
 
     Args:
-        library (str): One of :data:`LIBRARIES`.
-        name (str): One of :func:`names`.
+        library (str): Member of :data:`LIBRARIES`.
+        name (str): Backbone, as listed by :func:`names`.
 
     Returns:
-        HostRow: What it is.
+        HostRow: Result of the checks.
     """
     reason = ABSTRACT.get((library, name))
     if reason:
@@ -83,7 +83,7 @@ def look(library: str, name: str) -> HostRow:
         host = build(library, name)
         shape = checks.shape_of(host)
     except Exception as error:
-        return _nothing(library, name, f"not built: {checks.short(error)}")
+        return _nothing(library, name, f"build failed: {checks.short(error)}")
     try:
         return HostRow(library, name, *_tried(library, name, host, shape))
     finally:
@@ -129,18 +129,19 @@ def _config(library: str, name: str, dense: bool = False) -> dict[str, Any]:
 
 
 def build(library: str, name: str, dense: bool = False) -> nn.Module:
-    """Build one backbone at a small size.
+    """Build a small instance of a backbone.
 
     Args:
-        library (str): One of :data:`LIBRARIES`.
-        name (str): One of :func:`names`.
-        dense (bool): Whether it shall return maps, where that is an argument. Defaults to False.
+        library (str): Member of :data:`LIBRARIES`.
+        name (str): Backbone, as listed by :func:`names`.
+        dense (bool): Whether to request feature maps, if an argument exists for it. Defaults to
+            False.
 
     Returns:
-        nn.Module: With random weights.
+        nn.Module: Backbone with random weights.
     """
     with DefaultScope.overwrite_default_scope("mmpretrain" if library == "timm" else library):
-        host = MODELS.build(_config(library, name, dense))  # some look their parts up there
+        host = MODELS.build(_config(library, name, dense))  # some build parts in the default scope
     for module in host.modules():
         if type(module).__name__ in UNSET:
             nn.init.kaiming_normal_(module.weight)
@@ -150,16 +151,16 @@ def build(library: str, name: str, dense: bool = False) -> nn.Module:
 def _as_teacher(library: str, name: str, shape: tuple[int, int, int], host: nn.Module) -> str:
     config = dict(_config(library, name), _scope_=library if library != "timm" else "smallvit")
     config.pop("out_indices", None)
-    own = getattr(host, "out_indices", 0)  # other maps may need norms that it does not have
+    own = getattr(host, "out_indices", 0)  # other stages may lack an output norm
     last = own if isinstance(own, int) else list(own)[-1]
     why = ""
-    for stage in (last, 0):  # read through hosts, it may have fewer
+    for stage in (last, 0):  # the host view may have fewer stages
         try:
             shapes = Teacher(config, size=shape[1:], stages=(stage,)).shapes
         except Exception as error:
             why = why or checks.short(error)
             continue
-        return "" if all(len(each) == 3 for each in shapes) else f"no maps: {shapes}"
+        return "" if all(len(each) == 3 for each in shapes) else f"outputs are not maps: {shapes}"
     return why
 
 
@@ -170,7 +171,7 @@ def _as_dense(
     host: nn.Module | None,
     shortcuts: bool,
 ) -> dict[str, str]:
-    """As detector and segmentor, with shortcuts where it takes them."""
+    """Check detection and segmentation, with shortcuts if the backbone supports them."""
     try:
         if host is None:
             host = build(library, name, dense=True)

@@ -1,4 +1,4 @@
-"""The smallest form of each backbone of the libraries, for the table of hosts."""
+"""Arguments for small instances of the libraries' backbones, used by the table of hosts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _arch(name: str | dict) -> dict[str, Any]:
     return dict(arch=name)
 
 
-#: Arguments by library and class; a class that is not here is built without any.
+#: Arguments by library and class; classes that are not listed are built with their defaults.
 SMALL: dict[str, dict[str, dict[str, Any]]] = {
     "mmpretrain": dict(
         VGG=dict(depth=11),
@@ -161,31 +161,31 @@ SMALL: dict[str, dict[str, dict[str, Any]]] = {
     ),
 }
 
-#: What is not built, and why.
+#: Backbones that are skipped, with the reason.
 ABSTRACT = {
     (
         "mmpretrain",
         "CSPNet",
-    ): "not built: the abstract base of CSPDarkNet, CSPResNet and CSPResNeXt,"
-    " without stem or architecture of its own",
+    ): "not built: abstract base class of CSPDarkNet, CSPResNet and CSPResNeXt,"
+    " without a stem or an architecture",
     **{
-        ("mmpretrain", name): "not run: takes masked images of SparK alone, whose mask is a global"
-        " of its module"
+        ("mmpretrain", name): "not run: accepts only masked images of SparK, whose mask is a global"
+        " variable of its module"
         for name in ("SparseConvNeXt", "SparseResNet")
     },
-    ("mmseg", "VPD"): "not built: needs the packages and the weights of Stable Diffusion",
+    ("mmseg", "VPD"): "not built: requires the packages and weights of Stable Diffusion",
 }
 
-#: Layers whose weights are memory as it was, until a checkpoint brings them.
+#: Layers whose weights are uninitialized memory until a checkpoint is loaded.
 UNSET = ("TridentConv",)
 
-#: Parts of the names of timm's models, from small to large.
+#: Substrings of timm's model names, from small to large.
 _SMALL_NAMES = (
     *("test_", "atto", "femto", "pico", "zepto", "nano", "xxxs", "xxt", "xxs", "xs", "xxtiny"),
     *("xtiny", "tiny", "tn", "_ti", "mini", "_n", "b0", "_s0", "m0", "_t_", "t0", "a0", "_0"),
     *("18", "10", "12", "50", "small", "_s", "light", "base"),
 )
-#: Where the names do not tell, or the smallest has no two blocks alike.
+#: Modules whose names do not reveal the size, or whose smallest model has no two equal blocks.
 _TIMM: dict[str, tuple[str, dict[str, Any]]] = {
     "beit": ("beit_base_patch16_224", dict(depth=2, embed_dim=48, num_heads=2)),
     "byobnet": ("mobileone_s0", {}),
@@ -209,13 +209,13 @@ _TIMM: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def small_timm_model(module: str) -> tuple[str, dict[str, Any]]:
-    """A small model of one of timm's modules.
+    """Choose a small model of one of timm's modules.
 
     Args:
-        module (str): Such as "swin_transformer".
+        module (str): Name of the module, e.g. "swin_transformer".
 
     Returns:
-        tuple[str, dict]: Its name, and arguments that make it smaller.
+        tuple[str, dict]: Name of the model, and arguments that reduce its size.
     """
     if module in _TIMM:
         return _TIMM[module]

@@ -1,4 +1,4 @@
-"""What a training will take: parameters, FLOPs, memory and time, measured by some steps."""
+"""Estimates of parameters, FLOPs, memory and time of a training run, from a few steps."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from smallvit.analysis.complexity import model_complexity
 from smallvit.apis.training.plan import LEAST_STEPS
 from smallvit.engine.models import build_model
 
-#: Images of the measured steps, at most: a CPU takes one after the other anyway.
+#: Maximum batch size of the measured steps; on a CPU, larger batches are no faster per image.
 MEASURED, MEASURED_DENSE = 8, 2
-#: Steps that are timed at most, and the seconds after which no further one is.
+#: Maximum number of timed steps, and seconds after which no further step is timed.
 STEPS, LONG_ENOUGH = 3, 4.0
-#: Bytes of a weight, its gradient and AdamW's two averages.
+#: Bytes of a weight, its gradient and the two moments of AdamW.
 BYTES_PER_WEIGHT = 16
-#: The largest batch that ``auto`` takes, and the part of the free memory that it fills.
+#: Largest batch size that ``auto`` chooses, and the fraction of free memory that it may use.
 LARGEST, PART = 256, 0.7
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training takes.
+    """Estimated cost of a training run.
 
     Args:
-        params (int): Parameters of the model.
+        params (int): Number of parameters.
         flops (int): Multiply-adds for one image.
-        shape (tuple[int, int]): Its height and width.
-        seconds (float): Of a step, for each of its images.
-        fixed (int): Bytes of weights, gradients and the optimizer.
-        per_image (int): Bytes that each image of a step adds.
-        device (str): Where it was measured.
+        shape (tuple[int, int]): Height and width of that image.
+        seconds (float): Seconds per image of a training step.
+        fixed (int): Bytes of weights, gradients and optimizer state.
+        per_image (int): Bytes per image of a training step.
+        device (str): Device of the measurement.
     """
 
     params: int
@@ -54,20 +54,20 @@ class Estimate:
     device: str
 
     def memory(self, batch: int) -> int:
-        """int: Bytes of a step of so many images."""
+        """Estimate the bytes of a training step with a given batch size."""
         return self.fixed + batch * self.per_image
 
 
 def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
-    """Build what a config describes, and time a step of it.
+    """Build the model of a config and time its training steps.
 
     Args:
-        cfg (Config): The resolved config; it is not changed.
-        shape (tuple[int, int]): Height and width for which FLOPs are counted.
-        channels (int): Channels of the images.
+        cfg (Config): Resolved config; it is not modified.
+        shape (tuple[int, int]): Image height and width for which FLOPs are counted.
+        channels (int): Number of image channels.
 
     Returns:
-        Estimate: What it takes.
+        Estimate: Cost of the training run.
     """
     cfg = deepcopy(cfg)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -97,7 +97,7 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
 
 @contextmanager
 def _without_settings_of_parameters() -> Iterator[None]:
-    """Without the lines that MMEngine logs of each parameter, for which there is no file here."""
+    """Silence the per-parameter lines that MMEngine logs when it builds an optimizer."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel("WARNING")
@@ -108,7 +108,7 @@ def _without_settings_of_parameters() -> Iterator[None]:
 
 
 def _bytes_for_backward(model: nn.Module, batch: Any) -> int:
-    """Sum up what a forward pass keeps for the backward one; weights are counted elsewhere."""
+    """Sum the bytes of the saved tensors of a forward pass, without the weights."""
     weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
     seen: dict[int, int] = {}
 
@@ -121,7 +121,7 @@ def _bytes_for_backward(model: nn.Module, batch: Any) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         data = model.data_preprocessor(deepcopy(batch), training=True)
         losses = model(**data, mode="loss")
-        kept = [value for key, value in losses.items() if "loss" in key]  # they hold the graph
+        kept = [value for key, value in losses.items() if "loss" in key]  # keeps the graph alive
     del kept, losses
     return sum(seen.values())
 
@@ -129,7 +129,7 @@ def _bytes_for_backward(model: nn.Module, batch: Any) -> int:
 def _seconds(model: nn.Module, batch: Any, wrapper: Any) -> float:
     model.train_step(deepcopy(batch), wrapper)  # the first step allocates
     steps: list[float] = []
-    # Another program on the machine makes a step longer, and none makes it shorter.
+    # The minimum, because other processes can only make a step longer.
     while len(steps) < STEPS and sum(steps) < LONG_ENOUGH:
         _wait()
         began = time.perf_counter()
@@ -145,10 +145,10 @@ def _wait() -> None:
 
 
 def free_memory() -> int:
-    """Tell how much memory a training may take.
+    """Get the free memory of the GPU, or of the machine without one.
 
     Returns:
-        int: Bytes that are free, on the GPU where there is one.
+        int: Bytes.
     """
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
@@ -163,15 +163,16 @@ def free_memory() -> int:
 
 
 def largest_batch(found: Estimate, images: int, least: int = 1) -> int:
-    """Choose the batch that fits into the memory.
+    """Choose the largest batch size that fits into memory.
 
     Args:
-        found (Estimate): What a step takes.
-        images (int): Training images.
-        least (int): The smallest batch that the model trains with, whatever else. Defaults to 1.
+        found (Estimate): Measured cost of a step.
+        images (int): Number of training images.
+        least (int): Smallest batch size that the model can be trained with. Defaults to 1.
 
     Returns:
-        int: A power of two, with eight steps or more in an epoch where the least leaves so many.
+        int: ``least`` times a power of two, with eight or more steps per epoch unless ``least`` is
+        too large for that.
     """
     batch, room = least, free_memory() * PART
     limit = min(LARGEST, images // LEAST_STEPS)

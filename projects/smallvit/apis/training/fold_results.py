@@ -1,4 +1,4 @@
-"""What a fold comes to: its last state, measured on the images that it was not trained on."""
+"""Evaluation of a fold on its held-out images, with the last checkpoint."""
 
 from __future__ import annotations
 
@@ -24,47 +24,49 @@ from smallvit.engine.run_record import plain_number, read_record
 from smallvit.errors import UserError
 from smallvit.utils.files import write_whole
 
-#: What is kept of each class.
+#: Metrics that are stored for each class.
 OF_CLASSES = ("count", "recall", "precision", "f1", "iou")
 
 
 def is_trained(folder: str) -> bool:
-    """Tell whether the training of a fold has come to its end.
+    """Check whether the training of a fold is finished.
 
     Args:
-        folder (str): Its work folder.
+        folder (str): Work folder of the fold.
 
     Returns:
-        bool: Whether its record says so.
+        bool: Whether its run record has the status "finished".
     """
     return read_record(folder).get("status") == "finished"
 
 
 def measure(config: str, folder: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Measure the last state of a fold on the images that validate, and write what was found.
+    """Evaluate the last checkpoint of a fold on its validation images and write the results.
 
-    The folder gets ``predictions.json`` (``.npz`` of label maps), ``curves.png`` and, last,
-    ``result.json``.
+    Writes ``predictions.json`` (``.npz`` for label maps), ``curves.png`` and, last,
+    ``result.json`` to the folder.
 
     Args:
-        config (str): The config of the fold.
-        folder (str): Its work folder.
+        config (str): Config file of the fold.
+        folder (str): Work folder of the fold.
         overrides (Mapping, optional): Dotted keys and values of ``--cfg-options``.
 
     Returns:
-        dict: ``metrics``, ``classes`` and what was ``counted`` of them, ``best`` (of the epoch that
-        validated best), ``images``, ``checkpoint`` and ``predictions``.
+        dict: ``metrics``, ``classes``, the unit that they ``counted``, ``best`` (the metric of the
+        best epoch), ``images``, ``checkpoint`` and ``predictions``.
 
     Raises:
         UserError: If there is no checkpoint.
     """
     checkpoint = newest_whole_checkpoint(folder)
     if checkpoint is None:
-        raise UserError(f"{folder} has no checkpoint to measure: keep default_hooks.checkpoint")
+        raise UserError(
+            f"{folder} has no checkpoint to evaluate. Keep default_hooks.checkpoint in the config"
+        )
     request = Request(
         config,
         needs=("model", "val_dataloader", "val_evaluator"),
-        purpose="measuring a fold",
+        purpose="the evaluation of a fold",
         overrides=dict(overrides or {}),
         checkpoint=checkpoint,
     )
@@ -97,7 +99,7 @@ def _test_on_val(cfg: Config, folder: str, checkpoint: str) -> None:
     cfg.test_cfg = cfg.get("test_cfg") or {}
     cfg.launcher = "none"
     cfg.load_from, cfg.resume = checkpoint, False
-    # The logs of the training are joined to its curves.
+    # A separate folder, because the curves are drawn from all logs in the training's folder.
     cfg.work_dir = osp.join(folder, "measured")
     cfg.experiment_name = osp.abspath(cfg.work_dir)
     if cfg.get("visualizer") is not None:
@@ -105,7 +107,7 @@ def _test_on_val(cfg: Config, folder: str, checkpoint: str) -> None:
 
 
 def _number(name: str, value: Any) -> float | None:
-    """A metric; None where there was nothing to measure."""
+    """Convert a metric to a number, or None if there was nothing to evaluate."""
     found = plain_number(value)
     if not isinstance(found, (int, float)) or (found == -1 and PRECISION.search(name)):
         return None
@@ -125,18 +127,18 @@ def _of_classes(cfg: Config, predictions: str) -> dict[str, Any]:
 
 
 def best_of(folder: str, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read which epoch of a training validated best.
+    """Read the best validation result of a training run.
 
     Args:
-        folder (str): The work folder.
-        metrics (Mapping): Names of metrics.
+        folder (str): Work folder of the run.
+        metrics (Mapping): Metrics by name, of which the best checkpoint was chosen by one.
 
     Returns:
-        dict | None: ``metric``, ``value`` and ``checkpoint``; None where no best state is kept.
+        dict | None: ``metric``, ``value`` and ``checkpoint``; None if no best checkpoint is kept.
     """
     best = read_record(folder).get("best") or {}
     checkpoint = osp.basename(str(best.get("best_ckpt") or ""))
-    # The name of the file has the metric, with other characters.
+    # MMEngine puts the metric into the file name and replaces the slash.
     names = [name for name in metrics if f"best_{name.replace('/', '_')}_" in checkpoint]
     if not names or not isinstance(best.get("best_score"), (int, float)):
         return None

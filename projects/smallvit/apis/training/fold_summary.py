@@ -1,4 +1,4 @@
-"""The summary of a cross-validation: mean and standard deviation over the folds."""
+"""Summary of a cross-validation: mean and standard deviation over the folds."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from smallvit.engine.predictions import labels_of, read_predictions, write_class
 from smallvit.utils.files import write_whole
 
 SUMMARY, OF_CLASSES, OUT_OF_FOLD = "summary", "per_class", "out_of_fold"
-#: What of each class is printed.
+#: Metrics of each class that are printed.
 PRINTED = ("recall", "precision", "f1", "iou")
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over the folds.
+    """Values of one metric over the folds.
 
     Args:
-        name (str): The metric.
-        values (tuple[float | None, ...]): Of each fold; None where there was nothing to measure.
+        name (str): Metric, e.g. ``accuracy/top1``.
+        values (tuple[float | None, ...]): Value in each fold; None if there was nothing to
+            evaluate.
     """
 
     name: str
@@ -39,31 +40,31 @@ class Spread:
 
     @property
     def measured(self) -> list[float]:
-        """list[float]: The values that there are."""
+        """list[float]: Values without those that are None."""
         return [value for value in self.values if value is not None]
 
     @property
     def mean(self) -> float | None:
-        """float | None: Their mean."""
+        """float | None: Mean over the folds; None if there are no values."""
         return statistics.fmean(self.measured) if self.measured else None
 
     @property
     def std(self) -> float | None:
-        """float | None: Standard deviation of the folds, over n - 1; None of a single one."""
+        """float | None: Standard deviation with n - 1; None if there are less than two values."""
         return statistics.stdev(self.measured) if len(self.measured) > 1 else None
 
     def text(self) -> str:
-        """Write down mean and standard deviation.
+        """Format mean and standard deviation.
 
         Returns:
-            str: Such as ``71.3 ± 1.2``.
+            str: Text such as ``71.3 ± 1.2``.
         """
         if self.mean is None:
-            return "nothing to measure"
+            return "nothing to evaluate"
         return _text(self.mean) + (f" ± {_text(self.std)}" if self.std is not None else "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Make it values of JSON.
+        """Convert to a JSON-serializable dictionary.
 
         Returns:
             dict[str, Any]: ``mean``, ``std`` and ``folds``.
@@ -79,10 +80,11 @@ def spreads(results: Sequence[Mapping[str, Any]]) -> list[Spread]:
     """Collect the metrics of the folds.
 
     Args:
-        results (Sequence[Mapping]): Of each fold what :func:`.fold_results.measure` returned.
+        results (Sequence[Mapping]): Results of :func:`.fold_results.measure`, one for each fold.
 
     Returns:
-        list[Spread]: One a metric; the best epoch's, where all folds have it, is last.
+        list[Spread]: One entry for each metric, followed by that of the best epoch if all folds
+        have one.
     """
     names = dict.fromkeys(name for one in results for name in one["metrics"])
     found = [Spread(name, tuple(one["metrics"].get(name) for one in results)) for name in names]
@@ -94,13 +96,13 @@ def spreads(results: Sequence[Mapping[str, Any]]) -> list[Spread]:
 
 
 def class_spreads(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Spread]]:
-    """Collect what is known of each class.
+    """Collect the metrics of each class over the folds.
 
     Args:
-        results (Sequence[Mapping]): Of each fold what :func:`.fold_results.measure` returned.
+        results (Sequence[Mapping]): Results of :func:`.fold_results.measure`, one for each fold.
 
     Returns:
-        dict[str, list[Spread]]: By class.
+        dict[str, list[Spread]]: Metrics by class.
     """
     names = dict.fromkeys(name for one in results for name in one["classes"])
     return {
@@ -113,28 +115,28 @@ def class_spreads(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Spread
 
 
 def table_lines(found: Sequence[Spread], numbers: Sequence[int]) -> list[str]:
-    """Write metrics as a table.
+    """Format metrics as a table with one column for each fold.
 
     Args:
-        found (Sequence[Spread]): The metrics.
-        numbers (Sequence[int]): The folds.
+        found (Sequence[Spread]): Metrics over the folds.
+        numbers (Sequence[int]): Numbers of the folds.
 
     Returns:
-        list[str]: Lines.
+        list[str]: Lines of text.
     """
     head = ["metric", *(f"fold {number}" for number in numbers), "mean ± std"]
     return _aligned([head, *([one.name, *map(_text, one.values), one.text()] for one in found)])
 
 
 def class_lines(found: Mapping[str, Sequence[Spread]], counted: str = "images") -> list[str]:
-    """Write what is known of each class as a table.
+    """Format the metrics of each class as a table.
 
     Args:
-        found (Mapping[str, Sequence[Spread]]): By class.
-        counted (str): What was counted. Defaults to "images".
+        found (Mapping[str, Sequence[Spread]]): Metrics by class.
+        counted (str): Unit that the metrics count. Defaults to "images".
 
     Returns:
-        list[str]: Lines.
+        list[str]: Lines of text.
     """
     rows = [[name, *(one.text() for one in each)] for name, each in found.items()]
     return [f"in percent of {counted}:", *_aligned([["class", *PRINTED], *rows])]
@@ -149,13 +151,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_summary(work_dir: str, results: Mapping[int, Mapping[str, Any]], count: int) -> list[str]:
-    """Write the summary of the folds that are finished.
+    """Write the summary of the finished folds.
 
     Args:
-        work_dir (str): The folder of all folds, which gets ``summary.json``, ``.csv`` and
-            ``.png``, ``per_class.csv``, and, with all folds, what was predicted out of fold.
-        results (Mapping[int, Mapping]): Of each fold, by its number.
-        count (int): Folds that there are to be.
+        work_dir (str): Folder of the cross-validation. ``summary.json``, ``.csv`` and ``.png``,
+            ``per_class.csv`` and, once all folds are finished, the out-of-fold predictions are
+            written there.
+        results (Mapping[int, Mapping]): Results by number of the fold.
+        count (int): Total number of folds.
 
     Returns:
         list[str]: Names of the files.
@@ -167,7 +170,7 @@ def write_summary(work_dir: str, results: Mapping[int, Mapping[str, Any]], count
         "folds": count,
         "finished": numbers,
         "images": [one["images"] for one in results.values()],
-        "std": "of the folds, over n - 1",
+        "std": "over the folds, with n - 1",
         "metrics": {one.name: one.as_dict() for one in found},
         "classes_in_percent_of": next(iter(results.values()))["counted"],
         "classes": {
@@ -199,14 +202,14 @@ def _write_csv(path: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
 
 
 def draw_spreads(found: Sequence[Spread], numbers: Sequence[int]) -> Any:
-    """Draw the metrics, a panel each: a point a fold, the mean, and one standard deviation.
+    """Plot each metric in its own panel: value in each fold, mean and standard deviation.
 
     Args:
-        found (Sequence[Spread]): The metrics.
-        numbers (Sequence[int]): The folds.
+        found (Sequence[Spread]): Metrics over the folds.
+        numbers (Sequence[int]): Numbers of the folds.
 
     Returns:
-        Figure: The figure.
+        Figure: Matplotlib figure.
     """
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
@@ -229,13 +232,13 @@ def draw_spreads(found: Sequence[Spread], numbers: Sequence[int]) -> Any:
 
 
 def write_out_of_fold(work_dir: str, results: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Join what the folds predicted: each image by the model that was not trained on it.
+    """Merge the out-of-fold predictions: each image by the model that was not trained on it.
 
-    Label maps stay where they are, in the folder of each fold.
+    Predicted label maps are not merged; they remain in the folder of each fold.
 
     Args:
-        work_dir (str): The folder of all folds.
-        results (Mapping[int, Mapping]): Of each fold, by its number.
+        work_dir (str): Folder of the cross-validation.
+        results (Mapping[int, Mapping]): Results by number of the fold.
 
     Returns:
         list[str]: Names of the files.

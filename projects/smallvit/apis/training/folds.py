@@ -1,4 +1,4 @@
-"""The folds of a cross-validation: a folder for each, what they were made with, and of what."""
+"""Folds of a cross-validation: work folders, settings, results and lists of images."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SETTINGS, RESULT, LISTS = "folds.json", "result.json", "folds.csv"
 
 
 def fold_folder(work_dir: str, number: int) -> str:
-    """Name the work folder of a fold.
+    """Get the work folder of a fold.
 
     Args:
-        work_dir (str): The folder of all folds.
-        number (int): Which one, from 1.
+        work_dir (str): Folder of the cross-validation.
+        number (int): Number of the fold, starting at 1.
 
     Returns:
-        str: Its path.
+        str: Path of the folder.
     """
     return osp.join(work_dir, f"fold_{number}")
 
 
 def read_result(work_dir: str, number: int) -> dict[str, Any] | None:
-    """Read what a fold came to.
+    """Read the result of a fold.
 
     Args:
-        work_dir (str): The folder of all folds.
-        number (int): Which one, from 1.
+        work_dir (str): Folder of the cross-validation.
+        number (int): Number of the fold, starting at 1.
 
     Returns:
-        dict | None: The content of its ``result.json``; None where it is not finished.
+        dict | None: Content of its ``result.json``; None if the fold is not finished.
 
     Raises:
         UserError: If the file is damaged.
@@ -51,26 +51,26 @@ def read_result(work_dir: str, number: int) -> dict[str, Any] | None:
     try:
         found = read_object(path)
         if not all(isinstance(found[key], dict) for key in ("metrics", "classes")):
-            raise ValueError("metrics and classes are no objects")
+            raise ValueError("metrics and classes must be objects")
         if not isinstance(found["counted"], str):
-            raise ValueError("counted is no text")
+            raise ValueError("counted must be a string")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path} is damaged ({error}): remove it, and the fold is measured again"
+            f"{path} is damaged ({error}). Delete it to evaluate the fold again"
         ) from error
     return found
 
 
 def take_up(work_dir: str, settings: Mapping[str, Any]) -> None:
-    """Begin a cross-validation in a folder, or go on with the one that is there.
+    """Start a cross-validation in a folder, or resume the existing one.
 
     Args:
-        work_dir (str): The folder of all folds.
-        settings (Mapping): What decides about the folds and their training, as values of JSON.
+        work_dir (str): Folder of the cross-validation.
+        settings (Mapping): JSON-serializable settings of the folds and their training.
 
     Raises:
-        UserError: If folds there were trained with other settings, or of other images.
-        WorkFolderError: If another process has begun to.
+        UserError: If existing folds were trained with other settings or other images.
+        WorkFolderError: If another process is training a fold.
     """
     path = osp.join(work_dir, SETTINGS)
     settings = json.loads(json.dumps(settings))
@@ -89,8 +89,8 @@ def _read_settings(path: str) -> dict[str, Any]:
         return read_object(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}, which says what the folds were trained with, is damaged ({error}): name "
-            "another folder with --work-dir"
+            f"{path}, which stores the settings of the folds, is damaged ({error}). Choose another "
+            "folder with --work-dir"
         ) from error
 
 
@@ -103,26 +103,26 @@ def _has_trained(work_dir: str) -> bool:
 
 
 def _require_free(work_dir: str) -> None:
-    """Refuse other settings while a training with the earlier ones has just begun."""
+    """Raise an error if a process has just started training with the earlier settings."""
     for folder in _folders(work_dir):
         hold(folder)
         release(folder)
 
 
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], work_dir: str) -> None:
-    way = "go on with these, or name another folder with --work-dir"
+    way = "Repeat these settings, or choose another folder with --work-dir"
     for key in sorted(set(before) | set(now)):
         if before.get(key) == now.get(key):
             continue
         if key == "images":
             raise UserError(
-                f"the folds in {work_dir} are of other images or labels than the data has now: "
-                "put these back, or name another folder with --work-dir"
+                f"the images or labels have changed since the folds in {work_dir} were trained. "
+                "Restore them, or choose another folder with --work-dir"
             )
         flag = f"--{key.replace('_', '-')}"
         raise UserError(
-            f"the folds in {work_dir} were trained with {flag} {_shown(before.get(key))}, now it "
-            f"is {_shown(now.get(key))}: {way}"
+            f"the folds in {work_dir} were trained with {flag} {_shown(before.get(key))} (now: "
+            f"{_shown(now.get(key))}). {way}"
         )
 
 
@@ -131,13 +131,13 @@ def _shown(value: Any) -> str:
 
 
 def fingerprint(data: OwnData) -> str:
-    """Tell a division of images from another.
+    """Compute a fingerprint of the images and their assignment to the folds.
 
     Args:
-        data (OwnData): The first fold.
+        data (OwnData): Data of the first fold.
 
     Returns:
-        str: A digest of the images of both parts, and of how many each class has.
+        str: Digest of the image lists of both splits and of the class counts.
     """
     lists = [_lines(data, split) for split in ("train", "val")]
     counts = {split: sorted(data.counts[split].items()) for split in ("train", "val")}
@@ -151,14 +151,14 @@ def _lines(data: OwnData, split: str) -> list[str]:
 
 
 def write_fold_lists(work_dir: str, folds: Iterable[OwnData]) -> str:
-    """Write which image is in which fold.
+    """Write a CSV file with the fold of each image.
 
     Args:
-        work_dir (str): The folder of all folds.
-        folds (Iterable[OwnData]): The folds, from the first.
+        work_dir (str): Folder of the cross-validation.
+        folds (Iterable[OwnData]): Data of all folds, in order.
 
     Returns:
-        str: The file, a table of ``image`` and ``fold``.
+        str: Path of the file, which has the columns ``image`` and ``fold``.
     """
     import csv
     import io
