@@ -63,6 +63,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar="N",
         help="training images of each class, one or more numbers or 'all'; default: all",
     )
+    parser.add_argument(
+        "--val-per-class",
+        type=positive,
+        metavar="N",
+        help="validation images of each class; default: all",
+    )
     parser.add_argument("--seeds", type=positive, default=3, help="runs of each; default: 3")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(

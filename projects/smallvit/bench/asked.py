@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os.path as osp
 from collections.abc import Sequence
+from typing import Any
 
 from smallvit.bench.methods import PRETRAININGS, SMALL, Method
 from smallvit.bench.recipe import DIGITS
@@ -61,6 +62,7 @@ def make_settings(
         args.pretraining_share,
         task,
         prepared if dense else "",
+        args.val_per_class or 0,
     )
 
 
@@ -122,3 +124,35 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
             f"{counts[fewest]} training images"
         )
     return [*numbers, *([None] if "all" in asked else [])]
+
+
+def limit_validation(data: dict[str, Any], number: int) -> None:
+    """Limit the validation images in the description of a data set.
+
+    Args:
+        data (dict): Description of the data set, changed in place.
+        number (int): Validation images per class.
+
+    Raises:
+        UserError: If the validation images are also the test images, may have several labels, or
+            a class has fewer.
+    """
+    task = data.get("task", CLASSIFICATION)
+    reason = ""
+    if task != CLASSIFICATION:
+        reason = f"images for {task} have no classes by which a subset could be drawn"
+    elif data.get("several"):
+        reason = "images of this table may have several labels"
+    elif data["same_images"]:
+        reason = "the data set has no test images, so the validation images are tested on"
+    if reason:
+        raise UserError(f"--val-per-class {number}: {reason}; leave it out")
+    counts = data["counts"]["val"]
+    fewest = min(range(len(counts)), key=counts.__getitem__)
+    if number > counts[fewest]:
+        raise UserError(
+            f"--val-per-class {number}: class {data['classes'][fewest]!r} has only "
+            f"{counts[fewest]} validation images"
+        )
+    data["counts"]["val"] = [number] * len(counts)
+    data["selected_on"] = f"{number} images of each class of {data['selected_on']}"

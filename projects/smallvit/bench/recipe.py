@@ -159,6 +159,8 @@ def whole_images(cfg: Config) -> Config:
         Config: The same.
     """
     dataset = cfg.val_dataloader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
     kept = [step for step in dataset.pipeline if step.type in ("LoadImageFromFile", "PackInputs")]
     resize = dict(type="Resize", scale=(TEACHER_SIZE, TEACHER_SIZE), interpolation="bicubic")
     dataset.pipeline = [*kept[:-1], resize, kept[-1]]
@@ -246,6 +248,11 @@ def _set_data(cfg: Config, settings: Settings, run: Run, size: int, workers: int
         elif settings.data != DIGITS:
             dataset.data_root = osp.abspath(settings.data)
         dataset.pipeline = _sized(dataset.pipeline, size, settings.flip)
+    if settings.val_samples:
+        val = cfg.val_dataloader
+        val.dataset = dict(
+            type="smallvit.Subset", dataset=val.dataset, samples_per_class=settings.val_samples
+        )
     train = cfg.train_dataloader
     train.batch_size = settings.batch_size
     cfg.auto_scale_lr.enable = True  # the recipe's rate is for base_batch_size images

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from smallvit.bench.alone import alone
-from smallvit.bench.asked import check_samples, check_unlabeled, make_settings
+from smallvit.bench.asked import check_samples, check_unlabeled, limit_validation, make_settings
 from smallvit.bench.cluster import hand_over
 from smallvit.bench.findings import COST
 from smallvit.bench.flat import to_prolong
@@ -110,6 +110,8 @@ class Bench:
             self.methods = [parse_method(name) for name in names]
         for method in self.methods:
             check_method(method, task)
+        if args.val_per_class:
+            limit_validation(self.data, args.val_per_class)
         size = args.image_size or self.data["image_size"]
         if args.data == DIGITS and size > SMALL:
             raise UserError(f"--image-size {size}: the digits have 8x8 pixels; {SMALL} at most")

@@ -36,6 +36,7 @@ class Settings:
             one. Defaults to 0.5.
         task (str): Task of the data set. Defaults to "classification".
         prepared (str): Folder with converted data of other tasks. Defaults to "".
+        val_samples (int): Validation images per class. Defaults to 0: all.
     """
 
     data: str
@@ -52,6 +53,7 @@ class Settings:
     pretraining: float = 0.5
     task: str = "classification"
     prepared: str = ""
+    val_samples: int = 0
 
 
 @dataclass(frozen=True)

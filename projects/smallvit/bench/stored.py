@@ -184,6 +184,7 @@ def check_plan(plan: dict) -> dict[str, Any]:
     require_type(settings.get("unlabeled", ""), "settings.unlabeled", str)
     require_number(settings.get("pretraining", 0.5), "settings.pretraining", most=1)
     require_type(settings.get("prepared", ""), "settings.prepared", str)
+    require_count(settings.get("val_samples", 0), "settings.val_samples")
     for key, known in (
         ("sizes", ("published", "params", "flops")),
         ("schedule", ("cosine", "trapezoid")),

@@ -47,6 +47,7 @@ def asked(**changes):
         **dict(iters=40, epochs=None, budget_minutes=None, params=None, flops=None),
         **dict(as_published=False, data="data", batch_size=None, no_flip=True),
         **dict(schedule="trapezoid", no_lr_search=True, unlabeled=None, pretraining_share=0.5),
+        val_per_class=None,
     )
     return argparse.Namespace(**known | changes)
 
