@@ -36,7 +36,7 @@ def nothing_stays_registered():
 
 
 def test_each_thing_has_a_short_example():
-    assert list(SECTIONS) == ["backbone", "host", "plugin", "converter", "data set", "config"]
+    assert list(SECTIONS) == ["backbone", "host", "plugin", "converter", "dataset", "config"]
     for name in SECTIONS:
         assert len(code_of(name).splitlines()) <= MOST_LINES, name
 
@@ -83,12 +83,12 @@ def test_converter():
     assert names["SYSTEM"].models["example_tiny"].config.endswith("dhvt-t_in1k.py")
 
 
-def test_data_set(tmp_path, monkeypatch):
+def test_dataset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data/leaves"
     folder.mkdir(parents=True)
     (folder / "labels.csv").write_text("file,class\na.jpg,oak\nb.jpg,beech\n")
-    names = run("data set")
+    names = run("dataset")
     leaves = names["leaves"]
     assert list(leaves.CLASSES) == ["beech", "oak"]
     assert list(leaves.get_gt_labels()) == [1, 0]

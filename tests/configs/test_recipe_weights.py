@@ -24,8 +24,8 @@ NAMED = [name for name in EXPECTED if name not in BUILT]
 #: Those that take longest to draw.
 LARGE = ("dvt/dvt-deit-s_in1k.py", "dhvt/dhvt-s-p4_cifar100.py")
 
-#: Deviations that stay, by config: what differs, with (ours, official). Each stands in "What
-#: differs" of its README; one that is no longer there fails the test too.
+#: Deviations that stay, by config: what differs, with (ours, official). Each is listed in
+#: "Differences from the official code" of its README; one that no longer exists fails the test.
 ALLOWED: dict[str, dict[str, tuple]] = {}
 
 
