@@ -197,10 +197,10 @@ class Run:
 
 def train(cfg: Config, progress: Hook | None = None) -> None:
     """Train as ``tools/train.py`` does, in this process."""
-    from smallvit.engine.pipeline import build_runner, prepare
+    from smallvit.engine.pipeline import adapt_config, build_runner
 
     torch.set_num_threads(1)
-    prepare(cfg)
+    adapt_config(cfg)
     runner = build_runner(cfg)
     if progress is not None:
         runner.register_hook(progress, priority="VERY_LOW")

@@ -117,13 +117,13 @@ def toy_config(
 
 def toy_train(cfg: Config, resume: bool | str | Path = False) -> Runner:
     """Train as ``tools/train.py`` does."""
-    from smallvit.engine.pipeline import build_runner, prepare
+    from smallvit.engine.pipeline import adapt_config, build_runner
 
     cfg = cfg.copy()
     cfg.experiment_name = f"toy{next(_numbers)}"
     cfg.resume = bool(resume)
     cfg.load_from = None if isinstance(resume, bool) else str(resume)
-    prepare(cfg)
+    adapt_config(cfg)
     runner = build_runner(cfg)
     runner.train()
     return runner

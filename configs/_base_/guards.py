@@ -15,7 +15,7 @@ guards = dict(
     data_report=dict(type="smallvit.DataReportHook"),
     bad_samples=dict(type="smallvit.BadSampleHook"),
     data_share=dict(type="smallvit.DataShareHook"),
-    exact_rois=dict(type="smallvit.ExactRoIHook"),
+    float32_rois=dict(type="smallvit.Float32RoIHook"),
     class_recall=dict(type="smallvit.ClassRecallHook"),
     plain_metrics=dict(type="smallvit.PlainMetricsHook"),
     preemption=dict(type="smallvit.PreemptionHook"),

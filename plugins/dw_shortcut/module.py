@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.layers.conv_norm import normalize
-from smallvit.layers.inference import activate, looks_back
+from smallvit.layers.inference import activate, needs_intermediates
 
 
 class DepthwiseBranch(nn.Module):
@@ -94,7 +94,7 @@ class DepthwiseShortcut(nn.Module):
             return x
         activated = activate(self.act, x)
         first, *others = self.branches  # slicing would create a ModuleList in each call
-        is_free = not others and activated is not x and not looks_back(self.act)
+        is_free = not others and activated is not x and not needs_intermediates(self.act)
         x = activated
         out = first(x, is_free)
         for branch in others:

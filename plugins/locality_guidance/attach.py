@@ -29,7 +29,7 @@ class GuidedLoss:
             dict[str, Tensor]: Losses by name.
         """
         model = self.classifier
-        with model.guidance.watching():
+        with model.guidance.recording():
             losses = type(model).loss(model, inputs, data_samples)
             return model.guidance.add_losses(
                 losses, inputs, data_samples, preprocessor=model.data_preprocessor

@@ -147,13 +147,13 @@ class LocalityGuidance(nn.Module):
         if transform == "linear" and loss_weight and channels:
             pairs = zip(self.taps.channels, channels, strict=True)
             self.projections.extend(Projection(*pair) for pair in pairs)
-        self.prepared = False
+        self.is_ready = False
 
     def init_weights(self) -> None:
         """Prepare the teacher; MMEngine calls this before training."""
-        self.prepare()
+        self.load_teacher()
 
-    def prepare(self) -> None:
+    def load_teacher(self) -> None:
         """Load the weights of the teacher, or check the store.
 
         Raises:
@@ -166,13 +166,13 @@ class LocalityGuidance(nn.Module):
             self.teacher.load()
         if self.logit is not None:
             self.logit.check(self.teacher)
-        self.prepared = True
+        self.is_ready = True
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def recording(self) -> Iterator[None]:
         """Record features and logits of the student within this context."""
-        if not self.prepared:  # if init_weights was not called
-            self.prepare()
+        if not self.is_ready:  # if init_weights was not called
+            self.load_teacher()
         with self.taps:
             try:
                 yield
@@ -187,7 +187,7 @@ class LocalityGuidance(nn.Module):
         data_samples: Sequence[DataSample],
         preprocessor: nn.Module | None = None,
     ) -> dict[str, Tensor]:
-        """Add the guidance losses of a step; call it within :meth:`watching`.
+        """Add the guidance losses of a step; call it within :meth:`recording`.
 
         Args:
             losses (Mapping[str, Tensor]): Losses of the student without guidance.
@@ -203,7 +203,7 @@ class LocalityGuidance(nn.Module):
             for the log.
         """
         if self.stored is None:
-            teacher_maps, logits = self.teacher(self.teacher.see(images, preprocessor))
+            teacher_maps, logits = self.teacher(self.teacher.preprocess(images, preprocessor))
         else:
             teacher_maps, logits = self.stored.maps(data_samples, images, preprocessor), None
         losses = dict(losses)
@@ -220,7 +220,7 @@ class LocalityGuidance(nn.Module):
         return losses
 
     def feature_losses(self, teacher_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Compute the unweighted feature losses; call it within :meth:`watching`.
+        """Compute the unweighted feature losses; call it within :meth:`recording`.
 
         Args:
             teacher_maps (Sequence[Tensor]): Map (B, C_i, H_i, W_i) of each stage.
@@ -277,7 +277,7 @@ class LogitGuidance:
         self.found: Tensor | None = None
         self.num_classes = student.head.num_classes
         try:
-            student.get_submodule(module).register_forward_hook(_Keep(self))
+            student.get_submodule(module).register_forward_hook(_RecordLogits(self))
         except AttributeError as error:
             raise ValueError(
                 f"guidance.logit.module={module!r} is not in {type(student).__name__}: {error}"
@@ -311,7 +311,7 @@ class LogitGuidance:
         return LOGIT_LOSSES[self.kind](self.found, logits, self.temperature)
 
 
-class _Keep:
+class _RecordLogits:
     """Forward hook that records logits.
 
     In a deep copy of the model it refers to the copied owner, unlike a bound method.
@@ -340,7 +340,7 @@ def _check_channels(student: nn.Module, teacher: Teacher) -> None:
     """Refuse a teacher with other input channels, if those of the student can be determined."""
     possible = channels_for(student.backbone)
     if len(possible) == 1 or possible[0] != 3:  # otherwise 3 channels may be rearranged to more
-        teacher.channel_map.require(possible[0], teacher.in_channels)
+        teacher.channel_map.check(possible[0], teacher.in_channels)
 
 
 def _check_name(what: str, name: str, known: Mapping) -> None:

@@ -16,6 +16,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from smallvit.compat.moved import forward
 from smallvit.datasets.in_memory.settings import outside_memory
 from smallvit.engine.install import install
 from smallvit.errors import FeatureStoreError, about
@@ -26,18 +27,20 @@ from smallvit.plugins.locality_guidance.fingerprint import (
 )
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
-from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.stored_images import StoredImages
 from smallvit.plugins.locality_guidance.teacher import Teacher
 from smallvit.plugins.locality_guidance.teacher_images import is_rgb, resize
 from smallvit.plugins.locality_guidance.teacher_weights import weights_sha256
 from smallvit.registry import MODELS
 
+__getattr__ = forward(__name__)
+
 #: Parts of the names of transforms whose output is not the unmodified whole image.
 _MOVING = ("Crop", "Pad", "Flip", "Rotate", "Random", "Rand", "Augment", "Shear", "Translate")
 
 
-class Lesson(Dataset):
+class TeacherDataset(Dataset):
     """Dataset of the training images of a config with its validation transforms.
 
     Args:
@@ -209,30 +212,32 @@ def teacher_of_student(
     return teacher
 
 
-def describe(cfg: Config, lesson: Lesson, teacher: Teacher, keys: np.ndarray) -> StoreHeader:
+def describe(
+    cfg: Config, dataset: TeacherDataset, teacher: Teacher, keys: np.ndarray
+) -> StoreHeader:
     """Create the header of a store.
 
     Args:
         cfg (Config): Config of which the file name is recorded.
-        lesson (Lesson): Images whose features are stored.
+        dataset (TeacherDataset): Images whose features are stored.
         teacher (Teacher): Teacher that computes the features.
         keys (np.ndarray): Keys of the samples.
 
     Returns:
         StoreHeader: Header of a store in half precision.
     """
-    classes = lesson.dataset.metainfo.get("classes")
+    classes = dataset.dataset.metainfo.get("classes")
     return StoreHeader(
         data_set={
-            "type": str(lesson.settings.type),
-            "length": len(lesson),
+            "type": str(dataset.settings.type),
+            "length": len(dataset),
             "num_classes": None if classes is None else len(classes),
             "fingerprint": dataset_fingerprint(keys),
         },
         teacher={
             **teacher.describe(),
             "sha256": _sha256(teacher),
-            "pipeline": json.loads(json.dumps(lesson.settings.pipeline, default=str)),
+            "pipeline": json.loads(json.dumps(dataset.settings.pipeline, default=str)),
         },
         shapes=[list(shape) for shape in teacher.shapes],
         config=os.path.basename(cfg.filename or ""),
@@ -315,13 +320,13 @@ def write_store(
     """
     if "guidance" in cfg.model:
         teacher = teacher_of_student(cfg, checkpoint, how.stages)
-        lesson = Lesson(cfg, teacher.size)
-        keys = lesson.keys()
+        dataset = TeacherDataset(cfg, teacher.size)
+        keys = dataset.keys()
     else:
-        lesson = Lesson(cfg)
-        keys = lesson.keys()
-        teacher = load_teacher(cfg, checkpoint, how.stages or (0, 1, 2), lesson[0].shape[-1])
-    header = describe(cfg, lesson, teacher, keys)
+        dataset = TeacherDataset(cfg)
+        keys = dataset.keys()
+        teacher = load_teacher(cfg, checkpoint, how.stages or (0, 1, 2), dataset[0].shape[-1])
+    header = describe(cfg, dataset, teacher, keys)
     header.dtype, header.mirrored = how.dtype, how.mirrored
     if not how.fresh and os.path.exists(out):
         _require_same(out, header)
@@ -330,11 +335,11 @@ def write_store(
     workers = how.num_workers
     if workers is None:
         workers = cfg.val_dataloader.get("num_workers", 0)
-    with StoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh) as writer:
+    with FeatureStoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh) as writer:
         if writer.finished:
             print(f"going on after {writer.finished} of {header.rows} images")
         bar = ProgressBar(header.rows - writer.finished, file=sys.stdout)
-        images = StoredImages(lesson, how.mirrored)
+        images = StoredImages(dataset, how.mirrored)
         for batch in images.batches(writer.finished, how.batch_size, workers):
             writer.append(stage_rows(teacher, batch, how.device))
             bar.update(len(batch))

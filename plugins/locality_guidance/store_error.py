@@ -49,7 +49,7 @@ def store_error(cfg: Config, batches: int, device: str = "cpu", seed: int = 0) -
         data = preprocessor(batch, training=True)
         images = data["inputs"]
         stored = guide.stored.maps(data["data_samples"], images, preprocessor)
-        online, _ = guide.teacher(guide.teacher.see(images, preprocessor))
+        online, _ = guide.teacher(guide.teacher.preprocess(images, preprocessor))
         found.append(
             [
                 ((each - own.float()).square().sum(), own.float().square().sum())

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from smallvit.compat.moved import forward
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.array_files import ArrayFile, create_array
 from smallvit.plugins.locality_guidance.store import finished_rows, open_array
@@ -30,13 +31,15 @@ from smallvit.plugins.locality_guidance.store_header import (
 from smallvit.utils.files import flush_folder, write_whole
 from smallvit.utils.locks import HeldError, hold, release
 
+__getattr__ = forward(__name__)
+
 #: Suffix of a store that was replaced, until it is removed.
 REPLACED = ".replaced"
 #: Temporary files that an interrupted write leaves behind.
 _TEMPORARY = re.compile(rf"\.({HEADER[:-5]}|{PROGRESS[:-5]})\.[0-9a-f]{{8}}\.incomplete\.json")
 
 
-class StoreWriter:
+class FeatureStoreWriter:
     """Writer of a new or interrupted store.
 
     After an interruption, flushed rows are kept and writing resumes after them. Only one process
@@ -79,7 +82,7 @@ class StoreWriter:
             self.release()
             raise
 
-    def __enter__(self) -> StoreWriter:
+    def __enter__(self) -> FeatureStoreWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

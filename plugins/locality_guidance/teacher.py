@@ -176,7 +176,7 @@ class Teacher:
             )
         self.loaded = True
 
-    def see(self, images: Tensor, student: nn.Module | None = None) -> Tensor:
+    def preprocess(self, images: Tensor, student: nn.Module | None = None) -> Tensor:
         """Convert the student's input to the teacher's: size, channels and normalization.
 
         Args:

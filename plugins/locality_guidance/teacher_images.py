@@ -59,7 +59,7 @@ class ChannelMap:
             return f"{len(self.how)} channels are chosen and the teacher takes {wanted}"
         return ""
 
-    def require(self, given: int, wanted: int) -> None:
+    def check(self, given: int, wanted: int) -> None:
         """Check that images can be converted for a network.
 
         Args:
@@ -91,7 +91,7 @@ class ChannelMap:
         Raises:
             ValueError: If the images cannot be converted.
         """
-        self.require(images.shape[1], wanted)
+        self.check(images.shape[1], wanted)
         if self.how is None:
             return images
         if isinstance(self.how, tuple):
@@ -137,7 +137,7 @@ def renormalize(
     if channels.how is not None:
         # Selected channels are in the teacher's order; repeated or averaged ones are all equal.
         return (channels(images * own_std + own_mean, wanted) - mean) / std
-    channels.require(images.shape[1], wanted)
+    channels.check(images.shape[1], wanted)
     if images.shape[1] == 3 and is_rgb(teacher) != is_rgb(vars(student)):
         images, own_mean, own_std = images.flip(1), own_mean.flip(1), own_std.flip(1)
     if torch.equal(own_mean.flatten(), mean.flatten()) and torch.equal(

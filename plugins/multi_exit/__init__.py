@@ -1,7 +1,12 @@
 """Cascades of vision transformers with early exit: train, calibrate, serve."""
 
 from smallvit.compat.moved import forward
-from smallvit.plugins.multi_exit.calibration import Calibration, CalibrationError, Curve, calibrate
+from smallvit.plugins.multi_exit.calibration import (
+    AccuracyCostCurve,
+    Calibration,
+    CalibrationError,
+    calibrate,
+)
 from smallvit.plugins.multi_exit.dynamic_vit import DynamicViT, ExitState
 from smallvit.plugins.multi_exit.head import MultiExitHead
 from smallvit.plugins.multi_exit.hook import CalibrationHook
@@ -11,12 +16,12 @@ from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resiz
 from smallvit.registry import MODELS
 
 __all__ = [
+    "AccuracyCostCurve",
     "AnytimeAccuracy",
     "BudgetedBatch",
     "Calibration",
     "CalibrationError",
     "CalibrationHook",
-    "Curve",
     "DynamicViT",
     "ExitPolicy",
     "ExitState",

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from smallvit.compat.moved import forward
 from smallvit.errors import CalibrationError
 from smallvit.plugins.multi_exit.policies import build_policy, policy_name
 from smallvit.plugins.multi_exit.stored import check_stored
@@ -37,6 +38,8 @@ from smallvit.plugins.multi_exit.thresholds import (
 )
 from smallvit.utils.json_files import brief
 
+__getattr__ = forward(__name__)
+
 KEY = "multi_exit"
 VERSION = 1
 #: The paper's sweep: p = i / 20 for i = 1 to 59.
@@ -44,7 +47,7 @@ SWEEP = tuple(number / 20 for number in range(1, 60))
 
 
 @dataclass
-class Curve:
+class AccuracyCostCurve:
     """Accuracy and cost of a cascade on one set of images.
 
     Args:
@@ -67,10 +70,10 @@ class Calibration:
     Args:
         flops (list[float]): GFLOPs of an image that leaves at each exit.
         thresholds (list[list[float]]): Rows of thresholds, cheapest first.
-        calibration (Curve, optional): Results on the images that the thresholds were found on.
+        calibration (AccuracyCostCurve, optional): Results on the images that the thresholds were
+            found on. Defaults to None.
+        evaluation (AccuracyCostCurve, optional): Results on the images of the last evaluation.
             Defaults to None.
-        evaluation (Curve, optional): Results on the images of the last evaluation. Defaults to
-            None.
         policy (str | dict): Exit policy, which computes the confidence. Defaults to
             "max_softmax".
         temperatures (list[float], optional): Divisor of each exit's logits. Defaults to
@@ -79,8 +82,8 @@ class Calibration:
 
     flops: list[float]
     thresholds: list[list[float]]
-    calibration: Curve | None = None
-    evaluation: Curve | None = None
+    calibration: AccuracyCostCurve | None = None
+    evaluation: AccuracyCostCurve | None = None
     policy: str | dict = "max_softmax"
     temperatures: list[float] | None = None
 
@@ -100,7 +103,7 @@ class Calibration:
         """int: Number of exits."""
         return len(self.flops)
 
-    def choose(
+    def select_thresholds(
         self, max_gflops: float | None = None, min_accuracy: float | None = None
     ) -> list[float]:
         """Choose a row of thresholds by its results on the calibration images.
@@ -122,7 +125,7 @@ class Calibration:
             raise CalibrationError("the calibration has no thresholds; run calibrate.py")
         return self.thresholds[choose_point(curve, self.flops, max_gflops, min_accuracy)]
 
-    def evaluate(self, logits: Tensor, labels: Tensor) -> Curve:
+    def evaluate(self, logits: Tensor, labels: Tensor) -> AccuracyCostCurve:
         """Evaluate all rows of thresholds on other images.
 
         Args:
@@ -130,13 +133,13 @@ class Calibration:
             labels (Tensor): int64 (N, ).
 
         Returns:
-            Curve: Accuracy and cost on these images.
+            AccuracyCostCurve: Accuracy and cost on these images.
 
         Raises:
             CalibrationError: If the number of exits does not match.
         """
         check_exits(self, len(logits))
-        confidence, correct = judge(logits, labels, self.policy, self.temperatures)
+        confidence, correct = score_exits(logits, labels, self.policy, self.temperatures)
         points = [
             evaluate_exits(choose_exits(confidence, row), correct, self.flops)
             for row in self.thresholds
@@ -174,14 +177,17 @@ class Calibration:
         values = check_stored({key: stored[key] for key in stored if key != "version"})
         for key in ("calibration", "evaluation"):
             if key in values:
-                values[key] = Curve(**values[key])
+                values[key] = AccuracyCostCurve(**values[key])
         return cls(**values)
 
 
 def choose_point(
-    curve: Curve, flops: Sequence[float], max_gflops: float | None, min_accuracy: float | None
+    curve: AccuracyCostCurve,
+    flops: Sequence[float],
+    max_gflops: float | None,
+    min_accuracy: float | None,
 ) -> int:
-    """Find the best point of a curve; see :meth:`Calibration.choose`."""
+    """Find the best point of a curve; see :meth:`Calibration.select_thresholds`."""
     if (max_gflops is None) == (min_accuracy is None):
         raise CalibrationError("give one of max_gflops and min_accuracy")
     points = list(zip(curve.accuracy, curve.flops, strict=True))
@@ -233,7 +239,7 @@ def check_exits(calibration: Calibration, num_exits: int) -> None:
         )
 
 
-def judge(
+def score_exits(
     logits: Tensor,
     labels: Tensor,
     policy: str | dict = "max_softmax",
@@ -300,7 +306,7 @@ def calibrate(
     temperatures = [1.0] * len(logits)
     if with_temperature:
         temperatures = [fit_temperature(each, labels) for each in logits]
-    confidence, correct = judge(logits, labels, policy, temperatures)
+    confidence, correct = score_exits(logits, labels, policy, temperatures)
     search = ThresholdSearch(confidence)
 
     def point(p: float) -> tuple[tuple, list[float]]:
@@ -330,8 +336,8 @@ def _fine_sweep() -> list[float]:
     return torch.logspace(-2, 2, 201).tolist()
 
 
-def _curve(correct: Tensor, points: Sequence[tuple]) -> Curve:
-    return Curve(
+def _curve(correct: Tensor, points: Sequence[tuple]) -> AccuracyCostCurve:
+    return AccuracyCostCurve(
         anytime=(100.0 * correct.double().mean(dim=1)).tolist(),
         accuracy=[accuracy for accuracy, _, _ in points],
         flops=[cost for _, cost, _ in points],

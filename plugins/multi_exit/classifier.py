@@ -195,7 +195,7 @@ class MultiExitClassifier(ImageClassifier):
         """list[float]: Minimum confidence to leave at each exit, in budgeted inference."""
         if self._thresholds is not None:
             return self._thresholds
-        return self._calibrated("max_gflops or min_accuracy").choose(**self._budget)
+        return self._calibrated("max_gflops or min_accuracy").select_thresholds(**self._budget)
 
     def _calibrated(self, purpose: str) -> Calibration:
         if self.calibration is None:

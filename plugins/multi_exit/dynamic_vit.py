@@ -26,11 +26,11 @@ from smallvit.plugins.multi_exit.exits import (
     no_vector,
 )
 from smallvit.plugins.multi_exit.reuse import FeatureReuse, RelationReuse, resize_matrix
-from smallvit.plugins.multi_exit.sites import (
+from smallvit.plugins.multi_exit.reuse_modules import (
     ContextNorm,
     RelatedLogits,
-    relate,
-    widen,
+    add_relation_bias,
+    widen_feedforward,
 )
 from smallvit.registry import MODELS
 
@@ -152,7 +152,7 @@ class DynamicViT(BaseModule):
         context_dims = settings.setdefault("context_dims", 48)
         dims = self.embed_dims[:-1]
         for previous, own, slots in zip(dims, parts[1:], self._slots[1:], strict=True):
-            slots.norms = [widen(each, context_dims) for each in own]
+            slots.norms = [widen_feedforward(each, context_dims) for each in own]
             self.feature_reuse.append(FeatureReuse(previous, len(own), **settings))
 
     def _connect_relations(self, parts: list[list[BlockParts]], settings: dict) -> None:
@@ -162,7 +162,7 @@ class DynamicViT(BaseModule):
             self.relation_reuse.append(RelationReuse(sum(previous), own, **settings))
         for own, slots in zip(parts, self._slots, strict=True):
             last = slots is self._slots[-1]
-            slots.relations = [relate(each, keep=not last) for each in own]
+            slots.relations = [add_relation_bias(each, keep=not last) for each in own]
 
     @property
     def num_exits(self) -> int:

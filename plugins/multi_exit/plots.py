@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smallvit.analysis.figures import new_figure, save_figure
 from smallvit.compat.moved import forward
-from smallvit.plugins.multi_exit.calibration import Curve
+from smallvit.plugins.multi_exit.calibration import AccuracyCostCurve
 
 __getattr__ = forward(__name__)
 
@@ -18,15 +18,15 @@ __getattr__ = forward(__name__)
 SMALL = 0.1
 
 
-def plot_gflops(curves: dict[str, tuple[Curve, Sequence[float]]], path: str) -> None:
+def plot_gflops(curves: dict[str, tuple[AccuracyCostCurve, Sequence[float]]], path: str) -> None:
     """Plot accuracy against GFLOPs, or MFLOPs for small cascades.
 
     Operating points that a single exit beats, with higher accuracy at no more FLOPs, are marked
     with a cross.
 
     Args:
-        curves (dict[str, tuple[Curve, Sequence[float]]]): For each name, the curve of a cascade
-            and the GFLOPs of its exits.
+        curves (dict[str, tuple[AccuracyCostCurve, Sequence[float]]]): For each name, the curve
+            of a cascade and the GFLOPs of its exits.
         path (str): Image file to write.
     """
     small = max(max(flops) for _, flops in curves.values()) < SMALL

@@ -152,11 +152,11 @@ def unfinished_store(name: str) -> Callable[[Workshop, Path, Path], None]:
 
     def enter(shop: Workshop, path: Path, work: Path) -> None:
         from smallvit.plugins.locality_guidance.store_header import StoreHeader
-        from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+        from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 
         _write_store(work / "store.partial")
         shutil.copy(path, work / "store.partial" / name)
-        with StoreWriter(work / "store", StoreHeader(**HEADER), KEYS) as writer:
+        with FeatureStoreWriter(work / "store", StoreHeader(**HEADER), KEYS) as writer:
             for _ in range(writer.finished, 5):
                 writer.append([np.zeros((1, 1, 2, 2), "float32")])
             writer.close()

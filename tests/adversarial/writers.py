@@ -85,11 +85,11 @@ def whole(folder: Path, number: int) -> None:
 
 def store(folder: Path, number: int) -> None:
     from smallvit.plugins.locality_guidance.store_header import StoreHeader
-    from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+    from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 
     header = StoreHeader({"length": 4}, {"sha256": "0" * 64}, [[1, 2, 2]], "float32")
     again = (folder / "store").exists()
-    writer = StoreWriter(folder / "store", header, np.arange(4), chunk=2, fresh=again)
+    writer = FeatureStoreWriter(folder / "store", header, np.arange(4), chunk=2, fresh=again)
     while writer.finished < header.rows:
         count = min(2, header.rows - writer.finished)
         writer.append([np.full((count, 1, 2, 2), number, "float32")])

@@ -33,7 +33,7 @@ def swapped_segmentor() -> Config:
 
 @pytest.mark.parametrize("make", [swapped_detector, swapped_segmentor])
 def test_swapped_model_trains_and_predicts(make):
-    from smallvit.analysis.tasks import fake_batch
+    from smallvit.analysis.fake_data import fake_batch
 
     torch.manual_seed(0)
     cfg = make()

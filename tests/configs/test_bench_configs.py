@@ -6,12 +6,12 @@ from mmengine.runner import Runner
 
 from config_helpers import build, read_config, scope_of
 from smallvit.bench.methods import BASES
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import run_config
 
 
 def config(method, size):
-    settings = Settings("/images", size, 16, True, "iters", 100)
+    settings = BenchSettings("/images", size, 16, True, "iters", 100)
     return run_config(settings, Run(method, None, 3, 100, 5), num_classes=7)
 
 

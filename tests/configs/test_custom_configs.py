@@ -10,7 +10,7 @@ from PIL import Image
 
 from config_helpers import LEAVES, read_config, scope_of
 from data_builders import write_coco
-from smallvit.cli.config import merge_overrides
+from smallvit.cli.config import finalize_config
 from smallvit.datasets.label_map_folder import LabelMaps, palette_of
 from smallvit.errors import DataError, UserError
 from smallvit.registry import DATASETS
@@ -33,7 +33,7 @@ def objects(tmp_path_factory):
 
 def fitted(name, root, **options):
     cfg = read_config(name) if isinstance(name, str) else deepcopy(name)
-    merge_overrides(cfg, {"data_root": str(root), **options})
+    finalize_config(cfg, {"data_root": str(root), **options})
     return cfg
 
 

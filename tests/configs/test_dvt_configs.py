@@ -76,7 +76,7 @@ def test_calibrates_on_training_images_as_they_are_tested(name):
     "name", [name for name in DVT if "digits" in name and "guided" not in name]
 )
 def test_digits_recipe_trains_and_leaves_early(name):
-    from smallvit.analysis.tasks import fake_batch
+    from smallvit.analysis.fake_data import fake_batch
 
     model = build(read_config(name)).train()
     batch = fake_batch(model, (32, 32), batch_size=4)

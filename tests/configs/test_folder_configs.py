@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from config_helpers import CONFIGS, LEAVES, build, read_config, scope_of
-from smallvit.analysis.tasks import fake_batch
-from smallvit.cli.config import merge_overrides
+from smallvit.analysis.fake_data import fake_batch
+from smallvit.cli.config import finalize_config
 from smallvit.datasets.digits import load_digit_images
 from smallvit.engine.folder import fit_to_folder
 from smallvit.errors import DataError, UserError
@@ -49,7 +49,7 @@ def images(tmp_path_factory):
 
 def fitted(name, root, checkpoint=None):
     cfg = read_config(name)
-    merge_overrides(cfg, {"data_root": str(root)}, checkpoint)
+    finalize_config(cfg, {"data_root": str(root)}, checkpoint)
     return cfg
 
 
@@ -138,7 +138,7 @@ def test_other_configs_are_left_alone():
 
 def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
     with pytest.raises(DataError, match=r"no folder data/images: set data_root"):
-        merge_overrides(read_config(DHVT), None)
+        finalize_config(read_config(DHVT), None)
     work_dir = tmp_path / "work"
     status = run(
         "train.py", CONFIGS / DHVT, "--work-dir", work_dir, "--cfg-options", "data_root=no"
@@ -150,12 +150,12 @@ def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
 
 def test_a_list_is_no_folder():
     with pytest.raises(UserError, match=r"data_root=\['/my', 'images'\]: expected a folder.*comma"):
-        merge_overrides(read_config(DHVT), {"data_root": ["/my", "images"]})
+        finalize_config(read_config(DHVT), {"data_root": ["/my", "images"]})
 
 
 def test_a_data_set_of_another_folder_stays(images):
     cfg = read_config(DHVT)
-    merge_overrides(cfg, {"data_root": str(images), "test_dataloader.dataset.data_root": "other"})
+    finalize_config(cfg, {"data_root": str(images), "test_dataloader.dataset.data_root": "other"})
     assert cfg.test_dataloader.dataset.data_root == "other"
     assert cfg.val_dataloader.dataset.data_root == str(images)
 
@@ -163,12 +163,12 @@ def test_a_data_set_of_another_folder_stays(images):
 def test_the_split_is_set_once(images):
     cfg = read_config("dvt/dvt-t2t-12_folder.py")
     options = {"data_root": str(images), "train_dataloader.dataset.held_out": 0.6}
-    merge_overrides(cfg, dict(options))
+    finalize_config(cfg, dict(options))
     calibration = cfg.calibration_dataloader
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, calibration)
     assert [loader.dataset.held_out for loader in loaders] == [0.6] * 4
     with pytest.raises(UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders: give it"):
-        merge_overrides(cfg, {**options, "val_dataloader.dataset.held_out": 0.3})
+        finalize_config(cfg, {**options, "val_dataloader.dataset.held_out": 0.3})
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +212,6 @@ def test_a_config_that_inherits_it_sets_data_root_itself(images, tmp_path):
     from smallvit.cli.config import load_config
 
     cfg = load_config(str(config))
-    merge_overrides(cfg, None)
+    finalize_config(cfg, None)
     assert cfg.model.head.num_classes == 3
     assert cfg.train_dataloader.dataset.data_root == str(images)

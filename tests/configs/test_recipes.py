@@ -16,7 +16,7 @@ from config_helpers import LEAVES, ROOT, read_config
 from published_recipes import RECIPES, STUDENTS, Recipe
 from recipe_terms import official_terms
 from smallvit.analysis.recipe.loader import count_images, count_iterations
-from smallvit.analysis.recipe.schedule import Curve, learning_rates, training_length
+from smallvit.analysis.recipe.schedule import LRCurve, learning_rates, training_length
 
 FAMILIES = ("dhvt", "dvt", "dw_shortcut", "dwnet", "locality_guidance")
 ENTRIES = {
@@ -86,11 +86,11 @@ SHARED = {
 
 
 @cache
-def _curves(settings: str, epoch_length: int | None, multipliers: tuple) -> list[Curve]:
+def _curves(settings: str, epoch_length: int | None, multipliers: tuple) -> list[LRCurve]:
     return learning_rates(Config(json.loads(settings)), epoch_length, multipliers)
 
 
-def curves(cfg: Config, multipliers: tuple = (1.0,)) -> list[Curve]:
+def curves(cfg: Config, multipliers: tuple = (1.0,)) -> list[LRCurve]:
     """Step the schedule of a config once for all configs that have the same one."""
     kept = {
         "param_scheduler": cfg.param_scheduler,
@@ -120,7 +120,7 @@ def test_rates_are_the_official_ones(name):
     _compare_curve(curve, expected)
 
 
-def _compare_curve(curve: Curve, expected: dict) -> None:
+def _compare_curve(curve: LRCurve, expected: dict) -> None:
     for key, value in expected.items():
         if key in ("at_epoch_start", "epoch_mean"):
             means = curve.epoch_means()

@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from smallvit.datasets.batch import find_form
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import StoreHeader
-from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.windows import StageMaps, StoredSample, Window
 from smallvit.registry import DATASETS, TRANSFORMS
 
@@ -102,7 +102,7 @@ def test_features_that_the_loader_reads(tmp_path):
     plain = DATASETS.build(dict(settings(), type="smallvit.Digits"))
     keys = np.array([sample_key(plain.get_data_info(i)) for i in range(len(plain))], np.uint64)
     path = str(tmp_path / "store")
-    writer = StoreWriter(
+    writer = FeatureStoreWriter(
         path, StoreHeader({"length": len(keys)}, {"sha256": ""}, [[1, 2, 2]]), keys
     )
     numbers = np.arange(len(keys) + 1, dtype=np.float32)[:, None, None, None]

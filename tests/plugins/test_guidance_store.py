@@ -29,7 +29,7 @@ from smallvit.plugins.locality_guidance.fingerprint import (
 )
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
-from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.windows import StoredSample, Window, cut_out, stack_maps
 
 SHAPES = [[2, 4, 4], [3, 2, 2]]
@@ -58,7 +58,7 @@ def rows(start, end, scale=1.0):
 
 def write(path, step=2, chunk=3, start=0, stop=8, **changes):
     """The maps of the samples, and at last those of the black image."""
-    writer = StoreWriter(path, header(**changes), KEYS, chunk=chunk)
+    writer = FeatureStoreWriter(path, header(**changes), KEYS, chunk=chunk)
     assert writer.finished == start
     for first in range(start, stop, step):
         writer.append(rows(first, min(first + step, stop)))
@@ -133,7 +133,7 @@ def test_refuses_another_teacher(tmp_path):
     other.write_bytes(b"weight")
     own = header()
     own.teacher["sha256"] = file_sha256(checkpoint)
-    writer = StoreWriter(tmp_path / "store", own, KEYS)
+    writer = FeatureStoreWriter(tmp_path / "store", own, KEYS)
     writer.append(rows(0, 8))
     writer.close()
     store = FeatureStore(tmp_path / "store")
@@ -196,7 +196,7 @@ def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     write(folder / "whole").close()
     abandoned = write(folder / "parts", step=step, chunk=chunk, stop=stop)
     # What was written after the last flush may be there or not; here it is, and is wrong.
-    flushed = StoreWriter(folder / "parts", header(), KEYS).finished
+    flushed = FeatureStoreWriter(folder / "parts", header(), KEYS).finished
     assert flushed >= stop - max(chunk, step)
     for stage in range(len(abandoned._stages)):
         array = np.load(folder / f"parts.partial/stage_{stage}.npy", mmap_mode="r+")
@@ -211,13 +211,13 @@ def test_does_not_go_on_with_something_else(tmp_path):
     write(tmp_path / "store", stop=4)
     message = r"begun for something else:\n  dtype: float16 in the store, float32 asked for\n"
     with pytest.raises(FeatureStoreError, match=message):
-        StoreWriter(tmp_path / "store", header(dtype="float32"), KEYS)
+        FeatureStoreWriter(tmp_path / "store", header(dtype="float32"), KEYS)
     # The name of the config is for people.
-    assert StoreWriter(tmp_path / "store", header(config="renamed.py"), KEYS).finished == 4
+    assert FeatureStoreWriter(tmp_path / "store", header(config="renamed.py"), KEYS).finished == 4
 
 
 def test_fresh_replaces_a_store_when_the_new_one_is_whole(store, tmp_path):
-    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer = FeatureStoreWriter(store.path, header(), KEYS, fresh=True)
     writer.append(rows(0, 8, scale=2.0))
     assert FeatureStore(store.path).read(1, int(KEYS[1]))[0][0, 0, 0] == 100
     writer.close()
@@ -229,7 +229,7 @@ def test_fresh_removes_stores_only(tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "thesis.tex").write_text("years of work")
     with pytest.raises(FeatureStoreError, match=r"no store of teacher features .*thesis\.tex"):
-        StoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
+        FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
     assert (tmp_path / name / "thesis.tex").exists()
 
 
@@ -244,12 +244,12 @@ def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
         np.save(tmp_path / name / mine, np.arange(3))
     before = content(tmp_path / name)
     with pytest.raises(FeatureStoreError, match=r"embeddings\.npy\) and was not removed"):
-        StoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
+        FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=True)
     assert content(tmp_path / name) == before
 
 
 def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys):
-    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer = FeatureStoreWriter(store.path, header(), KEYS, fresh=True)
     writer.append(rows(0, 8, scale=2.0))
     (tmp_path / "store" / "notes.npy").write_text("mine")
     writer.close()
@@ -259,7 +259,7 @@ def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys
 
 
 def test_the_old_store_is_there_until_the_new_one_is_whole(store, monkeypatch):
-    writer = StoreWriter(store.path, header(), KEYS, fresh=True)
+    writer = FeatureStoreWriter(store.path, header(), KEYS, fresh=True)
     writer.append(rows(0, 7, scale=2.0))
     with pytest.raises(FeatureStoreError, match="7 rows of 8"):
         writer.close()
@@ -294,7 +294,7 @@ def test_two_writers_at_once(tmp_path):
     for fresh in (False, True):
         whose = rf"store\.partial \(process {process.pid} on host {socket.gethostname()}, begun 2"
         with pytest.raises(FeatureStoreError, match=rf"another writer works in .*{whose}.*--out"):
-            StoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
+            FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
     process.kill()
     process.join()
     with write(tmp_path / "store", start=4) as writer:  # which takes over what was left
@@ -304,7 +304,7 @@ def test_two_writers_at_once(tmp_path):
 def test_a_linked_folder_is_not_removed(store, tmp_path):
     (tmp_path / "link").symlink_to(store.path)
     with pytest.raises(FeatureStoreError, match=r"is a link to .*store and was not removed"):
-        StoreWriter(tmp_path / "link", header(), KEYS, fresh=True)
+        FeatureStoreWriter(tmp_path / "link", header(), KEYS, fresh=True)
 
 
 def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
@@ -316,7 +316,7 @@ def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(store_writer, "create_array", kill)
         with pytest.raises(KeyboardInterrupt):
-            StoreWriter(tmp_path / "store", header(), KEYS)
+            FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     (tmp_path / "store.partial" / ".progress.0a1b2c3d.incomplete.json").touch()
     write(tmp_path / "store").close()
     assert {path.name for path in (tmp_path / "store").iterdir()} == {
@@ -361,7 +361,7 @@ def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
         with pytest.raises(
             FeatureStoreError, match=r"cannot write .*store\.partial: File too large"
         ):
-            StoreWriter(tmp_path / "store", header(), KEYS)
+            FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -408,7 +408,7 @@ def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_p
     assert not header().differences(old.header)
     Path(store.path).rename(store.path + ".partial")
     with pytest.raises(FeatureStoreError, match=r"by an earlier smallvit \(version 1 of a"):
-        StoreWriter(store.path, header(), KEYS)
+        FeatureStoreWriter(store.path, header(), KEYS)
 
 
 def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path, monkeypatch):
@@ -443,7 +443,7 @@ def test_a_padded_image_goes_over_to_a_black_one(store):
 
 def mirrored_store(path):
     """The maps of a mirrored sample are those of the sample, and 0.5."""
-    writer = StoreWriter(path, header(mirrored=True, dtype="float32"), KEYS)
+    writer = FeatureStoreWriter(path, header(mirrored=True, dtype="float32"), KEYS)
     assert writer.header.rows == 15
     writer.append(rows(0, 7))
     writer.append([each + 0.5 for each in rows(0, 7)])
@@ -525,7 +525,7 @@ def test_a_malformed_header_is_a_sentence(store, kind):
         FeatureStore(store.path)
     Path(store.path).rename(store.path + ".partial")
     with pytest.raises(FeatureStoreError):
-        StoreWriter(store.path, header(), KEYS)
+        FeatureStoreWriter(store.path, header(), KEYS)
 
 
 @pytest.mark.parametrize("text", [*MALFORMED.values(), b'{"finished": -1}', b'{"finished": "7"}'])
@@ -537,7 +537,7 @@ def test_a_malformed_progress_is_no_progress(store, text):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
 def test_refuses_what_half_precision_cannot_hold(tmp_path, value):
-    writer = StoreWriter(tmp_path / "store", header(), KEYS)
+    writer = FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     bad = rows(0, 2)
     bad[1][1, 2, 0, 1] = value
     with pytest.raises(FeatureStoreError, match=r"images 0 to 1, stage 1: .*--dtype float32"):
@@ -557,7 +557,7 @@ def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(FeatureStoreError, match=r"the disk has 0\.0 GiB left"):
-        StoreWriter(tmp_path / "store", header(), KEYS)
+        FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     assert not (tmp_path / "store.partial").exists()
 
 

@@ -199,7 +199,7 @@ def test_channels_of_the_image_go_to_those_of_the_teacher(channels, how, expecte
     teacher = dict(model=CNN, checkpoint=path, channels=how, preprocessor=own)
     model = guided(channels, teacher).train()
     raw = torch.rand(2, channels, 32, 32) * 255
-    seen = model.guidance.teacher.see((raw - 100) / 50, model.data_preprocessor)
+    seen = model.guidance.teacher.preprocess((raw - 100) / 50, model.data_preprocessor)
     mean, std = (torch.tensor(own[key]).view(3, 1, 1) for key in ("mean", "std"))
     torch.testing.assert_close(seen, (expected(raw) - mean) / std, rtol=1e-4, atol=1e-4)
     data = dict(inputs=list(raw.byte()), data_samples=samples(2))
@@ -217,7 +217,7 @@ def test_a_teacher_of_the_images_channels_needs_nothing(tmp_path):
     config = dict(CNN, in_channels=4)
     _, path = saved(tmp_path, config)
     model = guided(4, dict(model=config, checkpoint=path))
-    assert model.guidance.teacher.see(torch.zeros(1, 4, 8, 8)).shape == (1, 4, 32, 32)
+    assert model.guidance.teacher.preprocess(torch.zeros(1, 4, 8, 8)).shape == (1, 4, 32, 32)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from smallvit.datasets import Digits
 from smallvit.errors import FeatureStoreError
 from smallvit.plugins.locality_guidance.fingerprint import sample_key
 from smallvit.plugins.locality_guidance.store import FeatureStore, StoreHeader
-from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.transforms import (
     GuidedRandomCrop,
     GuidedRandomFlip,
@@ -297,7 +297,7 @@ def stored(dataset, path, sizes=(8, 4)):
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     keys = np.array([sample_key(info) for info in infos], dtype=np.uint64)
     header = StoreHeader({"length": len(keys)}, {"sha256": ""}, shapes)
-    writer = StoreWriter(path, header, keys)
+    writer = FeatureStoreWriter(path, header, keys)
     numbers = np.arange(len(keys), dtype=np.float32).reshape(-1, 1, 1, 1)
     writer.append([np.tile(numbers, (1, *shape)) for shape in shapes])
     writer.append([np.zeros((1, *shape), np.float32) for shape in shapes])  # of a black image

@@ -28,7 +28,7 @@ from smallvit.plugins.locality_guidance.fingerprint import file_sha256
 from smallvit.plugins.locality_guidance.losses import feature_loss
 from smallvit.plugins.locality_guidance.store import FeatureStore
 from smallvit.plugins.locality_guidance.store_header import StoreHeader
-from smallvit.plugins.locality_guidance.store_writer import StoreWriter
+from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.windows import WHOLE, StoredSample
 from smallvit.registry import MODELS
 
@@ -293,10 +293,10 @@ def test_the_teachers_normalisation_is_its_own(checkpoint):
     teacher = Teacher(deepcopy(TEACHER), checkpoint, preprocessor=own)
     student = classifier().data_preprocessor
     raw = torch.rand(2, 3, 32, 32) * 255
-    seen = teacher.see((raw - student.mean) / student.std, student)
+    seen = teacher.preprocess((raw - student.mean) / student.std, student)
     mean, std = (torch.tensor(own[key]).view(3, 1, 1) for key in ("mean", "std"))
     torch.testing.assert_close(seen, (raw.flip(1) - mean) / std, rtol=1e-4, atol=1e-4)
-    assert Teacher(deepcopy(TEACHER), size=16).see(raw).shape == (2, 3, 16, 16)
+    assert Teacher(deepcopy(TEACHER), size=16).preprocess(raw).shape == (2, 3, 16, 16)
 
 
 def test_teacher_from_a_config_file_brings_its_normalization():
@@ -400,7 +400,7 @@ def store(checkpoint, tmp_path_factory):
         {"length": 2}, {**teacher.describe(), "sha256": file_sha256(checkpoint)}, teacher.shapes
     )
     path = tmp_path_factory.mktemp("store") / "features"
-    writer = StoreWriter(path, header, np.array([10, 11], dtype=np.uint64))
+    writer = FeatureStoreWriter(path, header, np.array([10, 11], dtype=np.uint64))
     draw = np.random.RandomState(0)
     writer.append([draw.rand(3, *shape).astype(np.float32) for shape in header.shapes])
     writer.close()
@@ -599,8 +599,8 @@ def test_a_photograph_is_shrunk_as_pillow_does_if_asked():
     expected = F.interpolate(images, (32, 32), mode="bilinear", antialias=True)
     smooth = Teacher(deepcopy(TEACHER), antialias=True)
     plain = Teacher(deepcopy(TEACHER))
-    torch.testing.assert_close(smooth.see(images), expected)
-    assert (plain.see(images) - expected).abs().max() > 0.1
+    torch.testing.assert_close(smooth.preprocess(images), expected)
+    assert (plain.preprocess(images) - expected).abs().max() > 0.1
     assert smooth.describe() == {**plain.describe(), "antialias": True}
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldens import assert_tensor_close, fill, load_golden
-from smallvit.plugins.multi_exit import Calibration, CalibrationError, Curve, calibrate
-from smallvit.plugins.multi_exit.calibration import judge
+from smallvit.plugins.multi_exit import AccuracyCostCurve, Calibration, CalibrationError, calibrate
+from smallvit.plugins.multi_exit.calibration import score_exits
 from smallvit.plugins.multi_exit.plots import beaten_by_one_exit, surest_right_and_wrong
 from smallvit.plugins.multi_exit.policies import build_policy
 from smallvit.plugins.multi_exit.storage import (
@@ -51,7 +51,7 @@ def test_budgeted_batch_matches_the_reference(sets):
     judged = {}
     for name, (logits, labels) in sets.items():
         assert_tensor_close(logits.softmax(dim=2), record["sets"][name]["predictions"])
-        judged[name] = judge(logits, labels)
+        judged[name] = score_exits(logits, labels)
     for case in record["cases"]:
         shares = geometric_shares(case["p"] / 20, 3)
         np.testing.assert_allclose(shares, case["probs"], rtol=1e-6)
@@ -118,10 +118,10 @@ def test_direct_budgets(sets, policy):
         logits, labels, FLOPS, policy, max_gflops=[1.5], min_accuracy=[55.0, 60.0]
     )
     assert len(calibration.thresholds) == 62
-    confidence, correct = judge(logits, labels, policy)
+    confidence, correct = score_exits(logits, labels, policy)
 
     def given_by(**asked):
-        exits = choose_exits(confidence, calibration.choose(**asked))
+        exits = choose_exits(confidence, calibration.select_thresholds(**asked))
         return evaluate_exits(exits, correct, FLOPS)
 
     accuracy, cost, _ = given_by(max_gflops=1.5)
@@ -143,14 +143,14 @@ def test_direct_budgets(sets, policy):
 def test_impossible_budgets_are_refused(sets):
     calibration = calibrate(*sets["calibration"], FLOPS)
     with pytest.raises(CalibrationError, match=r"0\.5 GFLOPs.*below the first exit.*costs 1"):
-        calibration.choose(max_gflops=0.5)
+        calibration.select_thresholds(max_gflops=0.5)
     with pytest.raises(CalibrationError, match=r"no thresholds reach.*99%.*best reach \d\d"):
-        calibration.choose(min_accuracy=99)
+        calibration.select_thresholds(min_accuracy=99)
     for fraction in (0.79, 1.0, 101):
         with pytest.raises(CalibrationError, match="in percent"):
-            calibration.choose(min_accuracy=fraction)
+            calibration.select_thresholds(min_accuracy=fraction)
     with pytest.raises(CalibrationError, match="give one of"):
-        calibration.choose()
+        calibration.select_thresholds()
     with pytest.raises(CalibrationError, match="below the first exit"):
         calibrate(*sets["calibration"], FLOPS, max_gflops=[0.9])
     with pytest.raises(CalibrationError, match="2 exits do not fit the logits of 3 exits"):
@@ -269,8 +269,8 @@ def test_official_entries_are_read_and_written(monkeypatch, sets):
     )
     calibration = official_calibration(official)
     assert calibration.thresholds == [[0.5, 0.25, -1e8], [0.75, 0.5, -1e8]]
-    assert calibration.evaluation == Curve([50.0, 60.0, 70.0], [55.0, 65.0], [1.5, 2.5])
-    assert calibration.choose(max_gflops=2) == [0.5, 0.25, -1e8]
+    assert calibration.evaluation == AccuracyCostCurve([50.0, 60.0, 70.0], [55.0, 65.0], [1.5, 2.5])
+    assert calibration.select_thresholds(max_gflops=2) == [0.5, 0.25, -1e8]
 
     from smallvit.plugins.multi_exit import storage
 

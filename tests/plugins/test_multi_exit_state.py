@@ -16,7 +16,7 @@ from smallvit.apis import load_model
 from smallvit.converters import unwrap
 from smallvit.engine.checkpoint.formats import read_safetensors, write_safetensors
 from smallvit.errors import CalibrationError, CheckpointError, UserError
-from smallvit.plugins.multi_exit import Calibration, CalibrationHook, Curve
+from smallvit.plugins.multi_exit import AccuracyCostCurve, Calibration, CalibrationHook
 from smallvit.plugins.multi_exit.storage import official_calibration, with_calibration
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, from_tensor, to_tensor
 from smallvit.registry import MODELS
@@ -36,7 +36,7 @@ MODEL = dict(
     head=dict(type="smallvit.MultiExitHead", num_exits=2, num_classes=3, in_channels=8),
 )
 CFG = Config(dict(default_scope="mmpretrain", model=MODEL))
-CURVE = Curve([50.0, 60.0], [50.0, 55.0, 60.0], [1.0, 1.5, 3.0], 7)
+CURVE = AccuracyCostCurve([50.0, 60.0], [50.0, 55.0, 60.0], [1.0, 1.5, 3.0], 7)
 
 
 def calibration(first=0.5, policy="max_softmax"):

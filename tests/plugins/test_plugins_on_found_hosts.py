@@ -40,7 +40,7 @@ def detector():
 
 
 def ready(model):
-    model.guidance.teacher.loaded = model.guidance.prepared = True
+    model.guidance.teacher.loaded = model.guidance.is_ready = True
     return model.train()
 
 

@@ -52,7 +52,7 @@ def test_interleaves_the_models(monkeypatch):
     steps = {name: (lambda name=name: calls.append(name), (1, 1)) for name in "ab"}
     monkeypatch.setattr(benchmark, "_step", lambda cfg, mode, settings: steps[cfg])
     monkeypatch.setattr(harness, "timed", lambda step, *_: step() or Timing(1.0, 1.0))
-    settings = benchmark.Settings(batch_size=2, repeats=3)
+    settings = benchmark.BenchmarkSettings(batch_size=2, repeats=3)
     result = benchmark.benchmark({"a": "a", "b": "b"}, "forward", settings)
     assert "".join(calls[-6:]) == "ab" + "ba" + "ab"
     assert result["models"]["a"]["images_per_second"] == 2.0

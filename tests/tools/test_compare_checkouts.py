@@ -25,7 +25,7 @@ class Fake:
     def __init__(self, name, times, order):
         self.name, self.times, self.order = name, iter(times), order
 
-    def prepare(self, job):
+    def build_model(self, job):
         self.order.append(f"{self.name} {job['config']}")
 
     def time(self):
@@ -46,9 +46,9 @@ def test_what_is_no_checkout_or_model_is_named(tmp_path):
     with pytest.raises(UserError, match="is no checkout: it has no projects/smallvit"):
         tool.main([str(tmp_path)])
     with pytest.raises(UserError, match="--only nothing: there are DHVT-T/4"):
-        tool.choose("nothing")
-    assert {name for name, _, _ in tool.choose("CvT")} == {"CvT-13"}
-    assert all((tool.HERE / "configs" / config).exists() for _, config, _ in tool.choose(""))
+        tool.select_models("nothing")
+    assert {name for name, _, _ in tool.select_models("CvT")} == {"CvT-13"}
+    assert all((tool.HERE / "configs" / config).exists() for _, config, _ in tool.select_models(""))
 
 
 @pytest.mark.exhaustive

@@ -145,7 +145,7 @@ def test_the_stock_backend_reads_it(folder, tmp_path):
 def test_killed_and_continued(folder, tmp_path, monkeypatch, capsys, commits):
     store, partial = tmp_path / "train.lmdb", tmp_path / "train.lmdb.partial"
     monkeypatch.setattr(lmdb_writer, "TRANSACTION", 1)
-    flush, done = lmdb_writer.StoreWriter.flush, iter(range(1, 100))
+    flush, done = lmdb_writer.LMDBWriter.flush, iter(range(1, 100))
 
     def flush_or_die(self):
         flush(self)
@@ -153,7 +153,7 @@ def test_killed_and_continued(folder, tmp_path, monkeypatch, capsys, commits):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lmdb_writer.StoreWriter, "flush", flush_or_die)
+        patch.setattr(lmdb_writer.LMDBWriter, "flush", flush_or_die)
         status, _ = in_a_child(lambda: convert(folder, store))
     assert status == -signal.SIGKILL
     assert not store.exists()

@@ -219,12 +219,12 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
 @pytest.mark.slow
 def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
     from smallvit.bench import pretraining
-    from smallvit.bench.plan import Run, Settings
+    from smallvit.bench.plan import BenchSettings, Run
 
     pretrain = pretraining.pretrain
     # Every step is told, however quick.
     monkeypatch.setattr(pretraining, "Progress", partial(pretraining.Progress, every=0.0))
-    settings = Settings(str(files / "images"), 32, 2, True, "iters", 10)
+    settings = BenchSettings(str(files / "images"), 32, 2, True, "iters", 10)
     whole = Run("vit+instance", None, 0, 5, 1, pretraining=6)
 
     def interrupt(progress):

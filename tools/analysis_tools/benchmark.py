@@ -105,12 +105,12 @@ def main(argv=None) -> None:
 
     import torch
 
-    from smallvit.analysis.benchmark import Settings, benchmark
+    from smallvit.analysis.benchmark import BenchmarkSettings, benchmark
     from smallvit.utils.files import write_whole
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    settings = Settings(
+    settings = BenchmarkSettings(
         batch_size=args.batch_size,
         shape=args.shape,
         device=choose_device(args.device),

@@ -72,7 +72,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def choose(pattern: str) -> list[tuple[str, str, int]]:
+def select_architectures(pattern: str) -> list[tuple[str, str, int]]:
     found = [each for each in ARCHITECTURES if re.search(pattern, each[0])]
     if not found:
         names = ", ".join(name for name, _, _ in ARCHITECTURES)
@@ -114,7 +114,7 @@ def difference(ours, plain) -> float:
 def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict:
     import torch
 
-    from smallvit.analysis.benchmark import Settings, summarize, time_in_turns
+    from smallvit.analysis.benchmark import BenchmarkSettings, summarize, time_in_turns
 
     model = build(config)
     models = {"ours": model}
@@ -132,7 +132,7 @@ def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict
     if args.dtype != "float32":
         steps["bfloat16"] = lambda: step(model, torch.bfloat16)
         steps["bfloat16"]()
-    rounds = time_in_turns(steps, Settings(repeats=args.rounds, seconds=args.seconds))
+    rounds = time_in_turns(steps, BenchmarkSettings(repeats=args.rounds, seconds=args.seconds))
     result = {"name": name, "batch": batch, "images_per_second": {}}
     for key in steps:
         result["images_per_second"][key] = batch / min(times[key] for times in rounds)
@@ -163,7 +163,7 @@ def geometric_mean(values: list[float]) -> float:
 def main(argv=None) -> None:
     args = parse_args(argv)
     require_free(args.json, args.overwrite)
-    chosen = choose(args.only)
+    chosen = select_architectures(args.only)
 
     import torch
 

@@ -84,10 +84,10 @@ def choose_images(folder: str, count: int):
 
 def write_store(path: str, images) -> int:
     """Write the store; return the number of bytes of the images."""
-    from smallvit.datasets.lmdb_writer import StoreWriter
+    from smallvit.datasets.lmdb_writer import LMDBWriter
 
     total = 0
-    with StoreWriter(path, images) as writer:
+    with LMDBWriter(path, images) as writer:
         for name in writer.resume():
             with open(osp.join(images.root, name), "rb") as file:
                 content = file.read()

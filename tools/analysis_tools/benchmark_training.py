@@ -207,7 +207,7 @@ def report(result: dict) -> None:
 def main(argv=None) -> None:
     args = parse_args(argv)
     require_free(args.json, args.overwrite)
-    chosen = module_of_checkout("benchmark_backbones").choose(args.only)
+    chosen = module_of_checkout("benchmark_backbones").select_architectures(args.only)
 
     import torch
 

@@ -37,7 +37,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def choose(pattern: str) -> list[tuple[str, str, int]]:
+def select_models(pattern: str) -> list[tuple[str, str, int]]:
     listed = list(module_of_checkout("benchmark_backbones").ARCHITECTURES)
     listed += [
         (f"{name}, guided", f"locality_guidance/{name}_guided_cifar100.py", 224) for name in GUIDED
@@ -63,7 +63,7 @@ def step_of(job: dict):
     init_default_scope(cfg.default_scope)
     model = build_model(cfg).train(job["mode"] == "training")
     if guidance := getattr(model, "guidance", None):
-        guidance.teacher.loaded = guidance.prepared = True  # random weights take as long
+        guidance.teacher.loaded = guidance.is_ready = True  # random weights take as long
     images = torch.randn(job["batch"], 3, job["size"], job["size"])
     samples = [DataSample().set_gt_label(i % 2) for i in range(job["batch"])]
 
@@ -112,7 +112,7 @@ class Worker:
             env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         )
 
-    def prepare(self, job: dict) -> None:
+    def build_model(self, job: dict) -> None:
         """Build a model, and run it once."""
         self._ask(job | {"config": str(self.checkout / "configs" / job["config"])})
 
@@ -136,7 +136,7 @@ class Worker:
 def compare(workers: list[Worker], job: dict, rounds: int) -> list[tuple[float, ...]]:
     """CPU seconds of a step of each, in turns."""
     for worker in workers:
-        worker.prepare(job)
+        worker.build_model(job)
     found = []
     for turn in range(rounds):
         order = workers if turn % 2 else workers[::-1]
@@ -165,7 +165,7 @@ def main(argv=None) -> None:
     print(f"| model | {' | '.join(args.modes)} |\n|---{'|---' * len(args.modes)}|")
     workers = [Worker(HERE), Worker(args.other.resolve())]
     try:
-        for name, config, size in choose(args.only):
+        for name, config, size in select_models(args.only):
             batch = args.batch * (8 if size == 32 else 1)
             cells = []
             for mode in args.modes:

@@ -106,7 +106,7 @@ def network(config: str, device: str) -> nn.Module:
 
 def cascade(bench: Bench) -> Found:
     """Early exit over the last exit, with thresholds that let 60, 25 and 15% leave."""
-    from smallvit.plugins.multi_exit.calibration import Calibration, judge
+    from smallvit.plugins.multi_exit.calibration import Calibration, score_exits
     from smallvit.plugins.multi_exit.thresholds import ThresholdSearch
     from smallvit.plugins.multi_exit.timing import measure
 
@@ -118,7 +118,7 @@ def cascade(bench: Bench) -> Found:
     with torch.inference_mode():
         batches = [torch.stack(model(each)).float().cpu() for each in images.split(128)]
     # The logits of random weights hardly differ between images: their order decides.
-    confidence, _ = judge(torch.cat(batches, dim=1), labels)
+    confidence, _ = score_exits(torch.cat(batches, dim=1), labels)
     row = ThresholdSearch(confidence)(torch.tensor([0.6, 0.25, 0.15])).tolist()
     calibration = Calibration([1.0, 2.0, 3.0], [row])
     found = []

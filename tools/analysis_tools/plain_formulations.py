@@ -252,7 +252,7 @@ def _dw_shortcut(self, x: Tensor) -> Tensor:
     return sum(branch.conv(branch.norm(self.act(x))) for branch in self.branches)
 
 
-@_form("smallvit.plugins.multi_exit.sites.RelatedAttention")
+@_form("smallvit.plugins.multi_exit.reuse_modules.RelatedAttention")
 def _related_attention(
     self, query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0, scale=None
 ) -> Tensor:

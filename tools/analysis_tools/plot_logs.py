@@ -11,7 +11,7 @@ import sys
 
 from smallvit.analysis.curves import choose_keys, draw_runs
 from smallvit.analysis.figures import save_figure
-from smallvit.analysis.logs import Curve, read_run
+from smallvit.analysis.logs import ScalarCurve, read_run
 from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
@@ -42,7 +42,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     args = parse_args(argv)
     require_free(args.out, args.overwrite)
-    runs: dict[str, dict[str, Curve]] = {}
+    runs: dict[str, dict[str, ScalarCurve]] = {}
     for path, name in zip(args.runs, args.legend or args.runs, strict=True):
         curves = read_run(path)
         runs[name if args.legend else unused_name(path, runs)] = curves

@@ -108,13 +108,13 @@ def pack(writer, names: list[str], workers: int) -> dict[str, str]:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    from smallvit.datasets.lmdb_writer import StoreWriter
+    from smallvit.datasets.lmdb_writer import LMDBWriter
 
     images = list_images(args)
     if osp.lexists(args.dst):
         check_present(args.dst, images.digest)
         return 0
-    with StoreWriter(args.dst, images) as writer:
+    with LMDBWriter(args.dst, images) as writer:
         names = writer.resume()
         if writer.stored:
             print(f"continues: {len(writer.stored)} of {len(images.samples)} images are stored")

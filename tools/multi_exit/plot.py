@@ -62,7 +62,7 @@ def draw_images(args: argparse.Namespace) -> None:
 
     from smallvit.datasets.io.images import read_image
     from smallvit.engine.pipeline import resolve
-    from smallvit.plugins.multi_exit.calibration import judge
+    from smallvit.plugins.multi_exit.calibration import score_exits
     from smallvit.plugins.multi_exit.collect import collect_logits
     from smallvit.plugins.multi_exit.plots import plot_surest, surest_right_and_wrong
     from smallvit.plugins.multi_exit.serving import (
@@ -75,10 +75,10 @@ def draw_images(args: argparse.Namespace) -> None:
     cfg = resolve(args.images, args.cfg_options)
     model, _ = load_cascade(cfg, args.checkpoints[0])
     calibration = require_calibration(model, args.checkpoints[0])
-    row = calibration.choose(args.max_gflops, args.min_accuracy)
+    row = calibration.select_thresholds(args.max_gflops, args.min_accuracy)
     loader = build_loader(cfg.test_dataloader)
     logits, labels = collect_logits(model, loader)
-    confidence, correct = judge(logits, labels, calibration.policy, calibration.temperatures)
+    confidence, correct = score_exits(logits, labels, calibration.policy, calibration.temperatures)
     exits = choose_exits(confidence, row)
     classes = loader.dataset.metainfo.get("classes") or [
         str(label) for label in range(logits.shape[2])

@@ -17,16 +17,16 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.analysis.harness import Call, in_turns, synchronize
 from smallvit.analysis.published_rois import published_rois
-from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
 from smallvit.engine.precision import use_amp_training
 
 
 @dataclass
-class Settings:
+class BenchmarkSettings:
     """Settings of a measurement.
 
     Args:
@@ -52,13 +52,13 @@ class Settings:
     seconds: float = 0.5
 
 
-def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[str, Any]:
+def benchmark(cfgs: dict[str, Config], mode: str, settings: BenchmarkSettings) -> dict[str, Any]:
     """Measure the forward pass or the training step of several configs in one run.
 
     Args:
         cfgs (dict[str, Config]): Configs by the name to report them under.
         mode (str): "forward" or "train".
-        settings (Settings): How to measure.
+        settings (BenchmarkSettings): How to measure.
 
     Returns:
         dict: ``models``, for each name ``images_per_second`` (median), ``seconds`` (one
@@ -94,12 +94,12 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: Settings) -> dict[st
     }
 
 
-def time_in_turns(steps: dict[str, Call], settings: Settings) -> list[dict[str, float]]:
+def time_in_turns(steps: dict[str, Call], settings: BenchmarkSettings) -> list[dict[str, float]]:
     """Time several steps alternately.
 
     Args:
         steps (dict[str, Callable]): What to time, by name; each has run once before.
-        settings (Settings): Device, rounds, and the shortest time of one timing.
+        settings (BenchmarkSettings): Device, rounds, and the shortest time of one timing.
 
     Returns:
         list[dict[str, float]]: For each round the seconds of each step.
@@ -120,7 +120,9 @@ def summarize(ratios: list[float]) -> dict[str, float]:
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
-def _step(cfg: Config, mode: str, settings: Settings) -> tuple[Callable[[], None], tuple[int, int]]:
+def _step(
+    cfg: Config, mode: str, settings: BenchmarkSettings
+) -> tuple[Callable[[], None], tuple[int, int]]:
     init_default_scope(cfg.get("default_scope") or "mmengine")
     model = build_model(cfg).to(settings.device)
     if settings.channels_last:
@@ -133,7 +135,9 @@ def _step(cfg: Config, mode: str, settings: Settings) -> tuple[Callable[[], None
     return make(model, cfg, batch, settings), shape
 
 
-def _forward_step(model: nn.Module, cfg: Config, batch: dict, settings: Settings) -> Callable:
+def _forward_step(
+    model: nn.Module, cfg: Config, batch: dict, settings: BenchmarkSettings
+) -> Callable:
     data = model.data_preprocessor(batch, training=False)
     inputs = data["inputs"]
     if settings.channels_last:
@@ -151,7 +155,9 @@ def _forward_step(model: nn.Module, cfg: Config, batch: dict, settings: Settings
     return step
 
 
-def _training_step(model: nn.Module, cfg: Config, batch: dict, settings: Settings) -> Callable:
+def _training_step(
+    model: nn.Module, cfg: Config, batch: dict, settings: BenchmarkSettings
+) -> Callable:
     cfg = cfg.copy()
     if settings.amp:
         use_amp_training(cfg)

@@ -19,8 +19,8 @@ from mmengine.analysis.print_helper import complexity_stats_table
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.analysis.published_rois import published_rois
-from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.engine.config_files import read_config
 from smallvit.engine.models import build_model
 

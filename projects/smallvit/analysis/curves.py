@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from smallvit.analysis.figures import new_figure
-from smallvit.analysis.logs import Curve
+from smallvit.analysis.logs import ScalarCurve
 from smallvit.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Runs = Mapping[str, Mapping[str, Curve]]
+Runs = Mapping[str, Mapping[str, ScalarCurve]]
 
 
 def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
     """Select the quantities to draw.
 
     Args:
-        runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.
+        runs (Mapping[str, Mapping[str, ScalarCurve]]): For each run its curves.
         asked (Sequence[str] | None): What the user wants; None for the loss and every
             validation metric that has values, or all that there is without these.
 
@@ -47,7 +47,7 @@ def draw_runs(runs: Runs, keys: Sequence[str], smooth: int = 1, title: str | Non
     """Draw quantities over the iterations.
 
     Args:
-        runs (Mapping[str, Mapping[str, Curve]]): For each run its curves.
+        runs (Mapping[str, Mapping[str, ScalarCurve]]): For each run its curves.
         keys (Sequence[str]): What to draw, a panel for each.
         smooth (int): Training values are averaged over so many points. Defaults to 1.
         title (str, optional): Title. Defaults to None, the name of a single run.

@@ -21,7 +21,7 @@ PRECISION = re.compile(r"(^|[/_])(m?AP|AR)([_@]|$)")
 
 
 @dataclass
-class Curve:
+class ScalarCurve:
     """Values of one key over the iterations of a run.
 
     Args:
@@ -59,7 +59,7 @@ class Curve:
         del self.iterations[kept:], self.values[kept:]
 
 
-def read_run(path: str) -> dict[str, Curve]:
+def read_run(path: str) -> dict[str, ScalarCurve]:
     """Read the curves of a run.
 
     Args:
@@ -67,12 +67,12 @@ def read_run(path: str) -> dict[str, Curve]:
             ones being resumed runs.
 
     Returns:
-        dict[str, Curve]: Curves by key.
+        dict[str, ScalarCurve]: Curves by key.
 
     Raises:
         UserError: If there is nothing to read.
     """
-    curves: dict[str, Curve] = {}
+    curves: dict[str, ScalarCurve] = {}
     for file in _files(path):
         _append(curves, _records(file))
     return curves
@@ -121,7 +121,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 1000)
 
 
-def _append(curves: dict[str, Curve], records: list[dict]) -> None:
+def _append(curves: dict[str, ScalarCurve], records: list[dict]) -> None:
     """Add the records of one log; validation uses the iteration of the preceding training step.
 
     Its own step counts epochs in some loops and iterations in others.
@@ -138,7 +138,7 @@ def _append(curves: dict[str, Curve], records: list[dict]) -> None:
         for key, value in record.items():
             skipped = key in PLACE_KEYS or (validation and key in SHARED_KEYS)
             if not skipped and _is_number(value):
-                curve = curves.setdefault(key, Curve(validation))
+                curve = curves.setdefault(key, ScalarCurve(validation))
                 if value == -1 and PRECISION.search(key):
                     continue
                 curve.iterations.append(place)

@@ -10,9 +10,9 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
+from smallvit.analysis.fake_data import fake_batch
 from smallvit.analysis.recipe.report import quiet
 from smallvit.analysis.recipe.weights import build_network
-from smallvit.analysis.tasks import fake_batch
 
 #: Data types that are compared with float32, by name.
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -295,10 +295,10 @@ def as_student(host: nn.Module, shape: tuple[int, int, int]) -> str:
         if shape[0] != 3:
             teacher["channels"] = "average"
         guidance = LocalityGuidance(_Student(host), teacher)
-        cast(Any, guidance.teacher).loaded = guidance.prepared = True
+        cast(Any, guidance.teacher).loaded = guidance.is_ready = True
         images = torch.randn(2, *shape)
         host.train()
-        with guidance.watching():
+        with guidance.recording():
             host(images)
             loss = guidance.add_losses({}, images, [])["loss_guidance"]
         weights = [p for p in host.parameters() if p.requires_grad]

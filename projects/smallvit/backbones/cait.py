@@ -186,7 +186,7 @@ class CaiT(PlainViT):
         """Return no tokens, as the class token is added after the patch blocks."""
         return []
 
-    def behind_the_layers(self) -> list[nn.Module]:
+    def modules_after_blocks(self) -> list[nn.Module]:
         """Return no modules, as the class-attention blocks and the final norm are never frozen."""
         return []
 

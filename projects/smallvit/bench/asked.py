@@ -9,7 +9,7 @@ from typing import Any
 
 from smallvit.bench.methods import PRETRAININGS, SMALL, Method
 from smallvit.bench.recipe import DIGITS
-from smallvit.bench.settings import Settings
+from smallvit.bench.settings import BenchSettings
 from smallvit.bench.sizes import PUBLISHED, TARGETS
 from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.errors import UserError
@@ -17,7 +17,7 @@ from smallvit.errors import UserError
 
 def make_settings(
     args: argparse.Namespace, size: int, task: str = CLASSIFICATION, prepared: str = ""
-) -> Settings:
+) -> BenchSettings:
     """Collect the settings that must not change when a bench is resumed.
 
     Args:
@@ -27,7 +27,7 @@ def make_settings(
         prepared (str): Folder with converted data of other tasks. Defaults to "".
 
     Returns:
-        Settings: Settings of the bench.
+        BenchSettings: Settings of the bench.
 
     Raises:
         UserError: If a network size is requested for another task than classification.
@@ -47,7 +47,7 @@ def make_settings(
         sizes, target = "flops", args.flops
     elif args.as_published or dense:
         sizes, target = PUBLISHED, 0.0
-    return Settings(
+    return BenchSettings(
         args.data if args.data == DIGITS else osp.abspath(args.data),
         size,
         args.batch_size or TASKS[task].batch,

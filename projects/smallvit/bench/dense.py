@@ -15,7 +15,7 @@ from smallvit.apis.training import Wishes, make_plan
 from smallvit.apis.training.plan import image_size
 from smallvit.apis.training.writing import config_text
 from smallvit.bench.methods import parse_method
-from smallvit.bench.settings import Run, Settings
+from smallvit.bench.settings import BenchSettings, Run
 from smallvit.bench.tasks import DETECTION, SEGMENTATION, TASKS, config_name
 from smallvit.datasets.recognition import recognize
 from smallvit.datasets.recognition.own_data import OwnData
@@ -78,11 +78,11 @@ def _fingerprint(found: OwnData) -> str:
     return digest.hexdigest()[:32]
 
 
-def dense_config(settings: Settings, run: Run, workers: int) -> Config:
+def dense_config(settings: BenchSettings, run: Run, workers: int) -> Config:
     """Build the config of a run, except for its length.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run of the bench.
         workers (int): Number of data loader workers.
 

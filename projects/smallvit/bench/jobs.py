@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from smallvit.bench.methods import parse_method
-from smallvit.bench.recipe import Lesson
+from smallvit.bench.recipe import TrainedTeacher
 from smallvit.bench.results import PRETRAINED, STORED, TAUGHT, is_guided, teachers_of
 from smallvit.bench.scheduler import Job
-from smallvit.bench.settings import Run, Settings, samples_label, samples_slug
+from smallvit.bench.settings import BenchSettings, Run, samples_label, samples_slug
 from smallvit.bench.stored import check_pretraining, read_or_tell
 
 
@@ -19,14 +19,14 @@ class Jobs:
 
     Args:
         out (str): Folder of the bench.
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         classes (int): Number of classes.
         workers (int): Data loader workers per run.
         runs (Iterable[Run]): All runs, including teachers.
     """
 
     def __init__(
-        self, out: str, settings: Settings, classes: int, workers: int, runs: Iterable[Run]
+        self, out: str, settings: BenchSettings, classes: int, workers: int, runs: Iterable[Run]
     ) -> None:
         self.out, self.settings, self.classes, self.workers = out, settings, classes, workers
         self.teachers = teachers_of(runs)
@@ -71,14 +71,14 @@ class Jobs:
         return osp.join(place, name.replace(" ", "-"))
 
     def _jobs(self, run: Run, name: str, function: str, folder: str) -> list[Job]:
-        lesson, needs, before = None, [], []
+        trained_teacher, needs, before = None, [], []
         if is_guided(run.method):
-            lesson, needs, before = self._lesson(run)
+            trained_teacher, needs, before = self._trained_teacher(run)
         begin = None
         if run.pretraining:
             begin, first = self._pretraining(run)
             before, needs = [*before, *first], [*needs, *(job.name for job in first)]
-        arguments = (self.settings, run, self.classes, self.workers, folder, lesson, begin)
+        arguments = (self.settings, run, self.classes, self.workers, folder, trained_teacher, begin)
         return [*before, Job(name, function, arguments, osp.join(folder, "log.txt"), needs)]
 
     def _pretraining(self, run: Run) -> tuple[str, list[Job]]:
@@ -94,21 +94,21 @@ class Jobs:
         log = osp.join(folder, "log.txt")
         return folder, [Job(f"{run.name}, pretraining", "pretrain", arguments, log)]
 
-    def _lesson(self, run: Run) -> tuple[Lesson, list[str], list[Job]]:
+    def _trained_teacher(self, run: Run) -> tuple[TrainedTeacher, list[str], list[Job]]:
         teacher = self.teachers[run.samples, run.seed]
         place = teacher.folder(self.out)
         offline = parse_method(run.method).offline
         features = osp.join(place, "features") if offline else None
-        lesson = Lesson(osp.join(place, TAUGHT), features, teacher.width)
+        trained_teacher = TrainedTeacher(osp.join(place, TAUGHT), features, teacher.width)
         needs = [teacher.name]
         if not offline:
-            return lesson, needs, []
+            return trained_teacher, needs, []
         needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
         if osp.isfile(osp.join(place, STORED)):
-            return lesson, needs, []
+            return trained_teacher, needs, []
         arguments = (self.settings, teacher, self.classes, place, features)
         log = osp.join(place, "features.log")
-        return lesson, needs, [Job(needs[-1], "store", arguments, log, needs[:1])]
+        return trained_teacher, needs, [Job(needs[-1], "store", arguments, log, needs[:1])]
 
 
 def change(runs: Sequence[Run], changed: dict[tuple[str, int | None], dict]) -> list[Run]:

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from mmengine.registry import init_default_scope
 
-from smallvit.analysis.benchmark import Settings as BenchmarkSettings
-from smallvit.analysis.benchmark import benchmark
+from smallvit.analysis.benchmark import BenchmarkSettings, benchmark
 from smallvit.analysis.complexity import complexity
 from smallvit.bench.methods import parse_method
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import model_config, run_config
 from smallvit.bench.references import seen_size, without_weights
 from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
@@ -23,12 +22,12 @@ from smallvit.engine.models import build_model
 
 
 def fit(
-    settings: Settings, networks: Sequence[str], num_classes: int, report: Callable
+    settings: BenchSettings, networks: Sequence[str], num_classes: int, report: Callable
 ) -> dict[str, dict[str, float]]:
     """Find the widths at which networks have the target size.
 
     Args:
-        settings (Settings): Settings of the bench; ``sizes`` and ``target`` define the size.
+        settings (BenchSettings): Settings of the bench; ``sizes`` and ``target`` define the size.
         networks (Sequence[str]): Names of methods without guidance.
         num_classes (int): Number of classes.
         report (Callable): Unused.
@@ -50,7 +49,7 @@ def fit(
     return found
 
 
-def _size(settings: Settings, network: str, num_classes: int, width: int) -> int:
+def _size(settings: BenchSettings, network: str, num_classes: int, width: int) -> int:
     cfg = run_config(settings, Run(network, None, 0, 1, 1, width), num_classes)
     init_default_scope(cfg.default_scope)
     if settings.sizes == FLOPS:
@@ -64,7 +63,7 @@ def _size(settings: Settings, network: str, num_classes: int, width: int) -> int
 
 
 def measure(
-    settings: Settings,
+    settings: BenchSettings,
     methods: Mapping[str, int],
     num_classes: int,
     report: Callable,
@@ -74,7 +73,7 @@ def measure(
     A guided network is measured without its teacher, as in inference.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         methods (Mapping[str, int]): Methods to measure, with their widths.
         num_classes (int): Number of classes.
         report (Callable): Unused.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path as osp
 from collections.abc import Sequence
 
-from smallvit.analysis.logs import Curve, read_run
+from smallvit.analysis.logs import ScalarCurve, read_run
 from smallvit.bench import plots
 from smallvit.bench.best import find_best
 from smallvit.bench.findings import collect
@@ -65,7 +65,7 @@ def write_outputs(out: str) -> int:
     return int(bool(found.failures))
 
 
-def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, Curve]]:
+def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, ScalarCurve]]:
     """Read the logged curves of the runs.
 
     Args:
@@ -73,7 +73,7 @@ def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, Curve]]:
         runs (Sequence[Run]): Runs to read; teachers are skipped.
 
     Returns:
-        dict[Run, dict[str, Curve]]: Curves by run and metric.
+        dict[Run, dict[str, ScalarCurve]]: Curves by run and metric.
     """
     curves = {}
     for run in runs:

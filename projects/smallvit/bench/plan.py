@@ -11,8 +11,8 @@ from dataclasses import asdict
 from smallvit.bench.methods import REFERENCE, TEACHER, TEACHER_SIZE, Method
 from smallvit.bench.paces import as_speeds, before_of, divide
 from smallvit.bench.settings import COOLDOWN_BEGIN as COOLDOWN_BEGIN
+from smallvit.bench.settings import BenchSettings, Run, Speed
 from smallvit.bench.settings import Pace as Pace
-from smallvit.bench.settings import Run, Settings, Speed
 from smallvit.bench.settings import samples_label as samples_label
 from smallvit.bench.settings import samples_slug as samples_slug
 from smallvit.bench.stored import check_plan, reason_of
@@ -85,7 +85,7 @@ def least_seconds(speed: Speed) -> float:
 
 
 def plan_runs(
-    settings: Settings,
+    settings: BenchSettings,
     methods: Sequence[Method],
     samples: Sequence[int | None],
     seeds: Sequence[int],
@@ -103,7 +103,7 @@ def plan_runs(
     time, or of its steps, by as many pretraining steps as take the same time.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         methods (Sequence[Method]): Methods to compare.
         samples (Sequence[int | None]): Training images per class, None for all.
         seeds (Sequence[int]): Random seeds.
@@ -147,11 +147,11 @@ def plan_runs(
     ]
 
 
-def needs_teacher(settings: Settings, methods: Sequence[Method]) -> bool:
+def needs_teacher(settings: BenchSettings, methods: Sequence[Method]) -> bool:
     """Check whether a separate teacher must be trained.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         methods (Sequence[Method]): Methods to compare.
 
     Returns:
@@ -186,7 +186,7 @@ def trial_steps(iters: int) -> int:
     return steps if steps >= LEAST_ITERATIONS else 0
 
 
-def _steps(settings: Settings, images: int) -> int:
+def _steps(settings: BenchSettings, images: int) -> int:
     if settings.budget == "iters":
         return int(settings.amount)
     return max(1, math.ceil(settings.amount * images / settings.batch_size))
@@ -245,7 +245,7 @@ def _fitting(settings, methods, samples, seeds, speeds, jobs) -> str | None:
 
 
 def _without_trials(
-    settings: Settings, part: float, speed: Speed, seeds: int, method: Method
+    settings: BenchSettings, part: float, speed: Speed, seeds: int, method: Method
 ) -> float:
     """Time of a run after its seeds' shares of the trials are subtracted."""
     if not settings.search:
@@ -260,11 +260,11 @@ def _without_trials(
     return left if trial_steps(steps) else part
 
 
-def to_json(settings: Settings, data: dict, runs: Sequence[Run], extra: dict) -> str:
+def to_json(settings: BenchSettings, data: dict, runs: Sequence[Run], extra: dict) -> str:
     """Serialize a plan.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         data (dict): Description of the data set.
         runs (Sequence[Run]): Runs of the bench.
         extra (dict): Further entries to store.
@@ -283,7 +283,7 @@ def read_plan(out: str) -> dict | None:
         out (str): Folder of the bench.
 
     Returns:
-        dict | None: ``settings`` (Settings), ``data`` (dict), ``runs`` (list[Run]) and further
+        dict | None: ``settings`` (BenchSettings), ``data`` (dict), ``runs`` (list[Run]) and further
         entries.
 
     Raises:
@@ -294,7 +294,7 @@ def read_plan(out: str) -> dict | None:
         return None
     try:
         plan = check_plan(read_object(path))
-        plan["settings"] = Settings(**plan["settings"])
+        plan["settings"] = BenchSettings(**plan["settings"])
         plan["runs"] = [Run(**run) for run in plan["runs"]]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
@@ -304,13 +304,13 @@ def read_plan(out: str) -> dict | None:
 
 
 def merge_plans(
-    old: dict | None, settings: Settings, data: dict, runs: Sequence[Run]
+    old: dict | None, settings: BenchSettings, data: dict, runs: Sequence[Run]
 ) -> tuple[list[Run], list[Run]]:
     """Check that a bench can be resumed in a folder, and merge its runs with the requested ones.
 
     Args:
         old (dict | None): Plan in the folder, as returned by :func:`read_plan`.
-        settings (Settings): Current settings.
+        settings (BenchSettings): Current settings.
         data (dict): Current description of the data set.
         runs (Sequence[Run]): Runs requested now.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from smallvit.analysis.figures import new_figure, save_figure
-from smallvit.analysis.logs import Curve
+from smallvit.analysis.logs import ScalarCurve
 from smallvit.bench.methods import drawn
 from smallvit.bench.plan import Run, samples_label
 from smallvit.bench.results import Summary, ranking
@@ -174,7 +174,7 @@ def plot_cost(
 
 
 def plot_curves(
-    curves: Mapping[Run, Mapping[str, Curve]],
+    curves: Mapping[Run, Mapping[str, ScalarCurve]],
     names: Sequence[str],
     samples: Sequence[int | None],
     path: str,
@@ -182,7 +182,7 @@ def plot_curves(
     """Plot loss and validation accuracy of every run, with one panel per method and subset.
 
     Args:
-        curves (Mapping[Run, Mapping[str, Curve]]): Logged curves of each run.
+        curves (Mapping[Run, Mapping[str, ScalarCurve]]): Logged curves of each run.
         names (Sequence[str]): Names of the methods, in row order.
         samples (Sequence[int | None]): Images per class of each subset, in column order.
         path (str): Image file to write.

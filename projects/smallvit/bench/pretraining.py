@@ -22,7 +22,7 @@ from smallvit.bench.hooks import Progress
 from smallvit.bench.methods import parse_method
 from smallvit.bench.recipe import DIGITS, run_config
 from smallvit.bench.results import PRETRAINED
-from smallvit.bench.settings import Run, Settings
+from smallvit.bench.settings import BenchSettings, Run
 from smallvit.bench.training import (
     BACKBONE,
     CONFIG,
@@ -43,12 +43,12 @@ TURNS = 5
 
 
 def pretraining_config(
-    settings: Settings, run: Run, num_classes: int, workers: int = 0
+    settings: BenchSettings, run: Run, num_classes: int, workers: int = 0
 ) -> tuple[Config, Made]:
     """Build the config of a pretraining.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run that uses the pretrained weights.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers. Defaults to 0.
@@ -83,7 +83,7 @@ def pretraining_config(
     return cfg, made
 
 
-def _images(cfg: Config, settings: Settings) -> dict[str, Any]:
+def _images(cfg: Config, settings: BenchSettings) -> dict[str, Any]:
     datasets, without = [_bare(cfg.train_dataloader.dataset)], []
     if settings.unlabeled:
         datasets.append(dict(type="smallvit.UnlabeledImages", data_root=settings.unlabeled))
@@ -142,12 +142,12 @@ def _set_course(cfg: Config, iters: int) -> None:
 
 
 def pretrain(
-    settings: Settings, run: Run, num_classes: int, workers: int, folder: str, report: Report
+    settings: BenchSettings, run: Run, num_classes: int, workers: int, folder: str, report: Report
 ) -> dict[str, Any]:
     """Pretrain the backbone of a run, resuming if possible, and save its weights.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run that uses the pretrained weights.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
@@ -182,7 +182,7 @@ def pretrain(
     return {**found, "said": f"{found['iters']} steps on {found['images']} images"}
 
 
-def _look(cfg: Config, settings: Settings, runner: Runner) -> dict[str, float]:
+def _look(cfg: Config, settings: BenchSettings, runner: Runner) -> dict[str, float]:
     """Measure rank and spread of the features and, if folders are classes, k-NN accuracy."""
     side = settings.image_size
     steps = [step for step in cfg.train_dataloader.dataset.pipeline if "Load" in step.type]
@@ -202,12 +202,12 @@ def _keep_backbone(folder: str, runner: Runner) -> None:
 
 
 def pace(
-    settings: Settings, run: Run, num_classes: int, workers: int, report: Report
+    settings: BenchSettings, run: Run, num_classes: int, workers: int, report: Report
 ) -> dict[str, float]:
     """Check that a method can be initialized, and measure the steps of its pretraining.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Method, subset and seed.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.

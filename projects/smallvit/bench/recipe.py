@@ -13,9 +13,9 @@ from smallvit.apis.training.models import timm_classifier
 from smallvit.bench.dense import dense_config
 from smallvit.bench.hooks import PRECISION
 from smallvit.bench.methods import BASES, SMALL, TEACHER, TEACHER_SIZE, TIMM, Method, parse_method
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.references import begin_with_weights, seen_size, timm_name
-from smallvit.bench.sizes import widen
+from smallvit.bench.sizes import set_width
 from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.engine.config_files import find_config
@@ -39,7 +39,7 @@ GUIDED_TRANSFORMS = {
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainedTeacher:
     """Trained teacher of a guided run.
 
     Args:
@@ -55,20 +55,20 @@ class Lesson:
 
 
 def run_config(
-    settings: Settings,
+    settings: BenchSettings,
     run: Run,
     num_classes: int,
     workers: int = 0,
-    lesson: Lesson | None = None,
+    trained_teacher: TrainedTeacher | None = None,
 ) -> Config:
     """Build the config of a run.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): The run; method ``teacher`` is the small CNN with its own input size.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers. Defaults to 0.
-        lesson (Lesson, optional): Teacher of a guided method.
+        trained_teacher (TrainedTeacher, optional): Teacher of a guided method.
             Defaults to None.
 
     Returns:
@@ -95,10 +95,10 @@ def run_config(
     if method.pretrained:
         begin_with_weights(cfg, method)
     cfg.randomness.seed = run.seed
-    if method.guided and lesson is not None:
+    if method.guided and trained_teacher is not None:
         # The config file in the teacher's folder is not used, as loading it would execute code.
-        teaching = replace(run, method=TEACHER, width=lesson.width)
-        _guide(cfg, lesson, run_config(settings, teaching, num_classes))
+        teaching = replace(run, method=TEACHER, width=trained_teacher.width)
+        _guide(cfg, trained_teacher, run_config(settings, teaching, num_classes))
         if run.weight:
             balanced = run.weight == "balanced"
             cfg.model.guidance.loss_weight = run.weight if balanced else float(run.weight)
@@ -215,7 +215,7 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
             node.img_size = size
     model.head.num_classes = num_classes
     if width:
-        widen(model, width)
+        set_width(model, width)
     if "shortcut" in method.additions:
         cascade = model.backbone.type == "smallvit.DynamicViT"
         model.backbone.host = model.backbone.type
@@ -236,7 +236,7 @@ def _dicts(node: object) -> Iterator[ConfigDict]:
             yield from _dicts(child)
 
 
-def _set_data(cfg: Config, settings: Settings, run: Run, size: int, workers: int) -> None:
+def _set_data(cfg: Config, settings: BenchSettings, run: Run, size: int, workers: int) -> None:
     for split in SPLITS:
         loader = cfg[f"{split}_dataloader"]
         loader.num_workers = workers
@@ -292,7 +292,7 @@ def _set_length(cfg: Config, run: Run, schedule: str) -> None:
     last["end"] = max(run.iters, last["begin"] + 2)
 
 
-def _guide(cfg: Config, lesson: Lesson, teacher: Config) -> None:
+def _guide(cfg: Config, trained_teacher: TrainedTeacher, teacher: Config) -> None:
     model = cfg.model
     model.base = model.type if "." in model.type else f"mmpretrain.{model.type}"
     model.type = "smallvit.GuidedClassifier"
@@ -301,13 +301,13 @@ def _guide(cfg: Config, lesson: Lesson, teacher: Config) -> None:
         teacher=dict(
             model=teacher.model,
             preprocessor=teacher.data_preprocessor,
-            checkpoint=lesson.checkpoint,
+            checkpoint=trained_teacher.checkpoint,
             size=TEACHER_SIZE,
         ),
     )
-    if lesson.store is None:
+    if trained_teacher.store is None:
         return
-    model.guidance.store = lesson.store
+    model.guidance.store = trained_teacher.store
     dataset = cfg.train_dataloader.dataset
     while "dataset" in dataset:
         dataset = dataset.dataset

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from smallvit.bench.methods import TIMM, Method, parse_method
-from smallvit.bench.settings import Settings
+from smallvit.bench.settings import BenchSettings
 
 #: Factor on the recipe's learning rate for fine-tuning; trials vary it.
 FINE_TUNING = 0.1
@@ -91,12 +91,12 @@ def _pretraining(method: Method) -> Any:
 
 
 def obtain(
-    settings: Settings, names: Sequence[str], num_classes: int, report: Callable
+    settings: BenchSettings, names: Sequence[str], num_classes: int, report: Callable
 ) -> dict[str, str]:
     """Load the weights of pretrained methods once to check that they are available.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         names (Sequence[str]): Names of the methods.
         num_classes (int): Number of classes.
         report (Callable): Unused.
@@ -114,7 +114,7 @@ def obtain(
     return missing
 
 
-def _load(settings: Settings, method: Method, num_classes: int) -> None:
+def _load(settings: BenchSettings, method: Method, num_classes: int) -> None:
     from mmengine.registry import MODELS, init_default_scope
 
     from smallvit.bench.plan import Run

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from smallvit.bench.best import Best
 from smallvit.bench.findings import Findings
 from smallvit.bench.page import render
-from smallvit.bench.plan import TEACHER_SHARE, Settings, samples_label
+from smallvit.bench.plan import TEACHER_SHARE, BenchSettings, samples_label
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
 from smallvit.bench.table import short
@@ -197,7 +197,7 @@ def caveats(found: Findings) -> list[str]:
     return said
 
 
-def _recipe_note(settings: Settings) -> str:
+def _recipe_note(settings: BenchSettings) -> str:
     schedule = {"trapezoid": "constant, then a line to zero", "cosine": "cosine"}
     rate = "the recipe's learning rate"
     if settings.search:
@@ -209,7 +209,7 @@ def _recipe_note(settings: Settings) -> str:
     )
 
 
-def _teacher_note(settings: Settings) -> str:
+def _teacher_note(settings: BenchSettings) -> str:
     if settings.budget == "minutes":
         return (
             f"A guided run gave {TEACHER_SHARE:.0%} of its time to its teacher, a ResNet-20 "
@@ -221,7 +221,7 @@ def _teacher_note(settings: Settings) -> str:
     )
 
 
-def _pretraining_note(settings: Settings) -> str:
+def _pretraining_note(settings: BenchSettings) -> str:
     seen = "the training images of its subset, without their labels"
     if settings.unlabeled:
         seen += f", and those of {settings.unlabeled}"

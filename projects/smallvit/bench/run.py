@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from smallvit.bench.alone import alone
 from smallvit.bench.asked import check_samples, check_unlabeled, limit_validation, make_settings
 from smallvit.bench.cluster import hand_over
 from smallvit.bench.findings import COST
 from smallvit.bench.flat import to_prolong
+from smallvit.bench.folder_lock import lock_folder
 from smallvit.bench.jobs import Jobs, change
 from smallvit.bench.methods import REFERENCE, SMALL, TEACHER, TEACHER_SIZE, Method, parse_method
 from smallvit.bench.paces import find_paces
@@ -72,7 +72,7 @@ def run_bench(args: argparse.Namespace) -> int:
     check_unlabeled(args, methods)
     bench = Bench(args, out, methods)
     os.makedirs(out, exist_ok=True)
-    with alone(out):
+    with lock_folder(out):
         bench.plan()
         bench.train()
         bench.measure()

@@ -13,7 +13,7 @@ COOLDOWN_BEGIN = 0.8
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """Settings of a bench, which must not change when it is resumed.
 
     Args:

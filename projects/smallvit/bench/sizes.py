@@ -121,7 +121,7 @@ def _pyramid(backbone: Mapping) -> dict:
     return dict(DWNet.arch_zoo[arch] if isinstance(arch, str) else arch)
 
 
-def widen(model: ConfigDict, width: int) -> None:
+def set_width(model: ConfigDict, width: int) -> None:
     """Change the width of a network.
 
     Args:

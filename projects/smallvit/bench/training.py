@@ -15,14 +15,14 @@ from mmengine.runner import Runner
 
 from smallvit.bench.hooks import ACCURACY as ACCURACY
 from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress
-from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import Lesson, begin_from, run_config, several_labels
+from smallvit.bench.plan import BenchSettings, Run
+from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config, several_labels
 from smallvit.bench.results import PRETRAINED, RESULT, TRIAL
 from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
 from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.engine.checkpoint.formats import write_checkpoint
 from smallvit.engine.models import load_weights
-from smallvit.engine.pipeline import build_runner, prepare
+from smallvit.engine.pipeline import adapt_config, build_runner
 from smallvit.engine.run_record import read_record
 from smallvit.engine.stored_config import KEY
 from smallvit.errors import UserError
@@ -37,33 +37,35 @@ CURVE = "curve.json"
 
 
 def train(
-    settings: Settings,
+    settings: BenchSettings,
     run: Run,
     num_classes: int,
     workers: int,
     folder: str,
-    lesson: Lesson | None,
+    trained_teacher: TrainedTeacher | None,
     begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
     """Train or resume a run, test its best checkpoint and save the result.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run to train. If the folder has the result of a shorter run, that run is
             extended.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``config.py``, ``model.pth`` (weights of the
             best checkpoint), ``predictions.json`` and ``result.json``.
-        lesson (Lesson | None): Teacher of a guided method.
+        trained_teacher (TrainedTeacher | None): Teacher of a guided method.
         begin (str | None): Work folder of the pretraining, if any.
         report (Callable): Function that is called with the progress.
 
     Returns:
         dict: Content of ``result.json``.
     """
-    runner, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
+    runner, curve = _train(
+        settings, run, num_classes, workers, folder, trained_teacher, begin, report
+    )
     best = runner.message_hub.runtime_info.get("best_ckpt")
     if best is None:
         raise UserError(
@@ -99,12 +101,12 @@ def train(
 
 
 def attempt(
-    settings: Settings,
+    settings: BenchSettings,
     run: Run,
     num_classes: int,
     workers: int,
     folder: str,
-    lesson: Lesson | None,
+    trained_teacher: TrainedTeacher | None,
     begin: str | None,
     report: Report,
 ) -> dict[str, Any]:
@@ -113,12 +115,12 @@ def attempt(
     The test images are not used, and no weights are saved.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run to train, with the setting to evaluate.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
         folder (str): Work folder; it gets ``trial.json``.
-        lesson (Lesson | None): Teacher of a guided method.
+        trained_teacher (TrainedTeacher | None): Teacher of a guided method.
         begin (str | None): Work folder of the pretraining, if any.
         report (Callable): Function that is called with the progress.
 
@@ -126,7 +128,7 @@ def attempt(
         dict: Content of ``trial.json``: ``accuracy`` (of the last validation), ``iters`` and
         ``seconds``.
     """
-    _, curve = _train(settings, run, num_classes, workers, folder, lesson, begin, report)
+    _, curve = _train(settings, run, num_classes, workers, folder, trained_teacher, begin, report)
     found = {
         "accuracy": curve[-1][1],
         "iters": run.iters,
@@ -139,19 +141,19 @@ def attempt(
 
 
 def _train(
-    settings: Settings,
+    settings: BenchSettings,
     run: Run,
     num_classes: int,
     workers: int,
     folder: str,
-    lesson: Lesson | None,
+    trained_teacher: TrainedTeacher | None,
     begin: str | None,
     report: Report,
 ) -> tuple[Runner, list[list[float]]]:
     os.makedirs(folder, exist_ok=True)
-    if lesson is not None:
-        keep_teacher(lesson.checkpoint)
-    cfg = run_config(settings, run, num_classes, workers, lesson)
+    if trained_teacher is not None:
+        keep_teacher(trained_teacher.checkpoint)
+    cfg = run_config(settings, run, num_classes, workers, trained_teacher)
     if begin is not None:
         begin_from(cfg, osp.join(begin, BACKBONE))
     cfg.work_dir = folder
@@ -215,7 +217,7 @@ def make_runner(cfg: Config, work_dir: str, resume: bool) -> Runner:
         Runner: Runner, ready to train.
     """
     cfg.work_dir, cfg.resume, cfg.launcher = work_dir, resume, "none"
-    prepare(cfg)
+    adapt_config(cfg)
     # Formatting the config at each checkpoint takes longer than training steps.
     object.__setattr__(cfg, "_format_python_code", False)
     object.__setattr__(cfg, "_filename", osp.join(work_dir, CONFIG))

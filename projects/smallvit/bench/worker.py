@@ -26,10 +26,10 @@ from smallvit.bench.measuring import device
 from smallvit.bench.measuring import fit as fit
 from smallvit.bench.measuring import measure as measure
 from smallvit.bench.methods import TEACHER
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.pretraining import pace as pace
 from smallvit.bench.pretraining import pretrain as pretrain
-from smallvit.bench.recipe import Lesson, run_config, whole_images
+from smallvit.bench.recipe import TrainedTeacher, run_config, whole_images
 from smallvit.bench.references import obtain as obtain
 from smallvit.bench.results import STORED, TAUGHT, is_guided
 from smallvit.bench.training import CONFIG, WEIGHTS, Report, keep_teacher, make_runner
@@ -50,14 +50,14 @@ TRIAL_STEPS, TRIAL_SECONDS = 6, 4.0
 
 
 def trial(
-    settings: Settings, run: Run, num_classes: int, workers: int, report: Report
+    settings: BenchSettings, run: Run, num_classes: int, workers: int, report: Report
 ) -> dict[str, float]:
     """Train a method for a few seconds to measure its speed.
 
     A guided method uses an untrained teacher, which takes the same time.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Method, subset and seed.
         num_classes (int): Number of classes.
         workers (int): Number of data loader workers.
@@ -68,10 +68,10 @@ def trial(
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="smallvit-trial-") as work_dir:
-        lesson = None
+        trained_teacher = None
         if is_guided(run.method):
-            lesson = _blank_lesson(settings, num_classes, work_dir)
-        cfg = run_config(settings, run, num_classes, workers, lesson)
+            trained_teacher = _untrained_teacher(settings, num_classes, work_dir)
+        cfg = run_config(settings, run, num_classes, workers, trained_teacher)
         # Endless training without checkpoints.
         cfg.train_cfg.update(max_iters=10**9, val_interval=10**9)
         cfg.param_scheduler = []
@@ -88,21 +88,21 @@ def trial(
     return dict(setup=setup, step=statistics.median(times), val=val, test=test)
 
 
-def _blank_lesson(settings: Settings, num_classes: int, folder: str) -> Lesson:
+def _untrained_teacher(settings: BenchSettings, num_classes: int, folder: str) -> TrainedTeacher:
     cfg = run_config(settings, Run(TEACHER, None, 0, 1, 1), num_classes)
     init_default_scope(cfg.default_scope)
     checkpoint = osp.join(folder, WEIGHTS)
     torch.save({"state_dict": build_model(cfg).state_dict()}, checkpoint)
-    return Lesson(checkpoint)
+    return TrainedTeacher(checkpoint)
 
 
 def store(
-    settings: Settings, run: Run, num_classes: int, folder: str, out: str, report: Report
+    settings: BenchSettings, run: Run, num_classes: int, folder: str, out: str, report: Report
 ) -> None:
     """Store the features of a trained teacher for all training images.
 
     Args:
-        settings (Settings): Settings of the bench.
+        settings (BenchSettings): Settings of the bench.
         run (Run): Run of the teacher.
         num_classes (int): Number of classes.
         folder (str): Work folder of the teacher; its config file is not loaded.

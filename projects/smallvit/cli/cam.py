@@ -146,7 +146,7 @@ def draw(
     from smallvit.analysis.drawing import as_rgb
     from smallvit.analysis.pictures import Tile
 
-    inputs = prepare(predictor, path, image)
+    inputs = preprocess_image(predictor, path, image)
     picture, name = as_rgb(image), os.path.basename(path)
     backbone = predictor.model.backbone
     if args.method == "gradcam":
@@ -165,7 +165,7 @@ def draw(
     return [Tile(kernel_sheet(each[0]), f"{name}\n{layer}", set()) for layer, each in found.items()]
 
 
-def prepare(predictor: Predictor, path: str, image: np.ndarray) -> dict[str, Any]:
+def preprocess_image(predictor: Predictor, path: str, image: np.ndarray) -> dict[str, Any]:
     """Make of an image what the model takes.
 
     Args:

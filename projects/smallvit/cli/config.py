@@ -9,13 +9,16 @@ from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
 
+from smallvit.compat.moved import forward
 from smallvit.engine.config_files import read_config, require_keys
 from smallvit.engine.pipeline import LOADERS, Request, fit_folder, override, take_steps
 
+__getattr__ = forward(__name__)
+
 __all__ = [
     "LOADERS",
+    "finalize_config",
     "load_config",
-    "merge_overrides",
     "require_keys",
     "set_loader_defaults",
     "set_work_dir",
@@ -80,7 +83,7 @@ def set_loader_defaults(cfg: Config, args: argparse.Namespace) -> None:
         cfg[name] = merged
 
 
-def merge_overrides(cfg: Config, overrides: dict | None, checkpoint: str | None = None) -> None:
+def finalize_config(cfg: Config, overrides: dict | None, checkpoint: str | None = None) -> None:
     """Merge ``--cfg-options`` last, and say which of them the config did not have.
 
     A config of one's own folder is then fitted to it, as :func:`fit_to_folder` tells.

@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = len(table.examples)  # without those that could not be read
     perplexity = near.fitting_perplexity(count, args.perplexity)
     found = near.nearest(table.vectors, args.neighbors, reference and reference.vectors)
-    right, said = judge(table, reference, found)
+    right, said = compare_with_neighbors(table, reference, found)
     print(
         f"laying out {count} images (perplexity {perplexity:.3g}, seed {args.seed}) ...", flush=True
     )
@@ -224,7 +224,7 @@ class _Progress:
             print(text, file=sys.stderr)
 
 
-def judge(
+def compare_with_neighbors(
     table: FeatureTable, reference: FeatureTable | None, found: Neighbors
 ) -> tuple[np.ndarray | None, list[str]]:
     """Compare the classes of images with those of their neighbors.

@@ -72,7 +72,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine": ("smallvit.errors",),
     "smallvit.engine.archives": (
         "smallvit.engine.checkpoint.formats",
-        "smallvit.engine.checkpoint.archives",
+        "smallvit.engine.checkpoint.zip_checks",
         "smallvit.utils.files",
     ),
     "smallvit.engine.atomic": (
@@ -90,7 +90,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.complexity": ("smallvit.analysis.complexity", "smallvit.engine.models"),
     "smallvit.engine.data_share": ("smallvit.engine.hooks.data_share",),
     "smallvit.engine.errors": ("smallvit.errors",),
-    "smallvit.engine.exact_rois": ("smallvit.engine.hooks.exact_rois",),
+    "smallvit.engine.exact_rois": ("smallvit.engine.hooks.float32_rois",),
     "smallvit.engine.fallback": ("smallvit.engine.checkpoint.newest",),
     "smallvit.engine.images": ("smallvit.datasets.io.images",),
     "smallvit.engine.labels": ("smallvit.datasets.labels",),
@@ -100,14 +100,19 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.published_rois": ("smallvit.analysis.published_rois",),
     "smallvit.engine.resume": ("smallvit.engine.hooks.resume",),
     "smallvit.engine.run_record": ("smallvit.engine.hooks.run_record",),
-    "smallvit.engine.tasks": ("smallvit.analysis.tasks",),
+    "smallvit.engine.tasks": ("smallvit.analysis.fake_data",),
     "smallvit.engine.training_steps": ("smallvit.analysis.training_steps",),
     "smallvit.engine.untrusted": ("smallvit.engine.checkpoint.reading",),
     "smallvit.plugins.locality_guidance.classifier": ("smallvit.plugins.locality_guidance",),
+    "smallvit.cli.config": (),
+    "smallvit.datasets.checks": (),
+    "smallvit.plugins.locality_guidance.precompute": (),
+    "smallvit.plugins.locality_guidance.store_writer": (),
     "smallvit.plugins.multi_exit": ("smallvit.hosts.parts",),
+    "smallvit.plugins.multi_exit.calibration": (),
     "smallvit.plugins.multi_exit.dynamic_vit": ("smallvit.hosts.plain",),
     "smallvit.plugins.multi_exit.plots": (),
-    "smallvit.plugins.multi_exit.sites": ("smallvit.hosts.parts",),
+    "smallvit.plugins.multi_exit.sites": ("smallvit.plugins.multi_exit.reuse_modules",),
     "smallvit.engine.guard_cost": ("analysis_tools/guard_cost.py",),
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
@@ -121,6 +126,36 @@ RENAMED: dict[str, str] = {
     "smallvit.cli.pictures.load_predictions": "smallvit.engine.predictions.read_predictions",
     "smallvit.engine.mmengine_pickles.read_mmengine": (
         "smallvit.engine.checkpoint.reading.load_from_local"
+    ),
+    "smallvit.cli.bench.plan.Settings": "smallvit.bench.settings.BenchSettings",
+    "smallvit.cli.bench.recipe.Lesson": "smallvit.bench.recipe.TrainedTeacher",
+    "smallvit.cli.config.merge_overrides": "smallvit.cli.config.finalize_config",
+    "smallvit.cli.lmdb_writer.StoreWriter": "smallvit.datasets.lmdb_writer.LMDBWriter",
+    "smallvit.cli.logs.Curve": "smallvit.analysis.logs.ScalarCurve",
+    "smallvit.cli.runs.prepare": "smallvit.engine.pipeline.adapt_config",
+    "smallvit.datasets.checks.choose": "smallvit.datasets.checks.check_choice",
+    "smallvit.datasets.checks.require": "smallvit.datasets.checks.check_exists",
+    "smallvit.engine.benchmark.Settings": "smallvit.analysis.benchmark.BenchmarkSettings",
+    "smallvit.plugins.locality_guidance.precompute.Lesson": (
+        "smallvit.plugins.locality_guidance.precompute.TeacherDataset"
+    ),
+    "smallvit.plugins.locality_guidance.store_writer.StoreWriter": (
+        "smallvit.plugins.locality_guidance.store_writer.FeatureStoreWriter"
+    ),
+    "smallvit.plugins.multi_exit.Curve": (
+        "smallvit.plugins.multi_exit.calibration.AccuracyCostCurve"
+    ),
+    "smallvit.plugins.multi_exit.calibration.Curve": (
+        "smallvit.plugins.multi_exit.calibration.AccuracyCostCurve"
+    ),
+    "smallvit.plugins.multi_exit.calibration.judge": (
+        "smallvit.plugins.multi_exit.calibration.score_exits"
+    ),
+    "smallvit.plugins.multi_exit.sites.relate": (
+        "smallvit.plugins.multi_exit.reuse_modules.add_relation_bias"
+    ),
+    "smallvit.plugins.multi_exit.sites.widen": (
+        "smallvit.plugins.multi_exit.reuse_modules.widen_feedforward"
     ),
     "smallvit.cli.runs.HOOKS_OF_EVERY_RUN": "smallvit.engine.guards.GUARDS",
     "smallvit.cli.runs.no_leftovers": "smallvit.engine.run_log.log_failures",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmpretrain.datasets import BaseDataset
 
-from smallvit.datasets.checks import check_label, choose, read_json, require
+from smallvit.datasets.checks import check_choice, check_exists, check_label, read_json
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
@@ -54,7 +54,7 @@ class Chaoyang(BaseDataset):
         test_mode: bool = False,
         **kwargs,
     ) -> None:
-        self.split = choose(split, SPLITS, "Chaoyang has no split")
+        self.split = check_choice(split, SPLITS, "Chaoyang has no split")
         super().__init__(
             ann_file=f"{split}.json",
             metainfo=metainfo,
@@ -70,7 +70,7 @@ class Chaoyang(BaseDataset):
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
         """
-        entries = read_json(require(self.ann_file, "Chaoyang", LAYOUT))
+        entries = read_json(check_exists(self.ann_file, "Chaoyang", LAYOUT))
         return [self._sample(number, entry) for number, entry in enumerate(entries)]
 
     def _sample(self, number: int, entry: dict) -> dict:

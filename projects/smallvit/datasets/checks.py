@@ -5,10 +5,13 @@ from typing import Any
 
 from mmengine.fileio import exists, get_text
 
+from smallvit.compat.moved import forward
 from smallvit.errors import DataError
 
+__getattr__ = forward(__name__)
 
-def require(path: str, dataset: str, layout: str) -> str:
+
+def check_exists(path: str, dataset: str, layout: str) -> str:
     """Check that a file or folder exists.
 
     Args:
@@ -27,7 +30,7 @@ def require(path: str, dataset: str, layout: str) -> str:
     return path
 
 
-def choose(value: Any, known: tuple, what: str) -> Any:
+def check_choice(value: Any, known: tuple, what: str) -> Any:
     """Check that a setting has one of the values that a data set accepts.
 
     Args:

@@ -11,7 +11,7 @@ from mmengine.fileio import get_text, isdir, list_dir_or_file
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
-from smallvit.datasets.checks import choose
+from smallvit.datasets.checks import check_choice
 from smallvit.datasets.io.file_names import list_files
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
@@ -86,7 +86,7 @@ class ClassFolders(BaseDataset):
     ) -> None:
         if not 0 < held_out < 1:
             raise ValueError(f"held_out={held_out}: expected a part of the images, in (0, 1)")
-        self.split = choose(split, SPLITS, "ClassFolders has no split")
+        self.split = check_choice(split, SPLITS, "ClassFolders has no split")
         self.held_out, self.seed = held_out, seed
         self.listed = listed
         self.class_names = find_classes(data_root) if classes is None else tuple(classes)

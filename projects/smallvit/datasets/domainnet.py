@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from mmengine.fileio import exists, list_dir_or_file, list_from_file
 from mmpretrain.datasets import BaseDataset
 
-from smallvit.datasets.checks import check_label, choose, require
+from smallvit.datasets.checks import check_choice, check_exists, check_label
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
@@ -67,8 +67,8 @@ class DomainNet(BaseDataset):
         test_mode: bool = False,
         **kwargs,
     ) -> None:
-        self.domain = choose(domain, DOMAINS, "DomainNet has no domain")
-        self.split = choose(split, SPLITS, "DomainNet has no split")
+        self.domain = check_choice(domain, DOMAINS, "DomainNet has no domain")
+        self.split = check_choice(split, SPLITS, "DomainNet has no split")
         self._root = data_root
         self.has_lists = exists(self._list("train"))
         self.class_names = self._listed_classes() if self.has_lists else self._class_folders()
@@ -85,7 +85,7 @@ class DomainNet(BaseDataset):
         return osp.join(self._root, f"{self.domain}_{split}.txt")
 
     def _require(self, path: str) -> str:
-        return require(
+        return check_exists(
             path,
             "DomainNet",
             f"data_root must be the folder with {self.domain}_train.txt, {self.domain}_test.txt "

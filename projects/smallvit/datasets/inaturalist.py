@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.fileio import exists
 from mmpretrain.datasets import BaseDataset
 
-from smallvit.datasets.checks import choose, read_json, require
+from smallvit.datasets.checks import check_choice, check_exists, read_json
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 
@@ -68,10 +68,10 @@ class INaturalist(BaseDataset):
         test_mode: bool = False,
         **kwargs,
     ) -> None:
-        self.year = choose(year, YEARS, "iNaturalist is not read for the year")
-        self.split = choose(split, SPLITS, "iNaturalist has no labelled split")
-        self.category = choose(category, CATEGORIES, "iNaturalist has no category")
-        self.numbering = choose(numbering, NUMBERINGS, "iNaturalist has no numbering by")
+        self.year = check_choice(year, YEARS, "iNaturalist is not read for the year")
+        self.split = check_choice(split, SPLITS, "iNaturalist has no labelled split")
+        self.category = check_choice(category, CATEGORIES, "iNaturalist has no category")
+        self.numbering = check_choice(numbering, NUMBERINGS, "iNaturalist has no numbering by")
         path = self._annotations(data_root, split)
         self._content = _read(path, "images", "annotations", "categories")
         self.labels, classes = self._number_classes(data_root, path)
@@ -98,7 +98,7 @@ class INaturalist(BaseDataset):
         return {number: numbers[ranks[number]] for number in categories}, classes
 
     def _annotations(self, data_root: str, split: str) -> str:
-        return require(
+        return check_exists(
             osp.join(data_root, f"{split}{self.year}.json"),
             "iNaturalist",
             f"data_root must be the folder with {split}{self.year}.json and train_val{self.year}/",

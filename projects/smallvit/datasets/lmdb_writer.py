@@ -60,7 +60,7 @@ def _decoded(content: bytes | None) -> dict[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
-class StoreWriter:
+class LMDBWriter:
     """An LMDB store that is written under a temporary name next to the final one.
 
     It is locked against other processes until :meth:`close`.
@@ -95,7 +95,7 @@ class StoreWriter:
             self.close()
             raise
 
-    def __enter__(self) -> StoreWriter:
+    def __enter__(self) -> LMDBWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -260,7 +260,7 @@ class EndlessBatches:
         self._asked = 0
         self._done = 0
 
-    def pass_over(self, count: int) -> None:
+    def skip(self, count: int) -> None:
         """Skip batches that an earlier session trained on.
 
         Args:

@@ -15,6 +15,8 @@ _LIST: dict[str, dict[str, Any]] = runpy.run_path(config_path("_base_/guards.py"
 GUARDS = {key: hook["type"] for key, hook in _LIST.items() if key != "checkpoint"}
 CHECKPOINT = _LIST["checkpoint"]["type"]
 _STOCK_CHECKPOINT = "CheckpointHook"
+#: Current names of hooks that were renamed.
+_RENAMED = {"ExactRoIHook": "Float32RoIHook"}
 
 
 def add_guards(cfg: Config) -> None:
@@ -42,4 +44,5 @@ def add_guards(cfg: Config) -> None:
 
 def _name(hook: Any) -> str:
     kind = hook.get("type") if hasattr(hook, "get") else type(hook)
-    return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]
+    name = (kind if isinstance(kind, str) else getattr(kind, "__name__", "")).rpartition(".")[2]
+    return _RENAMED.get(name, name)

@@ -2,7 +2,7 @@
 
 A tool that trains or tests runs all of them, one that only inspects a config those up to
 ``install`` (:func:`resolve`), and a program that made its own config those after it
-(:func:`prepare`, :func:`build_runner`).
+(:func:`adapt_config`, :func:`build_runner`).
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def resolve(
     return take_steps(request, last=install).cfg
 
 
-def prepare(cfg: Config) -> None:
+def adapt_config(cfg: Config) -> None:
     """Adapt any MM config to this machine, and add the default hooks.
 
     Args:

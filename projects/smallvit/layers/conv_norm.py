@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from smallvit.layers.inference import looks_back
+from smallvit.layers.inference import needs_intermediates
 
 # Number of elements above which a batch norm of the map takes a GPU longer than five kernel
 # launches. An estimate, not measured: 16 MiB in half precision at 4 TB/s.
@@ -82,7 +82,7 @@ def normalize(x: Tensor, norm: nn.Module, is_free: bool = False) -> Tensor:
         Tensor: ``norm(x)``, up to rounding.
     """
     plain = (
-        looks_back(norm)
+        needs_intermediates(norm)
         or norm._forward_pre_hooks
         or x.device.type != "cpu"
         or x.stride(1) != 1

@@ -6,7 +6,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from smallvit.layers.conv_norm import conv_norm, pointwise_norm
-from smallvit.layers.inference import gelu, looks_back
+from smallvit.layers.inference import gelu, needs_intermediates
 from smallvit.layers.tokens import map_to_tokens, tokens_to_map
 
 
@@ -75,7 +75,7 @@ class DAFF(nn.Module):
         x = gelu(pointwise_norm(x, self.conv1, self.norm1), self.norm1)
         local = gelu(conv_norm(x, self.conv2, self.norm2), self.norm2)
         if self.with_shortcut:
-            local = x + local if looks_back() else local.add_(x)
+            local = x + local if needs_intermediates() else local.add_(x)
         return pointwise_norm(local, self.conv3, self.norm3)
 
     def forward(self, x: Tensor, hw: tuple[int, int]) -> Tensor:

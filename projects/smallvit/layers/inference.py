@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def looks_back(*modules: nn.Module) -> bool:
+def needs_intermediates(*modules: nn.Module) -> bool:
     """Check whether intermediate values may be needed after the layer has used them.
 
     This is the case with gradients enabled, while a graph is captured (it should not contain
@@ -25,6 +25,10 @@ def looks_back(*modules: nn.Module) -> bool:
     )
 
 
+#: Name of :func:`needs_intermediates` in version 0.1.
+looks_back = needs_intermediates
+
+
 def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
     """Apply GELU to a tensor without other references, in place if possible.
 
@@ -37,7 +41,7 @@ def gelu(x: Tensor, *modules: nn.Module) -> Tensor:
     Returns:
         Tensor: GELU of ``x``.
     """
-    return _gelu(x, is_free=not looks_back(*modules))
+    return _gelu(x, is_free=not needs_intermediates(*modules))
 
 
 def _gelu(x: Tensor, is_free: bool, approximate: str = "none") -> Tensor:
@@ -78,5 +82,5 @@ def activate(act: nn.Module, x: Tensor, source: nn.Module | None = None) -> Tens
     """
     if type(act) is not nn.GELU or act._forward_hooks or act._forward_pre_hooks:
         return act(x)
-    is_free = source is not None and not looks_back(source, act)
+    is_free = source is not None and not needs_intermediates(source, act)
     return _gelu(x, is_free, act.approximate)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from smallvit.layers.heads import check_heads, join_heads, split_heads
-from smallvit.layers.inference import looks_back
+from smallvit.layers.inference import needs_intermediates
 
 # With one thread and 2 MiB of L2 cache, splitting makes CaiT-XXS12 a third faster from 1.2 million
 # logits on, and has no effect at 0.6 million.
@@ -94,7 +94,9 @@ class TalkingHeadsAttention(nn.Module):
         logits = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
         if not isinstance(logits, int) or logits < MIN_LOGITS_TO_SPLIT:  # a graph of any batch
             return False
-        return type(self.logits) is nn.Identity and not looks_back(self.logits, self.attn_drop)
+        return type(self.logits) is nn.Identity and not needs_intermediates(
+            self.logits, self.attn_drop
+        )
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         logits = self.logits(query * self.scale @ key.transpose(-2, -1))

@@ -5,7 +5,7 @@ from mmpretrain.models import ImageClassifier
 from torch import nn
 
 from smallvit.analysis.complexity import FLOP_HANDLES, complexity, model_complexity
-from smallvit.analysis.tasks import PUBLISHED_SHAPES, fake_batch, task_of
+from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
 from smallvit.engine.models import build_model
 from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 

@@ -21,7 +21,7 @@ def cascade():
 
 @torch.no_grad()
 def test_heads_see_the_published_numbers_of_regions(cascade):
-    from smallvit.analysis.tasks import fake_batch
+    from smallvit.analysis.fake_data import fake_batch
 
     counts = {}
     heads = {"box": cascade.roi_head.bbox_head, "mask": cascade.roi_head.mask_head}

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from smallvit.bench.asked import limit_validation
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import run_config, whole_images
 from smallvit.errors import UserError
 
-SETTINGS = Settings("digits", 32, 64, False, "iters", 100, val_samples=3)
+SETTINGS = BenchSettings("digits", 32, 64, False, "iters", 100, val_samples=3)
 RUN = Run("vit", 10, 0, 100, 10)
 
 

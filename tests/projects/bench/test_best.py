@@ -5,7 +5,7 @@ import numpy as np
 
 from smallvit.bench.best import _picture, confusion, find_best
 from smallvit.bench.predictions import Predicted
-from smallvit.bench.settings import Run, Settings
+from smallvit.bench.settings import BenchSettings, Run
 
 
 class Found:
@@ -15,7 +15,7 @@ class Found:
         self.samples = [5, None]
         self.plan = {
             "data": {"classes": ["ant", "bee"]},
-            "settings": Settings(str(data), 32, 16, False, "iters", 30),
+            "settings": BenchSettings(str(data), 32, 16, False, "iters", 30),
         }
         names = [("vit", 90.0), ("dwnet", 80.0)]
         self.summaries = {}

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from smallvit.bench.methods import BASES, TEACHER, drawn, list_methods, parse_method
-from smallvit.bench.plan import Run, Settings
-from smallvit.bench.recipe import Lesson, begin_from, run_config
+from smallvit.bench.plan import BenchSettings, Run
+from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config
 from smallvit.errors import UserError
 
 
 def config(method, data="digits", size=32, samples=None, flip=True, **more):
-    settings = Settings(data, size, 16, flip, "iters", 100)
+    settings = BenchSettings(data, size, 16, flip, "iters", 100)
     return run_config(settings, Run(method, samples, 3, 100, 5), num_classes=7, **more)
 
 
@@ -98,7 +98,7 @@ class TestRecipe:
 
     def test_a_trapezoid_ends_with_the_run_too(self):
         run = Run("vit", None, 3, 100, 5)
-        settings = Settings("digits", 32, 16, True, "iters", 100, schedule="trapezoid")
+        settings = BenchSettings("digits", 32, 16, True, "iters", 100, schedule="trapezoid")
         warmup, cooldown = run_config(settings, run, num_classes=7).param_scheduler
         assert (warmup.end, cooldown.begin, cooldown.end) == (10, 80, 100)
         warmup, cooldown = run_config(settings, run.prolonged(), num_classes=7).param_scheduler
@@ -107,7 +107,7 @@ class TestRecipe:
 
     def test_a_chosen_rate_is_over_the_recipes(self):
         chosen = replace(Run("vit", None, 3, 100, 5), rate=0.3)
-        settings = Settings("digits", 32, 16, True, "iters", 100)
+        settings = BenchSettings("digits", 32, 16, True, "iters", 100)
         rate = run_config(settings, chosen, num_classes=7).optim_wrapper.optimizer.lr
         assert rate == pytest.approx(0.3 * config("vit").optim_wrapper.optimizer.lr)
 
@@ -145,7 +145,7 @@ class TestBeginnings:
         assert cfg.model.backbone.type == "smallvit.DWConvShortcut"
 
     def test_a_pretraining_replaces_it(self, tmp_path):
-        cfg = config("vit+mimetic+masked+guidance", lesson=Lesson("t/model.pth"))
+        cfg = config("vit+mimetic+masked+guidance", trained_teacher=TrainedTeacher("t/model.pth"))
         with pytest.raises(UserError, match="the same command pretrains it again"):
             begin_from(cfg, str(tmp_path / "backbone.pth"))
         (tmp_path / "backbone.pth").touch()
@@ -158,10 +158,10 @@ class TestBeginnings:
 
 
 class TestGuidance:
-    lesson = ("t/model.pth",)
+    trained_teacher = ("t/model.pth",)
 
     def test_a_teacher_beside(self):
-        cfg = config("vit+shortcut+guidance", lesson=Lesson(*self.lesson))
+        cfg = config("vit+shortcut+guidance", trained_teacher=TrainedTeacher(*self.trained_teacher))
         assert cfg.model.type == "smallvit.GuidedClassifier"
         assert cfg.model.base == "mmpretrain.ImageClassifier"
         teacher = cfg.model.guidance.teacher
@@ -171,8 +171,10 @@ class TestGuidance:
         assert [step.type for step in steps(cfg)] == ["Resize", "RandomCrop", "PackInputs"]
 
     def test_stored_features_follow_the_image(self):
-        lesson = Lesson(*self.lesson, store="t/features")
-        cfg = config("vit+guidance-offline", data="images", samples=5, lesson=lesson)
+        trained_teacher = TrainedTeacher(*self.trained_teacher, store="t/features")
+        cfg = config(
+            "vit+guidance-offline", data="images", samples=5, trained_teacher=trained_teacher
+        )
         assert cfg.model.guidance.store == "t/features"
         assert "store" not in steps(cfg)[1]
         assert [step.type for step in steps(cfg)] == [

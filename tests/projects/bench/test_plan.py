@@ -8,9 +8,9 @@ from malformed import MALFORMED_FILES, WRONG_VALUES, write_malformed
 from smallvit.bench.methods import TEACHER, parse_method
 from smallvit.bench.plan import (
     LEAST_ITERATIONS,
+    BenchSettings,
     Pace,
     Run,
-    Settings,
     Speed,
     evaluations,
     fit_into,
@@ -41,7 +41,7 @@ POSSIBLE = {
 
 def settings(budget="iters", amount=100, **changes):
     fields = dict(data="digits", image_size=32, batch_size=10, flip=False)
-    return Settings(**(fields | changes), budget=budget, amount=amount)
+    return BenchSettings(**(fields | changes), budget=budget, amount=amount)
 
 
 def test_steps_are_the_same_for_all():

@@ -6,14 +6,14 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from smallvit.bench.methods import is_pretrained, list_methods, parse_method
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import run_config
 from smallvit.bench.references import obtain, without_weights
 from smallvit.bench.table import make_table
 from smallvit.engine.install import install
 from smallvit.errors import UserError
 
-SETTINGS = Settings("digits", 32, 16, False, "iters", 40)
+SETTINGS = BenchSettings("digits", 32, 16, False, "iters", 40)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from smallvit.bench.best import Best, Mistake
 from smallvit.bench.comparisons import compare
 from smallvit.bench.findings import Findings
-from smallvit.bench.plan import Run, Settings
+from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.report import make_report
 from smallvit.bench.results import summarize
 from smallvit.bench.table import make_table
@@ -31,7 +31,7 @@ def page(tmp_path):
     }
     plan = {
         **{"data": data, "runs": runs, "command": [f"{TAG}command"], "jobs": f"{TAG}jobs"},
-        "settings": Settings(f"{TAG}folder", 32, 16, False, "iters", 30),
+        "settings": BenchSettings(f"{TAG}folder", 32, 16, False, "iters", 30),
     }
     failures = {Run(f"{TAG}failed", 5, 0, 30, 1): dict(reason=f"{TAG}reason", log=f"{TAG}log")}
     costs = {"note": f"{TAG}note", "methods": {}}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smallvit.bench.jobs import Jobs
-from smallvit.bench.plan import WEIGHTS, Run, Settings
+from smallvit.bench.plan import WEIGHTS, BenchSettings, Run
 from smallvit.bench.scheduler import Outcome
 from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.stored import check_plan
@@ -41,7 +41,7 @@ def make(path):
 
 @pytest.fixture
 def jobs(tmp_path):
-    settings = Settings("digits", 32, 16, False, "iters", 400)
+    settings = BenchSettings("digits", 32, 16, False, "iters", 400)
     return Jobs(str(tmp_path), settings, 10, 0, [PLAIN, GUIDED, TEACHER])
 
 
@@ -86,6 +86,6 @@ def test_a_weight_that_cannot_be_is_named(wrong):
     from dataclasses import asdict
 
     run = asdict(PLAIN) | {"weight": wrong}
-    settings = asdict(Settings("digits", 32, 16, False, "iters", 400))
+    settings = asdict(BenchSettings("digits", 32, 16, False, "iters", 400))
     with pytest.raises(ValueError, match=r"weight|much"):
         check_plan({"settings": settings, "runs": [run], "data": {}})

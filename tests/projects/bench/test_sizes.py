@@ -5,7 +5,7 @@ from mmengine.registry import init_default_scope
 
 from smallvit.bench.measuring import fit
 from smallvit.bench.methods import BASES, parse_method
-from smallvit.bench.plan import Settings
+from smallvit.bench.plan import BenchSettings
 from smallvit.bench.recipe import model_config
 from smallvit.bench.sizes import TARGETS, Fitted, find_width, step_of
 from smallvit.engine.models import build_model
@@ -15,7 +15,7 @@ NAMES = [*BASES, "vit+shortcut"]
 
 def settings(size, kind="params", target=None):
     target = target or TARGETS["small" if size <= 64 else "large"]
-    return Settings("/images", size, 16, True, "iters", 100, kind, target)
+    return BenchSettings("/images", size, 16, True, "iters", 100, kind, target)
 
 
 def parameters(name, size, width):

@@ -7,10 +7,10 @@ import pytest
 
 from smallvit.bench import run as bench
 from smallvit.bench.methods import TEACHER, parse_method
-from smallvit.bench.plan import Run, Settings, to_json
+from smallvit.bench.plan import BenchSettings, Run, to_json
 from smallvit.bench.scheduler import Outcome
 
-SETTINGS = Settings("digits", 32, 16, False, "iters", 30, schedule="trapezoid")
+SETTINGS = BenchSettings("digits", 32, 16, False, "iters", 30, schedule="trapezoid")
 COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
 DATA = {
     **{"classes": list("ab"), "image_size": 32, "same_images": False, "fingerprints": {}},
@@ -99,7 +99,7 @@ def test_the_teachers_config_is_not_taken_from_its_folder(hostile, monkeypatch):
     monkeypatch.setattr(precompute, "write_store", lambda cfg, *_: found.append(cfg))
     worker.store(*stored.arguments, report=None)
     assert found[0].model.backbone.type == "smallvit.CifarResNet"
-    settings, run, classes, workers, _, lesson, _ = trained.arguments
-    cfg = worker.run_config(settings, run, classes, workers, lesson)
+    settings, run, classes, workers, _, trained_teacher, _ = trained.arguments
+    cfg = worker.run_config(settings, run, classes, workers, trained_teacher)
     assert cfg.model.guidance.teacher.model == found[0].model
     assert not mark.exists()

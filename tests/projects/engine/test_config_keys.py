@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from config_helpers import read_config
-from smallvit.cli.config import merge_overrides
+from smallvit.cli.config import finalize_config
 from smallvit.engine.config_keys import check_keys, misspelt
 from smallvit.errors import UserError
 
@@ -145,9 +145,9 @@ def test_the_way_out():
 def test_overrides_of_the_command_line():
     cfg = read_config(DIGITS)
     with pytest.raises(UserError, match=r"optim_wraper: did you mean optim_wrapper\?"):
-        merge_overrides(cfg, {"optim_wraper.optimizer.lr": 0.1})
+        finalize_config(cfg, {"optim_wraper.optimizer.lr": 0.1})
     cfg = read_config(DIGITS)
-    merge_overrides(cfg, {"optim_wraper.lr": 0.1, "unchecked_keys": ["optim_wraper"]})
+    finalize_config(cfg, {"optim_wraper.lr": 0.1, "unchecked_keys": ["optim_wraper"]})
 
 
 def test_arguments_of_a_data_set_in_memory():

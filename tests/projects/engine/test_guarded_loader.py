@@ -73,7 +73,7 @@ def test_endless_batches_go_on_anywhere(sampler, done):
     whole = EndlessBatches(loader(sampler=sampler))
     wanted = [next(whole) for _ in range(done + 4)][done:]
     resumed = EndlessBatches(loader(sampler=sampler))
-    resumed.pass_over(done)
+    resumed.skip(done)
     assert [next(resumed) for _ in range(done)] == [None] * done
     assert all(torch.equal(next(resumed), batch) for batch in wanted)
 

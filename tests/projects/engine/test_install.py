@@ -103,9 +103,9 @@ def states():
         {}
         print("AFTER A FOREIGN RUN", ours(state()))
         from mmengine.config import Config
-        from smallvit.engine.pipeline import prepare
+        from smallvit.engine.pipeline import adapt_config
         for scope in ("mmpretrain", "mmdet", "mmseg"):
-            prepare(Config(dict(default_scope=scope)))
+            adapt_config(Config(dict(default_scope=scope)))
         print("AFTER OURS", ours(state()), len(state()))
         """
     )

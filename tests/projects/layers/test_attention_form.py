@@ -24,7 +24,7 @@ from smallvit.layers.attention_form import (
     is_explicit_faster,
     set_switch,
 )
-from smallvit.plugins.multi_exit.sites import RelatedAttention
+from smallvit.plugins.multi_exit.reuse_modules import RelatedAttention
 from smallvit.registry import MODELS
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from smallvit.layers import DAFF, TalkingHeadsAttention, talking_heads
 from smallvit.layers.conv_norm import normalize, pointwise_norm
 from smallvit.layers.depthwise_mlp import DepthwiseMlp
-from smallvit.layers.inference import activate, gelu, looks_back
+from smallvit.layers.inference import activate, gelu, needs_intermediates
 from smallvit.layers.mlp import Mlp
 from smallvit.plugins.dw_shortcut import DepthwiseShortcut
 
@@ -35,19 +35,19 @@ def test_gelu_leaves_what_a_hook_may_hold():
     handle = layer.register_forward_hook(lambda module, args, output: held.append(output))
     with torch.no_grad():
         out = layer(torch.randn(1, 2))
-        assert looks_back(layer)
+        assert needs_intermediates(layer)
         before = out.clone()
         gelu(out, layer)
         assert torch.equal(held[0], before)
         handle.remove()
-        assert not looks_back(layer)
+        assert not needs_intermediates(layer)
 
 
 def test_captured_graphs_are_the_same_with_and_without_gradients():
     seen = []
 
     def trace(x):
-        seen.append(looks_back())
+        seen.append(needs_intermediates())
         return x + 1
 
     with torch.no_grad():

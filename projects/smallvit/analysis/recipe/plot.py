@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from smallvit.analysis.figures import new_figure, save_figure
-from smallvit.analysis.recipe.schedule import Curve
+from smallvit.analysis.recipe.schedule import LRCurve
 
 #: Number of points per curve.
 DRAWN = 4000
 
 
-def draw_curves(curves: Mapping[str, Curve], path: str) -> None:
+def draw_curves(curves: Mapping[str, LRCurve], path: str) -> None:
     """Plot the learning rates of one or several training runs.
 
     Args:
-        curves (Mapping[str, Curve]): Curves by the names of the legend.
+        curves (Mapping[str, LRCurve]): Curves by the names of the legend.
         path (str): File to write; its ending chooses the format.
     """
     figure = new_figure(7, 4)

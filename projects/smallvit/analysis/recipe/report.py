@@ -17,7 +17,7 @@ from smallvit.analysis.recipe.names import system_of
 ASSUMED = 100
 
 
-def curve_of(cfg: Config, images: int | None = None) -> schedule.Curve:
+def curve_of(cfg: Config, images: int | None = None) -> schedule.LRCurve:
     """Compute the learning rate of a config over its whole training.
 
     Args:
@@ -26,7 +26,7 @@ def curve_of(cfg: Config, images: int | None = None) -> schedule.Curve:
             number, or counts those that are there.
 
     Returns:
-        Curve: The rates, of parameters without a multiplier.
+        LRCurve: The rates, of parameters without a multiplier.
     """
     images = loader.count_images(cfg) if images is None else images
     length = loader.count_iterations(cfg, images)

@@ -17,7 +17,7 @@ POINTS, FIRST = 20, 7
 
 
 @dataclass(frozen=True)
-class Curve:
+class LRCurve:
     """Learning rates of a training run.
 
     Args:
@@ -68,7 +68,7 @@ class Curve:
 
 def learning_rates(
     cfg: Config, epoch_length: int | None, multipliers: Sequence[float] = (1.0,)
-) -> list[Curve]:
+) -> list[LRCurve]:
     """Step the schedulers of a config over its whole training, without its model.
 
     Args:
@@ -79,7 +79,7 @@ def learning_rates(
             Defaults to (1.0,).
 
     Returns:
-        list[Curve]: The curve of each group.
+        list[LRCurve]: The curve of each group.
     """
     rate = cfg.optim_wrapper.optimizer.lr
     groups = [dict(params=[torch.zeros(1)], lr=rate * factor) for factor in multipliers]
@@ -88,7 +88,7 @@ def learning_rates(
     schedulers = build_schedulers(cfg, optimizer, epoch_length)
     iterations = length * epoch_length if by_epoch else length
     rates = _step(optimizer, schedulers, iterations, epoch_length)
-    return [Curve(column, epoch_length) for column in rates.T]
+    return [LRCurve(column, epoch_length) for column in rates.T]
 
 
 def training_length(cfg: Config) -> tuple[bool, int]:
@@ -160,11 +160,11 @@ def _step(
     return np.repeat(np.array(rates), stride, axis=0)[:iterations]
 
 
-def describe_curve(curve: Curve) -> dict[str, Any]:
+def describe_curve(curve: LRCurve) -> dict[str, Any]:
     """Summarize a curve in numbers for a report.
 
     Args:
-        curve (Curve): The curve.
+        curve (LRCurve): The curve.
 
     Returns:
         dict: The rates at twenty epochs or iterations, the peak and the sum.

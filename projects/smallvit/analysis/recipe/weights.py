@@ -37,7 +37,7 @@ def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         model = build_model(parts, keep_sync_norms=True)
         if hasattr(model, "guidance"):  # whose teacher's weights are a file too
-            model.guidance.prepare = lambda: None
+            model.guidance.load_teacher = lambda: None
         model.init_weights()
     return model.train()
 

@@ -148,7 +148,7 @@ class PlainViT(BaseModule):
         if self.frozen_stages < 0:
             return
         freeze([self.patch_embed, self.drop_after_pos, *self.layers[: self.frozen_stages]])
-        freeze(self.behind_the_layers() if self.frozen_stages == self.num_layers else [])
+        freeze(self.modules_after_blocks() if self.frozen_stages == self.num_layers else [])
         for value in (*self.extra_tokens(), self.pos_embed):
             if value is not None:
                 value.requires_grad_(False)
@@ -199,7 +199,7 @@ class PlainViT(BaseModule):
         """Tokens (1, 1, C) that precede the patches in the first block."""
         return [token for token in (self.cls_token, self.dist_token) if token is not None]
 
-    def behind_the_layers(self) -> list[nn.Module]:
+    def modules_after_blocks(self) -> list[nn.Module]:
         """Modules that are frozen together with all blocks."""
         return [self.norm]
 

@@ -153,7 +153,7 @@ class InMemory:
         path = osp.join(folder, name)
         try:
             os.makedirs(folder, exist_ok=True)
-            with _alone(path):
+            with _file_lock(path):
                 images = self._read_or_write(path, sources)
         except OSError as error:
             say_once(
@@ -317,7 +317,7 @@ class InMemory:
 
 
 @contextmanager
-def _alone(path: str) -> Iterator[None]:
+def _file_lock(path: str) -> Iterator[None]:
     """Let one process of the machine at a time look for a file and write it."""
     import filelock
 

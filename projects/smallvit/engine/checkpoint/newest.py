@@ -31,7 +31,7 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     for path in candidates(folder):
         reason = defect(path)
         if reason is None:
-            _say(skipped, path, folder)
+            _log_skipped(skipped, path, folder)
             return path
         skipped.append(reason)
     if not skipped:
@@ -42,7 +42,7 @@ def newest_whole_checkpoint(folder: str) -> str | None:
     )
 
 
-def _say(skipped: list[str], path: str, folder: str) -> None:
+def _log_skipped(skipped: list[str], path: str, folder: str) -> None:
     for reason in skipped:
         print_log(f"skipped {reason}", logger="current", level=30)
     if not is_inside(path, folder):

@@ -19,7 +19,6 @@ from mmengine.runner import CheckpointLoader
 
 from smallvit.compat import model_zoos
 from smallvit.engine.checkpoint import older_formats
-from smallvit.engine.checkpoint.archives import check_archive, check_crcs, is_archive, records_of
 from smallvit.engine.checkpoint.digests import check_digest
 from smallvit.engine.checkpoint.downloads import download, forget
 from smallvit.engine.checkpoint.formats import read_safetensors
@@ -29,6 +28,7 @@ from smallvit.engine.checkpoint.pickle_names import OF_MMENGINE, is_known
 from smallvit.engine.checkpoint.pickle_scan import full_name, scan
 from smallvit.engine.checkpoint.published import find_published, is_published
 from smallvit.engine.checkpoint.shadows import Refused
+from smallvit.engine.checkpoint.zip_checks import check_archive, check_crcs, is_archive, records_of
 from smallvit.errors import CheckpointError
 
 #: Exceptions that torch raises for damaged files, depending on where the damage is.

@@ -8,7 +8,7 @@ from smallvit.engine.hooks.data_report import DataReportHook
 from smallvit.engine.hooks.data_share import DataShareHook
 from smallvit.engine.hooks.drawing import ClassifierDrawingHook, DetectorDrawingHook
 from smallvit.engine.hooks.ema import ClassifierStepEMAHook, KeptEMAHook, StepEMAHook
-from smallvit.engine.hooks.exact_rois import ExactRoIHook
+from smallvit.engine.hooks.float32_rois import ExactRoIHook, Float32RoIHook
 from smallvit.engine.hooks.freeze import FreezeHook
 from smallvit.engine.hooks.non_finite import NonFiniteHook
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
@@ -32,6 +32,7 @@ __all__ = [
     "DataShareHook",
     "DetectorDrawingHook",
     "ExactRoIHook",
+    "Float32RoIHook",
     "FreezeHook",
     "KeptEMAHook",
     "NonFiniteHook",

@@ -109,7 +109,7 @@ class ResumeHook(Hook):
                     f"{runner._load_from} is of iteration {loop.iter}, and the training ends at "
                     f"train_cfg.max_iters={loop.max_iters}: nothing is left to train"
                 )
-            loop.dataloader_iterator.pass_over(loop.iter)
+            loop.dataloader_iterator.skip(loop.iter)
         else:
             self._enter_epoch(runner)
 

@@ -13,7 +13,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.runner import CheckpointLoader
 
-from smallvit.engine.checkpoint import reading as untrusted
+from smallvit.engine.checkpoint import reading
 from smallvit.engine.checkpoint.formats import read_safetensors, write_safetensors
 from smallvit.engine.checkpoint.reading import load_from_local, trust_checkpoints
 from smallvit.engine.hooks.plain_checkpoint import PlainCheckpointHook
@@ -26,7 +26,7 @@ def installed(monkeypatch):
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
     stock = mmengine.runner.checkpoint.load_from_http
     monkeypatch.setattr(mmengine.runner.checkpoint, "load_from_http", stock)
-    untrusted.install()
+    reading.install()
 
 
 class Call:
@@ -198,7 +198,7 @@ def test_what_is_fetched_is_read_in_the_same_way(installed, address, tmp_path, m
     torch.save(Call(os.system, f"touch {mark}"), path)
     (tmp_path / "open_mmlab.json").write_text('{"mine": "hostile.pth"}')
     monkeypatch.setenv("MMENGINE_HOME", str(tmp_path))
-    monkeypatch.setattr(untrusted, "download", lambda *_: str(path))
+    monkeypatch.setattr(reading, "download", lambda *_: str(path))
     store = SimpleNamespace(get=lambda _: path.read_bytes())
     monkeypatch.setattr(mmengine.fileio, "get_file_backend", lambda *_, **__: store)
     # What torch before 2.6 does where nothing is said.

@@ -83,14 +83,14 @@ def loaded(runner, checkpoint):
 
 @pytest.mark.parametrize("path", VALUES, ids=name)
 def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
-    from smallvit.engine.pipeline import build_runner, prepare
+    from smallvit.engine.pipeline import adapt_config, build_runner
 
     cfg, content = trained
     cfg = cfg.copy()
     cfg.work_dir = str(tmp_path)
     cfg.train_cfg.max_epochs = 2
     cfg.experiment_name = tmp_path.name
-    prepare(cfg)
+    adapt_config(cfg)
     runner = build_runner(cfg)
     runner._load_from, runner._resume = "odd.pth", True
     runner._train_loop = runner.build_train_loop(runner._train_loop)

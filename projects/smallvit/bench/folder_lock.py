@@ -11,7 +11,7 @@ from smallvit.utils.locks import HeldError, hold, release
 
 
 @contextmanager
-def alone(out: str) -> Iterator[None]:
+def lock_folder(out: str) -> Iterator[None]:
     """Context manager that locks a folder against other benches.
 
     Args:

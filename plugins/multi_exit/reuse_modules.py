@@ -4,11 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallvit.compat.moved import forward
 from smallvit.hosts import BlockParts
 from smallvit.layers.attention_form import attend
-
-__getattr__ = forward(__name__)
 
 
 class Handed:
@@ -98,7 +95,7 @@ class RelatedAttention(RelatedLogits):
         return (F.dropout(weights, dropout_p) if dropout_p else weights) @ value
 
 
-def widen(parts: BlockParts, context_dims: int) -> ContextNorm:
+def widen_feedforward(parts: BlockParts, context_dims: int) -> ContextNorm:
     """Widen the input of a block's feed-forward network by the channels of a context.
 
     Args:
@@ -123,7 +120,7 @@ def widen(parts: BlockParts, context_dims: int) -> ContextNorm:
     return norm
 
 
-def relate(parts: BlockParts, keep: bool) -> RelatedLogits:
+def add_relation_bias(parts: BlockParts, keep: bool) -> RelatedLogits:
     """Add a relation bias to the attention of a block, and optionally record its logits.
 
     Args:

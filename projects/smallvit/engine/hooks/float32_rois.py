@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import nn
 
@@ -13,7 +15,7 @@ from smallvit.registry import HOOKS
 
 
 @HOOKS.register_module()
-class ExactRoIHook(Hook):
+class Float32RoIHook(Hook):
     """Run mmdet's RoI extractors in float32 when the rest of the model is autocast.
 
     mmdet casts the boxes to the dtype of the feature maps. In bfloat16, with 8 bits of
@@ -25,6 +27,20 @@ class ExactRoIHook(Hook):
         """Register a hook on every RoI extractor of the model."""
         for extractor in _roi_extractors(runner.model):
             extractor.register_forward_pre_hook(_full_precision_maps)
+
+
+@HOOKS.register_module()
+class ExactRoIHook(Float32RoIHook):
+    """Former name of :class:`Float32RoIHook`, for stored configs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        print_log(
+            "smallvit.ExactRoIHook is smallvit.Float32RoIHook now; the old name will be removed in "
+            "the next version",
+            logger="current",
+            level=logging.WARNING,
+        )
 
 
 def _roi_extractors(model: nn.Module) -> list[nn.Module]:
