@@ -424,7 +424,7 @@ class TestMistakes:
             status, _, error = run("--out", tmp_path)
         assert status == 1
         assert f"another bench works in {tmp_path} (" in error
-        with course.alone(str(tmp_path)):  # which the first has left
+        with course.lock_folder(str(tmp_path)):  # which the first has left
             pass
 
     def test_methods_are_listed_without_data(self, capsys):
