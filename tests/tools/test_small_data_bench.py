@@ -50,6 +50,7 @@ def run(files, monkeypatch, capfd):
     preload("mmpretrain")
     monkeypatch.setattr(course, "Pool", partial(Pool, context=multiprocessing.get_context("fork")))
     monkeypatch.setattr("smallvit.bench.worker.TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("smallvit.bench.measuring.SECONDS", 0.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(sys, "argv", ["tools/small_data_bench.py", "--data", "my <images>"])
 
@@ -184,6 +185,27 @@ class TestBench:
         assert "ResNet-20 trained on the same subset" in (out / "report.html").read_text()
 
 
+def test_a_table_with_several_labels(run, files, tmp_path):
+    table = files / "images" / "labels.csv"
+    rows = [
+        f"{path.relative_to(table.parent)},{labels},{path.parts[-3]}"
+        for path in sorted(table.parent.glob("*/*/*.png"))
+        for labels in [path.parent.name + ";noise" * (path.stem in "024")]
+    ]
+    table.write_text("\n".join(["file,labels,split", *rows]))
+    (tmp_path / "three.py").write_text(NETWORK.format(channels=16).replace("s=2", "s=3"))
+    argv = ("--methods", tmp_path / "three.py", "--seeds", "1", "--iters", "2", "--jobs", "1")
+    try:
+        status, _, error = run(*argv, "--batch-size", "4", "--out", tmp_path / "out", data=table)
+    finally:
+        table.unlink()
+    assert (status, error) == (0, "")
+    (row,) = csv.DictReader((tmp_path / "out/results.csv").open())
+    assert 0 < float(row["test_accuracy"]) <= 100
+    assert "mAP" in (tmp_path / "out/report.html").read_text()
+    assert "labels.csv" in (tmp_path / "out/plan.json").read_text()
+
+
 def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
     out, more = tmp_path / "out", files / "images"
     method = "vit+structured+shortcut+masked"
@@ -272,10 +294,11 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
 
 
 def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
-    argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "200", "--batch-size", "2")
+    monkeypatch.setattr("smallvit.bench.plan.LEAST_ITERATIONS", 2)
+    argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "20", "--batch-size", "2")
     status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert (status, error) == (0, "")
-    assert "choosing the learning rate: 3 trials of 20 to 20 steps" in said
+    assert "choosing the learning rate: 3 trials of 2 to 2 steps" in said
     plan = json.loads((tmp_path / "plan.json").read_text())
     (chosen,) = plan["chosen"]
     assert set(chosen["trials"]) == {"0.3", "1", "3"}
@@ -343,7 +366,7 @@ def processes_of(session: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_a_killed_bench_leaves_no_process_and_goes_on(run, files, tmp_path):
     out = tmp_path / "out"
-    argv = ["--methods", str(files / "good.py"), "--seeds", "2", "--iters", "100"]
+    argv = ["--methods", str(files / "good.py"), "--seeds", "2", "--iters", "60"]
     argv += ["--batch-size", "4", "--jobs", "1", "--out", str(out)]
     command = [sys.executable, str(ROOT / "tools/small_data_bench.py")]
     with (tmp_path / "log.txt").open("w") as log:

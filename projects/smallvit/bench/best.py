@@ -47,27 +47,26 @@ class Best:
     Args:
         title (str): Method and subset.
         run (Run): Run of the method with the best validation accuracy.
-        classes (list): For each class its name, number of test images, accuracy over all
-            seeds, and the classes with which it is confused most.
-        matrix (list): Rows of the confusion matrix, each with the name of the true class before
-            the counts; empty with many classes.
+        commands (list[str]): Commands that predict and export with its weights.
         names (list[str]): Names of the classes.
+        classes (list): For each class its name, number of test images, accuracy over all
+            seeds, and the classes with which it is confused most; empty without stored
+            predictions, as for detection and segmentation.
+        matrix (list): Rows of the confusion matrix, each with the name of the true class before
+            the counts; empty with many classes, or without stored predictions.
         mistakes (list[Mistake]): Errors of the run with the highest confidence.
-        checkpoint (str): Path of its weights.
-        commands (list[str]): Commands that predict and export with the weights.
     """
 
     title: str
     run: Run
+    commands: list[str]
+    names: list[str]
     classes: list
     matrix: list
-    names: list[str]
     mistakes: list[Mistake]
-    checkpoint: str
-    commands: list[str]
 
 
-def find_best(found: Findings, out: str) -> Best | None:
+def find_best(found: Findings, out: str) -> Best:
     """Summarize the best method of a bench.
 
     Args:
@@ -75,29 +74,29 @@ def find_best(found: Findings, out: str) -> Best | None:
         out (str): Folder of the bench.
 
     Returns:
-        Best | None: Best method; None if none of its runs stored predictions.
+        Best: Best method.
     """
     for count in reversed(found.samples):
         there = {key: each for key, each in found.summaries.items() if key[1] == count}
         names = ranking(there, [count])
         if names:
             break
-    runs = [run for run in found.tested if (run.method, run.samples) == (names[0], count)]
-    if not runs:
-        return None
+    runs = [run for run in found.results if (run.method, run.samples) == (names[0], count)]
     chosen = max(runs, key=lambda run: (found.results[run]["val_accuracy"], -run.seed))
     classes = found.plan["data"]["classes"]
-    counts = confusion([found.tested[run] for run in runs], len(classes))
-    checkpoint = osp.join(chosen.folder(out), "model.pth")
-    file = shlex.quote(checkpoint)
+    tested = [found.tested[run] for run in runs if run in found.tested]
+    counts = confusion(tested, len(classes))
+    mistakes = []
+    if chosen in found.tested:
+        mistakes = _mistakes(found.tested[chosen], classes, found.plan["settings"].data)
+    file = shlex.quote(osp.join(chosen.folder(out), "model.pth"))
     return Best(
         title=f"{names[0]}, {samples_label(count)}",
         run=chosen,
-        classes=_classes(classes, counts, len(runs)),
-        matrix=_matrix(classes, counts),
         names=classes,
-        mistakes=_mistakes(found.tested[chosen], classes, found.plan["settings"].data),
-        checkpoint=checkpoint,
+        classes=_classes(classes, counts, len(tested)),
+        matrix=_matrix(classes, counts) if tested else [],
+        mistakes=mistakes,
         commands=[
             f"smallvit predict {file} IMAGES --out predicted",
             f"smallvit export {file} --out model.onnx --preprocess",

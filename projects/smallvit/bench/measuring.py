@@ -20,6 +20,9 @@ from smallvit.bench.sizes import FLOPS, can_widen, find_width, step_of, width_of
 from smallvit.bench.tasks import CLASSIFICATION
 from smallvit.engine.models import build_model
 
+#: Minimum duration in seconds of one timing.
+SECONDS = 0.3
+
 
 def fit(
     settings: BenchSettings, networks: Sequence[str], num_classes: int, report: Callable
@@ -98,7 +101,7 @@ def measure(
     speeds, steps = {}, {}
     for side in sorted(set(sizes.values())):
         alike = {name: without_weights(cfg) for name, cfg in cfgs.items() if sizes[name] == side}
-        how = BenchmarkSettings(batch_size=batch, shape=(side, side), device=place, seconds=0.3)
+        how = BenchmarkSettings(batch_size=batch, shape=(side, side), device=place, seconds=SECONDS)
         speeds |= benchmark(alike, "forward", how)["models"]
         how = replace(how, batch_size=settings.batch_size)
         steps |= benchmark(alike, "train", how)["models"]

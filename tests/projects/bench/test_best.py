@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from smallvit.bench.best import _picture, confusion, find_best
+from smallvit.bench.best import _picture, find_best
 from smallvit.bench.predictions import Predicted
 from smallvit.bench.settings import BenchSettings, Run
 
@@ -39,7 +39,7 @@ def test_the_best_of_the_largest_subset_that_has_results(tmp_path):
     best = find_best(Found(folder), str(tmp_path))
     assert best.title == "vit, 5 per class"
     assert best.run.seed == 1  # the better on the validation images
-    assert best.checkpoint.endswith("runs/vit/5/seed1/model.pth")
+    assert "runs/vit/5/seed1/model.pth IMAGES" in best.commands[0]
     assert best.classes == [("ant", 2, "50.0", "bee 50%"), ("bee", 2, "50.0", "ant 50%")]
     assert best.matrix == [("ant", 2, 2), ("bee", 2, 2)]
     # The surest first. What lies outside of the data is not shown, whoever wrote the file.
@@ -55,8 +55,11 @@ def test_what_is_no_image_has_no_picture(tmp_path):
     assert _picture("digits", "test image 3") is None
 
 
-def test_no_best_without_predictions(tmp_path):
+def test_commands_without_predictions(tmp_path):
+    """As of detectors and segmentors."""
     found = Found(tmp_path)
     found.tested = {}
-    assert find_best(found, str(tmp_path)) is None
-    assert confusion([], 2) == [[0, 0], [0, 0]]
+    best = find_best(found, str(tmp_path))
+    assert best.title == "vit, 5 per class"
+    assert "runs/vit/5/seed1/model.pth" in best.commands[1]
+    assert best.classes == best.matrix == best.mistakes == []

@@ -84,7 +84,7 @@ def test_without_transformers_nothing_is_tried(dependency, monkeypatch):
     multimodal.switch_off_if_broken(dependency)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
     write_transformers(tmp_path, "5.1.0", ANY_NAME.format(missing=LACKING["5.1.0"]))
     code = """

@@ -142,7 +142,7 @@ def triton_version() -> tuple[int, ...]:
     return tuple(int(part) for part in version("triton").split(".")[:2])
 
 
-QUICK = [(56, False, "fp32", 90), (7, True, "bf16", 80)]
+QUICK = [(7, True, "bf16", 90)]
 # The maps of DWNet in both memory formats, every type, two generations of GPUs.
 ALL = [
     (width, channels_last, dtype, capability)
