@@ -42,12 +42,12 @@ def write_outputs(out: str) -> int:
     plots.plot_samples(
         found.summaries, found.samples, sum(counts) / len(counts), osp.join(out, SAMPLES_PLOT)
     )
-    plots.plot_cost(found.summaries, found.samples, costs, osp.join(out, COST_PLOT))
+    if costs:
+        plots.plot_cost(found.summaries, found.samples, costs, osp.join(out, COST_PLOT))
     names = ranking(found.summaries, found.samples)
-    plots.plot_curves(
-        read_curves(out, found.results), names, found.samples, osp.join(out, CURVES_PLOT)
-    )
     kept = {run: result.get("curve", []) for run, result in found.results.items()}
+    logged = read_curves(out, found.results)
+    plots.plot_curves(logged, kept, names, found.samples, osp.join(out, CURVES_PLOT))
     plots.plot_together(kept, names, found.samples, osp.join(out, TOGETHER_PLOT))
     write_whole(osp.join(out, "table.md"), to_markdown(found.table))
     write_whole(osp.join(out, "results.csv"), to_csv(found.results, costs))

@@ -64,9 +64,8 @@ def plot_samples(
 
 
 def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[str]) -> None:
-    """Draw a bar for each method, the best at the top; the axis starts below the worst."""
+    """Draw a bar for each method, the best at the top."""
     found = [summaries[name, count] for name in names]
-    lowest = min(each.mean - (each.std or 0) for each in found)
     axis.barh(
         range(len(names)),
         [each.mean for each in found],
@@ -83,10 +82,8 @@ def _draw_bars(axis, summaries: Summaries, count: int | None, names: Sequence[st
         )
     axis.set_yticks(range(len(names)), [drawn(name) for name in names])
     axis.invert_yaxis()
-    left = max(0.0, 10 * math.floor(lowest / 10) - 10)
-    right = max(each.mean + (each.std or 0) for each in found)
     # Leave space for the numbers right of the bars.
-    axis.set_xlim(left, right + 0.3 * (right - left) + 0.1)
+    axis.set_xlim(0, 1.25 * max(each.mean + (each.std or 0) for each in found) + 0.1)
     axis.set_xlabel(f"test accuracy (%), mean ± standard deviation, {samples_label(count)}")
     axis.grid(alpha=0.3, axis="x")
     axis.set_axisbelow(True)
@@ -175,6 +172,7 @@ def plot_cost(
 
 def plot_curves(
     curves: Mapping[Run, Mapping[str, ScalarCurve]],
+    accuracies: Mapping[Run, Sequence[tuple[int, float]]],
     names: Sequence[str],
     samples: Sequence[int | None],
     path: str,
@@ -183,34 +181,44 @@ def plot_curves(
 
     Args:
         curves (Mapping[Run, Mapping[str, ScalarCurve]]): Logged curves of each run.
+        accuracies (Mapping[Run, Sequence[tuple[int, float]]]): Step and accuracy of each
+            validation; empty for results of early versions, whose logged accuracies are plotted.
         names (Sequence[str]): Names of the methods, in row order.
-        samples (Sequence[int | None]): Images per class of each subset, in column order.
+        samples (Sequence[int | None]): Images per class of each subset, in column order. The
+            panels of a single subset are arranged in three columns.
         path (str): Image file to write.
     """
-    figure = new_figure(3.6 * len(samples) + 0.6, 1.9 * len(names) + 0.5)
-    axes = figure.subplots(len(names), len(samples), squeeze=False, sharex="col", sharey=True)
-    for row, name in zip(axes, names, strict=True):
-        for axis, count in zip(row, samples, strict=True):
-            _draw_panel(axis, name, count, curves)
-            axis.set_title(f"{drawn(name)}, {samples_label(count)}", fontsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("step", fontsize=8)
+    panels = [(name, count) for name in names for count in samples]
+    columns = len(samples) if len(samples) > 1 else min(3, len(names))
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(3.6 * columns + 0.6, 1.9 * rows + 0.5)
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    highest = max((value for curve in accuracies.values() for _, value in curve), default=100.0)
+    for axis, (name, count) in zip(axes, panels, strict=False):
+        _draw_panel(axis, name, count, curves, accuracies)
+        axis.set_title(f"{drawn(name)}, {samples_label(count)}", fontsize=8)
+        axis.set_ylim(0, min(102, 1.1 * highest + 1))
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
     save_figure(figure, path, **METADATA)
 
 
-def _draw_panel(axis, name: str, count: int | None, curves: Mapping) -> None:
+def _draw_panel(axis, name: str, count: int | None, curves: Mapping, accuracies: Mapping) -> None:
     losses = axis.twinx()
     for run, found in curves.items():
         if (run.method, run.samples) != (name, count):
             continue
         color = f"C{run.seed % 10}"
-        if "accuracy/top1" in found:
-            curve = found["accuracy/top1"]
-            axis.plot(curve.iterations, curve.values, color=color, marker=".", label="accuracy")
+        points = accuracies.get(run)
+        if not points and "accuracy/top1" in found:
+            logged = found["accuracy/top1"]
+            points = list(zip(logged.iterations, logged.values, strict=True))
+        if points:
+            axis.plot(*zip(*points, strict=True), color=color, marker=".")
         if "loss" in found:
             smooth = found["loss"].averaged(3)
             losses.plot(*smooth, color=color, alpha=0.35, linewidth=0.8)
-    axis.set_ylim(0, 102)
+    axis.set_xlabel("step", fontsize=7)
     axis.set_ylabel("val. accuracy (%)", fontsize=7)
     losses.set_ylabel("loss (faint)", fontsize=7)
     axis.tick_params(labelsize=7)
