@@ -50,9 +50,13 @@ def page(tmp_path):
         guessing=100.0,
     )
     best = Best(
-        *(f"{TAG}best", runs[0], [(f"{TAG}kind", 5, "1.0", f"{TAG}taken")], [(f"{TAG}row", 1)]),
-        *([f"{TAG}column"], [Mistake(f"{TAG}image", f"{TAG}right", f"{TAG}wrong", 0.9, "aGk=")]),
-        *(f"{TAG}file", [f"{TAG}predict"]),
+        title=f"{TAG}best",
+        run=runs[0],
+        commands=[f"{TAG}predict"],
+        names=[f"{TAG}column"],
+        classes=[(f"{TAG}kind", 5, "1.0", f"{TAG}taken")],
+        matrix=[(f"{TAG}row", 1)],
+        mistakes=[Mistake(f"{TAG}image", f"{TAG}right", f"{TAG}wrong", 0.9, "aGk=")],
     )
     return make_report(found, [str(picture)] * 4, best)
 
