@@ -83,7 +83,7 @@ def test_pretraining_and_going_on(images, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["views", pytest.param("masked", marks=pytest.mark.exhaustive)])
 def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path):
-    argv = (TIMM, "--data", images / "classes", "--image-size", "64", "--method", method)
+    argv = (TIMM, "--data", images / "classes", "--image-size", "32", "--method", method)
     argv += ("--epochs", "2", "--batch-size", "6", "--seed", "0")
     options = ("--cfg-options", *ALONE[:2], "default_hooks.checkpoint.interval=1")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
