@@ -120,7 +120,7 @@ def _requirements(name: str) -> dict[str, Requirement]:
 def test_what_is_imported_is_required():
     known = set(_requirements("runtime.txt")) | set(_requirements("optional.txt"))
     known |= set(_requirements("mm.txt")) | {"smallvit", *sys.stdlib_module_names}
-    for extra in ("export.txt", "hub.txt", "demo.txt", "cluster.txt"):
+    for extra in ("bands.txt", "export.txt", "hub.txt", "demo.txt", "cluster.txt"):
         known |= set(_requirements(extra))
     known |= set(COME_WITH_OTHERS)
     imported = {}

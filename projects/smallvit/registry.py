@@ -57,6 +57,7 @@ DATASETS = _child(
 DATA_SAMPLERS = _child(ROOT_DATA_SAMPLERS, "datasets.samplers")
 TRANSFORMS = _child(
     ROOT_TRANSFORMS,
+    "datasets.image_bands",
     "datasets.label_maps",
     "datasets.pixels",
     "datasets.transforms",

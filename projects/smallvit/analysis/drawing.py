@@ -11,6 +11,7 @@ import mmcv
 import numpy as np
 
 from smallvit.analysis.annotations import Annotations
+from smallvit.datasets.io.bands import visible
 
 if TYPE_CHECKING:
     from matplotlib.patches import Patch
@@ -126,12 +127,15 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
     Args:
         image (np.ndarray): An image (H, W) or (H, W, C), BGR; of one channel, four or more, the
-            first three are shown.
+            first three are shown, and of bands with a stretched contrast.
 
     Returns:
         np.ndarray: RGB (H, W, 3), uint8.
     """
     image = image[..., None] if image.ndim == 2 else image
+    of_fractions = image.dtype.kind == "f" and image.max(initial=0) <= 1
+    if of_fractions or (image.dtype != np.uint8 and image.shape[-1] > 4):
+        image = visible(image)  # bands, of any range
     if image.dtype != np.uint8:
         top = 255 if image.max(initial=0) <= 255 else np.iinfo(np.uint16).max
         image = np.clip(image * (255 / top), 0, 255).astype(np.uint8)

@@ -19,6 +19,7 @@ _MODULES = {
     "INaturalist": "inaturalist",
     "LabelTable": "label_table",
     "LabelMaps": "label_map_folder",
+    "LoadImageBands": "image_bands",
     "RandAugment": "transforms",
     "RandomErasing": "transforms",
     "Subset": "subset",

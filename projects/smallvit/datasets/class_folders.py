@@ -18,6 +18,8 @@ from smallvit.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+#: How arrays of bands are read, for messages.
+BANDS_WAY_OUT = "arrays are read as bands: --channels N (smallvit.LoadImageBands in a config)"
 #: Alternative names for the folders of the splits.
 OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
 
@@ -55,6 +57,8 @@ class ClassFolders(BaseDataset):
         listed (str, optional): File that lists the images of the split, one ``CLASS/NAME`` a
             line, relative to the folder of the training images; others are not read. Defaults
             to None.
+        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
+            to those that ``LoadImageFromFile`` reads.
         classes (Sequence[str], optional): The classes, where another folder than this one
             decides about them: ``val`` or ``test`` may then lack some. Defaults to None:
             those of the training images.
@@ -78,6 +82,7 @@ class ClassFolders(BaseDataset):
         held_out: float = 0.2,
         seed: int = 0,
         listed: str | None = None,
+        extensions: Sequence[str] = EXTENSIONS,
         classes: Sequence[str] | None = None,
         pipeline: Sequence = (),
         metainfo: dict | None = None,
@@ -88,7 +93,7 @@ class ClassFolders(BaseDataset):
             raise ValueError(f"held_out={held_out}: expected a part of the images, in (0, 1)")
         self.split = check_choice(split, SPLITS, "ClassFolders has no split")
         self.held_out, self.seed = held_out, seed
-        self.listed = listed
+        self.listed, self.extensions = listed, tuple(extensions)
         self.class_names = find_classes(data_root) if classes is None else tuple(classes)
         super().__init__(
             ann_file="",
@@ -161,7 +166,7 @@ class ClassFolders(BaseDataset):
         return folders["train"], "held out"
 
     def _images(self, folder: str, part: str) -> list[str]:
-        names = list_images(folder)
+        names = list_images(folder, self.extensions)
         if part == "all":
             return names
         chosen = _held_out(tuple(names), self.held_out, self.seed)
@@ -299,11 +304,13 @@ def class_folders(folder: str) -> tuple[str, ...]:
     return names
 
 
-def list_images(folder: str) -> list[str]:
+def list_images(folder: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
     """List the images of a class folder.
 
     Args:
         folder (str): The class folder.
+        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
+            to those that ``LoadImageFromFile`` reads.
 
     Returns:
         list[str]: Sorted names, relative to the folder, with ``/`` between folders.
@@ -312,14 +319,16 @@ def list_images(folder: str) -> list[str]:
         DataError: If there is none, or the images are in deeper folders only.
     """
     files = list_files(folder)
-    images = sorted(name for name in files if name.lower().endswith(EXTENSIONS))
+    ends = tuple(extensions)
+    images = sorted(name for name in files if name.lower().endswith(ends))
     if not files:
         raise DataError(f"class folder {folder} is empty: put its images there, or remove it")
     if not images:
         endings = Counter(osp.splitext(name)[1] or "no ending" for name in files)
+        way_out = f"{BANDS_WAY_OUT}, or convert them" if ".npy" in endings else "convert them"
         raise DataError(
             f"class folder {folder} holds no image: its {len(files)} files end in "
-            f"{', '.join(sorted(endings))}, and read are {', '.join(EXTENSIONS)}; convert them"
+            f"{', '.join(sorted(endings))}, and read are {', '.join(ends)}; {way_out}"
         )
     if all("/" in name for name in images):
         raise DataError(

@@ -152,11 +152,9 @@ def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
     if getattr(part, "ann_file", None):
         return None
     if hasattr(part, "class_names") and hasattr(part, "source"):
-        from smallvit.datasets.class_folders import EXTENSIONS
-
         folder, kept = part.source()
         held_out = kept == "held out"  # what is left out there is told for the training
-        return None if held_out else files_left_out(folder, EXTENSIONS, True, seconds=seconds)
+        return None if held_out else files_left_out(folder, part.extensions, True, seconds=seconds)
     if hasattr(part, "extensions") and hasattr(part, "img_prefix"):
         labelled = getattr(part, "with_label", True)
         return files_left_out(part.img_prefix, tuple(part.extensions), labelled, seconds=seconds)

@@ -26,7 +26,7 @@ TRAITS = {
     "pages": (
         "holds several pages, of which the first is read",
         "hold several pages: the first is used, the others are left out; save each page as a file "
-        "of its own",
+        "of its own, or read them as bands (--channels N; smallvit.LoadImageBands in a config)",
     ),
     "transparent": (
         "has transparent pixels, whose hidden colors are read",
@@ -80,7 +80,7 @@ def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
     """
     loader = transform_of(dataset, LoadImageFromFile)
     try:
-        image = _decode(_content(info["img_path"], loader), info["img_path"], loader)
+        image = decode_as(loader, _content(info["img_path"], loader), info["img_path"])
     except (ImageError, DataError, OSError):
         return None
     return image.shape[:2]
@@ -121,18 +121,36 @@ def _content(path: str, loader: Any) -> bytes:
     return fileio.get(path, backend_args=arguments)
 
 
-def _decode(content: bytes, path: str, loader: Any) -> np.ndarray:
+def decode_as(loader: Any, content: bytes, path: str) -> np.ndarray:
+    """Decode the content of a file as a pipeline does.
+
+    Args:
+        loader (LoadImageFromFile): Transform that loads the images; or None, for its defaults.
+        content (bytes): Content of the file.
+        path (str): Path of the file, for messages.
+
+    Returns:
+        np.ndarray: The image.
+
+    Raises:
+        ImageError: If it is not a whole image.
+        DataError: If it is not read as it is meant.
+    """
+    if hasattr(loader, "decode"):  # bands
+        return loader.decode(content, path)
     color_type = getattr(loader, "color_type", "color")
     return decode(content, path, color_type, getattr(loader, "imdecode_backend", "cv2"))
 
 
 def _look(content: bytes, info: dict, loader: Any, seen: ImagesSeen) -> None:
     path = info["img_path"]
-    image = _decode(content, path, loader)
+    image = decode_as(loader, content, path)
     seen.looked_at += 1
     fault = size_fault(content, image, info)
     if fault is not None:
         seen.faults.append(f"{path}: {fault}")
+    if hasattr(loader, "decode"):
+        return  # bands: all pages are read, and nothing is turned or transparent
     for trait in traits_of(content, image, info, loader.color_type):
         seen.traits.setdefault(trait, []).append(path)
 

@@ -10,8 +10,8 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
-from smallvit.datasets.image_checks import TRAITS, traits_of
-from smallvit.datasets.io.images import broken, decode, size_fault
+from smallvit.datasets.image_checks import TRAITS, decode_as, traits_of
+from smallvit.datasets.io.images import broken, size_fault
 from smallvit.datasets.label_map_checks import check_maps_of, reads_label_maps
 from smallvit.datasets.label_maps import size_fault as map_size_fault
 from smallvit.datasets.parts import transform_of
@@ -120,16 +120,17 @@ class SampleChecks:
         if content is None:
             return None
         checked.digest = _digest(content)
-        color_type = getattr(self.image_loader, "color_type", "color")
-        backend = getattr(self.image_loader, "imdecode_backend", "cv2")
         try:
-            image = decode(content, checked.path, color_type, backend)
+            image = decode_as(self.image_loader, content, checked.path)
         except (ImageError, DataError) as error:
             checked.add(MISREAD if isinstance(error, DataError) else UNREADABLE, str(error))
             return None
         fault = size_fault(content, image, info)
         if fault is not None:
             checked.add(MISLABELLED, fault)
+        if hasattr(self.image_loader, "decode"):
+            return image.shape[:2]  # bands: all pages are read
+        color_type = getattr(self.image_loader, "color_type", "color")
         for trait in traits_of(content, image, info, color_type):
             checked.add(MISREAD, TRAITS[trait][0])
         return image.shape[:2]

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.fileio import exists, isdir, load
 from mmpretrain.datasets import BaseDataset
 
-from smallvit.datasets.class_folders import EXTENSIONS
+from smallvit.datasets.class_folders import BANDS_WAY_OUT, EXTENSIONS
 from smallvit.datasets.io.file_names import list_files
 from smallvit.errors import DataError
 from smallvit.registry import DATASETS
@@ -24,6 +24,8 @@ class UnlabeledImages(BaseDataset):
     Args:
         data_root (str): The folder; with ``ann_file`` the one that its file names begin in.
         ann_file (str): COCO file whose images are read; their objects are not. Defaults to "".
+        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
+            to those that ``LoadImageFromFile`` reads.
         pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
         test_mode (bool): Whether a sample that fails raises an error instead of being replaced
             by another. Defaults to False.
@@ -37,10 +39,12 @@ class UnlabeledImages(BaseDataset):
         self,
         data_root: str,
         ann_file: str = "",
+        extensions: Sequence[str] = EXTENSIONS,
         pipeline: Sequence = (),
         test_mode: bool = False,
         **kwargs: Any,
     ) -> None:
+        self.extensions = tuple(extensions)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -59,9 +63,13 @@ class UnlabeledImages(BaseDataset):
         if not isdir(root):
             raise DataError(f"there is no folder {root or '(empty)'}: set data_root")
         names = self._of_file(self.ann_file) if self.ann_file else list_files(root)
-        found = [name for name in names if name.lower().endswith(EXTENSIONS)]
+        found = [name for name in names if name.lower().endswith(self.extensions)]
         if not found:
-            raise DataError(f"{root} holds no image ({', '.join(EXTENSIONS)})")
+            arrays = any(name.lower().endswith(".npy") for name in names)
+            raise DataError(
+                f"{root} holds no image ({', '.join(self.extensions)})"
+                + (f"; {BANDS_WAY_OUT}" if arrays else "")
+            )
         return [{"img_path": osp.join(root, *name.split("/"))} for name in found]
 
     @staticmethod

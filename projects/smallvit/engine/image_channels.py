@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.model import ImgDataPreprocessor
 from torch import nn
 
+from smallvit.datasets.parts import transform_of
 from smallvit.engine.random_states import preserved
 
 
@@ -40,7 +42,9 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
     if mean.numel() not in (1, channels):
         count = 1 if of_one_or_three else channels
         way_out = "or read them in color: color_type='color' in LoadImageFromFile"
-        if channels > 3:
+        if hasattr(transform_of(dataset, LoadImageFromFile), "decode"):  # smallvit.LoadImageBands
+            way_out = "or choose as many bands by bands=[...] in smallvit.LoadImageBands"
+        elif channels > 3:
             way_out += ", or a step dict(type='smallvit.ToColor') behind it"
         return (
             f"data_preprocessor.mean has {mean.numel()} values, but {images}: give {count} of mean "

@@ -62,7 +62,7 @@ LAYERS = """
 #: Not registered types but names that MMCV looks up; it evaluates unknown ones as code.
 WORDS = "nms soft_nms"
 TRANSFORMS: dict[str, str] = {
-    "smallvit": "ToColor",
+    "smallvit": "LoadImageBands ToColor",
     "mmpretrain": "LoadImageFromFile Resize ResizeEdge CenterCrop Pad PackInputs",
     "mmdet": "LoadImageFromFile Resize FixShapeResize Pad PackDetInputs",
     "mmseg": "LoadImageFromFile Resize ResizeShortestEdge Pad PackSegInputs",

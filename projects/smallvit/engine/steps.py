@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
+from smallvit.datasets.io.bands import Bands, visible
+from smallvit.datasets.io.images import decode
 from smallvit.errors import UserError
 
 
@@ -22,6 +24,7 @@ class Steps:
         color_type (str): Color type in which the pipeline reads images, as in
             :func:`mmcv.imfrombytes`.
         backend (str): Image decoding backend of the pipeline.
+        bands (Bands, optional): Bands that the pipeline reads; None for images of colors.
 
     Raises:
         UserError: If there is no pipeline, or a step reads annotations or several images.
@@ -29,21 +32,53 @@ class Steps:
 
     def __init__(self, cfg: Config) -> None:
         self.color_type, self.backend, self._to_float = "color", "cv2", False
+        self.bands: Bands | None = None
         self._steps = []
         for step in _pipeline(cfg):
             kind = str(step.get("type")).rpartition(".")[2]
-            if kind == "LoadImageFromFile":
+            if kind == "LoadImageBands":
+                self.bands = TRANSFORMS.build(dict(step)).reader
+            elif kind == "LoadImageFromFile":
                 self.color_type = step.get("color_type", "color")
                 self.backend = step.get("imdecode_backend") or "cv2"
                 self._to_float = step.get("to_float32", False)
             elif not kind.startswith("Load"):
                 self._steps.append(TRANSFORMS.build(dict(step)))
 
+    def decode(self, content: bytes, path: str) -> np.ndarray:
+        """Decode the content of a file as the pipeline does.
+
+        Args:
+            content (bytes): Content of the file.
+            path (str): Path of the file, for messages.
+
+        Returns:
+            np.ndarray: (H, W, C) or (H, W); BGR and uint8, or bands as float32.
+
+        Raises:
+            ImageError: If it is not a whole image.
+            DataError: If it is not read as it is meant, such as another number of bands.
+        """
+        if self.bands is not None:
+            return self.bands.decode(content, path)
+        return decode(content, path, self.color_type, self.backend)
+
+    def shown(self, image: np.ndarray) -> np.ndarray:
+        """Convert an image to one that can be drawn on.
+
+        Args:
+            image (np.ndarray): Output of :meth:`decode`.
+
+        Returns:
+            np.ndarray: The image itself; of bands the first three, as BGR and uint8.
+        """
+        return image if self.bands is None else visible(image)
+
     def __call__(self, image: np.ndarray, name: str = "") -> dict[str, Any]:
         """Preprocess an image.
 
         Args:
-            image (np.ndarray): (H, W, C) or (H, W), BGR, uint8.
+            image (np.ndarray): (H, W, C) or (H, W), as of :meth:`decode`.
             name (str): Path to store in the sample. Defaults to "".
 
         Returns:

@@ -17,7 +17,7 @@ DRAWS = 24
 #: Default side length of the stored image, and that of CIFAR's images.
 HEIGHT, WIDTH, CIFAR = 240, 320, 32
 #: Steps that read files or pack tensors, which the stored image does not need.
-SKIPPED = ("LoadImageFromFile", "LoadTeacherFeatures", "Pack", "ToTensor")
+SKIPPED = ("LoadImageFromFile", "LoadImageBands", "LoadTeacherFeatures", "Pack", "ToTensor")
 
 
 def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
@@ -218,8 +218,11 @@ def _stored_sample(cfg: Config) -> dict[str, Any]:
 
 def _channels_of(cfg: Config) -> int:
     """Number of channels of the images as read, which the pipeline may set."""
-    loaders = [one for one in training_pipeline(cfg) if _short(one["type"]) == "LoadImageFromFile"]
+    steps = training_pipeline(cfg)
+    loaders = [one for one in steps if _short(one["type"]) in SKIPPED[:2]]
+    bands = bool(loaders) and _short(loaders[0]["type"]) == "LoadImageBands"
     color_type = loaders[0].get("color_type", "color") if loaders else "color"
+    color_type = "unchanged" if bands else color_type
     mean = describe_normalization(cfg).get("mean")
     if color_type == "unchanged" and mean is not None:
         return len(mean)

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from smallvit.datasets.formats.folders import IMAGE_ENDINGS
+from smallvit.datasets.io.bands import BAND_ENDINGS
 from smallvit.errors import DataError
 
+#: Endings that a file may have; those of photographs are looked for first.
+ENDINGS = tuple(dict.fromkeys((*IMAGE_ENDINGS, *BAND_ENDINGS)))
 #: Names of the column of files, of labels and of splits, in lower case.
 FILES = ("file", "filename", "file_name", "image", "image_name", "image_path", "img", "path", "id")
 LABELS = ("label", "labels", "class", "classes", "tag", "tags", "category", "target")
@@ -209,7 +212,7 @@ class _Finder:
         if not name:
             raise DataError(f"{where}: no file is named")
         plain = name.replace("\\", "/")
-        ends = ("",) if osp.splitext(plain)[1].lower() in IMAGE_ENDINGS else ("", *IMAGE_ENDINGS)
+        ends = ("",) if osp.splitext(plain)[1].lower() in ENDINGS else ("", *ENDINGS)
         for folder in self.folders:
             for end in ends:
                 found = osp.join(folder, plain + end) if folder else plain + end

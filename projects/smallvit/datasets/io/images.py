@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
@@ -10,9 +12,11 @@ from mmengine.registry import TRANSFORMS
 
 from smallvit.compat import channels, label_maps
 from smallvit.datasets.io import lmdb_backend
+from smallvit.datasets.io.bands import visible_file
 from smallvit.datasets.io.complaints import complaint, decode_watched
 from smallvit.datasets.io.headers import TIFF_STARTS, bits_of, read_header
 from smallvit.datasets.io.limits import too_many_pixels
+from smallvit.datasets.io.stored_arrays import NPY_START
 from smallvit.datasets.transforms.channels import on_any_channels
 from smallvit.errors import DataError, ImageError, UserError
 
@@ -123,6 +127,8 @@ def _decode_whole(content: bytes, path: str, color_type: str, backend: str) -> n
 def read_image(path: str) -> np.ndarray:
     """Read an image from disk for display; one with more than 8 bits may appear dark.
 
+    Of bands the first three are shown.
+
     Args:
         path (str): Path of the file.
 
@@ -134,8 +140,16 @@ def read_image(path: str) -> np.ndarray:
         ImageError: If it is not a whole image, or has more pixels than an image may.
     """
     content = fileio.get(path)
+    if content.startswith(NPY_START):
+        return visible_file(content, path)
     refuse(content, path)
-    return _decode_whole(content, path, "color", "cv2")
+    try:
+        return _decode_whole(content, path, "color", "cv2")
+    except ImageError:
+        if content.startswith(TIFF_STARTS):  # OpenCV reads up to four bands
+            with suppress(ImageError, UserError):
+                return visible_file(content, path)
+        raise
 
 
 def refuse(content: bytes, path: str) -> None:

@@ -7,6 +7,7 @@ import os.path as osp
 from collections import Counter
 
 from smallvit.datasets.class_folders import (
+    EXTENSIONS,
     class_folders,
     find_classes,
     list_images,
@@ -32,11 +33,12 @@ PARTS = {
 }
 
 
-def count_class_folders(root: str) -> int:
+def count_class_folders(root: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> int:
     """Count the folders of a data folder that may hold the images of a class.
 
     Args:
         root (str): Folder to search.
+        endings (tuple[str, ...]): Endings of images. Defaults to those of photographs.
 
     Returns:
         int: Folders in it, or in one of its splits, that hold images, and have names of classes.
@@ -44,12 +46,12 @@ def count_class_folders(root: str) -> int:
     if not osp.isdir(root):
         return 0
     folders = [osp.join(root, name) for name in _subfolders(root) if name.lower() in SPLIT_NAMES]
-    return max(map(_count, (root, *folders)))
+    return max(_count(folder, endings) for folder in (root, *folders))
 
 
-def _count(folder: str) -> int:
+def _count(folder: str, endings: tuple[str, ...]) -> int:
     names = [name for name in _subfolders(folder) if name.lower() not in PARTS]
-    return sum(_holds_images(osp.join(folder, name)) for name in names)
+    return sum(_holds_images(osp.join(folder, name), endings) for name in names)
 
 
 def _subfolders(folder: str) -> list[str]:
@@ -57,12 +59,14 @@ def _subfolders(folder: str) -> list[str]:
         return sorted(one.name for one in entries if one.is_dir() and one.name[:1] != ".")
 
 
-def _holds_images(folder: str) -> bool:
+def _holds_images(folder: str, endings: tuple[str, ...]) -> bool:
     with os.scandir(folder) as entries:
-        return any(one.name.lower().endswith(IMAGE_ENDINGS) for one in entries)
+        return any(one.name.lower().endswith(endings) for one in entries)
 
 
-def read_class_folders(root: str, out: str, fold: Fold | None = None) -> OwnData:
+def read_class_folders(
+    root: str, out: str, fold: Fold | None = None, extensions: tuple[str, ...] = EXTENSIONS
+) -> OwnData:
     """Read class folders.
 
     Args:
@@ -70,6 +74,7 @@ def read_class_folders(root: str, out: str, fold: Fold | None = None) -> OwnData
         out (str): Work folder for the lists of a generated split.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             there are none.
+        extensions (tuple[str, ...]): Endings of images. Defaults to those of photographs.
 
     Returns:
         OwnData: Description of the data set.
@@ -82,7 +87,7 @@ def read_class_folders(root: str, out: str, fold: Fold | None = None) -> OwnData
     data = OwnData("folder", "class folders", root, classes)
     for split, folder in folders.items():
         names = class_folders(folder)
-        found = {name: list_images(osp.join(folder, name)) for name in names}
+        found = {name: list_images(osp.join(folder, name), extensions) for name in names}
         data.counts[split] = Counter({name: len(found.get(name, ())) for name in classes})
         data.images[split] = sum(map(len, found.values()))
         unknown = [name for name in names if name not in classes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from smallvit.datasets.usage import class_text
 
@@ -58,6 +59,23 @@ class OwnData:
     lists: dict[str, str] = field(default_factory=dict)
     table: str = ""
     several: bool = False
+
+    def training_images(self) -> list[str]:
+        """List the training images, without those that are held out for validation.
+
+        Returns:
+            list[str]: Their files.
+        """
+        from smallvit.datasets.class_folders import ClassFolders
+        from smallvit.datasets.label_table import LabelTable
+
+        settings = dict(self.datasets.get("train", {}), split="train")
+        kind = settings.pop("type", None)
+        if kind is None:
+            dataset: Any = ClassFolders(self.root, **settings)
+        else:
+            dataset = LabelTable(**settings)
+        return [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
 
     def lines(self) -> list[str]:
         """Describe it for the user.

@@ -7,6 +7,7 @@ import os.path as osp
 from collections.abc import Callable
 
 from smallvit.datasets.checks import read_json
+from smallvit.datasets.class_folders import BANDS_WAY_OUT, SPLITS
 from smallvit.datasets.formats import (
     is_labelme,
     is_voc,
@@ -16,6 +17,7 @@ from smallvit.datasets.formats import (
     read_yolo,
 )
 from smallvit.datasets.formats.table import is_table
+from smallvit.datasets.io.bands import BAND_ENDINGS, Bands
 from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labelled
 from smallvit.datasets.recognition.folders import count_class_folders, read_class_folders
 from smallvit.datasets.recognition.maps import find_maps, read_maps
@@ -50,6 +52,7 @@ def recognize(
     layout: str | None = None,
     void: int | None = None,
     fold: Fold | None = None,
+    bands: Bands | None = None,
 ) -> OwnData:
     """Recognize and read a data folder.
 
@@ -63,6 +66,8 @@ def recognize(
         void (int, optional): Value of label maps that is of no class. Defaults to None.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             the split that is there, or one of our own.
+        bands (Bands, optional): Bands of the images, of which class folders and tables may be.
+            Defaults to None: images of colors.
 
     Returns:
         OwnData: Description of the data set.
@@ -83,10 +88,32 @@ def recognize(
             f"--data {path}: this file is no annotation file of COCO and no table (.csv): name the "
             "folder"
         )
+    if bands is not None:
+        return _of_bands(path, out, layout, void, fold)
     layout = layout or _layout(path)
     if void is not None and layout != "masks":
         raise UserError(f"--void-id goes with label maps; {path} holds {LAYOUTS[layout]}")
     return _read(path, out, layout, void, fold)
+
+
+def _of_bands(
+    path: str, out: str, layout: str | None, void: int | None, fold: Fold | None
+) -> OwnData:
+    if layout is None and not count_class_folders(path, BAND_ENDINGS):
+        found = [name for name, detect in _DETECTORS.items() if detect(path)]
+        if not found:
+            raise UserError(f"--data {path}: {_say_unknown(path, BAND_ENDINGS)}")
+        layout = found[0]
+    if layout not in (None, "folders") or void is not None:
+        held = LAYOUTS[layout or "masks"]
+        raise UserError(
+            f"--channels supports class folders and label tables, and {path} is detected as "
+            f"{held}; a segmentation config of your own can use smallvit.LoadImageBands"
+        )
+    data = read_class_folders(path, out, fold, BAND_ENDINGS)
+    for split in SPLITS:
+        data.datasets.setdefault(split, {})["extensions"] = list(BAND_ENDINGS)
+    return data
 
 
 def _of_table(
@@ -118,7 +145,7 @@ def _layout(path: str) -> str:
     return found[0]
 
 
-def _say_unknown(path: str) -> str:
+def _say_unknown(path: str, endings: tuple[str, ...] = ()) -> str:
     names = sorted(name for name in os.listdir(path) if not name.startswith("."))
     if not names:
         return "the folder is empty"
@@ -130,6 +157,10 @@ def _say_unknown(path: str) -> str:
         return f"the data is one folder deeper: --data {osp.join(path, inner[0])}"
     held = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     known = ", ".join(LAYOUTS.values())
+    if endings:
+        known = f"class folders of {', '.join(endings)}, and a table of labels (.csv)"
+    elif count_class_folders(path, (".npy",)):
+        known += f"; {BANDS_WAY_OUT}"
     return f"the folder holds {held}, which is none of the layouts that are read: {known}"
 
 

@@ -1,4 +1,7 @@
-"""Survey of image sizes and channels in a data folder, from the headers of a sample."""
+"""Survey of image sizes and channels in a data folder, from the headers of a sample.
+
+Of images of bands all are read, for their mean and standard deviation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import mmcv
 import numpy as np
 from PIL import Image
 
+from smallvit.datasets.band_statistics import measure_bands
 from smallvit.datasets.formats.folders import size_of_image
+from smallvit.datasets.io.bands import Bands
 from smallvit.datasets.io.headers import bits_of
 from smallvit.datasets.io.images import full_value, refuse
 from smallvit.errors import DataError, ImageError
@@ -28,12 +33,15 @@ class Survey:
     """Typical properties of the images of a data set.
 
     Args:
-        channels (int): 1, 3 or 4.
+        channels (int): 1, 3 or 4, or the number of bands.
         short (int): Median of the shorter sides, in pixels.
         long (int): Median of the longer sides.
         note (str): What is to be said of the channels.
         white (float, optional): The value of white, where some have more than 8 bits a value.
             Defaults to None.
+        bands (Bands, optional): Bands that are read. Defaults to None: images of colors.
+        mean (tuple[float, ...]): Mean of each band. Defaults to (), for images of colors.
+        std (tuple[float, ...]): Standard deviation of each band. Defaults to ().
     """
 
     channels: int
@@ -41,6 +49,9 @@ class Survey:
     long: int
     note: str
     white: float | None = None
+    bands: Bands | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def look_at(paths: Sequence[str]) -> Survey:
@@ -67,7 +78,9 @@ def look_at(paths: Sequence[str]) -> Survey:
         modes["gray" if mode in GRAY else "alpha" if mode in ALPHA else "color"] += 1
         alphas += [path] if mode in ALPHA else []
     if not sizes:
-        raise DataError(f"none of the {len(chosen)} images looked at can be read, as {chosen[0]}")
+        text = f"none of the {len(chosen)} images looked at can be read, as {chosen[0]}"
+        tiff = chosen[0].lower().endswith((".tif", ".tiff"))
+        raise DataError(text + ("; if they are of bands, --channels N tells how many" * tiff))
     channels, note = _channels(modes, alphas)
     top = _deepest(chosen[:: max(1, len(chosen) // DEEP)])
     white = None if top is None else full_value(top)
@@ -76,6 +89,44 @@ def look_at(paths: Sequence[str]) -> Survey:
     if white is not None and channels == 4:
         channels, note = 3, f"{note}, and what is transparent becomes white: three channels"
     return Survey(channels, int(median(map(min, sizes))), int(median(map(max, sizes))), note, white)
+
+
+def look_at_bands(paths: Sequence[str], bands: Bands) -> Survey:
+    """Read all training images of a data set, and measure their bands.
+
+    Args:
+        paths (Sequence[str]): Their files.
+        bands (Bands): Bands to read.
+
+    Returns:
+        Survey: What they are like, with the axis of the bands that was found.
+
+    Raises:
+        DataError: As :func:`smallvit.datasets.band_statistics.measure_bands`.
+        UserError: If a package that reads the files is not installed.
+    """
+    found = measure_bands(paths, bands)
+    one = bands.count == 1
+    of = "" if bands.chosen is None else f" of {bands.channels} (numbers {_listed(bands.chosen)})"
+    note = (
+        f"{bands.count} band{'s'[: not one]}{of}: mean and standard deviation of "
+        f"{found.images} training images"
+    )
+    if found.damaged:
+        note += f", and {found.damaged} that cannot be read"
+    return Survey(
+        bands.count,
+        found.short,
+        found.long,
+        note,
+        bands=bands.along(bands.axis or found.axis),
+        mean=found.mean,
+        std=found.std,
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _deepest(paths: Sequence[str]) -> float | None:

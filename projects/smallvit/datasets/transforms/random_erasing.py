@@ -16,6 +16,8 @@ from smallvit.errors import DataError, UserError
 from smallvit.registry import TRANSFORMS
 
 MODES = ("pixel", "rand", "const")
+#: Maximum number of channels of an image in OpenCV.
+MOST_CHANNELS = 512
 
 
 @TRANSFORMS.register_module()
@@ -31,10 +33,10 @@ class RandomErasing(BaseTransform):
 
     Args:
         mean (Sequence[float]): Mean of the model's data preprocessor: red, green, blue; one
-            number for gray images, four where there is another channel behind the colors.
+            number for each channel of other images.
         std (Sequence[float]): Its standard deviation.
         channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
-            files, "rgb" in MMPretrain's CIFAR.
+            files, "rgb" in MMPretrain's CIFAR, and for bands (LoadImageBands).
         erase_prob (float): Probability that a rectangle is erased. Defaults to 0.25.
         mode (str): "pixel" draws each value, "rand" a color, "const" takes the mean. Defaults
             to "pixel".
@@ -59,7 +61,7 @@ class RandomErasing(BaseTransform):
     ) -> None:
         owner = type(self).__name__
         check_order(owner, channel_order)
-        check_colors(owner, "mean", mean, (3, 1, 4))
+        check_colors(owner, "mean", mean, range(1, MOST_CHANNELS + 1))
         check_colors(owner, "std", std, (len(mean),))
         if mode not in MODES:
             raise UserError(f"{owner}: mode={mode!r}; give one of {', '.join(MODES)}")

@@ -1,0 +1,174 @@
+"""Mean and standard deviation of each band over images, in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+
+from smallvit.datasets.io.bands import Bands
+from smallvit.datasets.io.parallel import read_all
+from smallvit.errors import DataError, ImageError, SmallvitError
+from smallvit.utils.text import shorten
+
+#: Number of images below which one process reads them, and most processes otherwise.
+FEW, MOST_WORKERS = 64, 4
+#: Largest mean or deviation, below which float32 holds whole numbers exactly.
+LARGEST = 1e7
+#: Significant digits of what is measured.
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Statistics of the bands of a data set.
+
+    Args:
+        mean (tuple[float, ...]): Mean of each band over all pixels.
+        std (tuple[float, ...]): Standard deviation of each band over all pixels.
+        images (int): Images that were measured.
+        damaged (int): Images that could not be read.
+        short (int): Median of the shorter sides, in pixels.
+        long (int): Median of the longer sides.
+        axis (str, optional): Axis of the bands in the arrays, "first" or "last"; None if the files
+            tell, or differ.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    images: int
+    damaged: int
+    short: int
+    long: int
+    axis: str | None
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Number of pixels of an image; mean and sum of squared deviations of its bands."""
+
+    pixels: int
+    mean: np.ndarray
+    squares: np.ndarray
+    shape: tuple[int, int] = (0, 0)
+    axis: str | None = None
+
+    def plus(self, other: _Moments) -> _Moments:
+        """Combine two sets of pixels, without the loss of digits of a sum of squares."""
+        pixels = self.pixels + other.pixels
+        shift = other.mean - self.mean
+        mean = self.mean + shift * (other.pixels / pixels)
+        between = shift**2 * (self.pixels * other.pixels / pixels)
+        return _Moments(pixels, mean, self.squares + other.squares + between)
+
+
+class _Images:
+    """Images, each of which is read and measured on access; errors are returned."""
+
+    def __init__(self, paths: Sequence[str], bands: Bands) -> None:
+        self.paths, self.bands = paths, bands
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> _Moments | SmallvitError:
+        path = self.paths[index]
+        try:
+            image, axis = self.bands.decode_with_axis(fileio.get(path), path)
+        except OSError as error:
+            return ImageError(f"{path}: {error.strerror or error}")
+        except SmallvitError as error:
+            return error
+        pixels = image.reshape(-1, self.bands.count).astype(np.float64)
+        mean = pixels.mean(axis=0)
+        squares = ((pixels - mean) ** 2).sum(axis=0)
+        return _Moments(len(pixels), mean, squares, image.shape[:2], axis)
+
+
+def measure_bands(paths: Sequence[str], bands: Bands) -> BandStatistics:
+    """Measure the bands of images.
+
+    The images are combined in the order of their paths, so that the result does not depend on
+    the number of processes.
+
+    Args:
+        paths (Sequence[str]): Files of the images.
+        bands (Bands): Bands to read.
+
+    Returns:
+        BandStatistics: Mean and standard deviation, and what the images are like.
+
+    Raises:
+        DataError: If no image can be read, files do not have these bands, or a band is the same
+            everywhere. Damaged files are left out.
+        UserError: If a package that reads the files is not installed.
+    """
+    workers = 0 if len(paths) < FEW else min(MOST_WORKERS, os.cpu_count() or 1)
+    total: _Moments | None = None
+    shapes: list[tuple[int, int]] = []
+    axes: set[str] = set()
+    errors: list[SmallvitError] = []
+    for items in read_all(_Images(paths, bands), workers):
+        for found in items:
+            if isinstance(found, SmallvitError):
+                errors.append(found)
+                continue
+            shapes.append(found.shape)
+            axes |= {found.axis} - {None}
+            total = found if total is None else total.plus(found)
+    _raise_first(errors, total)
+    std = np.sqrt(total.squares / total.pixels)
+    _require_varied(bands, total.mean, std)
+    _require_exact(total.mean, std)
+    return BandStatistics(
+        tuple(map(_rounded, total.mean)),
+        tuple(map(_rounded, std)),
+        len(shapes),
+        len(errors),
+        int(median(map(min, shapes))),
+        int(median(map(max, shapes))),
+        axes.pop() if len(axes) == 1 else None,
+    )
+
+
+def _raise_first(errors: Sequence[SmallvitError], total: _Moments | None) -> None:
+    for error in errors:
+        if not isinstance(error, (DataError, ImageError)):
+            raise error  # such as a package that is missing
+    wrong = [str(error) for error in errors if isinstance(error, DataError)]
+    if wrong:
+        raise DataError(shorten(wrong))
+    if total is None:
+        raise DataError(shorten(["no image can be read", *map(str, errors)]))
+
+
+def _require_varied(bands: Bands, mean: np.ndarray, std: np.ndarray) -> None:
+    numbers = range(bands.count) if bands.chosen is None else bands.chosen
+    same = [
+        f"band {number} is {value:g} everywhere"
+        for number, value, deviation in zip(numbers, mean, std, strict=True)
+        if not deviation > 0
+    ]
+    if same:
+        raise DataError(
+            f"{', '.join(same)}, in all training images: nothing can be learned of it; choose the "
+            "others (--bands)"
+        )
+
+
+def _require_exact(mean: np.ndarray, std: np.ndarray) -> None:
+    largest = max(np.abs(mean).max(), std.max())
+    if largest > LARGEST:
+        raise DataError(
+            f"bands have values about {largest:.3g}, which float32 does not hold exactly: divide "
+            "them, or subtract what they have in common, before they are saved"
+        )
+
+
+def _rounded(value: Any) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,104 @@
+"""Loading of images with any number of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+
+from smallvit.datasets.io.bands import Bands
+from smallvit.datasets.io.images import size_fault
+from smallvit.errors import ImageError
+from smallvit.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadImageBands(LoadImageFromFile):
+    """Load the bands of an image from .npy or TIFF, as float32 and in the order of the file.
+
+    Use it instead of ``LoadImageFromFile``, with as many values of ``mean`` and ``std`` in the
+    data preprocessor and ``in_channels`` of the backbone as bands are read. TIFF files need
+    ``pip install 'smallvit[bands]'``; their bands may be samples of a page, or pages.
+
+    Required key: ``img_path``. Added keys: ``img``, float32 (H, W, C), or (H, W) for one band;
+    ``img_shape`` and ``ori_shape``.
+
+    Args:
+        channels (int): Bands of each file.
+        bands (Sequence[int], optional): Indices of the bands that are read, from 0, in this
+            order. Defaults to None: all.
+        band_axis (str, optional): Axis of the bands in an array: "first" for (C, H, W), "last"
+            for (H, W, C). Defaults to None: the axis whose length is ``channels``; an array where
+            both have it is refused.
+        ignore_empty (bool): Whether a damaged file gives None instead of an error. Defaults
+            to False.
+        backend_args (dict, optional): Arguments of the file backend. Defaults to None: local
+            disk.
+
+    Raises:
+        UserError: If a setting is out of range.
+
+    Examples:
+        >>> step = LoadImageBands(channels=13, bands=[3, 2, 1, 7])
+        >>> step.reader.count
+        4
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        bands: Sequence[int] | None = None,
+        band_axis: str | None = None,
+        ignore_empty: bool = False,
+        backend_args: dict | None = None,
+    ) -> None:
+        super().__init__(
+            to_float32=True,
+            color_type="unchanged",
+            ignore_empty=ignore_empty,
+            backend_args=backend_args,
+        )
+        self.reader = Bands(channels, None if bands is None else tuple(bands), band_axis)
+
+    def transform(self, results: dict) -> dict | None:
+        """Load one image.
+
+        Args:
+            results (dict): Sample with the key ``img_path``.
+
+        Returns:
+            dict | None: Sample with ``img``, ``img_shape`` and ``ori_shape`` added; None if the
+            file is damaged and ``ignore_empty`` is set.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+            ImageError: If the file is damaged, or neither .npy nor TIFF.
+            DataError: If it has another number of bands, or values that are not finite.
+        """
+        path = results["img_path"]
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+            image = self.decode(content, path)
+            fault = size_fault(content, image, results)
+            if fault is not None:
+                raise ImageError(f"{path}: {fault}")
+        except (FileNotFoundError, ImageError):
+            if self.ignore_empty:
+                return None
+            raise
+        results["img"] = image
+        results["img_shape"] = results["ori_shape"] = image.shape[:2]
+        return results
+
+    def decode(self, content: bytes, path: str) -> np.ndarray:
+        """Decode the bands of a file; see :meth:`smallvit.datasets.io.bands.Bands.decode`."""
+        return self.reader.decode(content, path)
+
+    def __repr__(self) -> str:
+        reader = self.reader
+        return (
+            f"{type(self).__name__}(channels={reader.channels}, bands={reader.chosen}, "
+            f"band_axis={reader.axis!r})"
+        )
