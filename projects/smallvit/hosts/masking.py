@@ -139,7 +139,8 @@ def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
             torch.manual_seed(0)
             others, _, _ = visible.run(images + dropped, 0.5)
             return not torch.allclose(tokens, others, atol=1e-4)
-    raise errors[0]
+    # The error of another number of channels than the backbone's says nothing about it.
+    raise next((error for error in errors if "channels, but got" not in str(error)), errors[0])
 
 
 def _grid_of(mask: Tensor, size: tuple[int, int]) -> tuple[int, int]:

@@ -27,6 +27,8 @@ SIZES = ((64, 96), (128, 192))
 SQUARES = ((224, 224), (256, 256), (32, 32), (64, 64), (128, 128), (384, 384))
 #: Sizes for the second run, with another aspect ratio.
 OTHER_SIZES = ((112, 80), (128, 64))
+#: Maximum number of image channels that are tried, those of a hyperspectral image.
+MOST_CHANNELS = 128
 #: An argument with at most this many tokens is not the patches if there is a longer one.
 FEW = 8
 #: Number of single spots that reveal the order of the patches.
@@ -115,7 +117,7 @@ def channels_for(host: nn.Module) -> list[int]:
     convs = (module.in_channels for module in host.modules() if isinstance(module, nn.Conv2d))
     first = next(convs, 3)
     # The first convolution has 12 input channels instead of 3 after a space-to-depth layer.
-    order = [first, 3] if first <= 4 else [3, first] if first <= 32 else [3]
+    order = [first, 3] if first <= 4 else [3, first] if first <= MOST_CHANNELS else [3]
     return list(dict.fromkeys(order))
 
 

@@ -1,0 +1,28 @@
+"""Normalization of images for pretraining, whatever their number of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmpretrain.models import SelfSupDataPreprocessor as _OfOneOrThree
+
+from smallvit.registry import MODELS
+
+
+@MODELS.register_module()
+class SelfSupDataPreprocessor(_OfOneOrThree):
+    """MMPretrain's preprocessor of this name, which refuses other than one or three channels.
+
+    Args:
+        mean (Sequence[float]): Mean of each channel.
+        std (Sequence[float]): Standard deviation of each channel.
+        **kwargs (Any): Other arguments of MMPretrain's.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(mean=[0.0], std=[1.0], **kwargs)
+        for name, values in (("mean", mean), ("std", std)):
+            buffer = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+            self.register_buffer(name, buffer, persistent=False)
