@@ -90,7 +90,7 @@ def test_commands_have_verbs_and_flags_that_exist(made):
         for path in (ROOT / folder).rglob("*.py")
     )
     texts = {name: text for name, text in made[0].items() if name.startswith("tutorials/")}
-    assert len(texts) == 7
+    assert len(texts) == 9
     for name, text in texts.items():
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():

@@ -12,7 +12,8 @@ mislabelled  a label outside of the classes, the same bytes under two labels, a 
              another size or with other values, an object that is not trained, a name or id
              that does not fit
 misread      more than 8 bits a value, several pages, transparent or turned pixels: what
-             reading the file leaves out
+             reading the file leaves out; with --channels another number of bands, or values
+             that are not finite
 left out     an image that the data set does not read, as its ending is another
 repeated     the same bytes in two splits
 
@@ -33,6 +34,7 @@ from smallvit.cli.arguments import (
     add_workers_flag,
     require_free,
 )
+from smallvit.cli.band_flags import add_band_flags, bands_of
 from smallvit.errors import SmallvitError
 
 SPLITS = ("train", "val", "test")
@@ -48,12 +50,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--split", nargs="+", choices=SPLITS, help="loaders to read; default: all, each data once"
     )
     parser.add_argument("--json", metavar="OUT", help="write what was found to a file too")
+    add_band_flags(parser)
     add_overwrite_flag(parser)
     add_workers_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.folder is None):
         parser.error("give a config or --folder, one of the two")
+    if args.config and args.channels:
+        parser.error("--channels goes with --folder; a config names smallvit.LoadImageBands")
     if args.folder and (args.split or args.cfg_options):
         parser.error("--split and --cfg-options go with a config")
     return args
@@ -81,7 +86,7 @@ def from_config(args: argparse.Namespace) -> tuple[dict, int | None]:
     return datasets, (cfg.get("data_preprocessor") or {}).get("num_classes")
 
 
-def from_folder(folder: str) -> tuple[dict, None]:
+def from_folder(folder: str, bands=None) -> tuple[dict, None]:
     """Describe class folders or a store as data sets."""
     from smallvit.datasets.formats.table import is_table
     from smallvit.datasets.lmdb_writer import ANNOTATION_FILE, read_meta
@@ -91,11 +96,13 @@ def from_folder(folder: str) -> tuple[dict, None]:
         raise UserError(f"no such folder or table: {folder}")
     install("mmpretrain")
     use_scope("mmpretrain")
-    loader = {"type": "LoadImageFromFile"}
+    loader = {"type": "LoadImageFromFile"} if bands is None else bands.step()
     if is_table(folder):
         return splits_of_table(folder, loader), None
     if not osp.isfile(osp.join(folder, "data.mdb")):
-        return splits_of_folder(folder, loader), None
+        return splits_of_folder(folder, loader, bands is not None), None
+    if bands is not None:
+        raise UserError(f"--channels: {folder} is a store of photographs")
     meta = read_meta(folder)
     if meta is None:
         raise UserError(f"{folder} is a store of another program: give a config that reads it")
@@ -116,15 +123,18 @@ def splits_of_table(path: str, loader: dict) -> dict:
     return {split: {**settings, "split": split, "classes": list(table.classes)} for split in splits}
 
 
-def splits_of_folder(folder: str, loader: dict) -> dict:
+def splits_of_folder(folder: str, loader: dict, of_bands: bool) -> dict:
     """Describe the splits of class folders as ``configs/_base_/datasets/folder.py`` reads them."""
     from smallvit.datasets.class_folders import find_classes, split_folders
+    from smallvit.datasets.io.bands import BAND_ENDINGS
 
     try:
         classes, tested = find_classes(folder), "test" in split_folders(folder)
     except (FileNotFoundError, ValueError) as error:
         raise UserError(str(error)) from error
     settings = {"type": "smallvit.ClassFolders", "data_root": folder, "pipeline": [loader]}
+    if of_bands:
+        settings["extensions"] = BAND_ENDINGS
     splits = SPLITS if tested else SPLITS[:2]
     return {split: {**settings, "split": split, "classes": classes} for split in splits}
 
@@ -181,7 +191,8 @@ def write_json(results: dict, source: str, path: str) -> None:
 def main(argv=None) -> int:
     args = parse_args(argv)
     require_free(args.json, args.overwrite)
-    described, num_classes = from_folder(args.folder) if args.folder else from_config(args)
+    bands = bands_of(args)
+    described, num_classes = from_folder(args.folder, bands) if args.folder else from_config(args)
 
     from smallvit.datasets.verification import verify
 

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from smallvit.apis.predicting import BROKEN
 from smallvit.apis.predictor import Predictor
-from smallvit.apis.sources import find_items
+from smallvit.apis.sources import IMAGES, find_items
 from smallvit.datasets.class_folders import SPLITS, class_folders, list_images, split_folders
 from smallvit.datasets.recognition.folders import count_class_folders
 from smallvit.engine.predictions import labels_of
@@ -97,7 +97,9 @@ class FeatureTable:
         return np.array([one.label for one in self.examples], dtype=np.int64)
 
 
-def find_folder(folder: str, split: str | None = None) -> Examples:
+def find_folder(
+    folder: str, split: str | None = None, endings: tuple[str, ...] = IMAGES
+) -> Examples:
     """Find the images of a folder, and their classes if it holds class folders.
 
     Args:
@@ -105,6 +107,7 @@ def find_folder(folder: str, split: str | None = None) -> Examples:
             any folder, file or pattern of images, which are then without classes.
         split (str, optional): Split of a folder with splits. Defaults to None: the first
             of test, val and train that exists.
+        endings (tuple[str, ...]): Endings of images. Defaults to those of photographs.
 
     Returns:
         Examples: Images, with labels if there are class folders.
@@ -112,10 +115,10 @@ def find_folder(folder: str, split: str | None = None) -> Examples:
     Raises:
         UserError: If the folder or split does not exist.
     """
-    if not osp.isdir(folder) or count_class_folders(folder) < 2:
+    if not osp.isdir(folder) or count_class_folders(folder, endings) < 2:
         if split is not None:
             raise UserError(f"--split {split}: {folder} holds no class folders in splits")
-        items = find_items([folder], "")
+        items = find_items([folder], "", endings=endings)
         return Examples(folder, [Example(item.name, item.origin) for item in items])
     folders = split_folders(folder)
     if split is not None and (split not in folders or list(folders.values()) == [folder]):
@@ -126,7 +129,7 @@ def find_folder(folder: str, split: str | None = None) -> Examples:
     examples = [
         Example(f"{name}/{image}", osp.join(folders[split], name, image), label)
         for label, name in enumerate(classes)
-        for image in list_images(osp.join(folders[split], name))
+        for image in list_images(osp.join(folders[split], name), endings)
     ]
     return Examples(folders[split], examples, classes)
 

@@ -49,6 +49,11 @@ def input_images(
 
 
 def _photographs(predictor: Predictor) -> list[np.ndarray]:
+    if predictor.steps.bands is not None:
+        raise UserError(
+            f"the model reads {predictor.steps.bands.channels} bands, which photographs have not: "
+            "name some of its images by --images"
+        )
     from sklearn.datasets import load_sample_images
 
     found = [np.ascontiguousarray(image[:, :, ::-1]) for image in load_sample_images().images]

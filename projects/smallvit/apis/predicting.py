@@ -99,7 +99,8 @@ def _predict_batch(
         except BROKEN as error:
             _note(item, error, folder, summary)
     for item, image, found in _predicted(predictor, good, folder, summary):
-        picture = draw(image, found, predictor.palette, item.name) if draws else None
+        shown = predictor.steps.shown(image) if draws else None
+        picture = draw(shown, found, predictor.palette, item.name) if draws else None
         folder.add(item.name, item.origin, item.stamp, found, picture)
         summary.predicted += 1
 

@@ -21,7 +21,6 @@ from smallvit.apis.structures import (
 )
 from smallvit.apis.tiles import MapOfTiles, Tile, keep_of_tiles, tile_rows
 from smallvit.compat import quiet_console
-from smallvit.datasets.io.images import decode
 from smallvit.engine import install as installs
 from smallvit.engine.precision import autocast_of, in_float32
 from smallvit.engine.prediction_dump import rle, task_of
@@ -116,7 +115,7 @@ class Predictor:
         Args:
             images (Image | Iterable[Image]): A path, a uint8 array (H, W, 3) in BGR order as read
                 by OpenCV, or (H, W) for models of grayscale images, or a Pillow image;
-                or several of them.
+                for models of bands an array of all bands of a file; or several of them.
 
         Returns:
             Prediction | list[Prediction]: A prediction for one image, else a list.
@@ -153,10 +152,11 @@ class Predictor:
             image (Image): A path, an array, or a Pillow image.
 
         Returns:
-            np.ndarray: Image (H, W, C) in BGR order, or (H, W).
+            np.ndarray: Image (H, W, C) in BGR order, or (H, W); bands as float32.
 
         Raises:
             ImageError: If the file is not a complete image.
+            DataError: If it is not read as it is meant, such as another number of bands.
             UserError: If the file cannot be opened, or the argument is of another type.
         """
         if isinstance(image, (str, os.PathLike)):
@@ -166,7 +166,9 @@ class Predictor:
                     content = file.read()
             except OSError as error:
                 raise UserError(f"{path}: {error.strerror or error}") from error
-            return decode(content, path, self.steps.color_type, self.steps.backend)
+            return self.steps.decode(content, path)
+        if self.steps.bands is not None:
+            return self.steps.bands.of_array(image)
         if _is_of_pillow(image):
             gray = self.steps.color_type == "grayscale"
             array = np.asarray(image.convert("L" if gray else "RGB"))

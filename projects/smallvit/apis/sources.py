@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from smallvit.datasets.io.bands import BAND_ENDINGS
 from smallvit.engine.checkpoint.downloads import download
 from smallvit.errors import CheckpointError, ImageError, UserError
 
@@ -53,11 +54,25 @@ class Frames:
     most: int | None = None
 
 
-def count_of(sources: Sequence[str]) -> int | None:
+def endings_of(predictor: Any) -> tuple[str, ...]:
+    """Find which files of a folder a model reads.
+
+    Args:
+        predictor (Predictor): Predictor of the model.
+
+    Returns:
+        tuple[str, ...]: Endings of photographs, or of files of bands.
+    """
+    return IMAGES if predictor.steps.bands is None else BAND_ENDINGS
+
+
+def count_of(sources: Sequence[str], endings: tuple[str, ...] = IMAGES) -> int | None:
     """Count the images without reading them.
 
     Args:
         sources (Sequence[str]): Sources, as for :func:`find_items`.
+        endings (tuple[str, ...]): Endings of images in folders and patterns. Defaults to those of
+            photographs.
 
     Returns:
         int | None: Number of images; None if there is a video or camera.
@@ -65,11 +80,14 @@ def count_of(sources: Sequence[str]) -> int | None:
     if any(_is_camera(source) or _is_video(source) for source in sources):
         return None
     web = sum(source.startswith(_WEB) for source in sources)
-    return web + sum(len(files) for _, files in _files_of(sources))
+    return web + sum(len(files) for _, files in _files_of(sources, endings))
 
 
 def find_items(
-    sources: Sequence[str], downloads: str | os.PathLike, frames: Frames | None = None
+    sources: Sequence[str],
+    downloads: str | os.PathLike,
+    frames: Frames | None = None,
+    endings: tuple[str, ...] = IMAGES,
 ) -> Iterator[Item]:
     """Find the images of all sources, in a deterministic order.
 
@@ -78,6 +96,8 @@ def find_items(
             ``"*.jpg"``, HTTP URLs, videos, and ``"camera"`` or ``"camera:1"``.
         downloads (str | os.PathLike): Folder for downloaded images.
         frames (Frames, optional): Selection of video frames. Defaults to None: all.
+        endings (tuple[str, ...]): Endings of images in folders and patterns. Defaults to those of
+            photographs.
 
     Yields:
         Item: Each image.
@@ -87,7 +107,7 @@ def find_items(
     """
     taken: Counter[str] = Counter()
     frames = frames or Frames()
-    found = _files_of(sources)
+    found = _files_of(sources, endings)
     several = len(found) > 1
     single = [path for source, files in found if not osp.isdir(source) for path in files]
     common = _common_folder(single) if single else ""
@@ -101,36 +121,41 @@ def find_items(
             yield _of_file(_unique(name, taken), path)
     for source in sources:
         if source.startswith(_WEB):
-            yield _of_address(source, str(downloads), taken)
+            yield _of_address(source, str(downloads), taken, endings)
         elif _is_camera(source) or _is_video(source):
             yield from _of_video(source, frames, taken)
 
 
-def _files_of(sources: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _files_of(sources: Sequence[str], endings: tuple[str, ...]) -> list[tuple[str, list[str]]]:
     found = []
     for source in sources:
         if source.startswith(_WEB) or _is_camera(source) or _is_video(source):
             continue
         if osp.isdir(source):
-            files = sorted(_below(source))
+            files = sorted(_below(source, endings))
         elif osp.isfile(source):
             files = [source]
         else:
-            files = sorted(path for path in glob.glob(source, recursive=True) if _is_image(path))
+            paths = glob.glob(source, recursive=True)
+            files = sorted(path for path in paths if path.lower().endswith(endings))
             if not files and not glob.has_magic(source):
                 raise UserError(f"no such file or folder: {source}")
         if not files:
-            raise UserError(f"{source} has no image ({', '.join(IMAGES)})")
+            raise UserError(f"{source} has no image ({', '.join(endings)})")
         found.append((source, files))
     return found
 
 
-def evenly_chosen_files(sources: Sequence[str], most: int) -> list[str]:
+def evenly_chosen_files(
+    sources: Sequence[str], most: int, endings: tuple[str, ...] = IMAGES
+) -> list[str]:
     """Select evenly spaced image files, so that the classes of a folder are represented.
 
     Args:
         sources (Sequence[str]): Files, folders (searched recursively) and patterns.
         most (int): Maximum number of files.
+        endings (tuple[str, ...]): Endings of images in folders and patterns. Defaults to those of
+            photographs.
 
     Returns:
         list[str]: Paths of the files.
@@ -138,27 +163,23 @@ def evenly_chosen_files(sources: Sequence[str], most: int) -> list[str]:
     Raises:
         UserError: If there is no image file.
     """
-    files = [file for _, found in _files_of(sources) for file in found]
+    files = [file for _, found in _files_of(sources, endings) for file in found]
     if not files:
         raise UserError(f"{', '.join(sources)}: images to calibrate on are files of this machine")
     count = min(most, len(files))
     return [files[number * len(files) // count] for number in range(count)]
 
 
-def _below(folder: str) -> Iterator[str]:
+def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if _is_image(name) and not name.startswith("."):
+            if name.lower().endswith(endings) and not name.startswith("."):
                 yield osp.join(place, name)
 
 
 def _common_folder(paths: list[str]) -> str:
     return osp.commonpath([osp.dirname(osp.abspath(path)) for path in paths])
-
-
-def _is_image(path: str) -> bool:
-    return path.lower().endswith(IMAGES)
 
 
 def _is_video(source: str) -> bool:
@@ -191,10 +212,10 @@ def _of_file(name: str, path: str) -> Item:
     return Item(name, path, stamp, lambda predictor: predictor.read(path))
 
 
-def _of_address(url: str, folder: str, taken: Counter[str]) -> Item:
+def _of_address(url: str, folder: str, taken: Counter[str], endings: tuple[str, ...]) -> Item:
     plain = url.partition("?")[0].partition("#")[0]
     name = osp.basename(plain) or "image"
-    name = name if _is_image(name) else f"{name}.jpg"
+    name = name if name.lower().endswith(endings) else f"{name}.jpg"
 
     def read(predictor: Any) -> np.ndarray:
         try:
@@ -241,5 +262,9 @@ def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item
 def _as_read(image: np.ndarray, predictor: Any) -> np.ndarray:
     import cv2
 
+    if predictor.steps.bands is not None:
+        raise ImageError(
+            f"a frame has three colors, and the model reads {predictor.steps.bands.channels} bands"
+        )
     is_gray = predictor.steps.color_type == "grayscale"
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if is_gray else image

@@ -12,8 +12,11 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from smallvit.bench.dense import describe_dense
 from smallvit.bench.recipe import DIGITS, SPLITS
+from smallvit.datasets.formats.folders import size_of_image
 from smallvit.datasets.formats.table import is_table, read_table
+from smallvit.datasets.recognition.folders import count_class_folders
 from smallvit.engine.run_record import fingerprint
+from smallvit.errors import DataError, UserError
 
 
 def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
@@ -27,9 +30,25 @@ def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
     Returns:
         dict: Description as of :func:`describe`, with ``task`` unless it is classification.
     """
+    if data != DIGITS:
+        _refuse_bands(data)
     classes = data == DIGITS or is_table(data)
     dense = None if classes else describe_dense(data, prepared, report)
     return describe(data, report) if dense is None else dense
+
+
+def _refuse_bands(data: str) -> None:
+    """Refuse arrays of bands, for which the recipes, teachers and pretrainings here are not."""
+    if is_table(data):
+        arrays = any(row.name.lower().endswith(".npy") for row in read_table(data).rows)
+    else:
+        arrays = count_class_folders(data, (".npy",)) > 0 and not count_class_folders(data)
+    if arrays:
+        raise UserError(
+            f"--data {data}: arrays of bands (.npy), and the recipes, teachers and pretraining of "
+            "the bench use three channels; train single networks with smallvit train MODEL --data "
+            "PATH --channels N"
+        )
 
 
 def describe(data: str, report: Callable) -> dict[str, Any]:
@@ -94,11 +113,14 @@ def _folder_facts(data: str, train: Any) -> dict[str, Any]:
 
 
 def _fitting_size(dataset: Any, looked_at: int = 50) -> int:
-    from PIL import Image
-
-    sides = []
-    for index in range(0, len(dataset), max(1, len(dataset) // looked_at)):
-        with Image.open(dataset.get_data_info(index)["img_path"]) as image:
-            sides.append(min(image.size))
+    places = range(0, len(dataset), max(1, len(dataset) // looked_at))
+    paths = [dataset.get_data_info(index)["img_path"] for index in places]
+    sizes = [size for size in map(size_of_image, paths) if not isinstance(size, str)]
+    if not sizes:
+        raise DataError(
+            f"none of the {len(paths)} images looked at can be read, such as {paths[0]}; the "
+            "bench supports photographs, not multispectral images"
+        )
+    sides = [min(size) for size in sizes]
     side = statistics.median(sides)
     return 32 if side <= 40 else 64 if side <= 80 else 224

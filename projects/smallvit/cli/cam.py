@@ -15,7 +15,7 @@ from smallvit.cli.arguments import (
     read_as_asked,
     require_free,
 )
-from smallvit.errors import ImageError, UserError
+from smallvit.errors import DataError, ImageError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in args.images:
         try:
             image = predictor.read(path)
-        except (ImageError, UserError) as error:
+        except (DataError, ImageError, UserError) as error:
             broken.append(f"not read: {error}")
             continue
         tiles += draw(predictor, path, image, label, args)
@@ -147,7 +147,7 @@ def draw(
     from smallvit.analysis.pictures import Tile
 
     inputs = preprocess_image(predictor, path, image)
-    picture, name = as_rgb(image), os.path.basename(path)
+    picture, name = as_rgb(predictor.steps.shown(image)), os.path.basename(path)
     backbone = predictor.model.backbone
     if args.method == "gradcam":
         heat, labels = maps.grad_cam(predictor.model, inputs, label, args.block)

@@ -115,6 +115,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         predictor = Predictor(
             args.checkpoint, args.config, device, score_thr=threshold, tile=args.tile
         )
+        if predictor.steps.bands is not None:
+            raise UserError(
+                f"the page takes photographs, and the model reads {predictor.steps.bands.channels} "
+                "bands: smallvit predict reads files of them"
+            )
         if args.score_thr is not None and predictor.task != DETECTION:
             raise UserError(
                 f"--score-thr is of detectors, and this is a model for {predictor.task}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from smallvit.cli.arguments import (
     add_overwrite_flag,
@@ -12,6 +13,9 @@ from smallvit.cli.arguments import (
     read_as_asked,
     require_free,
 )
+
+if TYPE_CHECKING:
+    from smallvit.apis.predictor import Predictor
 
 #: Images that int8 is calibrated on, at most.
 CALIBRATION = 256
@@ -99,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     read_as_asked(args)
     predictor = Predictor(args.checkpoint, args.config, "cpu")
     wish = Wish(not args.fixed_batch, args.dynamic_size, args.preprocess, args.part, args.precision)
-    calibration = _calibration(args)
+    calibration = _calibration(args, predictor)
     if hasattr(predictor.model, "predict_budgeted") and args.part == "whole":
         if args.format != "onnx":
             raise UserError(f"--format {args.format}: the exits of a cascade are ONNX graphs")
@@ -117,12 +121,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("a program that loads it imports smallvit.ops first, where it has operators of ours")
 
 
-def _calibration(args: argparse.Namespace) -> list[str] | None:
-    from smallvit.apis.sources import evenly_chosen_files
+def _calibration(args: argparse.Namespace, predictor: Predictor) -> list[str] | None:
+    from smallvit.apis.sources import endings_of, evenly_chosen_files
 
     if args.calibrate is None:
         return None
-    files = evenly_chosen_files(args.calibrate, CALIBRATION)
+    files = evenly_chosen_files(args.calibrate, CALIBRATION, endings_of(predictor))
     print(f"calibrating on {len(files)} images")
     return files
 

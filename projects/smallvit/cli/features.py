@@ -120,12 +120,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from smallvit.analysis.figures import save_figure
     from smallvit.apis import Predictor
     from smallvit.apis.features import save_features
+    from smallvit.apis.sources import endings_of
 
     read_as_asked(args)
     device = choose_device(args.device)
     predictor = Predictor(args.checkpoint, args.config, device, batch_size=args.batch_size)
-    asked = find_examples(args)
-    others = None if args.reference is None else find_reference(args)
+    endings = endings_of(predictor)
+    asked = find_examples(args, endings)
+    others = None if args.reference is None else find_reference(args, endings)
     _require_enough(asked, others, args)
     table = _features(predictor, asked, args)
     reference = None if others is None else _features(predictor, others, args)
@@ -161,11 +163,12 @@ def _require_enough(asked: Examples, others: Examples | None, args: argparse.Nam
     require_enough(args.neighbors, among - 1 if others is None else among)
 
 
-def find_examples(args: argparse.Namespace) -> Examples:
+def find_examples(args: argparse.Namespace, endings: tuple[str, ...]) -> Examples:
     """Find the images that are asked for.
 
     Args:
         args (argparse.Namespace): ``source``, ``config`` and ``split``.
+        endings (tuple[str, ...]): Endings of the images that the model reads.
 
     Returns:
         Examples: They.
@@ -173,17 +176,18 @@ def find_examples(args: argparse.Namespace) -> Examples:
     from smallvit.apis.features import find_data, find_folder
 
     if args.source is not None:
-        return find_folder(args.source, args.split)
+        return find_folder(args.source, args.split, endings)
     from smallvit.engine.pipeline import resolve
 
     return find_data(resolve(args.config), args.split or "test")
 
 
-def find_reference(args: argparse.Namespace) -> Examples:
+def find_reference(args: argparse.Namespace, endings: tuple[str, ...]) -> Examples:
     """Find the images to look for neighbors among.
 
     Args:
         args (argparse.Namespace): ``reference``, ``source`` and ``config``.
+        endings (tuple[str, ...]): Endings of the images that the model reads.
 
     Returns:
         Examples: They.
@@ -191,8 +195,8 @@ def find_reference(args: argparse.Namespace) -> Examples:
     from smallvit.apis.features import find_folder
 
     if args.reference in SPLITS:
-        return find_examples(argparse.Namespace(**{**vars(args), "split": args.reference}))
-    return find_folder(args.reference)
+        return find_examples(argparse.Namespace(**{**vars(args), "split": args.reference}), endings)
+    return find_folder(args.reference, endings=endings)
 
 
 def _features(predictor: Predictor, found: Examples, args: argparse.Namespace) -> FeatureTable:
@@ -286,7 +290,8 @@ def save_neighbors(
 
     def tile(one: FeatureTable, number: int, line: str) -> Tile:
         example = one.examples[number]
-        picture = enlarge(as_rgb(predictor.read(example.image)), Annotations(), 160)[0]
+        image = predictor.steps.shown(predictor.read(example.image))
+        picture = enlarge(as_rgb(image), Annotations(), 160)[0]
         name = example.name if one.labels is None else one.classes[one.labels[number]]
         return Tile(picture, f"{_short(name)}\n{line}", set())
 

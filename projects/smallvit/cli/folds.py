@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from smallvit.cli import own_data
+from smallvit.cli.band_flags import bands_of, survey_of
 from smallvit.errors import PreemptedError, UserError, about
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def _prepare(args: argparse.Namespace, argv: Sequence[str] | None, work_dir: str
             continue
         # The number of images differs by one among folds: no setting may.
         same = {"epochs": plan.epochs, "batch_size": plan.batch_size, "image_size": plan.size}
-        other = make_plan(args.config, data, plan.survey, replace(plan.wishes, **same))
+        # Mean and deviation of bands are those of the images that the fold trains on.
+        survey = plan.survey if args.channels is None else survey_of(args, data)
+        other = make_plan(args.config, data, survey, replace(plan.wishes, **same))
         paths[number] = write_config(other, folders[number], command)
     print("\n".join(own_data.plan_lines(plan, f"{paths[1]}, and so for each fold")), flush=True)
     if args.dry_run:
@@ -120,13 +123,15 @@ def _recognize(args: argparse.Namespace, out: str, number: int) -> OwnData:
     from smallvit.datasets.recognition import Fold, recognize
 
     fold = Fold(number, args.folds, args.fold_seed or 0)
-    return recognize(args.data, out, args.data_layout, args.void_id, fold)
+    return recognize(args.data, out, args.data_layout, args.void_id, fold, bands_of(args))
 
 
 def _settings(args: argparse.Namespace, first: OwnData) -> dict[str, Any]:
     from smallvit.apis.training.folds import fingerprint
 
     flags = {name: getattr(args, name) for name in DECIDING}
+    if args.channels is not None:  # absent in folds of earlier versions
+        flags |= {name: getattr(args, name) for name in ("channels", "bands", "band_axis")}
     return {
         "model": args.config,
         "data": first.root,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smallvit.cli.arguments import natural, positive
+from smallvit.cli.band_flags import add_band_flags, bands_of, survey_of
 from smallvit.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ KEYS = {
     "pretrained": "load_from, or model.backbone.init_cfg",
     "freeze": "custom_hooks with smallvit.FreezeHook",
     "seed": "randomness.seed",
+    "channels": "smallvit.LoadImageBands, with mean and std of the data preprocessor",
+    "bands": "bands of smallvit.LoadImageBands",
+    "band_axis": "band_axis of smallvit.LoadImageBands",
     "in_memory": "a data set smallvit.InMemory, as in _base_/datasets/folder_32_in-memory.py",
     "dry_run": "smallvit recipe CONFIG",
     "data_layout": "the data sets",
@@ -74,6 +78,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read images of up to 64 pixels once, and augment them by the batch on the device",
     )
+    add_band_flags(own)
     own.add_argument("--seed", type=int, help="of the training; the split does not depend on it")
     own.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N")
     own.add_argument(
@@ -196,7 +201,8 @@ def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> st
 
     work_dir = args.work_dir or default_work_dir(args)
     hold(work_dir)
-    data = recognize(args.data, work_dir, args.data_layout, args.void_id)
+    bands = bands_of(args)
+    data = recognize(args.data, work_dir, args.data_layout, args.void_id, bands=bands)
     print("\n".join(data.lines()), flush=True)
     plan, path, found = settle(args, data, work_dir, command_line(argv))
     print("\n".join(plan_lines(plan, path)), flush=True)
@@ -256,11 +262,10 @@ def settle(
         user asks for it, what a step takes.
     """
     from smallvit.apis.training import Wishes, make_plan, write_config
-    from smallvit.datasets.recognition.survey import look_at
 
     names = ("epochs", "batch_size", "image_size", "lr", "pretrained", "freeze", "seed")
     wishes = Wishes(**{name: getattr(args, name) for name in (*names, "in_memory")})
-    survey = look_at(data.sample)
+    survey = survey_of(args, data)
     plan = make_plan(args.config, data, survey, wishes)
     path = write_config(plan, work_dir, command)
     found = None

@@ -105,13 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from smallvit.apis.predicting import describe_settings, predict_into
     from smallvit.apis.prediction_folder import PredictionFolder
     from smallvit.apis.predictor import Predictor
-    from smallvit.apis.sources import Frames, count_of, find_items
+    from smallvit.apis.sources import IMAGES, Frames, count_of, endings_of, find_items
+    from smallvit.datasets.io.bands import BAND_ENDINGS
     from smallvit.engine.checkpoint.digests import file_sha256
     from smallvit.engine.predictions import DETECTION
 
     read_as_asked(args)
     device = choose_device(args.device)
-    total = count_of(args.source)
+    count_of(args.source, (*IMAGES, *BAND_ENDINGS))  # before the model is loaded
     predictor = Predictor(
         args.checkpoint,
         args.config,
@@ -123,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits=_exits(args),
         precision=args.precision,
     )
+    endings = endings_of(predictor)
+    total = count_of(args.source, endings)
     if args.score_thr is not None and predictor.task != DETECTION and not predictor.several:
         raise UserError(
             "--score-thr is of detectors, and of classifiers that give an image several classes; "
@@ -144,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         every=args.every,
     )
     with PredictionFolder(args.out, settings) as folder:
-        items = find_items(args.source, os.path.join(args.out, ".downloads"), frames)
+        items = find_items(args.source, os.path.join(args.out, ".downloads"), frames, endings)
         summary = predict_into(predictor, items, folder, not args.no_draw, _Progress(total))
     _report(summary, args.out)
     return 1 if summary.broken else 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from smallvit.cli import run_tool
 from smallvit.cli.arguments import positive, tool_parser
+from smallvit.cli.band_flags import add_band_flags, bands_of
 from smallvit.cli.own_data import learning_rate
 
 METHODS = {
@@ -47,6 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, metavar="N", help="default: 64 or fewer")
     parser.add_argument("--image-size", type=positive, metavar="N", help="default: by the images")
     parser.add_argument("--lr", type=learning_rate, help="default: 5e-4 for 64 images a step")
+    add_band_flags(parser)
     parser.add_argument("--seed", type=int, help="of the training; default: 0")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--resume", action="store_true", help="go on with what is there")
@@ -71,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     args = parse_args(argv)
     from smallvit.apis.pretraining import find_images, plan_pretraining, write_pretraining
     from smallvit.cli.own_data import command_line, default_work_dir
-    from smallvit.datasets.recognition.survey import look_at
+    from smallvit.datasets.class_folders import EXTENSIONS
+    from smallvit.datasets.io.bands import BAND_ENDINGS
+    from smallvit.datasets.recognition.survey import look_at, look_at_bands
     from smallvit.engine.work_folder import hold
 
     args.config = args.model
@@ -81,8 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         )
     )
     hold(work_dir)
-    images = find_images(args.data)
-    survey = look_at(images.paths)
+    bands = bands_of(args)
+    images = find_images(args.data, EXTENSIONS if bands is None else BAND_ENDINGS)
+    survey = look_at(images.paths) if bands is None else look_at_bands(images.paths, bands)
     plan = plan_pretraining(
         args.model,
         args.method,
@@ -111,9 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return None
     status = _train(args, path)
     if not status:
+        more = "" if bands is None else f" --channels {bands.channels} ..."
         print(
             f"its backbone: smallvit train {args.model} --data PATH --image-size {plan.size} "
-            f"--pretrained {shlex.quote(work_dir)}"
+            f"--pretrained {shlex.quote(work_dir)}{more}"
         )
     return status
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from smallvit.datasets.class_folders import EXTENSIONS
+from smallvit.datasets.unlabeled import UnlabeledImages
 from smallvit.errors import UserError
 
 #: Minimum number of images.
@@ -25,6 +29,8 @@ class Images:
         paths (tuple[str, ...]): Paths of the images.
         folders (dict[str, int]): Number of images per folder, by folder name.
         note (str): Message for the user. Defaults to "".
+        extensions (tuple[str, ...]): Endings of the images, if not those of photographs. Defaults
+            to ().
     """
 
     root: str
@@ -32,28 +38,31 @@ class Images:
     paths: tuple[str, ...]
     folders: dict[str, int]
     note: str = ""
+    extensions: tuple[str, ...] = ()
 
     @property
     def has_classes(self) -> bool:
         """bool: Whether the folders look like classes, for k-NN evaluation of the features."""
         return not self.ann_file and 1 < len(self.folders) <= 1000
 
-    def dataset(self) -> dict[str, str]:
+    def dataset(self) -> dict[str, Any]:
         """Return the config of the data set that reads the images.
 
         Returns:
-            dict[str, str]: ``type``, ``data_root`` and ``ann_file``.
+            dict: ``type``, ``data_root``, and ``ann_file`` and ``extensions`` if they are given.
         """
-        file = {"ann_file": self.ann_file} if self.ann_file else {}
+        file: dict[str, Any] = {"ann_file": self.ann_file} if self.ann_file else {}
+        file |= {"extensions": list(self.extensions)} if self.extensions else {}
         return {"type": "smallvit.UnlabeledImages", "data_root": self.root, **file}
 
 
-def find_images(path: str) -> Images:
+def find_images(path: str, extensions: Sequence[str] = EXTENSIONS) -> Images:
     """Find the images to pretrain on.
 
     Args:
         path (str): A flat folder; class folders, of which only ``train/`` is read if there are
             splits; or a COCO file, whose images are next to it or in a folder ``images``.
+        extensions (Sequence[str]): Endings of the images. Defaults to those of photographs.
 
     Returns:
         Images: Images found.
@@ -65,9 +74,7 @@ def find_images(path: str) -> Images:
     if not osp.exists(path):
         raise UserError(f"--data {path}: there is no such folder or file")
     root, ann_file, note = _source(path)
-    from smallvit.datasets.unlabeled import UnlabeledImages
-
-    dataset = UnlabeledImages(root, ann_file=ann_file)
+    dataset = UnlabeledImages(root, ann_file=ann_file, extensions=extensions)
     paths = tuple(dataset.get_data_info(index)["img_path"] for index in range(len(dataset)))
     missing = next((one for one in paths if not osp.exists(one)), None) if ann_file else None
     if missing is not None:
@@ -75,7 +82,8 @@ def find_images(path: str) -> Images:
     if len(paths) < LEAST:
         raise UserError(f"--data {path}: {len(paths)} images; at least {LEAST} are needed")
     folders = Counter(osp.basename(osp.dirname(one)) for one in paths)
-    return Images(root, ann_file, paths, dict(folders), note)
+    others = () if tuple(extensions) == EXTENSIONS else tuple(extensions)
+    return Images(root, ann_file, paths, dict(folders), note, others)
 
 
 def _source(path: str) -> tuple[str, str, str]:

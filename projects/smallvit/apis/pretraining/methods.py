@@ -25,6 +25,7 @@ class Network:
         size (int): Height and width of the images.
         channels (int): Number of channels of the images.
         images (int): Number of images.
+        colors (bool): Whether they are of 8-bit colors, and not of bands. Defaults to True.
     """
 
     config: dict
@@ -32,6 +33,7 @@ class Network:
     size: int
     channels: int
     images: int
+    colors: bool = True
 
     def probe(self, size: int | None = None) -> torch.Tensor:
         """Create a batch of two random images.
@@ -89,7 +91,9 @@ class Made:
     note: str
 
 
-def build_network(config: dict, size: int, channels: int, images: int) -> Network:
+def build_network(
+    config: dict, size: int, channels: int, images: int, colors: bool = True
+) -> Network:
     """Build a backbone to inspect it.
 
     Args:
@@ -97,6 +101,7 @@ def build_network(config: dict, size: int, channels: int, images: int) -> Networ
         size (int): Height and width of the images.
         channels (int): Number of channels of the images.
         images (int): Number of images.
+        colors (bool): Whether they are of 8-bit colors, and not of bands. Defaults to True.
 
     Returns:
         Network: The backbone in evaluation mode, with the properties of the images.
@@ -104,7 +109,7 @@ def build_network(config: dict, size: int, channels: int, images: int) -> Networ
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         module = MODELS.build(dict(config))
     module.eval()
-    return Network(config, module, size, channels, images)
+    return Network(config, module, size, channels, images, colors)
 
 
 def masked(network: Network) -> Made:
@@ -250,7 +255,7 @@ def _views(network: Network, count: int, small: int) -> dict:
             dict(type="RandomResizedCrop", scale=size, crop_ratio_range=(low, high)),
             dict(type="RandomFlip", prob=0.5),
         ]
-        if network.channels == 3:
+        if network.channels == 3 and network.colors:
             steps.append(
                 dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
             )

@@ -103,7 +103,8 @@ def plan_pretraining(
     if batch > count:
         raise UserError(f"--batch-size {batch}: there are {count} images")
     base, backbone = _backbone(name, size, survey.channels)
-    network = build_network(backbone, size, survey.channels, count)
+    colors = survey.bands is None
+    network = build_network(backbone, size, survey.channels, count, colors)
     made = METHODS[method](network)
     chosen = epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS * batch / count)))
     rate = lr or float(f"{RATE * batch / BASE_BATCH:.4g}")

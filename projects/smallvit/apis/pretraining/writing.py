@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from smallvit.apis.pretraining.plan import PretrainingPlan
+from smallvit.apis.training.bands import normalization
 from smallvit.apis.training.config_text import Name, as_text
 from smallvit.apis.training.writing import replace_unedited
 
@@ -51,7 +52,9 @@ def write_pretraining(plan: PretrainingPlan, work_dir: str, command: str) -> str
 
 def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
     load: dict[str, Any] = dict(type="LoadImageFromFile")
-    if plan.survey.channels != 3:
+    if plan.survey.bands is not None:
+        load = plan.survey.bands.step()
+    elif plan.survey.channels != 3:
         load["color_type"] = "grayscale" if plan.survey.channels == 1 else "unchanged"
     warmup = min(40, max(1, plan.epochs // 10))
     dataset = {**plan.images.dataset(), "data_root": Name("data_root")}
@@ -78,10 +81,16 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
         ),
         "model": plan.made.model,
     }
-    if plan.survey.channels != 3:
-        settings["data_preprocessor"] = dict(
-            mean=[115.0] * plan.survey.channels, std=[57.4] * plan.survey.channels, to_rgb=False
-        )
+    channels = plan.survey.channels
+    normalized: dict[str, Any] = {}
+    if plan.survey.bands is not None:
+        normalized = normalization(plan.survey)
+    elif channels != 3:
+        normalized = dict(mean=[115.0] * channels, std=[57.4] * channels, to_rgb=False)
+    if channels not in (1, 3):
+        normalized = dict(type="smallvit.SelfSupDataPreprocessor", **normalized)
+    if normalized:
+        settings["data_preprocessor"] = normalized
     settings |= {
         "optim_wrapper": dict(optimizer=dict(lr=plan.lr)),
         "auto_scale_lr": dict(base_batch_size=plan.batch_size),

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
+from smallvit.apis.training.bands import check_weights
 from smallvit.apis.training.plan import Plan
 from smallvit.engine.checkpoint.fit import describe_fit, measure_fit, weights_of
 from smallvit.engine.checkpoint.newest import last_checkpoint
@@ -135,6 +136,8 @@ def _set_weights(cfg: Config, plan: Plan) -> None:
     backbone, file = cfg.model.backbone, plan.wishes.pretrained
     if file is not None and os.path.isdir(file):
         file = _of_run(file, backbone)
+    elif plan.survey.bands is not None and file is not None:
+        check_weights(file, plan.chosen.weights == "timm", backbone, plan.survey)
     if file != "official":
         backbone.init_cfg = dict(type="Pretrained", checkpoint=file, prefix="backbone.")
     elif plan.chosen.weights == "timm":

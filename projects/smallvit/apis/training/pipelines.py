@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from smallvit.apis.training.bands import steps_of_bands
 from smallvit.apis.training.models import SMALL
 from smallvit.apis.training.plan import Plan
 
@@ -58,6 +59,12 @@ def _whole_images(train: list, test: list) -> tuple[list, list]:
 
 def _fitted(plan: Plan, steps: list, training: bool) -> list:
     channels, size = plan.survey.channels, plan.size
+    bands = plan.survey.bands
+    if bands is not None:
+        return [
+            _sized(step, step["type"].rpartition(".")[2], size, training)
+            for step in steps_of_bands(steps, bands, plan.survey)
+        ]
     fitted = []
     for step in steps:
         kind = step["type"].rpartition(".")[2]

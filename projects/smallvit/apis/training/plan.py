@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mmengine.config import Config
 
+from smallvit.apis.training.bands import left_out
 from smallvit.apis.training.models import SMALL, Chosen, choose_model
 from smallvit.datasets.recognition import OwnData
 from smallvit.datasets.recognition.survey import Survey
@@ -117,12 +118,19 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
     chosen = choose_model(name, data.form, size)
     base = read_config(chosen.base)
     _check_wishes(chosen, wishes, size, data.form, data.table)
+    if wishes.in_memory and survey.bands is not None:
+        raise UserError(
+            "--in-memory keeps images of 8-bit colors, and these have bands: leave it out"
+        )
     batch = wishes.batch_size if isinstance(wishes.batch_size, int) else None
     batch = batch or default_batch(data, base)
     rate = wishes.lr or scaled_rate(base, batch)
     epochs = wishes.epochs or default_epochs(data.form, data.images["train"])
     plan = Plan(chosen, data, survey, base, size, batch, epochs, rate, wishes)
     plan.notes += [chosen.note] if chosen.note else []
+    if survey.bands is not None:
+        omitted = left_out(base.train_dataloader.dataset.pipeline)
+        plan.notes += [f"left out because of 8-bit colors: {', '.join(omitted)}"] if omitted else []
     return plan
 
 

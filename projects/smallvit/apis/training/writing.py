@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from smallvit.apis.training.bands import normalization
 from smallvit.apis.training.config_text import Name, as_text
 from smallvit.apis.training.pipelines import pipelines
 from smallvit.apis.training.plan import Plan
@@ -226,6 +227,8 @@ def _preprocessor(plan: Plan) -> dict:
         settings["num_classes"] = len(plan.data.classes)
     if form == "custom-masks":
         settings["size"] = (plan.size, plan.size)
+    if plan.survey.bands is not None:
+        return {**settings, **normalization(plan.survey)}
     if channels == 3:
         return settings
     base = plan.base.get("data_preprocessor") or plan.base.model.data_preprocessor
