@@ -16,7 +16,7 @@ NPY_START = b"\x93NUMPY"
 _BAND_AXES = "SCI"
 _INSTALL = "pip install 'smallvit[bands]'"
 #: Maximum number of values of an array, as a multiple of the limit on pixels.
-_MOST_BANDS = 10
+_MOST_BANDS = 4
 
 
 def read_array(content: bytes, path: str) -> tuple[np.ndarray, str | None]:

@@ -10,7 +10,7 @@ from smallvit.datasets.io import limits
 from smallvit.datasets.io.bands import Bands, visible
 from smallvit.datasets.io.images import read_image
 from smallvit.datasets.io.stored_arrays import read_array
-from smallvit.errors import DataError, ImageError, UserError
+from smallvit.errors import DataError, ImageError, SmallvitError, UserError
 
 #: (H, W, C), each value different.
 IMAGE = np.arange(20 * 30 * 6, dtype=np.uint16).reshape(20, 30, 6)
@@ -150,9 +150,29 @@ def test_what_reads_tiff_is_named(missing, monkeypatch):
         Bands(6).decode(content, "x.tif")
 
 
+@pytest.mark.parametrize("kind", ["npy", "tiff", "zlib"])
+def test_any_damage_is_one_of_our_errors(kind):
+    """Ten bytes changed at random: the image is read, or the file is named."""
+    options = dict(photometric="minisblack", planarconfig="contig")
+    options |= {"compression": "zlib"} if kind == "zlib" else {}
+    whole = npy(IMAGE) if kind == "npy" else tiff(IMAGE, **options)
+    random, named = np.random.default_rng(0), []
+    for _ in range(60):
+        content = np.frombuffer(whole, np.uint8).copy()
+        # Half of the places are in the header.
+        places = [*random.integers(0, 200, 5), *random.integers(0, len(content), 5)]
+        content[places] = random.integers(0, 256, 10)
+        try:
+            assert Bands(6).decode(content.tobytes(), "x").shape[2] == 6
+        except SmallvitError as error:
+            named.append(str(error))
+    assert named
+    assert all(text.startswith("x: ") for text in named)
+
+
 def test_the_limit_of_pixels_holds_before_decoding(monkeypatch):
     monkeypatch.setattr("smallvit.datasets.io.stored_arrays.max_pixels", lambda: 500)
-    with pytest.raises(ImageError, match=rf"\(20, 30, 6\).*{limits.VARIABLE}=600"):
+    with pytest.raises(ImageError, match=rf"\(20, 30, 6\).*{limits.VARIABLE}=900"):
         read_array(npy(IMAGE), "x.npy")
 
 
