@@ -228,10 +228,13 @@ def test_by_annotation_file(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("dark/3.png", "some.txt, line 2: 'dark/3.png' is not of the form: path label"),
-        ("dark/3.png -1", "line 2: 'dark/3.png -1' is not of the form"),
+        (
+            "dark/3.png",
+            "some.txt, line 2: expected 'path label' with a label from 0, got 'dark/3.png'",
+        ),
+        ("dark/3.png -1", "got 'dark/3.png -1'"),
         ("dark/3.png 2", "line 2: label 2, but"),
-        ("dark/1.png 1", "line 2: 'dark/1.png' is in line 1 already"),
+        ("dark/1.png 1", "line 2: 'dark/1.png' is a duplicate of line 1"),
     ],
 )
 def test_mistakes_in_lists(folder, tmp_path, capsys, line, message):

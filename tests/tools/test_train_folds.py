@@ -82,7 +82,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
         (["--folds", "3", "--fold", "4"], "there are folds 1 to 3"),
         (["--folds", "3", "--no-validate"], "nothing to measure"),
         (["--folds", "3", "--resume", "x.pth"], "by itself"),
-        (["--folds", "9"], "class bright is on 8 images, too few for 9 folds"),
+        (["--folds", "9"], "class bright has 8 images, but 9 folds"),
         (["--folds", "3", "--cfg-options", "work_dir=x"], "--work-dir"),
     ],
 )

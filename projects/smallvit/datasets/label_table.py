@@ -1,4 +1,4 @@
-"""Images that a table names, with one label each or several."""
+"""Data set of images listed in a label table, with one or several labels per image."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class LabelTable(MultiLabelDataset):
-    """Images and labels of a CSV file, with one label an image or several.
+    """Images and labels of a CSV file, with one or several labels per image.
 
-    The file is what :func:`smallvit.datasets.formats.table.read_table` reads. Where it names no
-    split ``val``, a fixed fifth of the training images of each class validates; where it names no
-    ``test``, ``val`` tests.
+    See :func:`smallvit.datasets.formats.table.read_table` for the format. If the table has no
+    split ``val``, a fixed fifth of the training images of each class is held out for validation;
+    if it has no split ``test``, ``val`` is used.
 
     Args:
-        ann_file (str): The table; files are looked for beside it.
+        ann_file (str): Path of the table; image paths are relative to its folder.
         data_root (str): Folder that ``ann_file`` is relative to. Defaults to "".
         split (str): ``train``, ``val`` or ``test``. Defaults to ``'train'``.
-        listed (str, optional): File that lists the images of the split, one a line; others are
-            not read. Defaults to None.
-        classes (Sequence[str], optional): The classes, in their order. Defaults to None: those of
-            the table.
+        listed (str, optional): Text file with one image of the split per line; other images are
+            skipped. Defaults to None.
+        classes (Sequence[str], optional): Class names in the order of the labels. Defaults to None:
+            the classes of the table.
         pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
         test_mode (bool): Whether a sample that fails raises an error instead of being replaced
             by another. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.MultiLabelDataset`.
 
     Raises:
-        ValueError: If there is no such split.
-        DataError: If the table is not as it must be, or has other classes.
+        ValueError: If ``split`` is invalid.
+        DataError: If the table is invalid or contains other classes.
     """
 
     def __init__(
@@ -53,14 +53,17 @@ class LabelTable(MultiLabelDataset):
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"LabelTable has no split {split!r}; choose one of {SPLITS}")
+            raise ValueError(f"LabelTable: expected split to be one of {SPLITS}, got {split!r}")
         self.split, self.listed = split, listed
         ann_file = osp.join(data_root, ann_file)
         self.table = read_table(ann_file)
         self.class_names = tuple(classes or self.table.classes)
         unknown = sorted(set(self.table.classes) - set(self.class_names))
         if unknown:
-            raise DataError(f"{ann_file}: class {unknown[0]!r} is none of those that are trained")
+            raise DataError(
+                f"{ann_file}: class {unknown[0]!r} is not one of the {len(self.class_names)} "
+                "classes of the data set"
+            )
         super().__init__(
             ann_file=osp.abspath(ann_file),
             metainfo={"classes": self.class_names},
@@ -73,8 +76,8 @@ class LabelTable(MultiLabelDataset):
         """List the images of the split.
 
         Returns:
-            list[dict]: ``img_path`` and ``gt_label`` of each sample: a list of labels where images
-            may have several, else a number.
+            list[dict]: ``img_path`` and ``gt_label`` of each sample: a list of labels if images may
+            have several, else an integer.
         """
         number = {name: label for label, name in enumerate(self.class_names)}
         folder = osp.dirname(self.ann_file)
@@ -101,21 +104,21 @@ class LabelTable(MultiLabelDataset):
         """Get the labels of a sample.
 
         Args:
-            idx (int): Its number.
+            idx (int): Index of the sample.
 
         Returns:
-            list[int]: The labels.
+            list[int]: Class indices.
         """
         found = self.get_data_info(idx)["gt_label"]
         return list(found) if self.table.several else [int(found)]
 
     def extra_repr(self) -> list[str]:
-        """Describe the split.
+        """Describe split and table for ``repr``.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines of text.
         """
-        form = "several labels an image" if self.table.several else "one label an image"
+        form = "several labels per image" if self.table.several else "one label per image"
         return [f"Split: \t{self.split}", f"Table: \t{self.ann_file} ({form})"]
 
 
@@ -123,8 +126,8 @@ def rows_of(table: Table, where: str) -> dict[str, list[Row]]:
     """Divide the images of a table into splits.
 
     Args:
-        table (Table): The table.
-        where (str): Its file, for messages.
+        table (Table): Parsed label table.
+        where (str): Path of the table, for error messages.
 
     Returns:
         dict[str, list[Row]]: Images of ``train``, ``val`` and ``test``.

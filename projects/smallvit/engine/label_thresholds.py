@@ -1,4 +1,4 @@
-"""Thresholds of classes that an image may have several of."""
+"""Metric for the score thresholds of multi-label classification."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from smallvit.registry import METRICS
 
 @METRICS.register_module()
 class LabelThresholds(BaseMetric):
-    """F1 of each class at a given threshold, and the threshold at which it would be highest.
+    """F1 score of each class at a given threshold and at the best threshold.
 
-    Reports ``thresholds/f1/{class}`` at ``thr`` and ``thresholds/best_f1``, the mean of the highest
-    values, in percent; a table of both and of the thresholds is logged. The best threshold is
-    chosen on the images that it is measured on: take that of the validation images.
+    Reports ``thresholds/f1/{class}`` at ``thr`` and ``thresholds/best_f1``, the mean over the
+    classes at their best thresholds, in percent; a table of both and of the thresholds is logged.
+    The best threshold is chosen on the images that are evaluated: use that of the validation
+    images.
 
     Args:
-        thr (float): Scores from it on are a label. Defaults to 0.5, that of the heads.
+        thr (float): Minimum score of a predicted label. Defaults to 0.5, as in the heads.
         **kwargs: Arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
@@ -32,7 +33,7 @@ class LabelThresholds(BaseMetric):
     def __init__(self, thr: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 < thr < 1:
-            raise ValueError(f"LabelThresholds: thr={thr} must lie between 0 and 1")
+            raise ValueError(f"LabelThresholds: expected 0 < thr < 1, got thr={thr}")
         self.thr = thr
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -73,7 +74,7 @@ class LabelThresholds(BaseMetric):
                 f"  {names[label]}: F1 {value:.2f} at {self.thr:g}, {highest:.2f} at "
                 f"{threshold:.3f}; {int(truth[:, label].sum())} images"
             )
-        print_log("\n".join(["F1 of each class, and its best threshold here:", *lines]), "current")
+        print_log("\n".join(["F1 and best threshold of each class:", *lines]), "current")
         return {"best_f1": float(np.mean(best)) if best else 0.0, **found}
 
 
@@ -81,11 +82,11 @@ def f1(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Compute F1 in percent.
 
     Args:
-        predicted (np.ndarray): Whether each image is said to have the class, (N, ).
-        truth (np.ndarray): Whether it has, (N, ).
+        predicted (np.ndarray): Predictions of one class, bool (N, ).
+        truth (np.ndarray): Ground truth of the class, bool (N, ).
 
     Returns:
-        float: 0 where nothing is right.
+        float: F1, 0 without true positives.
     """
     right = int((predicted & truth).sum())
     total = int(predicted.sum()) + int(truth.sum())
@@ -96,16 +97,16 @@ def best_threshold(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]
     """Find the threshold with the highest F1.
 
     Args:
-        scores (np.ndarray): Of one class, (N, ).
-        truth (np.ndarray): Whether each image has it, (N, ).
+        scores (np.ndarray): Scores of one class, (N, ).
+        truth (np.ndarray): Ground truth of the class, bool (N, ).
 
     Returns:
-        tuple[float, float]: The threshold, a score that occurs, and F1 in percent.
+        tuple[float, float]: Threshold, which is one of the scores, and F1 in percent.
     """
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(truth[order])
     values = 200 * right / (np.arange(1, len(scores) + 1) + truth.sum())
-    # Equal scores are on one side of any threshold: the last of them counts.
+    # No threshold separates equal scores, so only the last of them is a candidate.
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     place = int(np.argmax(np.where(last, values, -1)))
     return float(scores[order][place]), float(values[place])

@@ -36,7 +36,7 @@ def test_mean_and_standard_deviation():
     assert spread.std == pytest.approx(1.80278, rel=1e-4)
     assert spread.text() == "2.5 ± 1.803"
     assert Spread("x", (3.0,)).text() == "3"
-    assert Spread("x", (None, None)).text() == "nothing to measure"
+    assert Spread("x", (None, None)).text() == "nothing to evaluate"
 
 
 def test_tables_are_aligned():
@@ -49,7 +49,7 @@ def test_tables_are_aligned():
     head, _, cat, _ = class_lines(class_spreads(results), "objects")
     assert head == "in percent of objects:"
     assert "60" in cat
-    assert "nothing to measure" in cat
+    assert "nothing to evaluate" in cat
 
 
 def test_files_of_classes(tmp_path):
@@ -105,7 +105,7 @@ def test_other_settings_are_refused_once_a_fold_is_trained(tmp_path):
     folds.take_up(work_dir, {**settings, "lr": 0.1})
     with pytest.raises(UserError, match=r"--lr 0.1 .*not given.*--work-dir"):
         folds.take_up(work_dir, settings)
-    with pytest.raises(UserError, match="other images"):
+    with pytest.raises(UserError, match=r"images or labels have changed .*--work-dir"):
         folds.take_up(work_dir, {**settings, "lr": 0.1, "images": "abd"})
     assert folds.read_result(work_dir, 1) == empty
     assert folds.read_result(work_dir, 2) is None

@@ -98,6 +98,6 @@ def test_given_validation_images_are_in_no_fold(kind, tmp_path):
     data = recognize(str(root), str(tmp_path / "out"), fold=Fold(1, 2))
     total = data.images["test"]
     assert data.images["train"] + data.images["val"] == total
-    assert f"the {total} images of val are in no fold" in " ".join(data.notes)
+    assert f"the {total} images of val are not part of the folds" in " ".join(data.notes)
     plain = recognize(str(root), str(tmp_path / "plain"))
     assert data.datasets.get("test") == plain.datasets.get("test")

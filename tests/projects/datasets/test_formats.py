@@ -107,15 +107,15 @@ def test_yolo_names_what_it_does_not_read(tmp_path):
     assert found.classes == ("cell", "dust")
     assert found.objects == trained(found) == 4
     assert reasons(found) == {
-        "class 7, where the classes are 0, 1": 1,
-        "polygon of less than three points": 1,
-        "line of an odd number of coordinates, neither a box of 4 nor a polygon": 1,
-        "coordinates that are not in parts of the image (0 to 1)": 2,
-        "line that is not numbers": 1,
-        "image that cannot be read": 1,
-        "file of labels whose image is not there": 1,
+        "unknown class 7 (classes: 0, 1)": 1,
+        "polygon with fewer than three points": 1,
+        "line with an odd number of coordinates, neither a box (4) nor a polygon": 1,
+        "coordinates that are not normalized (0 to 1)": 2,
+        "line that is not numeric": 1,
+        "unreadable image": 1,
+        "label file without its image": 1,
     }
-    assert "2 images have no file of labels, and so no object" in found.notes
+    assert any(note.startswith("2 images have no label file") for note in found.notes)
     boxes = {one.name: one for one in found.images}
     assert boxes["images/a.jpg"].shapes[0].box == (15, 15, 10, 30)
     # A viewer turns it, and the labels were drawn on what the viewer shows.
@@ -152,18 +152,18 @@ def test_no_file_leads_out_of_the_data_folder(tmp_path):
     text(root / "data.yaml", "train: ../secret/images\nval: images/train\nnames: [a]\n")
     found = read_yolo(str(root))
     assert [one.name for one in found.images] == ["images/train/y.jpg"]
-    assert "folder of images that leads out of the data folder" in reasons(found)
+    assert "image folder outside of the data folder" in reasons(found)
     text(root / "list.txt", "../secret/images/x.jpg\nimages/train/y.jpg\n")
     text(root / "data.yaml", "train: list.txt\nnames: [a]\n")
     found = read_yolo(str(root))
     assert [one.name for one in found.images] == ["images/train/y.jpg"]
-    assert reasons(found) == {"listed path that leads out of the data folder": 1}
+    assert reasons(found) == {"listed path outside of the data folder": 1}
 
     shapes = [dict(label="a", points=[[1, 1], [9, 1], [9, 9]], shape_type="polygon")]
     for number, path in enumerate(("../../secret/images/x.jpg", "/etc/passwd", "C:\\x.jpg")):
         text(root / f"{number}.json", dict(shapes=shapes, imagePath=path))
     found = read_labelme(str(root))
-    assert reasons(found)["path of an image that leads out of the data folder"] == 3
+    assert reasons(found)["image path outside of the data folder"] == 3
     assert found.images == []
 
 
@@ -175,9 +175,9 @@ def test_xml_is_not_expanded(tmp_path):
     text(tmp_path / "c.xml", "<recipe/>")
     found = read_voc(str(tmp_path))
     assert reasons(found) == {
-        "XML with a document type, which is not expanded": 1,
-        "file that is no XML": 1,
-        "XML of another kind than Pascal VOC": 1,
+        "XML with a document type declaration, which is not allowed": 1,
+        "file that is not XML": 1,
+        "XML file that is not in the format of Pascal VOC": 1,
     }
     for encoding in ("utf-16", "utf-8"):
         with pytest.raises(ValueError, match="document type"):
@@ -213,11 +213,11 @@ def test_voc_names_what_it_does_not_read(tmp_path):
     assert found.objects == trained(found) == 3
     assert reasons(found) == {
         "object without a name": 1,
-        "box whose sides are exchanged": 1,
-        "box beside the image": 1,
-        "coordinates that are no numbers": 1,
+        "box with its minimum above its maximum": 1,
+        "box outside of the image": 1,
+        "coordinates that are not numbers": 1,
         "object without a box": 1,
-        "annotation whose image is not there": 1,
+        "annotation without its image": 1,
         "image of ImageSets without an annotation": 1,
     }
 
@@ -245,7 +245,7 @@ def test_labelme_names_what_it_does_not_read(tmp_path):
     assert [len(one.polygons) for one in found.images[0].shapes] == [1, 0, 1, 2]
     assert found.images[0].shapes[0].polygons == (tuple(POLYGON),)
     assert sum(reasons(found).values()) == 7
-    assert reasons(found)["image without a file of labels"] == 1
+    assert reasons(found)["image without a label file"] == 1
 
 
 def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
     image(tmp_path / "images/1.jpg", (40, 60))
     text(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
     found = read_yolo(str(tmp_path))
-    assert reasons(found) == {"image of more pixels than one may have": 1}
+    assert reasons(found) == {"image above the limit of pixels": 1}
 
 
 def test_a_link_to_a_folder_above_ends(tmp_path):

@@ -77,17 +77,17 @@ def test_a_column_for_each_class(table):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name,label\n0.png,a", "none of its columns (name, label) names the files"),
-        ("file,label", "no line below its head"),
-        (lines("a", "b") + "\n5.png", "line 4: 1 values, and the first line names 2"),
-        (lines("a", "b") + "\n0.png,a", "line 4: images/0.png is on line 2 already"),
-        (lines("a", "b") + "\n77.png,a\n78.png,a", "line 4: 77.png is in none of"),
-        (lines("a;a", "b"), "line 2: 'a;a' names a class twice"),
-        (lines("a", "a"), "1 class; at least two"),
-        ("file,label,note\n0.png,a,x", "columns that nothing reads: note"),
-        ("file,night,rain\n0.png,1,maybe", "line 2: 'maybe' in column rain"),
-        ("file,label,split\n0.png,a,train\n1.png,b,later", "split 'later'"),
-        ("file,label,split\n0.png,a,train\n1.png,c,train\n2.png,b,val", "no training image has"),
+        ("name,label\n0.png,a", "none of the columns (name, label)"),
+        ("file,label", "no row below the header"),
+        (lines("a", "b") + "\n5.png", "line 4: expected 2 values"),
+        (lines("a", "b") + "\n0.png,a", "line 4: images/0.png is a duplicate of line 2"),
+        (lines("a", "b") + "\n77.png,a\n78.png,a", "line 4: 77.png not found"),
+        (lines("a;a", "b"), "line 2: 'a;a' contains a class twice"),
+        (lines("a", "a"), "at least two classes, got 1"),
+        ("file,label,note\n0.png,a,x", "beside label: note"),
+        ("file,night,rain\n0.png,1,maybe", "line 2: expected 0 or 1 in column rain, got 'maybe'"),
+        ("file,label,split\n0.png,a,train\n1.png,b,later", "got 'later'"),
+        ("file,label,split\n0.png,a,train\n1.png,c,train\n2.png,b,val", "no training image"),
     ],
 )
 def test_mistakes_are_named(table, text, said):
@@ -107,7 +107,7 @@ class TestOwnData:
         data = recognize(path, str(tmp_path / "out"))
         assert (data.form, data.table, data.several) == ("folder", path, False)
         assert data.images == {"train": 7, "val": 2}
-        assert data.lines()[0].startswith("recognized: a table of labels, one label an image")
+        assert data.lines()[0].startswith("recognized: label table, one label per image")
         listed = LabelTable(path, listed=data.lists["val"])
         assert names(listed) == names(LabelTable(path, split="val"))
         # An image that is added later does not move others between the splits.
@@ -126,12 +126,12 @@ class TestOwnData:
 
     def test_flags_that_do_not_go_with_it(self, table, tmp_path):
         path = table(lines(*"ab"))
-        with pytest.raises(UserError, match="--void-id goes with label maps"):
+        with pytest.raises(UserError, match="--void-id requires label maps"):
             recognize(path, str(tmp_path), void=3)
         several = table(lines("a;b", "a"))
-        with pytest.raises(UserError, match=r"--folds: .* several labels"):
+        with pytest.raises(UserError, match=r"--folds .* has several\. Add a column split"):
             recognize(several, str(tmp_path), fold=Fold(1, 2))
-        with pytest.raises(UserError, match="name the table itself"):
+        with pytest.raises(UserError, match="--data-layout coco"):
             recognize(path, str(tmp_path), layout="coco")
-        with pytest.raises(UserError, match="name the table itself"):
+        with pytest.raises(UserError, match="--data-layout table"):
             recognize(str(tmp_path), str(tmp_path), layout="table")

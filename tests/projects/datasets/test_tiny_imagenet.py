@@ -84,11 +84,11 @@ def test_a_label_outside_the_classes_is_named_with_its_line(root):
 def test_a_name_that_leads_out_is_refused(root, name):
     table = root / "val" / "val_annotations.txt"
     table.write_text(table.read_text() + f"{name}\t{CLASSES[0]}\t0\t0\t1\t1\n")
-    with pytest.raises(DataError, match=f"line 4: {name!r} is no name in a folder"):
+    with pytest.raises(DataError, match=f"line 4: .* got the path {name!r}"):
         TinyImageNet(str(root), split="val")
     if name:
         (root / "wnids.txt").write_text(f"{CLASSES[0]}\n{name}\n")
-        with pytest.raises(DataError, match=rf"wnids\.txt: {name!r} is no name in a folder"):
+        with pytest.raises(DataError, match=rf"wnids\.txt: .* got the path {name!r}"):
             TinyImageNet(str(root))
 
 

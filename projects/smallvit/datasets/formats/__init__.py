@@ -1,7 +1,7 @@
-"""What labeling tools write, YOLO's text files, Pascal VOC's XML and LabelMe's JSON, as COCO.
+"""Annotation formats of labeling tools (YOLO, Pascal VOC, LabelMe) and their conversion to COCO.
 
-Files of these formats come from anywhere: what cannot be read is counted with its reason, paths
-that leave the data folder are refused, and nothing in a file is run or expanded.
+The files are untrusted: entries that cannot be read are counted by reason, paths outside of the
+data folder are rejected, and nothing in a file is executed or expanded.
 """
 
 from smallvit.datasets.formats.coco_content import coco_content

@@ -1,4 +1,4 @@
-"""The content of a COCO file of labelled images."""
+"""Conversion of annotated images to the content of a COCO file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from smallvit.datasets.formats.labelled import LabelledImage, Shape
 
 
 def coco_content(images: Iterable[LabelledImage], classes: Sequence[str]) -> dict[str, Any]:
-    """Make what a COCO file holds; ids begin at 1, and no object is a crowd.
+    """Convert annotated images to COCO's format; ids start at 1, and ``iscrowd`` is 0.
 
     Args:
-        images (Iterable[LabelledImage]): The images.
+        images (Iterable[LabelledImage]): Images with their objects.
         classes (Sequence[str]): Names of the classes; the first has the category id 1.
 
     Returns:
@@ -46,7 +46,7 @@ def coco_content(images: Iterable[LabelledImage], classes: Sequence[str]) -> dic
 
 
 def _area(shape: Shape) -> float:
-    """The area of the outline; of one that encloses none, a line of pixels, that of the box."""
+    """Compute the area of the outline, or that of the box if the outline encloses no area."""
     area = sum(abs(_enclosed(polygon)) for polygon in shape.polygons)
     return round(area, 2) or round(shape.box[2] * shape.box[3], 2)
 

@@ -1,4 +1,4 @@
-"""Files of a data folder: found, kept inside of it, and measured by their headers."""
+"""Search for files in a data folder, safe paths, and image sizes from file headers."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"),
     *(".jpe", ".jfif"),
 )
-#: Files of one folder that are looked at, all formats together.
+#: Maximum number of files in a data folder.
 MAX_FILES = 5_000_000
-#: A file of labels of one image has some kilobytes.
+#: Maximum size of a label file; those of one image typically have a few kilobytes.
 MAX_BYTES = 64 << 20
-#: Names that folders of splits have, by split.
+#: Split by the lower-case name of its folder.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-#: EXIF's number for an orientation, and the values that are a quarter turn.
+#: EXIF tag of the orientation, and its values with a rotation by 90 degrees.
 _ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
 
 
 def files_below(root: str, endings: tuple[str, ...]) -> list[str]:
-    """List the files of a folder and of the folders in it.
+    """List the files in a folder and its subfolders.
 
-    Links to files are followed, and links to folders too, but no folder is entered twice.
-    What begins with a dot is not seen.
+    Symbolic links are followed, but no folder is visited twice. Files and folders whose name
+    starts with a dot are ignored.
 
     Args:
         root (str): Folder to search.
-        endings (tuple[str, ...]): Endings of the names, in small letters; whatever their case.
+        endings (tuple[str, ...]): Lower-case file name extensions; names are compared in lower
+            case.
 
     Returns:
         list[str]: Sorted paths relative to the folder, with ``/``.
 
     Raises:
-        DataError: If it has more files than a data folder may.
+        DataError: If there are more than ``MAX_FILES`` files.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -63,23 +64,25 @@ def files_below(root: str, endings: tuple[str, ...]) -> list[str]:
             if name.lower().endswith(endings) and not name.startswith(".")
         ]
         if len(found) > MAX_FILES:
-            raise DataError(f"{root} holds more than {MAX_FILES} files: name the data folder")
+            raise DataError(
+                f"{root} contains more than {MAX_FILES} files. Pass the folder of the data set"
+            )
     return sorted(found)
 
 
 def images_below(root: str) -> list[str]:
-    """List the images of a folder; see :func:`files_below`."""
+    """List the images in a folder and its subfolders; see :func:`files_below`."""
     return files_below(root, IMAGE_ENDINGS)
 
 
 def split_of(name: str) -> str | None:
-    """Tell the split of a file by the folders that it is in.
+    """Get the split of a file from the names of its parent folders.
 
     Args:
-        name (str): Its path below the data folder.
+        name (str): Path relative to the data folder.
 
     Returns:
-        str | None: ``train``, ``val`` or ``test``; None where no folder says.
+        str | None: ``train``, ``val`` or ``test``; None if no folder is named after a split.
     """
     for part in name.split("/")[:-1]:
         if part.lower() in SPLIT_NAMES:
@@ -88,14 +91,14 @@ def split_of(name: str) -> str | None:
 
 
 def inside(folder: str, path: str) -> str | None:
-    """Join a path that a file names to a folder below the data folder.
+    """Resolve a path from an annotation file, relative to a folder of the data set.
 
     Args:
-        folder (str): The folder, relative to the data folder.
-        path (str): What the file says, with ``/`` or a backslash.
+        folder (str): Base folder, relative to the data folder.
+        path (str): Path in the annotation file, with ``/`` or a backslash.
 
     Returns:
-        str | None: The path relative to the data folder; None where it leads out of it.
+        str | None: Path relative to the data folder; None if it leads outside.
     """
     path = path.replace("\\", "/")
     if not path or path.startswith("/") or ":" in path.split("/")[0] or "\0" in path:
@@ -105,13 +108,13 @@ def inside(folder: str, path: str) -> str | None:
 
 
 def size_of_image(path: str) -> tuple[int, int] | str:
-    """Read the width and height of an image from its header, as a viewer shows it.
+    """Read the width and height of an image from its header, after the EXIF orientation.
 
     Args:
         path (str): Path of the file.
 
     Returns:
-        tuple[int, int] | str: Width and height; or why it cannot be used.
+        tuple[int, int] | str: Width and height, or the reason why the image cannot be used.
     """
     try:
         with warnings.catch_warnings():
@@ -120,38 +123,38 @@ def size_of_image(path: str) -> tuple[int, int] | str:
                 width, height = image.size
                 turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
     except Image.DecompressionBombError:
-        return "image of more pixels than one may have"
+        return "image above the limit of pixels"
     except Exception:
-        return "image that cannot be read"
+        return "unreadable image"
     if width * height > max_pixels():
-        return "image of more pixels than one may have"
+        return "image above the limit of pixels"
     return (height, width) if turned else (width, height)
 
 
 def content_of(path: str) -> bytes | str:
-    """Read a file of labels.
+    """Read a label file.
 
     Args:
         path (str): Path of the file.
 
     Returns:
-        bytes | str: Its content; or why it cannot be used.
+        bytes | str: Content, or the reason why the file cannot be used.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
-            return f"file of labels of more than {MAX_BYTES >> 20} MiB"
+            return f"label file above {MAX_BYTES >> 20} MiB"
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        return f"file that cannot be read ({error.strerror})"
+        return f"unreadable file ({error.strerror})"
 
 
 def iter_texts(root: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Read small text files, passing over those that are none.
+    """Read text files; those that cannot be read are skipped.
 
     Args:
-        root (str): Folder to search.
-        names (list[str]): Paths below it.
+        root (str): Data folder.
+        names (list[str]): Paths relative to it.
 
     Yields:
         tuple[str, str]: Path and text.

@@ -1,4 +1,4 @@
-"""Images with objects, as the readers of all formats describe them."""
+"""Data classes for annotated images, shared by the readers of all formats."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: The least side of a box in pixels: MMDetection trains no object below it.
+#: Minimum side of a box in pixels: MMDetection ignores smaller objects in training.
 LEAST_SIDE = 1.0
-#: What is written of a coordinate.
+#: Decimals of the coordinates in COCO files.
 DECIMALS = 4
 
 
 @dataclass(frozen=True)
 class Shape:
-    """An object of an image.
+    """Object in an image.
 
     Args:
         label (str): Class of the object.
         box (tuple[float, ...]): x, y, width and height in pixels.
-        polygons (tuple[tuple[float, ...], ...]): x, y, x, y, ... of each of its parts.
-            Defaults to none: a box is all that is known of it.
+        polygons (tuple[tuple[float, ...], ...]): x, y, x, y, ... of each part of the outline.
+            Defaults to (): the object has only a box.
     """
 
     label: str
@@ -30,13 +30,13 @@ class Shape:
 
 @dataclass
 class LabelledImage:
-    """An image and what was marked in it.
+    """Image with its annotated objects.
 
     Args:
-        name (str): Its path below the data folder, with ``/``.
-        size (tuple[int, int]): Width and height, as a viewer shows it.
-        shapes (list[Shape]): Its objects.
-        split (str, optional): ``train``, ``val`` or ``test``. Defaults to None: not said.
+        name (str): Path relative to the data folder, with ``/``.
+        size (tuple[int, int]): Width and height after applying the EXIF orientation.
+        shapes (list[Shape]): Objects in the image.
+        split (str, optional): ``train``, ``val`` or ``test``. Defaults to None: not specified.
     """
 
     name: str
@@ -47,16 +47,16 @@ class LabelledImage:
 
 @dataclass
 class Labelled:
-    """All that was read from a folder.
+    """Annotations of a data folder.
 
     Args:
         kind (str): Name of the format.
         root (str): Data folder.
         classes (tuple[str, ...]): Names of the classes, in the order of the format.
-        images (list[LabelledImage]): The images.
-        unread (dict[str, tuple[int, str]]): How often something was not read, by reason, and
-            where first.
-        notes (list[str]): What else is worth knowing.
+        images (list[LabelledImage]): Images with their objects.
+        unread (dict[str, tuple[int, str]]): Number and first location of the skipped entries, by
+            reason.
+        notes (list[str]): Further messages for the user.
     """
 
     kind: str
@@ -67,32 +67,32 @@ class Labelled:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: str, where: str) -> None:
-        """Count something that is not read.
+        """Count a skipped entry.
 
         Args:
-            reason (str): Why.
-            where (str): The file, and the place in it.
+            reason (str): Reason why the entry is skipped.
+            where (str): File and position in it.
         """
         number, first = self.unread.get(reason, (0, where))
         self.unread[reason] = number + 1, first
 
     def unread_lines(self) -> Iterator[str]:
-        """Say what was not read.
+        """Summarize the skipped entries.
 
         Yields:
-            str: A line for each reason.
+            str: One line for each reason.
         """
         for reason, (number, first) in sorted(self.unread.items(), key=lambda one: -one[1][0]):
-            yield f"not read: {number} x {reason}, such as {first}"
+            yield f"skipped: {number} x {reason}, e.g. {first}"
 
     @property
     def objects(self) -> int:
-        """int: Objects of all images."""
+        """int: Total number of objects."""
         return sum(len(image.shapes) for image in self.images)
 
 
 def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape | str:
-    """Make an object of its outline, whose coordinates stay as they are.
+    """Create an object from its outline; the coordinates are not shifted.
 
     Args:
         label (str): Class of the object.
@@ -103,9 +103,9 @@ def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape 
     """
     values = [value for polygon in polygons for value in polygon]
     if not all(map(math.isfinite, values)):
-        return "coordinates that are no numbers"
+        return "non-finite coordinates"
     if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons) or not polygons:
-        return "polygon of less than three points"
+        return "polygon with fewer than three points"
     kept = tuple(tuple(round(value, DECIMALS) for value in polygon) for polygon in polygons)
     columns = [value for polygon in kept for value in polygon[::2]]
     rows = [value for polygon in kept for value in polygon[1::2]]
@@ -114,27 +114,27 @@ def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape 
 
 
 def shape_of_box(label: str, left: float, top: float, right: float, bottom: float) -> Shape | str:
-    """Make an object of its box.
+    """Create an object from its box.
 
     Args:
         label (str): Class of the object.
-        left (float): Its left side, in pixels.
-        top (float): Its top.
-        right (float): Its right side.
-        bottom (float): Its bottom.
+        left (float): Minimum x in pixels.
+        top (float): Minimum y in pixels.
+        right (float): Maximum x in pixels.
+        bottom (float): Maximum y in pixels.
 
     Returns:
         Shape | str: Object, or the reason why it is invalid.
     """
     if not all(map(math.isfinite, (left, top, right, bottom))):
-        return "coordinates that are no numbers"
+        return "non-finite coordinates"
     if right < left or bottom < top:
-        return "box whose sides are exchanged"
+        return "box with its minimum above its maximum"
     return Shape(label, _box_between(left, top, right, bottom))
 
 
 def _box_between(left: float, top: float, right: float, bottom: float) -> tuple:
-    """An object thinner than a pixel, a line of pixels for one, gets a box of a pixel."""
+    """Convert corners to x, y, width and height, with sides of at least one pixel."""
     x, width = _side(left, right)
     y, height = _side(top, bottom)
     return x, y, width, height
@@ -149,14 +149,14 @@ def _side(low: float, high: float) -> tuple[float, float]:
 
 
 def outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
-    """Tell whether a box lies wholly beside its image.
+    """Check whether a box lies completely outside of its image.
 
     Args:
         box (tuple): x, y, width and height.
         size (tuple[int, int]): Width and height of the image.
 
     Returns:
-        bool: Whether no part of it is inside.
+        bool: Whether box and image do not overlap.
     """
     x, y, width, height = box
     return x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0

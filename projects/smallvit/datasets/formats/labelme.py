@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file for each image, with polygons, rectangles and circles."""
+"""Reader of LabelMe's format: a JSON file per image with polygons, rectangles and circles."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from smallvit.datasets.formats.labelled import (
 from smallvit.errors import DataError
 
 KIND = "LabelMe"
-#: Labels that LabelMe's own converters leave out.
+#: Labels that LabelMe's converters skip.
 NO_CLASS = ("__ignore__", "_background_")
-#: Corners of the polygon that stands for a circle.
+#: Number of points of the polygon that approximates a circle.
 CORNERS = 32
 
 
@@ -60,8 +60,8 @@ def _described(content: bytes) -> dict | None:
 def read_labelme(root: str) -> Labelled:
     """Read a folder of LabelMe's files.
 
-    Shapes with one ``group_id`` and one label are parts of one object. Rectangles are boxes
-    alone, where they stand among polygons too.
+    Shapes with the same ``group_id`` and the same label are parts of one object. Rectangles are
+    read as boxes without an outline, even in files with polygons.
 
     Args:
         root (str): Folder to search.
@@ -75,7 +75,7 @@ def read_labelme(root: str) -> Labelled:
     found = Labelled(KIND, root)
     names = files_below(root, (".json",))
     if not names:
-        raise DataError(f"{root} holds no JSON file of {KIND}")
+        raise DataError(f"{root} contains no JSON file of {KIND}")
     images = images_below(root)
     known, taken = set(images), {}
     by_stem = {osp.splitext(name)[0]: name for name in reversed(images)}
@@ -86,19 +86,19 @@ def read_labelme(root: str) -> Labelled:
             continue
         described = _described(content)
         if described is None:
-            found.leave_out(f"JSON of another kind than {KIND}", name)
+            found.leave_out(f"JSON file that is not in the format of {KIND}", name)
             continue
         image = _image_of(found, described, name, known, by_stem)
         if image is None:
             continue
         if image in taken:
-            found.leave_out(f"second file of one image ({taken[image]})", name)
+            found.leave_out(f"second label file of an image (first: {taken[image]})", name)
             continue
         taken[image] = name
         _read_image(found, described, name, image)
     for image in images:
         if image not in taken:
-            found.leave_out("image without a file of labels", image)
+            found.leave_out("image without a label file", image)
     found.classes = tuple(sorted({one.label for image in found.images for one in image.shapes}))
     return found
 
@@ -115,9 +115,9 @@ def _image_of(
     if beside is not None:
         return beside
     if isinstance(said, str) and path is None:
-        found.leave_out("path of an image that leads out of the data folder", f"{said} in {name}")
+        found.leave_out("image path outside of the data folder", f"{said} in {name}")
     else:
-        found.leave_out("labels whose image is not there", name)
+        found.leave_out("label file without its image", name)
     return None
 
 
@@ -131,7 +131,7 @@ def _read_image(found: Labelled, described: dict, name: str, image: str) -> None
     for number, one in enumerate(described["shapes"], 1):
         shape = _shape(one)
         if isinstance(shape, Shape) and outside(shape.box, size):
-            shape = "shape beside the image"
+            shape = "shape outside of the image"
         if isinstance(shape, str):
             found.leave_out(shape, f"shape {number} of {name}")
             continue
@@ -154,10 +154,10 @@ def _shape(one: Any) -> Shape | str:
         return "shape without a label"
     label, kind = one["label"].strip(), one.get("shape_type") or "polygon"
     if label in NO_CLASS:
-        return f"shape of the label {label}"
+        return f"shape with the label {label}"
     points = _points(one.get("points"))
     if points is None:
-        return "coordinates that are no numbers"
+        return "coordinates that are not numbers"
     if kind == "rectangle" and len(points) >= 2:
         columns, rows = zip(*points, strict=True)
         return shape_of_box(label, min(columns), min(rows), max(columns), max(rows))
@@ -165,7 +165,7 @@ def _shape(one: Any) -> Shape | str:
         return shape_of_polygons(label, [_circle(*points)])
     if kind == "polygon":
         return shape_of_polygons(label, [[value for point in points for value in point]])
-    return f"shape of type {str(kind)[:20]}, which has no area that is read"
+    return f"shape of type {str(kind)[:20]}, which is not supported"
 
 
 def _points(found: Any) -> list[tuple[float, float]] | None:

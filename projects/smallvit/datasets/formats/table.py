@@ -1,4 +1,4 @@
-"""Tables of file names and labels: CSV, with one label an image or several."""
+"""Reader of label tables: CSV files with one or several labels per image."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from smallvit.datasets.formats.folders import IMAGE_ENDINGS
 from smallvit.datasets.io.bands import BAND_ENDINGS
 from smallvit.errors import DataError
 
-#: Endings that a file may have; those of photographs are looked for first.
+#: File name extensions; those of photographs are tried first.
 ENDINGS = tuple(dict.fromkeys((*IMAGE_ENDINGS, *BAND_ENDINGS)))
-#: Names of the column of files, of labels and of splits, in lower case.
+#: Lower-case names of the columns with file names, labels and splits.
 FILES = ("file", "filename", "file_name", "image", "image_name", "image_path", "img", "path", "id")
 LABELS = ("label", "labels", "class", "classes", "tag", "tags", "category", "target")
 SPLITS = ("split", "set", "subset", "fold_set")
-#: What stands between several labels of an image.
+#: Separators of several labels in one cell.
 SEPARATORS = ";|,"
-#: What people call the splits.
+#: Accepted names of the splits.
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 NAMES |= {"dev": "val", "test": "test", "testing": "test"}
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
@@ -28,12 +28,12 @@ YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 
 @dataclass(frozen=True)
 class Row:
-    """An image of a table.
+    """Row of a label table.
 
     Args:
-        name (str): Its file, relative to the folder of the table.
-        labels (tuple[str, ...]): Names of its classes.
-        split (str): ``train``, ``val``, ``test``, or "" where the table says none.
+        name (str): Image file, relative to the folder of the table.
+        labels (tuple[str, ...]): Class names.
+        split (str): ``train``, ``val``, ``test``, or "" if the table has no column of splits.
     """
 
     name: str
@@ -43,12 +43,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of labels.
+    """Label table.
 
     Args:
-        classes (tuple[str, ...]): The classes, sorted; those of columns in their order.
-        several (bool): Whether images may have several labels, or none.
-        rows (tuple[Row, ...]): The images.
+        classes (tuple[str, ...]): Class names, sorted, or in column order if each class has a
+            column.
+        several (bool): Whether an image may have any number of labels.
+        rows (tuple[Row, ...]): Images with their labels.
     """
 
     classes: tuple[str, ...]
@@ -57,32 +58,32 @@ class Table:
 
 
 def is_table(path: str) -> bool:
-    """Tell whether a path is a table of labels.
+    """Check whether a path is a label table.
 
     Args:
-        path (str): A file or folder.
+        path (str): File or folder.
 
     Returns:
-        bool: Whether it is a CSV file.
+        bool: Whether it is an existing CSV or TSV file.
     """
     return osp.isfile(path) and path.lower().endswith((".csv", ".tsv"))
 
 
 def read_table(path: str) -> Table:
-    """Read a table of labels, once as long as the file stays as it is.
+    """Read a label table; the result is cached until the file changes.
 
-    The first line names the columns: one of files, relative to the folder of the table or to a
-    folder ``images`` in it; either one of labels, several of which stand between ``;``, ``|`` or
-    ``,``, or one for each class with 0 and 1; and, if there is one, one of splits.
+    The first line contains the names of the columns: one with file names, relative to the folder
+    of the table or to ``images`` in it; either one with labels, separated by ``;``, ``|`` or ``,``
+    if there are several, or one for each class with 0 and 1; and, optionally, one with splits.
 
     Args:
         path (str): Path of the file.
 
     Returns:
-        Table: Its content.
+        Table: Parsed table.
 
     Raises:
-        DataError: If it is not as it must be; the message names the line.
+        DataError: If the table is invalid; the message names the line.
     """
     try:
         return _read(path, os.stat(path).st_mtime_ns)
@@ -96,16 +97,16 @@ def _read(path: str, changed: int) -> Table:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, delimiter="\t" if path.lower().endswith("tsv") else ","))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table: {error}") from error
+        raise DataError(f"{path} is not a valid CSV file: {error}") from error
     lines = [(number, line) for number, line in enumerate(lines, 1) if any(line)]
     if len(lines) < 2:
-        raise DataError(f"{path} holds no line below its head, which names the columns")
+        raise DataError(f"{path} contains no row below the header line")
     head = [name.strip() for name in lines[0][1]]
     for number, line in lines[1:]:
         if len(line) != len(head):
             raise DataError(
-                f"{path}, line {number}: {len(line)} values, and the first line names {len(head)} "
-                "columns; labels with a comma stand in quotes"
+                f"{path}, line {number}: expected {len(head)} values as in the header, got "
+                f"{len(line)}. Quote labels that contain a comma"
             )
     files, labels, split, marks = _columns(path, head)
     finder = _Finder(path)
@@ -116,7 +117,7 @@ def _read(path: str, changed: int) -> Table:
         values = [value.strip() for value in line]
         name = finder.find(values[files], where)
         if name in seen:
-            raise DataError(f"{where}: {name} is on line {seen[name]} already: keep one of them")
+            raise DataError(f"{where}: {name} is a duplicate of line {seen[name]}. Remove one")
         seen[name] = number
         found = (
             _marked(where, head, values, marks)
@@ -128,7 +129,7 @@ def _read(path: str, changed: int) -> Table:
     known = {label for row in rows for label in row.labels}
     classes = tuple(head[mark] for mark in marks) if labels is None else tuple(sorted(known))
     if len(classes) < 2:
-        raise DataError(f"{path}: {len(classes)} class; at least two are needed to tell apart")
+        raise DataError(f"{path}: expected at least two classes, got {len(classes)}")
     _check_splits(path, rows)
     return Table(classes, several, tuple(rows))
 
@@ -138,7 +139,8 @@ def _columns(path: str, head: list[str]) -> tuple[int, int | None, int | None, l
     files = next((lower.index(name) for name in FILES if name in lower), None)
     if files is None:
         raise DataError(
-            f"{path}: none of its columns ({', '.join(head[:8])}) names the files: call it file"
+            f"{path}: none of the columns ({', '.join(head[:8])}) contains the file names. Rename "
+            "that column to file"
         )
     split = next((lower.index(name) for name in SPLITS if name in lower), None)
     labels = next((lower.index(name) for name in LABELS if name in lower), None)
@@ -147,8 +149,7 @@ def _columns(path: str, head: list[str]) -> tuple[int, int | None, int | None, l
         if rest:
             extra = ", ".join(head[place] for place in rest[:6])
             raise DataError(
-                f"{path}: beside {head[labels]} there are columns that nothing reads: {extra}. "
-                "Remove them"
+                f"{path}: columns that are not used beside {head[labels]}: {extra}. Remove them"
             )
         return files, labels, split, []
     if len(rest) == 1:
@@ -166,7 +167,7 @@ def _named(where: str, text: str, several: bool) -> tuple[str, ...]:
     names = [name.strip() for name in (text.split(SEPARATORS[0]) if several else [text])]
     names = [name for name in names if name]
     if len(set(names)) < len(names):
-        raise DataError(f"{where}: {text!r} names a class twice")
+        raise DataError(f"{where}: {text!r} contains a class twice")
     return tuple(names)
 
 
@@ -174,34 +175,34 @@ def _marked(where: str, head: list[str], values: list[str], marks: list[int]) ->
     for mark in marks:
         if values[mark].lower() not in (*YES, *NO):
             raise DataError(
-                f"{where}: {values[mark]!r} in column {head[mark]}, where 0 or 1 says whether the "
-                "image has the class; one column of names is called label"
+                f"{where}: expected 0 or 1 in column {head[mark]}, got {values[mark]!r}. A single "
+                "column with class names must be called label"
             )
     return tuple(head[mark] for mark in marks if values[mark].lower() in YES)
 
 
 def _split(where: str, text: str) -> str:
     if text.lower() not in NAMES:
-        raise DataError(f"{where}: split {text!r}; there are train, val and test")
+        raise DataError(f"{where}: expected split train, val or test, got {text!r}")
     return NAMES[text.lower()]
 
 
 def _check_splits(path: str, rows: list[Row]) -> None:
     splits = {row.split for row in rows}
     if splits != {""} and "train" not in splits:
-        raise DataError(f"{path}: no image is of split train")
+        raise DataError(f"{path}: no image has the split train")
     trained = {label for row in rows if row.split in ("", "train") for label in row.labels}
     for row in rows:
         for label in row.labels:
             if label not in trained:
                 raise DataError(
-                    f"{path}: no training image has class {label!r}, which {row.name} of split "
-                    f"{row.split} has"
+                    f"{path}: class {label!r} of {row.name} (split {row.split}) has no training "
+                    "image"
                 )
 
 
 class _Finder:
-    """Where the files of a table are."""
+    """Search for the image files of a table."""
 
     def __init__(self, path: str) -> None:
         self.path, self.root = path, osp.dirname(osp.abspath(path))
@@ -210,7 +211,7 @@ class _Finder:
 
     def find(self, name: str, where: str) -> str:
         if not name:
-            raise DataError(f"{where}: no file is named")
+            raise DataError(f"{where}: the file name is empty")
         plain = name.replace("\\", "/")
         ends = ("",) if osp.splitext(plain)[1].lower() in ENDINGS else ("", *ENDINGS)
         for folder in self.folders:
@@ -226,6 +227,6 @@ class _Finder:
         if self.missing:
             places = ", ".join(osp.join(self.root, folder) for folder in sorted(self.folders))
             raise DataError(
-                f"{self.missing[0]} is in none of {places}"
-                + (f", and {len(self.missing) - 1} more are not" if len(self.missing) > 1 else "")
+                f"{self.missing[0]} not found in {places}"
+                + (f"; {len(self.missing) - 1} more are missing" if len(self.missing) > 1 else "")
             )

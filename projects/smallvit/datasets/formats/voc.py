@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file for each image, with boxes or polygons."""
+"""Reader of Pascal VOC's format: an XML file per image with boxes or polygons."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class UnsafeXMLError(ValueError):
-    """An XML file with a document type, which may define entities."""
+    """Error for XML with a document type declaration, which may define entities."""
 
 
 def parse_xml(content: bytes) -> Element:
-    """Parse XML that declares no document type, and so no entities to expand.
+    """Parse XML without a document type declaration, and therefore without entities.
 
     Args:
         content (bytes): Content of the file.
 
     Returns:
-        Element: Its root.
+        Element: Root element.
 
     Raises:
-        ValueError: If it is no XML, or declares a document type.
+        ValueError: If the content is not XML, or declares a document type.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def refuse(*declaration: object) -> None:
-        raise UnsafeXMLError("a document type")
+        raise UnsafeXMLError("document type declaration")
 
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
@@ -81,9 +81,10 @@ def is_voc(root: str) -> bool:
 def read_voc(root: str) -> Labelled:
     """Read a folder of Pascal VOC's files.
 
-    The XML files are in ``Annotations`` or beside the images, which are found by the file name
-    in them or by their own name. ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt`` tell
-    the splits, or folders of such names. Coordinates are taken as they are written.
+    The XML files are in ``Annotations`` or next to the images. An image is found by the
+    ``filename`` in its XML file, or by the name of the XML file. ``ImageSets/Main/train.txt``,
+    ``val.txt`` and ``test.txt`` define the splits, or folders of these names. Coordinates are not
+    shifted.
 
     Args:
         root (str): Folder to search.
@@ -97,7 +98,7 @@ def read_voc(root: str) -> Labelled:
     found = Labelled(KIND, root)
     names = files_below(root, (".xml",))
     if not names:
-        raise DataError(f"{root} holds no XML file of {KIND}")
+        raise DataError(f"{root} contains no XML file of {KIND}")
     images = images_below(root)
     by_path, by_stem = set(images), {}
     for image in images:
@@ -110,15 +111,15 @@ def read_voc(root: str) -> Labelled:
             continue
         image = _image_of(tree, name, by_path, by_stem)
         if image is None:
-            found.leave_out("annotation whose image is not there", name)
+            found.leave_out("annotation without its image", name)
         elif image in taken:
-            found.leave_out(f"second annotation of one image ({taken[image]})", name)
+            found.leave_out(f"second annotation of an image (first: {taken[image]})", name)
         else:
             taken[image] = name
             split = sets.get(osp.splitext(osp.basename(name))[0]) or split_of(name)
             _read_image(found, tree, name, image, split or split_of(image))
     for image in images:
-        # Other images of a folder, label maps for one, are nobody's.
+        # Images that no list contains, such as label maps, do not need an annotation.
         if image not in taken and osp.splitext(osp.basename(image))[0] in sets:
             found.leave_out("image of ImageSets without an annotation", image)
     found.classes = tuple(sorted({one.label for image in found.images for one in image.shapes}))
@@ -126,7 +127,7 @@ def read_voc(root: str) -> Labelled:
 
 
 def _image_sets(root: str) -> Iterator[tuple[str, str]]:
-    """Splits of the images by their names without an ending."""
+    """Iterate over the image names without extension and their splits."""
     lists = [
         name
         for name in files_below(root, (".txt",))
@@ -136,7 +137,7 @@ def _image_sets(root: str) -> Iterator[tuple[str, str]]:
     for name, text in iter_texts(root, lists):
         split = osp.splitext(osp.basename(name).lower())[0]
         for line in filter(None, map(str.strip, text.splitlines())):
-            # Lists of a class have 1, -1 or 0 behind the name, which a name may end with too.
+            # Lists of a class have 1, -1 or 0 after the name, but a name may also end like that.
             stem, _, flag = line.rpartition(" ")
             if stem and flag in ("1", "-1", "0"):
                 yield stem.strip(), split
@@ -151,13 +152,13 @@ def _tree(found: Labelled, root: str, name: str) -> Element | None:
     try:
         tree = parse_xml(content)
     except UnsafeXMLError:
-        found.leave_out("XML with a document type, which is not expanded", name)
+        found.leave_out("XML with a document type declaration, which is not allowed", name)
         return None
     except ValueError:
-        found.leave_out("file that is no XML", name)
+        found.leave_out("file that is not XML", name)
         return None
     if tree.tag != "annotation":
-        found.leave_out(f"XML of another kind than {KIND}", name)
+        found.leave_out(f"XML file that is not in the format of {KIND}", name)
         return None
     return tree
 
@@ -176,7 +177,7 @@ def _image_of(
     near: list[str] = []
     for stem in (osp.splitext(osp.basename(name))[0], osp.splitext(tail)[0]):
         near = near or by_stem.get(stem, [])
-    # Label maps of the same names are in folders of their own.
+    # SegmentationClass and SegmentationObject contain label maps with the same names.
     near = [one for one in near if "Segmentation" not in one] or near
     same = [one for one in near if split_of(one) == split_of(name)]
     return (same or near or [None])[0]
@@ -191,7 +192,7 @@ def _read_image(found: Labelled, tree: Element, name: str, image: str, split: st
     for number, node in enumerate(tree.iter("object"), 1):
         shape = _shape(node)
         if isinstance(shape, Shape) and outside(shape.box, size):
-            shape = "box beside the image"
+            shape = "box outside of the image"
         if isinstance(shape, str):
             found.leave_out(shape, f"object {number} of {name}")
         else:
@@ -212,11 +213,11 @@ def _shape(node: Element) -> Shape | str:
             return "object without a box"
         return shape_of_box(label, *(float(_text(box, side)) for side in SIDES))
     except ValueError:
-        return "coordinates that are no numbers"
+        return "coordinates that are not numbers"
 
 
 def _points(polygon: Element) -> list[float]:
-    """``x1, y1, x2, y2, ...`` as elements, or ``pt`` with ``x`` and ``y`` for each."""
+    """Read a polygon from elements ``x1, y1, x2, y2, ...``, or from ``pt`` with ``x`` and ``y``."""
     points = polygon.findall("pt")
     if points:
         return [float(_text(point, axis)) for point in points for axis in ("x", "y")]

@@ -1,4 +1,4 @@
-"""YOLO: a text file for each image, with boxes or polygons in parts of the image."""
+"""Reader of YOLO's format: a text file per image with normalized boxes or polygons."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from smallvit.errors import DataError
 from smallvit.utils.text import name_some
 
 KIND = "YOLO"
-#: Text files beside the labels that are none.
+#: Text files next to the labels that contain no labels.
 OTHER_TEXTS = ("classes.txt", "readme", "labels.txt", "train.txt", "val.txt", "test.txt")
 LABEL = re.compile(r"\d+( +-?[\d.]+(e-?\d+)?){4,}", re.IGNORECASE)
-#: A part of the image that a coordinate may stand out: labeling tools round.
+#: Fraction of the image by which a coordinate may lie outside, because labeling tools round.
 TOLERANCE = 0.01
 MAX_YAML = 1 << 20
 _KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
@@ -62,7 +62,7 @@ def _label_files(root: str) -> list[str]:
 
 
 def _description(root: str) -> tuple[str, dict] | None:
-    """The YAML file that names the classes, and its content."""
+    """Find the YAML file that names the classes, and parse it."""
     for name in files_below(root, (".yaml", ".yml")):
         if name.count("/") > 1:
             continue
@@ -81,10 +81,10 @@ def _description(root: str) -> tuple[str, dict] | None:
 def read_yolo(root: str) -> Labelled:
     """Read a folder of YOLO's files.
 
-    Labels are found as Ultralytics finds them: in ``labels`` where the image is in ``images``,
-    else beside it. ``data.yaml`` names the classes and the splits; without one, ``classes.txt``
-    names the classes, and the folders tell the splits. An image without a file of labels has
-    no object.
+    Label files are located as in Ultralytics: in ``labels`` if the image is in ``images``, else
+    next to the image. ``data.yaml`` defines the classes and the splits; without it, ``classes.txt``
+    defines the classes, and the folder names define the splits. An image without a label file has
+    no objects.
 
     Args:
         root (str): Folder to search.
@@ -93,7 +93,7 @@ def read_yolo(root: str) -> Labelled:
         Labelled: Images and objects, and the reasons why others were skipped.
 
     Raises:
-        DataError: If the classes have no usable names, or there is no image.
+        DataError: If the class names are invalid, or there is no image.
     """
     found = Labelled(KIND, root)
     described = _description(root)
@@ -101,12 +101,12 @@ def read_yolo(root: str) -> Labelled:
     images = dict(_images(found, described))
     if not images:
         raise DataError(
-            f"{root} holds no image of {KIND}'s layout: images/ and labels/, each with train/ and "
-            "val/ in it or without"
+            f"{root} contains no image in the layout of {KIND}. Expected images/ and labels/, "
+            "optionally with train/ and val/ in each"
         )
     names = _names(root, described)
     if described is not None and described[1].get("kpt_shape") is not None:
-        found.notes.append("the key points of the labels are not read, the boxes are")
+        found.notes.append("key points are ignored; only the boxes are read")
     used, without = set(), 0
     points = _key_points(described)
     for image, split in images.items():
@@ -125,9 +125,9 @@ def read_yolo(root: str) -> Labelled:
         found.images.append(entry)
     for label in sorted(labels - used):
         if "labels" in label.lower().split("/")[:-1]:
-            found.leave_out("file of labels whose image is not there", label)
+            found.leave_out("label file without its image", label)
     if without:
-        found.notes.append(f"{without} images have no file of labels, and so no object")
+        found.notes.append(f"{without} images have no label file and are used without objects")
     found.classes = _classes(found, names)
     return found
 
@@ -140,14 +140,14 @@ def _key_points(described: tuple[str, dict] | None) -> int:
 
 
 def _names(root: str, described: tuple[str, dict] | None) -> dict[int, str] | None:
-    """Names of the classes by their numbers; None where nothing names them."""
+    """Read the names of the classes by number; None if no file defines them."""
     if described is not None:
         name, content = described
         given = content["names"]
         pairs = enumerate(given) if isinstance(given, list) else given.items()
         names = {key: str(value) for key, value in pairs if type(key) is int and key >= 0}
         if len(names) < len(given) or len(set(names.values())) < len(names) or not names:
-            raise DataError(f"{osp.join(root, name)}: names must be one name for each class")
+            raise DataError(f"{osp.join(root, name)}: names must contain one unique name per class")
         return names
     for _, text in iter_texts(root, _class_lists(root)):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -166,13 +166,13 @@ def _classes(found: Labelled, names: dict[int, str] | None) -> tuple[str, ...]:
         return tuple(names[number] for number in sorted(names))
     labels = {one.label for image in found.images for one in image.shapes}
     found.notes.append(
-        "no data.yaml or classes.txt names the classes: they are called class_0, class_1, ..."
+        "no data.yaml or classes.txt defines class names; using class_0, class_1, ..."
     )
     return tuple(sorted(labels, key=lambda one: int(one.rpartition("_")[2])))
 
 
 def _images(found: Labelled, described: tuple[str, dict] | None) -> Iterator[tuple[str, str]]:
-    """The images, each with its split."""
+    """Iterate over the images with their splits."""
     listed: dict[str, str | None] = {}
     if described is not None:
         for key, split in _KEYS:
@@ -187,7 +187,7 @@ def _images(found: Labelled, described: tuple[str, dict] | None) -> Iterator[tup
 
 
 def _of_source(found: Labelled, described: tuple[str, dict], source: Any) -> Iterator[str]:
-    """Images that an entry of the YAML file stands for: a folder, a list, or several of them."""
+    """Iterate over the images of an entry of the YAML file: a folder, a list file, or several."""
     name, content = described
     if isinstance(source, list):
         for one in source:
@@ -198,8 +198,8 @@ def _of_source(found: Labelled, described: tuple[str, dict], source: Any) -> Ite
     places = _places(found.root, name, content.get("path"), source)
     path = next((one for one in places if osp.exists(osp.join(found.root, one))), None)
     if path is None:
-        why = "is not there" if places else "leads out of the data folder"
-        found.leave_out(f"folder of images that {why}", f"{source} in {name}")
+        why = "missing image folder" if places else "image folder outside of the data folder"
+        found.leave_out(why, f"{source} in {name}")
         return
     whole = osp.join(found.root, path)
     if osp.isdir(whole):
@@ -211,16 +211,16 @@ def _of_source(found: Labelled, described: tuple[str, dict], source: Any) -> Ite
                 if osp.isfile(osp.join(found.root, image)):
                     yield image
                 else:
-                    found.leave_out("listed image that is not there", image)
+                    found.leave_out("listed image that is missing", image)
             elif line.strip():
-                found.leave_out("listed path that leads out of the data folder", line.strip()[:80])
+                found.leave_out("listed path outside of the data folder", line.strip()[:80])
 
 
 def _places(root: str, name: str, base: Any, source: str) -> list[str]:
-    """Where an entry of the YAML file may be: beside the file, or where its ``path`` says.
+    """List the candidate paths of an entry: next to the YAML file, or below its ``path``.
 
-    Others have written the file on their own machine, so that ``path`` may be nowhere here, and
-    entries may begin with a folder above although they are beside it.
+    The file may have been written on another machine, where ``path`` was valid; entries may start
+    with ``../`` although the folders are next to the file.
     """
     folder = osp.dirname(name)
     tries = [inside(folder, source)]
@@ -262,7 +262,7 @@ def _read_labels(
             continue
         shape = _shape(line.split(), entry.size, names, points)
         if isinstance(shape, Shape) and outside(shape.box, entry.size):
-            shape = "object beside the image"
+            shape = "object outside of the image"
         if isinstance(shape, str):
             found.leave_out(shape, f"line {number} of {label}")
         else:
@@ -275,25 +275,25 @@ def _shape(
     try:
         number, values = int(words[0]), [float(word) for word in words[1:]]
     except ValueError:
-        return "line that is not numbers"
+        return "line that is not numeric"
     if number < 0 or (names is not None and number not in names):
         known = name_some(sorted(names)) if names else "0 and above"
-        return f"class {number}, where the classes are {known}"
+        return f"unknown class {number} (classes: {known})"
     name = names[number] if names is not None else f"class_{number}"
     if points and len(values) == 4 + points:
         values = values[:4]
     if any(not -TOLERANCE <= value <= 1 + TOLERANCE for value in values):
-        return "coordinates that are not in parts of the image (0 to 1)"
+        return "coordinates that are not normalized (0 to 1)"
     width, height = size
     if len(values) == 4:
         x, y, w, h = values
         if w < 0 or h < 0:
-            return "box of a negative size"
+            return "box with a negative size"
         left, top = (x - w / 2) * width, (y - h / 2) * height
         return shape_of_box(name, left, top, left + w * width, top + h * height)
     if len(values) < 4:
-        return "polygon of less than three points"
+        return "polygon with fewer than three points"
     if len(values) % 2:
-        return "line of an odd number of coordinates, neither a box of 4 nor a polygon"
+        return "line with an odd number of coordinates, neither a box (4) nor a polygon"
     scaled = [value * (height if place % 2 else width) for place, value in enumerate(values)]
     return shape_of_polygons(name, [scaled])

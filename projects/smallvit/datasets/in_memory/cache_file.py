@@ -1,8 +1,7 @@
-"""A file of images of one size: their pixels, mapped into memory by all who read them, and what
-they were made of.
+"""Memory-mapped cache file for images of the same size.
 
-It begins with ``MAGIC``, then come the pixels (N, C, H, W) and the sizes (N, 2) of the images
-before they were changed, then a JSON object and its length. Nothing in it is executed.
+Format: ``MAGIC``, the pixels (N, C, H, W), the original image sizes (N, 2), a JSON header and its
+length. Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ from smallvit.utils.files import whole_file
 MAGIC = b"smallvit images\n"
 VERSION = 1
 SUFFIX = ".images"
-#: The JSON object of a million unreadable images is smaller.
+#: Maximum size of the header, enough for a million unreadable images.
 _MAX_JSON = 256 << 20
 _LENGTH = struct.Struct("<Q")
 
 
 class StaleError(Exception):
-    """A file that cannot be used, or no longer; the message says why, to be read behind "it"."""
+    """Error for a damaged or outdated file; the message is a predicate without a subject."""
 
 
 @dataclass
 class Header:
-    """What a file holds.
+    """Header of a cache file.
 
     Args:
-        shape (tuple[int, ...]): (N, C, H, W).
-        made_by (str): Digest of the data set's settings and of the steps that were applied.
-        source (str): Digest of the state of the images that it was made of.
-        unreadable (dict[str, str]): Why an image could not be read, by its index.
+        shape (tuple[int, ...]): Shape of the pixels, (N, C, H, W).
+        made_by (str): Digest of the data set's settings and of the applied transforms.
+        source (str): Digest of the source images.
+        unreadable (dict[str, str]): Error messages of unreadable images, by index.
         checksum (int): CRC-32 of pixels and sizes.
-        version (int): Of the format.
+        version (int): Version of the format.
     """
 
     shape: tuple[int, ...]
@@ -53,22 +52,22 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """Bytes of all pixels."""
+        """int: Number of bytes of the pixels."""
         return int(np.prod(self.shape, dtype=object))
 
     @property
     def sizes(self) -> int:
-        """Bytes of all sizes."""
+        """int: Number of bytes of the sizes."""
         return 8 * self.shape[0]
 
 
 class Images(NamedTuple):
-    """Images of one size in memory.
+    """Images of the same size in memory.
 
     Args:
-        pixels (np.ndarray): uint8 (N, C, H, W), not to be written to.
-        sizes (np.ndarray): Height and width of each as it was read, int32 (N, 2).
-        unreadable (dict[int, str]): Why an image could not be read, by its index.
+        pixels (np.ndarray): Read-only images, uint8 (N, C, H, W).
+        sizes (np.ndarray): Original height and width of each image, int32 (N, 2).
+        unreadable (dict[int, str]): Error messages of unreadable images, by index.
     """
 
     pixels: np.ndarray
@@ -77,13 +76,14 @@ class Images(NamedTuple):
 
 
 def write(path: str, header: Header, pixels: Iterable[np.ndarray], sizes: np.ndarray) -> None:
-    """Write a file, whole or not at all.
+    """Write a cache file atomically.
 
     Args:
-        path (str): The file; what is there is replaced.
-        header (Header): What it holds; its checksum is set.
-        pixels (Iterable[np.ndarray]): Parts of the pixels, in order.
-        sizes (np.ndarray): Filled when all pixels were taken, int32 (N, 2).
+        path (str): Path of the file, replaced if it exists.
+        header (Header): Header of the file; its checksum is set.
+        pixels (Iterable[np.ndarray]): Batches of images, in order.
+        sizes (np.ndarray): Original image sizes, int32 (N, 2); they may be filled in while
+            ``pixels`` is consumed.
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(MAGIC)
@@ -100,25 +100,25 @@ def write(path: str, header: Header, pixels: Iterable[np.ndarray], sizes: np.nda
 
 
 def read(path: str, made_by: str, source: str) -> Images:
-    """Map a file into memory, and compare it with its checksum.
+    """Map a cache file into memory and verify its checksum.
 
     Args:
         path (str): Path of the file.
-        made_by (str): What it must have been made by.
-        source (str): What it must have been made of.
+        made_by (str): Expected digest of settings and transforms.
+        source (str): Expected digest of the source images.
 
     Returns:
-        Images: The images, on the disk.
+        Images: Memory-mapped images.
 
     Raises:
-        FileNotFoundError: If there is none.
-        StaleError: If it is damaged, of another version, or made of something else.
+        FileNotFoundError: If the file does not exist.
+        StaleError: If the file is damaged, has another version or other digests.
     """
     header = _read_header(path)
     if header.made_by != made_by:
-        raise StaleError("was made with other settings")
+        raise StaleError("was written with other settings")
     if header.source != source:
-        raise StaleError("was made of other images: they have changed since")
+        raise StaleError("is outdated because the images have changed")
     pixels, sizes = _map(path, header)
     if zlib.crc32(sizes, zlib.crc32(pixels)) != header.checksum:
         raise StaleError("does not match its checksum")
@@ -127,7 +127,7 @@ def read(path: str, made_by: str, source: str) -> Images:
 
 
 def _map(path: str, header: Header) -> tuple[np.ndarray, np.ndarray]:
-    # Rows of a plain array are cheaper to take than those of a np.memmap.
+    # Indexing a plain array is faster than indexing an np.memmap.
     start = len(MAGIC)
     pixels = np.memmap(path, np.uint8, "r", start, tuple(header.shape)).view(np.ndarray)
     start += header.pixels
@@ -139,35 +139,35 @@ def _read_header(path: str) -> Header:
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if file.read(len(MAGIC)) != MAGIC or size < len(MAGIC) + _LENGTH.size:
-            raise StaleError("is no file of images, or begins with others' bytes")
+            raise StaleError("is not a cache file of images")
         file.seek(size - _LENGTH.size)
         (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
         if length > min(_MAX_JSON, size - len(MAGIC) - _LENGTH.size):
-            raise StaleError("is cut off")
+            raise StaleError("is truncated")
         file.seek(size - _LENGTH.size - length)
         text = file.read(length)
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise StaleError("is damaged at its end") from None
+        raise StaleError("has a damaged header") from None
     header = _checked(found)
     if size != len(MAGIC) + header.pixels + header.sizes + length + _LENGTH.size:
-        raise StaleError("is not as long as it says")
+        raise StaleError("does not have the size that its header requires")
     return header
 
 
 def _checked(found: Any) -> Header:
     names = {one.name for one in fields(Header)}
     if not isinstance(found, dict) or found.keys() != names or found["version"] != VERSION:
-        raise StaleError("is of another version")
+        raise StaleError("has another format version")
     shape, unreadable = found["shape"], found["unreadable"]
     whole = isinstance(shape, list) and len(shape) == 4
     if not whole or not all(type(one) is int and 0 < one < 1 << 40 for one in shape):
-        raise StaleError("has no shape that images could have")
+        raise StaleError("has an invalid shape in its header")
     texts = isinstance(unreadable, dict) and all(
         key.isdecimal() and int(key) < shape[0] and isinstance(value, str)
         for key, value in unreadable.items()
     )
     if not texts or type(found["checksum"]) is not int:
-        raise StaleError("is damaged at its end")
+        raise StaleError("has a damaged header")
     return Header(**{**found, "shape": tuple(shape)})

@@ -1,4 +1,4 @@
-"""From the samples of a data set to images of one size."""
+"""Decoding of a data set into images of the same size."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from smallvit.datasets.io.parallel import CHUNK, read_all
 from smallvit.datasets.pixels import ToColor
 from smallvit.errors import DataError, ImageError, UserError
 
-#: Steps that make the same of the same image each time: applied once, and their result stored.
+#: Deterministic transforms, which are applied once and whose results are stored.
 FIXED = (LoadImageFromFile, Resize, ResizeEdge, CenterCrop, Pad, ToColor)
 GIB = 1 << 30
-#: Fewer files are read faster than worker processes begin.
+#: Up to this number of files, reading takes less time than starting worker processes.
 _FEW_FILES = 2000
 _MAX_WORKERS = 8
 
 
 class Sources:
-    """The images of a data set before and behind the steps that are applied once.
-
-    It is read in worker processes.
+    """Images of a data set after its deterministic transforms, read by worker processes.
 
     Args:
-        dataset (BaseDataset): Tells of each sample by ``get_data_info``.
-        steps (Sequence[Callable]): The steps.
+        dataset (BaseDataset): Data set with ``get_data_info``.
+        steps (Sequence[Callable]): Deterministic transforms.
     """
 
     def __init__(self, dataset: Any, steps: Sequence[Callable[[dict], dict]]) -> None:
@@ -41,14 +39,14 @@ class Sources:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray | str, tuple[int, int], str]:
-        """Read an image.
+        """Read and transform an image.
 
         Args:
-            index (int): Its index.
+            index (int): Index of the sample.
 
         Returns:
-            tuple: The image (C, H, W), or why it cannot be read; its height and width as it was
-            read; and its name for messages.
+            tuple: Image (C, H, W), or an error message if it is unreadable; original height and
+            width; and the name of the image for messages.
         """
         results = self.dataset.get_data_info(index)
         name = str(results.get("img_path") or f"sample {index}")
@@ -59,13 +57,13 @@ class Sources:
             for step in self.steps:
                 results = step(results)
                 if results is None:  # LoadImageFromFile(ignore_empty=True)
-                    return f"{name}: {type(step).__name__} gave no image", (0, 0), name
+                    return f"{name}: {type(step).__name__} returned no image", (0, 0), name
         except ImageError as error:
             return str(error), (0, 0), name
         if "img" not in results:
             raise UserError(
-                f"{name}: the pipeline of smallvit.InMemory has no image where its random "
-                "transforms begin: let it begin with LoadImageFromFile"
+                f"{name}: the pipeline of smallvit.InMemory does not load an image before its "
+                "random transforms. Put LoadImageFromFile first"
             )
         image = results["img"]
         image = image[..., None] if image.ndim == 2 else image
@@ -74,16 +72,16 @@ class Sources:
 
 
 class State:
-    """A digest of images as they are now: what they hold, or when their files were changed."""
+    """Digest of images, from their pixels or the modification times of their files."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def add(self, info: dict[str, Any]) -> None:
-        """Add an image.
+        """Add a sample to the digest.
 
         Args:
-            info (dict): What the data set knows of the sample.
+            info (dict): Annotation of the sample.
         """
         said = f"{info.get('gt_label')}\n{info.get('img_path')}\n"
         image = info.get("img")
@@ -93,14 +91,14 @@ class State:
             return
         try:
             state = os.stat(info["img_path"])
-        except (OSError, KeyError):  # in a store, or not there, which reading will tell
+        except (OSError, KeyError):  # in an LMDB store, or missing and reported when it is read
             pass
         else:
             said += f"{state.st_size} {state.st_mtime_ns}\n"
         self._digest.update(said.encode())
 
     def digest(self) -> str:
-        """Tell the digest.
+        """Compute the digest.
 
         Returns:
             str: 32 hexadecimal digits.
@@ -109,16 +107,16 @@ class State:
 
 
 def first_image(sources: Sources) -> np.ndarray:
-    """Find an image that can be read.
+    """Find the first readable image.
 
     Args:
         sources (Sources): Images to read.
 
     Returns:
-        np.ndarray: The first such image, (C, H, W).
+        np.ndarray: Image (C, H, W).
 
     Raises:
-        DataError: If there is none, or it is not of 8 bits.
+        DataError: If no image is readable, or the image is not uint8.
     """
     reason = "the data set is empty"
     for index in range(len(sources)):
@@ -127,62 +125,62 @@ def first_image(sources: Sources) -> np.ndarray:
             require_bytes(image, name)
             return image
         reason = image
-    raise DataError(f"smallvit.InMemory found no image that can be read: {reason}")
+    raise DataError(f"smallvit.InMemory found no readable image: {reason}")
 
 
 def require_bytes(image: np.ndarray, name: str) -> None:
-    """Refuse an image of more than 8 bits.
+    """Check that an image has 8 bits per channel.
 
     Args:
-        image (np.ndarray): The image.
-        name (str): Its name, for the message.
+        image (np.ndarray): Image of any shape.
+        name (str): Name of the image, for the error message.
 
     Raises:
         DataError: If it is not uint8.
     """
     if image.dtype != np.uint8:
         raise DataError(
-            f"{name}: smallvit.InMemory keeps images of 8 bits (uint8), and this one is "
-            f"{image.dtype}: put smallvit.ToColor behind LoadImageFromFile, which scales deeper "
-            "ones, or read with color_type='color'"
+            f"{name}: smallvit.InMemory requires uint8 images, got {image.dtype}. Add "
+            "smallvit.ToColor after LoadImageFromFile to scale deeper images, or set "
+            "color_type='color'"
         )
 
 
 def require_room(count: int, shape: tuple[int, int, int], max_gib: float) -> None:
-    """Refuse a data set that takes more memory than it may.
+    """Check that the images do not exceed the memory limit.
 
     Args:
         count (int): Number of images.
-        shape (tuple[int, int, int]): (C, H, W) of each.
-        max_gib (float): The limit.
+        shape (tuple[int, int, int]): Shape of an image, (C, H, W).
+        max_gib (float): Limit in GiB.
 
     Raises:
-        UserError: If it is exceeded.
+        UserError: If the limit is exceeded.
     """
     size = count * int(np.prod(shape))
     if size > max_gib * GIB:
         channels, height, width = shape
         raise UserError(
-            f"smallvit.InMemory: {count} images of {channels}x{height}x{width} take "
-            f"{size / GIB:.3g} GiB, and max_gib={max_gib:g} is the limit: raise max_gib if the "
-            "machine has the memory, make the images smaller by a step before the random ones "
-            "(ResizeEdge and CenterCrop), or use the data set itself, without InMemory"
+            f"smallvit.InMemory: {count} images of {channels}x{height}x{width} require "
+            f"{size / GIB:.3g} GiB, above the limit max_gib={max_gib:g}. Increase max_gib if the "
+            "machine has enough memory, reduce the image size before the random transforms "
+            "(ResizeEdge and CenterCrop), or use the data set without InMemory"
         )
 
 
 def decode(sources: Sources, header: Header, sizes: np.ndarray) -> Iterator[np.ndarray]:
-    """Read all images.
+    """Read all images in batches.
 
     Args:
         sources (Sources): Images to read.
-        header (Header): With the shape of all; the unreadable ones are written there.
-        sizes (np.ndarray): int32 (N, 2), which is filled.
+        header (Header): Header with the expected shape; unreadable images are recorded in it.
+        sizes (np.ndarray): Output array for the original image sizes, int32 (N, 2).
 
     Yields:
-        np.ndarray: Pixels of a few images (n, C, H, W); those of an unreadable one are 0.
+        np.ndarray: Images (n, C, H, W); unreadable ones are zeros.
 
     Raises:
-        DataError: If an image has another size than the first one.
+        DataError: If the images differ in size.
     """
     shape = tuple(header.shape[1:])
     blank, number = np.zeros(shape, np.uint8), 0
@@ -214,12 +212,12 @@ def _other_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> 
     def shown(shape: tuple[int, ...]) -> str:
         return f"{shape[1]}x{shape[2]} with {shape[0]} channel{'s' if shape[0] > 1 else ''}"
 
-    way = "put ResizeEdge and CenterCrop, or Resize, before the random transforms"
+    way = "Add ResizeEdge and CenterCrop, or Resize, before the random transforms"
     if found[0] != wanted[0]:
-        way = "read all alike, with LoadImageFromFile(color_type='color')"
+        way = "Set color_type='color' in LoadImageFromFile"
     return (
-        f"{name} is {shown(found)}, and the images before it are {shown(wanted)}: "
-        f"smallvit.InMemory keeps images of one size; {way}"
+        f"{name}: smallvit.InMemory requires images of the same size, expected {shown(wanted)} as "
+        f"in previous images, got {shown(found)}. {way}"
     )
 
 
@@ -228,10 +226,10 @@ def into_memory(sources: Sources, header: Header) -> Images:
 
     Args:
         sources (Sources): Images to read.
-        header (Header): With the shape of all.
+        header (Header): Header with the expected shape; unreadable images are recorded in it.
 
     Returns:
-        Images: The images.
+        Images: Images in memory.
     """
     pixels = np.empty(header.shape, np.uint8)
     sizes = np.zeros((len(sources), 2), np.int32)

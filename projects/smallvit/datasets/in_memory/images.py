@@ -1,4 +1,4 @@
-"""A data set of small images that is in memory as a whole."""
+"""Data set wrapper that holds all images in memory and transforms them in batches."""
 
 from __future__ import annotations
 
@@ -27,40 +27,39 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class InMemory:
-    """Any classification data set of small images, in memory, with transforms by the batch.
+    """Wrap a classification data set of small images, with images in memory and batch transforms.
 
-    The steps at the beginning of the pipeline that make the same of an image each time (reading,
-    ``Resize``, ``ResizeEdge``, ``CenterCrop``, ``Pad``, ``smallvit.ToColor``) are applied once to
-    all images; the results, uint8, must be of one size. They are kept in a file that all
-    processes and workers of the machine map into their memory, and that the next training finds
-    again; it is written anew where the images, the steps or the settings have changed, or where
-    it does not match its checksum.
+    The deterministic transforms at the start of the pipeline (reading, ``Resize``, ``ResizeEdge``,
+    ``CenterCrop``, ``Pad``, ``smallvit.ToColor``) are applied once to all images; the results must
+    be uint8 images of the same size. They are stored in a cache file, which all processes and
+    workers on the machine map into memory and later runs use again. The file is rewritten if the
+    images, the transforms or the settings have changed, or if its checksum does not match.
 
-    The random steps behind are drawn for each image of a batch where it is loaded, and applied to
-    all of them where the model is, by ``smallvit.AugmentingPreprocessor``; the data loader needs
-    ``collate_fn=dict(type="smallvit.collate_in_memory")``. Steps with a form for batches are
-    ``RandomCrop``, ``RandomResizedCrop``, ``RandomFlip``, ``Rotate``, ``smallvit.ColorJitter``,
-    ``smallvit.RandAugment``, ``smallvit.RandomErasing``, and those of stored teacher features. If
-    there is another one, the images in memory go through all of them one by one, as in the data
-    set itself, and a warning says so.
+    The parameters of the random transforms are drawn for each image when a batch is loaded;
+    ``smallvit.AugmentingPreprocessor`` applies them to the whole batch on the device of the model.
+    The data loader requires ``collate_fn=dict(type="smallvit.collate_in_memory")``. Batch versions
+    exist of ``RandomCrop``, ``RandomResizedCrop``, ``RandomFlip``, ``Rotate``,
+    ``smallvit.ColorJitter``, ``smallvit.RandAugment``, ``smallvit.RandomErasing``, and of the
+    transforms for stored teacher features. With any other transform, the images are transformed
+    one by one as in the wrapped data set, and a warning is logged.
 
-    Settings of the data set stay where they were: ``dict(type="CIFAR100", data_root=...)``
+    The settings of the data set do not change: ``dict(type="CIFAR100", data_root=...)``
     becomes ``dict(type="smallvit.InMemory", of="CIFAR100", data_root=...)``.
 
     Args:
-        of (str): Type of the data set, whose samples have one label each.
+        of (str): Type of the wrapped data set, whose samples must have one label each.
         pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
-        max_gib (float): Memory that all images may take, in GiB. Defaults to 4.0.
-        cache (str | bool): Folder of the file; True for ``images`` in torch's cache
-            (``~/.cache/torch/hub``, or below ``$TORCH_HOME``); False for none: each process then
-            has the images for itself. Defaults to True.
-        lazy_init (bool): Whether to leave the reading for later. Defaults to False.
-        **settings: Arguments of the data set.
+        max_gib (float): Maximum size of all images in GiB. Defaults to 4.0.
+        cache (str | bool): Folder of the cache file; True for ``images`` in torch's cache
+            (``~/.cache/torch/hub``, or below ``$TORCH_HOME``); False for no cache file, so that
+            each process has a copy of the images. Defaults to True.
+        lazy_init (bool): Whether to defer reading. Defaults to False.
+        **settings: Arguments of the wrapped data set.
 
     Raises:
-        DataError: If images are of several sizes or not of 8 bits, none can be read, or a sample
-            has not one label.
-        UserError: If the images take more memory than they may, or the data set has no pipeline.
+        DataError: If the images differ in size, are not uint8 or are all unreadable, or a sample
+            does not have exactly one label.
+        UserError: If the images exceed ``max_gib``, or the data set has no pipeline.
     """
 
     def __init__(
@@ -77,8 +76,8 @@ class InMemory:
         self.dataset = DATASETS.build(dict(type=of, pipeline=list(pipeline), **settings))
         if not hasattr(getattr(self.dataset, "pipeline", None), "transforms"):
             raise UserError(
-                f"smallvit.InMemory: {of} has no pipeline of its own; name the data set inside, "
-                "and put what is around it around InMemory"
+                f"smallvit.InMemory: {of} has no pipeline. Set `of` to the data set that it wraps, "
+                "and put the wrapper around InMemory"
             )
         self.pipeline: Compose = self.dataset.pipeline
         self.steps = Steps(self.pipeline.transforms)
@@ -102,14 +101,14 @@ class InMemory:
         return deepcopy(self.dataset.metainfo)
 
     def full_init(self) -> None:
-        """Read the annotations, and the images or the file that holds them."""
+        """Read the annotations, and the images or their cache file."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
         if self.steps.reason:
             say_once(
-                f"smallvit.InMemory of {self.of}: {self.steps.reason}; the images are in memory, "
-                "and go through the transforms one by one, which takes longer than by the batch"
+                f"smallvit.InMemory of {self.of}: {self.steps.reason}; the images are transformed "
+                "one by one, which is slower than in batches"
             )
         self._path: str | None = None
         self._has_images = False
@@ -120,15 +119,15 @@ class InMemory:
         self._fully_initialized = True
 
     def _look(self) -> None:
-        """Take of each sample what is needed of it but the image, and the state of that."""
+        """Collect labels, sample data needed by transforms, and the digest of the images."""
         kept, labels, state = [], [], decoding.State()
         for index in range(len(self.dataset)):
             info = self.dataset.get_data_info(index)
             label = info.get("gt_label")
             if np.ndim(label) or label is None:
                 raise DataError(
-                    f"smallvit.InMemory of {self.of}: sample {index} has the label {label!r}, and "
-                    "one number is needed; use the data set itself"
+                    f"smallvit.InMemory of {self.of}: expected an integer label, got {label!r} in "
+                    f"sample {index}. Use the data set without InMemory"
                 )
             labels.append(label)
             kept.append(self.steps.look(info))
@@ -138,13 +137,13 @@ class InMemory:
         self._source = state.digest()
 
     def _digest(self) -> str:
-        """Name what the images are made by: another name is another file."""
+        """Digest settings and deterministic transforms, as part of the cache file's name."""
         steps = [repr(step) for step in self.steps.fixed]
         said = [self.of, sorted((key, repr(value)) for key, value in self._settings.items()), steps]
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
     def _find(self, sources: decoding.Sources) -> Images:
-        """Map the file of the images, after writing it where that is needed."""
+        """Map the cache file into memory; write it first if necessary."""
         if not self.cache:
             return decoding.into_memory(sources, self._header(sources))
         folder = osp.join(torch.hub.get_dir(), "images")
@@ -157,8 +156,8 @@ class InMemory:
                 images = self._read_or_write(path, sources)
         except OSError as error:
             say_once(
-                f"smallvit.InMemory cannot keep {path} ({error.strerror or error}): each process "
-                "has the images for itself; set cache to a folder that can be written to"
+                f"smallvit.InMemory cannot write {path} ({error.strerror or error}), so each "
+                "process holds a copy of the images. Set cache to a writable folder"
             )
             return decoding.into_memory(sources, self._header(sources))
         self._path = path
@@ -170,7 +169,7 @@ class InMemory:
         except FileNotFoundError:
             pass
         except StaleError as error:
-            say_once(f"{path} {error}; it is written again")
+            say_once(f"{path} {error}; writing it again")
         header = self._header(sources)
         sizes = np.zeros((len(sources), 2), np.int32)
         cache_file.write(path, header, decoding.decode(sources, header, sizes), sizes)
@@ -181,7 +180,7 @@ class InMemory:
         try:
             return cache_file.read(path, self._made_by, self._source)
         except StaleError as error:
-            raise OSError(f"what was written there {error}") from error
+            raise OSError(f"the file that was just written {error}") from error
 
     def _header(self, sources: decoding.Sources) -> Header:
         first = decoding.first_image(sources)
@@ -189,7 +188,7 @@ class InMemory:
         return Header((len(sources), *first.shape), self._made_by, self._source)
 
     def _forget_images(self) -> None:
-        """Drop the images that the data set has itself: they are in memory once now."""
+        """Free the images of the wrapped data set, which are now in memory twice."""
         if "img" not in self.dataset.get_data_info(0):
             return
         infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
@@ -202,7 +201,7 @@ class InMemory:
 
     @property
     def images(self) -> Images:
-        """Images: All of them, mapped by this process."""
+        """Images: All images, memory-mapped in each process on first use."""
         if self._images is None:
             self._images = cache_file.read(self._path, self._made_by, self._source)
         return self._images
@@ -216,11 +215,11 @@ class InMemory:
         """Get the annotation of a sample.
 
         Args:
-            idx (int): Its index.
+            idx (int): Index of the sample.
 
         Returns:
-            dict: The annotation; with ``img``, behind the steps that are applied once, where the
-            data set gives its images so.
+            dict: Annotation; it contains ``img``, after the deterministic transforms, if that of
+            the wrapped data set does.
         """
         info = self.dataset.get_data_info(idx)
         return dict(info, img=self._image(idx)) if self._has_images else info
@@ -239,21 +238,21 @@ class InMemory:
         """Get the label of a sample.
 
         Args:
-            idx (int): Its index.
+            idx (int): Index of the sample.
 
         Returns:
-            list[int]: The label.
+            list[int]: List with the label as its only element.
         """
         return [int(self._labels[idx])]
 
     def unreadable(self, idx: int) -> str | None:
-        """Tell why an image could not be read.
+        """Get the error message of an unreadable image.
 
         Args:
-            idx (int): Its index.
+            idx (int): Index of the sample.
 
         Returns:
-            str | None: The reason; None where it could.
+            str | None: Error message; None if the image is readable.
         """
         return self.images.unreadable.get(idx)
 
@@ -265,16 +264,16 @@ class InMemory:
         return self.steps.one_by_one(results)
 
     def _image(self, idx: int) -> np.ndarray:
-        """A copy of an image, as a pipeline has it: (H, W, C), or (H, W) of one channel."""
+        """Copy an image in the layout of a pipeline, (H, W, C), or (H, W) with one channel."""
         image = self.images.pixels[idx].transpose(1, 2, 0)
         return np.array(image[..., 0] if image.shape[2] == 1 else image)
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], ImageBatch] | None:
-        """Callable | None: Loads samples together; None where a transform has no batch form."""
+        """Callable | None: Loader of a batch; None if a transform has no batch version."""
         return None if self.steps.reason else self._load_batch
 
-    __getitems__ = load_batch  # what torch's data loader asks for
+    __getitems__ = load_batch  # called by torch's DataLoader, if it is not None
 
     @force_full_init
     def _load_batch(self, indices: Sequence[int]) -> ImageBatch:
@@ -300,7 +299,7 @@ class InMemory:
         return results
 
     def _pack(self, results: dict[str, Any], label: torch.Tensor) -> DataSample:
-        """What ``PackInputs`` does, of a label that is a tensor already."""
+        """Pack a sample as ``PackInputs`` does, with a label that is already a tensor."""
         sample, pack = DataSample(), self.steps.pack
         sample.set_field(label, "gt_label", dtype=torch.Tensor)
         for key in pack.algorithm_keys:
@@ -312,13 +311,13 @@ class InMemory:
         return sample
 
     def __repr__(self) -> str:
-        way = "one by one" if self.steps.reason else "by the batch"
+        way = "one by one" if self.steps.reason else "in batches"
         return f"Dataset InMemory, transformed {way}, of:\n{self.dataset!r}"
 
 
 @contextmanager
 def _file_lock(path: str) -> Iterator[None]:
-    """Let one process of the machine at a time look for a file and write it."""
+    """Lock a cache file, so that one process per machine checks and writes it."""
     import filelock
 
     lock = filelock.FileLock(path + ".lock")

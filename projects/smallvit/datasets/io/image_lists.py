@@ -1,4 +1,4 @@
-"""Lists of labelled images: class folders, and annotation files of MMPretrain."""
+"""Lists of labelled images from class folders and from annotation files of MMPretrain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ImageList:
     Args:
         root (str): Folder that the paths are relative to.
         samples (tuple[tuple[str, int], ...]): Path, with ``/``, and label of each image.
-        classes (tuple[str, ...], optional): Names of the labels. Defaults to None.
+        classes (tuple[str, ...], optional): Class names by label. Defaults to None.
     """
 
     root: str
@@ -28,18 +28,18 @@ class ImageList:
 
     @property
     def digest(self) -> str:
-        """str: A fingerprint of paths and labels."""
+        """str: SHA-256 of paths and labels."""
         return hashlib.sha256(annotation_text(self.samples).encode()).hexdigest()
 
 
 def annotation_text(samples: Sequence[tuple[str, int]]) -> str:
-    """Write samples as MMPretrain's ``CustomDataset`` reads them from an ``ann_file``.
+    """Format samples as an ``ann_file`` of MMPretrain's ``CustomDataset``.
 
     Args:
         samples (Sequence[tuple[str, int]]): Paths and labels.
 
     Returns:
-        str: A line ``path label`` for each.
+        str: Text with one line ``path label`` per sample.
     """
     return "".join(f"{path} {label}\n" for path, label in samples)
 
@@ -48,13 +48,13 @@ def list_folder(root: str) -> ImageList:
     """List class folders as MMPretrain's ``CustomDataset`` and ``ImageNet`` do.
 
     Args:
-        root (str): The folder of class folders.
+        root (str): Folder that contains the class folders.
 
     Returns:
-        ImageList: Its images; labels follow the sorted names of the folders.
+        ImageList: Images, with labels in the order of the sorted folder names.
 
     Raises:
-        UserError: If there is no such folder, or its class folders make no clear labels.
+        UserError: If the folder does not exist, or its class folders are ambiguous or empty.
     """
     from mmpretrain.datasets import ImageNet
     from mmpretrain.datasets.custom import find_folders, get_samples
@@ -64,12 +64,12 @@ def list_folder(root: str) -> ImageList:
     classes, labels = find_folders(root)
     problems = clashing_names(classes)
     if not classes:
-        problems.append("there is no class folder; for images in one folder give --ann-file")
+        problems.append("there is no class folder. For images in one folder, pass --ann-file")
     samples, empty = get_samples(
         root, labels, lambda name: name.lower().endswith(ImageNet.IMG_EXTENSIONS)
     )
     problems += [
-        f"class folder {name!r} holds no image ({' '.join(ImageNet.IMG_EXTENSIONS)}): remove it"
+        f"class folder {name!r} contains no image ({' '.join(ImageNet.IMG_EXTENSIONS)}). Remove it"
         for name in sorted(empty)
     ]
     if problems:
@@ -79,19 +79,19 @@ def list_folder(root: str) -> ImageList:
 
 
 def clashing_names(names: Sequence[str]) -> list[str]:
-    """Find names that differ in upper and lower case alone, one folder on many systems.
+    """Find names that differ only in case, and are the same folder on many file systems.
 
     Args:
         names (Sequence[str]): Names of class folders.
 
     Returns:
-        list[str]: A sentence for each clash.
+        list[str]: Error message for each clash.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.casefold(), []).append(name)
     return [
-        f"class folders {' and '.join(map(repr, group))} differ in case alone: rename or merge them"
+        f"class folders {' and '.join(map(repr, group))} differ only in case. Rename or merge them"
         for group in groups.values()
         if len(group) > 1
     ]
@@ -101,16 +101,15 @@ def read_annotations(path: str, root: str, classes_file: str | None = None) -> I
     """Read an annotation file.
 
     Args:
-        path (str): The file, with a line ``path label`` for each image.
+        path (str): Annotation file with one line ``path label`` per image.
         root (str): Folder that the paths are relative to.
-        classes_file (str, optional): File with the name of a class in each line. Defaults
-            to None.
+        classes_file (str, optional): File with one class name per line. Defaults to None.
 
     Returns:
-        ImageList: What it lists.
+        ImageList: Images with labels.
 
     Raises:
-        UserError: If a file is missing, or a line is not of that form.
+        UserError: If a file is missing, or a line is invalid.
     """
     classes = tuple(read_lines(classes_file)) if classes_file else None
     samples, seen = [], {}
@@ -118,11 +117,11 @@ def read_annotations(path: str, root: str, classes_file: str | None = None) -> I
         name, space, label = line.strip().rpartition(" ")
         where = f"{path}, line {number}"
         if not space or not label.isdecimal():
-            raise UserError(f"{where}: {line!r} is not of the form: path label (0, 1, 2, ...)")
+            raise UserError(f"{where}: expected 'path label' with a label from 0, got {line!r}")
         if classes is not None and int(label) >= len(classes):
             raise UserError(f"{where}: label {label}, but {classes_file} has {len(classes)} names")
         if name in seen:
-            raise UserError(f"{where}: {name!r} is in line {seen[name]} already")
+            raise UserError(f"{where}: {name!r} is a duplicate of line {seen[name]}. Remove one")
         seen[name] = number
         samples.append((name.strip(), int(label)))
     if not samples:
@@ -131,34 +130,34 @@ def read_annotations(path: str, root: str, classes_file: str | None = None) -> I
 
 
 def require_name(name: str, where: str) -> str:
-    """Check that a name in a file is that of one thing in a folder, and no way out of it.
+    """Check that a name from an untrusted file is a plain file or folder name.
 
     Args:
-        name (str): The name.
-        where (str): Where it stands, for the error.
+        name (str): Name to check.
+        where (str): Location of the name, for the error message.
 
     Returns:
-        str: The name.
+        str: The unchanged name.
 
     Raises:
-        DataError: If it leads elsewhere.
+        DataError: If it is a path.
     """
     if name in ("", ".", "..") or set(name) & set("/\\\0"):
-        raise DataError(f"{where}: {name!r} is no name in a folder, and leads out of it")
+        raise DataError(f"{where}: expected a file or folder name, got the path {name!r}")
     return name
 
 
 def read_lines(path: str) -> list[str]:
-    """Read the lines of a text file that hold anything.
+    """Read the non-empty lines of a text file.
 
     Args:
-        path (str): The file, UTF-8.
+        path (str): UTF-8 file.
 
     Returns:
-        list[str]: The lines without their ends.
+        list[str]: Lines without line breaks.
 
     Raises:
-        UserError: If it is missing or no text.
+        UserError: If the file is missing or not UTF-8.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""MMEngine's LMDB backend, with errors that name the store and the way out."""
+"""LMDB backend of MMEngine with checks and actionable error messages."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mmengine.fileio import LmdbBackend, register_backend
 from smallvit.errors import ImageError, ImageStoreError
 
 BUILD = "tools/dataset_converters/folder2lmdb.py"
-#: What the name of a store that is being written ends with.
+#: Suffix of the name of an unfinished store.
 PARTIAL = ".partial"
 
 
 class CheckedLmdbBackend(LmdbBackend):
-    """MMEngine's LMDB backend for stores of image files, and for keys in any script.
+    """LMDB backend with support for UTF-8 keys and detection of damaged stores.
 
-    A store is opened once in each process, whatever backends read it: lmdb refuses to open
-    it a second time, and a handle from before a fork belongs to the parent.
+    Each process opens a store once and shares the handle between backends, because lmdb does not
+    allow opening it twice. Handles are not reused after a fork.
 
     Args:
-        db_path (str): The store.
-        **kwargs: Those of :class:`mmengine.fileio.LmdbBackend`.
+        db_path (str): Path of the LMDB store.
+        **kwargs: Arguments of :class:`mmengine.fileio.LmdbBackend`.
     """
 
     _handles: dict[str, tuple[int, Any]] = {}
@@ -33,14 +33,14 @@ class CheckedLmdbBackend(LmdbBackend):
         """Read a value.
 
         Args:
-            filepath (str | Path): The key.
+            filepath (str | Path): Key of the value.
 
         Returns:
-            bytes: The value.
+            bytes: Content of the stored file.
 
         Raises:
             ImageStoreError: If the store cannot be opened.
-            ImageError: If it has no such key.
+            ImageError: If the key does not exist.
         """
         import lmdb
 
@@ -71,14 +71,14 @@ class CheckedLmdbBackend(LmdbBackend):
             client = super()._get_client()
         except lmdb.Error as error:
             raise ImageStoreError(self._describe_failure(error)) from error
-        # Reading behind the end of a truncated store would end the process by a signal.
+        # Reading past the end of a truncated store would kill the process with SIGBUS.
         wanted = (client.info()["last_pgno"] + 1) * client.stat()["psize"]
         file = osp.join(self.db_path, "data.mdb") if osp.isdir(self.db_path) else self.db_path
         size = osp.getsize(file)
         if size < wanted:
             client.close()
             raise ImageStoreError(
-                f"{self.db_path}: truncated LMDB store ({size} of {wanted} bytes): copy it again, "
+                f"{self.db_path}: truncated LMDB store ({size} of {wanted} bytes). Copy it again, "
                 f"or rebuild it with {BUILD}"
             )
         return client
@@ -86,32 +86,32 @@ class CheckedLmdbBackend(LmdbBackend):
     def _describe_failure(self, error: Exception) -> str:
         path = self.db_path
         if osp.isdir(path + PARTIAL) and not osp.exists(path):
-            return f"{path} is not finished: run the command of {BUILD} again, and it continues"
+            return f"{path} is not finished. Run {BUILD} again with the same arguments to resume"
         if not osp.exists(path) or (osp.isdir(path) and "data.mdb" not in os.listdir(path)):
             return (
-                f"no LMDB store at {path} (backend_args.db_path): build it with {BUILD} FOLDER "
+                f"no LMDB store at {path} (backend_args.db_path). Build it with {BUILD} FOLDER "
                 f"{path}"
             )
         if osp.isfile(path) and "subdir" not in self.kwargs:
             return (
-                f"{path} is a file, not the folder of an LMDB store ({BUILD} writes one); for a "
-                "store that is one file, add subdir=False to backend_args"
+                f"{path} is a file, expected the folder of an LMDB store as written by {BUILD}. "
+                "For a single-file store, add subdir=False to backend_args"
             )
-        return f"{path} is not an LMDB store ({error}): rebuild it with {BUILD}"
+        return f"{path} is not an LMDB store ({error}). Rebuild it with {BUILD}"
 
     def _describe_missing(self, key: str) -> str:
         with self._handle().begin() as transaction:
             keys = (bytes(one) for one in transaction.cursor().iternext(values=False))
             example = next((one for one in keys if not one.startswith(b"__")), None)
         if example is None:
-            return f"{self.db_path} holds no images (asked for {key!r}): rebuild it with {BUILD}"
+            return f"{self.db_path} contains no images, got key {key!r}. Rebuild it with {BUILD}"
         return (
-            f"{self.db_path} has no key {key!r}; its keys are such as "
-            f"{example.decode(errors='replace')!r}. A key is the image's path with data_root and "
-            f"data_prefix before it: set both to '', or rebuild the store with {BUILD}"
+            f"{self.db_path} has no key {key!r}; an existing key is "
+            f"{example.decode(errors='replace')!r}. Keys are image paths prefixed with data_root "
+            f"and data_prefix. Set both to '', or rebuild the store with {BUILD}"
         )
 
 
 def install() -> None:
-    """Check stores wherever ``backend_args`` say ``backend='lmdb'``."""
+    """Register the backend for ``backend_args`` with ``backend='lmdb'``."""
     register_backend("lmdb", CheckedLmdbBackend, force=True)

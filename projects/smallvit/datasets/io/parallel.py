@@ -1,4 +1,4 @@
-"""Reading many files in worker processes, with a progress bar."""
+"""Parallel reading of many files with a progress bar."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: Items that a worker hands over at a time.
+#: Number of items that a worker returns at a time.
 CHUNK = 16
-#: Seconds between two pictures of the progress bar.
+#: Seconds between updates of the progress bar.
 PROGRESS = 1.0
 
 
@@ -20,11 +20,11 @@ def read_all(dataset: Any, workers: int) -> Iterator[list]:
     """Read the items of a data set in order.
 
     Args:
-        dataset (Sequence): The items; reading one is the work that is shared.
-        workers (int): Processes; with 0 it is this one.
+        dataset (Sequence): Data set whose items are read by ``__getitem__``.
+        workers (int): Number of worker processes; 0 for reading in the current process.
 
     Yields:
-        list: A few items at a time.
+        list: Batch of items.
     """
     from mmengine.utils import ProgressBar
     from torch.utils.data import DataLoader
@@ -44,7 +44,7 @@ def read_all(dataset: Any, workers: int) -> Iterator[list]:
         for items in loader:
             yield items
             read += len(items)
-            # Each update is a line in a log.
+            # In a log file, every update is a new line.
             if read == len(dataset) or time.monotonic() - shown > PROGRESS:
                 bar.update(read - bar.completed)
                 shown = time.monotonic()
@@ -61,15 +61,15 @@ def _start_worker(_: int) -> None:
 
 
 def _silence_opencv() -> None:
-    """Let OpenCV print nothing: bad files are reported by who reads them."""
+    """Silence OpenCV's log, because unreadable files are reported by the caller."""
     import cv2
 
-    # OpenCV 4 has the one, OpenCV 5 the other; both count the levels from 0, silent.
+    # cv2.utils.logging exists in OpenCV 4, cv2.setLogLevel in OpenCV 5; level 0 is silent in both.
     logging = getattr(cv2.utils, "logging", cv2)
     logging.setLogLevel(0)
 
 
 def _end_with_parent() -> None:
-    """Torch's workers notice that they are alone, but then wait for a reader of their results."""
+    """Exit with the parent process; torch's workers would block on their result queue."""
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""COCO's files, and what is turned into one, as own data."""
+"""Recognition of COCO files and of formats that are converted to COCO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from smallvit.utils.files import write_whole
 from smallvit.utils.text import name_some
 
 _SPLIT = re.compile(r"(train|valid|val|test)", re.IGNORECASE)
-#: JSON files that are looked into, the largest first.
+#: Maximum number of JSON files that are inspected, the largest first.
 LOOKED_INTO = 20
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"')
 
@@ -37,8 +37,8 @@ def coco_files(path: str) -> list[str]:
     """Find COCO's annotation files.
 
     Args:
-        path (str): A file, or a data folder that holds them, in ``annotations`` too or beside
-            the images of a split.
+        path (str): Annotation file, or data folder with annotation files in it or in one of its
+            subfolders.
 
     Returns:
         list[str]: Paths of the files.
@@ -59,7 +59,7 @@ def _is_coco(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             start = file.read(1 << 16)
-        # LabelMe's are many and small; these have their lists at the top level.
+        # Skips most files without parsing; LabelMe has one JSON file per image.
         if not any(key in start for key in _KEYS):
             return False
         content = read_json(path)
@@ -73,16 +73,16 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
     """Read COCO's files.
 
     Args:
-        path (str): A file, or a data folder.
+        path (str): Annotation file or data folder.
         out (str): Work folder for the files of a generated split.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            there are none.
+            no cross-validation.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        DataError: If files contradict each other, or nothing can be trained.
+        DataError: If the files are ambiguous, or contain no training data.
     """
     root = osp.dirname(osp.abspath(path)) if osp.isfile(path) else osp.abspath(path)
     files = _by_split(coco_files(path))
@@ -92,7 +92,7 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
         content = read_json(file)
         repair(content, file)
         if split == "test" and not content["annotations"] and len(files) > 1:
-            data.notes.append(f"{file} has no annotations: it cannot be measured on")
+            data.notes.append(f"{file} has no annotations and is not used for evaluation")
             continue
         contents[split] = content
         prefix = _prefix(root, file, content)
@@ -107,33 +107,33 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
 
 
 def read_labelled(found: Labelled, out: str, fold: Fold | None = None) -> OwnData:
-    """Turn what a labeling tool wrote into COCO files in the work folder.
+    """Convert annotations of a labeling tool to COCO files in the work folder.
 
     Args:
-        found (Labelled): What was read.
+        found (Labelled): Annotations of the data folder.
         out (str): Work folder.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            there are none.
+            no cross-validation.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        DataError: If nothing can be trained.
+        DataError: If there is no training data.
     """
     data = OwnData("custom-coco", f"{found.kind}'s files", osp.abspath(found.root))
     data.notes += [*found.notes, *found.unread_lines()]
     if not found.objects:
-        why = "; ".join(found.unread_lines()) or "no image has one"
-        raise DataError(f"{found.root}: no object of {found.kind}'s files can be read ({why})")
+        why = "; ".join(found.unread_lines()) or "no image is annotated"
+        raise DataError(f"{found.root}: the files of {found.kind} contain no valid object ({why})")
     splits: dict[str, list] = {}
     for image in found.images:
         splits.setdefault(image.split or "train", []).append(image)
     if "train" not in splits:
-        raise DataError(f"{found.root} holds images of {', '.join(splits)} and none of train")
+        raise DataError(f"{found.root} contains images of {', '.join(splits)}, but none of train")
     contents = {split: coco_content(images, found.classes) for split, images in splits.items()}
     total = sum(len(one["annotations"]) for one in contents.values())
-    data.notes.append(f"{total} objects are written as COCO files to {osp.join(out, 'data')}")
+    data.notes.append(f"{total} objects were written as COCO files to {osp.join(out, 'data')}")
     for split, content in contents.items():
         data.datasets[split] = _written(out, split, content)
     return _finish(data, contents, out, fold)
@@ -159,8 +159,8 @@ def _by_split(files: list[str]) -> dict[str, str]:
         several = instances if len(instances) == 1 else several
         if len(several) > 1:
             raise DataError(
-                f"{several[0]} and {several[1]} are both annotation files of {split}: name one as "
-                "the data (--data FILE), or move the other away"
+                f"{several[0]} and {several[1]} are both annotation files of {split}. Choose one "
+                "with --data FILE, or move the other one"
             )
         if several:
             chosen[split] = several[0]
@@ -168,7 +168,7 @@ def _by_split(files: list[str]) -> dict[str, str]:
 
 
 def _prefix(root: str, file: str, content: dict) -> str:
-    """The folder of a file's images: where most of the first ones are."""
+    """Find the image folder of an annotation file: the one with most of its first images."""
     stem = osp.splitext(osp.basename(file))[0]
     said = _SPLIT.findall(stem)
     names = [said[-1], f"{said[-1]}2017"] if said else []
@@ -180,12 +180,12 @@ def _prefix(root: str, file: str, content: dict) -> str:
     if escaped is None:
         escaped = next((one for one in first if inside("a/b/c", one) is None), None)
     if escaped is not None:
-        raise DataError(f"{file}: the path {escaped!r} leads out of the data folder")
+        raise DataError(f"{file}: the path {escaped!r} is outside of the data folder")
     present = [sum(osp.isfile(osp.join(folder, one)) for one in first) for folder in folders]
     best = max(present)
     if not best:
         raise DataError(
-            f"none of the images of {file} is there, such as {first[0]}: looked for in "
+            f"no image of {file} was found, e.g. {first[0]}, in "
             f"{name_some(list(dict.fromkeys(folders)), 6)}"
         )
     folder = osp.relpath(folders[present.index(best)], root)
@@ -197,7 +197,7 @@ def _finish(
 ) -> OwnData:
     train = contents["train"]
     if not train["annotations"]:
-        raise DataError(f"{data.root}: no object is marked in the training images")
+        raise DataError(f"{data.root}: the training images have no annotated object")
     data.classes = tuple(one["name"] for one in train["categories"])
     absent = _missing(data, contents)
     data.notes += absent
@@ -210,8 +210,8 @@ def _finish(
         _split(data, contents, out, fold)
         if not contents["train"]["annotations"]:
             raise DataError(
-                f"{data.root}: too few images have objects to hold some of them out for "
-                "validation: add images, or folders train/ and val/"
+                f"{data.root}: too few images with objects to hold some of them out for "
+                "validation. Add images, or create the folders train/ and val/"
             )
     for split, content in contents.items():
         names = {one["id"]: one["name"] for one in content["categories"]}
@@ -234,7 +234,9 @@ def _missing(data: OwnData, contents: dict[str, dict]) -> list[str]:
         names = [str(one["file_name"]) for one in content["images"]]
         gone = [name for name in names if not osp.isfile(osp.join(folder, name))]
         if gone:
-            notes.append(f"{len(gone)} of {len(names)} images of {split} are not there: {gone[0]}")
+            notes.append(
+                f"{len(gone)} of {len(names)} images of {split} are missing, e.g. {gone[0]}"
+            )
     return notes
 
 
@@ -286,6 +288,6 @@ def _form(data: OwnData, contents: dict[str, dict]) -> None:
         data.form = "custom-boxes"
     if 0 < without < total:
         data.notes.append(
-            f"{without} of {total} objects have a box and no outline: boxes are trained; give "
-            "these an outline, or remove them, to train masks"
+            f"{without} of {total} objects have no outline, so only boxes are trained. Add "
+            "outlines, or remove these objects, to train masks"
         )

@@ -24,7 +24,7 @@ from smallvit.datasets.recognition.splitting import (
 )
 from smallvit.errors import DataError
 
-#: Names of folders that hold parts of a data set of another kind, not the images of a class.
+#: Folder names of other layouts, which are not class names.
 PARTS = {
     *("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "labels", "label"),
     *("annotations", "annotation", "masks", "mask", "segmentationclass", "segmentationobject"),
@@ -34,14 +34,15 @@ PARTS = {
 
 
 def count_class_folders(root: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> int:
-    """Count the folders of a data folder that may hold the images of a class.
+    """Count the class folders in a data folder.
 
     Args:
         root (str): Folder to search.
         endings (tuple[str, ...]): Endings of images. Defaults to those of photographs.
 
     Returns:
-        int: Folders in it, or in one of its splits, that hold images, and have names of classes.
+        int: Number of folders with images in it or in one of its splits, without folder names of
+        other layouts.
     """
     if not osp.isdir(root):
         return 0
@@ -73,14 +74,15 @@ def read_class_folders(
         root (str): Data folder.
         out (str): Work folder for the lists of a generated split.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            there are none.
-        extensions (tuple[str, ...]): Endings of images. Defaults to those of photographs.
+            no cross-validation.
+        extensions (tuple[str, ...]): File name extensions of images. Defaults to those of
+            photographs.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        DataError: If the folders are not as they must be.
+        DataError: If the folders are not valid class folders.
     """
     classes = find_classes(root)
     folders = split_folders(root)
@@ -93,8 +95,8 @@ def read_class_folders(
         unknown = [name for name in names if name not in classes]
         if unknown:
             raise DataError(
-                f"{osp.join(folder, unknown[0])}: there is no class {unknown[0]!r} among those of "
-                "the training images: add it there, or remove it here"
+                f"{osp.join(folder, unknown[0])}: class {unknown[0]!r} has no training images. Add "
+                "some, or remove this folder"
             )
         if split == "train":
             data.sample = [
@@ -113,11 +115,11 @@ def read_class_folders(
     few = [name for name, number in data.counts["train"].items() if number < 2]
     if few:
         raise DataError(
-            f"class folder {osp.join(folders['train'], few[0])} holds one image, of which no part "
-            "can be held out for validation: add images, or make folders train/ and val/"
+            f"class folder {osp.join(folders['train'], few[0])} contains one image, so none can be "
+            "held out for validation. Add images, or create the folders train/ and val/"
         )
     chosen = set()
-    for name in classes:  # each class by itself, however small
+    for name in classes:  # one by one, so that every class has validation images
         chosen |= hold_out({key: one for key, one in labels.items() if one == [name]}, root)
     _split(data, labels, chosen, out)
     return data

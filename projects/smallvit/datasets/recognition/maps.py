@@ -28,12 +28,12 @@ MAP_FOLDERS = (
     *("gt", "gtFine", "ground_truth", "segmentation", "seg"),
 )
 SUFFIXES = ("", "_mask", "_label", "_labels", "_seg", "_gt", "_labelIds", "_gtFine_labelIds", "_L")
-#: Files that name the classes, a line for each number.
+#: Files with one class name per line, in the order of the labels.
 NAMES = ("classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt")
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "none", "no class")
-#: Label maps whose values are read, spread over the data.
+#: Number of label maps that are sampled for their values.
 LOOKED_AT = 2000
-#: Values of a sample of label maps above which they are pictures.
+#: Maximum number of distinct values; above it, the files are ordinary images.
 MOST_VALUES = 256
 
 Pairs = dict[str, tuple[str, str, str, list[tuple[str, str]]]]
@@ -46,8 +46,8 @@ def find_maps(root: str) -> Pairs:
         root (str): Data folder.
 
     Returns:
-        dict: For each split, ``""`` where there are none: folder of images, of label maps,
-        suffix of their names, and the pairs. Empty if there are no label maps.
+        dict: Image folder, label map folder, file name suffix and pairs, by split (``""`` without
+        splits). Empty if there are no label maps.
     """
     if not osp.isdir(root):
         return {}
@@ -104,7 +104,7 @@ def _pairs(root: str, both: dict, beside: bool = False) -> Iterator[tuple[str, t
             continue
         for suffix in SUFFIXES:
             pairs, without = pair_maps(*folders, suffix)
-            # Of images that happen to share a name, in two formats, most are alone.
+            # Images of two formats that happen to share a name are not pairs of image and label.
             if pairs and (not beside or len(pairs) > len(without)):
                 yield split, (images, maps, suffix, pairs)
                 break
@@ -116,29 +116,29 @@ def read_maps(root: str, out: str, void: int | None = None, fold: Fold | None = 
     Args:
         root (str): Data folder.
         out (str): Work folder for the lists of a generated split.
-        void (int, optional): Value of the pixels that are of no class, besides 255. Defaults
-            to None: what a file of names calls void.
+        void (int, optional): Value of ignored pixels, in addition to 255. Defaults to None: the
+            value that the file of class names calls void.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            there are none.
+            no cross-validation.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        DataError: If the values cannot be labels.
+        DataError: If the pixel values are not valid labels.
     """
     pairs = find_maps(root)
     found = {split or "train": one for split, one in pairs.items()}
     if "train" not in found:
-        raise DataError(f"{root} holds images of {', '.join(found)} and none of train")
+        raise DataError(f"{root} contains images of {', '.join(found)}, but none of train")
     data = OwnData("custom-masks", "", osp.abspath(root))
     images, maps, suffix, _ = found["train"]
-    where = "beside them" if images == maps else f"in {maps}"
-    data.layout = f"images in {images or root}, their label maps {where}"
+    where = "in the same folder" if images == maps else f"in {maps}"
+    data.layout = f"images in {images or root}, label maps {where}"
     damaged: list[str] = []
     values = {split: _values(root, one, damaged) for split, one in found.items()}
     if damaged:
-        data.notes.append(f"not read: {len(damaged)} damaged label maps, such as {damaged[0]}")
+        data.notes.append(f"skipped: {len(damaged)} damaged label maps, e.g. {damaged[0]}")
     _name_classes(data, {one for part in values.values() for seen in part for one in seen}, void)
     _say_without(data, root, found)
     for split in SPLITS:
@@ -169,13 +169,12 @@ def _say_without(data: OwnData, root: str, found: Pairs) -> None:
         _, without = pair_maps(osp.join(root, images), osp.join(root, maps), suffix)
         if without:
             data.notes.append(
-                f"not read: {len(without)} images of {split} without a label map, such as "
-                f"{without[0]}"
+                f"skipped: {len(without)} images of {split} without a label map, e.g. {without[0]}"
             )
         if images != maps:
             spare = len(images_below(osp.join(root, maps))) - len(found[split][3])
             if spare > 0:
-                data.notes.append(f"not read: {spare} label maps of {split} without an image")
+                data.notes.append(f"skipped: {spare} label maps of {split} without an image")
 
 
 def _values(root: str, found: tuple, damaged: list[str]) -> list[set[int]]:
@@ -199,15 +198,15 @@ def _values(root: str, found: tuple, damaged: list[str]) -> list[set[int]]:
         total |= here
         if len(total) > MOST_VALUES or max(total) > 255:
             raise DataError(
-                f"{path}: the label maps hold {len(total)} values, up to {max(total)}; a label map "
-                "has the number of a class in a pixel, 0 to 254"
+                f"{path}: expected class indices from 0 to 254 as pixel values, but the label maps "
+                f"contain {len(total)} different values, up to {max(total)}"
             )
         seen.append(here)
     return seen
 
 
 def _gray(decoded: np.ndarray) -> np.ndarray:
-    """A map saved with three equal channels has one value in a pixel all the same."""
+    """Reduce a label map with three equal channels to one channel."""
     colored = decoded.ndim == 3 and decoded.shape[2] >= 3
     equal = colored and bool((decoded[..., :1] == decoded[..., :3]).all())
     return decoded[..., 0] if equal else decoded
@@ -217,26 +216,28 @@ def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
     names = _file_of_names(data.root)
     if void is not None and void not in values:
         known = name_some(sorted(values))
-        raise DataError(f"--void-id {void}: the label maps have the values {known}")
+        raise DataError(f"--void-id {void} does not occur in the label maps (values: {known})")
     if values == {0, IGNORED} and void is None:
         data.classes, data.label_map = ("background", "object"), {IGNORED: 1}
-        data.notes.append("values 0 and 255, black and white: 255 is the object")
+        data.notes.append("binary masks with the values 0 and 255; 255 is the object")
         return
     named = {number for number, name in names.items() if name.lower().strip() in VOID}
     voids = named | ({void} if void is not None else set())
     kept = sorted(values - voids - {IGNORED})
     if not kept:
-        raise DataError(f"{data.root}: the label maps hold no class, but {name_some(values)}")
+        raise DataError(
+            f"{data.root}: the label maps contain only ignored values: {name_some(values)}"
+        )
     if names and not set(kept) <= set(names):
         unnamed = name_some(sorted(set(kept) - set(names)))
-        raise DataError(f"{data.root}: the file of names has none for the values {unnamed}")
+        raise DataError(f"{data.root}: the file of class names has no line for values {unnamed}")
     if names:
         kept = sorted(set(names) - voids - {IGNORED})
     elif kept[-1] - kept[0] < 2 * len(kept):
-        kept = list(range(kept[0], kept[-1] + 1))  # a class that no map has is one all the same
+        kept = list(range(kept[0], kept[-1] + 1))  # rare classes may be missing in the sample
     if len(kept) < 2:
         raise DataError(
-            f"{data.root}: the label maps hold one class, {kept[0]}; at least two are needed"
+            f"{data.root}: expected at least two classes in the label maps, got one ({kept[0]})"
         )
     data.classes = tuple(names.get(value, f"class_{value}") for value in kept)
     table = {value: number for number, value in enumerate(kept) if value != number}
@@ -249,17 +250,17 @@ def _say_values(kept: list[int], voids: list[int], named: bool) -> str:
     text = f"values {kept[0]} to {kept[-1]} are classes"
     if kept != list(range(kept[0], kept[-1] + 1)):
         text = f"values {name_some(kept)} are classes"
-    text += f", {', '.join(map(str, voids))} is of none (void)" if voids else ", none is void"
+    text += f", {', '.join(map(str, voids))} is ignored (void)" if voids else ", none is ignored"
     if not voids and not named:
-        text += f": where one is, often the last, name it (--void-id {kept[-1]})"
-    return text + ("" if named else "; a file classes.txt beside the folders names them")
+        text += f"; to ignore a value, often the last, pass --void-id {kept[-1]}"
+    return text + ("" if named else "; name them in a file classes.txt next to the folders")
 
 
 def _file_of_names(root: str) -> dict[int, str]:
     for name, text in iter_texts(root, [one for one in NAMES if osp.isfile(osp.join(root, one))]):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if len(set(lines)) < len(lines):
-            raise DataError(f"{osp.join(root, name)}: two lines name the same class")
+            raise DataError(f"{osp.join(root, name)}: the class names must be unique")
         return dict(enumerate(lines))
     return {}
 

@@ -20,27 +20,28 @@ TASKS = {
 
 @dataclass
 class OwnData:
-    """What a data folder holds.
+    """Description of a data folder.
 
     Args:
-        form (str): Ending of the configs that train it: ``folder``, ``custom-coco``,
+        form (str): Suffix of the configs for this kind of data: ``folder``, ``custom-coco``,
             ``custom-boxes`` or ``custom-masks``.
-        layout (str): What was recognized, in words.
+        layout (str): Human-readable name of the recognized layout.
         root (str): Data folder.
-        classes (tuple[str, ...]): The classes.
-        images (dict[str, int]): Images of each split.
-        counts (dict[str, Counter]): Images, objects or label maps of each class, by split.
-        sample (list[str]): Paths of some images, spread over the training images.
-        datasets (dict[str, dict]): Settings of the data set of each split.
-        notes (list[str]): What else was found, and what was not read.
-        label_map (dict[int, int], optional): Class of each value of the label maps, where they
-            are not the numbers of the classes. Defaults to None.
-        most_objects (int): Objects of the image with the most.
-        side (float): Median side of the objects in pixels: the root of the area of their boxes.
-        longest (int): Longest side of an image whose objects were measured, in the median.
-        lists (dict[str, str]): Files that list the images of a split of our own.
-        table (str): The table that names images and labels, "" where folders or files do.
-        several (bool): Whether an image may have several labels, or none.
+        classes (tuple[str, ...]): Class names.
+        images (dict[str, int]): Number of images by split.
+        counts (dict[str, Counter]): Number of images, objects or label maps of each class, by
+            split.
+        sample (list[str]): Paths of training images.
+        datasets (dict[str, dict]): Config of the data set of each split.
+        notes (list[str]): Messages for the user, such as skipped files.
+        label_map (dict[int, int], optional): Class by value of the label maps, if they differ.
+            Defaults to None.
+        most_objects (int): Maximum number of objects in an image.
+        side (float): Median of the square root of the box area in pixels.
+        longest (int): Median of the longer image side in pixels, of data with objects.
+        lists (dict[str, str]): Image lists of a generated split.
+        table (str): Path of the label table, "" for other layouts.
+        several (bool): Whether an image may have any number of labels.
     """
 
     form: str
@@ -78,10 +79,10 @@ class OwnData:
         return [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
 
     def lines(self) -> list[str]:
-        """Describe it for the user.
+        """Summarize the data set for the user.
 
         Returns:
-            list[str]: Lines of a table.
+            list[str]: Lines of text.
         """
         unit = {"folder": "", "custom-masks": "label maps"}.get(self.form, "objects")
         lines = [f"recognized: {self.layout}: {TASKS[self.form]}"]

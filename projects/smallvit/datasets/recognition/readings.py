@@ -26,7 +26,7 @@ from smallvit.datasets.recognition.splitting import Fold
 from smallvit.datasets.recognition.tables import read_label_table
 from smallvit.errors import DataError, UserError
 
-#: What each layout is, as messages call it.
+#: Name of each layout in messages.
 LAYOUTS = {
     "folders": "class folders",
     "coco": "COCO's files",
@@ -34,7 +34,7 @@ LAYOUTS = {
     "voc": "Pascal VOC's XML files",
     "labelme": "LabelMe's JSON files",
     "masks": "images with label maps",
-    "table": "a table of labels",
+    "table": "a label table",
 }
 _DETECTORS: dict[str, Callable[[str], object]] = {
     "folders": count_class_folders,
@@ -57,42 +57,40 @@ def recognize(
     """Recognize and read a data folder.
 
     Args:
-        path (str): The folder, or a table of labels (CSV); a COCO file or YOLO's ``data.yaml``
-            stands for its folder.
-        out (str): The work folder: files of other formats are written there as COCO, and a
-            split of our own as lists.
-        layout (str, optional): A key of :data:`LAYOUTS`, where the folder has several.
-            Defaults to None: recognized.
-        void (int, optional): Value of label maps that is of no class. Defaults to None.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            the split that is there, or one of our own.
-        bands (Bands, optional): Bands of the images, of which class folders and tables may be.
-            Defaults to None: images of colors.
+        path (str): Data folder, label table (CSV), COCO file, or ``data.yaml`` of YOLO.
+        out (str): Work folder for converted COCO files and for the lists of a generated split.
+        layout (str, optional): Key of :data:`LAYOUTS`, for folders that match several layouts.
+            Defaults to None: recognized automatically.
+        void (int, optional): Ignored value of label maps. Defaults to None.
+        fold (Fold, optional): Fold of the training images for validation. Defaults to None: the
+            predefined split, or a generated one.
+        bands (Bands, optional): Bands of the images, for class folders and label tables.
+            Defaults to None: color or gray images.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        UserError: If there is no such folder, none of the layouts is recognized or several are.
-        DataError: If the data cannot be trained on.
+        UserError: If the folder does not exist, or matches no layout or several.
+        DataError: If the data cannot be used for training.
     """
     path = osp.abspath(osp.expanduser(path))
     if not osp.exists(path):
-        raise UserError(f"--data {path}: there is no such folder")
+        raise UserError(f"--data {path}: no such file or folder")
     if osp.isfile(path) and path.lower().endswith((".yaml", ".yml")):
         path = osp.dirname(path)
     if is_table(path) or layout == "table":
         return _of_table(path, out, layout, void, fold)
     if osp.isfile(path) and not coco_files(path):
         raise UserError(
-            f"--data {path}: this file is no annotation file of COCO and no table (.csv): name the "
-            "folder"
+            f"--data {path}: expected a folder, an annotation file of COCO or a label table "
+            "(.csv, .tsv)"
         )
     if bands is not None:
         return _of_bands(path, out, layout, void, fold)
     layout = layout or _layout(path)
     if void is not None and layout != "masks":
-        raise UserError(f"--void-id goes with label maps; {path} holds {LAYOUTS[layout]}")
+        raise UserError(f"--void-id requires label maps, but {path} contains {LAYOUTS[layout]}")
     return _read(path, out, layout, void, fold)
 
 
@@ -121,11 +119,11 @@ def _of_table(
 ) -> OwnData:
     if not is_table(path) or layout not in (None, "table"):
         raise UserError(
-            f"--data {path} with --data-layout {layout}: name the table itself, a file "
-            "that ends in .csv"
+            f"--data {path} does not match --data-layout {layout}. A label table is a .csv or .tsv "
+            "file with --data-layout table"
         )
     if void is not None:
-        raise UserError(f"--void-id goes with label maps; {path} is {LAYOUTS['table']}")
+        raise UserError(f"--void-id requires label maps, but {path} is {LAYOUTS['table']}")
     return read_label_table(path, out, fold)
 
 
@@ -135,13 +133,13 @@ def _layout(path: str) -> str:
     read = {name: detect(path) for name, detect in _DETECTORS.items()}
     found = [name for name, what in read.items() if what]
     if len(found) > 1 and read["folders"] == 1:
-        found.remove("folders")  # images in a folder beside the file that lists them
+        found.remove("folders")  # the image folder of an annotation file
     if not found:
         raise UserError(f"--data {path}: {_say_unknown(path)}")
     if len(found) > 1:
         named = " and ".join(LAYOUTS[name] for name in found)
         flags = " or ".join(f"--data-layout {name}" for name in found)
-        raise UserError(f"--data {path}: this may be {named}: say which one is meant, {flags}")
+        raise UserError(f"--data {path}: matches {named}. Choose one with {flags}")
     return found[0]
 
 
@@ -151,17 +149,17 @@ def _say_unknown(path: str, endings: tuple[str, ...] = ()) -> str:
         return "the folder is empty"
     for name in names:
         if name.lower().endswith(".json"):
-            read_json(osp.join(path, name))  # one that is damaged is the reason
+            read_json(osp.join(path, name))  # raises an error if the file is damaged
     inner = [one for one in names if osp.isdir(osp.join(path, one))]
     if len(inner) == 1 and any(is_it(osp.join(path, inner[0])) for is_it in _DETECTORS.values()):
-        return f"the data is one folder deeper: --data {osp.join(path, inner[0])}"
+        return f"the data is in a subfolder. Pass --data {osp.join(path, inner[0])}"
     held = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     known = ", ".join(LAYOUTS.values())
     if endings:
-        known = f"class folders of {', '.join(endings)}, and a table of labels (.csv)"
+        known = f"class folders of {', '.join(endings)}, and a label table (.csv)"
     elif count_class_folders(path, (".npy",)):
         known += f"; {BANDS_WAY_OUT}"
-    return f"the folder holds {held}, which is none of the layouts that are read: {known}"
+    return f"no known layout, found {held}. Supported are {known}"
 
 
 def _read(path: str, out: str, layout: str, void: int | None, fold: Fold | None) -> OwnData:
@@ -170,10 +168,10 @@ def _read(path: str, out: str, layout: str, void: int | None, fold: Fold | None)
         return read_labelled(readers[layout](path), out, fold)
     if layout == "coco":
         if not coco_files(path):
-            raise DataError(f"{path} holds no annotation file of COCO")
+            raise DataError(f"{path} contains no annotation file of COCO")
         return read_coco(path, out, fold)
     if layout == "masks":
         if not find_maps(path):
-            raise DataError(f"{path} holds no images with label maps of their names")
+            raise DataError(f"{path} contains no images with label maps of the same names")
         return read_maps(path, out, void, fold)
     return read_class_folders(path, out, fold)

@@ -13,9 +13,9 @@ from smallvit.datasets.class_folders import choose_held_out
 from smallvit.errors import DataError
 from smallvit.utils.files import write_whole
 
-#: The part of the images that validates, and the seed of the choice.
+#: Fraction of the images that is held out for validation, and the random seed.
 HELD_OUT, SEED = 0.2, 0
-#: Images of a class below which it shares its draw with others.
+#: Minimum number of images of a class; smaller classes are pooled before drawing.
 LEAST = 5
 
 
@@ -35,17 +35,17 @@ class Fold:
 
 
 def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = None) -> set[str]:
-    """Choose the images that validate: a fifth of those of each class, or a fold.
+    """Choose the validation images: a fifth of those of each class, or a fold.
 
     An image with several classes counts for the rarest of them.
 
     Args:
-        labels (Mapping[str, Iterable]): Classes of each image, by its name.
+        labels (Mapping[str, Iterable]): Classes by image name.
         where (str): Data folder, for error messages.
-        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no folds.
+        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no cross-validation.
 
     Returns:
-        set[str]: Names of the images.
+        set[str]: Names of the validation images.
 
     Raises:
         DataError: If there are too few images.
@@ -55,8 +55,8 @@ def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = Non
         return {name for name, number in dealt.items() if number == fold.number}
     if len(labels) < 2:
         raise DataError(
-            f"{where} holds {len(labels)} image{'s'[: len(labels) != 1]} with labels, of which no "
-            "part can be held out for validation: add images, or folders train/ and val/"
+            f"{where} contains {len(labels)} image{'s'[: len(labels) != 1]} with labels, so none "
+            "can be held out for validation. Add images, or create the folders train/ and val/"
         )
     frequency = Counter(one for found in labels.values() for one in set(found))
     groups: dict[object, list[str]] = {}
@@ -73,21 +73,21 @@ def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = Non
 
 
 def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> dict[str, int]:
-    """Deal images to folds, so that each class is spread evenly over them.
+    """Assign images to folds, with each class distributed evenly.
 
-    The rarest class goes first, and each of its images to the fold that has the fewest of it; of
-    these to the one with the fewest images. Images are taken in the order of the SHA-256 of
-    ``"{seed}/{name}"``, so that the folds are the same on every machine.
+    The classes are processed from the rarest to the most frequent. Each image is assigned to the
+    fold with the fewest images of the class; ties are broken by the total number of images. The
+    images are sorted by the SHA-256 of ``"{seed}/{name}"``, so that the folds do not depend on the
+    machine.
 
     Args:
-        labels (Mapping[str, Iterable]): Classes of each image, by its name; an image may have
-            several, or none.
-        count (int): Folds.
-        seed (int): Seed of the choice.
+        labels (Mapping[str, Iterable]): Classes by image name; an image may have any number.
+        count (int): Number of folds.
+        seed (int): Random seed.
         where (str): Data folder, for error messages.
 
     Returns:
-        dict[str, int]: The fold of each image, from 1.
+        dict[str, int]: Fold of each image, starting at 1.
 
     Raises:
         DataError: If a class has fewer images than there are folds.
@@ -126,27 +126,27 @@ def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> d
 def _require_enough(classes: Mapping[str, set], count: int, where: str) -> None:
     frequency = Counter(one for found in classes.values() for one in found)
     if not frequency:
-        raise DataError(f"{where}: no image has a label, by which folds could be made")
+        raise DataError(f"{where}: no image has a label, which the folds are stratified by")
     rarest, images = min(frequency.items(), key=lambda item: (item[1], str(item[0])))
     few = min(images, len(classes))
     if few >= count:
         return
-    way = f"--folds {few}, or more images of it" if few > 1 else "more images of it"
+    way = f"Set --folds {few}, or add images" if few > 1 else "Add images"
     raise DataError(
-        f"{where}: class {rarest} is on {images} image{'s'[: images != 1]}, too few for {count} "
-        f"folds, each of which needs one: {way}"
+        f"{where}: class {rarest} has {images} image{'s'[: images != 1]}, but {count} folds "
+        f"require one each. {way} of it"
     )
 
 
 def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Store a split as lists.
+    """Write the image lists of a generated split.
 
     Args:
         folder (str): Work folder.
-        splits (Mapping[str, Sequence[str]]): Lines of each list.
+        splits (Mapping[str, Sequence[str]]): Lines of the list, by split.
 
     Returns:
-        dict[str, str]: Absolute path of the list of each split.
+        dict[str, str]: Absolute path of the list, by split.
     """
     paths = {}
     for split, lines in splits.items():
@@ -157,34 +157,37 @@ def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, s
 
 
 def say_split(folder: str, fold: Fold | None = None) -> str:
-    """Tell of a split of our own.
+    """Describe a generated split for the user.
 
     Args:
         folder (str): Work folder.
-        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no folds.
+        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no cross-validation.
 
     Returns:
-        str: One line.
+        str: Line of text.
     """
+    lists = osp.join(folder, "split")
     if fold is not None:
-        lists = osp.join(folder, "split")
-        return f"fold {fold.number} of {fold.count} validates (seed {fold.seed}), listed in {lists}"
+        return (
+            f"validating on fold {fold.number} of {fold.count} (seed {fold.seed}), listed in "
+            f"{lists}"
+        )
     return (
-        f"no split is there: a fixed fifth of each class validates, listed in "
-        f"{osp.join(folder, 'split')}"
+        "no predefined split: a fixed fifth of each class is held out for validation, listed in "
+        f"{lists}"
     )
 
 
 def say_set_aside(images: int) -> str:
-    """Tell of given validation images, beside folds.
+    """Explain that existing validation images are not part of the folds.
 
     Args:
-        images (int): Their number.
+        images (int): Number of validation images.
 
     Returns:
-        str: One line.
+        str: Line of text.
     """
     return (
-        f"the {images} images of val are in no fold: folds are made of the training images, and "
-        "val stays for a test of the models (smallvit test)"
+        f"the {images} images of val are not part of the folds, which consist of training images; "
+        "use them to test the models (smallvit test)"
     )

@@ -22,7 +22,7 @@ from smallvit.datasets.io.headers import bits_of
 from smallvit.datasets.io.images import full_value, refuse
 from smallvit.errors import DataError, ImageError
 
-#: Images that are looked at, and those of them that are decoded: for alpha, for deep values.
+#: Number of images whose headers are read, and that are decoded for alpha and for bit depth.
 LOOKED_AT, DECODED, DEEP = 200, 8, 40
 GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 ALPHA = ("RGBA", "RGBa")
@@ -33,14 +33,14 @@ class Survey:
     """Typical properties of the images of a data set.
 
     Args:
-        channels (int): 1, 3 or 4, or the number of bands.
+        channels (int): Number of channels: 1, 3 or 4, or the number of bands.
         short (int): Median of the shorter sides, in pixels.
-        long (int): Median of the longer sides.
-        note (str): What is to be said of the channels.
-        white (float, optional): The value of white, where some have more than 8 bits a value.
-            Defaults to None.
-        bands (Bands, optional): Bands that are read. Defaults to None: images of colors.
-        mean (tuple[float, ...]): Mean of each band. Defaults to (), for images of colors.
+        long (int): Median of the longer sides, in pixels.
+        note (str): Message about the channels.
+        white (float, optional): Value of white, if there are images with more than 8 bits per
+            channel. Defaults to None.
+        bands (Bands, optional): Bands that are read. Defaults to None: color or gray images.
+        mean (tuple[float, ...]): Mean of each band. Defaults to (), for other images.
         std (tuple[float, ...]): Standard deviation of each band. Defaults to ().
     """
 
@@ -55,16 +55,16 @@ class Survey:
 
 
 def look_at(paths: Sequence[str]) -> Survey:
-    """Look at images, spread over the data.
+    """Inspect a sample of images.
 
     Args:
-        paths (Sequence[str]): Their files.
+        paths (Sequence[str]): Image files.
 
     Returns:
-        Survey: What they are like.
+        Survey: Typical size and channels.
 
     Raises:
-        DataError: If none can be read.
+        DataError: If no image can be read.
     """
     chosen = paths[:: max(1, len(paths) // LOOKED_AT)]
     sizes, modes = [], Counter()
@@ -78,16 +78,16 @@ def look_at(paths: Sequence[str]) -> Survey:
         modes["gray" if mode in GRAY else "alpha" if mode in ALPHA else "color"] += 1
         alphas += [path] if mode in ALPHA else []
     if not sizes:
-        text = f"none of the {len(chosen)} images looked at can be read, as {chosen[0]}"
+        text = f"none of {len(chosen)} sampled images can be read, e.g. {chosen[0]}"
         tiff = chosen[0].lower().endswith((".tif", ".tiff"))
-        raise DataError(text + ("; if they are of bands, --channels N tells how many" * tiff))
+        raise DataError(text + (". For images of bands, pass --channels N" * tiff))
     channels, note = _channels(modes, alphas)
     top = _deepest(chosen[:: max(1, len(chosen) // DEEP)])
     white = None if top is None else full_value(top)
     if white is not None:
-        note += f"; values of more than 8 bits, up to {top:g} where looked at: {white:g} is white"
+        note += f"; more than 8 bits per channel (maximum in the sample: {top:g}), white={white:g}"
     if white is not None and channels == 4:
-        channels, note = 3, f"{note}, and what is transparent becomes white: three channels"
+        channels, note = 3, f"{note}, transparent pixels become white: three channels"
     return Survey(channels, int(median(map(min, sizes))), int(median(map(max, sizes))), note, white)
 
 
@@ -130,7 +130,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _deepest(paths: Sequence[str]) -> float | None:
-    """The largest value of the images with more than 8 bits a value; None where none has."""
+    """Find the largest value of images with more than 8 bits per channel; None without any."""
     tops = []
     for path in paths:
         try:
@@ -138,7 +138,7 @@ def _deepest(paths: Sequence[str]) -> float | None:
                 content = file.read()
             refuse(content, path)
         except (OSError, ImageError):
-            continue  # said where it is loaded
+            continue  # reported when the image is loaded
         if bits_of(content) > 8:
             image = mmcv.imfrombytes(content, flag="unchanged", backend="cv2")
             tops += [float(image.max())] if image is not None and image.dtype != np.uint8 else []
@@ -158,10 +158,10 @@ def _channels(modes: Counter, alphas: Sequence[str]) -> tuple[int, str]:
     if set(modes) == {"alpha"}:
         if any(_is_transparent(path) for path in alphas[:: max(1, len(alphas) // DECODED)]):
             return 4, "images with alpha: four channels"
-        return 3, "alpha is the same everywhere: three channels are read"
+        return 3, "constant alpha: three channels are read"
     if len(modes) > 1:
         mixed = ", ".join(f"{number} {kind}" for kind, number in sorted(modes.items()))
-        return 3, f"mixed images ({mixed} of those looked at): all are read as three channels"
+        return 3, f"mixed images (sample: {mixed}): all are read with three channels"
     return 3, "color images: three channels"
 
 

@@ -1,4 +1,4 @@
-"""Recognition of tables of labels."""
+"""Recognition of label tables."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from smallvit.errors import UserError
 
 
 def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
-    """Read a table of labels.
+    """Read a label table.
 
     Args:
-        path (str): The CSV file.
+        path (str): CSV file.
         out (str): Work folder for the lists of a generated split.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            there are none.
+            no cross-validation.
 
     Returns:
         OwnData: Description of the data set.
 
     Raises:
-        DataError: If the table is not as it must be.
-        UserError: If folds are asked for, and images may have several labels.
+        DataError: If the table is invalid.
+        UserError: If folds are requested for a multi-label table.
     """
     from smallvit.datasets.label_table import rows_of
 
     table = read_table(path)
     if fold is not None and table.several:
         raise UserError(
-            f"--folds: {path} gives images several labels, and what folds sum up is for one label "
-            "an image: give the table a column split"
+            f"--folds requires one label per image, but {path} has several. Add a column split to "
+            "the table instead"
         )
     root = osp.dirname(path)
-    form = "several labels an image" if table.several else "one label an image"
-    data = OwnData("folder", f"a table of labels, {form}", root, table.classes)
+    form = "several labels per image" if table.several else "one label per image"
+    data = OwnData("folder", f"label table, {form}", root, table.classes)
     data.table, data.several = path, table.several
     splits = rows_of(table, path)
     given = {row.split for row in table.rows}

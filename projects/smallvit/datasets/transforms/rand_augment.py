@@ -1,4 +1,4 @@
-"""RandAugment of timm in an OpenMMLab pipeline."""
+"""RandAugment by timm for OpenMMLab pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smallvit.datasets.transforms.colors import (
 from smallvit.errors import UserError
 from smallvit.registry import TRANSFORMS
 
-#: What timm reads of a policy; it skips a section that has no number without a word.
+#: Syntax of timm's policies; timm silently ignores sections without a number.
 POLICY = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)\d+(\.\d+)?|-t(weights|3aw?))*")
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -31,17 +31,17 @@ INTERPOLATIONS = {
 
 
 def _posterize(image: Image.Image, bits_to_keep: int, **others: Any) -> Image.Image:
-    # Where no bit is kept, Pillow gave a black image before version 13, which refuses it.
+    # For 0 bits, Pillow returned a black image before version 13, which raises an error.
     if bits_to_keep < 1:
         return Image.new(image.mode, image.size)
     return posterize(image, bits_to_keep, **others)
 
 
 class Operation(BaseTransform):
-    """One operation of a policy, such as timm's "ColorIncreasing".
+    """Single operation of a RandAugment policy, such as "ColorIncreasing".
 
     Args:
-        operation (AugmentOp): timm's operation.
+        operation (AugmentOp): Operation of timm.
         channel_order (str): Order of the colors in the image, "rgb" or "bgr".
     """
 
@@ -54,7 +54,7 @@ class Operation(BaseTransform):
 
     @property
     def prob(self) -> float:
-        """float: The probability that the operation is applied."""
+        """float: Probability that the operation is applied."""
         return self.operation.prob
 
     @prob.setter
@@ -79,28 +79,29 @@ class Operation(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandAugment(BaseTransform):
-    """RandAugment by timm, from which the official codes take it.
+    """RandAugment with timm's implementation, which the official repositories use.
 
-    MMPretrain's transform of this name weighs the channels as those of BGR images in
-    saturation and contrast whatever the image is, and turns and shears with OpenCV.
+    MMPretrain's transform of the same name weights the channels in saturation and contrast as for
+    BGR images, whatever the channel order, and rotates and shears with OpenCV.
 
-    Required key: ``img``, uint8 (H, W, C) or (H, W), which changes and keeps shape and type. Of
-    four channels or more the first three are the colors; others are changed as gray images are,
-    by the same draws.
+    Required key: ``img``, uint8 (H, W, C) or (H, W). Shape and dtype do not change. With four or
+    more channels, the first three are the colors; the others are transformed like gray images, with
+    the same random parameters.
 
     Args:
-        policy (str): timm's description: "rand" and sections such as "m9" (magnitude), "n2"
-            (operations an image), "p0.5" (their probability), "mstd0.5" (standard deviation of
-            the magnitude), "inc1" (operations whose strength grows with the magnitude).
-        channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
-            files, "rgb" in MMPretrain's CIFAR.
-        fill (Sequence[float]): Red, green and blue, out of 255, of pixels that come into the
-            image; rounded.
+        policy (str): Policy in timm's syntax: "rand" and sections such as "m9" (magnitude), "n2"
+            (operations per image), "p0.5" (probability of an operation), "mstd0.5" (standard
+            deviation of the magnitude), "inc1" (operations whose strength increases with the
+            magnitude).
+        channel_order (str): Order of the colors in ``img``: "bgr" for images read by
+            LoadImageFromFile, "rgb" for MMPretrain's CIFAR.
+        fill (Sequence[float]): Red, green and blue value (0 to 255) of pixels outside of the
+            original image; rounded.
         interpolation (str): "bilinear", "bicubic" or "random", which draws one of the two for
             each operation. Defaults to "bicubic".
 
     Raises:
-        UserError: If an argument is none of these.
+        UserError: If an argument is invalid.
     """
 
     def __init__(
@@ -113,14 +114,15 @@ class RandAugment(BaseTransform):
         owner = type(self).__name__
         if not isinstance(policy, str) or not POLICY.fullmatch(policy):
             raise UserError(
-                f"{owner}: policy={policy!r} is no policy of timm; write 'rand' and sections "
-                "with their numbers, such as 'rand-m9-mstd0.5-inc1'"
+                f"{owner}: expected a policy of timm such as 'rand-m9-mstd0.5-inc1', got "
+                f"policy={policy!r}"
             )
         check_order(owner, channel_order)
         check_colors(owner, "fill", fill)
         if interpolation not in INTERPOLATIONS:
             raise UserError(
-                f"{owner}: interpolation={interpolation!r}; give one of {', '.join(INTERPOLATIONS)}"
+                f"{owner}: expected interpolation to be one of {', '.join(INTERPOLATIONS)}, got "
+                f"{interpolation!r}"
             )
         self.policy = policy
         self.channel_order = channel_order
@@ -134,7 +136,7 @@ class RandAugment(BaseTransform):
 
     @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Draw operations and apply them one after the other.
+        """Draw operations and apply them in sequence.
 
         Args:
             results (dict): Sample with the key ``img``.

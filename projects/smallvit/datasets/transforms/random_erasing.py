@@ -1,4 +1,4 @@
-"""Random erasing of timm in an OpenMMLab pipeline."""
+"""Random erasing by timm for OpenMMLab pipelines."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ MOST_CHANNELS = 512
 
 @TRANSFORMS.register_module()
 class RandomErasing(BaseTransform):
-    """Random erasing by timm, whose noise is normal after the normalization, and not clipped.
+    """Random erasing with timm's unclipped noise, which is normal after normalization.
 
-    MMPretrain's transform of this name keeps the noise within 0 and 255, which takes the
-    standard deviation after the normalization from 1 to 0.97.
+    MMPretrain's transform of the same name clips the noise to 0 and 255, which reduces its
+    standard deviation after normalization from 1 to 0.97.
 
-    Required key: ``img``, (H, W, C) or (H, W). It comes out as float32, erased or not, so that
-    a batch has one type; noise may lie outside 0 to 255. It stands last before the sample is
-    packed.
+    Required key: ``img``, (H, W, C) or (H, W). The output is always float32, so that the images of
+    a batch have the same dtype; noise may be outside of 0 to 255. Use it as the last transform
+    before packing.
 
     Args:
-        mean (Sequence[float]): Mean of the model's data preprocessor: red, green, blue; one
-            number for each channel of other images.
-        std (Sequence[float]): Its standard deviation.
-        channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
-            files, "rgb" in MMPretrain's CIFAR, and for bands (LoadImageBands).
-        erase_prob (float): Probability that a rectangle is erased. Defaults to 0.25.
-        mode (str): "pixel" draws each value, "rand" a color, "const" takes the mean. Defaults
-            to "pixel".
-        area_range (Sequence[float]): Least and largest share of the image that is erased.
+        mean (Sequence[float]): Mean of the model's data preprocessor in the order red, green, blue;
+            one number per channel for other images.
+        std (Sequence[float]): Standard deviation of the data preprocessor, in the same order.
+        channel_order (str): Order of the colors in ``img``: "bgr" for images read by
+            LoadImageFromFile, "rgb" for MMPretrain's CIFAR and for bands (LoadImageBands).
+        erase_prob (float): Probability of erasing a rectangle. Defaults to 0.25.
+        mode (str): "pixel" for random values, "rand" for a random color, "const" for the mean.
+            Defaults to "pixel".
+        area_range (Sequence[float]): Minimum and maximum erased area, as a fraction of the image.
             Defaults to (0.02, 1/3).
-        aspect_range (Sequence[float]): Least and largest ratio of height to width. Defaults
+        aspect_range (Sequence[float]): Minimum and maximum ratio of height to width. Defaults
             to (0.3, 10/3).
 
     Raises:
-        UserError: If an argument is none of these.
+        UserError: If an argument is invalid.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class RandomErasing(BaseTransform):
         check_colors(owner, "mean", mean, range(1, MOST_CHANNELS + 1))
         check_colors(owner, "std", std, (len(mean),))
         if mode not in MODES:
-            raise UserError(f"{owner}: mode={mode!r}; give one of {', '.join(MODES)}")
+            raise UserError(f"{owner}: expected mode to be one of {', '.join(MODES)}, got {mode!r}")
         if not 0 <= erase_prob <= 1:
-            raise UserError(f"{owner}: erase_prob={erase_prob}; give a number from 0 to 1")
+            raise UserError(f"{owner}: expected erase_prob from 0 to 1, got {erase_prob}")
         for name, (low, high) in (("area_range", area_range), ("aspect_range", aspect_range)):
             if not 0 < low <= high:
-                raise UserError(f"{owner}: {name}=({low}, {high}); give two numbers in order")
+                raise UserError(f"{owner}: expected 0 < low <= high, got {name}=({low}, {high})")
         self.mean, self.std = tuple(mean), tuple(std)
         self.channel_order = channel_order
         self.erase_prob = erase_prob
@@ -80,28 +80,28 @@ class RandomErasing(BaseTransform):
         )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Erase a rectangle, or none.
+        """Erase a rectangle with the probability ``erase_prob``.
 
         Args:
             results (dict): Sample with the key ``img``.
 
         Returns:
-            dict: The sample, its ``img`` as float32.
+            dict: Sample with ``img`` as float32.
 
         Raises:
-            DataError: If the image has another number of channels than ``mean``.
+            DataError: If the number of channels is not that of ``mean``.
         """
         shape = results["img"].shape
         image = results["img"].reshape(*shape[:2], -1).astype(np.float32)
         channels = image.shape[2]
         if channels != len(self.mean):
             raise DataError(
-                f"{type(self).__name__}: mean has {len(self.mean)} numbers, and the image has "
-                f"{channels} channels {shape}: give one number of mean and of std for each, or "
-                "read images in color (LoadImageFromFile(color_type='color'))"
+                f"{type(self).__name__}: expected {len(self.mean)} channels as in mean, got "
+                f"{channels} in an image of shape {shape}. Set one value of mean and std per "
+                "channel, or set color_type='color' in LoadImageFromFile"
             )
         if random.random() <= self.erase_prob:
-            # timm writes into a normalized image; what it wrote shows where there was no number.
+            # timm expects a normalized image; NaN marks the pixels that it did not erase.
             noise = torch.full((channels, *shape[:2]), torch.nan)
             noise = self._erase(noise).permute(1, 2, 0).numpy()
             colors = noise * np.float32(self.std) + np.float32(self.mean)

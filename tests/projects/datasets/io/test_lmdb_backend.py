@@ -51,7 +51,8 @@ def test_a_missing_key_is_named(store):
     with pytest.raises(ImageError) as caught:
         CheckedLmdbBackend(store).get("train/cat/1.jpg")
     message = str(caught.value)
-    assert message.startswith(f"{store} has no key 'train/cat/1.jpg'; its keys are such as 'cat/1")
+    assert message.startswith(f"{store} has no key 'train/cat/1.jpg'")
+    assert "an existing key is 'cat/1" in message
     assert "data_prefix" in message
     assert is_unreadable(caught.value)
 
@@ -59,7 +60,7 @@ def test_a_missing_key_is_named(store):
 def test_a_store_without_keys_is_named(tmp_path):
     path = tmp_path / "none.lmdb"
     lmdb.open(str(path)).close()
-    with pytest.raises(ImageError, match=r"none\.lmdb holds no images \(asked for 'cat/1\.jpg'\)"):
+    with pytest.raises(ImageError, match=r"none\.lmdb contains no images, got key 'cat/1\.jpg'"):
         CheckedLmdbBackend(path).get("cat/1.jpg")
 
 
@@ -91,7 +92,7 @@ def test_a_folder_of_images_is_no_store(tmp_path):
 
 def test_an_unfinished_store_is_continued(tmp_path):
     (tmp_path / "images.lmdb.partial").mkdir()
-    assert "is not finished: run the command of" in open_failing(tmp_path / "images.lmdb")
+    assert "is not finished. Run" in open_failing(tmp_path / "images.lmdb")
 
 
 def test_other_bytes_are_no_store(store):

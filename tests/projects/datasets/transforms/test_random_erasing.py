@@ -101,5 +101,5 @@ def test_other_numbers_of_channels(shape):
 
 
 def test_three_means_for_a_gray_image_are_refused():
-    with pytest.raises(DataError, match=r"mean has 3 numbers, and the image has 1 channels"):
+    with pytest.raises(DataError, match=r"expected 3 channels as in mean, got 1"):
         build()(dict(img=np.zeros((8, 8), np.uint8)))
