@@ -46,7 +46,7 @@ def test_a_fault_of_the_data_names_its_config_key(tmp_path):
     with pytest.raises(SmallvitError) as caught:
         DATASETS.build(cfg.train_dataloader.dataset)
     message = explain(caught.value, cfg)
-    assert message.startswith("there is no folder ")
+    assert message.startswith(f"folder {tmp_path / 'none'} does not exist")
     assert message.endswith(" (config key train_dataloader.dataset)")
 
 

@@ -22,7 +22,7 @@ def test_writes_then_refuses(tmp_path, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGTERM, before)
     message = capsys.readouterr().err
-    assert "out holds digit scenes already" in message
+    assert "out already contains digit scenes" in message
     assert "--overwrite" in message
 
 

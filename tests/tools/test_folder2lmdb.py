@@ -252,8 +252,8 @@ def test_folders_that_make_no_clear_labels(folder, tmp_path, capsys):
     shutil.copytree(folder / "dark", folder / "Dark")
     assert convert(folder, store) == 1
     message = capsys.readouterr().err
-    assert "class folders 'Dark' and 'dark' differ in case alone" in message
-    assert "class folder 'empty' holds no image" in message
+    assert "class folders 'Dark' and 'dark' differ only in case" in message
+    assert "class folder 'empty' contains no image" in message
     assert not list(tmp_path.glob("train.lmdb*"))
     assert convert(folder / "dark", store) == 1
     assert "there is no class folder" in capsys.readouterr().err
@@ -270,8 +270,8 @@ def test_names_that_cannot_be_keys(folder, tmp_path, capsys):
     shutil.copy(folder / "dark/0.png", folder / "dark/1\n2.png")
     assert convert(folder, tmp_path / "train.lmdb") == 1
     message = capsys.readouterr().err
-    assert "and a key at most 511" in message
-    assert "cannot stand in an annotation file" in message
+    assert "above the key limit of 511" in message
+    assert "cannot be stored in an annotation file" in message
 
 
 def test_what_is_there_stays(folder, tmp_path, capsys):

@@ -261,7 +261,10 @@ def test_files_are_known_by_their_names(tmp_path):
             "val_dataloader has RandomResizedCrop: stored features must show the whole image",
         ),
         (("model.backbone.depth=14",), "is not a checkpoint of the teacher"),
-        (("train_dataloader.dataset.samples_per_class=1000",), "can give 1 to"),
+        (
+            ("train_dataloader.dataset.samples_per_class=1000",),
+            "expected samples_per_class from 1 to",
+        ),
     ],
 )
 def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):

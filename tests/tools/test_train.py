@@ -216,7 +216,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            ('{"images": [], "annotations": []}', "'categories': add"),
+            ('{"images": [], "annotations": []}', "'categories'. Add"),
             ('{"images": [', "config key train_dataloader.dataset"),
         ],
     )

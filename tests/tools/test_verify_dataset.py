@@ -186,13 +186,13 @@ def test_class_folders(tmp_path, capsys):
     assert "test: 10 samples, nothing wrong" in out
     (tmp_path / "train/empty").mkdir()
     assert verify("--folder", tmp_path / "train") == 1
-    assert "train/empty is empty: put its images there" in capsys.readouterr().err
+    assert "train/empty is empty. Add images" in capsys.readouterr().err
     (tmp_path / "train/empty").rmdir()
     (tmp_path / "train/Dark").mkdir()
     assert verify("--folder", tmp_path / "train") == 1
-    assert "differ in case alone: merge them, or rename one" in capsys.readouterr().err
+    assert "differ only in case. Merge them, or rename one" in capsys.readouterr().err
     assert verify("--folder", tmp_path / "train/dark") == 1
-    assert "holds no class folder" in capsys.readouterr().err
+    assert "no class folder" in capsys.readouterr().err
 
 
 def test_splits_of_class_folders(tmp_path):
@@ -209,11 +209,11 @@ def test_splits_of_class_folders(tmp_path):
     shutil.copy(train / "dark/3.png", train / "loose.png")
     found = findings(tmp_path, "--folder", tmp_path)
     assert sorted(found["train"]) == [
-        ("left out", "loose.png", "left out: images in no class folder"),
+        ("left out", "loose.png", "left out: images outside of the class folders"),
         ("left out", "picture.jfif", "left out: .jfif"),
         ("mislabelled", "0.png", "label 1, but label 0 for the same content in "
          f"{train}/bright/copy.png"),
-        ("missing", "gone.png", "left out: links that lead nowhere"),
+        ("missing", "gone.png", "left out: broken links"),
         ("unreadable", "cut.webp", "not an image that cv2 reads"),
     ]  # fmt: skip
     assert found["val"] == [
@@ -234,9 +234,9 @@ def test_images_that_are_read_otherwise_than_meant(tmp_path):
     found = [one for split in findings(tmp_path, "--folder", tmp_path).values() for one in split]
     reasons = {name: reason for kind, name, reason in found if kind == "misread"}
     assert set(reasons) == {"deep.png", "pages.tif", "clear.png"}
-    assert "uint16 values from 3000 to 3000 in a file of 16 bits a value" in reasons["deep.png"]
+    assert "uint16 values from 3000 to 3000 in a file of 16 bits per value" in reasons["deep.png"]
     assert "12 gray levels" in reasons["deep.png"]
-    assert reasons["pages.tif"] == "holds several pages, of which the first is read"
+    assert reasons["pages.tif"] == "has several pages, of which only the first is read"
     assert "hidden colors" in reasons["clear.png"]
 
 
@@ -271,18 +271,18 @@ def test_boxes_and_categories(scenes, tmp_path):
     found = findings(tmp_path, config, "--split", "train", *on(scenes))["train"]
     annotations = [one["id"] for one in boxes]
     assert sorted(found) == sorted([
-        ("mislabelled", file.name, "has no category '9', which metainfo.classes names. The file's "
-         "categories: 0, 1, 2, 3, 4, 5, 6, 7, 8; the classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9. Set "
-         "metainfo=dict(classes=(...)) of the data set to names of it"),
-        ("mislabelled", "000001.png", f"annotation {annotations[0]}: the box [{size - 3}, 5, 10, 10"
-         f"] is not inside {size}x{size} pixels"),
-        ("mislabelled", "000002.png", f"annotation {annotations[1]}: not trained: box less than a "
-         f"pixel wide or high (bbox {boxes[1]['bbox']}, area {boxes[1]['area']})"),
+        ("mislabelled", file.name, "has no category '9', which metainfo.classes contains. "
+         "Categories of the file: 0, 1, 2, 3, 4, 5, 6, 7, 8; classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, "
+         "9. Set metainfo=dict(classes=(...)) of the data set to categories of the file"),
+        ("mislabelled", "000001.png", f"annotation {annotations[0]}: box [{size - 3}, 5, 10, 10] "
+         f"extends beyond the image of {size}x{size} pixels"),
+        ("mislabelled", "000002.png", f"annotation {annotations[1]}: not trained: box smaller than "
+         f"a pixel (bbox {boxes[1]['bbox']}, area {boxes[1]['area']})"),
         ("mislabelled", "000003.png", f"annotation {annotations[2]}: category 77 is not in the "
          "file"),
         ("mislabelled", file.name, f"annotation {annotations[3]}: image 999 is not in the file"),
-        *(("mislabelled", "000005.png", f"annotation {one['id']}: its mask: RLE mask of another "
-         "size than the image") for one in content["annotations"] if one["image_id"] == 5),
+        *(("mislabelled", "000005.png", f"annotation {one['id']}: its mask: RLE mask whose "
+         "size differs from the image") for one in content["annotations"] if one["image_id"] == 5),
         ("mislabelled", "000005.png", f"{size}x{size} pixels, but {size}x{size + 7} in the "
          "annotation file"),
         ("missing", "000006.png", "no such file"),
@@ -301,17 +301,17 @@ def test_label_maps(scenes, tmp_path):
     os.truncate(maps / "000005.png", 60)
     config = ROOT / "configs/dwnet/dwnet-mini_digits-seg.py"
     found = [
-        (kind, name, re.split(r" \(0 b|: ", reason)[0])
+        (kind, name, re.split(r" \(0 b|: |\. ", reason)[0])
         for kind, name, reason in findings(tmp_path, config, "--split", "train", *on(scenes))[
             "train"
         ]
         if not reason.startswith("no pixel of class")
     ]
     assert found == [
-        ("mislabelled", "000001.png", "values 11, 200 are not one of 0 to 10"),
+        ("mislabelled", "000001.png", "values 11, 200 are outside of 0 to 10"),
         ("mislabelled", "000002.png", "is 30x20 pixels, but 64x64 in "
          f"{scenes}/images/training/000002.png"),
-        ("mislabelled", "000003.png", "has 3 channels (RGB), not one label in a pixel"),
+        ("mislabelled", "000003.png", "expected one label per pixel, got 3 channels (RGB)"),
         ("missing", "000004.png", "no such file"),
         ("unreadable", "000005.png", "truncated PNG (60 bytes, no end chunk)"),
     ]  # fmt: skip

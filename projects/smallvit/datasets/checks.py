@@ -45,7 +45,7 @@ def check_choice(value: Any, known: tuple, what: str) -> Any:
         ValueError: If it is another.
     """
     if value not in known:
-        raise ValueError(f"{what} {value!r}; choose one of {', '.join(map(str, known))}")
+        raise ValueError(f"{what} {value!r}. Choose one of {', '.join(map(str, known))}")
     return value
 
 
@@ -65,7 +65,9 @@ def read_json(path: str, name: str | None = None) -> Any:
     try:
         return json.loads(get_text(path, encoding="utf-8-sig"))  # some editors write a mark first
     except ValueError as error:
-        raise DataError(f"{name or path} is not valid JSON ({error}): download it again") from error
+        raise DataError(
+            f"{name or path} is not valid JSON ({error}). Restore or download it again"
+        ) from error
 
 
 def check_label(label: Any, count: int, where: str) -> int:

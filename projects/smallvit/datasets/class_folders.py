@@ -90,7 +90,7 @@ class ClassFolders(BaseDataset):
         **kwargs,
     ) -> None:
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out={held_out}: expected a part of the images, in (0, 1)")
+            raise ValueError(f"expected held_out to be a fraction in (0, 1), got {held_out}")
         self.split = check_choice(split, SPLITS, "ClassFolders has no split")
         self.held_out, self.seed = held_out, seed
         self.listed, self.extensions = listed, tuple(extensions)
@@ -137,8 +137,8 @@ class ClassFolders(BaseDataset):
             name = line.split("/")[0]
             if name not in labels or ".." in line.split("/"):
                 raise DataError(
-                    f"{path}, line {number}: {line!r} is not CLASS/NAME with one of the "
-                    f"{len(labels)} classes: correct the list"
+                    f"{path}, line {number}: expected CLASS/NAME with one of the {len(labels)} "
+                    f"classes, got {line!r}"
                 )
             yield {"img_path": osp.join(folder, _native(line)), "gt_label": labels[name]}
 
@@ -160,8 +160,8 @@ class ClassFolders(BaseDataset):
             return given, "all"
         if "train" not in folders:
             raise DataError(
-                f"{osp.join(self.data_root, wanted[0])} is missing, and so is train/, of which a "
-                "part could be held out"
+                f"{osp.join(self.data_root, wanted[0])} is missing, and there is no train/ to hold "
+                "images out from"
             )
         return folders["train"], "held out"
 
@@ -172,8 +172,8 @@ class ClassFolders(BaseDataset):
         chosen = _held_out(tuple(names), self.held_out, self.seed)
         if len(chosen) == len(names):
             raise DataError(
-                f"{folder} holds one image, of which no part can be held out for validation: add "
-                "images, or make folders train/ and val/"
+                f"{folder} contains one image, so none can be held out for validation. Add images, "
+                "or create the folders train/ and val/"
             )
         return [name for name in names if (name in chosen) == (part == "held out")]
 
@@ -232,12 +232,13 @@ def find_classes(data_root: str) -> tuple[str, ...]:
     """
     folders = split_folders(data_root)
     if "train" not in folders:
-        raise DataError(f"{osp.join(data_root, 'train')} is missing: it tells the classes")
+        raise DataError(f"{osp.join(data_root, 'train')} is missing; it defines the classes")
     names = class_folders(folders["train"])
     if len(names) < 2:
         raise DataError(
-            f"{folders['train']} holds one class folder, {names[0]}; at least two are needed, as "
-            f"{osp.join(data_root, 'CLASS')}/ or as {osp.join(data_root, 'train', 'CLASS')}/"
+            f"{folders['train']}: expected at least two class folders, got one ({names[0]}). "
+            f"Create {osp.join(data_root, 'CLASS')}/ or {osp.join(data_root, 'train', 'CLASS')}/ "
+            "for each class"
         )
     return names
 
@@ -257,8 +258,8 @@ def split_folders(data_root: str) -> dict[str, str]:
     """
     if not data_root or not isdir(data_root):
         raise DataError(
-            f"there is no folder {data_root or '(empty)'}: set data_root to the one that holds "
-            "your class folders (--cfg-options data_root=/path/to/images)"
+            f"folder {data_root or '(empty)'} does not exist. Set data_root to the folder with the "
+            "class folders (--cfg-options data_root=/path/to/images)"
         )
     names = _subfolders(data_root)
     splits = {name: osp.join(data_root, name) for name in SPLITS if name in names}
@@ -268,8 +269,8 @@ def split_folders(data_root: str) -> dict[str, str]:
         other = name.lower() in (*SPLITS, *OTHER_NAMES) and name not in SPLITS
         if other and _subfolders(osp.join(data_root, name)):
             raise DataError(
-                f"{osp.join(data_root, name)}: the folders of the splits are called "
-                f"{', '.join(SPLITS)}; rename it"
+                f"{osp.join(data_root, name)}: folders of splits must be named "
+                f"{', '.join(SPLITS)}. Rename it"
             )
     return splits or {"train": data_root}
 
@@ -290,16 +291,16 @@ def class_folders(folder: str) -> tuple[str, ...]:
     if not names:
         loose = len(list(list_dir_or_file(folder, list_dir=False)))
         raise DataError(
-            f"{folder} holds no class folder ({loose} files): put the images of each class into "
-            "a folder of its own"
+            f"{folder} contains {loose} files and no class folder. Put the images of each class "
+            "into a separate folder"
         )
     spelt: dict[str, str] = {}
     for name in names:
         twin = spelt.setdefault(name.casefold(), name)
         if twin != name:
             raise DataError(
-                f"class folders {osp.join(folder, twin)} and {osp.join(folder, name)} differ in "
-                "case alone: merge them, or rename one"
+                f"class folders {osp.join(folder, twin)} and {osp.join(folder, name)} differ only "
+                "in case. Merge them, or rename one"
             )
     return names
 
@@ -322,18 +323,18 @@ def list_images(folder: str, extensions: Sequence[str] = EXTENSIONS) -> list[str
     ends = tuple(extensions)
     images = sorted(name for name in files if name.lower().endswith(ends))
     if not files:
-        raise DataError(f"class folder {folder} is empty: put its images there, or remove it")
+        raise DataError(f"class folder {folder} is empty. Add images, or remove it")
     if not images:
         endings = Counter(osp.splitext(name)[1] or "no ending" for name in files)
         way_out = f"{BANDS_WAY_OUT}, or convert them" if ".npy" in endings else "convert them"
         raise DataError(
-            f"class folder {folder} holds no image: its {len(files)} files end in "
-            f"{', '.join(sorted(endings))}, and read are {', '.join(ends)}; {way_out}"
+            f"class folder {folder} contains no image: expected {', '.join(ends)}, got "
+            f"{len(files)} files with {', '.join(sorted(endings))}; {way_out}"
         )
     if all("/" in name for name in images):
         raise DataError(
-            f"class folder {folder} holds folders, not images: data_root must hold the class "
-            "folders, or train/, val/ and test/ with the class folders in them"
+            f"class folder {folder} contains folders instead of images. Set data_root to the "
+            "parent of the class folders, or of train/, val/ and test/ with class folders in them"
         )
     return images
 
@@ -346,9 +347,9 @@ def _subfolders(folder: str) -> tuple[str, ...]:
 def _unknown_class(folder: str, name: str, classes: Sequence[str]) -> str:
     twin = next((known for known in classes if known.casefold() == name.casefold()), None)
     if twin is not None:
-        return f"{folder}: the class is called {twin!r}, which differs in case alone; rename it"
+        return f"{folder}: the name differs from class {twin!r} only in case. Rename it"
     return (
-        f"{folder}: there is no class {name!r} among the {len(classes)} that are trained "
-        f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): add it to the training "
-        "images, or remove it here"
+        f"{folder}: unknown class {name!r}, expected one of {len(classes)} training classes "
+        f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}). Add training images of "
+        "it, or remove this folder"
     )

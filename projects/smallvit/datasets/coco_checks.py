@@ -82,17 +82,17 @@ def _read_otherwise(dataset: Any, summary: CocoSummary, content: dict) -> Iterat
     for one in summary.repaired:
         if one.for_training:
             yield (
-                f"{summary.path}: {one.text} by smallvit, otherwise by MMDetection's CocoDataset: "
-                "correct the file"
+                f"{summary.path}: {one.text} in smallvit, but not in MMDetection's CocoDataset. "
+                "Correct the file"
             )
     names = {one["id"]: one["name"] for one in content["categories"]}
     classes = dataset.metainfo.get("classes") or ()
     taken = [names.get(one) for one in getattr(dataset, "cat_ids", ())]
     if not summary.faults and taken != list(classes):
         yield (
-            f"{summary.path}: its categories are in the order {', '.join(map(str, taken))}, from "
-            f"which MMDetection's CocoDataset takes the labels, and metainfo.classes is "
-            f"{', '.join(classes)}: write the classes in the file's order"
+            f"{summary.path}: metainfo.classes is {', '.join(classes)}, but MMDetection's "
+            f"CocoDataset assigns labels in the order of the file, {', '.join(map(str, taken))}. "
+            "List the classes in the order of the file"
         )
 
 
@@ -110,13 +110,13 @@ def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
     for fault, count in summary.masks.items():
         yield (
             f"{summary.path}: {count.number} of {sum(summary.trained.values())} objects: {fault} "
-            f"({count.where}), and the pipeline reads masks (LoadAnnotations, with_mask=True): "
-            "correct or remove them, or train a detector of boxes alone"
+            f"({count.where}), but the pipeline reads masks (LoadAnnotations, with_mask=True). "
+            "Correct or remove them, or train a detector without masks"
         )
     if training and not summary.faults and not any(summary.trained.values()):
         yield (
-            f"{summary.path}: there is nothing to train, none of {summary.objects} annotated "
-            f"objects in {summary.images} images is usable{left_out_text(summary)}"
+            f"{summary.path}: no training data, none of {summary.objects} annotated objects in "
+            f"{summary.images} images is valid{left_out_text(summary)}"
         )
 
 
@@ -184,7 +184,7 @@ def _problems(
         yield f"category {annotation['category_id']} is not in the file"
     elif out:
         size = f"{image['width']}x{image['height']}"
-        yield f"the box {annotation['bbox']} is not inside {size} pixels"
+        yield f"box {annotation['bbox']} extends beyond the image of {size} pixels"
     elif reason is not None and reason not in CHOICES:
         yield f"not trained: {reason} (bbox {annotation['bbox']}, area {annotation['area']})"
     elif masks.wanted and reason != CROWD:

@@ -50,22 +50,23 @@ def evaluator_findings(metric: Any, parts: Sequence[Any], split: str) -> Iterato
     if lacking:
         yield (
             True,
-            f"{name}={path} lacks {len(lacking)} of {seen} images of {where}, such as "
-            f"{lacking[0]['img_path']} (id {lacking[0]['img_id']}): name the data set's file",
+            f"{name}={path} lacks {len(lacking)} of {seen} images of {where}, e.g. "
+            f"{lacking[0]['img_path']} (id {lacking[0]['img_id']}). Set it to the annotation file "
+            "of the data set",
         )
     elif renamed:
         info, image = renamed[0]
         yield (
             True,
-            f"{name}={path}: its image {info['img_id']} is {image['file_name']}, and that of "
-            f"{where} is {info['img_path']}: name the data set's file",
+            f"{name}={path}: image {info['img_id']} is {image['file_name']}, but "
+            f"{info['img_path']} in {where}. Set it to the annotation file of the data set",
         )
     rest = len(api.imgs) - sum(map(len, parts))
     if rest > 0 and not lacking:
         yield (
             False,
-            f"{name}={path} has {rest} images more than the data set gives ({where}): their "
-            "objects count as missed",
+            f"{name}={path} has {rest} more images than the data set ({where}); their objects "
+            "count as missed",
         )
 
 

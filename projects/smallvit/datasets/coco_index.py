@@ -18,15 +18,15 @@ from smallvit.utils.text import name_some
 MIN_CORNERS = 3
 
 #: Reasons why the mask of an object excludes it from training.
-FEW_POINTS = "polygon of less than three points"
-NOT_A_POLYGON = "RLE mask, while poly2mask=False reads polygons alone"
+FEW_POINTS = "polygon with fewer than three points"
+NOT_A_POLYGON = "RLE mask, but poly2mask=False supports only polygons"
 
 #: Defects of masks that the pipeline cannot load.
 NO_MASK = "no segmentation"
-NO_NUMBERS = "segmentation that is no list of polygons, each a list of numbers"
-NO_COUNTS = "RLE mask without counts, or with counts of another number of pixels"
-WRONG_SIZE = "RLE mask of another size than the image"
-NORMALIZED = "polygon in parts of the image (0 to 1), not in pixels"
+NO_NUMBERS = "segmentation that is not a list of polygons (lists of numbers)"
+NO_COUNTS = "RLE mask without counts, or with counts that do not sum to its size"
+WRONG_SIZE = "RLE mask whose size differs from the image"
+NORMALIZED = "polygon with normalized coordinates (0 to 1) instead of pixels"
 
 
 @dataclass
@@ -246,15 +246,15 @@ def file_faults(content: dict, path: str) -> Iterator[str]:
         twin = images.setdefault(image["id"], image)
         if twin is not image:
             yield (
-                f"{path}: {twin['file_name']} and {image['file_name']} share the image id "
-                f"{image['id']!r}, and so their boxes: give each image an id of its own"
+                f"{path}: {twin['file_name']} and {image['file_name']} have the same image id "
+                f"{image['id']!r}, and therefore the same boxes. Assign unique image ids"
             )
             break
     for key in ("id", "name"):
         values = Counter(one[key] for one in content["categories"])
         twice = [value for value, number in values.items() if number > 1]
         if twice:
-            yield f"{path}: two categories have the {key} {twice[0]!r}: merge them, or rename one"
+            yield f"{path}: two categories have the {key} {twice[0]!r}. Merge them, or rename one"
 
 
 def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]:
@@ -274,16 +274,17 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
         return  # said for every kind of data set
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
-        yield f"metainfo.classes has {twice!r} twice: name each class once"
+        yield f"metainfo.classes contains {twice!r} twice. List each class once"
     absent = [name for name in classes if name not in names]
     if not absent:
         return
     near = difflib.get_close_matches(str(absent[0]), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     yield (
-        f"{path} has no category {absent[0]!r}, which metainfo.classes names"
-        f"{_others(absent)}.{hint} The file's categories: {name_some(names)}; the classes: "
-        f"{name_some(classes)}. Set metainfo=dict(classes=(...)) of the data set to names of it"
+        f"{path} has no category {absent[0]!r}{_others(absent)}, which metainfo.classes "
+        f"contains.{hint} Categories of the file: {name_some(names)}; classes: "
+        f"{name_some(classes)}. Set metainfo=dict(classes=(...)) of the data set to categories "
+        "of the file"
     )
 
 
@@ -302,32 +303,32 @@ def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Itera
     count = int(known.sum())
     if THIN in summary.left_out and objects.boxes[known].max() <= 1:
         yield (
-            f"{summary.path}: all boxes lie within 0 and 1, as parts of the image: COCO's are x, "
-            "y, width, height in pixels; multiply them by the image's width and height"
+            f"{summary.path}: all boxes are between 0 and 1, but COCO requires x, y, width, height "
+            "in pixels. Multiply them by the width and height of the image"
         )
     out = np.flatnonzero(objects.stand_out)
     if len(out):
         one = content["annotations"][out[0]]
-        example = f"such as {one['bbox']} of annotation {one['id']}"
-        summary.warnings.append(f"{len(out)} boxes stand out of their images, {example}")
+        example = f"e.g. {one['bbox']} of annotation {one['id']}"
+        summary.warnings.append(f"{len(out)} boxes extend beyond their images, {example}")
         # Among a few valid boxes one may be wider than its x; among many, never all.
         if count > MIN_CORNERS and objects.fit_as_corners[known].all():
             yield (
-                f"{summary.path}: {len(out)} of {count} boxes are not inside of their images, "
-                f"{example}, and all would be as x1, y1, x2, y2: COCO's are x, y, width, height; "
-                "subtract the first two from the others"
+                f"{summary.path}: {len(out)} of {count} boxes extend beyond their images, "
+                f"{example}, but none would as x1, y1, x2, y2. COCO requires x, y, width, height: "
+                "subtract the first two values from the others"
             )
     if len(summary.files) < summary.images:
         files = Counter(image["file_name"] for image in content["images"])
         name, number = files.most_common(1)[0]
         summary.warnings.append(
-            f"{number} images have the file_name {name}, each with its own objects: list it once, "
-            "with all of them"
+            f"{number} images have the file_name {name} and separate objects. List it once with "
+            "all objects"
         )
     if (objects.images < 0).any():
-        yield from _shifted_ids(content, summary, "image_id", "images", "go to another image")
+        yield from _shifted_ids(content, summary, "image_id", "images", "another image")
     elif (objects.categories < 0).any():
-        yield from _shifted_ids(content, summary, "category_id", "categories", "get another class")
+        yield from _shifted_ids(content, summary, "category_id", "categories", "another class")
 
 
 def _shifted_ids(
@@ -338,10 +339,10 @@ def _shifted_ids(
     for shift in (1, -1) if all(isinstance(one, int) for one in used) else ():
         if {one + shift for one in used} <= ids:
             yield (
-                f"{summary.path}: the annotations' {key.replace('_', ' ')}s are "
-                f"{name_some(sorted(used))}, those of the {table} {name_some(sorted(ids))}: all "
-                f"are one too {'small' if shift > 0 else 'large'}, and each object would {end}; "
-                "number them alike"
+                f"{summary.path}: the {key.replace('_', ' ')}s of the annotations are "
+                f"{name_some(sorted(used))}, those of the {table} {name_some(sorted(ids))}. All "
+                f"are one too {'small' if shift > 0 else 'large'}, which assigns each object to "
+                f"{end}. Use the same numbering"
             )
             return
 

@@ -17,11 +17,11 @@ TOLERANCE = 1.0
 #: Reasons why an object is not used in training.
 UNKNOWN_IMAGE = "of an image that is not in the file"
 IGNORED = "marked 'ignore'"
-THIN = "box less than a pixel wide or high"
+THIN = "box smaller than a pixel"
 OUTSIDE = "box outside of the image"
 NO_AREA = "area of 0"
 UNKNOWN_CATEGORY = "of a category that is not in the file"
-OTHER_CLASS = "of a category that the classes do not name"
+OTHER_CLASS = "of a category that is not in classes"
 CROWD = "marked iscrowd"
 #: In the order in which they are checked: in a file of boxes in 0..1 none is outside, and
 #: none is a pixel wide.

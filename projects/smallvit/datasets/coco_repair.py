@@ -48,16 +48,19 @@ def require_content(content: Any, path: str) -> None:
         DataError: If something is missing, or a box is not four numbers.
     """
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise DataError(f"annotation file {path} has no list 'images': it is not of COCO's form")
+        raise DataError(
+            f"annotation file {path} has no list 'images', so it is not in COCO's format"
+        )
     if not isinstance(content.get("categories"), list):
         raise DataError(
-            f"annotation file {path} has no list 'categories': add the classes' ids and names to it"
+            f"annotation file {path} has no list 'categories'. Add it with the ids and names of "
+            "the classes"
         )
     content.setdefault("annotations", [])  # a test set without answers
     if not isinstance(content["annotations"], list):
         raise DataError(
-            f"annotation file {path}: 'annotations' is no list but "
-            f"{type(content['annotations']).__name__}: write the annotations as a list"
+            f"annotation file {path}: expected 'annotations' to be a list, got "
+            f"{type(content['annotations']).__name__}"
         )
     if not content["images"]:
         raise DataError(f"annotation file {path} lists no image: 'images' is empty")
@@ -71,15 +74,15 @@ def require_content(content: Any, path: str) -> None:
     if wrong:
         one = wrong[0]
         raise DataError(
-            f"annotation file {path}: the bbox of annotation {one.get('id')} is {one['bbox']!r}"
-            f"{_more(wrong)}, not the four numbers x, y, width and height: correct it"
+            f"annotation file {path}: expected the bbox of annotation {one.get('id')} to be the "
+            f"four numbers x, y, width and height, got {one['bbox']!r}{_more(wrong)}"
         )
     sizes = [one for one in content["images"] if not _has_size(one)]
     if sizes:
         one = sizes[0]
         raise DataError(
-            f"annotation file {path}: image {one['file_name']} has width {one['width']!r} and "
-            f"height {one['height']!r}{_more(sizes)}: write its size in pixels"
+            f"annotation file {path}: expected the size of image {one['file_name']} in pixels, got "
+            f"width {one['width']!r} and height {one['height']!r}{_more(sizes)}"
         )
 
 
@@ -92,7 +95,7 @@ def _require_keys(entries: list, keys: tuple[str, ...], kind: str, path: str) ->
             named = lacking[0] if isinstance(lacking[0], dict) else {}
             name = named.get("id", named.get("file_name", entries.index(lacking[0])))
             raise DataError(
-                f"annotation file {path}: {kind} {name} has no {key!r}{_more(lacking)}: add it"
+                f"annotation file {path}: {kind} {name} has no {key!r}{_more(lacking)}. Add it"
             )
 
 
@@ -107,8 +110,8 @@ def _require_ids(content: dict, path: str) -> None:
         for kind in set(map(type, values)) - {int, float, str}:
             value = next(one for one in values if type(one) is kind)
             raise DataError(
-                f"annotation file {path}: {key} of {table} is {value!r} in one, not a number or a "
-                "text: correct it"
+                f"annotation file {path}: expected {key} of {table} to be a number or a string, "
+                f"got {value!r}"
             )
 
 
@@ -117,8 +120,8 @@ def _require_texts(content: dict, path: str) -> None:
         wrong = [one for one in content[table] if not isinstance(one[key], str)]
         if wrong:
             raise DataError(
-                f"annotation file {path}: {key} of {kind} {wrong[0]['id']} is {wrong[0][key]!r}"
-                f"{_more(wrong)}, not a text: correct it"
+                f"annotation file {path}: expected {key} of {kind} {wrong[0]['id']} to be a "
+                f"string, got {wrong[0][key]!r}{_more(wrong)}"
             )
 
 
@@ -197,7 +200,7 @@ def _match(content: dict, key: str, table: str) -> Iterator[Repair]:
         there = "numbers" if isinstance(value, int) else "text"
         yield Repair(
             f"{key} of {len(found)} annotations is {'text' if there == 'numbers' else 'a number'}, "
-            f"the ids of the {table} are {there}: compared as text"
+            f"but the ids of the {table} are {there}; compared as text"
         )
 
 
@@ -207,7 +210,7 @@ def _fill_crowd(content: dict) -> Iterator[Repair]:
     for one in lacking:
         one["iscrowd"] = int(str(one.get("iscrowd")).strip().lower() in ("1", "true"))
     if lacking:
-        text = f"{len(lacking)} annotations have no iscrowd of 0 or 1: it counts as 0"
+        text = f"{len(lacking)} annotations have no iscrowd of 0 or 1; using 0"
         yield Repair(text, for_training=written)
 
 
@@ -221,7 +224,7 @@ def _fill_area(content: dict) -> Iterator[Repair]:
     for one in lacking:
         one["area"] = _number_in(one.get("area"), one["bbox"][2] * one["bbox"][3])
     if lacking:
-        yield Repair(f"{len(lacking)} annotations have no number as area: that of the box is taken")
+        yield Repair(f"{len(lacking)} annotations have no numeric area; using that of the box")
 
 
 def _number_in(text: Any, otherwise: float) -> float:
@@ -247,8 +250,8 @@ def _nest_polygons(content: dict) -> Iterator[Repair]:
             changed += 1
     if changed:
         yield Repair(
-            f"segmentation of {changed} annotations is not a list of polygons x, y, x, y, ..., but "
-            "flat or a list of points: read as one"
+            f"segmentation of {changed} annotations is a flat list or a list of points; read as "
+            "one polygon x, y, x, y, ..."
         )
 
 
@@ -273,7 +276,7 @@ def _number(content: dict) -> Iterator[Repair]:
         return
     for number, one in enumerate(annotations, 1):
         one["id"] = number
-    yield Repair(f"{reason}: numbered from 1, as the metric needs them", for_training=False)
+    yield Repair(f"{reason}; renumbered from 1 for the metric", for_training=False)
 
 
 def _wrong_ids(ids: list) -> str | None:
@@ -281,5 +284,5 @@ def _wrong_ids(ids: list) -> str | None:
         if len(set(ids)) < len(ids):
             return f"{len(ids) - len(set(ids))} annotation ids occur more than once"
         lowest = min(ids, default=1)
-        return f"annotation ids begin at {lowest}, not above 0" if lowest < 1 else None
-    return "annotation ids are missing, or are not whole numbers"
+        return f"annotation ids start at {lowest} instead of 1" if lowest < 1 else None
+    return "annotation ids are missing or are not integers"

@@ -60,9 +60,9 @@ def _place(part: Any) -> str:
 def _classes(part: Any, usage: Usage) -> None:
     classes = (getattr(part, "metainfo", None) or {}).get("classes")
     if isinstance(classes, str):
-        text = f"classes={classes!r} is a text, of which each letter would be a class"
+        text = f"classes={classes!r} is a string, of which each letter would be a class"
         usage.faults.append(
-            DataError(f"{usage.name}: {text}: write classes=({classes!r},), with a comma")
+            DataError(f"{usage.name}: {text}. Write classes=({classes!r},), with a comma")
         )
     elif classes is not None:
         usage.classes = tuple(classes)
@@ -77,14 +77,14 @@ def _objects(part: Any, usage: Usage) -> None:
     usage.faults += map(DataError, check_summary(summary, usage.training))
     usage.warnings += [f"{summary.path}: {repair}" for repair in summary.repaired]
     usage.warnings += [f"{summary.path}: {text}" for text in summary.warnings]
-    text = f"left out of {summary.objects} objects{left_out_text(summary)}"
+    text = f"skipped of {summary.objects} objects{left_out_text(summary)}"
     if summary.by_fault:
         usage.warnings.append(f"{summary.path}: {text}")
     elif summary.left_out:
         usage.notes.append(text)
     if summary.images > usage.samples:
         rest = summary.images - usage.samples
-        usage.notes.append(f"{rest} of {summary.images} images are left out (filter_cfg, indices)")
+        usage.notes.append(f"{rest} of {summary.images} images are skipped (filter_cfg, indices)")
     folder = (part.data_prefix or {}).get("img") or ""
     unlisted = unlisted_images(folder, summary.files, SECONDS)
     if unlisted.counts:  # a folder may hold the images of several files
@@ -104,7 +104,7 @@ def _label_maps(part: Any, usage: Usage) -> None:
     if lone is not None and usage.training:
         usage.faults.append(DataError(f"{usage.name}: {lone}"))
     if seen.missing:
-        text = f"{len(seen.missing)} of {usage.samples} label maps are not there, such as"
+        text = f"{len(seen.missing)} of {usage.samples} label maps are missing, e.g."
         text = f"{usage.name}: {text} {seen.missing[0]} (data_prefix, img_suffix, seg_map_suffix)"
         everything = len(seen.missing) == usage.samples
         usage.faults += [DataError(text)] if everything else []
@@ -113,7 +113,7 @@ def _label_maps(part: Any, usage: Usage) -> None:
         usage.counts = seen.counts
     elif seen.looked_at:
         held = ", ".join(f"{name} {number}" for name, number in seen.counts.items() if number)
-        usage.notes.append(f"{seen.looked_at} label maps looked at hold {held}")
+        usage.notes.append(f"{seen.looked_at} sampled label maps contain {held}")
 
 
 def _labels(part: Any, usage: Usage, num_classes: int | None) -> None:
@@ -132,9 +132,9 @@ def _files(part: Any, usage: Usage) -> None:
     found = left_out_of(part, SECONDS)
     if found is None or not found.counts:
         return
-    text = f"left out of the files: {found.text()}{'' if found.complete else ', and more'}"
+    text = f"skipped files: {found.text()}{'' if found.complete else ', and more'}"
     if found.images:
-        usage.warnings.append(f"{usage.name}: {text}; convert or repair them, or remove them")
+        usage.warnings.append(f"{usage.name}: {text}. Convert, repair or remove them")
     else:
         usage.notes.append(text)
 
@@ -174,7 +174,7 @@ def _images(part: Any, usage: Usage) -> None:
     usage.warnings += [f"{usage.name}: {text}" for text in seen.warnings()]
     missing, looked_at = _missing(part)
     if missing:
-        text = f"{usage.name}: {len(missing)} of {looked_at} images are not there, such as"
+        text = f"{usage.name}: {len(missing)} of {looked_at} images are missing, e.g."
         text = f"{text} {missing[0]} (data_root, data_prefix, ann_file)"
         everything = len(missing) == looked_at
         usage.faults += [DataError(text)] if everything else []

@@ -57,19 +57,19 @@ class SceneSettings:
     def __post_init__(self) -> None:
         for name in ("num_train", "num_val"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: at least one scene is needed")
+                raise UserError(f"expected {name} >= 1, got {getattr(self, name)}")
         if self.seed < 0:
-            raise UserError(f"seed={self.seed}: a seed is not negative")
+            raise UserError(f"expected seed >= 0, got {self.seed}")
         fewest, most = self.digits_per_scene
         if not 1 <= fewest <= most:
             raise UserError(
-                f"digits_per_scene={self.digits_per_scene}: expected 1 <= fewest <= most"
+                f"expected digits_per_scene with 1 <= min <= max, got {self.digits_per_scene}"
             )
         smallest, largest = self.digit_size
         if not 8 <= smallest <= largest <= self.size:
             raise UserError(
-                f"digit_size={self.digit_size}: expected 8 <= smallest <= largest <= "
-                f"size={self.size}"
+                f"expected digit_size with 8 <= min <= max <= size={self.size}, got "
+                f"{self.digit_size}"
             )
 
 
@@ -244,7 +244,7 @@ def _take_place(fresh: Path, out: Path) -> None:
         with suppress(OSError):  # it holds files of others
             os.rmdir(folder)
     if old.exists():
-        print(f"{old} stays: it holds files that are no digit scenes")
+        print(f"{old} is kept because it contains files other than digit scenes")
 
 
 def _files_of(folder: Path) -> list[str]:
@@ -257,8 +257,8 @@ def _files_of(folder: Path) -> list[str]:
         }
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{folder / SETTINGS_FILE} is damaged ({error}), and does not tell which files are "
-            "digit scenes: choose another folder"
+            f"{folder / SETTINGS_FILE}, which lists the digit scenes, is damaged ({error}). Choose "
+            "another folder"
         ) from error
     pictures = [
         f"{kind}/{_SPLITS[split][0]}/{number:06d}.png"
@@ -271,22 +271,22 @@ def _files_of(folder: Path) -> list[str]:
 
 def _check_destination(out: Path, overwrite: bool) -> None:
     if out.is_symlink():
-        raise UserError(f"{out} is a link to {out.resolve()}: name the folder itself")
+        raise UserError(f"{out} is a symbolic link to {out.resolve()}. Pass the folder itself")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / SETTINGS_FILE).is_file():
-        raise UserError(f"{out} is there and holds no digit scenes: choose another folder")
+        raise UserError(f"{out} exists and contains no digit scenes. Choose another folder")
     if not overwrite:
         raise UserError(
-            f"{out} holds digit scenes already: pass overwrite (--overwrite) to replace them"
+            f"{out} already contains digit scenes. Pass overwrite (--overwrite) to replace them"
         )
     known = set(_files_of(out))
     for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
         if name not in known and (path.is_symlink() or not path.is_dir()):
             raise UserError(
-                f"{out} holds {name} beside digit scenes, and is not replaced: move it away, or "
-                "choose another folder"
+                f"{out} contains {name} in addition to digit scenes and is not replaced. Move that "
+                "file, or choose another folder"
             )
 
 

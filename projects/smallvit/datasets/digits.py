@@ -38,7 +38,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     installed = find_spec("sklearn")
     if installed is None or installed.origin is None:
         raise ModuleNotFoundError(
-            "the digits come with scikit-learn, which is not installed: pip install scikit-learn",
+            "the digits require scikit-learn, which is not installed: pip install scikit-learn",
             name="sklearn",
         )
     # Importing scikit-learn can take longer than training on its digits, so read its file.
@@ -78,7 +78,7 @@ def digit_indices(
             ``samples_per_class`` images in it.
     """
     if split not in SPLITS:
-        raise ValueError(f"Digits has no split {split!r}; choose one of {', '.join(SPLITS)}")
+        raise ValueError(f"Digits has no split {split!r}. Choose one of {', '.join(SPLITS)}")
     # numpy's compatibility policy freezes the streams of RandomState, but not of Generator.
     shuffled = np.random.RandomState(0).permutation(len(labels))
     chosen = [
@@ -88,8 +88,8 @@ def digit_indices(
         available = min(len(indices) for indices in chosen)
         if not 1 <= samples_per_class <= available:
             raise ValueError(
-                f"samples_per_class={samples_per_class}: split {split!r} of Digits can give "
-                f"1 to {available} images of each class (None keeps all)"
+                f"expected samples_per_class from 1 to {available} for split {split!r} of Digits, "
+                f"or None for all, got {samples_per_class}"
             )
         chosen = [indices[:samples_per_class] for indices in chosen]
     return np.sort(np.concatenate(chosen))

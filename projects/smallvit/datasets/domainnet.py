@@ -104,18 +104,20 @@ class DomainNet(BaseDataset):
             name = _class_of(path_of_image)
             if names.setdefault(label, name) != name:
                 raise DataError(
-                    f"{where}: label {label} is {names[label]!r} above, and {name!r} here"
+                    f"{where}: label {label} is {name!r}, but {names[label]!r} in a line above"
                 )
         missing = [label for label in range(len(names)) if label not in names]
         if missing or not names:
-            raise DataError(f"{path}: label {(missing or [0])[0]} has no image; labels go from 0")
+            raise DataError(
+                f"{path}: label {(missing or [0])[0]} has no image. Number the labels from 0"
+            )
         return tuple(names[label] for label in range(len(names)))
 
     def _class_folders(self) -> tuple[str, ...]:
         folder = self._folder("train")
         names = tuple(sorted(list_dir_or_file(folder, list_file=False)))
         if not names:
-            raise DataError(f"DomainNet: {folder} holds no class folder")
+            raise DataError(f"DomainNet: {folder} contains no class folder")
         return names
 
     def load_data_list(self) -> list[dict]:
@@ -132,8 +134,8 @@ class DomainNet(BaseDataset):
         for image, label, where in _entries(path, len(self.class_names)):
             if _class_of(image) != self.class_names[label]:
                 raise DataError(
-                    f"{where}: label {label} is {self.class_names[label]!r} in "
-                    f"{self._list('train')}, and {_class_of(image)!r} here"
+                    f"{where}: label {label} is {_class_of(image)!r}, but "
+                    f"{self.class_names[label]!r} in {self._list('train')}"
                 )
             yield osp.join(self.data_root, image), label
 
@@ -143,10 +145,12 @@ class DomainNet(BaseDataset):
         for name in sorted(list_dir_or_file(folder, list_file=False)):
             images = osp.join(folder, name)
             if name not in labels:
-                raise DataError(f"{images}: there is no class {name!r} in {self._folder('train')}")
+                raise DataError(
+                    f"{images}: class {name!r} does not exist in {self._folder('train')}"
+                )
             files = sorted(list_dir_or_file(images, list_dir=False, suffix=SUFFIXES))
             if not files:
-                raise DataError(f"DomainNet: {images} holds no {' or '.join(SUFFIXES)}")
+                raise DataError(f"DomainNet: {images} contains no {' or '.join(SUFFIXES)} file")
             yield from ((osp.join(images, file), labels[name]) for file in files)
 
     def extra_repr(self) -> list[str]:

@@ -24,21 +24,21 @@ SECONDS = 0.4
 #: Content that is lost or changed when read: for one file, and for all checked files.
 TRAITS = {
     "pages": (
-        "holds several pages, of which the first is read",
-        "hold several pages: the first is used, the others are left out; save each page as a file "
-        "of its own, or read them as bands (--channels N; smallvit.LoadImageBands in a config)",
+        "has several pages, of which only the first is read",
+        "have several pages, of which only the first is read. Save each page as a separate file, "
+        "or read them as bands (--channels N; smallvit.LoadImageBands in a config)",
     ),
     "transparent": (
         "has transparent pixels, whose hidden colors are read",
-        "have transparent pixels, whose hidden colors are used: to put them on white, read with "
-        "color_type='unchanged' and then dict(type='smallvit.ToColor')",
+        "have transparent pixels, whose hidden colors are read. For a white background, set "
+        "color_type='unchanged' and add dict(type='smallvit.ToColor')",
     ),
     "turned": (
-        "is turned or mirrored as its EXIF orientation says; its size does not tell whether its "
-        "annotations are",
-        "are turned or mirrored as their EXIF orientation says, and their size does not tell "
-        "whether their annotations are: look at them, and set "
-        "color_type='color_ignore_orientation' in LoadImageFromFile where they are not",
+        "is rotated or flipped by its EXIF orientation; its size does not reveal whether its "
+        "annotations are too",
+        "are rotated or flipped by their EXIF orientation, and their size does not reveal whether "
+        "their annotations are too. Inspect them, and if not, set "
+        "color_type='color_ignore_orientation' in LoadImageFromFile",
     ),
 }
 
@@ -64,7 +64,7 @@ class ImagesSeen:
             str: A sentence with the way out.
         """
         for trait, files in self.traits.items():
-            text = f"{len(files)} of {self.looked_at} images looked at (such as {files[0]})"
+            text = f"{len(files)} of {self.looked_at} sampled images (e.g. {files[0]})"
             yield f"{text} {TRAITS[trait][1]}"
 
 

@@ -68,7 +68,7 @@ class INaturalist(BaseDataset):
         test_mode: bool = False,
         **kwargs,
     ) -> None:
-        self.year = check_choice(year, YEARS, "iNaturalist is not read for the year")
+        self.year = check_choice(year, YEARS, "iNaturalist is not supported for the year")
         self.split = check_choice(split, SPLITS, "iNaturalist has no labelled split")
         self.category = check_choice(category, CATEGORIES, "iNaturalist has no category")
         self.numbering = check_choice(numbering, NUMBERINGS, "iNaturalist has no numbering by")
@@ -124,9 +124,9 @@ class INaturalist(BaseDataset):
         lacking = [entry["id"] for entry in categories if self.category not in entry]
         if lacking:
             raise DataError(
-                f"{path} does not tell the {self.category} of category {lacking[0]}, and neither "
-                f"does {other}: download categories.json of iNaturalist {self.year}, or use "
-                "category='name'"
+                f"{path} does not contain the {self.category} of category {lacking[0]}, and "
+                f"neither does {other}. Download categories.json of iNaturalist {self.year}, or "
+                "set category='name'"
             )
         return {entry["id"]: str(entry[self.category]) for entry in categories}
 
@@ -152,8 +152,8 @@ class INaturalist(BaseDataset):
             raise DataError(f"{self.ann_file}: image {name} has no annotation")
         if category not in self.labels:
             raise DataError(
-                f"{self.ann_file}: image {name} is of category {category}, which is outside its "
-                f"{len(self.labels)} categories"
+                f"{self.ann_file}: image {name} has the unknown category {category}, expected "
+                f"one of {len(self.labels)}"
             )
         return self.labels[category]
 

@@ -78,11 +78,11 @@ class MapsSeen:
             return None
         there = [self.classes[number] for number in self.containing]
         never = name_some([name for name in self.classes if name not in there])
-        held = f"none has another class than {name_some(there)}" if there else "none has a class"
+        held = f"no class other than {name_some(there)}" if there else "no class"
         return (
-            f"of {self.looked_at} label maps looked at {held}: all other pixels are {IGNORED}, "
-            f"which stands for no class, so that {never} never occurs. "
-            "Where 255 is a class, say so in the place of LoadAnnotations: "
+            f"{self.looked_at} sampled label maps contain {held}; all other pixels are {IGNORED}, "
+            f"which is ignored, so {never} never occurs. If 255 is a class, replace "
+            "LoadAnnotations with "
             f"dict(type='smallvit.LoadLabelMap', label_map={{255: {len(self.classes) - 1}}})"
         )
 
@@ -159,7 +159,7 @@ def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS)
     seen = MapsSeen(len(dataset), loader.classes or ())
     if len(dataset) and "seg_map_path" not in dataset.get_data_info(0):
         seen.faults.append(
-            "the data set says no folder of label maps, which its pipeline loads: set "
+            "the pipeline loads label maps, but the data set has no folder of them. Set "
             "data_prefix=dict(img_path=..., seg_map_path=...)"
         )
         return seen

@@ -94,12 +94,12 @@ class LabelMaps(BaseDataset):
         for folder in dict.fromkeys((images, maps)):
             if not osp.isdir(folder):
                 raise DataError(
-                    f"there is no folder {folder}: set data_root, and data_prefix=dict(img_path="
-                    "..., seg_map_path=...) of the data set below it"
+                    f"folder {folder} does not exist. Set data_root, and data_prefix=dict(img_path="
+                    "..., seg_map_path=...) relative to it"
                 )
         pairs = self._listed() if self.ann_file else self._paired(images, maps)
         if not pairs:
-            raise DataError(f"no image of {images} has a label map of its name in {maps}")
+            raise DataError(f"no image of {images} has a label map of the same name in {maps}")
         settings = {"label_map": None, "reduce_zero_label": self.reduce_zero_label}
         return [
             {
@@ -114,8 +114,8 @@ class LabelMaps(BaseDataset):
     def _paired(self, images: str, maps: str) -> list[tuple[str, str]]:
         pairs, without = pair_maps(images, maps, self.seg_map_suffix)
         if without:
-            text = f"{len(without)} images of {images} have no label map in {maps}, and are left "
-            print_log(f"{text}out: {name_some(without, 3)}", "current", level=30)
+            text = f"{len(without)} images of {images} have no label map in {maps} and are skipped"
+            print_log(f"{text}: {name_some(without, 3)}", "current", level=30)
         return pairs
 
     def _listed(self) -> list[tuple[str, str]]:
@@ -132,7 +132,7 @@ class LabelMaps(BaseDataset):
             for path in (image, label):
                 if inside("", path) is None:
                     where = f"{self.ann_file}, line {number}"
-                    raise DataError(f"{where}: {path} leads out of the data folder")
+                    raise DataError(f"{where}: {path} is outside of the data folder")
             pairs.append((image, label))
         return pairs
 

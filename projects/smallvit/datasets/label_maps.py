@@ -73,7 +73,7 @@ class LoadLabelMap(LoadAnnotations):
         self.label_map = None if label_map is None else dict(label_map)
         wrong = [one for one in (label_map or {}).values() if one not in range(IGNORED + 1)]
         if wrong:
-            raise ValueError(f"label_map names the class {wrong[0]!r}: classes are 0 to {IGNORED}")
+            raise ValueError(f"expected classes from 0 to {IGNORED} in label_map, got {wrong[0]!r}")
 
     @classmethod
     def like(cls, stock: LoadAnnotations) -> LoadLabelMap:
@@ -161,9 +161,9 @@ class LoadLabelMap(LoadAnnotations):
         wrong = [value for value in found if value not in known]
         named = [f"{number} {name}" for number, name in enumerate(classes, first)]
         return (
-            f"{path}: values {name_some(wrong)} are not one of {first} to "
-            f"{first + len(classes) - 1} ({name_some(named)}; {IGNORED} is no class): correct "
-            f"the label map, or {say_label_map(found, classes)}"
+            f"{path}: values {name_some(wrong)} are outside of {first} to "
+            f"{first + len(classes) - 1} ({name_some(named)}; {IGNORED} is ignored). Correct the "
+            f"label map, or {say_label_map(found, classes)}"
         )
 
 
@@ -204,7 +204,7 @@ def one_channel(
         DataError: If a pixel has several values and nothing says what they mean.
     """
     if found.dtype.kind not in "uib":
-        raise DataError(f"{path} holds {found.dtype} values; a label map holds whole numbers")
+        raise DataError(f"{path}: expected integers in a label map, got {found.dtype}")
     if found.ndim == 3 and found.shape[2] == 1:
         found = found[..., 0]
     if found.ndim == 2:
@@ -216,8 +216,9 @@ def one_channel(
     if label_map and equal:
         return found[..., 0]
     raise DataError(
-        f"{path} has {channels} channels ({_MODES.get(channels, 'several')}), not one label in a "
-        f"pixel: save it as a gray or palette image, or {_say_colors(found, equal)}"
+        f"{path}: expected one label per pixel, got {channels} channels "
+        f"({_MODES.get(channels, 'several')}). Save it as a gray or palette image, or "
+        f"{_say_colors(found, equal)}"
     )
 
 
@@ -271,7 +272,7 @@ def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> n
         labels[here] = label
         named |= here
     if not named.all():
-        raise DataError(f"{path} has colors that label_map does not name: {_colors(found[~named])}")
+        raise DataError(f"{path} has colors that are not in label_map: {_colors(found[~named])}")
     return labels
 
 
@@ -289,7 +290,7 @@ def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
     pairs = [f"{value}: {number}" for number, value in enumerate(values)] if fitting else []
     meant = ", ".join(pairs) or "VALUE: CLASS, ..."
     return (
-        "say what its values mean, in the place of LoadAnnotations: "
+        "map its values to classes by replacing LoadAnnotations with "
         f"dict(type='smallvit.LoadLabelMap', label_map={{{meant}}})"
     )
 
@@ -301,7 +302,7 @@ def _say_colors(found: np.ndarray, equal: bool) -> str:
     else:
         meant = ", ".join(f"{color}: CLASS" for color in _colors(found).split("; "))
     return (
-        "say what they mean, in the place of LoadAnnotations: "
+        f"map its {'values' if equal else 'colors'} to classes by replacing LoadAnnotations with "
         f"dict(type='smallvit.LoadLabelMap', label_map={{{meant}}})"
     )
 
@@ -326,14 +327,14 @@ def size_fault(
     Returns:
         str: A sentence with the way out.
     """
-    way_out = "make the label map anew from this image"
+    way_out = "Create the label map again from this image"
     if shape == image_shape[::-1]:
         way_out = (
-            "one is the other on its side. Where the image was turned as its EXIF orientation says "
-            "and the label map is of the unturned one, set color_type='color_ignore_orientation' "
-            "in LoadImageFromFile; otherwise turn the label map"
+            "One is rotated by 90 degrees. If the image was rotated by its EXIF orientation and "
+            "the label map was not, set color_type='color_ignore_orientation' in "
+            "LoadImageFromFile; otherwise rotate the label map"
         )
     return (
         f"{path} is {shape[1]}x{shape[0]} pixels, but {image_shape[1]}x{image_shape[0]} in "
-        f"{image_path}: {way_out}"
+        f"{image_path}. {way_out}"
     )

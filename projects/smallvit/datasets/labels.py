@@ -83,8 +83,8 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
     name = dataset.get_data_info(index).get("img_path") or f"sample {index}"
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return (
-        f"{where or type(dataset).__name__}: label {label} of {name}{more} is outside "
-        f"the model's {count} classes, 0 to {count - 1}: correct it, or set "
+        f"{where or type(dataset).__name__}: label {label} of {name}{more} is outside of "
+        f"the model's {count} classes, 0 to {count - 1}. Correct it, or set "
         "model.head.num_classes and data_preprocessor.num_classes to the number of classes"
     )
 

@@ -110,7 +110,7 @@ class LMDBWriter:
         try:
             hold(self._lock, self.partial, "writer")
         except HeldError as error:
-            raise UserError(f"{error}: wait for its end, or write another store") from None
+            raise UserError(f"{error}. Wait for it to finish, or write another store") from None
         except OSError as error:
             raise UserError(f"cannot write {self.partial}: {error}") from error
 
@@ -125,7 +125,7 @@ class LMDBWriter:
             return lmdb.open(self.partial, map_size=max(FIRST_MAP, 2 * size))
         except lmdb.InvalidError as error:
             raise UserError(
-                f"{self.partial} is damaged ({error}): remove it and begin anew"
+                f"{self.partial} is damaged ({error}). Remove it and start again"
             ) from error
         except (OSError, lmdb.Error) as error:
             raise UserError(f"cannot write {self.partial}: {error}") from error
@@ -140,12 +140,12 @@ class LMDBWriter:
                 problems.append(f"{name!r} is not UTF-8")
                 continue
             if len(key) > longest:
-                problems.append(f"{name!r} has {len(key)} bytes, and a key at most {longest}")
+                problems.append(f"{name!r} has {len(key)} bytes, above the key limit of {longest}")
             elif name != name.strip() or len(name.splitlines()) != 1:
-                problems.append(f"{name!r} cannot stand in an annotation file")
+                problems.append(f"{name!r} cannot be stored in an annotation file")
         if problems:
             raise UserError(
-                f"{self.images.root}: rename what cannot be a key:\n  {shorten(problems)}"
+                f"{self.images.root}: rename files that are not valid keys:\n  {shorten(problems)}"
             )
 
     def _check_source(self) -> None:
@@ -156,9 +156,11 @@ class LMDBWriter:
         # A store that was described before its end no longer records its source.
         source = meta.get("source", root) if meta.get("format") == FORMAT else None
         if source != root:
-            begun = f"from {source}" if isinstance(source, str) else "by something else, or damaged"
+            begun = (
+                f"from {source}" if isinstance(source, str) else "by another tool, or is damaged"
+            )
             raise UserError(
-                f"{self.partial} was begun {begun}: remove it to begin anew from {root}"
+                f"{self.partial} was started {begun}. Remove it to start again from {root}"
             )
         meta = {"format": FORMAT, "version": VERSION, "source": root}
         self._commit([(META, json.dumps(meta).encode())])
@@ -233,7 +235,7 @@ class LMDBWriter:
     def _unwritable(self, error: Exception) -> UserError:
         return UserError(
             f"cannot write {self.partial}: {error}. Is the disk full? {len(self.stored)} images "
-            "are stored; free some space and run the same command again: it continues"
+            "are stored. Free some space and run the same command again to resume"
         )
 
     def finish(self, skipped: dict[str, str]) -> None:

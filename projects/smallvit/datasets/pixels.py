@@ -38,9 +38,12 @@ class ToColor(BaseTransform):
         channels: int = 3,
     ) -> None:
         if not max_value > min_value:
-            raise ValueError(f"ToColor: max_value={max_value} must be above min_value={min_value}")
+            raise ValueError(
+                f"ToColor: expected max_value > min_value, got max_value={max_value} and "
+                f"min_value={min_value}"
+            )
         if channels not in (1, 3):
-            raise ValueError(f"ToColor: channels={channels}, expected 1 or 3")
+            raise ValueError(f"ToColor: expected channels=1 or 3, got {channels}")
         self.max_value, self.min_value = max_value, min_value
         self.background, self.channels = tuple(background), channels
 

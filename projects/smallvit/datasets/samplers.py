@@ -37,7 +37,7 @@ class ClassBalancedSampler(Sampler):
 
     def __init__(self, dataset: Any, shuffle: bool = True, seed: int | None = None) -> None:
         if not shuffle:
-            raise ValueError("ClassBalancedSampler draws at random: leave shuffle at True")
+            raise ValueError("ClassBalancedSampler requires shuffle=True, got False")
         self.rank, self.world_size = get_dist_info()
         self.classes = self._by_class(dataset)
         self.length = math.ceil(len(dataset) / self.world_size)
@@ -53,16 +53,16 @@ class ClassBalancedSampler(Sampler):
             labels = read_labels(part)
             if labels is None or any(len(several) != 1 for several in labels):
                 raise DataError(
-                    f"ClassBalancedSampler needs one label for each image, which "
-                    f"{type(part).__name__} does not tell: use DefaultSampler"
+                    "ClassBalancedSampler requires one label per image, which "
+                    f"{type(part).__name__} does not provide. Use DefaultSampler"
                 )
             for index, (label,) in enumerate(labels, start):
                 found.setdefault(label, []).append(index)
             start += len(part)
         if start != len(dataset):
             raise DataError(
-                f"ClassBalancedSampler cannot see through {type(dataset).__name__}, which repeats "
-                "images: give the sampler the data set within"
+                f"ClassBalancedSampler does not support {type(dataset).__name__}, which repeats "
+                "images. Use it with the wrapped data set"
             )
         return [torch.tensor(found[label]) for label in sorted(found)]
 

@@ -48,16 +48,16 @@ class Subset:
         lazy_init: bool = False,
     ) -> None:
         if (samples_per_class is None) == (fraction is None):
-            raise ValueError("Subset needs one of samples_per_class and fraction, and not both")
+            raise ValueError("Subset requires either samples_per_class or fraction")
         if samples_per_class is not None and samples_per_class < 1:
-            raise ValueError(f"samples_per_class={samples_per_class}: at least 1 is needed")
+            raise ValueError(f"expected samples_per_class >= 1, got {samples_per_class}")
         if fraction is not None and not 0 < fraction <= 1:
-            raise ValueError(f"fraction={fraction}: expected a part of the images, in (0, 1]")
+            raise ValueError(f"expected fraction in (0, 1], got {fraction}")
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not hasattr(self.dataset, "get_cat_ids"):
             raise TypeError(
-                f"Subset needs a classification data set, which tells labels by get_cat_ids; "
-                f"{type(dataset).__name__} does not"
+                f"Subset requires a classification data set with get_cat_ids, which "
+                f"{type(dataset).__name__} does not have"
             )
         self.samples_per_class, self.fraction = samples_per_class, fraction
         self.seed, self.rest = seed, rest
@@ -87,7 +87,7 @@ class Subset:
             chosen = np.setdiff1d(shuffled, chosen)
         if not len(chosen):
             raise ValueError(
-                f"nothing is left of the {len(labels)} samples: ask for a smaller part"
+                f"no sample of {len(labels)} is left. Reduce samples_per_class or fraction"
             )
         self.indices = np.sort(chosen)
         self._fully_initialized = True
@@ -95,7 +95,7 @@ class Subset:
     def _label(self, index: int) -> int:
         labels = self.dataset.get_cat_ids(index)
         if len(labels) != 1:
-            raise ValueError(f"sample {index} has {len(labels)} labels; Subset needs one of each")
+            raise ValueError(f"Subset requires one label per sample, got {len(labels)} in {index}")
         return labels[0]
 
     def _first(self, indices: np.ndarray, label: int) -> np.ndarray:
@@ -105,8 +105,8 @@ class Subset:
             names = self._metainfo.get("classes") or ()
             name = names[label] if label < len(names) else label
             raise ValueError(
-                f"samples_per_class={self.samples_per_class}: class {name!r} has {len(indices)} "
-                "images (fraction takes a part of each class)"
+                f"samples_per_class={self.samples_per_class} exceeds the {len(indices)} images "
+                f"of class {name!r}. Reduce it, or set fraction instead"
             )
         return indices[: self.samples_per_class]
 

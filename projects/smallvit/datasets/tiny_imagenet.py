@@ -57,7 +57,7 @@ class TinyImageNet(BaseDataset):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(
-                f"TinyImageNet has no labelled split {split!r}; choose one of {', '.join(SPLITS)}"
+                f"TinyImageNet has no labelled split {split!r}. Choose one of {', '.join(SPLITS)}"
             )
         self.split = split
         path = self._require(osp.join(data_root, "wnids.txt"))
@@ -95,7 +95,7 @@ class TinyImageNet(BaseDataset):
             folder = self._require(osp.join(self.data_root, "train", identifier, "images"))
             names = sorted(list_dir_or_file(folder, list_dir=False, suffix=".JPEG"))
             if not names:
-                raise DataError(f"Tiny-ImageNet: {folder} holds no .JPEG file")
+                raise DataError(f"Tiny-ImageNet: {folder} contains no .JPEG file")
             yield from ((osp.join(folder, name), label) for name in names)
 
     def _validation_images(self) -> Iterator[tuple[str, int]]:

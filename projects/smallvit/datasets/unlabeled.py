@@ -61,13 +61,13 @@ class UnlabeledImages(BaseDataset):
         """
         root = self.data_root or ""
         if not isdir(root):
-            raise DataError(f"there is no folder {root or '(empty)'}: set data_root")
+            raise DataError(f"folder {root or '(empty)'} does not exist. Set data_root")
         names = self._of_file(self.ann_file) if self.ann_file else list_files(root)
         found = [name for name in names if name.lower().endswith(self.extensions)]
         if not found:
             arrays = any(name.lower().endswith(".npy") for name in names)
             raise DataError(
-                f"{root} holds no image ({', '.join(self.extensions)})"
+                f"{root} contains no image ({', '.join(self.extensions)})"
                 + (f"; {BANDS_WAY_OUT}" if arrays else "")
             )
         return [{"img_path": osp.join(root, *name.split("/"))} for name in found]
@@ -75,11 +75,11 @@ class UnlabeledImages(BaseDataset):
     @staticmethod
     def _of_file(path: str) -> list[str]:
         if not exists(path):
-            raise DataError(f"there is no file {path}: set ann_file")
+            raise DataError(f"file {path} does not exist. Set ann_file")
         content = load(path, file_format="json")
         images = content.get("images") if isinstance(content, dict) else None
         if not isinstance(images, list) or not all(_is_named(image) for image in images):
-            raise DataError(f"{path} is no COCO file: it has no list of images with file_name")
+            raise DataError(f"{path} is not a COCO file: it has no list of images with file_name")
         return sorted({image["file_name"].replace("\\", "/") for image in images})
 
 

@@ -55,7 +55,7 @@ class Usage:
         Yields:
             str: Lines of the table.
         """
-        verb = "trains on" if self.training else "is measured on"
+        verb = "trains on" if self.training else "evaluates on"
         if self.objects is None:
             yield f"{verb} {self.samples} images of {self.name}"
         else:

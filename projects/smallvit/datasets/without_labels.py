@@ -44,7 +44,7 @@ class WithoutLabels:
         measuring = [DATASETS.build(each) for each in without]
         self._places = list(self._choose(_Files(measuring)))
         if not self._places:
-            raise DataError("WithoutLabels: no image is left")
+            raise DataError("WithoutLabels: no image is left after removing evaluation images")
 
     def _choose(self, left_out: _Files) -> Iterator[tuple[int, int]]:
         seen: set[str] = set()
@@ -63,8 +63,7 @@ class WithoutLabels:
                 yield number, index
         if omitted:
             print_log(
-                f"{omitted} images without labels are those on which something is measured, and "
-                "are left out",
+                f"{omitted} unlabeled images are skipped because they are used for evaluation",
                 "current",
             )
 
@@ -98,7 +97,7 @@ class WithoutLabels:
     def __getitem__(self, idx: int) -> Any:
         sample = self.pipeline(self.get_data_info(idx))
         if sample is None:
-            raise DataError(f"image {idx}: its transforms leave nothing of it")
+            raise DataError(f"image {idx}: the transforms returned no sample")
         return sample
 
 

@@ -25,27 +25,27 @@ def test_the_classes_of_coco_where_none_are_named(tmp_path):
     settings = coco_settings(tmp_path)
     settings.pop("metainfo")
     faults = usage_of(CocoDataset(**settings)).faults
-    assert "has no category 'person', which metainfo.classes names" in str(faults[0])
-    assert "The file's categories: circle, square" in str(faults[0])
+    assert "has no category 'person'" in str(faults[0])
+    assert "Categories of the file: circle, square" in str(faults[0])
 
 
 def test_a_text_in_the_place_of_a_tuple(tmp_path):
     write_coco(tmp_path)
     faults = usage_of(coco_dataset(tmp_path, classes="circle")).faults
-    assert "classes='circle' is a text" in str(faults[0])
-    assert "write classes=('circle',)" in str(faults[0])
+    assert "classes='circle' is a string" in str(faults[0])
+    assert "Write classes=('circle',)" in str(faults[0])
 
 
 def test_a_number(tmp_path):
     write_coco(tmp_path)
     (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", 2))).faults
-    assert "has no category 2, which metainfo.classes names" in str(fault)
+    assert "has no category 2, " in str(fault)
 
 
 def test_twice(tmp_path):
     write_coco(tmp_path)
     faults = usage_of(coco_dataset(tmp_path, classes=("circle", "square", "circle"))).faults
-    assert "metainfo.classes has 'circle' twice" in str(faults[0])
+    assert "metainfo.classes contains 'circle' twice" in str(faults[0])
 
 
 def test_a_choice_of_the_categories(tmp_path):
@@ -54,7 +54,7 @@ def test_a_choice_of_the_categories(tmp_path):
     assert usage.counts == {"square": 4}
     assert usage.faults == usage.warnings == []
     (note,) = usage.notes
-    assert "left out of 8 objects: 4 of a category that the classes do not name" in note
+    assert "skipped of 8 objects: 4 of a category that is not in classes" in note
 
 
 def test_another_order_than_the_file_s(tmp_path):
@@ -65,7 +65,7 @@ def test_another_order_than_the_file_s(tmp_path):
     assert usage_of(dataset).faults == []
     stock = StockCocoDataset(**coco_settings(tmp_path, classes=CLASSES[::-1]))
     (fault,) = usage_of(stock).faults
-    assert "write the classes in the file's order" in str(fault)
+    assert "List the classes in the order of the file" in str(fault)
 
 
 def test_two_categories_of_one_name(tmp_path):

@@ -127,7 +127,7 @@ def test_overwrite_only_when_asked(tmp_path):
     write_digit_scenes(out, SMALL)
     before = contents(out)
     other = SceneSettings(num_train=1, num_val=1, seed=1)
-    with pytest.raises(UserError, match=r"scenes holds digit scenes already.*--overwrite"):
+    with pytest.raises(UserError, match=r"scenes already contains digit scenes.*--overwrite"):
         write_digit_scenes(out, other)
     assert contents(out) == before
     write_digit_scenes(out, other, overwrite=True)
@@ -137,7 +137,7 @@ def test_overwrite_only_when_asked(tmp_path):
 
 def test_never_replaces_a_foreign_folder(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match="holds no digit scenes"):
+    with pytest.raises(UserError, match="contains no digit scenes"):
         write_digit_scenes(tmp_path, SMALL, overwrite=True)
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
 
@@ -151,7 +151,7 @@ def test_files_of_others_are_never_removed(tmp_path, name):
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("precious")
     before = contents(tmp_path)
-    with pytest.raises(UserError, match=f"holds {name} beside digit scenes, and is not replaced"):
+    with pytest.raises(UserError, match=f"contains {name} .*is not replaced"):
         write_digit_scenes(out, SMALL, overwrite=True)
     assert contents(tmp_path) == before
 
@@ -169,7 +169,7 @@ def test_what_is_put_in_meanwhile_stays(tmp_path, monkeypatch, capsys):
     write_digit_scenes(out, SceneSettings(num_train=1, num_val=1, seed=1), overwrite=True)
     assert contents(tmp_path / "scenes.replaced") == {"images/mine.png": b"precious"}
     assert len(list((out / "images" / "training").iterdir())) == 1
-    assert "scenes.replaced stays: it holds files" in capsys.readouterr().out
+    assert "scenes.replaced is kept" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("settings", ["", "[]", '{"num_train": "2"}', '{"num_train": -1}'])
@@ -178,7 +178,7 @@ def test_scenes_that_do_not_tell_their_files_are_not_replaced(tmp_path, settings
     write_digit_scenes(out, SMALL)
     (out / "digit_scenes.json").write_text(settings)
     before = contents(tmp_path)
-    with pytest.raises(UserError, match="does not tell which files are digit scenes"):
+    with pytest.raises(UserError, match=r"digit_scenes\.json.* is damaged .*Choose another folder"):
         write_digit_scenes(out, SMALL, overwrite=True)
     assert contents(tmp_path) == before
 

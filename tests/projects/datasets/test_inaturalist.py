@@ -98,7 +98,7 @@ def test_val_needs_the_annotations_of_the_training_images(root):
 def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
     species = [{"id": entry["id"], "name": str(entry["id"])} for entry in CATEGORIES]
     write(tmp_path, "train", 2019, species)
-    with pytest.raises(DataError, match=r"not tell the genus of category 2.*categories\.json"):
+    with pytest.raises(DataError, match=r"not contain the genus of category 2.*categories\.json"):
         INaturalist(str(tmp_path), year=2019, category="genus")
     genera = {2: "Salix", 5: "Salix", 7: "Ardea"}
     listed = [{"genus": genera.get(number, "other"), "name": "x"} for number in range(8)]

@@ -173,8 +173,8 @@ def test_colors_must_all_be_named(tmp_path):
     write_maps(tmp_path, in_colors((0, 0, 0), (9, 8, 7)))
     loader = dict(type="smallvit.LoadLabelMap", label_map={(9, 8, 7): 1})
     (fault,) = usage_of(map_dataset(tmp_path, loader=loader)).faults
-    assert "has colors that label_map does not name: (0, 0, 0)" in str(fault)
-    with pytest.raises(ValueError, match="label_map names the class 256"):
+    assert "has colors that are not in label_map: (0, 0, 0)" in str(fault)
+    with pytest.raises(ValueError, match="in label_map, got 256"):
         LoadLabelMap(label_map={1: 256})
 
 
@@ -212,7 +212,7 @@ def test_an_image_that_exif_turns(tmp_path):
         image.save(path, exif=exif)
     dataset = map_dataset(tmp_path)
     (fault,) = usage_of(dataset).faults
-    assert "turned as its EXIF orientation says" in str(fault)
+    assert "rotated by its EXIF orientation" in str(fault)
     assert "color_ignore_orientation" in str(fault)
     dataset.pipeline.transforms[0].color_type = "color_ignore_orientation"
     assert usage_of(dataset).faults == []
@@ -222,19 +222,19 @@ def test_an_image_that_exif_turns(tmp_path):
 def test_maps_on_their_side(tmp_path):
     write_maps(tmp_path, lambda labels, path: Image.fromarray(labels.T.copy()).save(path))
     (fault,) = usage_of(map_dataset(tmp_path)).faults
-    assert "one is the other on its side" in str(fault)
+    assert "One is rotated by 90 degrees" in str(fault)
 
 
 def test_a_data_set_without_a_folder_of_maps(tmp_path):
     write_maps(tmp_path)
     (fault,) = usage_of(map_dataset(tmp_path, data_prefix=dict(img_path="images"))).faults
-    assert "set data_prefix=dict(img_path=..., seg_map_path=...)" in str(fault)
+    assert "Set data_prefix=dict(img_path=..., seg_map_path=...)" in str(fault)
 
 
 def test_maps_of_no_class(tmp_path):
     write_maps(tmp_path, lambda labels, path: Image.fromarray(labels * 0 + 255).save(path))
     (fault,) = usage_of(map_dataset(tmp_path)).faults
-    assert "4 label maps looked at none has a class" in str(fault)
+    assert "4 sampled label maps contain no class" in str(fault)
 
 
 def test_files_that_have_no_partner(tmp_path):
@@ -243,10 +243,10 @@ def test_files_that_have_no_partner(tmp_path):
     (tmp_path / "images/more.jpg").write_bytes((tmp_path / "images/0.png").read_bytes())
     usage = usage_of(map_dataset(tmp_path))
     assert usage.faults == []
-    assert any("1 of 4 label maps are not there, such as" in text for text in usage.warnings)
-    assert any("left out of the files: 1 .jpg" in text for text in usage.warnings)
+    assert any("1 of 4 label maps are missing, e.g." in text for text in usage.warnings)
+    assert any("skipped files: 1 .jpg" in text for text in usage.warnings)
     (fault,) = usage_of(map_dataset(tmp_path, seg_map_suffix="_mask.png")).faults
-    assert "4 of 4 label maps are not there" in str(fault)
+    assert "4 of 4 label maps are missing" in str(fault)
 
 
 def test_other_values_that_a_loss_leaves_out(tmp_path):

@@ -81,7 +81,7 @@ def test_class_folders_with_splits(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "count", "text"),
-    [(("cat",), 5, "one class folder"), (("cat", "dog"), 1, "holds one image")],
+    [(("cat",), 5, "two class folders, got one"), (("cat", "dog"), 1, "contains one image")],
 )
 def test_class_folders_that_cannot_be_trained(names, count, text, tmp_path):
     with pytest.raises(DataError, match=text):

@@ -60,5 +60,5 @@ def test_processes_share_an_epoch(monkeypatch):
 
 @pytest.mark.parametrize("labels", [[None], [[0, 1]]])
 def test_images_without_one_label_are_refused(labels):
-    with pytest.raises(DataError, match=r"needs one label for each image.*DefaultSampler"):
+    with pytest.raises(DataError, match=r"requires one label per image.*DefaultSampler"):
         ClassBalancedSampler(Labels(labels))

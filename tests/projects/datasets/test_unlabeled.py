@@ -45,14 +45,14 @@ def test_images_of_a_coco_file(root):
 @pytest.mark.parametrize("text", ["[]", '{"images": [{"id": 1}]}', '{"a": 1}'])
 def test_what_is_no_coco_file(root, text):
     (root / "coco.json").write_text(text)
-    with pytest.raises(DataError, match=r"coco\.json is no COCO file"):
+    with pytest.raises(DataError, match=r"coco\.json is not a COCO file"):
         UnlabeledImages(str(root), ann_file=str(root / "coco.json"))
 
 
 def test_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match="there is no folder"):
+    with pytest.raises(DataError, match=r"does not exist\. Set data_root"):
         UnlabeledImages(str(tmp_path / "absent"))
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match="contains no image"):
         UnlabeledImages(str(tmp_path))
-    with pytest.raises(DataError, match="there is no file"):
+    with pytest.raises(DataError, match=r"does not exist\. Set ann_file"):
         UnlabeledImages(str(tmp_path), ann_file=str(tmp_path / "absent.json"))

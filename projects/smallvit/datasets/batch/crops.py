@@ -34,7 +34,9 @@ class RandomCropForm(BatchForm):
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
         if transform.pad_if_needed:
-            raise NoBatchForm(f"{type(transform).__name__}(pad_if_needed=True) has no batch form")
+            raise NoBatchForm(
+                f"{type(transform).__name__}(pad_if_needed=True) has no batch version"
+            )
         self.padding = _four_sides(transform.padding)
         self.fill = opencv_color(transform.pad_val)
 

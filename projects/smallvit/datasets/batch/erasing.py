@@ -50,8 +50,8 @@ class RandomErasingForm(BatchForm):
         channels, height, width = shape
         if channels != len(self.mean):
             raise DataError(
-                f"RandomErasing: mean has {len(self.mean)} numbers, and the images have {channels} "
-                "channels: give one number of mean and of std for each"
+                f"RandomErasing: expected {len(self.mean)} channels as in mean, got {channels}. "
+                "Set one value of mean and std per channel"
             )
         erased = _Erased()
         for erased.row in range(count):

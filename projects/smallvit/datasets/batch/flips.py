@@ -28,7 +28,7 @@ class RandomFlipForm(BatchForm):
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
         if transform.prob is None:
-            raise NoBatchForm("RandomFlip(prob=None) has no form for whole batches")
+            raise NoBatchForm("RandomFlip(prob=None) has no batch version")
         names = transform.direction
         names = [names] if isinstance(names, str) else list(names)
         given = transform.prob

@@ -152,8 +152,8 @@ def find_form(transform: Any) -> BatchForm:
     kind = type(transform)
     if kind not in _FORMS:
         ours = {one.__name__ for one in _FORMS if one.__module__.startswith("smallvit.")}
-        other = f"; smallvit.{kind.__name__} has one" if kind.__name__ in ours else ""
-        raise NoBatchForm(f"{kind.__name__} has no form for whole batches{other}")
+        other = f", but smallvit.{kind.__name__} has" if kind.__name__ in ours else ""
+        raise NoBatchForm(f"{kind.__name__} has no batch version{other}")
     return _FORMS[kind](transform)
 
 

@@ -89,8 +89,8 @@ class RandAugmentForm(BatchForm):
         for one in self.operations:
             if one.aug_fn.__name__ not in {*TABLES, *COLORS, *MATRICES}:
                 raise NoBatchForm(
-                    f"RandAugment(policy={transform.policy!r}): its operation {one.name} has no "
-                    "form for whole batches"
+                    f"RandAugment(policy={transform.policy!r}): operation {one.name} has no batch "
+                    "version"
                 )
         self.fill = transform.fill
         self.order = transform.channel_order

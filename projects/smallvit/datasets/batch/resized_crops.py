@@ -33,8 +33,8 @@ class RandomResizedCropForm(BatchForm):
         if self.method not in KERNELS:
             raise NoBatchForm(
                 f"RandomResizedCrop(backend={transform.backend!r}, "
-                f"interpolation={transform.interpolation!r}) has no form for whole batches, "
-                "'bilinear' and 'bicubic' have"
+                f"interpolation={transform.interpolation!r}) has no batch version; 'bilinear' and "
+                "'bicubic' do"
             )
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -34,8 +34,8 @@ class RotateForm(BatchForm):
         super().__init__(transform)
         if transform.interpolation != "bilinear":
             raise NoBatchForm(
-                f"Rotate(interpolation={transform.interpolation!r}) has no form for whole "
-                "batches, interpolation='bilinear' has"
+                f"Rotate(interpolation={transform.interpolation!r}) has no batch version; "
+                "interpolation='bilinear' does"
             )
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:

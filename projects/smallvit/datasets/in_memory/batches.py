@@ -32,8 +32,8 @@ class PendingImages:
 
     def __iter__(self) -> NoReturn:
         raise UserError(
-            "the images of smallvit.InMemory are augmented by the data preprocessor: set "
-            "data_preprocessor.type='smallvit.AugmentingPreprocessor', which takes the arguments "
+            "images of smallvit.InMemory are augmented by the data preprocessor. Set "
+            "data_preprocessor.type='smallvit.AugmentingPreprocessor', which accepts the arguments "
             "of ClsDataPreprocessor"
         )
 
@@ -94,7 +94,7 @@ class ImageBatch:
 
     def __iter__(self) -> Iterator[NoReturn]:
         raise UserError(
-            "smallvit.InMemory hands out whole batches: set "
+            "smallvit.InMemory returns whole batches. Set "
             "collate_fn=dict(type='smallvit.collate_in_memory') in the data loader"
         )
 

@@ -36,7 +36,7 @@ class Steps:
             else:
                 self._add(step)
         if self.pack is None:
-            self.reason = self.reason or "its pipeline does not end with PackInputs"
+            self.reason = self.reason or "the pipeline does not end with PackInputs"
 
     @property
     def _changing(self) -> bool:
@@ -56,7 +56,7 @@ class Steps:
             if form.only_looks:
                 return
         if self.pack is not None:
-            self.reason = self.reason or f"{type(step).__name__} stands behind PackInputs"
+            self.reason = self.reason or f"{type(step).__name__} comes after PackInputs"
         self._single.append(step)
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def _explain(said: str | None) -> str | None:
     if said is None:
         return None
     return (
-        f"damaged: {said}; if the picture is good enough, save it anew, or set the "
-        f"environment variable {VARIABLE}=accept"
+        f"damaged: {said}. To use the image anyway, save it again, or set the environment variable "
+        f"{VARIABLE}=accept"
     )
 
 

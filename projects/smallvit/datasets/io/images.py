@@ -227,13 +227,13 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
     ):
         return None
     full = full_value(top)
-    lost = "of which the values from 255 on are all white"
+    lost = "where all values from 255 on would be white"
     if image.dtype == np.uint16 and backend == "cv2":
-        lost = f"of which the upper 8 are kept: {int(top) // 256 + 1} gray levels"
+        lost = f"where the upper 8 bits would leave {int(top) // 256 + 1} gray levels"
     return (
         f"{image.dtype} values from {image.min()} to {top} in a file of {image.dtype.itemsize * 8} "
-        f"bits a value, {lost}. Say what the largest value of its source is: LoadImageFromFile "
-        "with color_type='unchanged', and after it dict(type='smallvit.ToColor', "
+        f"bits per value, {lost}. Specify the maximum value of the source: set "
+        "color_type='unchanged' in LoadImageFromFile, and add dict(type='smallvit.ToColor', "
         f"max_value={full}), or another value"
     )
 
@@ -269,14 +269,14 @@ def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
     header = read_header(content) if shape == wanted[::-1] else None
     if header is None or header.orientation == 1:
         return text
-    way_out = "set color_type='color_ignore_orientation' in LoadImageFromFile"
+    way_out = "Set color_type='color_ignore_orientation' in LoadImageFromFile"
     if content.startswith(TIFF_STARTS):
-        way_out = "save it without that mark"
+        way_out = "Save it without an orientation tag"
     elif header.shape == shape:
-        way_out = "leave color_type of LoadImageFromFile at 'color'"
+        way_out = "Set color_type='color' in LoadImageFromFile"
     return (
-        f"{text}: its EXIF orientation is {header.orientation}, and the boxes are of the image "
-        f"{'as it is stored' if header.shape == wanted else 'turned by it'}; {way_out}"
+        f"{text}: its EXIF orientation is {header.orientation}, and the boxes belong to the image "
+        f"{'as stored' if header.shape == wanted else 'rotated by it'}. {way_out}"
     )
 
 

@@ -17,10 +17,10 @@ IMAGE_ENDINGS = frozenset(
         *(".svs", ".ndpi", ".raw", ".dng", ".cr2", ".nef", ".arw"),
     }
 )
-BROKEN_LINK = "links that lead nowhere"
-NO_ENDING = "files without an ending"
-LOOSE = "images in no class folder"
-UNLISTED = "images that the annotation file does not list"
+BROKEN_LINK = "broken links"
+NO_ENDING = "files without an extension"
+LOOSE = "images outside of the class folders"
+UNLISTED = "images that are not in the annotation file"
 #: Number of file names shown for each reason.
 SHOWN = 3
 

@@ -42,8 +42,8 @@ def too_many_pixels(content: bytes) -> str | None:
     if size is None or size[0] * size[1] <= limit:
         return None
     return (
-        f"{size[0]}x{size[1]} pixels in a file of {len(content)} bytes, which is beyond the limit "
-        f"of {limit} pixels; if such images are meant, set the environment variable "
+        f"{size[0]}x{size[1]} pixels in a file of {len(content)} bytes, above the limit of {limit} "
+        f"pixels. To allow such images, set the environment variable "
         f"{VARIABLE}={size[0] * size[1]} or more"
     )
 

@@ -81,8 +81,8 @@ class ColorJitter(BaseTransform):
             ends = tuple(value)
         if len(ends) != 2 or not low <= ends[0] <= ends[1] <= high:
             raise UserError(
-                f"{type(self).__name__}: {name}={value!r}; give a number that is not negative, or "
-                f"two in order{' from -0.5 to 0.5' if name == 'hue' else ''}"
+                f"{type(self).__name__}: expected {name} to be a number >= 0, or two numbers in "
+                f"order{' from -0.5 to 0.5' if name == 'hue' else ''}, got {value!r}"
             )
         return ends
 

@@ -25,8 +25,8 @@ def check_order(owner: str, channel_order: str) -> None:
     """
     if channel_order not in ORDERS:
         raise UserError(
-            f"{owner}: channel_order={channel_order!r}; give 'bgr' for images that "
-            "LoadImageFromFile reads, 'rgb' for MMPretrain's CIFAR and for color_type='color_rgb'"
+            f"{owner}: expected channel_order to be 'bgr' (images read by LoadImageFromFile) or "
+            f"'rgb' (MMPretrain's CIFAR and color_type='color_rgb'), got {channel_order!r}"
         )
 
 
@@ -47,7 +47,8 @@ def check_colors(
     if not isinstance(values, Sequence) or len(values) not in counts:
         others = ", or one for each channel of other images" if len(counts) > 1 else ""
         raise UserError(
-            f"{owner}: {name}={values!r}; give three numbers, for red, green and blue{others}"
+            f"{owner}: expected three numbers in {name}, for red, green and blue{others}, got "
+            f"{values!r}"
         )
 
 
@@ -63,8 +64,8 @@ def check_image(owner: str, image: np.ndarray) -> None:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(
-            f"{owner} takes images of type uint8 and shape (H, W, 3), not {image.dtype} and "
-            f"{image.shape}: put it before steps that change the type"
+            f"{owner}: expected uint8 images of shape (H, W, 3), got {image.dtype} and "
+            f"{image.shape}. Move it before transforms that change the dtype"
         )
 
 

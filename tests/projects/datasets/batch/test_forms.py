@@ -247,7 +247,7 @@ def test_color_jitter_is_torchvisions(images):
 
 @pytest.mark.parametrize("settings", [dict(hue=0.6), dict(contrast=-1), dict(saturation=(2, 1))])
 def test_color_jitter_refuses(settings):
-    with pytest.raises(UserError, match="give a number"):
+    with pytest.raises(UserError, match="to be a number"):
         ColorJitter("rgb", **settings)
 
 

@@ -36,12 +36,12 @@ def test_reasons(folder):
         ".gif": 2,
         ".avif": 1,
         ".txt": 1,
-        "files without an ending": 1,
-        "links that lead nowhere": 4,
-        "images in no class folder": 1,
+        "files without an extension": 1,
+        "broken links": 4,
+        "images outside of the class folders": 1,
     }
     assert found.images == 9
-    assert "4 links that lead nowhere (" in found.text()
+    assert "4 broken links (" in found.text()
     assert "link2.png, ...)" in found.text()
     assert files_left_out(str(folder / "train"), (".png",), match_case=True).counts[".JPG"] == 1
     assert files_left_out("nowhere", (".png",)).counts == {}
@@ -54,8 +54,8 @@ def test_a_run_says_it(kind, folder):
     else:
         dataset = CustomDataset(data_root=str(folder), data_prefix="train", pipeline=PIPELINE)
     (usage,) = describe(dataset, "train", 2)
-    (warning,) = [text for text in usage.warnings if "left out" in text]
-    assert "4 links that lead nowhere" in warning
+    (warning,) = [text for text in usage.warnings if "skipped files" in text]
+    assert "4 broken links" in warning
     assert "2 .gif" in warning
     assert "1 .jfif" in warning
     assert ("1 .webp" in warning) == (kind == "custom")
@@ -68,7 +68,7 @@ def test_other_files_are_a_note(folder):
     (folder / "test/dark/list.csv").write_text("")
     (usage,) = describe(ClassFolders(str(folder), split="test", pipeline=PIPELINE), "test")
     assert usage.warnings == []
-    assert usage.notes == [f"left out of the files: 1 .csv ({folder}/test/dark/list.csv)"]
+    assert usage.notes == [f"skipped files: 1 .csv ({folder}/test/dark/list.csv)"]
 
 
 def test_what_is_held_out_is_counted_once(folder):
@@ -83,7 +83,7 @@ def test_listed_images_that_are_not_there(folder):
     settings = dict(data_prefix="train", ann_file="train.txt", pipeline=PIPELINE)
     (usage,) = describe(CustomDataset(data_root=str(folder), **settings), "train")
     assert usage.faults == []
-    assert any("1 of 3 images are not there, such as" in text for text in usage.warnings)
+    assert any("1 of 3 images are missing, e.g." in text for text in usage.warnings)
     settings["data_prefix"] = "elsewhere"
     (usage,) = describe(CustomDataset(data_root=str(folder), **settings), "train")
-    assert "3 of 3 images are not there" in str(usage.faults[0])
+    assert "3 of 3 images are missing" in str(usage.faults[0])

@@ -28,7 +28,7 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
     table = log[log.index("(DataReportHook):") : log.index("Epoch(train)")]
     assert "train   trains on 16 images of CustomDataset" in table
     assert "2 classes: bright 8 (rare), dark 8 (rare)" in table
-    assert "val     is measured on 10 images of CustomDataset" in table
+    assert "val     evaluates on 10 images of CustomDataset" in table
     assert "weights no checkpoint (load_from)" in table
     assert (
         "step    4 images (batches of 4 x 1 processes x 1 accumulated), learning rate 0.05" in table
