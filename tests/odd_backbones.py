@@ -442,7 +442,7 @@ CASES: dict[str, Case] = {
     "a token in front and two behind": taken(3)(lambda: Vit(extra=1, behind=2)),
     "a token in front that joins late": taken(3)(lambda: Vit(extra=1, joins=1)),
     "a token behind that joins late": taken(3)(lambda: Vit(behind=1, joins=2)),
-    "a token amid the patches": refused("do not lie as the image does")(Amid),
+    "a token amid the patches": refused("not in raster order")(Amid),
     "patches of 7": taken(3, size=(50, 81))(lambda: Vit(patch=7, extra=1)),
     "patches of 5": taken(3, size=(48, 83))(lambda: Vit(patch=5, extra=2)),
     "channels last maps": taken(3)(lambda: Vit("channels last maps")),
@@ -463,12 +463,10 @@ CASES: dict[str, Case] = {
     "batch second": refused("no module with layers")(lambda: Vit("batch second")),
     "unhooked": refused("no module with layers")(lambda: Vit("unhooked")),
     **{
-        f"{order} order": refused("do not lie as the image does")(
-            lambda order=order: Vit(order=order)
-        )
+        f"{order} order": refused("not in raster order")(lambda order=order: Vit(order=order))
         for order in ("columns", "snake", "windows", "reversed")
     },
-    "windows order with convolutions": refused("do not lie")(
+    "windows order with convolutions": refused("not in raster order")(
         lambda: Vit(order="windows", mix=False)
     ),
     "in a dict": taken(3)(lambda: Vit(hold="dict")),
@@ -479,25 +477,27 @@ CASES: dict[str, Case] = {
     "linear embedding inline": refused("no grid")(lambda: Vit(embedding="inline", extra=1)),
     "one grid": taken(3, size=(48, 64))(lambda: Vit(fixed=(6, 8), extra=1)),
     "one square grid": taken(3, size=(64, 64))(lambda: Vit(fixed=(8, 8), extra=2)),
-    "one square grid, columns": refused("do not lie")(lambda: Vit(fixed=(8, 8), order="columns")),
+    "one square grid, columns": refused("not in raster order")(
+        lambda: Vit(fixed=(8, 8), order="columns")
+    ),
     "widens": taken(3)(Widens),
-    "siamese": taken(3, "take nothing of the blocks before")(Siamese),
-    "siamese, one unused": taken(3, "right.2, which nothing follows")(lambda: Siamese(True)),
+    "siamese": taken(3, "do not depend on earlier blocks")(Siamese),
+    "siamese, one unused": taken(3, "output is not used: right.2")(lambda: Siamese(True)),
     "shared": taken(2, "runs 2 times")(Shared),
     "windows": refused("no module with layers")(Windows),
     "windows as an axis": refused("proportions")(lambda: Windows(True)),
     "pyramid": taken(4)(Pyramid),
     "there and back": taken(6)(ThereAndBack),
-    "two scales in turn": taken(4, "scales.1.1.1, of another stream")(TwoScales),
+    "two scales in turn": taken(4, "of another branch: scales.1.1.1")(TwoScales),
     "square only": taken(3, size=(32, 32))(lambda: Special("square only")),
     "dropout": taken(3)(lambda: Special("dropout")),
-    "random": refused("something else each time")(lambda: Special("random")),
+    "random": refused("not deterministic")(lambda: Special("random")),
     "counts": taken(3)(lambda: Special("counts")),
-    "no gradient": refused("no gradient arrives")(lambda: Special("no gradient")),
-    "detached": refused("no gradient arrives")(lambda: Special("detached")),
-    "dead end": taken(2, "take nothing of")(lambda: Special("dead end")),
+    "no gradient": refused("receive no gradient|receives no gradient")(lambda: Special("no gradient")),
+    "detached": refused("receive no gradient|receives no gradient")(lambda: Special("detached")),
+    "dead end": taken(2, "do not depend on earlier blocks")(lambda: Special("dead end")),
     "added in place": taken(3)(lambda: Special("added in place")),
-    "input changed afterwards": refused("no gradients pass it")(
+    "input changed afterwards": refused("no gradients can be computed")(
         lambda: Special("input changed afterwards")
     ),
 }

@@ -107,8 +107,8 @@ def _not_compiled(error: BaseException, cfg: Any) -> str | None:
         return None
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (
-        f"torch.compile failed, {type(error).__name__}: {' '.join(lines[:2])[:300]}; leave "
-        "--compile out, or take another of its modes (--debug shows all)"
+        f"torch.compile failed, {type(error).__name__}: {' '.join(lines[:2])[:300]}. Remove "
+        "--compile, or use another mode (--debug shows the traceback)"
     )
 
 
@@ -139,8 +139,8 @@ def _download(error: BaseException, cfg: Any) -> str | None:
     key = _where(cfg, lambda _, value: isinstance(value, str) and value and path.startswith(value))
     state = "has a wrong checksum" if osp.isfile(path) else "is missing"
     return (
-        f"{path} {state} (MD5 {found['md5']} is expected){key}, and {found['url']} cannot be "
-        f"fetched instead ({_text(error)}): put the archive there, or try again with a network"
+        f"{path} {state} (expected MD5 {found['md5']}){key}, and {found['url']} cannot be "
+        f"downloaded ({_text(error)}). Put the archive there, or check the network connection"
     )
 
 
@@ -158,7 +158,7 @@ def _unregistered(error: BaseException, cfg: Any) -> str | None:
     near = [f"{known[match]}.{match}" for match in near]
     hint = f" Did you mean {', '.join(near)}?" if near else ""
     return (
-        f"no type {name!r} is registered{where}.{hint} A type of your own needs "
+        f"no type {name!r} is registered{where}.{hint} For your own type, set "
         "custom_imports = dict(imports=['your.module'])"
     )
 
@@ -184,9 +184,9 @@ def _missing_module(error: BaseException, cfg: Any) -> str | None:
     if package in MM_MODULES:
         return f"{how_to_install([package])}{_named(cfg, error.name)}"
     return (
-        f"the package {package!r} is needed here and not installed{_named(cfg, error.name)}: "
-        f"pip install {PACKAGES.get(package, package)} (tools/misc/check_env.py shows what is "
-        "missing)"
+        f"the package {package!r} is required but not installed{_named(cfg, error.name)}: "
+        f"pip install {PACKAGES.get(package, package)} (tools/misc/check_env.py lists missing "
+        "packages)"
     )
 
 
@@ -215,10 +215,10 @@ def _unwritable(error: BaseException, cfg: Any) -> str | None:
         return None
     if error.errno == errno.EIO:
         where = f" with {error.filename}" if error.filename else ""
-        return f"the disk{where} fails ({error.strerror}): look at it before you run this again"
+        return f"disk failure{where} ({error.strerror}). Check the disk before you run this again"
     path = error.filename or (cfg.get("work_dir") if cfg is not None else None) or "the results"
     return (
-        f"cannot write {path}: {error.strerror}; free some space, or choose another folder with "
+        f"cannot write {path}: {error.strerror}. Free some space, or choose another folder with "
         "--work-dir"
     )
 
@@ -227,17 +227,17 @@ def _unused_parameters(error: BaseException, cfg: Any) -> str | None:
     if UNUSED_PARAMETERS not in str(error):
         return None
     return (
-        "some parameters took no part in the loss of a step, and the processes wait for their "
-        "gradients. If that is meant, set find_unused_parameters=True "
-        "(--cfg-options find_unused_parameters=True; slower); to see which: "
-        "TORCH_DISTRIBUTED_DEBUG=DETAIL"
+        "some parameters did not contribute to the loss, and the processes wait for their "
+        "gradients. If this is intended, set find_unused_parameters=True "
+        "(--cfg-options find_unused_parameters=True; slower). Set TORCH_DISTRIBUTED_DEBUG=DETAIL "
+        "to list them"
     )
 
 
 def _lost_peer(error: BaseException, cfg: Any) -> str | None:
     if not any(sign in str(error) for sign in LOST_PEER):
         return None
-    return f"{LOST_PEER_REASON}; its own error, above or below, is the cause"
+    return f"{LOST_PEER_REASON}; see its error above or below"
 
 
 def _no_batch(error: BaseException, cfg: Any) -> str | None:
@@ -250,7 +250,7 @@ def _no_batch(error: BaseException, cfg: Any) -> str | None:
     data = next((loop.dataloader for loop in loops if hasattr(loop, "dataloader")), None)
     samples = f"{len(data.dataset)} samples, " if data is not None else ""
     return (
-        f"there is no training batch: {samples}train_dataloader.batch_size="
+        f"no training batch: {samples}train_dataloader.batch_size="
         f"{loader.get('batch_size')}, drop_last={loader.get('drop_last', False)}. Use a smaller "
         "train_dataloader.batch_size, or drop_last=False"
     )
@@ -267,8 +267,8 @@ def _no_sample(error: BaseException, cfg: Any) -> str | None:
     names = ("ann_file", "data_prefix", "img_suffix", "seg_map_suffix")
     told = [f"{name}={getattr(dataset, name)!r}" for name in names if getattr(dataset, name, None)]
     return (
-        f"{type(dataset).__name__} has no sample: there is none under {', '.join(told)}, or "
-        "filter_cfg leaves out all; correct these settings of the data set"
+        f"{type(dataset).__name__} has no sample: {', '.join(told)} contains none, or filter_cfg "
+        "removes all. Correct these settings of the data set"
     )
 
 
@@ -278,9 +278,9 @@ def _single_value(error: BaseException, cfg: Any) -> str | None:
         return None
     loader = (cfg.get("train_dataloader") if cfg is not None else None) or {}
     return (
-        "a batch of one image has no statistics for a batch norm behind a pooling: with "
-        f"train_dataloader.batch_size={loader.get('batch_size')} one image is left at the end of "
-        "the epoch; set train_dataloader.drop_last=True, or another batch_size"
+        "batch norm after pooling requires more than one image per batch, but with "
+        f"train_dataloader.batch_size={loader.get('batch_size')} the last batch has one. Set "
+        "train_dataloader.drop_last=True, or another batch_size"
     )
 
 

@@ -96,4 +96,4 @@ def test_an_archive_with_a_wrong_checksum_is_named(tmp_path, monkeypatch, there)
     assert f"{archive} {'has a wrong checksum' if there else 'is missing'} (MD5 eb9058c3" in message
     assert "config key train_dataloader.dataset.data_root" in message
     assert "Name or service not known" in message
-    assert "put the archive there" in message
+    assert "Put the archive there" in message

@@ -204,9 +204,7 @@ def test_without_positions_it_is_refused():
 
 
 def test_a_backbone_without_attention_is_refused():
-    with pytest.raises(
-        HostError, match=r"(?s)has no attention whose weights are known.*register_att"
-    ):
+    with pytest.raises(HostError, match=r"(?s)has no supported attention.*register_att"):
         classifier(dict(type="smallvit.DWNet", arch="tiny"), "MimeticInit")
 
 

@@ -293,7 +293,9 @@ def test_two_writers_at_once(tmp_path):
     assert begun.wait(30)
     for fresh in (False, True):
         whose = rf"store\.partial \(process {process.pid} on host {socket.gethostname()}, begun 2"
-        with pytest.raises(FeatureStoreError, match=rf"another writer works in .*{whose}.*--out"):
+        with pytest.raises(
+            FeatureStoreError, match=rf"another writer is running in .*{whose}.*--out"
+        ):
             FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
     process.kill()
     process.join()

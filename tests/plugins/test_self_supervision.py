@@ -42,9 +42,12 @@ BACKBONES = {
 STRIDES = dict(vit=8, dhvt=8, dwnet=32, swin=16, timm=8)
 ALGORITHMS = ("SimCLR", "BYOL", "MoCoV3", "MAE", "SimMIM")
 REFUSED = {
-    ("MAE", "dhvt"): r"patches of DHVT cannot be dropped: its blocks do not run without all",
-    ("MAE", "dwnet"): r"patches of DWNet cannot be dropped: it has 4 stages.*SimMIM\) do for it",
-    ("MAE", "swin"): r"patches of SwinTransformer cannot be dropped: it has 4 stages",
+    ("MAE", "dhvt"): r"cannot drop patches of DHVT: its blocks require all",
+    (
+        "MAE",
+        "dwnet",
+    ): r"cannot drop patches of DWNet: it has 4 stages.*Use masked pixels \(SimMIM\)",
+    ("MAE", "swin"): r"cannot drop patches of SwinTransformer: it has 4 stages",
 }
 
 

@@ -13,7 +13,7 @@ def test_a_data_set_that_finds_nothing(tmp_path):
     with pytest.raises(ValueError, match="need at least one array") as caught:
         map_dataset(tmp_path, img_suffix=".jpg")
     message = explain(caught.value, Config())
-    assert message.startswith("BaseSegDataset has no sample: there is none under data_prefix=")
+    assert message.startswith("BaseSegDataset has no sample: data_prefix=")
     assert "img_suffix='.jpg'" in message
 
 

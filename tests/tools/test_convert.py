@@ -205,7 +205,7 @@ def _other_order(optimizer):
     ("change", "words"),
     [
         (_lose_one, "another model"),
-        (_other_order, "another order"),
+        (_other_order, "a different order"),
         (lambda optimizer: {}, "no optimizer"),
     ],
 )

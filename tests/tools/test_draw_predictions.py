@@ -247,7 +247,7 @@ def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scene
         [
             (dict(first, image_id=10**6), "a result of image_id 1000000, which the data set"),
             (dict(first, category_id=99), "a result of category_id 99"),
-            (huge, "a mask of its predictions (1048576, 1048576)"),
+            (huge, "a predicted mask has (1048576, 1048576)"),
         ]
     ):
         path = tmp_path / f"{number}.json"

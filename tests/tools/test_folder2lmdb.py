@@ -172,7 +172,7 @@ def test_two_writers_at_once(folder, tmp_path, capsys):
     with FileLock(tmp_path / ".train.lmdb.writing.lock"):
         assert convert(folder, tmp_path / "train.lmdb") == 1
     said = capsys.readouterr().err
-    assert "another writer works in" in said
+    assert "another writer is running in" in said
     assert "train.lmdb.partial (process 7 on host elsewhere, begun 2026)" in said
     assert convert(folder, tmp_path / "train.lmdb") == 0
     assert not owner.exists()

@@ -90,14 +90,14 @@ def test_a_precision_of_objects_that_there_are_none_of_is_not_drawn(tmp_path):
 
 def test_unknown_key_lists_the_known_ones(run, tmp_path, capsys):
     assert run_main(plot_logs.main, run, "--keys", "los", "--out", tmp_path / "x.png") == 1
-    assert "no run logged los; they logged accuracy, loss, lr, time" in capsys.readouterr().err
+    assert "no run logged los; available: accuracy, loss, lr, time" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
 
 
 def test_bad_runs(tmp_path):
     with pytest.raises(UserError, match="no such run"):
         read_run(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match=r"holds no scalars\.json"):
+    with pytest.raises(UserError, match=r"contains no scalars\.json"):
         read_run(str(tmp_path))
     broken = tmp_path / "scalars.json"
     broken.write_text("no json\n")

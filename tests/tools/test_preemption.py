@@ -143,7 +143,7 @@ def test_the_launcher_lets_its_workers_come_to_their_end(worker, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75, errors
-    assert f"{number.name}: handed on" in errors
+    assert f"forwarded {number.name}" in errors
     assert "Traceback" not in errors
     assert left_behind(mark) == {}
     assert os.path.exists(f"{mark}saved0")

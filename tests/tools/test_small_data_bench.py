@@ -446,7 +446,7 @@ class TestMistakes:
         with FileLock(tmp_path / ".bench.lock"):
             status, _, error = run("--out", tmp_path)
         assert status == 1
-        assert f"another bench works in {tmp_path} (" in error
+        assert f"another bench is running in {tmp_path} (" in error
         with course.lock_folder(str(tmp_path)):  # which the first has left
             pass
 

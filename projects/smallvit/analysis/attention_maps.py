@@ -99,13 +99,13 @@ def rollout(backbone: nn.Module, images: Tensor) -> Tensor:
         taps.remove()
     height, width = maps.shape[-2:]
     if tokens.ndim != 3:
-        raise _no_rollout(backbone, "its blocks take maps")
+        raise _no_rollout(backbone, "its blocks operate on maps")
     count = tokens.shape[1]
     layers = [weights.mean(dim=1)[:, :count, :count] for weights in found.weights]
     if not layers or any(
         layer.shape[0] != len(images) or layer.shape[-1] != count for layer in layers
     ):
-        raise _no_rollout(backbone, "its layers do not all attend to the same tokens")
+        raise _no_rollout(backbone, "its layers attend to different tokens")
     flow = torch.eye(count, device=images.device).expand(len(images), -1, -1)
     for layer in layers:
         mixed = layer / layer.sum(-1, keepdim=True) + torch.eye(count, device=images.device)
@@ -117,7 +117,7 @@ def rollout(backbone: nn.Module, images: Tensor) -> Tensor:
 
 def _no_rollout(backbone: nn.Module, reason: str) -> UserError:
     return UserError(
-        f"attention rollout does not exist for {type(backbone).__name__}: {reason}; use gradcam"
+        f"attention rollout is not defined for {type(backbone).__name__}: {reason}. Use gradcam"
     )
 
 
@@ -136,7 +136,9 @@ def head_tokens(backbone: nn.Module, images: Tensor) -> Tensor:
     """
     layers = [each for each in backbone.modules() if isinstance(each, HeadInteractedAttention)]
     if not layers:
-        raise UserError(f"{type(backbone).__name__} has no head tokens: DHVT has")
+        raise UserError(
+            f"expected DHVT, whose blocks have head tokens, got {type(backbone).__name__}"
+        )
     heads = layers[-1].num_heads
     taps = Taps(backbone, [-1])
     try:
@@ -168,8 +170,8 @@ def predicted_kernels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     layers = {name: each for name, each in backbone.named_modules() if isinstance(each, kinds)}
     if not layers:
         raise UserError(
-            f"{type(backbone).__name__} predicts no kernels: DWNet with conv='dynamic' or "
-            "'inhomogeneous' does"
+            f"expected DWNet with conv='dynamic' or 'inhomogeneous', which predicts kernels, got "
+            f"{type(backbone).__name__}"
         )
     found: dict[str, Tensor] = {}
 
@@ -214,11 +216,11 @@ def grad_cam(
         UserError: If the model has no class scores for an image or its pixels.
     """
     if hasattr(model, "roi_head") or hasattr(model, "bbox_head"):
-        raise UserError("Grad-CAM is of classifiers and segmentors: a detector has no one score")
+        raise UserError("Grad-CAM supports classifiers and segmentors, but not detectors")
     try:
         taps = Taps(view_host(model.backbone), [block], where="input")
     except HostError as error:
-        raise UserError(f"Grad-CAM reads the blocks of the backbone: {error}") from error
+        raise UserError(f"Grad-CAM requires the blocks of the backbone: {error}") from error
     try:
         with torch.enable_grad(), taps:
             scores = model(**inputs, mode="tensor")
@@ -237,7 +239,7 @@ def grad_cam(
 def _choose(scores: Tensor, label: int | None) -> tuple[Tensor, list[int]]:
     classes = scores.shape[1]
     if label is not None and not 0 <= label < classes:
-        raise UserError(f"there is no class {label}: the model has {classes}, from 0")
+        raise UserError(f"expected a class from 0 to {classes - 1}, got {label}")
     pixels = scores.flatten(2).mean(dim=2) if scores.ndim == 4 else scores
     if label is not None:
         return pixels[:, label], [label] * len(scores)

@@ -43,7 +43,7 @@ class Browser:
     def __init__(self, cfg: Config, phase: str, mode: str, size: int, **style: bool) -> None:
         loader = cfg.get(f"{phase}_dataloader")
         if loader is None:
-            raise UserError(f"the config has no {phase}_dataloader: choose another --phase")
+            raise UserError(f"the config has no {phase}_dataloader. Choose another --phase")
         init_default_scope(cfg.get("default_scope", "mmengine"))
         self.dataset = DATASETS.build(loader["dataset"])
         self.mode, self.size = mode, size

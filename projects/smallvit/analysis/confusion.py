@@ -28,13 +28,13 @@ BACKGROUND = "background"
 FAR = 0.1
 #: Error types of predicted and missed objects.
 KINDS = {
-    "right": "class and place are right",
-    "class": "the place is right, the class wrong",
-    "place": "the class is right, the place is off",
+    "right": "correct class and location",
+    "class": "correct location, wrong class",
+    "place": "correct class, inaccurate location",
     "class and place": "near an object of another class",
-    "duplicate": "the object was found by a surer one",
-    "background": "nothing is there",
-    "missed": "an object that none of the above found",
+    "duplicate": "object already detected with a higher score",
+    "background": "no object",
+    "missed": "object without a detection",
 }
 
 
@@ -119,8 +119,8 @@ def confusion(
         predictions = detections_by_image(dataset, predictions, source)
     if len(predictions) != len(dataset):
         raise UserError(
-            f"{source} has predictions of {len(predictions)} images, and test_dataloader.dataset "
-            f"has {len(dataset)}: is it of another data set?"
+            f"expected predictions for {len(dataset)} images as in test_dataloader.dataset, got "
+            f"{len(predictions)} in {source}. Use predictions for the same data set"
         )
     style = Style.of(dataset.metainfo)
     if "pred_label" in predictions[0]:
@@ -134,11 +134,11 @@ def _of_classes(predictions: Sequence[dict], style: Style, source: str) -> Confu
     pairs = []
     for prediction in predictions:
         if "gt_label" not in prediction:
-            raise UserError(f"{source} has no ground truth to compare with")
+            raise UserError(f"{source} contains no ground truth")
         truth, said = labels_of(prediction["gt_label"]), labels_of(prediction["pred_label"])
         if len(truth) != 1 or len(said) != 1:
             raise UserError(
-                f"{source} has images of {len(truth)} classes: a confusion matrix needs one each"
+                f"a confusion matrix requires one class per image, got {len(truth)} in {source}"
             )
         pairs.append((int(truth[0]), int(said[0])))
     count = max(len(style.classes), 1 + max(map(max, pairs)))
@@ -154,13 +154,13 @@ def _of_pixels(dataset: Any, predictions: Sequence[dict], style: Style) -> Confu
         _, truth = read_sample(dataset, index)
         if truth.label_map is None:
             raise UserError(
-                "the pipeline of test_dataloader reads no label maps: add LoadAnnotations to it"
+                "the pipeline of test_dataloader loads no label maps. Add LoadAnnotations to it"
             )
         said = predicted_annotations(prediction, truth.label_map.shape).label_map
         if said.shape != truth.label_map.shape:
             raise UserError(
-                f"the label map predicted for image {index} is of {said.shape} pixels, the true "
-                f"one of {truth.label_map.shape}: are they of another data set?"
+                f"the predicted label map of image {index} has {said.shape} pixels, the ground "
+                f"truth {truth.label_map.shape}. Use predictions for the same data set"
             )
         valid = (truth.label_map < count) & (said < count)
         places = truth.label_map[valid].astype(np.int64) * count + said[valid]
@@ -182,7 +182,7 @@ def _of_objects(
         truth, shape = _known_objects(dataset, index, masks)
         found = predicted_annotations(prediction, shape).above(score_thr)
         if masks and found.labels and found.masks is None:
-            raise UserError("the predictions have no masks: leave out --masks")
+            raise UserError("the predictions have no masks. Remove --masks")
         iou = overlaps(found, truth, masks)
         scores = np.array(found.scores)
         anything = match(iou, scores, np.ones_like(iou, dtype=bool), iou_thr)
@@ -201,7 +201,7 @@ def _known_objects(dataset: Any, index: int, masks: bool) -> tuple[Annotations, 
         image, truth = read_sample(dataset, index)
         if truth.masks is None:
             raise UserError(
-                "the pipeline of test_dataloader reads no masks: add with_mask=True to its "
+                "the pipeline of test_dataloader loads no masks. Set with_mask=True in "
                 "LoadAnnotations"
             )
         return truth, image.shape[:2]
@@ -260,7 +260,7 @@ def matrix_figure(found: Confusion) -> Figure:
     figure = new_figure(side + 1, side)
     axis = figure.subplots()
     drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(drawn, label=f"share of the {found.unit} of a class", shrink=0.8)
+    figure.colorbar(drawn, label=f"fraction of the {found.unit} of a class", shrink=0.8)
     size = 9 if count <= 30 else 5
     axis.set_xticks(range(count), found.classes, rotation=60, ha="right", fontsize=size)
     axis.set_yticks(range(count), found.classes, fontsize=size)

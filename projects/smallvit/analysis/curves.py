@@ -38,7 +38,7 @@ def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
     unknown = [key for key in asked if key not in available]
     if unknown:
         raise UserError(
-            f"no run logged {', '.join(unknown)}; they logged {', '.join(available) or 'nothing'}"
+            f"no run logged {', '.join(unknown)}; available: {', '.join(available) or 'nothing'}"
         )
     return list(asked)
 

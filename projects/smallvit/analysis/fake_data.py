@@ -39,8 +39,8 @@ def task_of(model: nn.Module) -> str:
         if task is not None:
             return task
     raise TypeError(
-        f"{type(model).__name__} is not a model of one of {', '.join(LIBRARY_TASKS)}: "
-        "the task cannot be told"
+        f"cannot determine the task of {type(model).__name__}, which is not a model of "
+        f"{', '.join(LIBRARY_TASKS)}"
     )
 
 

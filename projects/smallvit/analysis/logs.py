@@ -89,7 +89,7 @@ def _files(path: str) -> list[str]:
         if "scalars.json" in names
     ]
     if not files:
-        raise UserError(f"{path} holds no scalars.json, which training writes to vis_data/")
+        raise UserError(f"{path} contains no scalars.json, which training writes to vis_data/")
     return sorted(files)  # the folders are named by the time they were made
 
 
@@ -104,14 +104,15 @@ def _records(path: str) -> list[dict]:
                 if not line.endswith("\n"):
                     break
                 raise UserError(
-                    f"{path}, line {number}: not a line of scalars ({error})"
+                    f"{path}, line {number}: expected a JSON object of scalars ({error})"
                 ) from error
             if isinstance(record, dict):
                 records.append(record)
                 for key in ("iter", "step"):
                     if not _is_number(record.get(key, 0)):
                         raise UserError(
-                            f"{path}, line {number}: {key} is {brief(record[key])}, no number"
+                            f"{path}, line {number}: expected {key} to be a number, got "
+                            f"{brief(record[key])}"
                         )
     return records
 

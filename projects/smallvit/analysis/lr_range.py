@@ -77,8 +77,8 @@ class RangeTest:
         finite = [i for i, value in enumerate(self.smoothed) if math.isfinite(value)]
         if len(finite) < LEAST:
             raise UserError(
-                f"the loss was finite in {len(finite)} steps only, and {LEAST} are needed: begin "
-                "with a lower rate (--start), or make more steps (--num)"
+                f"expected a finite loss in at least {LEAST} steps, got {len(finite)}. Start with "
+                "a lower learning rate (--start), or run more steps (--num)"
             )
         losses, rates = np.array(self.smoothed)[finite], np.array(self.rates)[finite]
         lowest = int(losses.argmin())

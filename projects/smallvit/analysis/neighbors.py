@@ -64,10 +64,9 @@ def require_enough(count: int, among: int) -> None:
         UserError: If there are fewer.
     """
     if count > among:
-        fewer = f"--neighbors {among} or fewer, or " if among > 0 else ""
+        way = f"Set --neighbors {among} or less, or add images" if among > 0 else "Add images"
         raise UserError(
-            f"{count} neighbors of an image: there are {among} images to look among: {fewer}more "
-            "images"
+            f"expected at least {count} images for {count} neighbors, got {among}. {way}"
         )
 
 
@@ -136,9 +135,11 @@ def fitting_perplexity(images: int, asked: float | None) -> float:
         UserError: If there are too few images.
     """
     if images < 4:
-        raise UserError(f"{images} image{'s'[: images != 1]}: a map by t-SNE needs four at least")
+        raise UserError(f"t-SNE requires at least four images, got {images}")
     if asked is not None and asked >= images:
-        raise UserError(f"--perplexity {asked:g}: it must be less than the {images} images")
+        raise UserError(
+            f"expected --perplexity below the number of images ({images}), got {asked:g}"
+        )
     return asked if asked is not None else min(PERPLEXITY, (images - 1) / 3)
 
 

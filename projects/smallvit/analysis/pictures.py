@@ -73,8 +73,8 @@ def draw_samples(
         predictions = detections_by_image(dataset, predictions, source)
     if len(predictions) > len(dataset):
         raise UserError(
-            f"{source} has predictions of {len(predictions)} images, and test_dataloader.dataset "
-            f"has {len(dataset)}: is it of another data set?"
+            f"expected predictions for {len(dataset)} images as in test_dataloader.dataset, got "
+            f"{len(predictions)} in {source}. Use predictions for the same data set"
         )
     order = np.random.RandomState(seed).permutation(len(predictions))[: len(predictions)]
     first, look = predictions[0], Style.of(dataset.metainfo, **style)
@@ -235,8 +235,8 @@ def predicted_annotations(prediction: dict, shape: tuple[int, int]) -> Annotatio
     for mask in masks or ():
         if list(mask["size"]) != list(shape):
             raise UserError(
-                f"{prediction['img_path']} has {tuple(shape)} pixels, and a mask of its "
-                f"predictions {tuple(mask['size'])}: are they of another data set?"
+                f"{prediction['img_path']} has {tuple(shape)} pixels, but a predicted mask has "
+                f"{tuple(mask['size'])}. Use predictions for the same data set"
             )
     return Annotations(
         labels=np.asarray(found["labels"]).tolist(),
@@ -258,7 +258,7 @@ def _compare(said: Annotations, truth: Annotations) -> str:
     if truth.label_map is not None:
         valid = truth.label_map != IGNORED
         right = (said.label_map == truth.label_map)[valid]
-        return f"{100 * right.mean():.1f}% of the pixels right" if right.size else "no truth"
+        return f"{100 * right.mean():.1f}% of pixels correct" if right.size else "no ground truth"
     matches = match(overlaps(said, truth), np.array(said.scores), same_class(said, truth), 0.5)
     right = sum(number is not None for number in matches.truth_of)
     return f"{right} right, {len(said.labels) - right} wrong, {len(matches.missed)} missed"

@@ -84,7 +84,7 @@ def read_rows(root: Path = ROOT) -> list[Row]:
     """
     metafiles = sorted(root.glob("configs/*/metafile.yml"))
     if not metafiles:
-        raise UserError(f"no metafile.yml in the folders of {root / 'configs'}")
+        raise UserError(f"no metafile.yml in subfolders of {root / 'configs'}")
     return [row for metafile in metafiles for row in _rows_of(metafile, root)]
 
 
@@ -92,8 +92,8 @@ def _rows_of(metafile: Path, root: Path) -> Iterator[Row]:
     for model in _models_of(metafile):
         if not (root / model["Config"]).is_file():
             raise UserError(
-                f"{metafile}: model {model['Name']!r} names the config {model['Config']!r}, "
-                "which does not exist"
+                f"{metafile}: the config {model['Config']!r} of model {model['Name']!r} does not "
+                "exist"
             )
         metadata = model.get("Metadata") or {}
         yield Row(
@@ -110,7 +110,7 @@ def _models_of(metafile: Path) -> list[dict]:
         models = yaml.safe_load(metafile.read_text(encoding="utf-8")).get("Models") or []
         for model in models:
             if not all(isinstance(model[key], str) for key in ("Name", "Config")):
-                raise TypeError("Name or Config is no text")
+                raise TypeError("Name and Config must be strings")
             _check_metadata(model.get("Metadata") or {})
     except (
         yaml.YAMLError,
@@ -121,16 +121,16 @@ def _models_of(metafile: Path) -> list[dict]:
         RecursionError,
     ) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise UserError(f"{metafile} is no list of models, or damaged ({reason})") from error
+        raise UserError(f"{metafile} is not a valid list of models ({reason})") from error
     return models
 
 
 def _check_metadata(found: dict) -> None:
     for key, *_ in QUANTITIES:
         if not isinstance(found.get(key, 0), (int, float)):
-            raise TypeError(f"{key} is no number")
+            raise TypeError(f"{key} must be a number")
     if not isinstance(found.get("Differences") or {}, dict):
-        raise TypeError("Differences is no mapping")
+        raise TypeError("Differences must be a mapping")
 
 
 def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:
@@ -150,7 +150,7 @@ def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:
     chosen = [row for row in rows if pattern is None or fnmatch.fnmatch(row.name, pattern)]
     if not chosen:
         names = ", ".join(row.name for row in rows)
-        raise UserError(f"no model matches {pattern!r}; the metafiles know {names}")
+        raise UserError(f"no model matches {pattern!r}; the metafiles list {names}")
     return chosen
 
 

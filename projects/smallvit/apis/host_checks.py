@@ -45,7 +45,7 @@ def shape_of(host: nn.Module) -> tuple[int, int, int]:
             return channels, *size
         except Exception as fault:
             error = error or fault
-    raise ValueError(f"it does not run on a batch of images alone: {short(error)}")
+    raise ValueError(f"a forward pass with only a batch of images fails: {short(error)}")
 
 
 def short(error: BaseException | None) -> str:

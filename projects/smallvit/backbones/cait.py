@@ -174,7 +174,7 @@ class CaiT(PlainViT):
         )
         if out_type == "cls_token" and self.out_indices != (self.num_layers - 1,):
             raise ValueError(
-                f"CaiT has no class token behind blocks {self.out_indices[:-1]}; use "
+                f"CaiT has no class token after blocks {self.out_indices[:-1]}. Set "
                 'out_type="featmap", "avg_featmap" or "raw", or out_indices=-1'
             )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))

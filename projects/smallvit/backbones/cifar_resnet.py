@@ -108,9 +108,11 @@ class CifarResNet(BaseModule):
         super().__init__(init_cfg)
         if depth < 8 or (depth - 2) % 6:
             near = max(8, 6 * round((depth - 2) / 6) + 2)
-            raise ValueError(f"depth={depth} is not 6 n + 2; the nearest that is: {near}")
+            raise ValueError(f"expected depth = 6 n + 2, got {depth}. The nearest is {near}")
         if not -1 <= frozen_stages < self.num_stages:
-            raise ValueError(f"frozen_stages={frozen_stages} is not in -1 .. {self.num_stages - 1}")
+            raise ValueError(
+                f"expected frozen_stages from -1 to {self.num_stages - 1}, got {frozen_stages}"
+            )
         self.out_indices = resolve_indices(out_indices, self.num_stages)
         self.frozen_stages = frozen_stages
         self.conv1 = nn.Conv2d(in_channels, base_channels, 3, 1, 1, bias=False)

@@ -199,6 +199,4 @@ def _check_part(part: str, is_there: bool, **switches: bool) -> None:
     """Raise an error if an option of a disabled component is set."""
     for name, value in switches.items():
         if not value and not is_there:
-            raise ValueError(
-                f"{name}=False changes nothing with {part}=False: leave one of them out"
-            )
+            raise ValueError(f"{name}=False has no effect with {part}=False. Remove one of them")

@@ -189,23 +189,27 @@ class DWNet(BaseModule):
         if out_type is None:
             return "avg_featmap" if pooled and not owner_takes_maps() else "featmap"
         if out_type not in OUT_TYPES:
-            raise ValueError(f"out_type {out_type!r} is not one of {', '.join(OUT_TYPES)}")
+            raise ValueError(
+                f"expected out_type to be one of {', '.join(OUT_TYPES)}, got {out_type!r}"
+            )
         if out_type == "avg_featmap" and not pooled:
             raise ValueError(
-                f"out_type='avg_featmap' pools the last stage, but out_indices is "
-                f"{self.out_indices}; use out_indices=(-1,) or out_type='featmap'"
+                f"out_type='avg_featmap' requires the last stage in out_indices, got "
+                f"{self.out_indices}. Set out_indices=(-1,) or out_type='featmap'"
             )
         return out_type
 
     def _check(self, conv: str, kernel_size: int) -> None:
         if conv not in CONVS:
-            raise ValueError(f"conv {conv!r} is not one of {', '.join(CONVS)}")
+            raise ValueError(f"expected conv to be one of {', '.join(CONVS)}, got {conv!r}")
         if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={kernel_size} is even; maps keep their size if odd")
+            raise ValueError(
+                f"expected an odd kernel_size, which keeps the size, got {kernel_size}"
+            )
         if not -1 <= self.frozen_stages < len(self.depths):
             raise ValueError(
-                f"frozen_stages={self.frozen_stages} does not fit {len(self.depths)} stages; "
-                f"use -1 to {len(self.depths) - 1}"
+                f"expected frozen_stages from -1 to {len(self.depths) - 1} with "
+                f"{len(self.depths)} stages, got {self.frozen_stages}"
             )
 
     def _build_stages(

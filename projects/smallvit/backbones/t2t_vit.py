@@ -119,8 +119,8 @@ class T2TViT(PlainViT):
         norm_cfg = norm_cfg or dict(type="LN", eps=1e-6)
         if isinstance(token_grid, int) and token_grid not in TOKEN_GRIDS:
             raise ValueError(
-                f"T2TViT has no token_grid={token_grid}; use one of {list(TOKEN_GRIDS)}, or a "
-                "dict of kernel_sizes, strides and paddings"
+                f"T2TViT: expected token_grid to be one of {list(TOKEN_GRIDS)}, or a dict of "
+                f"kernel_sizes, strides and paddings, got {token_grid}"
             )
         patch_embed = TokensToToken(
             dims,

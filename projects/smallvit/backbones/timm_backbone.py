@@ -27,9 +27,8 @@ OLDEST_TIMM = "1.0.26"
 def _check_timm() -> None:
     if release(timm.__version__) < release(OLDEST_TIMM):
         raise UserError(
-            f"timm {timm.__version__} is installed, and smallvit needs {OLDEST_TIMM} or later "
-            "(earlier ones build another model without position embedding): "
-            f"pip install 'timm>={OLDEST_TIMM}'"
+            f"smallvit requires timm {OLDEST_TIMM} or later, got {timm.__version__}, which builds "
+            f"a different model without position embedding: pip install 'timm>={OLDEST_TIMM}'"
         )
 
 
@@ -39,8 +38,8 @@ def _check_name(model_name: str) -> None:
         return
     names = timm.list_models()
     near = get_close_matches(model_name, names, n=4) or timm.list_models(f"*{model_name}*")[:4]
-    hint = f"near it: {', '.join(near)}" if near else "list them with timm.list_models()"
-    raise ValueError(f"timm {timm.__version__} has no model {model_name!r}; {hint}")
+    hint = f"Did you mean {', '.join(near)}?" if near else "See timm.list_models()"
+    raise ValueError(f"timm {timm.__version__} has no model {model_name!r}. {hint}")
 
 
 def _create(model_name: str, pretrained: bool, **options: Any) -> nn.Module:
@@ -51,8 +50,8 @@ def _create(model_name: str, pretrained: bool, **options: Any) -> nn.Module:
             raise
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise UserError(
-            f"timm's weights of {model_name} cannot be fetched ({reason[:200]}): try again with a "
-            "network, or give a file of weights (init_cfg; --pretrained FILE with --data)"
+            f"cannot download timm's weights of {model_name} ({reason[:200]}). Check the network "
+            "connection, or pass a weight file (init_cfg; --pretrained FILE with --data)"
         ) from error
 
 
@@ -141,7 +140,9 @@ class TimmBackbone(BaseModule):
         super().__init__(init_cfg)
         _check_timm()
         if out_type not in self.out_types:
-            raise ValueError(f"out_type {out_type!r} is not one of {', '.join(self.out_types)}")
+            raise ValueError(
+                f"expected out_type to be one of {', '.join(self.out_types)}, got {out_type!r}"
+            )
         _check_name(model_name)
         self.model_name = model_name
         self.out_type = out_type
@@ -179,14 +180,15 @@ class TimmBackbone(BaseModule):
             self.timm_model.set_grad_checkpointing(True)
         except (AssertionError, AttributeError) as error:
             raise ValueError(
-                f"timm's {self.model_name} has no gradient checkpointing; use with_cp=False"
+                f"timm's {self.model_name} does not support gradient checkpointing. Set "
+                "with_cp=False"
             ) from error
 
     def _prepare_maps(self, out_indices: int | Sequence[int]) -> None:
         if not hasattr(self.timm_model, "forward_intermediates"):
             raise ValueError(
-                f"{self.model_name} has no forward_intermediates in timm {timm.__version__}, "
-                "which out_type='featmap' needs; update timm or choose another model"
+                f"out_type='featmap' requires forward_intermediates, which {self.model_name} does "
+                f"not have in timm {timm.__version__}. Update timm, or choose another model"
             )
         info = list(self.timm_model.feature_info)
         indices = resolve_indices(out_indices, len(info), "level")

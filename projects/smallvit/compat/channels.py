@@ -66,8 +66,8 @@ def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
             return transform(self, results)
         if wanted != 3 or not same:
             raise DataError(
-                f"{type(self).__name__} has {wanted} values of {key}, and the image {count} "
-                f"channels ({results.get('img_path', 'of no file')}): give as many"
+                f"{type(self).__name__}: expected {count} values of {key}, one per channel, got "
+                f"{wanted} ({results.get('img_path', 'image without a file')})"
             )
         found = widened(self, results)
         if "img_shape" in found:

@@ -80,7 +80,7 @@ def get_installed_path(package: str) -> str:
     spec = _module_spec(package)
     if spec is None:
         way = how_to_install([package]) if _is_mm_package(package) else f"pip install {package}"
-        raise ModuleNotFoundError(f"a config names the package {package!r}: {way}")
+        raise ModuleNotFoundError(f"a config requires the package {package!r}: {way}")
     return osp.dirname(spec.origin)
 
 

@@ -51,7 +51,7 @@ def install(load_from_http: Callable[..., dict], load_from_local: Callable[..., 
         return load_from_local(osp.join(stock._get_mmengine_home(), address), map_location)
 
     def load_from_pavi(filename: str, map_location: Any = None) -> dict:
-        raise CheckpointError(f"{filename}: fetch the file by other means, and give its path")
+        raise CheckpointError(f"{filename}: download the file manually, and pass its path")
 
     stock.load_from_http = load_from_http
     for prefixes, loader in (

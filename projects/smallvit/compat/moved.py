@@ -192,7 +192,8 @@ def forward(old: str) -> Callable[[str], Any]:
             if hasattr(module, new_name):
                 new = f"{module.__name__}.{new_name}"
                 warnings.warn(
-                    f"{old}.{name} is {new} now; the old path goes with the next version",
+                    f"{old}.{name} was renamed to {new}; the old path will be removed in the next "
+                    "version",
                     DeprecationWarning,
                     stacklevel=2,
                 )
@@ -218,7 +219,9 @@ def _load(place: str) -> ModuleType:
     if name not in sys.modules:
         file = Path(__file__).absolute().parents[1] / ".mim" / "tools" / place
         if not file.is_file():
-            raise ModuleNotFoundError(f"tools/{place} is part of a checkout, not of a wheel")
+            raise ModuleNotFoundError(
+                f"tools/{place} is not included in the wheel. Use a clone of the repository"
+            )
         spec = importlib.util.spec_from_file_location(name, file)
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])

@@ -39,9 +39,9 @@ def switch_off_if_broken(dependency: ModuleType) -> None:
         return
     dependency.WITH_MULTIMODAL = False
     warnings.warn(
-        f"this MMPretrain cannot use transformers {_version()} ({error}); its multi-modal models "
-        "are switched off, and everything else works. MMPretrain 1.2 takes transformers 4.28 to "
-        "4.51, onedl-mmpretrain 1.3 those below 5.0",
+        f"this version of MMPretrain does not support transformers {_version()} ({error}); its "
+        "multi-modal models are disabled, everything else works. MMPretrain 1.2 supports "
+        "transformers 4.28 to 4.51, onedl-mmpretrain 1.3 versions below 5.0",
         stacklevel=2,
     )
 

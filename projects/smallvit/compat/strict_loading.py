@@ -13,11 +13,11 @@ from typing import Any
 
 from smallvit.errors import CheckpointError
 
-ALLOW = "(--allow-mismatch tests it nevertheless, with random weights where it has none)"
+ALLOW = "(--allow-mismatch tests it anyway, with random values for missing weights)"
 _MARK = "do not match exactly"
 _MISMATCHES = {
-    "missing keys in source state_dict": "the model has, the file lacks",
-    "unexpected key in source state_dict": "the file has, the model lacks",
+    "missing keys in source state_dict": "missing in the file",
+    "unexpected key in source state_dict": "unexpected in the file",
 }
 
 
@@ -62,7 +62,7 @@ def mismatch(filename: str, error: RuntimeError, hint: str = "", shown: int = 4)
             sizes.append(line)
     if sizes:
         keys.append(f"  {_some(sizes, shown, chr(10) + '  ')}")
-    title = f"{filename} is a checkpoint of another model than the config's, and was not loaded"
+    title = f"{filename} does not match the model of the config and was not loaded"
     return CheckpointError("\n".join([title, *keys, *([f"  {hint}"] if hint else [])]))
 
 

@@ -27,9 +27,9 @@ def __getattr__(name: str) -> Callable:
 
     def unsupported(*args, **kwargs):
         raise NotImplementedError(
-            f"mmcv op {name!r} needs the compiled mmcv, which is not installed: smallvit serves "
-            "nms, roi_align, roi_pool and (modulated) deformable convolution through torchvision, "
-            "no other op. Install mmcv 2.1.0 built for your torch: "
+            f"mmcv op {name!r} requires the compiled mmcv, which is not installed. Without it, "
+            "smallvit provides only nms, roi_align, roi_pool and (modulated) deformable "
+            "convolution, using torchvision. Install mmcv 2.1.0 built for your torch: "
             "https://mmcv.readthedocs.io/en/2.x/get_started/installation.html"
         )
 
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Callable:
 
 def get_compiler_version() -> str:
     """Compiler shown in mmcv's environment report."""
-    return f"none (ops served by torchvision {torchvision.__version__})"
+    return f"none (using ops of torchvision {torchvision.__version__})"
 
 
 def get_compiling_cuda_version() -> str:
@@ -124,8 +124,8 @@ def roi_align_backward(
 def _refuse_max_pooling(pool_mode: int) -> None:
     if pool_mode != 1:
         raise NotImplementedError(
-            "roi_align with pool_mode='max' needs the compiled mmcv: torchvision has average "
-            "pooling only. Use pool_mode='avg', mmcv's default."
+            "roi_align with pool_mode='max' requires the compiled mmcv, because torchvision "
+            "supports only average pooling. Use pool_mode='avg', the default of mmcv"
         )
 
 

@@ -45,7 +45,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(checkpoint, Mapping):
         raise ConversionError(
-            f"not a state dict: it holds a {type(checkpoint).__name__}, not a dict of tensors",
+            f"not a state dict: expected a dict of tensors, got {type(checkpoint).__name__}",
             [],
             [],
         )
@@ -60,9 +60,9 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     state = {key: value for key, value in state.items() if not key.endswith("_extra_state")}
     odd = [key for key, value in state.items() if not hasattr(value, "shape")]
     if odd or not state:
-        found = f"{_enumerate(odd)} hold no tensors" if odd else "it is empty"
+        found = f"{_enumerate(odd)} are not tensors" if odd else "it is empty"
         raise ConversionError(
-            f"not a state dict: {found}; expected one, or a checkpoint that has one "
+            f"not a state dict: {found}. Expected a dict of tensors, or a checkpoint with one "
             f"under {', '.join(map(repr, _WRAPPERS))}",
             odd,
             [],

@@ -53,7 +53,7 @@ def _to_map(tokens):
     side = isqrt(tokens.shape[1])
     if side * side != tokens.shape[1]:
         raise ValueError(
-            f"absolute_pos_embed has {tokens.shape[1]} positions, which is not a square map"
+            f"expected a square number of positions in absolute_pos_embed, got {tokens.shape[1]}"
         )
     return rearrange(tokens, "b (h w) c -> b c h w", h=side).contiguous()
 

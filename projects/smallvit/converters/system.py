@@ -36,7 +36,7 @@ class OfficialModel:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.__dataclass_fields__:
-            raise KeyError(f"{name!r}; a record has {', '.join(self.__dataclass_fields__)}")
+            raise KeyError(f"{name!r}; available: {', '.join(self.__dataclass_fields__)}")
         return getattr(self, name)
 
     def keys(self) -> list[str]:

@@ -65,8 +65,8 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(checkpoint.get(name), Mapping):
             return unwrap({"state_dict": checkpoint[name]})
     raise ConversionError(
-        f"no averaged weights: none of {', '.join(map(repr, _AVERAGES))} among the checkpoint's "
-        f"{', '.join(map(repr, list(checkpoint)[:8]))}",
+        f"no averaged weights: expected one of {', '.join(map(repr, _AVERAGES))} in the "
+        f"checkpoint, got {', '.join(map(repr, list(checkpoint)[:8]))}",
         [],
         [],
     )
@@ -95,7 +95,7 @@ def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingStat
     )
     if optimizer is None or not {"state", "param_groups"} <= set(optimizer):
         raise ConversionError(
-            "no state of a training: the checkpoint has no optimizer; convert its weights alone",
+            "no training state: the checkpoint has no optimizer. Convert only its weights",
             [],
             [],
         )
@@ -112,7 +112,7 @@ def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingStat
     except _NO_STATE as error:
         reason = f"{type(error).__name__}: {str(error)[:80]}"
         raise ConversionError(
-            f"no state of a training: epoch or optimizer are not as torch writes them ({reason})",
+            f"no training state: epoch or optimizer are not in torch's format ({reason})",
             [],
             [],
         ) from error
@@ -124,7 +124,7 @@ def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int,
     if "epoch" in meta:  # mmcv counts what is done
         return int(meta["epoch"]), int(meta["iter"])
     if "epoch" not in checkpoint:
-        raise ConversionError("no state of a training: the checkpoint has no epoch", [], [])
+        raise ConversionError("no training state: the checkpoint has no epoch", [], [])
     steps = [int(entry["step"]) for entry in by_name.values() if "step" in entry]
     return int(checkpoint["epoch"]) + 1, max(steps, default=None)
 
@@ -140,8 +140,9 @@ def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Ma
         expected = get_system(system).grouping(dims, sizes)
     if len(expected) != len(groups) or any(map(_is_shorter, sizes, expected)):
         raise ConversionError(
-            f"the optimizer's groups hold {_counts(sizes)} parameters, those of the official code "
-            f"{_counts(map(len, expected))}: it is of another model than the weights",
+            f"expected {_counts(map(len, expected))} parameters in the optimizer's groups as in "
+            f"the official code, got {_counts(sizes)}: optimizer and weights are of different "
+            "models",
             [],
             [],
         )
@@ -169,8 +170,9 @@ def _check_shapes(name: str, entry: Mapping, parameter) -> None:
         moment = entry.get(slot)
         if moment is not None and moment.shape != parameter.shape:
             raise ConversionError(
-                f"the optimizer's {slot} for {name} has shape {tuple(moment.shape)}, the weight "
-                f"{tuple(parameter.shape)}: its parameters stand in another order",
+                f"expected the optimizer's {slot} for {name} to have shape "
+                f"{tuple(parameter.shape)}, got {tuple(moment.shape)}: its parameters are in a "
+                "different order",
                 [name],
                 [],
             )

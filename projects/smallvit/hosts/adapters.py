@@ -45,7 +45,7 @@ class Adapters:
             known = [name for name in names if name in self._known]
             if known and not force:
                 raise KeyError(
-                    f"hosts know {', '.join(known)} already; pass force=True to replace it"
+                    f"{', '.join(known)} is already registered. Pass force=True to replace it"
                 )
             self._known.update(dict.fromkeys(names, adapter))
             return adapter
@@ -76,9 +76,9 @@ class Adapters:
         adapter = self.find(type(module))
         if adapter is None:
             raise HostError(
-                f"{full_name(type(module))} is not a {self.kind}; these are:\n  "
+                f"{full_name(type(module))} is not a {self.kind}. Supported classes:\n  "
                 + "\n  ".join(self.names())
-                + f"\nand their subclasses. Teach another class with {self.teach}"
+                + f"\nand their subclasses. Register other classes with {self.teach}"
             )
         return adapter
 

@@ -11,7 +11,7 @@ from smallvit.errors import HostError
 from smallvit.hosts.adapters import Adapters, full_name
 from smallvit.hosts.rest import own_modules
 
-_ATTENTION = Adapters("attention whose weights are known", "smallvit.hosts.register_attention")
+_ATTENTION = Adapters("supported attention", "smallvit.hosts.register_attention")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +83,13 @@ def attention_projections(block: nn.Module) -> AttentionProjections:
     inner = [m for m in found if not any(m is not o and m in set(o.modules()) for o in found)]
     if not inner:
         raise HostError(
-            f"{full_name(type(block))} has no {_ATTENTION.kind}; these are:\n  "
+            f"{full_name(type(block))} has no {_ATTENTION.kind}. Supported classes:\n  "
             + "\n  ".join(_ATTENTION.names())
-            + f"\nand their subclasses. Teach another class with {_ATTENTION.teach}"
+            + f"\nand their subclasses. Register other classes with {_ATTENTION.teach}"
         )
     if len(inner) > 1:
         classes = ", ".join(full_name(type(module)) for module in inner)
-        raise HostError(f"{full_name(type(block))} has several attentions: {classes}")
+        raise HostError(f"{full_name(type(block))} has several attention modules: {classes}")
     return _ATTENTION.get(inner[0])(inner[0])
 
 
@@ -124,8 +124,8 @@ def fused(attention: nn.Module) -> AttentionProjections:
     """Adapter for a joint projection ``qkv`` of queries, keys and values."""
     if not isinstance(getattr(attention, "q_norm", None), nn.Identity | None):
         raise HostError(
-            f"{full_name(type(attention))} normalizes its queries and keys, whose products are not "
-            "those of their weights"
+            f"{full_name(type(attention))} normalizes queries and keys, so their products are not "
+            "determined by the weights"
         )
     query, key, value = (rows(attention.qkv, part, 3) for part in range(3))
     output = rows(attention.proj)
@@ -161,7 +161,7 @@ def apart(attention: nn.Module) -> AttentionProjections:
 def pytorch(attention: nn.MultiheadAttention) -> AttentionProjections:
     """Adapter for PyTorch's attention, which mmcv's and mmseg's blocks contain."""
     if attention.in_proj_weight is None:
-        raise HostError("nn.MultiheadAttention with kdim or vdim is no self-attention")
+        raise HostError("nn.MultiheadAttention with kdim or vdim is not self-attention")
     biases = [None] * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
     query, key, value = map(Projection, attention.in_proj_weight.chunk(3), biases)
     output = rows(attention.out_proj)

@@ -48,12 +48,12 @@ class HostBlock:
         name = type(self.module).__name__
         if self.layout not in layouts.LAYOUTS:
             raise HostError(
-                f"block {name} has no layout {self.layout!r}; use one of {layouts.LAYOUTS}"
+                f"block {name}: expected layout to be one of {layouts.LAYOUTS}, got {self.layout!r}"
             )
         if self.layout == "BNC" and self.grid is None:
             raise HostError(
-                f"block {name} of layout 'BNC' needs a grid: ArgumentGrid() if the host passes it "
-                "to the block, else WatchedGrid(module, read)"
+                f"block {name} with layout 'BNC' requires a grid. Use ArgumentGrid() if the host "
+                "passes it to the block, else WatchedGrid(module, read)"
             )
 
     def input_of(self, args: tuple, kwargs: Mapping) -> Tensor:
@@ -96,9 +96,9 @@ class HostBlock:
         extra = tokens.shape[1] - height * width
         if not self.tokens_behind <= extra <= self.max_extra_tokens:
             raise HostError(
-                f"block {type(self.module).__name__} holds {tokens.shape[1]} tokens, which are not "
-                f"a grid of {height} x {width} and up to {self.max_extra_tokens} extra tokens; "
-                "tokens must not be dropped, and the adapter must report the right grid"
+                f"block {type(self.module).__name__}: expected a grid of {height} x {width} tokens "
+                f"and up to {self.max_extra_tokens} extra tokens, got {tokens.shape[1]}. Tokens "
+                "must not be dropped, and the adapter must report the correct grid"
             )
         return height, width
 

@@ -77,9 +77,9 @@ def find(host: nn.Module) -> list[Found]:
 def _cannot_run(host: nn.Module) -> str:
     for name, parameter in (*host.named_parameters(), *host.named_buffers()):
         if parameter.is_meta:
-            return f"{name} is on the meta device, and a dry run needs weights"
+            return f"{name} is on the meta device, but a dry run requires weights"
         if nn.parameter.is_lazy(parameter):
-            return f"{name} has no shape yet; run it on a batch of images first"
+            return f"{name} is uninitialized. Run the backbone on a batch of images first"
     return ""
 
 
@@ -115,7 +115,7 @@ class _Search:
 
     def reason(self) -> str:
         """The most informative reason why no blocks were found."""
-        return (self.why or self.stopped or ["it has no modules within"])[0]
+        return (self.why or self.stopped or ["it has no submodules"])[0]
 
     def at(self, size: tuple[int, int], channels: int) -> list[Found]:
         """Search for blocks with images of a size; an empty list if there are none."""
@@ -140,14 +140,14 @@ class _Search:
         trial = self._try(found, images)
         # After a class token, the last block may not contribute to the output either.
         if len(trial.unused) > 1:
-            _warn(f"not among the blocks are {_named(found, trial.unused)}, which nothing follows")
+            _warn(f"skipped blocks whose output is not used: {_named(found, trial.unused)}")
             found = [each for i, each in enumerate(found) if i not in trial.unused]
             trial = self._try(found, images)
         main = _main_stream(found)
         if main == found or not (trial.fault or trial.beside):
             return found, trial
         left = [i for i, each in enumerate(found) if each not in main]
-        _warn(f"not among the blocks are {_named(found, left)}, of another stream")
+        _warn(f"skipped blocks of another branch: {_named(found, left)}")
         return main, self._try(main, images)
 
     def _try(self, found: list[Found], images: Tensor) -> Trial:
@@ -159,7 +159,9 @@ class _Search:
         except Exception as error:
             size = " x ".join(map(str, images.shape[2:]))
             message = f"{type(error).__name__}: {error}".split("\n")[0][:150]
-            self.stopped.append(f"it does not run on a batch of images of {size} alone ({message})")
+            self.stopped.append(
+                f"a forward pass with only a batch of {size} images fails ({message})"
+            )
             return []
         self.ran = True
         return calls
@@ -211,11 +213,11 @@ def _of_candidates(
     search.why.extend(unsure.values())
     found = [each for each in found if _kind(each.call) not in unsure]
     again = {type(each.call.module) for each in found}
-    twice = [f"{c.name}: it runs {c.times} times" for c in ran if c.times > 1]
+    twice = [f"{c.name}: runs {c.times} times" for c in ran if c.times > 1]
     kinds = {c.name for c in ran if type(c.module) in again}
     left = [*unsure.values(), *(t for t in twice if t.partition(":")[0] in kinds)]
     if found and left:
-        _warn(f"not among the blocks are {'; '.join(left)}; register_host of smallvit.hosts adds")
+        _warn(f"skipped blocks: {'; '.join(left)}. Add them with smallvit.hosts.register_host")
     return found
 
 
@@ -274,10 +276,10 @@ def _main_blocks(found: list[Found], trial: Trial) -> list[Found]:
     """Keep the blocks that form a chain, and log a warning with the names of the others."""
     if trial.beside:
         names = _named(found, trial.beside)
-        _warn(f"not among the blocks are {names}, which take nothing of the blocks before them")
+        _warn(f"skipped blocks that do not depend on earlier blocks: {names}")
     last = [i for i in trial.unused if i not in trial.beside]
     if last:
-        _warn(f"what the backbone returns does not depend on its block {_named(found, last)}")
+        _warn(f"the output of the backbone does not depend on its block {_named(found, last)}")
     return [each for i, each in enumerate(found) if i not in trial.beside]
 
 

@@ -23,7 +23,7 @@ MAX_EXTRA_TOKENS = FEW
 #: convolutions of an embedding blur the change, and NEAR also accepts adjacent tokens.
 EXACT, NEAR = 0.6, 0.9
 
-_DISORDER = "its tokens do not lie as the image does"
+_DISORDER = "its tokens are not in raster order"
 
 #: Maps a block and a grid to pairs of a changed cell and the token that differs most.
 SingleSpots = Callable[[Call, tuple[int, int]], list[tuple[int, int]]]
@@ -101,7 +101,7 @@ def form_of(
         return _form_of_maps(call, size, found)
     options = list(_grids(call, sources, size))[:1]
     if not options:
-        return f"tokens of shape {call.shape} have no grid of the image's proportions"
+        return f"tokens of shape {call.shape} fit no grid with the aspect ratio of the image"
     option = options[0]
     for known in reversed(found):
         if option.form == known.form and option.extra == known.extra:
@@ -118,7 +118,7 @@ def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> 
     ]
     options = [option for option in options if _like(option.hw, size)]
     if not options:
-        return f"maps of shape {call.shape} have no grid of the image's proportions"
+        return f"maps of shape {call.shape} fit no grid with the aspect ratio of the image"
     if any(option.form == known.form for option in options for known in found):
         options = [o for o in options if any(o.form == known.form for known in found)]
     elif len(options) > 1 or not found:
@@ -126,7 +126,7 @@ def _form_of_maps(call: Call, size: tuple[int, int], found: Sequence[Found]) -> 
         options = [option for option in options if _in_place(option)]
     if len(options) == 1:
         return options[0]
-    return _DISORDER if not options else "two layouts fit"
+    return _DISORDER if not options else "its layout is ambiguous"
 
 
 def _like(hw: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -197,7 +197,7 @@ def _peak_is_near(where: Tensor, hw: tuple[int, int], spot: tuple[float, float])
 def _in_order(found: Found, spots: Sequence[tuple[int, int]]) -> Found | str:
     """Add the number of tokens after the patches, or return why they are not in raster order."""
     if not spots:
-        return "it takes no batch of another size"
+        return "it does not support another batch size"
     behind = [found.extra + cell - token for cell, token in spots]
     number, times = Counter(behind).most_common(1)[0]
     # A token between the patches would shift only those after it.
@@ -272,7 +272,7 @@ def _pick(source: Call, hw: tuple[int, int]) -> tuple[int, int | None]:
         for at in (2, 1):
             if len(shape) == 4 and shape[at : at + 2] == hw:
                 return index, at
-    raise HostError(f"{source.name} returned no grid {hw}")
+    raise HostError(f"{source.name} did not return the grid {hw}")
 
 
 def read_image(module: nn.Module, inputs: tuple, output: Any, patch: int) -> tuple[int, int]:

@@ -100,7 +100,7 @@ class WatchedGrid:
         """
         if self._grid is None:
             raise RuntimeError(
-                f"a block ran before {type(self.module).__name__}, which tells its grid; run the "
-                "whole backbone, or watch a module that runs first"
+                f"a block ran before {type(self.module).__name__}, which defines its grid. Run the "
+                "whole backbone, or watch a module that runs earlier"
             )
         return self._grid

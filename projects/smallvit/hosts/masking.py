@@ -38,8 +38,8 @@ class VisiblePatches:
         name = type(host).__name__
         if len(view.stages) > 1 or any(block.layout != "BNC" for block in view.blocks):
             raise HostError(
-                f"the patches of {name} cannot be dropped: it has {len(view.stages)} stages of "
-                f"blocks over {view.blocks[0].layout}; masked pixels (SimMIM) do for it"
+                f"cannot drop patches of {name}: it has {len(view.stages)} stages of blocks with "
+                f"layout {view.blocks[0].layout}. Use masked pixels (SimMIM) instead"
             )
         self._host = host
         self._first, self._last = view.blocks[0], view.blocks[-1]
@@ -49,13 +49,13 @@ class VisiblePatches:
         except Exception as error:
             said = str(error).partition(";")[0].partition("\n")[0]
             raise HostError(
-                f"the patches of {name} cannot be dropped: its blocks do not run without all of "
-                f"them ({type(error).__name__}: {said}); masked pixels (SimMIM) do for it"
+                f"cannot drop patches of {name}: its blocks require all of them "
+                f"({type(error).__name__}: {said}). Use masked pixels (SimMIM) instead"
             ) from error
         if leak:
             raise HostError(
-                f"the patches of {name} cannot be dropped: what is dropped reaches the others; "
-                "masked pixels (SimMIM) do for it"
+                f"cannot drop patches of {name}: dropped patches affect the others. Use masked "
+                "pixels (SimMIM) instead"
             )
 
     def run(self, images: Tensor, mask_ratio: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from smallvit.hosts.adapters import Adapters
 
-_PARTS = Adapters("transformer block whose parts are known", "smallvit.hosts.register_parts")
+_PARTS = Adapters("supported transformer block", "smallvit.hosts.register_parts")
 
 
 @dataclass

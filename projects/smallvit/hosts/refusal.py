@@ -12,14 +12,15 @@ from smallvit.hosts.probe import Call
 
 #: Requirements that registration alone does not meet, by a part of the reason.
 _FIRST = {
-    "in place": "A block has to leave what it takes as it was, for a shortcut reads it afterwards.",
-    "do not lie": "A block has to see the patches by rows, with nothing amid them.",
-    "took tokens or maps": "A block has to be a module of the backbone that is called, not by a "
-    "method of its own, with tokens (B, N, C) or a map (B, C, H, W) or (B, H, W, C); one whose "
-    "axes have another order cannot be registered as it is.",
-    "returns no tensor": "A block has to return its tokens, or a tuple or dict with them.",
-    "no gradient": "A block has to run with gradients in training.",
-    "each time": "What a backbone returns in evaluation has to depend on the images alone.",
+    "in place": "A block must not modify its input, which a shortcut reads afterwards.",
+    "raster order": "A block must receive the patches row by row, without other tokens in between.",
+    "received tokens or maps": "A block must be a module whose forward is called with tokens "
+    "(B, N, C) or a map (B, C, H, W) or (B, H, W, C); other orders of the axes cannot be "
+    "registered.",
+    "returns no tensor": "A block must return its tokens, or a tuple or dict with them.",
+    "no gradient": "A block must run with gradients in training.",
+    "not deterministic": "In evaluation mode, the output of a backbone must depend only on the "
+    "images.",
 }
 
 
@@ -43,19 +44,19 @@ def nothing_kept(ran: Sequence[Call]) -> str:
     """
     call = example_of(ran)
     if call is None:
-        return "no module with layers of its own took tokens or maps of the batch"
+        return "no module with layers received tokens or maps of the batch"
     name = f"{call.name} ({type(call.module).__name__})"
     if call.in_place:
-        return f"{name} changes in place what it takes"
+        return f"{name} modifies its input in place"
     if call.alike > 1:
-        return f"{name} returns {call.alike} tensors of the shape that it takes"
+        return f"{name} returns {call.alike} tensors of the shape of its input"
     if call.times > 1:
         return f"{name} runs {call.times} times"
     if not call.returned:
         return f"{name} returns no tensor"
     return (
-        f"none of its modules returns what it takes in shape, e.g. {name} takes "
-        f"{call.shape[1:]} and returns {call.returned[0][1:]}"
+        f"none of its modules keeps the shape of its input, e.g. {name} maps "
+        f"{call.shape[1:]} to {call.returned[0][1:]}"
     )
 
 
@@ -81,7 +82,7 @@ def refusal(
     if example is not None and len(example.shape) == 3:
         channels = example.shape[-1]
         how = (
-            "      # of a module that runs before, and returns a map with the grid\n"
+            "      # a module that runs earlier and returns a map with the grid\n"
             "      grid = WatchedGrid(net.patch_embed, lambda module, inputs, output: "
             "output.shape[2:])\n"
         )
@@ -93,8 +94,8 @@ def refusal(
         (f"{advice} Then these" for part, advice in _FIRST.items() if part in why), "These"
     )
     return (
-        f"{name} is no host by itself: {why}.\n{first} lines settle it for modules that return "
-        'what they take in shape; a layout is "BCHW", "BHWC" or, with a grid, "BNC":\n'
+        f"{name} is not supported as a host: {why}.\n{first} lines register modules that keep the "
+        'shape of their input; the layout is "BCHW", "BHWC" or, with a grid, "BNC":\n'
         f'  @smallvit.hosts.register_host("{name}")\n'
         "  def blocks(net):\n"
         f"{how}"

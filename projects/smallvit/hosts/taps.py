@@ -45,7 +45,7 @@ class Taps:
         where: str = "output",
     ) -> None:
         if where not in SIDES:
-            raise ValueError(f"there is no where={where!r} to tap; use one of {SIDES}")
+            raise ValueError(f"expected where to be one of {SIDES}, got {where!r}")
         view = host if isinstance(host, HostView) else view_host(host)
         self.indices = tuple(view.index(position) for position in positions)
         self.channels = tuple(view.channels[index] for index in self.indices)
@@ -133,8 +133,8 @@ class Taps:
         missing = [index for index in self.indices if index not in self._found]
         if missing:
             raise RuntimeError(
-                f"blocks {missing} have not run while the taps were recording; run the whole "
-                "backbone within `with taps:` and read the maps there"
+                f"blocks {missing} did not run while the taps were recording. Run the whole "
+                "backbone within `with taps:`, and read the maps there"
             )
         return [self._found[index] for index in self.indices]
 

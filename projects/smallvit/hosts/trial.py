@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from smallvit.errors import HostError
 from smallvit.hosts.block import HostBlock
 
-NO_GRADIENT = "in training no gradient arrives at its blocks"
+NO_GRADIENT = "its blocks receive no gradient in training"
 
 
 @dataclass
@@ -61,14 +61,14 @@ def try_zeros(
         with _placed(blocks, zeros, inputs, grids), torch.enable_grad():
             actual = tensors_of(host(images))
     except Exception as error:
-        return Trial(f"maps beside its blocks stop it ({_in_short(error)})")
+        return Trial(f"it fails with maps added to its blocks ({_in_short(error)})")
     if not _all_same(actual, expected):
         return Trial(_why_not_same(host, images))
     try:
         with torch.enable_grad():  # the caller may have disabled gradients
             return _follow(actual, zeros, inputs)
     except Exception as error:
-        return Trial(f"no gradients pass it ({_in_short(error)})")
+        return Trial(f"no gradients can be computed ({_in_short(error)})")
 
 
 def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor) -> str | None:
@@ -117,7 +117,7 @@ def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tens
             gradients = torch.autograd.grad(total, zeros, allow_unused=True)
     except Exception as error:
         alone = _trains_alone(host, images)
-        return f"maps beside its blocks stop its training ({_in_short(error)})" if alone else ""
+        return f"training fails with maps added to its blocks ({_in_short(error)})" if alone else ""
     finally:
         host.eval()
     # Some blocks may be skipped at random.
@@ -165,8 +165,8 @@ def _why_not_same(host: nn.Module, images: Tensor) -> str:
     with torch.no_grad():
         again = [tensors_of(host(images)) for _ in range(2)]
     if not _all_same(again[0], again[1]):
-        return "it returns something else each time, in evaluation too"
-    return "a map of zeros beside its blocks changes what it returns"
+        return "its output in evaluation mode is not deterministic"
+    return "its output changes if zeros are added to its blocks"
 
 
 def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Tensor]) -> Trial:
@@ -174,7 +174,7 @@ def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Ten
     ways = _Ways(zeros)
     used = ways.into(actual)
     if not used & 1:
-        return Trial("no gradient arrives at its first block")
+        return Trial("its first block receives no gradient")
     # Only checks that gradients can be computed; they may be zero, as heads may be initialized so.
     torch.autograd.grad(_total(actual), zeros, allow_unused=True)
     last = used.bit_length() - 1
@@ -255,12 +255,12 @@ def _add_zeros(
     tokens, taken = block.output_of(output), block.input_of(args, kwargs)
     hw = block.read_grid(tokens, args, kwargs)
     if expected is not None and hw != expected:
-        raise HostError(f"its grid was {expected} and then {hw}")
+        raise HostError(f"its grid changed from {expected} to {hw}")
     extra = tokens.shape[1] - hw[0] * hw[1] if block.layout == "BNC" else 0
     if extra != (block.max_extra_tokens if block.layout == "BNC" else 0):
         raise HostError(
-            f"{tokens.shape[1]} tokens have {extra} others in front of a grid of {hw[0]} x {hw[1]}"
-            f", and had {block.max_extra_tokens}"
+            f"expected {block.max_extra_tokens} extra tokens before a grid of {hw[0]} x {hw[1]}, "
+            f"got {extra} of {tokens.shape[1]} tokens"
         )
     inputs[index] = taken
     # Like a shortcut, GELU saves its input for the backward pass.

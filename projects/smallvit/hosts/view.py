@@ -28,8 +28,8 @@ class HostView:
         stages = [block.stage for block in self.blocks]
         if not self.blocks or sorted(stages) != stages or stages[0] != 0:
             raise HostError(
-                f"{type(host).__name__} was described with blocks of the stages {stages}; a host "
-                "has at least one block, and stages ascend from 0"
+                f"{type(host).__name__}: expected at least one block, with stages in ascending "
+                f"order from 0, got stages {stages}"
             )
 
     def __len__(self) -> int:
@@ -69,8 +69,8 @@ class HostView:
         if isinstance(position, int) and -len(self) <= position <= last:
             return position % len(self)
         raise ValueError(
-            f"{type(self.host).__name__} has {len(self)} blocks, so there is no block {position!r};"
-            f" use 0 to {last}, -1 for the last, or a float from 0.0 to 1.0"
+            f"{type(self.host).__name__} has {len(self)} blocks: expected an index from 0 to "
+            f"{last}, -1 for the last, or a float from 0.0 to 1.0, got {position!r}"
         )
 
     def frozen_blocks(self) -> frozenset[int]:
@@ -173,4 +173,4 @@ def view_host(host: nn.Module) -> HostView:
         return HostView(host, discover(host))
     except HostError as error:
         known = ", ".join(config_types())
-        raise HostError(f"{error}\nKnown without a dry run: {known}") from error
+        raise HostError(f"{error}\nSupported without a dry run: {known}") from error

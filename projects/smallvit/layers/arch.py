@@ -21,14 +21,15 @@ def resolve_arch(arch: str | Mapping, zoo: Mapping[str, Mapping], owner: str) ->
     if isinstance(arch, str):
         if arch not in zoo:
             raise ValueError(
-                f"{owner} has no arch {arch!r}; use one of {', '.join(sorted(zoo))}, or a dict"
+                f"{owner}: expected arch to be one of {', '.join(sorted(zoo))}, or a dict, got "
+                f"{arch!r}"
             )
         return dict(zoo[arch])
     expected = set(next(iter(zoo.values())))
     missing, unknown = sorted(expected - set(arch)), sorted(set(arch) - expected)
     if missing or unknown:
         raise ValueError(
-            f"arch of {owner} lacks {missing or 'nothing'} and does not know "
-            f"{unknown or 'nothing'}; it takes {', '.join(sorted(expected))}"
+            f"arch of {owner}: expected the keys {', '.join(sorted(expected))}, missing "
+            f"{missing or 'none'}, unknown {unknown or 'none'}"
         )
     return dict(arch)

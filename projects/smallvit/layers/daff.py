@@ -47,7 +47,7 @@ class DAFF(nn.Module):
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(
-                f"kernel_size={kernel_size} of DAFF must be odd to keep the map's size"
+                f"DAFF: expected an odd kernel_size, which keeps the size, got {kernel_size}"
             )
         norm_cfg = norm_cfg or dict(type="BN")
         hidden = feedforward_channels
@@ -95,8 +95,8 @@ class DAFF(nn.Module):
         num_extra = x.shape[1] - hw[0] * hw[1]
         if num_extra < 0:
             raise ValueError(
-                f"DAFF got {x.shape[1]} tokens for a grid of {hw[0]}x{hw[1]} "
-                "patches; pass the grid that the tokens come from as hw"
+                f"DAFF: expected the tokens of a grid of {hw[0]}x{hw[1]} patches, got "
+                f"{x.shape[1]} tokens. Pass the grid of the tokens as hw"
             )
         out = self.aggregate(tokens_to_map(x[:, num_extra:], hw))
         if num_extra == 0:

@@ -100,8 +100,7 @@ class InhomogeneousDWConv2d(nn.Module):
         super().__init__()
         if channels % group_channels:
             raise ValueError(
-                f"{channels} channels cannot be cut into groups of {group_channels}; "
-                "choose group_channels that divide them"
+                f"expected group_channels to divide the {channels} channels, got {group_channels}"
             )
         hidden = channels // reduction
         self.kernel_taps = kernel_size**2

@@ -46,11 +46,13 @@ class SOPE(nn.Module):
         super().__init__()
         num_convs = patch_size.bit_length() - 1
         if num_convs < 1 or 2**num_convs != patch_size:
-            raise ValueError(f"patch_size={patch_size} of SOPE must be a power of two, at least 2")
+            raise ValueError(
+                f"SOPE: expected patch_size to be a power of two >= 2, got {patch_size}"
+            )
         if embed_dims % (patch_size // 2):
             raise ValueError(
-                f"embed_dims={embed_dims} cannot be halved {num_convs - 1} times, as SOPE does "
-                f"for patch_size={patch_size}; use a multiple of {patch_size // 2}"
+                f"SOPE: expected embed_dims to be a multiple of {patch_size // 2} for "
+                f"patch_size={patch_size}, got {embed_dims}"
             )
         norm_cfg = norm_cfg or dict(type="BN")
         widths = [embed_dims // 2**i for i in reversed(range(num_convs))]

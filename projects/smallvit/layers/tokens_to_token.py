@@ -52,12 +52,12 @@ class TokensToToken(nn.Module):
         super().__init__()
         if token_encoder not in TOKEN_ENCODERS:
             raise ValueError(
-                f"there is no token_encoder={token_encoder!r}; use one of {list(TOKEN_ENCODERS)}"
+                f"expected token_encoder to be one of {list(TOKEN_ENCODERS)}, got {token_encoder!r}"
             )
         if not 2 <= len(kernel_sizes) == len(strides) == len(paddings):
             raise ValueError(
-                "tokens to token needs a kernel size, a stride and a padding for each of at "
-                f"least two splits, got {kernel_sizes}, {strides} and {paddings}"
+                "expected kernel_sizes, strides and paddings of the same length, at least two, got "
+                f"{kernel_sizes}, {strides} and {paddings}"
             )
         encoder = TOKEN_ENCODERS[token_encoder]
         self.splits = list(zip(kernel_sizes, strides, paddings, strict=True))

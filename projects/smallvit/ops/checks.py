@@ -21,21 +21,21 @@ def check_pair(op: str, x: Tensor, weight: Tensor, weight_ndim: int, layout: str
         TypeError: If the dtypes differ, or are not real floating-point types.
     """
     if x.ndim != 4:
-        raise ValueError(f"{op}: x must be (B, C, H, W), got shape {tuple(x.shape)}")
+        raise ValueError(f"{op}: expected x of shape (B, C, H, W), got {tuple(x.shape)}")
     if weight.ndim != weight_ndim:
-        raise ValueError(f"{op}: weight must be {layout}, got shape {tuple(weight.shape)}")
+        raise ValueError(f"{op}: expected weight of shape {layout}, got {tuple(weight.shape)}")
     if weight.shape[0] != x.shape[0]:
         raise ValueError(
-            f"{op}: weight has kernels for {weight.shape[0]} samples, x has {x.shape[0]}; "
-            "every sample brings its own"
+            f"{op}: expected weight with a kernel for each of the {x.shape[0]} samples of x, got "
+            f"{weight.shape[0]}"
         )
     if x.dtype != weight.dtype:
         raise TypeError(
-            f"{op}: x is {x.dtype} but weight is {weight.dtype}; cast one of them, "
-            "or run under torch.autocast, which casts both"
+            f"{op}: expected x and weight of the same dtype, got {x.dtype} and {weight.dtype}. "
+            "Cast one of them, or use torch.autocast"
         )
     if not x.dtype.is_floating_point:
-        raise TypeError(f"{op}: x must be floating point, got {x.dtype}")
+        raise TypeError(f"{op}: expected x to be floating point, got {x.dtype}")
 
 
 def check_kernel_size(op: str, height: int, width: int) -> None:
@@ -50,7 +50,7 @@ def check_kernel_size(op: str, height: int, width: int) -> None:
         ValueError: If the kernel is not square and odd.
     """
     if height != width or height % 2 == 0:
-        raise ValueError(f"{op}: kernels must be square and odd, got {height}x{width}")
+        raise ValueError(f"{op}: expected square kernels of odd size, got {height}x{width}")
 
 
 def check_bias(op: str, bias: Tensor | None, channels: int) -> None:
@@ -65,7 +65,7 @@ def check_bias(op: str, bias: Tensor | None, channels: int) -> None:
         ValueError: If the shape is not ``(channels,)``.
     """
     if bias is not None and (bias.ndim != 1 or bias.shape[0] != channels):
-        raise ValueError(f"{op}: bias must be ({channels},), got shape {tuple(bias.shape)}")
+        raise ValueError(f"{op}: expected bias of shape ({channels},), got {tuple(bias.shape)}")
 
 
 def autocast_together(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -55,7 +55,7 @@ def dynamic_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     check_pair(OP, x, weight, 4, "(B, C, k, k)")
     if weight.shape[1] != x.shape[1]:
         raise ValueError(
-            f"{OP}: weight has kernels for {weight.shape[1]} channels, x has {x.shape[1]}"
+            f"{OP}: expected weight with {x.shape[1]} channels as in x, got {weight.shape[1]}"
         )
     check_kernel_size(OP, *weight.shape[2:])
     check_bias(OP, bias, x.shape[1])

@@ -96,15 +96,15 @@ def _check_inputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     C, G, taps = x.shape[1], weight.shape[1], weight.shape[2]
     k = _kernel_size(weight)
     if k * k != taps:
-        raise ValueError(f"{OP}: weight has {taps} taps on axis 2, which is no square k * k")
+        raise ValueError(f"{OP}: expected a square number k * k in axis 2 of weight, got {taps}")
     check_kernel_size(OP, k, k)
     if weight.shape[3:] != x.shape[2:]:
         raise ValueError(
-            f"{OP}: weight has kernels for {tuple(weight.shape[3:])} positions, "
-            f"x has {tuple(x.shape[2:])}; every position brings its own"
+            f"{OP}: expected weight with a kernel for each of the {tuple(x.shape[2:])} positions "
+            f"of x, got {tuple(weight.shape[3:])}"
         )
     if G == 0 or C % G:
-        raise ValueError(f"{OP}: {C} channels cannot be cut into {G} groups; G must divide C")
+        raise ValueError(f"{OP}: expected the number of groups to divide {C} channels, got {G}")
     check_bias(OP, bias, C)
 
 

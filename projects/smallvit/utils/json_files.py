@@ -39,12 +39,12 @@ def read_object(path: str | os.PathLike) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
     if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__} where an object should be")
+        raise ValueError(f"expected an object, got {type(found).__name__}")
     return found
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 def require_number(value: Any, name: str, least: float = 0.0, most: float = 1e18) -> float:
@@ -64,16 +64,16 @@ def require_number(value: Any, name: str, least: float = 0.0, most: float = 1e18
     """
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not good or not (math.isfinite(value) if isinstance(value, float) else True):
-        raise ValueError(f"{name} is {brief(value)}, no number")
+        raise ValueError(f"expected {name} to be a number, got {brief(value)}")
     if not least <= value <= most:
-        raise ValueError(f"{name} is {brief(value)}, out of {least:g} to {most:g}")
+        raise ValueError(f"expected {name} from {least:g} to {most:g}, got {brief(value)}")
     return value
 
 
 def require_count(value: Any, name: str, least: int = 0, most: int = 1 << 53) -> int:
     """Validate an integer from a JSON file; see :func:`require_number`."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} is {brief(value)}, no whole number")
+        raise ValueError(f"expected {name} to be an integer, got {brief(value)}")
     return int(require_number(value, name, least, most))
 
 
@@ -93,7 +93,7 @@ def require_type(value: Any, name: str, *kinds: type) -> Any:
     """
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{name} is {brief(value)}, no {wanted}")
+        raise ValueError(f"expected {name} to be of type {wanted}, got {brief(value)}")
     return value
 
 

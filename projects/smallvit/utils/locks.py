@@ -54,14 +54,17 @@ def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> 
     os.makedirs(osp.dirname(key[1]), exist_ok=True)
     lock = filelock.FileLock(name + LOCK)
     try:
-        _acquire(lock, name, f"another {who} works in {place}")
+        _acquire(lock, name, f"another {who} is running in {place}")
     except (NotImplementedError, OSError) as error:
         if not isinstance(error, NotImplementedError) and error.errno not in _NO_LOCKS:
             raise
-        say(f"the file system of {place} has no locks: nothing keeps another {who} out of it")
+        say(
+            f"the file system of {place} does not support locks; make sure that no other {who} "
+            "uses it"
+        )
         return
     _held[key] = lock
-    _tell_of_takeover(name, f"{place} was left by a {who} that was cut off", say)
+    _tell_of_takeover(name, f"{place} contains an interrupted {who}", say)
     write_whole(name + OWNER, json.dumps(_this_process()))
 
 
@@ -138,8 +141,10 @@ def _owner(name: str) -> dict[str, Any]:
 
 def _shown(owner: dict[str, Any]) -> str:
     if not owner:
-        return "which has not said yet who it is"
-    return f"process {owner.get('process')} on host {owner.get('host')}, begun {owner.get('began')}"
+        return "process unknown"
+    return (
+        f"process {owner.get('process')} on host {owner.get('host')}, started {owner.get('began')}"
+    )
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
@@ -163,7 +168,7 @@ def _tell_of_takeover(name: str, left: str, say: Callable[[str], Any]) -> None:
     text = f"{left} ({_shown(owner)})"
     if owner.get("host") != socket.gethostname():
         text += (
-            ", unless the two machines do not share their locks: if it still runs, end one of the "
-            "two"
+            ". If the machines do not share locks, it may still be running; in that case stop one "
+            "of the two"
         )
     say(text)

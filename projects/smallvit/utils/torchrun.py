@@ -59,7 +59,7 @@ def _forward() -> None:
     workers = _await_workers()
     if not workers:
         os._exit(TO_BE_CONTINUED)  # no worker has started
-    print(f"{signal.Signals(first).name}: handed on to the processes of the job", file=sys.stderr)
+    print(f"forwarded {signal.Signals(first).name} to the processes of the job", file=sys.stderr)
     for worker in workers:
         _send(os.kill, worker, first)
     while True:

@@ -67,7 +67,7 @@ def test_pixels_are_counted_but_those_of_no_class(digit_scenes, tmp_path):
     write_label_maps(path, [({}, labels.astype(np.uint8)) for labels in said], None)
     stored = confusion(cfg, read_predictions(path), path)
     assert (stored.matrix == found.matrix).all()
-    with pytest.raises(UserError, match="predicted for image 0 is of"):
+    with pytest.raises(UserError, match="predicted label map of image 0"):
         confusion(
             cfg,
             [dict(predictions[0], pred_sem_seg=dict(data=maps[0][None, :3])), *predictions[1:]],

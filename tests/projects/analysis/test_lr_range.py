@@ -45,7 +45,7 @@ def test_a_loss_that_leaves_is_noticed(last):
 
 
 def test_too_few_steps_suggest_nothing():
-    with pytest.raises(UserError, match="finite in 3 steps only, and 10 are needed"):
+    with pytest.raises(UserError, match="at least 10 steps, got 3"):
         made([1.0] * 3).suggestions()
 
 

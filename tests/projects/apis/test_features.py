@@ -80,7 +80,7 @@ def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys
         (["--neighbors", "10"], "--neighbors 9 or fewer"),
         (["--max-images", "5"], "--neighbors 4 or fewer"),
         (["--reference", "train", "--neighbors", "17"], "--neighbors 16 or fewer"),
-        (["--perplexity", "10"], "less than the 10 images"),
+        (["--perplexity", "10"], "images (10), got 10"),
     ],
 )
 def test_too_few_images_are_refused_before_they_are_computed(

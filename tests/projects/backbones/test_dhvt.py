@@ -174,7 +174,7 @@ def test_daff_reads_neighbours_and_recalibrates_the_class_token():
     torch.testing.assert_close(patches_only, daff(x, (4, 3))[:, 1:])
     still = DAFF(8, 16, with_excitation=False).eval()
     torch.testing.assert_close(still(x, (4, 3))[:, 0], x[:, 0])
-    with pytest.raises(ValueError, match="13 tokens for a grid of 5x5"):
+    with pytest.raises(ValueError, match="a grid of 5x5 patches, got 13"):
         daff(x, (5, 5))
 
 

@@ -243,7 +243,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         raise FileNotFoundError("no entry in the cache\nand a second line")
 
     monkeypatch.setattr(timm, "create_model", create)
-    with pytest.raises(UserError, match=r"cannot be fetched .*cache\): .*--pretrained FILE"):
+    with pytest.raises(UserError, match=r"cannot download .*cache\)\. .*--pretrained FILE"):
         TimmBackbone("resnet10t", pretrained=True)
     with pytest.raises(FileNotFoundError):
         TimmBackbone("resnet10t")

@@ -61,7 +61,9 @@ def test_the_import_of_smallvit_is_light():
     ],
 )
 def test_other_ops_name_themselves_and_the_way_out(op, call):
-    with pytest.raises(NotImplementedError, match=rf"'{op}' needs the compiled mmcv.*Install mmcv"):
+    with pytest.raises(
+        NotImplementedError, match=rf"'{op}' requires the compiled mmcv.*Install mmcv"
+    ):
         call()
 
 

@@ -66,7 +66,7 @@ def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
 @pytest.mark.parametrize(("version", "missing"), LACKING.items())
 def test_one_that_lacks_names_switches_the_part_off(dependency, tmp_path, version, missing):
     write_transformers(tmp_path, version, ANY_NAME.format(missing=missing))
-    with pytest.warns(UserWarning, match=rf"transformers {version} .*{missing[-1]}.*switched off"):
+    with pytest.warns(UserWarning, match=rf"transformers {version} .*{missing[-1]}.*disabled"):
         multimodal.switch_off_if_broken(dependency)
     assert not dependency.WITH_MULTIMODAL
 
@@ -101,4 +101,4 @@ def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
     """
     done = fresh.run(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("are switched off") == 1
+    assert done.stderr.count("are disabled") == 1

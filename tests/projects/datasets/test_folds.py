@@ -31,8 +31,8 @@ def test_each_class_is_spread_evenly():
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
-        ({"a": ["x"], "b": ["x"], "c": ["y"], "d": ["y"]}, "x is on 2 images.*--folds 2"),
-        ({"a": ["x"], "b": ["y"], "c": ["y"], "d": ["y"]}, "x is on 1 image, .*: more images"),
+        ({"a": ["x"], "b": ["x"], "c": ["y"], "d": ["y"]}, "x has 2 images.*--folds 2"),
+        ({"a": ["x"], "b": ["y"], "c": ["y"], "d": ["y"]}, "x has 1 image, .* Add images"),
         ({"a": [], "b": []}, "no image has a label"),
     ],
 )

@@ -186,4 +186,4 @@ def test_a_backend_that_fails_is_told_in_a_sentence():
     message = explain(caught.value)
     assert message.startswith("torch.compile failed, BackendCompilerFailed: ")
     assert "no kernel image" in message
-    assert "leave --compile out" in message
+    assert "Remove --compile" in message

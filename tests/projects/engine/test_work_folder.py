@@ -72,7 +72,7 @@ def test_all_processes_of_the_second_run_end(other, tmp_path):
     preload()
     run = Run(toy_config(tmp_path / "work"), processes=2)
     assert run.wait() == [1, 1]
-    assert run.tail(200).count("WorkFolderError: another training works in") == 2
+    assert run.tail(200).count("WorkFolderError: another training is running in") == 2
 
 
 def test_the_folder_of_a_killed_training_is_taken_over(other, tmp_path, said):
@@ -80,7 +80,7 @@ def test_the_folder_of_a_killed_training_is_taken_over(other, tmp_path, said):
     other.join()
     hold(str(tmp_path / "work"))
     assert json.loads((tmp_path / "work" / OWNER).read_text())["process"] == os.getpid()
-    assert f"was cut off (process {other.pid} on" in said[-1]
+    assert f"interrupted training (process {other.pid} on" in said[-1]
     release(str(tmp_path / "work"))
 
 
@@ -128,14 +128,14 @@ def test_file_systems_without_locks(error, tmp_path, monkeypatch, said):
 
     monkeypatch.setattr(filelock, "FileLock", Broken)
     hold(str(tmp_path / "work"))
-    assert "has no locks: nothing keeps another training out" in said[-1]
+    assert "does not support locks; make sure that no other training" in said[-1]
 
 
 def test_another_machine_is_warned_of(tmp_path, said):
     record = {"host": "elsewhere", "process": 7, "began": "yesterday"}
     (tmp_path / OWNER).write_text(json.dumps(record))
     hold(str(tmp_path))
-    assert "unless the two machines do not share their locks" in said[-1]
+    assert "If the machines do not share locks" in said[-1]
     release(str(tmp_path))
 
 

@@ -207,15 +207,15 @@ class Deaf(Tokens):
 
 
 REFUSED = {
-    "patches in another order": (lambda: Tokens(order=lambda x: x.flip(1)), "do not lie as"),
+    "patches in another order": (lambda: Tokens(order=lambda x: x.flip(1)), "not in raster order"),
     "columns first": (
         lambda: Tokens(order=lambda x: x.unflatten(1, (8, 12)).transpose(1, 2).flatten(1, 2)),
-        "do not lie as",
+        "not in raster order",
     ),
     "weights used twice": (Twice, "runs 2 times"),
-    "output not used": (Deaf, "no gradient arrives"),
+    "output not used": (Deaf, "receives no gradient"),
     "no blocks": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "no module with layers"),
-    "no network for images": (lambda: nn.Linear(2, 2), "does not run on a batch of images"),
+    "no network for images": (lambda: nn.Linear(2, 2), "only a batch of"),
 }
 
 
@@ -302,5 +302,5 @@ def test_a_backbone_without_weights_is_refused(make):
     with torch.device("meta"):
         host = Tokens()
         host.embed = make()
-    with pytest.raises(HostError, match=r"meta device|has no shape yet"):
+    with pytest.raises(HostError, match=r"meta device|is uninitialized"):
         view_host(host)

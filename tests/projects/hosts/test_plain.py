@@ -123,6 +123,6 @@ def test_example_in_the_readme_teaches_a_plain_transformer():
     block = MyBlock()
     block.attn = block.mlp = nn.Identity()
     assert isinstance(block_parts(block), BlockParts)
-    with pytest.raises(KeyError, match="already; pass force=True"):
+    with pytest.raises(KeyError, match=r"already registered\. Pass force=True"):
         register_plain(MyNet)(lambda host: None)
     register_parts(MyBlock, force=True)(lambda block: None)

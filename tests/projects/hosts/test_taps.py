@@ -114,7 +114,7 @@ def test_nothing_is_kept_but_while_recording(images):
     model = dhvt()
     taps = Taps(model, [0])
     model(images)
-    with pytest.raises(RuntimeError, match=r"blocks \[0\] have not run"):
+    with pytest.raises(RuntimeError, match=r"blocks \[0\] did not run"):
         taps.maps()
     with taps:
         model(images)
@@ -130,7 +130,7 @@ def test_running_gives_the_output_and_the_maps(images):
         output, (feature,) = taps.run(model, images)
         torch.testing.assert_close(output, model(images))
     assert feature.shape[2:] == (2, 3)
-    with pytest.raises(RuntimeError, match=r"blocks \[0\] have not run"):
+    with pytest.raises(RuntimeError, match=r"blocks \[0\] did not run"):
         taps.run(lambda: None)
     assert not taps.recording
 

@@ -311,26 +311,26 @@ def expect(op, error, pattern, x, weight, bias=None):
 
 def test_errors_name_the_value(op):
     x, weight = make_inputs(op)
-    expect(op, ValueError, r"x must be \(B, C, H, W\), got shape \(6, 5, 7\)", x[0], weight)
-    expect(op, ValueError, r"weight must be .* got shape", x, weight[0])
-    expect(op, ValueError, "kernels for 1 samples, x has 2", x, weight[:1])
-    expect(op, ValueError, r"bias must be \(6,\), got shape \(5,\)", x, weight, torch.ones(5))
-    expect(op, TypeError, "float32 but weight is torch.float64", x, weight.double())
+    expect(op, ValueError, r"x of shape \(B, C, H, W\), got \(6, 5, 7\)", x[0], weight)
+    expect(op, ValueError, r"weight of shape .* got \(", x, weight[0])
+    expect(op, ValueError, "2 samples of x, got 1", x, weight[:1])
+    expect(op, ValueError, r"bias of shape \(6,\), got \(5,\)", x, weight, torch.ones(5))
+    expect(op, TypeError, "float32 and torch.float64", x, weight.double())
     expect(op, TypeError, "floating point", x.long(), weight.long())
 
 
 def test_errors_of_dynamic():
     op = OPERATORS["dynamic"]
     x, weight = make_inputs(op)
-    expect(op, ValueError, "square and odd, got 3x2", x, weight[..., :2])
-    expect(op, ValueError, "square and odd, got 2x2", x, weight[..., :2, :2])
-    expect(op, ValueError, "kernels for 5 channels, x has 6", x, weight[:, :5])
+    expect(op, ValueError, "odd size, got 3x2", x, weight[..., :2])
+    expect(op, ValueError, "odd size, got 2x2", x, weight[..., :2, :2])
+    expect(op, ValueError, "6 channels as in x, got 5", x, weight[:, :5])
 
 
 def test_errors_of_inhomogeneous():
     op = OPERATORS["inhomogeneous"]
     x, weight = make_inputs(op)
-    expect(op, ValueError, "8 taps on axis 2", x, weight[:, :, :8])
-    expect(op, ValueError, "square and odd, got 2x2", x, weight[:, :, :4])
-    expect(op, ValueError, r"\(5, 6\) positions, x has \(5, 7\)", x, weight[..., :6])
-    expect(op, ValueError, "5 channels cannot be cut into 3 groups", x[:, :5], weight)
+    expect(op, ValueError, "axis 2 of weight, got 8", x, weight[:, :, :8])
+    expect(op, ValueError, "odd size, got 2x2", x, weight[:, :, :4])
+    expect(op, ValueError, r"\(5, 7\) positions of x, got \(5, 6\)", x, weight[..., :6])
+    expect(op, ValueError, "divide 5 channels, got 3", x[:, :5], weight)

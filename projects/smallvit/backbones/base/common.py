@@ -31,8 +31,8 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
     wrong = [index for index in given if not -count <= index < count]
     if wrong or not given:
         raise ValueError(
-            f"out_indices={indices!r} does not fit a backbone of {count} {what}s; "
-            f"use numbers from 0 to {count - 1}, or -1 for the last"
+            f"expected out_indices from 0 to {count - 1}, or -1 for the last of {count} {what}s, "
+            f"got {indices!r}"
         )
     return tuple(sorted({index % count for index in given}))
 

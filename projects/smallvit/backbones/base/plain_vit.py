@@ -105,13 +105,17 @@ class PlainViT(BaseModule):
     def _check(self, out_type: str, pos_embed: str | None, frozen: int, num_layers: int) -> None:
         name = type(self).__name__
         if out_type not in OUT_TYPES:
-            raise ValueError(f"{name} has no out_type={out_type!r}; use one of {OUT_TYPES}")
+            raise ValueError(
+                f"{name}: expected out_type to be one of {OUT_TYPES}, got {out_type!r}"
+            )
         if pos_embed not in POS_EMBEDS:
-            raise ValueError(f"{name} has no pos_embed={pos_embed!r}; use one of {POS_EMBEDS}")
+            raise ValueError(
+                f"{name}: expected pos_embed to be one of {POS_EMBEDS}, got {pos_embed!r}"
+            )
         if not -1 <= frozen <= num_layers:
             raise ValueError(
-                f"frozen_stages={frozen} does not fit {name} with {num_layers} blocks; "
-                f"use -1 to {num_layers}"
+                f"{name}: expected frozen_stages from -1 to {num_layers} with {num_layers} blocks, "
+                f"got {frozen}"
             )
 
     def _token(self) -> nn.Parameter:

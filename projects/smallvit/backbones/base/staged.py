@@ -157,15 +157,18 @@ class StagedBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if out_type not in self.out_types:
-            raise ValueError(f"out_type {out_type!r} is not one of {', '.join(self.out_types)}")
+            raise ValueError(
+                f"expected out_type to be one of {', '.join(self.out_types)}, got {out_type!r}"
+            )
         if out_type == "cls_token" and not stages[-1].num_extra_tokens:
             raise ValueError(
-                "out_type='cls_token' needs a class token; without one use 'avg_featmap'"
+                "out_type='cls_token' requires a class token. Use out_type='avg_featmap' without "
+                "one"
             )
         if not -1 <= frozen_stages < len(stages):
             raise ValueError(
-                f"frozen_stages={frozen_stages} does not fit {len(stages)} stages; "
-                f"use -1 to {len(stages) - 1}"
+                f"expected frozen_stages from -1 to {len(stages) - 1} with {len(stages)} stages, "
+                f"got {frozen_stages}"
             )
         self.embed_dims = tuple(embed_dims)
         self.out_type = out_type

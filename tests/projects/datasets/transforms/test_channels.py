@@ -105,7 +105,9 @@ def test_a_hue_that_goes_to_the_left(shift):
 )
 def test_weights_of_other_channels_are_named(registry, settings):
     image = np.zeros((8, 8, 4), np.uint8)
-    with pytest.raises(DataError, match=f"{settings['type']} has 3 values of .*weights, .* 4 chan"):
+    with pytest.raises(
+        DataError, match=f"{settings['type']}: expected 4 values of .*weights, .* got 3"
+    ):
         apply(registry.build(settings), image, 0)
     if settings["type"] == "RandomGrayscale":  # which leaves gray images alone
         assert apply(registry.build(settings), image[..., 0], 0).shape[:2] == (8, 8)
