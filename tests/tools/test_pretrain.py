@@ -152,7 +152,7 @@ def test_masked_pixels_elsewhere(flat, capsys):
 
 def test_every_image_is_a_class(images, tmp_path, capsys):
     said = plan(capsys, "dhvt", "--data", images / "classes", "--method", "instance")
-    assert "each of the 12 images is a class: 2 large crops, 2 of 16 pixels" in said
+    assert "12 classes, one per image: 2 large crops, 2 of 16 pixels" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
     assert "num_classes=12" in config
     assert "labels_by_folder=True" in config
@@ -164,16 +164,16 @@ def test_images_of_a_coco_file(flat, tmp_path, capsys):
     file.write_text(json.dumps(dict(images=names, annotations=[], categories=[])))
     said = plan(capsys, "dhvt", "--data", file, "--method", "instance")
     file.unlink()
-    assert "each of the 9 images is a class" in said
+    assert "9 classes, one per image" in said
 
 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (("dhvt", "--data", "absent"), "absent: there is no such folder or file"),
+        (("dhvt", "--data", "absent"), "absent: no such file or folder"),
         (("dvt", "--data", "FLAT"), "dvt is a cascade of several networks"),
-        (("dhvvt", "--data", "FLAT"), "no model 'dhvvt': did you mean dhvt"),
-        (("dhvt", "--data", "FLAT", "--batch-size", "64"), "--batch-size 64: there are 12 images"),
+        (("dhvvt", "--data", "FLAT"), "no model 'dhvvt'. Did you mean dhvt"),
+        (("dhvt", "--data", "FLAT", "--batch-size", "64"), "--batch-size 64 exceeds the 12 images"),
     ],
 )
 def test_what_is_refused(argv, words, flat, capsys):
@@ -195,10 +195,10 @@ def test_another_network_is_refused(flat, tmp_path, capsys):
     (run / "last_checkpoint").write_text(str(run / "epoch_1.pth"))
     argv = ("dhvt", "--data", flat.parent / "classes", "--pretrained", run, "--dry-run")
     assert run_main(load_tool("train.py").main, *argv) == 1
-    assert "the network must be the one that was pretrained" in capsys.readouterr().err
+    assert "Use the model that was pretrained" in capsys.readouterr().err
     (run / "last_checkpoint").unlink()
     assert run_main(load_tool("train.py").main, *argv) == 1
-    assert "no checkpoint is in it" in capsys.readouterr().err
+    assert "contains no checkpoint" in capsys.readouterr().err
 
 
 def test_methods_are_those_of_the_package():

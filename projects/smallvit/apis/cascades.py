@@ -61,7 +61,7 @@ def export_cascade(
     from smallvit.apis.reduced_precision import require_possible, write_reduced
 
     if wish.dynamic_size:
-        raise UserError("--dynamic-size: the exits of a cascade have grids of one size")
+        raise UserError("--dynamic-size is not supported for cascades, whose grids are fixed")
     calibrates = calibration is not None
     require_possible("onnx", wish.precision, predictor.task, wish.part, calibrates)
     os.makedirs(folder, exist_ok=True)
@@ -152,7 +152,7 @@ class CascadeRunner:
         try:
             self.about = read_object(osp.join(folder, CASCADE))
         except (FileNotFoundError, ValueError) as error:
-            raise UserError(f"{folder} holds no exported cascade: {error}") from error
+            raise UserError(f"{folder} contains no exported cascade: {error}") from error
         self.classes = self.about["classes"]
         self.sessions = [
             onnxruntime.InferenceSession(
@@ -164,19 +164,19 @@ class CascadeRunner:
 
     def _choose(self, thresholds: Sequence[float] | None, max_gflops: float | None) -> list[float]:
         if (thresholds is None) == (max_gflops is None):
-            raise UserError("a cascade needs one of thresholds and max_gflops")
+            raise UserError("a cascade requires either thresholds or max_gflops")
         if thresholds is not None:
             if len(thresholds) not in (len(self.sessions) - 1, len(self.sessions)):
-                raise UserError(f"{len(thresholds)} thresholds for {len(self.sessions)} exits")
+                raise UserError(f"expected {len(self.sessions)} thresholds, got {len(thresholds)}")
             return list(thresholds)[: len(self.sessions) - 1]
         if "thresholds" not in self.about:
             raise UserError(
-                "max_gflops needs a calibrated checkpoint, and this was exported of one without"
+                "max_gflops requires a cascade that was exported from a calibrated checkpoint"
             )
         costs, accuracy = self.about["mean_flops"], self.about["accuracy"]
         allowed = [number for number, cost in enumerate(costs) if cost <= max_gflops]
         if not allowed:
-            raise UserError(f"max_gflops={max_gflops}: the cheapest point costs {min(costs):.4g}")
+            raise UserError(f"expected max_gflops >= {min(costs):.4g}, got {max_gflops}")
         best = max(allowed, key=lambda number: (accuracy[number], -costs[number]))
         return list(self.about["thresholds"][best])[: len(self.sessions) - 1]
 

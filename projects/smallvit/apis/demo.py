@@ -101,11 +101,11 @@ class DemoModel:
         except (SmallvitError, OSError, ValueError) as error:
             # Do not reveal the path of an upload on the server.
             reason = str(error).replace(path, name)
-            return Answer(f"Nothing was predicted: {reason}", failed=True)
+            return Answer(f"No prediction: {reason}", failed=True)
         except Exception as error:
             traceback.print_exc()
             kind = type(error).__name__
-            return Answer(f"The prediction failed ({kind}); the console says where.", failed=True)
+            return Answer(f"The prediction failed ({kind}). See the console.", failed=True)
 
     def _answer(
         self,
@@ -173,7 +173,7 @@ def describe(found: Prediction, threshold: float) -> str:
         return f"{found.name}, score {found.score:.2f}{left}"
     if isinstance(found, InstancePrediction):
         if not len(found):
-            return f"No object with a score of {threshold:.2f} or more"
+            return f"No object with a score of at least {threshold:.2f}"
         counts = Counter(class_name(found.classes, int(label)) for label in found.labels)
         kinds = ", ".join(f"{name} ({number})" for name, number in counts.most_common(TOP))
         more = ", ..." if len(counts) > TOP else ""

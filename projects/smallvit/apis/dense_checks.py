@@ -70,7 +70,7 @@ def _step(model: nn.Module, host: nn.Module, shape: tuple[int, int, int], sample
     if not bool(total.isfinite()):
         return "the loss is not finite"
     seen = any(each is not None and each.abs().sum() > 0 for each in gradients)
-    return "" if seen else "no gradient arrives at the backbone"
+    return "" if seen else "the backbone receives no gradient"
 
 
 def _sum(value: Tensor | list[Tensor]) -> Tensor:

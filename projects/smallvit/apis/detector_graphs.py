@@ -49,13 +49,13 @@ def require_two_stages(model: nn.Module) -> None:
     if wrong:
         found = ", ".join(f"{name} is a {type(part).__name__}" for name, part in wrong.items())
         raise UserError(
-            f"a {type(model).__name__} is not exported whole: {found}. MMDetection decides in "
-            "Python how many boxes go on, and only Faster and Mask R-CNN are written as a "
-            "graph here: --part backbone exports backbone and neck"
+            f"exporting a whole {type(model).__name__} is not supported: {found}. MMDetection "
+            "selects boxes in Python, and only Faster and Mask R-CNN have a graph "
+            "implementation. Export backbone and neck with --part backbone"
         )
     kinds = {cfg.nms.get("type", "nms") for cfg in (model.test_cfg.rpn, model.test_cfg.rcnn)}
     if kinds != {"nms"}:
-        raise UserError(f"its suppression is {', '.join(sorted(kinds))}, and ONNX has nms alone")
+        raise UserError(f"ONNX supports only nms, got {', '.join(sorted(kinds))}")
 
 
 class DetectorGraph(nn.Module):

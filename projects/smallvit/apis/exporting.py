@@ -88,7 +88,7 @@ def export(
             graph differs; no file is written then.
     """
     if kind not in FORMATS:
-        raise UserError(f"no format {kind!r}: there are {', '.join(FORMATS)}")
+        raise UserError(f"expected a format of {', '.join(FORMATS)}, got {kind!r}")
     from smallvit.apis.reduced_precision import require_possible, write_reduced
 
     wish = wish or Wish()
@@ -100,7 +100,9 @@ def export(
         graph = graph_of(predictor.model, predictor.task, wish.preprocesses, inputs)
         if predictor.task == DETECTION:
             if wish.dynamic_size:
-                raise UserError("--dynamic-size: the anchors of a detector's graph are of one size")
+                raise UserError(
+                    "--dynamic-size is not supported for detectors, whose anchors are fixed"
+                )
             wish, inputs = replace(wish, dynamic_batch=False), inputs[:1]
     metadata = describe(predictor, wish, inputs.shape)
     if wish.precision == "fp32":
@@ -127,7 +129,8 @@ def write_graph(
                 run = write(graph, inputs, temporary, wish, metadata)
         except ModuleNotFoundError as error:
             raise UserError(
-                f"{kind} needs {error.name}, which is not installed: pip install 'smallvit[export]'"
+                f"{kind} requires {error.name}, which is not installed: pip install "
+                "'smallvit[export]'"
             ) from error
         except UserError:
             raise
@@ -142,9 +145,8 @@ def _refusal(kind: str, wish: Wish, error: Exception) -> str:
     reason = (known or lines or [type(error).__name__])[0][:300]
     hint = ""
     if wish.dynamic_size:
-        hint = "; a network whose position embeddings or windows are of one size: try without "
-        hint += "--dynamic-size"
-    return f"{kind}: torch cannot export this model so: {reason}{hint}"
+        hint = ". If its position embeddings or windows have a fixed size, remove --dynamic-size"
+    return f"{kind}: torch cannot export this model: {reason}{hint}"
 
 
 def describe(predictor: Predictor, wish: Wish, shape: torch.Size) -> dict[str, Any]:
@@ -185,8 +187,8 @@ def _dynamic_shapes(inputs: tuple[Tensor, ...], wish: Wish) -> tuple | None:
     free = getattr(torch.export.Dim, "DYNAMIC", None)
     if free is None:
         raise UserError(
-            f"torch {torch.__version__} exports graphs of fixed sizes alone: take 2.6 or later, "
-            "or --fixed-batch"
+            f"torch {torch.__version__} exports only graphs of fixed sizes. Use torch 2.6 or "
+            "later, or --fixed-batch"
         )
     batch = {0: free} if wish.dynamic_batch else {}
     size = {2: free, 3: free} if wish.dynamic_size else {}
@@ -210,7 +212,7 @@ def _write_onnx(
 
     if release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX):
         raise UserError(
-            f"onnx: torch {torch.__version__} has no exporter that writes this graph: take torch "
+            f"onnx: torch {torch.__version__} cannot export this graph. Use torch "
             f"{OLDEST_TORCH_OF_ONNX} or later, or --format torch-export --fixed-batch"
         )
     shapes = _dynamic_shapes(inputs, wish)
@@ -315,13 +317,13 @@ def compare(
             found = run(*trial)
         except Exception as error:
             reason = str(error).splitlines()[0][:200]
-            raise UserError(f"the graph does not take {name}: {reason}") from error
+            raise UserError(f"the graph does not accept {name}: {reason}") from error
         difference = _difference(found, run_all(graph, *trial))
         worst = max(worst, difference)
         if difference > tolerance:
             raise UserError(
-                f"the graph differs from PyTorch on {name} by {difference:.2g} of the largest "
-                "value: not kept"
+                f"the output of the graph for {name} differs from PyTorch by {difference:.2g} of "
+                "the largest value; the graph was deleted"
             )
     return worst
 

@@ -117,13 +117,13 @@ def find_folder(
     """
     if not osp.isdir(folder) or count_class_folders(folder, endings) < 2:
         if split is not None:
-            raise UserError(f"--split {split}: {folder} holds no class folders in splits")
+            raise UserError(f"--split {split}: {folder} contains no splits with class folders")
         items = find_items([folder], "", endings=endings)
         return Examples(folder, [Example(item.name, item.origin) for item in items])
     folders = split_folders(folder)
     if split is not None and (split not in folders or list(folders.values()) == [folder]):
         there = ", ".join(folders) if list(folders.values()) != [folder] else "none"
-        raise UserError(f"--split {split}: {folder} has no such split; it has {there}")
+        raise UserError(f"--split {split}: expected a split of {folder} ({there})")
     split = split or next(one for one in FIRST if one in folders)
     classes = class_folders(folders[split])
     examples = [
@@ -150,7 +150,9 @@ def find_data(cfg: Config, split: str) -> Examples:
     loader = cfg.get(f"{split}_dataloader")
     if loader is None:
         there = [name for name in SPLITS if cfg.get(f"{name}_dataloader")]
-        raise UserError(f"--split {split}: the config has data of {', '.join(there) or 'none'}")
+        raise UserError(
+            f"--split {split}: expected a split of the config ({', '.join(there) or 'none'})"
+        )
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         dataset = DATASETS.build(loader.dataset)
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))

@@ -60,7 +60,10 @@ def _photographs(predictor: Predictor) -> list[np.ndarray]:
     if predictor.steps.color_type == "grayscale":
         return [image.mean(axis=2).astype(np.uint8) for image in found]
     if predictor.steps.color_type != "color":
-        raise UserError("the model reads images as they are: name some by --images")
+        raise UserError(
+            f"no example images for color_type={predictor.steps.color_type!r}. Pass images with "
+            "--images"
+        )
     return found
 
 

@@ -151,8 +151,8 @@ def graph_of(model: nn.Module, task: str, preprocesses: bool, images: Tensor) ->
     if task == SEGMENTATION:
         if model.test_cfg.get("mode", "whole") != "whole":
             raise UserError(
-                "the model slides a window over images, which is a loop around the network: set "
-                "model.test_cfg.mode='whole' in a config and give it by --config"
+                "sliding-window inference is a loop outside of the network and cannot be exported. "
+                "Set model.test_cfg.mode='whole' in a config, and pass it with --config"
             )
         return SegmentorGraph(model, before).eval()
     return DetectorGraph(model, before, images[:1]).eval()

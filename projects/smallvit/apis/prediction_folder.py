@@ -53,7 +53,7 @@ class PredictionFolder:
         if osp.isfile(self._at(SETTINGS)):
             self._go_on()
         elif os.listdir(self.path):
-            raise UserError(f"{self.path} holds files of something else: name another folder")
+            raise UserError(f"{self.path} contains other files. Choose another folder")
         else:
             write_whole(self._at(SETTINGS), json.dumps(self.settings, indent=1))
         self._journal = open(self._at(JOURNAL), "a", encoding="utf-8")  # noqa: SIM115
@@ -79,8 +79,8 @@ class PredictionFolder:
         )
         if other:
             raise UserError(
-                f"{self.path} holds predictions with another {', '.join(other)}: name another "
-                "folder, or remove this one"
+                f"{self.path} contains predictions with a different {', '.join(other)}. Choose "
+                "another folder, or remove this one"
             )
         if not osp.isfile(self._at(JOURNAL)):
             return
@@ -184,7 +184,7 @@ class PredictionFolder:
         os.makedirs(osp.dirname(path), exist_ok=True)
         written, content = cv2.imencode(".png", image)
         if not written:
-            raise UserError(f"{path} cannot be written: {image.dtype} {image.shape}")
+            raise UserError(f"cannot write {path}: {image.dtype} {image.shape}")
         write_whole(path, content.tobytes())
         return f"{folder}/{stem}.png"
 
@@ -244,7 +244,7 @@ def _is_whole(record: dict) -> bool:
 
 
 def _damaged(path: str) -> UserError:
-    return UserError(f"{path} is damaged: remove the folder, or name another one")
+    return UserError(f"{path} is damaged. Remove the folder, or choose another one")
 
 
 def _of_numpy(value: Any) -> Any:

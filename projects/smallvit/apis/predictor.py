@@ -101,7 +101,9 @@ class Predictor:
             self.steps = Steps(self.model.cfg)
         if tile is not None:
             if self.task == CLASSIFICATION:
-                raise UserError("a classifier sees an image as a whole: tiles are for others")
+                raise UserError(
+                    "tiles are supported for detectors and segmentors, not for classifiers"
+                )
             tile_rows((tile, tile), tile, overlap)  # validates tile and overlap
         if exits:
             set_exits(self.model, exits)
@@ -174,7 +176,9 @@ class Predictor:
             array = np.asarray(image.convert("L" if gray else "RGB"))
             return array if gray else np.ascontiguousarray(array[:, :, ::-1])
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
-            raise UserError(f"a {type(image).__name__} is no path, array (H, W, C) or Pillow image")
+            raise UserError(
+                f"expected a path, an array (H, W, C) or a Pillow image, got {type(image).__name__}"
+            )
         if image.ndim == 2 and self.steps.color_type == "color":
             image = np.stack([image] * 3, axis=2)
         return image
@@ -221,7 +225,7 @@ class Predictor:
                 nor vectors.
         """
         if getattr(self.model, "backbone", None) is None:
-            raise UserError(f"a {type(self.model).__name__} has no backbone to take features of")
+            raise UserError(f"{type(self.model).__name__} has no backbone to extract features with")
         return np.stack(self._in_batches(images, self._features))
 
     def _samples(self, images: Sequence[np.ndarray]) -> list[Any]:
@@ -344,8 +348,7 @@ def pooled(found: Any) -> torch.Tensor:
     if isinstance(found, torch.Tensor) and found.ndim == 4:
         return found.mean(dim=(2, 3))
     raise UserError(
-        f"the backbone returns a {type(found).__name__}, of which no feature vector can be made: "
-        "maps, tokens and vectors are averaged"
+        f"expected maps, tokens or vectors from the backbone, got {type(found).__name__}"
     )
 
 
@@ -379,7 +382,7 @@ def set_exits(model: nn.Module, exits: dict[str, Any]) -> None:
     """
     if not hasattr(model, "set_inference"):
         raise UserError(
-            f"{', '.join(exits)}: the model is a {type(model).__name__}, which has no exits"
+            f"{', '.join(exits)} requires a model with exits, got {type(model).__name__}"
         )
     mode = "fixed" if "exit_index" in exits else "budgeted"
     try:

@@ -47,13 +47,13 @@ def publish(checkpoint: str | os.PathLike, out: str | os.PathLike, averaged: boo
     stem, suffix = osp.splitext(out)
     folder = osp.dirname(osp.abspath(out))
     if not osp.isdir(folder):
-        raise UserError(f"no such folder: {folder}; create it first")
+        raise UserError(f"no such folder: {folder}. Create it first")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         temporary = osp.join(place, f"model{suffix}")
         _write(temporary, content)
         path = f"{stem}-{file_sha256(temporary)[:8]}{suffix}"
         if osp.lexists(path):
-            raise UserError(f"{path} is there already: these weights were published before")
+            raise UserError(f"{path} already exists: these weights have already been published")
         for name in sorted(os.listdir(place), reverse=True):  # a SHA-256 beside it, and the file
             os.replace(osp.join(place, name), path + name.removeprefix(f"model{suffix}"))
     return path
@@ -61,9 +61,7 @@ def publish(checkpoint: str | os.PathLike, out: str | os.PathLike, averaged: boo
 
 def _write(path: str, content: Mapping[str, Any]) -> None:
     if path.endswith(".safetensors"):
-        raise UserError(
-            "a .safetensors file holds weights alone, and no config that predicts: name a .pth file"
-        )
+        raise UserError("a .safetensors file contains only weights and no config. Pass a .pth file")
     write_checkpoint(path, content)
 
 
@@ -88,7 +86,7 @@ def published_content(
     if averaged:
         state = _averaged(checkpoint, name)
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{name} is no checkpoint of a training: it has no state_dict")
+        raise CheckpointError(f"{name} is not a training checkpoint: it has no state_dict")
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     kept = {key: checkpoint[key] for key in KEPT if key in checkpoint}
@@ -105,7 +103,7 @@ def _own(value: Any) -> Any:
 def _averaged(checkpoint: Mapping[str, Any], name: str) -> dict[str, Any]:
     state = checkpoint.get("ema_state_dict")
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{name} holds no averaged weights: it was trained without EMA")
+        raise CheckpointError(f"{name} has no averaged weights: it was trained without EMA")
     found = {key.removeprefix("module."): value for key, value in state.items()}
     found.pop("steps", None)
     return found
@@ -136,11 +134,11 @@ def push_to_hub(
     content = published_content(read_checkpoint(name), name)
     cfg = read_stored(content, name)
     if cfg is None:
-        raise CheckpointError(f"{name} holds no config, without which others cannot use it")
+        raise CheckpointError(f"{name} contains no config, which is required for publishing")
     target = os.fspath(target)
     if not target.startswith(SCHEME):
         if osp.isdir(target) and os.listdir(target):
-            raise UserError(f"{target} holds files: name a new folder")
+            raise UserError(f"{target} is not empty. Choose a new folder")
         os.makedirs(target, exist_ok=True)
         _fill(target, content, card_of(content, cfg, osp.basename(name), target, note))
         return target

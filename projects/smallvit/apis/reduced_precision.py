@@ -54,9 +54,9 @@ class Agreement:
         far = f"differs from float32 by up to {self.difference:.1e} of the largest value"
         if not self.of:
             return far
-        text = f"the class of float32 for {self.same} of {self.of}, {far}"
+        text = f"same class as float32 for {self.same} of {self.of}, {far}"
         if self.same < LEAST_AGREEMENT * self.of:
-            text += "; few: calibrate int8 on more images like yours (--calibrate), or take bf16"
+            text += ". Low: calibrate int8 on more of your images (--calibrate), or use bf16"
         return text
 
 
@@ -74,20 +74,20 @@ def require_possible(kind: str, precision: str, task: str, part: str, calibrates
         UserError: If the combination is not supported.
     """
     if precision not in ("fp32", "bf16", "int8"):
-        raise UserError(f"--precision {precision}: there are fp32, bf16 and int8")
+        raise UserError(f"expected --precision fp32, bf16 or int8, got {precision}")
     if calibrates and precision != "int8":
-        raise UserError(f"--calibrate is of --precision int8, and this is {precision}")
+        raise UserError(f"--calibrate requires --precision int8, got {precision}")
     if precision == "bf16" and kind == "onnx":
         raise UserError(
-            "--precision bf16: onnxruntime computes little in bfloat16 on a CPU; take --format "
+            "--precision bf16: onnxruntime supports few bfloat16 ops on a CPU. Use --format "
             "torch-export, or int8"
         )
     if precision == "int8" and kind != "onnx":
-        raise UserError(f"--precision int8 is of --format onnx, and this is {kind}")
+        raise UserError(f"--precision int8 requires --format onnx, got {kind}")
     if precision == "int8" and task == "detection" and part == "whole":
         raise UserError(
-            "--precision int8: what a detector decides on boxes stays in float32; take --part "
-            "backbone, which is most of the work"
+            "--precision int8 does not support the box selection of detectors. Use --part "
+            "backbone, which contains most of the computation"
         )
 
 
@@ -224,7 +224,7 @@ def quantize(source: str, target: str, calibration: tuple[Tensor, ...] | None = 
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as error:
         raise UserError(
-            "--precision int8 needs onnx and onnxruntime: pip install 'smallvit[export]'"
+            "--precision int8 requires onnx and onnxruntime: pip install 'smallvit[export]'"
         ) from error
     folder = os.path.dirname(os.path.abspath(source))
     folded = os.path.join(folder, "folded.onnx")  # weights that norms were folded into are constant
@@ -305,7 +305,9 @@ def agreement(
         found, expected = run(*chunk), run_all(graph, *chunk)
         for one, other in zip(found, expected, strict=True):
             if one.shape != other.shape or not torch.isfinite(one).all():
-                raise UserError(f"{wish.precision}: the graph computes no numbers: not kept")
+                raise UserError(
+                    f"{wish.precision}: the output of the graph is not finite; it was deleted"
+                )
             far = (one.float() - other).abs().max() / other.abs().max().clamp(min=1e-6)
             worst = max(worst, far.item())
         if wish.part == "whole":

@@ -165,7 +165,7 @@ def evenly_chosen_files(
     """
     files = [file for _, found in _files_of(sources, endings) for file in found]
     if not files:
-        raise UserError(f"{', '.join(sources)}: images to calibrate on are files of this machine")
+        raise UserError(f"expected local image files for calibration, got {', '.join(sources)}")
     count = min(most, len(files))
     return [files[number * len(files) // count] for number in range(count)]
 
@@ -235,7 +235,7 @@ def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item
         raise UserError(f"no such video: {source}")
     video = cv2.VideoCapture(int(source.partition(":")[2] or 0) if camera else source)
     if not video.isOpened():
-        what = "no camera answers there" if camera else "OpenCV cannot read this video"
+        what = "cannot open this camera" if camera else "OpenCV cannot read this video"
         raise UserError(f"{source}: {what}")
     base = _unique(osp.basename(source).replace(":", "_"), taken)
     number = given = 0
@@ -256,7 +256,7 @@ def _of_video(source: str, frames: Frames, taken: Counter[str]) -> Iterator[Item
     finally:
         video.release()
     if number == 0:
-        raise UserError(f"{source} has no frame that can be read")
+        raise UserError(f"{source} has no readable frame")
 
 
 def _as_read(image: np.ndarray, predictor: Any) -> np.ndarray:

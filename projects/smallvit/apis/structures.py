@@ -110,7 +110,7 @@ class InstancePrediction:
         from pycocotools import mask as coco_mask
 
         if self.masks is None:
-            raise UserError("the model predicts boxes alone: there are no masks")
+            raise UserError("the model predicts only boxes and no masks")
         return coco_mask.decode(self.masks[index]).astype(bool)
 
     def rows(self) -> Iterator[tuple]:

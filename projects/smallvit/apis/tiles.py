@@ -52,7 +52,7 @@ def tile_rows(shape: tuple[int, int], size: int, overlap: float) -> list[list[Ti
     """
     if size < 1 or not 0 <= overlap <= 0.9:
         raise UserError(
-            f"tiles of {size} pixels with an overlap of {overlap}: 0 to 0.9 is possible"
+            f"expected an overlap from 0 to 0.9 for tiles of {size} pixels, got {overlap}"
         )
     tops, lefts = (_starts(side, size, overlap) for side in shape)
     height, width = shape

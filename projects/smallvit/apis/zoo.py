@@ -47,7 +47,7 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
         UserError: If ``task`` is unknown.
     """
     if task not in (None, *TASKS):
-        raise UserError(f"no task {task!r}: there are {', '.join(TASKS)}")
+        raise UserError(f"expected a task of {', '.join(TASKS)}, got {task!r}")
     names = (name for name in _configs() if fnmatch(name, pattern))
     return sorted(name for name in names if task in (None, task_of(name)))
 
@@ -105,7 +105,7 @@ def _forget_start_weights(cfg: Config, name: str, told: bool) -> None:
         steps = init_cfg if isinstance(init_cfg, list) else [init_cfg]
         for step in steps:
             if step["type"] == "Pretrained" and told:
-                print_log(f"{name} has random weights; a training starts from {step['checkpoint']}")
+                print_log(f"{name} has random weights; training starts from {step['checkpoint']}")
         node.init_cfg = [step for step in steps if step["type"] != "Pretrained"] or None
 
 
@@ -152,6 +152,6 @@ def find_config_of(name: str) -> Path:
     configs = _configs()
     if name not in configs:
         near = get_close_matches(name, configs, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise UserError(f"no model {name!r}{hint} smallvit.list_models() lists all")
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UserError(f"no model {name!r}.{hint} See smallvit.list_models()")
     return configs[name]

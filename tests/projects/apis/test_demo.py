@@ -90,7 +90,7 @@ def test_what_goes_wrong_is_said_and_no_place_is_told(models, tmp_path, monkeypa
     broken.write_bytes(b"no image")
     found = model(str(broken))
     assert found.failed
-    assert found.message.startswith("Nothing was predicted: upload.png")
+    assert found.message.startswith("No prediction: upload.png")
     assert str(tmp_path) not in found.message
 
     def fail(images):
@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_said_and_no_place_is_told(models, tmp_path, monkeypa
     Image.new("RGB", (8, 8)).save(broken)
     monkeypatch.setattr(model.predictor, "predict_arrays", fail)
     found = model(str(broken))
-    assert found.message == "The prediction failed (RuntimeError); the console says where."
+    assert found.message == "The prediction failed (RuntimeError). See the console."
     assert "inside" in capsys.readouterr().err
 
 

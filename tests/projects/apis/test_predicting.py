@@ -62,9 +62,9 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
 
     # Other settings do not mix with these.
     assert predict(checkpoints["classification"], source, "--out", out, "--no-draw") == 1
-    assert "with another draws" in capsys.readouterr().err
+    assert "with a different draws" in capsys.readouterr().err
     assert predict(checkpoints["classification"], source, "--out", source) == 1
-    assert "holds files of something else" in capsys.readouterr().err
+    assert "contains other files" in capsys.readouterr().err
 
 
 def test_a_folder_of_somebody_else(checkpoints, tmp_path, capsys):
@@ -85,7 +85,7 @@ def test_a_folder_of_somebody_else(checkpoints, tmp_path, capsys):
     for text in ("[]", "{}", "[" * 100_000, '{"name": 3}', json.dumps({**record, "rows": [3]})):
         journal.write_text(f"{text}\n")
         assert predict(checkpoints["segmentation"], source, "--out", out, "--no-draw") == 1
-        assert "is damaged: remove the folder" in capsys.readouterr().err
+        assert "is damaged. Remove the folder" in capsys.readouterr().err
     (out / "settings.json").write_text("{")
     assert predict(checkpoints["segmentation"], source, "--out", out) == 1
     assert "settings.json is damaged" in capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_addresses(checkpoints, tmp_path, capsys):
         (["missing.mp4"], "no such video"),
         (["x.png", "--every", "2"], "there is none"),
         (["x.png", "--exit", "1"], "has no exits"),
-        (["x.png", "--tile", "8"], "as a whole"),
+        (["x.png", "--tile", "8"], "not for classifiers"),
     ],
 )
 def test_mistakes(checkpoints, tmp_path, monkeypatch, capsys, args, said):

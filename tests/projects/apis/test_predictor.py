@@ -109,12 +109,12 @@ def test_exits(checkpoints):
     for exits in (dict(max_gflops=1e-9), dict(exit_index=7), dict(color="red")):
         with pytest.raises(SmallvitError):
             Predictor(path, device="cpu", exits=exits)
-    with pytest.raises(UserError, match="has no exits"):
+    with pytest.raises(UserError, match="requires a model with exits"):
         Predictor(checkpoints["classification"], device="cpu", exits=dict(exit_index=0))
 
 
 def test_mistakes(checkpoints, tmp_path):
-    with pytest.raises(UserError, match="sees an image as a whole"):
+    with pytest.raises(UserError, match="not for classifiers"):
         Predictor(checkpoints["classification"], device="cpu", tile=64)
     with pytest.raises(UserError, match="overlap"):
         Predictor(checkpoints["segmentation"], device="cpu", tile=64, overlap=1.5)
@@ -124,7 +124,7 @@ def test_mistakes(checkpoints, tmp_path):
         predictor(tmp_path / "text.jpg")
     with pytest.raises(UserError, match="No such file"):
         predictor(tmp_path / "missing.jpg")
-    with pytest.raises(UserError, match="is no path, array"):
+    with pytest.raises(UserError, match="expected a path, an array"):
         predictor([3])
 
 

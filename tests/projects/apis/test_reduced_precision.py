@@ -51,7 +51,7 @@ def test_int8_by_the_command(checkpoints, tmp_path, capsys):
     assert main([*args, "--images", str(tmp_path / "cats" / "0.png")]) == 0
     found = capsys.readouterr().out
     assert "calibrating on 10 images" in found
-    assert "int8: the class of float32 for 2 of 2" in found
+    assert "int8: same class as float32 for 2 of 2" in found
     assert "QuantizeLinear" in _operators(tmp_path / "x.onnx")
     about = _precision(tmp_path / "x.onnx")
     assert (about["type"], about["calibrated_on"], about["of"]) == ("int8", 10, 2)
@@ -94,7 +94,7 @@ def test_bf16_holds_large_weights_in_bfloat16(predictor, tmp_path):
     said = []
     far = export(predictor, tmp_path / "x.pt2", "torch-export", BF16, tell=said.append)
     assert 0 < far < 0.1
-    assert said[0].startswith("bf16: the class of float32 for 3")
+    assert said[0].startswith("bf16: same class as float32 for 3")
     extra = {METADATA: ""}
     program = torch.export.load(tmp_path / "x.pt2", extra_files=extra)
     assert json.loads(extra[METADATA])["precision"]["of"] == 32
@@ -107,10 +107,10 @@ def test_bf16_holds_large_weights_in_bfloat16(predictor, tmp_path):
 def test_what_no_graph_can_be():
     for given, says in (
         (("onnx", "bf16", "classification", "whole", False), "torch-export, or int8"),
-        (("torchscript", "int8", "classification", "whole", False), "is of --format onnx"),
+        (("torchscript", "int8", "classification", "whole", False), "requires --format onnx"),
         (("onnx", "int8", "detection", "whole", False), "--part backbone"),
-        (("onnx", "fp32", "detection", "whole", True), "--calibrate is of --precision int8"),
-        (("onnx", "fp8", "detection", "whole", False), "there are fp32, bf16 and int8"),
+        (("onnx", "fp32", "detection", "whole", True), "--calibrate requires --precision int8"),
+        (("onnx", "fp8", "detection", "whole", False), "expected --precision fp32, bf16 or int8"),
     ):
         with pytest.raises(UserError, match=says):
             require_possible(*given)

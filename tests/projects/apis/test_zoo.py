@@ -70,7 +70,7 @@ def test_weights_of_a_checkpoint(tmp_path):
 
 
 def test_a_misspelt_name_gets_the_nearest():
-    with pytest.raises(UserError, match=r"did you mean .*dhvt-t_in1k"):
+    with pytest.raises(UserError, match=r"Did you mean .*dhvt-t_in1k"):
         smallvit.get_model("dhvt-t_in1")
 
 

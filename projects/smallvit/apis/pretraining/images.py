@@ -72,15 +72,15 @@ def find_images(path: str, extensions: Sequence[str] = EXTENSIONS) -> Images:
     """
     path = osp.abspath(osp.expanduser(path))
     if not osp.exists(path):
-        raise UserError(f"--data {path}: there is no such folder or file")
+        raise UserError(f"--data {path}: no such file or folder")
     root, ann_file, note = _source(path)
     dataset = UnlabeledImages(root, ann_file=ann_file, extensions=extensions)
     paths = tuple(dataset.get_data_info(index)["img_path"] for index in range(len(dataset)))
     missing = next((one for one in paths if not osp.exists(one)), None) if ann_file else None
     if missing is not None:
-        raise UserError(f"--data {path}: it names {missing}, which is not there")
+        raise UserError(f"--data {path}: the listed image {missing} is missing")
     if len(paths) < LEAST:
-        raise UserError(f"--data {path}: {len(paths)} images; at least {LEAST} are needed")
+        raise UserError(f"--data {path}: expected at least {LEAST} images, got {len(paths)}")
     folders = Counter(osp.basename(osp.dirname(one)) for one in paths)
     others = () if tuple(extensions) == EXTENSIONS else tuple(extensions)
     return Images(root, ann_file, paths, dict(folders), note, others)
@@ -89,12 +89,12 @@ def find_images(path: str, extensions: Sequence[str] = EXTENSIONS) -> Images:
 def _source(path: str) -> tuple[str, str, str]:
     if osp.isfile(path):
         if not path.lower().endswith(".json"):
-            raise UserError(f"--data {path}: a folder of images, or a COCO file (.json)")
+            raise UserError(f"--data {path}: expected a folder of images or a COCO file (.json)")
         return _folder_of(path), path, "the images of the file, without its objects"
     folders = {name for name in os.listdir(path) if osp.isdir(osp.join(path, name))}
     if "train" in folders and folders & set(MEASURING):
         left = ", ".join(sorted(folders & set(MEASURING)))
-        return osp.join(path, "train"), "", f"those of train/; {left}/ stays for measuring"
+        return osp.join(path, "train"), "", f"those of train/; {left}/ is kept for evaluation"
     return path, "", ""
 
 
@@ -107,12 +107,12 @@ def _folder_of(file: str) -> str:
     images = content.get("images") if isinstance(content, dict) else None
     name = images[0].get("file_name") if images and isinstance(images[0], dict) else None
     if not isinstance(name, str):
-        raise UserError(f"--data {file}: it is no COCO file: it has no list of images")
+        raise UserError(f"--data {file} is not a COCO file: it has no list of images")
     here = osp.dirname(file)
     stem = osp.splitext(osp.basename(file))[0].rpartition("_")[2]
     places = [here, osp.join(here, "images"), osp.join(here, stem)]
     places += [osp.join(osp.dirname(here), part) for part in ("", "images", stem)]
     found = next((each for each in places if osp.exists(osp.join(each, name))), None)
     if found is None:
-        raise UserError(f"--data {file}: {name} is in none of {', '.join(places)}")
+        raise UserError(f"--data {file}: {name} not found in {', '.join(places)}")
     return found

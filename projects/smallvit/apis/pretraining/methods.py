@@ -54,8 +54,7 @@ class Network:
             vector = vector_of(self.module(self.probe()))
         if vector is None:
             raise UserError(
-                f"{self.config['type']} returns neither a map nor a vector for an image, so that "
-                "only --method masked may do for it"
+                f"{self.config['type']} returns neither a map nor a vector. Use --method masked"
             )
         return vector.shape[1]
 
@@ -129,7 +128,7 @@ def masked(network: Network) -> Made:
             tokens, mask, _ = VisiblePatches(network.module).run(network.probe(), 0.75)
         side = round(mask.shape[1] ** 0.5)
         if side**2 != mask.shape[1] or network.size % side:
-            raise HostError(f"its {mask.shape[1]} patches make no square of the image")
+            raise HostError(f"expected a square grid of patches, got {mask.shape[1]} patches")
     except HostError as error:
         return _simmim(network, backbone, [crop, flip], str(error))
     patch = network.size // side
@@ -157,17 +156,15 @@ def masked(network: Network) -> Made:
     )
     note = f"masked autoencoder: 75% of the {side} x {side} patches are dropped"
     if side < 4:
-        note += (
-            f", which leaves {max(1, round(side**2 / 4))}: take smaller patches or larger images"
-        )
+        note += f", which leaves {max(1, round(side**2 / 4))}. Use smaller patches or larger images"
     return Made(model, [crop, flip], note)
 
 
 def _simmim(network: Network, backbone: dict, steps: list[dict], reason: str) -> Made:
     if network.channels != 3:
         raise UserError(
-            f"--method masked: MMPretrain's SimMIM reads three channels, and these images have "
-            f"{network.channels}; {reason}. Take --method instance or views"
+            f"--method masked: MMPretrain's SimMIM requires three channels, got "
+            f"{network.channels}; {reason}. Use --method instance or views"
         )
     with torch.no_grad():
         hidden = torch.zeros(2, 1, 1)
@@ -193,7 +190,7 @@ def _simmim(network: Network, backbone: dict, steps: list[dict], reason: str) ->
         ),
     )
     reason = reason.partition(";")[0]
-    note = f"masked pixels (SimMIM), 60% in squares of {unit}, for {reason}"
+    note = f"masked pixels (SimMIM), 60% in squares of {unit}, because {reason}"
     return Made(model, [*steps, generator], note)
 
 
@@ -218,7 +215,8 @@ def instance(network: Network) -> Made:
         ),
     )
     note = (
-        f"each of the {network.images} images is a class: 2 large crops, 2 of {small} pixels{said}"
+        f"instance discrimination with {network.images} classes, one per image: 2 large crops, 2 "
+        f"of {small} pixels{said}"
     )
     return Made(model, [_views(network, 2, small)], note)
 
@@ -238,7 +236,7 @@ def views(network: Network) -> Made:
         backbone=network.config,
         neck=dict(type="smallvit.PrototypeNeck", in_channels=network.width),
     )
-    note = f"a teacher's view of 2 large crops from 8 of {small} pixels{said}"
+    note = f"self-distillation: a teacher with 2 large crops, 8 crops of {small} pixels{said}"
     return Made(model, [_views(network, 8, small)], note)
 
 
@@ -246,7 +244,7 @@ def _small(network: Network) -> tuple[int, str]:
     half = network.size // 2
     if network.takes(half):
         return half, ""
-    return network.size, f", enlarged, for the backbone takes no {half} x {half}"
+    return network.size, f", enlarged, because the backbone does not accept {half} x {half}"
 
 
 def _views(network: Network, count: int, small: int) -> dict:

@@ -101,7 +101,7 @@ def plan_pretraining(
     count = len(images.paths)
     batch = batch_size or max(4, min(64, 2 ** int(math.log2(max(count // 4, 4)))))
     if batch > count:
-        raise UserError(f"--batch-size {batch}: there are {count} images")
+        raise UserError(f"--batch-size {batch} exceeds the {count} images")
     base, backbone = _backbone(name, size, survey.channels)
     colors = survey.bands is None
     network = build_network(backbone, size, survey.channels, count, colors)
@@ -120,10 +120,10 @@ def _backbone(name: str, size: int, channels: int) -> tuple[str, dict[str, Any]]
     backbone = deepcopy(model.get("backbone"))
     if backbone is None or "exits" in backbone:
         raise UserError(
-            f"{name} is a cascade of several networks, which are pretrained one by one: name the "
+            f"{name} is a cascade of several networks, which are pretrained separately. Pass the "
             "network of an exit"
             if backbone is not None
-            else f"{name} has no backbone that could be pretrained"
+            else f"{name} has no backbone to pretrain"
         )
     cfg = Config(dict(model=dict(backbone=ConfigDict(backbone)), default_scope="mmpretrain"))
     for _, node in walk(cfg.model):

@@ -34,7 +34,7 @@ def write_pretraining(plan: PretrainingPlan, work_dir: str, command: str) -> str
     settings = _settings(plan, work_dir)
     lines = [
         f"# Written by: smallvit pretrain {command}",
-        "# Edit it as you like: tools/train.py and smallvit train take it.",
+        "# You may edit this file and train it with tools/train.py or smallvit train.",
         as_text("_base_", BASES),
         "",
     ]

@@ -92,14 +92,14 @@ def choose_model(name: str, form: str, size: int) -> Chosen:
     if others:
         can = ", ".join(sorted(trainable(form)))
         raise UserError(
-            f"{name} has no config for this data ({form}), only for {', '.join(others)}; these "
-            f"have: {can}"
+            f"{name} has no config for this data ({form}), only for {', '.join(others)}. Choose "
+            f"one of {can}"
         )
     near = get_close_matches(short, [*known, *SHORT, *trainable(form)], n=3)
-    hint = f"did you mean {', '.join(near)}? " if near else ""
+    hint = f"Did you mean {', '.join(near)}? " if near else ""
     raise UserError(
-        f"no model {name!r}: {hint}There are {', '.join(sorted(trainable(form)))}, all names of "
-        "smallvit.list_models(), timm:NAME and mmpretrain:NAME"
+        f"no model {name!r}. {hint}Choose one of {', '.join(sorted(trainable(form)))}, a name of "
+        "smallvit.list_models(), timm:NAME or mmpretrain:NAME"
     )
 
 
@@ -137,13 +137,13 @@ def _of_ours(name: str, stem: str, form: str) -> Chosen:
     """Use the network of a config for another data set with the recipe for custom data."""
     wanted, task = _TASKS.get(form, "detection"), task_of(stem)
     if task != wanted:
-        raise UserError(f"{name} is for {task}, and this data is for {wanted}")
+        raise UserError(f"{name} is a model for {task}, but this data is for {wanted}")
     cfg = read_config(str(find_config_of(stem)))
     model = _plain(cfg.model)
     if "guidance" in model:
         raise UserError(
-            f"{name} is guided by a teacher, which has to be trained first on these images: see "
-            "deit-ti_guided_folder in configs/README.md, or choose its plain form"
+            f"{name} requires a teacher that was trained on these images first. See "
+            "deit-ti_guided_folder in configs/README.md, or choose the model without guidance"
         )
     removed = _forget_start(model)
     model.pop("train_cfg", None) if form == "folder" else None
@@ -152,8 +152,8 @@ def _of_ours(name: str, stem: str, form: str) -> Chosen:
     if form == "custom-boxes" and model.get("type") == "MaskRCNN":
         model.update(type="FasterRCNN")
         model["roi_head"].update(mask_roi_extractor=None, mask_head=None)
-    note = f"the network is that of {stem}, the recipe that of {GENERIC[form]}"
-    note += "; it begins with random weights (--pretrained FILE)" if removed else ""
+    note = f"network of {stem}, recipe of {GENERIC[form]}"
+    note += "; starting from random weights (--pretrained FILE)" if removed else ""
     return Chosen(name, _address(GENERIC[form]), model, note=note)
 
 
@@ -219,7 +219,7 @@ def _of_timm(name: str, form: str, size: int) -> Chosen:
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         near = get_close_matches(short, timm.list_models(), n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = f". Did you mean {', '.join(near)}?" if near else ""
         raise UserError(f"timm {timm.__version__} has no model {short!r}{hint}")
     if form == "folder":
         model = _plain(timm_classifier(short, size))
@@ -251,8 +251,8 @@ def _levels(short: str) -> dict[int, int]:
     if not {4, 8, 16, 32} <= set(found):
         strides = ", ".join(str(one) for one in sorted(found))
         raise UserError(
-            f"timm:{short} has maps at strides {strides}; detection and segmentation take networks "
-            "with strides 4, 8, 16 and 32, such as timm:convnext_atto or timm:pvt_v2_b0"
+            f"timm:{short} has feature maps at strides {strides}, but detection and segmentation "
+            "require strides 4, 8, 16 and 32. Choose e.g. timm:convnext_atto or timm:pvt_v2_b0"
         )
     return dict(found[stride] for stride in (4, 8, 16, 32))
 
@@ -261,8 +261,8 @@ def _of_mmpretrain(name: str, form: str) -> Chosen:
     short = name.removeprefix(MMPRETRAIN)
     if form != "folder":
         raise UserError(
-            f"{name}: MMPretrain's models are classifiers, and this data is for "
-            f"{_TASKS.get(form, 'detection')}; choose one of {', '.join(sorted(trainable(form)))}"
+            f"{name}: MMPretrain's models are classifiers, but this data is for "
+            f"{_TASKS.get(form, 'detection')}. Choose one of {', '.join(sorted(trainable(form)))}"
         )
     from mmpretrain.apis.model import ModelHub
 
@@ -271,12 +271,12 @@ def _of_mmpretrain(name: str, form: str) -> Chosen:
     except ValueError:
         names = list(ModelHub._models_dict)
         near = get_close_matches(short, names, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = f". Did you mean {', '.join(near)}?" if near else ""
         raise UserError(f"MMPretrain has no model {short!r}{hint}") from None
     config = found.config if isinstance(found.config, Config) else Config.fromfile(found.config)
     model = _plain(config.model)
     if (model.get("head") or {}).get("num_classes") is None:
-        raise UserError(f"{name} is no classifier with a number of classes: choose another one")
+        raise UserError(f"{name} is not a classifier with num_classes. Choose another model")
     _forget_start(model)
     model.pop("train_cfg", None)
     return Chosen(name, _address(GENERIC[form]), model, weights=found.weights)

@@ -66,9 +66,8 @@ def _take_several_labels(cfg: Config, plan: Plan) -> None:
     head = cfg.model.head
     if head.type.rpartition(".")[2] != "LinearClsHead":
         raise UserError(
-            f"{plan.chosen.name} ends in {head.type}, which gives an image one class, and images "
-            f"of {plan.data.table} have several: choose a model that ends in a linear layer, such "
-            "as dhvt-t or vit-t"
+            f"{plan.chosen.name} with {head.type} does not support several labels per image as in "
+            f"{plan.data.table}. Choose a model with a LinearClsHead, such as dhvt-t or vit-t"
         )
     cfg.model.head = ConfigDict(
         type="MultiLabelLinearClsHead",
@@ -127,7 +126,7 @@ def _set_channels(cfg: Config, plan: Plan) -> None:
         set_channels(cfg, plan.survey.channels)
     except UserError as error:
         raise UserError(
-            f"{error}, and these are {plan.survey.note}: choose another model, or convert the "
+            f"{error}, but these are {plan.survey.note}. Choose another model, or convert the "
             "images to color"
         ) from error
 
@@ -151,7 +150,7 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
     """Find the last checkpoint of a pretraining run, and check that its backbone matches."""
     path = last_checkpoint(folder)
     if path is None:
-        raise UserError(f"--pretrained {folder}: no checkpoint is in it")
+        raise UserError(f"--pretrained {folder} contains no checkpoint")
     state = {
         name.removeprefix("backbone."): value
         for name, value in weights_of(read_checkpoint(path)).items()
@@ -163,8 +162,8 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
     missing = [name for name in fit.missing if not name.startswith("norm")]
     if missing or fit.unexpected or fit.misshapen or fit.remade:
         raise UserError(
-            f"--pretrained {folder}: {describe_fit(fit, path)}; the network must be the one that "
-            "was pretrained: the same model and --image-size, or the size of its patches"
+            f"--pretrained {folder}: {describe_fit(fit, path)}. Use the model that was pretrained, "
+            "with the same --image-size, or the same patch size"
         )
     return path
 

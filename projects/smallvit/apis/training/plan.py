@@ -136,7 +136,7 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
 
 def _on_white(survey: Survey) -> Survey:
     """Blend images with alpha onto white, since MMDetection normalizes one or three channels."""
-    note = "images with alpha, of which a detector takes the colors: what is transparent is white"
+    note = "images with alpha; detectors read the colors, and transparent pixels become white"
     return replace(survey, channels=3, white=255, note=note)
 
 
@@ -216,23 +216,25 @@ def default_epochs(form: str, images: int) -> int:
 def _check_wishes(chosen: Chosen, wishes: Wishes, size: int, form: str, table: str) -> None:
     if wishes.pretrained == "official" and chosen.weights is None:
         raise UserError(
-            f"--pretrained: {chosen.name} has no weights that could be fetched: give a file or an "
-            "address, --pretrained FILE"
+            f"--pretrained: no weights of {chosen.name} are available for download. Pass a file "
+            "or a URL, --pretrained FILE"
         )
     if wishes.freeze and wishes.pretrained is None:
         raise UserError(
-            "--freeze keeps the weights that the backbone begins with, and these are random: give "
-            "some with --pretrained"
+            "--freeze requires pretrained weights, but the backbone starts from random weights. "
+            "Pass weights with --pretrained"
         )
     if form != "folder" and size % 32:
-        raise UserError(f"--image-size {size}: detectors and segmentors take multiples of 32")
+        raise UserError(
+            f"expected --image-size to be a multiple of 32 for detectors and segmentors, got {size}"
+        )
     if wishes.in_memory and (form != "folder" or size > SMALL):
         raise UserError(
-            f"--in-memory is for class folders of images of up to {SMALL} pixels, and these are "
-            f"{'no class folders' if form != 'folder' else f'trained at {size}'}: leave it out"
-            + ("" if form != "folder" else f", or give --image-size {SMALL}")
+            f"--in-memory requires class folders of images up to {SMALL} pixels, got "
+            f"{'other data' if form != 'folder' else f'images of {size} pixels'}. Remove it"
+            + ("" if form != "folder" else f", or set --image-size {SMALL}")
         )
     if wishes.in_memory and table:
-        raise UserError(f"--in-memory is for class folders, and {table} is a table: leave it out")
+        raise UserError(f"--in-memory requires class folders, but {table} is a table. Remove it")
     if size < 16:
-        raise UserError(f"--image-size {size}: 16 pixels are the least")
+        raise UserError(f"expected --image-size >= 16, got {size}")

@@ -54,8 +54,8 @@ def replace_unedited(text: str, work_dir: str) -> str:
     path = osp.join(work_dir, f"{osp.basename(osp.normpath(work_dir))}.py")
     if osp.exists(path) and not _is_unedited(path):
         raise UserError(
-            f"{path} was edited, and would be replaced: train it as it is (smallvit train {path}), "
-            "or name another folder with --work-dir"
+            f"{path} was edited and would be overwritten. Train it as it is (smallvit train "
+            f"{path}), or choose another folder with --work-dir"
         )
     os.makedirs(work_dir, exist_ok=True)
     write_whole(path, f"{text}\n{_SIGN}{_digest(text)}\n")
@@ -88,12 +88,12 @@ def config_text(plan: Plan, work_dir: str, command: str) -> str:
         "data_root": f"{plan.data.layout}, {plan.data.images['train']} training images",
         "train_pipeline": f"Images of {plan.size} pixels, {plan.survey.note}.",
         "optim_wrapper": _say_rate(plan),
-        "train_cfg": f"{plan.steps} steps an epoch.",
+        "train_cfg": f"{plan.steps} steps per epoch.",
         "model": plan.chosen.note or None,
     }
     lines = [
         f"{HEAD} {command}",
-        "# Edit it as you like: tools/train.py and smallvit train take it.",
+        "# You may edit this file and train it with tools/train.py or smallvit train.",
     ]
     lines += [f'_base_ = "{plan.chosen.base}"', ""]
     for key, value in settings.items():
@@ -106,9 +106,9 @@ def config_text(plan: Plan, work_dir: str, command: str) -> str:
 def _say_rate(plan: Plan) -> str:
     base = plan.base
     if plan.wishes.lr is not None:
-        return "The rate that was asked for."
+        return "The requested learning rate."
     rate, images = base.optim_wrapper.optimizer.lr, base.auto_scale_lr.base_batch_size
-    return f"{rate:g} for {images} images a step, scaled to {plan.batch_size}."
+    return f"{rate:g} for {images} images per step, scaled to {plan.batch_size}."
 
 
 def settings_of(plan: Plan, work_dir: str) -> dict[str, Any]:
