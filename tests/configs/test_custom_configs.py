@@ -73,7 +73,7 @@ def test_files_that_are_missing_are_named(tmp_path):
     with pytest.raises(DataError, match=r"train\.json"):
         fitted(COCO, tmp_path)
     (tmp_path / "train.json").write_text(json.dumps({"images": []}))
-    with pytest.raises(DataError, match="names no classes"):
+    with pytest.raises(DataError, match="contains no classes"):
         fitted(COCO, tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_a_list_names_the_pairs(maps, tmp_path):
     found = LabelMaps(str(maps), ann_file=str(path), metainfo=dict(classes=("a",)))
     assert len(found) == 1
     path.write_text("../../etc/x.png\tannotations/val/a.png\n")
-    with pytest.raises(DataError, match="leads out"):
+    with pytest.raises(DataError, match="outside of the data folder"):
         LabelMaps(str(maps), ann_file=str(path), metainfo=dict(classes=("a",)))
     with pytest.raises(DataError, match="no folder"):
         LabelMaps(str(maps), data_prefix=dict(img_path="nowhere"))

@@ -167,7 +167,7 @@ def test_the_split_is_set_once(images):
     calibration = cfg.calibration_dataloader
     loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, calibration)
     assert [loader.dataset.held_out for loader in loaders] == [0.6] * 4
-    with pytest.raises(UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders: give it"):
+    with pytest.raises(UserError, match=r"held_out is 0\.3 and 0\.6 in the data loaders\. Set it"):
         finalize_config(cfg, {**options, "val_dataloader.dataset.held_out": 0.3})
 
 

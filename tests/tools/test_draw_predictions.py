@@ -153,8 +153,8 @@ def test_a_task_has_its_kind_of_file(tmp_path):
 
     sample = dict(pred_label=torch.tensor([0]), pred_score=torch.ones(2))
     for name, told, message in [
-        ("p.npz", sample, "classification are written to a .json file"),
-        ("p.json", dict(pred_panoptic_seg=0), "pred_panoptic_seg have no layout as data"),
+        ("p.npz", sample, "expected a .json file for predictions of the task classification"),
+        ("p.json", dict(pred_panoptic_seg=0), "pred_panoptic_seg cannot be written as data"),
     ]:
         with pytest.raises(UserError, match=message):
             DumpPredictions(str(tmp_path / name), None).process(None, [told])
@@ -182,10 +182,10 @@ def test_a_pickle_is_read_where_it_is_trusted(tmp_path, capsys, name):
     made = tmp_path / "made"
     (tmp_path / name).write_bytes(pickle.dumps([Program(made)]))
     assert run(tmp_path / name) == 1
-    assert "is a pickle, and to read one runs whatever code it holds" in capsys.readouterr().err
+    assert "is a pickle, which can run arbitrary code" in capsys.readouterr().err
     assert not made.exists()
     assert run(tmp_path / name, "--trust-predictions") == 1
-    assert "does not hold the predictions" in capsys.readouterr().err
+    assert "does not contain predictions" in capsys.readouterr().err
     assert made.exists()
 
 
@@ -198,19 +198,22 @@ WHOLE = dict(format="smallvit.predictions", version=1, task="classification", sa
     ("content", "message"),
     [
         (None, "no predictions at"),
-        (b"", "does not hold the predictions"),
-        (b"\xff\xfe", "does not hold the predictions"),
-        (b"PK\x03\x04 cut", "does not hold the predictions"),
-        (b"[" * 100000, "does not hold the predictions"),
-        (dict(accuracy=1.0), "no format 'smallvit.predictions'"),
-        (dict(WHOLE, version=2), "version 2, and 1 is read"),
+        (b"", "does not contain predictions"),
+        (b"\xff\xfe", "does not contain predictions"),
+        (b"PK\x03\x04 cut", "does not contain predictions"),
+        (b"[" * 100000, "does not contain predictions"),
+        (dict(accuracy=1.0), "expected the format 'smallvit.predictions'"),
+        (dict(WHOLE, version=2), "expected version 1, got 2"),
         (dict(WHOLE, samples=[]), "no samples of the task"),
-        (dict(WHOLE, samples=[1]), "a sample is no dict"),
-        (dict(WHOLE, samples=[dict(SAMPLE, pred_label="1")]), "pred_label of sample 0 is '1'"),
-        (dict(WHOLE, samples=[dict(SAMPLE, pred_label=-1)]), "pred_label of sample 0 is -1"),
+        (dict(WHOLE, samples=[1]), "a sample is not a dict"),
+        (
+            dict(WHOLE, samples=[dict(SAMPLE, pred_label="1")]),
+            "invalid pred_label in sample 0: '1'",
+        ),
+        (dict(WHOLE, samples=[dict(SAMPLE, pred_label=-1)]), "invalid pred_label in sample 0: -1"),
         (dict(WHOLE, samples=[dict(SAMPLE, pred_score=1)]), "pred_score of sample 0"),
         (dict(WHOLE, samples=[dict(gt_label=0)]), "no 'pred_label'"),
-        ([1], "result 0 is no dict"),
+        ([1], "result 0 is not a dict"),
         ([dict(BOX, bbox=[1, 2])], "bbox or score of result 0"),
         ([dict(BOX, score="1")], "bbox or score of result 0"),
         ([dict(BOX, category_id=None)], "category_id or image_id of result 0"),
@@ -245,8 +248,11 @@ def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scene
     huge = dict(first, segmentation=dict(first["segmentation"], size=[1 << 20, 1 << 20]))
     for number, (changed, message) in enumerate(
         [
-            (dict(first, image_id=10**6), "a result of image_id 1000000, which the data set"),
-            (dict(first, category_id=99), "a result of category_id 99"),
+            (
+                dict(first, image_id=10**6),
+                "a result for image_id 1000000, which is not in the data set",
+            ),
+            (dict(first, category_id=99), "a result for category_id 99"),
             (huge, "a predicted mask has (1048576, 1048576)"),
         ]
     ):

@@ -221,7 +221,7 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
     assert (result["iters"], result["images"]) == (planned["pretraining"], 12)
     assert set(result["features"]) == {"rank", "spread", "knn"}
     assert f"{method}, 2 per class, seed 0, pretraining: {result['iters']} steps on 12 im" in said
-    assert "100.0% of the parameters outside the heads" in (folder / "log.txt").read_text()
+    assert "100.0% of the parameters without the heads" in (folder / "log.txt").read_text()
     (row,) = csv.DictReader((out / "results.csv").open())
     assert float(row["pretraining_seconds"]) == pytest.approx(result["seconds"], abs=1e-3)
     page = (out / "report.html").read_text()

@@ -118,7 +118,7 @@ def test_missing_images(root, capsys):
         (
             "val_4.JPEG",
             "../../../thesis.tex",
-            "line 5: '../../../thesis.tex' is no name in a folder",
+            "line 5: expected a file or folder name, got the path '../../../thesis.tex'",
         ),
         ("n03", "n01", "has no image of n03 (1 classes)"),
     ],
@@ -136,7 +136,7 @@ def test_nothing_outside_of_the_folder_is_moved(root, capsys):
     classes.write_text(classes.read_text().replace("n03", "../../out"))
     table.write_text(table.read_text().replace("n03", "../../out"))
     assert run_main(tool.main, root, "--mode", "move") == 1
-    assert "wnids.txt: '../../out' is no name in a folder" in capsys.readouterr().err
+    assert "got the path '../../out'" in capsys.readouterr().err
     assert len(images(root)) == 9
 
 

@@ -65,8 +65,8 @@ def scale_rate_by_steps(runner: Runner) -> None:
     counts, base = accumulation_of(runner), settings["base_batch_size"]
     images = batch * get_world_size() * counts
     runner.logger.info(
-        f"an optimizer step sees {images} images: batches of {batch} x {get_world_size()} "
-        f"processes x {counts} accumulated; auto_scale_lr.base_batch_size is {base}, and the "
+        f"{images} images per optimizer step: batch size {batch} x {get_world_size()} "
+        f"processes x {counts} accumulated; auto_scale_lr.base_batch_size is {base}, so the "
         f"learning rate is scaled by {images / base:g}"
     )
     if counts > 1:

@@ -49,7 +49,7 @@ def build_stored(cfg: Config, state: Mapping[str, Any], name: str) -> nn.Module:
     except Exception as error:  # constructors raise anything for wrong arguments
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise CheckpointError(
-            f"{name}: the config in it cannot be built: {reason[:300]}; give its config by "
+            f"{name}: cannot build the stored config: {reason[:300]}. Pass its config with "
             "--config FILE"
         ) from error
 
@@ -65,7 +65,7 @@ def _register(scope: str) -> None:
 
 def _closed() -> Any:
     return closed_registries(
-        SCOPES, is_known_object, lambda what: _RefusedError(f"{what} is not one that it may name")
+        SCOPES, is_known_object, lambda what: _RefusedError(f"{what} is not allowed")
     )
 
 
@@ -83,7 +83,7 @@ def _bounded(state: Mapping[str, Any]) -> Iterator[None]:
             return
         left[what] -= count
         if left[what] < 0:
-            raise _RefusedError(f"it has many more {what} than the weights beside it")
+            raise _RefusedError(f"it has many more {what} than the stored weights")
 
     def of_tensor(_: nn.Module, __: str, value: Any) -> None:
         spend("elements", value.numel() if isinstance(value, torch.Tensor) else 0)

@@ -43,7 +43,7 @@ class ClassRecall(BaseMetric):
         for sample in data_samples:
             label, predicted = sample["gt_label"], sample["pred_label"]
             if label.numel() != 1 or predicted.numel() != 1:
-                raise ValueError("ClassRecall measures classifiers with one label for each image")
+                raise ValueError("ClassRecall requires a classifier with one label per image")
             self.results.append((int(label), int(predicted)))
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:

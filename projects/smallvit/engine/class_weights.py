@@ -88,17 +88,17 @@ def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
 def _check(path: str, key: str, value: Any) -> None:
     if not path.startswith("model.head"):
         raise UserError(
-            f"{path}.{key} = {value!r}: classes are counted, and given by name, for "
-            "classifiers (model.head); give a list of numbers here, one for each class"
+            f"{path}.{key} = {value!r} is supported only for classifiers (model.head). Set a list "
+            "of numbers, one per class"
         )
     known = COUNTED if key == "class_weight" else COUNTED[:1]
     if isinstance(value, str) and value not in known:
         raise UserError(
-            f"{path}.{key} = {value!r}: give {' or '.join(map(repr, known))}, or a list of "
-            "numbers (class_weight also takes a dict by class name)"
+            f"expected {path}.{key} to be {' or '.join(map(repr, known))}, or a list of numbers "
+            f"(class_weight may also be a dict by class name), got {value!r}"
         )
     if key == "pos_weight" and isinstance(value, Mapping):
-        raise UserError(f"{path}.pos_weight: give 'balanced' or a list of numbers")
+        raise UserError(f"expected {path}.pos_weight to be 'balanced' or a list of numbers")
 
 
 def _read(cfg: Config, path: str) -> tuple[list[tuple[int, ...]], Sequence[str]]:
@@ -109,8 +109,8 @@ def _read(cfg: Config, path: str) -> tuple[list[tuple[int, ...]], Sequence[str]]
     found = [read_labels(part) for part in parts_of(dataset)]
     if None in found:
         raise UserError(
-            f"{path}: {type(dataset).__name__} does not tell its labels, by which classes would be "
-            "counted: give the weights as a list"
+            f"{path}: {type(dataset).__name__} does not provide labels to count the classes. Set "
+            "the weights as a list"
         )
     labels = [label for part in found for label in part]
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
@@ -121,9 +121,9 @@ def _named(path: str, given: Mapping[str, Any], classes: Sequence[str]) -> list[
     unknown = [name for name in given if name not in classes]
     if unknown:
         raise UserError(
-            f"{path} names {name_some(unknown)}, and the classes are {name_some(list(classes))}"
+            f"{path} contains {name_some(unknown)}, but the classes are {name_some(list(classes))}"
         )
     for name, weight in given.items():
         if not isinstance(weight, Real) or isinstance(weight, bool) or weight < 0:
-            raise UserError(f"{path}[{name!r}] is {weight!r}: a weight is a number from 0")
+            raise UserError(f"expected {path}[{name!r}] to be a number >= 0, got {weight!r}")
     return [float(given.get(name, 1.0)) for name in classes]

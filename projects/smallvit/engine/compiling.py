@@ -57,12 +57,12 @@ def compile_networks(model: nn.Module, mode: str = "default", backend: str = "in
         UserError: If the mode does not exist, or a network or compiler is missing.
     """
     if mode not in MODES:
-        raise UserError(f"--compile {mode}: there is no such mode; use one of {', '.join(MODES)}")
+        raise UserError(f"expected --compile to be one of {', '.join(MODES)}, got {mode}")
     parts = dict(compiled_parts(model))
     if not parts:
         raise UserError(
-            f"--compile: {type(model).__name__} has no part called backbone to compile; leave the "
-            "flag out, or set compile=True in the config, which compiles whole steps"
+            f"--compile: {type(model).__name__} has no backbone to compile. Remove the flag, or "
+            "set compile=True in the config, which compiles whole steps"
         )
     if backend == "inductor":
         check_compiler(next(model.parameters()).is_cuda)
@@ -86,14 +86,14 @@ def check_compiler(is_cuda: bool) -> None:
     """
     if is_cuda and find_spec("triton") is None:
         raise UserError(
-            "--compile on a GPU needs Triton, which is not installed: pip install triton, or leave "
-            "the flag out"
+            "--compile on a GPU requires Triton, which is not installed: pip install triton, or "
+            "remove the flag"
         )
     names = [os.environ[key] for key in ("CXX", "CC") if os.environ.get(key)] or _COMPILERS
     if os.name == "posix" and not any(map(shutil.which, names)):
         raise UserError(
-            f"--compile needs a C++ compiler, and none of {', '.join(names)} was found: install "
-            "one (apt install g++), name yours in the variable CXX, or leave the flag out"
+            f"--compile requires a C++ compiler, but none of {', '.join(names)} was found. Install "
+            "one (apt install g++), set the variable CXX, or remove the flag"
         )
 
 
@@ -123,8 +123,8 @@ def use_compilation(cfg: Config, mode: str) -> None:
     """
     if cfg.get("compile"):
         raise UserError(
-            f"--compile compiles the networks, and compile={cfg.compile} of the config whole steps "
-            "around them: leave one of them out"
+            f"--compile (networks) cannot be combined with compile={cfg.compile} of the config "
+            "(whole steps). Remove one of them"
         )
     hooks = [each for each in cfg.get("custom_hooks") or [] if each.get("type") != HOOK]
     cfg.custom_hooks = [*hooks, dict(type=HOOK, mode=mode)]

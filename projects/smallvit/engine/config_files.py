@@ -109,8 +109,8 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
         near = [key for key in cfg if near_miss(key, missing) is not None]
         hint = f"; it sets {', '.join(near)}" if near else ""
         raise UserError(
-            f"{cfg.filename}: {purpose} needs {', '.join(missing)}, which the config does not set"
-            f"{hint}"
+            f"{cfg.filename}: {purpose} requires {', '.join(missing)}, which the config does not "
+            f"set{hint}"
         )
 
 
@@ -151,7 +151,7 @@ def merge_options(cfg: Config, overrides: dict | None) -> None:
     except (KeyError, TypeError) as error:
         raise UserError(f"--cfg-options {' '.join(overrides)}: {error}") from error
     if new:
-        print(f"--cfg-options adds keys that the config did not have: {', '.join(new)}")
+        print(f"--cfg-options adds new keys to the config: {', '.join(new)}")
 
 
 def _has(cfg: Config, dotted: str) -> bool:

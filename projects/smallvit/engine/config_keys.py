@@ -138,8 +138,8 @@ def check_keys(cfg: Config) -> None:
     where = f"{cfg.filename}: " if getattr(cfg, "filename", None) else ""
     paths = ",".join(path for path, _, _ in found)
     raise UserError(
-        f"{where}options that look misspelt:\n  " + "\n  ".join(lines) + "\n"
-        f'Rename them; one that is meant as it stands: --cfg-options {ACCEPTED}="[{paths}]"'
+        f"{where}options that look misspelled:\n  " + "\n  ".join(lines) + "\n"
+        f'Rename them, or accept them with --cfg-options {ACCEPTED}="[{paths}]"'
     )
 
 

@@ -89,21 +89,21 @@ def _said(dataset: ConfigDict) -> tuple[str, ...] | None:
 def _found(dataset: ConfigDict, kind: str) -> list[str]:
     if kind == MAPS:
         raise UserError(
-            "label maps have no names of classes: set train_dataloader.dataset.metainfo="
-            "dict(classes=(...)) in the order of their numbers"
+            "label maps contain no class names. Set train_dataloader.dataset.metainfo="
+            "dict(classes=(...)) in the order of the labels"
         )
     from smallvit.datasets.checks import read_json
 
     path = osp.join(dataset.data_root, dataset.ann_file)
     if not osp.isfile(path):
         raise DataError(
-            f"there is no annotation file {path}: set data_root, and ann_file of the data sets"
+            f"annotation file {path} does not exist. Set data_root, and ann_file of the data sets"
         )
     content = read_json(path)
     listed = content.get("categories") if isinstance(content, dict) else None
     names = [one.get("name") for one in listed or () if isinstance(one, dict)]
     if not names or not all(isinstance(name, str) for name in names):
-        raise DataError(f"annotation file {path} names no classes ('categories')")
+        raise DataError(f"annotation file {path} contains no classes ('categories')")
     return names
 
 

@@ -63,8 +63,8 @@ def require_accelerator(cfg: Config) -> None:
     kind = str((cfg.get("strategy") or {}).get("type", "")).rpartition(".")[2]
     if kind in GPU_STRATEGIES and get_device() == "cpu":
         raise ValueError(
-            f"strategy.type is {kind!r}, which needs an accelerator, and torch sees none; without "
-            "strategy and runner_type the config trains on CPU processes"
+            f"strategy.type={kind!r} requires an accelerator, but torch finds none. Remove "
+            "strategy and runner_type to train on CPU processes"
         )
 
 
@@ -84,9 +84,9 @@ def require_a_gpu_each(cfg: Config) -> None:
     processes, gpus = int(os.environ.get(variable, 1)), torch.cuda.device_count()
     if processes > gpus:
         raise UserError(
-            f"{processes} processes on this machine, and torch sees {gpus} "
-            f"GPU{'s'[: gpus != 1]}: start {gpus} (bash tools/dist_train.sh CONFIG {gpus}), or "
-            "hide GPUs to train in processes on the CPU (CUDA_VISIBLE_DEVICES= bash "
+            f"{processes} processes on this machine, but torch finds {gpus} "
+            f"GPU{'s'[: gpus != 1]}. Start {gpus} (bash tools/dist_train.sh CONFIG {gpus}), or "
+            "hide the GPUs to train on CPU processes (CUDA_VISIBLE_DEVICES= bash "
             f"tools/dist_train.sh CONFIG {processes})"
         )
 
@@ -137,8 +137,8 @@ def _wrapper_config(cfg: Config) -> dict:
     name = kind if isinstance(kind, str) else kind.__name__
     if name.rpartition(".")[2] not in ("MMDistributedDataParallel", "CPUDistributedDataParallel"):
         raise ValueError(
-            f"model_wrapper_cfg.type is {name!r}, which needs an accelerator; on CPU processes "
-            "leave it out"
+            f"model_wrapper_cfg.type={name!r} requires an accelerator. Remove it to train on CPU "
+            "processes"
         )
     options.setdefault("broadcast_buffers", False)
     options.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
@@ -170,8 +170,8 @@ def _open_gloo(launcher: str, timeout: int | None) -> None:
     missing = [name for name in variables if name not in os.environ]
     if missing:
         raise ValueError(
-            f"--launcher {launcher} needs the environment variables {', '.join(variables)}, and "
-            f"{', '.join(missing)} is not set: start it with tools/dist_train.sh, "
+            f"--launcher {launcher} requires the environment variables {', '.join(variables)}, but "
+            f"{', '.join(missing)} is not set. Start it with tools/dist_train.sh, "
             "tools/slurm_train.sh or torchrun"
         )
     for name, source in zip(LAUNCHER_VARIABLES["pytorch"], variables, strict=True):

@@ -99,7 +99,7 @@ def follow_folder(
     except (DataError, UserError) as error:
         if with_data:
             raise
-        print_log(f"the model has the classes that its config names: {error}", "current", 30)
+        print_log(f"using the classes of the config: {error}", "current", 30)
         return cfg
     return fitted
 
@@ -118,8 +118,8 @@ def _data_root(cfg: Config) -> str:
     root = cfg.get("data_root")
     if not isinstance(root, str):
         raise UserError(
-            f"data_root={root!r}: expected a folder; one with a comma in its name is set in a "
-            "config that inherits this one, as MMEngine splits such values of --cfg-options"
+            f"expected data_root to be a folder, got {root!r}. A name with a comma must be set in "
+            "a config file, because MMEngine splits values of --cfg-options at commas"
         )
     return osp.expanduser(root)
 
@@ -136,8 +136,8 @@ def _share(key: str, datasets: list[ConfigDict]) -> None:
     given = {dataset[key] for dataset in datasets if key in dataset}
     if len(given) > 1:
         raise UserError(
-            f"{key} is {' and '.join(map(str, sorted(given)))} in the data loaders: give it once, "
-            f"as train_dataloader.dataset.{key}, and the others follow"
+            f"{key} is {' and '.join(map(str, sorted(given)))} in the data loaders. Set it only in "
+            f"train_dataloader.dataset.{key}, which the others follow"
         )
     for dataset in datasets if given else ():
         dataset[key] = min(given)
@@ -154,7 +154,7 @@ def _stored_classes(checkpoint: str | None) -> list[str] | None:
     if classes is None:
         return None
     if not isinstance(classes, (list, tuple)) or not all(isinstance(one, str) for one in classes):
-        raise CheckpointError(f"{checkpoint}: what it says of its classes is no list of names")
+        raise CheckpointError(f"{checkpoint}: expected the stored classes to be a list of names")
     return list(classes)
 
 

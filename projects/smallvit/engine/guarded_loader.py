@@ -90,7 +90,7 @@ class SeededBatchSampler:
             if next(batches, None) is not None:
                 number, count = number + 1, count - 1
             elif number == 0:
-                raise ValueError("the data loader has no batches to pass over")
+                raise ValueError("the data loader has no batches to skip")
             else:
                 self.set_epoch(self.epoch + 1)
                 batches, number = iter(self.batch_sampler), 0
@@ -312,9 +312,9 @@ def guard_loader(loop: BaseLoop) -> GuardedLoader | None:
     known = isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop))
     if not known or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         print_log(
-            f"{type(loop).__name__} over {type(loader.dataset).__name__}: the guards against bad "
-            "samples and for an exact resume need EpochBasedTrainLoop or IterBasedTrainLoop and "
-            "a data set with indices; this run goes without them",
+            f"{type(loop).__name__} with {type(loader.dataset).__name__}: handling of bad samples "
+            "and exact resume are disabled, because they require EpochBasedTrainLoop or "
+            "IterBasedTrainLoop and a map-style data set",
             logger="current",
             level=30,
         )

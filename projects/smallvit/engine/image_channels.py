@@ -36,24 +36,23 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
     of_one_or_three = isinstance(preprocessor, ImgDataPreprocessor)
     name = dataset.get_data_info(0).get("img_path") or "the first one"
     images = (
-        f"the images have {channels} channel{'s' if channels > 1 else ''} when they come out of "
-        f"the pipeline ({name})"
+        f"the pipeline returns images with {channels} channel{'s' if channels > 1 else ''} ({name})"
     )
     if mean.numel() not in (1, channels):
         count = 1 if of_one_or_three else channels
-        way_out = "or read them in color: color_type='color' in LoadImageFromFile"
+        way_out = "or read them in color with color_type='color' in LoadImageFromFile"
         if hasattr(transform_of(dataset, LoadImageFromFile), "decode"):  # smallvit.LoadImageBands
-            way_out = "or choose as many bands by bands=[...] in smallvit.LoadImageBands"
+            way_out = "or select as many bands with bands=[...] in smallvit.LoadImageBands"
         elif channels > 3:
-            way_out += ", or a step dict(type='smallvit.ToColor') behind it"
+            way_out += ", or add dict(type='smallvit.ToColor') after it"
         return (
-            f"data_preprocessor.mean has {mean.numel()} values, but {images}: give {count} of mean "
-            f"and of std, and in_channels={channels} to the backbone, {way_out}"
+            f"data_preprocessor.mean has {mean.numel()} values, but {images}. Set {count} of mean "
+            f"and std, and in_channels={channels} of the backbone, {way_out}"
         )
     if of_one_or_three and preprocessor._channel_conversion and channels != 3:
         return (
-            f"data_preprocessor.bgr_to_rgb (or rgb_to_bgr) turns three channels around, but "
-            f"{images}: set it to False"
+            f"data_preprocessor.bgr_to_rgb (or rgb_to_bgr) requires three channels, but {images}. "
+            "Set it to False"
         )
     return None
 

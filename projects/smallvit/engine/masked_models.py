@@ -33,14 +33,14 @@ def check_masking(cfg: Config) -> None:
         found = _find(backbone)
     if kind == "SparK" and "Sparse" not in backbone:
         raise UserError(
-            f"model.backbone: SparK computes at the visible positions of a convolutional network "
-            f"alone, which MMPretrain has for SparseResNet and SparseConvNeXt; {backbone} has no "
-            "sparse form. SimMIM with smallvit.MaskedBackbone does for it"
+            f"model.backbone: SparK requires a sparse convolutional network (MMPretrain's "
+            f"SparseResNet or SparseConvNeXt), got {backbone}. Use SimMIM with "
+            "smallvit.MaskedBackbone instead"
         )
     if kind in MASKING and isclass(found) and "mask" not in signature(found.forward).parameters:
         raise UserError(
             f"model.backbone: {kind} calls its backbone with a mask, which {backbone} does not "
-            'take: write backbone=dict(type="smallvit.MaskedBackbone", '
+            'support. Set backbone=dict(type="smallvit.MaskedBackbone", '
             f'backbone=dict(type="{backbone}", ...))'
         )
 

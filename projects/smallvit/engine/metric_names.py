@@ -39,8 +39,8 @@ def absent_metrics(evaluator: Any, hooks: Sequence[Any]) -> Iterator[str]:
         for key, name in wanted_metrics(hook):
             if name != "auto" and name not in given:
                 yield (
-                    f"{key}={name!r} of {type(hook).__name__} is no metric of val_evaluator, "
-                    f"which gives {name_some(given)}"
+                    f"{key}={name!r} of {type(hook).__name__} is not a metric of val_evaluator, "
+                    f"which reports {name_some(given)}"
                 )
 
 

@@ -66,8 +66,8 @@ def _counted(heads: dict[str, nn.Module], classes: Sequence[str]) -> str:
     first = next(iter(heads))
     more = f" (and {', '.join(list(heads)[1:])})" if len(heads) > 1 else ""
     return (
-        f"{first}.num_classes is {heads[first].num_classes}{more}, and the data have "
-        f"{len(classes)} classes ({name_some(classes)}): set it to {len(classes)}"
+        f"{first}.num_classes is {heads[first].num_classes}{more}, but the data have "
+        f"{len(classes)} classes ({name_some(classes)}). Set it to {len(classes)}"
     )
 
 
@@ -95,8 +95,8 @@ def _single_output(name: str, head: nn.Module, losses: Sequence[nn.Module]) -> I
     softmax = [one for one in losses if getattr(one, "use_sigmoid", None) is False]
     if hasattr(head, "conv_seg") and outputs == 1 and softmax:
         yield (
-            f"{name} has one output, of which a softmax makes no two classes "
-            f"({type(softmax[0]).__name__}, use_sigmoid=False): set num_classes=2 and "
+            f"{name} has one output, but a softmax requires at least two "
+            f"({type(softmax[0]).__name__}, use_sigmoid=False). Set num_classes=2 and "
             "out_channels=2, or out_channels=1 with loss_decode=dict(use_sigmoid=True)"
         )
 
@@ -116,6 +116,5 @@ def _weights(
     if len(given) not in wanted:
         order = f" in the order {name_some(classes)}{background}" if classes else ""
         yield (
-            f"{path}.{key} has {len(given)} values, {max(wanted)} are needed: one for each class"
-            f"{order}"
+            f"expected {max(wanted)} values in {path}.{key}, one per class{order}, got {len(given)}"
         )

@@ -70,7 +70,7 @@ def set_channels(cfg: Config, count: int) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         networks = list(_networks(model.backbone))
     if not networks:
-        raise UserError(f"{model.backbone.get('type')} takes no in_channels: it reads three")
+        raise UserError(f"{model.backbone.get('type')} has no in_channels and requires three")
     for network in networks:
         network.in_channels = count
     for owner in (cfg, model):

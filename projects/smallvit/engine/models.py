@@ -137,7 +137,7 @@ def fill(model: nn.Module, content: Mapping[str, Any], name: str) -> None:
     """
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{name} holds no weights by name")
+        raise CheckpointError(f"{name} contains no state dict")
     if state and all(str(key).startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     try:

@@ -82,8 +82,8 @@ def apply_configured(runner: Runner, configured: ConfiguredOptimizer, stored: li
         _replay(runner, configured)
         after = configured.wrapper.param_groups[0]["lr"]
         said.append(
-            "learning rate or schedule of the config differ from the checkpoint's: the rate goes "
-            f"on as the config's schedule has it here, {after:.4g} instead of {before:.4g}"
+            "learning rate or schedule of the config differ from the checkpoint; continuing with "
+            f"the learning rate of the config, {after:.4g} instead of {before:.4g}"
         )
     return "; ".join(said)
 
@@ -99,7 +99,7 @@ def _apply_groups(configured: ConfiguredOptimizer) -> Iterator[str]:
             changed.setdefault(key, (group.get(key), value))
             group[key] = value
     for key, (old, new) in changed.items():
-        yield f"optimizer.{key} is {new} as in the config, no longer {old}"
+        yield f"optimizer.{key} is now {new} as in the config, was {old}"
 
 
 def _plain(value: Any) -> bool:

@@ -45,16 +45,16 @@ class AutocastOptimWrapper(OptimWrapper):
     def __init__(self, dtype: str = "bfloat16", emulate: bool = False, **kwargs) -> None:
         if dtype != "bfloat16":
             raise ValueError(
-                f"AutocastOptimWrapper computes in bfloat16, not in {dtype!r}: other types need "
-                "a loss scaler, which AmpOptimWrapper has (on GPU)"
+                f"AutocastOptimWrapper supports only bfloat16, got {dtype!r}. Other dtypes require "
+                "the loss scaler of AmpOptimWrapper (on GPU)"
             )
         super().__init__(**kwargs)
         self.cast_dtype = torch.bfloat16
         self.autocasts = emulate or get_device() != "cpu" or has_bfloat16_instructions()
         if not self.autocasts:
             print_log(
-                "This CPU has no bfloat16 instructions and emulates them about ten times slower: "
-                "training runs in float32. optim_wrapper.emulate=True trains in bfloat16",
+                "This CPU has no bfloat16 instructions, and emulation is about ten times slower: "
+                "training in float32. Set optim_wrapper.emulate=True to train in bfloat16",
                 "current",
             )
 
@@ -89,8 +89,8 @@ def use_amp_training(cfg: Config) -> None:
         wrapper.emulate = True
     elif _name(kind) != "AmpOptimWrapper":
         raise ValueError(
-            f"--amp replaces an OptimWrapper, but optim_wrapper.type is {kind!r}; "
-            "set the precision in the config instead"
+            f"--amp requires optim_wrapper.type='OptimWrapper', got {kind!r}. Set the precision in "
+            "the config instead"
         )
 
 
@@ -107,7 +107,7 @@ def replace_unsupported_amp(cfg: Config) -> None:
         wrapper.type = "smallvit.AutocastOptimWrapper"
         for key in ("loss_scale", "dtype", "use_fsdp"):
             wrapper.pop(key, None)
-        print_log("No accelerator: AmpOptimWrapper becomes smallvit.AutocastOptimWrapper")
+        print_log("No accelerator: replacing AmpOptimWrapper with smallvit.AutocastOptimWrapper")
 
 
 @LOOPS.register_module()
@@ -173,7 +173,7 @@ def autocast_of(precision: str, device: str) -> AbstractContextManager:
     """
     if precision not in ("fp32", "bf16"):
         raise UserError(
-            f"precision={precision!r}: a predictor computes in fp32 or bf16; int8 is of graphs: "
+            f"expected precision fp32 or bf16, got {precision!r}. For int8, export a graph with "
             "smallvit export --precision int8"
         )
     if precision == "fp32":
@@ -181,7 +181,7 @@ def autocast_of(precision: str, device: str) -> AbstractContextManager:
     kind = torch.device(device).type
     if kind == "cpu" and not has_bfloat16_instructions():
         print_log(
-            "This CPU has no bfloat16 instructions: emulating them is slower than float32",
+            "This CPU has no bfloat16 instructions, and emulation is slower than float32",
             "current",
             level=logging.WARNING,
         )
@@ -199,7 +199,7 @@ def use_amp_testing(cfg: Config) -> None:
     """
     kind = cfg.test_cfg.get("type", "TestLoop")
     if _name(kind) not in ("TestLoop", "AutocastTestLoop"):
-        raise ValueError(f"--amp replaces a TestLoop, but test_cfg.type is {kind!r}")
+        raise ValueError(f"--amp requires test_cfg.type='TestLoop', got {kind!r}")
     cfg.test_cfg.type = "smallvit.AutocastTestLoop"
 
 

@@ -57,7 +57,7 @@ def task_of(model: nn.Module) -> str:
         if bases.get(name) == library:
             return task
     raise UserError(
-        f"a {type(model).__name__} predicts neither classes of images, objects nor label maps"
+        f"{type(model).__name__} predicts neither image classes nor objects nor label maps"
     )
 
 
@@ -94,13 +94,13 @@ class DumpPredictions(BaseMetric):
         task = next((task for key, task in TASK_KEYS.items() if key in sample), None)
         if task is None or "pred_panoptic_seg" in sample:
             raise UserError(
-                f"predictions with the keys {', '.join(sorted(sample))} have no layout as data: "
-                "--out FILE.pkl writes them as a pickle"
+                f"predictions with the keys {', '.join(sorted(sample))} cannot be written as data. "
+                "Write a pickle with --out FILE.pkl"
             )
         if not self.path.endswith(SUFFIXES[task]):
             raise UserError(
-                f"--out {self.path}: predictions of the task {task} are written to a "
-                f"{SUFFIXES[task]} file"
+                f"--out {self.path}: expected a {SUFFIXES[task]} file for predictions of the task "
+                f"{task}"
             )
         return task
 

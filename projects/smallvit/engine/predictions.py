@@ -54,11 +54,13 @@ class LabelMaps(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self.samples):  # IndexError ends iteration
-            raise IndexError(f"{self.path} has {len(self.samples)} label maps, no number {index}")
+            raise IndexError(f"{self.path} has {len(self.samples)} label maps, got index {index}")
         with _reading(self.path), np.load(self.path, allow_pickle=False) as arrays:
             labels = arrays[_MAP.format(index)]
             if labels.ndim != 2 or labels.dtype.kind not in "ui":
-                raise ValueError(f"map {index} is {labels.dtype} {labels.shape}, no label map")
+                raise ValueError(
+                    f"expected a label map at {index}, got {labels.dtype} {labels.shape}"
+                )
         return {**self.samples[index], "pred_sem_seg": {"data": labels[None]}}
 
 
@@ -146,7 +148,7 @@ def read_predictions(path: str | os.PathLike, trusted: bool = False) -> Sequence
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise UserError(f"no predictions at {path}; write them with: test.py ... --out {path}")
+        raise UserError(f"no predictions at {path}. Write them with test.py ... --out {path}")
     with open(path, "rb") as file:
         start = file.read(2)
     if start[:1] == _PICKLE or path.endswith(PICKLES):
@@ -169,27 +171,26 @@ class _reading:  # noqa: N801 a context that reads as a word
         if isinstance(error, (*wrong, zipfile.BadZipFile)):
             reason = f"no {error}" if isinstance(error, KeyError) else error
             raise UserError(
-                f"{self.path} does not hold the predictions of a test, or is damaged ({reason}); "
-                "write them with: test.py ... --out FILE"
+                f"{self.path} does not contain predictions of a test, or is damaged ({reason}). "
+                "Write them with test.py ... --out FILE"
             ) from error
 
 
 def _read_pickle(path: str, trusted: bool) -> list[dict]:
     if not trusted:
         raise UserError(
-            f"{path} is a pickle, and to read one runs whatever code it holds: "
-            "--trust-predictions does so; test.py ... --out FILE.json (.npz for label maps) writes "
-            "predictions as data"
+            f"{path} is a pickle, which can run arbitrary code. Read it with --trust-predictions, "
+            "or write predictions as data with test.py ... --out FILE.json (.npz for label maps)"
         )
     with open(path, "rb") as file:
         try:
             found = pickle.load(file)
         except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-            raise UserError(f"{path} is no pickle of predictions, or damaged: {error}") from error
+            raise UserError(
+                f"{path} is not a pickle of predictions, or damaged: {error}"
+            ) from error
     if not isinstance(found, list) or not found or not isinstance(found[0], dict):
-        raise UserError(
-            f"{path} does not hold the predictions of a test (--out without --out-item)"
-        )
+        raise UserError(f"{path} does not contain predictions of a test (--out without --out-item)")
     return found
 
 
@@ -218,14 +219,14 @@ def _read_npz(path: str) -> LabelMaps:
 
 def _samples_of(found: Any, task: str) -> list[dict]:
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
-        raise ValueError(f"no format {FORMAT!r}")
+        raise ValueError(f"expected the format {FORMAT!r}")
     if found.get("version") != VERSION:
-        raise ValueError(f"version {found.get('version')!r}, and {VERSION} is read")
+        raise ValueError(f"expected version {VERSION}, got {found.get('version')!r}")
     samples = found.get("samples")
     if found.get("task") != task or not isinstance(samples, list) or not samples:
         raise ValueError(f"no samples of the task {task}")
     if not all(isinstance(sample, dict) for sample in samples):
-        raise ValueError("a sample is no dict")
+        raise ValueError("a sample is not a dict")
     return samples
 
 
@@ -233,23 +234,23 @@ def _check_class(sample: dict, number: int) -> None:
     for key in ("pred_label", "gt_label"):
         labels = labels_of(sample[key] if key == "pred_label" else sample.get(key, []))
         if not all(map(_is_label, labels)):
-            raise ValueError(f"{key} of sample {number} is {repr(sample[key])[:40]}")
+            raise ValueError(f"invalid {key} in sample {number}: {repr(sample[key])[:40]}")
     scores = sample["pred_score"]
     if not isinstance(scores, list) or not scores or not all(map(_is_score, scores)):
-        raise ValueError(f"pred_score of sample {number} is no list of numbers")
+        raise ValueError(f"pred_score of sample {number} is not a list of numbers")
 
 
 def _check_instance(result: Any, number: int) -> None:
     if not isinstance(result, dict):
-        raise ValueError(f"result {number} is no dict")
+        raise ValueError(f"result {number} is not a dict")
     box, score = result["bbox"], result["score"]
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_score, [*box, score])):
-        raise ValueError(f"bbox or score of result {number} is no number")
+        raise ValueError(f"bbox or score of result {number} is not numeric")
     if not _is_label(result["category_id"]) or not isinstance(result["image_id"], (int, str)):
-        raise ValueError(f"category_id or image_id of result {number} is no id")
+        raise ValueError(f"category_id or image_id of result {number} is not a valid id")
     mask = result.get("segmentation")
     if mask is not None and not _is_rle(mask):
-        raise ValueError(f"segmentation of result {number} is no RLE")
+        raise ValueError(f"segmentation of result {number} is not RLE")
 
 
 def _is_rle(mask: Any) -> bool:
@@ -301,8 +302,8 @@ def detections_by_image(dataset: Any, results: Sequence[dict], path: str) -> lis
         for key, known in (("image_id", found), ("category_id", labels)):
             if result[key] not in known:
                 raise UserError(
-                    f"{path} has a result of {key} {result[key]!r}, which the data set of "
-                    "test_dataloader does not have: is it of another data set?"
+                    f"{path} has a result for {key} {result[key]!r}, which is not in the data set "
+                    "of test_dataloader. Use predictions for the same data set"
                 )
         found[result["image_id"]].append(result)
     return [

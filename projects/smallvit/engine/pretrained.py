@@ -66,8 +66,8 @@ class CheckedPretrainedInit(PretrainedInit):
         if not found:
             tops = sorted({name.partition(".")[0] for name in state})
             raise CheckpointError(
-                f"{self.checkpoint}: no name in it begins with prefix={self.prefix!r}; they begin "
-                f"with {', '.join(tops[:8])}"
+                f"{self.checkpoint}: no weight starts with prefix={self.prefix!r}; available "
+                f"prefixes: {', '.join(tops[:8])}"
             )
         return found
 

@@ -55,7 +55,7 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         """
         if not by_epoch or not epoch_length:
             raise ValueError(
-                f"{cls.__name__}: convert_to_iter_based needs by_epoch=True and an epoch_length, "
+                f"{cls.__name__}: convert_to_iter_based requires by_epoch=True and epoch_length, "
                 f"got by_epoch={by_epoch}, epoch_length={epoch_length}"
             )
         for name in cls._durations:
@@ -88,9 +88,9 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         if bool(state_dict["by_epoch"]) != self.by_epoch:
             units = ("epochs", "iterations") if state_dict["by_epoch"] else ("iterations", "epochs")
             raise CheckpointError(
-                f"the checkpoint's learning-rate schedule counts {units[0]}, {type(self).__name__} "
-                f"of this config {units[1]}: resume with the config that the run began with, or "
-                "start a new training with load_from"
+                f"the learning rate schedule of the checkpoint counts {units[0]}, but "
+                f"{type(self).__name__} of this config counts {units[1]}. Resume with the original "
+                "config, or start a new training with load_from"
             )
         self._global_step = state_dict["_global_step"]
         self._last_value = list(state_dict.get("_last_value", self._last_value))
@@ -169,7 +169,7 @@ class WarmupCosineLR(ClosedFormLR):
             T_max = end - begin - (warmup if warmup_prefix else 0)
         if T_max < 1 or warmup < 0 or delay < 0:
             raise ValueError(
-                f"WarmupCosineLR: T_max must be positive, warmup and delay not negative, got "
+                f"WarmupCosineLR: expected T_max > 0, warmup >= 0 and delay >= 0, got "
                 f"T_max={T_max}, warmup={warmup}, delay={delay} (begin={begin}, end={end})"
             )
         self.T_max = T_max
@@ -241,8 +241,8 @@ class WarmupPolyLR(ClosedFormLR):
 def _check_one_given(name: str, value: float, ratio: float | None) -> None:
     if value and ratio is not None:
         raise ValueError(
-            f"WarmupCosineLR: {name}={value} and {name}_ratio={ratio} say the same rate: "
-            f"give one; {name}=0.0 undoes an inherited one, {name}_ratio=None a ratio"
+            f"WarmupCosineLR: {name}={value} and {name}_ratio={ratio} are mutually exclusive. To "
+            f"reset an inherited value, set {name}=0.0 or {name}_ratio=None"
         )
 
 

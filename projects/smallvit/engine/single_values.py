@@ -42,9 +42,9 @@ def single_value_fault(model: nn.Module, loop: Any) -> str | None:
     if not names:
         return None
     return (
-        f"a batch of one image has no statistics for the batch norm behind a pooling ({names[0]}), "
-        f"and train_dataloader.batch_size={size} leaves one of {count} images at the end of each "
-        "epoch: set train_dataloader.drop_last=True, or another batch_size"
+        f"batch norm after pooling ({names[0]}) requires more than one image per batch, but with "
+        f"train_dataloader.batch_size={size} the last batch of {count} images has one. Set "
+        "train_dataloader.drop_last=True, or another batch_size"
     )
 
 

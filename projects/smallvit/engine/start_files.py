@@ -27,8 +27,8 @@ def require_pretrained(cfg: Config) -> None:
         if "://" in place or Path(place).expanduser().is_file():
             continue
         raise CheckpointError(
-            f"{path} is not there, from which this config starts ({key}.checkpoint): "
-            f"{_ways_to(path)}name another file with --cfg-options {key}.checkpoint=FILE, or "
+            f"{path}, the pretrained weights of this config ({key}.checkpoint), does not exist: "
+            f"{_ways_to(path)}choose another file with --cfg-options {key}.checkpoint=FILE, or "
             f"start from random weights with --cfg-options {key}=None"
         )
 

@@ -95,7 +95,7 @@ class Steps:
         for step in self._steps:
             results = step(results)
             if results is None:
-                raise UserError(f"{name}: {type(step).__name__} of the test pipeline drops it")
+                raise UserError(f"{name}: dropped by {type(step).__name__} of the test pipeline")
         return results
 
 

@@ -31,8 +31,8 @@ DEEP_VALUES, MAX_VALUE = ("max_value", "min_value"), 1 << 32
 TUPLE, NUMBER = "__tuple__", "__number__"
 _NUMBERS = {"inf": math.inf, "-inf": -math.inf}
 _WAY_OUT = (
-    "--config FILE takes the config from a file instead, and --trust-checkpoint takes what is "
-    "stored, and runs whatever code it names"
+    "pass a config with --config FILE, or use the stored one with --trust-checkpoint, which runs "
+    "any code that it names"
 )
 #: Guided models, and the model types that they are without a teacher.
 GUIDED = {
@@ -130,7 +130,7 @@ def _plain(value: Any) -> Any:
         if math.isfinite(value):
             return value
         if math.isnan(value):
-            raise UnsuitedError("it has a NaN")
+            raise UnsuitedError("it contains NaN")
         return {NUMBER: "inf" if value > 0 else "-inf"}
     if isinstance(value, tuple):
         return {TUPLE: [_plain(item) for item in value]}
@@ -138,7 +138,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "items") and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
-    raise UnsuitedError(f"it holds {brief(value)}, which is no plain value")
+    raise UnsuitedError(f"it contains {brief(value)}, which is not a plain value")
 
 
 def _plain_metainfo(metainfo: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,18 +177,18 @@ def read_stored(content: Mapping[str, Any], name: str, trusted: bool = False) ->
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise CheckpointError(
-            f"{name}: the config in it is not used: {str(reason)[:300]}; {_WAY_OUT}"
+            f"{name}: invalid stored config: {str(reason)[:300]}; {_WAY_OUT}"
         ) from error
 
 
 def _parse(text: Any) -> dict[str, Any]:
     if not isinstance(text, str) or len(text) > MAX_BYTES:
-        raise ValueError(f"it is no text of at most {MAX_BYTES >> 10} KiB")
+        raise ValueError(f"it is not a string of at most {MAX_BYTES >> 10} KiB")
     stored = json.loads(text)
     if not isinstance(stored, dict):
-        raise ValueError("it is no object of JSON")
+        raise ValueError("it is not a JSON object")
     if stored.get("version") != VERSION:
-        raise ValueError(f"it is of version {brief(stored.get('version'))}, and {VERSION} is read")
+        raise ValueError(f"expected version {VERSION}, got {brief(stored.get('version'))}")
     wanted = {"version", "default_scope", "model", "data_preprocessor", "pipeline", "metainfo"}
     if stored.keys() != wanted or not isinstance(stored["pipeline"], list):
         raise ValueError(f"its keys are {brief(sorted(stored))}")
@@ -219,7 +219,7 @@ def check(stored: Mapping[str, Any]) -> None:
 
 def _require_scope(scope: Any) -> None:
     if not isinstance(scope, str) or scope not in SCOPES:
-        raise ValueError(f"its scope is {brief(scope)}, none of {', '.join(sorted(SCOPES))}")
+        raise ValueError(f"expected a scope of {', '.join(sorted(SCOPES))}, got {brief(scope)}")
 
 
 class _Check:
@@ -258,7 +258,7 @@ class _Check:
             if item in (None, False):
                 continue
             if _REFUSED_KEYS.search(key):
-                raise ValueError(f"{inner}={brief(item)}: what reads, fetches or imports")
+                raise ValueError(f"{inner}={brief(item)} reads, downloads or imports something")
             if key in _NAMING_KEYS:
                 self._name(item, scope, inner)
             elif key == "model_name":
@@ -281,11 +281,11 @@ class _Check:
 
     def _name(self, name: Any, scope: str, place: str) -> None:
         if not isinstance(name, str) or not self.is_known(name, scope):
-            raise ValueError(f"{place}={brief(name)} is no type that a checkpoint may name")
+            raise ValueError(f"{place}={brief(name)} is not an allowed type in a checkpoint")
 
     def _text(self, text: str, scope: str, place: str) -> None:
         if _WORD.fullmatch(text) is None:
-            raise ValueError(f"{place}={brief(text)}: a text that may name a file or a module")
+            raise ValueError(f"{place}={brief(text)} may be the name of a file or a module")
 
 
 def _require_timm(name: Any, place: str) -> None:
@@ -293,9 +293,9 @@ def _require_timm(name: Any, place: str) -> None:
 
     # A name with a scheme would be downloaded, or a folder read.
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]{1,80}", name):
-        raise ValueError(f"{place}={brief(name)} is no model of timm")
+        raise ValueError(f"{place}={brief(name)} is not a model of timm")
     if not timm.is_model(name):
-        raise ValueError(f"{place}={brief(name)} is no model of the timm {timm.__version__} here")
+        raise ValueError(f"{place}={brief(name)} is not a model of timm {timm.__version__}")
 
 
 def _check_metainfo(found: Any) -> None:
@@ -305,7 +305,7 @@ def _check_metainfo(found: Any) -> None:
         if not isinstance(item, list) or len(item) > MAX_CLASSES:
             raise ValueError(f"metainfo.{key} is {brief(item)}")
     if not all(isinstance(name, str) for name in found.get("classes", ())):
-        raise ValueError("metainfo.classes are not all names")
+        raise ValueError("metainfo.classes contains values that are not names")
     for color in found.get("palette", ()):
         if not isinstance(color, list) or len(color) != 3 or not all(map(_is_byte, color)):
             raise ValueError(f"metainfo.palette has {brief(color)}")

@@ -54,6 +54,6 @@ def as_timm_reads(network: nn.Module, state: Mapping[str, Any], path: str) -> di
         return dict(read(plain, network))
     except Exception as error:  # whatever another network's names and shapes lead to
         raise CheckpointError(
-            f"{path} is not a checkpoint of timm's {type(network).__name__}, whose reader ends "
-            f"with {type(error).__name__}: {error}"
+            f"{path} is not a checkpoint of timm's {type(network).__name__}, whose reader raised "
+            f"{type(error).__name__}: {error}"
         ) from error

@@ -45,7 +45,7 @@ def load_trained(
     name = os.fspath(checkpoint)
     content = read_checkpoint(name)
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{name} holds no weights by name")
+        raise CheckpointError(f"{name} contains no state dict")
     cfg = read_stored(content, name, trusted=are_trusted())
     if are_trusted():
         return load_model(cfg or _program(content, name), checkpoint, device)
@@ -69,8 +69,8 @@ def _program(content: Mapping[str, Any], name: str) -> Config:
 def _without_config(content: Mapping[str, Any], name: str) -> str:
     meta = content.get("meta")
     there = isinstance(meta, Mapping) and isinstance(meta.get("cfg"), str) and not are_trusted()
-    more = " (MMEngine's is in it, as a program: --trust-checkpoint runs that)" if there else ""
+    more = " (it contains MMEngine's as code; --trust-checkpoint runs that)" if there else ""
     return (
-        f"{name} holds no config that is data, as those that smallvit trains do: give its config "
-        f"by --config FILE{more}"
+        f"{name} contains no config as data, which smallvit stores in its checkpoints. Pass its "
+        f"config with --config FILE{more}"
     )

@@ -47,5 +47,5 @@ def restore_training_state(model: nn.Module, stored: dict[str, dict[str, Any]]) 
             module.load_training_state(stored[name])
         else:
             print_log(
-                f"the checkpoint has no training state of {name}, which starts anew", "current", 30
+                f"the checkpoint has no training state of {name}; initializing it", "current", 30
             )

@@ -29,7 +29,7 @@ def hold(folder: str) -> None:
         locks.hold(osp.join(folder, NAME), folder, "training", say)
     except locks.HeldError as error:
         raise WorkFolderError(
-            f"{error}: wait for its end, or give this one a folder of its own with --work-dir"
+            f"{error}. Wait for it to finish, or choose another folder with --work-dir"
         ) from None
 
 

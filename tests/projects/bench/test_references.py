@@ -110,7 +110,7 @@ def test_weights_that_cannot_be_had_are_named(file, tmp_path, monkeypatch):
     names = [whole, "timm:test_vit:pretrained", other, gone]
     missing = obtain(SETTINGS, names, 10, None)
     assert list(missing) == names[1:]
-    assert "cannot be fetched (ConnectionError: no network)" in missing[names[1]]
+    assert "(ConnectionError: no network)" in missing[names[1]]
     assert "other.pth" in missing[other]
     assert "gone.pth" in missing[gone]
     rows = make_table({}, [None], {}, missing).rows

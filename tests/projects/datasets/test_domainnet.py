@@ -104,5 +104,5 @@ def test_folders_without_images_or_class_are_named(folders):
     with pytest.raises(DataError, match=r"val/bus: there is no class 'bus' in .*sketch/train"):
         DomainNet(str(folders), "sketch", split="test")
     (folders / "sketch/train/bus").mkdir()
-    with pytest.raises(DataError, match=r"train/bus holds no \.jpg or \.png"):
+    with pytest.raises(DataError, match=r"train/bus contains no \.jpg or \.png"):
         DomainNet(str(folders), "sketch")

@@ -69,7 +69,7 @@ def test_missing_files_are_named(root, broken, message):
 def test_an_empty_class_folder_is_named(root):
     for path in (root / "train" / CLASSES[1] / "images").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=rf"{CLASSES[1]}.*holds no \.JPEG file"):
+    with pytest.raises(DataError, match=rf"{CLASSES[1]}.*contains no \.JPEG file"):
         TinyImageNet(str(root))
 
 

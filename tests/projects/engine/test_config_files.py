@@ -31,7 +31,7 @@ def test_an_address_is_read_as_its_file():
     [
         ("smallvit::dwnet/dwnet-t_in1.py", "did you mean smallvit::dwnet/dwnet-t_in1k.py"),
         ("smallvit::nothing/x.py", "no such config file: smallvit::nothing/x.py"),
-        ("nopackage::x.py", "nopackage::x.py: a config names the package 'nopackage'"),
+        ("nopackage::x.py", "nopackage::x.py: a config requires the package 'nopackage'"),
     ],
 )
 def test_wrong_addresses_are_named(address, said):

@@ -89,7 +89,7 @@ def test_leaves_single_processes_and_gpus_alone(monkeypatch):
 @pytest.mark.parametrize(
     ("processes", "gpus", "said"),
     [
-        (2, 1, r"2 processes on this machine, and torch sees 1 GPU: start 1 \(bash .*CONFIG 1\)"),
+        (2, 1, r"2 processes on this machine, but torch finds 1 GPU\. Start 1 \(bash .*CONFIG 1\)"),
         (8, 2, r"torch sees 2 GPUs: .*CUDA_VISIBLE_DEVICES= bash tools/dist_train\.sh CONFIG 8"),
     ],
 )

@@ -310,7 +310,7 @@ class TestFallback:
         weights = torch.load(folder / "epoch_3.pth", weights_only=True)["state_dict"]
         torch.save({"state_dict": weights, "meta": {}}, folder / "weights.pth")
         cfg.load_from = str(folder / "weights.pth")
-        assert "weights.pth: holds weights, not the state of a training" in fails(
+        assert "weights.pth: contains weights, but no training state" in fails(
             Run(cfg, resume=True)
         )
 

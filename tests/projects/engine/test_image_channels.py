@@ -34,8 +34,8 @@ def fault(kind, means, images, **settings):
 def test_three_means(kind, views):
     assert fault(kind, 3, Images(3, 8, 8, views=views)) is None
     gray = fault(kind, 3, Images(1, 8, 8, views=views))
-    assert "mean has 3 values, but the images have 1 channel when" in gray
-    assert "(0.png): give 1 of mean and of std, and in_channels=1 to the backbone" in gray
+    assert "mean has 3 values, but the pipeline returns images with 1 channel" in gray
+    assert "(0.png). Set 1 of mean and std, and in_channels=1 of the backbone" in gray
     assert "color_type='color' in LoadImageFromFile" in gray
     four = fault(kind, 3, Images(4, 8, 8, views=views))
     assert "the images have 4 channels" in four
@@ -53,7 +53,7 @@ def test_one_mean_is_for_every_channel(kind, channels):
 def test_colors_that_cannot_be_turned_around(kind, channels):
     """MMEngine's preprocessor fails on a gray image, and takes three channels of four."""
     text = fault(kind, 1, Images(channels, 8, 8), bgr_to_rgb=True)
-    assert "bgr_to_rgb (or rgb_to_bgr) turns three channels around" in text
+    assert "bgr_to_rgb (or rgb_to_bgr) requires three channels" in text
     assert fault(kind, 1, Images(3, 8, 8), bgr_to_rgb=True) is None
 
 

@@ -58,7 +58,7 @@ def test_who_waits_for_another(metrics, name):
     assert missing(metrics, key_indicators=["auto"], save_best="auto") == []
     wrong = name.replace("/", "_") if "/" in name else f"val/{name}"
     (text,) = missing(metrics, save_best=wrong)
-    assert f"save_best={wrong!r} of SimpleNamespace is no metric of val_evaluator" in text
+    assert f"save_best={wrong!r} of SimpleNamespace is not a metric of val_evaluator" in text
     assert name in text
     (text,) = missing(metrics, monitor=wrong)
     assert text.startswith(f"monitor={wrong!r}")

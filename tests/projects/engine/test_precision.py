@@ -55,7 +55,7 @@ def test_a_cpu_without_bfloat16_trains_in_float32_and_says_so(
     )
     with wrapper.optim_context(model):
         assert model(torch.ones(2, 4)).dtype == expected
-    assert ["trains in bfloat16" in message for message in said] == [True] * (
+    assert ["to train in bfloat16" in message for message in said] == [True] * (
         expected == torch.float32
     )
 

@@ -143,7 +143,7 @@ def test_resumed_run_follows_the_curve_of_its_config():
 def test_steps_counted_in_another_unit_are_refused():
     epochs = WarmupCosineLR(optimizer(), **COSINE)
     iterations = WarmupCosineLR(optimizer(), by_epoch=False, **COSINE)
-    with pytest.raises(CheckpointError, match=r"counts iterations, WarmupCosineLR .* epochs"):
+    with pytest.raises(CheckpointError, match=r"counts iterations, but WarmupCosineLR .* epochs"):
         epochs.load_state_dict(iterations.state_dict())
 
 

@@ -33,13 +33,13 @@ def run(tmp_path, samples=9, **settings):
 def test_it_is_named_before_the_first_step(tmp_path):
     with pytest.raises(DataError) as caught:
         run(tmp_path)
-    assert "behind a pooling (norm)" in str(caught.value)
-    assert "train_dataloader.batch_size=4 leaves one of 9 images" in str(caught.value)
+    assert "after pooling (norm)" in str(caught.value)
+    assert "train_dataloader.batch_size=4 the last batch of 9 images has one" in str(caught.value)
     assert "train_dataloader.drop_last=True" in str(caught.value)
 
 
 def test_batches_of_one(tmp_path):
-    with pytest.raises(DataError, match=r"batch_size=1 leaves one"):
+    with pytest.raises(DataError, match=r"batch_size=1 the last batch"):
         run(tmp_path, batch=1)
 
 

@@ -85,20 +85,20 @@ def test_training_stores_it(tmp_path):
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert json.loads(checkpoint[KEY])["model"]["type"] == "TestTinyModel"
     # A model of one's own is in no table.
-    with pytest.raises(CheckpointError, match="--config FILE takes the config from a file"):
+    with pytest.raises(CheckpointError, match="with --config FILE"):
         load_trained(tmp_path / "epoch_1.pth")
 
 
 def test_without_one(tmp_path, digits, trained):
     rest = {key: value for key, value in trained.items() if key != KEY}
     torch.save(rest, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"holds no config that is data.*--config FILE$"):
+    with pytest.raises(CheckpointError, match=r"contains no config as data.*--config FILE$"):
         load_trained(tmp_path / "x.pth")
     assert load_trained(tmp_path / "x.pth", digits)
     marker = tmp_path / "ran"
     program = f"open({str(marker)!r}, 'w')\n{digits.pretty_text}"
     torch.save({**rest, "meta": {"cfg": program}}, tmp_path / "y.pth")
-    with pytest.raises(CheckpointError, match="as a program: --trust-checkpoint"):
+    with pytest.raises(CheckpointError, match="as code; --trust-checkpoint"):
         load_trained(tmp_path / "y.pth")
     assert not marker.exists()
     try:
@@ -176,7 +176,7 @@ def hostile_module(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
 def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, changes):
     path = save(tmp_path / "x.pth", trained, **changes)
-    with pytest.raises(CheckpointError, match=r"x\.pth: the config in it.*--config FILE"):
+    with pytest.raises(CheckpointError, match=r"x\.pth: .*stored config.*--config FILE"):
         load_trained(path)
     assert not hostile_module.exists()
 
@@ -188,7 +188,7 @@ def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, cha
 )
 def test_texts_that_are_no_config(tmp_path, trained, text):
     torch.save({**trained, KEY: text}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"x\.pth: the config in it is not used"):
+    with pytest.raises(CheckpointError, match=r"x\.pth: invalid stored config"):
         load_trained(tmp_path / "x.pth")
 
 
@@ -216,14 +216,14 @@ def test_lookups_of_a_build_import_nothing(tmp_path, trained, hostile_module, mo
     monkeypatch.setattr("smallvit.engine.stored_config.check", lambda stored: None)
     for name in ("hostile_module", "hostile_module.Model", "builtins.print"):
         path = save(tmp_path / "x.pth", trained, model__head={"type": name})
-        with pytest.raises(CheckpointError, match=r"cannot be built: .*not one that it may name"):
+        with pytest.raises(CheckpointError, match=r"cannot build the stored config: .*not allowed"):
             load_trained(path)
     assert not hostile_module.exists()
 
 
 def test_values_that_are_no_json():
     cfg = Config(dict(model=dict(type="X", value=object())))
-    with pytest.raises(UnsuitedError, match="no plain value"):
+    with pytest.raises(UnsuitedError, match="not a plain value"):
         describe(cfg, None)
     assert read_stored({}, "x") is None
 

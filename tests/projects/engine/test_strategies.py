@@ -30,7 +30,7 @@ class TestConfigs:
         assert options <= set(inspect.signature(STRATEGIES[name].__init__).parameters)
 
     def test_is_refused_on_cpu(self, name, tmp_path):
-        with pytest.raises(ValueError, match=f"{cfg_type(name)}.*needs an accelerator"):
+        with pytest.raises(ValueError, match=f"{cfg_type(name)}.*requires an accelerator"):
             require_accelerator(self.read(name, tmp_path))
 
 

@@ -43,8 +43,8 @@ def adopt_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
     for done, last in ((epoch, loop.max_epochs), (iteration, loop.max_iters)):
         if not isinstance(done, int) or not 0 <= done <= last:
             raise CheckpointError(
-                f"{runner._load_from}: was trained for {done!r} epochs or iterations; this config "
-                f"trains for {last}: nothing is left to train"
+                f"{runner._load_from}: already trained for {done!r} of {last} epochs or iterations "
+                "of this config: nothing is left to train"
             )
     checkpoint["meta"] = {**(checkpoint.get("meta") or {}), "epoch": epoch, "iter": iteration}
     checkpoint["message_hub"] = dict(log_scalars={}, runtime_info={}, resumed_keys={})
@@ -60,8 +60,8 @@ def _progress(runner: Runner, stored: dict[str, Any]) -> tuple[int, int]:
     if isinstance(loop, IterBasedTrainLoop):
         if stored["iteration"] is None:
             raise CheckpointError(
-                f"{runner._load_from} does not say how many iterations were done, and this config "
-                "counts iterations: start a new training from its weights with load_from"
+                f"{runner._load_from} does not contain the number of iterations, which this config "
+                "requires. Start a new training from its weights with load_from"
             )
         return 0, stored["iteration"]
     return stored["epoch"], stored["epoch"] * len(loop.dataloader)
@@ -93,15 +93,15 @@ def _optimizer_state(runner: Runner, moments: dict[str, dict[str, Any]]) -> dict
                 state["state"][number] = deepcopy(moments[name])
     if left:
         raise CheckpointError(
-            f"{runner._load_from} has moments of {len(left)} parameters that this config does not "
-            f"train, such as {min(left)}: resume it with the config that `fits`, or start a new "
+            f"{runner._load_from} has optimizer state of {len(left)} parameters that this config "
+            f"does not train, e.g. {min(left)}. Resume with a matching config, or start a new "
             "training from its weights with load_from"
         )
     started = [name for name in names.values() if name not in moments]
     if started:
         runner.logger.info(
-            f"the optimizer starts anew for {len(started)} of {len(names)} parameters, "
-            f"such as {started[0]}"
+            f"the optimizer state is initialized for {len(started)} of {len(names)} parameters, "
+            f"e.g. {started[0]}"
         )
     return state
 
@@ -111,9 +111,9 @@ def _check_kind(runner: Runner, optimizer: torch.optim.Optimizer, moments: dict)
     slots = {slot for entry in moments.values() for slot in entry}
     if moments and wanted not in slots:
         raise CheckpointError(
-            f"{runner._load_from} holds {', '.join(sorted(slots - {'step'}))} of its optimizer, "
-            f"{type(optimizer).__name__} of this config needs {wanted}: start a new training from "
-            "its weights with load_from"
+            f"{runner._load_from} contains the optimizer state "
+            f"{', '.join(sorted(slots - {'step'}))}, but {type(optimizer).__name__} of this config "
+            f"requires {wanted}. Start a new training from its weights with load_from"
         )
 
 
@@ -121,8 +121,9 @@ def _check_shape(runner: Runner, name: str, parameter: torch.Tensor, entry: dict
     for slot, value in entry.items():
         if slot != "step" and value.shape != parameter.shape:
             raise CheckpointError(
-                f"{runner._load_from}: {slot} of {name} has shape {tuple(value.shape)}, the "
-                f"parameter {tuple(parameter.shape)}: it is of another model than the config's"
+                f"{runner._load_from}: expected {slot} of {name} to have shape "
+                f"{tuple(parameter.shape)}, got {tuple(value.shape)}: the checkpoint is of another "
+                "model"
             )
 
 
@@ -134,7 +135,7 @@ def _adopt_average(
         return
     hook = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
     if hook is None:
-        runner.logger.info("the run keeps no average of the weights: the stored one is left out")
+        runner.logger.info("the run has no EMA; the stored averaged weights are ignored")
         return
     weights, kept = checkpoint["state_dict"], dict(average)
     if getattr(hook, "exchanges", True):

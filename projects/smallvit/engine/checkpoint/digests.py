@@ -57,7 +57,7 @@ def check_digest(path: str) -> None:
     beside = path + ENDING
     if not osp.isfile(beside):
         print_log(
-            f"{path} is unchecked: its format has no check sums, and no {beside} is there",
+            f"{path} is not verified: its format has no checksums, and there is no {beside}",
             logger="current",
         )
         return
@@ -66,7 +66,7 @@ def check_digest(path: str) -> None:
     found = file_sha256(path)
     if stored[:1] != [found]:
         raise CheckpointError(
-            f"{path}: damaged: its SHA-256 is {found[:12]}..., and {beside} has "
-            f"{stored[0][:12] if stored else 'none'}...; take another copy, or remove {beside} if "
-            "you changed the file yourself"
+            f"{path}: damaged, its SHA-256 is {found[:12]}..., expected "
+            f"{stored[0][:12] if stored else 'none'}... as in {beside}. Use another copy, or "
+            f"remove {beside} if you changed the file yourself"
         )

@@ -58,8 +58,8 @@ def download(url: str, folder: str | None = None, progress: bool = True) -> str:
     path = osp.join(place, name)
     if url.startswith("http://"):
         print_log(
-            f"{url} is not encrypted, and whoever is on the way can change it: use https, or a "
-            "file whose SHA-256 you know",
+            f"{url} is not encrypted and can be modified in transit. Use https, or a file with a "
+            "known SHA-256",
             logger="current",
             level=30,
         )
@@ -115,7 +115,7 @@ def _fetch(url: str, path: str, progress: bool) -> None:
             code = getattr(error, "code", None)  # HTTP status
             known = code is not None and code < 500
             if known or _is_of_disk(error) or number == len(PAUSES):
-                reason = f"the server says {code} {error.reason}" if code else _reason(error)
+                reason = f"the server returned {code} {error.reason}" if code else _reason(error)
                 raise _failure(url, reason) from error
         except ValueError as error:
             raise _failure(url, str(error)) from error
@@ -132,8 +132,8 @@ def _reason(error: Exception) -> str:
 
 def _failure(url: str, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"{url} could not be fetched: {reason}; try again, or fetch it by other means and give "
-        "the file's path"
+        f"cannot download {url}: {reason}. Try again, or download it manually and pass the path of "
+        "the file"
     )
 
 
@@ -142,16 +142,16 @@ def _fetch_once(url: str, path: str, progress: bool) -> None:
     request = Request(url, headers={"User-Agent": "smallvit", "Accept-Encoding": "identity"})
     with urlopen(request, timeout=TIMEOUT) as answer, whole_file(path) as temporary:
         if url.startswith("https://") and not answer.geturl().startswith("https://"):
-            raise ValueError(f"it leads to {answer.geturl()}, which is not encrypted")
+            raise ValueError(f"redirected to {answer.geturl()}, which is not encrypted")
         stated = answer.headers.get("Content-Length")
         length, digest = _copy(answer, temporary, stated, progress)
         if stated is not None and length != int(stated):
-            raise ConnectionError(f"{length} of {stated} bytes arrived")
+            raise ConnectionError(f"received {length} of {stated} bytes")
         wanted = _stated_digest(osp.basename(path))
         if wanted is not None and not digest.startswith(wanted):
             raise ValueError(
-                f"its name says that its SHA-256 begins with {wanted}, and that of the {length} "
-                f"bytes is {digest[:16]}...: it is another file, or damaged"
+                f"expected a SHA-256 starting with {wanted} as in the file name, got "
+                f"{digest[:16]}... for {length} bytes: the file is damaged, or a different one"
             )
     # The query string is left out, as it may contain credentials.
     content = {"url": url.partition("?")[0], "length": length, "sha256": digest}

@@ -163,14 +163,14 @@ def require_fit(fit: Fit, source: str, target: str) -> None:
     other = [text for text in fit.misshapen if _resizable(text.partition(" ")[0])]
     if fit.share > 0 and other:
         raise CheckpointError(
-            f"{source}: it is the file of another architecture than {target}: {_some(other)}; take "
-            "the settings of the model (width, heads) that the file was written with"
+            f"{source}: the file has another architecture than {target}: {_some(other)}. Use the "
+            "model settings (width, heads) of the file"
         )
     if fit.share > 0:
         return
     raise CheckpointError(
-        f"{source}: not one weight of {target} is in it, so that training would start from random "
-        f"weights\n  {_examples(fit)}{_way_out(fit)}"
+        f"{source} contains no weight of {target}, so training would start from random weights"
+        f"\n  {_examples(fit)}{_way_out(fit)}"
     )
 
 
@@ -182,23 +182,23 @@ def _examples(fit: Fit) -> str:
 def _way_out(fit: Fit) -> str:
     if fit.prefix:
         return (
-            f"\n  (its names begin with {fit.prefix!r}: load it by init_cfg=dict(type="
-            f"'Pretrained', checkpoint=..., prefix={fit.prefix!r}) of the part that it belongs to)"
+            f"\n  (its names start with {fit.prefix!r}: load it with init_cfg=dict(type="
+            f"'Pretrained', checkpoint=..., prefix={fit.prefix!r}) of the corresponding module)"
         )
     if fit.lacks_prefix:
         return (
             f"\n  (its names lack {fit.lacks_prefix!r}: set init_cfg=dict(type='Pretrained', "
-            f"checkpoint=...) of that part of the model instead)"
+            f"checkpoint=...) of that module instead)"
         )
     converting = (
-        "official files of the five systems convert: "
+        "convert official files of the five systems with "
         "python tools/model_converters/convert.py SYSTEM SRC DST"
     )
     if fit.below:
         key = fit.below[0]
         return (
-            f"\n  (it has no state_dict, and its weights may be below {key!r}: if they have this "
-            f"model's names, write them to a file of their own, torch.save(torch.load(FILE, "
+            f"\n  (it has no state_dict, but may have weights under {key!r}: if they have the "
+            "names of this model, extract them with torch.save(torch.load(FILE, "
             f"weights_only=True)[{key!r}], NEW); {converting})"
         )
     return f"\n  ({converting})"
@@ -215,17 +215,17 @@ def describe_fit(fit: Fit, source: str) -> str:
         str: One line if everything fits, otherwise one more line per kind of difference.
     """
     lines = [
-        f"start weights: {len(fit.loaded)} entries of {source}, {100 * fit.share:.1f}% of the "
-        "parameters outside the heads"
+        f"pretrained weights: {len(fit.loaded)} entries of {source}, {100 * fit.share:.1f}% of the "
+        "parameters without the heads"
     ]
     if fit.remade:
-        lines.append(f"of another number of classes, made anew: {_some(fit.remade)}")
+        lines.append(f"different number of classes, initialized: {_some(fit.remade)}")
     if fit.missing:
-        lines.append(f"not in the file, as initialized: {_some(fit.missing)}")
+        lines.append(f"not in the file, initialized: {_some(fit.missing)}")
     if fit.unexpected:
-        lines.append(f"in the file only, left out: {_some(fit.unexpected)}")
+        lines.append(f"only in the file, ignored: {_some(fit.unexpected)}")
     if fit.misshapen:
-        lines.append(f"of another shape, as initialized: {_some(fit.misshapen)}")
+        lines.append(f"different shape, initialized: {_some(fit.misshapen)}")
     way_out = _way_out(fit) if fit.share < 0.5 and (fit.prefix or fit.lacks_prefix) else ""
     return "\n  ".join(lines) + way_out
 
@@ -270,7 +270,7 @@ def require_resized(model: nn.Module, before: Mapping[str, Tensor], source: str)
     for name, value in before.items():
         if torch.equal(state[name], value):
             raise CheckpointError(
-                f"{source}: {name} is of another image size, and {type(model).__name__} does not "
-                "resize it: train at the file's image size, or remove the entry from the file to "
-                "start it anew"
+                f"{source}: {name} belongs to another image size, and {type(model).__name__} does "
+                "not resize it. Train at the image size of the file, or remove the entry from the "
+                "file to initialize it"
             )

@@ -143,9 +143,9 @@ def _require_alike(sources: list[State], names: list[str], runner: Runner) -> No
         for key, value in source.items():
             if key not in skipped and key in sources[0] and repr(value) != repr(sources[0][key]):
                 raise CheckpointError(
-                    f"{runner._load_from}: {key} of {name} is {value} and of {names[0]} "
-                    f"{sources[0][key]}, which this config trains in one group: resume it with "
-                    "the optim_wrapper.paramwise_cfg that it was trained with"
+                    f"{runner._load_from}: {key} is {value} for {name} and {sources[0][key]} for "
+                    f"{names[0]}, which are in one parameter group of this config. Resume with the "
+                    "optim_wrapper.paramwise_cfg of the checkpoint"
                 )
 
 

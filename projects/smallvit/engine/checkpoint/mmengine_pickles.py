@@ -58,7 +58,7 @@ class _Type:
 
     def numpy(self) -> np.dtype:
         if not self.is_plain or self.order not in ("<", ">", "=", "|"):
-            raise pickle.UnpicklingError(f"an array of {self.code!r}")
+            raise pickle.UnpicklingError(f"unsupported array type {self.code!r}")
         return np.dtype(self.code).newbyteorder(self.order)
 
 

@@ -38,7 +38,7 @@ def newest_whole_checkpoint(folder: str) -> str | None:
         return None
     raise CheckpointError(
         f"no checkpoint in {folder} can be resumed:\n  " + "\n  ".join(skipped) + "\n"
-        "  (without --resume the training starts from the beginning)"
+        "  (start from the beginning without --resume)"
     )
 
 
@@ -47,8 +47,8 @@ def _log_skipped(skipped: list[str], path: str, folder: str) -> None:
         print_log(f"skipped {reason}", logger="current", level=30)
     if not is_inside(path, folder):
         print_log(
-            f"{osp.join(folder, POINTER)} leads out of its folder, which has no checkpoint to go "
-            f"on from: taking {path}",
+            f"{osp.join(folder, POINTER)} points outside of its folder, which has no checkpoint to "
+            f"resume; using {path}",
             logger="current",
             level=30,
         )
@@ -108,9 +108,9 @@ def defect(path: str) -> str | None:
     except CheckpointError as error:
         return str(error)
     if not isinstance(checkpoint, dict) or "meta" not in checkpoint:
-        return f"{path}: holds no state of a training"
+        return f"{path}: contains no training state"
     if "optimizer" not in checkpoint:
-        return f"{path}: holds no state of an optimizer"
+        return f"{path}: contains no optimizer state"
     return None
 
 

@@ -20,14 +20,13 @@ def name_of(path: str) -> str | None:
     """
     if tarfile.is_tarfile(path):
         return (
-            "a tar file, as torch.save wrote before version 0.1.10, or another archive; load it "
-            "with the program that wrote it, and save its weights with torch.save again"
+            "a tar file (torch.save before version 0.1.10) or another archive. Load it with the "
+            "program that wrote it, and save its weights again with torch.save"
         )
     if _is_pickle(path):
         return (
-            "a bare pickle, which pickle.dump writes and torch.save does not; to read one can run "
-            "code: if you trust it, read it with pickle.load in a program of your own and save its "
-            "weights with torch.save"
+            "a plain pickle as written by pickle.dump, which can run arbitrary code. If you trust "
+            "it, read it with pickle.load in your own program, and save its weights with torch.save"
         )
     return None
 

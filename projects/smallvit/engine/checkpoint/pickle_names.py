@@ -113,7 +113,7 @@ def _parts(kind: str) -> Callable[[tuple], Shadow]:
 
 def _require(fits: bool, what: str) -> None:
     if not fits:
-        raise Refused(f"calls {what} as torch never does")
+        raise Refused(f"calls {what} in a way that torch does not")
 
 
 def _collection(kind: str) -> Callable[[tuple], Shadow]:
@@ -175,7 +175,7 @@ def _tensor(args: tuple) -> Shadow:
     count = prod(size)
     last = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else -1
     if offset < 0 or (offset + last + 1) * item > storage.size:
-        raise Refused("has a tensor that is larger than what is stored of it")
+        raise Refused("has a tensor larger than its storage")
     hooks = [arg for arg in args[5:6] if isinstance(arg, Shadow)]
     _require(not any(hook.count for hook in hooks), name)
     rest = [arg for arg in args[6:] if isinstance(arg, Shadow)]

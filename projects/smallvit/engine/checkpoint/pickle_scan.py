@@ -56,12 +56,12 @@ def scan(file: BinaryIO, size: int, records: Mapping[str, int] | None = None) ->
     machine = _Machine(size, records)
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name not in _OPCODES:
-            raise Refused(f"has the instruction {opcode.name}, which torch does not write")
+            raise Refused(f"contains the instruction {opcode.name}, which torch does not write")
         machine.steps += 1
         _OPCODES[opcode.name](machine, argument)
     unknown = sorted(name for name in machine.names if not is_known(name))
     if unknown:
-        raise Refused(f"holds {', '.join(unknown[:4])} and not only tensors and plain values")
+        raise Refused(f"contains {', '.join(unknown[:4])}, not only tensors and plain values")
     machine.check_amounts()
     return machine.names
 
@@ -79,13 +79,13 @@ class _Machine:
     def check_amounts(self) -> None:
         values, size = measure(self.stack[-1], is_dtype)
         if max(values, self.work) > MAX_SHARING * self.steps + SLACK:
-            raise Refused(f"would grow to {max(values, self.work):.1e} values: a pickle bomb")
+            raise Refused(f"expands to {max(values, self.work):.1e} values: a pickle bomb")
         if size > MAX_SHARING * self.size + SLACK_BYTES:
             raise Refused(f"has tensors of {size} bytes in a file of {self.size}")
         if self.records is None and sum(self.storages.values()) > self.size:
-            raise Refused("has tensors that are larger than what is stored of them")
+            raise Refused("has tensors larger than their storage")
         if self.odd_keys > MAX_ODD_KEYS:
-            raise Refused(f"has {self.odd_keys} keys that are no texts and no small numbers")
+            raise Refused(f"has {self.odd_keys} keys that are neither strings nor small integers")
 
     def pop_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.marks.pop()
@@ -125,7 +125,7 @@ def _global(machine: _Machine, argument: str) -> None:
 def _reduce(machine: _Machine, _: None) -> None:
     args, function = machine.stack.pop(), machine.stack.pop()
     if not isinstance(args, Tuple) or not isinstance(function, Name):
-        raise Refused("calls what is no function")
+        raise Refused("calls an object that is not a function")
     machine.charge(args)
     known = is_known(function)
     machine.stack.append(call(function, args) if known else Shadow("unknown"))
@@ -138,7 +138,7 @@ def _new(machine: _Machine, _: None) -> None:
     elif kind == _HISTORY and isinstance(args, Tuple) and not args.items:
         machine.stack.append(Shadow("history"))
     else:
-        raise Refused(f"makes an object of {kind if isinstance(kind, Name) else 'no class'}")
+        raise Refused(f"creates an object of {kind if isinstance(kind, Name) else 'no class'}")
 
 
 def _build(machine: _Machine, _: None) -> None:
@@ -146,9 +146,9 @@ def _build(machine: _Machine, _: None) -> None:
     kind = target.kind if isinstance(target, Shadow) else None
     if kind not in (*_BUILT, "unknown"):
         named = target if isinstance(target, Name) else kind or type(target).__name__
-        raise Refused(f"changes {named}, which torch never does")
+        raise Refused(f"modifies {named}, which torch does not")
     if not isinstance(state, Shadow):
-        raise Refused(f"sets {kind} up with a plain value")
+        raise Refused(f"sets the state of {kind} to a plain value")
     # State dicts set versions; other attributes could replace methods of the OrderedDict.
     if kind == "OrderedDict" and state.keys != ["_metadata"]:
         raise Refused("sets attributes of an OrderedDict")
@@ -160,7 +160,7 @@ def _persistent(machine: _Machine, _: None) -> None:
     reference = machine.stack.pop()
     items = reference.items if isinstance(reference, Tuple) else ()
     if len(items) not in (5, 6) or items[0] not in ("storage", b"storage"):
-        raise Refused("refers to something outside that is no storage")
+        raise Refused("has a persistent id that is not a storage")
     _, kind, key, _, count = items[:5]
     item = ITEM_SIZES.get(kind) if isinstance(kind, Name) else None
     if item is None or type(count) is not int or count < 0:
@@ -168,7 +168,7 @@ def _persistent(machine: _Machine, _: None) -> None:
     stored = count * item
     if machine.records is not None and machine.records.get(key) != stored:
         found = machine.records.get(key, "none")
-        raise Refused(f"has a storage of {stored} bytes, and the record of it has {found}")
+        raise Refused(f"has a storage of {stored} bytes, but its record has {found}")
     machine.storages[key] = max(stored, machine.storages.get(key, 0))
     machine.stack.append(Storage(stored, item))
 
@@ -184,7 +184,7 @@ def _check_keys(machine: _Machine, keys: list[Any]) -> None:
 def _append(machine: _Machine, values: list[Any]) -> None:
     target = machine.stack[-1]
     if not isinstance(target, Shadow) or target.kind not in ("list", "unknown"):
-        raise Refused("appends to what is no list")
+        raise Refused("appends to an object that is not a list")
     target.add(values)
 
 
@@ -192,7 +192,7 @@ def _set_items(machine: _Machine, values: list[Any]) -> None:
     target = machine.stack[-1]
     kinds = ("dict", "OrderedDict", "counter", "unknown")
     if not isinstance(target, Shadow) or target.kind not in kinds:
-        raise Refused("sets keys of what is no dictionary")
+        raise Refused("sets keys of an object that is not a dict")
     keys = values[::2]
     _check_keys(machine, keys)
     target.keys += keys

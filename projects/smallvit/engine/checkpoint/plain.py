@@ -44,5 +44,6 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (torch.dtype, torch.device, torch.Size)):
         return value
     raise TypeError(
-        f"a checkpoint holds tensors and plain values only, not {type(value).__name__}: {value!r}"
+        f"a checkpoint may contain only tensors and plain values, got {type(value).__name__}: "
+        f"{value!r}"
     )

@@ -38,7 +38,7 @@ def huggingface_hub() -> ModuleType:
         return import_module("huggingface_hub")
     except ModuleNotFoundError:
         raise UserError(
-            "models of the hub need huggingface_hub, which is not installed: pip install "
+            "models of the hub require huggingface_hub, which is not installed: pip install "
             "'smallvit[hub]'"
         ) from None
 
@@ -58,7 +58,7 @@ def find_published(name: str) -> str:
     if not name.startswith(SCHEME):
         path = osp.join(name, WEIGHTS)
         if not osp.isfile(path):
-            raise CheckpointError(f"{name} is a folder without {WEIGHTS}: no published model")
+            raise CheckpointError(f"{name} is not a published model: the folder has no {WEIGHTS}")
         return path
     repository, _, revision = name.removeprefix(SCHEME).partition("@")
     try:

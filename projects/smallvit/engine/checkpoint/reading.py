@@ -46,7 +46,7 @@ DAMAGE = (
     OverflowError,
     zipfile.BadZipFile,
 )
-HINT = "(--trust-checkpoint loads it nevertheless, and runs whatever code it holds)"
+HINT = "(--trust-checkpoint loads it anyway and runs any code that it contains)"
 _PICKLE_LIMIT = 64 << 20
 #: First pickles of torch's legacy format (before 1.6): this magic number, the format version, the
 #: machine, the checkpoint, and the keys of its storages.
@@ -107,8 +107,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
         raise _refusal(filename, path, error) from error
     except ImportError as error:
         raise CheckpointError(
-            f"{filename}: its pickled objects need the module {error.name!r}; install it (pip "
-            f"install {error.name}) and run this again"
+            f"{filename}: its pickled objects require the module {error.name!r}. Install it (pip "
+            f"install {error.name})"
         ) from error
     except DAMAGE as error:
         _refuse_by_name(filename, path, error)
@@ -140,7 +140,7 @@ def _scan(path: str) -> set[str]:
         return scan(_pickle_of(path), size, records_of(path))
     with open(path, "rb") as file:
         if not _is_legacy(file):
-            raise pickle.UnpicklingError("neither an archive nor torch's format before 1.6")
+            raise pickle.UnpicklingError("neither an archive nor in torch's format before 1.6")
         return set().union(*(scan(file, size) for _ in range(_LEGACY_PICKLES)))
 
 
@@ -154,11 +154,11 @@ def _refusal(filename: str, path: str, error: pickle.UnpicklingError) -> Checkpo
     named = globals_of(path)
     if named:
         return CheckpointError(
-            f"{filename}: holds {', '.join(named)} and not only tensors and plain values; it was "
-            f"not loaded, because such content can run code {HINT}"
+            f"{filename}: contains {', '.join(named)}, not only tensors and plain values; not "
+            f"loaded because such content can run code {HINT}"
         )
     if isinstance(error, Refused):
-        return CheckpointError(f"{filename}: {error}; damaged or made up, and not loaded")
+        return CheckpointError(f"{filename}: {error}; damaged or manipulated, not loaded")
     _refuse_by_name(filename, path, error)
     return CheckpointError(f"{filename}: damaged or not a checkpoint")
 
@@ -167,7 +167,9 @@ def _refuse_by_name(filename: str, path: str, error: Exception) -> None:
     with suppress(OSError, MemoryError):
         kind = None if is_archive(path) else older_formats.name_of(path)
         if kind is not None:
-            raise CheckpointError(f"{filename}: not a checkpoint of torch but {kind}") from error
+            raise CheckpointError(
+                f"{filename}: expected a checkpoint of torch, got {kind}"
+            ) from error
 
 
 def _require_form(checkpoint: Any, path: str) -> dict:
@@ -177,10 +179,10 @@ def _require_form(checkpoint: Any, path: str) -> dict:
         parts |= {name: checkpoint[name] for name in ("state_dict", "meta") if name in checkpoint}
     for name, part in parts.items():
         if not isinstance(part, dict) and not (name == "meta" and part is None):
-            found = f"has a {type(part).__name__} as its {name}" if name else "is no dict"
-            raise CheckpointError(f"{path}: not a checkpoint: it {found}")
+            found = f"its {name} is of type {type(part).__name__}" if name else "it is not a dict"
+            raise CheckpointError(f"{path}: not a checkpoint: {found}")
     if not all(isinstance(name, str) for name in checkpoint.get("state_dict", ())):
-        raise CheckpointError(f"{path}: not a checkpoint: its weights have names that are no text")
+        raise CheckpointError(f"{path}: not a checkpoint: names of its weights are not strings")
     return checkpoint
 
 
@@ -189,7 +191,7 @@ def _without_programs(checkpoint: dict, path: str) -> dict:
     meta = checkpoint.get("meta")
     if isinstance(meta, dict) and meta.pop("config", None) is not None:
         print_log(
-            f"{path}: its meta['config'] was left out: MMEngine would run it as a program",
+            f"{path}: ignored its meta['config'], which MMEngine would execute as code",
             logger="current",
             level=30,
         )
@@ -229,7 +231,9 @@ def _pickle_of(path: str) -> BinaryIO:
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo(f"{archive.namelist()[0].partition('/')[0]}/data.pkl")
         if entry.file_size > _PICKLE_LIMIT:
-            raise Refused(f"has a pickle of more than {_PICKLE_LIMIT >> 20} MiB beside its tensors")
+            raise Refused(
+                f"has a pickle above {_PICKLE_LIMIT >> 20} MiB in addition to its tensors"
+            )
         del entry.CRC  # already checked, or disabled by the user
         return io.BytesIO(archive.read(entry))
 

@@ -47,7 +47,7 @@ def named(path: str) -> Iterator[None]:
         if "do not match exactly" in reason:  # followed by MMEngine's list of names
             raise
         raise CheckpointError(
-            f"{path}: its state cannot be taken up by this config: {type(error).__name__}: {reason}"
+            f"{path}: cannot resume its state with this config: {type(error).__name__}: {reason}"
         ) from error
 
 
@@ -79,15 +79,15 @@ def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
     meta, hub = checkpoint.get("meta"), checkpoint.get("message_hub")
     if not isinstance(meta, dict) or hub is None or not {"epoch", "iter"} <= set(meta):
         raise CheckpointError(
-            f"{path}: holds weights, not the state of a training; to start a new training from "
-            "them, set load_from without resume"
+            f"{path}: contains weights, but no training state. To start a new training from them, "
+            "set load_from without resume"
         )
     wrong = ["message_hub"]
     if isinstance(hub, dict):
         wrong = [f"message_hub.{name}" for name in _HUB if not isinstance(hub.get(name), dict)]
     if wrong:
         raise CheckpointError(
-            f"{path}: its {', '.join(wrong)} cannot be those of a training: damaged or made up"
+            f"{path}: invalid training state in {', '.join(wrong)}: damaged or manipulated"
         )
     refuse(path, wrong_progress(checkpoint))
 
@@ -105,7 +105,7 @@ def refuse(path: str, wrong: Iterable[Wrong]) -> None:
     found = [describe(each) for each in wrong]
     if found:
         raise CheckpointError(
-            f"{path}: {'; '.join(found[:4])}: damaged or made up, and nothing is resumed from it"
+            f"{path}: {'; '.join(found[:4])}: damaged or manipulated, not resumed"
         )
 
 
@@ -134,8 +134,8 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
     files.resumed = True
     if not continue_run(runner, checkpoint):
         runner.logger.info(
-            f"the checkpoint is not of the run that {runner.work_dir} has a record of: a new run "
-            "begins, and removes no files of others"
+            f"the checkpoint does not belong to the recorded run in {runner.work_dir}; starting a "
+            "new run, which removes no files of other runs"
         )
     # MMEngine would execute meta["config"] on resume, and its inferencers ``cfg``, from our files.
     checkpoint["meta"].pop("config", None)
@@ -150,7 +150,7 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
     for name in [key for key in info if key.startswith(BEST)]:
         own = next((path for each in folders if (path := own_path(files, info[name], each))), None)
         if own is None:
-            runner.logger.info(f"{info.pop(name)!r}, the best checkpoint so far, is of another run")
+            runner.logger.info(f"ignoring the best checkpoint {info.pop(name)!r} of another run")
         else:
             info[name] = own
 

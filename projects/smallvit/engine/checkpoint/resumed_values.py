@@ -32,7 +32,7 @@ def describe(wrong: Wrong) -> str:
         str: The description.
     """
     key, value, wanted = wrong
-    return f"{key} is {brief(value)}, not {wanted}"
+    return f"expected {key} to be {wanted}, got {brief(value)}"
 
 
 def wrong_progress(checkpoint: Mapping[str, Any]) -> Iterator[Wrong]:
@@ -66,7 +66,7 @@ def _wrong_processes(state: Any) -> Iterator[Wrong]:
         name, seed = f"smallvit.processes[{number}]", own.get("data_seed")
         good = isinstance(seed, (list, tuple)) and len(seed) == 2
         if not good or not all(_is_count(part, (1 << 64) - 1) for part in seed):
-            yield f"{name}.data_seed", seed, "two numbers from 0 on"
+            yield f"{name}.data_seed", seed, "two numbers >= 0"
         seed = own.get("sampler_seed")
         if seed is not None and not _is_count(_magnitude(seed), (1 << 63) - 1):
             yield f"{name}.sampler_seed", seed, "a seed"
@@ -86,7 +86,7 @@ def _wrong_settings(stored: Any) -> Iterator[Wrong]:
     for key in ("batch_size", "samples", "iterations", "length", "accumulation"):
         value = settings.get(key)
         if value is not None and not (_is_count(value, 1 << 53) and value > 0):
-            yield f"smallvit_settings.settings.{key}", value, "a number from 1 on"
+            yield f"smallvit_settings.settings.{key}", value, "a number >= 1"
 
 
 def wrong_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[Wrong]:

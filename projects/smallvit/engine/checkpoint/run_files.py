@@ -90,7 +90,8 @@ class RunFiles:
             number, aside = number + 1, f"{name}_{number}{ending}"
         os.rename(path, aside)
         print_log(
-            f"{path} is not of this run, which writes one of that name: it is {aside} now",
+            f"{path} does not belong to this run, which writes a file of the same name; renamed to "
+            f"{aside}",
             logger="current",
             level=30,
         )
@@ -105,7 +106,7 @@ class RunFiles:
         if not osp.lexists(path):
             return
         if not is_inside(path, folder) or not self.own(path):
-            print_log(f"{path} stays: this run did not write it", logger="current")
+            print_log(f"kept {path}, which this run did not write", logger="current")
         elif osp.isdir(path):
             _remove_folder(path)
         else:
@@ -221,4 +222,4 @@ def _remove_folder(folder: str) -> None:
         with suppress(OSError):  # the folder holds other files
             os.rmdir(place)
     if osp.exists(folder):
-        print_log(f"{folder} stays: it holds files that this run did not write", logger="current")
+        print_log(f"kept {folder}, which contains files of other runs", logger="current")

@@ -103,7 +103,7 @@ def measure(root: Any, may_be_value: Callable[[str], bool]) -> tuple[int, int]:
             _refuse_names(shadow, may_be_value)
             missing = [part for part in parts if id(part) not in found]
             if any(id(part) in entered for part in missing):
-                raise Refused("holds a value that holds itself")
+                raise Refused("contains a recursive value")
             path += missing
             if missing:
                 continue

@@ -55,8 +55,7 @@ def check_archive(path: str) -> None:
             entries = archive.infolist()
         if len(entries) != count:
             raise CheckpointError(
-                f"{path}: damaged or made up: its end counts {count} entries, and it lists "
-                f"{len(entries)}"
+                f"{path}: damaged or manipulated: expected {count} entries, got {len(entries)}"
             )
         _check_growth(path, entries, size)
         _check_names(path, entries)
@@ -68,9 +67,7 @@ def _directory(file: BinaryIO, size: int, path: str) -> tuple[int, int]:
     end = size - _END.size
     values = _read(file, _END, end)
     if values is None or values[0] != b"PK\x05\x06" or values[7]:
-        raise CheckpointError(
-            f"{path}: damaged or not a checkpoint (it does not end as archives do)"
-        )
+        raise CheckpointError(f"{path}: damaged or not a checkpoint (no end record of an archive)")
     _, disk, first_disk, count_here, count, length, start, _ = values
     located = _read(file, _LOCATOR_64, end - _LOCATOR_64.size)
     if located is not None and located[0] == b"PK\x06\x07":
@@ -91,8 +88,8 @@ def _directory(file: BinaryIO, size: int, path: str) -> tuple[int, int]:
 
 def _two_lists(path: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: damaged or made up: its list of entries is not right before its end, so that "
-        "programs would find different entries in it; not loaded"
+        f"{path}: damaged or manipulated: its directory is not directly before its end record, so "
+        "programs would read different entries; not loaded"
     )
 
 
@@ -109,12 +106,12 @@ def _check_growth(path: str, entries: list[zipfile.ZipInfo], size: int) -> None:
     stored = sum(entry.compress_size for entry in entries)
     if stored > size:
         raise CheckpointError(
-            f"{path}: its entries overlap ({stored} bytes in a file of {size}): a zip bomb, and "
-            "not loaded"
+            f"{path}: its entries overlap ({stored} bytes in a file of {size}): a zip bomb; not "
+            "loaded"
         )
     if grown > MAX_GROWTH * size + _SLACK:
         raise CheckpointError(
-            f"{path}: would grow from {size} to {grown} bytes: a zip bomb, and not loaded"
+            f"{path}: expands from {size} to {grown} bytes: a zip bomb; not loaded"
         )
 
 
@@ -124,10 +121,10 @@ def _check_names(path: str, entries: list[zipfile.ZipInfo]) -> None:
     folders = {name.partition("/")[0] for name in names}
     if len({name.lower() for name in names}) < len(names) or len(folders) != 1:
         raise CheckpointError(
-            f"{path}: damaged or made up: its entries have the same names, or several folders"
+            f"{path}: damaged or manipulated: its entries have duplicate names or several folders"
         )
     if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(f"{path}: a TorchScript program and not a checkpoint; not loaded")
+        raise CheckpointError(f"{path}: a TorchScript program, not a checkpoint; not loaded")
 
 
 def _check_places(
@@ -139,7 +136,7 @@ def _check_places(
         local = _read(file, _LOCAL, entry.header_offset)
         if local is None or local[0] != _START or entry.header_offset < end:
             raise CheckpointError(
-                f"{path}: its entries overlap at {entry.filename}: a zip bomb, and not loaded"
+                f"{path}: its entries overlap at {entry.filename}: a zip bomb; not loaded"
             )
         name = file.read(local[9])
         plain = entry.compress_type == zipfile.ZIP_STORED
@@ -147,10 +144,10 @@ def _check_places(
         known = plain or entry.compress_type == zipfile.ZIP_DEFLATED
         named = name.decode("utf-8", "replace") == entry.orig_filename == entry.filename
         if not (sized and known and named) or entry.flag_bits & _ENCRYPTED or _ambiguous(entry):
-            raise CheckpointError(f"{path}: damaged or made up at {entry.filename}; not loaded")
+            raise CheckpointError(f"{path}: damaged or manipulated at {entry.filename}; not loaded")
         end = entry.header_offset + _LOCAL.size + local[9] + local[10] + entry.compress_size
     if end > directory:
-        raise CheckpointError(f"{path}: its entries overlap its list: a zip bomb, and not loaded")
+        raise CheckpointError(f"{path}: its entries overlap its directory: a zip bomb; not loaded")
 
 
 def _ambiguous(entry: zipfile.ZipInfo) -> bool:
@@ -181,12 +178,12 @@ def check_crcs(path: str) -> None:
         absent = not any(entry.CRC for entry in archive.infolist())
     if absent:
         raise CheckpointError(
-            f"{path}: was written without CRCs (torch.serialization.set_crc32_options), so that "
-            "nobody can tell whether it is damaged; --no-crc reads it nevertheless"
+            f"{path}: written without CRCs (torch.serialization.set_crc32_options), so damage "
+            "cannot be detected. Pass --no-crc to read it anyway"
         )
     raise CheckpointError(
-        f"{path}: damaged in {damaged}, whose CRC is another; take another copy, or an earlier "
-        "checkpoint (--no-crc reads it nevertheless)"
+        f"{path}: damaged, the CRC of {damaged} does not match. Use another copy or an earlier "
+        "checkpoint (--no-crc reads it anyway)"
     )
 
 

@@ -74,9 +74,9 @@ def _other_name(stored):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_as_adam, "holds exp_avg of its optimizer, SGD of this config needs momentum_buffer"),
-        (_other_shape, "of head.weight has shape"),
-        (_other_name, "does not train, such as neck.weight"),
+        (_as_adam, "optimizer state exp_avg, but SGD of this config requires momentum_buffer"),
+        (_other_shape, "of head.weight to have shape"),
+        (_other_name, "does not train, e.g. neck.weight"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, words, tmp_path):
@@ -91,5 +91,5 @@ def test_loops_of_iterations_need_their_number(tmp_path):
 
     path = by_name(tmp_path, trained(tmp_path, 1), forget)
     loop = dict(type="IterBasedTrainLoop", max_iters=9)
-    with pytest.raises(CheckpointError, match="how many iterations"):
+    with pytest.raises(CheckpointError, match="the number of iterations"):
         trained(tmp_path / "rest", 2, load_from=path, resume=True, train_cfg=loop)

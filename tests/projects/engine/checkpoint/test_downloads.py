@@ -125,7 +125,7 @@ def test_the_digest_in_the_name(server, tmp_path):
     assert value_of(server.give(f"/m-20240101-{digest[:12]}.pth", content)) == 1
     assert value_of(server.give("/m-20240101.pth", content)) == 1  # a date
     before = left(tmp_path)
-    with pytest.raises(CheckpointError, match=r"SHA-256 begins with 01234567, and that of the \d+"):
+    with pytest.raises(CheckpointError, match=r"SHA-256 starting with 01234567 .* for \d+"):
         value_of(server.give("/m-01234567.pth", content))
     assert left(tmp_path) == before
 
@@ -147,7 +147,7 @@ def test_a_server_error_is_tried_again_and_an_answer_is_not(server):
     server.http.answers["/model.pth"].append((200, weights(1), None))
     assert value_of(url) == 1
     url = server.give("/none.pth", b"no", status=404)
-    with pytest.raises(CheckpointError, match=r"none\.pth could not be fetched: .*404 Not Found"):
+    with pytest.raises(CheckpointError, match=r"cannot download .*none\.pth: .*404 Not Found"):
         value_of(url)
     assert server.asked == ["/model.pth", "/model.pth", "/none.pth"]
 
@@ -157,14 +157,14 @@ def test_http_is_warned_of(server, monkeypatch):
     monkeypatch.setattr(downloads, "print_log", lambda text, **_: said.append(text))
     value_of(server.give("/model.pth", weights(1)))
     assert "model.pth is not encrypted" in said[0]
-    assert "use https" in said[0]
+    assert "Use https" in said[0]
 
 
 def test_nobody_there(server):
     url = server.give("/model.pth", weights(1))
     server.http.shutdown()
     server.http.server_close()
-    with pytest.raises(CheckpointError, match=r"model\.pth could not be fetched: .*refused"):
+    with pytest.raises(CheckpointError, match=r"cannot download .*model\.pth: .*refused"):
         value_of(url)
 
 

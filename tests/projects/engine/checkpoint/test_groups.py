@@ -89,7 +89,7 @@ def test_moments_follow_their_parameters_into_other_groups():
 def test_rates_that_differ_within_a_group_are_named():
     first = make_runner("single", custom_keys={"2.weight": dict(lr_mult=0.1)})
     train(first, range(1))
-    with pytest.raises(CheckpointError, match=r"old\.pth: \w+ of 2\.weight is .*paramwise_cfg"):
+    with pytest.raises(CheckpointError, match=r"old\.pth: \w+ is .* for 2\.weight .*paramwise_cfg"):
         regroup(make_runner("merged"), checkpoint_of(first))
 
 

@@ -42,11 +42,11 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
     ("option", "message"),
     [
         ("model.head.loss.class_weight=[1.0,2.0,3.0]", "in the order bright, dark"),
-        ("train_dataloader.dataset.metainfo.classes=ab", "classes='ab' is a text"),
+        ("train_dataloader.dataset.metainfo.classes=ab", "classes='ab' is a string"),
         (
             "val_dataloader.dataset.pipeline.0.color_type=grayscale",
-            "val: data_preprocessor.mean has 3 values, but the images have 1 channel when they "
-            "come out of the pipeline (",
+            "val: data_preprocessor.mean has 3 values, but the pipeline returns images with 1 "
+            "channel (",
         ),
     ],
 )
@@ -94,8 +94,8 @@ def test_outputs_that_no_class_trains(tiny, capfd):
         ),
         (
             ("default_hooks.checkpoint.save_best=accuracy/top5",),
-            "save_best='accuracy/top5' of AtomicCheckpointHook is no metric of val_evaluator, "
-            "which gives accuracy/top1",
+            "save_best='accuracy/top5' of AtomicCheckpointHook is not a metric of "
+            "val_evaluator, which reports accuracy/top1",
         ),
     ],
 )

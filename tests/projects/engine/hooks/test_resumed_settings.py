@@ -122,7 +122,7 @@ def test_weight_decay_and_data_are_named(tmp_path, said):
     runner, _ = train(tmp_path, epochs=2, weight_decay=0.3, samples=20, resume=True)
     assert runner.optim_wrapper.param_groups[0]["weight_decay"] == 0.3
     text = "\n".join(said)
-    assert "optimizer.weight_decay is 0.3 as in the config, no longer 0.1" in text
+    assert "optimizer.weight_decay is now 0.3 as in the config, was 0.1" in text
     assert "training data differ" in text
     assert "16 samples then, 20 now" in text
 
