@@ -61,7 +61,7 @@ def attach_dw_shortcuts(
     """
     view = view_host(host)
     if hasattr(host, "dw_shortcuts"):
-        raise ValueError(f"{type(host).__name__} has shortcuts already; build another one")
+        raise ValueError(f"{type(host).__name__} already has shortcuts. Build a new backbone")
     sizes = _check_sizes(kernel_sizes)
     runs = group_blocks(view, bypass, blocks, stages, with_last)
     frozen = view.frozen_blocks()
@@ -84,8 +84,8 @@ def _check_sizes(kernel_sizes: int | Sequence[int]) -> tuple[int, ...]:
     sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
     if any(size < 1 or size % 2 == 0 for size in sizes):
         raise ValueError(
-            f"kernel_sizes={kernel_sizes!r} must be odd numbers, which keep the map's size, e.g. 3 "
-            "or (3, 5); () is the identity"
+            f"expected kernel_sizes to be odd, which keeps the size, e.g. 3 or (3, 5), or () for "
+            f"the identity, got {kernel_sizes!r}"
         )
     return sizes
 
@@ -113,7 +113,7 @@ def group_blocks(
         ValueError: If an index is out of range for the host, or no block is left to bypass.
     """
     if bypass < 1:
-        raise ValueError(f"bypass={bypass} must be 1 or more blocks")
+        raise ValueError(f"expected bypass >= 1, got {bypass}")
     wanted = {view.index(i) for i in (range(len(view)) if blocks is None else blocks)}
     if stages is not None:
         wanted &= {i for stage in _check_stages(view, stages) for i in view.stages[stage]}
@@ -121,8 +121,8 @@ def group_blocks(
         wanted.discard(len(view) - 1)
     if not wanted:
         raise ValueError(
-            f"blocks={blocks}, stages={stages} and with_last={with_last} leave none of the "
-            f"{len(view)} blocks of {type(view.host).__name__} to bypass"
+            f"blocks={blocks}, stages={stages} and with_last={with_last} select none of the "
+            f"{len(view)} blocks of {type(view.host).__name__}"
         )
     runs: list[tuple[int, ...]] = []
     for i in sorted(wanted):
@@ -140,8 +140,8 @@ def _check_stages(view: HostView, stages: Iterable[int]) -> set[int]:
     wrong = [stage for stage in stages if not -count <= stage < count]
     if wrong:
         raise ValueError(
-            f"{type(view.host).__name__} has {count} stages, so there are no stages {wrong}; use 0 "
-            f"to {count - 1}, or -1 for the last"
+            f"{type(view.host).__name__} has {count} stages: expected stages from 0 to "
+            f"{count - 1}, or -1 for the last, got {wrong}"
         )
     return {stage % count for stage in stages}
 
@@ -175,19 +175,19 @@ def build_with_dw_shortcuts(
     """
     if host is None:
         raise TypeError(
-            "smallvit.DWConvShortcut has no host; the type of the backbone goes there, e.g. "
+            "smallvit.DWConvShortcut requires a host. Set it to the type of the backbone, e.g. "
             "dict(type='smallvit.DWConvShortcut', host='mmpretrain.VisionTransformer', "
             "arch='deit-tiny')"
         )
     if not isinstance(host, str):
         raise TypeError(
-            f"host={host!r} must be the registered type of a backbone, such as "
-            "'mmpretrain.VisionTransformer', with its arguments beside it; to a backbone that is "
-            "built already, shortcuts are added by attach_dw_shortcuts"
+            f"expected host to be the registered type of a backbone, such as "
+            f"'mmpretrain.VisionTransformer', got {host!r}. For a backbone that is already built, "
+            "use attach_dw_shortcuts"
         )
     if host.rpartition(".")[2] == "DWConvShortcut":
         raise TypeError(
-            f"host={host!r} nests shortcuts in shortcuts; name the backbone there, and give "
-            "several kernel sizes by shortcut=dict(kernel_sizes=(3, 5))"
+            f"host={host!r} nests shortcuts. Set host to the backbone, and several kernel sizes "
+            "with shortcut=dict(kernel_sizes=(3, 5))"
         )
     return attach_dw_shortcuts(MODELS.build(dict(type=host, **kwargs)), **(shortcut or {}))

@@ -63,7 +63,7 @@ class Bypass:
         tokens = self._recall()
         if tokens is None:
             raise RuntimeError(
-                f"{type(module).__name__} ran without the block where its shortcut begins; run the "
+                f"{type(module).__name__} ran without the block where its shortcut starts. Run the "
                 "whole backbone, or set bypass=1"
             )
         self._held = None

@@ -33,15 +33,15 @@ def last_of_all(name: str, model: nn.Module) -> Iterator[nn.Module]:
     )
     if backbone is model and _initializes_itself(model):
         raise ValueError(
-            f"{name} belongs to the model, not to its backbone: {type(model).__name__} goes on "
-            "with its own initialization afterwards. Set "
+            f"{name} must be set for the model instead of the backbone, because "
+            f"{type(model).__name__} runs its own initialization afterwards. Set "
             f'model.init_cfg = dict(type="smallvit.{name}")'
         )
     initialize_children(model)
     if any(map(loads_weights, backbone.modules())):
         raise ValueError(
-            f"{name} would replace the weights that {type(backbone).__name__} loads (init_cfg of "
-            'type "Pretrained"): take one of the two'
+            f"{name} would overwrite the weights that {type(backbone).__name__} loads (init_cfg of "
+            'type "Pretrained"). Remove one of the two'
         )
     with torch.no_grad():
         yield backbone
@@ -88,9 +88,8 @@ def fill_output(attention: AttentionProjections, noise: float, identity: float) 
     output, value = attention.output.weight, attention.value.weight
     if output.shape != value.shape or output.shape[0] != output.shape[1]:
         raise HostError(
-            f"{type(attention.module).__name__} has value weights {tuple(value.shape)} and output "
-            f"weights {tuple(output.shape)}; their product can be near the identity only if both "
-            "are square"
+            f"{type(attention.module).__name__}: expected square value and output weights, whose "
+            f"product is close to the identity, got {tuple(value.shape)} and {tuple(output.shape)}"
         )
     left, right = near_identity(value.shape[1], noise, -identity)
     output.copy_(left)

@@ -44,7 +44,8 @@ class ParameterInit:
     ) -> None:
         if distribution not in _FILL:
             raise ValueError(
-                f"ParameterInit has no distribution {distribution!r}; use one of {', '.join(_FILL)}"
+                f"ParameterInit: expected distribution to be one of {', '.join(_FILL)}, got "
+                f"{distribution!r}"
             )
         self.names = [names] if isinstance(names, str) else list(names)
         self.distribution = distribution
@@ -67,8 +68,8 @@ class ParameterInit:
         ]
         if not found:
             raise ValueError(
-                f"{type(module).__name__} has no parameter whose name ends in "
-                f"{' or '.join(self.names)}; see model.named_parameters()"
+                f"{type(module).__name__} has no parameter whose name ends with "
+                f"{' or '.join(self.names)}. See model.named_parameters()"
             )
         with torch.no_grad():
             for parameter in found:

@@ -61,7 +61,7 @@ class StructuredInit:
         window_bias: float = 5.0,
     ) -> None:
         if window_size < 1 or window_size % 2 == 0:
-            raise ValueError(f"window_size={window_size} must be odd, such as 3")
+            raise ValueError(f"expected an odd window_size, got {window_size}")
         self.window_size = window_size
         self.position_std = position_std
         self.query_key_norm = query_key_norm
@@ -94,9 +94,9 @@ class StructuredInit:
         positions = position_table(backbone)
         if positions is None:
             raise HostError(
-                f"StructuredInit computes attention from position embeddings, and "
-                f"{type(backbone).__name__} has no table of them for one grid (nor has all its "
-                "attention a relative position bias); smallvit.MimeticInit needs none"
+                "StructuredInit requires position embeddings for one grid, or relative position "
+                f"biases in all attention modules, which {type(backbone).__name__} does not have. "
+                "Use smallvit.MimeticInit"
             )
         if positions.is_trained:
             positions.patches.normal_(std=self.position_std)

@@ -57,11 +57,11 @@ def attach_guidance(model: BaseModel, guidance: dict) -> BaseModel:
     whole = isinstance(model, BaseModel) and callable(getattr(model, "loss", None))
     if not whole or not isinstance(getattr(model, "backbone", None), nn.Module):
         raise TypeError(
-            f"{type(model).__name__} is no model of MMPretrain, mmdet or mmseg with a backbone and "
-            "a loss, which alone can be guided"
+            f"guidance requires a model of MMPretrain, mmdet or mmseg with a backbone and a loss, "
+            f"got {type(model).__name__}"
         )
     if isinstance(model.loss, GuidedLoss):
-        raise ValueError(f"this {type(model).__name__} is guided already; build another one")
+        raise ValueError(f"this {type(model).__name__} already has guidance. Build a new model")
     settings = {"type": "smallvit.LocalityGuidance", **guidance}
     model.guidance = MODELS.build(settings, default_args={"student": model})
     model.loss = GuidedLoss(model)

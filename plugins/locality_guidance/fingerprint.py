@@ -44,7 +44,7 @@ def sample_key(results: Mapping[str, Any]) -> int:
         digest.update(image)
     else:
         raise FeatureStoreError(
-            "a sample has neither img_path nor img; stored features need one of them to know it by"
+            "stored features require img_path or img to identify a sample, got neither"
         )
     return int.from_bytes(digest.digest(), "little")
 

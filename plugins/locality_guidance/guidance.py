@@ -96,26 +96,23 @@ class LocalityGuidance(nn.Module):
         if isinstance(loss_weight, str):
             _check_name("loss_weight", loss_weight, (BALANCED,))
         if store is None and teacher is None:
-            raise ValueError("guidance needs a teacher, or a store of a teacher's features")
+            raise ValueError("guidance requires a teacher, or a store of teacher features")
         if store is not None and logit is not None:
-            raise ValueError(
-                "guidance by logits cannot be read from a store, which holds features; leave out "
-                "guidance.store or guidance.logit"
-            )
+            raise ValueError("a store contains no logits. Remove guidance.store or guidance.logit")
         if not hasattr(student, "head"):
             _check_of_classifiers(student, logit=logit, store=store)
         if store is not None and (teacher or {}).get("batch_statistics"):
             raise ValueError(
-                "stored features were computed with the teacher's stored statistics; set "
-                "guidance.teacher.batch_statistics=False, or leave out guidance.store"
+                "stored features were computed with the running statistics of the teacher. Set "
+                "guidance.teacher.batch_statistics=False, or remove guidance.store"
             )
         self.teacher = self.stored = None
         if teacher is not None:
             self.teacher = Teacher(**teacher, with_logits=logit is not None)
             if loss_weight and not self.teacher.stages:
                 raise ValueError(
-                    "guidance.teacher.stages=() leaves no features to compare: name a stage, such "
-                    "as (-1,), or set guidance.loss_weight=0"
+                    "guidance.teacher.stages=() selects no features. Set stages such as (-1,), or "
+                    "guidance.loss_weight=0"
                 )
         if store is not None:
             self.stored = StoredFeatures(store, student.data_preprocessor)
@@ -132,14 +129,14 @@ class LocalityGuidance(nn.Module):
             student_indices = default_indices(view_host(student.backbone))
         if isinstance(student_indices, (int, float)):
             raise ValueError(
-                f"guidance.student_indices={student_indices!r} must be a sequence with one block "
-                f"for each stage of the teacher, such as ({student_indices!r},)"
+                f"expected guidance.student_indices to be a sequence with one block per stage of "
+                f"the teacher, such as ({student_indices!r},), got {student_indices!r}"
             )
         stages = channels or (() if self.teacher is None else self.teacher.stages)
         if stages and len(student_indices) != len(stages):
             raise ValueError(
-                f"student_indices={tuple(student_indices)} and the {len(stages)} stages of the "
-                "teacher must be of one length: each block follows a stage"
+                f"expected {len(stages)} student_indices, one per stage of the teacher, got "
+                f"{tuple(student_indices)}"
             )
         self.taps = Taps(student.backbone, student_indices)
         self.projections = nn.ModuleList()
@@ -295,8 +292,8 @@ class LogitGuidance:
         classes = teacher(teacher.blank())[1].shape[1]
         if classes != self.num_classes:
             raise ValueError(
-                f"the teacher {teacher.name} knows {classes} classes and the student "
-                f"{self.num_classes}; guidance by logits needs the same"
+                f"guidance by logits requires the same classes, got {classes} of the teacher "
+                f"{teacher.name} and {self.num_classes} of the student"
             )
 
     def loss(self, logits: Tensor) -> Tensor:
@@ -331,8 +328,8 @@ def _check_of_classifiers(student: nn.Module, **options: Any) -> None:
     given = [f"guidance.{name}" for name, value in options.items() if value is not None]
     if given:
         raise ValueError(
-            f"{' and '.join(given)}: a {type(student).__name__} is no classifier, and is guided by "
-            "the maps of a teacher that runs beside it, guidance.teacher, alone"
+            f"{' and '.join(given)}: only classifiers are supported, got {type(student).__name__}. "
+            "Use only guidance.teacher, which compares feature maps online"
         )
 
 
@@ -345,4 +342,4 @@ def _check_channels(student: nn.Module, teacher: Teacher) -> None:
 
 def _check_name(what: str, name: str, known: Mapping) -> None:
     if name not in known:
-        raise ValueError(f"there is no {what} {name!r}; use one of {', '.join(known)}")
+        raise ValueError(f"expected a {what} of {', '.join(known)}, got {name!r}")

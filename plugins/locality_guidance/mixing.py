@@ -130,8 +130,8 @@ def _read(numbers: Tensor, positions: Tensor, tags: Tensor, name: str) -> MixRec
     moved = (positions - places.view_as(positions[0])).abs().max() > _TOLERANCE
     if moved or (numbers - wanted).abs().max() > _TOLERANCE:
         raise ValueError(
-            f"stored teacher features cannot follow a batch augmentation of {name}: it moves "
-            "pixels or mixes more than two images; use Mixup and CutMix, or guide online"
+            f"stored teacher features do not support the batch augmentation {name}, which moves "
+            "pixels or mixes more than two images. Use Mixup and CutMix, or an online teacher"
         )
     return MixRecord(partners, weights)
 

@@ -56,7 +56,7 @@ class StoredFeatures:
         if self.store is None:
             FeatureStore(self.path)  # raises an error with the reason
             raise FeatureStoreError(
-                f"{self.path} was not whole when the model was built: build the model again"
+                f"{self.path} was incomplete when the model was built. Build the model again"
             )
         if teacher is None:
             return
@@ -68,15 +68,15 @@ class StoredFeatures:
             compared.append("backbone")
         compared += [key for key in ("channels", "dtype") if key in wanted]
         wrong = [
-            f"{key}: {found[key]} in the store, {wanted[key]} asked for"
+            f"{key}: expected {wanted[key]}, got {found[key]} in the store"
             for key in compared
             if found.get(key, wanted[key]) != wanted[key]
         ]
         if wrong:
             raise FeatureStoreError(
-                f"{self.path} holds features of another teacher than {teacher.name}:\n  "
+                f"{self.path} contains features of another teacher than {teacher.name}:\n  "
                 + "\n  ".join(wrong)
-                + "\nPrecompute again with this teacher, or name the other in guidance.teacher"
+                + "\nPrecompute them again with this teacher, or set guidance.teacher to the other"
             )
 
     def maps(self, samples: Sequence[DataSample], images: Tensor, student: nn.Module) -> list:
@@ -100,23 +100,23 @@ class StoredFeatures:
         maps = stack_maps(read, images.device)
         if getattr(student, "batch_augments", None) is not self.mixing:
             raise FeatureStoreError(
-                "the batch augmentations were exchanged during the training (SwitchRecipeHook does "
-                "so), and stored features cannot follow: guide online, without guidance.store"
+                "the batch augmentations changed during training (e.g. by SwitchRecipeHook), which "
+                "stored features do not support. Use an online teacher without guidance.store"
             )
         return maps if self.mixing is None else [self.mixing.last.apply(each) for each in maps]
 
     def _require_guided(self, sample: DataSample) -> None:
         if "teacher_features" not in sample:
             raise FeatureStoreError(
-                f"guidance.store is {self.path}, but the data samples have no teacher_features: "
-                "the training pipeline needs smallvit.LoadTeacherFeatures and "
-                "PackInputs(algorithm_keys=['teacher_features'])"
+                f"guidance.store is {self.path}, but the data samples have no teacher_features. "
+                "Add smallvit.LoadTeacherFeatures and "
+                "PackInputs(algorithm_keys=['teacher_features']) to the training pipeline"
             )
         window = getattr(sample.get("teacher_features"), "window", WHOLE)
         mirrored = window.left > window.right or window.top > window.bottom
         if bool(sample.metainfo.get("flip")) != mirrored:
             raise FeatureStoreError(
-                "an image was flipped and its stored features were not: put "
-                "smallvit.GuidedRandomFlip in place of RandomFlip, and the Guided forms in place "
-                "of crops, behind smallvit.LoadTeacherFeatures"
+                "an image was flipped, but not its stored features. Replace RandomFlip with "
+                "smallvit.GuidedRandomFlip, and crops with their Guided versions, after "
+                "smallvit.LoadTeacherFeatures"
             )

@@ -79,7 +79,7 @@ class TeacherDataset(Dataset):
         packed = self.dataset.prepare_data(index)
         if packed is None:
             raise FeatureStoreError(
-                f"the data set gives no image for sample {index} "
+                f"the data set returns no image for sample {index} "
                 f"({self.dataset.get_data_info(index).get('img_path', 'without a file')})"
             )
         image = packed["inputs"]
@@ -103,8 +103,8 @@ class TeacherDataset(Dataset):
             info = self.dataset.get_data_info(index)
             if info.get("sample_idx") != index:
                 raise FeatureStoreError(
-                    f"{self.settings.type} numbers its samples otherwise (sample {index} is "
-                    f"{info.get('sample_idx')}), and stored features are found by this number"
+                    f"stored features are indexed by sample_idx, but {self.settings.type} has "
+                    f"sample_idx={info.get('sample_idx')} for sample {index}"
                 )
             with about(self.settings.type):
                 keys[index] = sample_key(info)
@@ -127,8 +127,8 @@ def innermost(settings: ConfigDict) -> ConfigDict:
         settings = settings.dataset
     if "datasets" in settings:
         raise FeatureStoreError(
-            f"{settings.type} numbers the samples of each data set from 0, and stored features are "
-            "found by this number: precompute its data sets one by one"
+            f"stored features are indexed by sample_idx, but {settings.type} starts at 0 for each "
+            "of its data sets: precompute its data sets one by one"
         )
     return settings
 
@@ -143,8 +143,8 @@ def _require_whole_images(pipeline: Sequence[dict]) -> None:
             name = step.get("type")
             raise FeatureStoreError(
                 f"the pipeline of val_dataloader has {name}: stored features must show the whole "
-                "image, as it is, so that the student's crops can be cut out of them. Resize it to "
-                "the teacher's size instead, with dict(type='Resize', scale=(32, 32))"
+                "image without changes, because the crops of the student are taken from them. "
+                "Resize it to the teacher's size instead, with dict(type='Resize', scale=(32, 32))"
             )
 
 
@@ -191,8 +191,8 @@ def teacher_of_student(
     settings = dict(cfg.model.guidance.get("teacher") or {})
     if not settings:
         raise FeatureStoreError(
-            "the config is guided from a store and names no teacher: give guidance.teacher, or "
-            "the teacher's own training config"
+            "the config uses a store but has no teacher. Set guidance.teacher, or pass the "
+            "training config of the teacher"
         )
     if checkpoint is not None:
         settings["checkpoint"] = str(checkpoint)
@@ -205,8 +205,8 @@ def teacher_of_student(
     teacher = Teacher(**settings)
     if teacher.size is None or teacher.batch_statistics:
         raise FeatureStoreError(
-            "stored features are those of single images of one size: set guidance.teacher.size, "
-            "and batch_statistics=False"
+            "stored features require a fixed image size and no batch statistics. Set "
+            "guidance.teacher.size, and batch_statistics=False"
         )
     teacher.load()
     return teacher
@@ -337,7 +337,7 @@ def write_store(
         workers = cfg.val_dataloader.get("num_workers", 0)
     with FeatureStoreWriter(out, header, keys, chunk=how.chunk, fresh=how.fresh) as writer:
         if writer.finished:
-            print(f"going on after {writer.finished} of {header.rows} images")
+            print(f"resuming after {writer.finished} of {header.rows} images")
         bar = ProgressBar(header.rows - writer.finished, file=sys.stdout)
         images = StoredImages(dataset, how.mirrored)
         for batch in images.batches(writer.finished, how.batch_size, workers):
@@ -358,6 +358,6 @@ def _require_same(out: str | os.PathLike, header: StoreHeader) -> None:
     if differences:
         lines = "\n  ".join(differences)
         raise FeatureStoreError(
-            f"{out} is a store of something else:\n  {lines}\n  (--fresh replaces it, another "
-            "--out leaves it)"
+            f"{out} is a store for other settings:\n  {lines}\n  (replace it with --fresh, or "
+            "choose another --out)"
         )

@@ -80,12 +80,12 @@ def open_array(path: str, mode: str, shape: tuple[int, ...], dtype: str) -> np.n
         array = np.lib.format.open_memmap(path, mode)  # np.load would accept other formats too
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise FeatureStoreError(
-            f"{path} is missing or truncated ({error}); write the store again with {_TOOL} --fresh"
+            f"{path} is missing or truncated ({error}). Write the store again with {_TOOL} --fresh"
         ) from error
     if array.shape != shape or array.dtype != np.dtype(dtype):
         raise FeatureStoreError(
-            f"{path} holds {array.dtype} {array.shape}, and the header says {dtype} {shape}; write "
-            f"the store again with {_TOOL} --fresh"
+            f"{path}: expected {dtype} {shape} as in the header, got {array.dtype} {array.shape}. "
+            f"Write the store again with {_TOOL} --fresh"
         )
     return array
 
@@ -116,14 +116,14 @@ class FeatureStore:
         self.header = read_header(self.path)
         if finished_rows(self.path) != self.header.rows:
             raise FeatureStoreError(
-                f"{self.path} is not whole; write it again with {_TOOL} --fresh"
+                f"{self.path} is incomplete. Write it again with {_TOOL} --fresh"
             )
         self._arrays: tuple[np.ndarray | None, ...] | None = None
         self.checked = self.header.version >= CHECKED_SINCE
         if lacks := _lacks(self.header):
             print_log(
-                f"{self.path} was written by an earlier smallvit: {lacks} ({_TOOL} --fresh writes "
-                "it again)",
+                f"{self.path} was written by an earlier version of smallvit: {lacks} ({_TOOL} "
+                "--fresh writes it again)",
                 logger="current",
                 level=30,
             )
@@ -166,9 +166,9 @@ class FeatureStore:
         found = file_sha256(checkpoint)
         if found != self.teacher_sha256:
             raise FeatureStoreError(
-                f"{self.path} holds features of another teacher (SHA-256 of its checkpoint: "
-                f"{self.teacher_sha256[:12]}...) than {checkpoint} ({found[:12]}...): precompute "
-                f"again with this one ({_TOOL}), or name the other"
+                f"{self.path} contains features of another teacher (SHA-256 of its checkpoint: "
+                f"{self.teacher_sha256[:12]}...) than {checkpoint} ({found[:12]}...). Precompute "
+                f"them again with this one ({_TOOL}), or set the other"
             )
 
     def read(self, index: int, key: int) -> list[np.ndarray]:
@@ -192,13 +192,11 @@ class FeatureStore:
         keys = (self._arrays or self._open_arrays())[0]
         if not 0 <= index < len(keys):
             raise FeatureStoreError(
-                f"sample {index} of the data set: {self.path} has features of {len(keys)} samples; "
-                f"{_AGAIN}"
+                f"{self.path} has features of {len(keys)} samples, got sample {index}; {_AGAIN}"
             )
         if int(keys[index]) != key:
             raise FeatureStoreError(
-                f"sample {index} of the data set is another one than that whose features "
-                f"{self.path} has there; {_AGAIN}"
+                f"sample {index} of the data set differs from the sample in {self.path}; {_AGAIN}"
             )
 
     def _row(self, row: int, what: str) -> list[np.ndarray]:
@@ -206,8 +204,8 @@ class FeatureStore:
         maps = [np.array(stage[row]) for stage in stages]
         if sums is not None and [zlib.crc32(each) for each in maps] != sums[row].tolist():
             raise FeatureStoreError(
-                f"{self.path}: {what} are damaged, they do not match their checksums; write the "
-                f"store again with {_TOOL} --fresh"
+                f"{self.path}: {what} are damaged, their checksums do not match. Write the store "
+                f"again with {_TOOL} --fresh"
             )
         return maps
 
@@ -260,9 +258,9 @@ def _lacks(header: StoreHeader) -> str:
     """Describe what a store of an earlier version lacks."""
     lacks = []
     if header.version < CHECKED_SINCE:
-        lacks.append("it has no checksums, and its features are read unchecked")
+        lacks.append("it has no checksums, so its features are not verified")
     if not header.has_black:
-        lacks.append("it has no maps of a black image, and where one is padded its target is zero")
+        lacks.append("it has no maps of a black image, so the target of padding is zero")
     return "; ".join(lacks)
 
 
@@ -270,7 +268,7 @@ def _absent(path: str) -> str:
     if osp.isdir(path + PARTIAL):
         rows = finished_rows(path + PARTIAL)
         return (
-            f"{path} is not finished ({rows} images so far, in {path}{PARTIAL}): run {_TOOL} "
-            "again, which goes on from there"
+            f"{path} is not finished ({rows} images so far, in {path}{PARTIAL}). Run {_TOOL} "
+            "again to resume"
         )
-    return f"no such store of teacher features: {path}; write it with {_TOOL}"
+    return f"no such store of teacher features: {path}. Write it with {_TOOL}"

@@ -35,7 +35,7 @@ def store_error(cfg: Config, batches: int, device: str = "cpu", seed: int = 0) -
     guidance = cfg.model.get("guidance") or {}
     if not guidance.get("store") or not guidance.get("teacher"):
         raise FeatureStoreError(
-            "the config must name guidance.store and guidance.teacher, which are compared"
+            "the config must set guidance.store and guidance.teacher, which are compared"
         )
     init_default_scope(cfg.get("default_scope") or "mmpretrain")
     install(cfg.get("default_scope"))

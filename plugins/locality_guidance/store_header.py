@@ -83,7 +83,8 @@ class StoreHeader:
         """
         mine, theirs = (dict(_flatten(json.loads(each.to_json()))) for each in (self, other))
         return [
-            f"{name}: {theirs.get(name, 'none')} in the store, {mine.get(name, 'none')} asked for"
+            f"{name}: expected {mine.get(name, 'none')}, got {theirs.get(name, 'none')} in the "
+            "store"
             for name in sorted({*mine, *theirs} - {"config", "version"})
             if mine.get(name) != theirs.get(name)
         ]
@@ -115,40 +116,41 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
         version = content["version"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FeatureStoreError(
-            f"{folder} is no store of teacher features ({HEADER}: {error}); write one with {TOOL}"
+            f"{folder} is not a store of teacher features ({HEADER}: {error}). Write one with "
+            f"{TOOL}"
         ) from error
     if version not in READ_VERSIONS or isinstance(version, (bool, float)):
         raise FeatureStoreError(
-            f"{folder} is a store of version {str(version)[:40]}, and this smallvit reads versions "
-            f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}: write it again with {TOOL} --fresh"
+            f"{folder}: expected a store of version {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}, got "
+            f"{str(version)[:40]}. Write it again with {TOOL} --fresh"
         )
     try:
         header = StoreHeader(**content)
         _check_layout(header)
     except (TypeError, KeyError, ValueError) as error:
         raise FeatureStoreError(
-            f"{folder}: its {HEADER} is damaged ({error}); write it again with {TOOL} --fresh"
+            f"{folder}: its {HEADER} is damaged ({error}). Write it again with {TOOL} --fresh"
         ) from error
     return header
 
 
 def _check_layout(header: StoreHeader) -> None:
     if header.dtype not in DTYPES:
-        raise ValueError(f"dtype {str(header.dtype)[:40]!r} is none of {', '.join(DTYPES)}")
+        raise ValueError(f"expected dtype of {', '.join(DTYPES)}, got {str(header.dtype)[:40]!r}")
     if not isinstance(header.mirrored, bool):
-        raise ValueError(f"mirrored is {str(header.mirrored)[:40]}, neither true nor false")
+        raise ValueError(f"expected mirrored to be true or false, got {str(header.mirrored)[:40]}")
     shapes = header.shapes
     if not isinstance(shapes, list) or not 0 < len(shapes) <= _MAX_STAGES:
-        raise ValueError("shapes is no list of the stages' shapes")
+        raise ValueError("shapes must be a list of the shapes of the stages")
     for shape in shapes:
         if not isinstance(shape, list) or len(shape) != 3:
-            raise ValueError(f"shape {str(shape)[:40]} is not (C, H, W)")
+            raise ValueError(f"expected a shape (C, H, W), got {str(shape)[:40]}")
         if not all(_is_count(side, _MAX_SIDE) for side in shape):
-            raise ValueError(f"shape {str(shape)[:40]} is not of positive numbers")
+            raise ValueError(f"expected a shape of positive numbers, got {str(shape)[:40]}")
     if not isinstance(header.data_set, dict) or not _is_count(header.length, _MAX_LENGTH):
-        raise ValueError(f"data_set.length is {str(header.length)[:40]}, no number of samples")
+        raise ValueError(f"expected data_set.length >= 0, got {str(header.length)[:40]}")
     if not isinstance(header.teacher, dict) or not isinstance(header.teacher["sha256"], str):
-        raise TypeError("teacher.sha256 is no text")
+        raise TypeError("teacher.sha256 must be a string")
 
 
 def _is_count(value: Any, most: int) -> bool:

@@ -97,7 +97,9 @@ class FeatureStoreWriter:
             with self._failing_readably():
                 hold(self._lock, self.folder, "writer")
         except HeldError as error:
-            raise FeatureStoreError(f"{error}: wait for its end, or choose another --out") from None
+            raise FeatureStoreError(
+                f"{error}. Wait for it to finish, or choose another --out"
+            ) from None
 
     def _begin(self, keys: np.ndarray) -> None:
         header, fresh = self.header, self.fresh
@@ -128,13 +130,13 @@ class FeatureStoreWriter:
         differences = self.header.differences(found)
         if found.version != self.header.version:
             differences.append(
-                f"it was begun by an earlier smallvit (version {found.version} of a store)"
+                f"it was started by an earlier version of smallvit (store version {found.version})"
             )
         if differences:
             lines = "\n  ".join(differences)
             raise FeatureStoreError(
-                f"{self.folder} was begun for something else:\n  {lines}\n  (--fresh removes it, "
-                "another --out leaves it)"
+                f"{self.folder} was started with other settings:\n  {lines}\n  (remove it with "
+                "--fresh, or choose another --out)"
             )
 
     def _create(self, keys: np.ndarray) -> None:
@@ -167,8 +169,8 @@ class FeatureStoreWriter:
         needed, free = self.header.row_bytes * self.header.rows, shutil.disk_usage(place).free
         if needed > free:
             raise FeatureStoreError(
-                f"{self.path} would take {needed / 2**30:.1f} GiB, and the disk has "
-                f"{free / 2**30:.1f} GiB left; choose another --out"
+                f"{self.path} requires {needed / 2**30:.1f} GiB, but the disk has only "
+                f"{free / 2**30:.1f} GiB left. Choose another --out"
             )
 
     @contextmanager
@@ -177,8 +179,8 @@ class FeatureStoreWriter:
             yield
         except OSError as error:
             raise FeatureStoreError(
-                f"cannot write {self.folder}: {error.strerror or error}; when that is mended, the "
-                f"same command goes on after {finished_rows(self.folder)} images"
+                f"cannot write {self.folder}: {error.strerror or error}. Fix this and run the same "
+                f"command again to resume after {finished_rows(self.folder)} images"
             ) from error
 
     def append(self, features: Sequence[np.ndarray]) -> None:
@@ -199,7 +201,7 @@ class FeatureStoreWriter:
             if not np.isfinite(rows).all():
                 raise FeatureStoreError(
                     f"images {self.finished} to {end - 1}, stage {stage}: features are not finite "
-                    f"in {array.dtype}; look at the teacher's checkpoint, or use --dtype float32"
+                    f"in {array.dtype}. Check the checkpoint of the teacher, or use --dtype float32"
                 )
             rows = np.ascontiguousarray(rows)
             sums[:, stage] = [zlib.crc32(row) for row in rows]
@@ -233,7 +235,7 @@ class FeatureStoreWriter:
         before = None
         if osp.lexists(self.path):
             if not self.fresh:
-                raise FeatureStoreError(f"{self.path} exists; --fresh replaces it")
+                raise FeatureStoreError(f"{self.path} exists. Replace it with --fresh")
             before = self._set_aside()
         try:
             os.rename(self.folder, self.path)
@@ -246,7 +248,7 @@ class FeatureStoreWriter:
         if before is not None:
             remove_store(before)
             if osp.exists(before):
-                print(f"{before} stays: it holds files that are no part of the former store")
+                print(f"{before} is kept because it contains files other than the previous store")
 
     def _set_aside(self) -> str:
         """Rename the former store, including any other files in its folder."""
@@ -283,15 +285,15 @@ def _require_only_a_store(folder: str) -> None:
         return
     reason = None
     if osp.islink(folder):
-        reason = f"is a link to {osp.realpath(folder)}"
+        reason = f"is a symbolic link to {osp.realpath(folder)}"
     elif not osp.isdir(folder):
-        reason = "is no store of teacher features (a file)"
+        reason = "is a file, not a store of teacher features,"
     else:
         known, names = files_of(folder), os.listdir(folder)
         strange = [name for name in names if name not in known and not _TEMPORARY.fullmatch(name)]
         if strange:
-            reason = f"is no store of teacher features alone (it has {sorted(strange)[0]})"
+            reason = f"contains more than a store of teacher features ({sorted(strange)[0]})"
     if reason is not None:
         raise FeatureStoreError(
-            f"{folder} {reason} and was not removed; choose another --out, or move it away"
+            f"{folder} {reason} and was not removed. Choose another --out, or move it"
         )

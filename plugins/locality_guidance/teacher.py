@@ -77,12 +77,17 @@ class Teacher:
         dtype: str | None = None,
     ) -> None:
         if dtype is not None and dtype not in DTYPES:
-            raise ValueError(f"there is no guidance.teacher.dtype {dtype!r}; use one of {DTYPES}")
+            raise ValueError(
+                f"expected guidance.teacher.dtype to be one of {DTYPES}, got {dtype!r}"
+            )
         if not isinstance(antialias, bool):
-            raise ValueError(f"guidance.teacher.antialias={antialias!r} must be True or False")
+            raise ValueError(
+                f"expected guidance.teacher.antialias to be True or False, got {antialias!r}"
+            )
         if isinstance(stages, int):
             raise ValueError(
-                f"guidance.teacher.stages={stages} must be a sequence, such as ({stages},)"
+                f"expected guidance.teacher.stages to be a sequence such as ({stages},), got "
+                f"{stages}"
             )
         self.checkpoint = checkpoint
         self.batch_statistics = batch_statistics
@@ -171,8 +176,8 @@ class Teacher:
             self.reader = self._open({**self.config, "pretrained": True})
         else:
             raise CheckpointError(
-                f"the teacher {self.name} has no weights: train it with tools/train.py and a "
-                "teacher's config, and set guidance.teacher.checkpoint to its checkpoint"
+                f"the teacher {self.name} has no weights. Train it with tools/train.py and the "
+                "config of a teacher, and set guidance.teacher.checkpoint to its checkpoint"
             )
         self.loaded = True
 

@@ -59,8 +59,9 @@ def read_config(model: dict | str, size: tuple[int, int] | None, classifies: boo
         raise ValueError(f"guidance.teacher.model has no backbone with a type: {model}")
     if _name(kind) == "HuggingFaceClassifier":
         raise ValueError(
-            "a HuggingFaceClassifier cannot teach, because transformers tells nothing of its maps; "
-            "timm has most of the same networks: guidance.teacher.model='timm:NAME'"
+            "HuggingFaceClassifier is not supported as a teacher, because transformers does not "
+            "describe its feature maps. timm has most of the same networks: "
+            "guidance.teacher.model='timm:NAME'"
         )
     if _name(kind) == "TimmClassifier" and not classifies:
         given = {key: value for key, value in network.items() if key not in _OF_CLASSIFIER}

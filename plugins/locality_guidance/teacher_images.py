@@ -28,11 +28,11 @@ class ChannelMap:
     def __init__(self, how: str | Sequence[int] | None = None) -> None:
         numbers = not isinstance(how, str) and how is not None
         if numbers and (not how or any(not isinstance(n, int) or n < 0 for n in how)):
-            raise ValueError(f"guidance.teacher.channels={how!r}: channels are numbered from 0")
+            raise ValueError(f"expected guidance.teacher.channels >= 0, got {how!r}")
         if not numbers and how is not None and how not in WAYS:
             raise ValueError(
-                f"there is no guidance.teacher.channels={how!r}; use 'repeat', 'average', or "
-                "numbers of the image's channels, such as (0, 1, 2)"
+                "expected guidance.teacher.channels to be 'repeat', 'average', or indices of image "
+                f"channels such as (0, 1, 2), got {how!r}"
             )
         self.how = tuple(how) if numbers else how
 
@@ -48,15 +48,15 @@ class ChannelMap:
         """
         images = f"the images have {given} channel{'s' if given > 1 else ''}"
         if self.how is None:
-            return "" if given == wanted else f"{images} and the teacher takes {wanted}"
+            return "" if given == wanted else f"{images}, but the teacher requires {wanted}"
         if self.how == "repeat":
-            return "" if given == 1 else f"{images}, and 'repeat' is for gray images, of one"
+            return "" if given == 1 else f"{images}, but 'repeat' requires gray images with one"
         if self.how == "average":
             return ""
         if max(self.how) >= given:
-            return f"{images}, so there is none of number {max(self.how)}"
+            return f"{images}, but channel {max(self.how)} is selected"
         if len(self.how) != wanted:
-            return f"{len(self.how)} channels are chosen and the teacher takes {wanted}"
+            return f"{len(self.how)} channels are selected, but the teacher requires {wanted}"
         return ""
 
     def check(self, given: int, wanted: int) -> None:
@@ -72,10 +72,10 @@ class ChannelMap:
         fault = self.fault(given, wanted)
         if fault:
             raise ValueError(
-                f"{fault}: set guidance.teacher.channels to 'repeat' (a gray image once for each "
-                "channel), 'average' (the mean of the channels) or the numbers of the image's "
-                f"channels in the teacher's order, such as {tuple(range(min(given, wanted)))}; or "
-                f"give its backbone in_channels={given}, if it was trained so"
+                f"{fault}. Set guidance.teacher.channels to 'repeat' (copies of a gray image), "
+                "'average' (the mean of the channels) or indices of image channels in the order of "
+                f"the teacher, such as {tuple(range(min(given, wanted)))}; or set "
+                f"in_channels={given} of its backbone if it was trained like that"
             )
 
     def __call__(self, images: Tensor, wanted: int) -> Tensor:

@@ -112,8 +112,8 @@ def open_network(
     network = MODELS.build(config)
     if classifies and not any(hasattr(network, name) for name in ("head", "model")):
         raise ValueError(
-            f"guidance by logits needs a teacher that classifies, and {config.get('type')} is a "
-            "backbone: give guidance.teacher.model a classifier's config"
+            f"guidance by logits requires a classifier as teacher, got the backbone "
+            f"{config.get('type')}. Set guidance.teacher.model to the config of a classifier"
         )
     inner = getattr(network, "model", network) if classifies else network  # of a TimmClassifier
     backbone = getattr(network, "backbone", inner)
@@ -127,8 +127,8 @@ def open_network(
         fault, cause = str(error) or type(error).__name__, error
     if fault:
         raise ValueError(
-            f"the teacher {config.get('type')} gives no maps of the stages {tuple(stages)} for "
-            f"images of {size[0]} x {size[1]}: {why}; and its blocks cannot be read either: {fault}"
+            f"the teacher {config.get('type')} returns no maps of the stages {tuple(stages)} for "
+            f"images of {size[0]} x {size[1]}: {why}; its blocks are not supported either: {fault}"
         ) from cause
     return reader
 
@@ -153,8 +153,8 @@ def ends_of_stages(view: HostView, stages: Sequence[int]) -> list[int]:
     wrong = [stage for stage in stages if not -len(ends) <= stage < len(ends)]
     if wrong:
         raise ValueError(
-            f"it has {len(ends)} {what}, so there are no {wrong}; set guidance.teacher.stages to "
-            f"numbers from 0 to {len(ends) - 1}"
+            f"it has {len(ends)} {what}, got {wrong}. Set guidance.teacher.stages to numbers from "
+            f"0 to {len(ends) - 1}"
         )
     return [ends[stage] for stage in stages]
 
@@ -203,7 +203,7 @@ def _probe(
         reader.in_channels = channels
         shapes = [tuple(each.shape) if isinstance(each, Tensor) else each for each in maps]
         if len(maps) != count or not all(_is_map(each) for each in maps):
-            return f"asked for {count} maps, it returns {_described(shapes)}"
+            return f"expected {count} maps, got {_described(shapes)}"
         if classifies and not (isinstance(logits, Tensor) and logits.ndim == 2):
             return "its head returns no logits (B, classes)"
         break
@@ -224,7 +224,7 @@ def _strange_norms(network: nn.Module, config: dict) -> str:
     with torch.random.fork_rng(devices=[]):
         own = MODELS.build(config).state_dict()
     added = [key for key in network.state_dict() if key not in own]
-    return f"its maps need {added[0]}, which the network of the config has not" if added else ""
+    return f"its maps require {added[0]}, which the network does not have" if added else ""
 
 
 def _list_of(output: Any) -> list:

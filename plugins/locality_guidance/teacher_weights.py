@@ -29,8 +29,8 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
         checkpoint = load_from_local(path, map_location="cpu")
     except CheckpointError as error:
         raise CheckpointError(
-            f"teacher of the guidance: {error}; train the teacher, or set "
-            "guidance.teacher.checkpoint to where its checkpoint is"
+            f"teacher of the guidance: {error}. Train the teacher, or set "
+            "guidance.teacher.checkpoint to the path of its checkpoint"
         ) from error
     state = checkpoint.get("state_dict", checkpoint)
     own = network.state_dict()
@@ -44,9 +44,9 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
         wrong = _differences(own, state)
     if wrong:
         raise CheckpointError(
-            f"{path} is not a checkpoint of the teacher {name}: {wrong}; set "
-            "guidance.teacher.model to the config that it was trained with (official files: "
-            "convert them with tools/model_converters/convert.py first)"
+            f"{path} is not a checkpoint of the teacher {name}: {wrong}. Set "
+            "guidance.teacher.model to its training config (convert official files with "
+            "tools/model_converters/convert.py first)"
         )
     network.load_state_dict(state)
 
@@ -78,7 +78,7 @@ def _differences(own: Mapping[str, Tensor], found: Mapping[str, Any], shown: int
     missing = [key for key in own if key not in found]
     strange = [key for key in found if key not in own]
     sizes = [
-        f"{key} is {tuple(found[key].shape)}, not {tuple(value.shape)}"
+        f"expected {key} of shape {tuple(value.shape)}, got {tuple(found[key].shape)}"
         for key, value in own.items()
         if key in found and found[key].shape != value.shape
     ]

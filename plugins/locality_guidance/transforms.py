@@ -66,8 +66,8 @@ class LoadTeacherFeatures(BaseTransform):
         """
         if "sample_idx" not in results:
             raise FeatureStoreError(
-                "the data set does not number its samples (no sample_idx), so that their teacher "
-                "features cannot be found; use one that derives from MMEngine's BaseDataset"
+                "stored features are indexed by sample_idx, which the data set does not provide. "
+                "Use a subclass of MMEngine's BaseDataset"
             )
         sample = StoredSample(results["sample_idx"], sample_key(results))
         results[KEY] = sample if self.store is None else self.store.maps(sample, either=True)
@@ -142,13 +142,13 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
         super().__init__(*args, **kwargs)
         if self.padding_mode not in ("constant", "edge"):
             raise ValueError(
-                f"GuidedRandomCrop: padding_mode={self.padding_mode!r}: stored features follow "
-                "'constant' and 'edge'"
+                "GuidedRandomCrop: stored features support padding_mode 'constant' and 'edge', got "
+                f"{self.padding_mode!r}"
             )
         if self.padding_mode == "constant" and np.any(self.pad_val):
             raise ValueError(
-                f"GuidedRandomCrop: pad_val={self.pad_val!r}: stored features know of black "
-                "padding, of 0, alone; use that, padding_mode='edge', or guide online"
+                f"GuidedRandomCrop: stored features support only pad_val=0, got {self.pad_val!r}. "
+                "Set it to 0, set padding_mode='edge', or use an online teacher"
             )
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:

@@ -115,7 +115,7 @@ class StageMaps(Sequence):
         black: Sequence[Tensor] | None = None,
     ) -> None:
         if maps is None and mirrored is None:
-            raise ValueError("StageMaps needs the maps of the image, or of its mirror")
+            raise ValueError("StageMaps requires the maps of the image or of its mirror image")
         self.own = None if maps is None else list(maps)
         self.mirrored = None if mirrored is None else list(mirrored)
         self.black = None if black is None else list(black)

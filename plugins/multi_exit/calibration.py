@@ -89,13 +89,13 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not self.flops:
-            raise CalibrationError("a calibration needs the GFLOPs of each exit, but has none")
+            raise CalibrationError("a calibration requires the GFLOPs of each exit, got none")
         if self.temperatures is None:
             self.temperatures = [1.0] * self.num_exits
         wrong = next((row for row in self.thresholds if len(row) != self.num_exits), None)
         if wrong is not None:
             raise CalibrationError(
-                f"thresholds {wrong} are for {len(wrong)} exits, but flops for {self.num_exits}"
+                f"expected thresholds for {self.num_exits} exits as in flops, got {wrong}"
             )
 
     @property
@@ -122,7 +122,7 @@ class Calibration:
         """
         curve = self.calibration or self.evaluation
         if curve is None or not self.thresholds:
-            raise CalibrationError("the calibration has no thresholds; run calibrate.py")
+            raise CalibrationError("the calibration has no thresholds. Run calibrate.py")
         return self.thresholds[choose_point(curve, self.flops, max_gflops, min_accuracy)]
 
     def evaluate(self, logits: Tensor, labels: Tensor) -> AccuracyCostCurve:
@@ -171,8 +171,8 @@ class Calibration:
         version = stored.get("version") if isinstance(stored, Mapping) else None
         if type(version) is not int or version != VERSION:
             raise CalibrationError(
-                f"the calibration has layout version {brief(version)}, this smallvit reads "
-                f"{VERSION}: calibrate again"
+                f"expected a calibration with layout version {VERSION}, got {brief(version)}. "
+                "Calibrate again"
             )
         values = check_stored({key: stored[key] for key in stored if key != "version"})
         for key in ("calibration", "evaluation"):
@@ -189,26 +189,26 @@ def choose_point(
 ) -> int:
     """Find the best point of a curve; see :meth:`Calibration.select_thresholds`."""
     if (max_gflops is None) == (min_accuracy is None):
-        raise CalibrationError("give one of max_gflops and min_accuracy")
+        raise CalibrationError("expected either max_gflops or min_accuracy")
     points = list(zip(curve.accuracy, curve.flops, strict=True))
     if max_gflops is not None:
         _check_budget(max_gflops, flops)
         possible = [index for index, (_, cost) in enumerate(points) if cost <= max_gflops]
         if not possible:
             raise CalibrationError(
-                f"no thresholds cost at most {max_gflops:g} GFLOPs an image: the cheapest cost "
-                f"{min(curve.flops):.4g}; calibrate with --max-gflops {max_gflops:g}"
+                f"no thresholds cost at most {max_gflops:g} GFLOPs per image; the cheapest cost "
+                f"{min(curve.flops):.4g}. Calibrate with --max-gflops {max_gflops:g}"
             )
         return max(possible, key=lambda index: (points[index][0], -points[index][1]))
     if not 1 < min_accuracy <= 100:
         raise CalibrationError(
-            f"an accuracy of {min_accuracy:g} was asked for: it is given in percent, above 1 and "
-            f"up to 100 (79, not 0.79)"
+            f"expected min_accuracy in percent, above 1 and up to 100 (79, not 0.79), got "
+            f"{min_accuracy:g}"
         )
     possible = [index for index, (accuracy, _) in enumerate(points) if accuracy >= min_accuracy]
     if not possible:
         raise CalibrationError(
-            f"no thresholds reach an accuracy of {min_accuracy:g}%: the best reach "
+            f"no thresholds reach an accuracy of {min_accuracy:g}%; the best reach "
             f"{max(curve.accuracy):.2f}%"
         )
     return min(possible, key=lambda index: (points[index][1], -points[index][0]))
@@ -217,7 +217,7 @@ def choose_point(
 def _check_budget(max_gflops: float, flops: Sequence[float]) -> None:
     if max_gflops < flops[0]:
         raise CalibrationError(
-            f"a budget of {max_gflops:g} GFLOPs an image is below the first exit, which costs "
+            f"a budget of {max_gflops:g} GFLOPs per image is below the cost of the first exit, "
             f"{flops[0]:.4g}"
         )
 
@@ -234,8 +234,8 @@ def check_exits(calibration: Calibration, num_exits: int) -> None:
     """
     if calibration.num_exits != num_exits:
         raise CalibrationError(
-            f"the calibration is for {calibration.num_exits} exits, the model has {num_exits}: "
-            "calibrate this model"
+            f"the calibration is for {calibration.num_exits} exits, but the model has {num_exits}. "
+            "Calibrate this model"
         )
 
 
@@ -301,7 +301,7 @@ def calibrate(
     """
     if len(flops) != len(logits):
         raise CalibrationError(
-            f"flops of {len(flops)} exits do not fit the logits of {len(logits)} exits"
+            f"expected flops of {len(logits)} exits as in the logits, got {len(flops)}"
         )
     temperatures = [1.0] * len(logits)
     if with_temperature:

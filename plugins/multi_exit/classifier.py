@@ -49,7 +49,7 @@ class MultiExitClassifier(ImageClassifier):
         if self.head.num_exits != self.num_exits:
             raise ValueError(
                 f"the backbone has {self.num_exits} exits, but the head has classifiers for "
-                f"{self.head.num_exits}; set num_exits of the head"
+                f"{self.head.num_exits}. Set num_exits of the head"
             )
         _check_channels(self.backbone, self.head)
         self.calibration = None
@@ -167,19 +167,19 @@ class MultiExitClassifier(ImageClassifier):
             ValueError: If an argument does not match the model or the mode.
         """
         if mode not in MODES:
-            raise ValueError(f"there is no inference mode {mode!r}; use one of {', '.join(MODES)}")
+            raise ValueError(f"expected mode to be one of {', '.join(MODES)}, got {mode!r}")
         if not -self.num_exits <= exit_index < self.num_exits:
             raise ValueError(
-                f"exit_index={exit_index} does not fit {self.num_exits} exits; use 0 to "
-                f"{self.num_exits - 1}"
+                f"expected exit_index from 0 to {self.num_exits - 1} with {self.num_exits} exits, "
+                f"got {exit_index}"
             )
         asked = [each is not None for each in (thresholds, max_gflops, min_accuracy)]
         if mode == "budgeted" and sum(asked) != 1:
             raise ValueError(
-                "budgeted inference needs one of thresholds, max_gflops and min_accuracy"
+                "budgeted inference requires one of thresholds, max_gflops and min_accuracy"
             )
         if temperatures is not None and len(temperatures) != self.num_exits:
-            raise ValueError(f"{len(temperatures)} temperatures do not fit {self.num_exits} exits")
+            raise ValueError(f"expected {self.num_exits} temperatures, got {len(temperatures)}")
         if thresholds is not None:
             _check_confidences(thresholds)
             thresholds = check_thresholds(thresholds, self.num_exits).tolist()
@@ -200,9 +200,8 @@ class MultiExitClassifier(ImageClassifier):
     def _calibrated(self, purpose: str) -> Calibration:
         if self.calibration is None:
             raise ValueError(
-                f"{purpose} needs a calibrated checkpoint: run tools/multi_exit/calibrate.py, and "
-                "load what it writes (an older one with smallvit.apis.load_model), or give "
-                "thresholds"
+                f"{purpose} requires a calibrated checkpoint. Run tools/multi_exit/calibrate.py "
+                "and load its output (older ones with smallvit.apis.load_model), or set thresholds"
             )
         return self.calibration
 
@@ -315,8 +314,8 @@ def _check_channels(backbone: nn.Module, head: nn.Module) -> None:
     wrong = [index for index, (own, taken) in enumerate(pairs) if own not in (None, taken)]
     if wrong:
         raise ValueError(
-            f"the exits return vectors of {list(backbone.out_channels)} channels and the head "
-            f"takes {list(head.in_channels)}: set in_channels of the head"
+            f"the exits return vectors of {list(backbone.out_channels)} channels, but the head "
+            f"expects {list(head.in_channels)}. Set in_channels of the head"
         )
 
 
@@ -325,6 +324,6 @@ def _check_confidences(thresholds: Sequence[float]) -> None:
     wrong = [each for each in thresholds if not (0 <= each <= 1 or abs(each) >= NOBODY)]
     if wrong:
         raise ValueError(
-            f"thresholds={list(thresholds)}: confidences lie between 0 and 1 (0.9, not 90); "
-            "float('inf') lets no image leave at an exit"
+            f"expected thresholds between 0 and 1 (0.9, not 90), or float('inf') to disable an "
+            f"exit, got {list(thresholds)}"
         )

@@ -116,7 +116,7 @@ class DynamicViT(BaseModule):
     ) -> None:
         super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02, bias=0.0))
         if not exits:
-            raise ValueError("DynamicViT needs at least one backbone in exits")
+            raise ValueError("DynamicViT requires at least one backbone in exits")
         self.exits = ModuleList(
             net if isinstance(net, nn.Module) else MODELS.build(net) for net in exits
         )
@@ -255,7 +255,9 @@ class DynamicViT(BaseModule):
 
     def _fill(self, slots: "_Slots", index: int, x: Tensor, state: ExitState | None) -> None:
         if state is None or state.tokens is None:
-            raise ValueError(f"exit {index} reuses exit {index - 1}: pass the state it returned")
+            raise ValueError(
+                f"exit {index} reuses exit {index - 1}. Pass the state that it returned"
+            )
         extra = self._tokens[index].num_extra
         matrix = self._matrix(index, state.hw, self._tokens[index].grid_of(x.shape[2:]))
         matrix = matrix.to(state.tokens)

@@ -55,8 +55,8 @@ def no_vector(net: nn.Module, index: int, output: Any) -> str:
     last = output[-1] if isinstance(output, (tuple, list)) and output else output
     shown = tuple(last.shape) if isinstance(last, Tensor) else type(last).__name__
     return (
-        f"exits[{index}] is a {type(net).__name__} that returns {shown}, where a classifier needs "
-        "a vector (B, C) or a map (B, C, H, W): set its out_type to 'cls_token' or 'avg_featmap'"
+        f"exits[{index}] ({type(net).__name__}): expected a vector (B, C) or a map (B, C, H, W), "
+        f"got {shown}. Set its out_type to 'cls_token' or 'avg_featmap'"
     )
 
 
@@ -82,7 +82,7 @@ def as_any_host(net: nn.Module) -> HostView | None:
         view = view_host(net)
     except HostError as error:
         raise HostError(
-            f"exits[0] is a {type(net).__name__}, whose features cannot be reused: {error}; or set "
+            f"exits[0] ({type(net).__name__}) does not support feature reuse: {error}; or set "
             "feature_reuse=False"
         ) from error
     view.watch()
@@ -108,13 +108,12 @@ def look_into(net: nn.Module, index: int) -> tuple[PlainTokens, list[BlockParts]
         parts = [block_parts(block.module) for block in view_host(net).blocks]
     except HostError as error:
         raise HostError(
-            f"exits[{index}] is a {type(net).__name__}, which cannot reuse earlier exits or be "
-            f"reused: {error}; or set feature_reuse=False and relation_reuse=False (of a first "
-            "exit relation_reuse alone)"
+            f"exits[{index}] ({type(net).__name__}) does not support reuse: {error}; or set "
+            "feature_reuse=False and relation_reuse=False (only relation_reuse for the first exit)"
         ) from error
     if tokens.recomputes:
         raise ValueError(
-            f"exits[{index}] recomputes its blocks, when what they reuse is gone: set "
-            "with_cp=True of DynamicViT instead, which recomputes whole exits"
+            f"exits[{index}] uses gradient checkpointing of its blocks, which does not support "
+            "reuse. Set with_cp=True of DynamicViT instead, which recomputes whole exits"
         )
     return tokens, parts

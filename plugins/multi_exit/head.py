@@ -49,8 +49,7 @@ class MultiExitHead(BaseModule):
         weights = [1.0] * len(channels) if loss_weights is None else list(loss_weights)
         if len(weights) != len(channels):
             raise ValueError(
-                f"MultiExitHead has {len(channels)} exits but {len(weights)} loss_weights: "
-                f"{weights}; give one for each"
+                f"MultiExitHead: expected {len(channels)} loss_weights, one per exit, got {weights}"
             )
         self.num_classes = num_classes
         self.in_channels = channels
@@ -89,8 +88,8 @@ class MultiExitHead(BaseModule):
         """
         if len(feats) != len(self.fcs):
             raise ValueError(
-                f"the backbone has {len(feats)} exits and the head classifiers for "
-                f"{len(self.fcs)}: set num_exits={len(feats)} of the head"
+                f"the backbone has {len(feats)} exits, but the head has classifiers for "
+                f"{len(self.fcs)}. Set num_exits={len(feats)} of the head"
             )
         return tuple(fc(feat) for fc, feat in zip(self.fcs, feats, strict=True))
 

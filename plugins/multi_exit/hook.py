@@ -93,13 +93,13 @@ class CalibrationHook(Hook):
         of_config = runner.cfg.get("calibration_dataloader")
         if self.dataloader is None and of_config is None:
             raise UserError(
-                "eval_mode=2 calibrates on training images: set calibration_dataloader in the "
-                "config, or run tools/multi_exit/calibrate.py and use eval_mode=1"
+                "eval_mode=2 calibrates on training images. Set calibration_dataloader in the "
+                "config, or run tools/multi_exit/calibrate.py and set eval_mode=1"
             )
         if None not in (self.dataloader, of_config) and self.dataloader != of_config:
             raise UserError(
-                "CalibrationHook.dataloader is not calibration_dataloader of the config, which "
-                "tools/multi_exit/calibrate.py uses: set calibration_dataloader alone"
+                "CalibrationHook.dataloader differs from calibration_dataloader of the config, "
+                "which tools/multi_exit/calibrate.py uses. Set only calibration_dataloader"
             )
         return of_config if self.dataloader is None else self.dataloader
 

@@ -32,8 +32,8 @@ class _ExitMetric(BaseMetric):
         for sample in data_samples:
             if "exit_index" not in sample:
                 raise ValueError(
-                    f"{type(self).__name__} measures a smallvit.MultiExitClassifier; these "
-                    "predictions do not say which exit they come from"
+                    f"{type(self).__name__} requires predictions of a "
+                    "smallvit.MultiExitClassifier, but these have no exit index"
                 )
             label, predicted = int(sample["gt_label"]), int(sample["pred_label"])
             logits = sample.get("exit_logits")
@@ -118,7 +118,7 @@ class BudgetedBatch(_ExitMetric):
     ) -> None:
         super().__init__(collect_device, prefix)
         if eval_mode not in (0, 1, 2):
-            raise ValueError(f"BudgetedBatch has no eval_mode={eval_mode}; use 0, 1 or 2")
+            raise ValueError(f"BudgetedBatch: expected eval_mode to be 0, 1 or 2, got {eval_mode}")
         self.eval_mode = eval_mode
         self.margins = tuple(margins)
         self.out_file = out_file
@@ -129,15 +129,15 @@ class BudgetedBatch(_ExitMetric):
         calibration = self.calibration
         if calibration is None:
             raise CalibrationError(
-                "BudgetedBatch has no calibration: test a checkpoint that "
-                "tools/multi_exit/calibrate.py wrote, with smallvit.CalibrationHook in "
-                "custom_hooks, or set eval_mode=2 and a dataloader of the hook"
+                "BudgetedBatch has no calibration. Test a checkpoint written by "
+                "tools/multi_exit/calibrate.py, with smallvit.CalibrationHook in custom_hooks, or "
+                "set eval_mode=2 and a dataloader of the hook"
             )
         if self.eval_mode == 0:
             if calibration.evaluation is None:
                 raise CalibrationError(
-                    "the checkpoint stores no evaluation: use eval_mode 1 or 2, or calibrate.py "
-                    "--evaluate"
+                    "the checkpoint contains no evaluation. Set eval_mode to 1 or 2, or run "
+                    "calibrate.py --evaluate"
                 )
         elif results[0]["exit_logits"] is None:
             return self._served(calibration, results)

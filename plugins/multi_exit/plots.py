@@ -44,7 +44,7 @@ def plot_gflops(curves: dict[str, tuple[AccuracyCostCurve, Sequence[float]]], pa
         if beaten.any():
             label = f"{name}: worse than one exit"
             axis.plot(factor * costs[beaten], accuracy[beaten], "x", color="red", label=label)
-    axis.set_xlabel(f"{unit} an image (multiply-adds)")
+    axis.set_xlabel(f"{unit} per image (multiply-adds)")
     axis.set_ylabel("top-1 accuracy (%)")
     axis.grid(alpha=0.3)
     axis.legend()
@@ -162,5 +162,5 @@ def plot_surest(
             small = min(images[index].shape[:2]) < 64
             axis.imshow(images[index], interpolation="nearest" if small else None)
             axis.set_title(captions[index], fontsize=6)
-    figure.suptitle("surest and right | class | surest and wrong, at some exit", fontsize=10)
+    figure.suptitle("most confident, correct | class | most confident, wrong", fontsize=10)
     save_figure(figure, path)

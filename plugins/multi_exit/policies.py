@@ -91,8 +91,8 @@ def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
         return MODELS.build(policy)
     if policy not in POLICIES:
         raise ValueError(
-            f"there is no exit policy {policy!r}; use one of {', '.join(POLICIES)}, or the config "
-            "of a registered one"
+            f"expected an exit policy of {', '.join(POLICIES)}, or the config of a registered one, "
+            f"got {policy!r}"
         )
     return POLICIES[policy]()
 
@@ -117,7 +117,7 @@ def policy_name(policy: object) -> str:
     if isinstance(policy, str) and policy in POLICIES:
         return policy
     raise CalibrationError(
-        f"the calibration has the exit policy {brief(policy)}, which is none of "
-        f"{', '.join(POLICIES)}: a checkpoint names no class to build. Calibrate again with one of "
-        "these, or add yours to smallvit.plugins.multi_exit.policies.POLICIES under this name first"
+        f"expected an exit policy of {', '.join(POLICIES)} in the calibration, got "
+        f"{brief(policy)}. Calibrate again with one of these, or add yours to "
+        "smallvit.plugins.multi_exit.policies.POLICIES under this name first"
     )

@@ -39,8 +39,8 @@ def load_cascade(
     model = build_model(cfg)
     if not hasattr(model, "predict_budgeted"):
         raise CalibrationError(
-            f"{cfg.filename}: the model is a {type(model).__name__}, which has no exits; use "
-            "type='smallvit.MultiExitClassifier'"
+            f"{cfg.filename}: expected type='smallvit.MultiExitClassifier', got "
+            f"{type(model).__name__}, which has no exits"
         )
     content = load_weights(model, checkpoint)
     return model.to(device), content

@@ -90,7 +90,7 @@ def readable(read: Callable[[], Calibration | None]) -> Calibration | None:
         return read()
     except CalibrationError as error:
         print_log(
-            f"{error}; the weights are loaded without it, and cannot answer early",
+            f"{error}; the weights are loaded without it, so early exits are not available",
             logger="current",
             level=30,
         )
@@ -109,8 +109,8 @@ def check_same(among: Calibration | None, beside: Calibration) -> None:
     """
     if among is not None and among != beside:
         raise CalibrationError(
-            f"the checkpoint has one calibration under {KEY!r} and another in its weights "
-            f"({EXTRA_STATE}): calibrate it again, or remove one of them"
+            f"the checkpoint has different calibrations under {KEY!r} and in its weights "
+            f"({EXTRA_STATE}). Calibrate it again, or remove one of them"
         )
 
 
@@ -149,8 +149,8 @@ def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoin
     if "flops" in checkpoint:
         return official_calibration(checkpoint)
     raise CalibrationError(
-        f"{source} has no FLOPs of exits and no thresholds (neither {KEY!r} nor the official "
-        f"{', '.join(map(repr, OFFICIAL_KEYS))}): run tools/multi_exit/calibrate.py"
+        f"{source} has neither FLOPs of exits nor thresholds (neither {KEY!r} nor the official "
+        f"{', '.join(map(repr, OFFICIAL_KEYS))}). Run tools/multi_exit/calibrate.py"
     )
 
 
@@ -170,11 +170,11 @@ def official_calibration(checkpoint: Mapping[str, Any]) -> Calibration:
         flops, anytime, rows, points = [[], [], [], None]
     for name, values in zip(OFFICIAL_KEYS, (flops, anytime, rows, points), strict=True):
         if not isinstance(values, list):
-            raise CalibrationError(f"{name} of the checkpoint is no list of numbers, or damaged")
+            raise CalibrationError(f"{name} of the checkpoint is not a list of numbers, or damaged")
     if points and (len(points) != 2 or not all(isinstance(row, list) for row in points)):
         raise CalibrationError(
-            f"budgeted_batch_classification has {len(points)} rows, not one of costs and one of "
-            "accuracies"
+            f"expected two rows in budgeted_batch_classification, costs and accuracies, got "
+            f"{len(points)}"
         )
     costs, accuracy = points or ([], [])
     if len(costs) != len(rows):
@@ -231,8 +231,8 @@ def to_official(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     calibration = read_calibration(checkpoint)
     if calibration.policy != "max_softmax" or set(calibration.temperatures) != {1.0}:
         raise CalibrationError(
-            "the official layout knows only thresholds of the largest probability, without "
-            "temperature: calibrate without --policy and --temperature"
+            "the official layout supports only thresholds of the largest probability, without "
+            "temperature. Calibrate without --policy and --temperature"
         )
     curve = calibration.evaluation or calibration.calibration
     return {

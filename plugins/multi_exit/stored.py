@@ -57,16 +57,14 @@ def check_stored(stored: Any) -> dict[str, Any]:
 def _check_keys(stored: Any, known: tuple, needed: tuple, what: str) -> None:
     if not isinstance(stored, Mapping):
         raise CalibrationError(
-            f"{what} is a {type(stored).__name__}, not a dict of its values: calibrate again"
+            f"expected {what} to be a dict, got {type(stored).__name__}. Calibrate again"
         )
     missing = [key for key in needed if key not in stored]
     if missing:
-        raise CalibrationError(f"{what} lacks {', '.join(missing)}: calibrate again")
+        raise CalibrationError(f"{what} lacks {', '.join(missing)}. Calibrate again")
     unknown = [brief(key)[:40] for key in stored if key not in known]
     if unknown:
-        raise CalibrationError(
-            f"{what} has entries that this smallvit does not know: {', '.join(unknown[:4])}"
-        )
+        raise CalibrationError(f"{what} has unknown entries: {', '.join(unknown[:4])}")
 
 
 def _numbers(values: Any, name: str, most: int) -> list[float]:
@@ -94,7 +92,7 @@ def _rows(values: Any, num_exits: int) -> list[list[float]]:
     wrong = next((row for row in rows if len(row) != num_exits), None)
     if wrong is not None:
         raise CalibrationError(
-            f"thresholds {brief(wrong)} are for {len(wrong)} exits, but flops for {num_exits}"
+            f"expected thresholds for {num_exits} exits as in flops, got {brief(wrong)}"
         )
     return rows
 
@@ -110,9 +108,10 @@ def _curve(stored: Any, name: str, num_exits: int, num_rows: int) -> dict[str, A
         len(values) not in (0, num_rows) for values in points.values()
     ):
         raise CalibrationError(
-            f"the calibration's {name} has {len(anytime)} exits and "
-            f"{' and '.join(str(len(values)) for values in points.values())} points, for "
-            f"{num_exits} exits and {num_rows} thresholds: calibrate again"
+            f"expected {num_exits} exits and {num_rows} points in the calibration's {name}, got "
+            f"{len(anytime)} exits and "
+            f"{' and '.join(str(len(values)) for values in points.values())} points. Calibrate "
+            "again"
         )
     count = stored.get("num_images", 0)
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 63:
@@ -122,7 +121,7 @@ def _curve(stored: Any, name: str, num_exits: int, num_rows: int) -> dict[str, A
 
 def _wrong(name: str, value: Any, wanted: str) -> CalibrationError:
     return CalibrationError(
-        f"the calibration's {name} is {brief(value)}, not {wanted}: calibrate again"
+        f"expected the calibration's {name} to be {wanted}, got {brief(value)}. Calibrate again"
     )
 
 
@@ -154,7 +153,7 @@ def from_tensor(tensor: Any) -> Any:
     good = isinstance(tensor, Tensor) and tensor.dtype == torch.uint8 and tensor.dim() == 1
     if not good or len(tensor) > MAX_BYTES:
         raise CalibrationError(
-            "the calibration in the weights (_extra_state) is not a text of bytes: calibrate again"
+            "the calibration in the weights (_extra_state) is not encoded text. Calibrate again"
         )
     if len(tensor) == 0:
         return None
@@ -162,5 +161,5 @@ def from_tensor(tensor: Any) -> Any:
         return json.loads(bytes(tensor.cpu().numpy()).decode())
     except (ValueError, RecursionError) as error:
         raise CalibrationError(
-            f"the calibration in the weights (_extra_state) is damaged ({error}): calibrate again"
+            f"the calibration in the weights (_extra_state) is damaged ({error}). Calibrate again"
         ) from error

@@ -105,8 +105,8 @@ def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Te
     values = [float(each) for each in thresholds]
     if len(values) not in (num_exits - 1, num_exits):
         raise ValueError(
-            f"{len(values)} thresholds ({values}) do not fit a model of {num_exits} exits; give "
-            f"{num_exits - 1}, one for each exit but the last, or calibrate this model"
+            f"expected {num_exits - 1} thresholds for {num_exits} exits, one for each exit except "
+            f"the last, got {len(values)} ({values}). Set them, or calibrate this model"
         )
     return torch.tensor([*values[: num_exits - 1], EVERYBODY])
 

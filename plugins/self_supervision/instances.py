@@ -56,7 +56,7 @@ class InstanceDiscrimination(BaseSelfSupervisor):
         classes = self.head.num_classes
         if int(numbers.max()) >= classes:
             raise ValueError(
-                f"image {int(numbers.max())} of the training set has no output: set "
+                f"image {int(numbers.max())} of the training set has no output. Set "
                 f"model.head.num_classes, which is {classes}, to the number of images"
             )
         scores = F.one_hot(numbers.to(crops[0].device), classes).to(crops[0].dtype)

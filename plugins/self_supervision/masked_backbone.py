@@ -77,7 +77,7 @@ def build_masked_backbone(backbone: dict, mask_ratio: float = 0.75) -> nn.Module
         ValueError: If ``mask_ratio`` is not between 0 and 1.
     """
     if not 0 < mask_ratio < 1:
-        raise ValueError(f"mask_ratio={mask_ratio} must lie between 0 and 1")
+        raise ValueError(f"expected 0 < mask_ratio < 1, got {mask_ratio}")
     built = MODELS.build(backbone)
     built.forward = MaskedForward(built, mask_ratio)
     return built

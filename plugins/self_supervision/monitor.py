@@ -70,8 +70,8 @@ class PretrainingMonitor(Hook):
             runner.logger.warning(
                 "the features of different images are nearly the same (spread "
                 f"{found['pretraining/spread']:.3f}, effective rank "
-                f"{found['pretraining/rank']:.1f}): the pretraining has collapsed, or not begun to "
-                "learn; a smaller learning rate or other crops may help"
+                f"{found['pretraining/rank']:.1f}): the pretraining has collapsed, or has not "
+                "started to learn. A smaller learning rate or other crops may help"
             )
 
     def measure(self, model: Any) -> dict[str, float]:

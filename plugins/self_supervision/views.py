@@ -94,7 +94,7 @@ class ViewPrediction(BaseSelfSupervisor):
         **kwargs,
     ) -> None:
         if num_global < 1:
-            raise ValueError(f"ViewPrediction: num_global={num_global} must be at least 1")
+            raise ValueError(f"ViewPrediction: expected num_global >= 1, got {num_global}")
         super().__init__(backbone=backbone, neck=neck, **kwargs)
         self.num_global = num_global
         self.student_temperature = student_temperature
@@ -119,8 +119,8 @@ class ViewPrediction(BaseSelfSupervisor):
         needed = max(2, self.num_global)
         if not isinstance(inputs, list) or len(inputs) < needed:
             raise ValueError(
-                f"ViewPrediction needs at least {needed} crops of each image (the transform "
-                "MultiView makes them)"
+                f"ViewPrediction requires at least {needed} crops per image, which the transform "
+                "MultiView creates"
             )
         with torch.no_grad():
             answers = [self._teacher_answer(crop) for crop in inputs[: self.num_global]]

@@ -199,7 +199,7 @@ def test_swin_looks_by_its_relative_position_bias(library):
 
 
 def test_without_positions_it_is_refused():
-    with pytest.raises(HostError, match=r"DHVT has no table of them.*MimeticInit needs none"):
+    with pytest.raises(HostError, match=r"which DHVT does not have\. Use smallvit\.MimeticInit"):
         classifier(DHVT, "StructuredInit")
 
 
@@ -223,7 +223,9 @@ def test_within_final_init():
 def test_pretrained_weights_and_it_are_refused(tmp_path):
     torch.save(dict(state_dict=MODELS.build(VIT).state_dict()), tmp_path / "vit.pth")
     pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "vit.pth"))
-    with pytest.raises(ValueError, match="would replace the weights that VisionTransformer loads"):
+    with pytest.raises(
+        ValueError, match="would overwrite the weights that VisionTransformer loads"
+    ):
         classifier({**VIT, "init_cfg": pretrained}, "MimeticInit")
 
 

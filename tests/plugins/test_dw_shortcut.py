@@ -344,11 +344,11 @@ def test_config_keeps_the_arguments_of_the_host():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(kernel_sizes=4), "kernel_sizes=4 must be odd numbers"),
-        (dict(bypass=0), "bypass=0 must be 1 or more"),
+        (dict(kernel_sizes=4), "expected kernel_sizes to be odd, .* got 4"),
+        (dict(bypass=0), "bypass >= 1, got 0"),
         (dict(blocks=[6]), "from 0 to 5, .* got 6"),
-        (dict(blocks=[5], with_last=False), "leave none of the 6 blocks of DHVT"),
-        (dict(stages=[1]), r"no stages \[1\]; use 0 to 0"),
+        (dict(blocks=[5], with_last=False), "select none of the 6 blocks of DHVT"),
+        (dict(stages=[1]), r"stages from 0 to 0, .* got \[1\]"),
     ],
 )
 def test_options_that_do_not_fit(options, message):
@@ -357,18 +357,18 @@ def test_options_that_do_not_fit(options, message):
 
 
 def test_one_set_of_shortcuts_for_a_host():
-    with pytest.raises(ValueError, match="DHVT has shortcuts already"):
+    with pytest.raises(ValueError, match="DHVT already has shortcuts"):
         attach_dw_shortcuts(attach_dw_shortcuts(plain()))
 
 
 def test_host_is_named_not_nested():
-    with pytest.raises(TypeError, match="with its arguments beside it"):
+    with pytest.raises(TypeError, match="the registered type of a backbone"):
         MODELS.build(dict(type="smallvit.DWConvShortcut", host=dict(type="smallvit.DHVT")))
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [(dict(), "has no host"), (dict(host="smallvit.DWConvShortcut"), "nests shortcuts")],
+    [(dict(), "requires a host"), (dict(host="smallvit.DWConvShortcut"), "nests shortcuts")],
 )
 def test_host_is_missing_or_a_shortcut(config, message):
     with pytest.raises(TypeError, match=message):
@@ -410,5 +410,5 @@ def test_backbone_that_is_no_host():
 def test_last_block_alone_says_what_is_missing(images):
     host = with_shortcuts(bypass=2)
     tokens, hw = host.embed(images)
-    with pytest.raises(RuntimeError, match="ran without the block where its shortcut begins"):
+    with pytest.raises(RuntimeError, match="ran without the block where its shortcut starts"):
         host.layers[1](tokens, hw)

@@ -160,6 +160,6 @@ def test_refuses_what_features_cannot_follow(augment, name):
     images, scores = batch(6)
     seed(0)
     recorded = RecordedMix(augment)
-    with pytest.raises(ValueError, match=f"batch augmentation of {name}: .*guide online"):
+    with pytest.raises(ValueError, match=f"batch augmentation {name}, .*online teacher"):
         recorded(images, scores)
     assert recorded.last is None

@@ -191,9 +191,9 @@ def test_a_border_that_goes_on_has_no_zeros():
     maps, _ = follow(transform, 32, 32, 0)
     for found in maps:
         torch.testing.assert_close(found[2], torch.ones_like(found[2]))
-    with pytest.raises(ValueError, match="padding_mode='reflect': stored features follow"):
+    with pytest.raises(ValueError, match="padding_mode 'constant' and 'edge', got 'reflect'"):
         GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="reflect")
-    with pytest.raises(ValueError, match="pad_val=128: stored features know of black"):
+    with pytest.raises(ValueError, match="only pad_val=0, got 128"):
         GuidedRandomCrop(crop_size=40, padding=4, pad_val=128)
 
 
@@ -384,7 +384,7 @@ def test_refuses_another_data_set(store):
 
 
 def test_refuses_samples_without_a_number(store):
-    with pytest.raises(FeatureStoreError, match="no sample_idx"):
+    with pytest.raises(FeatureStoreError, match="indexed by sample_idx"):
         LoadTeacherFeatures(store)(dict(img=noise(), gt_label=0))
 
 

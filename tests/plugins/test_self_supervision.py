@@ -260,7 +260,7 @@ def test_the_teacher_follows_the_student():
 @pytest.mark.parametrize("num_global", [1, 2])
 def test_one_crop_is_too_few(num_global):
     model = views_of("vit", num_global=num_global)
-    with pytest.raises(ValueError, match="ViewPrediction needs at least 2 crops"):
+    with pytest.raises(ValueError, match="ViewPrediction requires at least 2 crops"):
         model([torch.randn(2, 3, SIZE, SIZE)], numbered(0, 1), mode="loss")
 
 
@@ -296,7 +296,7 @@ def unmasked(name, masked):
 
 
 def test_a_ratio_outside_is_refused():
-    with pytest.raises(ValueError, match=r"mask_ratio=1\.5 must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"0 < mask_ratio < 1, got 1\.5"):
         MODELS.build(
             dict(type="smallvit.MaskedBackbone", backbone=BACKBONES["vit"], mask_ratio=1.5)
         )

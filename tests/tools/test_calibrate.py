@@ -213,9 +213,9 @@ def test_bad_input(config, checkpoint, calibrated, tmp_path, capfd):
 
     below = ("--max-gflops", "1e-5", "--out", tmp_path / "x.pth")
     message = refused(calibrate, config, checkpoint, *below)
-    assert "1e-05 GFLOPs an image is below the first exit" in message
+    assert "1e-05 GFLOPs per image is below the cost of the first exit" in message
     assert not (tmp_path / "x.pth").exists()
-    assert "has no FLOPs of exits" in refused(benchmark, config, checkpoint)
+    assert "has neither FLOPs of exits" in refused(benchmark, config, checkpoint)
     assert "calibrate.py" in refused(plot, checkpoint, "--out", tmp_path / "x.png")
     assert "no such folder" in refused(calibrate, config, checkpoint, "--out", "no/where.pth")
     mode = ("--cfg-options", "test_evaluator.2.eval_mode=1", own_experiment())
@@ -231,4 +231,4 @@ def test_bad_input(config, checkpoint, calibrated, tmp_path, capfd):
         other["multi_exit"][curve]["anytime"].append(50.0)
     path = tmp_path / "four.pth"
     torch.save(other, path)
-    assert "for 4 exits, the model has 3" in refused(benchmark, config, path)
+    assert "for 4 exits, but the model has 3" in refused(benchmark, config, path)

@@ -289,7 +289,7 @@ def test_what_is_there_stays(folder, tmp_path, capsys):
     assert convert(folder, tmp_path / "next.lmdb") == 1
     capsys.readouterr()
     assert convert(tmp_path / "test", tmp_path / "next.lmdb") == 1
-    assert f"was begun from {folder}" in capsys.readouterr().err
+    assert f"was started from {folder}" in capsys.readouterr().err
 
 
 def test_the_map_grows(folder, tmp_path, monkeypatch):

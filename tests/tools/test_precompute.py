@@ -211,7 +211,7 @@ def test_killed_and_run_again_gives_the_same_store(config, checkpoint, tmp_path,
         assert not killed.exists()
     capfd.readouterr()
     assert run(config, checkpoint, killed, *options) == 0
-    assert "going on after " in capfd.readouterr().out
+    assert "resuming after " in capfd.readouterr().out
     assert content(killed) == content(whole)
     assert not (tmp_path / "killed.partial").exists()
 
@@ -236,9 +236,9 @@ def test_an_interrupted_store_of_something_else_is_refused(
     monkeypatch.undo()
     assert run(config, checkpoint, out, "--dtype", "float32") == 1
     message = capfd.readouterr().err
-    assert "begun for something else:\n  dtype: float16 in the store, float32" in message
+    assert "other settings:\n  dtype: expected float32, got float16" in message
     assert run(config, checkpoint, out) == 0
-    assert "going on after 20 of 121" in capfd.readouterr().out
+    assert "resuming after 20 of 121" in capfd.readouterr().out
 
 
 def test_files_are_known_by_their_names(tmp_path):
@@ -278,7 +278,7 @@ def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):
 def test_refuses_what_is_in_the_way(config, checkpoint, tmp_path, capfd):
     (tmp_path / "file").write_text("mine")
     assert run(config, checkpoint, tmp_path / "file") == 1
-    assert "is no store of teacher features" in capfd.readouterr().err
+    assert "not a store of teacher features" in capfd.readouterr().err
     assert run(config, checkpoint, tmp_path / "file", "--fresh") == 1
     assert "was not removed" in capfd.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
@@ -429,4 +429,4 @@ def test_flips_of_mirrored_images_are_exact(store, config, checkpoint, tmp_path,
     assert run_main(error.main, tmp_path / "student.py", "--batches", "1") == 0
     assert "stage 2: 0.00" in capfd.readouterr().out
     assert run_main(error.main, config) == 1
-    assert "must name guidance.store and guidance.teacher" in capfd.readouterr().err
+    assert "must set guidance.store and guidance.teacher" in capfd.readouterr().err

@@ -141,7 +141,7 @@ def test_parts_are_the_outermost_networks():
     ("model", "mode", "message"),
     [
         (nn.Linear(1, 1), "default", "Linear has no backbone to compile"),
-        (Model(), "fast", "use one of default, reduce-overhead"),
+        (Model(), "fast", "one of default, reduce-overhead"),
     ],
 )
 def test_what_cannot_be_compiled_is_refused(model, mode, message):
