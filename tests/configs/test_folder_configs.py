@@ -137,14 +137,14 @@ def test_other_configs_are_left_alone():
 
 
 def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
-    with pytest.raises(DataError, match=r"no folder data/images: set data_root"):
+    with pytest.raises(DataError, match=r"folder data/images does not exist\. Set data_root"):
         finalize_config(read_config(DHVT), None)
     work_dir = tmp_path / "work"
     status = run(
         "train.py", CONFIGS / DHVT, "--work-dir", work_dir, "--cfg-options", "data_root=no"
     )
     assert status == 1
-    assert "there is no folder no: set data_root" in capfd.readouterr().err
+    assert "folder no does not exist. Set data_root" in capfd.readouterr().err
     assert not work_dir.exists()
 
 

@@ -235,5 +235,5 @@ def test_the_same_seed_gives_the_same_weights():
 
 
 def test_an_even_window_is_refused():
-    with pytest.raises(ValueError, match="window_size=2 must be odd"):
+    with pytest.raises(ValueError, match="odd window_size, got 2"):
         classifier(VIT, "StructuredInit", window_size=2)

@@ -188,7 +188,7 @@ def test_refuses_what_is_damaged(store, damage, message):
 
 def test_an_unfinished_store_says_how_to_go_on(tmp_path):
     write(tmp_path / "store", stop=4)
-    with pytest.raises(FeatureStoreError, match=r"not finished \(4 images so far.*goes on"):
+    with pytest.raises(FeatureStoreError, match=r"not finished \(4 images so far.*to resume"):
         FeatureStore(tmp_path / "store")
 
 

@@ -310,7 +310,7 @@ def test_a_damaged_calibration_stops_only_what_needs_it(files, tmp_path, kind, m
         model.set_inference(mode="budgeted", max_gflops=1.5)
         with pytest.raises(ValueError, match=r"Run tools/multi_exit/calibrate\.py"):
             model.predict(torch.randn(1, 3, 32, 32))
-    assert any("flops is [-1.0, 1.0], not positive numbers" in text for text in said)
+    assert any("flops to be positive numbers, got [-1.0, 1.0]" in text for text in said)
     assert all("the weights are loaded without it" in text for text in said)
 
 

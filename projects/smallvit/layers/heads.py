@@ -14,7 +14,7 @@ def check_heads(embed_dims: int, num_heads: int) -> None:
         ValueError: If ``embed_dims`` is not a multiple of ``num_heads``.
     """
     if embed_dims % num_heads:
-        raise ValueError(f"expected num_heads to divide embed_dims={embed_dims}, got {num_heads}")
+        raise ValueError(f"embed_dims={embed_dims} must be divisible by num_heads={num_heads}")
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

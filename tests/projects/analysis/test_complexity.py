@@ -79,7 +79,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_other_models_are_refused():
-    with pytest.raises(TypeError, match="Linear is not a model of one of mmpretrain, mmdet"):
+    with pytest.raises(TypeError, match="Linear, which is not a model of mmpretrain, mmdet"):
         task_of(nn.Linear(1, 1))
 
 

@@ -56,7 +56,7 @@ def test_a_detector_answers_above_its_threshold(models, picture):
     assert every.rows
     assert len(every.rows[0]) == 6
     assert not none.rows
-    assert "No object with a score of 1.00 or more" in none.message
+    assert "No object with a score of at least 1.00" in none.message
 
 
 def test_a_segmentor_answers(models, picture):

@@ -77,9 +77,9 @@ def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (["--neighbors", "10"], "--neighbors 9 or fewer"),
-        (["--max-images", "5"], "--neighbors 4 or fewer"),
-        (["--reference", "train", "--neighbors", "17"], "--neighbors 16 or fewer"),
+        (["--neighbors", "10"], "--neighbors 9 or less"),
+        (["--max-images", "5"], "--neighbors 4 or less"),
+        (["--reference", "train", "--neighbors", "17"], "--neighbors 16 or less"),
         (["--perplexity", "10"], "images (10), got 10"),
     ],
 )

@@ -41,10 +41,10 @@ def test_maps_of_an_oblong_image(images):
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        (dict(depth=18), ["depth=18", "20"]),
-        (dict(depth=2), ["depth=2", "8"]),
+        (dict(depth=18), ["depth", "got 18", "20"]),
+        (dict(depth=2), ["depth", "got 2", "8"]),
         (dict(out_indices=3), ["out_indices", "0 to 2"]),
-        (dict(frozen_stages=3), ["frozen_stages=3", "-1 .. 2"]),
+        (dict(frozen_stages=3), ["frozen_stages", "-1 to 2", "got 3"]),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, words):

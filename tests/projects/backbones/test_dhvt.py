@@ -229,16 +229,16 @@ def test_stochastic_depth_grows():
     ("kwargs", "words"),
     [
         (dict(arch="base"), ["DHVT", "base", "small, tiny"]),
-        (dict(patch_size=6), ["patch_size=6", "power of two"]),
-        (dict(arch=dict(ARCH, embed_dims=12)), ["embed_dims=12", "multiple of 8"]),
+        (dict(patch_size=6), ["patch_size", "power of two", "got 6"]),
+        (dict(arch=dict(ARCH, embed_dims=12)), ["embed_dims", "multiple of 8", "got 12"]),
         (dict(num_heads=5), ["embed_dims=192", "num_heads=5"]),
         (dict(out_type="tokens"), ["tokens", "cls_token"]),
         (dict(out_indices=12), ["out_indices", "0 to 11"]),
-        (dict(frozen_stages=13), ["frozen_stages=13", "-1 to 12"]),
+        (dict(frozen_stages=13), ["frozen_stages", "-1 to 12", "got 13"]),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, words):
-    with pytest.raises(ValueError, match=r"=|arch") as error:
+    with pytest.raises(ValueError, match=r"\w") as error:
         DHVT(**kwargs)
     assert all(word in str(error.value) for word in words)
 

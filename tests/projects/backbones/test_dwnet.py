@@ -134,8 +134,8 @@ def test_is_registered_and_found_from_other_scopes():
         (dict(arch="mini", out_indices=(4,)), ["out_indices", "0 to 3"]),
         (dict(arch="mini", out_type="map"), ["'map'", "featmap"]),
         (dict(arch="mini", out_indices=(0, 3), out_type="avg_featmap"), ["avg_featmap", "(-1,)"]),
-        (dict(arch="mini", kernel_size=4), ["kernel_size=4"]),
-        (dict(arch="mini", frozen_stages=4), ["frozen_stages=4", "-1 to 3"]),
+        (dict(arch="mini", kernel_size=4), ["kernel_size", "got 4"]),
+        (dict(arch="mini", frozen_stages=4), ["frozen_stages", "-1 to 3", "got 4"]),
         (
             dict(
                 arch=dict(embed_dims=8, depths=(1, 1), group_channels=(3, 4)),

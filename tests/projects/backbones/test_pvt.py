@@ -99,10 +99,10 @@ def test_stochastic_depth_grows_over_all_blocks():
     ("kwargs", "words"),
     [
         (dict(arch="tny"), ["PVT", "tny", "tiny", "large"]),
-        (dict(arch=dict(depths=(1,))), ["lacks", "embed_dims", "sr_ratios"]),
+        (dict(arch=dict(depths=(1,))), ["missing", "embed_dims", "sr_ratios"]),
         (dict(out_type="tokens"), ["tokens", "cls_token"]),
         (dict(out_indices=(0, 4)), ["out_indices", "4", "0 to 3"]),
-        (dict(frozen_stages=4), ["frozen_stages=4", "-1 to 3"]),
+        (dict(frozen_stages=4), ["frozen_stages", "-1 to 3", "got 4"]),
         (dict(with_cls_token=False), ["cls_token", "avg_featmap"]),
         (dict(arch=dict(ARCH, num_heads=(3, 2))), ["embed_dims=8", "num_heads=3"]),
     ],

@@ -119,8 +119,8 @@ def test_performer_is_exact_under_autocast():
     ("kwargs", "words"),
     [
         (dict(arch="8"), ["T2TViT", "'8'", "14"]),
-        (dict(token_grid=9), ["token_grid=9", "14, 10, 7"]),
-        (dict(token_encoder="conv"), ["token_encoder='conv'", "performer"]),
+        (dict(token_grid=9), ["token_grid", "14, 10, 7", "got 9"]),
+        (dict(token_encoder="conv"), ["token_encoder", "performer", "got 'conv'"]),
         (
             dict(token_grid=dict(kernel_sizes=(7,), strides=(4,), paddings=(2,))),
             ["at least two"],
@@ -128,7 +128,7 @@ def test_performer_is_exact_under_autocast():
     ],
 )
 def test_wrong_arguments_are_named(kwargs, words):
-    with pytest.raises(ValueError, match=r"=|arch|splits") as error:
+    with pytest.raises(ValueError, match=r"\w") as error:
         T2TViT(**kwargs)
     assert all(word in str(error.value) for word in words)
 

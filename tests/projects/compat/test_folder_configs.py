@@ -109,7 +109,9 @@ def test_only_a_classifier_s_images_have_a_number_of_classes(cfg, images, prepro
 
 
 def test_a_runner_without_its_folder_says_what_to_set(cfg):
-    with pytest.raises(SmallvitError, match="no folder no/such/folder: set data_root"):
+    with pytest.raises(
+        SmallvitError, match=r"folder no/such/folder does not exist\. Set data_root"
+    ):
         Runner.from_cfg(cfg)
 
 

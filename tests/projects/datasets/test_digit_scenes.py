@@ -204,13 +204,13 @@ def test_failure_leaves_everything_as_it_was(tmp_path, monkeypatch, there_before
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(num_train=0), "num_train=0"),
-        (dict(num_val=-2), "num_val=-2"),
-        (dict(seed=-1), "seed=-1"),
-        (dict(digits_per_scene=(0, 3)), r"digits_per_scene=\(0, 3\)"),
-        (dict(digits_per_scene=(4, 3)), r"digits_per_scene=\(4, 3\)"),
-        (dict(digit_size=(4, 20)), r"digit_size=\(4, 20\)"),
-        (dict(size=40), r"digit_size=\(20, 44\).*size=40"),
+        (dict(num_train=0), "num_train >= 1, got 0"),
+        (dict(num_val=-2), "num_val >= 1, got -2"),
+        (dict(seed=-1), "seed >= 0, got -1"),
+        (dict(digits_per_scene=(0, 3)), r"digits_per_scene .*got \(0, 3\)"),
+        (dict(digits_per_scene=(4, 3)), r"digits_per_scene .*got \(4, 3\)"),
+        (dict(digit_size=(4, 20)), r"digit_size .*got \(4, 20\)"),
+        (dict(size=40), r"digit_size .*size=40, got \(20, 44\)"),
     ],
 )
 def test_settings_out_of_range(wrong, message):

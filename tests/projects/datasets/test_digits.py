@@ -48,7 +48,7 @@ def test_train_and_trainval_starve_to_the_same_images():
 
 @pytest.mark.parametrize("samples", [0, -1, 37])
 def test_samples_per_class_out_of_range(samples):
-    with pytest.raises(ValueError, match=rf"samples_per_class={samples}.*'test'.*1 to 36"):
+    with pytest.raises(ValueError, match=rf"1 to 36 .*'test'.* got {samples}"):
         Digits(split="test", samples_per_class=samples)
 
 

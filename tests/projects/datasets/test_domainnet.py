@@ -101,7 +101,7 @@ def test_missing_files_are_named(lists, folders):
 
 def test_folders_without_images_or_class_are_named(folders):
     (folders / "sketch/val/bus").mkdir()
-    with pytest.raises(DataError, match=r"val/bus: there is no class 'bus' in .*sketch/train"):
+    with pytest.raises(DataError, match=r"val/bus: class 'bus' does not exist in .*sketch/train"):
         DomainNet(str(folders), "sketch", split="test")
     (folders / "sketch/train/bus").mkdir()
     with pytest.raises(DataError, match=r"train/bus contains no \.jpg or \.png"):

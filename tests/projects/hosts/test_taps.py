@@ -234,5 +234,5 @@ def test_taps_that_share_a_view_go_one_by_one(images):
 
 
 def test_side_must_exist():
-    with pytest.raises(ValueError, match=r"where='between'.*input.*output"):
+    with pytest.raises(ValueError, match=r"input.*output.*got 'between'"):
         Taps(dhvt(), [0], where="between")

@@ -173,7 +173,7 @@ def test_daff_convolves_patches_and_weighs_the_class_token():
     assert torch.equal(plain(x, hw)[:, 0], x[:, 0])
     with pytest.raises(ValueError, match=r"grid of 3x4 patches, got 11"):
         layer(x[:, :11], hw)
-    with pytest.raises(ValueError, match=r"kernel_size=4 .* odd"):
+    with pytest.raises(ValueError, match=r"odd kernel_size, .* got 4"):
         DAFF(8, 16, kernel_size=4)
 
 

@@ -347,7 +347,7 @@ def test_on_a_gpu(images, number):
         (RandomResizedCrop(SIZE, interpolation="lanczos"), "lanczos"),
         (Rotate(angle=5, interpolation="nearest"), "nearest"),
         (RandAugment("rand-m9-t3a", "rgb", FILL), "Gaussian"),
-        (MMPretrainsJitter(), "smallvit.ColorJitter has one"),
+        (MMPretrainsJitter(), "but smallvit.ColorJitter has"),
     ],
 )
 def test_says_what_has_no_form(transform, named):

@@ -73,7 +73,7 @@ class Hostile:
 def test_code_is_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "meta": Hostile()}, "bad.pth")
-    with pytest.raises(CheckpointError, match=r"bad\.pth: holds \w*\.?open and not only tensors"):
+    with pytest.raises(CheckpointError, match=r"bad\.pth: contains \w*\.?open, not only tensors"):
         load_from_local("bad.pth")
     assert not (tmp_path / "executed").exists()
 

@@ -101,7 +101,7 @@ def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
         with pytest.raises(CheckpointError) as refused:
             loaded(runner, odd)
         message = str(refused.value)
-        assert message.startswith(f"odd.pth: {name(path)} is "), (value, message)
+        assert message.startswith(f"odd.pth: expected {name(path)} to be "), (value, message)
         assert len(message) < 300
 
 
