@@ -51,7 +51,7 @@ class Answers:
         """Add the logits of an exit for the images that reached it.
 
         Args:
-            exit_index (int): Index of the exit.
+            exit_index (int): Exit that answered, starting at 0.
             logits (Tensor): (n, num_classes).
         """
         if self._places is None:  # no image has left yet, so earlier logits are obsolete

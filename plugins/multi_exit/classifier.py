@@ -252,7 +252,7 @@ class MultiExitClassifier(ImageClassifier):
 
         Args:
             images (Tensor): (B, C, H, W).
-            exit_index (int): Index of the exit.
+            exit_index (int): Exit that answers all images, starting at 0.
 
         Returns:
             Tensor: Logits, (B, num_classes).

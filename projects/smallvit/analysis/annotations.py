@@ -78,7 +78,7 @@ def is_reader(step: Any) -> bool:
     """Check whether a pipeline step reads a file.
 
     Args:
-        step (BaseTransform): The step.
+        step (BaseTransform): Transform of a pipeline.
 
     Returns:
         bool: Whether it is one of the ``Load`` transforms, or made from one.
@@ -129,7 +129,7 @@ def annotations_of_sample(sample: Any) -> Annotations:
     """Extract the ground truth from a data sample of an MM library.
 
     Args:
-        sample (DataSample | DetDataSample | SegDataSample): The sample.
+        sample (DataSample | DetDataSample | SegDataSample): Ground truth of one image.
 
     Returns:
         Annotations: The ground truth.

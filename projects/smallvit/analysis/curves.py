@@ -50,7 +50,7 @@ def draw_runs(runs: Runs, keys: Sequence[str], smooth: int = 1, title: str | Non
         runs (Mapping[str, Mapping[str, ScalarCurve]]): For each run its curves.
         keys (Sequence[str]): What to draw, a panel for each.
         smooth (int): Training values are averaged over so many points. Defaults to 1.
-        title (str, optional): Title. Defaults to None, the name of a single run.
+        title (str, optional): Heading of the figure. Defaults to None, the name of a single run.
 
     Returns:
         Figure: The figure.

@@ -151,7 +151,7 @@ def range_figure(found: RangeTest, current: float | None) -> Figure:
     """Plot the loss over the learning rate.
 
     Args:
-        found (RangeTest): The test.
+        found (RangeTest): Result of a learning rate range test.
         current (float, optional): The rate of the config.
 
     Returns:

@@ -106,7 +106,7 @@ def vote(neighbors: Neighbors, labels: np.ndarray) -> np.ndarray:
     """Predict the class of images by a majority vote of their neighbors.
 
     Args:
-        neighbors (Neighbors): The neighbors.
+        neighbors (Neighbors): Nearest neighbors of each image.
         labels (np.ndarray): Classes of the images that were looked among, (M, ).
 
     Returns:
@@ -175,7 +175,7 @@ def draw_map(
         points (np.ndarray): (N, 2).
         labels (np.ndarray, optional): Classes of the images, (N, ); None where they have none.
         classes (Sequence[str]): Names of the classes.
-        title (str): The title.
+        title (str): Heading of the figure.
         wrong (np.ndarray, optional): Whether an image's neighbors are of another class, (N, ),
             which gets a ring. Defaults to None: no rings.
 

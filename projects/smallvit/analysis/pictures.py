@@ -92,7 +92,7 @@ def style_of(cfg: Config) -> Style:
     """Create the drawing style of a config's test data, for a legend.
 
     Args:
-        cfg (Config): The config.
+        cfg (Config): Resolved config with a test data set.
 
     Returns:
         Style: Names and colors of the classes.

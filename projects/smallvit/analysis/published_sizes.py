@@ -158,7 +158,7 @@ def measure(row: Row, root: Path = ROOT) -> Row:
     """Count the parameters and FLOPs of a row's model and store them in the row.
 
     Args:
-        row (Row): The model.
+        row (Row): Published model to measure.
         root (Path): Folder that its config path is relative to. Defaults to the repository.
 
     Returns:

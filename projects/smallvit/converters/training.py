@@ -53,7 +53,7 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Get the averaged weights of an official checkpoint.
 
     Args:
-        checkpoint (Mapping): The checkpoint.
+        checkpoint (Mapping): Content of an official checkpoint file.
 
     Returns:
         dict[str, Tensor]: Official state dict.

@@ -53,7 +53,7 @@ def read_json(path: str, name: str | None = None) -> Any:
     """Read a JSON file.
 
     Args:
-        path (str): The file.
+        path (str): JSON file or URL.
         name (str, optional): Where it comes from, for the message. Defaults to None, the file.
 
     Returns:

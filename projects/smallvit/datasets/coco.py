@@ -52,7 +52,7 @@ class RepairedCOCO(COCO):
         """Category ids, in the order of the given names.
 
         Args:
-            cat_names (Iterable[str]): Names. Defaults to none: all categories.
+            cat_names (Iterable[str]): Categories to select. Defaults to none: all categories.
             sup_names (Iterable): As in pycocotools.
             cat_ids (Iterable): As in pycocotools.
 
@@ -95,7 +95,7 @@ class CocoMetric(StockCocoMetric):
     """MMDetection's ``CocoMetric`` on an annotation file that is repaired in memory.
 
     Args:
-        ann_file (str, optional): The file. Defaults to None.
+        ann_file (str, optional): Path of the annotations. Defaults to None.
         **kwargs: Those of :class:`mmdet.evaluation.CocoMetric`.
     """
 

@@ -61,7 +61,7 @@ class CocoSummary:
     """What a data set uses from an annotation file.
 
     Args:
-        path (str): The file.
+        path (str): Path of the annotation file.
         images (int): Images in it.
         objects (int): Annotations in it.
         trained (dict[str, int]): Objects of each class that are trained or measured.
@@ -117,7 +117,7 @@ def summarize(
 
     Args:
         content (dict): The JSON, repaired.
-        path (str): The file.
+        path (str): Path of the annotation file, for messages.
         classes (Sequence[str]): Classes of the data set.
         masks (MaskSettings): How its pipeline reads masks.
         repaired (list[Repair]): What was mended.
@@ -236,7 +236,7 @@ def file_faults(content: dict, path: str) -> Iterator[str]:
 
     Args:
         content (dict): The JSON.
-        path (str): The file.
+        path (str): Path of the annotation file, for messages.
 
     Yields:
         str: A sentence with the way out.
@@ -263,9 +263,9 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
     Their labels, and those of all classes after them, would be another's.
 
     Args:
-        classes (Sequence[str]): The classes.
+        classes (Sequence[str]): Class names of the data set, ``metainfo.classes``.
         names (Sequence[str]): Names of the file's categories.
-        path (str): The file.
+        path (str): Path of the annotation file, for messages.
 
     Yields:
         str: A sentence with the way out.

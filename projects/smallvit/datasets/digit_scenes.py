@@ -105,7 +105,7 @@ def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
     validation scenes those of its ``test`` split.
 
     Args:
-        settings (SceneSettings): The settings.
+        settings (SceneSettings): Number, size and seed of the scenes.
         split (str): ``train`` or ``val``.
 
     Yields:
@@ -199,8 +199,8 @@ def write_digit_scenes(
 
     Args:
         out (str | Path): Folder to write.
-        settings (SceneSettings, optional): The settings. Defaults to None, which stands
-            for ``SceneSettings()``.
+        settings (SceneSettings, optional): Number, size and seed of the scenes. Defaults to None,
+            which stands for ``SceneSettings()``.
         overwrite (bool): Whether to replace digit scenes that are there. Defaults to
             False.
 

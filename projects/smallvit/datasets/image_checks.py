@@ -159,7 +159,7 @@ def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) ->
     """Find content that is lost or changed when a file is read.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the image file.
         image (np.ndarray): What was read of it.
         info (dict): The sample.
         color_type (str): How it was read.

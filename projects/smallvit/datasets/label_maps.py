@@ -120,7 +120,7 @@ class LoadLabelMap(LoadAnnotations):
         """Convert the bytes of a label map to labels.
 
         Args:
-            content (bytes): The file.
+            content (bytes): Content of the image file.
             results (dict): The sample, for ``seg_map_path`` and the data set's settings.
 
         Returns:
@@ -171,7 +171,7 @@ def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
     """Decode a label map without changing its values.
 
     Args:
-        content (bytes): The file.
+        content (bytes): Content of the image file.
         path (str): Its name, for messages.
         backend (str): The decoder.
 
@@ -281,7 +281,7 @@ def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
 
     Args:
         values (Sequence[int]): What the file has.
-        classes (Sequence[str]): The classes.
+        classes (Sequence[str]): Class names of the data set.
 
     Returns:
         str: The setting, filled in where the number of values is that of the classes.
@@ -321,7 +321,7 @@ def size_fault(
     Args:
         path (str): The label map.
         shape (tuple[int, ...]): Its height and width.
-        image_path (str): The image.
+        image_path (str): File of the image that the label map belongs to.
         image_shape (tuple[int, ...]): Its height and width.
 
     Returns:

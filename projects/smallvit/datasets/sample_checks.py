@@ -97,7 +97,7 @@ class SampleChecks:
         """Check a sample.
 
         Args:
-            index (int): Its index.
+            index (int): Index of the sample.
 
         Returns:
             Checked: What was found.

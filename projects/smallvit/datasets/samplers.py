@@ -84,7 +84,7 @@ class ClassBalancedSampler(Sampler):
         """Set the epoch, which seeds the order.
 
         Args:
-            epoch (int): Its number.
+            epoch (int): Number of the epoch, which the order of the samples depends on.
         """
         self.epoch = epoch
 

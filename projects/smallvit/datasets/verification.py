@@ -106,7 +106,7 @@ def check_samples(
         workers (int): Worker processes.
         contents (Contents): The images seen in other data sets too.
         num_classes (int, optional): Classes of the model. Defaults to None.
-        split (str): The split. Defaults to "".
+        split (str): Name of the split in the findings. Defaults to "".
 
     Yields:
         Finding: What is wrong, in the order of the samples.

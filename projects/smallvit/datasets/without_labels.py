@@ -79,7 +79,7 @@ class WithoutLabels:
         """Get the information of an image.
 
         Args:
-            idx (int): Its number.
+            idx (int): Index of the sample.
 
         Returns:
             dict: Without a label.

@@ -10,9 +10,9 @@ class DepthwiseConvBN(nn.Module):
 
     Args:
         channels (int): Channels of the map.
-        kernel_size (int): Size of the kernel. Defaults to 3.
-        stride (int): Stride. Defaults to 1.
-        padding (int): Padding. Defaults to 1.
+        kernel_size (int): Side of the square kernel. Defaults to 3.
+        stride (int): Stride of the convolution. Defaults to 1.
+        padding (int): Zero padding added to each side. Defaults to 1.
     """
 
     def __init__(

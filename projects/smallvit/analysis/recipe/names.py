@@ -46,7 +46,7 @@ def named_tensors(model: nn.Module, system: str | None = None) -> dict[str, Name
     """Name the parameters and constants of a model.
 
     Args:
-        model (nn.Module): A model.
+        model (nn.Module): Network whose parameters and buffers are listed.
         system (str, optional): Name of the system in whose official names they are given, if
             its converter knows the model. Defaults to None, our names.
 

@@ -47,7 +47,7 @@ def channel_order(cfg: Config) -> str:
     """Determine the color order of a config's training pipeline.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         str: "BGR" where OpenCV reads files, else "RGB".
@@ -63,7 +63,7 @@ def build_steps(cfg: Config, pipeline: list[dict]) -> list[Any]:
 
     Args:
         cfg (Config): The config, for its default scope.
-        pipeline (list[dict]): The pipeline.
+        pipeline (list[dict]): Configs of the transforms.
 
     Returns:
         list[BaseTransform]: The transforms, without those that read files and pack tensors.
@@ -80,7 +80,7 @@ def training_pipeline(cfg: Config) -> list[dict]:
     """Return the pipeline of the training images.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         list[dict]: Its steps, empty where the data set has none.
@@ -92,7 +92,7 @@ def test_pipeline(cfg: Config) -> list[dict]:
     """Return the pipeline of the test images, or of validation if there is no test.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         list[dict]: Its steps, empty where there are none.
@@ -105,7 +105,7 @@ def describe_training_images(cfg: Config, draws: int = DRAWS) -> dict[str, Any]:
     """Apply each step of the training pipeline to the stored image.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
         draws (int): Times that a step is drawn. Defaults to 24.
 
     Returns:
@@ -120,7 +120,7 @@ def describe_test_images(cfg: Config) -> dict[str, Any]:
     """Apply each step of the test pipeline to the stored image.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         dict: As :func:`describe_training_images`, empty where nothing is tested.
@@ -132,7 +132,7 @@ def describe_normalization(cfg: Config) -> dict[str, Any]:
     """Describe mean and standard deviation, and whether color channels are swapped.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         dict: Settings of the preprocessor.
@@ -148,7 +148,7 @@ def describe_mixing(cfg: Config) -> dict[str, Any]:
     """Describe how images and labels of a batch are mixed, and labels smoothed.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
 
     Returns:
         dict: Alphas and their shares, the smoothing.
@@ -181,7 +181,7 @@ def settings_of(step: Any) -> dict[str, Any]:
     """Describe the settings of a built transform, including defaults.
 
     Args:
-        step (BaseTransform): The transform.
+        step (BaseTransform): Transform whose settings are read.
 
     Returns:
         dict: Its plain attributes.

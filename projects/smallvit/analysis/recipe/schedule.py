@@ -164,7 +164,7 @@ def describe_curve(curve: LRCurve) -> dict[str, Any]:
     """Summarize a curve in numbers for a report.
 
     Args:
-        curve (LRCurve): The curve.
+        curve (LRCurve): Learning rate at each iteration.
 
     Returns:
         dict: The rates at twenty epochs or iterations, the peak and the sum.

@@ -26,7 +26,7 @@ def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     somebody trained them.
 
     Args:
-        cfg (Config): A config.
+        cfg (Config): Resolved config of a training run.
         seed (int): Seed of the random weights. Defaults to 0.
 
     Returns:
@@ -79,7 +79,7 @@ def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
     """Compute statistics of all values of some tensors.
 
     Args:
-        tensors (Iterable[torch.Tensor]): The tensors.
+        tensors (Iterable[torch.Tensor]): Initialized weights.
 
     Returns:
         dict[str, float]: ``tensors`` and ``n`` (values), ``mean``, ``std`` and ``max`` (of the
@@ -109,7 +109,7 @@ def describe_groups(
 
     Args:
         cfg (Config): The config of the model.
-        model (nn.Module): The model.
+        model (nn.Module): Network to optimize.
         system (str, optional): As in :func:`describe_initialization`. Defaults to None.
 
     Returns:
@@ -133,7 +133,7 @@ def optimizer_settings(cfg: Config, model: nn.Module) -> dict[str, tuple[float, 
 
     Args:
         cfg (Config): The config of the model.
-        model (nn.Module): The model.
+        model (nn.Module): Network to optimize.
 
     Returns:
         dict[str, tuple[float, float]]: Weight decay and learning rate of every parameter that
@@ -162,7 +162,7 @@ def describe_modules(model: nn.Module) -> dict[str, Any]:
     """Count the norm layers, and list active dropout and stochastic depth.
 
     Args:
-        model (nn.Module): The model.
+        model (nn.Module): Network whose modules are described.
 
     Returns:
         dict[str, Any]: ``norms`` by PyTorch's class with their epsilon, ``dropout`` and
