@@ -73,7 +73,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys):
     path = tmp_path / "c.py"
     path.write_text("default_scope = 'mmpretrain'\n")
     assert run_tool(browse, [str(path), "--out", str(tmp_path / "x.png")]) == 1
-    assert "no train_dataloader: choose another --phase" in capsys.readouterr().err
+    assert "no train_dataloader. Choose another --phase" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         browse([str(path), "--out", "x.png", "--output-dir", "d"])
     for flags in (["--mode", "pipeline", "--columns", "2"], ["-o", "d", "--in-order"]):

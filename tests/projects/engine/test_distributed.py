@@ -90,7 +90,7 @@ def test_leaves_single_processes_and_gpus_alone(monkeypatch):
     ("processes", "gpus", "said"),
     [
         (2, 1, r"2 processes on this machine, but torch finds 1 GPU\. Start 1 \(bash .*CONFIG 1\)"),
-        (8, 2, r"torch sees 2 GPUs: .*CUDA_VISIBLE_DEVICES= bash tools/dist_train\.sh CONFIG 8"),
+        (8, 2, r"torch finds 2 GPUs\. .*CUDA_VISIBLE_DEVICES= bash tools/dist_train\.sh CONFIG 8"),
     ],
 )
 def test_more_processes_than_gpus_are_refused(monkeypatch, processes, gpus, said):

@@ -38,7 +38,7 @@ def test_three_means(kind, views):
     assert "(0.png). Set 1 of mean and std, and in_channels=1 of the backbone" in gray
     assert "color_type='color' in LoadImageFromFile" in gray
     four = fault(kind, 3, Images(4, 8, 8, views=views))
-    assert "the images have 4 channels" in four
+    assert "images with 4 channels" in four
     assert "smallvit.ToColor" in four
 
 

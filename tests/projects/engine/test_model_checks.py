@@ -47,7 +47,7 @@ def test_numbers_of_classes():
     heads = heads_of(model(head=Head(1000)))
     assert count_fault(heads, NAMES) is None
     assert "model.head.num_classes is 1000" in count_warning(heads, NAMES)
-    assert "3 classes (a, b, c): set it to 3" in count_warning(heads, NAMES)
+    assert "3 classes (a, b, c). Set it to 3" in count_warning(heads, NAMES)
 
 
 @pytest.mark.parametrize("key", ["class_weight", "pos_weight"])
@@ -56,7 +56,8 @@ def test_weights_of_the_classes(key, count, right):
     faults = list(model_faults(model(head=Head(3, Loss(**{key: [1.0] * count}))), NAMES))
     assert (faults == []) == right
     if not right:
-        assert f"model.head.loss.{key} has {count} values, 3 are needed" in faults[0]
+        assert f"expected 3 values in model.head.loss.{key}" in faults[0]
+        assert f"got {count}" in faults[0]
         assert "in the order a, b, c" in faults[0]
 
 
