@@ -22,5 +22,5 @@ def test_a_batch_of_one_value():
     with pytest.raises(ValueError, match="Expected more than 1 value") as caught:
         norm(torch.ones(1, 3, 1, 1))
     message = explain(caught.value, Config(dict(train_dataloader=dict(batch_size=16))))
-    assert "train_dataloader.batch_size=16 one image is left" in message
+    assert "train_dataloader.batch_size=16 the last batch has one" in message
     assert "drop_last=True" in message

@@ -54,7 +54,7 @@ def test_a_second_training_is_refused(other, tmp_path):
     with pytest.raises(WorkFolderError) as caught:
         toy_train(toy_config(folder))
     message = str(caught.value)
-    assert f"process {other.pid} on host {socket.gethostname()}, begun 20" in message
+    assert f"process {other.pid} on host {socket.gethostname()}, started 20" in message
     assert "--work-dir" in message
     assert list(folder.glob("*.pth")) == []
 
