@@ -70,7 +70,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert train("dhvt", "--data", fields, *flags) == 0
     shown = capsys.readouterr().out
     assert "5 bands of 6 (numbers 5, 0, 1, 2, 4): mean and standard deviation of 16 " in shown
-    assert "left out because of 8-bit colors: RandAugment" in shown
+    assert "left out (for 8-bit colors only): RandAugment" in shown
     (checkpoint,) = (work / "work_dirs/dhvt-t_fields").glob("best_*.pth")
     # The checkpoint reads the same bands with the same normalization, without further flags.
     unseen = array(np.random.default_rng(1), 0.5)

@@ -130,7 +130,7 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
     plan.notes += [chosen.note] if chosen.note else []
     if survey.bands is not None:
         omitted = left_out(base.train_dataloader.dataset.pipeline)
-        plan.notes += [f"left out because of 8-bit colors: {', '.join(omitted)}"] if omitted else []
+        plan.notes += [f"left out (for 8-bit colors only): {', '.join(omitted)}"] if omitted else []
     return plan
 
 
