@@ -1,14 +1,14 @@
-# Sourced by the launchers, before anything calculates with what the user gave: bash takes a text
-# in an arithmetic expression for an expression too, and runs the commands in it.
+# Input validation for the launchers. Values must be checked before they are used in arithmetic
+# expressions, because bash would evaluate strings in them and run embedded commands.
 #
-#   whole_number NAME VALUE [LEAST]    fails unless VALUE is a decimal number, of LEAST (0) or more
-#   cores                              prints the number of processors, 1 where nobody knows
-#   interpreter                        prints the Python to run: $PYTHON; else the one at hand, and
-#                                      that of .venv where it has no torch
+#   whole_number NAME VALUE [LEAST]    fails unless VALUE is a decimal integer of at least LEAST (0)
+#   cores                              prints the number of processors, or 1 if unknown
+#   interpreter                        prints the Python to use: $PYTHON, otherwise python, or that
+#                                      of .venv if python has no torch
 
 whole_number() {
     if ! [[ $2 =~ ^(0|[1-9][0-9]{0,6})$ ]] || (( $2 < ${3:-0} )); then
-        printf "error: %s must be a whole number, at least %s, not '%s'\n" \
+        printf "error: %s must be an integer of at least %s, not '%s'\n" \
             "$1" "${3:-0}" "${2//[^[:print:]]/?}" >&2
         return 2
     fi
@@ -27,7 +27,7 @@ interpreter() {
     own=$root/.venv/bin/python
     if [[ -z ${PYTHON:-} && -x $own ]] && ! python -c \
         'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' 2>/dev/null; then
-        printf 'the python at hand has no torch: %s is taken\n' "$own" >&2
+        printf 'python has no torch: using %s\n' "$own" >&2
         printf '%s\n' "$own"
     else
         printf '%s\n' "${PYTHON:-python}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test in several processes, one per GPU; without GPUs, processes on CPU with gloo.
+# Test with several processes, one per GPU; without GPUs, on the CPU with gloo.
 #
 #   bash tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [FLAGS OF test.py...]
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=host PORT=29500 bash tools/dist_test.sh CONFIG CHECKPOINT 8

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train in several processes, one per GPU; without GPUs, processes on CPU with gloo.
+# Train with several processes, one per GPU; without GPUs, on the CPU with gloo.
 #
 #   bash tools/dist_train.sh CONFIG PROCESSES [FLAGS OF train.py...]
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=host PORT=29500 bash tools/dist_train.sh CONFIG 8

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""torchrun, with its arguments, that hands SIGTERM and SIGUSR1 on to what it starts."""
+"""torchrun with the same arguments that forwards SIGTERM and SIGUSR1 to its workers."""
 
 import sys
 

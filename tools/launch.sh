@@ -1,13 +1,13 @@
-# Sourced by dist_train.sh and dist_test.sh: starts a tool in several processes.
+# Sourced by dist_train.sh and dist_test.sh: starts a tool with several processes.
 #
 #   launch TOOL PROCESSES [ARGS...]
 #
-# NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON names the interpreter
-# (checks.sh says which one it is without).
-# On one node without PORT, torchrun picks a free port, so that two jobs never collide.
+# NNODES, NODE_RANK, MASTER_ADDR and PORT work as in mmdet; PYTHON sets the interpreter (see
+# checks.sh for the default).
+# On a single node without PORT, torchrun picks a free port, so that two jobs never collide.
 
-# The script becomes launch.py, which hands SIGTERM and SIGUSR1 on to all processes and ends with
-# 75 when they saved a checkpoint and ended (train.py; see the README).
+# The script is replaced by launch.py, which forwards SIGTERM and SIGUSR1 to all processes and exits
+# with 75 after they have saved a checkpoint (train.py; see the README).
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$tools/checks.sh"
@@ -29,7 +29,7 @@ launch() {
                     --master_port "${PORT:-29500}")
     fi
 
-    # One thread per process is right beside a GPU; on CPU the processes share the cores.
+    # One thread per process suffices with a GPU; on the CPU the processes share the cores.
     if [[ -z ${OMP_NUM_THREADS:-} ]]; then
         local threads=1
         if ! command -v nvidia-smi >/dev/null 2>&1; then

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs smallvit into .venv, trains and tests DWNet on the embedded digits for classification,
-# detection and segmentation, prints the metrics, and leaves logs, checkpoints and pictures in
+# Installs smallvit into .venv, trains and tests DWNet on the built-in digits for classification,
+# detection and segmentation, prints the metrics, and writes logs, checkpoints and images to
 # quickstart/.
 #
-#   bash tools/quickstart.sh            keeps what an earlier run finished
-#   bash tools/quickstart.sh --fresh    trains again
+#   bash tools/quickstart.sh            reuse finished tasks of an earlier run
+#   bash tools/quickstart.sh --fresh    train again
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,31 +18,31 @@ mkdir -p "$out/pictures"
 
 python=$(bash "$root/tools/misc/make_env.sh")
 cd "$root"
-# Two tasks run side by side: small models gain more from that than from threads.
+# Run two tasks in parallel, which is faster for small models than more threads.
 source tools/checks.sh
 processors=$(cores)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((processors > 1 ? processors / 2 : 1))}
-# Background jobs do not hear an interrupt by themselves.
+# Background jobs do not receive an interrupt on their own.
 trap 'trap - INT TERM; kill 0' INT TERM
-# The configs read data/ below the folder in which they are run.
+# The configs read data/ in the current folder.
 scenes=data/digit_scenes
 
-# quietly LOG COMMAND...: the output goes to a file, whose end is shown if the command fails.
+# quietly LOG COMMAND...: write the output to a file and print its end if the command fails.
 quietly() {
     local log=$1
     shift
     if ! "$@" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
-        echo "failed: $* (whole output: $log)" >&2
+        echo "failed: $* (full output: $log)" >&2
         return 1
     fi
 }
 
-# task NAME CONFIG SUFFIX: trains, tests the last checkpoint, draws predictions and curves.
+# task NAME CONFIG SUFFIX: train, test the last checkpoint, draw predictions and curves.
 task() {
     local name=$1 config=$2 suffix=$3 dir=$out/$1 began=$SECONDS checkpoint
     if [ -f "$dir/metrics.json" ]; then
-        echo "$name: finished by an earlier run"
+        echo "$name: already finished"
         return
     fi
     rm -rf "$dir"
@@ -57,7 +57,7 @@ task() {
         "$dir/predictions.$suffix" --overwrite --out "$out/pictures/${name}_predictions.png"
     quietly "$dir/plot.log" "$python" tools/analysis_tools/plot_logs.py "$dir/train" \
         --overwrite --out "$out/pictures/${name}_curves.png"
-    # Comes last: its file says that the task is complete.
+    # Last step: its output file marks the task as complete.
     "$python" tools/misc/quickstart_table.py "$out" --collect "$name" $((SECONDS - began))
 }
 
@@ -80,6 +80,6 @@ wait "$detection" || status=$?
 echo
 "$python" tools/misc/quickstart_table.py "$out" || status=$?
 echo
-echo "Pictures of predictions and training curves: $out/pictures"
-echo "Whole run: $SECONDS s. Results on digits, not on a benchmark of the field."
+echo "Predictions and training curves: $out/pictures"
+echo "Total time: $SECONDS s. These are results on digits, not on a standard benchmark."
 exit "$status"

@@ -2,8 +2,8 @@
 #
 #   submit PARTITION JOB_NAME TOOL [ARGS...]
 #
-# The script becomes srun, which hands signals on to all tasks. With requeue=1 it becomes sbatch
-# instead, for a batch job of slurm_batch.sh that is queued again when it was preempted.
+# The script is replaced by srun, which forwards signals to all tasks, or with requeue=1 by sbatch,
+# for a batch job of slurm_batch.sh that is requeued after preemption.
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$tools/checks.sh"
@@ -22,7 +22,7 @@ submit() {
     if (( per_node > 0 )); then
         resources=(--gres "gpu:$per_node" --ntasks-per-node "$per_node")
     fi
-    # SRUN_ARGS holds several options in one variable.
+    # SRUN_ARGS contains several options in one variable.
     read -r -d '' -a options <<<"${SRUN_ARGS:-}" || true
     local job=(-p "$partition" --job-name "$job_name" "${resources[@]}" --ntasks "$gpus"
                --cpus-per-task "$cpus")
@@ -31,7 +31,7 @@ submit() {
         exec srun "${job[@]}" --kill-on-bad-exit=1 "${run[@]}"
     fi
     read -r -d '' -a batch_options <<<"${SBATCH_ARGS:-}" || true
-    # Tasks end with 75 one after the other, and the first must not have the others killed.
+    # Tasks exit with 75 one after another, and the first one must not kill the others.
     exec sbatch "${job[@]}" --requeue --open-mode=append --signal="B:USR1@${GRACE_SECONDS:-120}" \
         "${batch_options[@]}" "$tools/slurm_batch.sh" \
         srun "${job[@]}" --kill-on-bad-exit=0 --wait=60 "${run[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The batch script of slurm_train.sh --requeue: runs a job step, and has Slurm queue the job again
-# if the step was preempted. Slurm copies this file: it finds nothing beside it.
+# The batch script of slurm_train.sh --requeue: runs a job step and requeues the job if the step was
+# preempted. Slurm copies this file, so it cannot source files from its own folder.
 #
 #   sbatch slurm_batch.sh srun [OPTIONS] PYTHON -u train.py [ARGS...]
 set -uo pipefail
@@ -29,7 +29,7 @@ while true; do
     signaled=0
     wait "$step"
     status=$?
-    (( signaled )) || break  # a signal ends the waiting, not the step
+    (( signaled )) || break  # a signal interrupts wait, not the step
 done
 if (( status == preempted )); then
     scontrol requeue "$SLURM_JOB_ID" || exit

@@ -4,8 +4,8 @@
 #   [GPUS=8] bash tools/slurm_train.sh [--requeue] PARTITION JOB_NAME CONFIG WORK_DIR [FLAGS...]
 #
 # GPUS (8), GPUS_PER_NODE (8; 0: CPU processes), CPUS_PER_TASK (5), SRUN_ARGS as in mmdet.
-# --requeue: a batch job that saves a checkpoint GRACE_SECONDS (120) before its time ends, or when
-# it is preempted, is queued again and resumes. SBATCH_ARGS: options of sbatch; FLAGS: of train.py.
+# --requeue: submit a batch job that saves a checkpoint GRACE_SECONDS (120) before its time limit or
+# on preemption, is requeued and resumes. SBATCH_ARGS: options of sbatch; FLAGS: flags of train.py.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Test a checkpoint with any config of smallvit, mmpretrain, mmdet or mmsegmentation."""
+"""Test a checkpoint with a config of smallvit, MMPretrain, mmdet or mmseg."""
 
 import argparse
 import sys
@@ -20,40 +20,40 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="write the predictions (.json; .npz of label maps; .pkl as the MM libraries have it) "
-        "or the metrics (.json, .yaml, .pkl) to a file",
+        help="write the predictions (.json; .npz for label maps; .pkl in the format of the MM "
+        "libraries) or the metrics (.json, .yaml, .pkl) to a file",
     )
     parser.add_argument(
         "--out-item",
         choices=["metrics", "pred"],
-        help="what --out writes; default: the predictions",
+        help="content of --out; default: pred",
     )
     add_overwrite_flag(parser)
     parser.add_argument("--show", action="store_true", help="show the predictions in a window")
-    parser.add_argument("--show-dir", metavar="DIR", help="draw the predictions into this folder")
     parser.add_argument(
-        "--interval", type=int, help="draw every INTERVAL-th sample; default: every one"
+        "--show-dir", metavar="DIR", help="write images with predictions to this folder"
     )
+    parser.add_argument("--interval", type=int, help="draw every INTERVAL-th sample; default: 1")
     parser.add_argument(
-        "--wait-time", type=float, default=2, help="seconds that a window stays; default: 2"
+        "--wait-time", type=float, default=2, help="seconds to show each window; default: 2"
     )
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="test-time augmentation, of the config's tta_model and tta_pipeline if it has them",
+        help="test-time augmentation, using tta_model and tta_pipeline of the config if present",
     )
     parser.add_argument(
         "--allow-mismatch",
         action="store_true",
-        help="test a checkpoint that lacks some of the model's weights, or has others",
+        help="accept a checkpoint with missing or unexpected weights",
     )
     args = parser.parse_args(argv)
     if args.out_item is not None and args.out is None:
-        parser.error("--out-item needs --out, the file to write to")
+        parser.error("--out-item requires --out")
     endings = (".json", ".yaml") if args.out_item == "metrics" else (".json", ".npz")
     endings = (*endings, ".pkl", ".pickle")
     if args.out is not None and not args.out.endswith(endings):
-        parser.error(f"--out {args.out}: the file must end in {', '.join(endings)}")
+        parser.error(f"--out {args.out}: the file extension must be {', '.join(endings)}")
     return args
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train any config of smallvit, mmpretrain, mmdet or mmsegmentation, or a model on your data."""
+"""Train a config of smallvit, MMPretrain, mmdet or mmseg, or a model on your own data."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="resume from this checkpoint; without a value, from the latest one in the work dir",
+        help="resume from this checkpoint; without a value, from the newest in the work directory",
     )
     parser.add_argument(
         "--no-validate", action="store_true", help="do not evaluate during training"
@@ -25,7 +25,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
-        help="scale the learning rate by the batch size over auto_scale_lr.base_batch_size",
+        help="scale the learning rate by batch size / auto_scale_lr.base_batch_size",
     )
     add_log_flag(parser)
     own_data.add_data_flags(parser)
@@ -57,9 +57,9 @@ def set_flags(cfg, args: argparse.Namespace) -> None:
 def scale_learning_rate(cfg) -> None:
     if not (cfg.get("auto_scale_lr") or {}).get("base_batch_size"):
         raise UserError(
-            f"--auto-scale-lr needs auto_scale_lr.base_batch_size, which {cfg.filename} does not "
-            "set: add auto_scale_lr = dict(base_batch_size=N), N being the batch size that its "
-            "learning rate is meant for"
+            f"--auto-scale-lr requires auto_scale_lr.base_batch_size, which {cfg.filename} does "
+            "not set: add auto_scale_lr = dict(base_batch_size=N), where N is the batch size for "
+            "which the learning rate was chosen"
         )
     cfg.auto_scale_lr.enable = True
 

@@ -75,7 +75,7 @@ def test_memory_of_a_step_is_its_peak():
 
 def test_mistakes(tiny, capsys):
     assert run_main(tool.main, tiny, "--repeats", 0) == 2
-    assert "argument --repeats: 0 is not a positive number" in capsys.readouterr().err
+    assert "argument --repeats: 0 is not a positive integer" in capsys.readouterr().err
     assert run_main(tool.main, tiny, "--device", "cuda:0") == 1
     assert "--device cuda:0: torch sees no CUDA device" in capsys.readouterr().err
 

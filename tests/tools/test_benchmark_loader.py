@@ -80,7 +80,7 @@ def test_refuses_different_images(tmp_path, capsys, monkeypatch):
 def test_mistakes(capsys):
     for options, message in (
         (("--size", "40"), "--size 40 is not of the form 500x375"),
-        (("--images", 0), "argument --images: 0 is not a positive number"),
+        (("--images", 0), "argument --images: 0 is not a positive integer"),
         (("--workers", -1), "--workers must not be negative"),
     ):
         assert run_main(tool.main, *options) == 2

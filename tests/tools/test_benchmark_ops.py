@@ -73,8 +73,8 @@ def test_formulations_that_differ_are_refused(tool):
     [
         (["--groups", "5"], "--groups 5 does not divide the 96 channels"),
         (["--kernel-size", "4"], "--kernel-size must be odd, got 4"),
-        (["--repeats", "0"], "argument --repeats: 0 is not a positive number"),
-        (["--shape", "1", "0", "2", "2"], "argument --shape: 0 is not a positive number"),
+        (["--repeats", "0"], "argument --repeats: 0 is not a positive integer"),
+        (["--shape", "1", "0", "2", "2"], "argument --shape: 0 is not a positive integer"),
     ],
 )
 def test_bad_flags(tool, flags, message, capsys):

@@ -94,7 +94,7 @@ def test_transformers_that_do_not_fit_are_told(installed, owner, version, status
     installed[owner], installed["transformers"] = "1.3.6", version
     row = rows()["transformers"]
     assert row.status == status
-    assert ("multi-modal models off" in row.remedy) == (status == "note")
+    assert ("disables its multi-modal models" in row.remedy) == (status == "note")
 
 
 def test_without_mmcv_its_ops_are_not_fine(installed, monkeypatch):

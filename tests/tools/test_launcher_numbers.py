@@ -9,7 +9,7 @@ import pytest
 
 from tool_helpers import ROOT
 
-#: Texts that bash would run in an arithmetic expression, and others that are no whole number.
+#: Texts that bash would run in an arithmetic expression, and others that are not integers.
 HOSTILE = (
     *("BASH_VERSINFO[$(touch y; echo 0)]", "x[$(touch y)]", "$(touch y)", "`touch y`", "1;touch y"),
     *(
@@ -66,7 +66,7 @@ def test_hostile_variables(start, tmp_path, command, name):
         assert not (tmp_path / "y").exists(), value
         assert not (tmp_path / "started").exists(), value
         assert status == 2, value
-        assert f"error: {name} must be a whole number" in message
+        assert f"error: {name} must be an integer" in message
         assert "\x1b" not in message
     assert start(ROOT / "tools" / script, *argv, **{name: "3"})[0] == 0
     assert (tmp_path / "started").exists()
@@ -80,7 +80,7 @@ def test_hostile_numbers_of_processes(start, tmp_path, command):
         assert not (tmp_path / "y").exists(), value
         assert not (tmp_path / "started").exists(), value
         assert status == 2, value
-        assert "error: the number of processes must be a whole number, at least 1" in message
+        assert "error: the number of processes must be an integer of at least 1" in message
 
 
 @pytest.mark.parametrize("value", ["BASH_VERSINFO[$(touch y; echo 0)]", "*"])

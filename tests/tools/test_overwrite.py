@@ -39,8 +39,8 @@ def test_a_file_that_is_there_stays(tool, tmp_path, capsys):
     flags = [file if each == "READ" else each for each in WRITERS[tool]]
     if "READ" in WRITERS[tool]:
         assert run_main(main, *flags, file, "--overwrite") == 1
-        assert "is read here, and would be replaced" in capsys.readouterr().err
+        assert "is an input file" in capsys.readouterr().err
     others = [tmp_path / "other.pth" if each == "READ" else each for each in WRITERS[tool]]
     assert run_main(main, *others, file) == 1
-    assert f"{file} is there already: --overwrite replaces it" in capsys.readouterr().err
+    assert f"{file} already exists: pass --overwrite" in capsys.readouterr().err
     assert file.read_text() == "years of work"

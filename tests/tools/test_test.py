@@ -110,7 +110,7 @@ def test_truncated_image_is_named(run, tiny, tmp_path, capfd, workers):
 
 def test_usage_errors(tiny, capsys):
     for argv, message in [
-        (["--out-item", "pred"], "--out-item needs --out"),
+        (["--out-item", "pred"], "--out-item requires --out"),
         (["--out", "x.yaml"], "must end in .json, .npz, .pkl, .pickle"),
         (["--out", "x.npz", "--out-item", "metrics"], "must end in .json, .yaml, .pkl"),
     ]:
@@ -188,7 +188,7 @@ def test_tta_of_a_segmentor_needs_its_config():
     ("model", "train", "reason"),
     [
         (dict(type="MaskRCNN", roi_head=dict(mask_head=dict(type="FCN"))), "RandomFlip", "masks"),
-        (dict(type="FasterRCNN"), "Resize", "training flips no images"),
+        (dict(type="FasterRCNN"), "Resize", "pipeline has no flips"),
     ],
 )
 def test_flips_that_would_be_wrong_are_refused(model, train, reason):

@@ -36,10 +36,10 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     with monkeypatch.context() as patch:
         patch.setattr(tool, "train", ask_to_end)
         assert train(*argv) == 75
-    assert "fold 1 of 2: saved; the command for all folds does so too" in capsys.readouterr().err
+    assert "fold 1 of 2: saved; the command for all folds resumes" in capsys.readouterr().err
     assert train(*argv, "--fold", "2") == 0
     shown = capsys.readouterr().out
-    assert "fold 1   8 images train, 8 validate" in shown
+    assert "fold 1   8 training images, 8 validation images" in shown
     assert "not finished: fold 1" in shown
     work = tmp_path / "work_dirs/dhvt-t_flat_2-folds"
     assert not (work / "out_of_fold.csv").exists()
@@ -47,7 +47,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     before = (work / "fold_2/result.json").stat().st_mtime_ns
     assert train(*argv) == 0
     shown = capsys.readouterr().out
-    assert "== fold 2 of 2 is finished ==" in shown
+    assert "== fold 2 of 2: already finished ==" in shown
     assert (work / "fold_2/result.json").stat().st_mtime_ns == before
     assert "not finished" not in shown
     assert "mean ± std" in shown
@@ -76,12 +76,12 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["--fold", "1"], "--fold goes with --folds"),
-        (["--fold-seed", "1"], "--fold-seed goes with --folds"),
-        (["--folds", "1"], "two are the least"),
-        (["--folds", "3", "--fold", "4"], "there are folds 1 to 3"),
-        (["--folds", "3", "--no-validate"], "nothing to measure"),
-        (["--folds", "3", "--resume", "x.pth"], "by itself"),
+        (["--fold", "1"], "--fold requires --folds"),
+        (["--fold-seed", "1"], "--fold-seed requires --folds"),
+        (["--folds", "1"], "--folds 1"),
+        (["--folds", "3", "--fold", "4"], "between 1 and 3"),
+        (["--folds", "3", "--no-validate"], "--no-validate cannot"),
+        (["--folds", "3", "--resume", "x.pth"], "resume automatically"),
         (["--folds", "9"], "class bright has 8 images, but 9 folds"),
         (["--folds", "3", "--cfg-options", "work_dir=x"], "--work-dir"),
     ],
@@ -93,4 +93,4 @@ def test_folds_that_make_no_sense(argv, text, pictures, capsys):
 
 def test_folds_need_data(capsys):
     assert train("configs/dhvt/dhvt-t_folder.py", "--folds", "3") == 1
-    assert "--folds goes with --data" in capsys.readouterr().err
+    assert "--folds requires --data" in capsys.readouterr().err

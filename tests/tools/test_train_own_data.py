@@ -141,7 +141,7 @@ def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
     assert train("pvtv2", "--data", root, *flags) == 0
     shown = capsys.readouterr().out
     assert "paramwise_options" not in shown
-    for part in ("parameters:", "GFLOPs", "memory:", "time:", "nothing was trained", name):
+    for part in ("parameters:", "GFLOPs", "memory:", "time:", "dry run", name):
         assert part in shown
     assert not list(Path("out").glob("*/*.log"))
     # A norm behind a pooling has no statistics of one image.
@@ -264,15 +264,15 @@ def test_models_that_cannot(name, form, text):
     [
         (["dhvt-t", "--data", "{}", "--freeze"], "random"),
         (["dhvt-t", "--data", "{}", "--pretrained"], "no weights of"),
-        (["x.py", "--data", "{}"], "goes with the name of a model"),
+        (["x.py", "--data", "{}"], "requires a model name"),
         (["dhvt-t"], "--data PATH"),
-        (["configs/x.py", "--epochs", "3"], "--epochs goes with --data"),
+        (["configs/x.py", "--epochs", "3"], "--epochs requires --data"),
         (["dhvt-t", "--data", "{}", "--void-id", "3"], "label maps"),
         (["dhvt-t", "--data", "{}", "--launcher", "pytorch"], "one process"),
         (["dhvt-t", "--data", "{}", "--device", "tpu"], "cpu, cuda"),
         (["dhvt-t", "--data", "nowhere"], "no such file or folder"),
         (["dhvt-t", "--data", "{}", "--in-memory", "--image-size", "96"], "up to 64 pixels"),
-        (["configs/x.py", "--in-memory"], "--in-memory goes with --data"),
+        (["configs/x.py", "--in-memory"], "--in-memory requires --data"),
     ],
 )
 def test_flags_that_cannot_be_followed(argv, text, pictures, work, capsys):

@@ -31,4 +31,4 @@ def test_an_unknown_set_is_named():
     tool = ROOT / "tools/misc/test_versions.sh"
     done = subprocess.run(["bash", tool, "nothing"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "no set nothing; there are: oldest tested newest forks full" in done.stderr
+    assert "unknown set nothing; available: oldest tested newest forks full" in done.stderr

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the documentation in docs/_build/html, with the packages of requirements/docs.txt, which it
-# installs into .venv if they are missing. A warning, or a link that leads nowhere, is an error.
+# Builds the documentation in docs/_build/html. Installs the packages of requirements/docs.txt into
+# .venv if they are missing. Warnings and broken links are errors.
 #
 #   bash tools/misc/build_docs.sh                      then open docs/_build/html/index.html
-#   PYTHON=python bash tools/misc/build_docs.sh        with another Python, which has smallvit
-#   bash tools/misc/build_docs.sh -b linkcheck         arguments of sphinx-build; asks other sites
+#   PYTHON=python bash tools/misc/build_docs.sh        with another Python that has smallvit
+#   bash tools/misc/build_docs.sh -b linkcheck         sphinx-build arguments; checks external links
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Show what is installed beside what smallvit supports, and the command for each mismatch.
+"""Compare the installed packages with the supported versions, and print a fix for each mismatch.
 
-Needs nothing but Python: it works where torch or the MM libraries are missing. The exit
-status is 1 if something that is needed is missing, of a wrong version or in conflict.
+Requires only Python and works without torch and the MM libraries. The exit status is 1 if a
+required package is missing, has an unsupported version or is in conflict with another one.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 #: Oldest and newest Python that the tests run on (setup.cfg lists them as classifiers).
 PYTHON_RANGE = ((3, 10), (3, 13))
 
-#: Packages of the same import name exclude each other.
+#: Packages by import name; those with the same import name are mutually exclusive.
 PROVIDERS = {
     "mmengine": ("mmengine", "onedl-mmengine"),
     "mmcv": ("mmcv-lite", "mmcv", "onedl-mmcv"),
@@ -24,7 +24,7 @@ PROVIDERS = {
     "mmdet": ("mmdet", "onedl-mmdetection"),
     "mmseg": ("mmsegmentation", "onedl-mmsegmentation"),
 }
-#: What is lost without a package that not every task needs.
+#: Optional packages and the features that require them.
 OPTIONAL = {
     "mmdet": "detection",
     "mmseg": "segmentation",
@@ -35,9 +35,9 @@ OPTIONAL = {
     "lmdb": "image stores in LMDB",
     "statsmodels": "the tests of the bench's report",
 }
-#: The files of requirements/ that count, named as the extras of the package; the tests' does not.
+#: Requirements files to check, named after the extras of the package; without that of the tests.
 EXTRAS = ("runtime", "mm", "onedl", "optional")
-#: What MMPretrain's multi-modal models import; smallvit switches them off beside others.
+#: Versions that MMPretrain's multi-modal models support; with others, smallvit disables them.
 TRANSFORMERS = {"mmpretrain": ">=4.28,<4.52", "onedl-mmpretrain": ">=4.28,<5"}
 OK, MISSING, WRONG, ABSENT, NOTE = "ok", "MISSING", "WRONG", "absent", "note"
 
@@ -47,11 +47,11 @@ class Row:
     """One line of the report.
 
     Args:
-        name (str): What is checked.
-        installed (str): What is there.
-        supported (str): What smallvit supports.
+        name (str): Name of the package or feature.
+        installed (str): Installed version.
+        supported (str): Supported versions.
         status (str): One of ok, MISSING, WRONG, absent (optional), note.
-        remedy (str): What to do, empty if nothing.
+        remedy (str): How to fix it, empty if nothing is wrong.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Row:
 
 
 def requirements() -> dict[str, str]:
-    """Supported versions by package: of the checkout's files, else of the installed package."""
+    """Return supported versions by package, from the checkout or the installed package."""
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../requirements")
     lines = []
     for name in EXTRAS:
@@ -76,11 +76,11 @@ def requirements() -> dict[str, str]:
             lines = [line for line in declared if extra_of(line) in EXTRAS]
         except metadata.PackageNotFoundError:
             raise SystemExit(
-                "error: neither a requirements/ folder nor an installed smallvit tells what is "
-                "supported: pip install -e ."
+                "error: found neither a requirements/ folder nor an installed smallvit: "
+                "pip install -e ."
             ) from None
     found = (re.match(r"\s*([\w.-]+)\s*\(?([^;#)]*)", line) for line in lines)
-    # A package may be in several files; the one that bounds its version counts.
+    # If a package is in several files, use the one with version bounds.
     ranges: dict[str, str] = {}
     for match in filter(None, found):
         name, bounds = match[1].lower().replace("_", "-"), match[2].replace(" ", "")
@@ -89,13 +89,13 @@ def requirements() -> dict[str, str]:
 
 
 def extra_of(requirement: str) -> str:
-    """Extra that a requirement of an installed package belongs to; "runtime" if to none."""
+    """Return the extra of a requirement of an installed package, or "runtime"."""
     found = re.search(r"extra\s*==\s*['\"]([\w-]+)", requirement)
     return found[1] if found else "runtime"
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed distribution, None if there is none."""
+    """Return the version of an installed distribution, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -103,7 +103,7 @@ def installed_version(package: str) -> str | None:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Numbers of a version's release segment, without trailing zeros: "2.10.0+cpu" is (2, 10)."""
+    """Return the release segment of a version without trailing zeros: (2, 10) for "2.10.0+cpu"."""
     numbers = [int(part) for part in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()
@@ -111,7 +111,7 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def supports(bounds: str, version: str) -> bool:
-    """Whether a version lies within bounds such as ">=2.1.0,<2.2.0"."""
+    """Return whether a version satisfies bounds such as ">=2.1.0,<2.2.0"."""
     checks = {
         ">=": lambda have, bound: have >= bound,
         "<=": lambda have, bound: have <= bound,
@@ -137,12 +137,15 @@ def python_row() -> Row:
     if sys.version_info[:2] < PYTHON_RANGE[0]:
         row.status, row.remedy = WRONG, f"use Python {oldest} to {newest}"
     elif sys.version_info[:2] > PYTHON_RANGE[1]:
-        row.status, row.remedy = NOTE, f"newer than what the tests run on; else use {newest}"
+        row.status, row.remedy = (
+            NOTE,
+            f"newer than the tested versions; use {newest} in case of problems",
+        )
     return row
 
 
 def package_row(name: str, bounds: str) -> Row:
-    """Check a package that has no alternatives."""
+    """Check a package without alternatives."""
     version = installed_version(name)
     row = Row(name, version or "-", bounds or "any")
     if version is None:
@@ -156,8 +159,8 @@ def package_row(name: str, bounds: str) -> Row:
 
 
 def provider_row(module: str, ranges: dict[str, str]) -> Row:
-    """Check a module that several packages provide, of which one may be installed."""
-    # A compiled mmcv has the versions of mmcv-lite, which is the same code without ops.
+    """Check a module provided by several mutually exclusive packages."""
+    # mmcv has the same version numbers as mmcv-lite, which is the same code without ops.
     bounds = {name: ranges.get(name, ranges.get("mmcv-lite", "")) for name in PROVIDERS[module]}
     there = {name: installed_version(name) for name in bounds}
     there = {name: version for name, version in there.items() if version is not None}
@@ -172,13 +175,13 @@ def provider_row(module: str, ranges: dict[str, str]) -> Row:
     first, *others = there
     row = Row(module, listed, f"{first}{bounds[first]}")
     if others:
-        # They write the same folder: removing one breaks the other, so that one comes back.
+        # They install into the same folder: uninstalling one breaks the other, so reinstall it.
         row.status = WRONG
         row.remedy = (
             pip(f"uninstall -y {' '.join(there)}")
             + " && "
             + pip(f'install "{first}{bounds[first]}"')
-            + "  (they write the same folder)"
+            + "  (they install into the same folder)"
         )
     elif not supports(bounds[first], there[first]):
         row.status, row.remedy = WRONG, pip(f'install "{first}{bounds[first]}"')
@@ -200,29 +203,31 @@ def mixture_row(ranges: dict[str, str]) -> list[Row]:
 
 
 def ops_row() -> Row:
-    """Whether mmcv has compiled operators; found without importing it."""
+    """Check for compiled operators of mmcv without importing it."""
     spec = find_spec("mmcv")
     folder = os.path.dirname(spec.origin) if spec and spec.origin else None
     compiled = folder and any(name.startswith("_ext.") for name in os.listdir(folder))
-    there = "compiled" if compiled else "served by torchvision" if folder else "-"
-    # What to do about a missing mmcv stands in its own row.
+    there = "compiled" if compiled else "provided by torchvision" if folder else "-"
+    # The fix for a missing mmcv is in its own row.
     return Row("mmcv ops", there, "either", OK if folder else MISSING)
 
 
 def setuptools_row(bounds: str) -> Row:
-    """MMEngine's own look-up of ``mmX::`` bases; smallvit replaces it where it is imported."""
+    """Check setuptools, which MMEngine needs for ``mmX::`` base configs without smallvit."""
     row = package_row("setuptools", bounds)
     if row.status == OK:
         return row
     if installed_version("onedl-mmengine") or not installed_version("mmengine"):
         return Row(row.name, row.installed, "any")
     row.status = WRONG
-    row.remedy += "  (without its pkg_resources the MM packages' own tools read no config of ours)"
+    row.remedy += (
+        "  (without its pkg_resources, the tools of the MM packages cannot read our configs)"
+    )
     return row
 
 
 def transformers_rows() -> list[Row]:
-    """Whether MMPretrain's multi-modal models can be had, which none of ours needs."""
+    """Check transformers for MMPretrain's multi-modal models, which smallvit does not need."""
     version = installed_version("transformers")
     owner = next(filter(installed_version, TRANSFORMERS), None)
     if version is None or owner is None:
@@ -231,21 +236,21 @@ def transformers_rows() -> list[Row]:
     if not supports(TRANSFORMERS[owner], version):
         row.status = NOTE
         row.remedy = (
-            f"{owner} {installed_version(owner)} cannot import it: smallvit switches the "
-            "multi-modal models off, which are not its own, and works; to have them: "
+            f"{owner} {installed_version(owner)} cannot import it: smallvit disables its "
+            "multi-modal models and works otherwise; to use them: "
             + pip(f'install "transformers{TRANSFORMERS[owner]}"')
         )
     return [row]
 
 
 def device_row() -> Row:
-    """What torch computes on."""
+    """Check the devices of torch."""
     try:
         import torch
     except ImportError as error:
         if not installed_version("torch"):
             return Row("devices", "-", "CPU or CUDA", NOTE, "install torch first")
-        remedy = f"torch does not import ({error}): {pip('install --force-reinstall torch')}"
+        remedy = f"torch cannot be imported ({error}): {pip('install --force-reinstall torch')}"
         return Row("devices", "-", "CPU or CUDA", WRONG, remedy)
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -255,15 +260,15 @@ def device_row() -> Row:
     row = Row("devices", f"CPU, {os.cpu_count()} cores", "CPU or CUDA")
     if built:
         row.status = NOTE
-        row.remedy = f"torch is built for CUDA {built} and sees no GPU: look at nvidia-smi"
+        row.remedy = f"torch is built for CUDA {built} but sees no GPU: check nvidia-smi"
     return row
 
 
 def report() -> list[Row]:
-    """Check everything.
+    """Run all checks.
 
     Returns:
-        list[Row]: One row for each thing.
+        list[Row]: One row per check.
     """
     ranges = requirements()
     provided = {name for names in PROVIDERS.values() for name in names} | {"setuptools"}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes the virtual environment .venv with smallvit and everything that its tests and quick
-# start need, or does nothing if it is up to date. Prints the path of its Python.
+# Creates the virtual environment .venv with smallvit and all packages for its tests and quick
+# start, unless it is up to date. Prints the path of its Python.
 #
 #   PYTHON=python3.12 bash tools/misc/make_env.sh     another interpreter
-#   VENV=/elsewhere bash tools/misc/make_env.sh       another place
+#   VENV=/elsewhere bash tools/misc/make_env.sh       another location
 #
-# CONSTRAINTS, EXTRAS and PACKAGES (a file of more to install) make other sets of versions; see
-# tools/misc/test_versions.sh.
+# CONSTRAINTS, EXTRAS and PACKAGES (a file with additional packages) select other sets of versions;
+# see tools/misc/test_versions.sh.
 #
-# pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, pip.conf) are respected: on a machine
+# The settings of pip (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, pip.conf) are respected: on a machine
 # without a GPU, PyTorch's index of CPU builds saves several gigabytes.
 set -euo pipefail
 
@@ -31,30 +31,30 @@ find_python() {
         fi
     done
     say "smallvit needs Python 3.10 to 3.13, found: $(python3 --version 2>&1)."
-    say "Install one and name it: PYTHON=python3.12 bash $0"
+    say "Install one of them and run: PYTHON=python3.12 bash $0"
     return 1
 }
 
-# OpenCV's wheel wants the system's libGL, which servers and containers often lack.
+# OpenCV's wheel requires the system's libGL, which servers and containers often lack.
 ensure_opencv() {
     "$python" -c 'import cv2' 2>/dev/null && return
-    say "OpenCV cannot find the system's graphics libraries: taking its headless build."
+    say "OpenCV cannot load the system's graphics libraries: installing its headless build."
     "$python" -m pip uninstall --quiet --yes opencv-python >&2
     "$python" -m pip install --quiet --force-reinstall --no-deps --constraint "$constraints" \
         opencv-python-headless >&2
 }
 
 cd "$root"
-# `pip install -e` sees edits of the code by itself; only what is installed needs a new run.
+# Code edits take effect through `pip install -e`; only changed requirements need a new run.
 fingerprint=$(cat setup.cfg pyproject.toml requirements/*.txt tools/misc/make_env.sh | cksum)
 if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint $root" ]; then
     say "Environment $venv is up to date."
 else
     interpreter=$(find_python)
-    say "Making the environment $venv with $("$interpreter" --version) ..."
+    say "Creating the environment $venv with $("$interpreter" --version) ..."
     if [ ! -x "$python" ] && ! "$interpreter" -m venv "$venv" >&2; then
         rm -rf "$venv"
-        say "$interpreter cannot make virtual environments; on Debian: apt install python3-venv"
+        say "$interpreter cannot create virtual environments; on Debian: apt install python3-venv"
         exit 1
     fi
     "$python" -m pip install --quiet --upgrade pip >&2

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes an environment of one set of versions, runs the quick part of the test suite in it, and
-# removes it; without a set, one after the other.
+# Creates an environment for a set of versions, runs the quick tests in it, and removes it; without
+# arguments, for all sets in turn.
 #
 #   bash tools/misc/test_versions.sh                           oldest, tested, newest, forks, full
 #   bash tools/misc/test_versions.sh oldest python3.10         one set, with an interpreter
-#   bash tools/misc/test_versions.sh forks python3.11 tests/projects/ops -x    arguments of pytest
+#   bash tools/misc/test_versions.sh forks python3.11 tests/projects/ops -x    pytest arguments
 #
-# oldest, newest: requirements/sets/; tested: requirements/tested.txt; forks: the onedl forks in
-# place of the upstream packages; full: the tested set beside packages that many have. Of pyenv's
-# interpreters, PYENV_VERSION chooses: PYENV_VERSION=3.10.13 bash tools/misc/test_versions.sh oldest
+# oldest, newest: requirements/sets/; tested: requirements/tested.txt; forks: the onedl forks instead
+# of the upstream packages; full: the tested set with other common packages. With pyenv, select the
+# interpreter with PYENV_VERSION: PYENV_VERSION=3.10.13 bash tools/misc/test_versions.sh oldest
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -24,12 +24,12 @@ test_set() {
         forks) constraints=requirements/sets/newest.txt extras=onedl ;;
         full) packages=requirements/sets/full.txt ;;
         *)
-            printf 'no set %s; there are: %s\n' "$set" "${sets[*]}" >&2
+            printf 'unknown set %s; available: %s\n' "$set" "${sets[*]}" >&2
             return 2
             ;;
     esac
     venv=$(mktemp -d "${TMPDIR:-/tmp}/smallvit-$set.XXXXXX")
-    # shellcheck disable=SC2064  # this folder, also after the next set has begun
+    # shellcheck disable=SC2064  # expand now: the next set changes $venv
     trap "rm -rf '$venv'" EXIT
     CONSTRAINTS=$constraints EXTRAS=$extras,tests,optional PACKAGES=$packages VENV=$venv \
         PYTHON=$python bash "$root/tools/misc/make_env.sh" || status=$?

@@ -1,7 +1,7 @@
-"""What the command-line tools share: flags, config merging, readable errors.
+"""Command-line interface: shared flags, config overrides and error messages.
 
-Nothing here imports torch at the top, so that ``--help`` answers at once. Importing it without
-the OpenMMLab packages ends the process with a sentence that names the ways to install them.
+No module imports torch at module level, which keeps ``--help`` fast. If an OpenMMLab package is
+missing, importing this package exits with a message that explains how to install it.
 """
 
 from smallvit.cli.requirements import require_mm_packages

@@ -1,4 +1,4 @@
-"""Flags that several tools have in common, spelt as in the MM libraries."""
+"""Command-line flags shared by several tools, named as in the MM libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DICT = re.compile(r"\bdict\(|\{[^}]*:")
 
 
 class CfgOptions(DictAction):
-    """``KEY=VALUE`` pairs as in the MM libraries, with an error that shows the bad one."""
+    """Parse ``KEY=VALUE`` pairs as in the MM libraries, and report invalid ones."""
 
     def __call__(
         self,
@@ -25,16 +25,16 @@ class CfgOptions(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Check the pairs and merge them into the namespace; see ``argparse.Action``."""
+        """Validate the pairs and store them in the namespace, see ``argparse.Action``."""
         for pair in values:
             key, equals, value = pair.partition("=")
             if not key or not equals:
                 parser.error(f"{option_string}: {pair!r} is not of the form KEY=VALUE")
             if _DICT.search(value):
                 parser.error(
-                    f"{option_string}: {key}={value} holds a dict, which MMEngine reads as a text: "
-                    f"set its parts ({key}.type=..., or {key}.0.type=... in a list that is there), "
-                    "or write it in a config that inherits this one"
+                    f"{option_string}: {key}={value} contains a dict, which MMEngine reads as a "
+                    f"string: set its keys ({key}.type=..., or {key}.0.type=... in an existing "
+                    "list), or write it in a config that inherits this one"
                 )
         try:
             super().__call__(parser, namespace, values, option_string)
@@ -44,21 +44,21 @@ class CfgOptions(DictAction):
 
 
 def _restore_spaces(pairs: list[str], parsed: dict[str, Any]) -> None:
-    """MMEngine drops all white space, also that of a path."""
+    """Undo MMEngine's removal of white space, which breaks paths."""
     for key, _, value in (pair.partition("=") for pair in pairs):
         if " " in value and not set(value) & set(",[]()"):
             parsed[key] = value
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
-    """Make a parser as every tool has it, with ``--debug``.
+    """Create the parser that all tools start from, with ``--debug``.
 
     Args:
-        description (str): What the tool does; its lines are kept.
+        description (str): Description of the tool; line breaks are preserved.
 
     Returns:
-        argparse.ArgumentParser: The parser; ``allow_abbrev`` is off, so that a
-        misspelt flag is an error rather than another flag.
+        argparse.ArgumentParser: The parser. ``allow_abbrev`` is disabled, so that a misspelled
+        flag is an error instead of an abbreviation of another flag.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -68,16 +68,16 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="show the whole traceback of an error (as SMALLVIT_DEBUG=1 does)",
+        help="print the full traceback of errors (same as SMALLVIT_DEBUG=1)",
     )
     return parser
 
 
 def base_parser(description: str) -> argparse.ArgumentParser:
-    """Make a parser with what most tools take: a config and overrides of it.
+    """Create a parser with a config argument and ``--cfg-options``.
 
     Args:
-        description (str): What the tool does.
+        description (str): Description of the tool.
 
     Returns:
         argparse.ArgumentParser: The parser.
@@ -85,41 +85,43 @@ def base_parser(description: str) -> argparse.ArgumentParser:
     parser = tool_parser(description)
     parser.add_argument(
         "config",
-        help="config file of smallvit or any MM library, or its address in a package, such as "
-        "smallvit::dwnet/dwnet-t_in1k.py",
+        help="config file of smallvit or any MM library, or a config in an installed package, such "
+        "as smallvit::dwnet/dwnet-t_in1k.py",
     )
     add_override_flags(parser)
     return parser
 
 
 def checkpoint_parser(
-    description: str, epilog: str, config_help: str = "config, where the checkpoint has none"
+    description: str,
+    epilog: str,
+    config_help: str = "config file, for a checkpoint that contains none",
 ) -> argparse.ArgumentParser:
-    """Make a parser of a tool that uses a trained model: its checkpoint, and how that is read.
+    """Create a parser with a checkpoint argument and the flags for reading it.
 
     Args:
-        description (str): What the tool does.
-        epilog (str): What stands behind the flags.
-        config_help (str): What ``--config`` is for.
+        description (str): Description of the tool.
+        epilog (str): Text after the list of flags.
+        config_help (str): Help text of ``--config``.
 
     Returns:
-        argparse.ArgumentParser: The parser; :func:`read_as_asked` applies two of its flags.
+        argparse.ArgumentParser: The parser; :func:`read_as_asked` applies its trust flags.
     """
     parser = tool_parser(description)
     parser.epilog = epilog
-    parser.add_argument("checkpoint", help="file or address of a checkpoint that smallvit wrote")
+    parser.add_argument("checkpoint", help="checkpoint file or URL, written by smallvit")
     parser.add_argument("--config", metavar="FILE", help=config_help)
     add_trust_flag(parser)
     return parser
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, which :func:`choose_device` checks.
+    """Add ``--device``, which :func:`choose_device` validates.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
     """
-    parser.add_argument("--device", help="cpu, cuda:0 ...; default: a GPU if there is one")
+    parser.add_argument("--device", help="cpu, cuda:0, ...; default: a GPU if available")
 
 
 def add_override_flags(parser: argparse.ArgumentParser) -> None:
@@ -133,35 +135,35 @@ def add_override_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=CfgOptions,
         metavar="KEY=VALUE",
-        help="override settings of the config; merged last, so they win over every other flag. "
-        'Lists: key="[a,b]" or key=a,b; nested: key="[(a,b),(c,d)]"; quotes are needed and '
+        help="override config settings; applied last and take precedence over all other flags. "
+        'Lists: key="[a,b]" or key=a,b; nested: key="[(a,b),(c,d)]"; the quotes are required and '
         "white space is not allowed",
     )
 
 
 def add_runtime_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that training and testing share.
+    """Add the flags shared by training and testing.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
     """
     parser.add_argument(
-        "--work-dir", help="folder of logs and results; default: work_dirs/<config name>"
+        "--work-dir", help="directory for logs and results; default: work_dirs/<config name>"
     )
     parser.add_argument(
         "--amp",
         action="store_true",
-        help="automatic mixed precision in bfloat16, on CPU too; for float16 with a loss scaler "
+        help="automatic mixed precision in bfloat16, on GPU and CPU; for float16 with loss scaling "
         "on GPU: --cfg-options optim_wrapper.type=AmpOptimWrapper",
     )
     add_compile_flag(parser)
     parser.add_argument(
-        "--no-pin-memory", action="store_true", help="switch off pin_memory in the data loaders"
+        "--no-pin-memory", action="store_true", help="disable pin_memory in the data loaders"
     )
     parser.add_argument(
         "--no-persistent-workers",
         action="store_true",
-        help="switch off persistent_workers in the data loaders",
+        help="disable persistent_workers in the data loaders",
     )
     add_trust_flag(parser)
     parser.add_argument(
@@ -186,13 +188,13 @@ def add_compile_flag(parser: argparse.ArgumentParser) -> None:
         const="default",
         choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
         metavar="MODE",
-        help="torch.compile the networks, in this mode: default, reduce-overhead (CUDA graphs), "
-        "max-autotune or max-autotune-no-cudagraphs",
+        help="compile the networks with torch.compile; modes: default, reduce-overhead (CUDA "
+        "graphs), max-autotune, max-autotune-no-cudagraphs",
     )
 
 
 def add_trust_flag(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of tools that read checkpoints, which :func:`read_as_asked` applies.
+    """Add the flags for reading checkpoints, which :func:`read_as_asked` applies.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
@@ -201,18 +203,18 @@ def add_trust_flag(parser: argparse.ArgumentParser) -> None:
         "--trust-checkpoint",
         "--trust",
         action="store_true",
-        help="load checkpoints with all that they hold, even if that runs code; without it, "
-        "tensors and plain values only",
+        help="load arbitrary objects from checkpoints, which may execute code; by default only "
+        "tensors and plain values are loaded",
     )
     parser.add_argument(
         "--no-crc",
         action="store_true",
-        help="do not compare checkpoints with their CRCs; for files that were written without",
+        help="skip the CRC check of checkpoints, for files written without CRCs",
     )
 
 
 def read_as_asked(args: argparse.Namespace) -> None:
-    """Read checkpoints from now on as the flags of :func:`add_trust_flag` say.
+    """Apply the flags of :func:`add_trust_flag` to all checkpoints read from now on.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
@@ -223,14 +225,12 @@ def read_as_asked(args: argparse.Namespace) -> None:
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--overwrite``, which :func:`require_free` looks at.
+    """Add ``--overwrite``, which is passed to :func:`require_free`.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
     """
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a file that is there already"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="overwrite existing files")
 
 
 def require_free(
@@ -238,39 +238,43 @@ def require_free(
     overwrite: bool,
     sources: Sequence[str | os.PathLike] = (),
 ) -> None:
-    """Refuse to write over a file that the user did not give up.
+    """Check that an output file may be written.
 
     Args:
-        path (str | os.PathLike, optional): The file to be; None where none is written.
+        path (str | os.PathLike, optional): Output file; None if nothing is written.
         overwrite (bool): Whether ``--overwrite`` was given.
-        sources (Sequence[str | os.PathLike]): What the tool reads, which is never replaced.
-            Defaults to none.
+        sources (Sequence[str | os.PathLike]): Input files of the tool, which are never
+            overwritten. Defaults to ().
 
     Raises:
-        UserError: If the file is there, is a folder, or is one that the tool reads.
+        UserError: If the path exists and ``overwrite`` is False, is a folder, or is an input file.
     """
     if path is None or not os.path.lexists(path):
         return
     if os.path.isdir(path):
-        raise UserError(f"{path} is a folder: name a file to write")
+        raise UserError(f"{path} is a folder: specify an output file")
     for source in sources:
         if os.path.exists(source) and os.path.exists(path) and os.path.samefile(source, path):
-            raise UserError(f"{path} is read here, and would be replaced: write to another file")
+            raise UserError(
+                f"{path} is an input file and would be overwritten: specify another output file"
+            )
     if not overwrite:
-        raise UserError(f"{path} is there already: --overwrite replaces it, or name another file")
+        raise UserError(
+            f"{path} already exists: pass --overwrite to replace it, or specify another file"
+        )
 
 
 def choose_device(name: str | None) -> str:
-    """Check what ``--device`` was given.
+    """Validate the value of ``--device``.
 
     Args:
-        name (str | None): The flag; None for a GPU if there is one, else the CPU.
+        name (str | None): Value of the flag; None selects a GPU if available, otherwise the CPU.
 
     Returns:
-        str: The device.
+        str: Device name.
 
     Raises:
-        UserError: If there is no such device.
+        UserError: If the device is invalid or not available.
     """
     import torch
 
@@ -279,7 +283,7 @@ def choose_device(name: str | None) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name}: no device of torch, such as cpu or cuda:0") from None
+        raise UserError(f"--device {name}: not a torch device, such as cpu or cuda:0") from None
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         seen = f"{count} CUDA device{'s'[: count != 1]}" if count else "no CUDA device"
@@ -288,7 +292,7 @@ def choose_device(name: str | None) -> str:
 
 
 def export_local_rank(args: argparse.Namespace) -> None:
-    """Put the flag of an old launcher where MMEngine looks for it.
+    """Export ``--local_rank`` of old launchers as ``LOCAL_RANK``, which MMEngine reads.
 
     Args:
         args (argparse.Namespace): Parsed arguments with ``local_rank``.
@@ -308,39 +312,39 @@ def add_workers_flag(parser: argparse.ArgumentParser) -> None:
         type=natural,
         default=default,
         metavar="N",
-        help=f"worker processes that read and decode; 0: this process; here by default {default}",
+        help=f"worker processes for reading and decoding; 0: main process; default: {default}",
     )
 
 
 def positive(text: str) -> int:
-    """Read the value of a flag that takes 1 or more.
+    """Parse a positive integer (argparse type).
 
     Args:
-        text (str): The value.
+        text (str): Command-line value.
 
     Returns:
-        int: The number.
+        int: Parsed number.
 
     Raises:
-        argparse.ArgumentTypeError: If it is none, or 0 or less.
+        argparse.ArgumentTypeError: If it is not an integer of at least 1.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
     return int(text)
 
 
 def natural(text: str) -> int:
-    """Read the value of a flag that takes 0 or more.
+    """Parse a non-negative integer (argparse type).
 
     Args:
-        text (str): The value.
+        text (str): Command-line value.
 
     Returns:
-        int: The number.
+        int: Parsed number.
 
     Raises:
-        argparse.ArgumentTypeError: If it is none, or less than 0.
+        argparse.ArgumentTypeError: If it is not an integer of at least 0.
     """
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a number: 0, 1, 2, ...")
+        raise argparse.ArgumentTypeError(f"{text} is not a non-negative integer: 0, 1, 2, ...")
     return int(text)

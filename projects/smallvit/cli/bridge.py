@@ -1,9 +1,9 @@
-"""Let any program of this environment use mmdet and mmseg without mmcv's compiled operators.
+"""Make mmdet and mmseg usable without mmcv's compiled operators in the whole environment.
 
-The MM libraries look for them when they are imported; a program that imports smallvit first has
-the bridge to torchvision's. This puts a hook into the environment that imports smallvit when a
-program first imports one of them, so that programs which do not know smallvit have it too. It costs
-other programs nothing but a file of 30 lines that Python reads when it starts.
+The MM libraries look for the operators at import time; importing smallvit first makes those of
+torchvision available. This command installs an import hook into the environment that imports
+smallvit before the first MM library, for programs that do not import smallvit themselves. Other
+programs are not affected, except that Python reads a file of 30 lines at startup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from smallvit.utils.files import write_whole
 MARK = "# Written by `smallvit bridge install`; `smallvit bridge remove` takes it away."
 LINE = "import _smallvit_bridge"
 HOOK = f'''{MARK}
-"""Imports smallvit, whose bridge they need, when an OpenMMLab package is first imported."""
+"""Import smallvit, for its operator bridge, before the first OpenMMLab package."""
 
 import sys
 
@@ -29,7 +29,7 @@ PACKAGES = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg")
 
 
 class Finder:
-    """Finds nothing; what is asked for tells it that its time has come."""
+    """Meta path finder that finds nothing and imports smallvit on the first MM import."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -48,19 +48,19 @@ if Finder not in sys.meta_path:
 
 
 def folder() -> str:
-    """Where packages of this environment are.
+    """Return the ``site-packages`` folder of this environment.
 
     Returns:
-        str: The folder.
+        str: Path of the folder.
     """
     return sysconfig.get_paths()["purelib"]
 
 
 def files() -> dict[str, str]:
-    """What the bridge consists of.
+    """Return the files of the bridge.
 
     Returns:
-        dict[str, str]: Content by path.
+        dict[str, str]: File contents by path.
     """
     return {
         osp.join(folder(), "_smallvit_bridge.py"): HOOK,
@@ -69,13 +69,13 @@ def files() -> dict[str, str]:
 
 
 def install() -> str:
-    """Write the files.
+    """Install the bridge.
 
     Returns:
-        str: What was done.
+        str: Message for the user.
 
     Raises:
-        UserError: If the folder cannot be written, or somebody else has files of these names.
+        UserError: If the folder is not writable, or contains other files with these names.
     """
     for path, content in files().items():
         _require_own(path)
@@ -83,20 +83,20 @@ def install() -> str:
             write_whole(path, content)
         except OSError as error:
             raise UserError(
-                f"{path} cannot be written: {error.strerror or error}; the bridge is for an "
-                "environment of your own (python -m venv)"
+                f"{path} cannot be written: {error.strerror or error}; install the bridge in a "
+                "virtual environment that you own (python -m venv)"
             ) from error
     return f"installed in {folder()}"
 
 
 def remove() -> str:
-    """Remove the files.
+    """Uninstall the bridge.
 
     Returns:
-        str: What was done.
+        str: Message for the user.
 
     Raises:
-        UserError: If somebody else has files of these names.
+        UserError: If files with these names were not written by smallvit.
     """
     there = [path for path in reversed(files()) if osp.lexists(path)]
     for path in there:
@@ -109,17 +109,17 @@ def remove() -> str:
 
 
 def status() -> str:
-    """Tell whether the bridge is installed.
+    """Report whether the bridge is installed.
 
     Returns:
-        str: A sentence.
+        str: Message for the user.
     """
     there = {path: _read(path) for path in files() if osp.isfile(path)}
     if not there:
         return f"not installed in {folder()}"
     if there == files():
         return f"installed in {folder()}"
-    return f"installed in {folder()} by another version, or in part: install it again"
+    return f"installed in {folder()} by another version, or incompletely: install it again"
 
 
 def _read(path: str) -> str:
@@ -129,15 +129,15 @@ def _read(path: str) -> str:
 
 def _require_own(path: str) -> None:
     if osp.lexists(path) and (not osp.isfile(path) or not _read(path).startswith(MARK)):
-        raise UserError(f"{path} is a file of somebody else: it stays, and nothing is changed")
+        raise UserError(f"{path} was not written by smallvit: it is left unchanged")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit bridge``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
     """
     parser = tool_parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""Draw what a trained model looks at, on images."""
+"""Visualize the attention of a trained model: Grad-CAM, rollout, head tokens, kernels."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from smallvit.apis import Predictor
 
 EPILOG = """
-gradcam   places that raise the score of a class (--label; default: the predicted one), of any
-          classifier or segmentor whose blocks plugins can see (smallvit hosts)
-rollout   patches that the class token draws from, through all layers of a ViT
-heads     patches that each head token of a DHVT draws from in the last layer
-kernels   kernels that a dynamic or inhomogeneous DWNet predicts for the image, layer by layer
-Exit status 1: an image could not be read; the others are there.
+gradcam   regions that increase the score of a class (--label; default: the predicted class), for
+          any classifier or segmentor with a supported backbone (smallvit hosts)
+rollout   attention of the class token to the patches through all layers of a ViT
+heads     attention of each DHVT head token to the patches in the last layer
+kernels   kernels that a dynamic or inhomogeneous DWNet predicts for the image, for each layer
+Exit status 1: some images could not be read; the others were processed.
 """
 METHODS = ("gradcam", "rollout", "heads", "kernels")
-#: Kernels of a layer that are drawn, and their enlargement.
+#: Number of kernels drawn per layer, and their magnification.
 KERNELS, PIXELS = 64, 6
 
 
@@ -41,29 +41,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit cam``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = checkpoint_parser(__doc__, EPILOG)
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--method", choices=METHODS, default="gradcam", help="default: gradcam")
     parser.add_argument("--out", metavar="FILE", default="cam.png", help="default: cam.png")
-    parser.add_argument("--label", help="class of gradcam, by name or number")
+    parser.add_argument("--label", help="class for gradcam, by name or index")
     parser.add_argument(
         "--block",
         type=int,
         default=-1,
-        help="block whose input gradcam reads, negative from the end; default: -1",
+        help="block whose input gradcam uses; negative counts from the end; default: -1",
     )
-    parser.add_argument("--columns", type=positive, default=4, help="pictures in a row; default: 4")
-    parser.add_argument("--size", type=positive, default=256, help="shorter side; default: 256")
+    parser.add_argument("--columns", type=positive, default=4, help="images per row; default: 4")
+    parser.add_argument(
+        "--size", type=positive, default=256, help="shorter side in pixels; default: 256"
+    )
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.method != "gradcam" and (args.label is not None or args.block != -1):
-        parser.error(f"--label and --block are of gradcam, not of {args.method}")
+        parser.error(f"--label and --block require --method gradcam, not {args.method}")
     return args
 
 
@@ -71,11 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``smallvit cam``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        int: 1 if an image could not be read, else 0.
+        int: Exit status, 1 if any image could not be read, otherwise 0.
     """
     args = parse_args(argv)
     require_free(args.out, args.overwrite, sources=[args.checkpoint, *args.images])
@@ -104,23 +106,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def label_of(text: str, classes: Sequence[str]) -> int:
-    """Find a class by its name or number.
+    """Find a class by name or index.
 
     Args:
-        text (str): Name or number; names go first.
-        classes (Sequence[str]): Names of the classes.
+        text (str): Class name or index; names take precedence.
+        classes (Sequence[str]): Class names.
 
     Returns:
-        int: Its number.
+        int: Class index.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is no such class.
     """
     if text in classes:
         return list(classes).index(text)
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
-    raise UserError(f"--label {text}: no class of that name; there are {', '.join(classes)}")
+    raise UserError(f"--label {text}: no such class; available: {', '.join(classes)}")
 
 
 def draw(
@@ -130,17 +132,17 @@ def draw(
     label: int | None,
     args: argparse.Namespace,
 ) -> list[Tile]:
-    """Draw the maps of an image.
+    """Draw the maps of one image.
 
     Args:
         predictor (Predictor): The model.
-        path (str): Where it was read.
-        image (np.ndarray): It, (H, W, C) or (H, W), BGR.
-        label (int, optional): The class of Grad-CAM.
+        path (str): Path of the image file.
+        image (np.ndarray): Image of shape (H, W, C) or (H, W), BGR.
+        label (int, optional): Class index for Grad-CAM.
         args (argparse.Namespace): ``method``, ``block`` and ``size``.
 
     Returns:
-        list[Tile]: One, or several of head tokens and kernels.
+        list[Tile]: One tile, or one per head token or layer.
     """
     from smallvit.analysis import attention_maps as maps
     from smallvit.analysis.drawing import as_rgb
@@ -166,12 +168,12 @@ def draw(
 
 
 def preprocess_image(predictor: Predictor, path: str, image: np.ndarray) -> dict[str, Any]:
-    """Make of an image what the model takes.
+    """Preprocess an image into model inputs.
 
     Args:
-        predictor (Predictor): The model and its pipeline.
-        path (str): Where it was read.
-        image (np.ndarray): It, (H, W, C) or (H, W), BGR.
+        predictor (Predictor): Model with its test pipeline.
+        path (str): Path of the image file.
+        image (np.ndarray): Image of shape (H, W, C) or (H, W), BGR.
 
     Returns:
         dict: ``inputs`` and ``data_samples``.
@@ -185,16 +187,16 @@ def preprocess_image(predictor: Predictor, path: str, image: np.ndarray) -> dict
 
 
 def heat_tile(picture: np.ndarray, heat: Tensor, caption: str, size: int) -> Tile:
-    """Lay a map over an image.
+    """Overlay a heat map on an image.
 
     Args:
-        picture (np.ndarray): RGB (H, W, 3).
-        heat (Tensor): (h, w), from 0 to 1.
-        caption (str): The line above it.
-        size (int): Shorter side of the result.
+        picture (np.ndarray): RGB image of shape (H, W, 3).
+        heat (Tensor): Heat map of shape (h, w), with values from 0 to 1.
+        caption (str): Text above the image.
+        size (int): Length of the shorter side of the result.
 
     Returns:
-        Tile: The image beside itself under the map.
+        Tile: The image and its overlay, side by side.
     """
     import mmcv
     import numpy as np
@@ -212,13 +214,13 @@ def heat_tile(picture: np.ndarray, heat: Tensor, caption: str, size: int) -> Til
 
 
 def kernel_sheet(kernels: Tensor) -> np.ndarray:
-    """Draw kernels in a square, light for positive and dark for negative weights.
+    """Draw convolution kernels in a square grid with a diverging color map.
 
     Args:
-        kernels (Tensor): (channels, k, k); the first 64 are drawn.
+        kernels (Tensor): Kernels of shape (channels, k, k); the first 64 are drawn.
 
     Returns:
-        np.ndarray: RGB.
+        np.ndarray: RGB image.
     """
     import numpy as np
     from matplotlib import colormaps

@@ -1,4 +1,4 @@
-"""What flags of the command line mean in a config."""
+"""Application of command-line flags to a config."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ load_config = read_config
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Name config files by their last part; a second one of that name gets its number too.
+    """Return unique display names of config files: base names, numbered if repeated.
 
     Args:
-        paths (Sequence[str]): The files.
+        paths (Sequence[str]): Config files.
 
     Returns:
-        list[str]: A name for each, all different.
+        list[str]: One name per file.
     """
     names: list[str] = []
     for number, path in enumerate(paths, 1):
@@ -45,11 +45,11 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Set the work folder: the flag's, else the config's, else one named after the config.
+    """Set ``work_dir``: from the flag, the config, or the name of the config file.
 
     Args:
         cfg (Config): The config, changed in place.
-        work_dir (str | None): The flag.
+        work_dir (str | None): Value of ``--work-dir``.
     """
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -59,7 +59,7 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
 
 
 def set_loader_defaults(cfg: Config, args: argparse.Namespace) -> None:
-    """Give the data loaders what MMPretrain's tools give them, and apply the ``--no-*`` flags.
+    """Set MMPretrain's data loader defaults and apply the ``--no-*`` flags.
 
     Args:
         cfg (Config): The config, changed in place.

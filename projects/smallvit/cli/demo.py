@@ -1,4 +1,4 @@
-"""Try a trained model in the browser: a page on this machine, for one image at a time."""
+"""Serve a local web page to try a trained model on single images."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from smallvit.apis.demo import DemoModel
 
 EPILOG = """
-The page is for this machine alone (127.0.0.1), and fetches nothing from elsewhere. Uploaded images
-are kept in a temporary folder, which is removed at the end (Ctrl-C). A detector has a slider for
-the least score, a calibrated cascade (DVT) one for its budget.
+The page is served on this machine only (127.0.0.1) and loads nothing from other sites. Uploaded
+images are stored in a temporary folder that is deleted on exit (Ctrl-C). Detectors have a slider
+for the score threshold, calibrated cascades (DVT) one for the compute budget.
 """
 LOOPBACK = "127.0.0.1"
-#: Seconds between two removals of uploads, and their age.
+#: Interval between cleanups of uploads and their maximum age, in seconds.
 CLEANED = (600, 3600)
-#: The page uses fonts that are there: gradio's own would be fetched.
+#: System fonts, because gradio would download its own.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
 
@@ -42,53 +42,53 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit demo``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = checkpoint_parser(__doc__, EPILOG)
     add_device_flag(parser)
     parser.add_argument(
-        "--port", type=positive, metavar="N", help="default: the first free one from 7860 on"
+        "--port", type=positive, metavar="N", help="default: the first free port from 7860"
     )
     parser.add_argument(
         "--host",
         default=LOOPBACK,
         metavar="ADDRESS",
-        help="another address than 127.0.0.1 lets whoever reaches this machine use the model",
+        help="address to listen on; any other than 127.0.0.1 exposes the model to the network",
     )
     parser.add_argument(
-        "--score-thr", type=float, help="what the slider of a detector begins with; default: 0.3"
+        "--score-thr", type=float, help="initial score threshold of a detector; default: 0.3"
     )
-    parser.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
+    parser.add_argument("--tile", type=positive, metavar="N", help="split larger images into tiles")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     args = parser.parse_args(argv)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
-        parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")
+        parser.error(f"--score-thr {args.score_thr}: must be between 0 and 1")
     if args.port is not None and args.port > 65535:
-        parser.error(f"--port {args.port}: ports end at 65535")
+        parser.error(f"--port {args.port}: must be at most 65535")
     return args
 
 
 def import_gradio() -> ModuleType:
-    """Import gradio, with its reports to its makers switched off.
+    """Import gradio with its usage reports disabled.
 
     Returns:
-        ModuleType: The package.
+        ModuleType: The ``gradio`` package.
 
     Raises:
-        UserError: If it is not installed.
+        UserError: If it cannot be imported.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
     except ImportError as error:
         raise UserError(
-            f"smallvit demo needs gradio, which cannot be imported ({error}): "
-            "pip install 'smallvit[demo]'; best into an environment of its own, since it asks for "
-            "an older Pillow than smallvit is tested with"
+            f"smallvit demo requires gradio, which cannot be imported ({error}): "
+            "pip install 'smallvit[demo]', preferably in a separate environment, because it "
+            "requires an older Pillow than smallvit is tested with"
         ) from None
     return gradio
 
@@ -97,13 +97,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit demo``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
     """
     args = parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="smallvit-demo-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        gradio = import_gradio()  # before the model, which takes longer
+        gradio = import_gradio()  # fail before loading the model, which takes longer
 
         from smallvit.apis import Predictor
         from smallvit.apis.demo import DemoModel
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         if args.score_thr is not None and predictor.task != DETECTION:
             raise UserError(
-                f"--score-thr is of detectors, and this is a model for {predictor.task}"
+                f"--score-thr requires a detector; this is a model for {predictor.task}"
             )
         name = os.path.basename(args.checkpoint)
         page = build_page(gradio, DemoModel(predictor), name, device)
@@ -130,13 +130,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def build_page(gradio: ModuleType, model: DemoModel, name: str, device: str) -> Any:
-    """Lay out the page of a model.
+    """Build the web page of a model.
 
     Args:
-        gradio (ModuleType): The package.
-        model (DemoModel): What answers.
-        name (str): The checkpoint's name.
-        device (str): Where it runs.
+        gradio (ModuleType): The ``gradio`` package.
+        model (DemoModel): Model behind the page.
+        name (str): Name of the checkpoint.
+        device (str): Device of the model.
 
     Returns:
         gradio.Blocks: The page.
@@ -154,7 +154,9 @@ def build_page(gradio: ModuleType, model: DemoModel, name: str, device: str) -> 
                 settings = _settings(gradio, model)
                 button = gradio.Button("Predict", variant="primary")
                 with gradio.Accordion("Classes", open=False):
-                    gradio.Markdown(_plain(", ".join(classes)) or "the checkpoint names none")
+                    gradio.Markdown(
+                        _plain(", ".join(classes)) or "the checkpoint contains no class names"
+                    )
             with gradio.Column():
                 message = gradio.Markdown("Choose an image.")
                 shown = _results(gradio, predictor.task)
@@ -180,14 +182,14 @@ def build_page(gradio: ModuleType, model: DemoModel, name: str, device: str) -> 
 
 
 def _upload(gradio: ModuleType) -> Any:
-    """An image that stays the file that was given: smallvit decodes it, as in training."""
+    """Create an image input that passes the uploaded file on for decoding as in training."""
     image = gradio.Image(type="filepath", image_mode=None, label="Image", height=320)
     decode = image.preprocess
 
     def preprocess(payload: Any) -> str | None:
         return decode(payload) if payload is None or payload.path is None else payload.path
 
-    # Of the instance: gradio writes a .pyi file beside the source of a class that inherits its own.
+    # Patch the instance: for a subclass, gradio would write a .pyi file next to its source.
     image.preprocess = preprocess
     return image
 
@@ -196,12 +198,12 @@ def _settings(gradio: ModuleType, model: DemoModel) -> dict[str, Any]:
     controls = model.controls
     if controls.threshold:
         start = model.predictor.score_thr
-        return {"threshold": gradio.Slider(0, 1, start, step=0.01, label="Least score of objects")}
+        return {"threshold": gradio.Slider(0, 1, start, step=0.01, label="Score threshold")}
     if controls.budget is not None:
         factor, unit = _unit(model)
         least, most = slider_ends(*(factor * value for value in controls.budget))
         step = 10.0 ** math.floor(math.log10((most - least) / 50))
-        label = f"Budget: {unit} of an image, in the mean"
+        label = f"Budget: mean {unit} per image"
         return {"budget": gradio.Slider(least, most, most, step=step, label=label)}
     if controls.exits:
         numbers = list(range(1, controls.exits + 1))
@@ -210,14 +212,14 @@ def _settings(gradio: ModuleType, model: DemoModel) -> dict[str, Any]:
 
 
 def slider_ends(least: float, most: float) -> tuple[float, float]:
-    """Round the ends of a slider outward: the browser's numbers are not ours to the last digit.
+    """Round the range of a slider outward, because browsers round its values.
 
     Args:
-        least (float): The lower end.
-        most (float): The upper end, which is more.
+        least (float): Lower end.
+        most (float): Upper end, greater than ``least``.
 
     Returns:
-        tuple[float, float]: With few digits.
+        tuple[float, float]: Rounded lower and upper end.
     """
     digits = 2 - math.floor(math.log10(most - least))
     unit = 10.0**digits
@@ -229,7 +231,7 @@ def _sliders(settings: dict[str, Any]) -> list[Any]:
 
 
 def _unit(model: DemoModel) -> tuple[float, str]:
-    """GFLOPs, or MFLOPs where these read better."""
+    """Return factor and name of the unit: GFLOPs, or MFLOPs for small models."""
     return (1e3, "MFLOPs") if model.controls.budget[1] < 1 else (1.0, "GFLOPs")
 
 
@@ -242,7 +244,7 @@ def _results(gradio: ModuleType, task: str) -> dict[str, Any]:
         format="png",
         interactive=False,
         height=420,
-        buttons=["download", "fullscreen"],  # not the one that uploads it elsewhere
+        buttons=["download", "fullscreen"],  # without the share button, which uploads the image
     )
     if task == CLASSIFICATION:
         return {"scores": gradio.Label(label="Classes"), "picture": picture}
@@ -255,7 +257,7 @@ def _as_text(row: Sequence[Any]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Names of classes and files are no markup."""
+    """Escape class and file names for Markdown."""
     marked = "".join(f"\\{one}" if one in "\\`*_{}[]#|!$~" else one for one in text)
     return marked.replace("<", "&lt;").replace(">", "&gt;")
 
@@ -263,7 +265,8 @@ def _plain(text: str) -> str:
 def _serve(gradio: ModuleType, page: Any, args: argparse.Namespace) -> None:
     if not _is_loopback(args.host):
         print(
-            f"--host {args.host}: whoever reaches this machine can use the model", file=sys.stderr
+            f"--host {args.host}: anyone who can reach this machine can use the model",
+            file=sys.stderr,
         )
     try:
         _, address, _ = page.launch(
@@ -281,11 +284,9 @@ def _serve(gradio: ModuleType, page: Any, args: argparse.Namespace) -> None:
         )
     except OSError as error:
         port = "a free port" if args.port is None else f"--port {args.port}"
-        raise UserError(
-            f"--host {args.host}, {port}: no page can be served there: {error}"
-        ) from error
-    print(f"the model is at {address} (Ctrl-C ends it)", flush=True)
-    signal.signal(signal.SIGTERM, _end)  # the uploads are removed then too
+        raise UserError(f"--host {args.host}, {port}: cannot serve the page: {error}") from error
+    print(f"serving the model at {address} (stop with Ctrl-C)", flush=True)
+    signal.signal(signal.SIGTERM, _end)  # so that uploads are deleted as well
     try:
         while True:
             time.sleep(3600)

@@ -1,4 +1,4 @@
-"""Export a trained model as a graph for other programs, and compare it with PyTorch on images."""
+"""Export a trained model to ONNX, torch.export or TorchScript, and verify its outputs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from smallvit.cli.arguments import (
 if TYPE_CHECKING:
     from smallvit.apis.predictor import Predictor
 
-#: Images that int8 is calibrated on, at most.
+#: Maximum number of images for int8 calibration.
 CALIBRATION = 256
 
 EPILOG = """
-Classifiers give the probabilities of classes, segmentors those of each pixel, Faster and Mask R-CNN
-boxes, scores (0: no object), labels and masks within the boxes of one image of one size, --part
-backbone the maps of backbone and neck. A cascade (DVT) becomes a folder of ONNX graphs, one an
-exit, which smallvit.apis.CascadeRunner runs with early exits. Classes and what the images have to
-be are in the metadata: keys smallvit.* of ONNX, smallvit.json in the others. Of --precision bf16
-and int8 it is told how often they decide as float32 does, which takes images of yours: --images.
+Classifiers return class probabilities, segmentors class probabilities per pixel, Faster R-CNN and
+Mask R-CNN boxes, scores (0: no object), labels and masks within the boxes for one image of a fixed
+size, and --part backbone the feature maps of backbone and neck. A cascade (DVT) is exported to a
+folder with one ONNX graph per exit, which smallvit.apis.CascadeRunner runs with early exit. Class
+names and input requirements are in the metadata: keys smallvit.* in ONNX, smallvit.json otherwise.
+For --precision bf16 and int8, the agreement with float32 is reported; pass your own --images.
 """
 
 
@@ -34,28 +34,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit export``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = checkpoint_parser(__doc__, EPILOG)
-    parser.add_argument("--out", required=True, help="file to write; of a cascade a folder")
+    parser.add_argument("--out", required=True, help="output file; a folder for cascades")
     parser.add_argument(
         "--format",
         choices=("onnx", "torch-export", "torchscript"),
         default="onnx",
-        help="default: onnx; torchscript is deprecated by torch",
+        help="default: onnx; torchscript is deprecated by PyTorch",
     )
     parser.add_argument(
         "--preprocess",
         action="store_true",
-        help="the graph takes values 0 to 255 in the order BGR, and normalizes them itself",
+        help="include normalization in the graph; its input is BGR with values 0 to 255",
     )
-    parser.add_argument("--fixed-batch", action="store_true", help="two images at a time, always")
     parser.add_argument(
-        "--dynamic-size", action="store_true", help="images of any size, where the network can"
+        "--fixed-batch", action="store_true", help="fix the batch size to two images"
+    )
+    parser.add_argument(
+        "--dynamic-size", action="store_true", help="dynamic image size, if the network supports it"
     )
     parser.add_argument(
         "--part", choices=("whole", "backbone"), default="whole", help="default: whole"
@@ -64,21 +66,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--images",
         nargs="+",
         metavar="FILE",
-        help="images to compare on, and whose size the graph has after the test pipeline; default: "
-        "two photographs that scikit-learn ships",
+        help="images for the comparison; their size after the test pipeline is that of the graph; "
+        "default: two photographs from scikit-learn",
     )
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16", "int8"),
         default="fp32",
-        help="default: fp32; bf16 is of torch-export and torchscript, int8 of onnx",
+        help="default: fp32; bf16 requires torch-export or torchscript, int8 requires onnx",
     )
     parser.add_argument(
         "--calibrate",
         nargs="+",
         metavar="IMAGES",
-        help=f"files, folders or patterns, of which up to {CALIBRATION} images in even distances "
-        "give int8 its ranges; without: found in each call (dynamic quantization)",
+        help="calibrate the activation ranges of int8 on these files, folders or patterns, using "
+        f"up to {CALIBRATION} evenly spaced images; default: dynamic quantization",
     )
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
@@ -88,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit export``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
     """
     args = parse_args(argv)
     if not os.path.isdir(args.out):
@@ -106,19 +108,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     calibration = _calibration(args, predictor)
     if hasattr(predictor.model, "predict_budgeted") and args.part == "whole":
         if args.format != "onnx":
-            raise UserError(f"--format {args.format}: the exits of a cascade are ONNX graphs")
+            raise UserError(f"--format {args.format}: cascades can only be exported to onnx")
         _require_folder(args)
         worst = export_cascade(predictor, args.out, wish, args.images, calibration, print)
     else:
         require_free(args.out, args.overwrite, sources=[args.checkpoint])
         worst = export(predictor, args.out, args.format, wish, args.images, calibration, print)
-    print(f"{args.out}: {args.format}, differs from PyTorch by {worst:.1e} of the largest value")
+    print(
+        f"{args.out}: {args.format}, differs from PyTorch by at most {worst:.1e} of the "
+        "largest value"
+    )
     if args.format == "torchscript":
-        print(
-            "torch calls TorchScript deprecated since 2.14: --format torch-export is its successor"
-        )
+        print("TorchScript is deprecated since torch 2.14: use --format torch-export instead")
     if args.format != "onnx":
-        print("a program that loads it imports smallvit.ops first, where it has operators of ours")
+        print("import smallvit.ops before loading a file that uses custom operators of smallvit")
 
 
 def _calibration(args: argparse.Namespace, predictor: Predictor) -> list[str] | None:
@@ -135,6 +138,6 @@ def _require_folder(args: argparse.Namespace) -> None:
     from smallvit.errors import UserError
 
     if os.path.isfile(args.out):
-        raise UserError(f"{args.out} is a file: a cascade needs a folder, of one graph an exit")
+        raise UserError(f"{args.out} is a file: a cascade needs a folder, with one graph per exit")
     if os.path.isdir(args.out) and os.listdir(args.out) and not args.overwrite:
-        raise UserError(f"{args.out} holds files: --overwrite replaces graphs in it")
+        raise UserError(f"{args.out} is not empty: pass --overwrite to replace the graphs in it")

@@ -1,4 +1,4 @@
-"""Show how a trained model's features lie: a map by t-SNE, and the nearest neighbors of images."""
+"""Visualize the features of a trained model: t-SNE map and nearest neighbors."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from smallvit.apis.features import Examples, FeatureTable
 
 EPILOG = """
-Features are what the backbone makes of an image: its last map or tokens, averaged over places. A
-class folder names the class of its images; with classes, each image is also given the class of most
-of its nearest neighbors (kNN, by cosine similarity), and the part that is right is printed. Images
-of detectors and segmentors have no single class: they are mapped, and their neighbors shown.
-Exit status 1: an image could not be read; the others are there.
+Features are the last feature map or tokens of the backbone, averaged over positions. Class folders
+define the classes of their images; with classes, the kNN accuracy (majority vote of the nearest
+neighbors by cosine similarity) is printed. Images of detectors and segmentors have no single class:
+only the map and the neighbors are drawn.
+Exit status 1: some images could not be read; the others were processed.
 """
 SPLITS = ("train", "val", "test")
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -43,33 +43,35 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit features``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = checkpoint_parser(
         __doc__,
         EPILOG,
-        "the config of the training: names the data, and the model where the checkpoint has none",
+        "training config; defines the data, and the model if the checkpoint contains none",
     )
     parser.add_argument(
         "source",
         nargs="?",
-        help="class folders, in train/, val/, test/ or without, or any folder of images; without "
-        "it, the data of --config",
+        help="class folders, with or without train/, val/, test/, or any folder of images; "
+        "default: the data of --config",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture of the map to write")
-    parser.add_argument("--sheet", metavar="FILE", help="picture of images with their neighbors")
-    parser.add_argument("--save", metavar="FILE", help="the features, as .npz or .csv")
+    parser.add_argument("--out", required=True, metavar="FILE", help="output image of the map")
     parser.add_argument(
-        "--split", choices=SPLITS, help="of the data; default: test, of folders val or train"
+        "--sheet", metavar="FILE", help="output image of queries with their neighbors"
+    )
+    parser.add_argument("--save", metavar="FILE", help="save the features as .npz or .csv")
+    parser.add_argument(
+        "--split", choices=SPLITS, help="data split; default: test, for folders val or train"
     )
     parser.add_argument(
         "--reference",
         metavar="SPLIT|PATH",
-        help="look for the neighbors among these images, such as train; default: among the others",
+        help="search neighbors in these images, such as train; default: in the other images",
     )
     parser.add_argument(
         "--max-images", type=positive, default=2000, metavar="N", help="default: %(default)s"
@@ -77,10 +79,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--neighbors", type=positive, default=5, metavar="K", help="default: %(default)s"
     )
-    parser.add_argument("--perplexity", type=float, help="of t-SNE; default: 30, less of few")
+    parser.add_argument(
+        "--perplexity", type=float, help="t-SNE perplexity; default: 30, less for few images"
+    )
     parser.add_argument("--seed", type=natural, default=0, help="default: %(default)s")
     parser.add_argument(
-        "--queries", type=positive, metavar="N", help="images of --sheet; default: 8"
+        "--queries", type=positive, metavar="N", help="number of images in --sheet; default: 8"
     )
     add_device_flag(parser)
     parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="default: 32")
@@ -89,13 +93,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name, endings in (("out", PICTURES), ("sheet", PICTURES), ("save", TABLES)):
         path = getattr(args, name)
         if path is not None and not path.endswith(endings):
-            parser.error(f"--{name} {path}: the file must end in {', '.join(endings)}")
+            parser.error(f"--{name} {path}: the file extension must be {', '.join(endings)}")
     if args.source is None and args.config is None:
-        parser.error("name a folder of images, or the config whose data is meant: --config FILE")
+        parser.error("specify a folder of images, or a config with data: --config FILE")
     if args.queries is not None and args.sheet is None:
-        parser.error("--queries is of --sheet, the picture of neighbors")
+        parser.error("--queries requires --sheet")
     if args.perplexity is not None and not args.perplexity > 0:
-        parser.error(f"--perplexity {args.perplexity:g}: it must be more than 0")
+        parser.error(f"--perplexity {args.perplexity:g}: must be positive")
     return args
 
 
@@ -103,16 +107,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``smallvit features``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        int: 1 if an image could not be read, else 0.
+        int: Exit status, 1 if any image could not be read, otherwise 0.
     """
     args = parse_args(argv)
     written = [path for path in (args.out, args.sheet, args.save) if path is not None]
     if len(set(written)) < len(written):
-        raise UserError(f"two results would be written to one file: {', '.join(written)}")
+        raise UserError(f"several outputs have the same file name: {', '.join(written)}")
     for path in written:
         require_free(path, args.overwrite, sources=[args.checkpoint])
 
@@ -131,12 +135,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _require_enough(asked, others, args)
     table = _features(predictor, asked, args)
     reference = None if others is None else _features(predictor, others, args)
-    count = len(table.examples)  # without those that could not be read
+    count = len(table.examples)  # excluding unreadable images
     perplexity = near.fitting_perplexity(count, args.perplexity)
     found = near.nearest(table.vectors, args.neighbors, reference and reference.vectors)
     right, said = compare_with_neighbors(table, reference, found)
     print(
-        f"laying out {count} images (perplexity {perplexity:.3g}, seed {args.seed}) ...", flush=True
+        f"computing t-SNE of {count} images (perplexity {perplexity:.3g}, seed {args.seed}) ...",
+        flush=True,
     )
     points = near.embed(table.vectors, perplexity, args.seed)
     title = f"t-SNE of {count} images, perplexity {perplexity:.3g}, seed {args.seed}"
@@ -155,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _require_enough(asked: Examples, others: Examples | None, args: argparse.Namespace) -> None:
-    """Refuse too few images before their features are computed."""
+    """Check the number of images before computing features."""
     from smallvit.analysis.neighbors import fitting_perplexity, require_enough
 
     count, among = (min(args.max_images, len(found.examples)) for found in (asked, others or asked))
@@ -164,14 +169,14 @@ def _require_enough(asked: Examples, others: Examples | None, args: argparse.Nam
 
 
 def find_examples(args: argparse.Namespace, endings: tuple[str, ...]) -> Examples:
-    """Find the images that are asked for.
+    """Collect the query images.
 
     Args:
         args (argparse.Namespace): ``source``, ``config`` and ``split``.
         endings (tuple[str, ...]): Endings of the images that the model reads.
 
     Returns:
-        Examples: They.
+        Examples: The images.
     """
     from smallvit.apis.features import find_data, find_folder
 
@@ -183,14 +188,14 @@ def find_examples(args: argparse.Namespace, endings: tuple[str, ...]) -> Example
 
 
 def find_reference(args: argparse.Namespace, endings: tuple[str, ...]) -> Examples:
-    """Find the images to look for neighbors among.
+    """Collect the images in which neighbors are searched.
 
     Args:
         args (argparse.Namespace): ``reference``, ``source`` and ``config``.
         endings (tuple[str, ...]): Endings of the images that the model reads.
 
     Returns:
-        Examples: They.
+        Examples: The images.
     """
     from smallvit.apis.features import find_folder
 
@@ -204,14 +209,14 @@ def _features(predictor: Predictor, found: Examples, args: argparse.Namespace) -
 
     total, chosen = len(found.examples), found.at_most(args.max_images, args.seed)
     count = len(chosen.examples)
-    part = "" if count == total else f" of {total}, chosen by seed {args.seed} (--max-images)"
+    part = "" if count == total else f" of {total}, sampled with seed {args.seed} (--max-images)"
     classes = f"{len(found.classes)} classes" if found.classes else "no classes"
     print(f"{found.what}: {count} images{part}, {classes}", flush=True)
     return compute(predictor, chosen, _Progress(count))
 
 
 class _Progress:
-    """One line on a terminal that counts, and now and then a line elsewhere."""
+    """Progress display: one updated line on a terminal, otherwise a line every 30 seconds."""
 
     def __init__(self, total: int) -> None:
         self.total, self.last = total, time.monotonic()
@@ -231,28 +236,29 @@ class _Progress:
 def compare_with_neighbors(
     table: FeatureTable, reference: FeatureTable | None, found: Neighbors
 ) -> tuple[np.ndarray | None, list[str]]:
-    """Compare the classes of images with those of their neighbors.
+    """Compute the kNN accuracy.
 
     Args:
-        table (FeatureTable): The images.
-        reference (FeatureTable, optional): Those that were looked among; None for the others.
-        found (Neighbors): The neighbors.
+        table (FeatureTable): Features of the query images.
+        reference (FeatureTable, optional): Features of the reference images; None for the
+            queries themselves.
+        found (Neighbors): Nearest neighbors.
 
     Returns:
-        tuple[np.ndarray | None, list[str]]: Whether each image is right, (N, ), None without
-        classes; and what is to be said.
+        tuple[np.ndarray | None, list[str]]: Whether each image is classified correctly, (N, ),
+        or None without classes; and lines for the user.
     """
     import numpy as np
 
     from smallvit.analysis.neighbors import vote
 
     among = "leave one out" if reference is None else f"among {len(reference.examples)} others"
-    twins = f"{found.twins} images have a neighbor with the same features: are they there twice?"
+    twins = f"{found.twins} images have a neighbor with identical features; they may be duplicates"
     said = [twins] if found.twins else []
     keys = table if reference is None else reference
     if table.labels is None or keys.labels is None:
-        return None, ["the images have no classes: no kNN accuracy", *said]
-    # Each side names its classes itself.
+        return None, ["no kNN accuracy: the images have no classes", *said]
+    # Queries and references may number their classes differently.
     names = sorted({*table.classes, *keys.classes})
     number = {name: index for index, name in enumerate(names)}
     truth, known = (
@@ -273,14 +279,15 @@ def save_neighbors(
     right: np.ndarray | None,
     args: argparse.Namespace,
 ) -> None:
-    """Draw some images with their nearest neighbors, a row each.
+    """Draw some images with their nearest neighbors, one row per image.
 
     Args:
-        predictor (Predictor): Reads the images.
-        table (FeatureTable): The images.
-        reference (FeatureTable, optional): Those that were looked among; None for the others.
-        found (Neighbors): The neighbors.
-        right (np.ndarray, optional): Whether each image's neighbors have its class, (N, ).
+        predictor (Predictor): Model that reads the images.
+        table (FeatureTable): Features of the query images.
+        reference (FeatureTable, optional): Features of the reference images; None for the
+            queries themselves.
+        found (Neighbors): Nearest neighbors.
+        right (np.ndarray, optional): Whether the neighbors predict the class of each image, (N, ).
         args (argparse.Namespace): ``sheet``, ``queries`` and ``seed``.
     """
     from smallvit.analysis.annotations import Annotations

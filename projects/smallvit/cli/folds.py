@@ -1,4 +1,4 @@
-"""``smallvit train MODEL --data PATH --folds N``: a training for each fold, and their summary."""
+"""Cross-validation, ``smallvit train MODEL --data PATH --folds N``."""
 
 from __future__ import annotations
 
@@ -17,42 +17,44 @@ from smallvit.errors import PreemptedError, UserError, about
 if TYPE_CHECKING:
     from smallvit.datasets.recognition import OwnData
 
-#: Flags that decide about the trainings, beside ``--cfg-options``.
+#: Flags that affect the result of training, in addition to ``--cfg-options``.
 DECIDING = (
     *("folds", "fold_seed", "epochs", "batch_size", "image_size", "lr", "pretrained", "freeze"),
     *("seed", "data_layout", "void_id", "amp", "auto_scale_lr"),
 )
-#: Classes whose table is printed; that of more is in the file alone.
+#: Maximum number of classes in the printed table; larger tables are only written to the file.
 PRINTED_CLASSES = 30
 
 
 def refuse_flags(args: argparse.Namespace) -> None:
-    """Refuse flags that folds leave no meaning, and folds that there are not.
+    """Reject invalid combinations of the cross-validation flags.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
 
     Raises:
-        UserError: If there are such.
+        UserError: If the flags are inconsistent.
     """
     if args.folds is None:
         for name in ("fold", "fold_seed"):
             if getattr(args, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
-                raise UserError(f"{flag} goes with --folds N, the number of folds")
+                raise UserError(f"{flag} requires --folds N, the number of folds")
         return
     if args.folds < 2:
-        raise UserError(f"--folds {args.folds}: two are the least")
+        raise UserError(f"--folds {args.folds}: at least 2 folds are required")
     if args.fold is not None and args.fold > args.folds:
-        raise UserError(f"--fold {args.fold}: there are folds 1 to {args.folds}")
+        raise UserError(f"--fold {args.fold}: must be between 1 and {args.folds}")
     if "work_dir" in (args.cfg_options or {}):
-        raise UserError("each fold has a work folder of its own: name that of all by --work-dir")
+        raise UserError("each fold has its own work_dir: set their parent folder with --work-dir")
     if args.no_validate:
-        raise UserError("--no-validate leaves nothing to measure a fold by: leave it out")
+        raise UserError(
+            "--no-validate cannot be used with --folds: folds are evaluated by validation"
+        )
     if args.resume not in (None, "auto"):
         raise UserError(
-            f"--resume {args.resume}: each fold goes on from its own newest checkpoint by itself: "
-            "leave it out"
+            f"--resume {args.resume}: folds resume automatically from their newest checkpoints; "
+            "omit the flag"
         )
 
 
@@ -61,15 +63,15 @@ def train_folds(
     argv: Sequence[str] | None,
     train: Callable[[argparse.Namespace], None],
 ) -> None:
-    """Train the folds that are not finished, measure each, and sum up.
+    """Train and evaluate all unfinished folds, and write the summary.
 
     Args:
         args (argparse.Namespace): Parsed arguments, with ``data`` and ``folds``.
-        argv (Sequence[str], optional): The arguments as they were given.
-        train (Callable): Trains the config that arguments name.
+        argv (Sequence[str], optional): Original command-line arguments.
+        train (Callable): Function that trains the config given by its arguments.
 
     Raises:
-        UserError: If the model, the data and the flags do not go together.
+        UserError: If model, data and flags are incompatible.
     """
     own_data.refuse_beside_data(args)
     work_dir = args.work_dir or f"{own_data.default_work_dir(args)}_{args.folds}-folds"
@@ -81,7 +83,7 @@ def train_folds(
     asked = [args.fold] if args.fold else range(1, args.folds + 1)
     for number in asked:
         if read_result(work_dir, number) is not None:
-            print(f"== fold {number} of {args.folds} is finished ==", flush=True)
+            print(f"== fold {number} of {args.folds}: already finished ==", flush=True)
             continue
         print(f"== fold {number} of {args.folds} ==", flush=True)
         with about(f"fold {number} of {args.folds}"):
@@ -90,7 +92,7 @@ def train_folds(
 
 
 def _prepare(args: argparse.Namespace, argv: Sequence[str] | None, work_dir: str) -> dict[int, str]:
-    """Deal the images, write the config of each fold, and say what will be done."""
+    """Split the images, write the config of each fold, and print the plan."""
     from smallvit.apis.training import make_plan, write_config
     from smallvit.apis.training.folds import fold_folder, take_up, write_fold_lists
 
@@ -106,16 +108,18 @@ def _prepare(args: argparse.Namespace, argv: Sequence[str] | None, work_dir: str
         if plan is None:
             plan, paths[1], found = own_data.settle(args, data, folders[1], command)
             continue
-        # The number of images differs by one among folds: no setting may.
+        # Folds differ by one image in size; the derived settings must not differ.
         same = {"epochs": plan.epochs, "batch_size": plan.batch_size, "image_size": plan.size}
         # Mean and deviation of bands are those of the images that the fold trains on.
         survey = plan.survey if args.channels is None else survey_of(args, data)
         other = make_plan(args.config, data, survey, replace(plan.wishes, **same))
         paths[number] = write_config(other, folders[number], command)
-    print("\n".join(own_data.plan_lines(plan, f"{paths[1]}, and so for each fold")), flush=True)
+    print(
+        "\n".join(own_data.plan_lines(plan, f"{paths[1]}, and one for each other fold")), flush=True
+    )
     if args.dry_run:
         print("\n".join(own_data.cost_lines(plan, found, 1 if args.fold else args.folds)))
-        print("nothing was trained; the same command without --dry-run does")
+        print("dry run: run the same command without --dry-run to train")
     return paths
 
 
@@ -143,19 +147,19 @@ def _settings(args: argparse.Namespace, first: OwnData) -> dict[str, Any]:
 
 
 def _data_lines(folds: dict[int, OwnData]) -> list[str]:
-    """What the data is, and how many images, and of which classes, each fold has."""
+    """Describe the data, and the images and classes of each fold."""
     from smallvit.datasets.usage import class_text
 
     first = folds[1]
     lines = [first.lines()[0]]
     unit = {"folder": "", "custom-masks": "label maps"}.get(first.form, "objects")
     for number, data in folds.items():
-        numbers = f"{data.images['train']} images train, {data.images['val']} validate"
+        numbers = f"{data.images['train']} training images, {data.images['val']} validation images"
         lines += [
             f"  fold {number:<4}{numbers}",
             f"           {class_text(data.counts['val'], unit)}",
         ]
-    # The last note names the lists of this one fold.
+    # The last note lists the files of a single fold.
     return [*lines, *(f"  {note}" for note in first.notes[:-1])]
 
 
@@ -174,14 +178,14 @@ def _train_one(
     folder = fold_folder(work_dir, number)
     if not is_trained(folder):
         resume = "auto" if candidates(folder) else None
-        # MMEngine keeps a visualizer by its name for the whole process, with its folder.
+        # MMEngine caches visualizers by name for the whole process, including their folder.
         options = {**(args.cfg_options or {}), "visualizer.name": osp.abspath(folder)}
         of_fold = {"config": config, "work_dir": folder, "resume": resume, "cfg_options": options}
         try:
             train(argparse.Namespace(**{**vars(args), **of_fold}))
         except PreemptedError as error:
-            raise PreemptedError(f"{error}; the command for all folds does so too") from error
-    gc.collect()  # the model and the loaders of this fold
+            raise PreemptedError(f"{error}; the command for all folds resumes as well") from error
+    gc.collect()  # free the model and data loaders of this fold
     hold(folder)
     try:
         measure(config, folder, args.cfg_options)
@@ -198,15 +202,13 @@ def _sum_up(work_dir: str, count: int) -> None:
     files = summaries.write_summary(work_dir, results, count)
     whole = list(results.values())
     classes = summaries.class_spreads(whole)
-    print(
-        f"\n{len(results)} of {count} folds, each measured on the images that it did not train on"
-    )
+    print(f"\n{len(results)} of {count} folds, each evaluated on its held-out images")
     print("\n".join(summaries.table_lines(summaries.spreads(whole), list(results))))
     if len(classes) <= PRINTED_CLASSES:
         print("\n".join(["", *summaries.class_lines(classes, whole[0]["counted"])]))
-    print(f"\nstandard deviations are of the folds (over n - 1); {work_dir}: {', '.join(files)}")
+    print(f"\nsample standard deviation over the folds (n - 1); {work_dir}: {', '.join(files)}")
     if any("(best epoch)" in one.name for one in summaries.spreads(whole)):
-        print("best epochs are chosen on the images that they are measured on: the last is fairer")
+        print("the best epoch is selected on the images it is evaluated on: prefer the last epoch")
     missing = [str(number) for number in found if number not in results]
     if missing:
         print(f"not finished: fold {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Print where backbones of the libraries serve: with shortcuts, guidance, cascades, dense tasks."""
+"""List the supported uses of each backbone class: plugins, detectors, segmentors."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from pathlib import Path
 from smallvit.cli.arguments import tool_parser
 
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg", "timm")
-DESCRIPTION = """List every backbone class of the libraries that are installed, and whether it takes
-shortcuts and guidance, teaches, ends a cascade, and serves a detector and a segmentor. Each is
-built small and run, so all together take half an hour; rows are printed as they come."""
+DESCRIPTION = """List every backbone class of the installed libraries, and whether it supports DW
+shortcuts, guidance as student or teacher, cascade exits, detectors and segmentors. Each backbone is
+built at a small size and run, which takes half an hour in total; rows are printed immediately."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit hosts``.
 
     Args:
-        argv (Sequence[str], optional): Defaults to None, which takes the command line's.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: The arguments.
+        argparse.Namespace: Parsed arguments.
     """
     parser = tool_parser(DESCRIPTION)
-    parser.add_argument("--library", choices=LIBRARIES, help="default: all that are installed")
+    parser.add_argument("--library", choices=LIBRARIES, help="default: all installed libraries")
     parser.add_argument(
         "--only",
         metavar="PART",
         nargs="+",
         action="extend",
-        help="names with one of these in them; default: all",
+        help="only names that contain one of these; default: all",
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, help="page to write; rows that are there are renewed"
+        "--out", metavar="FILE", type=Path, help="page to write; existing rows are updated"
     )
     parser.add_argument(
-        "--missing", action="store_true", help="look only at what FILE has no row of"
+        "--missing", action="store_true", help="check only backbones that have no row in FILE"
     )
     args = parser.parse_args(argv)
     if args.missing and args.out is None:
-        parser.error("--missing needs --out FILE, whose rows are left as they are")
+        parser.error("--missing requires --out FILE, whose rows are kept")
     return args
 
 
@@ -48,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit hosts``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Raises:
-        UserError: If no backbone has such a name.
+        UserError: If no backbone matches ``--only``.
     """
     args = parse_args(argv)
     from importlib.util import find_spec
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     if not asked:
         parts = " or ".join(map(repr, args.only))
-        raise UserError(f"no backbone of {', '.join(wanted)} has {parts} in its name")
+        raise UserError(f"no backbone of {', '.join(wanted)} contains {parts} in its name")
     found = []
     for library, name in asked:
         if args.missing and page.has(library, name):

@@ -1,4 +1,4 @@
-"""The flag ``--log-to``: experiment trackers beside the local logs."""
+"""Experiment trackers, selected with ``--log-to``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from smallvit.errors import UserError
 
-#: MMEngine's backend of each tracker, and the module that it imports.
+#: MMEngine's visualization backend of each tracker, and the module it requires.
 TRACKERS = {
     "tensorboard": ("TensorboardVisBackend", "tensorboard"),
     "wandb": ("WandbVisBackend", "wandb"),
@@ -28,20 +28,20 @@ def add_log_flag(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=list(TRACKERS),
         default=[],
-        help="log to these too, beside the files in the work folder; their settings: "
+        help="log to these trackers in addition to the work directory; configure them with "
         "--cfg-options visualizer.vis_backends.1.KEY=VALUE",
     )
 
 
 def log_to(cfg: Config, names: list[str]) -> None:
-    """Add trackers to those that a config logs to.
+    """Add experiment trackers to the visualizer of a config.
 
     Args:
         cfg (Config): The config, changed in place.
-        names (list[str]): The trackers.
+        names (list[str]): Keys of ``TRACKERS``.
 
     Raises:
-        UserError: If one is not installed.
+        UserError: If a tracker is not installed.
     """
     if not names:
         return
@@ -50,7 +50,7 @@ def log_to(cfg: Config, names: list[str]) -> None:
     for name in names:
         kind, module = TRACKERS[name]
         if find_spec(module) is None:
-            raise UserError(f"--log-to {name} needs a package: pip install {module}")
+            raise UserError(f"--log-to {name} requires a package: pip install {module}")
         if not any(backend["type"].split(".")[-1] == kind for backend in backends):
             backends.append(ConfigDict(type=kind))
     visualizer.vis_backends = backends

@@ -1,4 +1,4 @@
-"""The ``smallvit`` command: a verb, and the arguments of what it names."""
+"""Entry point of the ``smallvit`` command, which dispatches to its subcommands."""
 
 from __future__ import annotations
 
@@ -11,48 +11,54 @@ from types import ModuleType
 
 from smallvit.cli import run_tool
 
-#: The tools, which a wheel carries inside the package.
+#: The tools; a wheel contains them inside the package.
 TOOLS = Path(__file__).parents[1] / ".mim/tools"
-#: What each verb runs, a module or a file of ``tools/`` with ``main(argv)``, and its help.
+#: Subcommands: module, or file in ``tools/``, with ``main(argv)``, and help text.
 VERBS: dict[str, tuple[str, str]] = {
-    "train": ("train.py", "train a config"),
-    "pretrain": ("smallvit.cli.pretrain", "pretrain a backbone on images without labels"),
-    "test": ("test.py", "measure a checkpoint on the test data of a config"),
-    "predict": ("smallvit.cli.predict", "predict images, folders, videos with a checkpoint"),
-    "export": ("smallvit.cli.export", "write a trained model as ONNX or another graph"),
-    "publish": ("smallvit.cli.publish", "write a checkpoint for others, or push it to a hub"),
-    "verify": ("misc/verify_dataset.py", "read all data of a training and list what is wrong"),
-    "bench": ("small_data_bench.py", "compare methods on your images under one budget"),
-    "browse": ("analysis_tools/browse_dataset.py", "draw the images of a config's data set"),
-    "confusion": ("analysis_tools/confusion_matrix.py", "which classes a model takes for which"),
-    "recipe": ("smallvit.cli.recipe", "print what a training with a config does"),
+    "train": ("train.py", "train a config, or a model on your own data"),
+    "pretrain": ("smallvit.cli.pretrain", "pretrain a backbone on unlabeled images"),
+    "test": ("test.py", "evaluate a checkpoint on the test data of a config"),
+    "predict": ("smallvit.cli.predict", "run inference on images, folders, videos"),
+    "export": ("smallvit.cli.export", "export a trained model to ONNX, torch.export, TorchScript"),
+    "publish": ("smallvit.cli.publish", "strip a checkpoint for release, or push it to the Hub"),
+    "verify": ("misc/verify_dataset.py", "read a whole dataset and list invalid files"),
+    "bench": ("small_data_bench.py", "compare methods on your images under the same budget"),
+    "browse": ("analysis_tools/browse_dataset.py", "draw training images after the pipeline"),
+    "confusion": (
+        "analysis_tools/confusion_matrix.py",
+        "plot a confusion matrix, or the errors of a detector",
+    ),
+    "recipe": ("smallvit.cli.recipe", "print the training recipe of a config"),
     "convert": ("model_converters/convert.py", "convert official checkpoints to ours, or back"),
-    "calibrate": ("multi_exit/calibrate.py", "find the exit thresholds of a DVT cascade"),
-    "precompute": ("locality_guidance/precompute.py", "write a teacher's features to a store"),
+    "calibrate": ("multi_exit/calibrate.py", "calibrate the exit thresholds of a DVT cascade"),
+    "precompute": ("locality_guidance/precompute.py", "precompute teacher features"),
     "lmdb": ("dataset_converters/folder2lmdb.py", "pack a folder of images into an LMDB store"),
     "flops": ("analysis_tools/get_flops.py", "count parameters and FLOPs of a config"),
     "benchmark": ("analysis_tools/benchmark.py", "measure speed and memory of configs"),
-    "lr-find": ("analysis_tools/lr_find.py", "find a learning rate in some steps"),
-    "cam": ("smallvit.cli.cam", "draw what a trained model looks at"),
-    "features": ("smallvit.cli.features", "map a model's features, and show nearest neighbors"),
+    "lr-find": ("analysis_tools/lr_find.py", "run a learning rate range test"),
+    "cam": ("smallvit.cli.cam", "draw Grad-CAM and attention maps"),
+    "features": ("smallvit.cli.features", "draw a t-SNE map and nearest neighbors"),
     "demo": ("smallvit.cli.demo", "try a model in the browser"),
-    "plot": ("analysis_tools/plot_logs.py", "draw the curves of trainings"),
-    "draw": ("analysis_tools/draw_predictions.py", "draw predictions on their images"),
-    "hosts": ("smallvit.cli.hosts", "list which backbones of the libraries take plugins"),
-    "bridge": ("smallvit.cli.bridge", "serve mmcv's operators to programs of this environment"),
-    "check-env": ("misc/check_env.py", "show what is installed, supported and missing"),
+    "plot": ("analysis_tools/plot_logs.py", "plot training curves"),
+    "draw": ("analysis_tools/draw_predictions.py", "draw predictions on images"),
+    "hosts": ("smallvit.cli.hosts", "list the backbones that support plugins"),
+    "bridge": (
+        "smallvit.cli.bridge",
+        "provide mmcv's operators to all programs of this environment",
+    ),
+    "check-env": ("misc/check_env.py", "show installed, supported and missing packages"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb.
+    """Run a subcommand.
 
     Args:
-        argv (Sequence[str], optional): Verb and its arguments. Defaults to None, which takes
-            those of the command line.
+        argv (Sequence[str], optional): Subcommand and its arguments. Defaults to None, which
+            means ``sys.argv``.
 
     Returns:
-        int: The exit status: that of the verb, 2 where there is none of that name.
+        int: Exit status of the subcommand; 2 if it does not exist.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -65,26 +71,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"smallvit {__version__}")
         return 0
     if verb not in VERBS:
-        print(f"smallvit: no such verb: {verb!r}{_nearest(verb)}\n\n{_usage()}", file=sys.stderr)
+        print(f"smallvit: unknown command {verb!r}{_nearest(verb)}\n\n{_usage()}", file=sys.stderr)
         return 2
-    # The parser of the verb names itself after the program.
+    # argparse derives the program name in usage messages from sys.argv.
     sys.argv[0] = f"smallvit {verb}"
     return run_tool(tool_module(VERBS[verb][0]).main, rest)
 
 
 def tool_module(name: str) -> ModuleType:
-    """Import what a verb runs.
+    """Import the module of a subcommand.
 
     Args:
-        name (str): A module of the package, or a file of ``tools/``, such as ``train.py``.
+        name (str): Module name, or a file in ``tools/`` such as ``train.py``.
 
     Returns:
-        ModuleType: The module, with ``main(argv)``.
+        ModuleType: Module with a function ``main(argv)``.
     """
     if not name.endswith(".py"):
         return import_module(name)
     path = TOOLS / name
-    sys.path.append(str(path.resolve().parent))  # a script finds the modules beside it
+    sys.path.append(str(path.resolve().parent))  # scripts import modules from their own folder
     spec = spec_from_file_location(f"smallvit_tool_{path.stem}", path)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -95,7 +101,13 @@ def _usage() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(
-        ["usage: smallvit VERB ...", "", *lines, "", "smallvit VERB --help tells its arguments"]
+        [
+            "usage: smallvit COMMAND ...",
+            "",
+            *lines,
+            "",
+            "Run smallvit COMMAND --help for its arguments.",
+        ]
     )
 
 

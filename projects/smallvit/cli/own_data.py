@@ -1,4 +1,4 @@
-"""``smallvit train MODEL --data PATH``: its flags, the config that it writes, its dry run."""
+"""Training on a user's own data, ``smallvit train MODEL --data PATH``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from smallvit.apis.training.plan import Plan
     from smallvit.datasets.recognition import OwnData
 
-#: Flags that shape the config of own data, and where a config has the setting itself.
+#: Flags that require ``--data``, and the corresponding setting in a config.
 KEYS = {
     "epochs": "train_cfg.max_epochs",
     "batch_size": "train_dataloader.batch_size",
@@ -33,77 +33,83 @@ KEYS = {
     "channels": "smallvit.LoadImageBands, with mean and std of the data preprocessor",
     "bands": "bands of smallvit.LoadImageBands",
     "band_axis": "band_axis of smallvit.LoadImageBands",
-    "in_memory": "a data set smallvit.InMemory, as in _base_/datasets/folder_32_in-memory.py",
+    "in_memory": "a dataset smallvit.InMemory, as in _base_/datasets/folder_32_in-memory.py",
     "dry_run": "smallvit recipe CONFIG",
-    "data_layout": "the data sets",
+    "data_layout": "the datasets",
     "void_id": "smallvit.LoadLabelMap",
-    "folds": "the lists of the data sets",
-    "fold": "the lists of the data sets",
-    "fold_seed": "the lists of the data sets",
+    "folds": "the file lists of the datasets",
+    "fold": "the file lists of the datasets",
+    "fold_seed": "the file lists of the datasets",
 }
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a training on one's own data.
+    """Add the flags for training on your own data.
 
     Args:
         parser (argparse.ArgumentParser): The parser to add to.
     """
     own = parser.add_argument_group(
-        "own data", "the config is then a model: dhvt-t, dwnet-t, pvtv2-b0, ..., timm:NAME"
+        "own data", "the argument config is then a model: dhvt-t, dwnet-t, pvtv2-b0, ..., timm:NAME"
     )
     own.add_argument(
         "--data",
         metavar="PATH",
-        help="class folders, a table of labels (CSV), COCO files, images with label maps, or what "
-        "YOLO, Pascal VOC and LabelMe write; a config for it is written to the work folder, and "
-        "trained",
+        help="class folders, a table of labels (CSV), COCO files, images with label maps, or YOLO, "
+        "Pascal VOC or LabelMe annotations; writes a config to the work directory and trains it",
     )
-    own.add_argument("--epochs", type=positive, metavar="N", help="default: by the images")
+    own.add_argument("--epochs", type=positive, metavar="N", help="default: depends on the data")
     own.add_argument(
-        "--batch-size", type=_batch, metavar="N|auto", help="images of a step; auto: what fits"
+        "--batch-size",
+        type=_batch,
+        metavar="N|auto",
+        help="batch size; auto: the largest that fits",
     )
-    own.add_argument("--image-size", type=positive, metavar="N", help="default: by the images")
-    own.add_argument("--lr", type=learning_rate, help="default: the config's, scaled to the batch")
+    own.add_argument(
+        "--image-size", type=positive, metavar="N", help="default: depends on the data"
+    )
+    own.add_argument(
+        "--lr", type=learning_rate, help="default: from the config, scaled to the batch size"
+    )
     own.add_argument(
         "--pretrained",
         nargs="?",
         const="official",
         metavar="FILE",
-        help="weights of the backbone: a file or an address; without, timm's or MMPretrain's own",
+        help="backbone weights: a file or URL; without a value, those of timm or MMPretrain",
     )
-    own.add_argument("--freeze", action="store_true", help="train what follows the backbone alone")
+    own.add_argument("--freeze", action="store_true", help="freeze the backbone")
     own.add_argument(
         "--in-memory",
         action="store_true",
-        help="read images of up to 64 pixels once, and augment them by the batch on the device",
+        help="load images of up to 64 pixels into memory and augment batches on the device",
     )
     add_band_flags(own)
-    own.add_argument("--seed", type=int, help="of the training; the split does not depend on it")
+    own.add_argument("--seed", type=int, help="training seed; does not affect the validation split")
     own.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N")
     own.add_argument(
-        "--dry-run", action="store_true", help="write the config, print the plan, train nothing"
+        "--dry-run",
+        action="store_true",
+        help="write the config and print the plan without training",
     )
     own.add_argument(
         "--data-layout",
         choices=["folders", "coco", "yolo", "voc", "labelme", "masks", "table"],
-        help="which layout is meant, where the data has several",
+        help="data layout, if it is ambiguous",
     )
-    own.add_argument(
-        "--void-id", type=int, metavar="N", help="value of label maps for pixels of no class"
-    )
+    own.add_argument("--void-id", type=int, metavar="N", help="label map value of ignored pixels")
     own.add_argument(
         "--folds",
         type=positive,
         metavar="N",
-        help="cross-validation: N trainings, each validated on another part of the training "
-        "images, and a summary; run again, it goes on with what is not finished",
+        help="cross-validation: train N folds, each validated on a different part of the training "
+        "images, and write a summary; run again to resume",
     )
     own.add_argument(
-        "--fold", type=positive, metavar="K", help="train fold K alone; default: one by one"
+        "--fold", type=positive, metavar="K", help="train fold K only; default: all folds"
     )
     own.add_argument(
-        "--fold-seed", type=natural, metavar="N", help="of the division into folds; default: 0"
+        "--fold-seed", type=natural, metavar="N", help="seed of the split into folds; default: 0"
     )
 
 
@@ -112,13 +118,13 @@ def _batch(text: str) -> int | str:
 
 
 def learning_rate(text: str) -> float:
-    """Read a learning rate from the command line.
+    """Parse a learning rate (argparse type).
 
     Args:
-        text (str): What was given.
+        text (str): Command-line value.
 
     Returns:
-        float: The rate.
+        float: Learning rate.
 
     Raises:
         argparse.ArgumentTypeError: If it is not above 0 and below 100.
@@ -128,48 +134,52 @@ def learning_rate(text: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < 100:
-        raise argparse.ArgumentTypeError(f"{text} is no learning rate, such as 0.0005")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a learning rate between 0 and 100, such as 0.0005"
+        )
     return rate
 
 
 def refuse_without_data(args: argparse.Namespace) -> None:
-    """Refuse flags of own data beside a config, which they would not change.
+    """Reject flags that require ``--data`` when a config is trained.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
 
     Raises:
-        UserError: If one was given.
+        UserError: If such a flag was given.
     """
     for name, key in KEYS.items():
         if getattr(args, name) not in (None, False):
             raise UserError(
-                f"--{name.replace('_', '-')} goes with --data; in a config it is {key}"
+                f"--{name.replace('_', '-')} requires --data; for a config, use {key}"
                 + (" (--cfg-options)" if "." in key and " " not in key else "")
             )
     if not args.config.endswith(".py") and "::" not in args.config:
         raise UserError(
-            f"{args.config} is no config file; a model by its name is trained on images that "
-            "--data PATH names"
+            f"{args.config} is not a config file; to train a model by name, pass its images with "
+            "--data PATH"
         )
 
 
 def choose_devices(args: argparse.Namespace) -> None:
-    """Hide the devices that ``--device`` does not name, before torch looks for them.
+    """Apply ``--device`` before torch initializes CUDA.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
 
     Raises:
-        UserError: If there is no such device.
+        UserError: If the device is invalid or not available.
     """
     if args.device is None:
         return
     found = re.fullmatch(r"cpu|cuda(:(\d+))?", args.device)
     if found is None:
-        raise UserError(f"--device {args.device}: cpu, cuda or cuda:N")
+        raise UserError(f"--device {args.device}: must be cpu, cuda or cuda:N")
     if args.launcher != "none":
-        raise UserError("--device goes with one process; CUDA_VISIBLE_DEVICES chooses for several")
+        raise UserError(
+            "--device requires a single process; use CUDA_VISIBLE_DEVICES with a launcher"
+        )
     if args.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
@@ -183,17 +193,17 @@ def choose_devices(args: argparse.Namespace) -> None:
 
 
 def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> str | None:
-    """Recognize the data, write a config for it, and say what it is.
+    """Detect the data layout, write a config, and print the plan.
 
     Args:
         args (argparse.Namespace): Parsed arguments, with ``data``.
-        argv (Sequence[str], optional): The arguments as they were given.
+        argv (Sequence[str], optional): Original command-line arguments.
 
     Returns:
-        str | None: The config file; None where nothing is to be trained.
+        str | None: Path of the config; None for a dry run.
 
     Raises:
-        UserError: If the model, the data and the flags do not go together.
+        UserError: If model, data and flags are incompatible.
     """
     refuse_beside_data(args)
     from smallvit.datasets.recognition import recognize
@@ -208,40 +218,40 @@ def write_own_config(args: argparse.Namespace, argv: Sequence[str] | None) -> st
     print("\n".join(plan_lines(plan, path)), flush=True)
     if args.dry_run:
         print("\n".join(cost_lines(plan, found)))
-        print(f"nothing was trained; smallvit train {shlex.quote(path)} does, or tools/train.py")
+        print(f"dry run: train with smallvit train {shlex.quote(path)} or tools/train.py")
         return None
     return path
 
 
 def refuse_beside_data(args: argparse.Namespace) -> None:
-    """Refuse what does not go with ``--data``.
+    """Reject arguments that are incompatible with ``--data``.
 
     Args:
         args (argparse.Namespace): Parsed arguments, with ``data``.
 
     Raises:
-        UserError: If there are several processes, or a config file is named.
+        UserError: If a launcher or a config file is given.
     """
     if args.launcher != "none":
         raise UserError(
-            "--data goes with one process: write the config with --dry-run, and train it with "
+            "--data requires a single process: write the config with --dry-run, and train it with "
             "tools/dist_train.sh"
         )
     if args.config.endswith(".py"):
         raise UserError(
-            f"--data goes with the name of a model; {args.config} is a config, whose data is "
+            f"--data requires a model name; {args.config} is a config, whose data is set by "
             f"--cfg-options data_root={args.data}"
         )
 
 
 def command_line(argv: Sequence[str] | None) -> str:
-    """Write down what was asked for.
+    """Reconstruct the command line.
 
     Args:
-        argv (Sequence[str], optional): The arguments as they were given.
+        argv (Sequence[str], optional): Original command-line arguments.
 
     Returns:
-        str: One line.
+        str: Shell-quoted arguments.
     """
     return " ".join(map(shlex.quote, sys.argv[1:] if argv is None else argv))
 
@@ -249,17 +259,17 @@ def command_line(argv: Sequence[str] | None) -> str:
 def settle(
     args: argparse.Namespace, data: OwnData, work_dir: str, command: str
 ) -> tuple[Plan, str, Estimate | None]:
-    """Plan a training, and write its config.
+    """Plan a training run and write its config.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
-        data (OwnData): The data.
-        work_dir (str): The work folder.
-        command (str): The command, for the config's first line.
+        data (OwnData): Detected data.
+        work_dir (str): Work directory.
+        command (str): Command line, written to the first line of the config.
 
     Returns:
-        tuple[Plan, str, Estimate | None]: The plan, the config file, and, where the batch or the
-        user asks for it, what a step takes.
+        tuple[Plan, str, Estimate | None]: Plan, path of the config, and the cost of a step for
+        ``--batch-size auto`` and ``--dry-run``.
     """
     from smallvit.apis.training import Wishes, make_plan, write_config
 
@@ -282,13 +292,13 @@ def settle(
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
-    """Name the work folder of a model and data.
+    """Return the default work directory for a model and its data.
 
     Args:
         args (argparse.Namespace): Parsed arguments, with ``config`` and ``data``.
 
     Returns:
-        str: The folder.
+        str: Path of the directory.
     """
     from smallvit.apis.training.models import SHORT
 
@@ -310,18 +320,18 @@ def _estimate(path: str, plan: Plan, args: argparse.Namespace) -> Estimate:
 
 
 def plan_lines(plan: Plan, path: str) -> list[str]:
-    """Describe a plan for the user.
+    """Format a plan for the user.
 
     Args:
-        plan (Plan): The plan.
-        path (str): Its config file, or what else is said of it.
+        plan (Plan): Training plan.
+        path (str): Path of the config, or a description of several.
 
     Returns:
-        list[str]: Lines.
+        list[str]: Lines of text.
     """
     data = plan.data
     chosen = f"{plan.chosen.name} ({plan.chosen.base})"
-    step = f"{plan.batch_size} images a step, {plan.steps} steps an epoch, {plan.epochs} epochs"
+    step = f"batch size {plan.batch_size}, {plan.steps} steps per epoch, {plan.epochs} epochs"
     return [
         f"images:     {plan.size} pixels, {plan.survey.note}",
         f"model:      {chosen}, {len(data.classes)} classes",
@@ -332,25 +342,25 @@ def plan_lines(plan: Plan, path: str) -> list[str]:
 
 
 def cost_lines(plan: Plan, found: Estimate, trainings: int = 1) -> list[str]:
-    """Tell what a plan costs.
+    """Format the estimated cost of a plan.
 
     Args:
-        plan (Plan): The plan.
-        found (Estimate): What a step takes.
-        trainings (int): How many of them there are. Defaults to 1.
+        plan (Plan): Training plan.
+        found (Estimate): Estimated cost of a step.
+        trainings (int): Number of training runs. Defaults to 1.
 
     Returns:
-        list[str]: Lines.
+        list[str]: Lines of text.
     """
     images = plan.data.images["train"] * plan.epochs * trainings
     memory = found.memory(plan.batch_size) / 2**30
     step = found.seconds * plan.batch_size
     hours = found.seconds * images / 3600
     total = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
-    of = f" for {trainings} trainings" if trainings > 1 else ""
+    of = f" for {trainings} runs" if trainings > 1 else ""
     return [
-        f"parameters: {found.params / 1e6:.2f} M, {found.flops / 1e9:.2f} GFLOPs for an image of "
+        f"parameters: {found.params / 1e6:.2f} M, {found.flops / 1e9:.2f} GFLOPs per image of "
         f"{found.shape[1]}x{found.shape[0]}",
         f"memory:     about {memory:.1f} GiB on the {found.device}",
-        f"time:       about {total}{of} ({step:.2g} s a step, measured; without validation)",
+        f"time:       about {total}{of} ({step:.2g} s per step, measured; excluding validation)",
     ]

@@ -1,4 +1,4 @@
-"""Predict images with a trained model: classes, objects or label maps, by the checkpoint alone."""
+"""Run inference with a trained model on images, folders, videos or a camera."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from smallvit.cli.arguments import (
 from smallvit.errors import UserError
 
 EPILOG = """
-DIR gets predictions.csv (a row for each image, object, or class in an image), predictions.json
-(classes: as test.py --out writes them; objects: COCO's results, whose images.json names images and
-categories), masks/ (label maps as PNG, a pixel's value its class) and drawn/ (pictures). A second
-run with the same settings goes on: it predicts what is new, changed, or could not be read.
-Exit status 1: an image could not be read; the others are there.
+DIR contains predictions.csv (one row per image, object, or class in an image), predictions.json
+(classification: same format as test.py --out; detection: COCO results, with images.json for images
+and categories), masks/ (label maps as PNG, pixel values are class indices) and drawn/ (images with
+predictions). A second run with the same settings processes only new, changed or unreadable images.
+Exit status 1: some images could not be read; the others were processed.
 """
 
 
@@ -29,62 +29,72 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit predict``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = checkpoint_parser(__doc__, EPILOG)
     parser.add_argument(
         "source",
         nargs="+",
-        help="images, folders with all below them, patterns ('photos/*.jpg'), addresses of http, "
+        help="images, folders (recursive), glob patterns ('photos/*.jpg'), http URLs, "
         "videos, or camera, camera:1",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
     add_device_flag(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
     parser.add_argument(
         "--score-thr",
         type=float,
-        help="objects below are left out, of detectors (0.3), and classes of models "
-        "for several an image (0.5)",
+        help="score threshold for objects of detectors (default: 0.3) and for classes of "
+        "multi-label classifiers (default: 0.5)",
     )
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16"),
         default="fp32",
-        help="default: fp32; int8 is of graphs: smallvit export --precision int8",
+        help="default: fp32; for int8, use smallvit export --precision int8",
     )
-    parser.add_argument("--no-draw", action="store_true", help="draw no pictures")
-    tiles = parser.add_argument_group("large images, of detectors and segmentors")
-    tiles.add_argument("--tile", type=positive, metavar="N", help="cut larger images into tiles")
+    parser.add_argument(
+        "--no-draw", action="store_true", help="do not write images with predictions"
+    )
+    tiles = parser.add_argument_group("large images (detectors and segmentors)")
+    tiles.add_argument("--tile", type=positive, metavar="N", help="split larger images into tiles")
     tiles.add_argument(
-        "--overlap", type=float, help="part of a tile that its neighbor has too; default: 0.25"
+        "--overlap", type=float, help="fraction of overlap between neighboring tiles; default: 0.25"
     )
     exits = parser.add_argument_group("cascades (DVT)")
     exits.add_argument(
-        "--max-gflops", type=float, help="mean cost of an image, of a calibrated one"
+        "--max-gflops", type=float, help="mean cost per image, for a calibrated cascade"
     )
-    exits.add_argument("--min-accuracy", type=float, help="accuracy in percent to reach, likewise")
-    exits.add_argument("--exit", type=positive, metavar="N", help="all images leave at this exit")
-    exits.add_argument("--thresholds", type=float, nargs="+", help="confidences to leave with")
-    exits.add_argument("--policy", help="max_softmax, margin or entropy")
+    exits.add_argument(
+        "--min-accuracy", type=float, help="target accuracy in percent, for a calibrated cascade"
+    )
+    exits.add_argument("--exit", type=positive, metavar="N", help="use this exit for all images")
+    exits.add_argument(
+        "--thresholds", type=float, nargs="+", help="confidence thresholds of the exits"
+    )
+    exits.add_argument("--policy", help="confidence score: max_softmax, margin or entropy")
     videos = parser.add_argument_group("videos and cameras")
-    videos.add_argument("--every", type=positive, metavar="N", help="each N-th frame; default: 1")
-    videos.add_argument("--max-frames", type=positive, metavar="N", help="no more of each video")
+    videos.add_argument(
+        "--every", type=positive, metavar="N", help="process every N-th frame; default: 1"
+    )
+    videos.add_argument(
+        "--max-frames", type=positive, metavar="N", help="maximum number of frames per video"
+    )
     args = parser.parse_args(argv)
     if args.score_thr is not None and not 0 <= args.score_thr <= 1:
-        parser.error(f"--score-thr {args.score_thr}: scores lie between 0 and 1")
+        parser.error(f"--score-thr {args.score_thr}: must be between 0 and 1")
     if args.overlap is not None and args.tile is None:
-        parser.error("--overlap is of tiles: it needs --tile")
+        parser.error("--overlap requires --tile")
     chosen = ("max_gflops", "min_accuracy", "exit", "thresholds")
     given = [f"--{name.replace('_', '-')}" for name in chosen if getattr(args, name) is not None]
     if len(given) > 1:
-        parser.error(f"{' and '.join(given)} exclude each other")
+        parser.error(f"{' and '.join(given)} are mutually exclusive")
     if args.policy is not None and (not given or args.exit is not None):
-        parser.error("--policy needs --max-gflops, --min-accuracy or --thresholds")
+        parser.error("--policy requires --max-gflops, --min-accuracy or --thresholds")
     return args
 
 
@@ -92,11 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``smallvit predict``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        int: 1 if an image could not be read, else 0.
+        int: Exit status, 1 if any image could not be read, otherwise 0.
     """
     args = parse_args(argv)
 
@@ -128,13 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     total = count_of(args.source, endings)
     if args.score_thr is not None and predictor.task != DETECTION and not predictor.several:
         raise UserError(
-            "--score-thr is of detectors, and of classifiers that give an image several classes; "
+            "--score-thr requires a detector or a multi-label classifier; "
             f"this is a model for {predictor.task}"
         )
     frames = Frames(args.every or 1, args.max_frames)
     if total is not None and (args.every or args.max_frames):
-        raise UserError("--every and --max-frames are of videos, and there is none")
-    classes = f"{len(predictor.classes)} classes" if predictor.classes else "classes without names"
+        raise UserError("--every and --max-frames require a video, and there is none")
+    classes = f"{len(predictor.classes)} classes" if predictor.classes else "unnamed classes"
     print(f"{args.checkpoint}: {predictor.task}, {classes}, on {device}")
     local = os.path.isfile(args.checkpoint)
     settings = describe_settings(
@@ -162,7 +172,7 @@ def _exits(args: argparse.Namespace) -> dict | None:
 
 
 class _Progress:
-    """One line on a terminal that counts, and now and then a line elsewhere."""
+    """Progress display: one updated line on a terminal, otherwise a line every 30 seconds."""
 
     def __init__(self, total: int | None) -> None:
         self.total = total
@@ -176,14 +186,14 @@ class _Progress:
         done = summary.predicted + summary.finished + len(summary.broken)
         of = f" of {self.total}" if self.total is not None else ""
         rate = summary.predicted / max(now - self.began, 1e-6)
-        text = f"{done}{of} images, {rate:.1f} a second"
+        text = f"{done}{of} images, {rate:.1f} images/s"
         print(f"\r{text}   " if terminal else text, end="" if terminal else "\n", file=sys.stderr)
 
 
 def _report(summary, out: str) -> None:
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    before = f", {summary.finished} were there" if summary.finished else ""
+    before = f", {summary.finished} already done" if summary.finished else ""
     print(f"{out}: {summary.predicted} images predicted{before}")
     for origin, reason in summary.broken.items():
         print(f"not read: {origin}: {reason}", file=sys.stderr)

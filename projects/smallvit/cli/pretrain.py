@@ -1,8 +1,8 @@
-"""Pretrain the backbone of a model on images without labels.
+"""Pretrain the backbone of a model on unlabeled images.
 
-The images are those of a folder of any layout, or of a COCO file; labels are not read. A config
-for them is written to the work folder and trained. smallvit train MODEL --data PATH
---pretrained WORK_DIR goes on with the backbone.
+The images come from a folder of any layout or a COCO file; labels are not read. The command writes
+a config to the work directory and trains it. To train with labels afterwards, run
+smallvit train MODEL --data PATH --pretrained WORK_DIR.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from smallvit.cli.band_flags import add_band_flags, bands_of
 from smallvit.cli.own_data import learning_rate
 
 METHODS = {
-    "masked": "predict hidden patches (masked autoencoder), or pixels where none can be dropped",
-    "instance": "tell each image from all others",
-    "views": "predict a teacher's view of a larger crop",
+    "masked": "predict masked patches (MAE), or pixels (SimMIM) if patches cannot be dropped",
+    "instance": "discriminate each image from all others",
+    "views": "predict the output of a moving-average teacher for a larger crop",
 }
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the arguments.
+    """Parse the arguments of ``smallvit pretrain``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: the command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: What was given.
+        argparse.Namespace: Parsed arguments.
     """
     parser = tool_parser(__doc__)
     parser.add_argument("model", help="dhvt-t, dwnet-t, vit-t, ..., timm:NAME or mmpretrain:NAME")
@@ -44,16 +45,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="; ".join(f"{name}: {text}" for name, text in METHODS.items()) + " (default: masked)",
     )
     parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/pretrain_...")
-    parser.add_argument("--epochs", type=positive, metavar="N", help="default: by the images")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="default: depends on the data")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="default: 64 or fewer")
-    parser.add_argument("--image-size", type=positive, metavar="N", help="default: by the images")
-    parser.add_argument("--lr", type=learning_rate, help="default: 5e-4 for 64 images a step")
-    add_band_flags(parser)
-    parser.add_argument("--seed", type=int, help="of the training; default: 0")
-    parser.add_argument("--amp", action="store_true", help="mixed precision")
-    parser.add_argument("--resume", action="store_true", help="go on with what is there")
     parser.add_argument(
-        "--dry-run", action="store_true", help="write the config, print the plan, train nothing"
+        "--image-size", type=positive, metavar="N", help="default: depends on the data"
+    )
+    parser.add_argument("--lr", type=learning_rate, help="default: 5e-4 for a batch size of 64")
+    add_band_flags(parser)
+    parser.add_argument("--seed", type=int, help="training seed; default: 0")
+    parser.add_argument("--amp", action="store_true", help="mixed precision")
+    parser.add_argument("--resume", action="store_true", help="resume from the newest checkpoint")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write the config and print the plan without training",
     )
     parser.add_argument(
         "--cfg-options", nargs="+", metavar="KEY=VALUE", help="as for smallvit train"
@@ -62,13 +67,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
-    """Write the config of a pretraining, and train it.
+    """Run ``smallvit pretrain``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None: the command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        int | None: The exit status.
+        int | None: Exit status.
     """
     args = parse_args(argv)
     from smallvit.apis.pretraining import find_images, plan_pretraining, write_pretraining
@@ -100,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         seed=args.seed,
     )
     path = write_pretraining(plan, work_dir, command_line(argv))
-    step = f"{plan.batch_size} images a step, {plan.steps} steps an epoch, {plan.epochs} epochs"
+    step = f"batch size {plan.batch_size}, {plan.steps} steps per epoch, {plan.epochs} epochs"
     count = len(images.paths)
     note = f" ({images.note})" if images.note else ""
     lines = [
@@ -112,14 +118,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     ]
     print("\n".join(lines), flush=True)
     if args.dry_run:
-        print(f"nothing was trained; smallvit train {shlex.quote(path)} does")
+        print(f"dry run: train with smallvit train {shlex.quote(path)}")
         return None
     status = _train(args, path)
     if not status:
         more = "" if bands is None else f" --channels {bands.channels} ..."
         print(
-            f"its backbone: smallvit train {args.model} --data PATH --image-size {plan.size} "
-            f"--pretrained {shlex.quote(work_dir)}{more}"
+            f"to use the backbone: smallvit train {args.model} --data PATH "
+            f"--image-size {plan.size} --pretrained {shlex.quote(work_dir)}{more}"
         )
     return status
 

@@ -1,7 +1,7 @@
-"""Write a checkpoint for others: weights, config and classes, nothing of the training.
+"""Publish a checkpoint: weights, config and class names, without training state.
 
-The file's name gets the first digits of its SHA-256, by which downloads are checked. With --push-to
-it goes, with a model card, to a repository of Hugging Face or into a folder.
+The file name includes the first digits of its SHA-256, with which downloads are verified.
+--push-to uploads it with a model card to a Hugging Face repository, or writes both to a folder.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit publish``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: Them.
+        argparse.Namespace: Parsed arguments.
     """
     parser = tool_parser(__doc__)
-    parser.add_argument("checkpoint", help="what a training wrote")
-    parser.add_argument("--out", metavar="FILE", help="model.pth becomes model-1a2b3c4d.pth")
-    parser.add_argument("--ema", action="store_true", help="take the averaged weights")
+    parser.add_argument("checkpoint", help="checkpoint of a training run")
+    parser.add_argument(
+        "--out", metavar="FILE", help="output file; model.pth is written as model-1a2b3c4d.pth"
+    )
+    parser.add_argument("--ema", action="store_true", help="publish the averaged (EMA) weights")
     parser.add_argument(
         "--push-to",
         metavar="TARGET",
-        help="hf://OWNER/NAME, as huggingface_hub is logged in, or a folder",
+        help="hf://OWNER/NAME, with the login of huggingface_hub, or a folder",
     )
-    parser.add_argument("--private", action="store_true", help="a new repository is private")
-    parser.add_argument("--note", default="", help="sentences for the model card")
+    parser.add_argument("--private", action="store_true", help="create the repository as private")
+    parser.add_argument("--note", default="", help="text for the model card")
     add_trust_flag(parser)
     args = parser.parse_args(argv)
     if (args.out is None) == (args.push_to is None):
-        parser.error("give --out FILE, or --push-to TARGET")
+        parser.error("specify either --out FILE or --push-to TARGET")
     if args.push_to is None and (args.private or args.note):
-        parser.error("--private and --note are of --push-to")
+        parser.error("--private and --note require --push-to")
     if args.push_to is not None and args.ema:
-        parser.error("--ema is of --out: push the file that it writes")
+        parser.error("--ema requires --out: push the resulting file")
     return args
 
 
@@ -48,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit publish``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
     """
     args = parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""Print what a training with a config does: its curve, weights, images and loader."""
+"""Print the training recipe of a config: schedule, optimizer, initialization, data."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ from collections.abc import Sequence
 from smallvit.cli.arguments import add_overwrite_flag, base_parser, require_free
 from smallvit.utils.files import write_whole
 
-DESCRIPTION = """Print the recipe of a config as behavior: the model is built and initialized, the
-optimizer's groups made, the schedulers stepped over the whole training, and each augmentation
-applied to a stored image."""
+DESCRIPTION = """Print the training recipe of a config, measured on the built objects: the model is
+built and initialized, the parameter groups are created, the schedulers are stepped through the
+whole training, and each augmentation is applied to a stored image."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of ``smallvit recipe``.
 
     Args:
-        argv (Sequence[str], optional): Defaults to None, which takes the command line's.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
 
     Returns:
-        argparse.Namespace: The arguments.
+        argparse.Namespace: Parsed arguments.
     """
     parser = base_parser(DESCRIPTION)
-    parser.add_argument("--compare", metavar="CONFIG", help="print what differs from this config")
-    parser.add_argument("--out", metavar="FILE", help="draw the learning rate, such as curve.png")
+    parser.add_argument(
+        "--compare", metavar="CONFIG", help="print the differences from this config"
+    )
+    parser.add_argument("--out", metavar="FILE", help="plot the learning rate, such as curve.png")
     parser.add_argument("--json", metavar="FILE", help="write the recipe as JSON")
     add_overwrite_flag(parser)
     parser.add_argument(
         "--images",
         type=int,
         metavar="N",
-        help="training images; default: the published number, or those that are there",
+        help="number of training images; default: the published number, or that of the data",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights; default: 0")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the initial weights; default: 0"
+    )
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
-        parser.error(f"--images takes a positive number, not {args.images}")
+        parser.error(f"--images {args.images}: must be positive")
     return args
 
 
@@ -45,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run ``smallvit recipe``.
 
     Args:
-        argv (Sequence[str], optional): Arguments. Defaults to None, which takes those of the
-            command line.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
     """
     args = parse_args(argv)
     for path in (args.out, args.json):
@@ -68,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _draw(configs, args)
     if cfg.train_cfg.get("max_epochs") is not None and found["loader"]["images"] is None:
         print(
-            f"the training images are not there: epochs of {ASSUMED} iterations are assumed; "
-            "--images N counts them as for N images"
+            f"the training images are missing: assuming {ASSUMED} iterations per epoch; "
+            "pass --images N to compute them for N images"
         )
 
 
@@ -84,7 +89,7 @@ def _print_differences(found: dict, args: argparse.Namespace) -> None:
     print(f"{args.config} | {args.compare}")
     for key, (ours, other) in found.items():
         print(f"{' / '.join(key)}: {ours} | {other}")
-    print(f"{len(found)} differences" if found else "no difference")
+    print(f"{len(found)} differences" if found else "no differences")
 
 
 def _draw(configs: dict, args: argparse.Namespace) -> None:

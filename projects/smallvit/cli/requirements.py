@@ -1,4 +1,4 @@
-"""The packages that every tool needs beside smallvit's own requirements."""
+"""Check for the OpenMMLab packages that all tools require."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ NEEDED = ("mmengine", "mmcv", "mmpretrain")
 
 
 def require_mm_packages() -> None:
-    """Leave the process with one sentence where an OpenMMLab package is missing.
+    """Exit with an error message if an OpenMMLab package is missing.
 
-    Smallvit's own requirements leave them out, because upstream and the forks write the same
-    folders; a tool would end in an import error of whichever it reaches first.
+    They are not in the requirements of smallvit, because upstream and the forks install into the
+    same folders; without this check, tools would fail with an import error.
 
     Raises:
-        SystemExit: If a package is missing; nothing is imported to find out.
+        SystemExit: If a package is missing. The check itself imports nothing.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Run a tool, and report its errors as a user wants them."""
+"""Run a tool with user-friendly error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from smallvit.utils.signals import end_request, unblock
 def run_tool(
     main: Callable[[Sequence[str] | None], int | None], argv=None, preemptible: bool = False
 ) -> int:
-    """Run a tool's ``main`` and turn the user's mistakes into short messages.
+    """Run the ``main`` function of a tool and print user errors as short messages.
 
-    Errors whose cause is in the tool itself keep their traceback.
+    Unexpected errors keep their traceback.
 
     Args:
-        main (Callable): Takes the arguments, returns the exit status or None.
-        argv (list[str], optional): Arguments. Defaults to None, which takes those of
-            the command line.
-        preemptible (bool): End with status 75 at SIGTERM and SIGUSR1, until a training takes
-            care of them. Defaults to False.
+        main (Callable): Function that takes the arguments and returns the exit status or None.
+        argv (list[str], optional): Command-line arguments. Defaults to None, which means
+            ``sys.argv``.
+        preemptible (bool): Exit with status 75 on SIGTERM and SIGUSR1 until a training run
+            installs its own handlers. Defaults to False.
 
     Returns:
-        int: The exit status.
+        int: Exit status.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     from smallvit.explain import remember_config
@@ -51,16 +51,16 @@ def run_tool(
 
 
 def module_of_checkout(name: str) -> ModuleType:
-    """Import a module that stands beside a tool in a checkout, and is not part of a wheel.
+    """Import a module that exists only in a source checkout, not in a wheel.
 
     Args:
-        name (str): The module.
+        name (str): Module name.
 
     Returns:
-        ModuleType: The module.
+        ModuleType: The imported module.
 
     Raises:
-        UserError: If this is no checkout.
+        UserError: If the module does not exist.
     """
     try:
         return importlib.import_module(name)
@@ -68,20 +68,20 @@ def module_of_checkout(name: str) -> ModuleType:
         if error.name != name:
             raise
         raise UserError(
-            f"this needs {name}.py, which is part of a checkout of smallvit and not of an "
-            "installed wheel: run the tool of a checkout"
+            f"this requires {name}.py, which is part of a source checkout of smallvit but not of "
+            "an installed wheel: run the tool from a checkout"
         ) from None
 
 
 def _nothing_saved(number: int) -> PreemptedError:
-    return PreemptedError(f"{signal.Signals(number).name} came before the first step")
+    return PreemptedError(f"received {signal.Signals(number).name} before the first step")
 
 
 def _report(error: Exception, debug: bool) -> None:
     from smallvit.explain import explain
 
     if isinstance(error, PreemptedError):
-        if os.environ.get("RANK", "0") == "0":  # all processes end together
+        if os.environ.get("RANK", "0") == "0":  # all processes are preempted together
             print(f"preempted: {error}", file=sys.stderr, flush=True)
         return
     message = explain(error)
@@ -93,12 +93,12 @@ def _report(error: Exception, debug: bool) -> None:
         traceback.print_exc()
     if message is not None:
         quiet = debug or isinstance(error, SmallvitError)
-        hint = "" if quiet else "\n(--debug shows where this was raised)"
+        hint = "" if quiet else "\n(pass --debug for the traceback)"
         print(f"{prefix}: {message}{hint}", file=sys.stderr, flush=True)
 
 
 def _tell_launcher(error: Exception, message: str | None) -> None:
-    """Leave the reason where torchrun looks for it: it shows that on the job's last lines."""
+    """Write the error file of torchrun, which prints it at the end of the job."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is None:
         return
@@ -108,8 +108,8 @@ def _tell_launcher(error: Exception, message: str | None) -> None:
     from smallvit.explain import LOST_PEER_REASON
 
     reason = message if message is not None else "".join(traceback.format_exception(error))
-    # The earliest report counts, and they are told apart by seconds: one process's own error
-    # comes before another's that waited for it.
+    # torchrun shows the earliest report, with a resolution of seconds: report a lost peer later
+    # than the error that caused it.
     when = int(time.time()) + reason.startswith(LOST_PEER_REASON)
     details = {"timestamp": str(when), "py_callstack": reason}
     report = {"message": {"message": reason, "extraInfo": details}}
@@ -121,7 +121,7 @@ def _tell_launcher(error: Exception, message: str | None) -> None:
 
 
 def _leave_process_group() -> None:
-    """Close torch.distributed if the tool opened it, or it complains on exit."""
+    """Destroy the process group, because torch warns on exit otherwise."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_available():
         import torch.distributed as dist

@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` adds to a config: drawing, test-time augmentation, results in files."""
+"""Options of ``tools/test.py``: drawing, test-time augmentation and result files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smallvit.utils.files import whole_file
 FLIPS = [
     [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
 ]
-#: The libraries' drawing hooks, and their forms that keep equal file names apart.
+#: Replacements of the libraries' hooks that do not overwrite images with equal file names.
 DRAWING_HOOKS = {
     "VisualizationHook": "smallvit.ClassifierDrawingHook",
     "DetVisualizationHook": "smallvit.DetectorDrawingHook",
@@ -39,9 +39,9 @@ DETECTION_META = (
 
 
 def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch on the library's visualization hook.
+    """Enable the visualization hook of the library.
 
-    Each library's hook has its own names for the same options.
+    The hooks of the libraries use different names for the same options.
 
     Args:
         cfg (Config): The config, changed in place.
@@ -60,7 +60,7 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
     hook.wait_time = args.wait_time
     library = cfg.get("default_scope")
     if library == "mmpretrain" and args.tta:
-        raise UserError("mmpretrain cannot draw test-time augmented images: leave out --tta")
+        raise UserError("MMPretrain cannot draw test-time augmented images: omit --tta")
     if library == "mmpretrain":
         _keep_names_apart(hook)
         hook.enable = True
@@ -69,7 +69,7 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
         return
     _keep_names_apart(hook)
     hook.draw = True
-    # mmdet's hook draws every test image whatever its interval.
+    # The hook of mmdet ignores the interval in testing.
     if library != "mmdet":
         hook.interval = args.interval or 1
     if args.show_dir and library == "mmdet":
@@ -81,7 +81,7 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def _keep_names_apart(hook: ConfigDict) -> None:
-    """Let pictures of equal names from different folders not replace each other."""
+    """Prevent images with equal names in different folders from overwriting each other."""
     name = str(hook.get("type")).rpartition(".")[2]
     hook.type = DRAWING_HOOKS.get(name, hook.get("type"))
 
@@ -91,12 +91,12 @@ def enable_tta(cfg: Config) -> None:
 
     Args:
         cfg (Config): The config, changed in place. Without ``tta_model`` and
-            ``tta_pipeline`` of its own, classifiers and detectors of boxes that were trained
-            with horizontal flips average over them.
+            ``tta_pipeline``, classifiers and box detectors that were trained with horizontal
+            flips average over both orientations.
 
     Raises:
-        UserError: If the config has no test-time augmentation and flips would be wrong or
-            cannot be merged.
+        UserError: If the config defines no test-time augmentation and horizontal flips are not
+            applicable.
     """
     library = cfg.get("default_scope")
     dataset = _innermost(cfg.test_dataloader.dataset)
@@ -105,29 +105,29 @@ def enable_tta(cfg: Config) -> None:
     if cfg.get("tta_model") is None:
         cfg.tta_model = _default_tta_model(library)
     if cfg.get("tta_pipeline") is None:
-        print("--tta: predictions are averaged over each image and its mirror image")
+        print("--tta: averaging predictions over each image and its horizontal flip")
         cfg.tta_pipeline = _flip_pipeline(dataset.pipeline, library)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline
 
 
 def _require_flips(cfg: Config, library: str | None) -> None:
-    """Refuse flips that the libraries cannot merge, or that the model has not learned."""
+    """Reject flips that the libraries cannot merge or that the model was not trained with."""
     reason = None
     if library not in ("mmpretrain", "mmdet"):
-        reason = f"there is none by default for default_scope {library!r}"
+        reason = f"no default is available for default_scope {library!r}"
     elif _predicts_masks(cfg.model):
-        reason = "mmdet merges the boxes of flipped images and not their masks"
+        reason = "mmdet merges the boxes but not the masks of flipped images"
     elif "DynamicViT" in str((cfg.model.get("backbone") or {}).get("type")):
-        reason = "a cascade predicts at each exit, and their averages have no thresholds"
+        reason = "a cascade predicts at each exit, and averaged predictions have no thresholds"
     elif not _flips(cfg.get("train_dataloader")):
         reason = (
-            "the config's training flips no images, so that mirror images may look like other "
-            "classes (a 2 and a 5)"
+            "the training pipeline has no flips, so a flipped image may look like another "
+            "class (a 2 and a 5)"
         )
     if reason is not None:
         raise UserError(
-            f"--tta: {reason}; leave it out, or set tta_model and tta_pipeline in the config"
+            f"--tta: {reason}; omit the flag, or set tta_model and tta_pipeline in the config"
         )
 
 
@@ -165,12 +165,12 @@ def _flip_pipeline(pipeline: list, library: str) -> list:
 
 
 def dump_predictions(runner: Runner, path: str) -> None:
-    """Write the predictions to a file when the test ends.
+    """Write the predictions to a file at the end of the test.
 
     Args:
-        runner (Runner): The runner that will test.
-        path (str): A .json file of classes or instances, .npz of label maps, or .pkl or .pickle
-            as the MM libraries write them.
+        runner (Runner): Test runner.
+        path (str): Output file: .json for classes or instances, .npz for label maps, or .pkl or
+            .pickle in the format of the MM libraries.
     """
     metrics = runner.test_evaluator.metrics
     if not path.endswith(PICKLES):
@@ -186,11 +186,11 @@ def dump_predictions(runner: Runner, path: str) -> None:
 
 
 def dump_metrics(metrics: dict[str, Any], path: str) -> None:
-    """Write the metrics to a file, from the main process alone.
+    """Write the metrics to a file in the main process.
 
     Args:
-        metrics (dict): What the test returned.
-        path (str): A file of a type that MMEngine writes: .json, .yaml, .pkl.
+        metrics (dict): Test metrics.
+        path (str): Output file in a format that MMEngine supports: .json, .yaml, .pkl.
     """
     if is_main_process():
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)

@@ -161,5 +161,5 @@ def test_a_port_that_is_taken_is_said(monkeypatch):
         class themes:  # noqa: N801
             Default = dict
 
-    with pytest.raises(UserError, match="--port 80: no page can be served"):
+    with pytest.raises(UserError, match="--port 80: cannot serve"):
         demo._serve(Gradio, Page(), demo.parse_args(["x.pth", "--port", "80"]))

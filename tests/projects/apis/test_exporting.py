@@ -46,7 +46,7 @@ def test_a_classifier_with_its_preprocessing(checkpoints, tmp_path, capsys):
     fed = image.transpose(2, 0, 1)[None].astype(np.float32)
     assert np.allclose(session.run(None, {"images": fed})[0][0], predicted.scores, atol=1e-5)
     assert main(args) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @onnx_exporter

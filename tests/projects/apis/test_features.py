@@ -64,7 +64,7 @@ def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys
     argv = [checkpoints["cascade"], pictures, "--out", "map.png", "--save", "all.csv"]
     assert run(*argv, "--reference", "train", "--max-images", "6", "--seed", "4") == 0
     shown = capsys.readouterr().out
-    assert "test: 6 images of 10, chosen by seed 4 (--max-images), 2 classes" in shown
+    assert "test: 6 images of 10, sampled with seed 4 (--max-images), 2 classes" in shown
     assert "train: 6 images of 16" in shown
     assert "5-NN accuracy" in shown
     assert "among 6 others" in shown
@@ -140,11 +140,11 @@ def test_what_a_backbone_returns():
     ("argv", "text"),
     [
         (["x.pth", "--out", "a.png"], "--config FILE"),
-        (["x.pth", "d", "--out", "a.txt"], "must end in .png"),
-        (["x.pth", "d", "--out", "a.png", "--save", "a.pkl"], "must end in .npz"),
+        (["x.pth", "d", "--out", "a.txt"], "must be .png"),
+        (["x.pth", "d", "--out", "a.png", "--save", "a.pkl"], "must be .npz"),
         (["x.pth", "d", "--out", "a.png", "--queries", "3"], "--sheet"),
-        (["x.pth", "d", "--out", "a.png", "--perplexity", "0"], "more than 0"),
-        (["x.pth", "d", "--out", "a.png", "--sheet", "a.png"], "one file"),
+        (["x.pth", "d", "--out", "a.png", "--perplexity", "0"], "must be positive"),
+        (["x.pth", "d", "--out", "a.png", "--sheet", "a.png"], "same file name"),
     ],
 )
 def test_flags_that_do_not_fit(argv, text, capsys):

@@ -54,11 +54,11 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
     with open(out / "journal.jsonl", "a") as file:
         file.write('{"name": "c')
     assert predict(checkpoints["classification"], source, "--out", out) == 0
-    assert "2 images predicted, 2 were there" in capsys.readouterr().out
+    assert "2 images predicted, 2 already done" in capsys.readouterr().out
     assert len(table(out)) == 4
     (out / "drawn/b/1.png").unlink()
     assert predict(checkpoints["classification"], source, "--out", out) == 0
-    assert "1 images predicted, 3 were there" in capsys.readouterr().out
+    assert "1 images predicted, 3 already done" in capsys.readouterr().out
 
     # Other settings do not mix with these.
     assert predict(checkpoints["classification"], source, "--out", out, "--no-draw") == 1
@@ -132,7 +132,7 @@ def test_videos(checkpoints, tmp_path, capsys):
     assert [row["image"] for row in rows] == [f"v.avi/{n:06d}.png" for n in (0, 2, 4, 6)]
     assert {row["exit"] for row in rows} == {"1"}
     assert predict(*args) == 0
-    assert "0 images predicted, 4 were there" in capsys.readouterr().out
+    assert "0 images predicted, 4 already done" in capsys.readouterr().out
 
 
 def test_addresses(checkpoints, tmp_path, capsys):
@@ -177,7 +177,7 @@ def test_scores_of_classifiers_leave_nothing_out(checkpoints, tmp_path, capsys):
     write(tmp_path / "x.png")
     args = (checkpoints["classification"], tmp_path / "x.png", "--out", tmp_path / "out")
     assert predict(*args, "--score-thr", "0.5") == 1
-    assert "--score-thr is of detectors" in capsys.readouterr().err
+    assert "--score-thr requires" in capsys.readouterr().err
 
 
 def test_flags_that_exclude_each_other(capsys):

@@ -37,7 +37,7 @@ def test_a_device_that_is_there(monkeypatch):
         ("cuda", 0, "torch sees no CUDA device"),
         ("cuda:1", 1, "torch sees 1 CUDA device"),
         ("cuda:2", 2, "torch sees 2 CUDA devices"),
-        ("gpu", 2, "no device of torch, such as"),
+        ("gpu", 2, "not a torch device"),
     ],
 )
 def test_a_device_that_is_not(monkeypatch, name, count, words):
@@ -47,7 +47,7 @@ def test_a_device_that_is_not(monkeypatch, name, count, words):
 
 
 def test_what_only_a_checkout_has_is_told_in_a_sentence():
-    with pytest.raises(UserError, match=r"this needs no_such_module.py, which is part of a check"):
+    with pytest.raises(UserError, match=r"no_such_module.py, which is part of a source checkout"):
         module_of_checkout("no_such_module")
 
 
@@ -62,7 +62,7 @@ def test_a_count_is_a_positive_number(text, capsys):
     assert parser.parse_args(["--count", "7"]).count == 7
     with pytest.raises(SystemExit):
         parser.parse_args([f"--count={text}"])
-    assert f"argument --count: {text} is not a positive number" in capsys.readouterr().err
+    assert f"argument --count: {text} is not a positive integer" in capsys.readouterr().err
 
 
 def test_what_a_tool_reads_is_never_replaced(tmp_path):
@@ -70,16 +70,16 @@ def test_what_a_tool_reads_is_never_replaced(tmp_path):
     require_free(there, overwrite=False)
     require_free(None, overwrite=False)
     there.write_text("mine")
-    with pytest.raises(UserError, match=r"a\.pth is there already: --overwrite replaces it"):
+    with pytest.raises(UserError, match=r"a\.pth already exists: pass --overwrite"):
         require_free(there, overwrite=False)
     require_free(there, overwrite=True)
     os.link(there, link)
     for source in (there, link):
-        with pytest.raises(UserError, match=r"a\.pth is read here, and would be replaced"):
+        with pytest.raises(UserError, match=r"a\.pth is an input file"):
             require_free(there, overwrite=True, sources=[tmp_path / "gone", source])
     with pytest.raises(UserError, match="is a folder"):
         require_free(tmp_path, overwrite=True)
     link.unlink()
     link.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         require_free(link, overwrite=False)

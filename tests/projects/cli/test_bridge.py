@@ -37,7 +37,7 @@ def test_it_comes_and_goes(packages, capsys):
 def test_files_of_others_stay(packages):
     (packages / "_smallvit_bridge.py").write_text("mine")
     for action in (bridge.install, bridge.remove):
-        with pytest.raises(UserError, match="somebody else"):
+        with pytest.raises(UserError, match="was not written by smallvit"):
             action()
     assert [path.name for path in packages.iterdir()] == ["_smallvit_bridge.py"]
 

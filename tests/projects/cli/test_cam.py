@@ -23,7 +23,7 @@ def test_a_class_is_found_by_name_or_number():
 def test_flags_of_another_method_are_refused(capsys):
     with pytest.raises(SystemExit):
         cam.parse_args(["x.pth", "a.png", "--method", "rollout", "--label", "cat"])
-    assert "--label and --block are of gradcam" in capsys.readouterr().err
+    assert "--label and --block require --method gradcam" in capsys.readouterr().err
 
 
 def test_a_map_lies_over_its_image():

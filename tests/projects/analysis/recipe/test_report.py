@@ -98,7 +98,7 @@ def test_tool_says_that_iterations_are_assumed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     detector = str(CONFIGS / "dwnet/dwnet-mini_digits-det.py")
     assert main(["recipe", detector]) == 0
-    assert "epochs of 100 iterations are assumed" in capsys.readouterr().out
+    assert "100 iterations per epoch" in capsys.readouterr().out
     assert main(["recipe", detector, "--images", "80"]) == 0
     out = capsys.readouterr().out
     assert "iterations of an epoch: 10" in out

@@ -220,7 +220,7 @@ class TestSignals:
             signal.raise_signal(signal.SIGUSR1)
 
         assert run_tool(main, [], preemptible=True) == 75
-        assert capsys.readouterr().err == "preempted: SIGUSR1 came before the first step\n"
+        assert capsys.readouterr().err == "preempted: received SIGUSR1 before the first step\n"
 
 
 class Numbers(torch.utils.data.Dataset):
