@@ -247,7 +247,7 @@ def test_training_goes_on(case, tmp_path, monkeypatch, capsys):
     torch.save(official.checkpoint(case), tmp_path / "official.pth")
     args = [case.system, tmp_path / "official.pth", tmp_path / "ours.pth", "--training-state"]
     assert run_tool(convert_tool, [str(arg) for arg in args]) == 0
-    assert f"{case.epoch + 1} epochs done" in capsys.readouterr().out
+    assert f"{case.epoch + 1} epochs, optimizer moments" in capsys.readouterr().out
 
     runner = resume(case, cfg, tmp_path / "ours.pth", tmp_path / "work", monkeypatch)
     model, optimizer = runner.model, runner.optim_wrapper.optimizer

@@ -88,4 +88,4 @@ def test_cost_of_the_guards(tiny, tmp_path, capsys):
         figures = result["guards"][clock]
         assert figures["with"] > 0
         assert figures["without"] > 0
-    assert "guards, 5 steps of tiny each way" in capsys.readouterr().out
+    assert "guards, 5 steps of tiny each" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def test_a_checkpoint_is_tested_first(monkeypatch, tmp_path, predictions, capsys
     config = str(CONFIGS / "dwnet/dwnet-mini_digits.py")
     options = ["--cfg-options", "test_dataloader.batch_size=3"]
     TOOL.main([config, "x.pth", *options, "--csv", str(tmp_path / "t.csv")])
-    assert "most taken for" in capsys.readouterr().out
+    assert "most confused with" in capsys.readouterr().out
     assert calls[0][:3] == ["test", config, "x.pth"]
     assert calls[0][-2:] == ["--cfg-options", "test_dataloader.batch_size=3"]
     monkeypatch.setattr(TOOL, "run_verb", lambda argv: 3)
@@ -76,7 +76,7 @@ def test_a_checkpoint_is_tested_first(monkeypatch, tmp_path, predictions, capsys
 def test_flags_of_detectors_are_refused_elsewhere(predictions, flags, capsys):
     config = str(CONFIGS / "dwnet/dwnet-mini_digits.py")
     assert run_tool(TOOL.main, [config, predictions, *flags]) == 1
-    assert f"{flags[0]}: of objects, and these are predictions of images" in capsys.readouterr().err
+    assert f"{flags[0]}: require a detector" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--score-thr", "--iou-thr"])

@@ -153,7 +153,7 @@ def with_optimizer(official, change=lambda optimizer: optimizer):
 def test_training_state_is_carried_by_name(tool, official, tmp_path, capsys):
     torch.save(with_optimizer(official), tmp_path / "a.pth")
     assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth", "--training-state") == 0
-    assert "5 epochs done" in capsys.readouterr().out
+    assert "5 epochs, optimizer moments" in capsys.readouterr().out
     content = torch.load(tmp_path / "b.pth", weights_only=True)
     training = content["training_state"]
     assert (training["epoch"], training["iteration"], training["average"]) == (5, 7, None)

@@ -238,7 +238,7 @@ def test_flags_of_other_tasks_are_refused(tmp_path, capsys, flags):
     path = tmp_path / "p.json"
     path.write_text(json.dumps(WHOLE))
     assert run(path, *flags) == 1
-    assert f"{flags[0]}: not of what {path} holds" in capsys.readouterr().err
+    assert f"{flags[0]}: not applicable to the predictions in {path}" in capsys.readouterr().err
 
 
 def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scenes, capsys):

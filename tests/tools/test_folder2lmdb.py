@@ -160,7 +160,7 @@ def test_killed_and_continued(folder, tmp_path, monkeypatch, capsys, commits):
     assert len(content(partial)) == commits + 1  # and what it says about itself
     capsys.readouterr()
     assert convert(folder, store) == 0
-    assert f"continues: {commits} of 16 images are stored" in capsys.readouterr().out
+    assert f"resuming: {commits} of 16 images are stored" in capsys.readouterr().out
     assert not partial.exists()
     assert convert(folder, tmp_path / "whole.lmdb") == 0
     assert content(store) == content(tmp_path / "whole.lmdb")
@@ -199,14 +199,14 @@ def test_bad_images_are_listed(folder, tmp_path, capsys):
     (folder / "dark/1.png").write_text("no image")
     assert convert(folder, store) == 1
     captured = capsys.readouterr()
-    assert f"bad: {folder}/dark/0.png: truncated PNG (300 bytes, no end chunk)" in captured.out
-    assert f"bad: {folder}/dark/1.png: not an image that cv2 reads" in captured.out
-    assert "2 of 16 images are bad" in captured.err
+    assert f"invalid: {folder}/dark/0.png: truncated PNG (300 bytes, no end chunk)" in captured.out
+    assert f"invalid: {folder}/dark/1.png: not an image that cv2 reads" in captured.out
+    assert "2 of 16 images are invalid" in captured.err
     assert "--skip-bad" in captured.err
     assert not store.exists()
 
     assert convert(folder, store, "--skip-bad") == 0
-    assert "14 images, 2 left out" in capsys.readouterr().out
+    assert "14 images, 2 skipped" in capsys.readouterr().out
     assert "dark/0.png" not in (store / "annotations.txt").read_text()
     skipped = (store / "skipped.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in skipped] == ["dark/0.png", "dark/1.png"]
@@ -222,7 +222,7 @@ def test_by_annotation_file(folder, tmp_path, capsys):
     assert json.loads(content(store)[lmdb_writer.META])["classes"] == ["bright", "middle", "dark"]
     lists.write_text("dark/3.png 2\ndark/33.png 0\n")
     assert convert(folder, tmp_path / "other.lmdb", "--ann-file", lists) == 1
-    assert f"bad: {folder}/dark/33.png: No such file or directory" in capsys.readouterr().out
+    assert f"invalid: {folder}/dark/33.png: No such file or directory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_what_is_there_stays(folder, tmp_path, capsys):
     assert convert(folder, store) == 0
     before = content(store)
     assert convert(folder, store) == 0
-    assert f"{store} is complete: 16 images, 0 left out" in capsys.readouterr().out
+    assert f"{store} is complete: 16 images, 0 skipped" in capsys.readouterr().out
     assert convert(tmp_path / "test", store) == 1
-    assert "holds another list of images" in capsys.readouterr().err
+    assert "contains other images" in capsys.readouterr().err
     assert content(store) == before
     assert convert(folder, tmp_path / "test") == 1
-    assert "is there and no store of ours" in capsys.readouterr().err
+    assert "is not a store of this tool" in capsys.readouterr().err
     (folder / "dark/0.png").write_bytes(b"")
     assert convert(folder, tmp_path / "next.lmdb") == 1
     capsys.readouterr()
@@ -358,7 +358,7 @@ def _plain(folder):
 
 def test_usage(capsys):
     assert run_main(tool.main, "a", "b", "--classes", "c") == 2
-    assert "--classes goes with --ann-file" in capsys.readouterr().err
+    assert "--classes requires --ann-file" in capsys.readouterr().err
     assert run_main(tool.main, "a", "b", "--workers", "-1") == 2
     assert "-1 is not a non-negative integer" in capsys.readouterr().err
 

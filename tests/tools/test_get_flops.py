@@ -32,7 +32,7 @@ def test_cfg_options_reach_the_model(tmp_path, capsys):
 @pytest.mark.parametrize("shape", [["1", "2", "3"], ["0"]])
 def test_bad_shapes(shape, capsys):
     assert run_main(get_flops.main, "c.py", "--shape", *shape) == 2
-    assert "--shape takes one or two positive numbers" in capsys.readouterr().err
+    assert "must be one or two positive numbers" in capsys.readouterr().err
 
 
 def test_config_without_a_model(tmp_path, capsys):

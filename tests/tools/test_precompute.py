@@ -365,7 +365,7 @@ def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
     assert [each.out_channels for each in model.guidance.projections] == [64, 64]
     capfd.readouterr()
     assert run_main(precompute.main, base, "--out", store) == 1
-    assert "needs its checkpoint" in capfd.readouterr().err
+    assert "requires a checkpoint" in capfd.readouterr().err
 
 
 STUDENT = """

@@ -98,7 +98,7 @@ def test_interrupted_and_continued(root, monkeypatch, capsys, mode):
     assert not (root / "val_folders").exists()
     capsys.readouterr()
     assert run_main(tool.main, root) == 0  # in another mode, too
-    assert "continues: 3 of 9 images are in place" in capsys.readouterr().out
+    assert "resuming: 3 of 9 images are in place" in capsys.readouterr().out
     assert content(root / "val_folders") == WANTED
     assert sorted(os.listdir(root / "val_folders")) == sorted(IDENTIFIERS)
 
@@ -142,7 +142,7 @@ def test_nothing_outside_of_the_folder_is_moved(root, capsys):
 
 def test_what_is_there_stays(root, capsys):
     assert run_main(tool.main, root, root / "val") == 1
-    assert "val is there: remove it or choose another folder" in capsys.readouterr().err
+    assert "val already exists: remove it" in capsys.readouterr().err
     assert len(images(root)) == 9
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Measure images/s and memory of one config, or of several in turns, on random data.
+"""Measure throughput and memory of one or more configs on random data.
 
-Models are timed alternately in one run; trust the ratio more than the single figures.
-The forward pass is the network alone, without data loading and post-processing; the
-training step is forward, backward and optimizer step.
+Models are timed in alternation; ratios are more reliable than absolute numbers. The forward pass
+includes only the network, without data loading and post-processing; the training step includes
+forward, backward and optimizer step.
 """
 
 import argparse
@@ -25,7 +25,9 @@ from smallvit.cli.run_tool import module_of_checkout
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("configs", nargs="+", help="config files; the first over each other")
+    parser.add_argument(
+        "configs", nargs="+", help="config files; the first is compared with each other one"
+    )
     parser.add_argument("--mode", choices=["forward", "train", "both"], default="forward")
     parser.add_argument("--batch-size", type=positive, default=1, help="default: 1")
     parser.add_argument(
@@ -33,25 +35,25 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=positive,
         nargs=2,
         metavar=("H", "W"),
-        help="input size; default: that of the published tables of the task",
+        help="input size; default: that of published results for the task",
     )
     add_device_flag(parser)
     parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true", help="memory format")
     add_compile_flag(parser)
-    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: that of torch")
     parser.add_argument(
         "--guards",
         type=positive,
         metavar="STEPS",
-        help="measure instead what the guards of a run cost: so many steps of a training with "
-        "them and as many without, in turns, on the config's own data",
+        help="measure the overhead of the training guards instead: this number of steps with and "
+        "without them, in alternation, on the data of the config",
     )
     parser.add_argument("--repeats", type=positive, default=5, help="rounds; default: 5")
     parser.add_argument(
-        "--seconds", type=float, default=0.5, help="shortest time of one timing; default: 0.5"
+        "--seconds", type=float, default=0.5, help="minimum duration of a timing; default: 0.5"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
     add_override_flags(parser)
     return parser.parse_args(argv)
@@ -90,7 +92,7 @@ def report(result: dict) -> None:
 
 
 def report_guards(name: str, result: dict) -> None:
-    print(f"guards, {result['steps']} steps of {name} each way")
+    print(f"guards, {result['steps']} steps of {name} each")
     for clock, figures in ((key, result[key]) for key in ("wall", "cpu")):
         print(
             f"  {clock:4} time  {1000 * figures['without']:9.2f} ms/step without"

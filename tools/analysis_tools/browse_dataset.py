@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw the images of a config's data set as the model gets them, with their ground truth.
+"""Draw images of a dataset after the pipeline, with their ground truth.
 
     smallvit browse configs/dhvt/dhvt-t_folder.py --out sheet.png
     smallvit browse CONFIG --phase val --mode concat --output-dir drawn
 
-What a data preprocessor adds for a whole batch, such as Mixup, is not drawn.
+Batch augmentations of the data preprocessor, such as Mixup, are not drawn.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 from smallvit.cli import base_parser, run_tool
 from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
-#: Images on a sheet, unless told otherwise.
+#: Default number of images on a sheet.
 NUM = 12
 
 
@@ -27,38 +27,36 @@ def parse_args(argv=None) -> argparse.Namespace:
         *("--mode", "-m"),
         choices=["transformed", "original", "concat", "pipeline"],
         default="transformed",
-        help="what the model gets, the stored image, both side by side, or the image behind each "
-        "step of the pipeline; default: transformed",
+        help="input of the model, stored image, both side by side, or the image after each step of "
+        "the pipeline; default: transformed",
     )
-    parser.add_argument("--out", metavar="FILE", help="sheet to write; default: browse_<phase>.png")
+    parser.add_argument("--out", metavar="FILE", help="output sheet; default: browse_<phase>.png")
     parser.add_argument(
-        *("--output-dir", "-o"), metavar="DIR", help="write each picture into this folder instead"
+        *("--output-dir", "-o"), metavar="DIR", help="write separate images to this folder instead"
     )
     parser.add_argument(
         *("--show-number", "-n"),
         type=positive,
-        help=f"images to draw; default: {NUM} on a sheet, all into a folder",
+        help=f"number of images; default: {NUM} for a sheet, all for a folder",
     )
-    parser.add_argument("--columns", type=positive, help="pictures in a row; default: 4")
+    parser.add_argument("--columns", type=positive, help="images per row; default: 4")
     parser.add_argument(
         "--size", type=positive, default=256, help="shorter side of each drawn image; default: 256"
     )
+    parser.add_argument("--seed", type=int, default=0, help="seed of sampling and augmentation")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the choice of images and of their augmentation"
+        "--in-order", action="store_true", help="draw the first images instead of random ones"
     )
-    parser.add_argument(
-        "--in-order", action="store_true", help="the first ones, not a random choice"
-    )
-    parser.add_argument("--no-boxes", action="store_true", help="draw no boxes of objects")
-    parser.add_argument("--no-names", action="store_true", help="write no classes of objects")
+    parser.add_argument("--no-boxes", action="store_true", help="do not draw boxes")
+    parser.add_argument("--no-names", action="store_true", help="do not draw class names")
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.out and args.output_dir:
-        parser.error("--out writes one sheet and --output-dir a picture each: choose one")
+        parser.error("--out and --output-dir are mutually exclusive")
     if args.columns and (args.output_dir or args.mode == "pipeline"):
-        parser.error("--columns is of sheets with a picture an image")
+        parser.error("--columns requires a sheet with one cell per image")
     if args.in_order and args.output_dir:
-        parser.error("--output-dir writes the images in order as it is: leave out --in-order")
+        parser.error("--output-dir always writes the images in order: omit --in-order")
     if not args.out and not args.output_dir:
         args.out = f"browse_{args.phase}.png"
     return args
@@ -95,7 +93,7 @@ def main(argv=None) -> None:
 
 
 def write_pictures(browser, numbers: list[int], folder: str, overwrite: bool) -> None:
-    """Write a picture of each image, named by its number in the data set."""
+    """Write one file per image, named by its index in the dataset."""
     from mmengine.utils import track_iter_progress
 
     from smallvit.analysis.pictures import save_sheet

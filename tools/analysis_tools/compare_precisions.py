@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Tell how far half precision takes the loss and the gradient of a random batch from float32's."""
+"""Compare loss and gradient of a random batch in half precision with float32."""
 
 import argparse
 import sys

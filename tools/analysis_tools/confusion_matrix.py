@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Print what a model takes for what, class by class, and draw the confusion matrix.
+"""Print per-class metrics and plot the confusion matrix.
 
     smallvit confusion CONFIG predictions.json --out matrix.png
     smallvit confusion CONFIG CHECKPOINT --csv classes.csv
 
-For a detector the errors are counted by their kind too: a wrong class, a place that is off, a
-duplicate, nothing there, missed.
+For detectors, errors are also counted by type: classification, localization, duplicate,
+background, missed.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from smallvit.cli import UserError, base_parser, run_tool
 from smallvit.cli.arguments import add_overwrite_flag, require_free
 from smallvit.cli.main import main as run_verb
 
-#: What a file of predictions ends in; others are taken for checkpoints.
+#: Extensions of prediction files; other files are treated as checkpoints.
 PREDICTIONS = (".json", ".npz", ".pkl", ".pickle")
 
 
 def share(text: str) -> float:
-    """A number from 0 to 1 of the command line."""
+    """Parse a number between 0 and 1 (argparse type)."""
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
@@ -36,26 +36,24 @@ def share(text: str) -> float:
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument(
-        "predictions", help="file that test.py wrote with --out FILE, or a checkpoint to test"
+        "predictions", help="predictions of test.py --out FILE, or a checkpoint to test"
     )
-    parser.add_argument("--out", metavar="FILE", help="draw the matrix: .png, .jpg, .pdf")
-    parser.add_argument("--csv", metavar="FILE", help="write the table of classes")
-    parser.add_argument("--json", metavar="FILE", help="write the matrix and the table")
-    objects = parser.add_argument_group("of detectors")
-    objects.add_argument("--score-thr", type=share, help="objects below are left out; default: 0.3")
-    objects.add_argument(
-        "--iou-thr", type=share, help="least overlap of a found object; default: 0.5"
-    )
-    objects.add_argument("--masks", action="store_true", help="compare masks, not boxes")
+    parser.add_argument("--out", metavar="FILE", help="output plot: .png, .jpg, .pdf")
+    parser.add_argument("--csv", metavar="FILE", help="write the per-class table")
+    parser.add_argument("--json", metavar="FILE", help="write the matrix and the per-class table")
+    objects = parser.add_argument_group("detectors")
+    objects.add_argument("--score-thr", type=share, help="score threshold; default: 0.3")
+    objects.add_argument("--iou-thr", type=share, help="IoU threshold of a match; default: 0.5")
+    objects.add_argument("--masks", action="store_true", help="compare masks instead of boxes")
     parser.add_argument(
         "--trust-predictions",
         action="store_true",
-        help="read predictions from a pickle too, and run whatever code it holds",
+        help="allow predictions in a pickle, which may execute code",
     )
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     words = list(sys.argv[1:] if argv is None else argv)
-    # The test that comes first takes them as they were typed.
+    # Pass the options to test.py unparsed.
     begin = words.index("--cfg-options") if "--cfg-options" in words else len(words)
     args.typed_options = list(takewhile(lambda word: not word.startswith("--"), words[begin + 1 :]))
     return args
@@ -73,7 +71,7 @@ def main(argv=None) -> int | None:
 
 
 def test_first(args: argparse.Namespace, folder: str) -> int | None:
-    """Test a checkpoint, and report on its predictions."""
+    """Test a checkpoint and report on its predictions."""
     from smallvit.engine.pipeline import resolve
     from smallvit.engine.predictions import SEGMENTATION, SUFFIXES
 
@@ -90,7 +88,7 @@ def test_first(args: argparse.Namespace, folder: str) -> int | None:
 
 
 def report(args: argparse.Namespace, path: str) -> None:
-    """Print the tables, and write what was asked for."""
+    """Print the tables and write the output files."""
     from smallvit.analysis.confusion import KINDS, confusion, matrix_figure
     from smallvit.analysis.figures import save_figure
     from smallvit.engine.pipeline import resolve
@@ -107,7 +105,7 @@ def report(args: argparse.Namespace, path: str) -> None:
     found = confusion(cfg, predictions, path, **asked)
     if asked and found.kinds is None:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in asked)
-        raise UserError(f"{flags}: of objects, and these are predictions of {found.unit}")
+        raise UserError(f"{flags}: require a detector, but these are predictions of {found.unit}")
     rows = found.rows()
     print_rows(rows, found.unit)
     if found.kinds is not None:
@@ -134,7 +132,7 @@ def report(args: argparse.Namespace, path: str) -> None:
 def print_rows(rows: list[dict], unit: str) -> None:
     """Print recall, precision, F1 and IoU of each class."""
     width = max(5, *(len(row["class"]) for row in rows))
-    print(f"{'class':<{width}} {unit:>9}  recall  precision      F1     IoU  most taken for")
+    print(f"{'class':<{width}} {unit:>9}  recall  precision      F1     IoU  most confused with")
     for row in rows:
         recall, precision, f1, iou = (
             "-" if row[key] is None else f"{row[key]:.1f}"

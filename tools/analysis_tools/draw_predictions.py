@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Draw the predictions that test.py wrote (--out FILE) on one sheet, beside the ground truth.
+"""Draw predictions of test.py (--out FILE) with the ground truth on one sheet.
 
-Of classes, one half of the samples is wrong where there are as many. Images are
-enlarged before anything is drawn on them, so that small ones stay legible."""
+For classification, up to half of the samples are misclassified ones. Images are enlarged before
+drawing, so that small ones remain legible."""
 
 import argparse
 import sys
@@ -13,28 +13,31 @@ from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
-    parser.add_argument("predictions", help="file that test.py wrote with --out FILE")
-    parser.add_argument("--out", required=True, help="picture to write: .png, .jpg, .pdf")
+    parser.add_argument("predictions", help="predictions of test.py --out FILE")
+    parser.add_argument("--out", required=True, help="output image: .png, .jpg, .pdf")
+    parser.add_argument("--num", type=positive, default=12, help="number of samples; default: 12")
+    parser.add_argument("--columns", type=positive, default=4, help="samples per row; default: 4")
     parser.add_argument(
-        "--num", type=positive, default=12, help="samples on the sheet; default: 12"
+        "--size",
+        type=positive,
+        default=384,
+        help="shorter side of each image in pixels; default: 384",
     )
-    parser.add_argument("--columns", type=positive, default=4, help="samples in a row; default: 4")
+    objects = parser.add_argument_group("detectors")
+    objects.add_argument("--score-thr", type=float, help="score threshold; default: 0.5")
+    objects.add_argument("--no-boxes", action="store_true", help="do not draw boxes")
+    objects.add_argument("--no-names", action="store_true", help="do not draw class names")
+    objects.add_argument("--no-scores", action="store_true", help="do not draw scores")
     parser.add_argument(
-        "--size", type=positive, default=384, help="shorter side of each drawn image; default: 384"
+        "--no-truth",
+        action="store_true",
+        help="do not draw the ground truth of objects or label maps",
     )
-    objects = parser.add_argument_group("of detectors")
-    objects.add_argument("--score-thr", type=float, help="boxes below are left out; default: 0.5")
-    objects.add_argument("--no-boxes", action="store_true", help="draw no boxes")
-    objects.add_argument("--no-names", action="store_true", help="write no classes")
-    objects.add_argument("--no-scores", action="store_true", help="write no scores")
-    parser.add_argument(
-        "--no-truth", action="store_true", help="draw predicted objects or label maps alone"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of samples")
+    parser.add_argument("--seed", type=int, default=0, help="seed for sampling")
     parser.add_argument(
         "--trust-predictions",
         action="store_true",
-        help="read predictions from a pickle too, and run whatever code it holds",
+        help="allow predictions in a pickle, which may execute code",
     )
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
@@ -69,7 +72,7 @@ def main(argv=None) -> None:
 
 
 def require_flags_fit(args: argparse.Namespace, predictions) -> None:
-    """Refuse flags that say nothing about the predictions of this task."""
+    """Reject flags that do not apply to the task of the predictions."""
     first = predictions[0] if len(predictions) else {}
     others = [key for key in ("no_boxes", "no_names", "no_scores") if getattr(args, key)]
     others += ["score_thr"] if args.score_thr is not None else []
@@ -79,7 +82,7 @@ def require_flags_fit(args: argparse.Namespace, predictions) -> None:
         return
     if others:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in others)
-        raise UserError(f"{flags}: not of what {args.predictions} holds")
+        raise UserError(f"{flags}: not applicable to the predictions in {args.predictions}")
 
 
 if __name__ == "__main__":

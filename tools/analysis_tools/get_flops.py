@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count the parameters and FLOPs of a config of any task (one multiply-add is one FLOP)."""
+"""Count parameters and FLOPs of a config (one multiply-add counts as one FLOP)."""
 
 import argparse
 import sys
@@ -15,17 +15,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar="PIXELS",
-        help="height and width of the input, or one number for both; default: the size of the "
-        "published tables, 224 224 (classification), 800 1280 (detection), 512 2048 "
+        help="height and width of the input, or one number for both; default: the size used in "
+        "published results, 224 224 (classification), 800 1280 (detection), 512 2048 "
         "(segmentation)",
     )
     parser.add_argument(
-        "--depth", type=positive, default=3, help="levels of modules in the table; default: 3"
+        "--depth", type=positive, default=3, help="depth of the module table; default: 3"
     )
     args = parser.parse_args(argv)
     if args.shape is not None:
         if len(args.shape) > 2 or min(args.shape) < 1:
-            parser.error(f"--shape takes one or two positive numbers, not {args.shape}")
+            parser.error(f"--shape {args.shape}: must be one or two positive numbers")
         args.shape = (args.shape[0], args.shape[-1])
     return args
 

@@ -1,4 +1,4 @@
-"""What the guards cost: the same training with and without them, step by step in turns."""
+"""Overhead of the training guards, measured with alternating steps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from mmengine.config import Config
 from smallvit.analysis.training_steps import take_turns, training_steps
 from smallvit.engine.guards import add_guards
 
-#: Steps of each training that warm it up.
+#: Warm-up steps of each run.
 WARM_UP = 3
 
 
 def guard_cost(cfg: Config, steps: int) -> dict[str, Any]:
-    """Measure how much longer a training step takes with all guards.
+    """Measure the relative overhead of all guards per training step.
 
-    A step is what a run does in an iteration: loading the batch, the training step and
-    all hooks. The two trainings take turns, and the order within a turn alternates.
+    A step includes data loading, the training step and all hooks. The runs with and without
+    guards alternate, and so does their order.
 
     Args:
-        cfg (Config): A config with its data.
-        steps (int): Steps of each training.
+        cfg (Config): Training config with existing data.
+        steps (int): Number of steps of each run.
 
     Returns:
-        dict: ``steps``; for wall time (``wall``) and the process's CPU time (``cpu``), which
-        other programs on the machine disturb less: median seconds of a step ``with`` and
-        ``without`` guards, and ``cost``, the median over the turns of the part by which
-        the guards prolong a step.
+        dict: ``steps``; for wall time (``wall``) and the CPU time of the process (``cpu``), which
+        is less affected by other programs: median seconds per step ``with`` and ``without``
+        guards, and ``cost``, the median relative overhead over all turns.
     """
     with tempfile.TemporaryDirectory() as folder:
         trainings = {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Find a learning rate: train for some steps while it rises, and draw the loss over it.
+"""Learning rate range test: increase the learning rate during some steps and plot the loss.
 
     smallvit lr-find configs/dhvt/dhvt-t_folder.py --out lr.png
 
-Two rates are suggested: where the smoothed loss falls fastest, and a tenth of the rate with the
-lowest loss. Warm-up and schedule of the config are left out; nothing of the training is kept.
+Two learning rates are suggested: the one at which the smoothed loss falls fastest, and a tenth of
+the one with the lowest loss. Warm-up and schedule of the config are ignored; the trained weights
+are discarded.
 """
 
 import argparse
@@ -15,25 +16,27 @@ from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 
 def rate(text: str) -> float:
-    """A positive learning rate of the command line."""
+    """Parse a positive learning rate (argparse type)."""
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no positive learning rate")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive learning rate")
     return value
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
-    parser.add_argument("--start", type=rate, default=1e-6, help="first rate; default: 1e-6")
-    parser.add_argument("--end", type=rate, default=1.0, help="last rate; default: 1")
-    parser.add_argument("--num", type=positive, default=100, help="steps; default: 100")
     parser.add_argument(
-        "--out", metavar="FILE", default="lr_find.png", help="picture; default: lr_find.png"
+        "--start", type=rate, default=1e-6, help="lowest learning rate; default: 1e-6"
+    )
+    parser.add_argument("--end", type=rate, default=1.0, help="highest learning rate; default: 1")
+    parser.add_argument("--num", type=positive, default=100, help="number of steps; default: 100")
+    parser.add_argument(
+        "--out", metavar="FILE", default="lr_find.png", help="output plot; default: lr_find.png"
     )
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.start >= args.end:
-        parser.error(f"--start {args.start:g} is not below --end {args.end:g}")
+        parser.error(f"--start {args.start:g} must be less than --end {args.end:g}")
     return args
 
 
@@ -56,13 +59,13 @@ def main(argv=None) -> None:
     rates = found.suggestions()
     if found.diverged:
         print(f"the loss diverged at {found.rates[-1]:.3g}, after {len(found.rates)} steps")
-    print(f"steepest fall of the loss  {rates['steepest']:.3g}")
-    print(f"a tenth of the lowest      {rates['tenth']:.3g}")
+    print(f"steepest descent     {rates['steepest']:.3g}")
+    print(f"minimum / 10         {rates['tenth']:.3g}")
     if current is not None:
-        print(f"the config's               {current:.3g}")
-    print(f"take one with --cfg-options optim_wrapper.optimizer.lr={rates['steepest']:.3g}")
+        print(f"current config       {current:.3g}")
+    print(f"set it with --cfg-options optim_wrapper.optimizer.lr={rates['steepest']:.3g}")
     save_figure(range_figure(found, current), args.out)
-    print(f"drawn: {args.out}")
+    print(f"plot: {args.out}")
 
 
 if __name__ == "__main__":

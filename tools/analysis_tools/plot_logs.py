@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Draw training and validation curves from the logs of any number of runs.
+"""Plot training and validation curves from the logs of one or more runs.
 
-Each run is a work dir (runs that were resumed are joined) or a scalars.json. Without
---keys, the loss and every validation metric are drawn, one panel each, over iterations.
+Each run is a work directory (resumed sessions are joined) or a scalars.json. By default, the loss
+and every validation metric are plotted over iterations, one panel each.
 """
 
 import argparse
@@ -18,22 +18,24 @@ from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("runs", nargs="+", help="work dirs or scalars.json files")
-    parser.add_argument("--keys", nargs="+", help="what to draw, e.g. loss coco/bbox_mAP")
-    parser.add_argument("--out", default="curves.png", help=".png, .pdf or .svg; %(default)s")
+    parser.add_argument("runs", nargs="+", help="work directories or scalars.json files")
+    parser.add_argument("--keys", nargs="+", help="keys to plot, such as loss coco/bbox_mAP")
+    parser.add_argument(
+        "--out", default="curves.png", help="output plot: .png, .pdf or .svg; default: %(default)s"
+    )
     add_overwrite_flag(parser)
-    parser.add_argument("--legend", nargs="+", help="names of the runs; default: their folders")
+    parser.add_argument("--legend", nargs="+", help="names of the runs; default: folder names")
     parser.add_argument(
         "--smooth",
         type=positive,
         default=1,
         metavar="N",
-        help="moving average over N points; 1: none",
+        help="moving average over N points; default: 1 (none)",
     )
     parser.add_argument("--title", help="title of the figure")
     args = parser.parse_args(argv)
     if not args.out.endswith((".png", ".pdf", ".svg")):
-        parser.error(f"--out {args.out}: the file must end in .png, .pdf or .svg")
+        parser.error(f"--out {args.out}: the file extension must be .png, .pdf or .svg")
     if args.legend is not None and len(args.legend) != len(args.runs):
         parser.error(f"--legend has {len(args.legend)} names for {len(args.runs)} runs")
     return args

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Print the parameters and FLOPs of our models beside the published ones.
+"""Compare parameters and FLOPs of our models with the published ones.
 
-Exit status 1 if one differs by more than 2% without a reason in the metafile.yml of its folder.
+Exit status 1 if any differs by more than 2% without an explanation in its metafile.yml.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from smallvit.cli import run_tool, tool_parser
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--only", metavar="PATTERN", help="models to count, such as 'dwnet-t_*'")
+    parser.add_argument("--only", metavar="PATTERN", help="models to measure, such as 'dwnet-t_*'")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(argv)
 
@@ -40,7 +40,7 @@ def main(argv=None, root: Path | None = None) -> int:
         f"{row.name} ({', '.join(row.unexplained())})" for row in rows if row.unexplained()
     ]
     if unexplained:
-        print(f"differ without a reason: {'; '.join(unexplained)}", file=sys.stderr)
+        print(f"unexplained differences: {'; '.join(unexplained)}", file=sys.stderr)
     return int(bool(unexplained))
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Write a COCO file's objects as labeling tools write them: YOLO, Pascal VOC or LabelMe.
+"""Convert a COCO file to YOLO, Pascal VOC or LabelMe annotations.
 
-The images are linked, not copied. What a format has no place for is counted: YOLO has one
-polygon for an object, Pascal VOC whole boxes.
+Images are linked, not copied. Formats differ in what they can store: YOLO has one polygon per
+object, Pascal VOC only boxes.
 """
 
 import json
@@ -18,9 +18,9 @@ from smallvit.errors import UserError
 
 def parse_args(argv=None):
     parser = tool_parser(__doc__)
-    parser.add_argument("annotations", help="COCO's JSON file")
-    parser.add_argument("images", help="folder of its images")
-    parser.add_argument("out", help="data folder to write to")
+    parser.add_argument("annotations", help="COCO annotation file (JSON)")
+    parser.add_argument("images", help="image folder")
+    parser.add_argument("out", help="output folder")
     parser.add_argument("--format", choices=sorted(WRITERS), required=True)
     parser.add_argument("--split", choices=["train", "val", "test"], default="train")
     return parser.parse_args(argv)
@@ -36,7 +36,7 @@ def main(argv=None) -> None:
     for image in content["images"]:
         source = osp.join(args.images, image["file_name"])
         if not osp.isfile(source):
-            raise UserError(f"{source} is not there")
+            raise UserError(f"{source} does not exist")
         WRITERS[args.format](args.out, args.split, image, objects.get(image["id"], []), names)
         link(source, place(args.out, args.format, args.split, image))
     if args.format == "yolo":
@@ -75,7 +75,7 @@ def write_yolo(out: str, split: str, image: dict, objects: list, names: dict) ->
     for one in objects:
         polygons = one.get("segmentation")
         if polygons and isinstance(polygons, list):
-            # Parts are joined to one outline, as there is one for an object.
+            # Join the parts, because YOLO has a single outline per object.
             points = [value for polygon in polygons for value in polygon]
             parts = [value / (height if at % 2 else width) for at, value in enumerate(points)]
         else:

@@ -1,4 +1,4 @@
-"""Write scenes of real handwritten digits in COCO's and ADE20K's layout."""
+"""Generate scenes of handwritten digits in the layouts of COCO and ADE20K."""
 
 import argparse
 import signal
@@ -9,11 +9,11 @@ from smallvit.cli import run_tool
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Write scenes of scikit-learn's handwritten digits: COCO instances and "
-        "ADE20K-style label maps over the same images. The same options give the same files.",
+        description="Generate scenes of scikit-learn's handwritten digits, with COCO instances and "
+        "ADE20K-style label maps for the same images. The same options give the same files.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("out", help="folder to write, such as data/digit_scenes")
+    parser.add_argument("out", help="output folder, such as data/digit_scenes")
     parser.add_argument("--num-train", type=int, default=1200, help="training scenes")
     parser.add_argument("--num-val", type=int, default=120, help="validation scenes")
     parser.add_argument("--size", type=int, default=96, help="height and width of a scene")
@@ -23,7 +23,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs=2,
         default=(2, 5),
         metavar=("FEWEST", "MOST"),
-        help="how many digits a scene shows",
+        help="number of digits per scene",
     )
     parser.add_argument(
         "--digit-size",
@@ -33,19 +33,17 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar=("SMALLEST", "LARGEST"),
         help="height of a digit's cell in pixels",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace digit scenes that are there"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing digit scenes")
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> None:
     args = parse_args(argv)
-    # After the arguments: --help should not wait for the libraries.
+    # Import after parsing the arguments, to keep --help fast.
     from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-    # A plain termination would skip the removal of the unfinished folder.
+    # Exit through an exception, so that the unfinished folder is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated: nothing was written"))
     settings = SceneSettings(
         num_train=args.num_train,

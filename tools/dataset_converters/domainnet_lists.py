@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Turn DomainNet's lists into annotation files of MMPretrain.
+"""Convert DomainNet's lists to annotation files for MMPretrain.
 
-ROOT holds the unpacked domains and the lists beside them:
+ROOT contains the extracted domains and the lists:
   clipart/aircraft_carrier/clipart_001_000001.jpg ...
   clipart_train.txt, clipart_test.txt ...        lines "clipart/aircraft_carrier/... 0"
 
 Writes <domain>_train.txt, <domain>_test.txt and classes.txt, for
   dict(type="CustomDataset", data_root=ROOT, ann_file="meta/clipart_train.txt",
        classes=ROOT + "/meta/classes.txt")
-and for folder2lmdb.py --ann-file. A class must have one label in all lists, and a file stand
-in one of them.
+and for folder2lmdb.py --ann-file. A class must have the same label in all lists, and a file must
+be in only one of them.
 """
 
 import argparse
@@ -24,10 +24,10 @@ SPLITS = ("train", "test")
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("root", help="folder of the domains and lists, such as data/domainnet")
-    parser.add_argument("--domains", nargs="+", help="default: those that have lists")
-    parser.add_argument("--out", help="folder to write; default: ROOT/meta")
-    parser.add_argument("--check", action="store_true", help="check that the files are there")
+    parser.add_argument("root", help="folder with the domains and lists, such as data/domainnet")
+    parser.add_argument("--domains", nargs="+", help="default: all domains with lists")
+    parser.add_argument("--out", help="output folder; default: ROOT/meta")
+    parser.add_argument("--check", action="store_true", help="check that all files exist")
     return parser.parse_args(argv)
 
 
@@ -37,7 +37,7 @@ def find_domains(root: str) -> list[str]:
     names = (name.removesuffix("_train.txt") for name in os.listdir(root))
     domains = sorted(name for name in names if osp.isfile(osp.join(root, f"{name}_train.txt")))
     if not domains:
-        raise UserError(f"{root} holds no list such as clipart_train.txt")
+        raise UserError(f"{root} contains no list such as clipart_train.txt")
     return domains
 
 
@@ -49,7 +49,7 @@ def check_domain(path: str, domain: str, samples) -> None:
 
 
 def name_classes(lists: dict) -> list[str]:
-    """Find the class of each label, which must be one in all lists, and the other way round."""
+    """Return the class name of each label, checking that the mapping is one-to-one."""
     classes, labels, splits = {}, {}, {}
     for path, samples in lists.items():
         for name, label in samples:
@@ -82,7 +82,7 @@ def check_files(root: str, lists: dict) -> None:
     for path in missing:
         print(f"missing: {path}")
     if missing:
-        raise UserError(f"{len(missing)} files of the lists are missing; nothing was written")
+        raise UserError(f"{len(missing)} listed files are missing; nothing was written")
 
 
 def main(argv=None) -> int:
@@ -104,7 +104,7 @@ def main(argv=None) -> int:
     for path, samples in lists.items():
         target = osp.join(out, osp.basename(path))
         if osp.exists(target) and osp.samefile(target, path):
-            raise UserError(f"--out {out} holds the lists themselves: choose another folder")
+            raise UserError(f"--out {out} contains the input lists: choose another folder")
         write_whole(target, annotation_text(samples))
         print(f"{target}: {len(samples)} images")
     write_whole(osp.join(out, "classes.txt"), "".join(f"{name}\n" for name in classes))

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Sort Tiny-ImageNet's validation images into class folders, as in train/.
 
-ROOT is the unpacked archive. Its val/images stay as they are, unless --mode move is given;
-OUT gets a folder for each class. An interrupted run continues when the same command is given
-again; OUT appears when it is whole. smallvit.TinyImageNet reads the archive as it is; this is
-for CustomDataset, folder2lmdb.py and other programs.
+ROOT is the extracted archive. Its val/images are not changed unless --mode move is given; OUT
+contains one folder per class. Run the same command again to resume after an interruption; OUT
+appears only when it is complete. smallvit.TinyImageNet reads the archive directly; this tool is for
+CustomDataset, folder2lmdb.py and other programs.
 """
 
 import argparse
@@ -16,19 +16,19 @@ import sys
 from smallvit.cli import UserError, run_tool, tool_parser
 
 PARTIAL = ".partial"
-#: A copy that is not whole yet, in the unfinished folder.
+#: Name of an unfinished copy in the partial folder.
 UNFINISHED = ".copying"
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("root", help="the unpacked folder, such as data/tiny-imagenet-200")
-    parser.add_argument("out", nargs="?", help="folder to write; default: ROOT/val_folders")
+    parser.add_argument("root", help="extracted archive, such as data/tiny-imagenet-200")
+    parser.add_argument("out", nargs="?", help="output folder; default: ROOT/val_folders")
     parser.add_argument(
         "--mode",
         choices=["link", "copy", "move"],
         default="link",
-        help="link: hard links, copies where the file system has none (default)",
+        help="link: hard links, or copies if the file system does not support them (default)",
     )
     args = parser.parse_args(argv)
     args.out = osp.normpath(args.out or osp.join(args.root, "val_folders"))
@@ -36,7 +36,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def read_table(root: str) -> dict[str, str]:
-    """Read the class of each image, and check that the classes are those of wnids.txt."""
+    """Return the class of each image, checking the classes against wnids.txt."""
     from smallvit.datasets.io.image_lists import read_lines, require_name
 
     classes = osp.join(root, "wnids.txt")
@@ -54,14 +54,14 @@ def read_table(root: str) -> dict[str, str]:
     without = sorted(known - set(table.values()))
     if without:
         raise UserError(
-            f"{path} has no image of {', '.join(without[:5])} ({len(without)} classes): labels by "
-            "folder would not be those of the training images"
+            f"{path} has no image of {', '.join(without[:5])} ({len(without)} classes): class "
+            "indices from folders would not match those of the training images"
         )
     return table
 
 
 def find_work(source: str, partial: str, table: dict[str, str]) -> dict[str, str]:
-    """Tell which images are still to be placed, by their target; all must be somewhere."""
+    """Return the sources of images that are not placed yet, by target path."""
     work, missing = {}, []
     for name, identifier in table.items():
         target = osp.join(partial, identifier, name)
@@ -75,7 +75,7 @@ def find_work(source: str, partial: str, table: dict[str, str]) -> dict[str, str
 
 
 def place(origin: str, target: str, mode: str, temporary: str) -> None:
-    """Put a file in its place in one step."""
+    """Link, copy or move a file atomically."""
     os.makedirs(osp.dirname(target), exist_ok=True)
     if mode == "link":
         try:
@@ -99,7 +99,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     table = read_table(args.root)
     if osp.lexists(args.out):
-        raise UserError(f"{args.out} is there: remove it or choose another folder")
+        raise UserError(f"{args.out} already exists: remove it or choose another folder")
     from mmengine.utils import track_iter_progress
 
     from smallvit.utils.files import remove_quietly
@@ -108,7 +108,7 @@ def main(argv=None) -> int:
     temporary = osp.join(partial, UNFINISHED)
     work = find_work(osp.join(args.root, "val", "images"), partial, table)
     if len(work) < len(table):
-        print(f"continues: {len(table) - len(work)} of {len(table)} images are in place")
+        print(f"resuming: {len(table) - len(work)} of {len(table)} images are in place")
     try:
         for target, origin in track_iter_progress((work.items(), len(work)), file=sys.stderr):
             place(origin, target, args.mode, temporary)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Measure how much longer a training step of some configs takes than one of the first.
+"""Compare the training step time of several configs with that of the first.
 
-A step is all that a run does in an iteration, the loading of its data included. The
-trainings take turns in one process; the ratio holds where the machine's speed drifts.
+A step includes data loading and all hooks of an iteration. The training runs alternate in one
+process, so that the ratios are robust to varying machine speed.
 """
 
 import argparse
@@ -17,24 +17,24 @@ from smallvit.cli.arguments import add_override_flags, add_overwrite_flag, posit
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("configs", nargs="+", help="training configs; the first is the measure")
+    parser.add_argument("configs", nargs="+", help="training configs; the first is the reference")
     parser.add_argument(
-        "--steps", type=positive, default=100, help="timed steps of each; default: 100"
+        "--steps", type=positive, default=100, help="timed steps per config; default: 100"
     )
-    parser.add_argument("--warm-up", type=int, default=5, help="steps before; default: 5")
+    parser.add_argument("--warm-up", type=int, default=5, help="warm-up steps; default: 5")
     parser.add_argument(
         "--block",
         type=positive,
-        help="timed steps in a turn; default: 1, with worker processes 20, after as many as "
-        "they have loaded in advance",
+        help="timed steps per turn; default: 1; with worker processes 20, after discarding the "
+        "prefetched batches",
     )
-    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: that of torch")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
     if len(args.configs) < 2:
-        parser.error("give two configs or more: the first is what the others are compared with")
+        parser.error("specify at least two configs: the first is the reference for the others")
     return args
 
 
@@ -49,12 +49,12 @@ def load_configs(args: argparse.Namespace) -> dict:
     }
     sizes = {name: cfg.train_dataloader.get("batch_size") for name, cfg in cfgs.items()}
     if len(set(sizes.values())) > 1:
-        raise UserError(f"the configs have batches of different sizes, {sizes}: no comparison")
+        raise UserError(f"the configs have different batch sizes and cannot be compared: {sizes}")
     return cfgs
 
 
 def loaded_ahead(cfgs: dict) -> int:
-    """Batches that worker processes make while another training has its turn."""
+    """Return the number of batches that workers prefetch during the turn of another run."""
     loaders = [cfg.train_dataloader for cfg in cfgs.values()]
     return max(
         loader.get("num_workers", 0) * (loader.get("prefetch_factor") or 2) for loader in loaders
@@ -87,7 +87,7 @@ def report(result: dict) -> None:
             line += f" (CPU {100 * (figures['cpu_ratio'] - 1):+.1f}%)"
         if name != first and figures["ratio_quartiles"]:
             low, high = (100 * (each - 1) for each in figures["ratio_quartiles"])
-            line += f", half of the turns between {low:+.1f}% and {high:+.1f}%"
+            line += f", interquartile range {low:+.1f}% to {high:+.1f}%"
         print(line)
 
 

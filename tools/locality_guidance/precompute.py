@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Write a teacher's features of its training images to a store, for offline guidance.
+"""Precompute the features of a teacher on training images, for offline guidance.
 
-The config is the teacher's training config, its images those of train_dataloader in the
-transforms of val_dataloader; or a guided config, whose guidance.teacher sees the whole images of
-train_dataloader at its size. A run that was interrupted goes on where it stopped.
+The config is either the training config of the teacher, with the images of train_dataloader and the
+transforms of val_dataloader, or a guided config, whose guidance.teacher receives the whole images
+of train_dataloader at its input size. Run the same command again to resume after an interruption.
 """
 
 import argparse
@@ -26,49 +26,49 @@ def parse_args(argv=None) -> argparse.Namespace:
         "checkpoint",
         type=Path,
         nargs="?",
-        help="the teacher's checkpoint; default: that of a guided config",
+        help="checkpoint of the teacher; default: from the guided config",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
     parser.add_argument(
         "--stages",
         type=int,
         nargs="+",
-        help="stages of the teacher; default: those of a guided config, else 0 1 2",
+        help="teacher stages; default: from the guided config, otherwise 0 1 2",
     )
     parser.add_argument(
         "--dtype",
         choices=["float16", "float32"],
         default="float16",
-        help="precision of the features; default: float16",
+        help="dtype of the features; default: float16",
     )
     parser.add_argument("--batch-size", type=positive, default=256, help="default: 256")
-    parser.add_argument("--num-workers", type=int, help="default: those of val_dataloader")
+    parser.add_argument("--num-workers", type=int, help="default: that of val_dataloader")
     parser.add_argument(
         "--chunk",
         type=positive,
         default=2048,
-        help="images that a kill costs at most; default: 2048",
+        help="images between saves, lost at most when killed; default: 2048",
     )
     add_device_flag(parser)
     parser.add_argument(
-        "--fresh", action="store_true", help="begin anew, and replace a store that is there"
+        "--fresh", action="store_true", help="start over and replace an existing store"
     )
     parser.add_argument(
         "--mirrored",
         action="store_true",
-        help="store the mirrored images' features too: exact flips at twice the size",
+        help="also store features of flipped images: exact flips at twice the size",
     )
     add_trust_flag(parser)
     return parser.parse_args(argv)
 
 
 def _checkpoint(cfg, given: Path | None) -> str | None:
-    """The teacher's checkpoint; None for one of timm that needs none."""
+    """Return the checkpoint of the teacher; None if timm provides the weights."""
     from smallvit.engine.checkpoint.reading import require_checkpoint
 
     if given is None and "guidance" not in cfg.model:
         raise UserError(
-            "a teacher's own config needs its checkpoint: precompute.py CONFIG CHECKPOINT --out DIR"
+            "a teacher config requires a checkpoint: precompute.py CONFIG CHECKPOINT --out DIR"
         )
     if given is None:
         given = (cfg.model.guidance.get("teacher") or {}).get("checkpoint")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Measure how far stored features are from what their teacher says of the same augmented images.
+"""Measure the error of stored features relative to the teacher on the same augmented images.
 
-The config is a guided one that names guidance.store and guidance.teacher with its checkpoint. The
-error is the root mean squared difference of the maps, over the root mean square of the teacher's.
+The config is a guided config with guidance.store and guidance.teacher with its checkpoint. The
+error is the root mean squared difference of the feature maps divided by the root mean square of the
+teacher's.
 """
 
 import argparse
@@ -14,8 +15,10 @@ from smallvit.cli.arguments import add_device_flag, choose_device, positive
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
-    parser.add_argument("--batches", type=positive, default=8, help="to look at; default: 8")
-    parser.add_argument("--seed", type=int, default=0, help="of order and augmentation; default: 0")
+    parser.add_argument("--batches", type=positive, default=8, help="number of batches; default: 8")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of sampling and augmentation; default: 0"
+    )
     add_device_flag(parser)
     return parser.parse_args(argv)
 

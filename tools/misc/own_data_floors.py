@@ -1,14 +1,13 @@
 #!/usr/bin/env python
-"""Train on three public data sets as a user would, and print what the models reach in the test.
+"""Train on three public datasets with the commands for own data, and print the test metrics.
 
-The archives hold class folders (cifar10/{train,test}/CLASS), COCO files with masks
+The archives contain class folders (cifar10/{train,test}/CLASS), COCO files with masks
 (nuclei/{train,val}.json, tested on val) and label maps (camvid/{images,annotations}/
-{train,val,test}, 11 is void). Each is trained from scratch by `smallvit train MODEL --data PATH`,
-for as many epochs as two CPU cores do in minutes (--long: for as many as the data asks for), and
-`smallvit test` measures the last checkpoint; for each seed. The nuclei once more as YOLO, Pascal
-VOC and LabelMe files, which are made from the COCO file, with --formats. What is done is not done
-again, and a training that was stopped goes on; --quick takes one epoch of a few images, to see
-that it runs.
+{train,val,test}, 11 is void). For each seed, `smallvit train MODEL --data PATH` trains from
+scratch, for a few minutes on two CPU cores (--long: for the default number of epochs), and
+`smallvit test` evaluates the last checkpoint. --formats adds nuclei as YOLO, Pascal VOC and LabelMe
+files, which are converted from the COCO file. Finished runs are kept and interrupted ones resumed.
+--quick is a smoke test with one epoch of a few images.
 """
 
 import argparse
@@ -31,7 +30,7 @@ FEW = ["--cfg-options", *(f"{one}_dataloader.dataset.indices=8" for one in ("tra
 
 @dataclass
 class Task:
-    """A training of the table."""
+    """A row of the table."""
 
     name: str
     model: str
@@ -42,7 +41,7 @@ class Task:
     size: str = "64"
 
 
-# Few images a step, so that short trainings have steps, at the rate of the configs.
+# Small batches, so that short runs have enough steps, at the learning rate of the configs.
 SHORT = "--epochs {} --batch-size {} --lr 0.0005"
 NUCLEI = SHORT.format(2, 4) + " --image-size 128"
 TASKS = {
@@ -66,12 +65,20 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("cifar10", help="cifar10_jpg.tar.gz")
     parser.add_argument("nuclei", help="nuclei_coco.tar.gz")
     parser.add_argument("camvid", help="camvid11.tar.gz")
-    parser.add_argument("--out", default="work_dirs/floors", help="folder for data and trainings")
-    parser.add_argument("--only", nargs="+", choices=list(TASKS), help="some of the three")
-    parser.add_argument("--long", action="store_true", help="as many epochs as the data asks for")
+    parser.add_argument(
+        "--out", default="work_dirs/floors", help="folder for data and work directories"
+    )
+    parser.add_argument("--only", nargs="+", choices=list(TASKS), help="subset of the datasets")
+    parser.add_argument(
+        "--long", action="store_true", help="train for the default number of epochs"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--formats", action="store_true", help="nuclei as YOLO, VOC, LabelMe too")
-    parser.add_argument("--quick", action="store_true", help="one epoch of a few small images")
+    parser.add_argument(
+        "--formats", action="store_true", help="also train nuclei as YOLO, VOC, LabelMe"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smoke test: one epoch of a few small images"
+    )
     return parser.parse_args(argv)
 
 
@@ -100,16 +107,16 @@ def unpack(archive: str, folder: str, name: str) -> None:
     if osp.isdir(osp.join(folder, name)):
         return
     if not osp.isfile(archive):
-        raise UserError(f"{archive} is not there")
+        raise UserError(f"{archive} does not exist")
     os.makedirs(folder, exist_ok=True)
     with tarfile.open(archive) as file:
         file.extractall(folder, filter="data")
     if not osp.isdir(osp.join(folder, name)):
-        raise UserError(f"{archive} holds no folder {name}")
+        raise UserError(f"{archive} contains no folder {name}")
 
 
 def take_some(folder: str, count: int) -> None:
-    """Link the first images of each class for training, and all of the test."""
+    """Link the first training images of each class, and all test images."""
     for split, number in (("train", count), ("test", count if count < PER_CLASS else None)):
         source = osp.join(folder, "cifar10", split)
         for name in sorted(os.listdir(source)):

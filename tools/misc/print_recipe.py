@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print what a training with a config does; the same as ``smallvit recipe``."""
+"""Print the training recipe of a config; same as ``smallvit recipe``."""
 
 import sys
 

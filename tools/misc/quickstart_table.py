@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print the metrics of the quick start beside their floors; exit 1 if one is missed."""
+"""Compare the metrics of the quick start with their floors; exit status 1 if one is missed."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smallvit.utils.files import write_whole
 
-#: Task, metric as the library logs it, its unit there (percent or fraction), name, floor.
+#: Task, name of the logged metric, its scale (100: percent, 1: fraction), display name, floor.
 FLOORS = [
     ("classification", "accuracy/top1", 100, "accuracy", 0.96),
     ("detection", "coco/bbox_mAP_50", 1, "bbox mAP50", 0.60),
@@ -25,13 +25,13 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--collect",
         nargs=2,
         metavar=("TASK", "SECONDS"),
-        help="instead: keep the metrics that TASK's test logged, and its duration",
+        help="store the logged test metrics and the duration of TASK instead",
     )
     return parser.parse_args(argv)
 
 
 def collect(folder: Path, task: str, seconds: float) -> None:
-    """Write ``TASK/metrics.json`` from the log of the newest test.
+    """Write ``TASK/metrics.json`` from the newest test log.
 
     Args:
         folder (Path): Output folder of the quick start.
@@ -40,7 +40,7 @@ def collect(folder: Path, task: str, seconds: float) -> None:
     """
     logs = sorted((folder / task / "test").glob("*/*.json"))
     if not logs:
-        sys.exit(f"no metrics were logged under {folder / task / 'test'}")
+        sys.exit(f"no logged metrics found in {folder / task / 'test'}")
     metrics = json.loads(logs[-1].read_text()) | {"seconds": seconds}
     write_whole(folder / task / "metrics.json", json.dumps(metrics, indent=1))
 

@@ -1,23 +1,22 @@
 #!/usr/bin/env python
-"""Read the data of a training, all splits of it, and list what is wrong with the files.
+"""Read all splits of a dataset and list invalid files.
 
-With a config, the data sets of its loaders are built as a training builds them, from folders
-or LMDB stores; with --folder, class folders, in train/, val/ and test/ or all together, are
-split as configs/_base_/datasets/folder.py does it, a table of labels (CSV) as smallvit train
---data does it, or a store of folder2lmdb.py is read.
+With a config, the datasets of its data loaders are built as for training, from folders or LMDB
+stores. With --folder, the data is a folder of class folders, with or without train/, val/ and test/
+(split as in configs/_base_/datasets/folder.py), a table of labels (CSV, as for smallvit train
+--data), or a store of folder2lmdb.py.
 
-missing      the file or key is not there, a link leads nowhere, a class has no image or pixel
+missing      missing file or key, broken link, class without images or pixels
 unreadable   truncated, empty, or not an image
-mislabelled  a label outside of the classes, the same bytes under two labels, a label map of
-             another size or with other values, an object that is not trained, a name or id
-             that does not fit
-misread      more than 8 bits a value, several pages, transparent or turned pixels: what
-             reading the file leaves out; with --channels another number of bands, or values
-             that are not finite
-left out     an image that the data set does not read, as its ending is another
-repeated     the same bytes in two splits
+mislabelled  label outside the classes, identical files with two labels, label map of the wrong
+             size or with invalid values, object that is not trained on, mismatched name or id
+misread      more than 8 bits per value, several pages, transparency or rotation that is lost
+             when the file is read; with --channels, another number of bands, or NaN or infinite
+             values
+left out     image that the dataset does not read because of its file extension
+repeated     identical files in two splits
 
-The exit status is 1 if anything was found.
+The exit status is 1 if any problem was found.
 """
 
 import argparse
@@ -42,30 +41,33 @@ SPLITS = ("train", "val", "test")
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("config", nargs="?", help="config file, of smallvit or any MM library")
+    parser.add_argument("config", nargs="?", help="config file of smallvit or any MM library")
     parser.add_argument(
-        "--folder", help="instead of a config: class folders, a table (.csv), or an LMDB store"
+        "--folder", help="class folders, a table (.csv), or an LMDB store, instead of a config"
     )
     parser.add_argument(
-        "--split", nargs="+", choices=SPLITS, help="loaders to read; default: all, each data once"
+        "--split",
+        nargs="+",
+        choices=SPLITS,
+        help="splits to read; default: all, shared data only once",
     )
-    parser.add_argument("--json", metavar="OUT", help="write what was found to a file too")
+    parser.add_argument("--json", metavar="OUT", help="also write the problems to a file")
     add_band_flags(parser)
     add_overwrite_flag(parser)
     add_workers_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.folder is None):
-        parser.error("give a config or --folder, one of the two")
+        parser.error("specify either a config or --folder")
     if args.config and args.channels:
-        parser.error("--channels goes with --folder; a config names smallvit.LoadImageBands")
+        parser.error("--channels requires --folder; a config sets smallvit.LoadImageBands")
     if args.folder and (args.split or args.cfg_options):
-        parser.error("--split and --cfg-options go with a config")
+        parser.error("--split and --cfg-options require a config")
     return args
 
 
 def from_config(args: argparse.Namespace) -> tuple[dict, int | None]:
-    """Find the data sets of a config, and its number of classes."""
+    """Return the datasets of a config and its number of classes."""
     from smallvit.engine.pipeline import resolve
 
     needs = tuple(f"{split}_dataloader" for split in args.split or ())
@@ -78,16 +80,16 @@ def from_config(args: argparse.Namespace) -> tuple[dict, int | None]:
             continue
         same = [name for name, other in datasets.items() if other == dataset]
         if same:
-            print(f"{split}: the data of {same[0]}")
+            print(f"{split}: same data as {same[0]}")
             continue
         datasets[split] = dataset
     if not datasets:
-        raise UserError(f"{args.config} has no data set")
+        raise UserError(f"{args.config} defines no dataset")
     return datasets, (cfg.get("data_preprocessor") or {}).get("num_classes")
 
 
 def from_folder(folder: str, bands=None) -> tuple[dict, None]:
-    """Describe class folders or a store as data sets."""
+    """Return dataset configs for class folders, a table or a store."""
     from smallvit.datasets.formats.table import is_table
     from smallvit.datasets.lmdb_writer import ANNOTATION_FILE, read_meta
     from smallvit.engine.install import install
@@ -102,10 +104,12 @@ def from_folder(folder: str, bands=None) -> tuple[dict, None]:
     if not osp.isfile(osp.join(folder, "data.mdb")):
         return splits_of_folder(folder, loader, bands is not None), None
     if bands is not None:
-        raise UserError(f"--channels: {folder} is a store of photographs")
+        raise UserError(f"--channels: {folder} is a store, which contains only photographs")
     meta = read_meta(folder)
     if meta is None:
-        raise UserError(f"{folder} is a store of another program: give a config that reads it")
+        raise UserError(
+            f"{folder} was not written by folder2lmdb.py: specify a config that reads it"
+        )
     loader["backend_args"] = {"backend": "lmdb", "db_path": folder}
     dataset = {"type": "CustomDataset", "pipeline": [loader], "classes": meta["classes"]}
     dataset["ann_file"] = osp.join(folder, ANNOTATION_FILE)
@@ -113,7 +117,7 @@ def from_folder(folder: str, bands=None) -> tuple[dict, None]:
 
 
 def splits_of_table(path: str, loader: dict) -> dict:
-    """Describe the splits of a table of labels."""
+    """Return dataset configs for the splits of a table of labels."""
     from smallvit.datasets.formats.table import read_table
 
     table = read_table(path)
@@ -124,7 +128,7 @@ def splits_of_table(path: str, loader: dict) -> dict:
 
 
 def splits_of_folder(folder: str, loader: dict, of_bands: bool) -> dict:
-    """Describe the splits of class folders as ``configs/_base_/datasets/folder.py`` reads them."""
+    """Return dataset configs for class folders, as in ``configs/_base_/datasets/folder.py``."""
     from smallvit.datasets.class_folders import find_classes, split_folders
     from smallvit.datasets.io.bands import BAND_ENDINGS
 
@@ -146,13 +150,13 @@ def use_scope(scope: str) -> None:
 
 
 def build(split: str, settings: dict) -> object:
-    """Build a data set; one that cannot be built is what is wrong with it."""
+    """Build a dataset, and report a failure as a problem of the data."""
     from mmengine.registry import DATASETS
 
     from smallvit.datasets.in_memory.settings import outside_memory
     from smallvit.datasets.parts import parts_of
 
-    settings = outside_memory(settings)  # the files are read, not what was kept of them
+    settings = outside_memory(settings)  # verify the files, not the in-memory copy
     try:
         dataset = DATASETS.build(settings)
     except (
@@ -163,18 +167,18 @@ def build(split: str, settings: dict) -> object:
         raise UserError(f"{split}: {error}") from error
     parts = list(parts_of(dataset))
     if not all(hasattr(part, "get_data_info") for part in parts):
-        raise UserError(f"{split}: {type(parts[0]).__name__} does not tell its files")
+        raise UserError(f"{split}: {type(parts[0]).__name__} does not provide its files")
     return dataset
 
 
 def report(results: dict) -> int:
-    """Print what was found; return how much."""
+    """Print the problems and return their number."""
     for split, result in results.items():
         for found in result["findings"]:
             print(f"{split}: {found.kind}: {found.path}: {found.reason}")
         counts = Counter(found.kind for found in result["findings"])
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        print(f"{split}: {result['samples']} samples, {summary or 'nothing wrong'}")
+        print(f"{split}: {result['samples']} samples, {summary or 'no problems'}")
     return sum(len(result["findings"]) for result in results.values())
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the table of official models into README.md, from smallvit.converters."""
+"""Update the table of official models in README.md from smallvit.converters."""
 
 import argparse
 import sys
@@ -14,17 +14,19 @@ BEGIN, END = "<!-- zoo: tools/misc/zoo_table.py -->", "<!-- /zoo -->"
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if the table is out of date"
+        "--check",
+        action="store_true",
+        help="do not write; exit status 1 if the table is out of date",
     )
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file to change")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file to update")
     return parser.parse_args(argv)
 
 
 def table() -> str:
-    """Make the table: a row for each of our configs, with the official models it stands for.
+    """Build the table, with one row per config and its official models.
 
     Returns:
-        str: Markdown.
+        str: Markdown table.
     """
     from smallvit.converters import official_models
 
@@ -45,7 +47,7 @@ def main(argv=None) -> int:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"{args.readme} lacks the lines {BEGIN} and {END}, between which the table goes")
+        sys.exit(f"{args.readme} lacks the lines {BEGIN} and {END} around the table")
     updated = f"{before}{BEGIN}\n{table()}\n{END}{after}"
     if updated == text:
         return 0

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Convert an official checkpoint to ours, or ours back with --reverse.
+"""Convert an official checkpoint to ours, or back with --reverse.
 
-Reads what the official repositories write (a bare state dict, or one under 'model',
-'state_dict' or 'model_state') and .safetensors files. Every key must be known: a
-checkpoint of another system is refused and nothing is written.
+Reads checkpoints of the official repositories (a plain state dict, or one under 'model',
+'state_dict' or 'model_state') and .safetensors files. Unknown keys, such as those of another
+system, raise an error and nothing is written.
 
-With --training-state the new file also has the epoch, the optimizer's moments by the names of
-our parameters and the averaged weights: a run of the config with --resume goes on from it.
+With --training-state the output also contains the epoch, the optimizer state under our parameter
+names and the averaged weights, for tools/train.py --resume.
 """
 
 import argparse
@@ -23,13 +23,17 @@ SAFETENSORS = ".safetensors"
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("system", choices=SYSTEM_NAMES, help="system that the checkpoint is of")
-    parser.add_argument("src", type=Path, help="checkpoint to read")
-    parser.add_argument("dst", type=Path, help="file to write; .safetensors if it ends so")
-    parser.add_argument("--reverse", action="store_true", help="from our keys to the official ones")
-    parser.add_argument("--ema", action="store_true", help="take the averaged weights")
+    parser.add_argument("system", choices=SYSTEM_NAMES, help="system of the checkpoint")
+    parser.add_argument("src", type=Path, help="input checkpoint")
     parser.add_argument(
-        "--training-state", action="store_true", help="carry what a training needs to go on"
+        "dst", type=Path, help="output file; the format follows the extension (.safetensors)"
+    )
+    parser.add_argument(
+        "--reverse", action="store_true", help="convert our keys to the official ones"
+    )
+    parser.add_argument("--ema", action="store_true", help="convert the averaged (EMA) weights")
+    parser.add_argument(
+        "--training-state", action="store_true", help="include the training state for resuming"
     )
     add_overwrite_flag(parser)
     add_trust_flag(parser)
@@ -38,10 +42,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     if len(chosen) > 1:
         flags = " and ".join(f"--{flag.replace('_', '-')}" for flag in chosen)
         parser.error(
-            f"{flags} exclude each other; a training goes on from the weights and keeps the average"
+            f"{flags} are mutually exclusive; --training-state includes weights and average"
         )
     if args.training_state and args.dst.suffix == SAFETENSORS:
-        parser.error(f"--training-state writes more than weights: not to {SAFETENSORS}")
+        parser.error(f"--training-state requires another format than {SAFETENSORS}")
     return args
 
 
@@ -65,7 +69,7 @@ def describe(system: str, official: dict, ours: dict) -> str:
     models = get_system(system).models
     lines += [f"fits {name}: {models[name].config}" for name in names]
     if not names:
-        lines.append("no official model has these sizes: write the config's arch as a dict")
+        lines.append("no official model has these sizes: specify arch as a dict in the config")
     return "\n".join(lines)
 
 
@@ -93,7 +97,7 @@ def main(argv=None) -> int:
         content["training_state"] = training.as_plain()
         lines.append(describe_training(training))
     elif "optimizer" in checkpoint or "optimizer_state" in checkpoint:
-        lines.append("weights alone: --training-state carries the optimizer and the epoch too")
+        lines.append("weights only: pass --training-state to include optimizer and epoch")
     write(content, args.dst)
     print("\n".join([*lines, f"wrote {args.dst}"]))
     return 0
@@ -102,8 +106,8 @@ def main(argv=None) -> int:
 def describe_training(training) -> str:
     average = "with" if training.average is not None else "without"
     return (
-        f"{training.epoch} epochs done, moments of {len(training.moments)} parameters, {average} "
-        "averaged weights; go on: tools/train.py CONFIG --resume FILE"
+        f"{training.epoch} epochs, optimizer moments of {len(training.moments)} parameters, "
+        f"{average} averaged weights; resume with tools/train.py CONFIG --resume FILE"
     )
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Measure accuracy against images/s of a calibrated cascade on its test images.
+"""Measure accuracy and throughput of a calibrated cascade on its test images.
 
-Every exit alone, and budgeted inference with some of the stored thresholds, are timed in
-turns in one run; images are in memory before. Trust the ratios more than single figures. The
-ideal is the speed-up if each image took what its exit alone takes it, and deciding took nothing.
+Each exit alone, and budgeted inference with some of the stored thresholds, are timed in
+alternation, with images preloaded in memory. Ratios are more reliable than absolute numbers. The
+ideal speedup assumes that each image takes the time of its exit alone and that the exit decision is
+free.
 """
 
 import argparse
@@ -28,27 +29,30 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("checkpoint", type=Path, help="calibrated checkpoint")
     parser.add_argument("--batch-size", type=positive, default=128, help="default: 128")
     parser.add_argument(
-        "--points", type=positive, default=12, help="thresholds to time; default: 12"
+        "--points", type=positive, default=12, help="number of thresholds to time; default: 12"
     )
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
-    parser.add_argument("--num-images", type=positive, help="test images at most; default: all")
+    parser.add_argument(
+        "--num-images", type=positive, help="maximum number of test images; default: all"
+    )
     parser.add_argument(
         "--margin",
         type=float,
         default=0.5,
-        help="points of accuracy below the last exit that the summary allows; default: 0.5",
+        help="accuracy loss in points allowed in the summary, relative to the last exit; "
+        "default: 0.5",
     )
-    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: that of torch")
     add_trust_flag(parser)
     add_device_flag(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
-    parser.add_argument("--plot", metavar="FILE", help="draw accuracy against images/s")
+    parser.add_argument("--plot", metavar="FILE", help="plot accuracy over images/s")
     return parser.parse_args(argv)
 
 
 def spread(rows: list, count: int) -> list:
-    """Rows at equal distances, first and last among them, without repetition."""
+    """Select evenly spaced rows, including the first and last, without duplicates."""
     if count >= len(rows):
         chosen = rows
     else:
@@ -59,8 +63,8 @@ def spread(rows: list, count: int) -> list:
 
 def report(points: list, best, alone, margin: float) -> None:
     print(
-        "run            accuracy   GFLOPs   images/s   speed-up over the last exit   ideal"
-        "   left at (%)"
+        "run            accuracy   GFLOPs   images/s   speedup over the last exit    ideal"
+        "   exits (%)"
     )
     for point in points:
         low, high = point.speedup_range
@@ -80,7 +84,7 @@ def report(points: list, best, alone, margin: float) -> None:
         )
         if alone is not None:
             print(
-                f"but {alone.name} alone is as accurate ({alone.accuracy:.2f}%) and "
+                f"but {alone.name} alone has the same accuracy ({alone.accuracy:.2f}%) and is "
                 f"{alone.images_per_second / best.images_per_second:.2f} times as fast as that: "
                 "use it, or train longer before calibrating"
             )

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Find the exit thresholds of a cascade, and store them with its weights.
+"""Calibrate the exit thresholds of a cascade, and store them with its weights.
 
-Runs all exits on training images (config key calibration_dataloader), finds thresholds for
-the paper's sweep of budgets and for those asked for, and writes a checkpoint that has them
-beside the weights. With --evaluate, the test images are run too and their curve is stored.
+Runs all exits on training images (config key calibration_dataloader), computes thresholds for
+the paper's range of budgets and for the requested ones, and writes a checkpoint that contains them
+and the weights. --evaluate also runs the test images and stores their curve.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = base_parser(__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint file")
     parser.add_argument(
-        "--out", type=Path, help="file to write; default: CHECKPOINT with _calibrated in its name"
+        "--out", type=Path, help="output file; default: CHECKPOINT with the suffix _calibrated"
     )
     parser.add_argument(
         "--max-gflops",
@@ -34,7 +34,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="G",
-        help="add the most accurate thresholds that cost at most G GFLOPs an image",
+        help="add the most accurate thresholds with at most G GFLOPs per image",
     )
     parser.add_argument(
         "--min-accuracy",
@@ -48,21 +48,21 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--policy",
         choices=["max_softmax", "margin", "entropy"],
         default="max_softmax",
-        help="what confidence is; default: max_softmax",
+        help="confidence score; default: max_softmax",
     )
     parser.add_argument(
-        "--temperature", action="store_true", help="divide each exit's logits by a fitted number"
+        "--temperature", action="store_true", help="fit a temperature for the logits of each exit"
     )
     parser.add_argument(
         "--num-images",
         type=positive,
-        help="calibrate on so many images at most, chosen at random; default: 50000",
+        help="maximum number of randomly sampled images; default: 50000",
         default=50_000,
     )
     parser.add_argument(
-        "--evaluate", action="store_true", help="apply the thresholds to the test images too"
+        "--evaluate", action="store_true", help="also evaluate the thresholds on the test images"
     )
-    parser.add_argument("--batch-size", type=positive, help="default: the config's")
+    parser.add_argument("--batch-size", type=positive, help="default: from the config")
     add_overwrite_flag(parser)
     add_trust_flag(parser)
     add_device_flag(parser)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Convert a cascade with its thresholds from the official .pth.tar layout, or back.
 
-Weights, FLOPs, thresholds and curves are kept. The official layout holds
+Converts weights, FLOPs, thresholds and curves. The official layout contains
 model_state_dict, flops, anytime_classification, dynamic_threshold and
 budgeted_batch_classification.
 """
@@ -17,9 +17,11 @@ from smallvit.errors import about
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("src", type=Path, help="checkpoint to read")
-    parser.add_argument("dst", type=Path, help="file to write")
-    parser.add_argument("--reverse", action="store_true", help="from our layout to the official")
+    parser.add_argument("src", type=Path, help="input checkpoint")
+    parser.add_argument("dst", type=Path, help="output file")
+    parser.add_argument(
+        "--reverse", action="store_true", help="convert our layout to the official one"
+    )
     add_overwrite_flag(parser)
     add_trust_flag(parser)
     return parser.parse_args(argv)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Draw accuracy against GFLOPs of calibrated checkpoints, or images that exits are sure of.
+"""Plot accuracy over GFLOPs of calibrated checkpoints, or draw the most confident images.
 
-The curves are those stored by calibrate.py: of the test images if it ran with --evaluate,
-else of the calibration images. No image is run for them. With --images and a config, the
-test images are run and a page shows those of each class that early exits are surest of, rightly
-and wrongly, with the exit that each leaves at.
+The curves are those stored by calibrate.py, for the test images if it ran with --evaluate,
+otherwise for the calibration images; no inference is run. With --images and a config, inference is
+run on the test images, and the most confident correct and incorrect predictions of each class are
+drawn with the exit that each image takes.
 """
 
 import argparse
@@ -25,20 +25,29 @@ from smallvit.cli.arguments import (
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="calibrated checkpoints")
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write")
-    parser.add_argument("--images", metavar="CONFIG", help="draw images instead, with this config")
-    parser.add_argument("--per-class", type=positive, default=4, help="of each kind; default: 4")
-    parser.add_argument("--max-gflops", type=float, metavar="G", help="budget of the exits shown")
-    parser.add_argument("--min-accuracy", type=float, metavar="A", help="accuracy of them")
+    parser.add_argument("--out", required=True, metavar="FILE", help="output image")
+    parser.add_argument(
+        "--images", metavar="CONFIG", help="draw images of the test set of this config instead"
+    )
+    parser.add_argument(
+        "--per-class",
+        type=positive,
+        default=4,
+        help="correct and incorrect images per class; default: 4",
+    )
+    parser.add_argument("--max-gflops", type=float, metavar="G", help="budget for the exits")
+    parser.add_argument(
+        "--min-accuracy", type=float, metavar="A", help="target accuracy for the exits"
+    )
     add_override_flags(parser)
     add_overwrite_flag(parser)
     add_trust_flag(parser)
     args = parser.parse_args(argv)
     if args.images:
         if len(args.checkpoints) > 1:
-            parser.error("--images takes one checkpoint")
+            parser.error("--images requires a single checkpoint")
         if (args.max_gflops is None) == (args.min_accuracy is None):
-            parser.error("--images needs one of --max-gflops and --min-accuracy")
+            parser.error("--images requires either --max-gflops or --min-accuracy")
     return args
 
 
@@ -51,7 +60,7 @@ def draw_curves(args: argparse.Namespace) -> None:
         calibration = read_calibration(read_checkpoint(path), str(path))
         curve = calibration.evaluation or calibration.calibration
         if curve is None or not curve.accuracy:
-            raise UserError(f"{path} stores no curve; run tools/multi_exit/calibrate.py")
+            raise UserError(f"{path} contains no curve: run tools/multi_exit/calibrate.py")
         kind = "test" if calibration.evaluation is not None else "calibration"
         curves[f"{path.stem} ({kind} images)"] = (curve, calibration.flops)
     plot_gflops(curves, args.out)

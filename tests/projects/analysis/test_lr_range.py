@@ -80,7 +80,7 @@ def test_it_is_drawn(tmp_path, capsys):
     argv = [str(CONFIGS / "dwnet/dwnet-mini_digits.py"), "--num", "12", "--out", str(out)]
     options = ["--cfg-options", "train_dataloader.batch_size=4"]
     assert run_tool(TOOL.main, [*argv, *options]) == 0
-    assert "steepest fall of the loss" in capsys.readouterr().out
+    assert "steepest descent" in capsys.readouterr().out
     assert out.stat().st_size > 1000
 
 
