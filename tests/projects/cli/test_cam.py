@@ -16,7 +16,7 @@ def test_a_class_is_found_by_name_or_number():
     assert cam.label_of("0", ["cat", "dog"]) == 0
     assert cam.label_of("0", ["1", "0"]) == 1
     for text in ("fox", "2", "-1"):
-        with pytest.raises(UserError, match="there are cat, dog"):
+        with pytest.raises(UserError, match="cat, dog"):
             cam.label_of(text, ["cat", "dog"])
 
 
