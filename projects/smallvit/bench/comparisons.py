@@ -46,9 +46,9 @@ class Comparison:
         """str: Whether the difference is significant, in words."""
         if self.seeds is None:
             if self.images is not None and self.images < LEVEL:
-                return "these two networks differ; whether the methods do, one seed cannot tell"
-            return "one seed: cannot tell"
-        return "beyond noise" if self.differ else "within noise"
+                return "the networks differ; one seed cannot show whether the methods do"
+            return "not testable with one seed"
+        return "significant" if self.differ else "not significant"
 
 
 def compare(

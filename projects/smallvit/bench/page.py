@@ -81,20 +81,20 @@ TEMPLATE = """\
 <ul>
 {% for each in answers -%}
 <li>Trained on {{ each.trained_on }}, <b>{{ each.best }}</b> is best: {{ each.accuracy }}%
-{%- if each.interval %} (other test images: {{ "%.2f" | format(each.interval[0]) }} to
+{%- if each.interval %} (95% interval over test images: {{ "%.2f" | format(each.interval[0]) }} to
 {{ "%.2f" | format(each.interval[1]) }}%){% endif %}
-{%- if each.ties %}; not told apart from it: {{ each.ties | join(", ") }}{% endif %}.
-{%- if each.rising %} <b>Still rising</b>, so that longer training may change the order:
-{{ each.rising | join(", ") }} (--until-flat goes on).{% endif %}
-{%- if each.no_better_than_guessing %} No better than guessing:
+{%- if each.ties %}; not significantly different: {{ each.ties | join(", ") }}{% endif %}.
+{%- if each.rising %} <b>Still rising</b>, so longer training may change the ranking:
+{{ each.rising | join(", ") }} (--until-flat continues these runs).{% endif %}
+{%- if each.no_better_than_guessing %} No better than chance:
 {{ each.no_better_than_guessing | join(", ") }}.{% endif %}</li>
 {% endfor -%}
 {% for each in notes %}<li>{{ each }}</li>
 {% endfor -%}
 </ul>
 <h2>Results</h2>
-<p>Mean and standard deviation of the test accuracy in percent over the seeds; the best of each
-column is bold. Click on a title to sort.</p>
+<p>Mean and standard deviation of the test accuracy in percent over the seeds; the best value in
+each column is bold. Click a column title to sort.</p>
 <table class=sortable><thead><tr>
 {%- for title in results.header %}<th>{{ title }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -107,69 +107,70 @@ column is bold. Click on a title to sort.</p>
 <figure><img alt="{{ each.caption }}" src="data:image/png;base64,{{ each.data }}">
 <figcaption>{{ each.caption }}</figcaption></figure>
 {% endfor -%}
-<h2>Which differences count?</h2>
-<p>Best method minus other method, in points. Two kinds of chance: another seed (another subset,
-initial weights and order of the images; Welch's interval and test), and other test images (the
-exact test of McNemar on the images that one network alone gets right; of several seeds twice the
-median). The p-values are corrected for the number of comparisons in this table by Holm's method;
-the intervals are not. A difference is beyond noise if both are below 0.05. Methods share the
-subset of a seed, which Welch's interval does not use: it is rather too wide. That the best was
-chosen by these same results flatters it a little.</p>
+<h2>Significance tests</h2>
+<p>Best method minus other method, in points. Two sources of variation are tested: the seed (subset,
+initial weights and order of the images; Welch's interval and test), and the test images (McNemar's
+exact test on the images that only one of the two networks classifies correctly; for several seeds,
+twice the median p-value). The p-values are corrected for the number of comparisons in this table
+with Holm's method; the intervals are not. A difference is significant if both p-values are below
+0.05. Methods share the subset of a seed, which Welch's interval ignores, so it is conservative. The
+best method is selected on these results, which biases it slightly upwards.</p>
 {{ table(["trained on", "best", "other", "difference", "95% interval", "p, seeds", "p, images",
 "verdict"], differences) }}
-<h2>Steps and rates</h2>
-<p>The interval of the test images is Wilson's, of the mean over the seeds. Whether a curve still
-rises is seen before the learning rate goes down: from then on every curve rises and is flat.</p>
+<h2>Convergence and learning rates</h2>
+<p>The interval over test images is Wilson's interval for the mean over the seeds. Whether a curve
+still rises is determined before the learning rate decays; after that, every curve rises and then
+flattens.</p>
 {{ table(["trained on", "method", "accuracy", "95% interval, test images", "steps",
 "validation curve"], reached) }}
 {% if trials -%}
-<p>Learning rates over the recipe's, with the validation accuracy of a short trial of the first
-seed each. The trials belong to the budget; their time is not in the column "training".</p>
+<p>Learning rates relative to the recipe's, with the validation accuracy of a short trial with the
+first seed. Trials are part of the budget; their time is not included in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
 {% endif -%}
 {% if pretrainings -%}
-<h2>Pretrainings</h2>
-<p>What came before the training, on images without labels; the time is in the column "training".
-Of the features of training images: rank (effective), spread (0: all alike, 1: random directions)
-and, where folders are classes, how often the nearest neighbors are right (knn, in percent); means
-over the seeds.</p>
-{{ table(["trained on", "method", "how", "images", "steps", "time", "part of the run", "features"],
-pretrainings) }}
+<h2>Pretraining</h2>
+<p>Self-supervised pretraining on unlabeled images; its time is included in the column "training".
+Statistics of the features of training images: rank (effective), spread (0: all alike, 1: random
+directions) and, if folders are classes, nearest-neighbor accuracy (knn, in percent); means over the
+seeds.</p>
+{{ table(["trained on", "method", "pretraining", "images", "steps", "time", "share of run",
+"features"], pretrainings) }}
 {% endif -%}
 {% if best -%}
-<h2>The best: {{ best.title }}</h2>
-<h3>Use it</h3>
-<p>The run of seed {{ best.run.seed }}, which was best on the validation images. The file holds
-weights, config and names of the classes.</p>
+<h2>Best method: {{ best.title }}</h2>
+<h3>Commands</h3>
+<p>These use the run with seed {{ best.run.seed }}, the best one on the validation images. The file
+contains weights, config and class names.</p>
 <pre>{{ best.commands | join("\n") }}</pre>
-<h3>Class by class</h3>
-<p>Worst first; all seeds together.</p>
-{{ table(["class", "test images", "right, %", "taken for"], best.classes) }}
+<h3>Per-class accuracy</h3>
+<p>Sorted from worst to best; all seeds combined.</p>
+{{ table(["class", "test images", "accuracy, %", "confused with"], best.classes) }}
 {% if best.matrix -%}
-<details><summary>Confusion matrix: rows are what is shown, columns what is said</summary>
+<details><summary>Confusion matrix (rows: true class, columns: predicted class)</summary>
 {{ table([""] + best.names, best.matrix) }}</details>
 {% endif -%}
 {% if best.mistakes -%}
-<h3>Errors that it is surest of</h3>
+<h3>Most confident errors</h3>
 <div class=gallery>
 {% for each in best.mistakes -%}
 <figure>{% if each.picture %}<img alt="{{ each.image }}" src="data:image/png;base64,
-{{- each.picture }}">{% endif %}<figcaption><b>{{ each.right }}</b>, taken for
+{{- each.picture }}">{% endif %}<figcaption><b>{{ each.right }}</b>, predicted as
 <b>{{ each.said }}</b> ({{ "%.0f" | format(100 * each.confidence) }}%): {{ each.image }}
 </figcaption></figure>
 {% endfor -%}
 </div>
 {% endif -%}
 {% endif -%}
-<h2>What to keep in mind</h2>
+<h2>Limitations</h2>
 <ul>{% for each in caveats %}<li>{{ each }}</li>{% endfor %}</ul>
 {% if failures -%}
 <h2>Failed runs</h2>
-<p>The same command tries them again.</p>
+<p>Run the same command again to retry them.</p>
 {{ table(["run", "reason", "log"], failures) }}
 {% endif -%}
 <h2>Data</h2>
-<p>The best state of each run is chosen on {{ data.selected_on }} and tested on
+<p>The best checkpoint of each run is selected on {{ data.selected_on }} and tested on
 {{ data.tested_on }}.</p>
 <details><summary>{{ data.classes | length }} classes</summary>
 {{ table(["class"] + splits, class_rows) }}</details>

@@ -18,9 +18,9 @@ from smallvit.bench.verdict import answers, missing_note, notes, size_note
 
 CAPTIONS = (
     "Accuracy; bars are one standard deviation over the seeds.",
-    "Accuracy against cost: multiply-adds of one image, and measured images a second.",
-    "Validation accuracy of all methods, mean over the seeds; at the end the rate goes down.",
-    "Validation accuracy, and loss (faint), of every run; one color a seed.",
+    "Accuracy over cost: multiply-adds per image, and measured images per second.",
+    "Validation accuracy of all methods, mean over the seeds; the learning rate decays at the end.",
+    "Validation accuracy and loss (faint) of every run; one color per seed.",
 )
 
 
@@ -64,19 +64,19 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
 
 def _cost_note(found: Findings) -> str:
     note = (
-        "One multiply-add is one FLOP. Parameters, FLOPs and images/s are those of classification"
+        "One multiply-add counts as one FLOP. Parameters, FLOPs and images/s refer to inference"
         f" ({found.costs['note']}). Training is the mean wall time of a run"
     )
     guided = [each for (name, _), each in found.summaries.items() if is_guided(name)]
     if guided:
         seconds = statistics.fmean(each.teacher_seconds for each in guided)
         note += (
-            f", for guided methods with that of its teacher ({seconds:.0f} s in the mean), "
-            "although methods of one seed share a teacher"
+            f", for guided methods including its teacher ({seconds:.0f} s on average), "
+            "although methods share the teacher of a seed"
         )
     before = [each for each in found.summaries.values() if each.pretraining_seconds]
     if before:
-        note += ", and with that of a pretraining"
+        note += ", including pretraining"
     return note + "."
 
 
@@ -118,7 +118,7 @@ def _trials(found: Findings) -> Iterator[list[str]]:
         if each.get("weights"):
             tried = ", ".join(f"{name}: {value:.2f}%" for name, value in each["weights"].items())
             rate += f", weight {each['weight']}"
-            listed += f"; weights of the guidance {tried}"
+            listed += f"; guidance weights {tried}"
         seconds = duration(each["seconds"])
         yield [samples_label(each["samples"]), each["method"], rate, listed or "-", seconds]
 
@@ -159,36 +159,38 @@ def caveats(found: Findings) -> list[str]:
     seeds = {len(each.accuracies) for each in found.summaries.values()}
     said = []
     if settings.task == CLASSIFICATION and not data.get("several"):
-        said = [f"One image of the {tested} that test is {100 / tested:.2f} points."]
+        said = [f"One of the {tested} test images is {100 / tested:.2f} points."]
     if min(seeds) < 2:
-        said.append("One seed: nothing here can be told from chance. Use --seeds 3 or more.")
+        said.append(
+            "One seed: no difference can be distinguished from chance. Use --seeds 3 or more."
+        )
     elif min(seeds) < 5:
         said.append(
-            f"{min(seeds)} seeds: the standard deviations themselves are rough, so the intervals "
+            f"{min(seeds)} seeds: the standard deviations are rough estimates, so the intervals "
             "are wide."
         )
     if data["same_images"]:
         said.append(
-            "There are no test images of their own: the images that chose the best state of each "
-            "run also test it, so that all accuracies are a little too high. Make a folder test/."
+            "There is no separate test set: the validation images that select the best checkpoint "
+            "are also used for testing, so all accuracies are slightly too high. Add test/."
         )
     said.append(
-        "A seed decides the subset, the initial weights and the order of the images. All methods "
-        "see the same subset for the same seed. The validation images, which choose the state "
-        "that is tested, are all of them whatever the subset."
+        "The seed determines the subset, the initial weights and the order of the images. All "
+        "methods use the same subset for the same seed. The validation images, which select the "
+        "checkpoint to test, do not depend on the subset."
     )
     said.append(_recipe_note(settings))
     if settings.budget == "minutes":
         said.append(
-            "Each run had the same wall time, and methods that are slower to train made fewer "
-            "steps in it. On another machine the order may differ."
+            "Each run had the same wall time, so slower methods trained for fewer steps. The "
+            "ranking may differ on another machine."
         )
     else:
         steps = {run.iters for run in found.results}
         said.append(
-            "Each run made the same steps; slower methods had more time for them."
+            "Each run had the same number of steps; slower methods took more time."
             if len(steps) == 1 or settings.budget == "epochs"
-            else "Runs whose curve still rose were prolonged: methods differ in their steps."
+            else "Runs whose curve still rose were continued, so the number of steps differs."
         )
     if any(is_guided(run.method) for run in found.plan["runs"]):
         said.append(_teacher_note(settings))
@@ -198,42 +200,42 @@ def caveats(found: Findings) -> list[str]:
 
 
 def _recipe_note(settings: BenchSettings) -> str:
-    schedule = {"trapezoid": "constant, then a line to zero", "cosine": "cosine"}
+    schedule = {"trapezoid": "constant, then linear decay to zero", "cosine": "cosine"}
     rate = "the recipe's learning rate"
     if settings.search:
-        rate = "the learning rate that was best of three on the validation images"
+        rate = "the best of three learning rates on the validation images"
     return (
-        f"One recipe (AdamW, {schedule[settings.schedule]}, light augmentation, {rate}) for all: a "
-        "method may gain from a recipe of its own. Methods that are ahead here are worth tuning; "
-        "those that are behind by little are not refuted."
+        f"One recipe (AdamW, {schedule[settings.schedule]}, light augmentation, {rate}) for all "
+        "methods: a method may improve with its own recipe. The best methods here are worth "
+        "tuning; a small deficit does not rule a method out."
     )
 
 
 def _teacher_note(settings: BenchSettings) -> str:
     if settings.budget == "minutes":
         return (
-            f"A guided run gave {TEACHER_SHARE:.0%} of its time to its teacher, a ResNet-20 "
+            f"A guided run spent {TEACHER_SHARE:.0%} of its time on its teacher, a ResNet-20 "
             "trained on the same subset."
         )
     return (
-        "The teacher of a guided run, a ResNet-20 trained on the same subset, made as many steps "
-        "as the student, on top of them."
+        "The teacher of a guided run, a ResNet-20 trained on the same subset, was trained for as "
+        "many additional steps as the student."
     )
 
 
 def _pretraining_note(settings: BenchSettings) -> str:
     seen = "the training images of its subset, without their labels"
     if settings.unlabeled:
-        seen += f", and those of {settings.unlabeled}"
+        seen += f", and the images of {settings.unlabeled}"
     note = (
-        f"A method with a pretraining gave {settings.pretraining:.0%} of its time to it, on {seen}"
+        f"A method with pretraining spent {settings.pretraining:.0%} of its time on it, on {seen}"
     )
     if settings.budget != "minutes":
         note += (
-            ": as many steps of the training as take that long, by a trial of both, are left out "
-            "for it, so that its run costs as much as one without"
+            ": it replaces the number of training steps that take the same time, as measured by a "
+            "trial, so that its run costs as much as one without"
         )
-    return note + ". Runs that were prolonged were pretrained once."
+    return note + ". Continued runs were pretrained only once."
 
 
 def _class_rows(data: dict, splits: Sequence[str]) -> Iterator[tuple]:
@@ -245,7 +247,7 @@ def _class_rows(data: dict, splits: Sequence[str]) -> Iterator[tuple]:
 def _commit(state: dict | None) -> str:
     if state is None:
         return "not in a repository"
-    return state["commit"] + (", with changes" if state["changed"] else "")
+    return state["commit"] + (", with uncommitted changes" if state["changed"] else "")
 
 
 def _settings(found: Findings) -> dict[str, str]:
@@ -260,14 +262,14 @@ def _settings(found: Findings) -> dict[str, str]:
         "schedule": settings.schedule,
         "budget": f"{settings.amount:g} {settings.budget}",
         "batch size": str(settings.batch_size),
-        "mirrored images": "yes" if settings.flip else "no",
-        **({"images without labels": settings.unlabeled} if settings.unlabeled else {}),
-        "runs at a time": str(found.plan.get("jobs")),
+        "horizontal flips": "yes" if settings.flip else "no",
+        **({"unlabeled images": settings.unlabeled} if settings.unlabeled else {}),
+        "parallel runs": str(found.plan.get("jobs")),
         "steps": str(next(iter(steps.values()))) if alike else "; ".join(listed),
         "device": str(record.get("device", "?")),
         "versions": ", ".join(
             [f"Python {record.get('python', '?')}"]
             + [f"{name} {version}" for name, version in record.get("packages", {}).items()]
         ),
-        "commit of smallvit": _commit((record.get("git") or {}).get("smallvit")),
+        "smallvit commit": _commit((record.get("git") or {}).get("smallvit")),
     }

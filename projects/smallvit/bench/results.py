@@ -188,8 +188,8 @@ class Difference:
     def verdict(self) -> str:
         """str: Whether the difference is significant, in words."""
         if self.low is None:
-            return "one seed: cannot tell"
-        return "within noise" if self.low <= 0 <= self.high else "beyond noise"
+            return "not testable with one seed"
+        return "not significant" if self.low <= 0 <= self.high else "significant"
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> Difference:

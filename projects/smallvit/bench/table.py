@@ -63,7 +63,7 @@ def make_table(
     """
     columns = [f"{measure}, {samples_label(count)}" for count in samples]
     header = ["method", *columns, "parameters", "FLOPs", "images/s"]
-    header += ["s a step", "MiB", "training", "seeds"]
+    header += ["s/step", "MiB", "training", "seeds"]
     leaders = {count: _leader(summaries, count) for count in samples}
     rows = []
     for name in ranking(summaries, samples):

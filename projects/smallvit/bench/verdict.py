@@ -29,7 +29,7 @@ def size_note(found: Findings) -> tuple[bool, str]:
     shown = {name for name, _ in found.summaries}
     sizes = {name: cost[unit] for name, cost in found.costs["methods"].items() if name in shown}
     if not sizes:
-        return False, "How large the networks are was not measured."
+        return False, "The network sizes were not measured."
     least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
     if settings.sizes != PUBLISHED:
         off = {
@@ -45,7 +45,7 @@ def size_note(found: Findings) -> tuple[bool, str]:
             for name, size in off.items()
         )
         return False, (
-            f"The networks differ in size: of {short(settings.target)} {word} wanted, {listed}."
+            f"The networks differ in size: the target is {short(settings.target)} {word}; {listed}."
         )
     if sizes[most] <= (1 + TOLERANCE) * sizes[least]:
         return True, f"The networks have {short(sizes[least])} to {short(sizes[most])} {word}."
@@ -145,25 +145,25 @@ def notes(found: Findings) -> list[str]:
     """
     if found.plan["data"].get("several"):
         return [
-            "Images may have several labels: what is called accuracy is mAP, the mean over the "
-            "classes of the average precision, without a test on the images."
+            "Images may have several labels: accuracy denotes mAP, the mean average precision over "
+            "the classes; there is no test over images."
         ]
     task = found.plan["settings"].task
-    said = [f"Naming the commonest class of the test images gets {found.guessing:.2f}%."]
+    said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]
     if task != CLASSIFICATION:
         said = [
-            f"Accuracy on this page is the {TASKS[task].title}, in percent, of {task}. What other "
-            "test images would change is not known of it; what another seed does, the tests say."
+            f"Accuracy on this page denotes {TASKS[task].title} in percent, for {task}. Variation "
+            "over seeds is tested; variation over test images is not estimated."
         ]
     elif not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
     measured = {name for name, _ in found.summaries}
     for name, reason in (found.plan.get("unavailable") or {}).items():
         if name not in measured:
-            said.append(f"{name} was not measured, since its weights cannot be had: {reason}")
+            said.append(f"{name} was not measured because its weights are unavailable: {reason}")
     if any(is_pretrained(name) for name in measured):
         said.append(
-            "Networks with :pretrained begin with what other images taught them, and see these "
-            "ones at the size of those: the others have to be measured by them, not beside them."
+            "Networks with :pretrained were trained on other images before and use their input "
+            "size: they are a reference for the other methods, not competitors under equal terms."
         )
     return said

@@ -66,13 +66,13 @@ class TestComparisons:
     def test_both_kinds_of_chance_count(self):
         first, second = compare(self.summaries, [5], self.runs([False] * 20))
         assert (first.best, first.other, second.other) == ("vit", "dwnet", "dhvt")
-        assert (first.verdict, second.verdict) == ("within noise", "beyond noise")
+        assert (first.verdict, second.verdict) == ("not significant", "significant")
         assert first.images is None  # without predictions
         assert second.images == pytest.approx(2 * 2 / 2**20)
         assert second.seeds < 0.001
         # The same seeds; these test images do not tell the networks apart.
         _, second = compare(self.summaries, [5], self.runs([True] * 18 + [False] * 2))
-        assert second.verdict == "within noise"
+        assert second.verdict == "not significant"
 
     def test_other_images_are_not_paired(self):
         runs = self.runs([False] * 19)
@@ -81,7 +81,7 @@ class TestComparisons:
     def test_one_seed_tells_networks_apart_alone(self):
         pair = (5, "vit", "dhvt", Difference(9.0, None, None), None)
         assert Comparison(*pair, 0.001).verdict.startswith("these two networks differ")
-        assert Comparison(*pair, 0.5).verdict == "one seed: cannot tell"
+        assert Comparison(*pair, 0.5).verdict == "not testable with one seed"
 
 
 def test_without_statsmodels_the_report_says_what_to_install(monkeypatch):
@@ -95,4 +95,4 @@ def test_without_statsmodels_the_report_says_what_to_install(monkeypatch):
         chance.wilson(50.0, 10)
     found = compare(TestComparisons.summaries, [5], {})
     assert [each.images for each in found] == [None, None]
-    assert found[1].verdict == "beyond noise"
+    assert found[1].verdict == "significant"

@@ -92,8 +92,8 @@ class TestWelch:
         assert difference.mean == 5
         assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
         assert difference.low == pytest.approx(2 * 5 - difference.high)
-        assert difference.verdict == "beyond noise"
-        assert welch([10.0, 11.0, 12.0], [8.0, 10.0, 12.0]).verdict == "within noise"
+        assert difference.verdict == "significant"
+        assert welch([10.0, 11.0, 12.0], [8.0, 10.0, 12.0]).verdict == "not significant"
 
     def test_one_seed_tells_nothing(self):
         difference = welch([90.0], [80.0, 81.0])
@@ -101,8 +101,8 @@ class TestWelch:
         assert "one seed" in difference.verdict
 
     def test_seeds_that_agree(self):
-        assert welch([90.0, 90.0], [90.0, 90.0]).verdict == "within noise"
-        assert welch([91.0, 91.0], [90.0, 90.0]).verdict == "beyond noise"
+        assert welch([90.0, 90.0], [90.0, 90.0]).verdict == "not significant"
+        assert welch([91.0, 91.0], [90.0, 90.0]).verdict == "significant"
 
 
 class TestTable:
