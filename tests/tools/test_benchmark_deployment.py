@@ -9,7 +9,7 @@ tool = load_tool("analysis_tools/benchmark_deployment.py")
 
 
 def test_the_best_checkpoint_of_a_work_folder(tmp_path):
-    with pytest.raises(UserError, match="no work folder"):
+    with pytest.raises(UserError, match="not a work directory"):
         tool.trained_in(str(tmp_path))
     for name in ("x.py", "epoch_3.pth", "best_accuracy_top1_epoch_2.pth"):
         (tmp_path / name).touch()

@@ -74,7 +74,7 @@ def test_refuses_different_images(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(tool, "write_store", write_and_change)
     assert run_main(tool.main, *QUICK) == 1
-    assert "folder and store do not hold the same images" in capsys.readouterr().err
+    assert "folder and store contain different images" in capsys.readouterr().err
 
 
 def test_mistakes(capsys):
@@ -86,6 +86,6 @@ def test_mistakes(capsys):
         assert run_main(tool.main, *options) == 2
         assert message in capsys.readouterr().err
     assert run_main(tool.main, ROOT / "configs/dwnet/dwnet-mini_digits.py") == 1
-    assert "does not begin with reading files" in capsys.readouterr().err
+    assert "does not start by loading files" in capsys.readouterr().err
     assert run_main(tool.main, ROOT / "configs/dwnet/dwnet-mini_digits-det.py") == 1
-    assert "is not a classifier's" in capsys.readouterr().err
+    assert "is not a classification config" in capsys.readouterr().err

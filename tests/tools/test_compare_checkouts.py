@@ -43,7 +43,7 @@ def test_they_take_turns_and_each_goes_first():
 
 
 def test_what_is_no_checkout_or_model_is_named(tmp_path):
-    with pytest.raises(UserError, match="is no checkout: it has no projects/smallvit"):
+    with pytest.raises(UserError, match="is not a checkout"):
         tool.main([str(tmp_path)])
     with pytest.raises(UserError, match="--only nothing: there are DHVT-T/4"):
         tool.select_models("nothing")

@@ -53,7 +53,10 @@ def test_rows_that_fail_or_come_too_late_say_so(tmp_path, monkeypatch, capsys):
     assert "| nccl | loss | 1 / 2 |" in said
     monkeypatch.setattr(rows.Bench, "seconds_left", lambda self: 0)
     assert run_main(tool.main, *arguments) == 0
-    assert "| nccl | not measured | the 10 minutes were over |" in capsys.readouterr().out
+    assert (
+        "| nccl | not measured | the time limit of 10 minutes was reached |"
+        in capsys.readouterr().out
+    )
 
 
 def test_without_a_gpu_the_error_names_the_dry_run(monkeypatch, capsys):
@@ -81,7 +84,7 @@ def test_a_tool_that_fails_gives_its_last_line(bench, monkeypatch):
         return SimpleNamespace(returncode=3, stderr="Traceback\nno such config file\n", stdout="")
 
     monkeypatch.setattr(rows.subprocess, "run", run)
-    with pytest.raises(RuntimeError, match=r"train.py ended with 3: no such config file"):
+    with pytest.raises(RuntimeError, match=r"train.py exited with 3: no such config file"):
         bench.run("train.py", "c.py", 7)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Measure each architecture's inference against its straightforward form, on random images.
+"""Compare the inference speed of each architecture with its straightforward implementation.
 
-The other model has the same weights and computes what the equations say, term by term: see
-plain_formulations.py. Both are timed alternately in one run, so trust the
-ratios; images/s are those of the least disturbed round.
+The reference has the same weights and computes each term of the equations separately, see
+plain_formulations.py. Both are timed in alternation on random images, so the ratios are reliable;
+images/s are those of the fastest round.
 """
 
 import argparse
@@ -43,31 +43,31 @@ ARCHITECTURES = (
     ("DVT-T2T-12, all exits", "dvt/dvt-t2t-12_cifar100.py", 224),
     ("DVT-DeiT-S, all exits", "dvt/dvt-deit-s_in1k.py", 224),
 )
-#: Largest difference of the outputs that rounding explains, as a share of the largest output.
+#: Maximum difference of the outputs due to rounding, relative to the largest output.
 TOLERANCE = 1e-4
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression of names")
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="", help="regular expression for names"
+    )
     parser.add_argument(
         "--batch", type=positive, default=4, help="default: 4; 8 times that at 32x32"
     )
-    parser.add_argument(
-        "--size", type=positive, help="side of the images; default: the model's own"
-    )
+    parser.add_argument("--size", type=positive, help="image size; default: that of the model")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads; default: 1")
     parser.add_argument("--rounds", type=positive, default=15, help="default: 15")
     parser.add_argument(
-        "--seconds", type=float, default=0.2, help="shortest time of one timing; default: 0.2"
+        "--seconds", type=float, default=0.2, help="minimum duration of a timing; default: 0.2"
     )
     parser.add_argument(
         "--dtype",
         choices=["float32", "bfloat16", "both"],
         default="both",
-        help="against the plain form in float32, of bfloat16 autocast over float32, or both",
+        help="compare with the plain implementation, bfloat16 with float32, or both",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
@@ -81,7 +81,7 @@ def select_architectures(pattern: str) -> list[tuple[str, str, int]]:
 
 
 def build(config: str):
-    """Build a model in evaluation mode; its batch norms have seen something."""
+    """Build a model in evaluation mode with nontrivial batch norm statistics."""
     import torch
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
@@ -103,7 +103,7 @@ def build(config: str):
 
 
 def difference(ours, plain) -> float:
-    """Largest difference of two outputs, or tuples of them, over the largest value."""
+    """Return the maximum difference of two outputs or tuples, relative to the largest value."""
     import torch
 
     if isinstance(ours, torch.Tensor):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Measure what the checks of a checkpoint cost when it is read.
+"""Measure the overhead of the checks when a checkpoint is read.
 
-A made-up checkpoint (weights, and two moments of each) is written in the three formats, and read
-in turns: by torch or safetensors alone, and as every tool reads it, with CRCs or SHA-256 compared
-and without. It was just written, so the system's file cache is warm: the checks cost most there.
-Figures are seconds of processor time, medians.
+A synthetic checkpoint (weights and two moments of each) is written in the three formats and read in
+alternation: by torch or safetensors alone, and as by all tools, with and without comparing CRCs or
+SHA-256. The files are in the page cache, where the relative overhead is highest. Results are median
+seconds of CPU time.
 """
 
 import argparse
@@ -21,17 +21,21 @@ from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--size", type=positive, default=200, help="of a file, in MB; default: 200")
-    parser.add_argument("--tensors", type=positive, default=600, help="in the file; default: 600")
-    parser.add_argument("--repeats", type=positive, default=9, help="readings of each; default: 9")
-    parser.add_argument("--threads", type=positive, default=1, help="of torch; default: 1")
-    parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    parser.add_argument("--size", type=positive, default=200, help="file size in MB; default: 200")
+    parser.add_argument(
+        "--tensors", type=positive, default=600, help="number of tensors; default: 600"
+    )
+    parser.add_argument(
+        "--repeats", type=positive, default=9, help="reads of each file; default: 9"
+    )
+    parser.add_argument("--threads", type=positive, default=1, help="threads of torch; default: 1")
+    parser.add_argument("--json", metavar="OUT", help="also write the results to a file")
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def write_files(folder: str, size: int, count: int) -> dict[str, str]:
-    """Write a checkpoint in each format; returns the paths."""
+    """Write a checkpoint in each format and return the paths."""
     import torch
 
     from smallvit.engine.checkpoint.digests import write_with_digest
@@ -54,7 +58,7 @@ def write_files(folder: str, size: int, count: int) -> dict[str, str]:
 
 
 def readers(paths: dict[str, str]) -> dict:
-    """Ways of reading, by name."""
+    """Return the functions to time, by name."""
     import torch
     from safetensors.torch import load_file
 
@@ -96,7 +100,7 @@ def main(argv=None) -> None:
     from smallvit.utils.files import write_whole
 
     torch.set_num_threads(args.threads)
-    MMLogger.get_instance("mmengine", log_level="ERROR")  # unchecked on purpose
+    MMLogger.get_instance("mmengine", log_level="ERROR")  # hide warnings about unchecked files
     with tempfile.TemporaryDirectory(prefix="smallvit-checkpoints-") as folder:
         paths = write_files(folder, args.size, args.tensors)
         megabytes = {name: os.path.getsize(path) / 1e6 for name, path in paths.items()}

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Compare float32, bfloat16 and int8 in speed and accuracy, for classifiers that are trained.
+"""Compare speed and accuracy of trained classifiers in float32, bfloat16 and int8.
 
-The images are those of each config's test set. Timed in turns in one process: the
-model in PyTorch in float32 and under autocast to bfloat16 (smallvit predict --precision bf16), and
-the graphs of smallvit export: float32, int8 that finds its ranges in each call, and int8 that was
-calibrated on images of the training set. Milliseconds of processor time an image, medians; the
-accuracy in percent, and the share of images with the class of float32.
+Uses the test images of each config. The variants are timed in alternation in one process: the model
+in PyTorch in float32 and under bfloat16 autocast (smallvit predict --precision bf16), and the
+graphs of smallvit export in float32, int8 with dynamic ranges, and int8 calibrated on training
+images. Results are median milliseconds of CPU time per image, accuracy in percent, and the fraction
+of images with the same class as float32.
 
-A cascade decides by --confidence at each exit, in PyTorch and by smallvit.apis.CascadeRunner.
+A cascade exits at --confidence, in PyTorch and in smallvit.apis.CascadeRunner.
 """
 
 import argparse
@@ -27,44 +27,53 @@ GRAPHS = {"onnx": None, "onnx int8": False, "onnx int8 calibrated": True}
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "folder", nargs="+", help="work folders of trained classifiers; the best checkpoint counts"
+        "folder",
+        nargs="+",
+        help="work directories of trained classifiers; uses the best checkpoint",
     )
-    parser.add_argument("--images", type=positive, default=500, help="tested; default: 500")
+    parser.add_argument("--images", type=positive, default=500, help="test images; default: 500")
     parser.add_argument(
-        "--calibration", type=positive, default=128, help="training images; default: 128"
+        "--calibration",
+        type=positive,
+        default=128,
+        help="calibration images from the training set; default: 128",
     )
     parser.add_argument(
-        "--batch", type=positive, nargs="+", default=[1, 8], help="that are timed; default: 1 8"
+        "--batch",
+        type=positive,
+        nargs="+",
+        default=[1, 8],
+        help="batch sizes to time; default: 1 8",
     )
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads; default: 1")
     parser.add_argument("--rounds", type=positive, default=9, help="default: 9")
     parser.add_argument(
-        "--confidence", type=float, default=0.7, help="to leave a cascade with; default: 0.7"
+        "--confidence", type=float, default=0.7, help="exit threshold of a cascade; default: 0.7"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_trust_flag(parser)
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def trained_in(folder: str) -> tuple[str, str]:
-    """Find config and checkpoint of a training: its best, or else its last one."""
+    """Find the config and the best or last checkpoint of a training run."""
     configs = glob.glob(os.path.join(glob.escape(folder), "*.py"))
     found = sorted(glob.glob(os.path.join(glob.escape(folder), "best_*.pth")))
     found = found or glob.glob(os.path.join(glob.escape(folder), "*_[0-9]*.pth"))
     if len(configs) != 1 or not found:
-        raise UserError(f"{folder} is no work folder of a training: one config and checkpoints")
+        raise UserError(f"{folder} is not a work directory with one config and checkpoints")
     return configs[0], max(found, key=os.path.getmtime)
 
 
 def samples(cfg, loader: str, count: int, steps) -> tuple:
-    """Take images of a data set in even distances, by the test pipeline.
+    """Load evenly spaced images of a dataset with the test pipeline.
 
     Args:
-        cfg (Config): Of the training.
-        loader (str): "train_dataloader" or "test_dataloader" of its config.
-        count (int): How many at most.
-        steps (Callable): From what the pipeline packs to what the graph takes.
+        cfg (Config): Training config.
+        loader (str): "train_dataloader" or "test_dataloader".
+        count (int): Maximum number of images.
+        steps (Callable): Converts packed samples to inputs of the graph.
 
     Returns:
         tuple[torch.Tensor, torch.Tensor]: Images (N, C, H, W), labels (N, ).
@@ -86,14 +95,14 @@ def samples(cfg, loader: str, count: int, steps) -> tuple:
 
 
 def batched(run, images, size: int):
-    """Run batches; returns outputs of all."""
+    """Run a function in batches and return all outputs."""
     import torch
 
     return torch.cat([run(part) for part in images.split(size)])
 
 
 def forms_of_network(predictor, images, calibration, folder: str) -> dict:
-    """Ways of computing a classifier's scores, by name."""
+    """Return the variants of a classifier, by name."""
     import torch
 
     from smallvit.apis.exporting import Wish, run_session, write_graph
@@ -119,7 +128,7 @@ def forms_of_network(predictor, images, calibration, folder: str) -> dict:
 
 
 def session_of(path: str):
-    """Make a session of as many threads as torch has."""
+    """Create an ONNX Runtime session with the thread count of torch."""
     import onnxruntime
     import torch
 
@@ -129,7 +138,7 @@ def session_of(path: str):
 
 
 def forms_of_cascade(predictor, images, calibration, folder: str, args: argparse.Namespace) -> dict:
-    """Ways of computing a cascade's logits with early exits, by name."""
+    """Return the variants of a cascade with early exit, by name."""
     import torch
 
     from smallvit.apis.cascades import CascadeRunner, export_cascade
@@ -159,7 +168,7 @@ def forms_of_cascade(predictor, images, calibration, folder: str, args: argparse
 
 
 def measure(folder_of_run: str, args: argparse.Namespace) -> dict:
-    """Compare the forms of what a folder holds."""
+    """Compare all variants of the model in a work directory."""
     from smallvit.analysis.harness import in_turns
     from smallvit.analysis.training_parts import median_timing
     from smallvit.apis.graphs import Preprocessing
@@ -169,7 +178,9 @@ def measure(folder_of_run: str, args: argparse.Namespace) -> dict:
     config, checkpoint = trained_in(folder_of_run)
     cfg, predictor = load_config(config), Predictor(checkpoint, device="cpu")
     if predictor.task != "classification":
-        raise UserError(f"{checkpoint} is of {predictor.task}: classifiers are compared here")
+        raise UserError(
+            f"{checkpoint} is a model for {predictor.task}: only classifiers are supported"
+        )
     steps = Preprocessing(predictor.model.data_preprocessor.cpu())
     images, labels = samples(cfg, "test_dataloader", args.images, steps)
     raw, _ = samples(cfg, "train_dataloader", args.calibration, lambda packed: packed)
@@ -195,7 +206,7 @@ def measure(folder_of_run: str, args: argparse.Namespace) -> dict:
 
 
 def report(found: dict, sizes: list[int]) -> None:
-    """Print what was found of one."""
+    """Print the results of one model."""
     for number, (name, figures) in enumerate(found["forms"].items()):
         line = f"{found['name'] if number == 0 else '':24} {name:22} {figures['accuracy']:8.1f} "
         line += f"{figures['same']:8.3f}"

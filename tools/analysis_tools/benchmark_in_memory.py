@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Measure how fast small images become batches: in memory, one by one, and timm's way.
+"""Compare data loading speed for small images: in memory, per image, and timm.
 
-Each way goes from stored images to a normalized float32 batch, all in turns on the same images:
-smallvit.InMemory with its preprocessor, the same pipeline of each image by itself with that of
-MMPretrain, and timm's transforms behind torch's collation. Images per second of CPU time, which a
-busy machine disturbs less than the clock, whose figures are in brackets: medians over the rounds.
+Each variant converts stored images to normalized float32 batches, in alternation on the same
+images: smallvit.InMemory with its preprocessor, the same pipeline per image with MMPretrain's
+preprocessor, and timm's transforms with torch's collation. Results are images per second of CPU
+time, which is less affected by other load than wall time (in parentheses): medians over the rounds.
 """
 
 import argparse
@@ -21,17 +21,19 @@ WAYS = ("in memory", "one by one", "timm")
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("--images", type=positive, default=2048, help="default: 2048")
-    parser.add_argument("--size", type=positive, default=32, help="pixels of a side; default: 32")
+    parser.add_argument(
+        "--size", type=positive, default=32, help="image size in pixels; default: 32"
+    )
     parser.add_argument("--batch", type=positive, default=128, help="default: 128")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads; default: 1")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def pipelines(size: int) -> dict[str, list[dict]]:
-    """Name the pipelines that are measured, those of our CIFAR configs."""
+    """Return the measured pipelines, which are those of our CIFAR configs."""
     crop = dict(type="RandomCrop", crop_size=size, padding=size // 8)
     flip = dict(type="RandomFlip", prob=0.5, direction="horizontal")
     augment = dict(
@@ -50,7 +52,7 @@ def pipelines(size: int) -> dict[str, list[dict]]:
 
 
 def store(folder: str, count: int, size: int) -> None:
-    """Write pictures of digits, enlarged and colored, where a data set finds them."""
+    """Write enlarged and colored images of digits as a dataset."""
     import os
 
     import numpy as np
@@ -71,7 +73,7 @@ def store(folder: str, count: int, size: int) -> None:
 
 
 def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dict, int]:
-    """Build the ways of one pipeline; each takes all images once, whose number is returned too."""
+    """Build the variants of one pipeline, each for one pass, and return the number of images."""
     import torch
     from mmengine.dataset import Compose, default_collate
     from mmpretrain.registry import TRANSFORMS
@@ -110,7 +112,7 @@ def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dic
         mean=[value / 255 for value in MEAN],
         std=[value / 255 for value in STD],
     )
-    # timm's crop for small images, in the place of its resized crop.
+    # Use timm's crop for small images instead of its resized crop.
     start = [
         transforms.RandomCrop(args.size, padding=args.size // 8),
         transforms.RandomHorizontalFlip(),
@@ -118,7 +120,7 @@ def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dic
     kept = [one for one in other.transforms if "Crop" not in type(one).__name__]
     kept = [one for one in kept if type(one).__name__ not in ("RandomHorizontalFlip", "Resize")]
     for one in (one for step in kept for one in getattr(step, "ops", ())):
-        if one.aug_fn is posterize:  # which Pillow 13 refuses for no bits
+        if one.aug_fn is posterize:  # Pillow 13 rejects 0 bits
             one.aug_fn = _posterize
     other = transforms.Compose([*start, *kept])
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Measure how many images a core loads from class folders and from an LMDB store.
+"""Compare image loading from class folders and from an LMDB store.
 
-Both hold the same files and go through the same pipeline, a pass over the one after a pass over
-the other, in one run; a first pass of each is not counted, so the system's file cache is warm.
-Wall figures are images per second and process, CPU figures images per second of processor time,
-which other programs on the machine disturb less. Without --data, the images are made up.
+Both contain the same files and use the same pipeline. Passes over them alternate in one run; a
+first pass of each is not counted, so the page cache is warm. Results are images per second of wall
+time and of CPU time per process; the latter is less affected by other load. Without --data, the
+images are synthetic.
 """
 
 import argparse
@@ -29,17 +29,21 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="config whose training pipeline is used; default: decode, RandomResizedCrop to 224 "
         "with bicubic interpolation, flip",
     )
-    parser.add_argument("--data", metavar="FOLDER", help="class folders with images of your own")
-    parser.add_argument("--images", type=positive, default=500, help="how many; default: 500")
+    parser.add_argument("--data", metavar="FOLDER", help="class folders with your own images")
     parser.add_argument(
-        "--size", default="500x375", help="width and height of made-up images; default: 500x375"
+        "--images", type=positive, default=500, help="number of images; default: 500"
     )
     parser.add_argument(
-        "--workers", type=int, default=0, help="worker processes; default: 0, the process itself"
+        "--size", default="500x375", help="width and height of synthetic images; default: 500x375"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="worker processes; default: 0 (main process)"
     )
     parser.add_argument("--batch-size", type=positive, default=64, help="default: 64")
-    parser.add_argument("--repeats", type=positive, default=5, help="passes over each; default: 5")
-    parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    parser.add_argument(
+        "--repeats", type=positive, default=5, help="passes over each dataset; default: 5"
+    )
+    parser.add_argument("--json", metavar="OUT", help="also write the results to a file")
     add_overwrite_flag(parser)
     add_override_flags(parser)
     args = parser.parse_args(argv)
@@ -53,7 +57,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def make_images(root: str, count: int, size: tuple[int, int]):
-    """Write JPEG files about as large as ImageNet's: smooth colors with some grain."""
+    """Write synthetic JPEG files of about the size of ImageNet's."""
     import os
 
     import cv2
@@ -74,7 +78,7 @@ def make_images(root: str, count: int, size: tuple[int, int]):
 
 
 def choose_images(folder: str, count: int):
-    """Take images of a folder at equal distances, so that all classes are among them."""
+    """Select evenly spaced images of a folder, which covers all classes."""
     from smallvit.datasets.io.image_lists import ImageList, list_folder
 
     images = list_folder(folder)
@@ -83,7 +87,7 @@ def choose_images(folder: str, count: int):
 
 
 def write_store(path: str, images) -> int:
-    """Write the store; return the number of bytes of the images."""
+    """Write the store and return the total size of the images in bytes."""
     from smallvit.datasets.lmdb_writer import LMDBWriter
 
     total = 0
@@ -112,14 +116,14 @@ def read_pipeline(args: argparse.Namespace) -> list[dict]:
     cfg = resolve(args.config, args.cfg_options, ("train_dataloader",), "the benchmark")
     pipeline = cfg.train_dataloader.dataset.get("pipeline") or []
     if not pipeline or pipeline[0].type != "LoadImageFromFile":
-        raise UserError(f"{args.config}: its training pipeline does not begin with reading files")
+        raise UserError(f"{args.config}: its training pipeline does not start by loading files")
     if cfg.get("default_scope") != "mmpretrain":
-        raise UserError(f"{args.config} is not a classifier's: folders and stores hold classes")
+        raise UserError(f"{args.config} is not a classification config")
     return pipeline
 
 
 def build_loader(kind: str, images, store: str, pipeline: list[dict], args: argparse.Namespace):
-    """Build the loader of a folder or store, over the same list of images."""
+    """Build the data loader of the folder or the store for the same list of images."""
     from mmengine.registry import DATASETS, init_default_scope
     from torch.utils.data import DataLoader
 
@@ -154,7 +158,7 @@ def use_one_thread(_: int = 0) -> None:
 
 
 def check_same(loaders: dict) -> None:
-    """Check that both loaders' files hold the same bytes and have the same labels."""
+    """Check that files and labels of both loaders are identical."""
     import mmengine.fileio as fileio
 
     samples = [
@@ -166,7 +170,7 @@ def check_same(loaders: dict) -> None:
         for reader in data.pipeline.transforms[:1]
     ]
     if samples[0] != samples[1]:
-        raise UserError("folder and store do not hold the same images")
+        raise UserError("folder and store contain different images")
 
 
 def load_all(loader) -> None:
@@ -180,9 +184,9 @@ def measure(loaders: dict, args: argparse.Namespace) -> dict:
     from smallvit.analysis.harness import in_turns
 
     passes = {kind: partial(load_all, loader) for kind, loader in loaders.items()}
-    rounds = in_turns(passes, args.repeats, warm_up=1)  # the first pass fills the file cache
+    rounds = in_turns(passes, args.repeats, warm_up=1)  # the first pass fills the page cache
     count = len(loaders["folder"].dataset)
-    # The workers' processor time is counted where they run.
+    # The CPU time of the workers is measured in the workers.
     shares = {"wall": max(args.workers, 1), "cpu": 1}
     speeds = {
         kind: {

@@ -1,16 +1,16 @@
 #!/usr/bin/env python
-"""Compare the operators of smallvit.ops with their plain formulations, in one interleaved run.
+"""Compare the operators of smallvit.ops with plain PyTorch implementations, in alternation.
 
-inhomogeneous: against unfold, multiply and sum.
-dynamic: against one grouped convolution over all samples and channels.
+inhomogeneous: compared with unfold, multiply and sum.
+dynamic: compared with one grouped convolution over all samples and channels.
 
-Ratios are plain / ours: for time of the fastest round, for memory of the peak. Extra memory is
-the peak of what is allocated during one call over what was allocated before it, results
-included: on CPU summed up from the allocator's events in a torch.profiler trace, on CUDA from
-torch.cuda.max_memory_allocated. The inputs are random; the outputs are compared first.
+Ratios are plain / ours, for the time of the fastest round and for peak memory. Extra memory is the
+peak allocated during a call minus the memory allocated before it, including results: on the CPU
+computed from allocator events in a torch.profiler trace, on CUDA from
+torch.cuda.max_memory_allocated. Inputs are random; outputs are compared first.
 
---attention: PyTorch's fused attention against two products with a softmax between them, for many
-sizes, by CPU time; the last column is the form that the layers choose for a size.
+--attention compares PyTorch's fused attention with two matrix multiplications and a softmax, for
+many sizes, in CPU time; the last column is the implementation that the layers choose for a size.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_overwrite_flag, choose_device, positive, require_free
 
-#: Of the flags that --attention does not have.
+#: Defaults of flags that do not apply to --attention.
 DEFAULTS = {
     "operator": "inhomogeneous",
     "shape": [4, 96, 56, 56],
@@ -37,7 +37,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--operator", choices=["inhomogeneous", "dynamic"], help="default: inhomogeneous"
     )
-    parser.add_argument("--attention", action="store_true", help="time the forms of attention")
+    parser.add_argument(
+        "--attention", action="store_true", help="compare the implementations of attention"
+    )
     parser.add_argument(
         "--shape",
         type=positive,
@@ -45,12 +47,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar=("B", "C", "H", "W"),
         help="feature map; default: 4 96 56 56",
     )
-    parser.add_argument("--kernel-size", type=positive, help="odd; default: 7")
+    parser.add_argument("--kernel-size", type=positive, help="odd kernel size; default: 7")
     parser.add_argument(
-        "--groups", type=positive, help="of the inhomogeneous operator; default: 32"
+        "--groups", type=positive, help="groups of the inhomogeneous operator; default: 32"
     )
     parser.add_argument(
-        "--tokens", type=positive, nargs="+", help="with --attention: these numbers of tokens alone"
+        "--tokens", type=positive, nargs="+", help="with --attention: numbers of tokens"
     )
     parser.add_argument(
         "--dtype",
@@ -59,17 +61,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", help="default: cpu")
     parser.add_argument(
-        "--channels-last", action="store_true", help="map in channels-last order, kernels not"
+        "--channels-last", action="store_true", help="feature map in channels-last memory format"
     )
-    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: that of torch")
     parser.add_argument("--repeats", type=positive, default=5, help="rounds; default: 5")
-    parser.add_argument("--json", metavar="OUT", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="OUT", help="also write the results to a file")
     add_overwrite_flag(parser)
     args = parser.parse_args(argv)
     if args.attention:
         return _check_attention(parser, args)
     if args.tokens:
-        parser.error("--tokens is an option of --attention")
+        parser.error("--tokens requires --attention")
     for name, value in DEFAULTS.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -81,15 +83,15 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def _check_attention(parser, args: argparse.Namespace) -> argparse.Namespace:
-    """Refuse the flags that say nothing about attention."""
+    """Reject flags that do not apply to attention."""
     for name in ("operator", "shape", "kernel_size", "groups", "channels_last"):
         if getattr(args, name):
-            parser.error(f"--{name.replace('_', '-')} has no meaning with --attention")
+            parser.error(f"--{name.replace('_', '-')} does not apply to --attention")
     return args
 
 
 def unfolded(x, weight):
-    """The plain inhomogeneous convolution: unfold, multiply, sum."""
+    """Inhomogeneous convolution by unfold, multiply and sum."""
     import torch.nn.functional as F
 
     B, C, H, W = x.shape
@@ -100,7 +102,7 @@ def unfolded(x, weight):
 
 
 def grouped(x, weight):
-    """The plain dynamic convolution: samples side by side as channels."""
+    """Dynamic convolution with the samples as groups of channels."""
     import torch.nn.functional as F
 
     B, C, H, W = x.shape
@@ -111,7 +113,7 @@ def grouped(x, weight):
 
 
 def make_inputs(args: argparse.Namespace):
-    """Make the map, the kernels and a gradient of the output."""
+    """Create a feature map, kernels and an output gradient."""
     import torch
 
     B, C, H, W = args.shape
@@ -127,7 +129,7 @@ def make_inputs(args: argparse.Namespace):
 
 
 def make_calls(args: argparse.Namespace) -> dict:
-    """Make a call of each formulation for each mode, on the same inputs."""
+    """Return the functions to time for each mode, on the same inputs."""
     import torch
 
     from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
@@ -152,7 +154,7 @@ def make_calls(args: argparse.Namespace) -> dict:
 
 
 def check_agreement(plain, ours) -> float:
-    """Return the largest difference relative to the largest value; refuse what is no rounding."""
+    """Return the maximum relative difference, and raise an error if it exceeds rounding."""
     import torch
 
     scale = plain.abs().max().double()
@@ -166,7 +168,7 @@ def check_agreement(plain, ours) -> float:
 
 
 def peak_bytes(call, device: str) -> int:
-    """Measure the peak of what a call allocates."""
+    """Measure the peak memory allocated by a call."""
     import torch
 
     from smallvit.analysis.benchmark import peak_memory
@@ -192,7 +194,7 @@ def peak_bytes(call, device: str) -> int:
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Measure both formulations in both modes."""
+    """Measure both implementations in both modes."""
     from smallvit.analysis.harness import in_turns
 
     calls = make_calls(args)
@@ -227,7 +229,7 @@ def report(results: dict) -> None:
 
 
 def time_attention(args: argparse.Namespace) -> list[dict]:
-    """Time both forms of attention, and print the table."""
+    """Time both implementations of attention and print the table."""
     import torch
 
     from smallvit.analysis import attention_timing as timing
@@ -271,7 +273,7 @@ def main(argv=None) -> None:
 
 
 def compare(args: argparse.Namespace) -> dict:
-    """Compare both formulations of an operator, and print the table."""
+    """Compare both implementations of an operator and print the table."""
     import torch
 
     print(

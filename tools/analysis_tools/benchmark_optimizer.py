@@ -1,9 +1,9 @@
-"""Time the optimizer steps of configs beside those with a group for each parameter.
+"""Compare the optimizer step time of configs with one parameter group per parameter.
 
     python tools/analysis_tools/benchmark_optimizer.py configs/dhvt/dhvt-t_in1k.py --threads 1
 
-Gradients are random numbers. The two optimizers step in turns; printed is the median CPU time of
-a step, which a busy machine does not change much, and the number of parameter groups.
+Gradients are random. The two optimizers alternate; results are the median CPU time of a step, which
+is robust to other load, and the number of parameter groups.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from smallvit.cli import run_tool
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time the optimizer steps of configs.")
     parser.add_argument("configs", nargs="+", help="config files")
-    parser.add_argument("--steps", type=int, default=15, help="steps of each (default: 15)")
-    parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
+    parser.add_argument(
+        "--steps", type=int, default=15, help="steps of each optimizer; default: 15"
+    )
+    parser.add_argument("--threads", type=int, help="threads of torch; default: all cores")
     args = parser.parse_args(argv)
     if args.steps < 1:
         parser.error(f"--steps {args.steps}: must be at least 1")
@@ -46,15 +48,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(path: str, steps: int) -> tuple[list[int], list[float]]:
-    """Step the optimizer of a config and its unmerged form in turns.
+    """Time the optimizer of a config and its unmerged version in alternation.
 
     Args:
-        path (str): The config.
-        steps (int): Steps of each.
+        path (str): Config file.
+        steps (int): Number of steps of each.
 
     Returns:
-        tuple[list[int], list[float]]: The numbers of groups, and the median CPU time of a step
-        in milliseconds, of the merged and of the unmerged one.
+        tuple[list[int], list[float]]: Number of groups, and median CPU time of a step in
+        milliseconds, of the merged and the unmerged optimizer.
     """
     import torch
     from mmengine.logging import MMLogger
@@ -64,7 +66,7 @@ def measure(path: str, steps: int) -> tuple[list[int], list[float]]:
     from smallvit.engine.models import build_model
     from smallvit.engine.pipeline import resolve
 
-    # MMEngine logs a line for each setting of a parameter.
+    # MMEngine logs one line per parameter.
     MMLogger.get_instance("mmengine").setLevel(logging.WARNING)
     cfg = resolve(path)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
@@ -89,7 +91,7 @@ def measure(path: str, steps: int) -> tuple[list[int], list[float]]:
             start = time.process_time()
             optimizer.step()
             spent.append(1e3 * (time.process_time() - start))
-    # The first step makes the state.
+    # The first step creates the optimizer state.
     return [len(o.param_groups) for o in optimizers], [median(spent[1:]) for spent in times]
 
 

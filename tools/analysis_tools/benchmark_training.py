@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""Measure training steps of each architecture beside timm's, the plain form's and official ones.
+"""Compare training steps with timm, the plain implementation and the official code.
 
-Forward, backward and optimizer are timed apart, all models in turns on the same random images, and
-the transforms of an image too. A ratio is the other's time over ours, the median over the rounds:
-above 1 we are faster. By CPU time, which a busy machine disturbs less; by the clock in brackets.
+Forward, backward, optimizer and the transforms of an image are timed separately, with all models in
+alternation on the same random images. A ratio is the time of the other model divided by ours, the
+median over the rounds: above 1, ours is faster. Results are CPU time, which is less affected by
+other load, with wall time in parentheses.
 
-plain: the same weights, term by term as in the equations (plain_formulations.py), and an optimizer
-with a group for each parameter, as MMEngine makes them. timm: its model of the same architecture,
-with two groups. official: the models of the official codes, from a folder of clones of their
-repositories, with two groups; their code runs (official_models.py).
+plain: same weights, each term of the equations computed separately (plain_formulations.py), and one
+parameter group per parameter as in MMEngine. timm: timm's model of the same architecture with two
+groups. official: the models of the official code, from a folder of clones of its repositories, with
+two groups; their code is executed (official_models.py).
 """
 
 import argparse
@@ -26,7 +27,7 @@ from smallvit.cli.arguments import (
 )
 from smallvit.cli.run_tool import module_of_checkout
 
-#: timm's models of the same architecture, by the names of benchmark_backbones.py.
+#: timm models of the same architecture, by name in benchmark_backbones.py.
 TIMM = {
     "DeiT-Ti": "deit_tiny_patch16_224",
     "PiT-Ti": "pit_ti_224",
@@ -39,33 +40,35 @@ COLUMNS = ("forward", "backward", "optimizer", "step")
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression of names")
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="", help="regular expression for names"
+    )
     parser.add_argument(
         "--batch", type=positive, default=4, help="default: 4; 8 times that at 32x32"
     )
-    parser.add_argument("--threads", type=positive, help="CPU threads; default: torch's")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default: that of torch")
     parser.add_argument("--rounds", type=positive, default=7, help="default: 7")
     parser.add_argument(
         "--dtype",
         choices=["float32", "bfloat16"],
         default="float32",
-        help="autocast; float32: none",
+        help="autocast dtype; float32 disables autocast",
     )
     add_device_flag(parser)
     parser.add_argument(
-        "--compile", action="store_true", help="a column more: ours under torch.compile"
+        "--compile", action="store_true", help="add a row for our model under torch.compile"
     )
     parser.add_argument("--official", metavar="FOLDER", help="clones of the official repositories")
     parser.add_argument(
-        "--images", type=positive, default=200, help="transformed to time a loader; default: 200"
+        "--images", type=positive, default=200, help="number of images for the loader; default: 200"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to a file")
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def build_trainings(name: str, config: str, args: argparse.Namespace) -> tuple[dict, object]:
-    """Build all that there is of an architecture, with optimizers; return the config too."""
+    """Build all available models of an architecture with optimizers, and return the config."""
     from copy import deepcopy
 
     import timm
@@ -119,7 +122,7 @@ def build_trainings(name: str, config: str, args: argparse.Namespace) -> tuple[d
 
 
 def two_groups(model):
-    """Make AdamW with decay on matrices alone, as timm and the official codes do."""
+    """Create AdamW with weight decay on matrices only, as in timm and the official code."""
     import torch
 
     parts = {True: [], False: []}
@@ -130,7 +133,7 @@ def two_groups(model):
 
 
 def time_loaders(cfg, size: int, args: argparse.Namespace) -> dict:
-    """Time the transforms of an image in memory: ours of the config, and timm's of DeiT."""
+    """Time the image transforms of the config and timm's transforms for DeiT."""
     import numpy as np
     from mmengine.dataset import Compose
     from PIL import Image
@@ -165,7 +168,7 @@ def time_loaders(cfg, size: int, args: argparse.Namespace) -> dict:
 
 
 def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict:
-    """Time an architecture."""
+    """Time all models of an architecture."""
     import torch
     from mmengine.registry import init_default_scope
 
@@ -185,7 +188,7 @@ def measure(name: str, config: str, size: int, args: argparse.Namespace) -> dict
 
 
 def report(result: dict) -> None:
-    """Print what was found of an architecture."""
+    """Print the results of an architecture."""
     for key, parts in result["models"].items():
         line = f"{result['name'] if key == 'ours' else '':24} {key:9}"
         for part in COLUMNS:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Compare the CPU time of two checkouts of this repository: inference and training steps.
+"""Compare the CPU time of two checkouts of this repository, for inference and training steps.
 
-Each runs in a process of its own, on one thread and the same random images; they take turns, and
-what is compared is the time of the processor, which other programs disturb less than the clock.
-Models are those of benchmark_backbones.py, and the guided ones of locality guidance.
+Each checkout runs in its own process, on one thread and the same random images. The processes
+alternate, and CPU time is compared, which is less affected by other load than wall time. The models
+are those of benchmark_backbones.py and the guided ones of locality guidance.
 """
 
 import argparse
@@ -26,13 +26,17 @@ MODES = ("inference", "training")
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("other", type=Path, help="the other checkout, e.g. of git worktree add")
-    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression of names")
+    parser.add_argument(
+        "other", type=Path, help="path of the other checkout, such as from git worktree add"
+    )
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="", help="regular expression for names"
+    )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="default: both")
     parser.add_argument("--batch", type=positive, default=2, help="default: 2; 8 times that at 32")
     parser.add_argument("--rounds", type=positive, default=7, help="default: 7")
     parser.add_argument(
-        "--seconds", type=float, default=0.2, help="shortest time of one timing; default: 0.2"
+        "--seconds", type=float, default=0.2, help="minimum duration of a timing; default: 0.2"
     )
     return parser.parse_args(argv)
 
@@ -49,7 +53,7 @@ def select_models(pattern: str) -> list[tuple[str, str, int]]:
 
 
 def step_of(job: dict):
-    """A function that runs a model once, as this process's checkout builds it."""
+    """Return a function that runs one step of a model of the current checkout."""
     import torch
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
@@ -63,7 +67,7 @@ def step_of(job: dict):
     init_default_scope(cfg.default_scope)
     model = build_model(cfg).train(job["mode"] == "training")
     if guidance := getattr(model, "guidance", None):
-        guidance.teacher.loaded = guidance.is_ready = True  # random weights take as long
+        guidance.teacher.loaded = guidance.is_ready = True  # random weights take the same time
     images = torch.randn(job["batch"], 3, job["size"], job["size"])
     samples = [DataSample().set_gt_label(i % 2) for i in range(job["batch"])]
 
@@ -79,11 +83,11 @@ def step_of(job: dict):
 
 
 def work(requests, out) -> None:
-    """Answer each line of requests: a job is made ready, and an empty one times it once more."""
+    """Serve requests line by line: prepare a job, or time the current one for an empty request."""
     step, job = None, {}
     for line in requests:
         if asked := json.loads(line):
-            step, job = None, asked  # the model before makes room first
+            step, job = None, asked  # free the previous model first
             step = step_of(job)
             step()
             print(0.0, file=out, flush=True)
@@ -96,7 +100,7 @@ def work(requests, out) -> None:
 
 
 class Worker:
-    """A process that times models of a checkout when it is asked to."""
+    """Process that times models of a checkout on request."""
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
@@ -113,28 +117,28 @@ class Worker:
         )
 
     def build_model(self, job: dict) -> None:
-        """Build a model, and run it once."""
+        """Build a model and run it once."""
         self._ask(job | {"config": str(self.checkout / "configs" / job["config"])})
 
     def time(self) -> float:
-        """CPU seconds of a step."""
+        """Return the CPU seconds of a step."""
         return self._ask({})
 
     def _ask(self, request: dict) -> float:
         print(json.dumps(request), file=self.process.stdin, flush=True)
-        for line in self.process.stdout:  # the libraries print there too
+        for line in self.process.stdout:  # skip output of the libraries
             if re.fullmatch(r"\d+\.\d+(e-\d+)?\n", line):
                 return float(line)
         raise UserError(f"{self.checkout} stopped at {request}")
 
     def close(self) -> None:
-        """End it."""
+        """Terminate the process."""
         self.process.stdin.close()
         self.process.wait()
 
 
 def compare(workers: list[Worker], job: dict, rounds: int) -> list[tuple[float, ...]]:
-    """CPU seconds of a step of each, in turns."""
+    """Return the CPU seconds per step of both checkouts, in alternation."""
     for worker in workers:
         worker.build_model(job)
     found = []
@@ -146,7 +150,7 @@ def compare(workers: list[Worker], job: dict, rounds: int) -> list[tuple[float, 
 
 
 def told(rounds: list[tuple[float, ...]]) -> str:
-    """Median, spread, and the ratio of the least times."""
+    """Format median and range of the ratios, and the ratio of the minimum times."""
     from smallvit.analysis.benchmark import summarize
 
     ratios = summarize([ours / theirs for ours, theirs in rounds])
@@ -157,7 +161,7 @@ def told(rounds: list[tuple[float, ...]]) -> str:
 def main(argv=None) -> None:
     args = parse_args(argv)
     if not (args.other / "projects" / "smallvit").is_dir():
-        raise UserError(f"{args.other} is no checkout: it has no projects/smallvit")
+        raise UserError(f"{args.other} is not a checkout: it has no projects/smallvit")
     print(
         "CPU time of this checkout over the other's: median of the rounds (least to greatest), and "
         "the ratio of the least times"
@@ -170,7 +174,9 @@ def main(argv=None) -> None:
             cells = []
             for mode in args.modes:
                 job = dict(config=config, size=size, batch=batch, mode=mode, seconds=args.seconds)
-                needless = name.endswith("guided") and mode == "inference"  # as without guidance
+                needless = (
+                    name.endswith("guided") and mode == "inference"
+                )  # same as without guidance
                 cells.append("" if needless else told(compare(workers, job, args.rounds)))
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
     finally:

@@ -1,4 +1,4 @@
-"""Rows of measure_gpu.py that time operators and networks in one process, in turns."""
+"""Rows of measure_gpu.py that time operators and networks in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-import smallvit  # noqa: F401  # before a config of the MM libraries is read
+import smallvit  # noqa: F401  # import before configs of the MM libraries are read
 from smallvit.analysis.harness import in_turns
 from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
@@ -37,21 +37,21 @@ COMPILED = {
 
 
 def seconds(call: Callable[[], object], bench: Bench, rounds: int = 7) -> float:
-    """Median seconds of a call."""
+    """Return the median time of a call in seconds."""
     rounds = bench.pick(rounds, 1)
     times = in_turns({"it": call}, rounds, warm_up=bench.pick(3, 1), device=bench.device)
     return statistics.median(each["it"].wall for each in times)
 
 
 def copy_bandwidth(bench: Bench) -> float:
-    """Bytes a second that a copy on the device reads and writes."""
+    """Measure the bandwidth of a device-to-device copy in bytes per second."""
     source = torch.empty(bench.pick(2**28, 2**16), device=bench.device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds(lambda: target.copy_(source), bench)
 
 
 def operators(bench: Bench) -> Found:
-    """Share of the copy bandwidth, counting each input and output once."""
+    """Measure the fraction of the copy bandwidth, counting each input and output once."""
     from smallvit.ops import inhomogeneous_dwconv2d
 
     bandwidth = copy_bandwidth(bench)
@@ -87,7 +87,7 @@ def operators(bench: Bench) -> Found:
 def operator_inputs(
     shape: tuple, dtype: torch.dtype, layout: torch.memory_format, device: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A map, kernels of 7x7 for 32 channels each, and a gradient."""
+    """Create a feature map, 7x7 kernels for groups of 32 channels, and an output gradient."""
     B, C, H, W = shape
     x = torch.randn(shape, device=device, dtype=dtype).contiguous(memory_format=layout)
     flat = torch.randn(B, C // 32 * 49, H, W, device=device, dtype=dtype)
@@ -105,7 +105,7 @@ def network(config: str, device: str) -> nn.Module:
 
 
 def cascade(bench: Bench) -> Found:
-    """Early exit over the last exit, with thresholds that let 60, 25 and 15% leave."""
+    """Measure early exit relative to the last exit, with 60, 25 and 15% of the images per exit."""
     from smallvit.plugins.multi_exit.calibration import Calibration, score_exits
     from smallvit.plugins.multi_exit.thresholds import ThresholdSearch
     from smallvit.plugins.multi_exit.timing import measure
@@ -117,7 +117,7 @@ def cascade(bench: Bench) -> Found:
     labels = torch.zeros(len(images), dtype=torch.long)
     with torch.inference_mode():
         batches = [torch.stack(model(each)).float().cpu() for each in images.split(128)]
-    # The logits of random weights hardly differ between images: their order decides.
+    # With random weights, logits hardly differ between images: set thresholds by rank.
     confidence, _ = score_exits(torch.cat(batches, dim=1), labels)
     row = ThresholdSearch(confidence)(torch.tensor([0.6, 0.25, 0.15])).tolist()
     calibration = Calibration([1.0, 2.0, 3.0], [row])
@@ -140,7 +140,7 @@ def cascade(bench: Bench) -> Found:
 
 
 def compiled(bench: Bench) -> Found:
-    """Speed of compiled networks over eager ones, in training and for one image."""
+    """Measure the speedup of compiled networks, in training and for a single image."""
     found = []
     networks = bench.pick(COMPILED, {"dwnet/dwnet-mini_digits.py": 2})
     for config, batch in networks.items():
@@ -159,7 +159,7 @@ def compiled(bench: Bench) -> Found:
 
 
 def gain(bench: Bench, config: str, mode: str, batch: int, train: bool) -> float:
-    """Eager time over compiled time."""
+    """Return eager time divided by compiled time."""
     model = network(config, bench.device)
     size = bench.pick(224, 32)
     images = torch.randn(batch, 3, size, size, device=bench.device)

@@ -1,4 +1,4 @@
-"""The rows of measure_gpu.py: what is run for each, and what is read off it."""
+"""Rows of measure_gpu.py: the commands of each row and the numbers read from their output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Found = list[tuple[str, str]]
 
 @dataclass
 class Bench:
-    """Where the rows run.
+    """Environment of the rows.
 
     Args:
-        device (str): "cuda", or "cpu" of a dry run.
-        toy (bool): Whether sizes are toys.
-        folder (Path): For data and work folders.
-        deadline (float): Of ``time.monotonic``, when everything ends.
+        device (str): "cuda", or "cpu" for a dry run.
+        toy (bool): Whether to use toy sizes.
+        folder (Path): Folder for data and work directories.
+        deadline (float): End time on the clock of ``time.monotonic``.
     """
 
     device: str
@@ -36,24 +36,24 @@ class Bench:
     deadline: float
 
     def seconds_left(self) -> float:
-        """Seconds to the deadline."""
+        """Return the seconds until the deadline."""
         return self.deadline - time.monotonic()
 
     def pick(self, full: Any, toy: Any) -> Any:
-        """A size for the GPU, or for the dry run."""
+        """Return the size for the GPU or for the dry run."""
         return toy if self.toy else full
 
     def run(self, *command: object) -> str:
-        """Run a tool in a process of its own.
+        """Run a tool in a subprocess.
 
         Args:
             *command (object): The file under ``tools/`` and its arguments.
 
         Returns:
-            str: What it printed.
+            str: Its output.
 
         Raises:
-            RuntimeError: If it failed, with its last line, or the time was over.
+            RuntimeError: If it failed, with its last line, or exceeded the deadline.
         """
         tool, *arguments = map(str, command)
         start = ["bash"] if tool.endswith(".sh") else [sys.executable]
@@ -68,23 +68,23 @@ class Bench:
                 timeout=max(self.seconds_left(), 1),
             )
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{tool} was stopped at the end of the time") from None
+            raise RuntimeError(f"{tool} was stopped at the deadline") from None
         if done.returncode:
             lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-            raise RuntimeError(f"{tool} ended with {done.returncode}: {lines[-1]}")
+            raise RuntimeError(f"{tool} exited with {done.returncode}: {lines[-1]}")
         return done.stdout
 
     def train(self, config: str, name: str, *flags: object, tool: str = "train.py") -> Path:
         """Train a config of the repository.
 
         Args:
-            config (str): Relative to ``configs/``.
-            name (str): Of its work folder.
-            *flags (object): Of train.py, the ``--cfg-options`` last.
+            config (str): Path relative to ``configs/``.
+            name (str): Name of its work directory.
+            *flags (object): Flags of train.py, with ``--cfg-options`` last.
             tool (str): The tool. Defaults to "train.py".
 
         Returns:
-            Path: The work folder.
+            Path: Work directory.
         """
         work_dir = self.folder / name
         count = [1] if tool.endswith(".sh") else []
@@ -93,14 +93,14 @@ class Bench:
 
 
 def scalars(work_dir: Path, key: str) -> list[dict]:
-    """Lines of a training's log that have a key, oldest first."""
+    """Read the log entries of a run that contain a key, oldest first."""
     files = sorted(work_dir.glob("*/vis_data/scalars.json"))
     lines = [json.loads(line) for line in files[-1].read_text().splitlines()]
     return [line for line in lines if key in line]
 
 
 def draw_folder(folder: Path, size: int, count: int) -> Path:
-    """Write random smooth images of ten classes, in ``train/`` and ``val/``."""
+    """Write random smooth images of ten classes to ``train/`` and ``val/``."""
     import cv2
     import numpy as np
 
@@ -115,7 +115,7 @@ def draw_folder(folder: Path, size: int, count: int) -> Path:
 
 
 def throughput(work_dir: Path, batch: int) -> Found:
-    """Images a second of the last lines of a training's log, and the share of waiting for data."""
+    """Compute images/s and the fraction of data waiting time from the end of a training log."""
     last = scalars(work_dir, "time")[-1]
     share = 100 * last["data_time"] / last["time"]
     return [
@@ -125,12 +125,12 @@ def throughput(work_dir: Path, batch: int) -> Found:
 
 
 def train_row(bench: Bench, config: str, size: int, batch: int, images: int) -> Found:
-    """train.py at its door beside the network alone."""
+    """Compare train.py with the network alone."""
     batch, images = bench.pick(batch, 2), bench.pick(images, 10)
     data = draw_folder(bench.folder / f"images{size}", size, images)
     options = (
         f"data_root={data}",
-        "train_cfg.max_epochs=6",  # the rate rises for five
+        "train_cfg.max_epochs=6",  # five warm-up epochs
         f"train_dataloader.batch_size={batch}",
         f"train_dataloader.num_workers={bench.pick(8, 0)}",
         *bench.pick((), ("train_dataloader.persistent_workers=False",)),
@@ -147,24 +147,24 @@ def train_row(bench: Bench, config: str, size: int, batch: int, images: int) -> 
 
 
 def train_small(bench: Bench) -> Found:
-    """32x32."""
+    """Measure training at 32x32."""
     return train_row(bench, "dhvt/dhvt-t_small-images_folder.py", 32, 512, 16384)
 
 
 def train_large(bench: Bench) -> Found:
-    """224x224."""
+    """Measure training at 224x224."""
     return train_row(bench, "dhvt/dhvt-t_folder.py", 224, 128, 4096)
 
 
 def guidance(bench: Bench) -> Found:
-    """A guided step over a plain one, with the teacher and with stored features."""
+    """Compare a guided step with a plain one, online and with stored features."""
     room = "locality_guidance"
     epochs = ("--no-validate", "--cfg-options", "train_cfg.max_epochs=1")
     teacher = bench.train(f"{room}/resnet-20_digits.py", "teacher", *epochs) / "epoch_1.pth"
     store, out = bench.folder / "store", bench.folder / "guidance.json"
     network = CONFIGS / room / "resnet-20_digits.py"
     bench.run(f"{room}/precompute.py", network, teacher, "--out", store)
-    # The tool takes one set of options for all configs: the files inherit what differs.
+    # The tool applies one set of options to all configs, so differences go into files.
     paths = []
     for name, model in (
         ("dw_shortcut/vit-mini_digits", ""),
@@ -186,12 +186,12 @@ DIGITS = ("train_cfg.max_epochs=2", "train_dataloader.dataset.samples_per_class=
 
 
 def digits(bench: Bench) -> tuple:
-    """Options of trainings on the digits."""
+    """Return options for training on the digits."""
     return bench.pick(DIGITS[:1], DIGITS)
 
 
 def float16(bench: Bench) -> Found:
-    """float16 with MMEngine's loss scaler."""
+    """Train in float16 with MMEngine's loss scaler."""
     options = (*digits(bench), "optim_wrapper.type=AmpOptimWrapper")
     work_dir = bench.train("dwnet/dwnet-mini_digits.py", "float16", "--cfg-options", *options)
     losses = [line["loss"] for line in scalars(work_dir, "loss")]
@@ -199,7 +199,7 @@ def float16(bench: Bench) -> Found:
 
 
 def resume(bench: Bench) -> Found:
-    """Two epochs in one go against one and one."""
+    """Compare two epochs in one run with a resumed run."""
     import torch
 
     config, options = "dwnet/dwnet-mini_digits.py", digits(bench)
@@ -217,7 +217,7 @@ def resume(bench: Bench) -> Found:
 
 
 def dense(bench: Bench, config: str, options: tuple) -> Found:
-    """A detector or segmentor on the scenes of digits under --amp."""
+    """Train a detector or segmentor on scenes of digits with --amp."""
     scenes = bench.folder / "data" / "digit_scenes"
     if not scenes.exists():
         count = bench.pick((), ("--num-train", 4, "--num-val", 2))
@@ -229,19 +229,19 @@ def dense(bench: Bench, config: str, options: tuple) -> Found:
 
 
 def detector(bench: Bench) -> Found:
-    """Mask R-CNN."""
+    """Train Mask R-CNN."""
     options = ("train_cfg.max_epochs=1", "default_hooks.logger.interval=1")
     return dense(bench, "dwnet/dwnet-mini_digits-det.py", options)
 
 
 def segmentor(bench: Bench) -> Found:
-    """UperNet."""
+    """Train UperNet."""
     options = (f"train_cfg.max_iters={bench.pick(60, 2)}", "default_hooks.logger.interval=1")
     return dense(bench, "dwnet/dwnet-mini_digits-seg.py", options)
 
 
 def nccl(bench: Bench) -> Found:
-    """One process by the launcher."""
+    """Train with the launcher and one process."""
     flags = ("--no-validate", "--cfg-options", *digits(bench))
     work_dir = bench.train("dwnet/dwnet-mini_digits.py", "nccl", *flags, tool="dist_train.sh")
     backend = "NCCL" if bench.device == "cuda" else "gloo"
@@ -249,7 +249,7 @@ def nccl(bench: Bench) -> Found:
 
 
 def functions() -> dict[str, Callable[[Bench], Found]]:
-    """The rows by name, those that measure in this process last."""
+    """Return the rows by name; those that measure in this process come last."""
     networks = module_of_checkout("gpu_networks")
     return {
         "train-32": train_small,

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Measure the tools and the networks on one GPU, without network, in under ten minutes.
+"""Measure tools and networks on one GPU in under ten minutes, without network access.
 
-Each row runs what a user would: train.py on images that are drawn here, on 32x32 and 224x224,
-beside the network alone; guidance online and from a store; float16 with its loss scaler; a resume,
-to the bit; a Mask R-CNN and an UperNet under --amp; one process by NCCL; the operators' share of
-the copy bandwidth; a cascade at batch 1, 8, 128 and 512; what torch.compile gains. The table names
-card, versions, date and command. Let nothing else run on the card.
+The rows use the actual tools: train.py on generated images of 32x32 and 224x224, compared with the
+network alone; guidance online and from a store; float16 with loss scaling; bit-exact resuming; Mask
+R-CNN and UperNet with --amp; one process with NCCL; the fraction of the copy bandwidth reached by
+the operators; a cascade at batch 1, 8, 128 and 512; the speedup of torch.compile. The table
+includes GPU, versions, date and command. No other process should use the GPU.
 
---dry-run does all of it on the CPU at toy size, to see that it works before a GPU is there.
+--dry-run does the same on the CPU at toy size, as a smoke test.
 """
 
 import argparse
@@ -39,21 +39,21 @@ ROWS = (
 def parse_args(argv=None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="default: all")
-    parser.add_argument("--dry-run", action="store_true", help="at toy size on the CPU")
+    parser.add_argument("--dry-run", action="store_true", help="smoke test at toy size on the CPU")
     parser.add_argument(
         "--minutes",
         type=positive,
         default=10,
-        help="no row begins behind this time, and none runs beyond it; default: 10",
+        help="time limit for all rows; default: 10",
     )
-    parser.add_argument("--work-dir", type=Path, help="default: a folder that is removed")
-    parser.add_argument("--out", metavar="FILE", help="write the table to a file too")
+    parser.add_argument("--work-dir", type=Path, help="default: a temporary folder")
+    parser.add_argument("--out", metavar="FILE", help="also write the table to a file")
     add_overwrite_flag(parser)
     return parser.parse_args(argv)
 
 
 def describe(device: str) -> str:
-    """Card, versions and date."""
+    """Return a description of GPU, versions and date."""
     import platform
 
     import torch
@@ -73,14 +73,16 @@ def describe(device: str) -> str:
 
 
 def measure(args: argparse.Namespace, device: str, folder: Path) -> list[tuple[str, str, str]]:
-    """Run the rows; one that fails says so, and the others go on."""
+    """Run the rows; failures are reported and do not stop the other rows."""
     rows = module_of_checkout("gpu_rows")
     bench = rows.Bench(device, args.dry_run, folder, time.monotonic() + 60 * args.minutes)
     functions, lines = rows.functions(), []
     for name in args.rows:
         began = time.monotonic()
         if bench.seconds_left() < 5:
-            lines.append((name, "not measured", f"the {args.minutes} minutes were over"))
+            lines.append(
+                (name, "not measured", f"the time limit of {args.minutes} minutes was reached")
+            )
             continue
         try:
             found = functions[name](bench)

@@ -1,9 +1,9 @@
-"""The official codes' models, from clones of their repositories.
+"""Models of the official code, built from clones of its repositories.
 
-A folder holds the clones under their own names: DHVT (ArieSeirack), tiny-transformers (lkhl),
+The folder contains the clones under their own names: DHVT (ArieSeirack), tiny-transformers (lkhl),
 Efficient_ViT_with_DW (ZTX-100), Dynamic-Vision-Transformer (blackfeather-wang) and
-DemystifyLocalViT (Atten4Vis). Their code is imported, and so run. What they import of timm
-versions that are long gone is put in its place; nothing of theirs is changed.
+DemystifyLocalViT (Atten4Vis). Their code is imported and executed. Imports from timm versions that
+are no longer available are substituted; the clones are not modified.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from torch import nn
 
 from smallvit.errors import UserError
 
-#: Clone, module, callable and its arguments, by the names of the table.
+#: Clone, module, callable and its arguments, by model name.
 MODELS = {
     "DHVT-T/4": ("DHVT", "vision_transformer", "dhvt_tiny_cifar_patch4", dict(num_classes=100)),
     "DHVT-S/4": ("DHVT", "vision_transformer", "dhvt_small_cifar_patch4", dict(num_classes=100)),
@@ -83,7 +83,7 @@ MODELS = {
         ),
     ),
 }
-#: Files of tiny-transformers below its folder ``configs``.
+#: Config files of tiny-transformers, relative to its folder ``configs``.
 TINY_TRANSFORMERS = {
     "DeiT-Ti": "deit/deit-ti_c100_base.yaml",
     "T2T-ViT-7": "t2t/t2t-7_c100_base.yaml",
@@ -96,26 +96,26 @@ TINY_TRANSFORMERS = {
 
 
 def build_official(name: str, folder: str) -> nn.Module | None:
-    """Build the official code's model.
+    """Build a model of the official code.
 
     Args:
         name (str): Name in the table.
         folder (str): Folder of the clones.
 
     Returns:
-        nn.Module | None: The model; None where no clone of this folder has it.
+        nn.Module | None: The model; None if no clone in the folder provides it.
 
     Raises:
-        UserError: If the folder holds none of the clones, or a clone's code fails.
+        UserError: If the folder contains none of the clones, or their code fails.
     """
     clones = {clone for clone, *_ in MODELS.values()} | {"tiny-transformers"}
     if not any((Path(folder) / clone).is_dir() for clone in clones):
         raise UserError(
-            f"--official {folder}: holds none of the clones {', '.join(sorted(clones))}; clone "
+            f"--official {folder}: contains none of the clones {', '.join(sorted(clones))}; clone "
             "them there under these names"
         )
     try:
-        with redirect_stdout(io.StringIO()):  # some print the whole network
+        with redirect_stdout(io.StringIO()):  # some models print themselves
             model = _build(name, Path(folder))
         return None if model is None else revert_sync_batchnorm(model)
     except ModuleNotFoundError as error:
@@ -127,10 +127,10 @@ def build_official(name: str, folder: str) -> nn.Module | None:
 
 
 def keep_on_cpu(model: nn.Module) -> None:
-    """Let a model run on a CPU whose code moves tensors to a GPU in its forward pass.
+    """Make a model that moves tensors to a GPU in its forward pass run on a CPU.
 
     Args:
-        model (nn.Module): The model; ``Tensor.cuda`` returns the tensor while it is called.
+        model (nn.Module): Model; during its forward pass, ``Tensor.cuda`` is a no-op.
     """
     forward = model.forward
 
@@ -170,13 +170,13 @@ def _tiny_transformer(clone: Path, config: str) -> nn.Module | None:
 
 @contextmanager
 def importable(clone: Path) -> Iterator[None]:
-    """Let the modules of a clone be imported, and forget them behind it.
+    """Context manager that makes the modules of a clone importable and unloads them at exit.
 
     Args:
-        clone (Path): Its folder.
+        clone (Path): Folder of the clone.
 
     Yields:
-        None: While they can be.
+        None: Nothing.
     """
     before = dict(sys.modules)
     stand_ins = _old_modules()
@@ -198,7 +198,7 @@ def importable(clone: Path) -> Iterator[None]:
 
 
 def _old_modules() -> dict[str, types.ModuleType]:
-    """Make the modules of early timm and torch, and stand-ins of what no model needs."""
+    """Create modules of early timm and torch versions, and stubs for unused imports."""
     import collections.abc
 
     import timm.layers

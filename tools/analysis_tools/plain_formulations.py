@@ -1,10 +1,10 @@
-"""Models in the straightforward form that papers and official codes write them in.
+"""Straightforward implementations of models, as in papers and official code.
 
-The yardstick of inference speed: the same weights, one operation for each term of the
-equations, maps in torch's default order. Attention weights are made explicitly, batch norms
-stand behind their convolutions, a softmax over positions is made for all pairs, dynamic
-kernels are applied to unfolded maps. Modules are found by the full names of their classes,
-so that nothing is imported for them here.
+These are the reference for inference speed: the same weights, one operation for each term of the
+equations, feature maps in torch's default memory format. Attention weights are computed explicitly,
+batch norms are not folded, softmax over positions is computed for all pairs, and dynamic kernels
+are applied to unfolded maps. Modules are identified by the full names of their classes, so that
+their libraries need not be imported.
 """
 
 import copy
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from smallvit.layers.attention_form import attend, explicit_attention, set_switch
 
-#: What the attribute ``scaled_dot_product_attention`` of a module may hold.
+#: Known values of the attribute ``scaled_dot_product_attention`` of modules.
 CHOSEN = (F.scaled_dot_product_attention, attend)
 
 _FORMS: dict[str, dict[str, Callable]] = {}
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """Copy a model in its straightforward form.
+    """Copy a model with a straightforward implementation.
 
     Args:
-        model (nn.Module): A model; it stays as it is.
+        model (nn.Module): Model; it is not modified.
 
     Returns:
-        nn.Module: A model with the same weights and outputs, up to rounding.
+        nn.Module: Model with the same weights and, up to rounding, the same outputs.
     """
     model = copy.deepcopy(model)
     for module in model.modules():
@@ -39,7 +39,7 @@ def plain_copy(model: nn.Module) -> nn.Module:
             forms = _FORMS.get(f"{kind.__module__}.{kind.__qualname__}", {})
             for name, form in forms.items():
                 setattr(module, name, MethodType(form, module))
-        if hasattr(module, "fused_attn"):  # timm's switch
+        if hasattr(module, "fused_attn"):  # timm's flag
             module.fused_attn = False
             _forget_switch(module)
         if getattr(module, "scaled_dot_product_attention", None) in CHOSEN:
@@ -48,7 +48,7 @@ def plain_copy(model: nn.Module) -> nn.Module:
 
 
 def _forget_switch(module: nn.Module) -> None:
-    """Let nobody set timm's switch again."""
+    """Prevent timm's ``fused_attn`` flag from being set again."""
     for number, hook in list(module._forward_pre_hooks.items()):
         if hook is set_switch:
             del module._forward_pre_hooks[number]
@@ -276,10 +276,10 @@ def _reuse_features(self, patches: Tensor, matrix: Tensor, num_extra: int) -> tu
 def _reuse_relations(
     self, logits: tuple, matrix: Tensor, num_extra: int, old_extra: int, trailing: int
 ) -> tuple:
-    # Written for exits of one class, as the published cascades have them.
+    # Supports only exits of the same class, as in the published cascades.
     assert (old_extra, trailing) == (num_extra, 0)
     relations = self.conv2(F.gelu(self.conv1(torch.cat(tuple(logits), dim=1))))
-    for _ in range(2):  # over the keys, then over the queries
+    for _ in range(2):  # first the keys, then the queries
         extra, patches = relations[..., :num_extra], relations[..., num_extra:]
         resized = _resize_last(patches.flatten(0, 1), matrix).unflatten(0, patches.shape[:2])
         relations = torch.cat((extra, resized), dim=-1).transpose(-2, -1)
@@ -287,7 +287,7 @@ def _reuse_relations(
 
 
 def _resize_last(values: Tensor, matrix: Tensor) -> Tensor:
-    """Repeat and pool the square maps (B, C, M) to as many positions as the matrix has rows."""
+    """Resize square maps (B, C, M) to the number of rows of the matrix by repeating and pooling."""
     old, new = math.isqrt(matrix.shape[1]), math.isqrt(matrix.shape[0])
     maps = F.interpolate(values.unflatten(-1, (old, old)), size=old * -(-new // old))
     return F.adaptive_avg_pool2d(maps, new).flatten(2)
