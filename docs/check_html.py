@@ -1,4 +1,4 @@
-"""Check built pages: local links and anchors lead somewhere, and nothing is loaded from elsewhere.
+"""Check the built HTML for broken local links and anchors, and for external resources.
 
 python docs/check_html.py docs/_build/html
 """
@@ -17,7 +17,7 @@ LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source
 
 
 class Page(HTMLParser):
-    """Links, anchors and loaded files of a page."""
+    """HTML parser that collects links, anchors and loaded files of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a tag names."""
+        """Collect the references of a tag."""
         named = {key: value for key, value in attrs if value}
         self.anchors |= {named[key] for key in ("id", "name") if key in named}
         if tag in LOADS and LOADS[tag] in named and named.get("rel") not in ("next", "prev"):
@@ -38,12 +38,12 @@ class Page(HTMLParser):
 
 @cache
 def read(path: Path) -> Page:
-    """Read a page once."""
+    """Parse a page, with caching."""
     return Page(path.read_text(encoding="utf-8"))
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong with the pages below a folder.
+    """List the problems of all pages in a folder.
 
     Args:
         root (Path): The built documentation.
@@ -61,7 +61,7 @@ def faults(root: Path) -> list[str]:
             target = target.partition("?")[0]
             file = (path.parent / target).resolve() if target else path
             if not file.exists():
-                found.append(f"{name}: {url} is not there")
+                found.append(f"{name}: {url} does not exist")
             elif anchor and file.suffix == ".html" and anchor not in read(file).anchors:
                 found.append(f"{name}: {url} has no such anchor")
     for path in sorted(root.rglob("*.css")):
@@ -73,10 +73,10 @@ def faults(root: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print the faults; the status is 1 if there are any."""
+    """Print the problems; exit status 1 if there are any."""
     root = Path(sys.argv[1])
     wrong = faults(root)
-    print("\n".join(wrong) or f"{len(list(root.rglob('*.html')))} pages, all links lead somewhere")
+    print("\n".join(wrong) or f"{len(list(root.rglob('*.html')))} pages, no broken links")
     sys.exit(bool(wrong))
 
 

@@ -1,4 +1,4 @@
-"""Draw the idea of each paper, one SVG a system; text is in the reader's own font.
+"""Draw one SVG figure per system; text is in the reader's own font.
 
 python docs/figures.py OUT
 """
@@ -89,14 +89,14 @@ class Figure:
 
 
 def dwnet() -> Figure:
-    """Three depth-wise convolutions in place of local attention."""
-    fig = Figure(760, 330, "DWNet: a depth-wise convolution in place of attention in windows")
+    """Draw the three depth-wise convolutions that replace window attention."""
+    fig = Figure(760, 330, "DWNet: depth-wise convolution instead of window attention")
     kinds = (
-        ("static", "one learned kernel\nfor each channel", lambda r, c: BLUE),
-        ("dynamic", "kernels predicted\nfrom the mean of the image", lambda r, c: ORANGE),
+        ("static", "one learned kernel\nper channel", lambda r, c: BLUE),
+        ("dynamic", "kernels predicted\nfrom the image mean", lambda r, c: ORANGE),
         (
             "inhomogeneous",
-            "a kernel for each position,\npredicted from its feature",
+            "one kernel per position,\npredicted from its feature",
             lambda r, c: (BLUE, ORANGE, GREEN)[(r * 2 + c) % 3],
         ),
     )
@@ -110,20 +110,20 @@ def dwnet() -> Figure:
         fig.text(left + 183, 168, "kernel", 13)
         fig.text(left + 105, 232, note, 14)
     fig.text(
-        380, 300, "Swin's four stages, with this convolution where Swin attends in windows", 15
+        380, 300, "Swin's four stages, with this convolution instead of window attention", 15
     )
     return fig
 
 
 def dhvt() -> Figure:
-    """Convolutions where a small data set leaves a ViT without prior knowledge."""
-    fig = Figure(760, 330, "DHVT: overlapping patches, attention among heads, a convolutional MLP")
+    """Draw DHVT and its convolutional components."""
+    fig = Figure(760, 330, "DHVT: overlapping patches, head interaction, convolutional MLP")
     fig.box(20, 120, 70, 60, "image", GRAY)
     fig.box(120, 105, 120, 90, "SOPE\nconvolutions\nof stride 2", ORANGE)
     fig.arrow((90, 150), (118, 150))
     fig.box(305, 50, 330, 195, "", "#f7f9fb")
-    fig.text(470, 74, "12 times, each with norm and residual", 13)
-    fig.box(325, 100, 140, 90, "HI-MHSA\n+ one token\nfor each head", BLUE)
+    fig.text(470, 74, "12 blocks, each with norm and residual", 13)
+    fig.box(325, 100, 140, 90, "HI-MHSA\n+ one token\nper head", BLUE)
     fig.box(485, 100, 130, 90, "DAFF\n1x1, depth-wise,\n1x1 convolution", ORANGE)
     fig.arrow((240, 150), (323, 150))
     fig.arrow((465, 145), (483, 145))
@@ -136,15 +136,15 @@ def dhvt() -> Figure:
     fig.text(
         380,
         285,
-        "No position embedding: images of any size. Each part has a switch of its own.",
+        "No position embedding: images of any size. Each component can be disabled.",
         15,
     )
     return fig
 
 
 def dw_shortcut() -> Figure:
-    """A depth-wise convolution beside the blocks."""
-    fig = Figure(760, 300, "DW shortcut: a depth-wise convolution beside each transformer block")
+    """Draw the DW shortcut."""
+    fig = Figure(760, 300, "DW shortcut: depth-wise convolution in parallel to each block")
     fig.arrow((15, 80), (60, 80))
     for number in range(3):
         left = 62 + number * 228
@@ -158,21 +158,21 @@ def dw_shortcut() -> Figure:
     fig.text(
         380,
         245,
-        "The patches of a block's input, as a map, skip the block through the convolution.",
+        "The feature map at the block input bypasses the block through the convolution.",
         15,
     )
     fig.text(
         380,
         270,
-        "Variants: one shortcut past several blocks, several kernel sizes side by side.",
+        "Variants: one shortcut over several blocks; several parallel kernel sizes.",
         15,
     )
     return fig
 
 
 def dvt() -> Figure:
-    """A cascade of growing token counts."""
-    fig = Figure(760, 330, "DVT: transformers with growing token counts and early exits")
+    """Draw the DVT cascade."""
+    fig = Figure(760, 330, "DVT: transformers with increasing token counts and early exits")
     for number, (side, share) in enumerate(((7, 8), (10, 5.6), (14, 4))):
         left = 85 + number * 245
         fig.grid(left, 40, side, share, lambda r, c: GRAY)
@@ -180,7 +180,7 @@ def dvt() -> Figure:
         fig.arrow((left + 28, 126), (left + 28, 148))
         fig.box(left - 20, 150, 110, 54, f"ViT {number + 1}", BLUE)
         fig.arrow((left + 35, 204), (left + 35, 232))
-        fig.box(left - 20, 234, 110, 34, "sure enough?" if number < 2 else "answer", GREEN)
+        fig.box(left - 20, 234, 110, 34, "confident?" if number < 2 else "prediction", GREEN)
         if number < 2:
             fig.arrow((left + 90, 177), (left + 223, 177), dashed=True)
             fig.text(left + 157, 152, "tokens and\nattention logits", 12)
@@ -192,11 +192,11 @@ def dvt() -> Figure:
 
 
 def locality_guidance() -> Figure:
-    """A small CNN shows the transformer what its features should look like."""
+    """Draw locality guidance."""
     fig = Figure(760, 330, "Locality guidance: features of a CNN as targets for a transformer")
     fig.box(20, 130, 80, 60, "image", GRAY)
-    fig.text(430, 34, "teacher: a small CNN of the same data, frozen", 14)
-    fig.text(430, 312, "student: any transformer; only the student is kept", 14)
+    fig.text(430, 34, "teacher: small CNN trained on the same data, frozen", 14)
+    fig.text(430, 312, "student: any transformer; the teacher is discarded after training", 14)
     fig.arrow((100, 150), (130, 150), (130, 85), (163, 85))
     fig.arrow((100, 170), (130, 170), (130, 255), (163, 255))
     for number, (stage, block) in enumerate(

@@ -1,4 +1,4 @@
-"""Make the pages of the documentation: the READMEs where they stand, with their links resolved.
+"""Generate the pages of the documentation from the READMEs, with resolved links.
 
 python docs/make_pages.py OUT
 
@@ -50,7 +50,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 
 
 def pages() -> dict[str, Path]:
-    """Files that are pages, by the name of the page.
+    """Return the source files of all pages, by page name.
 
     Returns:
         dict[str, Path]: READMEs and the texts of this folder.
@@ -65,7 +65,7 @@ def pages() -> dict[str, Path]:
 
 
 def slugs(text: str) -> list[str]:
-    """Anchors of the headings of a text, as GitHub and MyST write them.
+    """Return the anchors of all headings, as GitHub and MyST generate them.
 
     Args:
         text (str): Markdown.
@@ -86,7 +86,7 @@ def slugs(text: str) -> list[str]:
 
 @dataclass
 class Links:
-    """Resolves links between files of the repository.
+    """Resolver for links between files of the repository.
 
     Args:
         names (dict[Path, str]): Pages by file.
@@ -147,7 +147,7 @@ class Links:
 
 
 def source_page(name: str) -> str:
-    """A page that shows a file; Sphinx would take a minute longer for all of them.
+    """Render a source file as HTML, which is a minute faster than with Sphinx.
 
     Args:
         name (str): Its path in the repository.
@@ -169,7 +169,7 @@ def source_page(name: str) -> str:
 
 
 def make() -> tuple[dict[str, str], Links]:
-    """All pages.
+    """Generate all pages.
 
     Returns:
         tuple[dict[str, str], Links]: Texts by page, and where their links lead.
@@ -189,7 +189,7 @@ def make() -> tuple[dict[str, str], Links]:
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file if it has changed: Sphinx reads those again.
+    """Write a file only if it has changed, so that Sphinx does not rebuild it.
 
     Args:
         path (Path): The file.

@@ -1,4 +1,4 @@
-"""The model zoo as one table, made from the metafiles of ``model-index.yml``."""
+"""Build the table of the model zoo from the metafiles in ``model-index.yml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 
 def rows(root: Path) -> list[dict[str, str]]:
-    """What the metafiles say of each model.
+    """Collect the models of all metafiles.
 
     Args:
         root (Path): The repository.
@@ -59,7 +59,7 @@ def _weights(model: dict) -> str:
 
 
 def table(root: Path) -> str:
-    """The table in Markdown.
+    """Format the table as Markdown.
 
     Args:
         root (Path): The repository.

@@ -1,5 +1,5 @@
-# cuDNN tries its algorithms out at the first batch and keeps the fastest, as the official codes
-# let it do. It pays for batches of one size.
+# cuDNN benchmarks its algorithms on the first batch and keeps the fastest, as in the official code.
+# This helps if all batches have the same shape.
 _base_ = "./default_runtime.py"
 
 env_cfg = dict(cudnn_benchmark=True)

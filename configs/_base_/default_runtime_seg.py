@@ -1,10 +1,10 @@
 _base_ = ["mmseg::_base_/default_runtime.py", "guards.py"]
 
-# Not needed where smallvit is installed (MMEngine finds the scope by itself); it gives the
-# stock tools of the MM libraries the bridge to torchvision's operators early enough.
+# MMEngine finds the scope without this import; it activates the bridge to torchvision's operators
+# early enough for the tools of the MM libraries.
 custom_imports = dict(imports=["smallvit"], allow_failed_imports=False)
 
-# mmseg keeps its hooks in its schedules; two bases may not set one key, so ours are here
+# mmseg defines its hooks in its schedules. Two bases must not set the same key, so ours are here,
 # and our segmentation schedules set none.
 default_hooks = dict(
     **_base_.guards,
@@ -18,5 +18,5 @@ default_hooks["checkpoint"].update(
     by_epoch=False, interval=16000, max_keep_ckpts=3, save_best="mIoU"
 )
 
-# The ranks draw different augmentations and drop paths; weights are broadcast from rank 0.
+# Ranks use different random augmentations and drop paths; weights are broadcast from rank 0.
 randomness = dict(seed=0, diff_rank_seed=True)

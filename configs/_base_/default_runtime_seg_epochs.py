@@ -1,4 +1,4 @@
-# For segmentors that are trained by epochs; see default_runtime_seg.py.
+# For segmentors trained by epochs; see default_runtime_seg.py.
 _base_ = "./default_runtime_seg.py"
 
 log_processor = dict(by_epoch=True)

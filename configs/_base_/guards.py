@@ -1,8 +1,8 @@
-# What guards a run against losses: the one list of it. The tools add what a config lacks of it,
-# and a foreign config that other tools run takes it over by
+# Hooks for fault-tolerant training. The tools add them to configs that lack them; in a config for
+# other tools, use
 #   _base_ = [..., "smallvit::_base_/guards.py"]
 #   default_hooks = dict(**_base_.guards)
-# All but those of checkpoints and regions of interest have a switch:
+# All except the checkpoint and RoI hooks can be disabled:
 #   default_hooks = dict(<key>=dict(enabled=False))
 guards = dict(
     work_folder=dict(type="smallvit.WorkFolderHook"),

@@ -1,14 +1,15 @@
-# The recipe of tools/small_data_bench.py for images of up to 64x64, here with its first method.
-# The bench trains every method by it: it replaces the model, the data and the number of steps.
+# The recipe of tools/small_data_bench.py for images of up to 64x64, with its first method. The
+# bench trains every method with it, replacing the model, the data and the number of steps.
 _base_ = "../dw_shortcut/vit-mini_digits.py"
 
-# Augmentations that locality guidance can repeat on stored features: crops (and flips of photos).
+# Only augmentations that locality guidance can apply to stored features: crops (and flips for
+# photos).
 train_pipeline = [
     dict(type="Resize", scale=32, interpolation="bicubic"),
     dict(type="RandomCrop", crop_size=32, padding=4),
     dict(type="PackInputs"),
 ]
-# Batches are full even where fewer images than that are left.
+# Batches are always full, even if fewer images remain.
 train_dataloader = dict(
     batch_size=64,
     sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
@@ -23,7 +24,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),
     dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=warmup_iters, end=max_iters),
 ]
-# Vectors (norms, biases, layer scales), tokens and position tables go without weight decay.
+# No weight decay for vectors (norms, biases, layer scales), tokens and position embeddings.
 optim_wrapper = dict(
     paramwise_cfg=dict(
         _delete_=True,

@@ -1,4 +1,4 @@
-# The recipe of the bench for small photos in a folder for each class.
+# The recipe of the bench for small photos in class folders.
 _base_ = "./vit-mini_digits.py"
 
 data_root = "data/images"

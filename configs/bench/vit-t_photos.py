@@ -37,5 +37,5 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
-# A batch of 64: a quarter of the mini networks' rate.
+# Batch size 64: a quarter of the learning rate of the mini networks.
 optim_wrapper = dict(optimizer=dict(lr=5e-4))

@@ -1,6 +1,6 @@
 _base_ = "./dhvt-t-p2_cifar100.py"
 
-# DHVT with its parts off and the position embedding on is DeiT.
+# DHVT with its components disabled and the position embedding enabled is DeiT.
 model = dict(
     backbone=dict(
         with_sope=False,

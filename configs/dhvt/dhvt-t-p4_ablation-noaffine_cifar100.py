@@ -1,4 +1,4 @@
 _base_ = "./dhvt-t-p4_ablation_cifar100.py"
 
-# SOPE without a scale and shift before and behind it.
+# SOPE without scale and shift before and after it.
 model = dict(backbone=dict(with_affine=False))

@@ -1,4 +1,4 @@
 _base_ = "./dhvt-t-p4_ablation_cifar100.py"
 
-# DAFF that leaves the class token as it is.
+# DAFF without recalibration of the class token.
 model = dict(backbone=dict(with_excitation=False))

@@ -1,4 +1,4 @@
 _base_ = "./dhvt-t-p4_cifar100.py"
 
-# The ablations of the paper warm up over 10 epochs.
+# The paper's ablations warm up over 10 epochs.
 param_scheduler = dict(warmup=10)

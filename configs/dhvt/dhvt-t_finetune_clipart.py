@@ -7,5 +7,5 @@ _base_ = [
 
 model = dict(head=dict(num_classes=345))
 
-# Each image once in an epoch
+# No repeated augmentation
 train_dataloader = dict(sampler=dict(type="DefaultSampler"))

@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/default_runtime_cudnn.py",
 ]
 
-# 2 GPUs with 128 images each, in the recipe of ImageNet: no script was published.
+# 2 GPUs with 128 images each, with the ImageNet recipe, because no script was published.
 model = dict(head=dict(num_classes=8142))
 
 param_scheduler = dict(warmup=10)

@@ -27,7 +27,7 @@ model = dict(
     ),
 )
 
-# As DeiT: 300 epochs, warm-up over 5, a total batch of 1024, each image three times in an epoch
+# As in DeiT: 300 epochs, warm-up over 5, a total batch of 1024, repeated augmentation (3x)
 train_cfg = dict(max_epochs=300)
 train_dataloader = dict(sampler=dict(type="RepeatAugSampler", shuffle=True))
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05))

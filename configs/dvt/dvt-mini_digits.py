@@ -1,7 +1,7 @@
 _base_ = "../dwnet/dwnet-mini_digits.py"
 
-# 2x2, 4x4 and 8x8 tokens of 32x32 pixels. The first exit has a linear patch embedding, the
-# others the convolutional one of DHVT, with which so few images are learnt in minutes.
+# 2x2, 4x4 and 8x8 tokens for 32x32 pixels. The first exit has a linear patch embedding, the others
+# DHVT's convolutional one, which learns from few images within minutes.
 network = dict(
     type="smallvit.DHVT",
     arch=dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=128),
@@ -44,11 +44,11 @@ param_scheduler = [
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 auto_scale_lr = dict(base_batch_size=32)
 
-# What training does not see: it chooses the thresholds, as it chooses the best epoch.
+# Held-out images, used to select the best epoch and the thresholds.
 calibration_dataloader = dict(_base_.val_dataloader)
 custom_hooks = [dict(type="smallvit.CalibrationHook")]
 
-# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+# eval_mode=1 uses the thresholds stored by tools/multi_exit/calibrate.py, 2 computes them first.
 test_evaluator = [
     dict(type="Accuracy", topk=(1,)),
     dict(type="smallvit.AnytimeAccuracy"),

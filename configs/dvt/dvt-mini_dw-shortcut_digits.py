@@ -1,6 +1,6 @@
 _base_ = "./dvt-mini_digits.py"
 
-# Depth-wise shortcuts beside the blocks of all exits.
+# DW shortcuts on the blocks of all exits.
 model = dict(
     backbone=dict(
         type="smallvit.DWConvShortcut",

@@ -1,4 +1,4 @@
-# The blocks of the last exit follow a CNN (blocks are counted over all exits).
+# A CNN guides the blocks of the last exit (block indices run over all exits).
 _base_ = "./dvt-mini_digits.py"
 
 model = dict(

@@ -5,16 +5,16 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# From scratch; with a checkpoint of dvt-t2t-12_in1k: --cfg-options load_from=CHECKPOINT
+# From scratch; to start from a checkpoint of dvt-t2t-12_in1k: --cfg-options load_from=CHECKPOINT
 model = dict(backbone=dict(init_cfg=None))
 
-# Training images, in the transforms of the test.
+# Training images, with the test transforms.
 calibration_dataloader = dict(
     _base_.val_dataloader, dataset=dict(_base_.val_dataloader.dataset, split="train")
 )
 custom_hooks = [dict(type="smallvit.CalibrationHook", num_images=10_000)]
 
-# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+# eval_mode=1 uses the thresholds stored by tools/multi_exit/calibrate.py, 2 computes them first.
 test_evaluator = [
     dict(type="Accuracy", topk=(1, 5)),
     dict(type="smallvit.AnytimeAccuracy"),

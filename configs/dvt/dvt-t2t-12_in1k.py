@@ -30,7 +30,7 @@ model = dict(
 # 8 GPUs with 128 images each
 train_dataloader = dict(batch_size=128, drop_last=True)
 
-# Training images, in the transforms of the test: 50,000 of them are drawn.
+# 50,000 random training images, with the test transforms.
 calibration_dataloader = dict(
     _base_.val_dataloader, dataset=dict(_base_.val_dataloader.dataset, split="train")
 )
@@ -39,7 +39,7 @@ custom_hooks = [
     dict(type="smallvit.CalibrationHook", num_images=50_000),
 ]
 
-# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+# eval_mode=1 uses the thresholds stored by tools/multi_exit/calibrate.py, 2 computes them first.
 test_evaluator = [
     dict(type="Accuracy", topk=(1, 5)),
     dict(type="smallvit.AnytimeAccuracy"),

@@ -1,4 +1,4 @@
 _base_ = "./dvt-t2t-12_in1k.py"
 
-# Later exits reuse relations alone.
+# Later exits reuse relations only.
 model = dict(backbone=dict(feature_reuse=False))

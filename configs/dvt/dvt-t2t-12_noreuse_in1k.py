@@ -1,4 +1,4 @@
 _base_ = "./dvt-t2t-12_in1k.py"
 
-# Each exit starts anew: what the reuse of features and relations gives, by its absence.
+# No reuse between exits, as an ablation of feature and relation reuse.
 model = dict(backbone=dict(feature_reuse=False, relation_reuse=False))

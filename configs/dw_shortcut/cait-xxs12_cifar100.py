@@ -7,5 +7,5 @@ _base_ = [
 
 model = dict(head=dict(num_classes=100))
 
-# The layer scale decays too, as in the official code, where it is no vector.
+# Weight decay applies to the layer scale, as in the official code, where it is not a vector.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={".gamma": dict(decay_mult=1.0)}))

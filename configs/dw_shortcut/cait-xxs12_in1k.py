@@ -8,5 +8,5 @@ _base_ = [
 # 8 GPUs with 128 images each
 train_dataloader = dict(batch_size=128, drop_last=True)
 
-# The layer scale decays too, as in the official code, where it is no vector.
+# Weight decay applies to the layer scale, as in the official code, where it is not a vector.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={".gamma": dict(decay_mult=1.0)}))

@@ -1,4 +1,4 @@
 _base_ = "./cait-xxs12_shortcut-bare_cifar10.py"
 
-# Variant 1: one module bypasses two blocks.
+# Variant 1: one shortcut bypasses two blocks.
 model = dict(backbone=dict(shortcut=dict(bypass=2)))

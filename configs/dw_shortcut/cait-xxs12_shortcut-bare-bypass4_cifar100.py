@@ -1,4 +1,4 @@
 _base_ = "./cait-xxs12_shortcut-bare_cifar100.py"
 
-# Variant 1: one module bypasses four blocks.
+# Variant 1: one shortcut bypasses four blocks.
 model = dict(backbone=dict(shortcut=dict(bypass=4)))

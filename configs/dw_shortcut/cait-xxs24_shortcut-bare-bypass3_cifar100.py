@@ -1,4 +1,4 @@
 _base_ = "./cait-xxs24_shortcut-bare_cifar100.py"
 
-# Variant 1: one module bypasses three blocks.
+# Variant 1: one shortcut bypasses three blocks.
 model = dict(backbone=dict(shortcut=dict(bypass=3)))

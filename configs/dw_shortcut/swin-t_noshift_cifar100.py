@@ -1,4 +1,4 @@
 _base_ = "./swin-t_cifar100.py"
 
-# Windows stay where they are.
+# Windows are not shifted.
 model = dict(backbone=dict(stage_cfgs=dict(block_cfgs=dict(shift=False))))

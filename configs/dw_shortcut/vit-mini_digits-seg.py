@@ -2,7 +2,7 @@ _base_ = "../dwnet/dwnet-mini_digits-seg.py"
 
 norm_cfg = dict(type="BN", requires_grad=True)
 
-# One grid of tokens at stride 8: outputs of four depths become strides 4 to 32.
+# Single-scale tokens at stride 8: outputs of four depths are resized to strides 4 to 32.
 model = dict(
     backbone=dict(
         _delete_=True,

@@ -7,7 +7,7 @@ _base_ = [
 
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 
-# One grid of tokens at stride 16: outputs of four depths become strides 4 to 32.
+# Single-scale tokens at stride 16: outputs of four depths are resized to strides 4 to 32.
 model = dict(
     backbone=dict(
         _delete_=True,

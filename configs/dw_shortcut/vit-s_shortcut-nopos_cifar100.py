@@ -1,6 +1,6 @@
 _base_ = "./vit-s_nopos_cifar100.py"
 
-# The last shortcut is left out, since only the class token is read behind it.
+# No shortcut at the last block, because only the class token is used after it.
 model = dict(
     backbone=dict(
         type="smallvit.DWConvShortcut",

@@ -1,4 +1,4 @@
 _base_ = "./vit-t_shortcut-nopos_cifar100.py"
 
-# No convolution: what goes into a block is added to what comes out, as it is.
+# No convolution: the block input is added to the block output unchanged.
 model = dict(backbone=dict(shortcut=dict(kernel_sizes=())))

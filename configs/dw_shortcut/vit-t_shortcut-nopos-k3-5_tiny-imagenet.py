@@ -1,4 +1,4 @@
 _base_ = "./vit-t_shortcut-nopos_tiny-imagenet.py"
 
-# Variant 2: parallel modules with kernels of 3 and 5.
+# Variant 2: parallel branches with kernel sizes 3 and 5.
 model = dict(backbone=dict(shortcut=dict(kernel_sizes=(3, 5))))

@@ -1,4 +1,4 @@
 _base_ = "./vit-t_shortcut-nopos_tiny-imagenet.py"
 
-# A kernel of 5 in place of 3.
+# Kernel size 5 instead of 3.
 model = dict(backbone=dict(shortcut=dict(kernel_sizes=5)))

@@ -1,4 +1,4 @@
 _base_ = "./vit-t_shortcut-nopos_cifar10.py"
 
-# A kernel of 7 in place of 3.
+# Kernel size 7 instead of 3.
 model = dict(backbone=dict(shortcut=dict(kernel_sizes=7)))

@@ -1,6 +1,6 @@
 _base_ = "./vit-t_shortcut_custom-coco.py"
 
-# Boxes alone, Faster R-CNN: no masks are read, predicted or measured.
+# Boxes only (Faster R-CNN), without masks.
 load, _, *others = _base_.train_pipeline
 _, resize, _, pack = _base_.test_pipeline
 train_pipeline = [load, _base_.without_masks, *others]

@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# Without Mixup and CutMix, which ask for more epochs than so few images get.
+# No Mixup and CutMix, which require more epochs than small datasets are trained for.
 model = dict(
     backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"), train_cfg=None
 )

@@ -1,5 +1,5 @@
 _base_ = "./dwnet-b_ade20k.py"
 
-# No such ImageNet checkpoint was published: dwnet-b_inhomogeneous_in1k.py trains one.
+# No ImageNet checkpoint was published; train one with dwnet-b_inhomogeneous_in1k.py.
 weights = "work_dirs/dwnet-b_inhomogeneous_in1k/epoch_300.pth"
 model = dict(backbone=dict(conv="inhomogeneous", init_cfg=dict(checkpoint=weights)))

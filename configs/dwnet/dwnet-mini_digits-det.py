@@ -1,5 +1,5 @@
-# For a test of an installation, and no base for data of your own: few regions, at most 20 boxes an
-# image, no flips. That is dwnet-t_custom-coco.py.
+# An installation test, not a base for your own data (few proposals, at most 20 boxes per image, no
+# flips); for that, use dwnet-t_custom-coco.py.
 _base_ = [
     "../_base_/models/mask-rcnn_dwnet_fpn.py",
     "../_base_/datasets/digits_det.py",
@@ -17,7 +17,7 @@ model = dict(
     rpn_head=dict(
         in_channels=width,
         feat_channels=width,
-        # Boxes of digits are upright: 10 to 44 pixels high, and often half as wide.
+        # Boxes of digits are upright: 10 to 44 pixels high and often half as wide.
         anchor_generator=dict(scales=[5], ratios=[1.0, 2.0], strides=strides),
     ),
     roi_head=dict(

@@ -1,5 +1,5 @@
-# For a test of an installation, and no base for data of your own: the background has a weight of
-# 0.15, nothing is augmented. That is dwnet-t_custom-masks.py.
+# An installation test, not a base for your own data (background weight 0.15, no augmentation); for
+# that, use dwnet-t_custom-masks.py.
 _base_ = [
     "../_base_/models/upernet_dwnet.py",
     "../_base_/datasets/digits_seg.py",
@@ -9,12 +9,12 @@ _base_ = [
 # Everything is smaller than for ADE20K: scenes of 96x96, eleven classes, two CPU cores.
 norm_cfg = dict(type="BN", requires_grad=True)
 
-# Nine pixels of ten are paper. At full weight a short run learns to tell ink from paper and
-# stays there; with less of it the digits come apart after some 300 iterations.
+# Nine out of ten pixels are background. At full weight, a short run only learns to separate digits
+# from background; with a lower weight, it distinguishes the digits after about 300 iterations.
 class_weight = [0.15] + [1.0] * 10
 
 model = dict(
-    # Padding is paper too: mmseg's weighted loss cannot leave pixels out.
+    # Padding counts as background, because mmseg's weighted loss cannot ignore pixels.
     data_preprocessor=dict(size=(96, 96), seg_pad_val=0),
     backbone=dict(arch="mini", pad_to_kernel=False, drop_path_rate=0.0, norm_cfg=norm_cfg),
     decode_head=dict(
@@ -52,7 +52,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10.0),
 )
 default_hooks = dict(checkpoint=dict(interval=max_iters))
-# mmseg's runtime lets cuDNN try its algorithms out.
+# mmseg's runtime enables cudnn_benchmark.
 env_cfg = dict(cudnn_benchmark=False)
 
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -1,4 +1,4 @@
-# For a test of an installation, and no base for data of your own: nothing is augmented. That is
+# An installation test, not a base for your own data (no augmentation); for that, use
 # dwnet-t_small-images_folder.py.
 _base_ = ["../_base_/datasets/digits.py", "../_base_/default_runtime.py"]
 

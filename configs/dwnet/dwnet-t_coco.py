@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/default_runtime_det.py",
 ]
 
-# From ImageNet, as published; the file is an official checkpoint that was converted, see README.md.
+# ImageNet weights, as published: a converted official checkpoint, see README.md.
 model = dict(
     backbone=dict(
         init_cfg=dict(
@@ -14,7 +14,8 @@ model = dict(
     )
 )
 
-# As officially, norms decay where the official name says "bn": in the blocks and the heads.
+# As in the official code, weight decay applies to norms with "bn" in their official name, which are
+# in the blocks and heads.
 exempt = ["absolute_pos_embed", "patch_embed.norm", "downsample.norm", "backbone.norm"]
 optim_wrapper = dict(
     paramwise_cfg=dict(_delete_=True, custom_keys={name: dict(decay_mult=0.0) for name in exempt})

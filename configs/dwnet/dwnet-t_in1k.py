@@ -8,5 +8,6 @@ _base_ = [
 # 8 GPUs with 128 images each
 train_dataloader = dict(batch_size=128, drop_last=True)
 
-# As officially, a batch whose loss or gradient is not finite is left out; officially any number.
+# As in the official code, batches with a NaN or infinite loss or gradient are skipped; the official
+# code has no limit.
 default_hooks = dict(non_finite=dict(skip=100))

@@ -5,5 +5,5 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# Without Mixup and CutMix, which ask for more epochs than so few images get.
+# No Mixup and CutMix, which require more epochs than small datasets are trained for.
 model = dict(backbone=dict(img_size=32, patch_size=2, pad_to_kernel=False), train_cfg=None)

@@ -1,4 +1,4 @@
-# At 64x64, which 32x32 are enlarged to: the network has no smaller patches.
+# At 64x64, to which 32x32 images are enlarged, because the network has no smaller patches.
 _base_ = [
     "../_base_/models/cvt-13_classifier.py",
     "../_base_/datasets/folder_64.py",

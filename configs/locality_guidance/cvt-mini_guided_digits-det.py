@@ -1,4 +1,4 @@
-# The maps of a small CNN that knows single digits teach a detector's backbone. Train it first:
+# A small CNN trained on single digits guides the backbone of a detector. Train it first:
 #   tools/train.py configs/locality_guidance/resnet-20_digits.py
 _base_ = "./cvt-mini_digits-det.py"
 
@@ -8,7 +8,7 @@ model = dict(
         teacher=dict(
             model="smallvit::locality_guidance/resnet-20_digits.py",
             checkpoint="work_dirs/resnet-20_digits/epoch_20.pth",
-            size=None,  # scenes at the size that the detector sees
+            size=None,  # same image size as the detector
         ),
         student_indices=(0, 1, 3),
     ),

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# Where the maps are active is compared, not the maps.
+# Match spatial attention instead of feature maps.
 model = dict(guidance=dict(transform="attention"))

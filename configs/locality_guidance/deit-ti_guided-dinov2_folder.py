@@ -1,5 +1,5 @@
-# A large pretrained network teaches, by features that are stored before; timm fetches its weights,
-# or takes them from guidance.teacher.checkpoint:
+# Precomputed features of a large pretrained teacher. timm downloads its weights unless
+# guidance.teacher.checkpoint is set:
 #   python tools/locality_guidance/precompute.py \
 #       configs/locality_guidance/deit-ti_guided-dinov2_folder.py \
 #       --out data/teacher_features/dinov2_folder --cfg-options data_root=/my/images
@@ -13,7 +13,7 @@ model = dict(
                 type="smallvit.TimmBackbone",
                 model_name="vit_small_patch14_dinov2.lvd142m",
                 img_size=224,
-                out_norm=True,  # the size of values differs much between its blocks
+                out_norm=True,  # feature magnitudes differ between its blocks
                 pretrained=True,
             ),
             size=224,

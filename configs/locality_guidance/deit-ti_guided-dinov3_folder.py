@@ -1,4 +1,4 @@
-# Store its features first, as in deit-ti_guided-dinov2_folder.py.
+# Precompute its features first, as in deit-ti_guided-dinov2_folder.py.
 _base_ = "./deit-ti_guided-dinov2_folder.py"
 
 model = dict(

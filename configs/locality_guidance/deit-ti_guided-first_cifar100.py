@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The teacher's first stage alone guides.
+# Only the teacher's first stage guides.
 model = dict(guidance=dict(teacher=dict(stages=(0,)), student_indices=(0,)))

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The teacher's most likely class guides, in place of its features.
+# Hard distillation of the teacher's predicted class instead of its features.
 model = dict(guidance=dict(loss_weight=0, logit=dict(kind="hard")))

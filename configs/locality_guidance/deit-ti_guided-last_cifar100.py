@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The teacher's third stage alone guides.
+# Only the teacher's third stage guides.
 model = dict(guidance=dict(teacher=dict(stages=(2,)), student_indices=(11,)))

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The last blocks follow the teacher, the earlier ones are free.
+# Guide only the last blocks.
 model = dict(guidance=dict(student_indices=(9, 10, 11)))

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The teacher's second stage alone guides.
+# Only the teacher's second stage guides.
 model = dict(guidance=dict(teacher=dict(stages=(1,)), student_indices=(6,)))

@@ -1,4 +1,4 @@
-# From features that were stored before:
+# Precomputed features:
 #   python tools/locality_guidance/precompute.py configs/locality_guidance/resnet-56_cifar100.py \
 #       work_dirs/resnet-56_cifar100/epoch_300.pth --out data/teacher_features/cifar100
 _base_ = "./deit-ti_guided_cifar100.py"

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# How alike the images of a batch are in the maps is compared, not the maps.
+# Match similarities between the images of a batch instead of feature maps.
 model = dict(guidance=dict(transform="similarity"))

@@ -1,4 +1,4 @@
 _base_ = "./deit-ti_guided_cifar100.py"
 
-# The teacher's predictions guide, in place of its features.
+# Soft distillation of the teacher's predictions instead of its features.
 model = dict(guidance=dict(loss_weight=0, logit=dict(kind="soft")))

@@ -1,4 +1,4 @@
-# The CNN that the paper compares transformers with; its images are enlarged as theirs are.
+# The paper's CNN baseline, with the same enlarged images as the transformers.
 _base_ = [
     "../_base_/datasets/cifar100_224_randaug.py",
     "../_base_/schedules/cifar_sgd_300e.py",

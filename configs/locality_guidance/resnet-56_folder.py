@@ -1,4 +1,4 @@
-# The teacher of deit-ti_guided_folder.py: a CNN that sees your images at 32x32.
+# The teacher of deit-ti_guided_folder.py: a CNN on your images at 32x32.
 _base_ = [
     "../_base_/models/resnet-56_classifier.py",
     "../_base_/datasets/folder.py",

@@ -1,4 +1,4 @@
-# From features that were stored before:
+# Precomputed features:
 #   python tools/locality_guidance/precompute.py configs/locality_guidance/resnet-20_digits.py \
 #       work_dirs/resnet-20_digits/epoch_20.pth --out data/teacher_features/digits
 _base_ = "./vit-mini_guided_digits.py"

@@ -1,4 +1,4 @@
-# Both plugins: depth-wise shortcuts beside the blocks, and features that follow a CNN's.
+# Both plugins: DW shortcuts and locality guidance.
 _base_ = "./vit-mini_guided_digits.py"
 
 model = dict(backbone=dict(type="smallvit.DWConvShortcut", host="VisionTransformer"))

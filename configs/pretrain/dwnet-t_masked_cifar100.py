@@ -6,7 +6,7 @@ model = dict(
     head=dict(patch_size=8),
 )
 
-# A feature of the last map sees all of the image: squares of 8x8 pixels are hidden.
+# Mask squares of 8x8 pixels, because the last feature map has a global receptive field.
 crop, flip, mask, pack = _base_.train_dataloader["dataset"]["pipeline"]
 mask = dict(mask, mask_patch_size=8, model_patch_size=8)
 train_dataloader = dict(dataset=dict(pipeline=[crop, flip, mask, pack]))

@@ -15,7 +15,7 @@ from smallvit.cli import run_tool, tool_parser
 from smallvit.cli.arguments import add_overwrite_flag, positive, require_free
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-WAYS = ("in memory", "one by one", "timm")
+WAYS = ("in memory", "per image", "timm")
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -152,7 +152,7 @@ def build(folder: str, steps: list[dict], args: argparse.Namespace) -> tuple[dic
 
     ways = {
         "in memory": lambda: take(loader(memory, collate_in_memory), ours),
-        "one by one": lambda: take(loader(Single(mm), default_collate), theirs),
+        "per image": lambda: take(loader(Single(mm), default_collate), theirs),
         "timm": lambda: take(loader(Single(timm), None)),
     }
     return ways, len(arrays)

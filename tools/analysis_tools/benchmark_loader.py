@@ -180,7 +180,7 @@ def load_all(loader) -> None:
 
 
 def measure(loaders: dict, args: argparse.Namespace) -> dict:
-    """Time the loaders in turns."""
+    """Time the data loaders in alternation."""
     from smallvit.analysis.harness import in_turns
 
     passes = {kind: partial(load_all, loader) for kind, loader in loaders.items()}

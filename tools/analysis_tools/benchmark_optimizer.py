@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    print(f"{'config':<44} {'groups':>12} {'ms a step':>16} {'ratio':>6}")
+    print(f"{'config':<44} {'groups':>12} {'ms/step':>16} {'ratio':>6}")
     for path in args.configs:
         (merged, single), times = measure(path, args.steps)
         print(

@@ -116,8 +116,8 @@ def main(argv=None) -> int:
         os.rename(partial, args.out)
     except OSError as error:
         raise UserError(
-            f"cannot write {partial}: {error.strerror}; run the same command again when that is "
-            "mended: it continues"
+            f"cannot write {partial}: {error.strerror}; fix this and run the same command "
+            "again to resume"
         ) from error
     print(f"\n{args.out}: {len(table)} images of {len(set(table.values()))} classes")
     return 0

@@ -4,7 +4,7 @@ _base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=4)
 
-# The whole image is tested, not a crop of it.
+# Test on the whole image instead of a center crop.
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="Resize", scale=(224, 224), backend="pillow", interpolation="bilinear"),
@@ -22,6 +22,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Of four classes the best five always hold the right one.
+# With four classes, top-5 is meaningless.
 val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator

@@ -1,4 +1,4 @@
-# CIFAR-100 as CIFAR-10, with its own mean and standard deviation.
+# Same as CIFAR-10, with the mean and standard deviation of CIFAR-100.
 _base_ = "./cifar10_224_swin.py"
 
 mean = [129.285, 124.0575, 112.4295]

@@ -1,4 +1,4 @@
-# CIFAR-100 as CIFAR-10.
+# Same as CIFAR-10, for CIFAR-100.
 _base_ = "./cifar10_224_transfer.py"
 
 data_preprocessor = dict(num_classes=100)

@@ -1,4 +1,4 @@
-# As cifar100_32_randaug.py, from memory, augmented by the batch on the model's device.
+# Same as cifar100_32_randaug.py, in memory, with batched augmentation on the model's device.
 _base_ = "./cifar100_32_randaug.py"
 
 data_preprocessor = dict(type="smallvit.AugmentingPreprocessor")

@@ -1,4 +1,4 @@
-# CIFAR-100 at its own size, augmented as at 224.
+# CIFAR-100 at its original size, augmented as at 224.
 _base_ = "./cifar100_224_randaug.py"
 
 crop, *others = _base_.train_pipeline

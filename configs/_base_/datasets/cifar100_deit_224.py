@@ -1,4 +1,4 @@
-# CIFAR-100 enlarged to 224x224 with the augmentations and the test crop of DeiT.
+# CIFAR-100 enlarged to 224x224 with DeiT's augmentations and test crop.
 _base_ = "./cifar100_224_randaug.py"
 
 test_pipeline = [

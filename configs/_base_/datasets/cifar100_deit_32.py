@@ -1,4 +1,4 @@
-# CIFAR-100 at its own size with the augmentations of DeiT, repeated augmentation included.
+# CIFAR-100 at its original size with DeiT's augmentations, including repeated augmentation.
 _base_ = "./cifar100_224_randaug.py"
 
 _, *others = _base_.train_pipeline

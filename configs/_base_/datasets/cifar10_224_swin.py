@@ -1,5 +1,5 @@
-# CIFAR-10 enlarged to 224x224, with the augmentations of Swin. mmpretrain's CIFAR images are
-# RGB already; their mean and standard deviation are those of the shortcut's recipes.
+# CIFAR-10 enlarged to 224x224, with Swin's augmentations. MMPretrain's CIFAR images are already
+# RGB; mean and standard deviation follow the DW shortcut recipes.
 _base_ = "mmpretrain::_base_/datasets/cifar10_bs16.py"
 
 mean = [125.307, 122.961, 113.8575]

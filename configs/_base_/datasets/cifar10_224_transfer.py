@@ -1,5 +1,5 @@
-# CIFAR-10 enlarged to 224x224, cropped and flipped, as T2T-ViT is transferred to it. The mean and
-# standard deviation are those of its script, for both data sets.
+# CIFAR-10 enlarged to 224x224, cropped and flipped, as in T2T-ViT's transfer learning. Mean and
+# standard deviation follow its script, for both datasets.
 _base_ = "mmpretrain::_base_/datasets/cifar10_bs16.py"
 
 data_preprocessor = dict(mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255])
@@ -17,7 +17,7 @@ train_dataloader = dict(batch_size=64, num_workers=8, dataset=dict(pipeline=trai
 val_dataloader = dict(batch_size=100, num_workers=8, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-# Training images, in the transforms of the test: 10,000 of them are drawn.
+# 10,000 random training images, with the test transforms.
 calibration_dataloader = dict(
     batch_size=100,
     num_workers=8,
@@ -26,7 +26,7 @@ calibration_dataloader = dict(
 )
 custom_hooks = [dict(type="smallvit.CalibrationHook", num_images=10_000)]
 
-# eval_mode=1 takes the thresholds that tools/multi_exit/calibrate.py stored, 2 finds them first.
+# eval_mode=1 uses the thresholds stored by tools/multi_exit/calibrate.py, 2 computes them first.
 test_evaluator = [
     dict(type="Accuracy", topk=(1, 5)),
     dict(type="smallvit.AnytimeAccuracy"),

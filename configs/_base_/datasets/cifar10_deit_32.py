@@ -1,4 +1,4 @@
-# CIFAR-10 as CIFAR-100.
+# Same as CIFAR-100, for CIFAR-10.
 _base_ = "./cifar100_deit_32.py"
 
 data_preprocessor = dict(num_classes=10)

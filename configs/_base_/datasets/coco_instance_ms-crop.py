@@ -1,7 +1,7 @@
 _base_ = "mmdet::_base_/datasets/coco_instance.py"
 
-# Half of the images are resized to a short side of 480 to 800; the other half are resized,
-# cropped and resized again (the policy of DETR).
+# Half of the images are resized to a short side of 480 to 800; the other half are resized, cropped
+# and resized again (DETR's policy).
 short_sides = [(side, 1333) for side in range(480, 801, 32)]
 train_pipeline = [
     dict(type="LoadImageFromFile"),

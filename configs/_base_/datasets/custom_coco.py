@@ -1,7 +1,6 @@
-# Your own objects, boxes and masks, in COCO's files. The tools read data_root and the classes
-# late, from the files that are there: --cfg-options data_root=/my/data is enough, and so is
-# data_root = "/my/data" in a config that inherits this one. Other names of the files are ann_file
-# and data_prefix of the data sets; the metrics follow them.
+# Your own boxes and masks in COCO files. To use them, pass --cfg-options data_root=/my/data, or set
+# data_root = "/my/data" in a config that inherits this one; the tools derive the classes from the
+# files. For other file names, set ann_file and data_prefix of the datasets; the metrics follow.
 _base_ = "mmdet::_base_/datasets/coco_instance.py"
 
 data_root = "data/custom"
@@ -24,7 +23,7 @@ test_pipeline = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     ),
 ]
-# For configs of boxes alone.
+# For configs with boxes only.
 without_masks = dict(type="LoadAnnotations", with_bbox=True)
 
 train_dataloader = dict(
@@ -47,6 +46,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Fitted late: the file of the data set that is measured.
+# Set by the tools to the annotation file of the evaluated dataset.
 val_evaluator = dict(ann_file=None)
 test_evaluator = val_evaluator

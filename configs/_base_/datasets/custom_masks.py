@@ -1,8 +1,7 @@
-# Your own label maps: an image with the class of each pixel, 0, 1, 2, ... (255: of none), for
-# each image, of the same name in another folder. The tools read data_root late:
-# --cfg-options data_root=/my/data is enough, and so is data_root = "/my/data" in a config that
-# inherits this one. The classes are metainfo.classes of the training data set; the other data
-# sets and the heads follow.
+# Your own label maps: for each image, a file of the same name in another folder with the class of
+# each pixel, 0, 1, 2, ... (255: ignored). To use them, pass --cfg-options data_root=/my/data, or
+# set data_root = "/my/data" in a config that inherits this one. Set the classes in metainfo.classes
+# of the training dataset; the other datasets and the heads follow.
 data_root = "data/custom"
 fit_to_folder = dict(data_root=data_root)
 

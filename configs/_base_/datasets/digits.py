@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type="PackInputs"),
 ]
 
-# Batches of 32x32 are made faster than a worker process could hand them over.
+# Batches of 32x32 load faster in the main process than a worker could transfer them.
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,

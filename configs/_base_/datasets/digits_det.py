@@ -3,7 +3,7 @@ _base_ = "mmdet::_base_/datasets/coco_instance.py"
 data_root = "data/digit_scenes/"
 metainfo = dict(classes=tuple("0123456789"))
 
-# Not flipped: a mirrored digit is none. scale_factor=1.0 keeps the scenes' own size.
+# No flips, because flipped digits are not digits. scale_factor=1.0 keeps the original size.
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),

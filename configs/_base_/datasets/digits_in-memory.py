@@ -1,4 +1,4 @@
-# As digits.py, from memory, augmented by the batch on the model's device.
+# Same as digits.py, in memory, with batched augmentation on the model's device.
 _base_ = "./digits.py"
 
 data_preprocessor = dict(type="smallvit.AugmentingPreprocessor")

@@ -2,7 +2,7 @@ _base_ = "mmseg::_base_/datasets/ade20k.py"
 
 dataset_type = "BaseSegDataset"
 data_root = "data/digit_scenes/"
-# The background is a class here, 0 in the label maps; in ADE20K proper 0 is left out.
+# The background is class 0 here; in ADE20K, 0 is ignored.
 metainfo = dict(
     classes=("background", *"0123456789"),
     palette=[
@@ -20,7 +20,7 @@ metainfo = dict(
     ],
 )
 
-# Neither flipped nor cropped: a mirrored digit is none, half a digit is ambiguous.
+# No flips and crops, because flipped digits are not digits and half a digit is ambiguous.
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),

@@ -1,6 +1,6 @@
-# A domain of DomainNet, 345 classes, augmented as DeiT does; a config of another domain sets it
-# in train_dataloader and val_dataloader: dataset=dict(domain="sketch"), and
-# test_dataloader = val_dataloader.
+# One domain of DomainNet, 345 classes, with DeiT's augmentations. For another domain, set
+# dataset=dict(domain="sketch") in train_dataloader and val_dataloader, and test_dataloader =
+# val_dataloader.
 _base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=345)

@@ -1,12 +1,11 @@
-# Your own images, in a folder for each class: data_root holds train/, val/ and test/ or the
-# classes themselves. The tools read data_root and the number of classes late, from the folder
-# that is there: --cfg-options data_root=/my/images is enough, and so is data_root = "/my/images"
-# in a config that inherits this one.
+# Your own images, one folder per class: data_root contains train/, val/ and test/ or the class
+# folders themselves. To use them, pass --cfg-options data_root=/my/images, or set data_root =
+# "/my/images" in a config that inherits this one; the tools derive the classes from the folder.
 _base_ = "./imagenet_swin_224.py"
 
 data_root = "data/images"
 
-# The data sets below that have these settings follow data_root, and the model the classes.
+# Datasets below with these settings follow data_root, and the model follows the classes.
 fit_to_folder = dict(data_root=data_root)
 
 folder = dict(type="smallvit.ClassFolders", data_root=data_root)

@@ -1,5 +1,5 @@
-# Your own small images, in a folder for each class, at 32x32; see folder.py. For 64x64 write the
-# pipelines with 64 for 32 and 8 for 4, and img_size=64 where the backbone has it.
+# Your own small images, one folder per class, at 32x32; see folder.py. For 64x64, replace 32 by 64
+# and 4 by 8 in the pipelines, and set img_size=64 if the backbone has this argument.
 _base_ = "./folder.py"
 
 load, _, *others = _base_.train_pipeline

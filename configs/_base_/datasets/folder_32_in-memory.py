@@ -1,4 +1,4 @@
-# As folder_32.py, from memory, augmented by the batch on the model's device.
+# Same as folder_32.py, in memory, with batched augmentation on the model's device.
 _base_ = "./folder_32.py"
 
 data_preprocessor = dict(type="smallvit.AugmentingPreprocessor")

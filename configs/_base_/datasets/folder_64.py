@@ -1,4 +1,4 @@
-# Your own small images, in a folder for each class, at 64x64; see folder.py.
+# Your own small images, one folder per class, at 64x64; see folder.py.
 _base_ = "./folder.py"
 
 load, _, *others = _base_.train_pipeline

@@ -1,4 +1,4 @@
-# As folder_64.py, from memory, augmented by the batch on the model's device.
+# Same as folder_64.py, in memory, with batched augmentation on the model's device.
 _base_ = "./folder_64.py"
 
 data_preprocessor = dict(type="smallvit.AugmentingPreprocessor")

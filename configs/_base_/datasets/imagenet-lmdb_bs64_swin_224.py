@@ -1,5 +1,5 @@
-# ImageNet-1K in the stores that tools/dataset_converters/folder2lmdb.py writes, with the
-# augmentations of Swin: in place of imagenet_swin_224.py, and the same samples.
+# ImageNet-1K in stores written by tools/dataset_converters/folder2lmdb.py, with Swin's
+# augmentations: a replacement for imagenet_swin_224.py with the same samples.
 _base_ = "./imagenet_swin_224.py"
 
 train_store = "data/imagenet/train.lmdb"
@@ -13,7 +13,7 @@ test_pipeline = [
     *_base_.test_pipeline[1:],
 ]
 
-# A key is the path below the class folders' root: nothing may stand before it.
+# Keys are paths relative to the root of the class folders, without a prefix.
 keys = dict(data_root="", split="")
 train_dataloader = dict(
     dataset=dict(ann_file=f"{train_store}/annotations.txt", pipeline=train_pipeline, **keys)

@@ -1,5 +1,5 @@
-# ImageNet-1K as DVT is trained on it: images are resized, turned and sheared with bilinear or
-# bicubic interpolation, drawn for each of them and for each operation.
+# ImageNet-1K for DVT: resizing, rotation and shear use bilinear or bicubic interpolation, sampled
+# for each image and operation.
 _base_ = "./imagenet_swin_224.py"
 
 load, crop, flip, randaugment, *others = _base_.train_pipeline

@@ -1,5 +1,5 @@
-# MMPretrain's ImageNet-1K with the augmentations of Swin as timm does them, from which the
-# official codes take them.
+# MMPretrain's ImageNet-1K with Swin's augmentations as implemented in timm, which the official code
+# uses.
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 
 mean, std = _base_.data_preprocessor.mean, _base_.data_preprocessor.std
@@ -8,7 +8,7 @@ train_pipeline = [
     load,
     crop,
     flip,
-    # Files are read as BGR; mean and standard deviation are RGB all the same.
+    # Files are read as BGR, but mean and standard deviation are given in RGB.
     dict(
         type="smallvit.RandAugment",
         policy="rand-m9-mstd0.5-inc1",

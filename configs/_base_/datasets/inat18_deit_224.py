@@ -1,4 +1,4 @@
-# iNaturalist 2018, 8,142 species, augmented as DeiT does.
+# iNaturalist 2018, 8,142 species, with DeiT's augmentations.
 _base_ = "./imagenet_swin_224.py"
 
 data_preprocessor = dict(num_classes=8142)

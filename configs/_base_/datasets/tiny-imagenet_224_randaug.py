@@ -1,4 +1,4 @@
-# Tiny-ImageNet, 200 classes, augmented as Chaoyang.
+# Tiny-ImageNet, 200 classes, same augmentations as Chaoyang.
 _base_ = "./chaoyang_224_randaug.py"
 
 data_preprocessor = dict(num_classes=200)

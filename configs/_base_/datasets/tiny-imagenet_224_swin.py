@@ -1,4 +1,4 @@
-# Tiny-ImageNet enlarged to 224x224, with the augmentations of Swin and ImageNet's statistics.
+# Tiny-ImageNet enlarged to 224x224, with Swin's augmentations and ImageNet's statistics.
 mean = [123.675, 116.28, 103.53]
 std = [58.395, 57.12, 57.375]
 data_preprocessor = dict(num_classes=200, mean=mean, std=std, to_rgb=True)
@@ -10,7 +10,7 @@ train_pipeline = [
     enlarge,
     dict(type="RandomResizedCrop", scale=size, backend="pillow", interpolation="bicubic"),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    # Files are read as BGR; mean and standard deviation are RGB all the same.
+    # Files are read as BGR, but mean and standard deviation are given in RGB.
     dict(
         type="smallvit.RandAugment",
         policy="rand-m9-mstd0.5-inc1",

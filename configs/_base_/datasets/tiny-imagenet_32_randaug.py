@@ -1,4 +1,4 @@
-# The images that a teacher of locality guidance sees: 32x32, augmented as at 224.
+# Images for the teacher of locality guidance: 32x32, augmented as at 224.
 _base_ = "./tiny-imagenet_224_randaug.py"
 
 load, crop, *others = _base_.train_pipeline

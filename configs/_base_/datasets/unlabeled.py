@@ -1,4 +1,4 @@
-# Images without labels: every image below data_root, or those of a COCO file (ann_file).
+# Unlabeled images: all images below data_root, or those of a COCO file (ann_file).
 data_root = "data/images"
 
 data_preprocessor = dict(

@@ -1,4 +1,4 @@
-# All of a guided student on Chaoyang but the student itself.
+# Everything but the student for guided training on Chaoyang.
 _base_ = [
     "../datasets/chaoyang_224_randaug.py",
     "../schedules/cifar_adamw_300e.py",

@@ -1,4 +1,4 @@
-# All of a guided student on Flowers-102 but the student itself.
+# Everything but the student for guided training on Flowers-102.
 _base_ = [
     "../datasets/flowers102_224_randaug.py",
     "../schedules/cifar_adamw_300e.py",

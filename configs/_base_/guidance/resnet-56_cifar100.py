@@ -1,4 +1,4 @@
-# What guides a student; train the teacher first, with the config named here.
+# Guidance of a student; train the teacher first with this config.
 guidance = dict(
     type="smallvit.LocalityGuidance",
     teacher=dict(
@@ -6,7 +6,7 @@ guidance = dict(
         checkpoint="work_dirs/resnet-56_cifar100/epoch_300.pth",
         size=32,
         stages=(0, 1, 2),
-        # Officially the teacher stays in training mode.
+        # In the official code, the teacher is in training mode.
         batch_statistics=True,
     ),
     student_indices=(0, 6, 11),

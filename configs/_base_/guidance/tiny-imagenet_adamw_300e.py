@@ -1,4 +1,4 @@
-# All of a guided student on Tiny-ImageNet but the student itself.
+# Everything but the student for guided training on Tiny-ImageNet.
 _base_ = [
     "../datasets/tiny-imagenet_224_randaug.py",
     "../schedules/cifar_adamw_300e.py",

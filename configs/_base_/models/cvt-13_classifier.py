@@ -5,7 +5,7 @@ model = dict(
         type="LinearClsHead",
         num_classes=100,
         in_channels=384,
-        # The official head keeps the bias that PyTorch gives it.
+        # The official head keeps PyTorch's default bias initialization.
         init_cfg=[
             dict(type="smallvit.PyTorchInit", layer="Linear"),
             dict(

@@ -5,7 +5,7 @@ model = dict(
         arch="tiny",
         patch_size=16,
         drop_path_rate=0.1,
-        # Officially the norms of the patch embedding are synchronized, those of DAFF are not.
+        # The official code synchronizes the norms of the patch embedding but not those of DAFF.
         sope_norm_cfg=dict(type="SyncBN"),
     ),
     head=dict(

@@ -1,8 +1,8 @@
 _base_ = "./dhvt_classifier.py"
 
-# From ImageNet weights, --cfg-options model.backbone.init_cfg.checkpoint=...; without stochastic
-# depth and on stored statistics of batch norms, as the official network, which is not trained in
-# training mode.
+# Start from ImageNet weights, --cfg-options model.backbone.init_cfg.checkpoint=... There is no
+# stochastic depth, and batch norms use running statistics, because the official code fine-tunes in
+# evaluation mode.
 model = dict(
     backbone=dict(
         drop_path_rate=0.0,

@@ -1,4 +1,4 @@
-# The cascade of T2T-ViT-12 with all exits and their reuse from ImageNet; the head is new.
+# T2T-ViT-12 cascade with all exits and reuse modules from ImageNet; the head is new.
 network = dict(
     type="smallvit.T2TViT",
     arch="12",
@@ -11,7 +11,8 @@ model = dict(
     backbone=dict(
         type="smallvit.DynamicViT",
         exits=[dict(token_grid=grid, **network) for grid in (7, 10, 14)],
-        # Another one: --cfg-options model.backbone.init_cfg.checkpoint=dvt-t2t-12_in1k.pth
+        # For another checkpoint: --cfg-options
+        # model.backbone.init_cfg.checkpoint=dvt-t2t-12_in1k.pth
         init_cfg=dict(
             type="Pretrained",
             checkpoint="work_dirs/dvt-t2t-12_in1k/epoch_310.pth",

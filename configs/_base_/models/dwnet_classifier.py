@@ -4,5 +4,5 @@ model = dict(
     backbone=dict(
         _delete_=True, type="smallvit.DWNet", arch="tiny", img_size=224, drop_path_rate=0.2
     ),
-    neck=None,  # DWNet pools by itself
+    neck=None,  # DWNet includes pooling
 )

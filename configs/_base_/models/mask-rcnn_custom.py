@@ -1,6 +1,6 @@
-# Mask R-CNN for data sets of hundreds or thousands of images: half of COCO's channels behind the
-# backbone and a quarter in the mask head, which is most of the work where an image has many
-# objects; a quarter of its regions, and anchors from 16 pixels on.
+# Mask R-CNN for datasets of hundreds or thousands of images: compared with COCO, half of the
+# channels after the backbone, a quarter in the mask head, which dominates the cost of images with
+# many objects, a quarter of the proposals, and anchors from 16 pixels.
 _base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
 
 width = 128

@@ -1,6 +1,5 @@
-# UperNet for data sets of hundreds or thousands of images: a quarter of ADE20K's channels in the
-# heads, and pixels of no class do not count in the mean of the loss. The tools set the number of
-# classes.
+# UperNet for datasets of hundreds or thousands of images: a quarter of ADE20K's channels in the
+# heads, and the loss is averaged over labeled pixels only. The tools set the number of classes.
 _base_ = "mmseg::_base_/models/upernet_r50.py"
 
 model = dict(

@@ -2,7 +2,7 @@ _base_ = "mmseg::_base_/models/upernet_r50.py"
 
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 
-# One grid of tokens at stride 16: outputs of four depths become strides 4 to 32.
+# Single-scale tokens at stride 16: outputs of four depths are resized to strides 4 to 32.
 model = dict(
     data_preprocessor=dict(size=(512, 512)),
     pretrained=None,

@@ -1,6 +1,6 @@
 _base_ = "./vit_classifier.py"
 
-# MMPretrain's VisionTransformer always has a position embedding; timm's does without.
+# MMPretrain's VisionTransformer always has a position embedding; timm's can do without.
 model = dict(
     backbone=dict(
         _delete_=True,

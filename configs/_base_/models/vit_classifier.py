@@ -16,7 +16,8 @@ model = dict(
         loss=dict(type="LabelSmoothLoss", label_smooth_val=0.1, mode="original"),
         cal_acc=False,
     ),
-    # As officially: layers as PyTorch makes them, token and positions from N(0, 1).
+    # As in the official code: PyTorch's default initialization, class token and positions from N(0,
+    # 1).
     init_cfg=dict(
         type="smallvit.FinalInit",
         modules=["backbone"],

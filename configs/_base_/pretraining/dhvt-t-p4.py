@@ -1,4 +1,4 @@
-# DHVT-T of the CIFAR recipe.
+# DHVT-T as in the CIFAR recipe.
 network = dict(
     type="smallvit.DHVT",
     arch="tiny",

@@ -1,4 +1,4 @@
-# SimMIM for networks whose patches cannot be dropped: 60% of the squares of 4x4 pixels are hidden.
+# SimMIM for networks whose patches cannot be dropped: 60% of the 4x4 pixel squares are masked.
 _base_ = "./masked_32.py"
 
 crop, flip, pack = _base_.train_pipeline

@@ -1,4 +1,4 @@
-# Hidden patches or pixels of 32x32 images (MAE, SimMIM), 75% or 60% of them.
+# Masked patches (MAE, 75%) or pixels (SimMIM, 60%) of 32x32 images.
 _base_ = [
     "../datasets/cifar100_32_unlabeled.py",
     "../schedules/pretrain_adamw_400e.py",
@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
-# What a backbone has behind its last block, such as a norm, is not trained.
+# Layers after the last block of the backbone, such as a norm, are not trained.
 find_unused_parameters = True
 
 seen = dict(
@@ -22,6 +22,6 @@ seen = dict(
 custom_hooks = [dict(type="smallvit.PretrainingMonitor", dataset=seen, interval=20)]
 default_hooks = dict(checkpoint=dict(interval=20, save_best=None))
 
-# 5e-4 is for 64 images.
+# 5e-4 is for a batch size of 64.
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=256)

@@ -1,5 +1,5 @@
-# Two large crops and eight of half the size: the student of each predicts the teacher's answer to
-# the large ones.
+# Two large crops and eight of half the size: for each, the student predicts the teacher's output
+# for the large crops.
 _base_ = "./masked_32.py"
 
 flip = dict(type="RandomFlip", prob=0.5)

@@ -1,6 +1,5 @@
-# 300 epochs, warm-up over 20, cosine from the first epoch; a total batch of 128 at a learning
-# rate of 5e-4, which changes from epoch to epoch.
-# All vectors, and the tokens and position tables, go without weight decay.
+# 300 epochs, warm-up over 20, cosine from the first epoch; a total batch of 128 at a learning rate
+# of 5e-4, updated every epoch. No weight decay for vectors, tokens and position embeddings.
 optim_wrapper = dict(
     constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),

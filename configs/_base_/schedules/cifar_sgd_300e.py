@@ -1,4 +1,4 @@
-# 300 epochs, cosine to zero from epoch to epoch; a total batch of 128 at a learning rate of 0.1.
+# 300 epochs, cosine to zero, updated every epoch; a total batch of 128 at a learning rate of 0.1.
 optim_wrapper = dict(
     constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),

@@ -1,5 +1,5 @@
-# Fine-tuning as T2T-ViT's: SGD, 60 epochs, cosine, float32; a total batch of 64 at a learning
-# rate of 0.05 for the new head and a hundredth of it for what comes from ImageNet.
+# Fine-tuning as in T2T-ViT: SGD, 60 epochs, cosine, float32; a total batch of 64 at a learning rate
+# of 0.05 for the new head and a hundredth of it for the pretrained weights.
 train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -1,5 +1,5 @@
-# 36 epochs, steps at 27 and 33; otherwise as 1x, with the warm-up of the published recipe:
-# iteration 500 has the whole rate.
+# 36 epochs, steps at 27 and 33; otherwise as 1x, with the warm-up of the published recipe, which
+# reaches the full learning rate at iteration 500.
 _base_ = "./coco_adamw_1x.py"
 
 train_cfg = dict(max_epochs=36)

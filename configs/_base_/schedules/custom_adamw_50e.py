@@ -1,5 +1,5 @@
-# For detectors and segmentors of your own data, from scratch: 50 epochs, warm-up over 2, then a
-# cosine; a batch of 8 at a learning rate of 5e-4. It changes with each iteration.
+# For detectors and segmentors on your own data, from scratch: 50 epochs, warm-up over 2, then
+# cosine, updated every iteration; a batch of 8 at a learning rate of 5e-4.
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=50, val_interval=5)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

@@ -1,12 +1,12 @@
 # 300 epochs, warm-up over 5, cosine from the first epoch; a total batch of 512 at a learning rate
-# of 1e-3. In the official code too, head tokens' positions and affine layers decay; the class
-# token and the position embedding of the ablations do not.
+# of 1e-3. As in the official code, weight decay applies to the positions of head tokens and to
+# affine layers, but not to the class token and the position embedding of the ablations.
 train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
-# The official loop hands the number of the epoch just done to the scheduler, so that epochs 0
-# and 1 are trained at the rate of epoch 0.
+# The official loop passes the index of the finished epoch to the scheduler, so epochs 0 and 1 use
+# the learning rate of epoch 0.
 param_scheduler = dict(
     type="smallvit.WarmupCosineLR",
     warmup=5,

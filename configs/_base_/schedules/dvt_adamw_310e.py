@@ -1,5 +1,5 @@
-# 310 epochs: warm-up over 20, cosine from epoch 0 to 300, and 10 at the last rate. EMA, as
-# published.
+# 310 epochs: warm-up over 20, cosine from epoch 0 to 300, and 10 at the final learning rate. EMA,
+# as published.
 train_cfg = dict(by_epoch=True, max_epochs=310, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
@@ -8,7 +8,7 @@ optim_wrapper = dict(
     type="smallvit.AutocastOptimWrapper",
     constructor="smallvit.MergedGroupsConstructor",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.03),
-    # Class tokens and position embeddings decay, as in the official code.
+    # Weight decay applies to class tokens and position embeddings, as in the official code.
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 param_scheduler = dict(

@@ -1,5 +1,5 @@
-# 12 epochs; a total batch of 8 at a learning rate of 5e-5, as the shortcut's Swin was trained.
-# Iteration 500 has the whole rate.
+# 12 epochs; a total batch of 8 at a learning rate of 5e-5, as for Swin in the DW shortcut paper.
+# Warm-up reaches the full learning rate at iteration 500.
 _base_ = "./coco_adamw_1x.py"
 
 param_scheduler = [

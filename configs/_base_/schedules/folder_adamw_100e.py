@@ -1,6 +1,6 @@
-# 100 epochs, warm-up over 5, then a cosine; 64 images in a step at a learning rate of 2.5e-4,
-# which is that of cifar_adamw_300e.py for each image. It changes with each iteration: epochs of
-# few images are too few of them to warm up in steps.
+# 100 epochs, warm-up over 5, then cosine; batch size 64 at a learning rate of 2.5e-4, the same per
+# image as in cifar_adamw_300e.py. It is updated every iteration, because small datasets have too
+# few warm-up epochs for per-epoch updates.
 _base_ = "./cifar_adamw_300e.py"
 
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4), clip_grad=dict(max_norm=5.0))

@@ -9,8 +9,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
 )
 
-# It changes after each iteration; the official loop hands the number of the iteration just done
-# to the scheduler.
+# Updated after every iteration, because the official loop passes the index of the finished
+# iteration to the scheduler.
 param_scheduler = dict(
     _delete_=True,
     type="smallvit.WarmupCosineLR",

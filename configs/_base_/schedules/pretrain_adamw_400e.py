@@ -1,5 +1,5 @@
-# 400 epochs without labels, warm-up over 10% of them, then a cosine; 64 images in a step at a
-# learning rate of 5e-4. The betas are those of masked autoencoders.
+# 400 epochs of self-supervised pretraining, warm-up over 10% of them, then cosine; batch size 64 at
+# a learning rate of 5e-4. The betas are those of MAE.
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="smallvit.MergedGroupsConstructor",

@@ -4,7 +4,7 @@
 runner_type = "FlexibleRunner"
 strategy = dict(
     type="FSDPStrategy",
-    # Whole weights in one file, which any other way of training and testing reads.
+    # Save full weights in one file, which any other training or testing setup can read.
     state_dict_cfg="full",
     model_wrapper=dict(
         auto_wrap_policy=dict(

@@ -84,19 +84,19 @@ def set_loader_defaults(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def finalize_config(cfg: Config, overrides: dict | None, checkpoint: str | None = None) -> None:
-    """Merge ``--cfg-options`` last, and say which of them the config did not have.
+    """Merge ``--cfg-options`` and report keys that the config did not have.
 
-    A config of one's own folder is then fitted to it, as :func:`fit_to_folder` tells.
+    A config for a folder of images is then adapted to it, see :func:`fit_to_folder`.
 
     Args:
         cfg (Config): The config, changed in place.
-        overrides (dict | None): Dotted keys and values.
-        checkpoint (str, optional): What will be tested, whose classes count then.
-            Defaults to None.
+        overrides (dict | None): Values by dotted key.
+        checkpoint (str, optional): Checkpoint to test, which determines the classes. Defaults to
+            None.
 
     Raises:
-        UserError: If a key leads through a list that is too short, or a plain value, or
-            the folder is missing.
+        UserError: If a key indexes beyond a list or into a plain value, or if the folder does
+            not exist.
     """
     request = Request(cfg=cfg, overrides=overrides, checkpoint=checkpoint)
     take_steps(request, first=override, last=fit_folder)
