@@ -1,4 +1,4 @@
-"""Draw one SVG figure per system; text is in the reader's own font.
+"""Draw one SVG figure per system, with text in the system font.
 
 python docs/figures.py OUT
 """
@@ -109,9 +109,7 @@ def dwnet() -> Figure:
         fig.text(left + 56, 196, "map (H, W, C)", 13)
         fig.text(left + 183, 168, "kernel", 13)
         fig.text(left + 105, 232, note, 14)
-    fig.text(
-        380, 300, "Swin's four stages, with this convolution instead of window attention", 15
-    )
+    fig.text(380, 300, "Swin's four stages, with this convolution instead of window attention", 15)
     return fig
 
 

@@ -2,8 +2,8 @@
 
 python docs/make_pages.py OUT
 
-Sphinx reads what is written to OUT/pages. A README's links lead to files of the repository: to
-another page, to the text of the file, which gets a page of its own, or nowhere, which is an error.
+Sphinx reads the pages in OUT/pages. Links in READMEs refer to files of the repository: they become
+links to other pages or to generated source pages; broken links are errors.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def slugs(text: str) -> list[str]:
         text (str): Markdown.
 
     Returns:
-        list[str]: One a heading; of headings alike all but the first are numbered.
+        list[str]: One anchor per heading; repeated headings are numbered.
     """
     found: list[str] = []
     for heading in _HEADING.findall(_FENCE.sub("", text)):
@@ -90,8 +90,8 @@ class Links:
 
     Args:
         names (dict[Path, str]): Pages by file.
-        sources (set[str]): Files that links lead to and that are no pages.
-        broken (list[str]): Links that lead nowhere, with the file that has them.
+        sources (set[str]): Link targets that are not pages.
+        broken (list[str]): Broken links with the files that contain them.
     """
 
     names: dict[Path, str]
@@ -103,10 +103,10 @@ class Links:
 
         Args:
             text (str): Markdown.
-            file (Path): The file that it is of.
+            file (Path): Source file of the text.
 
         Returns:
-            str: The same with links between pages.
+            str: Text with links between pages.
         """
         parts = _FENCE.split(text)
         return "".join(
