@@ -131,7 +131,7 @@ def check_file(room, shop, entrance, file):
         assert said is not None, "taken"
         assert door.shown in said or "epoch_1.pth" in said
     else:
-        assert said is None or "no run has a result" in said
+        assert said is None or "no run has finished" in said
         assert door.shown in printed
 
 

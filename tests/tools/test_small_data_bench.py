@@ -153,7 +153,7 @@ class TestBench:
         before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/result.json")}
         status, said, _ = run(*argv)
         assert status == 1
-        assert "4 of 8 runs are there already" in said
+        assert "4 of 8 runs are already finished" in said
         assert "4 runs, 2 at a time" in said  # those that failed
         assert before == {path: path.stat().st_mtime_ns for path in before}
         page = (out / "report.html").read_text()
@@ -277,7 +277,7 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
     argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "10", "--batch-size", "4")
     status, said, error = run(*argv, "--until-flat", "1", "--jobs", "1", "--out", tmp_path)
     assert (status, error) == (0, "")
-    assert f"still rising, and prolonged to twice the steps: {files / 'good.py'}" in said
+    assert f"still rising, continued with twice the steps: {files / 'good.py'}" in said
     (folder,) = tmp_path.glob("runs/*/all/seed0")
     result = json.loads((folder / "result.json").read_text())
     assert result["iters"] == 20
@@ -345,7 +345,7 @@ class TestMinutes:
         argv = ("--methods", "vit+guidance", "--seeds", "1", "--batch-size", "2")
         status, said, error = run(*argv, "--budget-minutes", "0.001", "--out", tmp_path)
         assert status == 1
-        assert "trying 2 methods" in said
+        assert "testing 2 methods" in said
         assert "at least --budget-minutes" in error
 
 
@@ -388,7 +388,7 @@ def test_a_killed_bench_leaves_no_process_and_goes_on(run, files, tmp_path):
 
     status, said, error = run(*argv)
     assert (status, error) == (0, "")
-    assert "1 of 2 runs are there already" in said
+    assert "1 of 2 runs are already finished" in said
     assert next(out.glob("runs/*/all/seed0/result.json")).stat().st_mtime_ns == kept
     record = json.loads(next(out.glob("runs/*/all/seed1/run.json")).read_text())
     assert len(record["sessions"]) == 2
@@ -411,8 +411,8 @@ class TestMistakes:
             (["--methods", "vti"], "no method 'vti'; did you mean vit"),
             (["--samples-per-class", "9"], "class 'bright' has only 6 training images"),
             (["--data", "/no/such"], "--data /no/such: no such folder"),
-            (["--data", "digits", "--image-size", "224"], "the digits have 8x8 pixels"),
-            (["--report-only"], "there is no bench in"),
+            (["--data", "digits", "--image-size", "224"], "the digits are 8x8 pixels"),
+            (["--report-only"], "no bench found in"),
         ],
     )
     def test_is_told_in_a_sentence(self, run, tmp_path, argv, said):

@@ -35,8 +35,8 @@ def make_settings(
     dense = task != CLASSIFICATION
     if dense and (args.params or args.flops):
         raise UserError(
-            f"--{'params' if args.params else 'flops'}: the networks for {task} are as their mini "
-            "configs have them; the report says how much they differ"
+            f"--{'params' if args.params else 'flops'}: the networks for {task} keep the sizes of "
+            "their mini configs; the report states how much they differ"
         )
     budget, amount = "minutes", args.budget_minutes
     for name in ("iters", "epochs"):
@@ -80,15 +80,12 @@ def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None
     if not path:
         return
     if args.data == DIGITS:
-        raise UserError(f"--unlabeled {path}: --data {DIGITS} takes no other images")
+        raise UserError(f"--unlabeled {path}: --data {DIGITS} does not use additional images")
     if not osp.isdir(path):
         raise UserError(f"--unlabeled {path}: no such folder")
     if not any(method.pretraining for method in methods):
         listed = ", ".join(f"+{name}" for name in PRETRAININGS)
-        raise UserError(
-            f"--unlabeled {path}: no method reads images without labels; {listed} behind a "
-            "network do"
-        )
+        raise UserError(f"--unlabeled {path}: no method uses unlabeled images; {listed} do")
 
 
 def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
@@ -107,8 +104,8 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
     """
     if data.get("task", CLASSIFICATION) != CLASSIFICATION and list(asked) != ["all"]:
         raise UserError(
-            f"--samples-per-class {' '.join(asked)}: images with several objects have no class by "
-            "which a subset could be drawn: leave it out"
+            f"--samples-per-class {' '.join(asked)}: not available for detection and "
+            "segmentation, because images have no single class: omit the flag"
         )
     counts = data["counts"]["train"]
     fewest = min(range(len(counts)), key=counts.__getitem__)
@@ -116,7 +113,7 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
     if numbers and data.get("several"):
         raise UserError(
             f"--samples-per-class {numbers[-1]}: images of this table may have several labels, so "
-            "that no number of each class can be drawn: leave it out"
+            "subsets per class are not defined: omit the flag"
         )
     if numbers and numbers[-1] > counts[fewest]:
         raise UserError(
@@ -144,9 +141,9 @@ def limit_validation(data: dict[str, Any], number: int) -> None:
     elif data.get("several"):
         reason = "images of this table may have several labels"
     elif data["same_images"]:
-        reason = "the data set has no test images, so the validation images are tested on"
+        reason = "the dataset has no test images, so the validation images are used for testing"
     if reason:
-        raise UserError(f"--val-per-class {number}: {reason}; leave it out")
+        raise UserError(f"--val-per-class {number}: {reason}; omit the flag")
     counts = data["counts"]["val"]
     fewest = min(range(len(counts)), key=counts.__getitem__)
     if number > counts[fewest]:

@@ -11,8 +11,8 @@ from smallvit.errors import UserError
 #: Confidence level of intervals; one minus the significance level of tests.
 CONFIDENCE = 0.95
 MISSING = (
-    "statsmodels is not installed, so there are no intervals of the test images, no paired tests "
-    "and no correction for the number of comparisons: pip install statsmodels, then --report-only"
+    "statsmodels is not installed, so there are no intervals over test images, no paired tests "
+    "and no correction for multiple comparisons: pip install statsmodels, then --report-only"
 )
 
 Result = TypeVar("Result")

@@ -50,7 +50,7 @@ def claimed(job: Job, patience: float = PATIENCE) -> Iterator[None]:
             break
         except HeldError as error:
             if not told:
-                print(f"{error}: waiting for it", flush=True)
+                print(f"{error}: waiting for the lock", flush=True)
             told = True
             time.sleep(patience)
     try:
@@ -71,7 +71,7 @@ def left_by(job: Job) -> dict[str, Any] | None:
     if not isinstance(job.function, str) or job.function not in _LEFT:
         return None
     place, name, check = _LEFT[job.function]
-    found = read_or_tell(osp.join(job.arguments[place], name), check, "the job is done again")
+    found = read_or_tell(osp.join(job.arguments[place], name), check, "repeating the job")
     if found is None or job.function == "store":
         return found
     run = job.arguments[1]

@@ -78,7 +78,7 @@ class Cluster:
             import submitit
         except ImportError:
             raise UserError(
-                "--launcher submitit needs submitit: pip install 'smallvit[cluster]'"
+                "--launcher submitit requires submitit: pip install 'smallvit[cluster]'"
             ) from None
         self.folder, self.at_once, self.environment = osp.join(out, FOLDER), at_once, environment
         own = {"name": "smallvit-bench", "slurm_array_parallelism": at_once, **parameters}
@@ -167,7 +167,7 @@ class Cluster:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"the cluster ended it: {lines[0][:200]}"
+    return f"the job was terminated: {lines[0][:200]}"
 
 
 def hand_over(
@@ -214,6 +214,6 @@ def read_parameters(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         key, equals, value = each.partition("=")
         if not equals or not key:
-            raise UserError(f"--submitit {each}: it takes KEY=VALUE, such as timeout_min=240")
+            raise UserError(f"--submitit {each}: must be KEY=VALUE, such as timeout_min=240")
         found[key] = int(value) if value.isdecimal() else value
     return found

@@ -67,14 +67,14 @@ def collect(out: str) -> Findings:
         Findings: Results and statistics.
 
     Raises:
-        UserError: If no run has a result.
+        UserError: If no run has finished.
     """
     plan = read_plan(out)
     results, failures = read_results(out, plan["runs"])
     summaries = summarize(results)
     if not summaries:
         reasons = {f"{run.name}: {failure['reason']}" for run, failure in failures.items()}
-        raise UserError("\n  ".join([f"{out}: no run has a result", *sorted(reasons)]))
+        raise UserError("\n  ".join([f"{out}: no run has finished", *sorted(reasons)]))
     samples = sorted({run.samples for run in plan["runs"]}, key=lambda n: (n is None, n))
     costs = read_or_tell(osp.join(out, COST), check_costs, "the report has no costs")
     costs = costs or {"methods": {}, "note": "not measured"}

@@ -42,9 +42,11 @@ class Trend:
             str: Short description.
         """
         if self.low is None:
-            return "too few validations to tell"
+            return "too few validations"
         state = "still rising" if self.rising else "flat"
-        return f"{state}: {self.gain:+.1f} points for twice the steps (at least {self.low:+.1f})"
+        return (
+            f"{state}: {self.gain:+.1f} points per doubling of the steps (at least {self.low:+.1f})"
+        )
 
 
 def trend(curves: Sequence[Sequence[tuple[float, float]]], iters: int) -> Trend | None:

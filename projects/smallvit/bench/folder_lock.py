@@ -27,7 +27,7 @@ def lock_folder(out: str) -> Iterator[None]:
     try:
         hold(name, out, "bench")
     except HeldError as error:
-        raise UserError(f"{error}: wait for it, or take another --out") from None
+        raise UserError(f"{error}: wait until it has finished, or use another --out") from None
     try:
         yield
     finally:

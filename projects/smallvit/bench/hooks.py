@@ -122,7 +122,7 @@ class Progress(Hook):
         """Read the results of earlier validations."""
         best = runner.message_hub.runtime_info.get("best_score")
         self.accuracy = None if best is None else self.task.scale * float(best)
-        found = read_or_tell(self.path, check_curve, "the curve begins here") if runner.iter else {}
+        found = read_or_tell(self.path, check_curve, "starting a new curve") if runner.iter else {}
         self.curve = {at: each for at, each in (found or {}).items() if int(at) <= runner.iter}
         self._send(runner.iter)
 

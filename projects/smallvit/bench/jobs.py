@@ -85,7 +85,7 @@ class Jobs:
         """Get the folder of a run's pretraining, and its job unless it is finished."""
         folder = run.pretraining_folder(self.out)
         path = osp.join(folder, PRETRAINED)
-        done = read_or_tell(path, check_pretraining, "the network is pretrained again")
+        done = read_or_tell(path, check_pretraining, "repeating the pretraining")
         if done is not None and done["iters"] == run.pretraining:
             return folder, []
         # Shared by all learning rates and weights that are tried after it.

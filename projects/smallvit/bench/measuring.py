@@ -117,10 +117,10 @@ def measure(
         }
     threads = f", threads: {torch.get_num_threads()}" if place == "cpu" else ""
     note = (
-        f"{settings.task}, forward pass, batches of {batch} at {size}x{size}"
+        f"{settings.task}, forward pass, batch size {batch} at {size}x{size}"
         f"{_others(sizes, size)}, {_device_name()}{threads}, float32; "
-        f"a training step has {settings.batch_size} images and no teacher, in "
-        f"{'CPU' if place == 'cpu' else 'GPU'} seconds, all methods in turns"
+        f"a training step at batch size {settings.batch_size} without a teacher, in "
+        f"{'CPU' if place == 'cpu' else 'GPU'} seconds, all methods interleaved"
     )
     return {"note": note, "methods": {each: found[parse_method(each).network] for each in methods}}
 

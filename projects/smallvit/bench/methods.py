@@ -32,15 +32,15 @@ class Base:
 
 
 ADDITIONS = {
-    "shortcut": "a depth-wise convolution beside every block",
-    "guidance": "a small CNN, trained on the same images, teaches the features (its time counts)",
-    "guidance-offline": "the same from stored features of the CNN",
-    "mimetic": "attention begins as that of pretrained networks looks (MimeticInit)",
-    "structured": "attention begins as random impulse filters (StructuredInit)",
-    "masked": "pretrained on images without labels, by hidden patches (its time counts)",
-    "instance": "the same by telling each image from all others",
-    "views": "the same by a teacher's view of a larger crop",
-    "probe": "of pretrained weights: the classifier alone is trained, by their features",
+    "shortcut": "a depth-wise convolution in parallel to every block",
+    "guidance": "feature distillation from a small CNN on the same images (its time counts)",
+    "guidance-offline": "the same, with precomputed features",
+    "mimetic": "attention initialized to resemble pretrained networks (MimeticInit)",
+    "structured": "attention initialized as random impulse filters (StructuredInit)",
+    "masked": "self-supervised pretraining with masked images (its time counts)",
+    "instance": "the same, with instance discrimination",
+    "views": "the same, predicting a teacher's output for a larger crop",
+    "probe": "linear probe of pretrained weights: only the classifier is trained",
 }
 GUIDANCES = ("guidance", "guidance-offline")
 INITIALIZATIONS = {"mimetic": "smallvit.MimeticInit", "structured": "smallvit.StructuredInit"}
@@ -51,17 +51,19 @@ ALTERNATIVES = {
     "initialization": tuple(INITIALIZATIONS),
     "pretraining": PRETRAININGS,
 }
-_CASCADE = "it is a cascade of several networks, and this is for one"
-_NO_ATTENTION = "its convolutions are no attention with queries and keys"
-_REFERENCE = "it is the reference"
-_PROBED = "a probe needs pretrained weights, timm:NAME:pretrained+probe or :pretrained=FILE+probe"
+_CASCADE = "it is a cascade of several networks"
+_NO_ATTENTION = "it has convolutions instead of attention"
+_REFERENCE = "it is the reference network"
+_PROBED = (
+    "a probe requires pretrained weights, timm:NAME:pretrained+probe or :pretrained=FILE+probe"
+)
 BASES = {
     "vit": Base("plain ViT", "dw_shortcut/vit-mini_digits.py", "dw_shortcut/vit-t_cifar100.py"),
     "dhvt": Base(
         "DHVT",
         "dhvt/dhvt-mini_digits.py",
         "dhvt/dhvt-t_in1k.py",
-        {"structured": "it has no table of positions from which its attention could be computed"},
+        {"structured": "it has no position embedding from which attention could be computed"},
     ),
     "dwnet": Base(
         "DWNet",
@@ -70,7 +72,7 @@ BASES = {
         dict.fromkeys(INITIALIZATIONS, _NO_ATTENTION),
     ),
     "dvt": Base(
-        "DVT, all exits run",
+        "DVT, running all exits",
         "dvt/dvt-mini_digits.py",
         "dvt/dvt-t2t-12_in1k.py",
         dict.fromkeys((*INITIALIZATIONS, *PRETRAININGS), _CASCADE),
@@ -215,13 +217,13 @@ def parse_method(name: str) -> Method:
             f"--methods {name}: {refused} cannot be added to {base}: {reasons[refused]}; {can} can"
         )
     if len(set(additions)) < len(additions):
-        raise UserError(f"--methods {name}: each technique once")
+        raise UserError(f"--methods {name}: each addition may be used only once")
     for kind, several in ALTERNATIVES.items():
         if len(set(additions) & set(several)) > 1:
             raise UserError(f"--methods {name}: one {kind} of {', '.join(several)}")
     if PROBE in additions and len(additions) > 1:
         raise UserError(
-            f"--methods {name}: a probe trains the classifier alone, and nothing is added to it"
+            f"--methods {name}: a probe trains only the classifier and has no additions"
         )
     return Method(name, base, tuple(additions))
 
@@ -232,10 +234,10 @@ def _refusals(base: str) -> dict[str, str]:
         return {**BASES[base].refuses, PROBE: _PROBED}
     if base in DENSE_ONLY:
         others = set(ADDITIONS) - {"shortcut"}
-        return dict.fromkeys(others, "it is here for boxes and label maps alone")
+        return dict.fromkeys(others, "it is only available for boxes and label maps")
     if _WEIGHTS.fullmatch(base):
         others = set(ADDITIONS) - set(ADDITIONS_OF_WEIGHTS)
-        return dict.fromkeys(others, "it begins with weights from elsewhere")
+        return dict.fromkeys(others, "it starts from pretrained weights")
     return {PROBE: _PROBED}
 
 
@@ -252,7 +254,7 @@ def _check_base(name: str, base: str) -> None:
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(
         f"--methods {name}: no method {base!r}{hint} There are {', '.join(BASES)}, "
-        "timm:NAME and CONFIG.py, with +ADDITION behind; --list-methods explains them"
+        "timm:NAME and CONFIG.py, followed by +ADDITION; see --list-methods"
     )
 
 
@@ -267,15 +269,15 @@ def list_methods() -> str:
         f"  {name:20}{base.title}: configs/{base.small}, above {SMALL}x{SMALL} {base.large}"
         for name, base in BASES.items()
     ]
-    lines.append(f"  {TIMM + 'NAME':20}any model of timm")
+    lines.append(f"  {TIMM + 'NAME':20}any timm model")
     lines.append(
-        f"  {TIMM + 'NAME:pretrained':20}  the same with its weights, fine-tuned at the size that "
-        "they are for; :pretrained=FILE for a file"
+        f"  {TIMM + 'NAME:pretrained':20}  the same with pretrained weights, fine-tuned at their "
+        "input size; :pretrained=FILE for weights from a file"
     )
-    lines.append(f"  {'CONFIG.py':20}the model of any config for image classification")
+    lines.append(f"  {'CONFIG.py':20}the model of any classification config")
     lines.append("networks for boxes and label maps")
     lines.append(
-        "  vit, dhvt, dwnet, swin, cvt: their mini forms in Mask R-CNN, Faster R-CNN, UperNet"
+        "  vit, dhvt, dwnet, swin, cvt: mini networks in Mask R-CNN, Faster R-CNN, UperNet"
     )
     lines.append("additions, as in vit+shortcut+guidance")
     lines += [f"  {'+' + name:20}{title}" for name, title in ADDITIONS.items()]

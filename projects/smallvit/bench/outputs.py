@@ -82,5 +82,5 @@ def read_curves(out: str, runs: Sequence[Run]) -> dict[Run, dict[str, ScalarCurv
         try:
             curves[run] = read_run(run.folder(out))
         except UserError as error:
-            print(f"the report has no curves of {run.name}: {error}")
+            print(f"no curves in the report for {run.name}: {error}")
     return curves

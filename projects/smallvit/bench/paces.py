@@ -77,7 +77,7 @@ def find_paces(
         if method.name not in known and (method.pretraining or method.initialization)
     ]
     if wanted:
-        print(f"trying how {len(wanted)} methods begin", flush=True)
+        print(f"testing the initialization of {len(wanted)} methods", flush=True)
     found = dict(known)
     for name in wanted:
         try:

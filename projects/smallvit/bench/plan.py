@@ -203,7 +203,7 @@ def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:
             f"--budget-minutes {settings.amount:g} leaves {part:.1f} s to each of {runs} runs, "
             f"but {hardest} needs {needed[hardest]:.1f} s for {LEAST_ITERATIONS} steps: give at "
             f"least --budget-minutes {minutes:.2f}, or fewer methods, seeds or --samples-per-class"
-            + (f"; this much fits: {fitting}" if fitting else "; not even one run of each fits")
+            + (f"; this fits: {fitting}" if fitting else "; not even one run of each method fits")
         )
     fitted = {name: fit_into(parts[name], speeds[name]) for name in parts}
     return {(name, count): fitted[name] for name in parts for count in samples}
@@ -298,7 +298,7 @@ def read_plan(out: str) -> dict | None:
         plan["runs"] = [Run(**run) for run in plan["runs"]]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
-            f"{path} is no plan of this bench, or damaged ({reason_of(error)}); use another --out"
+            f"{path} is damaged or not a plan of this bench ({reason_of(error)}); use another --out"
         ) from error
     return plan
 
@@ -333,8 +333,8 @@ def merge_plans(
         changed.append("the images have changed")
     if changed:
         raise UserError(
-            f"the folder has a bench whose results would not be comparable: {'; '.join(changed)}. "
-            "Use another --out, or the settings of before"
+            f"the folder contains a bench with incompatible settings: {'; '.join(changed)}. "
+            "Use another --out, or the previous settings"
         )
     kept = {(run.method, run.samples, run.seed): run for run in old["runs"]}
     wanted = [kept.pop((run.method, run.samples, run.seed), run) for run in runs]

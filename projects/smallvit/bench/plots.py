@@ -156,7 +156,7 @@ def plot_cost(
                 linestyle="none",
                 **_style(number),
             )
-    for axis, label in zip(axes, ("MFLOPs an image (multiply-adds)", "images/s"), strict=True):
+    for axis, label in zip(axes, ("MFLOPs per image (multiply-adds)", "images/s"), strict=True):
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axis.xaxis.set_major_formatter("{x:g}")

@@ -47,6 +47,6 @@ def read_predictions(folder: str, classes: int) -> Predicted | None:
     found = read_or_tell(
         osp.join(folder, FILE),
         lambda content: check_predictions(content, classes),
-        "the run takes part in no paired test",
+        "excluding the run from paired tests",
     )
     return None if found is None else Predicted(**found)

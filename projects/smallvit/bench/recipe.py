@@ -121,7 +121,7 @@ def _take_several(cfg: Config, method: Method) -> None:
     """Use a multi-label head and metric."""
     head = cfg.model.head
     if head.type.rpartition(".")[2] != "LinearClsHead":
-        raise UserError(f"{method.name} ends in {head.type}, which gives an image one label")
+        raise UserError(f"{method.name} ends in {head.type}, which predicts a single label")
     cfg.model.head = ConfigDict(
         type="MultiLabelLinearClsHead",
         num_classes=head.num_classes,
@@ -144,7 +144,9 @@ def begin_from(cfg: Config, checkpoint: str) -> None:
         UserError: If the file does not exist.
     """
     if not osp.isfile(checkpoint):
-        raise UserError(f"{checkpoint} is not there: the same command pretrains it again")
+        raise UserError(
+            f"{checkpoint} does not exist: run the same command again to repeat the pretraining"
+        )
     cfg.model.pop("init_cfg", None)
     cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint, prefix="backbone.")
 

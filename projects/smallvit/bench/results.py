@@ -67,12 +67,14 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
     results, failures = {}, {}
     for run in runs:
         folder = run.folder(out)
-        result = read_or_tell(osp.join(folder, RESULT), check_result, "the run has no result yet")
+        result = read_or_tell(
+            osp.join(folder, RESULT), check_result, "treating the run as unfinished"
+        )
         if result is not None and run.method in (TEACHER, REFERENCE):
             path = osp.join(folder, STORED)
-            stored = read_or_tell(path, check_seconds, "its time does not count") or {}
+            stored = read_or_tell(path, check_seconds, "ignoring its time") or {}
             result["store_seconds"] = stored.get("seconds", 0.0)
-        failure = read_or_tell(osp.join(folder, FAILURE), check_failure, "its reason is not known")
+        failure = read_or_tell(osp.join(folder, FAILURE), check_failure, "the reason is unknown")
         if result is not None:
             results[run] = result
         elif failure is not None:

@@ -64,7 +64,7 @@ def run_bench(args: argparse.Namespace) -> int:
     out = osp.abspath(args.out)
     if args.report_only:
         if read_plan(out) is None:
-            raise UserError(f"there is no bench in {out}: --out names the folder of one")
+            raise UserError(f"no bench found in {out}; set --out to the folder of a bench")
         return write_outputs(out)
     methods = [parse_method(name) for name in dict.fromkeys(args.methods or [])]
     if args.data != DIGITS and not osp.exists(args.data):
@@ -101,7 +101,7 @@ class Bench:
     def plan(self) -> None:
         """Inspect the data, decide which runs to train and for how long, and save the plan."""
         args = self.args
-        print(f"looking at {args.data}", flush=True)
+        print(f"inspecting {args.data}", flush=True)
         prepared = osp.join(self.out, "data")
         self.data = self._ask(Job("data", "look", (args.data, prepared), self._log("data")))
         task = self.data.get("task", CLASSIFICATION)
@@ -114,7 +114,7 @@ class Bench:
             limit_validation(self.data, args.val_per_class)
         size = args.image_size or self.data["image_size"]
         if args.data == DIGITS and size > SMALL:
-            raise UserError(f"--image-size {size}: the digits have 8x8 pixels; {SMALL} at most")
+            raise UserError(f"--image-size {size}: the digits are 8x8 pixels; {SMALL} at most")
         self.settings = make_settings(args, size, task, prepared)
         self.classes = len(self.data["classes"])
         samples = check_samples(args.samples_per_class, self.data)
@@ -158,7 +158,7 @@ class Bench:
             print(f"not measured: {name}: {reason}", flush=True)
         self.methods = [each for each in self.methods if each.name not in self.unavailable]
         if not self.methods:
-            raise UserError("no method is left: the weights of none can be had (see above)")
+            raise UserError("no method is left: all pretrained weights are unavailable (see above)")
 
     def _fit(self, known: dict[str, Any], old: dict | None) -> dict[str, Any]:
         """Find the widths of the networks for which they are not known."""
@@ -172,7 +172,7 @@ class Bench:
         missing = sorted(networks - set(known))
         if not missing:
             return known
-        print(f"finding the widths of {len(missing)} networks", flush=True)
+        print(f"computing the widths of {len(missing)} networks", flush=True)
         arguments = (self.settings, missing, self.classes)
         return known | self._ask(Job("widths", "fit", arguments, self._log("widths")))
 
@@ -200,7 +200,7 @@ class Bench:
             missing = [method.name for method in self.methods if method.name not in speeds]
             if missing:
                 raise UserError(
-                    f"{self.out} divides its minutes among other methods than "
+                    f"{self.out} divides its budget among other methods than "
                     f"{', '.join(missing)}; use another --out, or --iters, which can be extended"
                 )
         known = {name: Speed(**speed) for name, speed in speeds.items()}
@@ -226,7 +226,7 @@ class Bench:
         names += [method.name for method in self.methods]
         path = osp.join(self.out, SPEEDS)
         alike = {**asdict(replace(self.settings, amount=0.0)), "jobs": len(self.slots)}
-        kept = read_or_tell(path, check_speeds, "the methods are tried again") or {}
+        kept = read_or_tell(path, check_speeds, "repeating the trials") or {}
         known = kept.get("speeds", {}) if kept.get("settings") == alike else {}
         widths = self._widths()
         runs = {name: Run(name, None, 0, 1, 1, widths[name]) for name in names if name not in known}
@@ -275,7 +275,9 @@ class Bench:
         finished, _ = read_results(self.out, runs)
         groups = groups_to_search(runs, self.chosen, finished)
         if not self.chosen and not all(trial_steps(run.iters) for run in runs):
-            print("shorter than 200 steps: no trials, the recipe's learning rate", flush=True)
+            print(
+                "fewer than 200 steps: using the recipe's learning rate without trials", flush=True
+            )
         if not groups:
             return
         found = search(groups, self._jobs(), self.pool, len(self.slots))
@@ -299,7 +301,7 @@ class Bench:
         results, _ = read_results(self.out, runs)
         left = [run for run in runs if run not in results or results[run]["iters"] < run.iters]
         if len(left) < len(runs):
-            print(f"{len(runs) - len(left)} of {len(runs)} runs are there already", flush=True)
+            print(f"{len(runs) - len(left)} of {len(runs)} runs are already finished", flush=True)
         if not left:
             return
         maker = self._jobs()
@@ -329,7 +331,7 @@ class Bench:
                 for run in self.wanted
             ]
             listed = ", ".join(sorted({method for method, _ in longer}))
-            print(f"still rising, and prolonged to twice the steps: {listed}", flush=True)
+            print(f"still rising, continued with twice the steps: {listed}", flush=True)
             self.save()
         return bool(rising)
 
@@ -349,10 +351,10 @@ class Bench:
         widths = {run.method: run.width for run in results if run.method != TEACHER}
         widths |= dict.fromkeys(self.unavailable, 0)
         path = osp.join(self.out, COST)
-        known = read_or_tell(path, check_costs, "costs are measured again") or {"methods": {}}
+        known = read_or_tell(path, check_costs, "measuring costs again") or {"methods": {}}
         if not widths or set(widths) <= set(known["methods"]):
             return
-        print(f"measuring {len(widths)} methods in turns", flush=True)
+        print(f"measuring {len(widths)} methods in alternation", flush=True)
         arguments = (self.settings, widths, self.classes)
         job = Job("measuring", "measure", arguments, self._log("cost"))
         outcome = self.pool.run([job], Display({}, 1))[job.name]

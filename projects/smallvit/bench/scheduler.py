@@ -185,9 +185,9 @@ class Pool:
 
 def _how_it_ended(status: int | None) -> str:
     if status is not None and status < 0:
-        hint = " (the system's memory may be full)" if status == -9 else ""
-        return f"its process was ended by signal {-status}{hint}"
-    return f"its process ended with status {status}"
+        hint = " (possibly out of memory)" if status == -9 else ""
+        return f"its process was terminated by signal {-status}{hint}"
+    return f"its process exited with status {status}"
 
 
 def startable(
@@ -212,7 +212,7 @@ def startable(
             unfinished.discard(job.name)
             first = outcomes[failed[0]]
             outcomes[job.name] = Outcome(
-                reason=f"what it needs failed: {failed[0]}: {first.reason}",
+                reason=f"a required job failed: {failed[0]}: {first.reason}",
                 user_error=True,
                 log=first.log or job.log,
             )

@@ -84,7 +84,7 @@ def _try(
     left = {run: jobs.attempt(run, _name(run)) for run in runs if not _known(run, jobs)}
     if left:
         steps = {run.iters for run in left}
-        what = "weight of the guidance" if len({run.rate for run in left}) == 1 else "learning rate"
+        what = "guidance weight" if len({run.rate for run in left}) == 1 else "learning rate"
         print(
             f"choosing the {what}: {len(left)} trials of {min(steps)} to {max(steps)} steps",
             flush=True,
@@ -108,7 +108,7 @@ def _name(run: Run) -> str:
 
 def _known(run: Run, jobs: Jobs) -> dict | None:
     path = osp.join(jobs.trial_folder(run, _name(run)), TRIAL)
-    found = read_or_tell(path, check_trial, "the trial is repeated")
+    found = read_or_tell(path, check_trial, "repeating the trial")
     return found if found is not None and found["iters"] == run.iters else None
 
 

@@ -64,7 +64,7 @@ def check_result(found: dict) -> dict:
         require_count(found[key], key)
     for point in require_type(found.get("curve", []), "curve", list):
         if len(require_type(point, "curve", list)) != 2:
-            raise ValueError("curve has a point that is no pair")
+            raise ValueError("curve contains a point that is not a pair")
         require_count(point[0], "curve")
         require_number(point[1], "curve", most=100)
     if found.get("pretraining") is not None:
@@ -96,7 +96,7 @@ def check_curve(found: dict) -> dict:
     """Check ``curve.json`` of a run, accuracies by step, and sort it by step."""
     for at, accuracy in found.items():
         if not (at.isdecimal() and len(at) < 12):
-            raise ValueError(f"{brief(at)} is no step")
+            raise ValueError(f"{brief(at)} is not a step")
         require_number(accuracy, at, most=100)
     return {at: found[at] for at in sorted(found, key=int)}
 
@@ -114,7 +114,7 @@ def check_predictions(found: dict, classes: int) -> dict:
     keys = ("labels", "predicted", "confidence", "images")
     lists = {key: require_type(found[key], key, list) for key in keys}
     if len({len(each) for each in lists.values()}) != 1 or not lists["labels"]:
-        raise ValueError("its lists are empty or of several lengths")
+        raise ValueError("its lists are empty or of different lengths")
     for key in ("labels", "predicted"):
         for each in lists[key]:
             require_count(each, key, 0, classes - 1)

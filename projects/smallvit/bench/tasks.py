@@ -50,7 +50,7 @@ class Task:
 TASKS = {
     CLASSIFICATION: Task("accuracy/top1", 1.0, "accuracy", "", 64, "multi-label/mAP"),
     DETECTION: Task("coco/bbox_mAP", 100.0, "box AP (COCO, IoU 0.50 to 0.95)", "_digits-det", 8),
-    SEGMENTATION: Task("mIoU", 1.0, "mean IoU of the classes", "_digits-seg", 8),
+    SEGMENTATION: Task("mIoU", 1.0, "mean IoU over the classes", "_digits-seg", 8),
 }
 #: Networks with a mini form in detectors and segmentors, and what can be added to each.
 DENSE = {"vit": ("shortcut",), "swin": ("shortcut",), "dhvt": (), "dwnet": (), "cvt": ()}
@@ -70,8 +70,8 @@ def check_method(method: Method, task: str) -> None:
     if task == CLASSIFICATION:
         if method.base in DENSE_ONLY:
             raise UserError(
-                f"--methods {method.name}: {method.base} is for boxes and label maps, and these "
-                "images have classes"
+                f"--methods {method.name}: {method.base} requires boxes or label maps, "
+                "but these images have classes"
             )
         return
     if method.base not in DENSE or set(method.additions) - set(DENSE[method.base]):

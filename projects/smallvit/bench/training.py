@@ -69,8 +69,8 @@ def train(
     best = runner.message_hub.runtime_info.get("best_ckpt")
     if best is None:
         raise UserError(
-            f"{folder} has no best state of this run, which another version or folder began: "
-            "remove the folder, and the bench trains the run again"
+            f"{folder} has no best checkpoint of this run, which was started by another version or "
+            "in another folder: remove the folder to repeat the run"
         )
     kept = load_weights(runner.model, best)
     runner._has_loaded = True  # otherwise the test would load the last checkpoint
@@ -183,12 +183,12 @@ def read_pretraining(folder: str) -> dict[str, Any] | None:
         dict | None: Content of ``pretraining.json``; None if it is not finished.
     """
     path = osp.join(folder, PRETRAINED)
-    found = read_or_tell(path, check_pretraining, "the network is pretrained again")
+    found = read_or_tell(path, check_pretraining, "repeating the pretraining")
     return found if osp.isfile(osp.join(folder, BACKBONE)) else None
 
 
 def _is_shorter(folder: str, run: Run) -> bool:
-    result = read_or_tell(osp.join(folder, RESULT), check_result, "the run is trained again")
+    result = read_or_tell(osp.join(folder, RESULT), check_result, "repeating the run")
     return result is not None and result["iters"] < run.iters
 
 

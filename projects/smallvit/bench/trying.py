@@ -24,7 +24,7 @@ def measure_speeds(
     """
     if not jobs:
         return {}, ""
-    print(f"trying {len(jobs)} methods, a few seconds each", flush=True)
+    print(f"testing {len(jobs)} methods for a few seconds each", flush=True)
     outcomes = pool.run(list(jobs.values()), Display({}, slots))
     ended = {name: outcomes[job.name] for name, job in jobs.items()}
     failed = [

@@ -78,7 +78,7 @@ def test_jobs_wait_for_what_they_need_and_say_how_they_ended(tmp_path):
         "second": 4,
     }
     assert (found["wrong"].reason, found["wrong"].user_error) == ("no such thing", True)
-    assert found["never"].reason == "what it needs failed: wrong: no such thing"
+    assert found["never"].reason == "a required job failed: wrong: no such thing"
     assert watcher.said.index("first ends") < watcher.said.index("second begins")
     assert "doubling 1" in (tmp_path / "logs" / "first.txt").read_text()
 
@@ -122,7 +122,7 @@ def test_parameters(tmp_path, monkeypatch):
         "slurm_partition": "gpu",
         "timeout_min": 90,
     }
-    with pytest.raises(UserError, match="--submitit gpu: it takes KEY=VALUE"):
+    with pytest.raises(UserError, match="--submitit gpu: must be KEY=VALUE"):
         read_parameters(["gpu"])
     with pytest.raises(UserError, match=r"--submitit: .*slurm_partitoin"):
         cluster(tmp_path, slurm_partitoin="gpu")
@@ -134,5 +134,5 @@ def test_parameters(tmp_path, monkeypatch):
     assert (len(slots), slots[0], workers) == (16, {"OMP_NUM_THREADS": "3"}, 2)
     assert pool.at_once == 16
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"needs submitit: pip install 'smallvit\[cluster\]'"):
+    with pytest.raises(UserError, match=r"requires submitit: pip install 'smallvit\[cluster\]'"):
         cluster(tmp_path)

@@ -64,7 +64,7 @@ def test_from_data_to_a_run(write, task, model, name, tmp_path):
     found = look(str(data), str(prepared), None)
     assert (found["task"], found["image_size"], found["same_images"]) == (task, 64, True)
     assert check_samples(["all"], found) == [None]
-    with pytest.raises(UserError, match="--samples-per-class 5: images with several objects"):
+    with pytest.raises(UserError, match="--samples-per-class 5: not available for detection"):
         check_samples(["5"], found)
     settings = make_settings(asked(data=str(data)), 64, task, str(prepared))
     assert (settings.batch_size, settings.sizes) == (8, "published")

@@ -26,7 +26,7 @@ def test_the_slope_is_that_before_the_rate_goes_down():
     found = trend([curve(3.0), curve(3.0)], 1000)
     assert found.gain == pytest.approx(3.0)
     assert found.rising
-    assert found.text() == "still rising: +3.0 points for twice the steps (at least +3.0)"
+    assert found.text() == "still rising: +3.0 points per doubling of the steps (at least +3.0)"
 
 
 def test_noise_does_not_rise():

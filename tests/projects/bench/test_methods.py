@@ -45,13 +45,13 @@ class TestNames:
             ("vti", "no method 'vti'; did you mean vit"),
             ("vit+shortcuts", "no addition 'shortcuts'; there are shortcut, guidance"),
             ("resnet+shortcut", "cannot be added to resnet: it is the reference; masked, instance"),
-            ("dwnet+mimetic", "its convolutions are no attention with queries and keys; shortcut"),
-            ("dhvt+structured", "it has no table of positions"),
+            ("dwnet+mimetic", "it has convolutions instead of attention; shortcut"),
+            ("dhvt+structured", "it has no position embedding"),
             ("dvt+masked", "masked cannot be added to dvt: it is a cascade of several networks"),
             ("vit+mimetic+structured", "one initialization of mimetic, structured"),
             ("vit+masked+shortcut+views", "one pretraining of masked, instance, views"),
             ("vit+guidance+guidance-offline", "one form of guidance"),
-            ("vit+shortcut+shortcut", "each technique once"),
+            ("vit+shortcut+shortcut", "only once"),
             ("timm:", "no method 'timm:'"),
             ("no/such.py", "no such config file: no/such.py"),
         ],
@@ -146,7 +146,7 @@ class TestBeginnings:
 
     def test_a_pretraining_replaces_it(self, tmp_path):
         cfg = config("vit+mimetic+masked+guidance", trained_teacher=TrainedTeacher("t/model.pth"))
-        with pytest.raises(UserError, match="the same command pretrains it again"):
+        with pytest.raises(UserError, match="repeat the pretraining"):
             begin_from(cfg, str(tmp_path / "backbone.pth"))
         (tmp_path / "backbone.pth").touch()
         begin_from(cfg, str(tmp_path / "backbone.pth"))

@@ -141,7 +141,7 @@ def test_too_small_a_budget_offers_what_fits():
         plan_runs(settings("minutes", 40 / 60), *plan)
     with pytest.raises(UserError, match=r"fits: --seeds 1 --samples-per-class 5$"):
         plan_runs(settings("minutes", 12 / 60), *plan)
-    with pytest.raises(UserError, match="not even one run of each fits"):
+    with pytest.raises(UserError, match="not even one run of each method fits"):
         plan_runs(settings("minutes", 5 / 60), *plan)
 
 
@@ -205,7 +205,7 @@ class TestResume:
     @pytest.mark.parametrize("kind", MALFORMED_FILES)
     def test_a_malformed_plan_is_named(self, tmp_path, kind):
         write_malformed(tmp_path / "plan.json", kind)
-        with pytest.raises(UserError, match=r"plan\.json is no plan of this bench, or damaged"):
+        with pytest.raises(UserError, match=r"plan\.json is damaged or not a plan of this bench"):
             read_plan(str(tmp_path))
 
     @pytest.mark.parametrize(
@@ -232,7 +232,9 @@ class TestResume:
                 continue
             node[last] = wrong
             (tmp_path / "plan.json").write_text(json.dumps(plan))
-            with pytest.raises(UserError, match=r"plan\.json is no plan of this bench, or damaged"):
+            with pytest.raises(
+                UserError, match=r"plan\.json is damaged or not a plan of this bench"
+            ):
                 read_plan(str(tmp_path))
 
     def test_a_plan_of_before_sizes_and_rates_goes_on_as_it_was_trained(self, tmp_path):

@@ -55,10 +55,13 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("vit+probe", "probe cannot be added to vit: a probe needs pretrained weights, timm:NAME"),
-        ("timm:resnet18+probe", "a probe needs pretrained weights"),
+        (
+            "vit+probe",
+            "probe cannot be added to vit: a probe requires pretrained weights, timm:NAME",
+        ),
+        ("timm:resnet18+probe", "a probe requires pretrained weights"),
         ("timm:resnet18:pretrained+shortcut", "shortcut cannot be added to"),
-        ("timm:resnet18:pretrained+probe+guidance", "trains the classifier alone"),
+        ("timm:resnet18:pretrained+probe+guidance", "trains only the classifier"),
     ],
 )
 def test_what_does_not_go_together(name, said):

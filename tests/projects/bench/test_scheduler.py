@@ -100,10 +100,10 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
     reasons = {name: outcome.reason for name, outcome in outcomes.items()}
     assert reasons == {
         "bad": "no such number",
-        "after": "what it needs failed: bad: no such number",
-        "behind": "what it needs failed: after: what it needs failed: bad: no such number",
+        "after": "a required job failed: bad: no such number",
+        "behind": "a required job failed: after: a required job failed: bad: no such number",
         "broken": "ZeroDivisionError: division by zero",
-        "gone": "its process was ended by signal 9 (the system's memory may be full)",
+        "gone": "its process was terminated by signal 9 (possibly out of memory)",
         "good": None,
     }
     assert outcomes["bad"].user_error
