@@ -99,7 +99,7 @@ def test_folders_of_classes_are_classified(tmp_path):
 @pytest.mark.parametrize(
     ("name", "task", "said"),
     [
-        ("swin", "classification", "swin is for boxes and label maps"),
+        ("swin", "classification", "swin requires boxes or label maps"),
         ("resnet", "detection", r"for detection there are vit \(\+shortcut\), swin"),
         ("dhvt+shortcut", "segmentation", "for segmentation there are"),
         ("vit+guidance", "detection", "for detection there are"),
