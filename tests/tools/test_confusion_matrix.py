@@ -38,7 +38,7 @@ def test_tables_and_picture_are_written(predictions, tmp_path, capsys):
     assert run_tool(TOOL.main, argv) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == [
-        *("class", "images", "recall", "precision", "F1", "IoU", "most", "taken", "for")
+        *("class", "images", "recall", "precision", "F1", "IoU", "most", "confused", "with")
     ]
     assert printed[1].split()[2] == "100.0"
     assert printed[2].split()[-1] == "0"

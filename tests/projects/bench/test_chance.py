@@ -80,7 +80,7 @@ class TestComparisons:
 
     def test_one_seed_tells_networks_apart_alone(self):
         pair = (5, "vit", "dhvt", Difference(9.0, None, None), None)
-        assert Comparison(*pair, 0.001).verdict.startswith("networks differ")
+        assert Comparison(*pair, 0.001).verdict.startswith("the networks differ")
         assert Comparison(*pair, 0.5).verdict == "not testable with one seed"
 
 
