@@ -196,8 +196,8 @@ def test_masked_images_of_bands_are_refused_for_the_right_reason(fields, work, c
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["--bands", "1"], "--bands goes with --channels"),
-        (["--band-axis", "last"], "--band-axis goes with --channels"),
+        (["--bands", "1"], "--bands requires --channels"),
+        (["--band-axis", "last"], "--band-axis requires --channels"),
         (["--channels", "6", "--bands", "6"], "bands 0 to 5"),
         (["--channels", "5"], "has not 5 bands"),
         (["--channels", "6", "--in-memory"], "--in-memory keeps images of 8-bit colors"),
@@ -212,7 +212,7 @@ def test_flags_that_cannot_be_followed(argv, text, fields, work, capsys):
 
 def test_a_config_has_no_flags_of_bands(work, capsys):
     assert train("configs/x.py", "--channels", 6) == 1
-    assert "--channels goes with --data; in a config it is smallvit.Load" in capsys.readouterr().err
+    assert "--channels requires --data; for a config, use smallvit.Load" in capsys.readouterr().err
 
 
 def test_weights_for_three_colors_are_refused(fields, work):

@@ -1,4 +1,4 @@
-"""The flags of images of bands, of ``train``, ``pretrain`` and ``verify``."""
+"""Flags for multispectral images, shared by ``train``, ``pretrain`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
 
 
 def add_band_flags(parser: argparse._ActionsContainer) -> None:
-    """Add the flags of images of bands.
+    """Add the flags for multispectral images.
 
     Args:
-        parser (argparse._ActionsContainer): The parser, or a group of one, to add to.
+        parser (argparse._ActionsContainer): Parser or argument group to add to.
     """
     parser.add_argument(
         "--channels",
         type=positive,
         metavar="N",
-        help="images are .npy or TIFF of N bands; mean and deviation are measured",
+        help="the images are .npy or TIFF files with N bands; mean and std are measured",
     )
     parser.add_argument(
         "--bands",
         type=natural,
         nargs="+",
         metavar="I",
-        help="of these N bands, the ones that are read, from 0; default: all",
+        help="indices of the bands to use, starting at 0; default: all",
     )
     parser.add_argument(
         "--band-axis",
         choices=["first", "last"],
-        help="axis of the bands in an array: (N, H, W) or (H, W, N); default: the one of length N",
+        help="axis of the bands in the array: (N, H, W) or (H, W, N); default: the axis of length N",
     )
 
 
 def bands_of(args: argparse.Namespace) -> Bands | None:
-    """Read the flags of images of bands.
+    """Parse the flags for multispectral images.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
 
     Returns:
-        Bands | None: Bands of the images; None for images of colors.
+        Bands | None: Band settings; None for grayscale and color images.
 
     Raises:
-        UserError: If the flags do not go together.
+        UserError: If the flags are inconsistent.
     """
     if args.channels is None:
         for name in ("bands", "band_axis"):
             if getattr(args, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
-                raise UserError(f"{flag} goes with --channels N, the number of bands of a file")
+                raise UserError(f"{flag} requires --channels N, the number of bands of a file")
         return None
     from smallvit.datasets.io.bands import Bands
 
@@ -64,14 +64,14 @@ def bands_of(args: argparse.Namespace) -> Bands | None:
 
 
 def survey_of(args: argparse.Namespace, data: OwnData) -> Survey:
-    """Look at the images of a data set; read all training images if they are of bands.
+    """Survey a sample of the images, or all training images if they are multispectral.
 
     Args:
         args (argparse.Namespace): Parsed arguments.
-        data (OwnData): The data.
+        data (OwnData): Detected data.
 
     Returns:
-        Survey: What they are like.
+        Survey: Properties of the images.
     """
     from smallvit.datasets.recognition.survey import look_at, look_at_bands
 
