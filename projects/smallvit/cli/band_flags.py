@@ -36,7 +36,7 @@ def add_band_flags(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--band-axis",
         choices=["first", "last"],
-        help="axis of the bands in the array: (N, H, W) or (H, W, N); default: the axis of length N",
+        help="axis of the bands in the array: (N, H, W) or (H, W, N); default: axis of length N",
     )
 
 
