@@ -137,7 +137,7 @@ def test_too_small_a_budget_offers_what_fits():
     # 2 runs of the quick method: (1 + 1 + 0.5 + 2.1) * 1.05 = 4.83 s each and seed at least.
     speeds = {"vit": QUICK, "dhvt": QUICK}
     plan = (METHODS, [5, None], range(3), {5: 10, None: 95}, speeds)
-    with pytest.raises(UserError, match=r"this much fits: --seeds 2$"):
+    with pytest.raises(UserError, match=r"this fits: --seeds 2$"):
         plan_runs(settings("minutes", 40 / 60), *plan)
     with pytest.raises(UserError, match=r"fits: --seeds 1 --samples-per-class 5$"):
         plan_runs(settings("minutes", 12 / 60), *plan)
