@@ -268,7 +268,7 @@ def test_models_that_cannot(name, form, text):
         (["dhvt-t"], "--data PATH"),
         (["configs/x.py", "--epochs", "3"], "--epochs requires --data"),
         (["dhvt-t", "--data", "{}", "--void-id", "3"], "label maps"),
-        (["dhvt-t", "--data", "{}", "--launcher", "pytorch"], "one process"),
+        (["dhvt-t", "--data", "{}", "--launcher", "pytorch"], "single process"),
         (["dhvt-t", "--data", "{}", "--device", "tpu"], "cpu, cuda"),
         (["dhvt-t", "--data", "nowhere"], "no such file or folder"),
         (["dhvt-t", "--data", "{}", "--in-memory", "--image-size", "96"], "up to 64 pixels"),

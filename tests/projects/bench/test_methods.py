@@ -44,7 +44,10 @@ class TestNames:
         [
             ("vti", "no method 'vti'; did you mean vit"),
             ("vit+shortcuts", "no addition 'shortcuts'; there are shortcut, guidance"),
-            ("resnet+shortcut", "cannot be added to resnet: it is the reference network; masked, instance"),
+            (
+                "resnet+shortcut",
+                "cannot be added to resnet: it is the reference network; masked, instance",
+            ),
             ("dwnet+mimetic", "it has convolutions instead of attention; shortcut"),
             ("dhvt+structured", "it has no position embedding"),
             ("dvt+masked", "masked cannot be added to dvt: it is a cascade of several networks"),
