@@ -173,7 +173,7 @@ def test_two_writers_at_once(folder, tmp_path, capsys):
         assert convert(folder, tmp_path / "train.lmdb") == 1
     said = capsys.readouterr().err
     assert "another writer is running in" in said
-    assert "train.lmdb.partial (process 7 on host elsewhere, begun 2026)" in said
+    assert "train.lmdb.partial (process 7 on host elsewhere, started 2026)" in said
     assert convert(folder, tmp_path / "train.lmdb") == 0
     assert not owner.exists()
 

@@ -39,4 +39,4 @@ def test_config_without_a_model(tmp_path, capsys):
     config = tmp_path / "empty.py"
     config.write_text("a = 1\n")
     assert run_main(get_flops.main, config) == 1
-    assert f"{config}: counting needs model" in capsys.readouterr().err
+    assert f"{config}: counting requires model" in capsys.readouterr().err

@@ -171,7 +171,7 @@ class TestMistakes:
         config = tmp_path / "config.py"
         config.write_text("model = train_cfg = train_dataloader = dict()\noptim_wraper = dict()\n")
         message = fails("--amp", config=config)
-        assert "needs optim_wrapper, which the config does not set; it sets optim_wraper" in message
+        assert "requires optim_wrapper, which the config does not set; it sets optim_wraper" in message
         message = self.option(fails, "default_hooks.checkpoint.save_bset=auto")
         assert "default_hooks.checkpoint.save_bset: did you mean save_best" in message
 
