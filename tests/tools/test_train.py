@@ -165,13 +165,15 @@ class TestMistakes:
     def test_config_without_training(self, fails, tmp_path):
         config = tmp_path / "config.py"
         config.write_text("model = dict(type='X')\n")
-        assert "training needs train_cfg, train_dataloader" in fails("--amp", config=config)
+        assert "training requires train_cfg, train_dataloader" in fails("--amp", config=config)
 
     def test_misspelt_keys(self, fails, tmp_path):
         config = tmp_path / "config.py"
         config.write_text("model = train_cfg = train_dataloader = dict()\noptim_wraper = dict()\n")
         message = fails("--amp", config=config)
-        assert "requires optim_wrapper, which the config does not set; it sets optim_wraper" in message
+        assert (
+            "requires optim_wrapper, which the config does not set; it sets optim_wraper" in message
+        )
         message = self.option(fails, "default_hooks.checkpoint.save_bset=auto")
         assert "default_hooks.checkpoint.save_bset: did you mean save_best" in message
 

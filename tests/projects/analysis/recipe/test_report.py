@@ -81,7 +81,7 @@ def test_config_without_training(tmp_path, capsys):
     config = tmp_path / "empty.py"
     config.write_text("a = 1\n")
     assert main(["recipe", str(config)]) == 1
-    assert "a recipe needs model" in capsys.readouterr().err
+    assert "a recipe requires model" in capsys.readouterr().err
 
 
 def test_a_guided_recipe_needs_no_teacher(tmp_path, monkeypatch):
