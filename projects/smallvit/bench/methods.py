@@ -109,11 +109,14 @@ class Method:
         name (str): Name given by the user, e.g. ``vit+shortcut``.
         base (str): Key of :data:`BASES`, ``timm:NAME`` or the path of a config.
         additions (tuple[str, ...]): Keys of :data:`ADDITIONS`. Defaults to none.
+        guidance_weight (str): Weight of the guidance loss, a number or "balanced". Defaults to
+            "": selected by trials.
     """
 
     name: str
     base: str
     additions: tuple[str, ...] = ()
+    guidance_weight: str = ""
 
     @property
     def weights(self) -> str | None:
@@ -194,7 +197,8 @@ def parse_method(name: str) -> Method:
 
     Args:
         name (str): Name such as ``vit``, ``dhvt+guidance``, ``timm:resnet18``,
-            ``my/config.py+shortcut`` or ``timm:resnet18:pretrained+probe``.
+            ``my/config.py+shortcut`` or ``timm:resnet18:pretrained+probe``. ``+guidance=0.25``
+            sets the weight of the guidance loss.
 
     Returns:
         Method: Parsed method.
@@ -202,7 +206,8 @@ def parse_method(name: str) -> Method:
     Raises:
         UserError: If a network or addition does not exist, or they cannot be combined.
     """
-    base, *additions = name.split("+")
+    base, *parts = name.split("+")
+    additions = [part.partition("=")[0] for part in parts]
     _check_base(name, base)
     for addition in additions:
         if addition not in ADDITIONS:
@@ -225,7 +230,31 @@ def parse_method(name: str) -> Method:
         raise UserError(
             f"--methods {name}: a probe trains only the classifier and has no additions"
         )
-    return Method(name, base, tuple(additions))
+    weight = next((_guidance_weight(name, part) for part in parts if "=" in part), "")
+    return Method(name, base, tuple(additions), weight)
+
+
+def _guidance_weight(name: str, part: str) -> str:
+    addition, _, value = part.partition("=")
+    number = re.fullmatch(r"\d*\.?\d+", value) and float(value) > 0
+    if addition in GUIDANCES and (value == "balanced" or number):
+        return value
+    raise UserError(
+        f"--methods {name}: {part}: only {' and '.join(GUIDANCES)} have a value, the weight of "
+        "their loss: a positive number or balanced"
+    )
+
+
+def has_own_weight(name: str) -> bool:
+    """Check whether the name of a method sets its guidance weight.
+
+    Args:
+        name (str): Name of the method, whose config file may no longer exist.
+
+    Returns:
+        bool: Whether it does.
+    """
+    return any(f"+{each}=" in name for each in GUIDANCES)
 
 
 def _refusals(base: str) -> dict[str, str]:
@@ -281,4 +310,5 @@ def list_methods() -> str:
     )
     lines.append("additions, as in vit+shortcut+guidance")
     lines += [f"  {'+' + name:20}{title}" for name, title in ADDITIONS.items()]
+    lines.append(f"  {'+guidance=WEIGHT':20}guidance with this loss weight, a number or balanced")
     return "\n".join(lines)

@@ -251,7 +251,8 @@ def _without_trials(
     if not settings.search:
         return part
     # The trials of the weight include the recipe's learning rate.
-    trials = len(RATES) + method.guided * (len(WEIGHTS) - 1)
+    weighed = method.guided and not method.guidance_weight
+    trials = len(RATES) + weighed * (len(WEIGHTS) - 1)
     training = 1 - settings.pretraining if method.pretraining else 1.0
     length = TRIAL_SHARE * training
     left = (part * seeds - trials * (speed.setup + speed.val)) / (seeds + trials * length)

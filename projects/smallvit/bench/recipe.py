@@ -99,9 +99,9 @@ def run_config(
         # The config file in the teacher's folder is not used, as loading it would execute code.
         teaching = replace(run, method=TEACHER, width=trained_teacher.width)
         _guide(cfg, trained_teacher, run_config(settings, teaching, num_classes))
-        if run.weight:
-            balanced = run.weight == "balanced"
-            cfg.model.guidance.loss_weight = run.weight if balanced else float(run.weight)
+        weight = method.guidance_weight or run.weight
+        if weight:
+            cfg.model.guidance.loss_weight = weight if weight == "balanced" else float(weight)
     return cfg
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from smallvit.bench.jobs import Jobs
-from smallvit.bench.methods import TEACHER
+from smallvit.bench.methods import TEACHER, has_own_weight
 from smallvit.bench.plan import RATES, WEIGHTS, Run, trial_steps
 from smallvit.bench.progress import open_display
 from smallvit.bench.results import TRIAL, is_guided
@@ -60,7 +60,7 @@ def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> l
     first = {
         group: [replace(run, weight=weight, rate=1.0) for weight in WEIGHTS]
         for group, run in groups.items()
-        if is_guided(run.method)
+        if is_guided(run.method) and not has_own_weight(run.method)
     }
     weighed = _try(first, jobs, pool, slots)
     weights = {group: _best(trials, WEIGHTS).weight for group, trials in weighed.items()}

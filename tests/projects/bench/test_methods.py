@@ -39,6 +39,14 @@ class TestNames:
         plain = parse_method("vit+shortcut")
         assert (plain.pretraining, plain.initialization) == (None, None)
 
+    def test_the_weight_of_a_guidance(self):
+        assert parse_method("vit+guidance").guidance_weight == ""
+        for weight in ("0.25", ".5", "2", "balanced"):
+            method = parse_method(f"vit+guidance={weight}+shortcut")
+            assert method.additions == ("guidance", "shortcut")
+            assert method.guidance_weight == weight
+            assert method.guided
+
     @pytest.mark.parametrize(
         ("name", "said"),
         [
@@ -55,6 +63,9 @@ class TestNames:
             ("vit+masked+shortcut+views", "one pretraining of masked, instance, views"),
             ("vit+guidance+guidance-offline", "one form of guidance"),
             ("vit+shortcut+shortcut", "only once"),
+            ("vit+guidance=", "a positive number or balanced"),
+            ("vit+guidance=-1", "a positive number or balanced"),
+            ("vit+shortcut=2", "only guidance and guidance-offline have a value"),
             ("timm:", "no method 'timm:'"),
             ("no/such.py", "no such config file: no/such.py"),
         ],
@@ -172,6 +183,12 @@ class TestGuidance:
         assert teacher.model == config(TEACHER).model
         assert teacher.preprocessor == config(TEACHER).data_preprocessor
         assert [step.type for step in steps(cfg)] == ["Resize", "RandomCrop", "PackInputs"]
+
+    def test_a_weight_of_the_method(self):
+        teacher = TrainedTeacher(*self.trained_teacher)
+        for weight, expected in (("0.25", 0.25), ("balanced", "balanced")):
+            cfg = config(f"vit+guidance={weight}", trained_teacher=teacher)
+            assert cfg.model.guidance.loss_weight == expected
 
     def test_stored_features_follow_the_image(self):
         trained_teacher = TrainedTeacher(*self.trained_teacher, store="t/features")

@@ -1,6 +1,7 @@
 """What is chosen by trials, with results made up for them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,13 @@ def test_a_guided_method_chooses_its_weight_first(jobs):
     assert chosen["weights"] == {"2.5": 30.0, "0.25": 40.0, "balanced": 45.0}
     # The trial of the recipe's rate is there from the weights.
     assert len(pool.done) == len(WEIGHTS) + 2
+
+
+def test_a_weight_of_the_method_is_kept(jobs):
+    name = "vit+guidance=0.25"
+    pool = Pool({(1.0, ""): 50.0, (0.3, ""): 40.0, (3.0, ""): 60.0})
+    (chosen,) = search({(name, 5): replace(GUIDED, method=name)}, jobs, pool, 1)
+    assert (chosen["rate"], chosen["weight"], chosen["weights"]) == (3.0, "", {})
 
 
 def test_what_is_searched():
