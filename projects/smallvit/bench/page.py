@@ -25,6 +25,7 @@ td.best { font-weight: bold; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 p, li { overflow-wrap: anywhere; }
 td:first-child { min-width: 6rem; overflow-wrap: anywhere; }
+table:not(.sortable) td:last-child { min-width: 8rem; }
 figure { margin: 1.2rem 0; }
 figure img { max-width: 100%; height: auto; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
@@ -143,9 +144,11 @@ seeds.</p>
 <p>These use the run with seed {{ best.run.seed }}, the best one on the validation images. The file
 contains weights, config and class names.</p>
 <pre>{{ best.commands | join("\n") }}</pre>
+{% if best.classes -%}
 <h3>Per-class accuracy</h3>
 <p>Sorted from worst to best; all seeds combined.</p>
 {{ table(["class", "test images", "accuracy, %", "confused with"], best.classes) }}
+{% endif -%}
 {% if best.matrix -%}
 <details><summary>Confusion matrix (rows: true class, columns: predicted class)</summary>
 {{ table([""] + best.names, best.matrix) }}</details>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os.path as osp
 import statistics
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +30,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
 
     Args:
         found (Findings): Findings of the bench.
-        pictures (Sequence[str]): Paths of the four plots, which are embedded in the file.
+        pictures (Sequence[str]): Paths of the four plots; those that exist are embedded.
         best (Best, optional): Summary of the best network. Defaults to None.
 
     Returns:
@@ -50,7 +51,11 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),
-        figures=[_figure(*pair) for pair in zip(pictures, CAPTIONS, strict=True)],
+        figures=[
+            _figure(path, caption)
+            for path, caption in zip(pictures, CAPTIONS, strict=True)
+            if osp.isfile(path)
+        ],
         differences=list(_differences(found)),
         caveats=caveats(found),
         failures=[(run.name, each["reason"], each["log"]) for run, each in found.failures.items()],

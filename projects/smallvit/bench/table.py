@@ -174,7 +174,7 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
     """
     fields = ["method", "samples_per_class", "seed", "test_accuracy", "val_accuracy", "iters"]
     fields += ["train_seconds", "params", "flops", "images_per_second", "step_seconds"]
-    fields += ["memory_mib", "rate", "pretraining_iters", "pretraining_seconds"]
+    fields += ["memory_mib", "rate", "guidance_weight", "pretraining_iters", "pretraining_seconds"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(fields)
@@ -185,8 +185,8 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
                 run.method,
                 "all" if run.samples is None else run.samples,
                 run.seed,
-                result["accuracy"],
-                result["val_accuracy"],
+                round(result["accuracy"], 4),
+                round(result["val_accuracy"], 4),
                 result["iters"],
                 round(result["train_seconds"], 3),
                 result["params"] if run.method == TEACHER else cost.get("params"),
@@ -195,6 +195,7 @@ def to_csv(results: Mapping[Run, dict], costs: Mapping[str, Mapping[str, float]]
                 cost.get("step_seconds"),
                 cost.get("memory_mib"),
                 run.rate,
+                run.weight or None,
                 before.get("iters"),
                 round(before["seconds"], 3) if before else None,
             ]
