@@ -99,8 +99,9 @@ def _predict_batch(
         except BROKEN as error:
             _note(item, error, folder, summary)
     for item, image, found in _predicted(predictor, good, folder, summary):
-        shown = predictor.steps.shown(image) if draws else None
-        picture = draw(shown, found, predictor.palette, item.name) if draws else None
+        picture = None
+        if draws:
+            picture = draw(predictor.steps.shown(image), found, predictor.palette, item.name)
         folder.add(item.name, item.origin, item.stamp, found, picture)
         summary.predicted += 1
 
