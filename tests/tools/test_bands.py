@@ -93,7 +93,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     found = predictor(unseen)
     assert found.name == rows["later.npy"]["class"]
     assert found.score == pytest.approx(float(rows["later.npy"]["score"]), abs=1e-4)
-    with pytest.raises(DataError, match="3 bands, and channels=6"):
+    with pytest.raises(DataError, match="expected 6 bands, got 3"):
         predictor(unseen[..., :3])
     with pytest.raises(UserError, match="the model reads 6 bands"):
         predictor.read(3)

@@ -50,11 +50,11 @@ class Bands:
                     f"{self.channels - 1}"
                 )
         if self.chosen is not None and len(set(self.chosen)) != max(1, len(self.chosen)):
-            raise UserError(f"bands {list(self.chosen)}: name at least one, and each of them once")
+            raise UserError(f"bands {list(self.chosen)}: expected one or more distinct bands")
         if self.count > _most_channels():
             raise UserError(
-                f"{self.count} bands: OpenCV, which resizes the images, takes {_most_channels()} "
-                "at most; choose some of them (--bands, bands= in a config)"
+                f"{self.count} bands: OpenCV, which resizes the images, supports at most "
+                f"{_most_channels()}; select some of them (--bands, bands= in a config)"
             )
 
     @property
@@ -135,8 +135,8 @@ class Bands:
         """
         if not isinstance(array, np.ndarray):
             raise UserError(
-                f"a {type(array).__name__}: the model reads {self.channels} bands: give a path of "
-                ".npy or TIFF, or an array (H, W, C) or (C, H, W)"
+                f"expected the path of a .npy or TIFF file, or an array (H, W, C) or (C, H, W) "
+                f"with {self.channels} bands, got {type(array).__name__}"
             )
         return self._chosen_of(array, self._axis_of(array, name), name)
 
@@ -146,8 +146,8 @@ class Bands:
             return "last"
         if array.ndim != 3:
             raise DataError(
-                f"{path}: an array {shape}, where (H, W, {self.channels}) or ({self.channels}, "
-                "H, W) is expected: save one image in a file"
+                f"{path}: expected an array (H, W, {self.channels}) or ({self.channels}, H, W), "
+                f"got shape {shape}; save one image per file"
             )
         if self.axis is not None:
             return self.axis
@@ -156,17 +156,16 @@ class Bands:
             return places[0]
         if places:
             raise DataError(
-                f"{path}: an array {shape}, whose first and last axis may both be the "
-                f"{self.channels} bands: say which (--band-axis first or last; band_axis= in a "
-                "config)"
+                f"{path}: the first and the last axis of an array of shape {shape} could both be "
+                f"the {self.channels} bands; set --band-axis first or last (band_axis= in a config)"
             )
         raise DataError(self._wrong_number(path, shape))
 
     def _wrong_number(self, path: str, shape: tuple[int, ...]) -> str:
         number = {"first": shape[0], "last": shape[-1], None: min(shape[0], shape[-1])}[self.axis]
         return (
-            f"{path}: an array {shape}, which has not {self.channels} bands: give each file the "
-            f"same number of bands, and say it (--channels {number}; channels= in a config)"
+            f"{path}: expected {self.channels} bands, got an array of shape {shape}; all files "
+            f"must have the same number of bands (--channels {number}; channels= in a config)"
         )
 
     def _chosen_of(self, array: np.ndarray, axis: str, path: str) -> np.ndarray:
@@ -174,8 +173,8 @@ class Bands:
         array = np.moveaxis(array, 0, -1) if axis == "first" else array
         if array.shape[-1] != self.channels:
             raise DataError(
-                f"{path}: {array.shape[-1]} bands, and channels={self.channels}: give each file "
-                f"the same number of bands, and say it (--channels {array.shape[-1]})"
+                f"{path}: expected {self.channels} bands, got {array.shape[-1]}; all files must "
+                f"have the same number of bands (--channels {array.shape[-1]})"
             )
         if self.chosen is not None:
             array = array[..., list(self.chosen)]

@@ -40,14 +40,14 @@ def read_array(content: bytes, path: str) -> tuple[np.ndarray, str | None]:
     elif content.startswith(TIFF_STARTS):
         found, axis = _read_tiff(content, path)
     else:
-        raise ImageError(f"{path}: {_unknown(content)}; bands are read from .npy and TIFF")
+        raise ImageError(f"{path}: {_unknown(content)}; supported formats are .npy and TIFF")
     if found.dtype.kind not in "uif":
         raise DataError(
-            f"{path}: values of type {found.dtype}, and bands are numbers: save them as uint8, "
+            f"{path}: expected numbers, got values of type {found.dtype}; save them as uint8, "
             "uint16 or float32"
         )
     if not found.size:
-        raise ImageError(f"{path}: an array {found.shape}, which has no pixel")
+        raise ImageError(f"{path}: the array of shape {found.shape} has no pixels")
     return found, axis
 
 
@@ -67,7 +67,7 @@ def _read_npy(content: bytes, path: str) -> np.ndarray:
         raise ImageError(f"{path}: damaged .npy file ({error})") from error
     if dtype.hasobject:
         raise DataError(
-            f"{path}: pickled Python objects, which are not read because they may run code: save "
+            f"{path}: pickled Python objects are not loaded because they can run code; save "
             "the array as numbers, numpy.save(FILE, array.astype('float32'))"
         )
     _check_size(shape, path)
@@ -83,7 +83,7 @@ def _read_tiff(content: bytes, path: str) -> tuple[np.ndarray, str | None]:
         import tifffile
     except ImportError as error:
         raise UserError(
-            f"{path}: bands of TIFF files are read by tifffile, which is not installed: {_INSTALL}"
+            f"{path}: reading the bands of TIFF files requires tifffile: {_INSTALL}"
         ) from error
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
@@ -95,8 +95,7 @@ def _read_tiff(content: bytes, path: str) -> tuple[np.ndarray, str | None]:
     except Exception as error:
         if "imagecodecs" in str(error):
             raise UserError(
-                f"{path}: this compression of TIFF needs imagecodecs, which is not installed: "
-                f"{_INSTALL}"
+                f"{path}: this TIFF compression requires imagecodecs: {_INSTALL}"
             ) from error
         raise ImageError(f"{path}: cannot be decoded ({error})") from error
 

@@ -56,7 +56,7 @@ def test_some_bands_in_the_order_given():
 
 def test_an_axis_that_may_be_either_is_asked_for():
     array = np.arange(6 * 8 * 6, dtype=np.float32).reshape(6, 8, 6)
-    with pytest.raises(DataError, match=r"x.npy: .* both be the 6 bands: .*--band-axis"):
+    with pytest.raises(DataError, match=r"x.npy: .* both be the 6 bands; .*--band-axis"):
         Bands(6).decode(npy(array), "x.npy")
     assert (Bands(6, axis="last").decode(npy(array), "x.npy") == array).all()
     assert Bands(6, axis="first").decode(npy(array), "x.npy").shape == (8, 6, 6)
@@ -98,9 +98,9 @@ def changed(place, value):
 
 
 WRONG = {
-    "another number": (npy(IMAGE[..., :5]), DataError, r"which has not 6 bands: .*--channels 5"),
-    "two axes": (npy(IMAGE[..., 0]), DataError, "is expected"),
-    "four axes": (npy(IMAGE[None]), DataError, "one image in a file"),
+    "another number": (npy(IMAGE[..., :5]), DataError, r"expected 6 bands, .*--channels 5"),
+    "two axes": (npy(IMAGE[..., 0]), DataError, "got shape"),
+    "four axes": (npy(IMAGE[None]), DataError, "one image per file"),
     "NaN": (changed(3, np.nan), DataError, "1 values of band 3 are NaN or infinite"),
     "infinite": (changed(5, np.inf), DataError, "band 5 are NaN or infinite"),
     "complex": (npy(IMAGE.astype(complex)), DataError, "type complex128"),
@@ -183,8 +183,8 @@ def test_the_limit_of_pixels_holds_before_decoding(monkeypatch):
         ((True,), "channels=True"),
         ((6, (6,)), "bands 0 to 5"),
         ((6, (-1,)), "band -1"),
-        ((6, (1, 1)), "each of them once"),
-        ((6, ()), "at least one"),
+        ((6, (1, 1)), "distinct bands"),
+        ((6, ()), "one or more"),
         ((6, None, "middle"), "band_axis='middle'"),
         ((1000,), "OpenCV, which resizes"),
     ],
