@@ -482,13 +482,17 @@ CASES: dict[str, Case] = {
     ),
     "widens": taken(3)(Widens),
     "siamese": taken(3, "do not depend on earlier blocks")(Siamese),
-    "siamese, one unused": taken(3, "output is not used: right.2")(lambda: Siamese(True)),
+    "siamese, one unused": taken(3, "output is not used: right.0, right.1, right.2")(
+        lambda: Siamese(True)
+    ),
     "shared": taken(2, "runs 2 times")(Shared),
     "windows": refused("no module with layers")(Windows),
-    "windows as an axis": refused("proportions")(lambda: Windows(True)),
+    "windows as an axis": refused("aspect ratio")(lambda: Windows(True)),
     "pyramid": taken(4)(Pyramid),
     "there and back": taken(6)(ThereAndBack),
-    "two scales in turn": taken(4, "of another branch: scales.1.1.1")(TwoScales),
+    "two scales in turn": taken(
+        4, "of another branch: scales.1.0.0, scales.1.0.1, scales.1.1.0, scales.1.1.1"
+    )(TwoScales),
     "square only": taken(3, size=(32, 32))(lambda: Special("square only")),
     "dropout": taken(3)(lambda: Special("dropout")),
     "random": refused("not deterministic")(lambda: Special("random")),

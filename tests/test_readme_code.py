@@ -16,7 +16,7 @@ from smallvit.apis import load_model
 from smallvit.engine.config_files import read_config
 from smallvit.engine.stored_config import KEY, describe
 from smallvit.hosts import view_host
-from smallvit.registry import DATASETS, FUNCTIONS, MODELS, WEIGHT_INITIALIZERS
+from smallvit.registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS, WEIGHT_INITIALIZERS
 from tool_helpers import ROOT
 
 #: Places that are meant for another machine, and what stands there in the test.
@@ -129,6 +129,24 @@ def subset(code):
     assert dataset.dataset.type == "CIFAR100"
 
 
+def bands(code):
+    steps = run(code)["train_pipeline"]
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        reader = TRANSFORMS.build(steps[0])
+    assert reader.reader.count == 4
+    assert all(TRANSFORMS.get(f"mmpretrain.{step['type']}") for step in steps[1:])
+
+
+def table(code):
+    settings = as_config(code).train_dataloader.dataset
+    rows = "file,labels,split\nimages/a.jpg,cat;dog,train\n"
+    settings.data_root = str(Path().absolute())
+    Path(settings.ann_file).write_text(rows, encoding="utf-8")
+    Path("images").mkdir()
+    Image.new("RGB", (8, 8)).save("images/a.jpg")
+    assert DATASETS.build(settings).metainfo["classes"] == ("cat", "dog")
+
+
 def own_config(code):
     cfg = as_config(code)
     assert build(cfg.model.backbone, "mmdet").with_cp
@@ -222,8 +240,10 @@ CASES = {
     "configs/dw_shortcut/README.md": [backbone, pyramid],
     "configs/dwnet/README.md": [in_mmdet, in_mmseg, run],
     "configs/locality_guidance/README.md": [guided, run],
+    "docs/tutorials/bands.md": [bands],
     "docs/tutorials/mm_project.md": [in_mmdet, in_mmseg, backbone, backbone],
     "docs/tutorials/predict.md": [classifier],
+    "docs/tutorials/table.md": [table],
     "plugins/dw_shortcut/README.md": [run],
     "plugins/initialization/README.md": [initialized],
     "plugins/locality_guidance/README.md": [guided],

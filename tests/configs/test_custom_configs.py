@@ -130,7 +130,7 @@ def test_a_list_names_the_pairs(maps, tmp_path):
     path.write_text("../../etc/x.png\tannotations/val/a.png\n")
     with pytest.raises(DataError, match="outside of the data folder"):
         LabelMaps(str(maps), ann_file=str(path), metainfo=dict(classes=("a",)))
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="does not exist"):
         LabelMaps(str(maps), data_prefix=dict(img_path="nowhere"))
 
 

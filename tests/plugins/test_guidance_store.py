@@ -119,7 +119,7 @@ def test_a_pickled_store_holds_no_data(store):
 
 
 def test_refuses_another_data_set(store):
-    with pytest.raises(FeatureStoreError, match=r"sample 2 .* another one .*precompute again"):
+    with pytest.raises(FeatureStoreError, match=r"sample 2 .* differs .*precompute again"):
         store.read(2, int(KEYS[3]))
     with pytest.raises(FeatureStoreError, match=r"features of 7 samples, got sample 7"):
         store.read(7, 0)
@@ -565,7 +565,7 @@ def test_refuses_to_finish_early_and_to_replace(tmp_path):
 def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(FeatureStoreError, match=r"the disk has 0\.0 GiB left"):
+    with pytest.raises(FeatureStoreError, match=r"the disk has only 0\.0 GiB left"):
         FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     assert not (tmp_path / "store.partial").exists()
 

@@ -470,7 +470,7 @@ def test_what_exits_return_is_looked_at_when_they_are_built(images):
         torch.testing.assert_close(found, wanted)
     with pytest.raises(ValueError, match=r"exits\[1\] \(VisionTransformer\): .* got \(1, .*"):
         DynamicViT([maps, dict(VIT, patch_size=8, out_type="raw")], **plain)
-    with pytest.raises(ValueError, match=r"vectors of \[16, 16, 16\] channels .* \[16, 16, 24\]"):
+    with pytest.raises(ValueError, match=r"\[16, 16, 16\] channels, .* expects \[16, 16, 24\]"):
         classifier(head=dict(in_channels=[16, 16, 24]))
 
 

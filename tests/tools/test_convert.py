@@ -204,7 +204,7 @@ def _other_order(optimizer):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_lose_one, "another model"),
+        (_lose_one, "different models"),
         (_other_order, "a different order"),
         (lambda optimizer: {}, "no optimizer"),
     ],

@@ -80,7 +80,7 @@ def test_missing_files_are_listed(root, capsys):
     [
         ("dark/sketch_train_0.png 1", "dark/sketch_train_0.png 0", "but 'bright' in"),
         ("dark/sketch_train_0.png 1", "gray/sketch_train_0.png 1", "is 'gray' (sketch/gray"),
-        ("sketch/dark/sketch_train_0.png 1", "dark/0.png 1", "got 'dark/0.png'"),
+        ("sketch/dark/sketch_train_0.png 1", "dark/0.png 1", "'dark/0.png' is not of the form"),
         ("sketch/dark/sketch_train_0.png 1", "sketch/dark/0.png", "expected 'path label'"),
         ("sketch_train_0.png 1", "sketch_test_0.png 1", "sketch/dark/sketch_test_0.png is in"),
         (" 1\n", " 3\n", "'dark' has label 3 (sketch/dark/sketch_train_0.png), but 1 in"),

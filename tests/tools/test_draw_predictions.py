@@ -263,4 +263,4 @@ def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scene
         assert message in capsys.readouterr().err
     path.write_text(json.dumps(dict(WHOLE, samples=[SAMPLE] * 10**4)))
     assert run_tool(draw, args) == 1
-    assert "predictions of 10000 images" in capsys.readouterr().err
+    assert "got 10000" in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
 
 def test_masked_pixels_elsewhere(flat, capsys):
     said = plan(capsys, "dwnet", "--data", flat)
-    assert "masked pixels (SimMIM), 60% in squares of 8, for the patches of DWNet cannot" in said
+    assert "masked pixels (SimMIM), 60% in squares of 8 (cannot drop patches of DWNet" in said
 
 
 def test_every_image_is_a_class(images, tmp_path, capsys):
@@ -233,5 +233,5 @@ def test_a_folder_with_few_images_is_refused(tmp_path):
     (tmp_path / "few").mkdir()
     for number in range(3):
         cv2.imwrite(str(tmp_path / "few" / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(UserError, match="3 images; at least 8 are needed"):
+    with pytest.raises(UserError, match="expected at least 8 images, got 3"):
         find_images(str(tmp_path / "few"))

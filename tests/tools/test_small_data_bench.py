@@ -333,7 +333,7 @@ class TestMinutes:
         minutes = ("--budget-minutes", 2 * least)
         status, said, error = run(*argv, *minutes)
         assert (status, error) == (1, "")
-        assert "trying 1 methods" in said  # that which failed; the other's speed was kept
+        assert "testing 1 methods" in said  # that which failed; the other's speed was kept
         assert said.count(f"FAILED: {files / 'bad.py'}, all images, seed 0: ") == 1
         plan = json.loads((out / "plan.json").read_text())
         assert plan["runs"][0]["iters"] >= 20

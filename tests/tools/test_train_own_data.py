@@ -129,7 +129,7 @@ def test_a_table_of_labels(pictures, work, several):
 
 
 def test_a_cascade_gives_an_image_one_label(pictures, work):
-    with pytest.raises(UserError, match="MultiExitHead, which gives an image one class"):
+    with pytest.raises(UserError, match="MultiExitHead does not support several labels"):
         settings_of(planned(table_of(pictures, work, True), work, "dvt"), "out")
 
 

@@ -331,7 +331,7 @@ def test_maps_without_the_zero(scenes, tmp_path):
     cv2.imwrite(str(labels), np.full((64, 64), 11, np.uint8))
     ((kind, name, reason),) = findings(tmp_path, *options)["val"]
     assert (kind, name) == ("mislabelled", "000001.png")
-    assert reason.startswith("values 11 are not one of 1 to 10 (1 0, 2 1,")
+    assert reason.startswith("values 11 are outside of 1 to 10 (1 0, 2 1,")
 
 
 def test_mistakes(tiny, tmp_path, capsys):

@@ -77,7 +77,8 @@ def _objects(part: Any, usage: Usage) -> None:
     usage.faults += map(DataError, check_summary(summary, usage.training))
     usage.warnings += [f"{summary.path}: {repair}" for repair in summary.repaired]
     usage.warnings += [f"{summary.path}: {text}" for text in summary.warnings]
-    text = f"skipped of {summary.objects} objects{left_out_text(summary)}"
+    skipped = sum(count.number for count in summary.left_out.values())
+    text = f"skipped {skipped} of {summary.objects} objects{left_out_text(summary)}"
     if summary.by_fault:
         usage.warnings.append(f"{summary.path}: {text}")
     elif summary.left_out:

@@ -48,7 +48,7 @@ def test_classes_are_counted_and_named():
     assert rows["3"]["precision"] == pytest.approx(100 * truth.count(3) / (truth.count(3) + eights))
     with pytest.raises(UserError, match="for the same data set"):
         confusion(cfg, predictions[:3], "p.json")
-    with pytest.raises(UserError, match="images of 2 classes"):
+    with pytest.raises(UserError, match="got 2 in"):
         confusion(cfg, [dict(predictions[0], gt_label=[1, 2]), *predictions[1:]], "p.json")
 
 

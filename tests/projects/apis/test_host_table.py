@@ -63,7 +63,7 @@ def test_the_verb_prints_rows_and_goes_on_where_it_ended(capsys, monkeypatch, tm
     assert [row.name for row in read_page(page)] == ["DenseNet", "LeNet5"]
     hosts.main(["--library", "mmpretrain", "--only", "lenet5", "--only", "densenet"])
     assert sorted(seen[3:]) == ["DenseNet", "LeNet5"]
-    with pytest.raises(UserError, match="no backbone of mmdet has 'lenet5'"):
+    with pytest.raises(UserError, match="no backbone of mmdet contains 'lenet5'"):
         hosts.main(["--library", "mmdet", "--only", "lenet5"])
     with pytest.raises(SystemExit):
         hosts.main(["--missing"])

@@ -162,7 +162,7 @@ def test_addresses(checkpoints, tmp_path, capsys):
         (["*.nothing"], "has no image"),
         (["missing.mp4"], "no such video"),
         (["x.png", "--every", "2"], "there is none"),
-        (["x.png", "--exit", "1"], "has no exits"),
+        (["x.png", "--exit", "1"], "requires a model with exits"),
         (["x.png", "--tile", "8"], "not for classifiers"),
     ],
 )

@@ -141,7 +141,7 @@ def test_is_registered_and_found_from_other_scopes():
                 arch=dict(embed_dims=8, depths=(1, 1), group_channels=(3, 4)),
                 conv="inhomogeneous",
             ),
-            ["8 channels", "groups of 3"],
+            ["8 channels", "got 3"],
         ),
     ],
 )

@@ -68,7 +68,8 @@ def test_each_method_is_drawn(method, backbone, tiles, monkeypatch):
     model.eval()
     image, inputs = np.zeros((32, 32, 3), np.uint8), dict(inputs=torch.rand(1, 3, 32, 32))
     monkeypatch.setattr(cam, "preprocess_image", lambda predictor, path, image: inputs)
-    predictor = SimpleNamespace(model=model, classes=("cat", "dog"))
+    steps = SimpleNamespace(shown=lambda image: image)
+    predictor = SimpleNamespace(model=model, classes=("cat", "dog"), steps=steps)
     args = SimpleNamespace(method=method, block=-1, size=32)
     drawn = cam.draw(predictor, "a/b.png", image, None, args)
     assert len(drawn) >= tiles

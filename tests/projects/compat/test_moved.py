@@ -31,7 +31,7 @@ def test_moved_names_warn_and_are_the_new_ones(module):
     own = vars(found)
     moved = [name for name in NAMES[module].split() if name not in own]
     for name in moved:
-        with pytest.warns(DeprecationWarning, match=f"{module}.{name} is "):
+        with pytest.warns(DeprecationWarning, match=f"{module}.{name} was renamed to "):
             value = getattr(found, name)
         places = [(place, name) for place in _places(module)]
         if f"{module}.{name}" in RENAMED:

@@ -119,7 +119,7 @@ def test_an_object_that_is_left_out_is_counted(reason, tmp_path):
     usage = usage_of(dataset)
     assert usage.objects == len(loaded(dataset)) == 7
     said = [*usage.notes, *usage.warnings]
-    assert any(f"left out of 8 objects: 1 {reason} (annotation 3 of" in line for line in said)
+    assert any(f"skipped 1 of 8 objects: 1 {reason} (annotation 3 of" in line for line in said)
     assert usage.faults == []
 
 
@@ -178,7 +178,7 @@ def test_boxes_as_corners(tmp_path):
 def test_category_ids_from_0_where_the_categories_begin_at_1(tmp_path):
     write_coco(tmp_path, each(lambda one: one.update(category_id=one["category_id"] - 1)))
     (fault,) = usage_of(coco_dataset(tmp_path)).faults
-    assert "category ids are 0, 1, those of the categories 1, 2" in str(fault)
+    assert "are 0, 1, those of the categories 1, 2" in str(fault)
 
 
 @pytest.mark.parametrize(

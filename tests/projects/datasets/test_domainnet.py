@@ -62,8 +62,8 @@ def test_folders(folders, rename):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(domain="clip-art"), "no domain 'clip-art'; choose one of clipart, infograph"),
-        (dict(domain="sketch", split="val"), "no split 'val'; choose one of train, test"),
+        (dict(domain="clip-art"), "no domain 'clip-art'. Choose one of clipart, infograph"),
+        (dict(domain="sketch", split="val"), "no split 'val'. Choose one of train, test"),
     ],
 )
 def test_unknown_settings(lists, settings, message):

@@ -111,10 +111,10 @@ def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(year=2017), "year 2017; choose one of 2018, 2019"),
-        (dict(split="test"), "no labelled split 'test'; choose one of train, val"),
-        (dict(category="species"), "no category 'species'; choose one of name, genus"),
-        (dict(numbering="name"), "no numbering by 'name'; choose one of appearance, id"),
+        (dict(year=2017), "year 2017. Choose one of 2018, 2019"),
+        (dict(split="test"), "no labelled split 'test'. Choose one of train, val"),
+        (dict(category="species"), "no category 'species'. Choose one of name, genus"),
+        (dict(numbering="name"), "no numbering by 'name'. Choose one of appearance, id"),
     ],
 )
 def test_unknown_settings(root, settings, message):
@@ -132,7 +132,9 @@ def test_missing_annotations(root):
 
 def test_a_category_that_is_not_listed(root):
     change(root / "val2018.json", lambda content: content["annotations"][0].update(category_id=9))
-    with pytest.raises(DataError, match=r"val2018\.json: image .*/val3\.jpg is of category 9"):
+    with pytest.raises(
+        DataError, match=r"val2018\.json: image .*/val3\.jpg has the unknown category 9"
+    ):
         INaturalist(str(root), split="val")
 
 

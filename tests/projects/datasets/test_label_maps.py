@@ -99,8 +99,8 @@ WRONG = {
     "values 0 and 2": (values(2), "values 2 are outside of 0 to 1", "label_map={0: 0, 2: 1}"),
     "0 and 128": (values(128), "values 128 are outside of 0 to 1", "label_map={0: 0, 128: 1}"),
     "from 1": (values(1, 1), "values 2 are outside of 0 to 1", "label_map={1: 0, 2: 1}"),
-    "16 bits": (values(300, dtype=np.uint16), "values 300 are not one of", "{0: 0, 300: 1}"),
-    "16 bits, 256": (values(256, dtype=np.uint16), "values 256 are not one of", "{0: 0, 256: 1}"),
+    "16 bits": (values(300, dtype=np.uint16), "values 300 are outside of", "{0: 0, 300: 1}"),
+    "16 bits, 256": (values(256, dtype=np.uint16), "values 256 are outside of", "{0: 0, 256: 1}"),
     "gray in RGB": (
         in_colors((0, 0, 0), (1, 1, 1)),
         "has 3 channels (RGB)",

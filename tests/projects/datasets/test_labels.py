@@ -44,7 +44,9 @@ def test_the_list_and_the_image_are_named(listed, label):
 
 def test_a_check_of_one_s_own(listed):
     model = SimpleNamespace(head=SimpleNamespace(num_classes=2))
-    with pytest.raises(LabelError, match=r"label 5 of .*b\.jpg is outside the model's 2 classes"):
+    with pytest.raises(
+        LabelError, match=r"label 5 of .*b\.jpg is outside of the model's 2 classes"
+    ):
         check_labels(listed("a.jpg 0", "b.jpg 5"), model)
     check_labels(listed("a.jpg 0", "b.jpg 1"), model)
     check_labels(listed("a.jpg 5"), SimpleNamespace(backbone=None))
@@ -65,7 +67,7 @@ def test_one_of_several_labels(tmp_path):
     )
     dataset = MultiLabelDataset(ann_file=str(tmp_path / "train.json"))
     (fault,) = faults(dataset, 3)
-    assert "label 3 of 3.jpg is outside the model's 3 classes" in str(fault)
+    assert "label 3 of 3.jpg is outside of the model's 3 classes" in str(fault)
     assert faults(dataset, 4) == []
     counts = count_labels(read_labels(dataset), dataset.metainfo["classes"])
     assert counts == {"a": 1, "b": 1, "c": 1, "3": 1}
@@ -116,5 +118,5 @@ def test_the_tools_refuse_it(tool, tmp_path, capfd):
     assert run_main(load_tool(tool).main, *argv) == 1
     message = capfd.readouterr().err
     assert f"{part}.txt: label 2 of" in message
-    assert "outside the model's 2 classes" in message
+    assert "outside of the model's 2 classes" in message
     assert "Traceback" not in message

@@ -145,7 +145,7 @@ def test_other_formats_become_coco_with_a_count(tmp_path):
     image(lone / "images/empty.jpg")
     with pytest.raises(DataError, match="too few images with objects"):
         read(lone, tmp_path)
-    with pytest.raises(DataError, match="no object"):
+    with pytest.raises(DataError, match="no valid object"):
         read(yolo(tmp_path / "empty", "0 9 9 9 9"), tmp_path, "yolo")
 
 
@@ -257,7 +257,7 @@ def test_deep_values_say_what_is_white(channels, top, white, tmp_path):
     assert all(cv2.imwrite(path, pixels.reshape(shape)) for path in paths)
     found = look_at(paths)
     assert (found.channels, found.white) == (1 if channels == 1 else 3, white)
-    assert f"up to {top}" in found.note
+    assert f"maximum in the sample: {top}" in found.note
     assert ("transparent" in found.note) == (channels == 4)
 
 

@@ -39,5 +39,5 @@ def test_each_class_that_occurs(caplog):
 
 
 def test_a_threshold_outside():
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="0 < thr < 1"):
         LabelThresholds(thr=1.0)

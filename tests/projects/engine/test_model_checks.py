@@ -42,7 +42,7 @@ def test_which_heads_count():
 
 def test_numbers_of_classes():
     heads = heads_of(model(head=Head(3), auxiliary_head=Head(2)))
-    assert "model.auxiliary_head.num_classes is 2, and the data have 3" in count_fault(heads, NAMES)
+    assert "model.auxiliary_head.num_classes is 2, but the data have 3" in count_fault(heads, NAMES)
     assert count_warning(heads, NAMES) is None
     heads = heads_of(model(head=Head(1000)))
     assert count_fault(heads, NAMES) is None

@@ -16,7 +16,7 @@ def test_missing_file_is_named_with_the_ways_to_it(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError) as error:
         require_pretrained(read_config(COCO))
     for words in (
-        "checkpoints/dwnet-t_dynamic_in1k.pth is not there",
+        "checkpoints/dwnet-t_dynamic_in1k.pth, the pretrained weights",
         "train configs/dwnet/dwnet-t_dynamic_in1k.py",
         "convert.py dwnet OFFICIAL checkpoints/dwnet-t_dynamic_in1k.pth",
         "--cfg-options model.backbone.init_cfg.checkpoint=FILE",
@@ -56,5 +56,5 @@ def test_training_needs_it_and_testing_does_not(needs, tmp_path, monkeypatch):
     if "optim_wrapper" not in needs:
         take_steps(request, last=find_weights)
         return
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         take_steps(request, last=guard)

@@ -161,6 +161,7 @@ def masked(network: Network) -> Made:
 
 
 def _simmim(network: Network, backbone: dict, steps: list[dict], reason: str) -> Made:
+    reason = reason.partition(". Use masked pixels")[0]
     if network.channels != 3:
         raise UserError(
             f"--method masked: MMPretrain's SimMIM requires three channels, got "
@@ -189,8 +190,7 @@ def _simmim(network: Network, backbone: dict, steps: list[dict], reason: str) ->
             loss=dict(type="PixelReconstructionLoss", criterion="L1", channel=3),
         ),
     )
-    reason = reason.partition(";")[0]
-    note = f"masked pixels (SimMIM), 60% in squares of {unit}, because {reason}"
+    note = f"masked pixels (SimMIM), 60% in squares of {unit} ({reason})"
     return Made(model, [*steps, generator], note)
 
 

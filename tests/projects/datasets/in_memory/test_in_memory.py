@@ -103,7 +103,7 @@ def test_fixed_steps_give_the_pixels_of_the_data_set(folder):
     assert dataset.get_gt_labels().tolist() == single.get_gt_labels().tolist()
     assert dataset.get_cat_ids(5) == single.get_cat_ids(5)
     assert dataset.metainfo == single.metainfo
-    assert "by the batch" in repr(dataset)
+    assert "in batches" in repr(dataset)
 
 
 def test_the_steps_behind_are_those_of_the_pipeline(folder):

@@ -65,7 +65,7 @@ def test_tools_and_configs_take_it(name, tmp_path, ours):
     model.init_weights()
     assert same(model, ours)
     cfg.model.init_cfg.checkpoint = "dhvt::missing.pth"
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         require_pretrained(cfg)
 
 
@@ -76,7 +76,7 @@ def test_it_is_strict_and_data(name, tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_from_local("dwnet::missing.pth")
     torch.save({"model": print}, tmp_path / "code.pth")
-    with pytest.raises(CheckpointError, match=r"holds builtins\.print"):
+    with pytest.raises(CheckpointError, match=r"contains builtins\.print"):
         load_from_local(f"dhvt::{tmp_path / 'code.pth'}")
     assert not list((tmp_path / "kept").glob("*"))
 

@@ -82,7 +82,7 @@ def test_it_can_be_switched_off(tiny, capfd):
 def test_outputs_that_no_class_trains(tiny, capfd):
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1", "model.head.num_classes=7")
     assert status == 0
-    assert "model.head.num_classes is 7, and the data have 2 classes (bright, dark)" in log
+    assert "model.head.num_classes is 7, but the data have 2 classes (bright, dark)" in log
 
 
 @pytest.mark.parametrize(

@@ -51,4 +51,4 @@ def test_a_training_goes_on_over_a_damaged_record(tmp_path):
     assert read_record(str(tmp_path / "a"))["status"] == "finished"
     assert (tmp_path / "a" / "run-damaged.json").read_text() == damaged
     (log,) = (tmp_path / "a").rglob("*.log")
-    assert "sessions.seconds is 'a while', no number" in log.read_text()
+    assert "sessions.seconds to be a number, got 'a while'" in log.read_text()

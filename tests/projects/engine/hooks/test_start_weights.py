@@ -135,7 +135,7 @@ def test_position_embeddings_that_are_dropped_are_refused(tmp_path):
     model, state = Positions(4), Positions(9).state_dict()
     before = snapshot_resizable(model, state)
     assert list(before) == ["pos_embed"]
-    with pytest.raises(CheckpointError, match="pos_embed is of another image size"):
+    with pytest.raises(CheckpointError, match="pos_embed belongs to another image size"):
         require_resized(model, before, "a.pth")
     model.pos_embed.data.fill_(1.0)
     require_resized(model, before, "a.pth")
