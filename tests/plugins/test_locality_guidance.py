@@ -391,7 +391,7 @@ def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         torch.save(MODELS.build(other).state_dict(), tmp_path / "other.pth")
     model = guided(str(tmp_path / "other.pth"), teacher=dict(model=other), logit={})
-    with pytest.raises(ValueError, match="got 12 of the teacher .* and 10 of the student"):
+    with pytest.raises(ValueError, match=r"got 12 of the teacher .* and 10 of the student"):
         model.init_weights()
     with pytest.raises(ValueError, match="requires a classifier as teacher"):
         guided(checkpoint, teacher=dict(model=TEACHER["backbone"]), logit={})

@@ -35,7 +35,7 @@ def test_images_and_labels(root, split, labels):
 
 
 def test_unknown_split(root):
-    with pytest.raises(ValueError, match="no split 'val'. Choose one of train, test"):
+    with pytest.raises(ValueError, match=r"no split 'val'\. Choose one of train, test"):
         Chaoyang(str(root), split="val")
 
 

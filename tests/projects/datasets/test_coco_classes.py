@@ -54,7 +54,7 @@ def test_a_choice_of_the_categories(tmp_path):
     assert usage.counts == {"square": 4}
     assert usage.faults == usage.warnings == []
     (note,) = usage.notes
-    assert "skipped of 8 objects: 4 of a category that is not in classes" in note
+    assert "skipped 4 of 8 objects: 4 of a category that is not in classes" in note
 
 
 def test_another_order_than_the_file_s(tmp_path):

@@ -93,5 +93,5 @@ def test_a_name_that_leads_out_is_refused(root, name):
 
 
 def test_the_unlabelled_split_is_refused(root):
-    with pytest.raises(ValueError, match="no labelled split 'test'. Choose one of train, val"):
+    with pytest.raises(ValueError, match=r"no labelled split 'test'\. Choose one of train, val"):
         TinyImageNet(str(root), split="test")
