@@ -93,7 +93,10 @@ def test_an_archive_with_a_wrong_checksum_is_named(tmp_path, monkeypatch, there)
     with scope_of(cfg), pytest.raises(URLError) as caught:
         DATASETS.build(cfg.train_dataloader.dataset)
     message = explain(caught.value, cfg)
-    assert f"{archive} {'has a wrong checksum' if there else 'is missing'} (MD5 eb9058c3" in message
+    assert (
+        f"{archive} {'has a wrong checksum' if there else 'is missing'} (expected MD5 eb9058c3"
+        in message
+    )
     assert "config key train_dataloader.dataset.data_root" in message
     assert "Name or service not known" in message
     assert "Put the archive there" in message

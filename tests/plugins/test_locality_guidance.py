@@ -504,7 +504,7 @@ def test_a_store_of_another_teacher_is_refused(checkpoint, store, tmp_path):
         match=r"another teacher.*\n  input_size: expected \[64, 64\], got \[32, 32\]",
     ):
         guided(checkpoint, dict(size=64), store=store).init_weights()
-    with pytest.raises(FeatureStoreError, match=r"stages: \[0, 1, 2\] in the store, \[0, 2, 1\]"):
+    with pytest.raises(FeatureStoreError, match=r"stages: expected \[0, 2, 1\], got \[0, 1, 2\]"):
         guided(checkpoint, dict(stages=(0, 2, 1)), store=store).init_weights()
     deeper = deepcopy(TEACHER)
     deeper["backbone"]["depth"] = 14

@@ -146,7 +146,7 @@ def test_get_model_without_folder_and_weights_warns(cfg, monkeypatch):
     said = []
     monkeypatch.setattr(folder, "print_log", lambda message, *_: said.append(message))
     assert mmpretrain.get_model(cfg).head.num_classes == 1000
-    assert "using the classes of the config: folder no/such does not exist" in said[0]
+    assert "using the classes of the config: folder no/such/folder does not exist" in said[0]
 
 
 def test_foreign_configs_are_not_touched(cfg, monkeypatch):

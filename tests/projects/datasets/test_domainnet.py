@@ -78,10 +78,14 @@ def test_unknown_settings(lists, settings, message):
         ("train", "sketch/zigzag/9.jpg -1", r"_train\.txt, line 7: label '-1'"),
         ("train", "sketch/zigzag/9.jpg one", r"_train\.txt, line 7: label 'one'"),
         ("train", "sketch/zigzag/9.jpg", r"_train\.txt, line 7: expected an image and its label"),
-        ("train", "sketch/zigzag/9.jpg 0", r"line 7: label 0 is 'aircraft_carrier' above"),
+        ("train", "sketch/zigzag/9.jpg 0", r"line 7: label 0 is 'zigzag', but 'aircraft_carrier'"),
         ("train", "sketch/bus/9.jpg 4", r"_train\.txt: label 3 has no image"),
         ("test", "sketch/bus/9.jpg 3", r"_test\.txt, line 4: label '3' .*0 to 2"),
-        ("test", "sketch/zigzag/9.jpg 0", r"_test\.txt, line 4: label 0 is 'aircraft_carrier' in"),
+        (
+            "test",
+            "sketch/zigzag/9.jpg 0",
+            r"_test\.txt, line 4: label 0 is 'zigzag', but 'aircraft_carrier' in",
+        ),
     ],
 )
 def test_bad_lines_are_named(lists, split, line, message):

@@ -103,13 +103,13 @@ WRONG = {
     "16 bits, 256": (values(256, dtype=np.uint16), "values 256 are outside of", "{0: 0, 256: 1}"),
     "gray in RGB": (
         in_colors((0, 0, 0), (1, 1, 1)),
-        "has 3 channels (RGB)",
+        "got 3 channels (RGB)",
         "{0: CLASS, 1: CLASS}",
     ),
-    "RGB": (in_colors((0, 0, 0), (9, 8, 7)), "has 3 channels (RGB)", "(9, 8, 7): CLASS}"),
+    "RGB": (in_colors((0, 0, 0), (9, 8, 7)), "got 3 channels (RGB)", "(9, 8, 7): CLASS}"),
     "RGBA": (
         in_colors((0, 0, 0), (9, 8, 7), mode="RGBA"),
-        "has 4 channels (RGBA)",
+        "got 4 channels (RGBA)",
         "(9, 8, 7): CLASS}",
     ),
 }

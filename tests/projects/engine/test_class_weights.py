@@ -87,7 +87,7 @@ def test_positive_weights(images):
             r"model\.head\.loss\.class_weight contains wolf, but the classes are cat, dog",
         ),
         (dict(dog=-1), r"class_weight\['dog'\] to be a number >= 0, got -1"),
-        (dict(dog="2"), r"class_weight\['dog'\] is '2'"),
+        (dict(dog="2"), r"class_weight\['dog'\] to be a number >= 0, got '2'"),
         ("balancd", r"class_weight to be 'balanced' or 'effective', .* got 'balancd'"),
     ],
 )
