@@ -139,11 +139,12 @@ def bands(code):
 
 def table(code):
     settings = as_config(code).train_dataloader.dataset
-    rows = "file,labels,split\nimages/a.jpg,cat;dog,train\n"
+    rows = "file,labels,split\nimages/a.jpg,cat;dog,train\nimages/b.jpg,cat,val\n"
     settings.data_root = str(Path().absolute())
     Path(settings.ann_file).write_text(rows, encoding="utf-8")
     Path("images").mkdir()
-    Image.new("RGB", (8, 8)).save("images/a.jpg")
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(f"images/{name}.jpg")
     assert DATASETS.build(settings).metainfo["classes"] == ("cat", "dog")
 
 

@@ -82,7 +82,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["smallvit"])
     assert run_main(main, "predict", checkpoint, "new", "--out", "found", "--device", "cpu") == 1
     captured = capsys.readouterr()
-    assert "five.npy: 5 bands" in captured.err
+    assert "five.npy: expected 6 bands, got 5" in captured.err
     assert "photo" not in captured.err
     rows = {row["image"]: row for row in csv.DictReader((work / "found/predictions.csv").open())}
     assert set(rows) == {"later.npy"}  # the axis is the one of the training images
@@ -95,7 +95,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert found.score == pytest.approx(float(rows["later.npy"]["score"]), abs=1e-4)
     with pytest.raises(DataError, match="expected 6 bands, got 3"):
         predictor(unseen[..., :3])
-    with pytest.raises(UserError, match="the model reads 6 bands"):
+    with pytest.raises(UserError, match="with 6 bands, got int"):
         predictor.read(3)
 
 
@@ -159,7 +159,7 @@ def test_verify_lists_what_is_wrong(fields, work):
     }
     assert found["0.npy"][0] == "misread"
     assert "band 2 are NaN" in found["0.npy"][1]
-    assert "has not 6 bands" in found["1.npy"][1]
+    assert "expected 6 bands" in found["1.npy"][1]
     assert "pickled" in found["2.npy"][1]
     assert found["3.npy"][0] == "unreadable"
     assert found["photo.png"][0] == "left out"
@@ -199,7 +199,7 @@ def test_masked_images_of_bands_are_refused_for_the_right_reason(fields, work, c
         (["--bands", "1"], "--bands requires --channels"),
         (["--band-axis", "last"], "--band-axis requires --channels"),
         (["--channels", "6", "--bands", "6"], "bands 0 to 5"),
-        (["--channels", "5"], "has not 5 bands"),
+        (["--channels", "5"], "expected 5 bands"),
         (["--channels", "6", "--in-memory"], "--in-memory keeps images of 8-bit colors"),
         (["--channels", "6", "--data-layout", "coco"], "--channels supports class folders and"),
         ([], "read as bands: --channels N"),
@@ -251,7 +251,7 @@ def test_each_fold_is_normalized_by_its_own_images(fields, work, capsys):
 
 def test_a_graph_is_not_compared_on_photographs():
     predictor = SimpleNamespace(steps=SimpleNamespace(bands=Bands(6)))
-    with pytest.raises(UserError, match=r"the model reads 6 bands.* by --images"):
+    with pytest.raises(UserError, match=r"with 6 bands, got int.* by --images"):
         input_images(predictor, True)
 
 

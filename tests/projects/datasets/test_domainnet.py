@@ -84,7 +84,7 @@ def test_unknown_settings(lists, settings, message):
         (
             "test",
             "sketch/zigzag/9.jpg 0",
-            r"_test\.txt, line 4: label 0 is 'zigzag', but 'aircraft_carrier' in",
+            r"line 4: label 0 is 'zigzag', but 'aircraft_carrier' in",
         ),
     ],
 )
