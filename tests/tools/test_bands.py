@@ -251,7 +251,7 @@ def test_each_fold_is_normalized_by_its_own_images(fields, work, capsys):
 
 def test_a_graph_is_not_compared_on_photographs():
     predictor = SimpleNamespace(steps=SimpleNamespace(bands=Bands(6)))
-    with pytest.raises(UserError, match=r"with 6 bands, got int.* by --images"):
+    with pytest.raises(UserError, match=r"expects 6 bands.*--images"):
         input_images(predictor, True)
 
 

@@ -51,8 +51,8 @@ def input_images(
 def _photographs(predictor: Predictor) -> list[np.ndarray]:
     if predictor.steps.bands is not None:
         raise UserError(
-            f"the model reads {predictor.steps.bands.channels} bands, which photographs have not: "
-            "name some of its images by --images"
+            f"the model expects {predictor.steps.bands.channels} bands, but the default test "
+            "images are photographs. Pass images with --images"
         )
     from sklearn.datasets import load_sample_images
 
