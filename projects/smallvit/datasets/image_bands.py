@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import mmengine.fileio as fileio
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 
 from smallvit.datasets.io.bands import Bands
-from smallvit.datasets.io.images import size_fault
-from smallvit.errors import ImageError
+from smallvit.datasets.io.images import CheckedLoadImageFromFile
 from smallvit.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
-class LoadImageBands(LoadImageFromFile):
+class LoadImageBands(CheckedLoadImageFromFile):
     """Load the bands of an image from .npy or TIFF, as float32 and in the order of the file.
 
     Use it instead of ``LoadImageFromFile``, with as many values of ``mean`` and ``std`` in the
@@ -38,7 +35,8 @@ class LoadImageBands(LoadImageFromFile):
             disk.
 
     Raises:
-        UserError: If a setting is out of range.
+        UserError: If a setting is out of range. Loading raises an ImageError if a file is damaged,
+            and a DataError if it has another number of bands or values that are not finite.
 
     Examples:
         >>> step = LoadImageBands(channels=13, bands=[3, 2, 1, 7])
@@ -61,36 +59,6 @@ class LoadImageBands(LoadImageFromFile):
             backend_args=backend_args,
         )
         self.reader = Bands(channels, None if bands is None else tuple(bands), band_axis)
-
-    def transform(self, results: dict) -> dict | None:
-        """Load one image.
-
-        Args:
-            results (dict): Sample with the key ``img_path``.
-
-        Returns:
-            dict | None: Sample with ``img``, ``img_shape`` and ``ori_shape`` added; None if the
-            file is damaged and ``ignore_empty`` is set.
-
-        Raises:
-            FileNotFoundError: If the file does not exist.
-            ImageError: If the file is damaged, or neither .npy nor TIFF.
-            DataError: If it has another number of bands, or values that are not finite.
-        """
-        path = results["img_path"]
-        try:
-            content = fileio.get(path, backend_args=self.backend_args)
-            image = self.decode(content, path)
-            fault = size_fault(content, image, results)
-            if fault is not None:
-                raise ImageError(f"{path}: {fault}")
-        except (FileNotFoundError, ImageError):
-            if self.ignore_empty:
-                return None
-            raise
-        results["img"] = image
-        results["img_shape"] = results["ori_shape"] = image.shape[:2]
-        return results
 
     def decode(self, content: bytes, path: str) -> np.ndarray:
         """Decode the bands of a file; see :meth:`smallvit.datasets.io.bands.Bands.decode`."""

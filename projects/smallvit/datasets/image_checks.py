@@ -136,7 +136,7 @@ def decode_as(loader: Any, content: bytes, path: str) -> np.ndarray:
         ImageError: If it is not a whole image.
         DataError: If it is not read as it is meant.
     """
-    if hasattr(loader, "decode"):  # bands
+    if hasattr(loader, "decode"):
         return loader.decode(content, path)
     color_type = getattr(loader, "color_type", "color")
     return decode(content, path, color_type, getattr(loader, "imdecode_backend", "cv2"))
@@ -149,7 +149,7 @@ def _look(content: bytes, info: dict, loader: Any, seen: ImagesSeen) -> None:
     fault = size_fault(content, image, info)
     if fault is not None:
         seen.faults.append(f"{path}: {fault}")
-    if hasattr(loader, "decode"):
+    if hasattr(loader, "reader"):
         return  # bands: all pages are read, and nothing is turned or transparent
     for trait in traits_of(content, image, info, loader.color_type):
         seen.traits.setdefault(trait, []).append(path)

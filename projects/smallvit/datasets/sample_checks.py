@@ -128,7 +128,7 @@ class SampleChecks:
         fault = size_fault(content, image, info)
         if fault is not None:
             checked.add(MISLABELLED, fault)
-        if hasattr(self.image_loader, "decode"):
+        if hasattr(self.image_loader, "reader"):
             return image.shape[:2]  # bands: all pages are read
         color_type = getattr(self.image_loader, "color_type", "color")
         for trait in traits_of(content, image, info, color_type):

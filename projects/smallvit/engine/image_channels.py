@@ -41,7 +41,7 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
     if mean.numel() not in (1, channels):
         count = 1 if of_one_or_three else channels
         way_out = "or read them in color with color_type='color' in LoadImageFromFile"
-        if hasattr(transform_of(dataset, LoadImageFromFile), "decode"):  # smallvit.LoadImageBands
+        if hasattr(transform_of(dataset, LoadImageFromFile), "reader"):  # smallvit.LoadImageBands
             way_out = "or select as many bands with bands=[...] in smallvit.LoadImageBands"
         elif channels > 3:
             way_out += ", or add dict(type='smallvit.ToColor') after it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -47,7 +48,7 @@ class VisiblePatches:
         try:
             leak = _leak(self, host)
         except Exception as error:
-            said = str(error).partition(";")[0].partition("\n")[0]
+            said = re.split(r"[;\n]|\. ", str(error), maxsplit=1)[0]
             raise HostError(
                 f"cannot drop patches of {name}: its blocks require all of them "
                 f"({type(error).__name__}: {said}). Use masked pixels (SimMIM) instead"

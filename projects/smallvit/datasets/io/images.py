@@ -67,7 +67,7 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args or self.file_client_args)
-            image = decode(content, path, self.color_type, self.imdecode_backend)
+            image = self.decode(content, path)
             fault = size_fault(content, image, results)
             if fault is not None:
                 raise ImageError(f"{path}: {fault}")
@@ -75,9 +75,13 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
             if self.ignore_empty:
                 return None
             raise
-        results["img"] = image.astype(np.float32) if self.to_float32 else image
+        results["img"] = image.astype(np.float32, copy=False) if self.to_float32 else image
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
+
+    def decode(self, content: bytes, path: str) -> np.ndarray:
+        """Decode the content of a file; ``path`` is for error messages."""
+        return decode(content, path, self.color_type, self.imdecode_backend)
 
 
 def decode(
