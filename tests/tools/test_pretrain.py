@@ -148,6 +148,7 @@ def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
 def test_masked_pixels_elsewhere(flat, capsys):
     said = plan(capsys, "dwnet", "--data", flat)
     assert "masked pixels (SimMIM), 60% in squares of 8 (cannot drop patches of DWNet" in said
+    assert "instead" not in said
 
 
 def test_every_image_is_a_class(images, tmp_path, capsys):

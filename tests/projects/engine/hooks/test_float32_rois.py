@@ -50,3 +50,12 @@ def test_the_former_name_works_and_says_so(monkeypatch):
     add_guards(cfg)
     kinds = [str(hook["type"]) for hook in cfg.default_hooks.values()]
     assert [kind for kind in kinds if "RoI" in kind] == ["smallvit.ExactRoIHook"]
+
+
+def test_the_former_key_still_removes_the_hook():
+    hook = dict(type="smallvit.Float32RoIHook")
+    for hooks in (dict(exact_rois=None), dict(exact_rois=None, float32_rois=hook)):
+        cfg = Config(dict(default_hooks=hooks))
+        add_guards(cfg)
+        assert cfg.default_hooks["float32_rois"] is None
+        assert "exact_rois" not in cfg.default_hooks
