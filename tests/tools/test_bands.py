@@ -220,8 +220,8 @@ def test_weights_for_three_colors_are_refused(fields, work):
     state = {f"backbone.{name}": value for name, value in colors.state_dict().items()}
     torch.save({"state_dict": state}, "colors.pth")
     for name, pretrained, text in (
-        ("dhvt", "colors.pth", r"do not fit a network for 6 bands: .*\(.*3, .*smallvit pretrain"),
-        ("mmpretrain:resnet18_8xb32_in1k", "official", "for three colors.*timm:NAME"),
+        ("dhvt", "colors.pth", r"do not fit a network with 6 bands .*\(.*3, .*smallvit pretrain"),
+        ("mmpretrain:resnet18_8xb32_in1k", "official", "require three channels.*timm:NAME"),
     ):
         with pytest.raises(UserError, match=text):
             settings_of(planned(fields, work, name, pretrained=pretrained, image_size=16), "out")

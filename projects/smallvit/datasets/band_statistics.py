@@ -156,8 +156,8 @@ def _require_varied(bands: Bands, mean: np.ndarray, std: np.ndarray) -> None:
     ]
     if same:
         raise DataError(
-            f"{', '.join(same)}, in all training images: nothing can be learned of it; choose the "
-            "others (--bands)"
+            f"{', '.join(same)} in all training images and carries no information. Select the "
+            "other bands (--bands)"
         )
 
 
@@ -165,8 +165,8 @@ def _require_exact(mean: np.ndarray, std: np.ndarray) -> None:
     largest = max(np.abs(mean).max(), std.max())
     if largest > LARGEST:
         raise DataError(
-            f"bands have values about {largest:.3g}, which float32 does not hold exactly: divide "
-            "them, or subtract what they have in common, before they are saved"
+            f"bands have values around {largest:.3g}, which float32 does not represent exactly. "
+            "Divide them, or subtract a common offset, before saving them"
         )
 
 

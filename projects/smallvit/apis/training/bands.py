@@ -1,4 +1,4 @@
-"""Training on images of bands: what of a recipe for colors is used, and with which weights."""
+"""Training on multispectral images: transforms, normalization and pretrained weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOADER, ERASING = "LoadImageFromFile", "RandomErasing"
 
 
 def steps_of_bands(steps: Sequence[dict], bands: Bands, survey: Survey) -> Iterator[dict]:
-    """Adapt the transforms of a recipe for colors to bands.
+    """Adapt the transforms of an RGB recipe to multispectral images.
 
     Args:
         steps (Sequence[dict]): Configs of the transforms.
@@ -45,11 +45,11 @@ def steps_of_bands(steps: Sequence[dict], bands: Bands, survey: Survey) -> Itera
             yield {**step, "type": "smallvit.RandomErasing", "channel_order": "rgb", **measured}
         elif kind in GEOMETRIC:
             kept = {key: deepcopy(value) for key, value in step.items() if key != "backend"}
-            yield kept  # Pillow resizes 8-bit colors alone
+            yield kept  # Pillow only resizes 8-bit images
 
 
 def left_out(steps: Sequence[dict]) -> list[str]:
-    """Name the transforms of a recipe that bands do not go through.
+    """List the transforms of a recipe that do not support multispectral images.
 
     Args:
         steps (Sequence[dict]): Configs of the transforms.
@@ -89,15 +89,15 @@ def check_weights(file: str, by_timm: bool, backbone: ConfigDict, survey: Survey
         UserError: If the first layer has another shape.
     """
     ways = (
-        "pretrain on these images (smallvit pretrain MODEL --data PATH --channels N), choose "
-        "timm:NAME, whose weights --pretrained adapts to any number of bands, or read three of the "
+        "Pretrain on these images (smallvit pretrain MODEL --data PATH --channels N), use "
+        "timm:NAME, whose weights --pretrained adapts to any number of bands, or select three "
         "bands (--bands)"
     )
     if file == "official":
         if not by_timm and survey.channels != 3:
             raise UserError(
-                f"--pretrained: the official weights are for three colors, and these images have "
-                f"{survey.channels} bands: {ways}"
+                f"--pretrained: the official weights require three channels, got {survey.channels} "
+                f"bands. {ways}"
             )
         return
     state = {
@@ -109,6 +109,6 @@ def check_weights(file: str, by_timm: bool, backbone: ConfigDict, survey: Survey
         fit = measure_fit(MODELS.build(deepcopy(backbone)), state)
     if fit.misshapen:
         raise UserError(
-            f"--pretrained {file}: its weights do not fit a network for {survey.channels} bands: "
-            f"{fit.misshapen[0]}: {ways}"
+            f"--pretrained {file}: the weights do not fit a network with {survey.channels} bands "
+            f"({fit.misshapen[0]}). {ways}"
         )
