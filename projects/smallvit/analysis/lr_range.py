@@ -36,7 +36,7 @@ class RangeTest:
 
     Args:
         rates (list[float]): The learning rate of each step.
-        losses (list[float]): Its loss.
+        losses (list[float]): Training loss of each step.
         smoothed (list[float]): The running average of the losses, corrected for its start.
     """
 
@@ -48,8 +48,8 @@ class RangeTest:
         """Add a step.
 
         Args:
-            rate (float): Its learning rate.
-            loss (float): Its loss.
+            rate (float): Learning rate of the step.
+            loss (float): Training loss of the step.
         """
         count = len(self.losses)
         average = self.smoothed[-1] * (1 - SMOOTHING**count) if count else 0.0

@@ -20,8 +20,8 @@ class Training:
     """A model with its optimizer.
 
     Args:
-        model (nn.Module): Takes images (B, C, H, W).
-        optimizer (torch.optim.Optimizer): Its optimizer.
+        model (nn.Module): Model that takes images (B, C, H, W).
+        optimizer (torch.optim.Optimizer): Optimizer of all its parameters.
         forward (Callable, optional): From images to outputs. Defaults to None, the model.
     """
 

@@ -98,9 +98,9 @@ class CocoSummary:
 
         Args:
             counts (dict[str, Count]): ``left_out`` or ``masks``.
-            reason (str): Why.
-            annotation (dict): The first of them.
-            image (dict, optional): Its image.
+            reason (str): Reason for which they are counted.
+            annotation (dict): Annotation of the first object.
+            image (dict, optional): Entry of ``images`` that the annotation refers to.
             number (int): How many. Defaults to 1.
         """
         count = counts.setdefault(reason, Count())
@@ -193,8 +193,8 @@ def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None
     """Describe what is wrong with an object's mask.
 
     Args:
-        annotation (dict): The object.
-        image (dict): Its image.
+        annotation (dict): Annotation of the object.
+        image (dict): Entry of ``images`` that it refers to, with ``height`` and ``width``.
         masks (MaskSettings): How the pipeline reads masks.
 
     Returns:
@@ -292,8 +292,8 @@ def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Itera
     """Find boxes and category ids that follow another convention.
 
     Args:
-        content (dict): The JSON.
-        objects (Objects): Its objects.
+        content (dict): Content of the annotation file.
+        objects (Objects): Boxes and category ids of its annotations.
         summary (CocoSummary): What was counted.
 
     Yields:

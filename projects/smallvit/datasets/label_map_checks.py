@@ -31,7 +31,7 @@ class MapsSeen:
 
     Args:
         images (int): Images of the data set.
-        classes (Sequence[str]): Its classes.
+        classes (Sequence[str]): Class names by label.
         looked_at (int): Label maps that were read.
         containing (Counter): Label maps that have each class, by its number.
         ignored (int): Label maps that have pixels of no class.

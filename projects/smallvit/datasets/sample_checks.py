@@ -47,7 +47,7 @@ class Checked:
     """Result of checking a sample.
 
     Args:
-        path (str): Its image.
+        path (str): Path of the image.
         labels (tuple[int, ...], optional): Its labels. Defaults to None: no classification.
         digest (bytes, optional): A fingerprint of the image's bytes. Defaults to None.
         present (tuple[int, ...], optional): Labels in its label map. Defaults to None: it has
@@ -65,7 +65,7 @@ class Checked:
         """Add a finding.
 
         Args:
-            kind (str): Its kind.
+            kind (str): Category, under which findings are grouped.
             reason (str): What is wrong.
             path (str, optional): The file. Defaults to None, the image.
         """

@@ -21,7 +21,7 @@ class NamedTensor:
     """A parameter, or a constant that is stored with the parameters.
 
     Args:
-        value (Tensor): Its value.
+        value (Tensor): Parameter or constant, of any shape.
         sources (tuple[str, ...]): Names in the model of what it is made of.
     """
 
