@@ -1,12 +1,14 @@
-"""Patches of other libraries. Official extension points, such as registries and loaders for a URL
-scheme, are used where they are needed instead.
+"""Patches of other libraries.
 
-On import of smallvit: ``config_lookup``, ``hub``, ``mmcv_ext`` and ``multimodal``, which make the
-MM libraries work with current versions of Python, torch, setuptools and transformers (the bridge
-for mmcv's compiled ops is used only if ``mmcv._ext`` is not installed), ``folder_configs`` for our
-configs, and ``moved``, which forwards our old module paths. Only in a run of smallvit:
-``channels``, ``drawn_texts``, ``label_maps`` and ``model_zoos``, by
-:mod:`smallvit.engine.install`, and ``strict_loading`` by its runner.
+They are used only where a library has no official extension point, such as a registry or a loader
+for a URL scheme.
+
+Importing smallvit installs ``config_lookup``, ``hub``, ``mmcv_ext`` and ``multimodal``, which make
+the MM libraries work with current versions of Python, torch, setuptools and transformers (the
+bridge for mmcv's compiled ops is used only if ``mmcv._ext`` is not installed), ``folder_configs``
+for our configs, and ``moved``, which forwards old module paths. The others apply to runs of
+smallvit only: :mod:`smallvit.engine.install` installs ``channels``, ``drawn_texts``,
+``label_maps`` and ``model_zoos``, and the runner installs ``strict_loading``.
 """
 
 

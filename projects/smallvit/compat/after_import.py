@@ -28,7 +28,7 @@ class PatchFinder(importlib.abc.MetaPathFinder):
         )
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
-        # A loader that is a class is shared by many modules.
+        # A loader that is a class is shared by many modules, so it is not modified.
         if spec is not None and not isinstance(spec.loader, type):
             self._patch_afterwards(spec.loader, self.patches[fullname])
         return spec

@@ -1,9 +1,9 @@
-"""Support for any number of channels in augmentations of the MM libraries.
+"""Support for any number of image channels in augmentations of the MM libraries.
 
-These fail on gray images, or drop a fourth channel. They are patched in place, as they are pickled
-for worker processes. Remove this once they accept any number of channels (MMPretrain 1.2,
-MMDetection 3.3 and MMSegmentation 1.2 do not). MMCV 2.1's negative hue shift, which numpy 2
-refuses, is patched as well.
+These augmentations fail on gray images or drop a fourth channel. They are patched in place because
+they are pickled for worker processes. Remove this once they accept any number of channels
+(MMPretrain 1.2, MMDetection 3.3 and MMSegmentation 1.2 do not). MMCV 2.1's negative hue shift,
+which numpy 2 rejects, is patched as well.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ def install(steps: dict[str, type], widen: Callable[[Callable, bool], Callable])
     for name, key in GRAYS.items():
         kind = steps.get(name)
         if kind is not None and not hasattr(kind.transform, "__wrapped__"):
-            kind.transform = _of_weights(kind.transform, widen(kind.transform, False), key)
-    _mend_hue()
+            widened = widen(kind.transform, False)
+            kind.transform = _accept_any_channels(kind.transform, widened, key)
+    _patch_hue()
 
 
-def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
-    """Wrap a step with per-channel values: unchanged for as many channels, widened for others."""
+def _accept_any_channels(transform: Callable, widened: Callable, key: str) -> Callable:
+    """Wrap a transform with per-channel values; other numbers of channels use ``widened``."""
 
     @wraps(transform)
     def transform_any(self: Any, results: dict) -> dict:
@@ -78,13 +79,13 @@ def _of_weights(transform: Callable, widened: Callable, key: str) -> Callable:
 
 
 class _Shift(float):
-    """A negative hue shift, which MMCV converts to a byte: 256 steps are a full turn."""
+    """Negative hue shift modulo 256, as MMCV converts it to an unsigned byte."""
 
     def __mul__(self, steps: Any) -> float:
         return float(int(float(self) * steps) % 256)
 
 
-def _mend_hue() -> None:
+def _patch_hue() -> None:
     import mmcv
 
     original = mmcv.adjust_hue

@@ -1,8 +1,8 @@
-"""Registries without imports, while an untrusted config is built.
+"""Registry lookups without imports, for building untrusted configs.
 
-For a name that is not registered, MMEngine's ``Registry.get`` imports a module and takes any of its
-attributes: ``os.system`` then is a type. Remove this once that can be disabled (MMEngine
-0.10.7 has no option for it).
+For an unregistered name, MMEngine's ``Registry.get`` imports a module and returns any of its
+attributes, so that ``os.system`` would be a valid type. Remove this once that can be disabled
+(MMEngine 0.10.7 has no option for it).
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ def install() -> None:
     from mmengine.utils import package_utils
 
     MODULE2PACKAGE.setdefault("smallvit", "smallvit")
-    # Each of these modules binds the names itself; mmengine.hub gets them from mmengine.utils
-    # when it is imported, which would load torch here.
+    # Each of these modules has its own reference to the functions. mmengine.hub takes them from
+    # mmengine.utils when it is imported; importing it here would load torch.
     hub = sys.modules.get("mmengine.hub.hub")
     for module in filter(None, (config, package_utils, mmengine.utils, hub)):
         module.is_installed = is_installed
         module.get_installed_path = get_installed_path
-    # MMEngine reads all metafiles of a package for each base (a second for mmdet's), by a name
-    # that it never finds there, and then uses the path as it is.
+    # For each base, MMEngine reads all metafiles of a package (one second for mmdet), searches
+    # them for a name that they never contain, and then uses the path unchanged.
     config._get_external_cfg_path = config._get_external_cfg_base_path
     _keep_scope_of_own_configs(config.Config)
 
@@ -60,7 +60,7 @@ def is_installed(package: str) -> bool:
         package (str): Name of a distribution (``mmsegmentation``) or a module.
 
     Returns:
-        bool: True if it is installed or importable, a fork of another name included.
+        bool: True if it is installed or importable, also as a fork with another name.
     """
     return _module_spec(package) is not None
 

@@ -1,8 +1,8 @@
 """Literal class names on drawn images, instead of math text.
 
-MMEngine's ``Visualizer`` draws text with matplotlib, where a dollar sign starts a formula:
-a class called ``a$x_{$`` ends the test that draws it. Remove this once MMEngine draws text
-literally (0.10 does not).
+MMEngine's ``Visualizer`` draws text with matplotlib, where a dollar sign starts a formula, so that
+drawing a class named ``a$x_{$`` raises an error. Remove this once MMEngine draws text literally
+(0.10 does not).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """File names in errors of unreadable label maps, and validation of label maps.
 
-The ``LoadAnnotations`` of MMCV, MMDetection and MMSegmentation raise Pillow's or OpenCV's
-error without the path. It is patched in place: a subclass made for each of them could not be
-pickled for worker processes. Remove this once they name the file (MMCV 2.1, MMDetection
-3.3 and MMSegmentation 1.2 do not).
+``LoadAnnotations`` of MMCV, MMDetection and MMSegmentation raises Pillow's or OpenCV's error
+without the path. The classes are patched in place because dynamically created subclasses could not
+be pickled for worker processes. Remove this once they name the file (MMCV 2.1, MMDetection 3.3 and
+MMSegmentation 1.2 do not).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from smallvit.errors import ImageError
 
 
 def install(loader: type, check: Callable[[str, dict | None], None] | None = None) -> None:
-    """Make a class that loads annotations name the label map that it could not read.
+    """Make a ``LoadAnnotations`` class name the label map that it cannot read.
 
     Args:
         loader (type): A ``LoadAnnotations`` of MMCV, MMDetection or MMSegmentation, changed

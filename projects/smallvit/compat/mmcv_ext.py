@@ -1,10 +1,9 @@
 """Import finder for ``mmcv._ext`` if mmcv was installed without its compiled ops.
 
-mmdet and mmseg import ``mmcv.ops``, which imports the extension ``mmcv._ext``. There
-is no wheel of it for a current torch. The finder is the last in ``sys.meta_path``: a
-compiled extension is found before it and nothing changes; otherwise
-:mod:`smallvit.compat.torchvision_ops` is loaded under that name, with a real module
-spec, so that lookups by ``pkgutil`` and ``importlib`` find it too.
+mmdet and mmseg import ``mmcv.ops``, which imports the extension ``mmcv._ext``, for which there is
+no wheel for current versions of torch. The finder is the last in ``sys.meta_path``, so a compiled
+extension takes precedence. Otherwise :mod:`smallvit.compat.torchvision_ops` is loaded under that
+name, with a real module spec, so that ``pkgutil`` and ``importlib`` find it too.
 """
 
 import importlib.abc

@@ -1,7 +1,7 @@
 """Our models in ``mmpretrain.list_models``, ``mmpretrain.get_model`` and MMPretrain's inferencers.
 
-MMPretrain reads only its own metafiles, when a name is first looked up; ours are read right after.
-Remove this once MMPretrain finds the metafiles of other packages (1.2 does not).
+At the first lookup of a name, MMPretrain reads its own metafiles only; ours are read directly
+afterwards. Remove this once MMPretrain finds the metafiles of other packages (1.2 does not).
 """
 
 from __future__ import annotations

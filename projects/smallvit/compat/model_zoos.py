@@ -1,9 +1,9 @@
 """Safe loading of checkpoints from model zoos and object stores (``torchvision://``, ``s3://``).
 
-MMEngine registers a loader for each scheme, but those of the zoos call its own
-``load_from_http`` by name and so bypass a replaced loader for ``https://``; those
-of object stores, and of files that ``open_mmlab.json`` lists, call ``torch.load`` with its default
-arguments, which runs code in the file on torch before 2.6. Remove this once MMEngine's loaders use
+MMEngine registers a loader for each scheme, but the loaders of model zoos call its function
+``load_from_http`` directly and bypass a registered replacement for ``https://``. The loaders of
+object stores, and of files listed in ``open_mmlab.json``, call ``torch.load`` with its default
+arguments, which on torch before 2.6 runs code in the file. Remove this once MMEngine's loaders use
 ``CheckpointLoader`` (0.10.7 does not).
 """
 

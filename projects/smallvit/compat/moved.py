@@ -1,8 +1,8 @@
 """Forwarding of module paths and names that have moved since version 0.1, for one version.
 
-``MOVED`` is the only table: it maps an old module to the modules that hold its names now. Removed
-modules are handled by a finder at the end of ``sys.meta_path``; a module that still exists but
-lost some names uses :func:`forward` as its ``__getattr__``.
+``MOVED`` maps an old module to the modules that contain its names now; ``RENAMED`` maps individual
+names. A finder at the end of ``sys.meta_path`` handles removed modules. A module that still exists
+but lost some names uses :func:`forward` as its ``__getattr__``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
 
-#: Names that were renamed, or moved to a module other than the rest of the old one.
+#: Names that were renamed, or moved to another module than the rest of their old module.
 RENAMED: dict[str, str] = {
     "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
     "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_objects.TOLERANCE",

@@ -1,9 +1,9 @@
 """Import of MMPretrain with an incompatible version of ``transformers``.
 
-MMPretrain imports its multi-modal models, and with them ``transformers``, if it is installed.
-Version 1.2 needs names that were removed in 4.52 (the onedl fork in 5.0), so that none of its
-models could be built, and no network of ours. It has a flag for environments without
-``transformers``; the flag is set here if, and only if, the import would fail. MMPretrain then
+If ``transformers`` is installed, MMPretrain imports it for its multi-modal models. Version 1.2
+needs names that were removed in 4.52 (the onedl fork: in 5.0), and the failed import would make
+all models unavailable, including ours. MMPretrain has a flag for environments without
+``transformers``, which is cleared here if and only if the import would fail. MMPretrain then
 reports each multi-modal model as unavailable. Remove this once it supports the current version.
 """
 
@@ -72,7 +72,7 @@ def _imports(source: str) -> Iterator[tuple[str, str | None]]:
     statements = list(ast.parse(source).body)
     for statement in statements:
         if isinstance(statement, ast.Try):
-            # MMPretrain replaces missing names by None, and fails where it inherits from one.
+            # MMPretrain replaces missing names with None, and fails where it subclasses one.
             statements += statement.body
         elif isinstance(statement, ast.Import):
             yield from ((each.name, None) for each in statement.names if _is_theirs(each.name))

@@ -1,9 +1,9 @@
 """Shorter console output at the start of a run: MMEngine's details go to the log file only.
 
-A run starts with the environment, the whole config, the hooks and a line for the settings of each
-parameter, some 750 lines for a small ViT, and with MMEngine's warnings about its own components.
-Its console handler is patched to omit them; the log file has them. Remove this once MMEngine
-has a level for each of its handlers (0.10.7 does not).
+A run starts by printing the environment, the whole config, the hooks, the settings of each
+parameter (about 750 lines for a small ViT) and MMEngine's warnings about its own components. The
+console handler is patched to omit these records; the log file contains them. Remove this once
+MMEngine has separate levels for its handlers (0.10.7 does not).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Strict loading of checkpoints for testing.
 
-``Runner.load_or_resume`` only warns about weights that do not fit and continues, so that random
-weights are tested; its ``load_checkpoint`` can be strict, but is not called so. It is replaced on
-the runner that tests, not on the class. Remove this once a config can request it (MMEngine
-0.10.7 has no key for it).
+``Runner.load_or_resume`` only warns about mismatching weights, and then tests random ones.
+``Runner.load_checkpoint`` has a strict mode that it does not use. The method is replaced on the
+runner that tests, not on the class. Remove this once a config can request it (MMEngine 0.10.7 has
+no key for it).
 """
 
 from __future__ import annotations

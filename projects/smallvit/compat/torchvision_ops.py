@@ -1,9 +1,9 @@
 """mmcv's compiled ops implemented with torchvision; loaded under the name ``mmcv._ext``.
 
 The functions have the names and the calling convention of mmcv 2.1's C++ extension:
-results are written to tensors that the caller allocated. mmcv's own autograd
+results are written to tensors that the caller has allocated. mmcv's autograd
 functions call them. They support CPU and CUDA; half precision is computed in
-float32, where torchvision has no kernel for it.
+float32 where torchvision has no kernel for it.
 
 Every op that is not defined here exists as a name (mmcv checks this at import) and
 raises :class:`NotImplementedError` when it is called.

@@ -1,9 +1,8 @@
 """Selection of the faster attention implementation: fused kernel, or matrix products and softmax.
 
-The fused kernel is used if a graph is captured (``torch.compile``, export), on accelerators, and
-for inference. Only for training on a CPU is the other form faster, for short
-sequences; ``tools/analysis_tools/benchmark_ops.py --attention`` measures both on the current
-machine.
+The fused kernel is used while a graph is captured (``torch.compile``, export), on accelerators, and
+in inference. The explicit form is faster only for training on short sequences on a CPU.
+``tools/analysis_tools/benchmark_ops.py --attention`` measures both on the current machine.
 """
 
 from __future__ import annotations
@@ -48,10 +47,11 @@ class Case(NamedTuple):
     rows: int
 
 
-#: bfloat16: a CPU with AMX, DeiT-Ti (197 tokens, 3 heads of 64), batch 8: 559 ms fused, 209 ms
-#: explicit in two steps; there the fused kernel is the faster one in float32. float32: AVX2, 17
-#: tokens, heads of 16 to 64, batch 64: 1.0 to 1.35 times the fused kernel's speed; with 49 to 785
-#: tokens both are equal to a tenth, and in inference the fused one is 1.1 to 1.8 times as fast.
+#: Measurements. bfloat16, CPU with AMX, DeiT-Ti (197 tokens, 3 heads of 64), batch 8, two training
+#: steps: 559 ms fused, 209 ms explicit; in float32 the fused kernel is faster on that CPU. float32,
+#: AVX2, 17 tokens, heads of 16 to 64, batch 64: explicit is 1.0 to 1.35 times as fast as fused.
+#: With 49 to 785 tokens they differ by at most a tenth; in inference the fused kernel is 1.1 to
+#: 1.8 times as fast.
 CASES = (
     Case(torch.bfloat16, "bfloat16", pairs=400**2, rows=1),
     Case(torch.float32, "AVX2", pairs=32**2, rows=2000),
@@ -104,7 +104,7 @@ def _has(instructions: str) -> bool:
 
 
 def _is_captured(x: Tensor) -> bool:
-    """Whether a graph is captured, which should be valid for other sizes and devices too."""
+    """Whether a graph is captured, which must also be valid for other sizes and devices."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
@@ -170,9 +170,9 @@ def attend(
 ) -> Tensor:
     """Compute scaled dot-product attention with the faster implementation.
 
-    All attention of smallvit's networks goes through this function. It replaces
-    :func:`torch.nn.functional.scaled_dot_product_attention`; both implementations agree up to
-    rounding, and draw different dropout masks.
+    All attention layers of smallvit call this function instead of
+    :func:`torch.nn.functional.scaled_dot_product_attention`. Both implementations agree up to
+    rounding; their dropout masks differ.
 
     Args:
         query (Tensor): Queries (B, num_heads, N, head_dims).
@@ -212,13 +212,12 @@ def attend(
 def follow_form(model: nn.Module) -> None:
     """Use the faster attention implementation in MMPretrain's and timm's networks as well.
 
-    The module instances are changed, not their classes: MMPretrain's attention calls its
-    attribute ``scaled_dot_product_attention``, and timm's reads its flag ``fused_attn``
-    in each call. The attention of MMPretrain's vision transformer also splits its joint
-    projection with :func:`~smallvit.layers.heads.split_joint`. Attention that was replaced
-    before, and modules with ``fused_attn`` off, are left unchanged. MMPretrain's shifted windows
-    cache their masks, see :func:`~smallvit.layers.window_masks.keep_window_masks`. Calling it
-    again has no effect.
+    Module instances are changed, not their classes: MMPretrain's attention calls its attribute
+    ``scaled_dot_product_attention``, and timm's reads its flag ``fused_attn`` in each call. The
+    attention of MMPretrain's vision transformer also splits its joint projection with
+    :func:`~smallvit.layers.heads.split_joint`, and MMPretrain's shifted windows cache their masks,
+    see :func:`~smallvit.layers.window_masks.keep_window_masks`. Attention that has been replaced
+    already and modules with ``fused_attn`` disabled are not changed. Further calls have no effect.
 
     Args:
         model (nn.Module): Network with attention modules, changed in place.
@@ -242,7 +241,7 @@ def _is_switched(module: nn.Module) -> bool:
 
 
 def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
-    """Bitwise equal replacement of ``MultiheadAttention.forward`` of MMPretrain."""
+    """Replacement of MMPretrain's ``MultiheadAttention.forward`` with bitwise equal results."""
     query, key, value = split_joint(module.qkv(x), 3, module.num_heads)
     mixed = module.scaled_dot_product_attention(
         query, key, value, dropout_p=module.attn_drop if module.training else 0.0
@@ -263,7 +262,7 @@ def set_switch(module: nn.Module, args: tuple) -> None:
     if _is_captured(x):
         return
     keys = x.shape[1]
-    if isinstance(getattr(module, "sr", None), nn.Conv2d):  # PVTv2 shrinks the map of the keys
+    if isinstance(getattr(module, "sr", None), nn.Conv2d):  # PVTv2 downsamples the keys
         keys //= module.sr.stride[0] ** 2
     autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype

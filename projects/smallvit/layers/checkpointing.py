@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_once(owner: nn.Module, function: Callable, *args: Any) -> Any:
-    """Apply gradient checkpointing to a function without updating batch norm statistics twice.
+    """Apply gradient checkpointing without updating batch norm statistics twice.
 
-    Checkpointing runs the forward pass a second time in the backward pass; the running
-    statistics of batch norms are not updated then.
+    Checkpointing recomputes the forward pass during the backward pass. The running statistics of
+    batch norms are not updated in the recomputation.
 
     Args:
         owner (nn.Module): Module that contains all layers called by ``function``.

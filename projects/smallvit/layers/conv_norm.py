@@ -7,8 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallvit.layers.inference import needs_intermediates
 
-# Number of elements above which a batch norm of the map takes a GPU longer than five kernel
-# launches. An estimate, not measured: 16 MiB in half precision at 4 TB/s.
+# Number of elements above which a batch norm of the map takes longer on a GPU than five kernel
+# launches. Estimated, not measured: 16 MiB in half precision at 4 TB/s.
 CUDA_FOLDED_MAP = 1 << 22
 
 
@@ -36,16 +36,16 @@ def fold_norm(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
 def folding_pays(x: Tensor, conv: nn.Conv2d) -> bool:
     """Check whether folding a norm is cheaper than applying it to the feature map.
 
-    Folding reads and writes the weight, the norm reads and writes the output. On a GPU, folding
-    takes five kernel launches more than the norm, and launches dominate inference of a few images.
+    Folding reads and writes the weight; the norm reads and writes the output. On a GPU, folding
+    needs five more kernel launches than the norm, and launches dominate inference on a few images.
 
     Args:
         x (Tensor): Input of the convolution, (B, C, H, W).
         conv (nn.Conv2d): Convolution before the norm.
 
     Returns:
-        bool: Whether folding is cheaper; True for symbolic sizes of a captured graph, because the
-        comparison would restrict it to some of them.
+        bool: Whether folding is cheaper. True for symbolic sizes of a captured graph, because a
+        comparison would restrict the graph to some sizes.
     """
     num_rows = x.shape[0] * x.shape[2] * x.shape[3]
     if not isinstance(num_rows, int):

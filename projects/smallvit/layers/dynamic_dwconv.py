@@ -52,7 +52,7 @@ class DynamicDWConv2d(nn.Module):
         """
         B, C = x.shape[:2]
         hidden = self.act(pointwise_norm(x.mean((2, 3), keepdim=True), self.reduce, self.norm))
-        # On a map of one pixel, a convolution spends most of its time on reordering the weights.
+        # For a map of one pixel, a convolution would spend most of its time reordering weights.
         kernels = F.linear(hidden.flatten(1), self.expand.weight.flatten(1), self.expand.bias)
         return kernels.view(B, C, self.kernel_size, self.kernel_size)
 

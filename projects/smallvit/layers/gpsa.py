@@ -25,14 +25,13 @@ def offset_table(side: int) -> Tensor:
 class FusedGPSA(nn.Module):
     """Gated positional self-attention with the parameters of timm's ``GPSA`` and fewer operations.
 
-    The attention map is a combination, by a learned gate, of a softmax over contents and one
-    over positions. Each map is applied to the values separately, so that the content part can be
-    plain attention. The logits of the positional part are the sum of a function of the
-    horizontal offset and one of the vertical offset, so its softmax is the product of one
-    along the rows and one along the columns: it is applied along one axis of the grid
-    after the other, without computing the map of all pairs. A convex combination of two
-    softmaxes sums to one, so the renormalization of the original has no effect and is omitted.
-    In training, attention dropout is applied to each map separately.
+    A learned gate combines content attention and positional attention. Both are applied to the
+    values separately, so that the content part is standard attention. The logits of the positional
+    part are the sum of a function of the horizontal and a function of the vertical offset.
+    Its softmax is therefore the product of a softmax along the rows and one along the columns,
+    which are applied one after the other, without computing the map of all pairs. A convex
+    combination of two softmaxes sums to one, so the original's renormalization has no effect and
+    is omitted. In training, attention dropout is applied to each map separately.
 
     Args:
         original (GPSA): The module whose parameters are reused.

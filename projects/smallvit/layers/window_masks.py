@@ -1,8 +1,8 @@
 """Cached attention masks of shifted windows, by map size.
 
-MMPretrain's Swin recomputes the mask of shifted window attention in each forward pass, with a
-dozen operators that depend only on the map size. They are an eighth of all operator calls, which
-dominate the time of small batches.
+MMPretrain's Swin recomputes the mask of shifted window attention in each forward pass with a dozen
+operators, although it depends only on the map size. These are one eighth of all operator calls,
+which dominate the time of small batches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_KEPT = 16
 
 
 class KeptMasks:
-    """Computes masks and caches the most recent ones by size and device.
+    """Cache of the most recent attention masks by size and device.
 
     Args:
         make (Callable): MMPretrain's ``ShiftWindowMSA.get_attn_mask``.
@@ -57,7 +57,7 @@ class KeptMasks:
 
 
 def _is_watched() -> bool:
-    """Whether a graph is captured or a mode observes operators: a cached mask would not appear."""
+    """Whether a graph capture or a dispatch mode must observe the operators of the mask."""
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
@@ -68,10 +68,10 @@ def _is_watched() -> bool:
 def keep_window_masks(model: nn.Module) -> None:
     """Make MMPretrain's shifted window attention cache its masks.
 
-    The built modules are changed, not their class. A second call changes nothing.
+    Module instances are changed, not their class. Further calls have no effect.
 
     Args:
-        model (nn.Module): Any network.
+        model (nn.Module): Network with or without such attention, changed in place.
     """
     shared = None
     for module in model.modules():

@@ -4,13 +4,14 @@ The convolution is bilinear, and its gradient with respect to the map is the sam
 flipped kernels. Two custom operators, the convolution and its gradient with respect to the
 kernels, are therefore closed under differentiation: ``torch.ops.smallvit.dynamic_dwconv2d`` and
 ``..._grad_weight``.
-``torch.compile`` sees one opaque node, where a grouped convolution with as many groups as
-samples times channels would tie the graph to its batch size.
+``torch.compile`` sees one opaque node; a grouped convolution with as many groups as samples times
+channels would bind the graph to one batch size.
 
-The forward pass is such a grouped convolution, or on a CPU in channels-last order one convolution
-for each sample, which spares the reordering (measured at (4, 96, 56, 56), 7x7, one thread, 2.4 ms
-against 14 ms). On a CPU the kernels' gradient is a sum of shifted products, because torch's is the
-slowest part of a depth-wise convolution there (15 ms against 41 ms). CUDA timing is unmeasured.
+The forward pass is such a grouped convolution. For channels-last maps on a CPU it is one
+convolution per sample, which avoids reordering (measured at (4, 96, 56, 56), 7x7, one thread:
+2.4 ms instead of 14 ms). On a CPU the gradient of the kernels is a sum of shifted products, because
+torch's implementation is the slowest part of a depth-wise convolution there (15 ms instead of
+41 ms). Timing on CUDA has not been measured.
 """
 
 import torch

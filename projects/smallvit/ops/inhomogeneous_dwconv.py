@@ -1,14 +1,14 @@
 """Inhomogeneous dynamic depth-wise convolution: one kernel for each sample, group and position.
 
 The convolution is bilinear, so that it and its two gradients are closed under differentiation:
-each is a custom operator whose gradients are the other two. Gradients of any order work, nothing
-but the two inputs is kept for the backward pass, and ``torch.compile`` sees one opaque node. The
-operators are ``torch.ops.smallvit.inhomogeneous_dwconv2d`` (a FLOP counter may want that name),
-``..._grad_input`` and ``..._grad_weight``.
+each is a custom operator whose gradients are the other two. Gradients of any order work, only the
+two inputs are saved for the backward pass, and ``torch.compile`` sees one opaque node. The
+operators are ``torch.ops.smallvit.inhomogeneous_dwconv2d`` (the name to register with a FLOP
+counter), ``..._grad_input`` and ``..._grad_weight``.
 
-On CUDA they run Triton kernels if Triton is installed; these agree with the plain path under
-Triton's interpreter, but the speed of their present form on a GPU is unmeasured. Everywhere else,
-and without Triton, they run :mod:`smallvit.ops.shifted_products`.
+On CUDA they run Triton kernels if Triton is installed. Under Triton's interpreter these agree with
+the PyTorch implementation; the speed of their current version on a GPU has not been measured. On
+other devices, and without Triton, they run :mod:`smallvit.ops.shifted_products`.
 """
 
 from functools import cache
@@ -40,9 +40,8 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
     inputs are cast to its dtype, as for an ordinary convolution; otherwise ``x`` and ``weight``
     must have the same dtype, which is that of the output.
 
-    On CPU, keep ``weight`` contiguous even if ``x`` is channels-last: its predictor's output
-    should be contiguous, because transposing it takes longer than the convolution. The output
-    has the memory format of ``x``.
+    On a CPU, ``weight`` should be contiguous even if ``x`` is channels-last, because transposing it
+    takes longer than the convolution. The output has the memory format of ``x``.
 
     Args:
         x (Tensor): Feature map (B, C, H, W).
@@ -65,14 +64,14 @@ def inhomogeneous_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None
 
 
 def _kernel_size(weight: Tensor) -> int:
-    """Return k, as a plain number even where the compiler holds the shape as a symbol."""
+    """Return k as an integer, also if the compiler represents the shape by symbols."""
     k = 1
     while k * k < weight.shape[2]:
         k += 1
     return k
 
 
-#: Shapes and dtypes of the last calls in eager mode, which need not be checked again.
+#: Shapes and dtypes that were checked in previous calls in eager mode.
 _checked: set[tuple] = set()
 _MOST_CHECKED = 256
 

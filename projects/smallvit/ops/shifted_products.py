@@ -1,15 +1,15 @@
 """The inhomogeneous depth-wise convolution and its gradients as sums of shifted products.
 
-The functions run on any device and need nothing but torch. A map is laid out as one row of
-``H * W`` values with ``k // 2`` margins, so that a shift by (dy, dx) is an offset of
-``dy * W + dx`` and every tap is one product of contiguous vectors: nothing is unfolded. What a
-horizontal shift carries across the end of an image row is blanked, in the source when gathering
-and in the target when scattering. Work goes block by block of samples and groups, so that the
-workspace stays small enough for a CPU's cache. Half precision is summed in float32.
+The functions run on any device with PyTorch only. A map is stored as one row of ``H * W`` values
+with ``k // 2`` margins, so that a shift by (dy, dx) is an offset of ``dy * W + dx`` and each tap is
+one product of contiguous vectors, without unfolding. Values that a horizontal shift would move
+into the next image row are set to zero, in the source when gathering and in the target when
+scattering. Samples and groups are processed in blocks, so that the workspace fits into the cache
+of a CPU. Half precision is summed in float32.
 
-On a CPU, kernels whose last two axes are contiguous are read in place; kernels in channels-last
-order are first transposed block by block, which costs more than the convolution itself. The map
-``x`` may have either order at no cost.
+On a CPU, kernels whose last two axes are contiguous are read in place. Kernels in channels-last
+order are first transposed block by block, which takes longer than the convolution. The map ``x``
+may have either memory format without extra cost.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from torch import Tensor
 
 __all__ = ["convolve", "grad_input", "grad_shared_weight", "grad_weight"]
 
-# Number of elements per block and thread. Measured with 1 MiB of L2: below 2**17 call overhead
-# dominates, above 2**20 nothing is gained.
+# Number of elements per block and thread. Measured with 1 MiB of L2 cache: below 2**17 the call
+# overhead dominates, above 2**20 there is no further speedup.
 BLOCK_ELEMENTS = 1 << 19
 
 
@@ -55,7 +55,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
         for columns in _sweeps(p):
             source.copy_(x[block])
             for dx in columns:
-                _blank(source, dx)
+                _zero_wrapped_columns(source, dx)
                 for tap in _column_taps(dx, p, H, W):
                     total[..., tap.start : tap.stop].addcmul_(
                         padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop],
@@ -83,14 +83,14 @@ def grad_input(grad: Tensor, weight: Tensor) -> Tensor:
         total = torch.zeros_like(rows).unflatten(-1, (H, W))
         for columns in _sweeps(p):
             padded, target = _row_buffer(grad[block], p)
-            # From the outermost column inward: outer columns do not write what inner ones blank.
+            # From the outermost column inward, so that no column zeroes sums of a previous one.
             for dx in reversed(columns):
                 for tap in _column_taps(dx, p, H, W):
                     padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop].addcmul_(
                         rows[..., tap.start : tap.stop],
                         kernels[:, :, tap.number, None, tap.start : tap.stop],
                     )
-                _blank(target, dx)
+                _zero_wrapped_columns(target, dx)
             total += target
         out_groups[block].copy_(total)
     return out
@@ -140,10 +140,7 @@ def grad_shared_weight(grad: Tensor, x: Tensor, kernel_size: int) -> Tensor:
 
 
 def _tap_products(grad: Tensor, x: Tensor, p: int) -> Iterator[tuple[_Tap, Tensor]]:
-    """Yield, for each tap, the products of a gradient with the inputs of the tap.
-
-    The products are overwritten by the next ones.
-    """
+    """Yield the products of the gradient and the inputs of each tap, in a reused buffer."""
     H, W = x.shape[-2:]
     rows = _as_rows(grad)
     padded, source = _row_buffer(x, p)
@@ -151,7 +148,7 @@ def _tap_products(grad: Tensor, x: Tensor, p: int) -> Iterator[tuple[_Tap, Tenso
     for columns in _sweeps(p):
         source.copy_(x)
         for dx in columns:
-            _blank(source, dx)
+            _zero_wrapped_columns(source, dx)
             for tap in _column_taps(dx, p, H, W):
                 shifted = padded[..., p + tap.offset + tap.start : p + tap.offset + tap.stop]
                 products = buffer[..., tap.start : tap.stop]
@@ -175,10 +172,7 @@ def _is_planar(weight: Tensor) -> bool:
 
 
 def _blocks(x: Tensor, weight: Tensor | None) -> Iterator[tuple[slice, slice]]:
-    """Cut (B, G, C / G, H, W) along samples and groups.
-
-    Small samples are combined; large ones are split by groups.
-    """
+    """Split (B, G, C / G, H, W) into blocks: several small samples, or groups of a large one."""
     B, G, channels, H, W = x.shape
     copied = 0 if weight is None or _is_planar(weight) else weight.shape[2]
     per_group = H * W * max(channels, copied)
@@ -205,12 +199,12 @@ def _row_buffer(like: Tensor, margin: int) -> tuple[Tensor, Tensor]:
 
 
 def _sweeps(p: int) -> tuple[range, range]:
-    """Columns of the kernel to either side, so that each sweep only ever blanks more."""
+    """Kernel columns to the right and to the left, each from the center outward."""
     return range(p + 1), range(-1, -p - 1, -1)
 
 
-def _blank(image: Tensor, dx: int) -> None:
-    """Zero the columns that only cross the end of a row when the map is shifted by ``dx``."""
+def _zero_wrapped_columns(image: Tensor, dx: int) -> None:
+    """Set columns to zero that a shift by ``dx`` would move into another row."""
     if dx > 0:
         image[..., :dx].zero_()
     elif dx < 0:
@@ -218,7 +212,7 @@ def _blank(image: Tensor, dx: int) -> None:
 
 
 def _column_taps(dx: int, p: int, H: int, W: int) -> Iterator[_Tap]:
-    """Yield the taps of one column of the kernel that meet the map."""
+    """Yield the taps of one kernel column that overlap the map."""
     for dy in range(-min(p, H - 1), min(p, H - 1) + 1):
         yield _Tap(
             number=(dy + p) * (2 * p + 1) + dx + p,

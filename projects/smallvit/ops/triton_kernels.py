@@ -1,17 +1,18 @@
 """The inhomogeneous depth-wise convolution and its gradients as Triton kernels.
 
 Importing this module imports Triton. The three functions have the signatures and results of
-:mod:`smallvit.ops.shifted_products`; strides are passed on, so that any memory format is read
-in place. Sums are float32 (float64 for float64).
+:mod:`smallvit.ops.shifted_products`. Strides are passed to the kernels, so that any memory format
+is read in place. Sums are accumulated in float32 (float64 for float64 inputs).
 
-A program owns a few rows of outputs, a block of columns and the channels of a group. It walks down
-the rows of the map that these outputs see. What it loads of such a row serves all its rows of
-outputs from registers, and the next columns of the kernel find it in the L1 cache. Channels are
-the vectors of a channels-last map; in a contiguous one, neighboring threads read neighboring
-columns.
+Each program computes a few output rows of a block of columns for the channels of one group. It
+iterates over the rows of the map in the receptive field of these outputs. Each loaded row is used
+from registers for all output rows, and further kernel columns read it from the L1 cache. Loads are
+vectorized along the channels of a channels-last map; in a contiguous map, neighboring threads read
+neighboring columns.
 
-The kernels are checked against the plain path under Triton's interpreter and compiled for two
-GPUs, where none spills registers. Their speed on a GPU is unmeasured, see README.md.
+The kernels are tested against the PyTorch implementation under Triton's interpreter, and compile
+for two GPU architectures without register spilling. Their speed on a GPU has not been measured, see
+README.md.
 """
 
 from contextlib import nullcontext
@@ -26,9 +27,9 @@ from torch import Tensor
 
 __all__ = ["convolve", "grad_input", "grad_weight"]
 
-MAX_CHANNELS = 32  # channels of a block
-POSITIONS = 64  # columns of a block, at most; of a channels-last map a quarter
-GATHER_ROWS = 4  # rows of outputs that a program of `_gather_kernel` sums
+MAX_CHANNELS = 32  # maximum number of channels of a block
+POSITIONS = 64  # maximum number of columns of a block; a quarter of it for channels-last maps
+GATHER_ROWS = 4  # output rows of one program of `_gather_kernel`
 WEIGHT_ROWS = 2  # the same for `_grad_weight_kernel`
 
 
@@ -47,7 +48,7 @@ def _gather_kernel(
     K: tl.constexpr, ADJOINT: tl.constexpr, SUM: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_W: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """Sum shifted maps times their taps; the adjoint reads taps where the shift leads."""
+    """Sum products of shifted maps and taps; the adjoint reads taps at the shifted position."""
     P: tl.constexpr = K // 2
     h = tl.program_id(0) % row_blocks * 4
     # If told that columns are not contiguous, Triton assigns one column per thread and spreads
@@ -60,7 +61,7 @@ def _gather_kernel(
     weight += sample * weight_b + group * weight_g
     out += sample * out_b + group * channels * out_c
     columns = local[:, None] * source_c + w[None, :] * source_w
-    # From one row of outputs to the next, the tap that meets the same row of the map.
+    # Offset between the taps with which consecutive output rows use the same row of the map.
     step = K * weight_t if ADJOINT else weight_h - K * weight_t
     total0 = tl.zeros((BLOCK_C, BLOCK_W), dtype=SUM)
     total1 = total0
@@ -68,7 +69,7 @@ def _gather_kernel(
     total3 = total0
     for s in range(tl.maximum(h - P, 0), tl.minimum(h + 4 + P, H)):
         row = source + s * source_h + columns
-        i = s - h + P  # the row of the kernel by which the first row of outputs sees row s
+        i = s - h + P  # kernel row that relates the first output row to row s of the map
         if ADJOINT:
             taps = weight + (s * weight_h + (2 * P - i) * K * weight_t) + w * weight_w
         else:
@@ -215,7 +216,7 @@ def grad_weight(grad: Tensor, x: Tensor, groups: int, kernel_size: int) -> Tenso
 
 
 def _gather(source: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
-    """Launch the kernel that computes the convolution and its adjoint."""
+    """Launch the kernel of the convolution or its adjoint."""
     (B, C, H, W), G = source.shape, weight.shape[1]
     out = torch.empty_like(source)
     if source.numel() == 0:

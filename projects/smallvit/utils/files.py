@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 INCOMPLETE = ".incomplete"
 
 
-#: Error numbers of failed writes, whose errors name no file.
+#: Error numbers of failed writes; their exceptions do not contain a file name.
 _FAILED_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -20,9 +20,9 @@ _FAILED_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def whole_file(path: str | os.PathLike) -> Iterator[str]:
     """Context that writes a file under a temporary name and renames it on success.
 
-    Each writer uses a unique temporary name, so that concurrent writers do not interfere. It keeps
-    the file extension, from which many writers infer the format. (``torch.save`` stores the name
-    of a path inside the file: pass it an open file.)
+    Each writer uses a unique temporary name, so that concurrent writers do not interfere. The name
+    keeps the file extension, from which many writers infer the format. (``torch.save`` stores the
+    name of the path in the file: pass it an open file.)
 
     Args:
         path (str | os.PathLike): Path to write; an existing file is replaced.

@@ -1,4 +1,4 @@
-"""Validated reading of untrusted or damaged JSON files."""
+"""Reading and validation of JSON files that may be untrusted or damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_object(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the content is anything else; the message says what in a few words.
+        ValueError: If the content is not a JSON object; the message is a short reason.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
@@ -31,7 +31,7 @@ def read_object(path: str | os.PathLike) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             found = json.load(file, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Locks between processes, with a record of the process that holds them.
+"""Locks between processes, with a record of the owner.
 
-The system's own lock (``flock``) is used, which is released whenever the process ends; a file
-beside it records the owner.
+The operating system's lock (``flock``) is used, which is released when its process ends for any
+reason. A second file records the owner.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from smallvit.utils.files import remove_quietly, write_whole
 
 #: Suffixes of the lock file and its record.
 LOCK, OWNER = ".lock", ".json"
-#: Seconds in which data-loader workers notice that their parent was killed. They keep its
-#: lock until then if filelock is too old to handle forks.
+#: Seconds that data loader workers take to notice that their parent was killed. Until then they
+#: keep its lock if filelock is too old to handle forks.
 ORPHANED = 60
 #: Error numbers of file systems without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
-#: Held locks by process id, as a forked process owns none, and by name.
+#: Locks by process ID and name. The ID is part of the key because a forked process holds no locks.
 _held: dict[tuple[int, str], Any] = {}
 
 
 class HeldError(Exception):
-    """Another process holds the lock; the message says which one, and no way out."""
+    """Another process holds the lock. The message identifies it; callers add how to proceed."""
 
 
-def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> None:
-    """Lock out other processes until :func:`release`, or the end of this process.
+def hold(name: str, place: str, who: str, warn: Callable[[str], Any] = print) -> None:
+    """Acquire a lock and hold it until :func:`release` is called or this process ends.
 
     Args:
         name (str): Path prefix of the lock's files. Nothing happens if this process
             already holds it.
-        place (str): The locked resource, for messages: a folder.
-        who (str): The activity that needs it, for messages: "training".
-        say (Callable): Called with warnings. Defaults to :func:`print`.
+        place (str): Folder that the lock protects, for messages.
+        who (str): Activity that needs the folder, such as "training", for messages.
+        warn (Callable): Called with each warning. Defaults to :func:`print`.
 
     Raises:
         HeldError: If another process holds the lock.
@@ -58,13 +58,13 @@ def hold(name: str, place: str, who: str, say: Callable[[str], Any] = print) -> 
     except (NotImplementedError, OSError) as error:
         if not isinstance(error, NotImplementedError) and error.errno not in _NO_LOCKS:
             raise
-        say(
+        warn(
             f"the file system of {place} does not support locks; make sure that no other {who} "
             "uses it"
         )
         return
     _held[key] = lock
-    _tell_of_takeover(name, f"{place} contains an interrupted {who}", say)
+    _warn_of_takeover(name, f"{place} contains an interrupted {who}", warn)
     write_whole(name + OWNER, json.dumps(_this_process()))
 
 
@@ -73,8 +73,8 @@ def release(name: str, remove: bool = False) -> None:
 
     Args:
         name (str): Path prefix of the lock; nothing happens if this process does not hold it.
-        remove (bool): Remove the lock file, where the system can remove open files. Defaults to
-            False.
+        remove (bool): Whether to remove the lock file, if the system can remove open files.
+            Defaults to False.
     """
     lock = _held.pop(_key(name), None)
     if lock is not None:
@@ -93,7 +93,7 @@ def _acquire(lock: Any, name: str, refusal: str) -> None:
 
 def _was_removed(lock: Any, path: str) -> bool:
     context = getattr(lock, "_context", None)
-    # Before filelock 3.11 the lock object itself has the file descriptor.
+    # Before filelock 3.11 the file descriptor is an attribute of the lock itself.
     opened = lock._lock_file_fd if context is None else context.lock_file_fd
     if opened is None:
         return False
@@ -114,7 +114,7 @@ def _acquire_once(lock: Any, name: str, refusal: str) -> None:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
-            raise HeldError(f"{refusal} ({_shown(owner)})") from None
+            raise HeldError(f"{refusal} ({_format(owner)})") from None
 
 
 def _key(name: str) -> tuple[int, str]:
@@ -139,7 +139,7 @@ def _owner(name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _shown(owner: dict[str, Any]) -> str:
+def _format(owner: dict[str, Any]) -> str:
     if not owner:
         return "process unknown"
     return (
@@ -148,7 +148,7 @@ def _shown(owner: dict[str, Any]) -> str:
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
-    """Whether a process on this machine has ended; unknown for other machines."""
+    """Whether the owner has ended; False on another machine, where this cannot be checked."""
     number = owner.get("process")
     if owner.get("host") != socket.gethostname() or not isinstance(number, int) or number < 1:
         return False
@@ -161,14 +161,14 @@ def _is_gone(owner: dict[str, Any]) -> bool:
     return False
 
 
-def _tell_of_takeover(name: str, left: str, say: Callable[[str], Any]) -> None:
+def _warn_of_takeover(name: str, message: str, warn: Callable[[str], Any]) -> None:
     owner = _owner(name)
     if not owner:
         return
-    text = f"{left} ({_shown(owner)})"
+    text = f"{message} ({_format(owner)})"
     if owner.get("host") != socket.gethostname():
         text += (
             ". If the machines do not share locks, it may still be running; in that case stop one "
             "of the two"
         )
-    say(text)
+    warn(text)

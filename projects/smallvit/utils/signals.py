@@ -1,4 +1,4 @@
-"""Signals by which a scheduler requests the end of a process: SIGTERM and SIGUSR1."""
+"""Handling of SIGTERM and SIGUSR1, the signals with which schedulers ask a process to stop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-#: Windows has only the first one.
+#: Windows has only SIGTERM.
 ASKING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
-#: Exit status of a process that was stopped and can be resumed; EX_TEMPFAIL of sysexits.
+#: Exit status of a process that was stopped and can be resumed: EX_TEMPFAIL of ``sysexits.h``.
 TO_BE_CONTINUED = 75
-#: Seconds in which further signals count as the same request: a scheduler signals all processes
-#: of a job, and the launchers among them forward it.
+#: Seconds during which further signals count as the same request: a scheduler signals all
+#: processes of a job, and launchers forward the signal.
 SAME_REQUEST = 5.0
-#: Seconds in which a process that has saved everything exits; torchrun sends SIGTERM then.
+#: Seconds that a process needs to exit after saving, while torchrun sends SIGTERM.
 ENDING = 30.0
 
 
@@ -35,13 +35,13 @@ class EndRequest:
         self._caught: list[int] = []
 
     def catch(self, error: Callable[[int], Exception] | None = None) -> bool:
-        """Install the signal handlers; a second signal that is not an echo ends the process.
+        """Install the signal handlers; a second request ends the process immediately.
 
         Signals that the process ignores or already handles are left unchanged.
 
         Args:
-            error (Callable, optional): Creates, from the signal's number, an error that is
-                raised immediately. Defaults to None: the signal is only recorded.
+            error (Callable, optional): Maps the signal number to an exception that is raised
+                immediately. Defaults to None: the signal is only recorded.
 
         Returns:
             bool: Whether a signal is handled; only the main thread can install handlers.
@@ -59,7 +59,7 @@ class EndRequest:
         return any(signal.getsignal(number) == self._handle for number in ASKING)
 
     def serve(self) -> None:
-        """Mark the request as served: for a while, further signals do not disturb the exit."""
+        """Mark the request as served, so that repeated signals do not interrupt the exit."""
         self._served = time.monotonic()
 
     def release(self) -> None:
@@ -87,7 +87,7 @@ class EndRequest:
             os.kill(os.getpid(), number)
 
 
-#: The request of this process.
+#: Stop request of this process.
 end_request = EndRequest()
 
 
@@ -98,10 +98,10 @@ def unblock() -> None:
 
 
 def start_shielded(start: Callable[[int], None] | None, number: int) -> None:
-    """Start a worker process that ignores a request sent to all processes of a group.
+    """Start a worker process that ignores stop signals sent to the whole process group.
 
-    Its parent still needs it until it ends, and can end it with SIGTERM.
-    Where the system does not report the sender of a signal (macOS), it is not shielded.
+    The parent needs its workers until it stops, and ends them with SIGTERM itself. Where the
+    system does not report the sender of a signal (macOS), workers are not shielded.
 
     Args:
         start (Callable, optional): Original initialization function of the worker.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Minimum length of names for one edit, and for two edits, to count as a misspelling. Shorter
-#: names that are both intended differ as little: ``lr`` and ``lrs``, ``mean`` and ``mode``.
+#: Minimum length of names for which one edit, or two edits, count as a misspelling. Shorter names
+#: that are both valid may differ as little: ``lr`` and ``lrs``, ``mean`` and ``mode``.
 ONE_SLIP, TWO_SLIPS = 5, 9
-#: Minimum length for one edit where only known names are allowed.
+#: The same for one edit in places where only known names are allowed.
 CLOSED = 3
 
 
 def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str | None:
-    """Find the known name that a name was probably meant to be.
+    """Find the known name of which a name is probably a misspelling.
 
-    Names are compared without case and underscores. An edit is a letter that is missing, added,
-    wrong or swapped with its neighbor; trailing digits do not count, as numbered names are
-    intended.
+    Case and underscores are ignored. An edit is a letter that is missing, added, wrong or swapped
+    with its neighbor. Names that differ only in trailing digits are not misspellings.
 
     Args:
         name (str): Name to look up.
@@ -30,12 +29,12 @@ def near_miss(name: str, known: Iterable[str], shortest: int = ONE_SLIP) -> str 
     known = list(known)
     if name in known:
         return None
-    slips = ((_slips(name, other, shortest), other) for other in known)
+    slips = ((_count_edits(name, other, shortest), other) for other in known)
     found = [(distance, other) for distance, other in slips if distance is not None]
     return min(found)[1] if found else None
 
 
-def _slips(name: str, other: str, shortest: int) -> int | None:
+def _count_edits(name: str, other: str, shortest: int) -> int | None:
     """Count the edits between two names; None if there are too many for a misspelling."""
     one, two = _letters(name), _letters(other)
     if one == two:

@@ -22,7 +22,7 @@ def shorten(lines: Sequence[str]) -> str:
 
 
 def name_some(names: Sequence, shown: int = 12) -> str:
-    """Join names by commas; of a long list the first ones and the total number.
+    """Join names with commas; a long list is cut and its length appended.
 
     Args:
         names (Sequence): Names to join.

@@ -1,7 +1,7 @@
 """torchrun that forwards SIGTERM and SIGUSR1 to its workers and waits for them to finish.
 
-By itself, torchrun is killed by SIGUSR1, leaving its workers behind, and gives them 30 seconds
-after SIGTERM. Here both are blocked in it, and in the workers until these can handle them.
+Without this module, SIGUSR1 kills torchrun but not its workers, and SIGTERM leaves the workers 30
+seconds. Here both signals are blocked in torchrun, and in each worker until it can handle them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _forward() -> None:
-    """Forward the first signal to the workers, and kill them at a second one that is no echo."""
+    """Forward the first signal to the workers; kill them at a second request."""
     first = signal.sigwait(ASKING)
     when = time.monotonic()
     workers = _await_workers()
@@ -85,14 +85,14 @@ def _send(send, process: int, number: int) -> None:
 
 
 def _children() -> Iterator[int]:
-    """Child processes that have not ended."""
+    """Running child processes."""
     for process, parent, state in _processes():
         if parent == os.getpid() and not state.startswith("Z"):
             yield process
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:
-    """Process id, parent's id and state of all processes."""
+    """Process ID, parent process ID and state of all processes."""
     if not os.path.isdir("/proc/self"):
         command = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "stat="]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
@@ -104,7 +104,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
-        with suppress(OSError):  # the process has ended in the meantime
-            # The name that precedes these fields may contain parentheses and spaces.
+        with suppress(OSError):  # the process may have ended in the meantime
+            # The process name before these fields may contain parentheses and spaces.
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             yield int(folder.name), int(parent), state
