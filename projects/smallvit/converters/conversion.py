@@ -14,12 +14,12 @@ _LISTED = 20
 
 
 def official_models() -> dict[str, OfficialModel]:
-    """All models that the official repositories define.
+    """List all models that the official repositories define.
 
     Returns:
-        dict[str, OfficialModel]: Official model or config name to a record with at
-        least ``system`` and ``config`` (absolute path of our config), readable as
-        attributes and as keys.
+        dict[str, OfficialModel]: Records by the name of the official model or config. Each has at
+        least ``system`` and ``config`` (absolute path of our config), readable as attributes or
+        as keys.
     """
     return {
         name: record
@@ -31,17 +31,17 @@ def official_models() -> dict[str, OfficialModel]:
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Extract the state dict of a checkpoint.
 
-    Opens ``state_dict``, ``model``, ``model_state`` and ``model_state_dict`` and takes away the
-    prefix ``module.`` that data-parallel wrappers leave, and torch's extra state.
+    Unpacks ``state_dict``, ``model``, ``model_state`` and ``model_state_dict``, and removes the
+    prefix ``module.`` of data-parallel wrappers and PyTorch's extra state.
 
     Args:
-        checkpoint (Mapping): A checkpoint, or a state dict already.
+        checkpoint (Mapping): Checkpoint or state dict.
 
     Returns:
         dict[str, Tensor]: The state dict.
 
     Raises:
-        ConversionError: If something in it is not a tensor.
+        ConversionError: If a value is not a tensor.
     """
     if not isinstance(checkpoint, Mapping):
         raise ConversionError(
@@ -56,7 +56,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             break
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
-    # Keys in which torch stores state of a module other than its weights.
+    # Keys under which PyTorch stores module state other than weights.
     state = {key: value for key, value in state.items() if not key.endswith("_extra_state")}
     odd = [key for key, value in state.items() if not hasattr(value, "shape")]
     if odd or not state:
@@ -73,38 +73,38 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def convert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Convert an official state dict for the model built from our config.
 
-    The keys are those of the whole model, ``backbone.*``, ``head.*`` and so on. Each
-    key is translated or known to be computed by the model; the number of classes is the
-    checkpoint's.
+    The keys are those of the whole model, such as ``backbone.*`` and ``head.*``. Every official
+    key is translated, or known to be computed by the model. The number of classes is that of the
+    checkpoint.
 
     Args:
         system (str): Name of the system, e.g. ``dwnet``.
-        state_dict (Mapping[str, Tensor]): Official state dict, bare or in its checkpoint.
+        state_dict (Mapping[str, Tensor]): Official state dict, or a checkpoint that contains it.
 
     Returns:
         dict[str, Tensor]: State dict of our model.
 
     Raises:
-        KeyError: If there is no such system.
-        ConversionError: If a key is unknown or missing; names the keys, and the system
-            that would accept them if there is one.
+        KeyError: If the system does not exist.
+        ConversionError: If keys are unknown or missing. The message lists them, and the system
+            that accepts the checkpoint, if any.
     """
     return _translate(get_system(system), unwrap(state_dict), KeyMap.forward)[1].state
 
 
 def revert(system: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert a state dict of ours to the official keys.
+    """Convert a state dict of our model to official keys.
 
     Args:
         system (str): Name of the system.
-        state_dict (Mapping[str, Tensor]): State dict of our model, bare or in its
-            checkpoint.
+        state_dict (Mapping[str, Tensor]): State dict of our model, or a checkpoint that contains
+            it.
 
     Returns:
-        dict[str, Tensor]: Official state dict; ``convert`` gives the same tensors back.
+        dict[str, Tensor]: Official state dict; :func:`convert` restores the same tensors.
 
     Raises:
-        KeyError: If there is no such system.
+        KeyError: If the system does not exist.
         ConversionError: If a key is unknown or missing.
     """
     return _translate(get_system(system), unwrap(state_dict), KeyMap.backward)[1].state
@@ -115,31 +115,31 @@ def accepting_map(system: str, state_dict: Mapping[str, Any]) -> KeyMap:
 
     Args:
         system (str): Name of the system.
-        state_dict (Mapping[str, Tensor]): Official state dict, bare.
+        state_dict (Mapping[str, Tensor]): Official state dict.
 
     Returns:
-        KeyMap: The key map that accepts it.
+        KeyMap: Key map that accepts it.
 
     Raises:
-        KeyError: If there is no such system.
+        KeyError: If the system does not exist.
         ConversionError: If a key is unknown or missing.
     """
     return _translate(get_system(system), state_dict, KeyMap.forward)[0]
 
 
 def identify(system: str, state_dict: Mapping[str, Any]) -> tuple[KeyMap, list[str]]:
-    """Identify the architecture of an official state dict and the models that it fits.
+    """Identify the architecture of an official state dict and the models that match it.
 
     Args:
         system (str): Name of the system.
-        state_dict (Mapping[str, Tensor]): Official state dict, bare or in its checkpoint.
+        state_dict (Mapping[str, Tensor]): Official state dict, or a checkpoint that contains it.
 
     Returns:
-        tuple[KeyMap, list[str]]: The key map that accepts it, and the names of the
-        official models that have its shapes.
+        tuple[KeyMap, list[str]]: Key map that accepts the state dict, and names of the official
+        models with the same shapes.
 
     Raises:
-        KeyError: If there is no such system.
+        KeyError: If the system does not exist.
         ConversionError: If a key is unknown or missing.
     """
     state = unwrap(state_dict)

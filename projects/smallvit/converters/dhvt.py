@@ -40,7 +40,7 @@ _OUTSIDE = [
 def _classifier(patch_size: int) -> KeyMap:
     num_convs = patch_size.bit_length() - 1
     stem = []
-    # Activations are numbered too, so the official indices of convolutions step by two.
+    # Activations are numbered too, so official indices of convolutions increase in steps of two.
     for ours, theirs in enumerate(range(0, 2 * num_convs, 2)):
         source, target = f"patch_embed.proj.{theirs}", "backbone.patch_embed"
         stem += [

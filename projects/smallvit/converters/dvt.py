@@ -1,4 +1,4 @@
-"""Checkpoints of Dynamic-Vision-Transformer: cascades, and their single transformers."""
+"""Checkpoints of Dynamic-Vision-Transformer: cascades and individual transformers."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def t2t_rules(source: str = "", target: str = "backbone.") -> list[Rule]:
         target (str): Our prefix. Defaults to "backbone.".
 
     Returns:
-        list[Rule]: The rules, those of feature and relationship reuse not among them.
+        list[Rule]: Rules without those of feature and relationship reuse.
     """
     encoder = f"{target}patch_embed.encoders.{{encoder}}"
     return [
@@ -49,7 +49,7 @@ def deit_rules(source: str = "", target: str = "backbone.") -> list[Rule]:
         target (str): Our prefix. Defaults to "backbone.".
 
     Returns:
-        list[Rule]: The rules, those of feature and relationship reuse not among them.
+        list[Rule]: Rules without those of feature and relationship reuse.
     """
     blocks, ours = f"{source}blocks.{{block}}", f"{target}layers.{{block}}"
     return [

@@ -16,7 +16,7 @@ _HEAD = Rule("mlp_head.1.{affine}", "head.fc.{affine}")
 _CLASSES = "head.fc.weight"
 
 _VIT_BLOCK = ("0.norm", "0.fn.to_qkv", "0.fn.to_out.0", "1.norm", "1.fn.net.0", "1.fn.net.3")
-# Official to ours, below the two branches of a block; a layer scale wraps each branch.
+# Official to our names within the two branches of a block; layer scale wraps each branch.
 _CAIT_BLOCK = {
     "0.{wrapped}norm.{affine}": "norm1.{affine}",
     "0.{wrapped}fn.to_q.weight": "attn.q.weight",
@@ -33,7 +33,7 @@ _TALKING_HEADS = {
 
 
 def _to_kernel(weight):
-    """Reorder patches, which the official code flattens by row, column and channel."""
+    """Reorder patch weights, which the official code flattens by row, column and channel."""
     kernel = rearrange(weight, "out (h w c) -> out c h w", h=_PATCH, w=_PATCH)
     return kernel.contiguous()
 
@@ -75,10 +75,10 @@ def _cait_trunk(official: str, ours: str, scale: bool, talking: bool) -> list[Ru
 
 
 def vit_rules() -> list[Rule]:
-    """Rules of the host for MMPretrain's VisionTransformer, shortcuts left out.
+    """Rules for MMPretrain's VisionTransformer without shortcuts.
 
     Returns:
-        list[Rule]: The rules, head included.
+        list[Rule]: Rules, including those of the head.
     """
     blocks = ("transformer.layers.{block}", _VIT_BLOCK, "backbone.layers.{block}")
     return [
@@ -90,17 +90,17 @@ def vit_rules() -> list[Rule]:
 
 
 def cait_rules(scale: bool = True, talking: bool = True, position: bool = True) -> list[Rule]:
-    """Rules of the host for :class:`smallvit.backbones.CaiT`, shortcuts left out.
+    """Rules for :class:`smallvit.backbones.CaiT` without shortcuts.
 
-    The official code says in comments what to remove on small data sets.
+    Comments in the official code say which components to remove for small data sets.
 
     Args:
-        scale (bool): Whether there is a layer scale. Defaults to True.
-        talking (bool): Whether there are talking heads. Defaults to True.
-        position (bool): Whether there is a position embedding. Defaults to True.
+        scale (bool): Whether the model has layer scale. Defaults to True.
+        talking (bool): Whether the model has talking heads. Defaults to True.
+        position (bool): Whether the model has a position embedding. Defaults to True.
 
     Returns:
-        list[Rule]: The rules, head included.
+        list[Rule]: Rules, including those of the head.
     """
     parts = (scale, talking)
     return [
@@ -113,14 +113,14 @@ def cait_rules(scale: bool = True, talking: bool = True, position: bool = True) 
 
 
 def shortcut_rules(trunk: str, stage: str) -> list[Rule]:
-    """Rules of the shortcuts, which the official code stores beside the blocks.
+    """Rules of the shortcuts, which the official code stores next to the blocks.
 
     Args:
-        trunk (str): Official prefix of the module that holds the blocks.
+        trunk (str): Official prefix of the module with the blocks.
         stage (str): Number of the stage, or its index in braces.
 
     Returns:
-        list[Rule]: The rules.
+        list[Rule]: Rules of the depth-wise convolutions.
     """
     ours = f"backbone.dw_shortcuts.{stage}.{{block}}.branches.0"
     return [
@@ -149,7 +149,7 @@ _HOSTS: dict[str, tuple[_Rules, _Rules, Mapping[str, tuple[str, int]] | None]] =
 
 
 def _architectures() -> list[KeyMap]:
-    """The published models with shortcuts, and the same hosts without them."""
+    """Key maps of the published models with shortcuts, and of the same models without them."""
     with_shortcuts = [
         KeyMap(f"{name}-shortcut", [*rules, *shortcuts], spans, classes=_CLASSES)
         for name, (rules, shortcuts, spans) in _HOSTS.items()
@@ -171,7 +171,7 @@ def _models() -> dict[str, tuple]:
                 {"mlp_head.1.weight": (num_classes, width)},
             )
         for size, shape in (("xxs12", None), ("xxs24", (192,))):
-            # The published results are of the form that is commented out in the code.
+            # The published results use the variant that is commented out in the code.
             for form, last in (("", "0.fn.norm.weight"), ("-bare", "0.norm.weight")):
                 models[f"cait_{size}_16_224_{dataset}{form.replace('-', '_')}"] = (
                     f"cait{form}-shortcut",

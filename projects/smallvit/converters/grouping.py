@@ -1,13 +1,13 @@
-"""Parameter grouping of the official optimizers.
+"""Parameter groups of the official optimizers.
 
-An optimizer's state numbers the parameters by their position in the groups, so that this order
-determines the name of each moment.
+An optimizer's state refers to parameters by their position in its groups, so the order of the
+groups is needed to assign moments to parameter names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
-#: Takes the numbers of dimensions by name, in the order of the model, and the sizes of the groups
-#: in the file; returns the names of each group.
+#: Maps the number of dimensions of each parameter, by name in the order of the model, and the sizes
+#: of the groups in the file to the names in each group.
 Grouping = Callable[[Mapping[str, int], Sequence[int]], list[list[str]]]
 
 _PLAIN = ("pos_embed", "cls_token", "dist_token")
@@ -19,13 +19,13 @@ def _is_vector(name: str, num_dims: int) -> bool:
 
 
 def timm_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
-    """Group without weight decay first, as timm 0.4 and its copies; signature of Grouping."""
+    """Groups without weight decay first, as in timm 0.4 and copies of it; see ``Grouping``."""
     exempt = [name for name, n in dims.items() if _is_vector(name, n) or name in _PLAIN]
     return [exempt, [name for name in dims if name not in exempt]]
 
 
 def swin_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
-    """Group with weight decay first, as in Swin's code; signature of Grouping."""
+    """Groups with weight decay first, as in Swin's code; see ``Grouping``."""
     exempt = [
         name
         for name, n in dims.items()
@@ -39,15 +39,15 @@ def swin_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]
 def tiny_groups(dims: Mapping[str, int], sizes: Sequence[int]) -> list[list[str]]:
     """Groups of head and body, each without weight decay first, as in tiny-transformers.
 
-    The names of a guided student begin with another word in its optimizer, so that its head
-    counts as body, and behind its parameters come those of the feature transforms.
+    In the optimizer of a guided student, all names have an additional prefix, so that its head
+    counts as body. Its parameters are followed by those of the feature transforms.
 
     Args:
-        dims (Mapping[str, int]): Numbers of dimensions by name.
-        sizes (Sequence[int]): Sizes of the groups in the file.
+        dims (Mapping[str, int]): Number of dimensions of each parameter, by name.
+        sizes (Sequence[int]): Number of parameters in each group of the file.
 
     Returns:
-        list[list[str]]: The names of each group.
+        list[list[str]]: Parameter names of each group.
     """
     guided = list(sizes[:2]) == [0, 0]
     groups: list[list[str]] = [[], [], [], []]

@@ -1,7 +1,7 @@
-"""Declarative key maps between an official state dict and ours, both ways and strict.
+"""Declarative, strict key maps between an official state dict and ours, in both directions.
 
-A map is an ordered list of rules. A rule names one key on each side; numbers that run
-(stages, blocks) are written as named indices::
+A map is an ordered list of rules. Each rule gives a key on both sides, in which numbers of stages
+and blocks are written as named indices::
 
     KeyMap(
         "dynamic",
@@ -17,12 +17,12 @@ A map is an ordered list of rules. A rule names one key on each side; numbers th
     )
 
 ``{affine}`` stands for weight and bias, ``{bn}`` for the five entries of a batch norm,
-``{name+1}`` for an index that one side counts from one, ``{rest}`` for any text.
+``{name+1}`` for an index that one side counts from one, and ``{rest}`` for any text.
 
-Completeness follows from the indices: a rule holds for every value of its indices that
-any rule with the same indices has seen, indices run from zero without gaps, and an index
-of the same name has the same range everywhere. What is there for some values only
-is ``optional``; what a model computes by itself is ``Computed``.
+Completeness is checked with the indices. A rule must match for every value of its indices that
+occurs in any rule with the same indices. Indices run from zero without gaps, and an index of the
+same name has the same range in all rules. A rule that matches only some values is ``optional``;
+an entry that a model computes itself is ``Computed``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ from .translate import Entry, Transform, Translation, translate
 
 
 def concat(*tensors):
-    """Join tensors along the first axis (``forward`` of a rule with several sources)."""
+    """Concatenate tensors along the first axis: ``forward`` of a rule with several sources."""
     import torch
 
     return torch.cat(tensors)
@@ -45,10 +45,10 @@ def split(*parts: int) -> Transform:
     """Inverse of :func:`concat`.
 
     Args:
-        *parts (int): Relative sizes of the pieces, e.g. ``split(1, 2)`` for q and kv.
+        *parts (int): Relative sizes of the parts, e.g. ``split(1, 2)`` for q and kv.
 
     Returns:
-        Callable: A function from one tensor to a tuple of tensors.
+        Callable: Function from one tensor to a tuple of tensors.
     """
 
     def backward(tensor):
@@ -60,17 +60,17 @@ def split(*parts: int) -> Transform:
 
 @dataclass(frozen=True)
 class Rule:
-    """One correspondence of keys.
+    """Correspondence between official keys and ours.
 
     Args:
-        source (str | tuple[str, ...]): Official key template, or several that are joined.
+        source (str | tuple[str, ...]): Official key template, or several that are combined.
         target (str | tuple[str, ...]): Our key template, or several.
-        forward (Callable, optional): Takes the source tensors, returns the target's (a
-            tuple if there are several). Defaults to None, the tensors as they are.
-        backward (Callable, optional): Its exact inverse. Defaults to None.
+        forward (Callable, optional): Maps the source tensors to the target tensor, or to a tuple
+            for several targets. Defaults to None: tensors are copied unchanged.
+        backward (Callable, optional): Exact inverse of ``forward``. Defaults to None.
         optional (bool): Whether the keys may be absent. Defaults to False.
-        frozen (bool): Whether the official model holds them as constants, which its optimizer
-            does not have. Defaults to False.
+        frozen (bool): Whether the entries are constants in the official model, which are not in
+            its optimizer. Defaults to False.
     """
 
     source: str | tuple[str, ...]
@@ -83,16 +83,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Computed:
-    """A key that one side stores although its model computes it, e.g. an attention mask.
+    """Entry that only one side stores because it can be computed, e.g. an attention mask.
 
-    Going away from that side the entry is left out; coming back it is made anew.
+    It is dropped when converting from that side, and computed when converting to it.
 
     Args:
-        source (str, optional): Key template on the official side. Defaults to None.
-        target (str, optional): Key template on our side. Defaults to None.
-        make (Callable, optional): ``make(indices, state)`` returns the tensor for these
-            indices from the state dict of that side so far, or None for no entry. Defaults
-            to None: the entry is not made, the model on that side must build it.
+        source (str, optional): Official key template. Defaults to None.
+        target (str, optional): Our key template. Defaults to None.
+        make (Callable, optional): ``make(indices, state)`` computes the tensor for these indices
+            from the state dict converted so far, or returns None for no entry. Defaults to None:
+            no entry is created, and the model on that side must compute it.
     """
 
     source: str | None = None
@@ -105,12 +105,11 @@ class KeyMap:
 
     Args:
         name (str): Name of the architecture within its system.
-        rules (Sequence[Rule | Computed]): The rules; the first that fits a key wins.
-        spans (dict[str, tuple[str, int]]): Lengths tied to each other:
-            ``{"merge": ("stage", -1)}`` says that there is one merge less than stages.
-            Defaults to none.
-        classes (str, optional): Our key whose first axis counts the classes. Defaults
-            to None.
+        rules (Sequence[Rule | Computed]): Rules, of which the first that matches a key is used.
+        spans (dict[str, tuple[str, int]]): Ranges of indices relative to others:
+            ``{"merge": ("stage", -1)}`` means one merge fewer than stages. Defaults to none.
+        classes (str, optional): Our key whose first axis is the number of classes. Defaults to
+            None.
     """
 
     def __init__(
@@ -134,13 +133,13 @@ class KeyMap:
         return translate(self._backward_entries, self.spans, state)
 
     def parameters(self, state: Mapping) -> list[str]:
-        """Official keys of what is trained, in their order.
+        """Official keys of trained parameters, in order.
 
         Args:
             state (Mapping): Official state dict.
 
         Returns:
-            list[str]: Its keys without running statistics, constants and masks.
+            list[str]: Keys without running statistics, constants and masks.
         """
         return [key for key, value in state.items() if self._is_trained(key, value)]
 

@@ -10,12 +10,12 @@ _CLASSES = "head.fc.weight"
 
 
 def _same(official: str, ours: str, *keys: str) -> list[Rule]:
-    """Rules for keys that differ by what stands before them."""
+    """Rules for keys that differ only in their prefix."""
     return [Rule(f"{official}.{key}", f"{ours}.{key}") for key in keys]
 
 
 def _together(official: str, ours: str, *keys: str) -> Rule:
-    """A rule for keys that some blocks have, all of them or none."""
+    """Rule for optional keys of which a block has all or none."""
     return Rule(
         tuple(f"{official}.{key}" for key in keys),
         tuple(f"{ours}.{key}" for key in keys),
@@ -152,7 +152,7 @@ def _resnet(name: str, stages: list[str]) -> KeyMap:
 
 
 def _models() -> dict[str, tuple]:
-    # yaml name: (architecture, ours, shapes that only this model has)
+    # Name of the YAML file: (architecture, our config, shapes that only this model has)
     students = {
         "pvt-ti": ("pvt", "pvt-ti", {"patch_embed4.proj.weight": (512, 320, 2, 2)}),
         "pvtv2-b0": ("pvtv2", "pvtv2-b0", {"patch_embed4.proj.weight": (256, 160, 3, 3)}),
@@ -169,7 +169,7 @@ def _models() -> dict[str, tuple]:
     }
     models = {}
     for name, (architecture, ours, shapes) in students.items():
-        # Guidance is in no checkpoint, so plain and guided students convert alike.
+        # Checkpoints do not contain the guidance, so plain and guided students convert alike.
         for suffix, form in (("base", ""), ("ours", "_guided")):
             config = f"locality_guidance/{ours}{form}_cifar100.py"
             models[f"{name}_c100_{suffix}"] = (architecture, config, shapes)

@@ -8,14 +8,15 @@ from .keymap import Computed, Rule
 
 _BLOCK = "layers.{stage}.blocks.{block}"
 _OURS = "backbone.stages.{stage}.blocks.{block}"
-# The images for which the official models are built: their checkpoints hold masks of this size.
+# Image size of the official models, for which their checkpoints contain attention masks.
 _IMAGE_SIZE, _PATCH_SIZE = 224, 4
 
 
 def _to_unfolded(tensor):
-    """Reorder the last axis, 2 x 2 positions with C channels, of a merging norm or reduction.
+    """Reorder the last axis (2 x 2 positions, C channels) of a patch merging norm or reduction.
 
-    The official merging goes down the columns, channels inside; MMPretrain's row by row, outside.
+    The official code concatenates positions column by column with channels innermost;
+    MMPretrain's unfold goes row by row with channels outermost.
     """
     return rearrange(tensor, "... (w h c) -> ... (c h w)", h=2, w=2)
 
@@ -25,7 +26,7 @@ def _to_sliced(tensor):
 
 
 def _region(side: int, window: int):
-    """Number of the band, of three, in which each row of a shifted map lies."""
+    """Number of the region, from 0 to 2, of each row of a shifted map."""
     import torch
 
     rows = torch.arange(side)
@@ -33,7 +34,7 @@ def _region(side: int, window: int):
 
 
 def _attention_mask(indices, state):
-    """Mask of a shifted block, which the official model stores and MMPretrain computes."""
+    """Attention mask of a shifted block; the official model stores it, MMPretrain computes it."""
     stage, block = indices["stage"], indices["block"]
     table = state[f"layers.{stage}.blocks.{block}.attn.relative_position_bias_table"]
     window = (isqrt(len(table)) + 1) // 2
@@ -48,10 +49,10 @@ def _attention_mask(indices, state):
 
 
 def swin_rules() -> list[Rule | Computed]:
-    """Rules of the host for MMPretrain's SwinTransformer, shortcuts left out.
+    """Rules for MMPretrain's SwinTransformer without shortcuts.
 
     Returns:
-        list[Rule | Computed]: The rules, head included.
+        list[Rule | Computed]: Rules, including those of the head.
     """
     copied = {
         "norm1.{affine}": "norm1.{affine}",

@@ -1,4 +1,4 @@
-"""Definition of a published system: its architectures and its official models."""
+"""Published systems: their architectures and official models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ class OfficialModel:
     Fields can be read as attributes or as keys.
 
     Args:
-        system (str): Name of the system, the first argument of ``convert``.
+        system (str): Name of the system, the first argument of :func:`convert`.
         config (str): Absolute path of our config.
-        architecture (str): Name of the key map that its checkpoints follow.
-        shapes (dict[str, tuple[int, ...] | None]): Official keys with the shapes that tell
-            this model from its siblings; None for a key that only deeper siblings have.
+        architecture (str): Name of the key map for its checkpoints.
+        shapes (dict[str, tuple[int, ...] | None]): Shapes of the official keys that distinguish
+            this model from others of the same architecture; None for a key that must be absent.
             Defaults to none.
     """
 
@@ -50,26 +50,25 @@ class OfficialModel:
             state (Mapping): Official state dict.
 
         Returns:
-            bool: True if all its telling shapes agree.
+            bool: Whether all shapes in ``shapes`` match.
         """
         found = {key: tuple(state[key].shape) if key in state else None for key in self.shapes}
         return found == {key: shape and tuple(shape) for key, shape in self.shapes.items()}
 
 
 class System:
-    """A published system: architectures (key maps) and the models that it defines.
+    """Published system: architectures (key maps) and official models.
 
     Args:
         name (str): Name of the system.
         architectures (Sequence[KeyMap]): Key maps; the first that accepts all keys of a
-            checkpoint converts it.
-        models (dict[str, tuple]): Official model name to ``(architecture, config)`` or
-            ``(architecture, config, shapes)``, see :class:`OfficialModel`; ``config`` is
-            relative to the ``configs`` folder.
-        wrapper (str): Key under which official checkpoints hold the state dict. Defaults
-            to "model".
-        grouping (Grouping): How its optimizer sorts the parameters into groups. Defaults to
-            timm's.
+            checkpoint is used.
+        models (dict[str, tuple]): ``(architecture, config)`` or ``(architecture, config, shapes)``
+            by the name of the official model, see :class:`OfficialModel`; ``config`` is relative
+            to the ``configs`` folder.
+        wrapper (str): Key of the state dict in official checkpoints. Defaults to "model".
+        grouping (Grouping): Order of the parameters in the groups of its optimizer. Defaults to
+            that of timm.
     """
 
     def __init__(
@@ -96,13 +95,13 @@ def get_system(name: str) -> System:
     """Look up a system.
 
     Args:
-        name (str): Name of the system.
+        name (str): Name of the system, e.g. ``dwnet``.
 
     Returns:
-        System: The system.
+        System: Its architectures and official models.
 
     Raises:
-        KeyError: If there is no such system; names those that there are.
+        KeyError: If the system does not exist; the message lists the existing ones.
     """
     if name not in SYSTEM_NAMES:
         raise KeyError(f"unknown system {name!r}; known systems: {', '.join(SYSTEM_NAMES)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _FIELD = re.compile(r"\{(\w+?)(\+\d+)?\}")
-#: Entries of a batch norm other than its parameters.
+#: Entries of a batch norm other than weight and bias.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _LEAVES = {
     "affine": ("weight", "bias"),
@@ -19,10 +19,10 @@ def expand_leaves(templates: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Expand the leaf groups ``{affine}`` and ``{bn}``.
 
     Args:
-        templates (tuple[str, ...]): Templates that use the same leaf group or none.
+        templates (tuple[str, ...]): Templates with the same leaf group, or without one.
 
     Returns:
-        list[tuple[str, ...]]: The same templates, once for each leaf.
+        list[tuple[str, ...]]: The templates for each leaf.
     """
     for group, leaves in _LEAVES.items():
         field = f"{{{group}}}"
@@ -35,11 +35,10 @@ def expand_leaves(templates: tuple[str, ...]) -> list[tuple[str, ...]]:
 class Template:
     """A key with named indices, e.g. ``layers.{stage}.blocks.{block}.norm.weight``.
 
-    ``{name}`` is a number, ``{name+1}`` the same number counted from one in this
-    key, ``{rest}`` any text.
+    ``{name}`` is a number, ``{name+1}`` the same number counted from one, and ``{rest}`` any text.
 
     Args:
-        text (str): The template.
+        text (str): Key with indices in braces.
     """
 
     text: str
@@ -70,13 +69,13 @@ class Template:
         return {name: int(offset or 0) for name, offset in _FIELD.findall(self.text)}
 
     def match(self, key: str) -> dict[str, int | str] | None:
-        """Indices of a key, or None if the key does not match.
+        """Match a key.
 
         Args:
-            key (str): A state-dict key.
+            key (str): Key of a state dict.
 
         Returns:
-            dict[str, int | str] | None: Value of each index.
+            dict[str, int | str] | None: Value of each index, or None if the key does not match.
         """
         found = self._pattern.fullmatch(key)
         if found is None:
@@ -89,13 +88,13 @@ class Template:
         return None if counted_below_zero else values
 
     def format(self, indices: Mapping[str, int | str]) -> str:
-        """The key with the given indices.
+        """Format the key for given indices.
 
         Args:
             indices (Mapping[str, int | str]): Value of each index.
 
         Returns:
-            str: A state-dict key.
+            str: Key of a state dict.
         """
 
         def write(field: re.Match) -> str:

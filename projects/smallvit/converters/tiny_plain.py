@@ -15,14 +15,14 @@ _OURS = "backbone.layers.{block}"
 
 
 def deit(distilled: bool = False) -> KeyMap:
-    """DeiT for MMPretrain's VisionTransformer.
+    """Key map of DeiT for MMPretrain's VisionTransformer.
 
     Args:
-        distilled (bool): Whether there are a distillation token and its head, as logit
-            guidance trains them. Defaults to False.
+        distilled (bool): Whether the model has a distillation token and head, for logit guidance.
+            Defaults to False.
 
     Returns:
-        KeyMap: The key map "deit" or "deit-distilled".
+        KeyMap: Key map "deit" or "deit-distilled".
     """
     rules = [
         Rule("cls_token", "backbone.cls_token"),
@@ -43,10 +43,10 @@ def deit(distilled: bool = False) -> KeyMap:
 
 
 def t2t() -> KeyMap:
-    """T2T-ViT with the Performer token encoder, for :class:`smallvit.backbones.T2TViT`.
+    """Key map of T2T-ViT with the Performer encoder for :class:`smallvit.backbones.T2TViT`.
 
     Returns:
-        KeyMap: The key map "t2t".
+        KeyMap: Key map "t2t".
     """
     encoder = "backbone.patch_embed.encoders.{encoder}"
     rules = [

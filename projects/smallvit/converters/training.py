@@ -14,7 +14,7 @@ _AVERAGES = ("model_ema", "state_dict_ema", "ema_state", "ema")
 _SLOTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
-#: Exceptions that values of unexpected types cause in a conversion.
+#: Exceptions that values of unexpected types raise in a conversion.
 _NO_STATE = (
     AttributeError,
     IndexError,
@@ -31,12 +31,12 @@ class TrainingState:
     """Training state other than the weights.
 
     Args:
-        epoch (int): Epochs done.
-        iteration (int, optional): Steps done, where the file tells. Defaults to None.
-        moments (dict[str, dict[str, Tensor]]): State of the optimizer by the names of our
-            parameters, e.g. ``exp_avg``. Defaults to none.
-        average (dict[str, Tensor], optional): State dict of averaged weights. Defaults to
-            None.
+        epoch (int): Number of completed epochs.
+        iteration (int, optional): Number of completed iterations, if the file contains it.
+            Defaults to None.
+        moments (dict[str, dict[str, Tensor]]): State of the optimizer, e.g. ``exp_avg``, by our
+            parameter names. Defaults to none.
+        average (dict[str, Tensor], optional): State dict of averaged weights. Defaults to None.
     """
 
     epoch: int
@@ -59,7 +59,7 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         dict[str, Tensor]: Official state dict.
 
     Raises:
-        ConversionError: If it has none.
+        ConversionError: If it has no averaged weights.
     """
     for name in _AVERAGES:
         if isinstance(checkpoint.get(name), Mapping):
@@ -73,21 +73,21 @@ def averaged_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingState:
-    """Convert the training state in an official checkpoint.
+    """Convert the training state of an official checkpoint.
 
-    The optimizer numbers its parameters; names come from the order in which the official code
-    sorts them into groups, and each shape is checked.
+    The optimizer numbers its parameters. Their names follow from the order of the official
+    parameter groups, and each shape is checked.
 
     Args:
         system (str): Name of the system.
-        checkpoint (Mapping): Official checkpoint with its optimizer.
+        checkpoint (Mapping): Official checkpoint with optimizer state.
 
     Returns:
-        TrainingState: The state by our names.
+        TrainingState: Training state with our parameter names.
 
     Raises:
-        KeyError: If there is no such system.
-        ConversionError: If the checkpoint has no optimizer, or one that does not fit.
+        KeyError: If the system does not exist.
+        ConversionError: If the checkpoint has no optimizer state, or it does not match.
     """
     optimizer = next(
         (checkpoint[name] for name in _OPTIMIZERS if isinstance(checkpoint.get(name), Mapping)),
@@ -121,7 +121,7 @@ def convert_training(system: str, checkpoint: Mapping[str, Any]) -> TrainingStat
 
 def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int, int | None]:
     meta = checkpoint.get("meta") or {}
-    if "epoch" in meta:  # mmcv counts what is done
+    if "epoch" in meta:  # mmcv counts completed epochs
         return int(meta["epoch"]), int(meta["iter"])
     if "epoch" not in checkpoint:
         raise ConversionError("no training state: the checkpoint has no epoch", [], [])
@@ -130,11 +130,11 @@ def _progress(checkpoint: Mapping, by_name: Mapping[str, Mapping]) -> tuple[int,
 
 
 def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Mapping]:
-    """Optimizer entries by official parameter name, without parameters that have none."""
+    """Optimizer entries by official parameter name."""
     groups = optimizer["param_groups"]
     sizes = [len(group["params"]) for group in groups]
     dims = {name: value.dim() for name, value in parameters.items()}
-    if len(groups) > 4 and set(sizes) == {1}:  # mmcv makes one group of each
+    if len(groups) > 4 and set(sizes) == {1}:  # mmcv makes a group of each parameter
         expected = [[name] for name in dims]
     else:
         expected = get_system(system).grouping(dims, sizes)
@@ -148,7 +148,7 @@ def _named(system: str, optimizer: Mapping, parameters: Mapping) -> dict[str, Ma
         )
     named = {}
     for group, group_names in zip(groups, expected, strict=True):
-        # Longer groups end with parameters used in training that are not in the state dict.
+        # Longer groups end with parameters that are trained but not in the state dict.
         for number, name in zip(group["params"], group_names, strict=False):
             entry = optimizer["state"].get(number)
             if entry:
@@ -181,7 +181,7 @@ def _check_shapes(name: str, entry: Mapping, parameter) -> None:
 def _moments(
     system: str, state: Mapping, names: Sequence[str], by_name: Mapping[str, Mapping]
 ) -> dict[str, dict[str, Any]]:
-    """Convert each kind of moment with the key map, as if it were weights."""
+    """Convert each kind of moment with the key map, like weights."""
     import torch
 
     def translate(values: Mapping) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _moments(
         return convert(system, {**state, **empty, **values})
 
     has = {name: torch.ones_like(state[name], dtype=torch.float32) for name in by_name}
-    # Entries that are not parameters are not checked: make them equal in both.
+    # Entries other than parameters are not compared: use the same values in both.
     there, nowhere = translate(has), translate({})
     ours = [key for key, value in there.items() if not torch.equal(value, nowhere[key])]
     steps = max(

@@ -15,13 +15,13 @@ Found = list[dict[Indices, dict[int, str]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A rule with expanded leaf groups, in one direction.
+    """Rule with expanded leaf groups, in one direction.
 
     Args:
-        rule (int): Number of the rule; leaves of one rule stay together.
-        source (tuple[Template, ...]): Keys read; empty if they are made.
-        target (tuple[Template, ...]): Keys written; empty if they are dropped.
-        forward (Callable | None): Transform, or the ``make`` of computed keys.
+        rule (int): Index of the rule; the leaves of a rule are matched together.
+        source (tuple[Template, ...]): Keys to read; empty if the entry is computed.
+        target (tuple[Template, ...]): Keys to write; empty if the entry is dropped.
+        forward (Callable | None): Transform, or ``make`` of computed entries.
         backward (Callable | None): The same for the other direction.
         optional (bool): Whether the keys may be absent.
     """
@@ -34,7 +34,7 @@ class Entry:
     optional: bool
 
     def reversed(self) -> "Entry":
-        """The same entry in the other direction."""
+        """Entry in the opposite direction."""
         return Entry(
             self.rule, self.target, self.source, self.backward, self.forward, self.optional
         )
@@ -52,13 +52,13 @@ class Entry:
 
 @dataclass
 class Translation:
-    """Result of applying a map in one direction.
+    """Result of applying a key map in one direction.
 
     Args:
-        state (dict): The translated entries.
-        unknown (list[str]): Keys that no rule knows.
-        missing (list[str]): Keys that should have been there.
-        computed (list[str]): Keys left out because the model computes them.
+        state (dict): Translated entries.
+        unknown (list[str]): Keys that match no rule.
+        missing (list[str]): Expected keys that are absent.
+        computed (list[str]): Dropped keys that the other model computes.
     """
 
     state: dict = field(default_factory=dict)
@@ -79,17 +79,17 @@ def translate(
 
     Args:
         entries (Sequence[Entry]): Entries of the map in that direction.
-        spans (Mapping[str, tuple[str, int]]): Lengths tied to each other.
-        state (Mapping): The state dict to translate.
+        spans (Mapping[str, tuple[str, int]]): Ranges of indices relative to others.
+        state (Mapping): State dict to translate.
 
     Returns:
-        Translation: The translated entries and every key that does not fit.
+        Translation: Translated entries, and keys that are unknown or missing.
     """
     result = Translation()
     found = _match(entries, state, result)
     ranges = _ranges(entries, found, spans)
     result.missing = _missing(entries, found, ranges)
-    # Transforms expect tensors of their own architecture, so others are not passed to them.
+    # Transforms expect tensors of their own architecture, so they run only if all keys match.
     if result.accepted:
         for entry, instances in zip(entries, found, strict=True):
             for indices, keys in instances.items():
@@ -136,7 +136,7 @@ def _write(
 def _ranges(
     entries: Sequence[Entry], found: Found, spans: Mapping[str, tuple[str, int]]
 ) -> dict[tuple[str, ...], list[Indices]]:
-    """All expected values of the indices, for each set of index names."""
+    """Expected values of the indices, for each set of index names."""
     seen: dict[tuple[str, ...], set[Indices]] = defaultdict(set)
     for entry, instances in zip(entries, found, strict=True):
         if not entry.is_wildcard:
