@@ -19,7 +19,7 @@ def official_terms(cfg: Config) -> dict[str, Any]:
     """
     handed = loader.describe_loader(cfg, loader.count_images(cfg))
     step = loader.describe_step(cfg)
-    repeats = handed["times that an image is repeated"]
+    repeats = handed["repeats per image"]
     return {
         "clip_grad": (step["clipping"] or {}).get("max_norm"),
         "cudnn_benchmark": handed["cudnn.benchmark"],

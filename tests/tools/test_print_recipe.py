@@ -9,7 +9,7 @@ def test_prints_what_the_command_prints(capsys):
     assert run_main(print_recipe.main, config, "--cfg-options", "train_cfg.max_epochs=3") == 0
     out = capsys.readouterr().out
     assert "training: 3 epochs" in out
-    assert "sum over epochs of the mean" in out
+    assert "sum of epoch means" in out
 
 
 def test_a_missing_config_is_named(capsys):

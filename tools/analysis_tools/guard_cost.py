@@ -32,8 +32,8 @@ def guard_cost(cfg: Config, steps: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         trainings = {
-            name: training_steps(cfg, f"{folder}/{name}", prepare)
-            for name, prepare in (("without", None), ("with", add_guards))
+            name: training_steps(cfg, f"{folder}/{name}", config_modifier)
+            for name, config_modifier in (("without", None), ("with", add_guards))
         }
         for _ in range(WARM_UP):
             for training in trainings.values():

@@ -1,4 +1,4 @@
-"""Ground truth of images, at the size of the image file or after the pipeline."""
+"""Ground-truth annotations of images, before or after the data pipeline."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ IGNORED = 255
 
 @dataclass
 class Annotations:
-    """Annotations of an image, from ground truth or a prediction.
+    """Ground-truth or predicted annotations of an image.
 
     Args:
-        labels (Sequence[int], optional): Classes of the image, or of its objects.
+        labels (Sequence[int], optional): Class indices of the image, or of its objects.
         boxes (np.ndarray, optional): Boxes (N, 4) of the objects, x1, y1, x2, y2.
         masks (np.ndarray, optional): Masks (N, H, W) of the objects, bool.
         scores (Sequence[float], optional): Scores of the classes or objects.
-        label_map (np.ndarray, optional): A class for each pixel (H, W).
+        label_map (np.ndarray, optional): Class index of each pixel, (H, W).
     """
 
     labels: Sequence[int] | None = None
@@ -42,10 +42,10 @@ class Annotations:
         """Remove objects below a score threshold.
 
         Args:
-            score (float): The lowest that is kept.
+            score (float): Minimum score.
 
         Returns:
-            Annotations: The others.
+            Annotations: Objects with at least this score.
         """
         if self.boxes is None or self.scores is None:
             return self
@@ -63,10 +63,10 @@ def innermost(dataset: Any) -> Any:
     """Find the innermost data set, whose pipeline reads the images.
 
     Args:
-        dataset (BaseDataset): A data set, or one around others, such as ``RepeatDataset``.
+        dataset (BaseDataset): Dataset, or a wrapper such as ``RepeatDataset``.
 
     Returns:
-        BaseDataset: The one inside; the first of several.
+        BaseDataset: Innermost dataset; the first if a wrapper combines several.
     """
     while not hasattr(dataset, "pipeline"):
         inner = getattr(dataset, "dataset", None)
@@ -81,7 +81,7 @@ def is_reader(step: Any) -> bool:
         step (BaseTransform): Transform of a pipeline.
 
     Returns:
-        bool: Whether it is one of the ``Load`` transforms, or made from one.
+        bool: Whether it is a ``Load`` transform, or a subclass of one.
     """
     return any(cls.__name__.startswith("Load") for cls in type(step).__mro__)
 
@@ -90,12 +90,11 @@ def read_sample(dataset: Any, index: int) -> tuple[np.ndarray, Annotations]:
     """Read an image and its ground truth at the size of the image file.
 
     Args:
-        dataset (BaseDataset): The data set; the steps of its pipeline that read are applied.
-        index (int): Number of the image.
+        dataset (BaseDataset): Dataset, of whose pipeline only the loading steps are applied.
+        index (int): Index of the image.
 
     Returns:
-        tuple[np.ndarray, Annotations]: The image (H, W, C) as it is stored, BGR, and what is
-        known of it.
+        tuple[np.ndarray, Annotations]: Image (H, W, C) as stored, BGR, and its annotations.
     """
     results = dataset.get_data_info(index)
     steps = innermost(dataset).pipeline.transforms
@@ -111,7 +110,7 @@ def annotations_of(results: dict[str, Any]) -> Annotations:
     """Extract the ground truth from the results of pipeline steps.
 
     Args:
-        results (dict): It, with an image.
+        results (dict): Results of a pipeline step, with ``img``.
 
     Returns:
         Annotations: The ground truth.
@@ -148,7 +147,7 @@ def annotations_of_sample(sample: Any) -> Annotations:
 
 
 def _objects(boxes: Any, labels: Any, masks: Any) -> Annotations:
-    """Objects from mmdet's data structures."""
+    """Convert mmdet's data structures to annotations."""
     boxes = getattr(boxes, "tensor", boxes)
     masks = masks.to_ndarray().astype(bool) if masks is not None else None
     return Annotations(

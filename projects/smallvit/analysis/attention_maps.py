@@ -21,13 +21,13 @@ from smallvit.layers.head_interaction import HeadInteractedAttention
 
 
 class AttentionWeights(TorchFunctionMode):
-    """Record the attention weights of every layer that runs inside the context.
+    """Context manager that records the attention weights of all layers that run inside it.
 
-    Fused attention does not return its weights: they are computed additionally. For attention
-    in plain operations, the result of the softmax is recorded if it is square.
+    Fused attention does not return its weights, so they are computed additionally. For explicit
+    attention, the output of the softmax is recorded if it is square.
 
     Attributes:
-        weights (list[Tensor]): (B, heads, N, N) of each layer.
+        weights (list[Tensor]): Attention weights (B, heads, N, N) of each layer.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class AttentionWeights(TorchFunctionMode):
         args: tuple = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a torch function and record its result if it is attention."""
+        """Run a torch function and record the attention weights, if it computes any."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
@@ -53,7 +53,7 @@ class AttentionWeights(TorchFunctionMode):
 
 
 def _is_attention(func: Callable, result: Any) -> bool:
-    """Whether a result is the softmax of attention in plain operations."""
+    """Whether a result is the output of the softmax of explicit attention."""
     softmax = getattr(func, "__name__", "") == "softmax"
     return softmax and result.ndim == 4 and result.shape[-1] == result.shape[-2]
 
@@ -80,15 +80,15 @@ def rollout(backbone: nn.Module, images: Tensor) -> Tensor:
     From `Quantifying Attention Flow in Transformers <https://arxiv.org/abs/2005.00928>`_.
 
     Args:
-        backbone (nn.Module): A vision transformer whose layers all attend to all tokens.
-        images (Tensor): (B, C, H, W).
+        backbone (nn.Module): Vision transformer with global attention in all layers.
+        images (Tensor): Images (B, C, H, W).
 
     Returns:
-        Tensor: (B, h, w), how much the class token, or the mean of the patches where there is
-        none, draws from each patch.
+        Tensor: Attention (B, h, w) of the class token, or of the mean of the patches if there is
+        no class token, to each patch.
 
     Raises:
-        UserError: If the layers attend within windows, or to tokens of several numbers.
+        UserError: If layers use window attention, or differ in the number of tokens.
     """
     taps = Taps(backbone, [-1])
     try:
@@ -122,17 +122,17 @@ def _no_rollout(backbone: nn.Module, reason: str) -> UserError:
 
 
 def head_tokens(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Show the tokens that the head tokens of a DHVT attend to in its last layer.
+    """Compute the attention of the head tokens of a DHVT in its last layer.
 
     Args:
-        backbone (nn.Module): A backbone with head-interacted attention.
-        images (Tensor): (B, C, H, W).
+        backbone (nn.Module): Backbone with head-interacted attention.
+        images (Tensor): Images (B, C, H, W).
 
     Returns:
-        Tensor: (B, heads, h, w), a map for each head token.
+        Tensor: Attention (B, heads, h, w) of each head token to the patches.
 
     Raises:
-        UserError: If the backbone has none.
+        UserError: If the backbone has no head tokens.
     """
     layers = [each for each in backbone.modules() if isinstance(each, HeadInteractedAttention)]
     if not layers:
@@ -153,18 +153,18 @@ def head_tokens(backbone: nn.Module, images: Tensor) -> Tensor:
 
 
 def predicted_kernels(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Read the kernels that the dynamic depth-wise convolutions predict for images.
+    """Get the kernels that dynamic depth-wise convolutions predict for images.
 
     Args:
-        backbone (nn.Module): A dynamic or inhomogeneous DWNet.
-        images (Tensor): (B, C, H, W).
+        backbone (nn.Module): DWNet with dynamic or inhomogeneous convolutions.
+        images (Tensor): Images (B, C, H, W).
 
     Returns:
-        dict[str, Tensor]: For each layer by its name, (B, channels, k, k); of inhomogeneous
-        ones the mean over the places, (B, groups, k, k).
+        dict[str, Tensor]: Kernels by name of the layer, (B, channels, k, k); for inhomogeneous
+        convolutions the mean over all positions, (B, groups, k, k).
 
     Raises:
-        UserError: If the backbone predicts none.
+        UserError: If the backbone predicts no kernels.
     """
     kinds = (DynamicDWConv2d, InhomogeneousDWConv2d)
     layers = {name: each for name, each in backbone.named_modules() if isinstance(each, kinds)}
@@ -199,21 +199,21 @@ def grad_cam(
 ) -> tuple[Tensor, list[int]]:
     """Grad-CAM: weight the feature map of a block by its average gradient for a class.
 
-    From `Grad-CAM <https://arxiv.org/abs/1610.02391>`_. The map that goes *into* the block is
-    taken: behind the last block of a ViT, only its class token reaches the head.
+    From `Grad-CAM <https://arxiv.org/abs/1610.02391>`_. The *input* of the block is used: of the
+    output of a ViT's last block, only the class token reaches the head.
 
     Args:
-        model (nn.Module): A classifier or segmentor of the libraries, in evaluation mode.
-        inputs (Mapping): What its data preprocessor made of the images.
-        label (int, optional): The class. Defaults to None: the predicted one; of a segmentor,
-            all pixels by their predicted classes.
-        block (int | float): Which block, as :meth:`HostView.index` takes it. Defaults to -1.
+        model (nn.Module): Classifier or segmentor of the MM libraries, in evaluation mode.
+        inputs (Mapping): Output of its data preprocessor.
+        label (int, optional): Class index. Defaults to None: the predicted class; for a
+            segmentor, the predicted classes of all pixels.
+        block (int | float): Position of the block, see :meth:`HostView.index`. Defaults to -1.
 
     Returns:
         tuple[Tensor, list[int]]: Maps (B, h, w) from 0 to 1, and the class of each image.
 
     Raises:
-        UserError: If the model has no class scores for an image or its pixels.
+        UserError: If the model returns no class scores for an image or its pixels.
     """
     if hasattr(model, "roi_head") or hasattr(model, "bbox_head"):
         raise UserError("Grad-CAM supports classifiers and segmentors, but not detectors")
@@ -252,10 +252,10 @@ def scaled(heat: Tensor) -> Tensor:
     """Scale each map to the range from 0 to 1.
 
     Args:
-        heat (Tensor): (..., h, w).
+        heat (Tensor): Maps (..., h, w).
 
     Returns:
-        Tensor: Maps of the same shape; one without differences is 0.
+        Tensor: Maps of the same shape; constant maps become 0.
     """
     low, high = heat.amin(dim=(-2, -1), keepdim=True), heat.amax(dim=(-2, -1), keepdim=True)
     return (heat - low) / (high - low).clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""Comparison of fused and plain attention on this machine."""
+"""Comparison of fused and explicit attention on the current machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from smallvit.layers.attention_form import explicit_attention, is_explicit_faste
 from smallvit.layers.heads import split_joint
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
-#: Tokens and batch size: digits and CIFAR with patch size 4, with and without class and head
+#: Tokens and batch sizes: digits and CIFAR with patch size 4, with and without class and head
 #: tokens; 224x224 with patch size 16; larger ones.
 SIZES = ((49, 64), (65, 64), (65, 1), (101, 32), (197, 8), (197, 1), (401, 4), (785, 2))
-#: Heads and channels: DHVT, vit-mini, ViT-T.
+#: Heads and channels per head: DHVT, vit-mini, ViT-T.
 HEADS = ((4, 16), (4, 32), (4, 48), (3, 64))
 FORMS: dict[str, Callable[..., Tensor]] = {
     "fused": F.scaled_dot_product_attention,
@@ -30,10 +30,10 @@ FORMS: dict[str, Callable[..., Tensor]] = {
 
 
 def describe_processor() -> str:
-    """Describe the CPU and its features that the table of attention forms depends on.
+    """Describe the CPU and the features that determine the faster attention implementation.
 
     Returns:
-        str: One line.
+        str: Description in one line.
     """
     name = platform.processor() or platform.machine()
     try:
@@ -56,23 +56,23 @@ def time_attention(
     rounds: int = 5,
     seconds: float = 0.05,
 ) -> dict[str, Any]:
-    """Time both forms of attention alternately, from the joint projection as in the layers.
+    """Time both implementations alternately, including the split of the joint projection.
 
     Args:
-        tokens (int): Tokens that attend to each other.
-        batch (int): Images.
-        heads (int): Attention heads.
-        head_dims (int): Channels of each.
-        dtype (torch.dtype): Of queries, keys and values. Defaults to torch.float32.
-        training (bool): Whether a backward pass follows. Defaults to False.
-        device (str): Where. Defaults to "cpu".
-        rounds (int): Turns of each. Defaults to 5.
-        seconds (float): Shortest time of one timing. Defaults to 0.05.
+        tokens (int): Number of tokens.
+        batch (int): Number of images.
+        heads (int): Number of attention heads.
+        head_dims (int): Channels per head.
+        dtype (torch.dtype): Dtype of queries, keys and values. Defaults to torch.float32.
+        training (bool): Whether to include a backward pass. Defaults to False.
+        device (str): Device to run on. Defaults to "cpu".
+        rounds (int): Number of measurements of each implementation. Defaults to 5.
+        seconds (float): Minimum duration of a measurement. Defaults to 0.05.
 
     Returns:
-        dict: The sizes; ``cpu`` and ``wall``, medians of each form in seconds; ``ratio``, the
-        fused form's time over the explicit one's in a round, its median by CPU time (on
-        accelerators by the clock); ``chosen``, the form that layers take.
+        dict: The sizes; ``cpu`` and ``wall``, median seconds of each implementation; ``ratio``,
+        median over the rounds of fused over explicit CPU time (wall time on accelerators);
+        ``chosen``, the implementation that layers use.
     """
     generator = torch.Generator().manual_seed(0)
     joint = torch.randn(batch, tokens, 3 * heads * head_dims, generator=generator)
@@ -112,7 +112,7 @@ def time_attention(
 
 
 def header() -> str:
-    """Header of the table whose rows :func:`row` formats."""
+    """Header of the table with rows from :func:`row`."""
     return (
         f"{'dtype':9} {'':9} {'tokens':>6} {'heads':>8} {'batch':>5} {'fused CPU':>10} {'wall':>8} "
         f"{'explicit CPU':>13} {'wall':>8} {'fused / explicit':>17}  chosen"
@@ -120,13 +120,13 @@ def header() -> str:
 
 
 def row(found: dict[str, Any]) -> str:
-    """Format the result of :func:`time_attention` as a table row, with times in milliseconds.
+    """Format a result of :func:`time_attention` as a table row, with times in milliseconds.
 
     Args:
-        found (dict): Its result.
+        found (dict): Result of :func:`time_attention`.
 
     Returns:
-        str: The row.
+        str: Row of the table.
     """
     ms = {kind: {name: 1000 * s for name, s in found[kind].items()} for kind in ("cpu", "wall")}
     mode = "training" if found["training"] else "inference"
@@ -145,17 +145,17 @@ def time_all(
     heads: Sequence[tuple[int, int]] = HEADS,
     **kwargs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Time both forms for all sizes, in inference and in training.
+    """Time both implementations for all sizes, in inference and in training.
 
     Args:
-        dtypes (Sequence[torch.dtype]): Types.
-        sizes (Sequence[tuple[int, int]]): Tokens and batch. Defaults to :data:`SIZES`.
-        heads (Sequence[tuple[int, int]]): Heads and channels of each. Defaults to
+        dtypes (Sequence[torch.dtype]): Dtypes of queries, keys and values.
+        sizes (Sequence[tuple[int, int]]): Tokens and batch sizes. Defaults to :data:`SIZES`.
+        heads (Sequence[tuple[int, int]]): Heads and channels per head. Defaults to
             :data:`HEADS`.
         **kwargs: ``device``, ``rounds`` and ``seconds`` of :func:`time_attention`.
 
     Yields:
-        dict: What :func:`time_attention` returns.
+        dict: Result of :func:`time_attention`.
     """
     for dtype in dtypes:
         for training in (False, True):

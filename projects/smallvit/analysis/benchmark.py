@@ -27,19 +27,20 @@ from smallvit.engine.precision import use_amp_training
 
 @dataclass
 class BenchmarkSettings:
-    """Settings of a measurement.
+    """Settings of a benchmark.
 
     Args:
-        batch_size (int): Images in a batch. Defaults to 1.
-        shape (tuple[int, int], optional): Height and width. Defaults to None, the size
-            of the task's published tables.
-        device (str): Where to run. Defaults to "cpu".
-        amp (bool): Autocast to bfloat16. Defaults to False.
-        channels_last (bool): Memory format of images and weights. Defaults to False.
-        compile (str, optional): Mode to compile the networks in, see
-            :mod:`smallvit.engine.compiling`. Defaults to None: they are not compiled.
-        repeats (int): Rounds; in each, every model is timed once. Defaults to 5.
-        seconds (float): Shortest time of one timing. Defaults to 0.5.
+        batch_size (int): Images per batch. Defaults to 1.
+        shape (tuple[int, int], optional): Height and width of the images. Defaults to None: the
+            size in the published tables of the task.
+        device (str): Device to run on. Defaults to "cpu".
+        amp (bool): Whether to use autocast with bfloat16. Defaults to False.
+        channels_last (bool): Whether images and weights are in channels-last memory format.
+            Defaults to False.
+        compile (str, optional): Mode of ``torch.compile``, see :mod:`smallvit.engine.compiling`.
+            Defaults to None: not compiled.
+        repeats (int): Number of rounds; each model is timed once per round. Defaults to 5.
+        seconds (float): Minimum duration of a measurement. Defaults to 0.5.
     """
 
     batch_size: int = 1
@@ -53,26 +54,26 @@ class BenchmarkSettings:
 
 
 def benchmark(cfgs: dict[str, Config], mode: str, settings: BenchmarkSettings) -> dict[str, Any]:
-    """Measure the forward pass or the training step of several configs in one run.
+    """Measure the forward pass or the training step of several configs alternately.
 
     Args:
-        cfgs (dict[str, Config]): Configs by the name to report them under.
+        cfgs (dict[str, Config]): Configs by name.
         mode (str): "forward" or "train".
-        settings (BenchmarkSettings): How to measure.
+        settings (BenchmarkSettings): Batch size, device and duration.
 
     Returns:
-        dict: ``models``, for each name ``images_per_second`` (median), ``seconds`` (one
-        step, median), ``cpu_seconds`` (the same of processor time), ``memory_mib`` (peak over
-        what is held before, None if the system does not tell) and ``shape``; ``ratio``, the
-        first model's speed over each
-        other's, the median, least and greatest over the rounds.
+        dict: ``models`` contains for each name the medians ``images_per_second``, ``seconds`` (wall
+        time per step) and ``cpu_seconds`` (CPU time per step), ``memory_mib`` (peak memory minus
+        memory in use before, None if the system does not report it) and ``shape``; ``ratio``
+        contains the speed of the first model relative to each other one, as median, minimum and
+        maximum over the rounds.
     """
     if not MMLogger.check_instance_created("benchmark"):
-        MMLogger.get_instance("benchmark", log_level="WARNING")  # no line for each parameter
+        MMLogger.get_instance("benchmark", log_level="WARNING")  # suppress a line per parameter
     steps = {name: _step(cfg, mode, settings) for name, cfg in cfgs.items()}
     models = {}
     for name, (step, shape) in steps.items():
-        step()  # the first call compiles and allocates
+        step()  # the first call compiles and allocates memory
         models[name] = {"shape": list(shape), "memory_mib": peak_memory(step, settings.device)}
     timed = in_turns(
         {name: step for name, (step, _) in steps.items()},
@@ -98,11 +99,11 @@ def time_in_turns(steps: dict[str, Call], settings: BenchmarkSettings) -> list[d
     """Time several steps alternately.
 
     Args:
-        steps (dict[str, Callable]): What to time, by name; each has run once before.
-        settings (BenchmarkSettings): Device, rounds, and the shortest time of one timing.
+        steps (dict[str, Callable]): Functions by name, each of which has run once.
+        settings (BenchmarkSettings): Device, number of rounds and minimum duration.
 
     Returns:
-        list[dict[str, float]]: For each round the seconds of each step.
+        list[dict[str, float]]: Seconds per call of each function, for each round.
     """
     rounds = in_turns(steps, settings.repeats, seconds=settings.seconds, device=settings.device)
     return [{name: each.wall for name, each in turn.items()} for turn in rounds]
@@ -112,7 +113,7 @@ def summarize(ratios: list[float]) -> dict[str, float]:
     """Median, minimum and maximum of the ratios over the rounds.
 
     Args:
-        ratios (list[float]): One for each round.
+        ratios (list[float]): Ratio of each round.
 
     Returns:
         dict[str, float]: ``median``, ``min`` and ``max``.
@@ -171,14 +172,14 @@ def _training_step(
 
 
 def peak_memory(step: Callable[[], None], device: str) -> float | None:
-    """Measure the memory that a step needs in addition to what is already allocated.
+    """Measure the additional memory that a step allocates.
 
     Args:
-        step (Callable): What to run, once.
-        device (str): A CUDA device, or "cpu".
+        step (Callable): Function to call once.
+        device (str): CUDA device or "cpu".
 
     Returns:
-        float | None: MiB; None on CPU where the system cannot reset its peak counter.
+        float | None: Memory in MiB; None on a CPU if the system cannot reset its peak counter.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
@@ -199,9 +200,9 @@ def peak_memory(step: Callable[[], None], device: str) -> float | None:
 
 
 def _return_freed_memory() -> None:
-    """Return freed memory to the system; the step would otherwise reuse it unnoticed."""
+    """Return freed memory to the system, which the step would otherwise reuse unmeasured."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only in glibc
     if trim is not None:
         trim(0)
 

@@ -1,4 +1,4 @@
-"""Images of a data set as stored, after its pipeline, or after each step of it."""
+"""Visualization of a dataset: as stored, after its pipeline, or after each pipeline step."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ MODES = ("transformed", "original", "concat", "pipeline")
 
 
 class Browser:
-    """Draws the images of a config's data set with their ground truth.
+    """Draw the images of a config's dataset with their ground truth.
 
     Args:
-        cfg (Config): The config, resolved.
+        cfg (Config): Resolved config.
         phase (str): ``"train"``, ``"val"`` or ``"test"``.
-        mode (str): ``"original"`` for the images as they are stored, ``"transformed"`` for what
-            the model gets, ``"concat"`` for both side by side, ``"pipeline"`` for the image
-            behind each step that changes it.
+        mode (str): ``"original"`` for images as stored, ``"transformed"`` for the model's input,
+            ``"concat"`` for both side by side, ``"pipeline"`` for the image after each step that
+            changes it.
         size (int): Shorter side of the drawn images.
-        **style (bool): What of the objects is drawn; see :class:`~smallvit.analysis.drawing.Style`.
+        **style (bool): Options of :class:`~smallvit.analysis.drawing.Style`.
 
     Raises:
-        UserError: If the config has no data set for the phase.
+        UserError: If the config has no dataset for the phase.
     """
 
     def __init__(self, cfg: Config, phase: str, mode: str, size: int, **style: bool) -> None:
@@ -56,10 +56,10 @@ class Browser:
         """Draw an image.
 
         Args:
-            index (int): Its number in the data set.
+            index (int): Index of the image in the dataset.
 
         Returns:
-            Tile: The drawn image; in the mode ``"pipeline"`` all steps side by side.
+            Tile: The drawn image; with mode ``"pipeline"``, all steps side by side.
         """
         if self.mode == "pipeline":
             steps = list(self._steps(index))
@@ -115,13 +115,13 @@ def as_array(inputs: torch.Tensor) -> np.ndarray:
     """Convert the input of a model to an image.
 
     Args:
-        inputs (torch.Tensor): (C, H, W), BGR, before normalization.
+        inputs (torch.Tensor): Input (C, H, W), BGR, before normalization.
 
     Returns:
-        np.ndarray: (H, W, C).
+        np.ndarray: Image (H, W, C), uint8.
     """
     image = inputs.permute(1, 2, 0).numpy()
     if image.dtype == np.uint8:
         return image
-    # Floating-point resizing and color steps exceed the range slightly.
+    # Resizing and color transforms in floating point may slightly exceed the range.
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

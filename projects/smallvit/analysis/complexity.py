@@ -1,7 +1,7 @@
 """Parameters and FLOPs of a model of any of the three tasks.
 
-One multiply-add counts as one FLOP, as in the published tables. MMEngine's analyzer traces the
-model and counts; handlers for operators that it does not support are defined here.
+A multiply-add counts as one FLOP, as in the published tables. MMEngine's analyzer traces the model;
+this module adds handlers for operators that it does not support.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def complexity(
     """Count the parameters and FLOPs of a config's model.
 
     Args:
-        cfg (Config | dict | str): A config, or the path of one.
-        shape (tuple[int, int], optional): Height and width of the input. Defaults to
-            None, which takes the size of the published tables: 224x224 for
-            classification, 800x1280 for detection, 512x2048 for segmentation.
-        depth (int): How deep the table goes into the modules. Defaults to 3.
+        cfg (Config | dict | str): Config, or path of a config file.
+        shape (tuple[int, int], optional): Height and width of the input. Defaults to None: the
+            size of the published tables (224x224 for classification, 800x1280 for detection,
+            512x2048 for segmentation).
+        depth (int): Maximum depth of modules in the table. Defaults to 3.
 
     Returns:
-        dict: ``params`` and ``flops`` (int) for one image, the ``shape`` and ``task``
-        they hold for, the ``table`` by module (str) and ``uncounted``, the operators
-        outside torch's own that have no handle (a dict of name to number of calls).
+        dict: ``params`` and ``flops`` (int) for one image, ``shape`` and ``task``, the ``table`` by
+        module (str), and ``uncounted``, the number of calls of each custom operator without a
+        handler.
     """
     cfg = read_config(cfg) if isinstance(cfg, str) else cfg
     init_default_scope(cfg.get("default_scope") or "mmengine")
@@ -58,14 +58,14 @@ def model_complexity(
     """Count the parameters and FLOPs of a built model; see :func:`complexity`.
 
     Args:
-        model (nn.Module): A model of MMPretrain, mmdet or mmseg.
-        shape (tuple[int, int], optional): Height and width of the input. Defaults to
-            None.
-        depth (int): How deep the table goes into the modules. Defaults to 3.
+        model (nn.Module): Model of MMPretrain, mmdet or mmseg.
+        shape (tuple[int, int], optional): Height and width of the input. Defaults to None, see
+            :func:`complexity`.
+        depth (int): Maximum depth of modules in the table. Defaults to 3.
         channels (int): Channels of the input. Defaults to 3.
 
     Returns:
-        dict: As :func:`complexity` returns.
+        dict: See :func:`complexity`.
     """
     task = task_of(model)
     shape = tuple(shape or PUBLISHED_SHAPES[task])
@@ -73,7 +73,7 @@ def model_complexity(
     image = torch.zeros(1, channels, *shape, device=device)
     forward = model.forward
     if task == "detection":
-        # Two-stage detectors read the image size from the samples even when traced.
+        # Two-stage detectors read the image size from the samples, also in a trace.
         model.forward = partial(forward, data_samples=fake_batch(model, shape)["data_samples"])
     training = model.training
     model.eval()
@@ -109,11 +109,11 @@ def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
     """FLOPs of ``F.scaled_dot_product_attention``: both matrix products.
 
     Args:
-        inputs (list): Traced values; query (..., L, E), key (..., S, E), value (..., S, D).
-        outputs (list): Traced values; not needed.
+        inputs (list): Traced values of query (..., L, E), key (..., S, E) and value (..., S, D).
+        outputs (list): Traced values, unused.
 
     Returns:
-        int: Multiply-adds.
+        int: Number of multiply-adds.
     """
     query, key, value = (get_shape(item) for item in inputs[:3])
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
@@ -123,19 +123,19 @@ def dynamic_dwconv_flops(inputs: list[Any], outputs: list[Any]) -> int:
     """FLOPs of :mod:`smallvit.ops`: one multiply-add per kernel tap for each output value.
 
     Args:
-        inputs (list): Traced values; map (B, C, H, W) and kernels, (B, C, k, k) or
+        inputs (list): Traced values of the map (B, C, H, W) and the kernels, (B, C, k, k) or
             (B, G, k * k, H, W).
-        outputs (list): Traced values; not needed.
+        outputs (list): Traced values, unused.
 
     Returns:
-        int: Multiply-adds.
+        int: Number of multiply-adds.
     """
     feature_map, kernels = (get_shape(item) for item in inputs[:2])
     taps = prod(kernels[2:]) if len(kernels) == 4 else kernels[2]
     return prod(feature_map) * taps
 
 
-#: Operators that MMEngine's analyzer does not count, by their name in the traced graph.
+#: Handlers of operators that MMEngine's analyzer does not count, by name in the traced graph.
 FLOP_HANDLES: dict[str, Handle] = {
     "aten::scaled_dot_product_attention": attention_flops,
     "smallvit::dynamic_dwconv2d": dynamic_dwconv_flops,

@@ -1,4 +1,4 @@
-"""Confusion matrices, and error types of detectors."""
+"""Confusion matrices, and error types of detections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Class index of the background.
 BACKGROUND = "background"
-#: Overlap with the ground truth below which an object counts as background.
+#: IoU with the ground truth below which a detection counts as background.
 FAR = 0.1
 #: Error types of predicted and missed objects.
 KINDS = {
@@ -40,14 +40,14 @@ KINDS = {
 
 @dataclass
 class Confusion:
-    """A confusion matrix and the metrics derived from it.
+    """Confusion matrix and the metrics derived from it.
 
     Args:
-        matrix (np.ndarray): How often each class (row) was taken for each one (column), counted
-            in images, objects or pixels.
+        matrix (np.ndarray): Number of images, objects or pixels of each true class (row) and
+            predicted class (column).
         classes (list[str]): Names of rows and columns.
-        unit (str): What was counted.
-        kinds (dict[str, int], optional): Objects by the kind of their error. Defaults to None.
+        unit (str): Counted quantity: images, objects or pixels.
+        kinds (dict[str, int], optional): Number of objects by error type. Defaults to None.
     """
 
     matrix: np.ndarray
@@ -56,11 +56,11 @@ class Confusion:
     kinds: dict[str, int] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """List recall, precision, F1 and IoU of each class, in percent.
+        """Compute recall, precision, F1 and IoU of each class, in percent.
 
         Returns:
             list[dict]: ``class``, ``count``, ``recall``, ``precision``, ``f1``, ``iou`` and
-            ``most_taken_for``; None where nothing is counted.
+            ``most_taken_for``; None where undefined.
         """
         said, known = self.matrix.sum(axis=0), self.matrix.sum(axis=1)
         return [
@@ -97,21 +97,21 @@ def confusion(
     iou_thr: float = 0.5,
     masks: bool = False,
 ) -> Confusion:
-    """Count the confusions of a test.
+    """Compute the confusion matrix of a test.
 
     Args:
-        cfg (Config): Config of the test; its ``test_dataloader.dataset`` has the ground truth.
-        predictions (Sequence[dict]): What the test wrote, in the order of the data set.
+        cfg (Config): Test config; its ``test_dataloader.dataset`` provides the ground truth.
+        predictions (Sequence[dict]): Predictions of the test, in the order of the dataset.
         source (str): File of the predictions, for errors.
-        score_thr (float): Objects with a lower score are left out. Defaults to 0.3.
-        iou_thr (float): Least overlap of an object that is found. Defaults to 0.5.
-        masks (bool): Whether masks of objects are compared, not boxes. Defaults to False.
+        score_thr (float): Minimum score of a detection. Defaults to 0.3.
+        iou_thr (float): Minimum IoU of a correct detection. Defaults to 0.5.
+        masks (bool): Whether to compare masks of objects instead of boxes. Defaults to False.
 
     Returns:
-        Confusion: The matrix. That of a detector has the background as last class.
+        Confusion: Confusion matrix; for a detector, the last class is the background.
 
     Raises:
-        UserError: If the predictions are not of this data set, or have no single class.
+        UserError: If the predictions belong to another dataset, or do not have one class each.
     """
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -196,7 +196,7 @@ def _of_objects(
 
 
 def _known_objects(dataset: Any, index: int, masks: bool) -> tuple[Annotations, tuple[int, int]]:
-    """Ground truth without crowd objects; the image is only read for masks."""
+    """Ground truth without crowd objects; reads the image only if masks are needed."""
     if masks:
         image, truth = read_sample(dataset, index)
         if truth.masks is None:
@@ -249,10 +249,10 @@ def matrix_figure(found: Confusion) -> Figure:
     """Draw a confusion matrix with rows normalized by class.
 
     Args:
-        found (Confusion): The matrix.
+        found (Confusion): Confusion matrix to draw.
 
     Returns:
-        Figure: Numbers stand in the cells of up to 20 classes.
+        Figure: Heat map, with numbers in the cells if there are at most 20 classes.
     """
     count = len(found.classes)
     shares = found.matrix / np.maximum(found.matrix.sum(axis=1, keepdims=True), 1)

@@ -20,15 +20,15 @@ def choose_keys(runs: Runs, asked: Sequence[str] | None) -> list[str]:
     """Select the quantities to draw.
 
     Args:
-        runs (Mapping[str, Mapping[str, ScalarCurve]]): For each run its curves.
-        asked (Sequence[str] | None): What the user wants; None for the loss and every
-            validation metric that has values, or all that there is without these.
+        runs (Mapping[str, Mapping[str, ScalarCurve]]): Curves of each run.
+        asked (Sequence[str] | None): Requested quantities; None selects the loss and all
+            validation metrics with values, or everything if there are none.
 
     Returns:
         list[str]: Names of quantities.
 
     Raises:
-        UserError: If no run logged one that is asked for.
+        UserError: If no run logged a requested quantity.
     """
     available = sorted({key for curves in runs.values() for key in curves})
     if asked is None:
@@ -47,13 +47,13 @@ def draw_runs(runs: Runs, keys: Sequence[str], smooth: int = 1, title: str | Non
     """Draw quantities over the iterations.
 
     Args:
-        runs (Mapping[str, Mapping[str, ScalarCurve]]): For each run its curves.
-        keys (Sequence[str]): What to draw, a panel for each.
-        smooth (int): Training values are averaged over so many points. Defaults to 1.
-        title (str, optional): Heading of the figure. Defaults to None, the name of a single run.
+        runs (Mapping[str, Mapping[str, ScalarCurve]]): Curves of each run.
+        keys (Sequence[str]): Quantities, one panel each.
+        smooth (int): Window of the moving average of training values. Defaults to 1.
+        title (str, optional): Title of the figure. Defaults to None: the name of a single run.
 
     Returns:
-        Figure: The figure.
+        Figure: One panel per quantity.
     """
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)

@@ -26,12 +26,12 @@ class Style:
     """Drawing style of annotations.
 
     Args:
-        classes (Sequence[str]): Names of the classes.
-        palette (Sequence[tuple[int, int, int]], optional): A color of each, RGB. Defaults to
-            None, which takes distinct ones.
-        boxes (bool): Whether boxes are drawn. Defaults to True.
-        names (bool): Whether the names of objects are written. Defaults to True.
-        scores (bool): Whether scores are written. Defaults to True.
+        classes (Sequence[str]): Class names.
+        palette (Sequence[tuple[int, int, int]], optional): RGB color of each class. Defaults to
+            None: distinct colors.
+        boxes (bool): Whether to draw boxes. Defaults to True.
+        names (bool): Whether to write the class names of objects. Defaults to True.
+        scores (bool): Whether to write scores. Defaults to True.
         alpha (float): Opacity of masks and label maps. Defaults to 0.5.
     """
 
@@ -49,14 +49,14 @@ class Style:
 
     @classmethod
     def of(cls, metainfo: dict, **options: bool | float) -> Style:
-        """Create the style for a data set.
+        """Create the style for a dataset.
 
         Args:
-            metainfo (dict): Its ``classes`` and ``palette``, if it has them.
-            **options: The other arguments.
+            metainfo (dict): Metainfo of the dataset, with optional ``classes`` and ``palette``.
+            **options: Other arguments of the class.
 
         Returns:
-            Style: The style.
+            Style: Style with the names and colors of the dataset.
         """
         return cls(metainfo.get("classes") or (), metainfo.get("palette"), **options)
 
@@ -64,10 +64,10 @@ class Style:
         """Name of a class; its index if it has no name.
 
         Args:
-            label (int): The class.
+            label (int): Class index.
 
         Returns:
-            str: The name.
+            str: Class name.
         """
         known = 0 <= label < len(self.classes)
         return str(self.classes[label]) if known else str(label)
@@ -76,22 +76,22 @@ class Style:
         """Color of a class.
 
         Args:
-            label (int): The class.
+            label (int): Class index.
 
         Returns:
-            tuple[int, int, int]: RGB; gray for one that the data set does not know.
+            tuple[int, int, int]: RGB color; gray for an unknown class.
         """
         known = 0 <= label < len(self.palette)
         return tuple(int(value) for value in self.palette[label]) if known else (128, 128, 128)
 
     def legend(self, labels: Sequence[int]) -> list[Patch]:
-        """Create the entries of a figure's legend.
+        """Create the legend of a figure.
 
         Args:
-            labels (Sequence[int]): The classes that are drawn.
+            labels (Sequence[int]): Indices of the drawn classes.
 
         Returns:
-            list[Patch]: One each.
+            list[Patch]: Legend entry of each class.
         """
         from matplotlib.patches import Patch
 
@@ -102,20 +102,20 @@ class Style:
 
 
 def distinct_colors(count: int) -> list[Color]:
-    """Choose distinguishable colors.
+    """Generate distinguishable colors.
 
     Args:
-        count (int): How many.
+        count (int): Number of colors.
 
     Returns:
-        list[tuple[int, int, int]]: RGB.
+        list[tuple[int, int, int]]: RGB colors.
     """
     from matplotlib import colormaps
     from matplotlib.colors import hsv_to_rgb
 
     colors = colormaps["tab10" if count <= 10 else "tab20"].colors
     if count > 20:
-        # Neighboring colors also differ in saturation and brightness.
+        # Adjacent hues also differ in saturation and brightness.
         steps = np.arange(count)
         saturation, value = np.where(steps % 2, 0.6, 1.0), np.where(steps // 2 % 2, 0.7, 1.0)
         colors = hsv_to_rgb(np.stack([steps / count, saturation, value], axis=1))
@@ -126,8 +126,8 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     """Convert a stored image to a displayable one.
 
     Args:
-        image (np.ndarray): An image (H, W) or (H, W, C), BGR; of one channel, four or more, the
-            first three are shown, and of bands with a stretched contrast.
+        image (np.ndarray): Image (H, W) or (H, W, C), BGR. Of four or more channels, the first
+            three are shown, with stretched contrast if they are not uint8.
 
     Returns:
         np.ndarray: RGB (H, W, 3), uint8.
@@ -148,11 +148,11 @@ def enlarge(image: np.ndarray, known: Annotations, size: int) -> tuple[np.ndarra
 
     Args:
         image (np.ndarray): RGB (H, W, 3).
-        known (Annotations): What is known of it.
-        size (int): Shorter side of the result.
+        known (Annotations): Annotations of the image.
+        size (int): Shorter side of the resized image.
 
     Returns:
-        tuple[np.ndarray, Annotations]: Both resized.
+        tuple[np.ndarray, Annotations]: Resized image and annotations.
     """
     height, width = image.shape[:2]
     factor = size / min(height, width)
@@ -180,11 +180,11 @@ def draw(image: np.ndarray, known: Annotations, style: Style) -> np.ndarray:
 
     Args:
         image (np.ndarray): RGB (H, W, 3).
-        known (Annotations): What is drawn; a class of the whole image is not.
-        style (Style): How.
+        known (Annotations): Annotations to draw, except the class of the whole image.
+        style (Style): Names, colors and elements to draw.
 
     Returns:
-        np.ndarray: The drawn image.
+        np.ndarray: Copy of the image with the annotations.
     """
     image = image.copy()
     if known.label_map is not None:
@@ -226,7 +226,7 @@ def _draw_boxes(image: np.ndarray, known: Annotations, style: Style) -> np.ndarr
 
 
 def _write(pen: ImageDraw, text: str, box: list[float], color: Color) -> None:
-    """Write text above a box, or inside it if there is no room, always within the image."""
+    """Write text above a box, or inside it if there is no space, always within the image."""
     width, height = pen.im.size
     size = max(8, round(min(width, height) / 28))
     font = _font(size)

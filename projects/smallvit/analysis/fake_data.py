@@ -1,4 +1,4 @@
-"""The task that a model solves, and random input batches for it."""
+"""Task of a model, and random input batches for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: Tasks by the library that defines a model's base class.
 LIBRARY_TASKS = {"mmpretrain": "classification", "mmdet": "detection", "mmseg": "segmentation"}
 
-#: Input sizes (height, width) for which FLOPs are usually published.
+#: Input sizes (height, width) for which FLOPs are published.
 PUBLISHED_SHAPES = {
     "classification": (224, 224),
     "detection": (800, 1280),
@@ -47,17 +47,17 @@ def task_of(model: nn.Module) -> str:
 def fake_batch(
     model: nn.Module, shape: tuple[int, int], batch_size: int = 1, seed: int = 0
 ) -> dict[str, Any]:
-    """Create random data in the form of the model's data loader.
+    """Create a random batch in the format of the model's data loader.
 
     Args:
-        model (nn.Module): The model that the data is for.
+        model (nn.Module): Model that receives the batch.
         shape (tuple[int, int]): Height and width of the images.
         batch_size (int): Number of images. Defaults to 1.
         seed (int): Seed of the random images and labels. Defaults to 0.
 
     Returns:
-        dict: ``inputs`` and ``data_samples``, before the data preprocessor: a uint8
-        tensor (B, 3, H, W) for classification, a list of B tensors (3, H, W) else.
+        dict: ``inputs`` and ``data_samples`` for the data preprocessor. ``inputs`` is a uint8
+        tensor (B, 3, H, W) for classification, otherwise a list of B tensors (3, H, W).
     """
     task = task_of(model)
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def fake_batch(
 
 
 def _num_classes(model: nn.Module) -> int:
-    """Smallest number of classes that a head of the model has, so that any label is valid."""
+    """Smallest number of classes of the model's heads, for which all labels are valid."""
     counts = [
         module.num_classes
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""Matplotlib figures without a window, written atomically."""
+"""Matplotlib figures without a display, written atomically."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def new_figure(width: float, height: float) -> Figure:
     """Create an empty figure.
 
     Args:
-        width (float): In inches.
-        height (float): In inches.
+        width (float): Width in inches.
+        height (float): Height in inches.
 
     Returns:
-        Figure: At 120 dots an inch, with room made for labels.
+        Figure: Figure with 120 dots per inch and constrained layout.
     """
     from matplotlib.figure import Figure
 
@@ -29,13 +29,13 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: str, **options: Any) -> None:
     """Write a figure, creating its folder if necessary.
 
-    Its texts are shown as they are: names of classes and runs are no formulas, and a dollar sign
-    in one must not end the picture.
+    Text is drawn literally, because a dollar sign in the name of a class or run would otherwise
+    start a formula and raise an error.
 
     Args:
-        figure (Figure): What to write.
-        path (str): The file; its suffix chooses the format.
-        **options: Those of ``Figure.savefig``.
+        figure (Figure): Figure to write.
+        path (str): Path to write; the extension determines the format.
+        **options: Arguments of ``Figure.savefig``.
     """
     _show_texts_as_they_are(figure)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -47,7 +47,7 @@ def _show_texts_as_they_are(figure: Figure) -> None:
     from matplotlib.axis import Axis
     from matplotlib.text import Text
 
-    # Tick labels are excluded, as matplotlib writes powers as math text.
+    # Tick labels are excluded because matplotlib formats powers as math text.
     numbers = set()
     for axis in figure.findobj(Axis):
         numbers |= set(axis.findobj(Text)) - {axis.label}

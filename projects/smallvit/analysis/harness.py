@@ -1,7 +1,7 @@
 """Alternating timing of several functions in one process.
 
-The speed of a machine drifts. Functions that are timed alternately drift together, so that ratios
-are reliable where single times are not. Every timing in this project is done this way.
+The speed of a machine varies over time. Alternating calls are affected equally, so ratios are
+reliable even if absolute times are not. All timings in this project use this module.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Timing(NamedTuple):
     """Duration of a call in seconds.
 
     Args:
-        wall (float): By the clock.
-        cpu (float): Of processor time, of this process and of its children that have ended;
-            other programs on the machine disturb it less.
+        wall (float): Wall-clock time.
+        cpu (float): CPU time of this process and its finished children, which is less affected by
+            other programs.
     """
 
     wall: float
@@ -28,15 +28,15 @@ class Timing(NamedTuple):
 
 
 Call = Callable[[], Any]
-#: For each round, the timings of the calls by name.
+#: Timings by name, for each round.
 Rounds = list[dict[str, Timing]]
 
 
 def synchronize(device: str) -> None:
-    """Synchronize with a device.
+    """Wait until a device has finished.
 
     Args:
-        device (str): A CUDA device; others do it at once.
+        device (str): Device to wait for; devices other than CUDA are synchronous.
     """
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
@@ -46,12 +46,12 @@ def timed(call: Call, count: int = 1, device: str = "cpu") -> Timing:
     """Time a function.
 
     Args:
-        call (Callable): What to time.
-        count (int): How often it is called. Defaults to 1.
-        device (str): Where it runs. Defaults to "cpu".
+        call (Callable): Function to time.
+        count (int): Number of calls. Defaults to 1.
+        device (str): Device that the function uses. Defaults to "cpu".
 
     Returns:
-        Timing: The mean of a call.
+        Timing: Mean duration of a call.
     """
     synchronize(device)
     began = time.perf_counter(), _processor_seconds()
@@ -75,17 +75,17 @@ def in_turns(
     """Time several functions alternately; every other round runs them in reverse order.
 
     Args:
-        calls (Mapping[str, Callable]): What to time, by name.
-        rounds (int): How often each has its turn.
-        warm_up (int): Calls of each before the first round. Defaults to 0.
-        skip (int): Calls in a turn before those that are timed. Defaults to 0.
-        count (int): Calls that are timed in a turn. Defaults to 1.
-        seconds (float): Shortest time of a turn: for it ``count`` is raised, by one more call
-            of each before the first round. Defaults to 0.0.
-        device (str): Where they run. Defaults to "cpu".
+        calls (Mapping[str, Callable]): Functions by name.
+        rounds (int): Number of measurements of each function.
+        warm_up (int): Calls of each function before the first round. Defaults to 0.
+        skip (int): Untimed calls at the start of each measurement. Defaults to 0.
+        count (int): Timed calls per measurement. Defaults to 1.
+        seconds (float): Minimum duration of a measurement; ``count`` is increased accordingly,
+            after one more call of each function before the first round. Defaults to 0.0.
+        device (str): Device that the functions use. Defaults to "cpu".
 
     Returns:
-        list[dict[str, Timing]]: For each round the mean of a call.
+        list[dict[str, Timing]]: Mean duration of a call of each function, for each round.
     """
     counts = dict.fromkeys(calls, count)
     for name, call in calls.items():
@@ -108,12 +108,12 @@ def ratios(rounds: Sequence[Mapping[str, Timing]], name: str, base: str) -> list
     """Wall-clock time of one function relative to another, per round.
 
     Args:
-        rounds (Sequence[Mapping[str, Timing]]): As :func:`in_turns` gives them.
-        name (str): The one.
-        base (str): The other.
+        rounds (Sequence[Mapping[str, Timing]]): Result of :func:`in_turns`.
+        name (str): Function in the numerator.
+        base (str): Function in the denominator.
 
     Returns:
-        list[float]: Ratios.
+        list[float]: Ratio of each round.
     """
     return [each[name].wall / each[base].wall for each in rounds]
 

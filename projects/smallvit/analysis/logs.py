@@ -1,4 +1,4 @@
-"""Read the scalars that MMEngine logs, for any task and loop."""
+"""Reader of the scalars that MMEngine logs, for any task and loop."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 from smallvit.errors import UserError
 from smallvit.utils.json_files import brief
 
-#: Keys of a record that describe its position rather than the run.
+#: Keys that describe the position of a record in the run.
 PLACE_KEYS = ("iter", "epoch", "step")
-#: Timings are logged in training and validation; the curve shows training.
+#: Timings are logged in training and validation; curves show those of training.
 SHARED_KEYS = ("time", "data_time", "memory")
-#: Average precision and recall, which pycocotools reports as -1 if there is no such object.
+#: Average precision and recall, which pycocotools reports as -1 if there are no such objects.
 PRECISION = re.compile(r"(^|[/_])(m?AP|AR)([_@]|$)")
 
 
 @dataclass
 class ScalarCurve:
-    """Values of one key over the iterations of a run.
+    """Values of one logged key over the iterations of a run.
 
     Args:
-        validation (bool): Whether validation logged it, rather than training.
+        validation (bool): Whether the values were logged in validation instead of training.
         iterations (list[int]): Iteration of each value.
-        values (list[float]): The values; empty where there was nothing to measure.
+        values (list[float]): Logged values; empty if all of them are undefined.
     """
 
     validation: bool
@@ -38,7 +38,7 @@ class ScalarCurve:
         """Smooth the values with a moving average over preceding ones.
 
         Args:
-            window (int): How many values; fewer at the beginning.
+            window (int): Number of values; fewer at the beginning.
 
         Returns:
             tuple[list[int], list[float]]: Iterations and averages.
@@ -50,10 +50,10 @@ class ScalarCurve:
         return self.iterations, averages
 
     def cut(self, iteration: int) -> None:
-        """Discard values from an iteration on, because a resumed run repeats it.
+        """Discard values from an iteration on, which a resumed run repeats.
 
         Args:
-            iteration (int): First iteration to forget.
+            iteration (int): First iteration to discard.
         """
         kept = sum(each < iteration for each in self.iterations)
         del self.iterations[kept:], self.values[kept:]
@@ -63,14 +63,14 @@ def read_run(path: str) -> dict[str, ScalarCurve]:
     """Read the curves of a run.
 
     Args:
-        path (str): A ``scalars.json``, or a folder that holds one or more, the later
-            ones being resumed runs.
+        path (str): A ``scalars.json``, or a folder with one or more, of which later ones belong to
+            resumed runs.
 
     Returns:
         dict[str, ScalarCurve]: Curves by key.
 
     Raises:
-        UserError: If there is nothing to read.
+        UserError: If there are no scalars to read.
     """
     curves: dict[str, ScalarCurve] = {}
     for file in _files(path):
@@ -90,7 +90,7 @@ def _files(path: str) -> list[str]:
     ]
     if not files:
         raise UserError(f"{path} contains no scalars.json, which training writes to vis_data/")
-    return sorted(files)  # the folders are named by the time they were made
+    return sorted(files)  # folders are named by their creation time
 
 
 def _records(path: str) -> list[dict]:
@@ -125,7 +125,7 @@ def _is_number(value: Any) -> bool:
 def _append(curves: dict[str, ScalarCurve], records: list[dict]) -> None:
     """Add the records of one log; validation uses the iteration of the preceding training step.
 
-    Its own step counts epochs in some loops and iterations in others.
+    The step in validation records is an epoch in some loops and an iteration in others.
     """
     first = next((record["iter"] for record in records if "iter" in record), None)
     if first is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Smoothing factor of the loss.
 SMOOTHING = 0.9
-#: The test ends when the smoothed loss exceeds its minimum by this factor.
+#: The test stops when the smoothed loss exceeds its minimum by this factor.
 DIVERGED = 3.0
 #: Minimum number of steps for a suggestion.
 LEAST = 10
@@ -35,9 +35,9 @@ class RangeTest:
     """Learning rates and losses of a learning-rate range test.
 
     Args:
-        rates (list[float]): The learning rate of each step.
+        rates (list[float]): Learning rate of each step.
         losses (list[float]): Training loss of each step.
-        smoothed (list[float]): The running average of the losses, corrected for its start.
+        smoothed (list[float]): Bias-corrected moving average of the losses.
     """
 
     rates: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class RangeTest:
 
     @property
     def diverged(self) -> bool:
-        """bool: Whether the loss is not finite, or far above its lowest value."""
+        """bool: Whether the loss is not finite, or far above its minimum."""
         last = self.smoothed[-1]
         return not math.isfinite(last) or last > DIVERGED * min(self.smoothed)
 
@@ -68,7 +68,7 @@ class RangeTest:
         """Suggest two learning rates from the curve.
 
         Returns:
-            dict[str, float]: ``steepest``, where the smoothed loss falls fastest over the
+            dict[str, float]: ``steepest``, at which the smoothed loss decreases fastest over the
             logarithm of the rate, and ``tenth``, a tenth of the rate with the lowest loss.
 
         Raises:
@@ -87,7 +87,7 @@ class RangeTest:
 
 
 class _RisingRate(Hook):
-    """Set the learning rate of each step, and record its loss."""
+    """Set the learning rate before each step and record the loss after it."""
 
     priority = "VERY_LOW"
 
@@ -96,7 +96,7 @@ class _RisingRate(Hook):
         self._bases: list[tuple[dict, float]] = []
 
     def before_train(self, runner: Runner) -> None:
-        # Parameter groups with a multiple of the rate keep their multiple.
+        # Keep the ratios between the learning rates of parameter groups.
         for wrapper in optim_wrappers(runner.optim_wrapper):
             base = wrapper.optimizer.defaults["lr"]
             groups = wrapper.optimizer.param_groups
@@ -122,23 +122,23 @@ def range_test(
     """Train for some steps with a learning rate that increases at each step.
 
     Args:
-        cfg (Config): A training config; it is not changed, and nothing of the training is kept.
-        start (float): The first rate.
-        end (float): The last one.
-        num (int): Steps.
-        progress (Callable): Called with the number of each step. Defaults to nothing.
+        cfg (Config): Training config, which is not modified. The trained weights are discarded.
+        start (float): Learning rate of the first step.
+        end (float): Learning rate of the last step.
+        num (int): Number of steps.
+        progress (Callable): Called with the number of each step. Defaults to no action.
 
     Returns:
-        RangeTest: Rates and losses up to where the loss diverged.
+        RangeTest: Learning rates and losses until the loss diverged.
     """
     found = RangeTest()
     rates = np.geomspace(start, end, num).tolist()
 
-    def prepare(copy: Config) -> None:
+    def remove_schedulers(copy: Config) -> None:
         copy.param_scheduler = None
 
     with tempfile.TemporaryDirectory() as folder:
-        runner = bare_runner(cfg, folder, prepare)
+        runner = bare_runner(cfg, folder, remove_schedulers)
         runner.register_hook(_RisingRate(rates, found))
         for done, _ in enumerate(islice(steps_of(runner), num), start=1):
             progress(done)
@@ -151,11 +151,11 @@ def range_figure(found: RangeTest, current: float | None) -> Figure:
     """Plot the loss over the learning rate.
 
     Args:
-        found (RangeTest): Result of a learning rate range test.
-        current (float, optional): The rate of the config.
+        found (RangeTest): Result of a learning-rate range test.
+        current (float, optional): Learning rate of the config.
 
     Returns:
-        Figure: With the suggested rates marked.
+        Figure: Losses over the learning rate, with the suggested rates marked.
     """
     figure = new_figure(7, 4.5)
     axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""Matching of predicted objects with the ground truth."""
+"""Matching of predicted and ground-truth objects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def overlaps(found: Annotations, truth: Annotations, masks: bool = False) -> np.
 
     Args:
         found (Annotations): N predicted objects.
-        truth (Annotations): M objects of the ground truth.
-        masks (bool): Whether masks are compared instead of boxes. Defaults to False.
+        truth (Annotations): M ground-truth objects.
+        masks (bool): Whether to compare masks instead of boxes. Defaults to False.
 
     Returns:
         np.ndarray: Intersection over union (N, M).
@@ -45,8 +45,8 @@ class Matches:
     """Assignment of predicted objects to ground-truth objects.
 
     Args:
-        truth_of (list[int | None]): For each predicted object, the one of the ground truth.
-        missed (list[int]): Those of the ground truth that none was matched with.
+        truth_of (list[int | None]): Index of the matched ground-truth object of each predicted one.
+        missed (list[int]): Indices of unmatched ground-truth objects.
     """
 
     truth_of: list[int | None]
@@ -57,13 +57,13 @@ def match(iou: np.ndarray, scores: np.ndarray, allowed: np.ndarray, threshold: f
     """Match objects by overlap, in descending order of score.
 
     Args:
-        iou (np.ndarray): Overlaps (N, M).
+        iou (np.ndarray): Intersection over union (N, M).
         scores (np.ndarray): Scores (N,).
-        allowed (np.ndarray): Which pairs may be matched (N, M), such as those of one class.
-        threshold (float): The least overlap.
+        allowed (np.ndarray): Pairs that may be matched (N, M), such as those of the same class.
+        threshold (float): Minimum IoU.
 
     Returns:
-        Matches: Each object of the ground truth is matched once.
+        Matches: Assignment in which each ground-truth object is used at most once.
     """
     truth_of: list[int | None] = [None] * len(scores)
     free = np.ones(iou.shape[1], dtype=bool)
@@ -83,7 +83,7 @@ def same_class(found: Annotations, truth: Annotations) -> np.ndarray:
         truth (Annotations): M objects.
 
     Returns:
-        np.ndarray: Whether the pair is of one class (N, M).
+        np.ndarray: Whether the two objects have the same class (N, M).
     """
     one, other = np.asarray(found.labels, dtype=int), np.asarray(truth.labels, dtype=int)
     return one[:, None] == other[None, :]

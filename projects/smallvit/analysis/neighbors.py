@@ -1,4 +1,4 @@
-"""Feature analysis: nearest neighbors, k-NN classification, and t-SNE maps."""
+"""Feature analysis: nearest neighbors, k-NN classification and t-SNE maps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from smallvit.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Number of images whose similarities to all others are computed at once.
+#: Number of images per block of the similarity matrix.
 CHUNK = 1024
-#: Perplexity of t-SNE if there are enough images, and maximum number of classes in a legend.
+#: Default perplexity of t-SNE, and maximum number of classes in a legend.
 PERPLEXITY, LEGEND = 30.0, 20
 #: Cosine similarity above which two images count as duplicates.
 TWIN = 1 - 1e-6
@@ -24,11 +24,11 @@ TWIN = 1 - 1e-6
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The nearest neighbors of images.
+    """Nearest neighbors of images.
 
     Args:
-        indices (np.ndarray): Numbers of the neighbors, the nearest first, (N, k).
-        similarities (np.ndarray): Their cosine similarities, (N, k).
+        indices (np.ndarray): Indices of the neighbors, nearest first, (N, k).
+        similarities (np.ndarray): Cosine similarities of the neighbors, (N, k).
     """
 
     indices: np.ndarray
@@ -44,10 +44,10 @@ def unit(features: np.ndarray) -> np.ndarray:
     """Normalize vectors to length 1; zero vectors are unchanged.
 
     Args:
-        features (np.ndarray): (N, C).
+        features (np.ndarray): Vectors (N, C).
 
     Returns:
-        np.ndarray: float32 (N, C).
+        np.ndarray: Normalized vectors (N, C), float32.
     """
     features = np.asarray(features, dtype=np.float32)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
@@ -57,11 +57,11 @@ def require_enough(count: int, among: int) -> None:
     """Check that there are enough images for the requested number of neighbors.
 
     Args:
-        count (int): Neighbors of each.
-        among (int): Images to look among.
+        count (int): Requested number of neighbors.
+        among (int): Number of candidate images.
 
     Raises:
-        UserError: If there are fewer.
+        UserError: If there are fewer candidates than neighbors.
     """
     if count > among:
         way = f"Set --neighbors {among} or less, or add images" if among > 0 else "Add images"
@@ -74,16 +74,16 @@ def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = Non
     """Find the nearest neighbors by cosine similarity.
 
     Args:
-        features (np.ndarray): Of the images, (N, C).
-        count (int): Neighbors of each.
-        reference (np.ndarray, optional): Of the images to look among, (M, C). Defaults to None:
-            the others of the same ones.
+        features (np.ndarray): Features of the images, (N, C).
+        count (int): Number of neighbors.
+        reference (np.ndarray, optional): Features of the candidates, (M, C). Defaults to None: the
+            other images in ``features``.
 
     Returns:
-        Neighbors: They.
+        Neighbors: Nearest neighbors of each image.
 
     Raises:
-        UserError: If there are fewer images to look among.
+        UserError: If there are fewer candidates than neighbors.
     """
     require_enough(count, len(features) - 1 if reference is None else len(reference))
     queries = unit(features)
@@ -95,7 +95,7 @@ def nearest(features: np.ndarray, count: int, reference: np.ndarray | None = Non
         found = queries[part] @ keys.T
         if reference is None:
             rows = np.arange(part.stop - start)
-            found[rows, rows + start] = -np.inf  # an image is no neighbor of itself
+            found[rows, rows + start] = -np.inf  # an image is not its own neighbor
         order = np.argsort(-found, axis=1, kind="stable")[:, :count]
         indices[part] = order
         similarities[part] = np.take_along_axis(found, order, axis=1)
@@ -107,16 +107,16 @@ def vote(neighbors: Neighbors, labels: np.ndarray) -> np.ndarray:
 
     Args:
         neighbors (Neighbors): Nearest neighbors of each image.
-        labels (np.ndarray): Classes of the images that were looked among, (M, ).
+        labels (np.ndarray): Class indices of the candidates, (M, ).
 
     Returns:
-        np.ndarray: (N, ). Of classes with as many votes, the one with the nearer neighbors.
+        np.ndarray: Predicted class indices (N, ); ties go to the class with nearer neighbors.
     """
     said = np.asarray(labels)[neighbors.indices]
     votes = np.zeros((len(said), int(np.max(labels)) + 1))
     rows = np.arange(len(said))
     for column in range(said.shape[1]):
-        # The number of votes counts far more than the similarity, which breaks ties.
+        # The number of votes dominates; the similarity only breaks ties.
         votes[rows, said[:, column]] += 1 + 1e-4 * neighbors.similarities[:, column]
     return votes.argmax(axis=1)
 
@@ -125,8 +125,9 @@ def fitting_perplexity(images: int, asked: float | None) -> float:
     """Choose the perplexity of t-SNE, or check the requested one.
 
     Args:
-        images (int): Their number.
-        asked (float, optional): What the user wants. None for 30, or a third of fewer images.
+        images (int): Number of images.
+        asked (float, optional): Requested perplexity. None for 30, or a third of the number of
+            images if that is smaller.
 
     Returns:
         float: The perplexity.
@@ -147,12 +148,12 @@ def embed(features: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     """Embed features in two dimensions with t-SNE, by cosine distance.
 
     Args:
-        features (np.ndarray): (N, C).
-        perplexity (float): About the number of neighbors that count.
-        seed (int): Of the start.
+        features (np.ndarray): Features (N, C).
+        perplexity (float): Approximate number of effective neighbors.
+        seed (int): Seed of the initialization.
 
     Returns:
-        np.ndarray: (N, 2).
+        np.ndarray: Coordinates (N, 2).
     """
     from sklearn.manifold import TSNE
 
@@ -169,18 +170,18 @@ def draw_map(
     title: str,
     wrong: np.ndarray | None = None,
 ) -> Figure:
-    """Draw a map of images, with one color per class.
+    """Draw a 2D map of images with one color per class.
 
     Args:
-        points (np.ndarray): (N, 2).
-        labels (np.ndarray, optional): Classes of the images, (N, ); None where they have none.
-        classes (Sequence[str]): Names of the classes.
-        title (str): Heading of the figure.
-        wrong (np.ndarray, optional): Whether an image's neighbors are of another class, (N, ),
-            which gets a ring. Defaults to None: no rings.
+        points (np.ndarray): Coordinates (N, 2).
+        labels (np.ndarray, optional): Class indices of the images, (N, ); None if unknown.
+        classes (Sequence[str]): Class names.
+        title (str): Title of the figure.
+        wrong (np.ndarray, optional): Whether k-NN predicts another class, (N, ); these images are
+            circled. Defaults to None: no circles.
 
     Returns:
-        Figure: With a legend of up to 20 classes.
+        Figure: Map, with a legend of at most 20 classes.
     """
     from matplotlib import colormaps
 
@@ -212,12 +213,12 @@ def choose_queries(right: np.ndarray | None, images: int, count: int, seed: int)
 
     Args:
         right (np.ndarray, optional): Whether the neighbors have the class of the image, (N, ).
-        images (int): Their number.
-        count (int): How many to choose.
-        seed (int): Of the choice.
+        images (int): Number of images.
+        count (int): Number of images to select.
+        seed (int): Seed of the selection.
 
     Returns:
-        list[int]: Their numbers, the wrong ones first.
+        list[int]: Indices of the images, errors first.
     """
     order = np.random.RandomState(seed).permutation(images)
     if right is None:

@@ -1,4 +1,4 @@
-"""Sheets of predictions beside the ground truth."""
+"""Sheets of drawn predictions next to the ground truth."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GAP = 6
 
 
 class Tile(NamedTuple):
-    """A drawn image of a sheet.
+    """Drawn image of a sheet.
 
     Args:
         image (np.ndarray): RGB (H, W, 3).
-        caption (str): The line above it.
-        labels (set[int]): Classes that are drawn, for the legend.
+        caption (str): Text above the image.
+        labels (set[int]): Indices of the drawn classes, for the legend.
     """
 
     image: np.ndarray
@@ -50,22 +50,22 @@ def draw_samples(
     """Draw a random selection of samples.
 
     Args:
-        cfg (Config): Config of the test; its ``test_dataloader.dataset`` names the classes.
-        predictions (Sequence[dict]): What the test wrote, in the order of the data set.
-        num (int): How many to draw; all if there are fewer.
+        cfg (Config): Test config; its ``test_dataloader.dataset`` provides the class names.
+        predictions (Sequence[dict]): Predictions of the test, in the order of the dataset.
+        num (int): Number of samples; all if there are fewer.
         size (int): Shorter side of the drawn images.
-        score_thr (float): Boxes with a lower score are left out.
-        seed (int): Seed of the choice. Defaults to 0.
+        score_thr (float): Minimum score of drawn boxes.
+        seed (int): Seed of the selection. Defaults to 0.
         source (str): File of the predictions, for errors. Defaults to "the file".
-        truth (bool): Whether the ground truth is drawn beside the prediction. Defaults to True.
-        **style (bool): What of the objects is drawn; see :class:`~smallvit.analysis.drawing.Style`.
+        truth (bool): Whether to draw the ground truth next to the prediction. Defaults to True.
+        **style (bool): Options of :class:`~smallvit.analysis.drawing.Style`.
 
     Returns:
-        list[Tile]: The samples. In classification one half is wrong if there are as many, and
-        comes first.
+        list[Tile]: Drawn samples. For classification the first half are errors, if there are
+        enough.
 
     Raises:
-        UserError: If the predictions are of no known task, or not of this data set.
+        UserError: If the task of the predictions is unknown, or they belong to another dataset.
     """
     init_default_scope(cfg.get("default_scope", "mmengine"))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
@@ -105,10 +105,10 @@ def save_sheet(tiles: Sequence[Tile], path: str, columns: int, style: Style | No
     """Write images in a grid with captions.
 
     Args:
-        tiles (Sequence[Tile]): The images and captions.
-        path (str): Picture to write; the suffix chooses the format.
-        columns (int): Images in a row.
-        style (Style, optional): Names and colors for a legend of what is drawn. Defaults to
+        tiles (Sequence[Tile]): Images and captions.
+        path (str): Path of the image to write; the extension determines the format.
+        columns (int): Images per row.
+        style (Style, optional): Names and colors for a legend of the drawn classes. Defaults to
             None: no legend.
     """
     rows = -(-len(tiles) // columns)
@@ -133,7 +133,7 @@ def _is_right(prediction: dict) -> bool:
 
 
 def _wrong_and_right(predictions: Sequence[dict], order: Iterable[int], num: int) -> list[int]:
-    """Select equally many wrong and right samples, if possible, with the wrong ones first."""
+    """Select as many errors as correct samples, if possible, with the errors first."""
     groups: dict[bool, list[int]] = {False: [], True: []}
     for number in order:
         groups[_is_right(predictions[number])].append(int(number))
@@ -183,10 +183,10 @@ def side_by_side(images: list[np.ndarray]) -> np.ndarray:
     """Concatenate images of equal height.
 
     Args:
-        images (list[np.ndarray]): RGB (H, W, 3); those of another height are filled up.
+        images (list[np.ndarray]): RGB (H, W, 3); lower images are padded.
 
     Returns:
-        np.ndarray: The joined image, with white between.
+        np.ndarray: The images with white gaps between them.
     """
     height = max(len(image) for image in images)
     images = [
@@ -202,11 +202,11 @@ def labels_in(known: Annotations, style: Style) -> set[int]:
     """List the classes of an image's objects or pixels.
 
     Args:
-        known (Annotations): What is known of the image.
-        style (Style): Names of the classes; others are left out.
+        known (Annotations): Annotations of the image.
+        style (Style): Names of the classes; classes without a name are omitted.
 
     Returns:
-        set[int]: The classes.
+        set[int]: Class indices.
     """
     labels = known.labels or () if known.label_map is None else np.unique(known.label_map)
     return {int(label) for label in labels if label < len(style.classes)}
@@ -216,15 +216,15 @@ def predicted_annotations(prediction: dict, shape: tuple[int, int]) -> Annotatio
     """Extract the prediction for an image.
 
     Args:
-        prediction (dict): ``pred_sem_seg``, or ``pred_instances`` with COCO's run lengths as
-            ``masks`` and the ``img_path``.
+        prediction (dict): ``pred_sem_seg``, or ``pred_instances`` with COCO's run-length encoded
+            ``masks`` and ``img_path``.
         shape (tuple[int, int]): Height and width of the image.
 
     Returns:
-        Annotations: It.
+        Annotations: Predicted annotations.
 
     Raises:
-        UserError: If a mask is of another size.
+        UserError: If a mask has another size.
     """
     if "pred_sem_seg" in prediction:
         return Annotations(label_map=np.asarray(prediction["pred_sem_seg"]["data"]).squeeze(0))

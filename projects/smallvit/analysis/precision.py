@@ -14,7 +14,7 @@ from smallvit.analysis.fake_data import fake_batch
 from smallvit.analysis.recipe.report import quiet
 from smallvit.analysis.recipe.weights import build_network
 
-#: Data types that are compared with float32, by name.
+#: Dtypes that are compared with float32, by name.
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Loss scale that keeps small gradients from underflowing in float16.
 SCALE = 1024.0
@@ -26,20 +26,19 @@ def compare_precisions(
     """Compute the gradient of one random batch on a CPU, with autocast and in float32.
 
     Args:
-        cfg (Config): A config of any task.
+        cfg (Config): Config of any task.
         shape (tuple[int, int]): Height and width of the images.
         batch_size (int): Number of images. Defaults to 2.
-        seed (int): Seed of the initial weights, the images and what is drawn in the network.
+        seed (int): Seed of the initial weights, the images and random operations of the network.
             Defaults to 0.
 
     Returns:
-        dict[str, dict[str, float]]: For ``bfloat16`` and ``float16`` the relative difference of
-        the ``loss`` and of the ``gradient`` (the norm of the difference by the norm) from those
-        of float32.
+        dict[str, dict[str, float]]: For ``bfloat16`` and ``float16``, the relative differences of
+        the ``loss`` and the ``gradient`` (norm of the difference over norm) from float32.
     """
     with quiet():
         model = revert_sync_batchnorm(build_network(cfg, seed)).train()
-    np.random.seed(seed)  # how images are mixed
+    np.random.seed(seed)  # for the mixing of images
     batch = model.data_preprocessor(fake_batch(model, shape, batch_size, seed), training=True)
     loss, gradient = _gradient(model, batch, None, seed)
     found = {}

@@ -24,13 +24,12 @@ def published_rois(model: nn.Module) -> Iterator[None]:
     """Make a two-stage detector run on the published number of regions.
 
     Args:
-        model (nn.Module): Any model; one that is no two-stage detector of mmdet is
-            left as it is.
+        model (nn.Module): Any model; only two-stage detectors of mmdet are changed.
 
     Yields:
-        None: Within the context, ``model(...)`` in tensor mode takes 1,000 proposals
-        spread over the image instead of those of the RPN, whose convolutions still
-        run, and the mask heads take 100 of them.
+        None: Within the context, ``model(...)`` in tensor mode uses 1,000 proposals spread over the
+        image instead of those of the RPN, whose convolutions still run, and 100 of them for the
+        mask heads.
     """
     rpn, roi_head = getattr(model, "rpn_head", None), getattr(model, "roi_head", None)
     if rpn is None or roi_head is None:
@@ -55,14 +54,14 @@ def _propose(rpn: nn.Module, x: tuple[Tensor, ...], samples: list[Any], **kwargs
     from mmengine.structures import InstanceData
 
     outputs = rpn(x)
-    # Tracing removes, and does not count, unused results.
+    # Tracing removes unused results, which are then not counted.
     used = sum(level.sum() for levels in outputs for level in levels) * 0
     boxes = [_spread_boxes(sample.img_shape, x[0].device) for sample in samples]
     return [InstanceData(bboxes=box + used) for box in boxes]
 
 
 def _spread_boxes(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Boxes (1000, 4) of various sizes, so that each pyramid level gets some."""
+    """Boxes (1000, 4) of various sizes, so that each pyramid level receives some."""
     height, width = shape[:2]
     fraction = torch.linspace(0, 1, BOX_ROIS, device=device)
     scale = torch.tensor([width, height], dtype=torch.float32, device=device)

@@ -1,7 +1,7 @@
-"""Parameters and FLOPs of our models beside the published ones.
+"""Parameters and FLOPs of our models compared with the published numbers.
 
-The published numbers are read from the ``metafile.yml`` of each folder of ``configs/``;
-a difference of more than 2% must have its reason there, under ``Differences``.
+The published numbers are those in the ``metafile.yml`` files in ``configs/``. A difference of more
+than 2% must be explained there, under ``Differences``.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _DAMAGE = (
     RecursionError,
 )
 
-#: Compared quantities: name in a metafile, key in ``complexity``'s result, unit.
+#: Compared quantities: name in a metafile, key in the result of ``complexity``, and unit.
 QUANTITIES = (("Parameters", "params", 1e6, "M"), ("FLOPs", "flops", 1e9, "G"))
 
 
 @dataclass
 class Row:
-    """A model with the numbers in the metafile and those counted here.
+    """Published and measured numbers of a model.
 
     Args:
         name (str): Name of the model.
-        config (str): Path of its config, relative to the root.
-        published (dict): Published ``Parameters`` and ``FLOPs``, where there are any.
-        reasons (dict): Why ours differ, by the same names.
-        input_size (tuple[int, int], optional): Height and width that the published
-            FLOPs are for. Defaults to None, the size usual for the task.
-        ours (dict): What was counted here, by the same names.
+        config (str): Path of its config relative to the root.
+        published (dict): Published ``Parameters`` and ``FLOPs``, if available.
+        reasons (dict): Explanations of differences, with the same keys.
+        input_size (tuple[int, int], optional): Height and width of the input for the published
+            FLOPs. Defaults to None: the usual size for the task.
+        ours (dict): Measured numbers, with the same keys.
     """
 
     name: str
@@ -55,14 +55,14 @@ class Row:
     ours: dict[str, float] = field(default_factory=dict)
 
     def difference(self, quantity: str) -> float | None:
-        """Relative difference of ours from the published value, None without one."""
+        """Relative difference from the published value; None if there is none."""
         published = self.published.get(quantity)
         if published is None or quantity not in self.ours:
             return None
         return self.ours[quantity] / published - 1
 
     def unexplained(self) -> list[str]:
-        """Names of the quantities that differ by more than the tolerance without a reason."""
+        """Names of the quantities with an unexplained difference above the tolerance."""
         return [
             name
             for name, *_ in QUANTITIES
@@ -71,16 +71,16 @@ class Row:
 
 
 def read_rows(root: Path = ROOT) -> list[Row]:
-    """Read the models of every metafile under ``configs/``.
+    """Read the models of all metafiles in ``configs/``.
 
     Args:
-        root (Path): Folder that holds ``configs``. Defaults to the repository.
+        root (Path): Folder that contains ``configs``. Defaults to the repository.
 
     Returns:
-        list[Row]: One row for each model that names a config, in the order of the files.
+        list[Row]: Models with a config, in the order of the files.
 
     Raises:
-        UserError: If there is no metafile, or a metafile names a missing config.
+        UserError: If there is no metafile, or the config of a model does not exist.
     """
     metafiles = sorted(root.glob("configs/*/metafile.yml"))
     if not metafiles:
@@ -134,17 +134,17 @@ def _check_metadata(found: dict) -> None:
 
 
 def select(rows: Iterable[Row], pattern: str | None) -> list[Row]:
-    """Keep the rows whose name matches a shell pattern.
+    """Select the rows whose name matches a shell pattern.
 
     Args:
-        rows (Iterable[Row]): All rows.
-        pattern (str, optional): Pattern such as ``dwnet-t_*``; None keeps all.
+        rows (Iterable[Row]): Rows to select from.
+        pattern (str, optional): Pattern such as ``dwnet-t_*``; None selects all.
 
     Returns:
-        list[Row]: The rows that match.
+        list[Row]: Matching rows.
 
     Raises:
-        UserError: If none does.
+        UserError: If no row matches.
     """
     rows = list(rows)
     chosen = [row for row in rows if pattern is None or fnmatch.fnmatch(row.name, pattern)]
@@ -176,10 +176,10 @@ def markdown(rows: Iterable[Row]) -> str:
     """Format measured rows as a Markdown table.
 
     Args:
-        rows (Iterable[Row]): Rows that went through :func:`measure`.
+        rows (Iterable[Row]): Rows measured with :func:`measure`.
 
     Returns:
-        str: The table, with a line for each model.
+        str: Table with one line per model.
     """
     titles = ["Model", "Input"]
     for name, *_ in QUANTITIES:
@@ -203,13 +203,13 @@ def _cells(row: Row) -> list[str]:
 
 
 def as_json(rows: Iterable[Row]) -> str:
-    """Write measured rows as JSON, with their relative differences.
+    """Format measured rows as JSON, with their relative differences.
 
     Args:
-        rows (Iterable[Row]): Rows that went through :func:`measure`.
+        rows (Iterable[Row]): Rows measured with :func:`measure`.
 
     Returns:
-        str: A list with an object for each model.
+        str: List with one object per model.
     """
     return json.dumps([{**asdict(row), **_verdict(row)} for row in rows], indent=2)
 

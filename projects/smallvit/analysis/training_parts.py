@@ -1,4 +1,4 @@
-"""Cost of the forward pass, the backward pass and the optimizer in training steps."""
+"""Time of the forward pass, the backward pass and the optimizer in training steps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PARTS = ("forward", "backward", "optimizer")
 
 @dataclass
 class Training:
-    """A model with its optimizer.
+    """Model with its optimizer.
 
     Args:
         model (nn.Module): Model that takes images (B, C, H, W).
         optimizer (torch.optim.Optimizer): Optimizer of all its parameters.
-        forward (Callable, optional): From images to outputs. Defaults to None, the model.
+        forward (Callable, optional): Function from images to outputs. Defaults to None: the model.
     """
 
     model: nn.Module
@@ -34,10 +34,10 @@ def tensors_in(outputs: Any) -> Iterable[Tensor]:
     """Find the tensors in a model's output.
 
     Args:
-        outputs (Any): A tensor, or tuples, lists and dicts of them.
+        outputs (Any): Tensor, or nested tuples, lists and dicts of tensors.
 
     Yields:
-        Tensor: Each of them.
+        Tensor: Each tensor.
     """
     if isinstance(outputs, Tensor):
         yield outputs
@@ -52,16 +52,15 @@ def tensors_in(outputs: Any) -> Iterable[Tensor]:
 def time_step(
     training: Training, images: Tensor, dtype: torch.dtype = torch.float32
 ) -> dict[str, Timing]:
-    """Run a training step, and time its parts. The loss is the mean square of the outputs.
+    """Run a training step and time its parts. The loss is the mean square of the outputs.
 
     Args:
-        training (Training): The model and its optimizer.
-        images (Tensor): (B, C, H, W).
-        dtype (torch.dtype): What autocast computes in; float32 for none. Defaults to
-            torch.float32.
+        training (Training): Model and optimizer.
+        images (Tensor): Images (B, C, H, W).
+        dtype (torch.dtype): Dtype of autocast; float32 disables it. Defaults to torch.float32.
 
     Returns:
-        dict[str, Timing]: Of each of :data:`PARTS`.
+        dict[str, Timing]: Duration of each of :data:`PARTS`.
     """
     device = images.device.type
     loss = None
@@ -89,21 +88,21 @@ def time_trainings(
     rounds: int = 7,
     dtype: torch.dtype = torch.float32,
 ) -> list[dict[str, dict[str, Timing]]]:
-    """Run training steps of several models alternately.
+    """Time training steps of several models alternately.
 
     Args:
-        trainings (Mapping[str, Training]): By name.
-        images (Tensor): (B, C, H, W).
-        rounds (int): Steps of each. Defaults to 7.
-        dtype (torch.dtype): As in :func:`time_step`. Defaults to torch.float32.
+        trainings (Mapping[str, Training]): Models and optimizers by name.
+        images (Tensor): Images (B, C, H, W).
+        rounds (int): Number of steps of each model. Defaults to 7.
+        dtype (torch.dtype): See :func:`time_step`. Defaults to torch.float32.
 
     Returns:
-        list[dict]: For each round, by name, what :func:`time_step` returns; every other round
-        goes through them in reverse order.
+        list[dict]: Results of :func:`time_step` by name, for each round. Every other round runs
+        the models in reverse order.
     """
     for training in trainings.values():
         training.model.train()
-        time_step(training, images, dtype)  # the first allocates, and makes the optimizer's state
+        time_step(training, images, dtype)  # allocates memory and creates the optimizer's state
     found = []
     for number in range(rounds):
         names = list(trainings)[:: -1 if number % 2 else 1]
@@ -114,15 +113,15 @@ def time_trainings(
 def summarize_parts(
     rounds: list[dict[str, dict[str, Timing]]], ours: str = "ours"
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Medians of the times, and of the ratios within a round.
+    """Compute medians of the times, and of the ratios within each round.
 
     Args:
-        rounds (list): As :func:`time_trainings` returns them.
-        ours (str): Over which the others' times are taken. Defaults to "ours".
+        rounds (list): Result of :func:`time_trainings`.
+        ours (str): Name of the model that the ratios refer to. Defaults to "ours".
 
     Returns:
-        dict: By name and part, and "step" for all parts together: ``cpu`` and ``wall`` in
-        seconds, and ``cpu_ratio`` and ``wall_ratio``, the time over that of ``ours``.
+        dict: For each name and part, and "step" for all parts together: ``cpu`` and ``wall`` in
+        seconds, and ``cpu_ratio`` and ``wall_ratio``, relative to ``ours``.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in rounds[0]:
@@ -144,13 +143,13 @@ def summarize_parts(
 
 
 def median_timing(rounds: Rounds) -> dict[str, dict[str, float]]:
-    """Medians over the rounds.
+    """Compute medians over the rounds.
 
     Args:
-        rounds (list[dict[str, Timing]]): As :func:`smallvit.analysis.harness.in_turns` gives them.
+        rounds (list[dict[str, Timing]]): Result of :func:`smallvit.analysis.harness.in_turns`.
 
     Returns:
-        dict[str, dict[str, float]]: By name ``cpu`` and ``wall``, in seconds.
+        dict[str, dict[str, float]]: ``cpu`` and ``wall`` in seconds, by name.
     """
     return {
         name: {
@@ -162,14 +161,14 @@ def median_timing(rounds: Rounds) -> dict[str, dict[str, float]]:
 
 
 def geometric_means(results: list[dict[str, Any]], ours: str = "ours") -> dict[str, float]:
-    """Mean ratios of whole steps over several architectures, by CPU time.
+    """Compute geometric means of the ratios of whole steps over several architectures.
 
     Args:
-        results (list[dict]): Each with ``models``, what :func:`summarize_parts` returns.
-        ours (str): Which of them the ratios are over. Defaults to "ours".
+        results (list[dict]): Results with ``models``, the output of :func:`summarize_parts`.
+        ours (str): Name of the model that the ratios refer to. Defaults to "ours".
 
     Returns:
-        dict[str, float]: By name, where it was measured.
+        dict[str, float]: Mean ratio of CPU times by name, over the architectures that have it.
     """
     found: dict[str, list[float]] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""Training runs that advance step by step, for alternating and timing them."""
+"""Step-by-step training runs, for timing several of them alternately."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from smallvit.engine.install import install
 from smallvit.layers.attention_form import follow_form
 
 
-class _OnlyPrepare(Hook):
-    """Loop that makes ``Runner.train`` do only what precedes its loop."""
+class _SkipLoop(Hook):
+    """Hook that stops ``Runner.train`` before its loop."""
 
     def before_run(self, runner: Runner) -> None:
         runner._train_loop.run = lambda: None
 
 
 def training_steps(
-    cfg: Config, work_dir: str, prepare: Callable[[Config], None] | None = None
+    cfg: Config, work_dir: str, config_modifier: Callable[[Config], None] | None = None
 ) -> Iterator[None]:
     """Train indefinitely, without guards, validation and checkpoints.
 
-    A step is what a run does in an iteration: loading the batch, the training step and all
-    hooks.
+    A step includes everything that a run does in an iteration: loading the batch, the training
+    step and all hooks.
 
     Args:
-        cfg (Config): A training config; it is not changed.
-        work_dir (str): Folder for what the run writes.
-        prepare (Callable, optional): Called with the config before the run is built.
-            Defaults to None.
+        cfg (Config): Training config, which is not modified.
+        work_dir (str): Folder for the files of the run.
+        config_modifier (Callable, optional): Modifies a copy of the config in place before the
+            run is built. Defaults to None.
 
     Yields:
         None: After each step.
     """
-    yield from steps_of(bare_runner(cfg, work_dir, prepare))
+    yield from steps_of(bare_runner(cfg, work_dir, config_modifier))
 
 
 def bare_runner(
-    cfg: Config, work_dir: str, prepare: Callable[[Config], None] | None = None
+    cfg: Config, work_dir: str, config_modifier: Callable[[Config], None] | None = None
 ) -> Runner:
     """Build a runner without guards, validation and checkpoints.
 
     Args:
-        cfg (Config): A training config; it is not changed.
-        work_dir (str): Folder for what the run writes.
-        prepare (Callable, optional): Called with the config before the run is built.
-            Defaults to None.
+        cfg (Config): Training config, which is not modified.
+        work_dir (str): Folder for the files of the run.
+        config_modifier (Callable, optional): Modifies a copy of the config in place before the
+            run is built. Defaults to None.
 
     Returns:
-        Runner: The runner, for :func:`steps_of`.
+        Runner: Runner for :func:`steps_of`.
     """
     cfg = Config(cfg.to_dict(), format_python_code=False)
     install(cfg.get("default_scope"))
@@ -71,8 +71,8 @@ def bare_runner(
         hooks.pop(key, None)
     # Checkpoint intervals are set so large that none is written.
     hooks.checkpoint = dict(type="CheckpointHook", by_epoch=True, interval=-1, save_last=False)
-    if prepare is not None:
-        prepare(cfg)
+    if config_modifier is not None:
+        config_modifier(cfg)
     runner = Runner.from_cfg(cfg)
     follow_form(runner.model)
     return runner
@@ -82,12 +82,12 @@ def steps_of(runner: Runner) -> Iterator[None]:
     """Train with a runner indefinitely.
 
     Args:
-        runner (Runner): The runner; its training loop is not used otherwise.
+        runner (Runner): Runner whose own training loop is not used.
 
     Yields:
         None: After each step.
     """
-    runner.register_hook(_OnlyPrepare(), priority="LOWEST")
+    runner.register_hook(_SkipLoop(), priority="LOWEST")
     runner.train()
     runner.call_hook("before_train")
     loop = runner.train_loop
@@ -110,14 +110,14 @@ def take_turns(
     """Time steps of several training runs alternately.
 
     Args:
-        trainings (Mapping[str, Iterator]): Each ``next`` is a step.
-        turns (int): How often each has its turn.
-        block (int): Steps that are timed in a turn. Defaults to 1.
-        skip (int): Steps before them in a turn that are not: their batches were loaded
-            while the others trained. Defaults to 0.
+        trainings (Mapping[str, Iterator]): Training runs by name; each ``next`` is a step.
+        turns (int): Number of measurements of each run.
+        block (int): Timed steps per measurement. Defaults to 1.
+        skip (int): Untimed steps at the start of each measurement, whose batches were loaded
+            while other runs trained. Defaults to 0.
 
     Returns:
-        list[dict[str, Timing]]: For each turn the seconds of a step.
+        list[dict[str, Timing]]: Duration of a step of each run, for each measurement.
     """
     steps = {name: partial(next, training) for name, training in trainings.items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -68,9 +68,9 @@ def compile_networks(model: nn.Module, mode: str = "default", backend: str = "in
         check_compiler(next(model.parameters()).is_cuda)
     for part in parts.values():
         use_plain_numbers(part)
-        prepare = getattr(part, "before_compiling", None)
-        if prepare is not None:
-            prepare()
+        before_compiling = getattr(part, "before_compiling", None)
+        if before_compiling is not None:
+            before_compiling()
         part.compile(backend=backend, **({"mode": mode} if backend == "inductor" else {}))
     return list(parts)
 

@@ -1,1 +1,1 @@
-"""A config's training recipe, measured on the built components instead of read from settings."""
+"""Training recipe of a config, measured on the built components instead of read from settings."""

@@ -1,4 +1,4 @@
-"""Data loading of a recipe: batches, processes, iterations per epoch, averaging."""
+"""Data loading in a recipe: batch size, processes, iterations per epoch, weight averaging."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smallvit.analysis.recipe.schedule import training_length
 from smallvit.datasets.in_memory.settings import kind_of, outside_memory
 from smallvit.errors import SmallvitError
 
-#: Number of training images of published data sets, which need not exist to count iterations. A
-#: value is a number or, if a setting selects a part, numbers by the value of that setting.
-#: COCO without images that have no objects.
+#: Number of training images of published datasets, which are needed to count iterations even if
+#: the files are not available. A value is a number, or numbers by the value of a setting that
+#: selects a subset. COCO is counted without images that have no objects.
 TRAINING_IMAGES: dict[str, Any] = {
     "CIFAR10": 50_000,
     "CIFAR100": 50_000,
@@ -38,18 +38,18 @@ TRAINING_IMAGES: dict[str, Any] = {
     "CocoDataset": ("ann_file", {"annotations/instances_train2017.json": 117_266}),
     "ADE20KDataset": 20_210,
 }
-#: Infinite samplers, for which epochs are not counted.
+#: Infinite samplers, which have no epochs.
 ENDLESS = ("InfiniteSampler",)
 
 
 def count_images(cfg: Config) -> int | None:
-    """Count the training images of a config: the published number, or those that exist.
+    """Number of training images of a config: the published number, or the number of files.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        int | None: Their number, None where the data set is neither known nor there.
+        int | None: Number of images; None if the dataset is neither known nor available.
     """
     dataset = cfg.train_dataloader.dataset
     known = TRAINING_IMAGES.get(_short(kind_of(dataset)))
@@ -66,7 +66,7 @@ def count_images(cfg: Config) -> int | None:
 
 
 def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
-    """Remove the pipelines of a data set, whose images are only counted, not loaded."""
+    """Remove the pipelines of a dataset whose images are counted but not loaded."""
     found = outside_memory(dataset)
     if "pipeline" in found:
         found["pipeline"] = []
@@ -76,13 +76,13 @@ def _without_pipeline(dataset: Mapping) -> dict[str, Any]:
 
 
 def count_processes(cfg: Config) -> int:
-    """Determine the number of processes that a config is written for.
+    """Number of processes for which a config is written.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        int: Images of a step that its learning rate is for, by those of a process.
+        int: Base batch size of its learning rate divided by the batch size per process.
     """
     batch_size = cfg.train_dataloader.batch_size
     total = (cfg.get("auto_scale_lr") or {}).get("base_batch_size", batch_size)
@@ -93,11 +93,11 @@ def count_iterations(cfg: Config, images: int | None) -> int | None:
     """Count the iterations per epoch for the number of processes of a config.
 
     Args:
-        cfg (Config): A training config.
-        images (int, optional): Training images.
+        cfg (Config): Training config.
+        images (int, optional): Number of training images.
 
     Returns:
-        int | None: The iterations, None where the training does not count epochs.
+        int | None: Iterations per epoch; None if training does not count epochs.
     """
     loader = cfg.train_dataloader
     if not training_length(cfg)[0] or images is None or _short(loader.sampler.type) in ENDLESS:
@@ -107,11 +107,11 @@ def count_iterations(cfg: Config, images: int | None) -> int | None:
 
 
 def describe_loader(cfg: Config, images: int | None) -> dict[str, Any]:
-    """Describe how the training images are loaded.
+    """Describe the data loading of a config.
 
     Args:
-        cfg (Config): A training config.
-        images (int, optional): Training images.
+        cfg (Config): Training config.
+        images (int, optional): Number of training images.
 
     Returns:
         dict: Numbers and settings for a report.
@@ -124,13 +124,13 @@ def describe_loader(cfg: Config, images: int | None) -> dict[str, Any]:
     return {
         "training": f"{length} {'epochs' if by_epoch else 'iterations'}",
         "images": images,
-        "batch of a process": loader.batch_size,
+        "batch size per process": loader.batch_size,
         "processes": count_processes(cfg),
-        "images of a step": loader.batch_size * count_processes(cfg),
-        "iterations of an epoch": count_iterations(cfg, images),
+        "images per step": loader.batch_size * count_processes(cfg),
+        "iterations per epoch": count_iterations(cfg, images),
         "last partial batch": "dropped" if loader.get("drop_last") else "kept",
         "sampler": name,
-        "times that an image is repeated": repeats,
+        "repeats per image": repeats,
         "cudnn.benchmark": bool((cfg.get("env_cfg") or {}).get("cudnn_benchmark", False)),
     }
 
@@ -139,10 +139,10 @@ def describe_averaging(cfg: Config) -> dict[str, Any]:
     """Describe the moving average of the weights, if there is one.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        dict: Decay, and whether the average is what validation and test see.
+        dict: Decay, and whether validation and testing use the averaged weights.
     """
     for hook in cfg.get("custom_hooks") or []:
         if "EMAHook" in hook["type"]:
@@ -152,25 +152,25 @@ def describe_averaging(cfg: Config) -> dict[str, Any]:
 
 
 def describe_guidance(cfg: Config) -> dict[str, Any]:
-    """Describe the teacher that guides the training, if there is one.
+    """Describe the guidance by a teacher, if there is one.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        dict: The guidance's settings, empty without one.
+        dict: Settings of the guidance; empty if there is none.
     """
     return _plain(cfg.model.get("guidance") or {})
 
 
 def describe_step(cfg: Config) -> dict[str, Any]:
-    """Describe what happens between the gradients and the update.
+    """Describe the optimization step after the backward pass.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        dict: Optimizer, precision, clipping and accumulation.
+        dict: Optimizer, precision, gradient clipping and accumulation.
     """
     wrapper = cfg.optim_wrapper
     optimizer = {key: _plain(value) for key, value in wrapper.optimizer.items()}
@@ -178,7 +178,7 @@ def describe_step(cfg: Config) -> dict[str, Any]:
         "optimizer": optimizer,
         "precision": _precision(wrapper),
         "clipping": _plain(wrapper.get("clip_grad")),
-        "steps that gradients are summed over": wrapper.get("accumulative_counts", 1),
+        "gradient accumulation steps": wrapper.get("accumulative_counts", 1),
     }
 
 

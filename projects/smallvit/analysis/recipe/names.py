@@ -1,4 +1,4 @@
-"""Official parameter names of a model, found with the converters."""
+"""Official parameter names of a model, from its converter."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from smallvit.converters.templates import STATISTICS
 
 @dataclass
 class NamedTensor:
-    """A parameter, or a constant that is stored with the parameters.
+    """Parameter, or constant that is stored like a parameter.
 
     Args:
-        value (Tensor): Parameter or constant, of any shape.
-        sources (tuple[str, ...]): Names in the model of what it is made of.
+        value (Tensor): Parameter or constant of any shape.
+        sources (tuple[str, ...]): Names of our parameters from which it is computed.
     """
 
     value: Tensor
@@ -30,29 +30,29 @@ class NamedTensor:
 
 
 def system_of(cfg: Config) -> str | None:
-    """Find the published system in whose folder a config is.
+    """Find the published system to which a config belongs.
 
     Args:
-        cfg (Config): A config that was read from a file.
+        cfg (Config): Config that was read from a file.
 
     Returns:
-        str | None: Name of the system, None if the file is in another folder.
+        str | None: Name of the system; None if the file is in another folder.
     """
     folder = Path(cfg.filename).parent.name if cfg.filename else ""
     return folder if folder in SYSTEM_NAMES else None
 
 
 def named_tensors(model: nn.Module, system: str | None = None) -> dict[str, NamedTensor]:
-    """Name the parameters and constants of a model.
+    """List the parameters and constants of a model by name.
 
     Args:
-        model (nn.Module): Network whose parameters and buffers are listed.
-        system (str, optional): Name of the system in whose official names they are given, if
-            its converter knows the model. Defaults to None, our names.
+        model (nn.Module): Network to inspect.
+        system (str, optional): System whose official names are used, if its converter supports the
+            model. Defaults to None: our names.
 
     Returns:
-        dict[str, NamedTensor]: Name to value. With our names, parameters only; with official
-        ones also constants such as a fixed position embedding, which are parameters there.
+        dict[str, NamedTensor]: Tensors by name. With our names, parameters only; with official
+        names also constants that are parameters there, such as a fixed position embedding.
     """
     official = None if system is None else _official(model.state_dict(), system)
     if official is not None:
@@ -64,7 +64,7 @@ def named_tensors(model: nn.Module, system: str | None = None) -> dict[str, Name
 
 
 def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor] | None:
-    """Convert a state dict to official names, and a copy that holds the index of each entry."""
+    """Convert a state dict to official names, and trace each entry to the original ones."""
     names = [
         key
         for key, value in state.items()
@@ -80,7 +80,7 @@ def _official(state: Mapping[str, Tensor], system: str) -> dict[str, NamedTensor
     for key, mark in marks.items():
         alike = mark.numel() > 0 and bool((mark == mark.flatten()[0]).all())
         made_of = [int(number) for number in (mark.flatten()[:1] if alike else mark.unique())]
-        # Constants that the official model computes itself, such as masks, come from no entry.
+        # Constants that the official model computes, such as masks, have no original entry.
         if made_of and all(0 < number <= len(names) for number in made_of):
             sources = tuple(names[number - 1] for number in made_of)
             found[key] = NamedTensor(values[key], sources)
@@ -91,11 +91,11 @@ def kind_of(name: str, value: Tensor) -> str:
     """Reduce a parameter name to its kind.
 
     Args:
-        name (str): Such as ``blocks.3.norm1.weight``.
-        value (Tensor): What has the name.
+        name (str): Name such as ``blocks.3.norm1.weight``.
+        value (Tensor): Parameter with that name.
 
     Returns:
-        str: The name with digits as ``#`` and the number of dimensions, such as
+        str: Name with digits replaced by ``#`` and the number of dimensions, such as
         ``blocks.#.norm#.weight [1d]``.
     """
     return f"{re.sub(r'[0-9]+', '#', name)} [{value.dim()}d]"

@@ -1,4 +1,4 @@
-"""Effects of a recipe's augmentations, measured on a stored image."""
+"""Effects of a recipe's augmentations, measured on a test image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 
 from smallvit.datasets.in_memory.settings import kind_of
 
-#: Number of draws of a random augmentation; its effect is their mean.
+#: Number of samples of a random augmentation, over which its effect is averaged.
 DRAWS = 24
-#: Default side length of the stored image, and that of CIFAR's images.
+#: Default side length of the test image, and that of CIFAR images.
 HEIGHT, WIDTH, CIFAR = 240, 320, 32
-#: Steps that read files or pack tensors, which the stored image does not need.
+#: Steps that read files or pack tensors, which the test image does not need.
 SKIPPED = ("LoadImageFromFile", "LoadImageBands", "LoadTeacherFeatures", "Pack", "ToTensor")
 
 
@@ -24,12 +24,12 @@ def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """Draw the test image for measuring effects: two color gradients, disks and a grid.
 
     Args:
-        height (int): Defaults to 240.
-        width (int): Defaults to 320.
+        height (int): Height of the image. Defaults to 240.
+        width (int): Width of the image. Defaults to 320.
 
     Returns:
-        np.ndarray: RGB, uint8, (height, width, 3). The channels differ, so that an
-        operation that takes them in the wrong order shows.
+        np.ndarray: RGB image (height, width, 3), uint8, whose channels differ, so that swapped
+        channels have an effect.
     """
     y, x = np.mgrid[0:height, 0:width] / (np.array([height, width]).reshape(2, 1, 1) - 1)
     image = np.stack([40 + 180 * x, 200 - 150 * y, 90 + 60 * x * y], axis=-1)
@@ -44,13 +44,13 @@ def stored_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 
 def channel_order(cfg: Config) -> str:
-    """Determine the color order of a config's training pipeline.
+    """Determine the channel order in a config's training pipeline.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
-        str: "BGR" where OpenCV reads files, else "RGB".
+        str: "BGR" if OpenCV reads the files, else "RGB".
     """
     for step in training_pipeline(cfg):
         if _short(step["type"]) == "LoadImageFromFile":
@@ -62,11 +62,11 @@ def build_steps(cfg: Config, pipeline: list[dict]) -> list[Any]:
     """Build the pipeline steps that change images.
 
     Args:
-        cfg (Config): The config, for its default scope.
+        cfg (Config): Config that defines the default scope.
         pipeline (list[dict]): Configs of the transforms.
 
     Returns:
-        list[BaseTransform]: The transforms, without those that read files and pack tensors.
+        list[BaseTransform]: Transforms without those that read files or pack tensors.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         return [
@@ -80,59 +80,59 @@ def training_pipeline(cfg: Config) -> list[dict]:
     """Return the pipeline of the training images.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
-        list[dict]: Its steps, empty where the data set has none.
+        list[dict]: Steps of the pipeline; empty if the dataset has none.
     """
     return cfg.train_dataloader.dataset.get("pipeline") or []
 
 
 def test_pipeline(cfg: Config) -> list[dict]:
-    """Return the pipeline of the test images, or of validation if there is no test.
+    """Return the pipeline of the test images, or of the validation images if there is no test.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
-        list[dict]: Its steps, empty where there are none.
+        list[dict]: Steps of the pipeline; empty if there are none.
     """
     loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
     return (loader.dataset.get("pipeline") or []) if loader else []
 
 
 def describe_training_images(cfg: Config, draws: int = DRAWS) -> dict[str, Any]:
-    """Apply each step of the training pipeline to the stored image.
+    """Apply each step of the training pipeline to the test image.
 
     Args:
-        cfg (Config): Resolved config of a training run.
-        draws (int): Times that a step is drawn. Defaults to 24.
+        cfg (Config): Resolved training config.
+        draws (int): Number of samples of each step. Defaults to 24.
 
     Returns:
-        dict: By step what it is set to and its effect: the size that comes out and, where
-        that is the size that went in, the share of draws that changed the image and the
-        mean change of a value out of 255.
+        dict: Settings and effect of each step. The effect is the output size; if that equals the
+        input size, also the fraction of samples in which the image changed, and the mean
+        difference of the values, out of 255.
     """
     return _describe(cfg, training_pipeline(cfg), draws)
 
 
 def describe_test_images(cfg: Config) -> dict[str, Any]:
-    """Apply each step of the test pipeline to the stored image.
+    """Apply each step of the test pipeline to the test image.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
-        dict: As :func:`describe_training_images`, empty where nothing is tested.
+        dict: See :func:`describe_training_images`; empty if there is no test pipeline.
     """
     return _describe(cfg, test_pipeline(cfg), 1)
 
 
 def describe_normalization(cfg: Config) -> dict[str, Any]:
-    """Describe mean and standard deviation, and whether color channels are swapped.
+    """Describe mean, standard deviation and channel order of the normalization.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
         dict: Settings of the preprocessor.
@@ -140,18 +140,18 @@ def describe_normalization(cfg: Config) -> dict[str, Any]:
     settings = dict(cfg.get("data_preprocessor") or {})
     settings.update(cfg.model.get("data_preprocessor") or {})
     kept = ("mean", "std", "to_rgb", "bgr_to_rgb")
-    order = {"order of the colors in the pipeline": channel_order(cfg)}
+    order = {"channel order of the pipeline": channel_order(cfg)}
     return {**order, **{key: settings[key] for key in kept if key in settings}}
 
 
 def describe_mixing(cfg: Config) -> dict[str, Any]:
-    """Describe how images and labels of a batch are mixed, and labels smoothed.
+    """Describe the batch augmentations and label smoothing.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
 
     Returns:
-        dict: Alphas and their shares, the smoothing.
+        dict: Alpha and probability of each augmentation, and the label smoothing.
     """
     train_cfg = cfg.model.get("train_cfg") or {}
     augments = train_cfg.get("augments") or [] if isinstance(train_cfg, Mapping) else []
@@ -200,7 +200,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 def _stored_sample(cfg: Config) -> dict[str, Any]:
-    """The stored image as a pipeline gets it after reading the file."""
+    """Sample of the test image as after loading."""
     is_cifar = _short(kind_of(cfg.train_dataloader.dataset)).startswith("CIFAR")
     image = stored_image(*((CIFAR, CIFAR) if is_cifar else (HEIGHT, WIDTH)))
     image = image if channel_order(cfg) == "RGB" else np.ascontiguousarray(image[..., ::-1])
@@ -217,7 +217,7 @@ def _stored_sample(cfg: Config) -> dict[str, Any]:
 
 
 def _channels_of(cfg: Config) -> int:
-    """Number of channels of the images as read, which the pipeline may set."""
+    """Number of channels of the images after loading."""
     steps = training_pipeline(cfg)
     loaders = [one for one in steps if _short(one["type"]) in SKIPPED[:2]]
     bands = bool(loaders) and _short(loaders[0]["type"]) == "LoadImageBands"
@@ -247,7 +247,7 @@ def _instances(height: int, width: int) -> list[dict]:
 
 
 def _effect(step: Any, sample: dict[str, Any], draws: int) -> tuple[dict, dict]:
-    """Settings and effect of a step, and the first sample that it returns."""
+    """Settings and effect of a step, and its first output sample."""
     measured, first = _measure(step, sample, draws)
     entry = {**settings_of(step), **measured}
     inner = getattr(step, "transforms", None)

@@ -1,4 +1,4 @@
-"""Draw learning-rate curves."""
+"""Plot of learning-rate curves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def draw_curves(curves: Mapping[str, LRCurve], path: str) -> None:
     """Plot the learning rates of one or several training runs.
 
     Args:
-        curves (Mapping[str, LRCurve]): Curves by the names of the legend.
-        path (str): File to write; its ending chooses the format.
+        curves (Mapping[str, LRCurve]): Curves by the label in the legend.
+        path (str): Path to write; the extension determines the format.
     """
     figure = new_figure(7, 4)
     axes = figure.subplots()

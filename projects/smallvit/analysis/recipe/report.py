@@ -1,4 +1,4 @@
-"""Recipe report of a config: collected, printed, compared and plotted."""
+"""Recipe report of a config: collecting, formatting, comparing and plotting."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ASSUMED = 100
 
 
 def curve_of(cfg: Config, images: int | None = None) -> schedule.LRCurve:
-    """Compute the learning rate of a config over its whole training.
+    """Compute the learning rate of a config over the whole training.
 
     Args:
-        cfg (Config): A training config.
-        images (int, optional): Training images. Defaults to None, which takes the published
-            number, or counts those that are there.
+        cfg (Config): Training config.
+        images (int, optional): Number of training images. Defaults to None: the published number,
+            or the number of files.
 
     Returns:
-        LRCurve: The rates, of parameters without a multiplier.
+        LRCurve: Learning rates of parameters without a multiplier.
     """
     images = loader.count_images(cfg) if images is None else images
     length = loader.count_iterations(cfg, images)
@@ -37,16 +37,16 @@ def curve_of(cfg: Config, images: int | None = None) -> schedule.LRCurve:
 
 
 def recipe(cfg: Config, images: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Describe training with a config, from its built components.
+    """Describe the training of a config, from its built components.
 
     Args:
-        cfg (Config): A training config.
-        images (int, optional): Training images. Defaults to None, which takes the published
-            number, or counts those that are there.
+        cfg (Config): Training config.
+        images (int, optional): Number of training images. Defaults to None: the published number,
+            or the number of files.
         seed (int): Seed of the initial weights. Defaults to 0.
 
     Returns:
-        dict: Sections of numbers and settings by name, nested, of plain values.
+        dict: Sections of numbers and settings by name, as nested plain values.
     """
     with quiet():
         return _collect(cfg, loader.count_images(cfg) if images is None else images, seed)
@@ -73,7 +73,7 @@ def _collect(cfg: Config, images: int | None, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress the log lines about each parameter's settings."""
+    """Suppress the log lines on the settings of each parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -84,14 +84,14 @@ def quiet() -> Iterator[None]:
 
 
 def flatten(found: Mapping, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Iterate over a nested recipe.
+    """Iterate over the values of a nested recipe.
 
     Args:
-        found (Mapping): The recipe, or a part of it.
-        prefix (tuple[str, ...]): Keys that lead to it. Defaults to ().
+        found (Mapping): Recipe or section.
+        prefix (tuple[str, ...]): Keys of the section. Defaults to ().
 
     Yields:
-        tuple[tuple[str, ...], Any]: Keys and the value that they lead to.
+        tuple[tuple[str, ...], Any]: Keys and value.
     """
     for key, value in found.items():
         if isinstance(value, Mapping) and value:
@@ -105,17 +105,16 @@ def differences(
 ) -> dict[tuple[str, ...], tuple[Any, Any]]:
     """Compare two recipes.
 
-    Initial means and standard deviations are equal where they differ by less than four standard
-    errors of such a difference.
+    Initial means and standard deviations count as equal if they differ by less than four standard
+    errors.
 
     Args:
-        ours (Mapping): A recipe.
-        other (Mapping): Another one.
-        tolerance (float): Relative difference up to which two numbers are equal. Defaults
-            to 1e-6.
+        ours (Mapping): First recipe.
+        other (Mapping): Second recipe.
+        tolerance (float): Maximum relative difference of equal numbers. Defaults to 1e-6.
 
     Returns:
-        dict: What differs, by its keys: the two values, None where one has none.
+        dict: Both values by keys, for keys with different values; None for a missing value.
     """
     left, right = dict(flatten(ours)), dict(flatten(other))
     found = {}
@@ -131,7 +130,7 @@ def _drawn_alike(key: tuple[str, ...], left: Mapping, right: Mapping) -> bool | 
     """Whether two statistics differ only by chance; None if they are not random."""
     *kind, name = key
     if name in ("max", "outliers"):
-        return True  # as random as they are; what is constant shows in the mean
+        return True  # too random to compare; constants differ in the mean
     sides = [{n: side.get((*kind, n)) for n in ("n", "mean", "std")} for side in (left, right)]
     if name not in ("mean", "std") or any(None in side.values() for side in sides):
         return None
@@ -148,14 +147,14 @@ def _equal(left: Any, right: Any, tolerance: float) -> bool:
 
 
 def as_text(found: Mapping, indent: int = 0) -> str:
-    """Format a recipe for reading.
+    """Format a recipe as text.
 
     Args:
-        found (Mapping): The recipe, or a part of it.
-        indent (int): Spaces before each line. Defaults to 0.
+        found (Mapping): Recipe or section.
+        indent (int): Number of spaces before each line. Defaults to 0.
 
     Returns:
-        str: One line for each value.
+        str: Text with one line per value.
     """
     lines = []
     for key, value in found.items():
@@ -171,7 +170,7 @@ def as_text(found: Mapping, indent: int = 0) -> str:
 
 
 def _is_table(value: Mapping) -> bool:
-    """Whether all rows have the same plain columns."""
+    """Whether all rows have the same columns of plain values."""
     rows = list(value.values())
     if len(rows) < 2 or not all(isinstance(row, Mapping) and row for row in rows):
         return False

@@ -1,4 +1,4 @@
-"""Learning-rate schedule of a config, from stepping its schedulers over the whole training."""
+"""Learning-rate schedule of a config, computed by stepping its schedulers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 
-#: Points of a curve in a report; the first epochs, with the warm-up, have equally many.
+#: Number of points of a curve in a report; the first epochs, with the warm-up, have as many again.
 POINTS, FIRST = 20, 7
 
 
@@ -21,8 +21,8 @@ class LRCurve:
     """Learning rates of a training run.
 
     Args:
-        rates (np.ndarray): Rate of each iteration, (iterations,).
-        epoch_length (int, optional): Iterations of an epoch, None where none are counted.
+        rates (np.ndarray): Learning rate of each iteration, (iterations,).
+        epoch_length (int, optional): Iterations per epoch; None if training does not count epochs.
     """
 
     rates: np.ndarray
@@ -39,26 +39,26 @@ class LRCurve:
         return float(self.rates.max())
 
     def at_epoch(self, epoch: int) -> float:
-        """Return the rate of the first iteration of an epoch.
+        """Return the learning rate of the first iteration of an epoch.
 
         Args:
             epoch (int): Number of the epoch, from 0.
 
         Returns:
-            float: The rate.
+            float: The learning rate.
         """
         return float(self.rates[epoch * self.epoch_length])
 
     def epoch_means(self) -> np.ndarray:
-        """Return the mean rate of each epoch.
+        """Return the mean learning rate of each epoch.
 
         Returns:
-            np.ndarray: The means, (epochs,).
+            np.ndarray: Means (epochs,).
         """
         return self.rates.reshape(-1, self.epoch_length).mean(1)
 
     def total(self) -> float:
-        """Return the sum of the epochs' means, or of all iterations where none are counted.
+        """Return the sum of the epoch means, or of all iterations if there are no epochs.
 
         Returns:
             float: The sum.
@@ -69,17 +69,16 @@ class LRCurve:
 def learning_rates(
     cfg: Config, epoch_length: int | None, multipliers: Sequence[float] = (1.0,)
 ) -> list[LRCurve]:
-    """Step the schedulers of a config over its whole training, without its model.
+    """Compute the learning rates of a config by stepping its schedulers, without its model.
 
     Args:
-        cfg (Config): A training config.
-        epoch_length (int, optional): Iterations of an epoch; None only for a training that
-            is counted in iterations.
-        multipliers (Sequence[float]): ``lr_mult`` of the parameter groups that are asked for.
-            Defaults to (1.0,).
+        cfg (Config): Training config.
+        epoch_length (int, optional): Iterations per epoch; None is only valid for training by
+            iterations.
+        multipliers (Sequence[float]): ``lr_mult`` of each parameter group. Defaults to (1.0,).
 
     Returns:
-        list[LRCurve]: The curve of each group.
+        list[LRCurve]: Curve of each group.
     """
     rate = cfg.optim_wrapper.optimizer.lr
     groups = [dict(params=[torch.zeros(1)], lr=rate * factor) for factor in multipliers]
@@ -92,13 +91,13 @@ def learning_rates(
 
 
 def training_length(cfg: Config) -> tuple[bool, int]:
-    """Determine the length of a config's training.
+    """Determine the length of training.
 
     Args:
-        cfg (Config): A training config.
+        cfg (Config): Training config.
 
     Returns:
-        tuple[bool, int]: Whether it counts epochs, and their number, or that of iterations.
+        tuple[bool, int]: Whether training counts epochs, and the number of epochs or iterations.
     """
     train_cfg = cfg.train_cfg
     if train_cfg.get("max_epochs") is not None:
@@ -112,9 +111,9 @@ def build_schedulers(
     """Build the schedulers of a config as MMEngine's Runner does.
 
     Args:
-        cfg (Config): A training config.
-        optimizer (torch.optim.Optimizer): What they set the rates of.
-        epoch_length (int, optional): Iterations of an epoch.
+        cfg (Config): Training config.
+        optimizer (torch.optim.Optimizer): Optimizer whose learning rates are scheduled.
+        epoch_length (int, optional): Iterations per epoch.
 
     Returns:
         list[_ParamScheduler]: The schedulers.
@@ -145,10 +144,10 @@ def _step(
     """Learning rates before each iteration, (iterations, groups)."""
     each_epoch = [one for one in schedulers if one.by_epoch]
     each_iteration = [one for one in schedulers if not one.by_epoch]
-    optimizer.step()  # Schedulers warn where none came before them.
+    optimizer.step()  # schedulers warn if the optimizer has not made a step
     groups = optimizer.param_groups
     rates = []
-    # Between epochs nothing changes unless a scheduler counts iterations.
+    # Within an epoch the rates only change if a scheduler counts iterations.
     stride = 1 if each_iteration or epoch_length is None else epoch_length
     for done in range(stride, iterations + stride, stride):
         rates.append([group["lr"] for group in groups])
@@ -161,13 +160,13 @@ def _step(
 
 
 def describe_curve(curve: LRCurve) -> dict[str, Any]:
-    """Summarize a curve in numbers for a report.
+    """Summarize a curve for a report.
 
     Args:
-        curve (LRCurve): Learning rate at each iteration.
+        curve (LRCurve): Learning rate of each iteration.
 
     Returns:
-        dict: The rates at twenty epochs or iterations, the peak and the sum.
+        dict: Learning rates at twenty epochs or iterations, their maximum and sum.
     """
     if curve.epoch_length is None:
         points = _spread(0, len(curve.rates) - 1, POINTS)
@@ -177,7 +176,7 @@ def describe_curve(curve: LRCurve) -> dict[str, Any]:
     points = [*range(FIRST), *_spread(FIRST - 1, last, POINTS - FIRST + 1)[1:]]
     points = points if last >= POINTS else range(last + 1)
     rates = {f"epoch {point}": curve.at_epoch(point) for point in points}
-    return {**rates, "peak": curve.peak, "sum over epochs of the mean": curve.total()}
+    return {**rates, "peak": curve.peak, "sum of epoch means": curve.total()}
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:

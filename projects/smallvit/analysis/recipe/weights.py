@@ -14,29 +14,28 @@ from torch import nn
 from smallvit.analysis.recipe.names import kind_of, named_tensors
 from smallvit.engine.models import build_model
 
-#: Number of standard deviations beyond which a value is not from the intended distribution:
-#: PyTorch's truncated normal returns its bounds, 2 for a deviation of 0.02, once in millions.
+#: Number of standard deviations above which a value is an outlier: PyTorch's truncated normal
+#: returns its bounds, 2 at a standard deviation of 0.02, about once in a million values.
 OUTLIER = 20
 
 
 def build_network(cfg: Config, seed: int = 0) -> nn.Module:
     """Build the model of a config and initialize it as the Runner does before training.
 
-    Weights that the config takes from a file are left out: they are not there before
-    somebody trained them.
+    Weights from files are not loaded, because the files may not exist yet.
 
     Args:
-        cfg (Config): Resolved config of a training run.
+        cfg (Config): Resolved training config.
         seed (int): Seed of the random weights. Defaults to 0.
 
     Returns:
-        nn.Module: The model, in training mode.
+        nn.Module: Model in training mode.
     """
     parts = {"model": _without_files(cfg.model), "data_preprocessor": cfg.get("data_preprocessor")}
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         model = build_model(parts, keep_sync_norms=True)
-        if hasattr(model, "guidance"):  # whose teacher's weights are a file too
+        if hasattr(model, "guidance"):  # the weights of its teacher are in a file
             model.guidance.load_teacher = lambda: None
         model.init_weights()
     return model.train()
@@ -54,20 +53,20 @@ def _without_files(node: Any) -> Any:
 def _is_file(key: str, child: Any) -> bool:
     if key == "init_cfg":
         return isinstance(child, dict) and child.get("type") == "Pretrained"
-    return key == "store"  # features that a teacher computed before
+    return key == "store"  # precomputed features of a teacher
 
 
 def describe_initialization(model: nn.Module, system: str | None = None) -> dict[str, dict]:
     """Compute statistics of the parameters, by kind.
 
     Args:
-        model (nn.Module): The initialized model.
-        system (str, optional): System whose official names are used where its converter knows
-            the model. Defaults to None.
+        model (nn.Module): Initialized model.
+        system (str, optional): System whose official names are used, if its converter supports the
+            model. Defaults to None.
 
     Returns:
-        dict[str, dict]: Number of tensors and of values of a kind, their mean, standard
-        deviation and largest absolute value.
+        dict[str, dict]: Number of tensors and values, mean, standard deviation and maximum absolute
+        value of each kind.
     """
     kinds: dict[str, list[torch.Tensor]] = {}
     for name, tensor in named_tensors(model, system).items():
@@ -76,14 +75,14 @@ def describe_initialization(model: nn.Module, system: str | None = None) -> dict
 
 
 def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
-    """Compute statistics of all values of some tensors.
+    """Compute statistics over all values of some tensors.
 
     Args:
         tensors (Iterable[torch.Tensor]): Initialized weights.
 
     Returns:
-        dict[str, float]: ``tensors`` and ``n`` (values), ``mean``, ``std`` and ``max`` (of the
-        absolute values), and ``outliers``, the number of values that the others leave out.
+        dict[str, float]: ``tensors``, ``n`` (number of values), ``mean``, ``std`` and ``max`` (of
+        absolute values) without outliers, and ``outliers``, their number.
     """
     tensors = list(tensors)
     values = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
@@ -105,16 +104,16 @@ def statistics(tensors: Iterable[torch.Tensor]) -> dict[str, float]:
 def describe_groups(
     cfg: Config, model: nn.Module, system: str | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Build the optimizer and report which kinds of parameters decay, and at which rate.
+    """Build the optimizer and report the weight decay and learning rate of each kind.
 
     Args:
-        cfg (Config): The config of the model.
+        cfg (Config): Config of the model.
         model (nn.Module): Network to optimize.
-        system (str, optional): As in :func:`describe_initialization`. Defaults to None.
+        system (str, optional): See :func:`describe_initialization`. Defaults to None.
 
     Returns:
-        dict[str, dict[str, Any]]: Weight decay and learning rate by kind, a list where they
-        differ within one; None for what is not trained.
+        dict[str, dict[str, Any]]: Weight decay and learning rate by kind, a list if they differ
+        within a kind; None for frozen parameters.
     """
     settings = optimizer_settings(cfg, model)
     kinds: dict[str, set] = {}
@@ -132,12 +131,12 @@ def optimizer_settings(cfg: Config, model: nn.Module) -> dict[str, tuple[float, 
     """Build the optimizer and read its settings for each parameter.
 
     Args:
-        cfg (Config): The config of the model.
+        cfg (Config): Config of the model.
         model (nn.Module): Network to optimize.
 
     Returns:
-        dict[str, tuple[float, float]]: Weight decay and learning rate of every parameter that
-        is trained, by name.
+        dict[str, tuple[float, float]]: Weight decay and learning rate of each trainable parameter,
+        by name.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper.copy())
@@ -162,11 +161,11 @@ def describe_modules(model: nn.Module) -> dict[str, Any]:
     """Count the norm layers, and list active dropout and stochastic depth.
 
     Args:
-        model (nn.Module): Network whose modules are described.
+        model (nn.Module): Network to inspect.
 
     Returns:
-        dict[str, Any]: ``norms`` by PyTorch's class with their epsilon, ``dropout`` and
-        ``stochastic depth`` as rates with the number of modules that have them.
+        dict[str, Any]: ``norms``, by PyTorch class with their epsilon, and the rates of
+        ``dropout`` and ``stochastic depth`` with the number of modules.
     """
     norms: dict[str, int] = {}
     dropout, depth = [], []

@@ -18,7 +18,7 @@ def mini():
 
 def test_recipe_is_of_plain_values(mini):
     assert json.loads(json.dumps(mini)) is not None
-    assert mini["loader"]["images of a step"] == 64
+    assert mini["loader"]["images per step"] == 64
     assert mini["learning rate"]["peak"] == pytest.approx(1.8945e-3, rel=1e-3)
     assert mini["groups"]["head.weight [2d]"] == {"decay": 0.05, "rate": 2e-3}
     norms = [kind for kind in mini["groups"] if "norm.weight" in kind]
@@ -101,5 +101,5 @@ def test_tool_says_that_iterations_are_assumed(tmp_path, monkeypatch, capsys):
     assert "100 iterations per epoch" in capsys.readouterr().out
     assert main(["recipe", detector, "--images", "80"]) == 0
     out = capsys.readouterr().out
-    assert "iterations of an epoch: 10" in out
+    assert "iterations per epoch: 10" in out
     assert "assumed" not in out

@@ -96,7 +96,7 @@ def test_twenty_points_are_listed():
     epochs = [key for key in found if key.startswith("epoch ")]
     assert len(epochs) == 20
     assert (epochs[0], epochs[-1]) == ("epoch 0", "epoch 299")
-    assert found["sum over epochs of the mean"] == pytest.approx(curve.rates.sum() / 5)
+    assert found["sum of epoch means"] == pytest.approx(curve.rates.sum() / 5)
 
 
 def test_iterations_are_listed_where_no_epochs_are_counted():
