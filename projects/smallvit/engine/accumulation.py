@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from smallvit.utils.configs import walk
 
-#: EMA hooks that update after each batch, and their counterparts that count optimizer steps.
+#: EMA hooks that update after each batch, and their replacements that update per optimizer step.
 STEP_EMA = {
     "EMAHook": {None: "smallvit.StepEMAHook", "mmpretrain": "smallvit.ClassifierStepEMAHook"},
 }
@@ -50,9 +50,9 @@ def average_by_steps(cfg: Config) -> None:
 def scale_rate_by_steps(runner: Runner) -> None:
     """Make ``auto_scale_lr`` use the number of images per optimizer step, and log that number.
 
-    MMEngine uses the number of images per batch, so that accumulated gradients would be applied
-    with the learning rate of a smaller batch. The config is not changed: it is scaled only once
-    when read again.
+    MMEngine uses the number of images per batch, so accumulated gradients would be applied with the
+    learning rate of a smaller batch. The config is not changed, so that the learning rate is not
+    scaled twice when a stored config is used again.
 
     Args:
         runner (Runner): The runner, before training.

@@ -15,8 +15,8 @@ class ClassRecall(BaseMetric):
     """Balanced accuracy and the recall of each class, in percent.
 
     Reports ``recall/balanced_accuracy``, the mean recall over the classes that occur, and
-    ``recall/{class}``. Nothing is reported if the classes are about equally frequent, because it
-    would add nothing to the accuracy.
+    ``recall/{class}``. Nothing is reported if the classes are about equally frequent, because the
+    accuracy is sufficient then.
 
     Args:
         min_ratio (float): Minimum ratio of the number of images of the most frequent class to

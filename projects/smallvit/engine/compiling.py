@@ -13,7 +13,7 @@ from torch import nn
 
 from smallvit.errors import UserError
 
-#: Modes of ``torch.compile``; the first is the flag's without a value.
+#: Modes of ``torch.compile``; the first is the default of the flag.
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 #: Modes that use CUDA graphs, whose outputs the next step overwrites.
 GRAPHS = ("reduce-overhead", "max-autotune")

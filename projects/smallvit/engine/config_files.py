@@ -1,4 +1,4 @@
-"""Config file reading with errors that name the file and what to do."""
+"""Config file reading, with errors that contain the file name and a remedy."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def find_config(path: str) -> str:
     """
     file = _file_of_address(path) if "::" in path and not osp.isfile(path) else path
     if not osp.isfile(file):
-        raise UserError(f"no such config file: {path}{_neighbours(file, shown_as=path)}")
+        raise UserError(f"no such config file: {path}{_similar_files(file, shown_as=path)}")
     return file
 
 
@@ -82,7 +82,7 @@ def _file_read(error: SyntaxError, path: str) -> str:
     return path
 
 
-def _neighbours(path: str, shown_as: str) -> str:
+def _similar_files(path: str, shown_as: str) -> str:
     folder = osp.dirname(path) or "."
     if not osp.isdir(folder):
         return ""
@@ -115,11 +115,11 @@ def require_keys(cfg: Config, keys: tuple[str, ...], purpose: str) -> None:
 
 
 def keep_own_file(cfg: Config) -> None:
-    """Make the Runner write the merged config beside a config file in the work folder.
+    """Keep the Runner from overwriting a config file that is in the work folder.
 
     Args:
-        cfg (Config): The config, changed in place, if its file lies in its work folder and
-            inherits others: ``NAME.py`` is written as ``NAME_merged.py``.
+        cfg (Config): The config, changed in place. If its file is in its work folder and inherits
+            from others, the merged config is written to ``NAME_merged.py`` instead of ``NAME.py``.
     """
     path, folder = cfg.filename, cfg.get("work_dir")
     if not path or not folder or not osp.isfile(path) or not osp.isdir(folder):

@@ -1,8 +1,8 @@
-"""Detect misspelt keys in a config before anything is built.
+"""Detect misspelled keys in a config before anything is built.
 
-MMEngine reads the keys that it knows and ignores all others, so that with ``optim_wraper`` or
-``default_hooks.checkpoint.save_bset`` training completes as if the key were not there. As a
-config may define names of its own, only keys that resemble a known key are refused.
+MMEngine ignores unknown keys, so that with ``optim_wraper`` or
+``default_hooks.checkpoint.save_bset`` training completes without the setting. Because a config may
+define its own names, only keys that resemble a known key are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from smallvit.engine.guards import GUARDS
 from smallvit.errors import UserError
 from smallvit.utils.spelling import CLOSED, ONE_SLIP, near_miss
 
-#: Config key that lists keys to accept although they look misspelt.
+#: Config key that lists keys to accept although they look misspelled.
 ACCEPTED = "unchecked_keys"
 #: Top-level keys read by MMEngine and our tools, besides the arguments of the Runner.
 TOP_LEVEL = (
@@ -39,8 +39,8 @@ DETECTION = (
     *("score_thr", "mask_thr_binary", "assigner", "sampler", "allowed_border", "pos_weight"),
     *("debug", "mask_size", "mode", "crop_size", "stride", "augments", "probs", "max_per_image"),
 )
-#: Keys of dicts that are not passed to a class, or that are read before the class is built, by
-#: the path of the dict; ``*`` matches any key.
+#: Keys of dicts that are not passed to a class, or are read before the class is built, by path of
+#: the dict; ``*`` matches any key.
 PLAIN_KEYS = {
     "*_dataloader": LOADER,
     "train_cfg": ("by_epoch",),
@@ -115,23 +115,23 @@ IGNORED = ("type", "_scope_", "_delete_")
 
 
 def check_keys(cfg: Config) -> None:
-    """Refuse a config with a key that looks misspelt.
+    """Refuse a config with keys that look misspelled.
 
     Known keys are those that MMEngine and our tools read and, for every dict with a ``type``, the
     arguments of its class, including those of its base classes if it forwards ``**kwargs``.
     Nothing is built. Keys that resemble no known key are ignored: MMEngine allows user-defined
-    names at the top level, and classes refuse arguments that they do not take.
+    names at the top level, and classes raise errors for unknown arguments.
 
     Args:
-        cfg (Config): The config, its overrides merged. ``unchecked_keys`` holds dotted keys
-            that are meant as they stand.
+        cfg (Config): The config with merged overrides. ``unchecked_keys`` lists dotted keys that
+            are accepted.
 
     Raises:
-        UserError: If a key looks misspelt; the message names all of them.
+        UserError: If keys look misspelled; the message lists all of them.
     """
     accepted = cfg.get(ACCEPTED) or ()
     accepted = {accepted} if isinstance(accepted, str) else set(accepted)
-    found = [one for one in misspelt(cfg) if one[0] not in accepted]
+    found = [one for one in misspelled_keys(cfg) if one[0] not in accepted]
     if not found:
         return
     lines = [f"{path}: did you mean {meant}{where}?" for path, meant, where in found]
@@ -143,15 +143,15 @@ def check_keys(cfg: Config) -> None:
     )
 
 
-def misspelt(cfg: Config) -> Iterator[tuple[str, str, str]]:
-    """Find the keys of a config that look misspelt.
+def misspelled_keys(cfg: Config) -> Iterator[tuple[str, str, str]]:
+    """Find the keys of a config that look misspelled.
 
     Args:
         cfg (Config): The merged config.
 
     Yields:
-        tuple[str, str, str]: The dotted key, the known key that it resembles, and a phrase
-        that says where that key is known.
+        tuple[str, str, str]: Dotted key, the known key that it resembles, and a phrase about where
+        that key is valid.
     """
     known = {*inspect.signature(Runner).parameters, *TOP_LEVEL}
     for key in cfg:

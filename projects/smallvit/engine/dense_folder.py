@@ -33,7 +33,7 @@ def dense_datasets(cfg: Config, kind: str) -> Iterator[ConfigDict]:
 
 
 def own_data(cfg: Config) -> str | None:
-    """Determine which data set type a config for custom data uses.
+    """Determine the dataset type of a config for custom data.
 
     Args:
         cfg (Config): The config to search.

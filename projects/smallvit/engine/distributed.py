@@ -1,7 +1,7 @@
-"""Distributed training on CPU: gloo instead of NCCL, and a model wrapper without device ids.
+"""Distributed training on CPU: gloo instead of NCCL, and a model wrapper without device IDs.
 
-MMEngine's launchers select a CUDA device first. Here the process group is initialized before
-that, and the Runner then uses it as it is.
+MMEngine's launchers first select a CUDA device. Here the process group is initialized before, and
+the Runner uses it unchanged.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def require_a_gpu_each(cfg: Config) -> None:
         cfg (Config): The config to check.
 
     Raises:
-        UserError: If the launcher started more processes here than torch sees GPUs.
+        UserError: If the launcher started more processes on this machine than there are GPUs.
     """
     # MMEngine distributes Slurm's processes over the GPUs, and each may see only its own.
     variable = LOCAL_SIZES.get(cfg.get("launcher", "none"))
@@ -129,8 +129,8 @@ def is_first_process(launcher: str) -> bool:
 def _wrapper_config(cfg: Config) -> dict:
     """Options of the CPU wrapper: those of the config's wrapper, or MMEngine's defaults.
 
-    ``find_unused_parameters`` remains the config's decision, False by default, as
-    on GPU: a model that trains on CPU processes then trains on GPUs too.
+    ``find_unused_parameters`` is that of the config, by default False as on GPUs, so that a model
+    that trains on CPU processes also trains on GPUs.
     """
     options = dict(cfg.get("model_wrapper_cfg") or {})
     kind = options.pop("type", "MMDistributedDataParallel")

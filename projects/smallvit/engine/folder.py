@@ -34,9 +34,7 @@ def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
 
     Args:
         cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
-            stores what it was fitted to, so that a dumped config can be fitted to another
-            folder.
-            folder.
+            records the folder, so that a dumped config can be adapted to another one.
         checkpoint (str, optional): Checkpoint to be tested, whose stored class names take
             precedence. Defaults to None.
 

@@ -22,11 +22,11 @@ class GradientGuard:
     step, together with the loss (:meth:`finish`), unless steps are to be skipped, which requires
     a synchronization with the device.
 
-    A loss scaler skips such steps by itself; here they are only counted.
+    Steps that a loss scaler skips itself are only counted.
 
     Args:
         wrapper (OptimWrapper or OptimWrapperDict): Optimizer wrapper to guard.
-        at_once (bool): Skip bad steps on every device. Defaults to False.
+        at_once (bool): Whether to skip bad steps on every device. Defaults to False.
     """
 
     def __init__(self, wrapper: Any, at_once: bool = False) -> None:

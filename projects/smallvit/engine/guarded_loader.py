@@ -1,8 +1,8 @@
 """Data loader with reproducible batches that tolerates unreadable samples.
 
 Every batch has its own random streams, seeded by the run's seed, the process, the epoch and the
-number of the batch. Augmentations are therefore independent of the number of workers, and the
-same again when a run resumes in the middle of an epoch.
+index of the batch. Augmentations are therefore independent of the number of workers, and
+reproduced when a run resumes in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class GuardedDataset:
         entropy = getattr(batch, "entropy", None)
         if entropy is None:
             return self._load(batch)
-        # The main process also draws for the model; a worker draws for nothing but the data.
+        # The main process also draws random numbers for the model; workers only for the data.
         with preserved() if get_worker_info() is None else nullcontext():
             seed_all(entropy)
             return self._load(batch)

@@ -25,8 +25,8 @@ _RENAMED_KEYS = {"exact_rois": "float32_rois"}
 def add_guards(cfg: Config) -> None:
     """Add the default hooks that a config of any MM library does not set.
 
-    A hook that the config sets or disables (``enabled=False``) is not changed, and
-    neither is a checkpoint hook of the user's own.
+    Hooks that the config sets or disables (``enabled=False``) and custom checkpoint hooks are not
+    changed.
 
     Args:
         cfg (Config): The config, changed in place.

@@ -1,8 +1,8 @@
 """Allowlist of the types that a config stored in a checkpoint may name.
 
-All of them only compute. When constructed from the arguments that
-:mod:`smallvit.engine.stored_config` accepts, none reads a file, downloads anything, executes a
-string or builds something that a path names. Check the constructor before adding a type.
+All of them only compute. With the arguments that :mod:`smallvit.engine.stored_config` accepts, no
+constructor reads a file, downloads anything, executes a string or imports a name. Check the
+constructor before adding a type.
 """
 
 from __future__ import annotations

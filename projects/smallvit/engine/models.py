@@ -1,7 +1,7 @@
 """Build models from configs and load checkpoints into them.
 
-A module that stores something beside its weights in a checkpoint has a method
-``load_content(content)``; it is called with the whole checkpoint after the weights are loaded.
+A module that stores more than its weights in a checkpoint defines ``load_content(content)``, which
+is called with the whole checkpoint after the weights are loaded.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from smallvit.layers.attention_form import follow_form
 def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     """Build the model of a config as the Runner does, with SyncBN reverted.
 
-    Attention uses the faster form, see :mod:`smallvit.layers.attention_form`.
-
-    Types are looked up in the current default scope.
+    Attention uses the faster implementation, see :mod:`smallvit.layers.attention_form`. Types are
+    looked up in the current default scope.
 
     Args:
         cfg (Config | dict): A full config with a ``model``.
-        keep_sync_norms (bool): Keep SyncBN, which runs on accelerators only, to inspect what the
-            config specifies. Defaults to False.
+        keep_sync_norms (bool): Whether to keep SyncBN, which runs on accelerators only, to inspect
+            the model of the config. Defaults to False.
 
     Returns:
         nn.Module: The model in evaluation mode, weights not initialized from files.

@@ -74,7 +74,7 @@ def apply_configured(runner: Runner, configured: ConfiguredOptimizer, stored: li
         stored (list[dict]): Scheduler states in the checkpoint.
 
     Returns:
-        str: Sentences that describe what the config changes; empty if nothing.
+        str: Description of the changes; empty if there are none.
     """
     said = list(_apply_groups(configured))
     if _schedule_changed(configured, stored):

@@ -1,7 +1,7 @@
-"""The steps from a config file to a run: :data:`STEPS`, in their order.
+"""Pipeline from a config file to a run, as an ordered list of steps (:data:`STEPS`).
 
-A tool that trains or tests runs all of them, one that only inspects a config those up to
-``install`` (:func:`resolve`), and a program that made its own config those after it
+Tools that train or test run all steps. Tools that only inspect a config run the steps up to
+``install`` (:func:`resolve`), and programs with their own config the steps after it
 (:func:`adapt_config`, :func:`build_runner`).
 """
 
@@ -91,7 +91,7 @@ def override(request: Request) -> None:
 
 
 def check_spelling(request: Request) -> None:
-    """Refuse misspelt options and invalid models."""
+    """Refuse misspelled options and invalid models."""
     check_keys(request.cfg)
     check_masking(request.cfg)
 
@@ -202,7 +202,7 @@ def resolve(
         purpose (str): Name of the tool, for messages. Defaults to "the tool".
 
     Returns:
-        Config: The config. From now on checkpoints, images and stores are read with checks.
+        Config: The config. Checkpoints, images and stores are read with checks from then on.
     """
     request = Request(path, needs=needs, purpose=purpose, overrides=overrides)
     return take_steps(request, last=install).cfg
@@ -218,13 +218,13 @@ def adapt_config(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner that a config asks for.
+    """Build the Runner of a config.
 
     Args:
         cfg (Config): The prepared config.
 
     Returns:
-        Runner: MMEngine's, or the one that ``runner_type`` names.
+        Runner: MMEngine's Runner, or an instance of ``runner_type``.
     """
     keep_own_file(cfg)
     if "runner_type" not in cfg:

@@ -64,7 +64,7 @@ def task_of(model: nn.Module) -> str:
 class DumpPredictions(BaseMetric):
     """Write the predictions of a test to a JSON or npz file.
 
-    Its layout is that of :mod:`smallvit.engine.predictions`.
+    The formats are described in :mod:`smallvit.engine.predictions`.
 
     Args:
         path (str): A .json file for classes and instances, .npz for label maps.

@@ -157,7 +157,7 @@ def read_predictions(path: str | os.PathLike, trusted: bool = False) -> Sequence
         return _read_npz(path) if start == _ZIP else _read_json(path)
 
 
-class _reading:  # noqa: N801 a context that reads as a word
+class _reading:  # noqa: N801 used like a function, as a context manager
     """Convert exceptions from damaged files to an error that names the file."""
 
     def __init__(self, path: str) -> None:

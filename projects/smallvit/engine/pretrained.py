@@ -22,7 +22,7 @@ from smallvit.errors import CheckpointError
 
 
 class CheckedPretrainedInit(PretrainedInit):
-    """MMEngine's ``Pretrained`` initializer, which refuses a file none of whose weights fit.
+    """MMEngine's ``Pretrained`` initializer that refuses a file without matching weights.
 
     Args:
         checkpoint (str): Path or URL of the checkpoint.
@@ -73,28 +73,28 @@ class CheckedPretrainedInit(PretrainedInit):
 
 
 def of_timm(module: nn.Module, state: dict, path: str) -> dict:
-    """Read a file of timm for the backbone that has a network of timm in it.
+    """Convert a timm checkpoint for a backbone that wraps a timm model.
 
     Args:
-        module (nn.Module): What is loaded; others than such backbones take files as they are.
-        state (dict): The state dict of the file.
-        path (str): The file, for errors.
+        module (nn.Module): Module to load; for other modules, the state dict is unchanged.
+        state (dict): State dict of the file.
+        path (str): Path of the file, for errors.
 
     Returns:
-        dict: The state dict by the module's names, without timm's classifier.
+        dict: State dict with the names of the module, without timm's classifier.
     """
     network = getattr(module, "timm_model", None)
     if network is None or any(name.startswith("timm_model.") for name in state):
         return state
     found = {f"timm_model.{key}": each for key, each in as_timm_reads(network, state, path).items()}
     own = module.state_dict()
-    # One of another network is left as it is, for the error to tell what is in it.
+    # A checkpoint of another network is returned unchanged, so that the error lists its names.
     return {key: each for key, each in found.items() if key in own} or state
 
 
 def install() -> None:
     """Replace MMEngine's initializer for ``init_cfg`` with ``type="Pretrained"``.
 
-    The type name does not change, as the libraries look for it.
+    The type name is unchanged because the libraries refer to it.
     """
     WEIGHT_INITIALIZERS.register_module(name="Pretrained", module=CheckedPretrainedInit, force=True)

@@ -60,7 +60,7 @@ def set_states(states: dict[str, Any]) -> None:
 def seed_all(entropy: Sequence[int]) -> None:
     """Seed the three CPU generators from a sequence of numbers.
 
-    Streams of different sequences are independent, however similar the numbers are.
+    Streams of different sequences are independent, even if the numbers are similar.
 
     Args:
         entropy (Sequence[int]): Non-negative numbers that identify the stream.

@@ -1,6 +1,6 @@
 """Buffers that differ between processes: running statistics without SyncBN.
 
-A checkpoint holds only those of rank 0, and every process would resume with them.
+A checkpoint contains only the buffers of rank 0, with which every process would resume.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def models_of(runner: Runner) -> Iterator[tuple[str, nn.Module]]:
-    """Iterate over the model of a run and the averages of it that EMA hooks keep.
+    """Iterate over the model of a run and its averages in EMA hooks.
 
     Args:
         runner (Runner): The runner that trains.

@@ -32,7 +32,7 @@ def log_failures(work_dir: str) -> Iterator[None]:
         message = reason if preempted else f"the run failed: {reason}"
         level = logging.WARNING if preempted else logging.ERROR
         for handler in _log_files(work_dir):
-            # Not through the logger, which would also print what the tool prints.
+            # Not through the logger, which would print the message a second time.
             handler.handle(
                 logging.makeLogRecord(
                     {"msg": message, "levelno": level, "levelname": logging.getLevelName(level)}

@@ -12,7 +12,7 @@ from smallvit.engine.run_record import fingerprint
 
 
 def settings_of(runner: Runner) -> dict[str, Any]:
-    """Collect the settings of a run that matter when it is resumed.
+    """Collect the settings of a run that are compared on resume.
 
     Args:
         runner (Runner): The runner, with its training loop built.

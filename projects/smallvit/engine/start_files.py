@@ -20,7 +20,7 @@ def require_pretrained(cfg: Config) -> None:
         cfg (Config): The merged config.
 
     Raises:
-        CheckpointError: If one is missing; says how to get it, and how to start without it.
+        CheckpointError: If one is missing. The message says how to obtain it or start without it.
     """
     for key, path in pretrained_files(cfg.get("model"), "model"):
         place = (split_official(path) or ("", path))[1]

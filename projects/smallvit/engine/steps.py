@@ -1,4 +1,4 @@
-"""The test pipeline for images in memory, without the loading step."""
+"""Test pipeline for images in memory, without the loading step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smallvit.errors import UserError
 
 
 class Steps:
-    """The test pipeline of a config, for images in memory.
+    """Test pipeline of a config for images in memory.
 
     Args:
         cfg (Config): A config with ``test_dataloader`` or ``test_pipeline``; its default scope
@@ -24,7 +24,7 @@ class Steps:
         color_type (str): Color type in which the pipeline reads images, as in
             :func:`mmcv.imfrombytes`.
         backend (str): Image decoding backend of the pipeline.
-        bands (Bands, optional): Bands that the pipeline reads; None for images of colors.
+        bands (Bands, optional): Bands that the pipeline reads; None for color images.
 
     Raises:
         UserError: If there is no pipeline, or a step reads annotations or several images.
@@ -56,8 +56,8 @@ class Steps:
             np.ndarray: (H, W, C) or (H, W); BGR and uint8, or bands as float32.
 
         Raises:
-            ImageError: If it is not a whole image.
-            DataError: If it is not read as it is meant, such as another number of bands.
+            ImageError: If the image is damaged or incomplete.
+            DataError: If the image does not match the settings, such as the number of bands.
         """
         if self.bands is not None:
             return self.bands.decode(content, path)
@@ -70,7 +70,7 @@ class Steps:
             image (np.ndarray): Output of :meth:`decode`.
 
         Returns:
-            np.ndarray: The image itself; of bands the first three, as BGR and uint8.
+            np.ndarray: The image; for multispectral images the first three bands, as BGR uint8.
         """
         return image if self.bands is None else visible(image)
 
@@ -78,7 +78,7 @@ class Steps:
         """Preprocess an image.
 
         Args:
-            image (np.ndarray): (H, W, C) or (H, W), as of :meth:`decode`.
+            image (np.ndarray): (H, W, C) or (H, W), as returned by :meth:`decode`.
             name (str): Path to store in the sample. Defaults to "".
 
         Returns:

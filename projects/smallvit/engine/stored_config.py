@@ -1,9 +1,9 @@
-"""The config in a checkpoint, which makes it sufficient for prediction and export.
+"""Config in a checkpoint, with which the checkpoint is sufficient for prediction and export.
 
-It is JSON text under :data:`KEY`: the model, its data preprocessor, the preprocessing steps and the
-classes, without training settings. As the content of foreign files is not trusted, it is treated as
-data: each type must be in :mod:`smallvit.engine.known_types`, and no value may name a file, an
-address or something to import. ``--config`` and ``--trust-checkpoint`` bypass this.
+It is JSON text under :data:`KEY` that contains the model, its data preprocessor, the preprocessing
+steps and the classes, without training settings. Because files may come from untrusted sources, it
+is treated as data: each type must be in :mod:`smallvit.engine.known_types`, and no value may refer
+to a file, a URL or an import. ``--config`` and ``--trust-checkpoint`` bypass this.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WAY_OUT = (
     "pass a config with --config FILE, or use the stored one with --trust-checkpoint, which runs "
     "any code that it names"
 )
-#: Guided models, and the model types that they are without a teacher.
+#: Guided models, and their model types without a teacher.
 GUIDED = {
     "GuidedClassifier": "mmpretrain.ImageClassifier",
     "GuidedDetector": "mmdet.MaskRCNN",
@@ -157,7 +157,7 @@ def read_stored(content: Mapping[str, Any], name: str, trusted: bool = False) ->
     Args:
         content (Mapping): The content of the checkpoint.
         name (str): Path of the checkpoint, for errors.
-        trusted (bool): Accept it whatever it names. Defaults to False.
+        trusted (bool): Whether to accept any content. Defaults to False.
 
     Returns:
         Config: With ``default_scope``, ``model``, ``data_preprocessor``, ``test_dataloader`` and
@@ -175,7 +175,7 @@ def read_stored(content: Mapping[str, Any], name: str, trusted: bool = False) ->
             check(stored)
         return _as_config(stored)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise CheckpointError(
             f"{name}: invalid stored config: {str(reason)[:300]}; {_WAY_OUT}"
         ) from error
@@ -202,7 +202,7 @@ def check(stored: Mapping[str, Any]) -> None:
         stored (Mapping): The parsed config.
 
     Raises:
-        ValueError: Names the value that is not allowed.
+        ValueError: If a value is not allowed; the message contains it.
     """
     scope = stored["default_scope"]
     _require_scope(scope)
@@ -230,7 +230,7 @@ class _Check:
 
     def node(self, value: Any, scope: str, place: str, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
-            raise ValueError("it is nested too deep")
+            raise ValueError("it is nested too deeply")
         if isinstance(value, str):
             self._text(value, scope, place)
         elif isinstance(value, (int, float)):

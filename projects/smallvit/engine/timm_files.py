@@ -1,4 +1,4 @@
-"""Files of weights as timm reads them: other names, position embeddings of other sizes."""
+"""Conversion of weight files as in timm: parameter names, and sizes of position embeddings."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 
 from smallvit.errors import CheckpointError
 
-#: What networks of timm are called where they are a part of another.
+#: Prefixes of the names of a timm model that is part of another model.
 PREFIXES = ("backbone.", "timm_model.", "model.")
 
 
 def timm_network(module: nn.Module) -> nn.Module | None:
-    """Find the network of timm in a backbone or a TimmClassifier.
+    """Get the timm model in a backbone or TimmClassifier.
 
     Args:
-        module (nn.Module): The backbone or classifier.
+        module (nn.Module): Backbone or classifier that may wrap a timm model.
 
     Returns:
-        nn.Module | None: None if there is none.
+        nn.Module | None: The timm model; None if there is none.
     """
     found = getattr(module, "timm_model", getattr(module, "model", None))
     return found if type(found).__module__.startswith("timm.") else None
 
 
 def as_timm_reads(network: nn.Module, state: Mapping[str, Any], path: str) -> dict[str, Tensor]:
-    """Take the weights of a file by timm's names, as timm makes them out of it.
+    """Convert the weights of a file to the names and shapes of a timm model, as timm does.
 
     Args:
-        network (nn.Module): A network of timm.
-        state (Mapping[str, Any]): The state dict of the file.
-        path (str): The file, for errors.
+        network (nn.Module): Model of timm.
+        state (Mapping[str, Any]): State dict of the file.
+        path (str): Path of the file, for errors.
 
     Returns:
-        dict[str, Tensor]: By the names of the network.
+        dict[str, Tensor]: Weights with the names of the model.
 
     Raises:
-        CheckpointError: If timm cannot make anything of it.
+        CheckpointError: If timm cannot convert them.
     """
     plain = {}
     for key, value in state.items():
@@ -52,8 +52,8 @@ def as_timm_reads(network: nn.Module, state: Mapping[str, Any], path: str) -> di
         return plain
     try:
         return dict(read(plain, network))
-    except Exception as error:  # whatever another network's names and shapes lead to
+    except Exception as error:  # names and shapes of another network raise various errors
         raise CheckpointError(
-            f"{path} is not a checkpoint of timm's {type(network).__name__}, whose reader raised "
+            f"{path} is not a checkpoint of timm's {type(network).__name__}: reading it raised "
             f"{type(error).__name__}: {error}"
         ) from error

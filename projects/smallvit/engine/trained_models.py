@@ -27,18 +27,18 @@ def load_trained(
     """Build the model of a checkpoint and load its weights.
 
     Args:
-        checkpoint (str | os.PathLike): Path or URL. Checkpoints written by smallvit contain the
-            config, of which only known types are accepted.
+        checkpoint (str | os.PathLike): Path or URL. Checkpoints written by smallvit contain their
+            config, in which only known types are accepted.
         config (str | os.PathLike | Config, optional): Config for other checkpoints. Defaults
             to None.
         device (str | torch.device): Device of the model. Defaults to "cpu".
 
     Returns:
-        nn.Module: As :func:`smallvit.engine.models.load_model` gives it.
+        nn.Module: The model, see :func:`smallvit.engine.models.load_model`.
 
     Raises:
-        CheckpointError: If the checkpoint is missing, damaged, has no config, or one that names
-            something that is not allowed.
+        CheckpointError: If the checkpoint is missing or damaged, or its config is missing or not
+            allowed.
     """
     if config is not None:
         return load_model(config, checkpoint, device)
@@ -69,7 +69,7 @@ def _program(content: Mapping[str, Any], name: str) -> Config:
 def _without_config(content: Mapping[str, Any], name: str) -> str:
     meta = content.get("meta")
     there = isinstance(meta, Mapping) and isinstance(meta.get("cfg"), str) and not are_trusted()
-    more = " (it contains MMEngine's as code; --trust-checkpoint runs that)" if there else ""
+    more = " (it contains one as code; --trust-checkpoint runs it)" if there else ""
     return (
         f"{name} contains no config as data, which smallvit stores in its checkpoints. Pass its "
         f"config with --config FILE{more}"

@@ -10,8 +10,8 @@ from PIL import UnidentifiedImageError
 
 from smallvit.errors import DataError, ImageError, ImageStoreError, UserError
 
-#: Errors of loading transforms that are due to their settings, wrong annotations, the data set as
-#: a whole, or a store of all images.
+#: Errors of loading transforms that concern their settings, the annotations, the whole data set or
+#: a store of all images, rather than a single file.
 MISTAKES = (
     *(KeyError, TypeError, ImportError, NotImplementedError),
     *(ImageStoreError, DataError, UserError),

@@ -7,7 +7,7 @@ from mmengine.registry import HOOKS
 
 from config_helpers import read_config
 from smallvit.cli.config import finalize_config
-from smallvit.engine.config_keys import check_keys, misspelt
+from smallvit.engine.config_keys import check_keys, misspelled_keys
 from smallvit.errors import UserError
 
 DIGITS = "dwnet/dwnet-mini_digits.py"
@@ -15,7 +15,7 @@ DETECTION = "dwnet/dwnet-mini_digits-det.py"
 
 
 def found(cfg):
-    return {path: meant for path, meant, _ in misspelt(cfg)}
+    return {path: meant for path, meant, _ in misspelled_keys(cfg)}
 
 
 def changed(path, value=1, name=DIGITS):
@@ -154,9 +154,9 @@ def test_arguments_of_a_data_set_in_memory():
     """Those of InMemory and of what it is in memory of."""
     dataset = dict(type="smallvit.InMemory", of="smallvit.ClassFolders", max_gib=1, data_root="x")
     cfg = dict(default_scope="mmpretrain", train_dataloader=dict(dataset=dataset))
-    assert not list(misspelt(Config(cfg)))
+    assert not list(misspelled_keys(Config(cfg)))
     for slip, meant in (("max_gb", "max_gib"), ("held_ut", "held_out"), ("data_rot", "data_root")):
         cfg["train_dataloader"]["dataset"] = {**dataset, slip: 0.1}
-        assert [one[:2] for one in misspelt(Config(cfg))] == [
+        assert [one[:2] for one in misspelled_keys(Config(cfg))] == [
             (f"train_dataloader.dataset.{slip}", meant)
         ]

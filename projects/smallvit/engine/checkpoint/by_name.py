@@ -1,8 +1,8 @@
 """Resume from optimizer state that is keyed by parameter name.
 
-An optimizer numbers its parameters in the order of the config's groups, and the iteration depends
-on the length of the data loader. A converted checkpoint knows neither: it holds the epoch and the
-moments by parameter name, and they are mapped to the optimizer of the run that resumes it.
+Optimizers number their parameters in the order of the parameter groups, and the iteration depends
+on the length of the data loader. Both are unknown in a converted checkpoint, which contains the
+epoch and the moments by parameter name. They are mapped to the optimizer of the run that resumes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from smallvit.errors import CheckpointError
 
-#: Key of a checkpoint that holds this state; see ``smallvit.converters.TrainingState``.
+#: Checkpoint key of this state; see ``smallvit.converters.TrainingState``.
 KEY = "training_state"
 
 
@@ -130,7 +130,7 @@ def _check_shape(runner: Runner, name: str, parameter: torch.Tensor, entry: dict
 def _adopt_average(
     runner: Runner, checkpoint: dict[str, Any], average: dict | None, iteration: int
 ) -> None:
-    """Hand the stored EMA to the run's EMA hook, in the layout of that hook."""
+    """Convert the stored EMA to the layout of the run's EMA hook."""
     if average is None:
         return
     hook = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)

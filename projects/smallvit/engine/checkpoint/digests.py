@@ -1,4 +1,4 @@
-"""SHA-256 files beside checkpoints whose format has no checksums."""
+"""SHA-256 digests of checkpoints whose format has no checksums, in a file next to them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def write_with_digest(path: str, content: bytes) -> None:
-    """Write a file atomically, with its SHA-256 in a file beside it.
+    """Write a file atomically, with its SHA-256 in a second file.
 
     Args:
         path (str): Path to write.
         content (bytes): Content of the file.
     """
-    # The old digest is removed first: between the writes there is none rather than a wrong one.
+    # Removed first, so that between the two writes there is no digest rather than a wrong one.
     remove_quietly(path + ENDING)
     write_whole(path, content)
     digest = hashlib.sha256(content).hexdigest()
@@ -46,7 +46,7 @@ def write_with_digest(path: str, content: bytes) -> None:
 
 
 def check_digest(path: str) -> None:
-    """Verify a file with the SHA-256 beside it, or log that there is none.
+    """Verify the SHA-256 of a file, or log that it has none.
 
     Args:
         path (str): Path of the file.

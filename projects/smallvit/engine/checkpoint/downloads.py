@@ -24,7 +24,7 @@ from smallvit.utils.files import remove_quietly, whole_file, write_whole
 #: Leading digits of the SHA-256 in file names, as in the model zoos of torch and the MM libraries.
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})\.")
 _DATE = re.compile(r"(19|20)\d{6}")
-#: Metadata file that is kept beside a download.
+#: Metadata file next to a download.
 SOURCE = "source.json"
 #: Seconds to wait before each attempt; the download fails after the last one.
 PAUSES = (0.0, 1.0, 5.0)
@@ -39,7 +39,7 @@ def download(url: str, folder: str | None = None, progress: bool = True) -> str:
     """Download a checkpoint, unless it was downloaded from the same URL before.
 
     The length and, if the file name contains it, the SHA-256 are verified; a truncated file is
-    downloaded again. Each URL has a folder of its own, named by its hash.
+    downloaded again. Each URL has its own cache folder, named by the hash of the URL.
 
     Args:
         url (str): A URL with the scheme http or, preferably, https.
@@ -67,7 +67,7 @@ def download(url: str, folder: str | None = None, progress: bool = True) -> str:
         return path
     earlier = osp.join(folder, name)
     if _stated_digest(name) and osp.isfile(earlier) and _has_stated_digest(earlier):
-        return earlier  # downloaded by torch, from whatever URL
+        return earlier  # downloaded by torch from an unknown URL
     os.makedirs(place, exist_ok=True)
     _fetch(url, path, progress)
     return path
@@ -77,7 +77,7 @@ def forget(path: str) -> None:
     """Discard a download, so that the next request fetches it again.
 
     Args:
-        path (str): What :func:`download` returned.
+        path (str): Result of :func:`download`.
     """
     remove_quietly(osp.join(osp.dirname(path), SOURCE))
 

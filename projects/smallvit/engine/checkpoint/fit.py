@@ -33,7 +33,7 @@ class Fit:
             such as ``"backbone."``. Defaults to None.
         lacks_prefix (str, optional): Prefix that the file's names lack. Defaults
             to None.
-        below (list[str]): Names of entries in the file that are dicts, of weights for example.
+        below (list[str]): Names of entries in the file that are dicts, which may contain weights.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ def measure_fit(model: nn.Module, state: Mapping[str, Any]) -> Fit:
         state (Mapping[str, Any]): The state dict to be loaded into it.
 
     Returns:
-        Fit: What matches and what does not.
+        Fit: Matching and mismatching entries.
     """
     own = {name: value for name, value in model.state_dict().items() if _counts(name)}
     found = {name: value for name, value in state.items() if _counts(name)}
@@ -149,7 +149,7 @@ def _common_prefix(short: list[str], long: list[str], ours: Mapping, theirs: Map
 
 
 def require_fit(fit: Fit, source: str, target: str) -> None:
-    """Refuse a checkpoint none of whose weights fit.
+    """Refuse a checkpoint without any matching weights.
 
     Args:
         fit (Fit): The comparison of checkpoint and model.

@@ -63,7 +63,7 @@ def _structured(meta: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def write_safetensors(path: str, tensors: dict[str, Tensor], meta: dict | None = None) -> None:
-    """Write weights to a safetensors file atomically, with its SHA-256 beside it.
+    """Write weights to a safetensors file atomically, with its SHA-256 in a second file.
 
     Args:
         path (str): Path to write.
@@ -96,7 +96,7 @@ def write_checkpoint(path: str | os.PathLike, content: Mapping[str, Any]) -> Non
         try:
             torch.save(dict(content), file)
         except RuntimeError as error:
-            # After a failed write torch raises again on closing its archive, which hides the cause.
+            # After a failed write, torch raises again on closing the archive and hides the cause.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise

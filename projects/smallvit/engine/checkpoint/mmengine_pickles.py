@@ -1,8 +1,8 @@
 """Read the objects in MMEngine's checkpoints without running their code.
 
-MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. For each of
-the few names in such a file there is a stand-in here that keeps the data and calls nothing, for
-:func:`torch.load` with ``weights_only=True``.
+MMEngine pickles its logging histories as objects that refer to ``builtins.getattr``. This module
+has a stand-in for each of the few names in such a file. The stand-ins store the data and call
+nothing, and are allowed in :func:`torch.load` with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _new_array(*_: Any) -> _Array:
 
 
 def _nothing(*_: Any) -> None:
-    """Stand-in for ``getattr``: the methods it would look up are not needed."""
+    """Stand-in for ``getattr``, whose result is not needed."""
 
 
 def _named(full: str, make: type | Callable[..., Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Official checkpoints in place of ours: ``dwnet::FILE`` or ``dwnet::https://...``.
+"""Loading of official checkpoints by name: ``dwnet::FILE`` or ``dwnet::https://...``.
 
 The name before ``::`` is a system of :mod:`smallvit.converters`. The file is read without running
 code and converted strictly, once: the result is cached by the SHA-256 of the file.

@@ -1,7 +1,7 @@
 """Allowlist of the functions that a checkpoint's pickle may call, and of their arguments.
 
-The files of torch and MMEngine call few functions, and always in the same way. Each entry checks
-the arguments of one call before it happens, and describes its result.
+The files of torch and MMEngine call few functions, always in the same way. Each entry checks the
+arguments of a call before it is executed, and describes its result.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ITEM_SIZES = {
     for place in ("torch", "torch.cuda")
 }
 ITEM_SIZES |= {"torch.storage.UntypedStorage": 1}
-#: What MMEngine adds to a checkpoint; :mod:`.mmengine_pickles` has a stand-in for each name.
+#: Names that MMEngine adds to checkpoints; :mod:`.mmengine_pickles` has a stand-in for each.
 OF_MMENGINE = frozenset(
     {
         "mmengine.logging.history_buffer.HistoryBuffer",
@@ -203,7 +203,7 @@ def _parameter(args: tuple) -> Shadow:
 
 
 def _with_attributes(args: tuple) -> Shadow:
-    """``_rebuild_from_type_v2``: a tensor with attributes of its own."""
+    """``_rebuild_from_type_v2``: a tensor with additional attributes."""
     name = "torch._tensor._rebuild_from_type_v2"
     _require(len(args) == 4 and args[0] in TENSORS and args[1] in _CLASSES, name)
     _require(isinstance(args[2], Tuple) and isinstance(args[3], (Shadow, type(None))), name)

@@ -1,8 +1,8 @@
 """Scan a checkpoint's pickle without building objects, and refuse malicious content.
 
-A few hundred bytes of pickle can request more memory than there is, nest lists until a copy never
-ends, or replace the functions that later checkpoints are read with. All instructions are
-therefore first interpreted on shadows of the values.
+A pickle of a few hundred bytes can request more memory than is available, nest lists until a copy
+never ends, or replace the functions that read later checkpoints. All instructions are therefore
+first interpreted on shadows of the values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from smallvit.engine.checkpoint.shadows import (
     measure,
 )
 
-#: Tensor bytes that may exceed the stored ones, as those of an expanded tensor do.
+#: Maximum excess of tensor bytes over stored bytes, which expanded tensors have.
 SLACK_BYTES = 64 << 20
 #: Keys whose hashes can be made to collide: large integers, floats and tuples.
 MAX_ODD_KEYS = 1000

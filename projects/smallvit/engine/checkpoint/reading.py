@@ -60,9 +60,8 @@ def trust_checkpoints(trusted: bool = True, check_crcs: bool = True) -> None:
 
     Args:
         trusted (bool): Unpickle them in full, which runs any code they contain. Defaults to True.
-        check_crcs (bool): Verify the CRCs of archives. Defaults to True; False is
-            for files that were written without CRCs.
-            for files that were written without.
+        check_crcs (bool): Whether to verify the CRCs of archives; False is for files that were
+            written without CRCs. Defaults to True.
     """
     _settings.update(trusted=trusted, check_crcs=check_crcs)
 

@@ -20,7 +20,7 @@ _HUB = ("log_scalars", "runtime_info", "resumed_keys")
 KEPT, BEST = "keep_ckpt_ids", "best_ckpt"
 
 
-#: Exceptions that invalid values cause when a state is restored.
+#: Exceptions that invalid values raise when a state is restored.
 _WRONG = (
     *(AssertionError, AttributeError, IndexError, KeyError, OverflowError),
     *(RuntimeError, TypeError, ValueError),
@@ -29,7 +29,7 @@ _WRONG = (
 
 @contextmanager
 def named(path: str) -> Iterator[None]:
-    """Name the checkpoint in errors that its values cause.
+    """Context manager that adds the path of the checkpoint to errors from its values.
 
     Args:
         path (str): Path of the checkpoint.
@@ -74,7 +74,7 @@ def require_resumable(checkpoint: dict[str, Any], path: str) -> None:
         path (str): Its path, for the error.
 
     Raises:
-        CheckpointError: If it has none, or in another form.
+        CheckpointError: If it has no training state, or in another form.
     """
     meta, hub = checkpoint.get("meta"), checkpoint.get("message_hub")
     if not isinstance(meta, dict) or hub is None or not {"epoch", "iter"} <= set(meta):
@@ -121,8 +121,8 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
-def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Continue a run, ignoring entries that would be executed or would remove other runs' files.
+def continue_training(runner: Runner, checkpoint: dict[str, Any]) -> None:
+    """Continue the run of a checkpoint, without entries that run code or remove other runs' files.
 
     Args:
         runner (Runner): The runner that resumes.
@@ -137,7 +137,7 @@ def take_up(runner: Runner, checkpoint: dict[str, Any]) -> None:
             f"the checkpoint does not belong to the recorded run in {runner.work_dir}; starting a "
             "new run, which removes no files of other runs"
         )
-    # MMEngine would execute meta["config"] on resume, and its inferencers ``cfg``, from our files.
+    # MMEngine would execute meta["config"] on resume; its inferencers would execute ``cfg``.
     checkpoint["meta"].pop("config", None)
     info = checkpoint["message_hub"]["runtime_info"]
     info.pop("cfg", None)

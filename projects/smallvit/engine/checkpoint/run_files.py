@@ -1,7 +1,7 @@
-"""Track the checkpoints that a run wrote; only these may be removed.
+"""Track the checkpoints that a run wrote, because only these may be removed.
 
-A run has an id, stored in ``run.json`` and in its checkpoints. A run that resumes in the same
-folder keeps the id; in any other folder it is a new run, and the old run's files are kept.
+Each run has an ID, stored in ``run.json`` and in its checkpoints. A run that resumes in the same
+folder keeps its ID; in another folder it is a new run, and the files of the old run are kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RunFiles:
         self.resumed = False
         self._written: dict[str, tuple] = {}
 
-    def note(self, path: str) -> None:
+    def record(self, path: str) -> None:
         """Record a checkpoint that this process wrote.
 
         Args:
@@ -72,7 +72,7 @@ class RunFiles:
         written = self._written.get(osp.abspath(path))
         return written == _signature(path) if written else id_in(path) == self.id
 
-    def make_way(self, path: str) -> None:
+    def rename_existing(self, path: str) -> None:
         """Rename an existing file of another run that has the name of a new checkpoint, and log it.
 
         Args:

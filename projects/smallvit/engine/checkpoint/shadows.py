@@ -1,4 +1,4 @@
-"""Shadows of the values that a pickle would build: their size and depth without their content."""
+"""Shadows of the values that a pickle would build: size and depth without content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SHARING, SLACK = 4, 100_000
 
 
 class Refused(pickle.UnpicklingError):
-    """A pickle that does something no checkpoint's pickle does; the message says what."""
+    """The pickle does something that pickles of checkpoints never do; see the message."""
 
 
 class Name(str):

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from smallvit.errors import CheckpointError
 
-#: torch stores tensors uncompressed; a larger growth ratio cannot be a checkpoint.
+#: Maximum ratio of uncompressed to compressed size; torch stores tensors uncompressed.
 MAX_GROWTH = 4
 _SLACK = 1 << 20
 _START = b"PK\x03\x04"
@@ -35,10 +35,10 @@ def is_archive(path: str) -> bool:
 
 
 def check_archive(path: str) -> None:
-    """Refuse an archive that is ambiguous, or that would grow when it is read.
+    """Refuse an archive that is ambiguous, or that expands when it is read.
 
-    If an archive has several central directories, torch and Python choose different ones. There
-    must be exactly the one that torch writes: right before the end, without gaps or overlaps.
+    If an archive has several central directories, torch and Python use different ones. There must
+    be exactly one, directly before the end as torch writes it, without gaps or overlaps.
 
     Args:
         path (str): Path of the checkpoint; a file that is not an archive passes.

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from smallvit.engine.checkpoint.newest import POINTER, TEMPORARY, last_checkpoint, pointer_to
-from smallvit.engine.checkpoint.resumed import KEPT, require_resumable, take_up
+from smallvit.engine.checkpoint.resumed import KEPT, continue_training, require_resumable
 from smallvit.engine.checkpoint.run_files import KEY, RunFiles, run_files
 from smallvit.engine.rank_buffers import models_of
 from smallvit.errors import CheckpointError, NonFiniteError
@@ -36,9 +36,9 @@ class AtomicCheckpointHook(CheckpointHook):
     """Checkpoint hook that writes atomically and never loses the last good checkpoint.
 
     A checkpoint is written to a temporary file, flushed to disk and renamed. Then the pointer
-    ``last_checkpoint`` is updated, and only after that are old checkpoints removed: those that
-    this run wrote to its own folder, whatever a resumed checkpoint lists. An existing checkpoint
-    of another run with the same name is renamed first. Non-finite weights are never written.
+    ``last_checkpoint`` is updated, and finally old checkpoints are removed, but only those that
+    this run wrote to its own folder. An existing checkpoint of another run with the same name is
+    renamed first. Non-finite weights are never written.
 
     Args:
         **kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`.
@@ -56,8 +56,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._elsewhere: set[str] = set()
         if not isinstance(self.file_backend, LocalBackend):
             runner.logger.warning(
-                f"checkpoints go through {type(self.file_backend).__name__}, which decides "
-                "whether its writes are atomic"
+                f"checkpoints are written with {type(self.file_backend).__name__}, whose writes "
+                "may not be atomic"
             )
             return
         if is_main_process():
@@ -67,7 +67,7 @@ class AtomicCheckpointHook(CheckpointHook):
         _make_atomic(runner, mark)
 
     def _too_many(self, runner: Runner) -> list[str]:
-        """Take over the removal of old checkpoints, which MMEngine does regardless of the run."""
+        """Prevent MMEngine from removing old checkpoints, which may be those of another run."""
         hub = runner.message_hub
         steps = hub.runtime_info.get(KEPT)
         if self.max_keep_ckpts <= 0 or not isinstance(steps, list):
@@ -80,7 +80,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Continue the run of the loaded checkpoint if it belongs to this work folder."""
         if runner._resume:
             require_resumable(checkpoint, runner._load_from)
-            take_up(runner, checkpoint)
+            continue_training(runner, checkpoint)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Store the id of the run in the checkpoint."""
@@ -148,8 +148,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts <= 0:
             return []
         kept = [number for number in self.keep_ckpt_ids if number != step]
-        # The checkpoint also lists those about to be removed: if the run is killed in between,
-        # the run that resumes from it removes them.
+        # The checkpoint also lists those about to be removed: if the run is killed before, the run
+        # that resumes from it removes them.
         runner.message_hub.update_info("keep_ckpt_ids", [*kept, step])
         surplus = kept[: max(0, len(kept) + 1 - self.max_keep_ckpts)]
         self.keep_ckpt_ids.extend([step] if step not in self.keep_ckpt_ids else [])
@@ -171,7 +171,7 @@ class AtomicCheckpointHook(CheckpointHook):
         bad = non_finite_weights(runner)
         if bad:
             runner.logger.warning(
-                f"not saved as best: {bad[0]} and {len(bad) - 1} more weights are not finite"
+                f"no best checkpoint saved: {bad[0]} is not finite ({len(bad)} such weights)"
             )
             return
         runner.call_hook("collect_state")
@@ -241,9 +241,9 @@ def _save_whole(
             save(out_dir, name, *args, **kwargs)
             barrier()  # strategies write from every process
             if is_main_process():
-                files.make_way(path)
+                files.rename_existing(path)
                 _move_into_place(temporary, path)
-                files.note(path)
+                files.record(path)
     except BaseException:
         _remove(temporary)
         raise

@@ -23,7 +23,7 @@ class BadSampleHook(Hook):
     """Replace unreadable training samples with others, up to a limit.
 
     Each one is counted and logged with its path. Validation and testing stop at the first one,
-    since a metric over fewer images than the benchmark's is not comparable.
+    because a metric over fewer images is not comparable.
 
     Args:
         fraction (float): Fraction of an epoch that may be unreadable. Defaults to 0.001.
@@ -114,7 +114,7 @@ class BadSampleHook(Hook):
 
 
 def _check_images(dataset: Any) -> None:
-    """Detect truncated files also where a pipeline was built with MMCV's own image reader."""
+    """Detect truncated files also in pipelines that were built with MMCV's image reader."""
     for transforms in _pipelines(dataset):
         for place, transform in enumerate(transforms):
             if type(transform) is LoadImageFromFile:

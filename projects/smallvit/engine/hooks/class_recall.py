@@ -16,8 +16,8 @@ class ClassRecallHook(Hook):
     """Report balanced accuracy and per-class recall beside a classifier's top-1 accuracy.
 
     They are reported in validation and testing if the most frequent class has more than
-    ``min_ratio`` times as many images as the least frequent one: accuracy alone looks good for a
-    classifier that always predicts the most frequent class.
+    ``min_ratio`` times as many images as the least frequent one, because a classifier that always
+    predicts the most frequent class has a high accuracy then.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.

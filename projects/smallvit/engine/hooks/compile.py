@@ -42,7 +42,10 @@ class CompileHook(Hook):
         if self.compiled:
             return
         names = ", ".join(compile_networks(runner.model, self.mode, self.backend))
-        print_log(f"torch.compile(mode={self.mode!r}) of {names}: first steps are slow", "current")
+        print_log(
+            f"compiling {names} with torch.compile(mode={self.mode!r}); the first steps are slow",
+            "current",
+        )
         self.compiled = True
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:

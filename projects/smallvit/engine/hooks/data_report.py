@@ -29,13 +29,12 @@ from smallvit.utils.text import name_some
 class DataReportHook(Hook):
     """Log a table of the data before the first step, and refuse inconsistent data.
 
-    For each data set the table lists images, objects and classes with their counts, and what is
-    left out and why; then the weights that training starts from, and the number of images per
-    optimizer step. No image is decoded for it; ``tools/misc/verify_dataset.py`` reads every
-    file.
+    The table lists the images, objects and classes of each dataset with their counts, skipped
+    samples with the reason, the initial weights, and the number of images per optimizer step. No
+    image is decoded; ``tools/misc/verify_dataset.py`` reads every file.
 
-    The run is refused if there is no object to train on, if names, ids or labels do not match
-    each other, or if the model has too few outputs. What could be intended is a warning.
+    The run is refused if there are no objects to train on, if names, IDs or labels do not match, or
+    if the model has too few outputs. Problems that may be intended are logged as warnings.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -72,14 +71,14 @@ class DataReportHook(Hook):
             raise found[0]
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Warn about classes that appeared in no label map so far."""
+        """Warn about classes without a pixel in the label maps of the first epoch."""
         for loader in self._maps:
             seen = loader.seen.to(torch.int32)
             all_reduce(seen, op="max")
             names = [name for number, name in enumerate(loader.classes) if not seen[number]]
             if names:
                 runner.logger.warning(
-                    f"no pixel of {name_some(names)} was in a label map of the training so far"
+                    f"the training label maps loaded so far contain no pixel of {name_some(names)}"
                 )
         self._maps = []
 
@@ -197,10 +196,10 @@ def _warnings(runner: Runner, usage: Usage) -> Iterator[str]:
     yield from usage.warnings
     empty = empty_classes(usage) if usage.training else []
     if empty:
-        yield f"{usage.name}: {name_some(empty)} cannot be learned: no training example"
+        yield f"{usage.name}: no training examples of {name_some(empty)}, which cannot be learned"
     many = count_warning(heads_of(runner.model), usage.classes) if usage.classes else None
     if many is not None and usage.training:
-        yield f"{usage.name}: {many}, or these outputs are never correct"
+        yield f"{usage.name}: {many}; no class trains the other outputs"
 
 
 def _table(runner: Runner, usages: list[Usage]) -> Iterator[str]:
@@ -226,9 +225,9 @@ def _step(runner: Runner) -> str:
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
     accumulated = getattr(wrapper, "_accumulative_counts", 1)
     if size is None:
-        return "the batch sampler decides how many images a step has"
+        return "images per step determined by the batch sampler"
     parts = f"batches of {size} x {get_world_size()} processes x {accumulated} accumulated"
-    # The initial learning rate is the one before warm-up, which has already changed the current.
+    # The initial learning rate, because warm-up has already changed the current one.
     rates = sorted({group.get("initial_lr", group["lr"]) for group in wrapper.param_groups})
     rate = " to ".join(f"{one:.4g}" for one in dict.fromkeys((rates[0], rates[-1])))
     return f"{size * get_world_size() * accumulated} images ({parts}), learning rate {rate}"

@@ -16,8 +16,8 @@ from smallvit.registry import HOOKS
 class DataShareHook(Hook):
     """Refuse training in which a process has no batch, or fewer batches than the others.
 
-    Processes exchange gradients after each batch. If one runs out of batches, the others wait
-    for it until the collective operation times out.
+    Processes exchange gradients after each batch. If one process runs out of batches, the others
+    wait until the collective operation times out.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.

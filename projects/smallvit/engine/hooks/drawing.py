@@ -1,7 +1,7 @@
 """Visualization hooks that write predictions into one subfolder per image folder.
 
-The hooks of the libraries write to a single folder under the image's own name, so that 0.png of
-one class folder overwrites 0.png of another.
+The hooks of the libraries write all images to one folder, so that 0.png of one class folder
+overwrites 0.png of another.
 """
 
 from __future__ import annotations

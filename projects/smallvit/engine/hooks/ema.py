@@ -33,10 +33,10 @@ class StepEMAHook(_OncePerStep, EMAHook):
 
 @HOOKS.register_module()
 class KeptEMAHook(StepEMAHook):
-    """Keep an EMA of the weights that neither replaces them nor is evaluated.
+    """Maintain an EMA of the weights that neither replaces them nor is evaluated.
 
-    This is what DHVT's official code does. A checkpoint holds the weights under ``state_dict``
-    and the EMA under ``ema_state_dict``; MMEngine's own hook swaps the two.
+    This follows DHVT's official code. Checkpoints contain the weights under ``state_dict`` and the
+    EMA under ``ema_state_dict``; MMEngine's hook swaps the two.
 
     Args:
         **kwargs: Arguments of :class:`mmengine.hooks.EMAHook`.

@@ -33,10 +33,13 @@ class FreezeHook(Hook):
         for part in self._parts(runner):
             part.requires_grad_(False)
         if not any(one.requires_grad for one in runner.model.parameters()):
-            raise UserError(f"FreezeHook: with {', '.join(self.modules)} frozen nothing is trained")
+            raise UserError(
+                f"FreezeHook: freezing {', '.join(self.modules)} leaves no parameter to train. "
+                "Freeze fewer modules"
+            )
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Set the frozen submodules to evaluation mode, which ``model.train()`` ends each epoch."""
+        """Set frozen submodules to evaluation mode again, after ``model.train()`` in each epoch."""
         for part in self._parts(runner):
             if part.training:
                 part.eval()
@@ -48,4 +51,6 @@ class FreezeHook(Hook):
                 yield model.get_submodule(name)
             except AttributeError:
                 parts = ", ".join(key for key, _ in model.named_children())
-                raise UserError(f"FreezeHook: the model has no {name!r}, but {parts}") from None
+                raise UserError(
+                    f"FreezeHook: the model has no submodule {name!r}; available: {parts}"
+                ) from None

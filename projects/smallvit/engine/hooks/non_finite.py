@@ -29,10 +29,10 @@ class NonFiniteHook(Hook):
     """Stop training when a loss term or the gradient is NaN or infinite, and name the batch.
 
     The check reuses the losses that MMEngine's ``RuntimeInfoHook`` has already copied to the CPU
-    and the gradient norm that clipping has computed, so that it adds no synchronization with the
-    device. Without clipping the norm is computed here, and read after the step. A step with a
-    non-finite gradient is prevented wherever this is known in time: with clipping, on CPU, and
-    wherever steps may be skipped.
+    and the gradient norm from clipping, so that it adds no synchronization with the device. Without
+    clipping the norm is computed here and read after the step. A step with a non-finite gradient is
+    prevented if this is known before the step: with clipping, on a CPU, and if steps may be
+    skipped.
 
     Args:
         skip (int): Maximum number of consecutive steps that are skipped because the loss or the
@@ -61,21 +61,21 @@ class NonFiniteHook(Hook):
         """Start checking the gradients.
 
         Raises:
-            UserError: If steps may be skipped, but the processes have different gradients.
+            UserError: If steps may be skipped, but the gradients of the processes differ.
         """
         if not self.enabled:
             return
         if self.skip and get_world_size() > 1 and not _shares_gradients(runner):
             raise UserError(
-                f"default_hooks.non_finite.skip={self.skip}: the processes of a "
-                f"{type(runner.model).__name__} have gradients of their own, and would skip "
-                "different steps; set skip=0, or train with MMDistributedDataParallel"
+                f"default_hooks.non_finite.skip={self.skip}: with {type(runner.model).__name__}, "
+                "each process has different gradients and would skip different steps. Set skip=0, "
+                "or train with MMDistributedDataParallel"
             )
         self.guard = GradientGuard(runner.optim_wrapper, at_once=self.skip > 0)
         self.statistics = RunningStatistics(runner.model) if self.skip else None
 
     def after_train(self, runner: Runner) -> None:
-        """Restore the optimizer wrapper's own methods."""
+        """Restore the methods of the optimizer wrapper."""
         if self.guard is not None:
             self.guard.remove()
 
@@ -111,7 +111,7 @@ class NonFiniteHook(Hook):
             self._batches.clear()
 
     def _check_scaled(self, runner: Runner, terms: dict[str, float], stepped: bool) -> None:
-        """Tolerate some steps that overflow, by which a loss scaler finds its scale."""
+        """Tolerate a few overflows, with which a loss scaler adjusts its scale."""
         if stepped:
             self.overflows = 0
         elif _step_due(runner):
@@ -146,7 +146,9 @@ class NonFiniteHook(Hook):
         if stepped or not self.skip:
             raise NonFiniteError(message)
         self.statistics.restore()  # a checkpoint may be written before the step completes
-        runner.logger.warning(f"{message}\n  the gradient of the whole step decides")
+        runner.logger.warning(
+            f"{message}\n  the step is skipped if its accumulated gradient is not finite"
+        )
 
     def _message(
         self,

@@ -22,8 +22,8 @@ from smallvit.utils.json_files import brief
 class PlainMetricsHook(Hook):
     """Convert array-valued metrics, such as a confusion matrix, to nested lists.
 
-    MMEngine's logger writes metrics as JSON and fails on a tensor. A metric that returns no dict,
-    or a value that no checkpoint can hold, is reported by name.
+    MMEngine's logger writes metrics as JSON and fails on tensors. A metric that does not return a
+    dict, or returns a value that cannot be stored, raises an error with its name.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -49,7 +49,7 @@ class PlainMetricsHook(Hook):
         """Convert the validation metrics.
 
         Raises:
-            UserError: If a hook that compares a metric names one that is not a number.
+            UserError: If the metric that a hook compares is not a number.
         """
         if self.enabled:
             _flatten(metrics)
@@ -84,9 +84,9 @@ def _checked(compute: Callable, kind: str, results: list) -> dict[str, Any]:
             fine = False
         if not fine:
             raise UserError(
-                f"{kind}.compute_metrics returned {name!r}: {brief(value)}, which no log and no "
-                "checkpoint can hold: a metric is a number, an array, a string, or lists and dicts "
-                "of them, and its name is a string"
+                f"{kind}.compute_metrics returned {name!r}: {brief(value)}, which cannot be "
+                "logged. A metric must be a number, an array, a string, or a list or dict of "
+                "these, and its name must be a string"
             )
     return found
 
@@ -108,6 +108,6 @@ def _require_numbers(metrics: dict[str, Any], hooks: Sequence[Hook]) -> None:
                 continue
             if not isinstance(value, Real) and getattr(value, "ndim", None) != 0:
                 raise UserError(
-                    f"{key}={name!r} of {type(hook).__name__} is {brief(value)}, which has no "
-                    f"order to compare by: {key} takes a metric that is one number"
+                    f"{key}={name!r} of {type(hook).__name__} is {brief(value)}, which cannot be "
+                    f"compared. Set {key} to a metric that is a single number"
                 )

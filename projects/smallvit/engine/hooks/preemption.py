@@ -25,8 +25,8 @@ class PreemptionHook(Hook):
     """Save a checkpoint at the next step after SIGTERM or SIGUSR1, and end the run.
 
     ``tools/train.py`` then exits with status 75, and ``--resume`` continues as if the run had
-    not been interrupted. A signal to one process ends all processes at the same step, one step
-    later. A second signal, more than five seconds after the first, ends the process at once.
+    not been interrupted. A signal to one process stops all processes after the same step, one step
+    later. A second signal more than five seconds after the first ends the process immediately.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -41,7 +41,9 @@ class PreemptionHook(Hook):
         if not self.enabled or not isinstance(loop, BaseLoop):
             return
         if not end_request.catch():
-            runner.logger.info("SIGTERM and SIGUSR1 have other handlers, and save no checkpoint")
+            runner.logger.info(
+                "SIGTERM and SIGUSR1 already have handlers and will not save a checkpoint"
+            )
         at_end(loop, end_request.release)
         for each in (loop, runner._val_loop):
             if isinstance(each, BaseLoop):

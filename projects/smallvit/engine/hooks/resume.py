@@ -12,7 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from smallvit.engine.checkpoint.by_name import adopt_training_state
 from smallvit.engine.checkpoint.groups import regroup
 from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
-from smallvit.engine.checkpoint.resumed import named, require_resumable, take_up
+from smallvit.engine.checkpoint.resumed import continue_training, named, require_resumable
 from smallvit.engine.guarded_loader import GuardedLoader, guard_loader
 from smallvit.engine.pending_gradients import pending_gradients, restore_gradients
 from smallvit.engine.random_states import get_states, set_states
@@ -21,7 +21,7 @@ from smallvit.engine.training_state import collect_training_state, restore_train
 from smallvit.errors import CheckpointError
 from smallvit.registry import HOOKS
 
-#: Key of a checkpoint under which state that MMEngine does not store is kept.
+#: Checkpoint key of the state that MMEngine does not store.
 KEY = "smallvit"
 
 
@@ -29,11 +29,11 @@ KEY = "smallvit"
 class ResumeHook(Hook):
     """Store and restore training state that MMEngine leaves out of checkpoints.
 
-    This is: the random states and running statistics of every process, the position in the
-    epoch, the seeds of the data order, and what plugins train beside the model. Validation does
-    not change the random state of training, and a validation that the interruption prevented is
-    run on resume. If no checkpoint is given, the newest complete one in the work folder is
-    resumed.
+    This includes the random states and running statistics of every process, the position in the
+    epoch, the seeds of the data order, and trained parts of plugins that are not in the state dict.
+    Validation does not change the random state of training, and a validation that was due when the
+    run was interrupted is run on resume. Without a given checkpoint, the newest complete one in the
+    work folder is resumed.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -60,27 +60,28 @@ class ResumeHook(Hook):
         choose_checkpoint(runner)
         self.loader = guard_loader(loop)
         if self.loader is not None:
-            # A generator takes no negative seed, but the run's seed may be negative.
+            # Generators do not accept negative seeds, but the run's seed may be negative.
             self.loader.batch_sampler.seed = (abs(int(runner.seed)), get_rank())
         runner.register_hook(_MissedValidation(self), priority="LOWEST")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the added state from a checkpoint.
+        """Read the added state of a checkpoint.
 
         Raises:
-            CheckpointError: If the checkpoint to resume holds only weights, or its state cannot
-                be that of a training run.
+            CheckpointError: If the checkpoint to resume contains only weights, or its training
+                state is invalid.
         """
         if not self.enabled or not runner._resume:
             return
         adopt_training_state(runner, checkpoint)
         require_resumable(checkpoint, runner._load_from)
         regroup(runner, checkpoint)
-        take_up(runner, checkpoint)
+        continue_training(runner, checkpoint)
         self._resumed, self._path = checkpoint.get(KEY), str(runner._load_from)
         if self._resumed is not None and not _is_state(self._resumed):
             raise CheckpointError(
-                f"{runner._load_from}: what it says of the processes that trained it is damaged"
+                f"{runner._load_from}: its state of the training processes is damaged. Resume from "
+                "an earlier checkpoint"
             )
 
     def before_train(self, runner: Runner) -> None:
@@ -95,8 +96,8 @@ class ResumeHook(Hook):
         restore_training_state(runner.model, (self._resumed or {}).get("modules", {}))
         if self._resumed is None and runner.iter > 0:
             runner.logger.warning(
-                "the checkpoint has no random states (MMEngine wrote it): the data order "
-                "continues, the random numbers are seeded again"
+                "the checkpoint has no random states, because MMEngine wrote it: the data order "
+                "continues, but random numbers are reseeded"
             )
         own = self._own_state(runner)
         if own is not None:
@@ -106,8 +107,9 @@ class ResumeHook(Hook):
         if isinstance(loop, IterBasedTrainLoop):
             if loop.iter > loop.max_iters:
                 raise CheckpointError(
-                    f"{runner._load_from} is of iteration {loop.iter}, and the training ends at "
-                    f"train_cfg.max_iters={loop.max_iters}: nothing is left to train"
+                    f"{runner._load_from} is from iteration {loop.iter}, but training ends at "
+                    f"train_cfg.max_iters={loop.max_iters}: nothing is left to train. Increase it "
+                    "to train longer"
                 )
             loop.dataloader_iterator.skip(loop.iter)
         else:
@@ -119,9 +121,9 @@ class ResumeHook(Hook):
         processes = self._resumed["processes"]
         if len(processes) != get_world_size():
             runner.logger.warning(
-                f"the checkpoint is of {len(processes)} processes and this run has "
-                f"{get_world_size()}: random numbers and data order are seeded again, the result "
-                "will differ from an uninterrupted run's"
+                f"the checkpoint was written by {len(processes)} processes, but this run has "
+                f"{get_world_size()}: random numbers and data order are reseeded, so the result "
+                "will differ from that of an uninterrupted run"
             )
             self._resumed = None
             return None
@@ -149,7 +151,7 @@ class ResumeHook(Hook):
         if type(loop).run_epoch is not EpochBasedTrainLoop.run_epoch:
             raise CheckpointError(
                 f"{runner._load_from} was written in the middle of an epoch, where "
-                f"{type(loop).__name__} cannot resume; use a checkpoint from the end of an epoch"
+                f"{type(loop).__name__} cannot resume. Use a checkpoint from the end of an epoch"
             )
         loop.run_epoch = partial(self._finish_epoch, loop, self.position)
 
@@ -225,8 +227,8 @@ class ResumeHook(Hook):
             return
         if self._collected is None and get_world_size() > 1:
             runner.logger.warning(
-                "the random states of the other processes are not in the checkpoint: use "
-                "default_hooks.checkpoint.type = 'smallvit.AtomicCheckpointHook'"
+                "the checkpoint does not contain the random states of the other processes. Set "
+                "default_hooks.checkpoint.type='smallvit.AtomicCheckpointHook'"
             )
             return
         checkpoint[KEY] = self._collected or self._state([self._process_state(runner)])
@@ -286,7 +288,7 @@ class _MissedValidation(Hook):
             return
         loop._decide_current_val_interval()
         if done >= loop.val_begin and (done % loop.val_interval == 0 or done == last):
-            runner.logger.info("running the validation that the interruption prevented")
+            runner.logger.info("running the validation that was due when the run was interrupted")
             runner.val_loop.run()
 
 

@@ -19,9 +19,9 @@ from smallvit.engine.run_settings import settings_of
 from smallvit.errors import CheckpointError
 from smallvit.registry import HOOKS
 
-#: Key of a checkpoint under which the settings of its run are kept.
+#: Checkpoint key of the settings of its run.
 KEY = "smallvit_settings"
-#: State of the libraries' hooks that have no ``state_dict`` of their own.
+#: State of the libraries' hooks that have no ``state_dict``.
 HOOK_STATE = {EarlyStoppingHook: ("wait_count", "best_score")}
 
 
@@ -51,8 +51,8 @@ class ResumedSettingsHook(Hook):
         """Keep the config's settings, and convert the iteration count to its batch size.
 
         Raises:
-            CheckpointError: If its optimizer has other parameter groups than the config's, or it
-                holds invalid values.
+            CheckpointError: If its optimizer has other parameter groups than that of the config,
+                or a value is invalid.
         """
         if not self.enabled or not runner._resume or "optimizer" not in checkpoint:
             return
@@ -66,9 +66,9 @@ class ResumedSettingsHook(Hook):
         self._check_groups(runner, checkpoint["optimizer"])
         if "ema_state_dict" in checkpoint and not _averages(runner):
             runner.logger.warning(
-                f"{runner._load_from} has an average of the weights (EMA), and the config has no "
-                "EMA hook: the run continues from its state_dict, which is the average unless "
-                "KeptEMAHook wrote it; to keep the EMA, add the hook to custom_hooks"
+                f"{runner._load_from} contains averaged weights (EMA), but the config has no EMA "
+                "hook: training continues from state_dict, which contains the average unless "
+                "KeptEMAHook wrote it. To continue the EMA, add the hook to custom_hooks"
             )
         self.settings = settings_of(runner)
         _fit_place(runner, checkpoint, self._stored.get("settings") or {}, self.settings)
@@ -78,14 +78,14 @@ class ResumedSettingsHook(Hook):
         if stored is None or len(self._configured) != 1:
             return
         sizes = [len(group["params"]) for group in stored]
-        # An optimizer wrapper may add a group of its own, which is not stored with the others.
+        # An optimizer wrapper may add a group, which is not stored with the others.
         optimizer = self._configured[0].wrapper.optimizer
         own = [len(group["params"]) for group in optimizer.param_groups]
         if sizes != own:
             raise CheckpointError(
                 f"{runner._load_from}: its optimizer has {len(sizes)} parameter groups of "
-                f"{sum(sizes)} parameters, the config's {len(own)} of {sum(own)}; to start a new "
-                "training from its weights: load_from=FILE without --resume"
+                f"{sum(sizes)} parameters, the config's {len(own)} of {sum(own)}. To start a new "
+                "training from its weights, set load_from=FILE without --resume"
             )
 
     def before_train(self, runner: Runner) -> None:
@@ -120,7 +120,7 @@ def _averages(runner: Runner) -> bool:
 
 
 def _fit_place(runner: Runner, checkpoint: dict, stored: dict, current: dict) -> None:
-    """Convert the position in training to another batch size, where epochs are counted."""
+    """Convert the position in epoch-based training to another batch size."""
     meta, length = checkpoint["meta"], current["iterations"]
     if length is None or not {"epoch", "iter"} <= set(meta):
         return
@@ -153,7 +153,7 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
     if "data" in changed:
         yield (
             f"the training data differ from the checkpoint's ({stored.get('samples')} samples "
-            f"then, {current['samples']} now): the run continues with those of the config"
+            f"then, {current['samples']} now): continuing with the data of the config"
         )
     if "length" in changed:
         unit, former = _unit(current), _unit(stored)
@@ -163,8 +163,8 @@ def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
     done = runner.iter if current["iterations"] is None else runner.epoch
     if stored and done >= (current["length"] or done + 1):
         yield (
-            f"nothing is left to train: {done} of {current['length']} are done; for more: "
-            "train_cfg.max_epochs or max_iters"
+            f"nothing is left to train: {done} of {current['length']} are done. To train longer, "
+            "increase train_cfg.max_epochs or max_iters"
         )
 
 
@@ -184,8 +184,8 @@ def _rate_after(runner: Runner, current: dict) -> Iterator[str]:
         end = max(ends) // (per_epoch or 1)
         yield (
             f"param_scheduler ends at {end} of {current['length']}, after which the learning rate "
-            f"stays constant; to stretch the schedule: param_scheduler.{ends.index(max(ends))}.end="
-            f"{current['length']}"
+            f"stays constant; to extend the schedule, set param_scheduler.{ends.index(max(ends))}"
+            f".end={current['length']}"
         )
 
 

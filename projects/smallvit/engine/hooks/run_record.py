@@ -95,14 +95,14 @@ def _earlier(runner: Runner) -> dict[str, Any]:
         kept = _unused(osp.join(runner.work_dir, "run-damaged{}.json"))
         os.replace(path, kept)
         runner.logger.warning(
-            f"{path} is damaged ({damage}): a new record begins, and the damaged one is kept as "
+            f"{path} is damaged ({damage}): starting a new record; the damaged one is kept as "
             f"{osp.basename(kept)}"
         )
         return {}
     if not found:
         return {}
     before = found.get("id")
-    # Version 0.1 wrote no run id: a run resumed in such a folder is that run.
+    # Version 0.1 wrote no run ID, so a run resumed in such a folder counts as the same run.
     begun = before is None and runner._resume and runner.iter > 0
     if begun or before == run_files(runner).id:
         return found

@@ -1,4 +1,4 @@
-"""Check that the weights a run starts from, resumes or tests fit its model."""
+"""Check that the weights with which a run starts, resumes or tests match its model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class StartWeightsHook(Hook):
-    """Refuse a checkpoint none of whose weights fit, and report what is loaded.
+    """Refuse a checkpoint without matching weights, and report what is loaded.
 
     MMEngine only warns about mismatches and continues with random weights. A head for another
-    number of classes is reinitialized, which is reported in one line; to resume, everything
-    must fit.
+    number of classes is reinitialized, which is reported in one line. To resume, all weights must
+    match.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -44,7 +44,7 @@ class StartWeightsHook(Hook):
         """Compare a checkpoint with the model before its weights are loaded.
 
         Raises:
-            CheckpointError: If no weight fits, or if the run resumes and not all fit.
+            CheckpointError: If no weight matches, or if the run resumes and not all match.
         """
         if not self.enabled or not isinstance(checkpoint, dict):
             return
@@ -58,8 +58,8 @@ class StartWeightsHook(Hook):
         if runner._resume:
             raise CheckpointError(
                 f"cannot resume from the checkpoint of another model\n  {describe_fit(fit, source)}"
-                "\n  (to start a new training from the weights that fit: load_from=FILE without "
-                "--resume)"
+                "\n  (to start a new training from the matching weights, set load_from=FILE "
+                "without --resume)"
             )
         runner.logger.warning(describe_fit(fit, source))
         _drop(checkpoint, fit.remade)

@@ -1,4 +1,4 @@
-"""Store in checkpoints the config that prediction needs."""
+"""Store the config for prediction in checkpoints."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class StoredConfigHook(Hook):
-    """Store the config of the model and its preprocessing, and the classes, in checkpoints.
+    """Store the model, its preprocessing and the classes in checkpoints.
 
-    They are stored as JSON, so that a checkpoint is sufficient for prediction.
+    They are stored as JSON, so that the checkpoint alone is sufficient for prediction.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.
@@ -33,14 +33,14 @@ class StoredConfigHook(Hook):
         try:
             text = describe(runner.cfg, metainfo)
         except UnsuitedError as reason:
-            return self._tell(runner, f"the checkpoints hold no config, as {reason}")
+            return self._log_once(runner, f"checkpoints will contain no config, because {reason}")
         checkpoint[KEY] = text
         try:
             check(json.loads(text))
         except ValueError as reason:
-            self._tell(runner, f"prediction will need --config beside a checkpoint: {reason}")
+            self._log_once(runner, f"prediction will require --config with a checkpoint: {reason}")
 
-    def _tell(self, runner: Runner, text: str) -> None:
+    def _log_once(self, runner: Runner, text: str) -> None:
         if not self._told:
             runner.logger.info(text)
         self._told = True

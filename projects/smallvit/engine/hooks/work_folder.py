@@ -18,10 +18,10 @@ from smallvit.registry import HOOKS
 
 @HOOKS.register_module()
 class WorkFolderHook(Hook):
-    """Allow one training run at a time in a work folder; rank 0 holds the lock for all.
+    """Allow one training run at a time in a work folder; rank 0 holds the lock.
 
-    ``tools/train.py`` locks the folder before anything is written to it; in other programs this
-    hook does so before the first step.
+    ``tools/train.py`` locks the folder before anything is written to it. In other programs, this
+    hook locks it before the first step.
 
     Args:
         enabled (bool): Whether the hook is active. Defaults to True.

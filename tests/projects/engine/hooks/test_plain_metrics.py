@@ -46,9 +46,9 @@ def test_no_score():
     [
         (None, "ToyScore.compute_metrics returned None: it must return a dict"),
         ([0.5], r"ToyScore.compute_metrics returned \[0.5\]: it must"),
-        ({"score": 1 + 2j}, "returned 'score': .*which no log and no checkpoint can hold"),
+        ({"score": 1 + 2j}, "returned 'score': .*which cannot be logged"),
         ({"score": object()}, "returned 'score': <object"),
-        ({3: 0.5}, "returned 3: 0.5, .*name is a string"),
+        ({3: 0.5}, "returned 3: 0.5, .*name must be a string"),
     ],
     # repr has an address in it, and the processes of a run must agree on names.
     ids=["none", "list", "complex", "object", "number as name"],

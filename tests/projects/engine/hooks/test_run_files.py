@@ -181,7 +181,7 @@ class TestFolders:
         (folder / "rank0").mkdir(parents=True)
         (folder / "rank0" / "state.pt").write_text("state")
         files = RunFiles("0" * 32)
-        files.note(str(folder))
+        files.record(str(folder))
         return files, folder
 
     def test_own(self, written):
