@@ -1,4 +1,4 @@
-"""Locate the query, key, value and output weights of a block's attention, fused or separate."""
+"""Query, key, value and output weights of a block's attention, from joint or separate layers."""
 
 from __future__ import annotations
 

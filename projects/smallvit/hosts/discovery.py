@@ -1,9 +1,9 @@
 """Find the blocks of an unknown backbone with a dry run, or explain what is ambiguous.
 
-A block is a module in an ``nn.ModuleList``, ``nn.Sequential`` or ``nn.ModuleDict`` (or of the
-backbone itself) with two or more layers (if there is none, with one) that runs once and
-returns tokens of the shape of its input. Its token layout is inferred from the run; if several
-interpretations remain, the backbone is refused.
+A block is a module in an ``nn.ModuleList``, ``nn.Sequential`` or ``nn.ModuleDict``, or a direct
+child of the backbone, that runs once and returns tokens of the shape of its input. It must have two
+or more layers, or one if no such module has two. Its token layout is inferred from the run; if
+several interpretations remain, the backbone is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from smallvit.errors import HostError
 from smallvit.hosts.block import HostBlock
 from smallvit.hosts.forms import Found, as_blocks, form_of
-from smallvit.hosts.memory import note, recall
+from smallvit.hosts.memory import cache_blocks, cached_blocks
 from smallvit.hosts.probe import (
     OTHER_SIZES,
     SQUARES,
@@ -50,10 +50,10 @@ def discover(host: nn.Module) -> list[HostBlock]:
         HostError: If no blocks are found or their layout is ambiguous; the message contains the
             code that registers the backbone.
     """
-    found = recall(host)
+    found = cached_blocks(host)
     if found is None:
         found = find(host)
-        note(host, found)
+        cache_blocks(host, found)
     return as_blocks(found)
 
 
@@ -126,7 +126,7 @@ class _Search:
         if not found:
             return []
         found, trial = self._tried(found, images[:1])
-        fault = trial.fault or self._fault_elsewhere(found, size, channels)
+        fault = trial.fault or self._fault_at_other_size(found, size, channels)
         fault = fault or fault_in_training(self.host, as_blocks(found), images[:2])
         if not fault:
             return _main_blocks(found, trial)
@@ -169,7 +169,9 @@ class _Search:
     def _spots(self, call: Call, hw: tuple[int, int], size: tuple[int, int], channels: int):
         return single_spots(self.host, call, size, hw, channels)
 
-    def _fault_elsewhere(self, found: Sequence[Found], size: tuple[int, int], channels: int) -> str:
+    def _fault_at_other_size(
+        self, found: Sequence[Found], size: tuple[int, int], channels: int
+    ) -> str:
         """Report failures with images of another size; empty if the host does not accept any."""
         if all(each.source is None for each in found):
             return ""

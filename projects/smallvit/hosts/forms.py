@@ -51,7 +51,7 @@ class Found:
         layout (str): Token layout, "BNC", "BHWC" or "BCHW".
         hw (tuple[int, int]): Height and width of its grid in the dry run.
         source (Call | OfImage | int | str | tuple, optional): Source of its grid: a module that
-            ran before, the image, or an argument. Defaults to None: the shape of its tokens.
+            runs earlier, the image, or an argument. Defaults to None: the shape of its tokens.
         behind (int): Number of its extra tokens after the patches. Defaults to 0.
     """
 

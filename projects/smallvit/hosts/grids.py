@@ -1,4 +1,4 @@
-"""Sources of a block's token grid in a forward pass, which is never guessed from token counts."""
+"""Sources of a block's token grid in a forward pass; grids are never guessed from token counts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,15 +73,15 @@ class WatchedGrid:
         if self._handle is not None:
             return []
         if self.before:
-            self._handle = self.module.register_forward_pre_hook(self._see_inputs)
+            self._handle = self.module.register_forward_pre_hook(self._record_inputs)
         else:
-            self._handle = self.module.register_forward_hook(self._see)
+            self._handle = self.module.register_forward_hook(self._record)
         return [self._handle]
 
-    def _see_inputs(self, module: nn.Module, inputs: tuple) -> None:
-        self._see(module, inputs, None)
+    def _record_inputs(self, module: nn.Module, inputs: tuple) -> None:
+        self._record(module, inputs, None)
 
-    def _see(self, module: nn.Module, inputs: tuple, output: Tensor | tuple | None) -> None:
+    def _record(self, module: nn.Module, inputs: tuple, output: Tensor | tuple | None) -> None:
         height, width = self._read_from(module, inputs, output)
         self._grid = (int(height), int(width))
 

@@ -100,7 +100,7 @@ def add_map(x: Tensor, feature: Tensor, layout: str, behind: int = 0) -> Tensor:
         return x + tokens
     start, end = extra - behind, x.shape[1] - behind
     if not torch.is_grad_enabled() and x.dtype == tokens.dtype:
-        # Allocate one tensor instead of two: on a CPU the second costs more than the addition.
+        # Allocate one tensor instead of two: on a CPU the second takes longer than the addition.
         out = x.clone()
         out[:, start:end].add_(tokens)
         return out

@@ -19,7 +19,7 @@ from smallvit.hosts.taps import Taps
 from smallvit.hosts.view import HostView, view_host
 
 
-class _LastBlockError(Exception):
+class _LastBlockReached(Exception):  # noqa: N818 control flow, not an error
     """Stops the forward pass after the last block, as later layers may need all patches."""
 
 
@@ -79,7 +79,7 @@ class VisiblePatches:
         )
         try:
             type(self._host).forward(self._host, images)
-        except _LastBlockError:
+        except _LastBlockReached:
             pass
         finally:
             for handle in handles:
@@ -114,7 +114,7 @@ class _Dropping:
         patches = tokens[:, self.front : self.front + self.keep]
         one = tokens[:, :1] if self.front else patches.mean(dim=1, keepdim=True)
         self.tokens = torch.cat((one, patches), dim=1)
-        raise _LastBlockError
+        raise _LastBlockReached
 
 
 def _replace(block: HostBlock, args: tuple, kwargs: Mapping, tokens: Tensor) -> tuple[tuple, dict]:
@@ -140,7 +140,7 @@ def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
             torch.manual_seed(0)
             others, _, _ = visible.run(images + dropped, 0.5)
             return not torch.allclose(tokens, others, atol=1e-4)
-    # The error of another number of channels than the backbone's says nothing about it.
+    # An error about a wrong number of channels does not describe the backbone.
     raise next((error for error in errors if "channels, but got" not in str(error)), errors[0])
 
 

@@ -1,4 +1,4 @@
-"""Cache of a dry run's results by module name, so that plugins do not repeat it."""
+"""Cache of dry-run results by module name, so that plugins do not repeat the dry run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from smallvit.hosts.rest import own_modules
 
 
 @dataclass(frozen=True)
-class _Noted:
+class _Cached:
     """Cached blocks without references to modules, and the classes of the backbone's modules."""
 
     found: tuple[Found, ...]
     made_of: tuple[tuple[str, type], ...]
 
 
-_NOTED: WeakKeyDictionary[nn.Module, _Noted] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[nn.Module, _Cached] = WeakKeyDictionary()
 
 
-def recall(host: nn.Module) -> list[Found] | None:
+def cached_blocks(host: nn.Module) -> list[Found] | None:
     """Get the cached blocks, unless modules of the host have been replaced since.
 
     Args:
@@ -33,21 +33,21 @@ def recall(host: nn.Module) -> list[Found] | None:
     Returns:
         list[Found] | None: The cached blocks, or None if a dry run is needed.
     """
-    noted = _NOTED.get(host)
-    if noted is None or noted.made_of != _made_of(host):
+    cached = _CACHE.get(host)
+    if cached is None or cached.made_of != _made_of(host):
         return None
     modules = dict(own_modules(host))
-    return [_with(each, modules) for each in noted.found]
+    return [_with(each, modules) for each in cached.found]
 
 
-def note(host: nn.Module, found: Sequence[Found]) -> None:
+def cache_blocks(host: nn.Module, found: Sequence[Found]) -> None:
     """Cache blocks for the lifetime of the host.
 
     Args:
         host (nn.Module): Backbone that was inspected.
         found (Sequence[Found]): Result of the dry run.
     """
-    _NOTED[host] = _Noted(tuple(_with(each, {}) for each in found), _made_of(host))
+    _CACHE[host] = _Cached(tuple(_with(each, {}) for each in found), _made_of(host))
 
 
 def _made_of(host: nn.Module) -> tuple[tuple[str, type], ...]:

@@ -1,4 +1,4 @@
-"""Inspect the output of a backbone with a dry run."""
+"""Inspection of the output of a backbone with a dry run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Dry run of a backbone that records the inputs and outputs of its modules.
 
-The batch has three images: the second and third differ from the first at one spot each. The
-differences between the three rows of a tensor reveal its token layout, whatever the network
-computes.
+The batch has three images, of which the second and third each differ from the first at one spot.
+The differences between the three rows of a tensor reveal its token layout, independently of what
+the network computes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Call:
     Args:
         name (str): Qualified name of the module in the host.
         module (nn.Module): Module that was called.
-        began (int): Time of the start, on a clock that counts starts and ends of calls.
+        began (int): Time of the start, in a count of all starts and ends of calls.
         key (int | str, optional): Position or name of the argument with the tokens.
             Defaults to None.
         shape (tuple): Shape of these tokens.
@@ -50,7 +50,7 @@ class Call:
             the first image's, without the batch axis; for candidate blocks only.
         tensors (int): Number of tensor arguments of that shape that differ between images.
         plain (dict): Arguments that are not tensors, by position or name.
-        ended (int): Time of the end, on the same clock; -1 if the call has not ended.
+        ended (int): Time of the end, in the same count; -1 if the call has not ended.
         item (int | str, optional): Index or key of tokens of that shape in the tuple or dict that
             was returned.
         returned (list[tuple]): Shapes of the returned tensors.
@@ -288,7 +288,7 @@ def _patch_side(side: int, number: int) -> float:
 
 
 class _Stop(BaseException):
-    """Ends the dry run early; not an ``Exception``, so that no host catches it."""
+    """Stops the dry run early; not an ``Exception``, so that hosts do not catch it."""
 
 
 def is_tokens(value: Any) -> bool:

@@ -67,7 +67,7 @@ def refusal(
 
     Args:
         host (nn.Module): Backbone that was not recognized.
-        why (str): Reason, as in "... is no host by itself: {why}".
+        why (str): Reason, as in "... is not supported as a host: {why}".
         candidates (Iterable[str]): Names of modules that may be blocks.
         example (Call, optional): Recorded call of a candidate, for the suggested code.
             Defaults to None.

@@ -20,7 +20,7 @@ _GUEST = "_smallvit_guest"
 
 
 def mark_guest(module: nn.Module) -> None:
-    """Mark a plugin's module inside a backbone as not part of it.
+    """Mark a module inside a backbone as belonging to a plugin.
 
     Args:
         module (nn.Module): Module to mark, before or after it is added to the backbone.
@@ -66,11 +66,11 @@ def at_rest(host: nn.Module) -> Iterator[None]:
         None: No value.
     """
     modules = list(host.modules())
-    kept = [_Kept(module) for module in modules]
+    kept = [_SavedState(module) for module in modules]
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=cuda):
         try:
-            host.eval()  # some backbones create what they need for evaluation in it
+            host.eval()  # some backbones create modules for evaluation in this call
             for module in modules:
                 for name in _SWITCHES:
                     if module.__dict__.get(name) is True:
@@ -79,10 +79,10 @@ def at_rest(host: nn.Module) -> Iterator[None]:
         finally:
             host.train(kept[0].attributes["training"])
             for each in kept:
-                each.put_back()
+                each.restore()
 
 
-class _Kept:
+class _SavedState:
     """Saved attributes, submodules and buffers of one module."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -98,7 +98,7 @@ class _Kept:
         self.values = {k: v.clone() for k, v in buffers.items() if isinstance(v, Tensor)}
 
     @torch.no_grad()
-    def put_back(self) -> None:
+    def restore(self) -> None:
         self.module.__dict__.clear()
         self.module.__dict__.update(self.attributes)
         for key, table in self.tables.items():

@@ -24,8 +24,8 @@ class Trial:
 
     Args:
         fault (str): Reason why validation failed, empty if it passed. Defaults to "".
-        beside (list[int]): Indices of blocks outside the chain: they belong to another stream, or
-            their output is discarded. Defaults to none.
+        beside (list[int]): Indices of blocks outside the chain, which belong to another branch or
+            whose output is discarded. Defaults to none.
         unused (list[int]): Indices of blocks on which the output of the host does not depend.
             Defaults to none.
     """
@@ -95,13 +95,13 @@ def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor)
 
 
 def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor) -> str:
-    """Report what prevents training shortcuts beside blocks; some backbones differ in training.
+    """Report why shortcuts around blocks cannot be trained; some backbones differ in training.
 
     Args:
         host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`, which restores what
             training changes; it is in evaluation mode afterwards.
         blocks (Sequence[HostBlock]): Blocks to validate.
-        images (Tensor): Images (B, C, H, W), two or more as batch norms require.
+        images (Tensor): Images (B, C, H, W), at least two for batch norms.
 
     Returns:
         str: Error message; empty if training works, or if the host does not train on such images
@@ -171,11 +171,11 @@ def _why_not_same(host: nn.Module, images: Tensor) -> str:
 
 def _follow(actual: Sequence[Tensor], zeros: list[Tensor], inputs: dict[int, Tensor]) -> Trial:
     """Find the chain of blocks that lead to the output, from the autograd graph."""
-    ways = _Ways(zeros)
+    ways = _Dependencies(zeros)
     used = ways.into(actual)
     if not used & 1:
         return Trial("its first block receives no gradient")
-    # Only checks that gradients can be computed; they may be zero, as heads may be initialized so.
+    # Only checks that gradients can be computed; they may be zero if heads are initialized to zero.
     torch.autograd.grad(_total(actual), zeros, allow_unused=True)
     last = used.bit_length() - 1
     chain = _longest([ways.into([inputs[i]]) for i in range(len(zeros))], used, last)
@@ -200,7 +200,7 @@ def _longest(before: Sequence[int], used: int, last: int) -> list[int]:
     return max(rows, key=len)
 
 
-class _Ways:
+class _Dependencies:
     """Find the leaves on which tensors depend by traversing the autograd graph."""
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:

@@ -40,12 +40,12 @@ def resolve_indices(indices: int | Sequence[int], count: int, what: str = "stage
 def owner_takes_maps() -> bool:
     """Whether the backbone that is being built is part of a model with :data:`MAP_CONSUMERS`.
 
-    A model of the OpenMMLab libraries builds its backbone in its ``__init__`` from the argument
-    ``backbone``, without information about the modules after it. They are read from the frame of
-    the nearest caller with that argument.
+    Models of the OpenMMLab libraries build their backbone in ``__init__`` from the argument
+    ``backbone``, without information about the modules that follow it. The arguments for these are
+    read from the stack frame of the nearest caller with an argument ``backbone``.
 
     Returns:
-        bool: True if any of them is set; False also if the backbone is built on its own.
+        bool: True if any of these arguments is set; False if not, or without such a caller.
     """
     frame = inspect.currentframe()
     while frame is not None:
