@@ -33,7 +33,7 @@ class PyTorchInit:
         Raises:
             ValueError: If no layer matches.
         """
-        layers = [child for child in module.modules() if self._is_meant(child)]
+        layers = [child for child in module.modules() if self._matches(child)]
         if not layers:
             raise ValueError(f"{type(module).__name__} has no layer {' or '.join(self.layer)}")
         for child in layers:
@@ -41,6 +41,6 @@ class PyTorchInit:
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"PyTorchInit: {', '.join(self.layer)}")
 
-    def _is_meant(self, module: nn.Module) -> bool:
+    def _matches(self, module: nn.Module) -> bool:
         classes = {cls.__name__ for cls in type(module).__mro__}
         return not classes.isdisjoint(self.layer) and hasattr(module, "reset_parameters")

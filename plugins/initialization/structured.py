@@ -83,12 +83,12 @@ class StructuredInit:
         with last_of_all(type(self).__name__, module) as backbone:
             blocks = view_host(backbone).blocks
             attentions = [attention_projections(block.module) for block in blocks]
-            way = self._way(backbone, attentions)
+            way = self._filler(backbone, attentions)
             for attention in attentions:
                 way.fill(attention, self._draw_offsets(attention.num_heads))
                 fill_output(attention, *self.value_output)
 
-    def _way(self, backbone: nn.Module, attentions: list) -> WindowBias | PositionQueries:
+    def _filler(self, backbone: nn.Module, attentions: list) -> WindowBias | PositionQueries:
         if all(hasattr(each.module, "relative_position_bias_table") for each in attentions):
             return WindowBias(self.window_bias)
         positions = position_table(backbone)

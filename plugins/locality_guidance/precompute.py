@@ -285,9 +285,9 @@ class Precomputing:
             ``val_dataloader``.
         chunk (int): Images between two flushes, which an interruption can lose. Defaults to 2048.
         device (str): Device of the teacher. Defaults to "cpu".
-        fresh (bool): Start over, and replace an existing store. Defaults to False.
-        mirrored (bool): Store the maps of horizontally flipped images too, so that flips are
-            exact, at twice the size. Defaults to False.
+        fresh (bool): Whether to start over and replace an existing store. Defaults to False.
+        mirrored (bool): Whether to also store the maps of horizontally flipped images, so that
+            flips are exact, at twice the size. Defaults to False.
     """
 
     stages: Sequence[int] | None = None

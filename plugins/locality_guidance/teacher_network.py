@@ -106,7 +106,7 @@ def open_network(
     except Exception as error:  # classes of the libraries raise any type for unknown arguments
         why = (str(error) or type(error).__name__).split("\n")[0][:200]
     if not why and "timm_model" not in dict(reader.network.named_children()):
-        why = _strange_norms(reader.network, config)
+        why = _added_norms(reader.network, config)
     if not why:
         return reader
     network = MODELS.build(config)
@@ -219,7 +219,7 @@ def _described(shapes: Sequence) -> str:
     return ", ".join(shown) or "nothing"
 
 
-def _strange_norms(network: nn.Module, config: dict) -> str:
+def _added_norms(network: nn.Module, config: dict) -> str:
     """Describe added norms that the network of the config, and so its checkpoint, lacks."""
     with torch.random.fork_rng(devices=[]):
         own = MODELS.build(config).state_dict()

@@ -1,4 +1,4 @@
-"""Load a teacher's weights from checkpoints of this framework, MMPretrain, timm and others."""
+"""Load the weights of a teacher from checkpoints of smallvit, MMPretrain, timm and others."""
 
 from __future__ import annotations
 

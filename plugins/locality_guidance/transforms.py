@@ -87,22 +87,22 @@ def _fractions(
     return top / shape[0], (top + height) / shape[0], left / shape[1], (left + width) / shape[1]
 
 
-class _Recorded:
+class _RecordedCrop:
     """Mixin that records the random box of an MMPretrain crop."""
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
-        """Draw as the parent does; see there."""
+        """Draw a random box as the base class does, and record it."""
         self._drawn = super().rand_crop_params(img)
         return self._drawn
 
 
 @TRANSFORMS.register_module()
-class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
+class GuidedRandomResizedCrop(_RecordedCrop, RandomResizedCrop):
     """MMPretrain's ``RandomResizedCrop`` that also crops the teacher features.
 
     Args:
-        *args: Those of ``mmpretrain.RandomResizedCrop``.
-        **kwargs: Those of ``mmpretrain.RandomResizedCrop``.
+        *args: Positional arguments of ``mmpretrain.RandomResizedCrop``.
+        **kwargs: Keyword arguments of ``mmpretrain.RandomResizedCrop``.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -123,15 +123,15 @@ class GuidedRandomResizedCrop(_Recorded, RandomResizedCrop):
 
 
 @TRANSFORMS.register_module()
-class GuidedRandomCrop(_Recorded, RandomCrop):
+class GuidedRandomCrop(_RecordedCrop, RandomCrop):
     """MMPretrain's ``RandomCrop`` that also crops the teacher features.
 
     Where the image is padded with zeros, the features are those of a black image (zero if the
     store has none); with ``padding_mode`` "edge", the features at the border are repeated.
 
     Args:
-        *args: Those of ``mmpretrain.RandomCrop``.
-        **kwargs: Those of ``mmpretrain.RandomCrop``.
+        *args: Positional arguments of ``mmpretrain.RandomCrop``.
+        **kwargs: Keyword arguments of ``mmpretrain.RandomCrop``.
 
     Raises:
         ValueError: If the padding reflects the image or is not black, which is not supported for
@@ -152,7 +152,7 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
             )
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
-        """Draw as the parent does; see there."""
+        """Draw a random box as the base class does, and record it with the padding."""
         self._padded = img.shape[:2]
         return super().rand_crop_params(img)
 
@@ -169,7 +169,7 @@ class GuidedRandomCrop(_Recorded, RandomCrop):
         results = super().transform(results)
         if KEY in results:
             box = _fractions(self._drawn, self._offset(shape), shape)
-            # The parent uses constant padding in all modes, except to reach the size of the crop.
+            # The base class uses constant padding in all modes, except to reach the crop size.
             blank = self.padding is not None or self.padding_mode == "constant"
             results[KEY] = results[KEY].showing(results[KEY].window.crop(*box, blank=blank))
         return results
@@ -189,8 +189,8 @@ class GuidedRandomFlip(RandomFlip):
     """MMCV's ``RandomFlip`` that also flips the teacher features.
 
     Args:
-        *args: Those of ``mmcv.transforms.RandomFlip``.
-        **kwargs: Those of ``mmcv.transforms.RandomFlip``.
+        *args: Positional arguments of ``mmcv.transforms.RandomFlip``.
+        **kwargs: Keyword arguments of ``mmcv.transforms.RandomFlip``.
     """
 
     def _flip(self, results: dict[str, Any]) -> None:
@@ -211,13 +211,13 @@ class LoadTeacherFeaturesForm(BatchForm):
     only_looks = True
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Compute the key of a sample; see the parent."""
+        """Compute the key of a sample; see the base class."""
         return {KEY: StoredSample(info["sample_idx"], sample_key(info))}
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Read the features if the transform has a store; see the parent."""
+        """Read the features if the transform has a store; see the base class."""
         if self.transform.store is not None:
             for sample in results:
                 sample[KEY] = self.transform.store.maps(sample[KEY], either=True)

@@ -20,7 +20,7 @@ from smallvit.plugins.multi_exit.storage import (
     readable,
 )
 from smallvit.plugins.multi_exit.stored import EXTRA_STATE, to_tensor
-from smallvit.plugins.multi_exit.thresholds import NOBODY, check_thresholds
+from smallvit.plugins.multi_exit.thresholds import NEVER_EXIT, check_thresholds
 
 MODES = ("anytime", "budgeted", "fixed")
 
@@ -72,7 +72,7 @@ class MultiExitClassifier(ImageClassifier):
         self._trained_since = False
 
     def loss(self, *args, **kwargs) -> dict[str, Tensor]:
-        """Compute the losses of a batch, as MMPretrain's ImageClassifier."""
+        """Compute the losses of a batch; see MMPretrain's ImageClassifier."""
         self._trained_since = True
         return super().loss(*args, **kwargs)
 
@@ -321,7 +321,7 @@ def _check_channels(backbone: nn.Module, head: nn.Module) -> None:
 
 def _check_confidences(thresholds: Sequence[float]) -> None:
     """Check the range of user-provided thresholds; confidences of all policies are in [0, 1]."""
-    wrong = [each for each in thresholds if not (0 <= each <= 1 or abs(each) >= NOBODY)]
+    wrong = [each for each in thresholds if not (0 <= each <= 1 or abs(each) >= NEVER_EXIT)]
     if wrong:
         raise ValueError(
             f"expected thresholds between 0 and 1 (0.9, not 90), or float('inf') to disable an "

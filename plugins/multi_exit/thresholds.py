@@ -10,8 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Thresholds of the published procedure with which no image, or every image, leaves.
-NOBODY, EVERYBODY = 1e8, -1e8
+from smallvit.compat.moved import forward
+
+__getattr__ = forward(__name__)
+
+#: Thresholds of the published procedure at which no image, or every image, leaves.
+NEVER_EXIT, ALWAYS_EXIT = 1e8, -1e8
 
 
 def geometric_shares(p: float, num_exits: int) -> Tensor:
@@ -37,7 +41,7 @@ def find_thresholds(confidence: Tensor, shares: Tensor) -> Tensor:
 
     Returns:
         Tensor: float32 (K, ). An exit whose share is less than one image, or more than
-        the remaining images, has ``NOBODY``; the last exit has ``EVERYBODY``.
+        the remaining images, has :data:`NEVER_EXIT`; the last exit has :data:`ALWAYS_EXIT`.
     """
     return ThresholdSearch(confidence)(shares)
 
@@ -56,7 +60,7 @@ class ThresholdSearch:
     def __call__(self, shares: Tensor) -> Tensor:
         """Find thresholds (K, ) for shares (K, )."""
         num_exits, num_images = self.confidence.shape
-        thresholds = torch.full((num_exits,), NOBODY)
+        thresholds = torch.full((num_exits,), NEVER_EXIT)
         staying = torch.ones(num_images, dtype=torch.bool)
         for index in range(num_exits - 1):
             # As in the published procedure, multiply in float32, which affects the floor.
@@ -66,7 +70,7 @@ class ThresholdSearch:
             if 0 < wanted <= len(candidates):
                 thresholds[index] = self.confidence[index, candidates[wanted - 1]]
             staying &= self.confidence[index] < thresholds[index]
-        thresholds[-1] = EVERYBODY
+        thresholds[-1] = ALWAYS_EXIT
         return thresholds
 
 
@@ -97,7 +101,7 @@ def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Te
         num_exits (int): Number of exits.
 
     Returns:
-        Tensor: float32 (num_exits, ); the last is ``EVERYBODY``.
+        Tensor: float32 (num_exits, ); the last is :data:`ALWAYS_EXIT`.
 
     Raises:
         ValueError: If the number of thresholds does not match the number of exits.
@@ -108,7 +112,7 @@ def check_thresholds(thresholds: Tensor | Sequence[float], num_exits: int) -> Te
             f"expected {num_exits - 1} thresholds for {num_exits} exits, one for each exit except "
             f"the last, got {len(values)} ({values}). Set them, or calibrate this model"
         )
-    return torch.tensor([*values[: num_exits - 1], EVERYBODY])
+    return torch.tensor([*values[: num_exits - 1], ALWAYS_EXIT])
 
 
 def evaluate_exits(

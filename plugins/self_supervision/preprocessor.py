@@ -13,12 +13,12 @@ from smallvit.registry import MODELS
 
 @MODELS.register_module()
 class SelfSupDataPreprocessor(_OfOneOrThree):
-    """MMPretrain's preprocessor of this name, which refuses other than one or three channels.
+    """MMPretrain's ``SelfSupDataPreprocessor`` with support for any number of channels.
 
     Args:
         mean (Sequence[float]): Mean of each channel.
         std (Sequence[float]): Standard deviation of each channel.
-        **kwargs (Any): Other arguments of MMPretrain's.
+        **kwargs (Any): Other arguments of MMPretrain's class.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:

@@ -113,6 +113,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.plugins.multi_exit.dynamic_vit": ("smallvit.hosts.plain",),
     "smallvit.plugins.multi_exit.plots": (),
     "smallvit.plugins.multi_exit.sites": ("smallvit.plugins.multi_exit.reuse_modules",),
+    "smallvit.plugins.multi_exit.thresholds": (),
     "smallvit.engine.guard_cost": ("analysis_tools/guard_cost.py",),
     "smallvit.engine.plain_formulations": ("analysis_tools/plain_formulations.py",),
 }
@@ -171,6 +172,12 @@ RENAMED: dict[str, str] = {
     ),
     "smallvit.plugins.multi_exit.ReuseSite": "smallvit.hosts.parts.BlockParts",
     "smallvit.plugins.multi_exit.reuse_site": "smallvit.hosts.parts.block_parts",
+    "smallvit.plugins.multi_exit.thresholds.EVERYBODY": (
+        "smallvit.plugins.multi_exit.thresholds.ALWAYS_EXIT"
+    ),
+    "smallvit.plugins.multi_exit.thresholds.NOBODY": (
+        "smallvit.plugins.multi_exit.thresholds.NEVER_EXIT"
+    ),
     "smallvit.plugins.multi_exit.sites.ReuseSite": "smallvit.hosts.parts.BlockParts",
     "smallvit.plugins.multi_exit.sites.reuse_site": "smallvit.hosts.parts.block_parts",
 }
