@@ -44,7 +44,8 @@ class StructuredInit:
             embeddings are drawn from; fixed ones are unchanged. Defaults to 0.36.
         query_key_norm (float): Frobenius norm of a head's query weights, and of its key
             weights. Defaults to 7.
-        value_output (tuple[float, float]): As in :class:`MimeticInit`. Defaults to (0.4, 0.4).
+        value_output (tuple[float, float]): Factors of ``Z`` and of the negative identity, see
+            :class:`MimeticInit`. Defaults to (0.4, 0.4).
         window_bias (float): Relative position bias of each Swin head at its offset; the others
             are 0. Defaults to 5.
 

@@ -96,7 +96,7 @@ def build_distilled_head(**kwargs) -> DistilledClsHead:
         **kwargs: Arguments of the class.
 
     Returns:
-        DistilledClsHead: The head.
+        DistilledClsHead: Head for the class token and the distillation token.
     """
     from smallvit.plugins.locality_guidance.classifier import DistilledClsHead
 

@@ -66,7 +66,7 @@ class LocalityGuidance(nn.Module):
         loss_weight (float | str): Weight of the feature loss; 0 disables it.
             ``"balanced"`` measures every 20 steps the weight at which the norm of its gradient
             in the backbone equals that of the other losses. Defaults to 2.5.
-        transform (str): What is compared: the maps, after learned 1x1 convolutions
+        transform (str): Compared quantity: the maps, after learned 1x1 convolutions
             ("linear"), their spatial attention ("attention"), or the pairwise similarity of the
             images of a batch ("similarity"). Defaults to "linear".
         logit (dict, optional): Guidance by logits: ``kind`` ("soft" or "hard"),

@@ -98,7 +98,7 @@ def soft_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
             square. Defaults to 1.0.
 
     Returns:
-        Tensor: The loss.
+        Tensor: Scalar loss.
     """
     divergence = F.kl_div(
         F.log_softmax(_at_least_float32(student) / temperature, dim=1),
@@ -118,7 +118,7 @@ def hard_logit_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) 
         temperature (float): Not used, since it does not change the prediction. Defaults to 1.0.
 
     Returns:
-        Tensor: The loss.
+        Tensor: Scalar loss.
     """
     return F.cross_entropy(_at_least_float32(student), teacher.argmax(dim=1))
 

@@ -161,7 +161,7 @@ def load_teacher(
         size (int): Height and width of the teacher's input.
 
     Returns:
-        Teacher: The teacher.
+        Teacher: Teacher with loaded weights.
     """
     model = cfg.model.copy()
     if cfg.get("data_preprocessor") is not None:
@@ -183,7 +183,7 @@ def teacher_of_student(
         stages (Sequence[int], optional): Overrides ``guidance.teacher.stages``.
 
     Returns:
-        Teacher: The teacher.
+        Teacher: Teacher with loaded weights.
 
     Raises:
         FeatureStoreError: If there is no teacher, or its features cannot be stored.

@@ -105,7 +105,7 @@ def read_header(folder: str | os.PathLike) -> StoreHeader:
         folder (str | os.PathLike): Folder of the store, finished or not.
 
     Returns:
-        StoreHeader: The header.
+        StoreHeader: Validated header.
 
     Raises:
         FeatureStoreError: If the header is missing, damaged or of an unsupported version.

@@ -49,7 +49,7 @@ def build_classifier(**cfg):
         **cfg: Arguments of the class.
 
     Returns:
-        MultiExitClassifier: The classifier.
+        MultiExitClassifier: New classifier.
     """
     from smallvit.plugins.multi_exit.classifier import MultiExitClassifier
 

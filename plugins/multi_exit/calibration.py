@@ -162,7 +162,7 @@ class Calibration:
             stored (Mapping): Output of :meth:`to_dict`.
 
         Returns:
-            Calibration: The calibration.
+        Calibration: Validated calibration.
 
         Raises:
             CalibrationError: If the layout has another version, is incomplete or malformed, or

@@ -80,7 +80,7 @@ def build_policy(policy: str | dict | ExitPolicy) -> ExitPolicy:
             of a registered policy; or a policy, which is returned unchanged.
 
     Returns:
-        ExitPolicy: The policy.
+        ExitPolicy: Callable from logits to confidences.
 
     Raises:
         ValueError: If there is no policy of this name.

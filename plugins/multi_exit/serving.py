@@ -54,7 +54,7 @@ def require_calibration(model: nn.Module, checkpoint: str | os.PathLike) -> Cali
         checkpoint (str | os.PathLike): Path of its checkpoint, for the error.
 
     Returns:
-        Calibration: The calibration.
+        Calibration: Calibration of the model.
 
     Raises:
         CalibrationError: If the model has no calibration.

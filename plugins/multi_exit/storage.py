@@ -139,7 +139,7 @@ def read_calibration(checkpoint: Mapping[str, Any], source: str = "the checkpoin
         source (str): Name of the file, for errors. Defaults to "the checkpoint".
 
     Returns:
-        Calibration: The calibration.
+        Calibration: Thresholds, and their results if stored.
 
     Raises:
         CalibrationError: If the checkpoint has no calibration.

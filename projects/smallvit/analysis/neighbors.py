@@ -130,7 +130,7 @@ def fitting_perplexity(images: int, asked: float | None) -> float:
             images if that is smaller.
 
     Returns:
-        float: The perplexity.
+        float: Valid perplexity for the number of images.
 
     Raises:
         UserError: If there are too few images.

@@ -55,7 +55,7 @@ def fit_datasets(cfg: Config, kind: str, root: str, classes: list[str] | None) -
         classes (list[str], optional): Classes of a checkpoint. Defaults to None.
 
     Returns:
-        list[str]: The classes.
+        list[str]: Class names in the order of the labels.
 
     Raises:
         DataError: If a file is missing or has no classes.

@@ -64,7 +64,7 @@ class MergedGroupsConstructor:
             model (nn.Module): The model, which may be wrapped for distributed training.
 
         Returns:
-            OptimWrapper: The wrapper.
+        OptimWrapper: Wrapper of the optimizer with merged groups.
         """
         model = model.module if is_model_wrapper(model) else model
         if self.fuse and _takes_fused(model):

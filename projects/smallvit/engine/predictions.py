@@ -267,7 +267,7 @@ def labels_of(value: Any) -> list:
         value (Any): A number, or a list or tensor of numbers.
 
     Returns:
-        list: The numbers.
+        list: Labels as numbers.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -28,7 +28,7 @@ class CheckedPretrainedInit(PretrainedInit):
         checkpoint (str): Path or URL of the checkpoint.
         prefix (str, optional): Load only names with this prefix, which is stripped, such as
             ``"backbone."``. Defaults to None.
-        map_location (str): As for :func:`torch.load`. Defaults to "cpu".
+        map_location (str): See :func:`torch.load`. Defaults to "cpu".
     """
 
     def __call__(self, module: nn.Module) -> None:

@@ -91,7 +91,7 @@ def new_record(runner: Runner, run_id: str, earlier: dict[str, Any]) -> dict[str
         earlier (dict): Record of the run that is continued; empty for a new run.
 
     Returns:
-        dict: The record.
+        dict: Record with a new session.
     """
     sessions = earlier.get("sessions")
     return {

@@ -48,7 +48,7 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
             kwargs: Other arguments of the class.
 
         Returns:
-            ClosedFormLR: The scheduler.
+        ClosedFormLR: Scheduler with its settings converted to iterations.
 
         Raises:
             ValueError: If the settings are not in epochs, or ``epoch_length`` is missing.
@@ -68,7 +68,7 @@ class ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         """Return the number of steps, their unit and the last rates.
 
         Returns:
-            dict: The state.
+        dict: State for :meth:`load_state_dict`.
         """
         return {
             "_global_step": self._global_step,

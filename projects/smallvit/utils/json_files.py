@@ -86,7 +86,7 @@ def require_type(value: Any, name: str, *kinds: type) -> Any:
         *kinds (type): Accepted types.
 
     Returns:
-        Any: The value.
+        Any: The value, unchanged.
 
     Raises:
         ValueError: If it has another type.

@@ -116,7 +116,7 @@ def build_schedulers(
         epoch_length (int, optional): Iterations per epoch.
 
     Returns:
-        list[_ParamScheduler]: The schedulers.
+        list[_ParamScheduler]: Schedulers in the order of the config.
     """
     by_epoch, length = training_length(cfg)
     found = cfg.get("param_scheduler") or []

@@ -154,7 +154,7 @@ def require_fit(fit: Fit, source: str, target: str) -> None:
     Args:
         fit (Fit): The comparison of checkpoint and model.
         source (str): The file, for the message.
-        target (str): What the weights are loaded into, for the message.
+        target (str): Name of the model, for the message.
 
     Raises:
         CheckpointError: If the file has none of the parameters outside the heads, or its

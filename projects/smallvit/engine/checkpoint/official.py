@@ -47,7 +47,7 @@ def load_official(
         name (str): Name of the checkpoint, with its system.
         path (str): Path of the local file.
         read (Callable): Function that reads a local checkpoint without running code.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
+        map_location (Any): See :func:`torch.load`. Defaults to None.
 
     Returns:
         dict[str, Any]: A checkpoint with ``state_dict``.

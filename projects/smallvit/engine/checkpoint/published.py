@@ -29,7 +29,7 @@ def huggingface_hub() -> ModuleType:
     """Import ``huggingface_hub``.
 
     Returns:
-        ModuleType: The module.
+        ModuleType: Imported package.
 
     Raises:
         UserError: If it is not installed.

@@ -83,10 +83,10 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
 
     Args:
         filename (str): Path of the checkpoint.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
+        map_location (Any): See :func:`torch.load`. Defaults to None.
 
     Returns:
-        dict: The checkpoint.
+        dict: Content of the checkpoint.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or contains more than tensors and
@@ -285,12 +285,12 @@ def load_from_http(
 
     Args:
         filename (str): URL of the checkpoint.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
+        map_location (Any): See :func:`torch.load`. Defaults to None.
         model_dir (str, optional): Cache folder. Defaults to None, torch's cache.
         progress (bool): Show a progress bar. Defaults to True.
 
     Returns:
-        dict: The checkpoint.
+        dict: Content of the checkpoint.
     """
     rank, processes = get_dist_info()
     if rank == 0:
@@ -311,13 +311,13 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
 
     Args:
         filename (str | os.PathLike): A path, or a URL of a scheme that MMEngine supports.
-        map_location (Any): As for :func:`torch.load`. Defaults to "cpu".
+        map_location (Any): See :func:`torch.load`. Defaults to "cpu".
 
     Returns:
-        dict: The checkpoint.
+        dict: Content of the checkpoint.
 
     Raises:
-        CheckpointError: As :func:`load_from_local`.
+        CheckpointError: See :func:`load_from_local`.
     """
     filename = os.fspath(filename)
     if split_official(filename) is not None:
@@ -336,10 +336,10 @@ def load_from_official(filename: str, map_location: Any = None) -> dict:
 
     Args:
         filename (str): A system and a path or URL, such as ``dwnet::dwnet_tiny.pth``.
-        map_location (Any): As for :func:`torch.load`. Defaults to None.
+        map_location (Any): See :func:`torch.load`. Defaults to None.
 
     Returns:
-        dict: The checkpoint.
+        dict: Checkpoint with ``state_dict``.
 
     Raises:
         CheckpointError: If it is missing, damaged, or not a checkpoint of the system.

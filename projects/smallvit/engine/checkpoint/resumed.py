@@ -116,7 +116,7 @@ def is_count(value: Any) -> bool:
         value (Any): A value from a checkpoint.
 
     Returns:
-        bool: Whether it can.
+        bool: Whether it is a non-negative integer in the accepted range.
     """
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 

@@ -29,7 +29,7 @@ def describe(wrong: Wrong) -> str:
         wrong (tuple): Key, value and expected value.
 
     Returns:
-        str: The description.
+        str: Key, expected value and value found.
     """
     key, value, wanted = wrong
     return f"expected {key} to be {wanted}, got {brief(value)}"

@@ -33,7 +33,7 @@ class RunFiles:
     """Checkpoints written by a run.
 
     Args:
-        run_id (str): Id of the run.
+        run_id (str): ID that is stored in the checkpoints of the run.
 
     Attributes:
         resumed (bool): Whether a checkpoint has been resumed already.

@@ -51,11 +51,7 @@ class DataReportHook(Hook):
             self._maps.append(loader)
 
     def before_run(self, runner: Runner) -> None:
-        """Inspect the data of the loops that were built.
-
-        Raises:
-            DataError: If the data cannot be used for training or evaluation.
-        """
+        """Inspect the data, and raise :class:`DataError` if a loop cannot use it."""
         if not self.enabled:
             return
         splits = dict(loader_of(runner))

@@ -27,11 +27,7 @@ class DataShareHook(Hook):
         self.enabled = enabled
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the numbers of batches of all processes.
-
-        Raises:
-            DataShareError: If a process has no batch, or if the numbers differ.
-        """
+        """Refuse training if a process has no batch, or the numbers of batches differ."""
         if not self.enabled:
             return
         loader = runner.train_loop.dataloader

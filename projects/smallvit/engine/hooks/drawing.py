@@ -53,7 +53,7 @@ def ClassifierDrawingHook(**kwargs: Any) -> Hook:  # noqa: N802 the name of a ty
         **kwargs: Arguments of :class:`mmpretrain.engine.VisualizationHook`.
 
     Returns:
-        Hook: The hook.
+        Hook: Instance of a subclass of ``VisualizationHook``.
     """
     from mmpretrain.engine import VisualizationHook
 
@@ -80,7 +80,7 @@ def DetectorDrawingHook(**kwargs: Any) -> Hook:  # noqa: N802 the name of a type
         **kwargs: Arguments of :class:`mmdet.engine.hooks.DetVisualizationHook`.
 
     Returns:
-        Hook: The hook.
+        Hook: Instance of a subclass of ``DetVisualizationHook``.
     """
     from mmdet.engine.hooks import DetVisualizationHook
 

@@ -78,7 +78,7 @@ def ClassifierStepEMAHook(**kwargs) -> EMAHook:  # noqa: N802 the name of a type
         **kwargs: Arguments of :class:`mmpretrain.engine.EMAHook`.
 
     Returns:
-        EMAHook: The hook.
+        EMAHook: Instance of a subclass of MMPretrain's hook.
     """
     from mmpretrain.engine import EMAHook as ClassifierEMAHook
 

@@ -25,11 +25,7 @@ class FreezeHook(Hook):
         self.modules = tuple(modules)
 
     def before_run(self, runner: Runner) -> None:
-        """Freeze the parameters.
-
-        Raises:
-            UserError: If the model has no such submodule, or nothing is left to train.
-        """
+        """Freeze the parameters; refuse unknown submodules, and a model with nothing to train."""
         for part in self._parts(runner):
             part.requires_grad_(False)
         if not any(one.requires_grad for one in runner.model.parameters()):

@@ -58,11 +58,7 @@ class NonFiniteHook(Hook):
         self._batches: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Start checking the gradients.
-
-        Raises:
-            UserError: If steps may be skipped, but the gradients of the processes differ.
-        """
+        """Start checking gradients; refuse to skip steps if processes have different gradients."""
         if not self.enabled:
             return
         if self.skip and get_world_size() > 1 and not _shares_gradients(runner):
@@ -90,11 +86,7 @@ class NonFiniteHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        """Check the loss terms and the gradient of the step.
-
-        Raises:
-            NonFiniteError: If one is not finite and no more steps may be skipped.
-        """
+        """Check the loss terms and the gradient of the step, and skip it or stop training."""
         if not self.enabled or self.guard is None:
             return
         stepped, norm = self.guard.stepped, self.guard.finish()

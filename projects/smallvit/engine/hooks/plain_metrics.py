@@ -46,11 +46,7 @@ class PlainMetricsHook(Hook):
             _watch(getattr(runner.test_loop, "evaluator", None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Convert the validation metrics.
-
-        Raises:
-            UserError: If the metric that a hook compares is not a number.
-        """
+        """Convert the validation metrics; refuse hooks that compare a metric that is no number."""
         if self.enabled:
             _flatten(metrics)
             _require_numbers(metrics or {}, runner.hooks)

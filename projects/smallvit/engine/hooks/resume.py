@@ -65,12 +65,7 @@ class ResumeHook(Hook):
         runner.register_hook(_MissedValidation(self), priority="LOWEST")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read the added state of a checkpoint.
-
-        Raises:
-            CheckpointError: If the checkpoint to resume contains only weights, or its training
-                state is invalid.
-        """
+        """Read the added state; refuse to resume without training state, or if it is invalid."""
         if not self.enabled or not runner._resume:
             return
         adopt_training_state(runner, checkpoint)
@@ -209,14 +204,7 @@ class ResumeHook(Hook):
             self._in_training = None
 
     def collect_state(self, runner: Runner) -> None:
-        """Gather the state of all processes before rank 0 writes it.
-
-        :class:`AtomicCheckpointHook` calls it in every process; MMEngine's own checkpoint hook
-        saves in rank 0 only.
-
-        Args:
-            runner (Runner): The runner whose state is gathered.
-        """
+        """Gather the state of all processes, for a checkpoint that rank 0 writes."""
         if self.enabled and self.loader is not None:
             own = {**self._process_state(runner), "buffers": own_buffers(runner)}
             self._collected = self._state(all_gather_object(own))

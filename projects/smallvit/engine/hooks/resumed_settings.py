@@ -48,12 +48,7 @@ class ResumedSettingsHook(Hook):
         self._stored: dict[str, Any] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the config's settings, and convert the iteration count to its batch size.
-
-        Raises:
-            CheckpointError: If its optimizer has other parameter groups than that of the config,
-                or a value is invalid.
-        """
+        """Keep the config's settings, and convert the position to its batch size."""
         if not self.enabled or not runner._resume or "optimizer" not in checkpoint:
             return
         require_resumable(checkpoint, runner._load_from)

@@ -41,11 +41,7 @@ class StartWeightsHook(Hook):
         self._to_resize: dict[str, Tensor] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare a checkpoint with the model before its weights are loaded.
-
-        Raises:
-            CheckpointError: If no weight matches, or if the run resumes and not all match.
-        """
+        """Compare a checkpoint with the model before its weights are loaded; refuse mismatches."""
         if not self.enabled or not isinstance(checkpoint, dict):
             return
         model, state = _model(runner), weights_of(checkpoint)
@@ -65,11 +61,7 @@ class StartWeightsHook(Hook):
         _drop(checkpoint, fit.remade)
 
     def before_train(self, runner: Runner) -> None:
-        """Check that position embeddings of another size were resized.
-
-        Raises:
-            CheckpointError: If one was not resized.
-        """
+        """Refuse position embeddings of another size that were not resized."""
         require_resized(_model(runner), self._to_resize, str(runner._load_from))
         self._to_resize = {}
 

@@ -34,11 +34,7 @@ class WorkFolderHook(Hook):
         self.enabled = enabled
 
     def before_run(self, runner: Runner) -> None:
-        """Lock the folder, if the runner trains.
-
-        Raises:
-            WorkFolderError: If another training run uses the folder.
-        """
+        """Lock the folder if the runner trains; refuse a folder that another run uses."""
         loop = runner._train_loop
         if not self.enabled or not isinstance(loop, BaseLoop):
             return
