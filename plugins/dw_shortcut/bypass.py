@@ -43,24 +43,24 @@ class Bypass:
         if self.first is self.last:
             self.last.module.register_forward_hook(self._add_own_input, with_kwargs=True)
         else:
-            self.first.module.register_forward_pre_hook(self._hold, with_kwargs=True)
-            self.last.module.register_forward_hook(self._add_held, with_kwargs=True)
+            self.first.module.register_forward_pre_hook(self._store_input, with_kwargs=True)
+            self.last.module.register_forward_hook(self._add_stored_input, with_kwargs=True)
 
     def _add_own_input(self, module: nn.Module, args: tuple, kwargs: dict, output: Any):
         return self._add(self.first.input_of(args, kwargs), args, kwargs, output)
 
-    def _hold(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _store_input(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         # When only the first block is recomputed, its input must not stay referenced: the
         # tensor that the last block needs is still alive in the graph, see below.
         tokens = self.first.input_of(args, kwargs)
-        if not (_in_backward() and self._recall() is tokens):
+        if not (_in_backward() and self._stored_input() is tokens):
             self._held = tokens
 
-    def _recall(self) -> Tensor | None:
+    def _stored_input(self) -> Tensor | None:
         return self._held if self._seen is None or self._held is not None else self._seen()
 
-    def _add_held(self, module: nn.Module, args: tuple, kwargs: dict, output: Any):
-        tokens = self._recall()
+    def _add_stored_input(self, module: nn.Module, args: tuple, kwargs: dict, output: Any):
+        tokens = self._stored_input()
         if tokens is None:
             raise RuntimeError(
                 f"{type(module).__name__} ran without the block where its shortcut starts. Run the "

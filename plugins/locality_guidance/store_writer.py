@@ -75,7 +75,7 @@ class FeatureStoreWriter:
         self.header, self.chunk, self.fresh = header, chunk, fresh
         folder, name = osp.split(osp.abspath(self.path))
         self._lock = osp.join(folder, f".{name}.writing")
-        self._hold()
+        self._acquire_lock()
         try:
             self._begin(keys)
         except BaseException:
@@ -92,7 +92,7 @@ class FeatureStoreWriter:
         """Release the lock; flushed rows are kept."""
         release(self._lock, remove=True)
 
-    def _hold(self) -> None:
+    def _acquire_lock(self) -> None:
         try:
             with self._failing_readably():
                 hold(self._lock, self.folder, "writer")

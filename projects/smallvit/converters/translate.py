@@ -102,14 +102,14 @@ def _match(entries: Sequence[Entry], state: Mapping, result: Translation) -> Fou
     found: Found = [defaultdict(dict) for _ in entries]
     for key in state:
         for entry, instances in zip(entries, found, strict=True):
-            if _note(entry, key, instances):
+            if _record_key(entry, key, instances):
                 break
         else:
             result.unknown.append(key)
     return found
 
 
-def _note(entry: Entry, key: str, instances: dict[Indices, dict[int, str]]) -> bool:
+def _record_key(entry: Entry, key: str, instances: dict[Indices, dict[int, str]]) -> bool:
     for position, template in enumerate(entry.source):
         values = template.match(key)
         if values is not None:

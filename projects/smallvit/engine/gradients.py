@@ -35,21 +35,23 @@ class GradientGuard:
         self.stepped = False
         self._norms: list[float] = []
         self._pending: list[torch.Tensor] = []
-        self._handles = [self._watch(single) for single in optim_wrappers(wrapper)]
+        self._handles = [self._register(single) for single in optim_wrappers(wrapper)]
 
-    def _watch(self, wrapper: OptimWrapper) -> Any:
+    def _register(self, wrapper: OptimWrapper) -> Any:
         clipped: list[torch.Tensor] = []
         if wrapper.clip_grad_kwargs:
-            wrapper.clip_func = partial(_remember, wrapper.clip_func, clipped)
-        look = self._note_scaled if scales_loss(wrapper) else partial(self._look, clipped)
-        return wrapper.optimizer.register_step_pre_hook(look)
+            wrapper.clip_func = partial(_clip_and_record, wrapper.clip_func, clipped)
+        hook = (
+            self._record_scaled_step if scales_loss(wrapper) else partial(self._check_step, clipped)
+        )
+        return wrapper.optimizer.register_step_pre_hook(hook)
 
-    def _note_scaled(self, optimizer: Optimizer, *_: Any) -> None:
+    def _record_scaled_step(self, optimizer: Optimizer, *_: Any) -> None:
         # Optimizers that unscale gradients themselves are called for skipped steps too.
         skipped = getattr(optimizer, "found_inf", None)
         self.stepped |= skipped is None or not bool(skipped)
 
-    def _look(self, clipped: list[torch.Tensor], optimizer: Optimizer, *_: Any) -> None:
+    def _check_step(self, clipped: list[torch.Tensor], optimizer: Optimizer, *_: Any) -> None:
         self.stepped = True
         norms = clipped or _norms(optimizer)
         if not (clipped or self.at_once or all(norm.device.type == "cpu" for norm in norms)):
@@ -79,7 +81,7 @@ class GradientGuard:
             handle.remove()
 
 
-def _remember(clip: Any, kept: list[torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+def _clip_and_record(clip: Any, kept: list[torch.Tensor], *args: Any, **kwargs: Any) -> Any:
     norm = clip(*args, **kwargs)
     # Clipping by value computes no norm.
     kept[:] = [] if norm is None else [norm]

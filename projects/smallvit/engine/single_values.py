@@ -77,7 +77,7 @@ def single_value_norms(model: nn.Module, loader: Any) -> Sequence[str]:
             copy = deepcopy(model).eval()
             for name, module in copy.named_modules():
                 if _counts_alone(module):
-                    module.register_forward_pre_hook(_note(name, found))
+                    module.register_forward_pre_hook(_recorder(name, found))
             collate = getattr(loader.collate_fn, "collate_fn", loader.collate_fn)
             batch = (collate or pseudo_collate)([loader.dataset[0]])
             data = copy.data_preprocessor(batch, training=False)
@@ -93,7 +93,7 @@ def _counts_alone(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) and not together
 
 
-def _note(name: str, found: list[str]) -> Any:
+def _recorder(name: str, found: list[str]) -> Any:
     def note(module: nn.Module, inputs: tuple) -> None:
         values = inputs[0]
         if values.shape[0] == 1 and values.numel() == values.shape[1]:

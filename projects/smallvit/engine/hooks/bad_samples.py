@@ -51,9 +51,9 @@ class BadSampleHook(Hook):
             self.loader = guard_loader(loop)
         if self.loader is not None:
             self.logger = runner.logger
-            self.loader.replace_bad_samples(self._note)
+            self.loader.replace_bad_samples(self._count_samples)
 
-    def _note(self, bad: tuple[BadSample, ...]) -> None:
+    def _count_samples(self, bad: tuple[BadSample, ...]) -> None:
         for sample in bad:
             self.bad.append(sample)
             self.logger.warning(f"replaced an unreadable sample: {sample.path} ({sample.reason})")
@@ -84,7 +84,7 @@ class BadSampleHook(Hook):
         if self.loader is None or not isinstance(runner.train_loop, IterBasedTrainLoop):
             return
         if (batch_idx + 1) % self._epoch_length() == 0:
-            self._sum_up(f"{batch_idx + 1} iterations")
+            self._report(f"{batch_idx + 1} iterations")
 
     def _epoch_length(self) -> int:
         size = self.loader.batch_size or getattr(self.loader.batch_sampler, "batch_size", 1)
@@ -95,9 +95,9 @@ class BadSampleHook(Hook):
         if self.loader is None:
             return
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
-        self._sum_up("the training" if by_iteration else f"epoch {runner.epoch + 1}")
+        self._report("the training" if by_iteration else f"epoch {runner.epoch + 1}")
 
-    def _sum_up(self, period: str) -> None:
+    def _report(self, period: str) -> None:
         own = (len(self.bad), [tuple(vars(sample).values()) for sample in self.bad[: self.shown]])
         gathered: list[Any] = all_gather_object(own)
         self.bad = []

@@ -46,7 +46,7 @@ class DataReportHook(Hook):
             _read_coco_repaired()
         self._maps: list[LoadLabelMap] = []
 
-    def _note_maps(self, split: str, loader: LoadLabelMap | None) -> None:
+    def _add_maps(self, split: str, loader: LoadLabelMap | None) -> None:
         if split == "train" and loader is not None and loader.classes:
             self._maps.append(loader)
 
@@ -59,9 +59,9 @@ class DataReportHook(Hook):
         for split, loader in splits.items():
             _repair_metrics(runner, split)
             for part in parts_of(_bare(loader.dataset)):
-                self._note_maps(split, check_maps_of(part, ignored))
+                self._add_maps(split, check_maps_of(part, ignored))
         # Rank 0 inspects the data; all processes raise.
-        found: list[Any] = [self._look(runner, splits) if is_main_process() else None]
+        found: list[Any] = [self._inspect(runner, splits) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is not None:
             raise found[0]
@@ -78,7 +78,7 @@ class DataReportHook(Hook):
                 )
         self._maps = []
 
-    def _look(self, runner: Runner, splits: dict[str, Any]) -> SmallvitError | None:
+    def _inspect(self, runner: Runner, splits: dict[str, Any]) -> SmallvitError | None:
         count = getattr(getattr(_model(runner), "head", None), "num_classes", None)
         count = count if isinstance(count, int) and count > 0 else None
         usages: list[Usage] = []

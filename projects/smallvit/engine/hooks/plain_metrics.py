@@ -38,12 +38,12 @@ class PlainMetricsHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Check what the validation metrics return."""
         if self.enabled:
-            _watch(getattr(runner.val_loop, "evaluator", None))
+            _check_results(getattr(runner.val_loop, "evaluator", None))
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Check what the test metrics return."""
         if self.enabled:
-            _watch(getattr(runner.test_loop, "evaluator", None))
+            _check_results(getattr(runner.test_loop, "evaluator", None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Convert the validation metrics; refuse hooks that compare a metric that is no number."""
@@ -57,7 +57,7 @@ class PlainMetricsHook(Hook):
             _flatten(metrics)
 
 
-def _watch(evaluator: Any) -> None:
+def _check_results(evaluator: Any) -> None:
     for metric in getattr(evaluator, "metrics", ()):
         compute = getattr(metric, "compute_metrics", None)
         if compute is not None and not isinstance(compute, partial):

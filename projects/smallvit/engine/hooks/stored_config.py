@@ -23,7 +23,7 @@ class StoredConfigHook(Hook):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
-        self._told = False
+        self._logged = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the config to the checkpoint."""
@@ -41,6 +41,6 @@ class StoredConfigHook(Hook):
             self._log_once(runner, f"prediction will require --config with a checkpoint: {reason}")
 
     def _log_once(self, runner: Runner, text: str) -> None:
-        if not self._told:
+        if not self._logged:
             runner.logger.info(text)
-        self._told = True
+        self._logged = True
