@@ -1,4 +1,4 @@
-"""Fingerprints of samples, data sets and checkpoints, to identify stored features."""
+"""Fingerprints of samples, datasets and checkpoints, to identify stored features."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BLOCK = 1 << 20
 def sample_key(results: Mapping[str, Any]) -> int:
     """Compute a 64-bit key of a sample from its label and its source.
 
-    The source is the folder and file name of the image, so that a data set can be moved; for a
-    data set in memory it is the image itself, before any transform.
+    The source is the folder and file name of the image, so that a dataset can be moved; for a
+    dataset in memory it is the image itself, before any transform.
 
     Args:
         results (Mapping): Input of the data pipeline: ``gt_label`` if the sample has
@@ -50,7 +50,7 @@ def sample_key(results: Mapping[str, Any]) -> int:
 
 
 def dataset_fingerprint(keys: Iterable[int]) -> str:
-    """Compute a fingerprint of a data set from its samples and their order.
+    """Compute a fingerprint of a dataset from its samples and their order.
 
     Args:
         keys (Iterable[int]): Output of :func:`sample_key` for each sample.

@@ -51,11 +51,11 @@ class TeacherDataset(Dataset):
             are those of a teacher and must not crop or move images.
 
     Attributes:
-        settings (ConfigDict): Config of the data set.
+        settings (ConfigDict): Config of the dataset.
 
     Raises:
         FeatureStoreError: If the transforms do not preserve whole images, or the config combines
-            several data sets.
+            several datasets.
     """
 
     def __init__(self, cfg: Config, size: tuple[int, int] | None = None) -> None:
@@ -79,7 +79,7 @@ class TeacherDataset(Dataset):
         packed = self.dataset.prepare_data(index)
         if packed is None:
             raise FeatureStoreError(
-                f"the data set returns no image for sample {index} "
+                f"the dataset returns no image for sample {index} "
                 f"({self.dataset.get_data_info(index).get('img_path', 'without a file')})"
             )
         image = packed["inputs"]
@@ -112,23 +112,23 @@ class TeacherDataset(Dataset):
 
 
 def innermost(settings: ConfigDict) -> ConfigDict:
-    """Unwrap the config of a data set from wrappers that repeat it or balance its classes.
+    """Unwrap the config of a dataset from wrappers that repeat it or balance its classes.
 
     Args:
-        settings (ConfigDict): Config of a data set, with or without wrappers.
+        settings (ConfigDict): Config of a dataset, with or without wrappers.
 
     Returns:
-        ConfigDict: Config of the innermost data set.
+        ConfigDict: Config of the innermost dataset.
 
     Raises:
-        FeatureStoreError: If a wrapper combines several data sets.
+        FeatureStoreError: If a wrapper combines several datasets.
     """
     while "dataset" in settings:
         settings = settings.dataset
     if "datasets" in settings:
         raise FeatureStoreError(
             f"stored features are indexed by sample_idx, but {settings.type} starts at 0 for each "
-            "of its data sets: precompute its data sets one by one"
+            "of its datasets: precompute its datasets one by one"
         )
     return settings
 
@@ -315,7 +315,7 @@ def write_store(
         how (Precomputing): Options.
 
     Raises:
-        FeatureStoreError: If ``out`` is a store of another data set or teacher, or the features
+        FeatureStoreError: If ``out`` is a store of another dataset or teacher, or the features
             cannot be stored.
     """
     if "guidance" in cfg.model:

@@ -1,6 +1,6 @@
-"""On-disk store of teacher features of a data set: written once, read sample by sample.
+"""On-disk store of teacher features of a dataset: written once, read sample by sample.
 
-A store is a folder: ``header.json`` identifies data set and teacher, ``stage_<i>.npy`` holds the
+A store is a folder: ``header.json`` identifies dataset and teacher, ``stage_<i>.npy`` holds the
 maps of a stage (R, C, H, W), ``keys.npy`` the key of each of the N samples, ``checksums.npy`` the
 CRC-32 of each row's map of each stage (R, stages), uint32, and ``progress.json`` the number of
 complete rows. The rows are those of the samples, then, if they are stored, those of the
@@ -41,7 +41,7 @@ from smallvit.plugins.locality_guidance.store_header import (  # noqa: F401  # s
 from smallvit.plugins.locality_guidance.store_header import TOOL as _TOOL
 from smallvit.plugins.locality_guidance.windows import StageMaps, StoredSample
 
-_AGAIN = f"precompute again for this data set ({_TOOL})"
+_AGAIN = f"precompute again for this dataset ({_TOOL})"
 
 
 def finished_rows(folder: str) -> int:
@@ -175,7 +175,7 @@ class FeatureStore:
         """Read the features of a sample.
 
         Args:
-            index (int): Index of the sample in the data set.
+            index (int): Index of the sample in the dataset.
             key (int): Output of :func:`sample_key` for the sample.
 
         Returns:
@@ -196,7 +196,7 @@ class FeatureStore:
             )
         if int(keys[index]) != key:
             raise FeatureStoreError(
-                f"sample {index} of the data set differs from the sample in {self.path}; {_AGAIN}"
+                f"sample {index} of the dataset differs from the sample in {self.path}; {_AGAIN}"
             )
 
     def _row(self, row: int, what: str) -> list[np.ndarray]:

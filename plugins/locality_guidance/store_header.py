@@ -26,7 +26,7 @@ _MAX_STAGES, _MAX_SIDE, _MAX_LENGTH = 1000, 1 << 20, 1 << 40
 
 @dataclass
 class StoreHeader:
-    """Header of a store: data set, teacher and layout.
+    """Header of a store: dataset, teacher and layout.
 
     Args:
         data_set (dict): ``type``, ``length``, ``num_classes`` and ``fingerprint``.

@@ -33,7 +33,7 @@ class LoadTeacherFeatures(BaseTransform):
     """Add a reference to the stored teacher features of a sample, or the features themselves.
 
     It must be the first transform, after ``LoadImageFromFile`` if there is one: the features
-    are those of the whole image, and samples of a data set in memory are identified by their
+    are those of the whole image, and samples of a dataset in memory are identified by their
     unmodified images.
 
     Required keys: ``sample_idx``, ``gt_label``, and ``img_path`` or ``img``. Added key:
@@ -66,7 +66,7 @@ class LoadTeacherFeatures(BaseTransform):
         """
         if "sample_idx" not in results:
             raise FeatureStoreError(
-                "stored features are indexed by sample_idx, which the data set does not provide. "
+                "stored features are indexed by sample_idx, which the dataset does not provide. "
                 "Use a subclass of MMEngine's BaseDataset"
             )
         sample = StoredSample(results["sample_idx"], sample_key(results))
@@ -234,7 +234,7 @@ class GuidedRandomCropForm(RandomCropForm):
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Crop the features of the samples like their images; see the parent."""
+        """Crop the features of the samples like their images; see the base class."""
         height, width = self.size_after(size)
         offset = self.padding[1], self.padding[0]
         places = zip(change.values["tops"].tolist(), change.values["lefts"].tolist(), strict=True)
@@ -253,7 +253,7 @@ class GuidedRandomResizedCropForm(RandomResizedCropForm):
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Crop the features of the samples like their images; see the parent."""
+        """Crop the features of the samples like their images; see the base class."""
         for sample, box in zip(results, change.values["boxes"].tolist(), strict=True):
             _crop_features(sample, (tuple(box), (0, 0), size))
 
@@ -269,7 +269,7 @@ class GuidedRandomFlipForm(RandomFlipForm):
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Flip the features of the samples like their images; see the parent."""
+        """Flip the features of the samples like their images; see the base class."""
         super().note(results, change, size)
         for sample in results:
             if sample["flip"] and KEY in sample:

@@ -153,7 +153,7 @@ class StoredSample:
     """Reference to a sample whose maps the guidance reads from its store.
 
     Args:
-        index (int): Index of the sample in the data set.
+        index (int): Index of the sample in the dataset.
         key (int): Output of :func:`sample_key` for the sample.
         window (Window): Region that the sample shows. Defaults to the whole image.
     """

@@ -265,13 +265,13 @@ class DynamicViT(BaseModule):
             patches = state.tokens[:, state.tokens.shape[1] - matrix.shape[1] :]
             contexts = self.feature_reuse[index - 1](patches, matrix, extra)
             for norm, context in zip(slots.norms, contexts, strict=True):
-                norm.handed.context = context
+                norm.passed.context = context
         if self.reuses_relations:
             old = self._tokens[index - 1].num_extra
             trailing = self._trailing[index]
             biases = self.relation_reuse[index - 1](state.logits, matrix, extra, old, trailing)
             for relation, bias in zip(slots.relations, biases, strict=True):
-                relation.handed.bias = bias
+                relation.passed.bias = bias
 
     def _matrix(self, index: int, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
         if self._tokens[index - 1] is None:
@@ -308,15 +308,15 @@ class _Slots:
         feature, tokens = taps.maps()[0], taps.tokens()[0]
         if tokens.ndim != 3:
             tokens = feature.flatten(2).transpose(1, 2)
-        logits = tuple(relation.handed.logits for relation in self.relations)
+        logits = tuple(relation.passed.logits for relation in self.relations)
         return ExitState(tokens, tuple(feature.shape[2:]), logits)
 
     def clear(self) -> None:
         # Tensors with a grad_fn can be neither copied nor saved with their module.
         for norm in self.norms:
-            norm.handed.context = None
+            norm.passed.context = None
         for relation in self.relations:
-            relation.handed.bias = relation.handed.logits = None
+            relation.passed.bias = relation.passed.logits = None
 
 
 @register_host(DynamicViT)

@@ -24,7 +24,7 @@ class ExitPolicy:
         Returns:
             Tensor: Confidence of each image in float32, (B, ).
         """
-        # Float32 softmax, whatever precision the logits were computed in.
+        # The softmax is computed in float32, also for logits in half precision.
         logits = logits.float()
         logits = logits if temperature == 1.0 else logits / temperature
         return self.of_probabilities(logits.softmax(dim=1))

@@ -8,7 +8,7 @@ from smallvit.hosts import BlockParts
 from smallvit.layers.attention_form import attend
 
 
-class Handed:
+class PassedTensors:
     """Tensors passed to a module for one forward pass.
 
     Not an ``nn.Module``, because setting attributes of one is slower.
@@ -30,11 +30,11 @@ class ContextNorm(nn.LayerNorm):
 
     def __init__(self, norm: nn.LayerNorm, context_dims: int) -> None:
         super().__init__(norm.normalized_shape[0] + context_dims, eps=norm.eps)
-        self.handed = Handed()
+        self.passed = PassedTensors()
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize tokens (B, N, C) together with the context (B, N, context_dims)."""
-        return super().forward(torch.cat((x, self.handed.context.to(x.dtype)), dim=-1))
+        return super().forward(torch.cat((x, self.passed.context.to(x.dtype)), dim=-1))
 
 
 class RelatedLogits(nn.Module):
@@ -47,14 +47,14 @@ class RelatedLogits(nn.Module):
     def __init__(self, keep: bool) -> None:
         super().__init__()
         self.keep = keep
-        self.handed = Handed()
+        self.passed = PassedTensors()
 
     def forward(self, logits: Tensor) -> Tensor:
         """Add the bias to logits (B, num_heads, N, N)."""
-        if self.handed.bias is not None:
-            logits = logits + self.handed.bias
+        if self.passed.bias is not None:
+            logits = logits + self.passed.bias
         if self.keep:
-            self.handed.logits = logits
+            self.passed.logits = logits
         return logits
 
 
@@ -86,7 +86,7 @@ class RelatedAttention(RelatedLogits):
             Tensor: (B, num_heads, N, head_dims).
         """
         if not self.keep:
-            bias = self.handed.bias
+            bias = self.passed.bias
             bias = None if bias is None else bias.to(query.dtype)
             return attend(query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale)
         scale = query.shape[-1] ** -0.5 if scale is None else scale

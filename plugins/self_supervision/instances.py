@@ -22,7 +22,7 @@ class InstanceDiscrimination(BaseSelfSupervisor):
     <https://arxiv.org/abs/2201.10728>`_.
 
     Args:
-        backbone (dict): Config of the backbone; whatever map or token it returns is reduced to a
+        backbone (dict): Config of the backbone, whose output (map or token) is reduced to a
             vector.
         head (dict): Config of a classification head with ``num_classes``, the number of images;
             its loss must accept soft labels.

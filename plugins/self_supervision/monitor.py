@@ -35,9 +35,9 @@ class PretrainingMonitor(Hook):
     have collapsed.
 
     Args:
-        dataset (dict): Config of a data set without random transforms.
+        dataset (dict): Config of a dataset without random transforms.
         interval (int): Epochs between two measurements. Defaults to 1.
-        num_images (int): Number of images to measure on, spread evenly over the data set. Defaults
+        num_images (int): Number of images to measure on, spread evenly over the dataset. Defaults
             to 512.
         labels_by_folder (bool): Whether the folder of an image is its class. Defaults to False.
     """

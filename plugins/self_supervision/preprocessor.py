@@ -1,4 +1,4 @@
-"""Normalization of images for pretraining, whatever their number of channels."""
+"""Normalization of images of any number of channels for pretraining."""
 
 from __future__ import annotations
 

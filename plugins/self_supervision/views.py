@@ -65,7 +65,7 @@ class ViewPrediction(BaseSelfSupervisor):
     <https://arxiv.org/abs/2210.07240>`_, which uses the loss of DINO.
 
     Args:
-        backbone (dict): Config of the backbone; whatever map or token it returns is reduced to a
+        backbone (dict): Config of the backbone, whose output (map or token) is reduced to a
             vector.
         neck (dict): Config of :class:`PrototypeNeck`.
         num_global (int): Number of large crops, which come first. Defaults to 2.

@@ -375,7 +375,7 @@ def test_workers_send_features_by_value():
 
 def test_refuses_another_data_set(store):
     steps = pipeline(store)
-    with pytest.raises(FeatureStoreError, match="precompute again for this data set"):
+    with pytest.raises(FeatureStoreError, match="precompute again for this dataset"):
         digits(*steps, split="val")[0]
     with pytest.raises(FeatureStoreError, match="features of 40 samples"):
         Digits(samples_per_class=5, pipeline=list(steps))[49]

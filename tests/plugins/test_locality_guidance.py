@@ -436,7 +436,7 @@ def test_stored_features_that_cannot_be_the_images(checkpoint, store):
         losses(DataSample().set_gt_label(0), DataSample().set_gt_label(1))
     other = stored_sample()
     other.set_field(StoredSample(1, 10), "teacher_features")
-    with pytest.raises(FeatureStoreError, match="sample 1 of the data set differs"):
+    with pytest.raises(FeatureStoreError, match="sample 1 of the dataset differs"):
         losses(other)
     model.data_preprocessor.batch_augments = lambda images, scores: (images, scores.float())
     with pytest.raises(FeatureStoreError, match="changed during training"):

@@ -70,7 +70,7 @@ def watch(model, record):
         name = f"output[1] of {official}.blocks.11"
 
         def logits(module, args, output, name=name):
-            found[name] = module.handed.logits
+            found[name] = module.passed.logits
 
         attention.register_forward_hook(logits)
     return found

@@ -60,7 +60,7 @@ class Annotations:
 
 
 def innermost(dataset: Any) -> Any:
-    """Find the innermost data set, whose pipeline reads the images.
+    """Find the innermost dataset, whose pipeline reads the images.
 
     Args:
         dataset (BaseDataset): Dataset, or a wrapper such as ``RepeatDataset``.

@@ -120,7 +120,7 @@ def confusion(
     if len(predictions) != len(dataset):
         raise UserError(
             f"expected predictions for {len(dataset)} images as in test_dataloader.dataset, got "
-            f"{len(predictions)} in {source}. Use predictions for the same data set"
+            f"{len(predictions)} in {source}. Use predictions for the same dataset"
         )
     style = Style.of(dataset.metainfo)
     if "pred_label" in predictions[0]:
@@ -160,7 +160,7 @@ def _of_pixels(dataset: Any, predictions: Sequence[dict], style: Style) -> Confu
         if said.shape != truth.label_map.shape:
             raise UserError(
                 f"the predicted label map of image {index} has {said.shape} pixels, the ground "
-                f"truth {truth.label_map.shape}. Use predictions for the same data set"
+                f"truth {truth.label_map.shape}. Use predictions for the same dataset"
             )
         valid = (truth.label_map < count) & (said < count)
         places = truth.label_map[valid].astype(np.int64) * count + said[valid]

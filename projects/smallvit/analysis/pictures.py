@@ -74,7 +74,7 @@ def draw_samples(
     if len(predictions) > len(dataset):
         raise UserError(
             f"expected predictions for {len(dataset)} images as in test_dataloader.dataset, got "
-            f"{len(predictions)} in {source}. Use predictions for the same data set"
+            f"{len(predictions)} in {source}. Use predictions for the same dataset"
         )
     order = np.random.RandomState(seed).permutation(len(predictions))[: len(predictions)]
     first, look = predictions[0], Style.of(dataset.metainfo, **style)
@@ -92,7 +92,7 @@ def style_of(cfg: Config) -> Style:
     """Create the drawing style of a config's test data, for a legend.
 
     Args:
-        cfg (Config): Resolved config with a test data set.
+        cfg (Config): Resolved config with a test dataset.
 
     Returns:
         Style: Names and colors of the classes.
@@ -236,7 +236,7 @@ def predicted_annotations(prediction: dict, shape: tuple[int, int]) -> Annotatio
         if list(mask["size"]) != list(shape):
             raise UserError(
                 f"{prediction['img_path']} has {tuple(shape)} pixels, but a predicted mask has "
-                f"{tuple(mask['size'])}. Use predictions for the same data set"
+                f"{tuple(mask['size'])}. Use predictions for the same dataset"
             )
     return Annotations(
         labels=np.asarray(found["labels"]).tolist(),

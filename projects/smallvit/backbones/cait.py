@@ -58,7 +58,7 @@ class CaiT(PlainViT):
     From `Going deeper with Image Transformers <https://arxiv.org/abs/2103.17239>`_, in
     the variant with which the depth-wise convolution shortcut was published: talking heads
     in the class-attention blocks too, layer scale initialized by the depth of each block, and
-    no bias of queries, keys and values. Its published results on small data sets were obtained
+    no bias of queries, keys and values. Its published results on small datasets were obtained
     without layer scale, talking heads and position embedding.
 
     Args:

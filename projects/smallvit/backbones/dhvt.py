@@ -1,4 +1,4 @@
-"""DHVT, a plain vision transformer with convolutions for small data sets."""
+"""DHVT, a plain vision transformer with convolutions for small datasets."""
 
 from collections.abc import Sequence
 

@@ -32,7 +32,7 @@ def install(fit: str) -> None:
 
     Args:
         fit (str): Module and name of a function, ``"package.module:name"``. It takes a
-            config, the path of a checkpoint or None, and whether data sets will be built; it
+            config, the path of a checkpoint or None, and whether datasets will be built; it
             returns the config to build.
     """
 

@@ -92,7 +92,7 @@ def vit_rules() -> list[Rule]:
 def cait_rules(scale: bool = True, talking: bool = True, position: bool = True) -> list[Rule]:
     """Rules for :class:`smallvit.backbones.CaiT` without shortcuts.
 
-    Comments in the official code say which components to remove for small data sets.
+    Comments in the official code say which components to remove for small datasets.
 
     Args:
         scale (bool): Whether the model has layer scale. Defaults to True.

@@ -173,7 +173,7 @@ def _below(node: Any, path: str, types: _Types) -> Iterator[tuple[str, str, str]
     types = types.inside(node)
     kind = types.find(node, path)
     known = {*_parameters(kind), *_plain_keys(path)} if kind else _plain_keys(path)
-    if is_in_memory(node):  # forwards its other arguments to the data set
+    if is_in_memory(node):  # forwards its other arguments to the dataset
         kind = types.find({"type": node["of"]}, path) or kind
         known.update(_parameters(kind))
     known.update(known and IGNORED)

@@ -1,4 +1,4 @@
-"""Adapt a config to custom detection or segmentation data: data sets, heads and metrics."""
+"""Adapt a config to custom detection or segmentation data: datasets, heads and metrics."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mmengine.config import Config, ConfigDict
 from smallvit.errors import DataError, UserError
 from smallvit.utils.configs import walk
 
-#: Data set types for custom data, by task.
+#: Dataset types for custom data, by task.
 OBJECTS, MAPS = "CocoDataset", "LabelMaps"
 LOADERS = ("train", "val", "test")
 
 
 def dense_datasets(cfg: Config, kind: str) -> Iterator[ConfigDict]:
-    """Find the data sets of a type in a config.
+    """Find the datasets of a type in a config.
 
     Args:
         cfg (Config): The config to search.
         kind (str): ``CocoDataset`` or ``LabelMaps``.
 
     Yields:
-        ConfigDict: The config of each data set.
+        ConfigDict: The config of each dataset.
     """
     for _, node in walk({f"{name}_dataloader": cfg.get(f"{name}_dataloader") for name in LOADERS}):
         found = node.get("type") if hasattr(node, "get") else None
@@ -46,11 +46,11 @@ def own_data(cfg: Config) -> str | None:
 
 
 def fit_datasets(cfg: Config, kind: str, root: str, classes: list[str] | None) -> list[str]:
-    """Set data folder and classes of all data sets and metrics from the training data.
+    """Set data folder and classes of all datasets and metrics from the training data.
 
     Args:
         cfg (Config): The config, changed in place. Values from an earlier fit are replaced.
-        kind (str): Type of the data sets.
+        kind (str): Type of the datasets.
         root (str): The data folder.
         classes (list[str], optional): Classes of a checkpoint. Defaults to None.
 
@@ -78,7 +78,7 @@ def fit_datasets(cfg: Config, kind: str, root: str, classes: list[str] | None) -
 
 
 def dense_datasets_of(cfg: Config, split: str, kind: str) -> Iterator[ConfigDict]:
-    """Find the data sets of a loader; see :func:`dense_datasets`."""
+    """Find the datasets of a loader; see :func:`dense_datasets`."""
     return dense_datasets(Config({f"{split}_dataloader": cfg.get(f"{split}_dataloader")}), kind)
 
 
@@ -97,7 +97,7 @@ def _found(dataset: ConfigDict, kind: str) -> list[str]:
     path = osp.join(dataset.data_root, dataset.ann_file)
     if not osp.isfile(path):
         raise DataError(
-            f"annotation file {path} does not exist. Set data_root, and ann_file of the data sets"
+            f"annotation file {path} does not exist. Set data_root, and ann_file of the datasets"
         )
     content = read_json(path)
     listed = content.get("categories") if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""Adapt a config to custom data: data sets, heads and metrics."""
+"""Adapt a config to custom data: datasets, heads and metrics."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EVALUATORS = ("val_evaluator", "test_evaluator")
 def fit_to_folder(cfg: Config, checkpoint: str | None = None) -> None:
     """Adapt a config with ``fit_to_folder`` to its ``data_root``; ignore all others.
 
-    Every :class:`smallvit.datasets.ClassFolders` without a folder of its own reads
+    Every :class:`smallvit.datasets.ClassFolders` without its own folder reads the config's
     ``data_root``. Heads and data preprocessors get the number of its classes, or of the classes
-    that the checkpoint was trained with. ``held_out`` and ``seed`` of one data set apply to all.
-    Top-k accuracies are removed for k >= the number of classes. Detection data sets likewise
-    follow ``data_root`` and the categories of the training file, and segmentation data sets
-    ``data_root`` and the classes of the training data set.
+    that the checkpoint was trained with. ``held_out`` and ``seed`` of one dataset apply to all.
+    Top-k accuracies are removed for k >= the number of classes. Detection datasets likewise
+    follow ``data_root`` and the categories of the training file, and segmentation datasets
+    ``data_root`` and the classes of the training dataset.
 
     Args:
         cfg (Config): The config after all overrides, changed in place. ``fit_to_folder``
@@ -79,7 +79,7 @@ def follow_folder(
     Args:
         cfg (Config | dict): The config, with ``fit_to_folder``; it is not changed.
         checkpoint (str, optional): Checkpoint of the model's weights. Defaults to None.
-        with_data (bool): Whether data sets are built as well. If False, a missing folder is
+        with_data (bool): Whether datasets are built as well. If False, a missing folder is
             only a warning, and the model uses the classes in the config. Defaults to
             True.
 
@@ -130,7 +130,7 @@ def _folder_datasets(cfg: Config) -> Iterator[ConfigDict]:
 
 
 def _share(key: str, datasets: list[ConfigDict]) -> None:
-    """Share a setting among data sets, as training and validation images must not overlap."""
+    """Share a setting among datasets, as training and validation images must not overlap."""
     given = {dataset[key] for dataset in datasets if key in dataset}
     if len(given) > 1:
         raise UserError(

@@ -140,10 +140,10 @@ class Collate:
 
 
 class GuardedDataset:
-    """Data set wrapper that seeds the batch's random streams and replaces unreadable samples.
+    """Dataset wrapper that seeds the batch's random streams and replaces unreadable samples.
 
     Args:
-        dataset (Dataset): The data set; its attributes are forwarded.
+        dataset (Dataset): The dataset; its attributes are forwarded.
         replace (bool): Replace unreadable samples instead of raising. Defaults to False.
     """
 
@@ -303,7 +303,7 @@ def guard_loader(loop: BaseLoop) -> GuardedLoader | None:
         loop (BaseLoop): A training loop that has not started.
 
     Returns:
-        GuardedLoader | None: The loader; None if the type of loop or data set does not
+        GuardedLoader | None: The loader; None if the type of loop or dataset does not
         support one.
     """
     loader = loop.dataloader
@@ -314,7 +314,7 @@ def guard_loader(loop: BaseLoop) -> GuardedLoader | None:
         print_log(
             f"{type(loop).__name__} with {type(loader.dataset).__name__}: handling of bad samples "
             "and exact resume are disabled, because they require EpochBasedTrainLoop or "
-            "IterBasedTrainLoop and a map-style data set",
+            "IterBasedTrainLoop and a map-style dataset",
             logger="current",
             level=30,
         )

@@ -21,7 +21,7 @@ def channel_fault(model: nn.Module, dataset: Any) -> str | None:
 
     Args:
         model (nn.Module): The model; one without normalization is not checked.
-        dataset (Dataset): A data set, whose first sample is loaded.
+        dataset (Dataset): A dataset, whose first sample is loaded.
 
     Returns:
         str | None: A message with the file, the setting and a fix; None if they match.

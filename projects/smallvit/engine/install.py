@@ -15,7 +15,7 @@ def install(scope: str | None = None) -> None:
 
     Args:
         scope (str, optional): The library of the config, which may have image transforms
-            in a registry of its own. Defaults to None.
+            in a separate registry. Defaults to None.
     """
     reading.install()
     pretrained.install()

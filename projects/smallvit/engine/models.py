@@ -157,7 +157,7 @@ def _metainfo_of_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metainfo_of_config(cfg: Config) -> dict[str, Any]:
-    """Class metadata of the test data set, without building it."""
+    """Class metadata of the test dataset, without building it."""
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
     while "dataset" in dataset:
         dataset = dataset["dataset"]

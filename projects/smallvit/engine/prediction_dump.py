@@ -68,7 +68,7 @@ class DumpPredictions(BaseMetric):
 
     Args:
         path (str): A .json file for classes and instances, .npz for label maps.
-        dataset (Dataset): Test data set, which provides the category ids.
+        dataset (Dataset): Test dataset, which provides the category ids.
         collect_device (str): Device for gathering results of several processes. Defaults to "cpu".
 
     Raises:
@@ -108,7 +108,7 @@ class DumpPredictions(BaseMetric):
         """Write the predictions to the file.
 
         Args:
-            results (list): Predictions of all processes, in the order of the data set.
+            results (list): Predictions of all processes, in the order of the dataset.
 
         Returns:
             dict: No metrics.

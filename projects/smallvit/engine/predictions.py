@@ -5,7 +5,7 @@ task            file   content
 =============== ====== ===================================================================
 classification  .json  ``format``, ``version``, ``task``, ``classes`` and ``samples``: of each
                        image ``img_path`` (if it has one), ``gt_label``, ``pred_label`` and
-                       ``pred_score``, in the order of the data set
+                       ``pred_score``, in the order of the dataset
 detection       .json  COCO's results: a list of ``image_id``, ``category_id``, ``bbox`` (x, y,
                        width, height), ``score`` and, with masks, ``segmentation`` (RLE), as
                        pycocotools' ``COCO.loadRes`` reads them
@@ -282,10 +282,10 @@ def _is_score(value: Any) -> bool:
 
 
 def detections_by_image(dataset: Any, results: Sequence[dict], path: str) -> list[dict]:
-    """Group COCO results by the images of a data set.
+    """Group COCO results by the images of a dataset.
 
     Args:
-        dataset (Dataset): The test data set.
+        dataset (Dataset): The test dataset.
         results (Sequence[dict]): Results in COCO format.
         path (str): File of the results, for errors.
 
@@ -293,7 +293,7 @@ def detections_by_image(dataset: Any, results: Sequence[dict], path: str) -> lis
         list[dict]: ``img_path`` and ``pred_instances`` of each image, as in MMDetection.
 
     Raises:
-        UserError: If a result refers to an image or category that the data set does not have.
+        UserError: If a result refers to an image or category that the dataset does not have.
     """
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     found: dict[Any, list[dict]] = {info["img_id"]: [] for info in infos}
@@ -302,8 +302,8 @@ def detections_by_image(dataset: Any, results: Sequence[dict], path: str) -> lis
         for key, known in (("image_id", found), ("category_id", labels)):
             if result[key] not in known:
                 raise UserError(
-                    f"{path} has a result for {key} {result[key]!r}, which is not in the data set "
-                    "of test_dataloader. Use predictions for the same data set"
+                    f"{path} has a result for {key} {result[key]!r}, which is not in the dataset "
+                    "of test_dataloader. Use predictions for the same dataset"
                 )
         found[result["image_id"]].append(result)
     return [
@@ -325,10 +325,10 @@ def _instances(results: list[dict], labels: dict[int, int]) -> dict[str, Any]:
 
 
 def category_ids(dataset: Any) -> list[int]:
-    """Category ids of a data set, in the order of its labels.
+    """Category ids of a dataset, in the order of its labels.
 
     Args:
-        dataset (Dataset): A data set; wrappers are unwrapped.
+        dataset (Dataset): A dataset; wrappers are unwrapped.
 
     Returns:
         list[int]: COCO category ids if there are any, otherwise each label plus 1.

@@ -36,7 +36,7 @@ PACKAGES = (
     ),
     *("mmpretrain", "mmdet", "mmsegmentation", "timm", "einops", "opencv-python", "pillow"),
 )
-#: Number of samples of a data set that its fingerprint covers.
+#: Number of samples of a dataset that its fingerprint covers.
 SAMPLES = 1000
 
 
@@ -175,10 +175,10 @@ def _data(runner: Runner) -> dict[str, Any]:
 
 
 def fingerprint(dataset: Any) -> dict[str, Any]:
-    """Fingerprint a data set by its annotations, names and size.
+    """Fingerprint a dataset by its annotations, names and size.
 
     Args:
-        dataset (Dataset): A data set.
+        dataset (Dataset): A dataset.
 
     Returns:
         dict: ``type``, ``samples``, ``annotations`` (SHA-256 of its annotation file, if it

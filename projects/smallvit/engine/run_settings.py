@@ -40,5 +40,5 @@ def settings_of(runner: Runner) -> dict[str, Any]:
 def _length(sized: Any) -> int | None:
     try:
         return len(sized)
-    except TypeError:  # an iterable data set without a length
+    except TypeError:  # an iterable dataset without a length
         return None

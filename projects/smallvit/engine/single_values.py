@@ -53,7 +53,7 @@ def _batch_size(loader: Any) -> int | None:
 
 
 def _samples_of(loader: Any) -> int | None:
-    """Samples per process and epoch; None for an endless data set."""
+    """Samples per process and epoch; None for an endless dataset."""
     sampler = getattr(loader.batch_sampler, "sampler", None)
     endless = hasattr(sampler, "_indices_of_rank")
     return None if endless or not hasattr(sampler, "__len__") else len(sampler)
@@ -64,7 +64,7 @@ def single_value_norms(model: nn.Module, loader: Any) -> Sequence[str]:
 
     Args:
         model (nn.Module): The model; a copy of it is called.
-        loader (DataLoader): The loader whose data set provides the image.
+        loader (DataLoader): The loader whose dataset provides the image.
 
     Returns:
         Sequence[str]: Their names; empty if the model cannot be called this way.

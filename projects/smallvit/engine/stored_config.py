@@ -63,7 +63,7 @@ def describe(cfg: Config, metainfo: Mapping[str, Any] | None) -> str:
 
     Args:
         cfg (Config): The merged config of a training run.
-        metainfo (Mapping, optional): Metadata of its data set, with the classes.
+        metainfo (Mapping, optional): Metadata of its dataset, with the classes.
 
     Returns:
         str: The JSON text.

@@ -10,7 +10,7 @@ from PIL import UnidentifiedImageError
 
 from smallvit.errors import DataError, ImageError, ImageStoreError, UserError
 
-#: Errors of loading transforms that concern their settings, the annotations, the whole data set or
+#: Errors of loading transforms that concern their settings, the annotations, the whole dataset or
 #: a store of all images, rather than a single file.
 MISTAKES = (
     *(KeyError, TypeError, ImportError, NotImplementedError),
@@ -23,7 +23,7 @@ class BadSample:
     """A sample that could not be read.
 
     Args:
-        path (str): Path of its file, or its index if the data set provides no path.
+        path (str): Path of its file, or its index if the dataset provides no path.
         reason (str): The exception that was raised.
     """
 
@@ -35,7 +35,7 @@ def is_unreadable(error: BaseException) -> bool:
     """Check whether an error is due to an unreadable file, rather than a bug.
 
     Args:
-        error (BaseException): Exception raised by a data set.
+        error (BaseException): Exception raised by a dataset.
 
     Returns:
         bool: True for image errors, and for exceptions that a loading transform raises because of
@@ -58,7 +58,7 @@ def sample_path(dataset: Any, index: int) -> str:
     """Find the file of a sample.
 
     Args:
-        dataset (Dataset): A data set; MMEngine's provide the path.
+        dataset (Dataset): A dataset; MMEngine's provide the path.
         index (int): Index of the sample.
 
     Returns:

@@ -70,5 +70,5 @@ def dwnet(host: nn.Module) -> list[HostBlock]:
     "mmseg.models.backbones.timm_backbone.TIMMBackbone",
 )
 def wrapped_timm(host: nn.Module) -> tuple[HostBlock, ...]:
-    """Wrapped timm models, which have adapters of their own."""
+    """Wrapped timm models, through the adapters of timm."""
     return view_host(host.timm_model).blocks

@@ -98,7 +98,7 @@ def require_type(value: Any, name: str, *kinds: type) -> Any:
 
 
 def brief(value: Any) -> str:
-    """Format a value for a message, whatever its size and depth.
+    """Format a value of any size and depth for a message.
 
     Args:
         value (Any): Value to format.

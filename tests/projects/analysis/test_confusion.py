@@ -46,7 +46,7 @@ def test_classes_are_counted_and_named():
     }
     assert rows["3"]["recall"] == 100
     assert rows["3"]["precision"] == pytest.approx(100 * truth.count(3) / (truth.count(3) + eights))
-    with pytest.raises(UserError, match="for the same data set"):
+    with pytest.raises(UserError, match="for the same dataset"):
         confusion(cfg, predictions[:3], "p.json")
     with pytest.raises(UserError, match="got 2 in"):
         confusion(cfg, [dict(predictions[0], gt_label=[1, 2]), *predictions[1:]], "p.json")

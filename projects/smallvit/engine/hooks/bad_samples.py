@@ -27,7 +27,7 @@ class BadSampleHook(Hook):
 
     Args:
         fraction (float): Fraction of an epoch that may be unreadable. Defaults to 0.001.
-        at_least (int): Lower bound of the limit, for small data sets. Defaults to 10.
+        at_least (int): Lower bound of the limit, for small datasets. Defaults to 10.
         shown (int): Number of samples named in messages. Defaults to 10.
         enabled (bool): If False, training also stops at the first one. Defaults to True.
     """

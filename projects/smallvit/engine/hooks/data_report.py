@@ -100,7 +100,7 @@ class DataReportHook(Hook):
 
 
 def _read_coco_repaired() -> None:
-    """Repair COCO files for MMEngine's own runner, which builds data sets after its hooks."""
+    """Repair COCO files for MMEngine's own runner, which builds datasets after its hooks."""
     scope = DefaultScope.get_current_instance()
     if scope is not None and scope.scope_name == "mmdet":
         from smallvit.datasets import coco
@@ -124,7 +124,7 @@ def loader_of(runner: Runner) -> Iterator[tuple[str, Any]]:
 
 
 def _bare(dataset: Any) -> Any:
-    """Return the data set inside the guard that wraps it."""
+    """Return the dataset inside the guard that wraps it."""
     return getattr(dataset, "_inner", dataset)
 
 

@@ -63,7 +63,7 @@ class DataShareHook(Hook):
 def _length(loader: Any) -> int | None:
     try:
         return len(loader)
-    except TypeError:  # an iterable data set without a length
+    except TypeError:  # an iterable dataset without a length
         return None
 
 

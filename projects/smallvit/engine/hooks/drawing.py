@@ -35,7 +35,7 @@ class _Folders:
 
 
 def _below(path: str, dataset: Any) -> str:
-    """Folder of an image relative to its data set; "" if it has none."""
+    """Folder of an image relative to its dataset; "" if it has none."""
     while hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     prefixes = getattr(dataset, "data_prefix", None) or {}
