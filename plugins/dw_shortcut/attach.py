@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from smallvit.hosts import HostView, mark_guest, view_host
-from smallvit.layers.window_masks import keep_window_masks
+from smallvit.layers.window_masks import cache_window_masks
 from smallvit.plugins.dw_shortcut.bypass import Bypass
 from smallvit.plugins.dw_shortcut.module import DepthwiseShortcut
 from smallvit.registry import MODELS
@@ -76,7 +76,7 @@ def attach_dw_shortcuts(
     view.watch()
     mark_guest(modules)
     host.dw_shortcuts = modules
-    keep_window_masks(host)
+    cache_window_masks(host)
     return host
 
 

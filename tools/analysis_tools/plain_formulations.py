@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallvit.layers.attention_form import attend, explicit_attention, set_switch
+from smallvit.layers.attention_form import attend, explicit_attention, select_timm_attention
 
 #: Known values of the attribute ``scaled_dot_product_attention`` of modules.
 CHOSEN = (F.scaled_dot_product_attention, attend)
@@ -50,7 +50,7 @@ def plain_copy(model: nn.Module) -> nn.Module:
 def _forget_switch(module: nn.Module) -> None:
     """Prevent timm's ``fused_attn`` flag from being set again."""
     for number, hook in list(module._forward_pre_hooks.items()):
-        if hook is set_switch:
+        if hook is select_timm_attention:
             del module._forward_pre_hooks[number]
 
 

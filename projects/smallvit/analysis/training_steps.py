@@ -14,7 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from smallvit.analysis.harness import Rounds, in_turns
 from smallvit.engine.guards import GUARDS
 from smallvit.engine.install import install
-from smallvit.layers.attention_form import follow_form
+from smallvit.layers.attention_form import use_faster_attention
 
 
 class _SkipLoop(Hook):
@@ -74,7 +74,7 @@ def bare_runner(
     if config_modifier is not None:
         config_modifier(cfg)
     runner = Runner.from_cfg(cfg)
-    follow_form(runner.model)
+    use_faster_attention(runner.model)
     return runner
 
 

@@ -20,7 +20,7 @@ COUNTED = ("balanced", "effective")
 BETA = 0.999
 
 
-def settle_class_weights(cfg: Config) -> None:
+def resolve_class_weights(cfg: Config) -> None:
     """Resolve class weights in a classifier's config to numbers.
 
     ``class_weight`` of a loss may be "balanced", the inverse of the number of images per class;
@@ -35,7 +35,7 @@ def settle_class_weights(cfg: Config) -> None:
     Raises:
         UserError: If a class or scheme does not exist, or the model is not a classifier.
     """
-    found = list(_unsettled(cfg.get("model") or {}, "model"))
+    found = list(_unresolved(cfg.get("model") or {}, "model"))
     if not found:
         return
     for path, node, key in found:
@@ -69,7 +69,7 @@ def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
     return [weight * sum(counts) / images for weight in inverse]
 
 
-def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
+def _unresolved(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
     """Find class weights in the config that are not numbers yet."""
     children = node.items() if isinstance(node, dict) else ()
     if isinstance(node, (list, tuple)):
@@ -82,7 +82,7 @@ def _unsettled(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:
             if other or isinstance(child, Mapping) or child in COUNTED:
                 yield path, node, key
         else:
-            yield from _unsettled(child, place)
+            yield from _unresolved(child, place)
 
 
 def _check(path: str, key: str, value: Any) -> None:

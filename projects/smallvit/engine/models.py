@@ -22,7 +22,7 @@ from smallvit.engine.checkpoint.reading import read_checkpoint
 from smallvit.engine.config_files import read_config
 from smallvit.engine.folder import follow_folder
 from smallvit.errors import CheckpointError
-from smallvit.layers.attention_form import follow_form
+from smallvit.layers.attention_form import use_faster_attention
 
 
 def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
@@ -45,7 +45,7 @@ def build_model(cfg: Config | dict, keep_sync_norms: bool = False) -> nn.Module:
     model = MODELS.build(settings)
     if not keep_sync_norms:
         model = revert_sync_batchnorm(model)
-    follow_form(model)
+    use_faster_attention(model)
     model.eval()  # its return value is not used, as some models of the libraries return None
     return model
 

@@ -19,7 +19,7 @@ from smallvit.engine import install as installs
 from smallvit.engine.accumulation import average_by_steps, scale_rate_by_steps
 from smallvit.engine.checkpoint.reading import require_checkpoint
 from smallvit.engine.checkpoint.resumed import name_checkpoints
-from smallvit.engine.class_weights import settle_class_weights
+from smallvit.engine.class_weights import resolve_class_weights
 from smallvit.engine.config_files import keep_own_file, merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
 from smallvit.engine.distributed import (
@@ -36,7 +36,7 @@ from smallvit.engine.masked_models import check_masking
 from smallvit.engine.precision import replace_unsupported_amp
 from smallvit.engine.start_files import require_pretrained
 from smallvit.engine.work_folder import hold
-from smallvit.layers.attention_form import follow_form
+from smallvit.layers.attention_form import use_faster_attention
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -116,7 +116,7 @@ def find_weights(request: Request) -> None:
 def weigh_classes(request: Request) -> None:
     """Count the training images if class weights depend on them."""
     if not request.needs or "optim_wrapper" in request.needs:  # a test needs no loss
-        settle_class_weights(request.cfg)
+        resolve_class_weights(request.cfg)
 
 
 def fit_machine(request: Request) -> None:
@@ -229,7 +229,7 @@ def build_runner(cfg: Config) -> Runner:
     keep_own_file(cfg)
     if "runner_type" not in cfg:
         runner = Runner.from_cfg(cfg)
-        follow_form(runner.model)
+        use_faster_attention(runner.model)
         scale_rate_by_steps(runner)
         name_checkpoints(runner)
         return runner

@@ -31,7 +31,7 @@ from smallvit.hosts.probe import (
     sizes_for,
 )
 from smallvit.hosts.refusal import example_of, nothing_kept, refusal
-from smallvit.hosts.rest import at_rest, own_modules
+from smallvit.hosts.rest import dry_run_mode, own_modules
 from smallvit.hosts.trial import Trial, fault_in_training, fault_of_grids, try_zeros
 
 CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
@@ -63,7 +63,7 @@ def find(host: nn.Module) -> list[Found]:
     if fault:
         raise HostError(refusal(host, fault, _candidates(host)))
     search = _Search(host)
-    with at_rest(host):
+    with dry_run_mode(host):
         for size in sizes_for(host):
             if search.ran and size in SQUARES[1:]:
                 continue

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from smallvit.errors import HostError
 from smallvit.hosts.block import HostBlock
 from smallvit.hosts.probe import channels_for, sizes_for
-from smallvit.hosts.rest import at_rest
+from smallvit.hosts.rest import dry_run_mode
 from smallvit.hosts.taps import Taps
 from smallvit.hosts.view import HostView, view_host
 
@@ -127,7 +127,7 @@ def _leak(visible: VisiblePatches, host: nn.Module) -> bool:
     """Whether pixels of dropped patches affect the output."""
     weight = next(p for p in host.parameters() if p.is_floating_point())
     errors: list[Exception] = []
-    with at_rest(host), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with dry_run_mode(host), torch.no_grad(), torch.random.fork_rng(devices=[]):
         for size, channels in product(sizes_for(host), channels_for(host)):
             images = torch.rand(2, channels, *size).to(weight)
             try:

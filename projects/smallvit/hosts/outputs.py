@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smallvit.hosts.probe import channels_for, sizes_for
-from smallvit.hosts.rest import at_rest
+from smallvit.hosts.rest import dry_run_mode
 
 
 def dry_output(host: nn.Module) -> Any:
@@ -25,7 +25,7 @@ def dry_output(host: nn.Module) -> Any:
     weight = next((p for p in host.parameters() if p.is_floating_point()), torch.zeros(1))
     if weight.is_meta:
         return None
-    with at_rest(host), torch.no_grad():
+    with dry_run_mode(host), torch.no_grad():
         for size, channels in product(sizes_for(host), channels_for(host)):
             try:
                 return host(torch.zeros(1, channels, *size).to(weight))

@@ -139,7 +139,7 @@ def record(host: nn.Module, images: Tensor, watched: Mapping[str, nn.Module]) ->
     """Run the host once and record the calls of its modules.
 
     Args:
-        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.dry_run_mode`.
         images (Tensor): Images of :func:`make_images`.
         watched (Mapping[str, nn.Module]): Candidate blocks by name; for all other modules only
             the shapes of their outputs are recorded.
@@ -225,7 +225,7 @@ def single_spots(
     """Positions where tokens differ most if an image differs in only one grid cell.
 
     Args:
-        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.dry_run_mode`.
         call (Call): Recorded call of the block that takes the tokens (B, N, C).
         size (tuple[int, int]): Height and width of the images.
         hw (tuple[int, int]): Rows and columns of the grid.

@@ -53,7 +53,7 @@ def own_modules(host: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
 
 
 @contextmanager
-def at_rest(host: nn.Module) -> Iterator[None]:
+def dry_run_mode(host: nn.Module) -> Iterator[None]:
     """Context manager for dry runs: evaluation mode without gradient checkpointing.
 
     Attributes that modules set while they run, buffers that they change, the training mode and

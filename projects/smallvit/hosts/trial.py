@@ -44,7 +44,7 @@ def try_zeros(
     """Add the input of blocks, times zero, to their output, and compare the host's output.
 
     Args:
-        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.dry_run_mode`.
         blocks (Sequence[HostBlock]): Blocks to validate.
         images (Tensor): Images (B, C, H, W).
         grids (Sequence[tuple[int, int]], optional): Expected grid of each block.
@@ -75,7 +75,7 @@ def fault_of_grids(host: nn.Module, blocks: Sequence[HostBlock], images: Tensor)
     """Report wrong grids of blocks for images of another size.
 
     Args:
-        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.dry_run_mode`.
         blocks (Sequence[HostBlock]): Blocks to validate.
         images (Tensor): Images (B, C, H, W).
 
@@ -98,8 +98,8 @@ def fault_in_training(host: nn.Module, blocks: Sequence[HostBlock], images: Tens
     """Report why shortcuts around blocks cannot be trained; some backbones differ in training.
 
     Args:
-        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.at_rest`, which restores what
-            training changes; it is in evaluation mode afterwards.
+        host (nn.Module): Backbone inside :func:`~smallvit.hosts.rest.dry_run_mode`, which undoes
+            the effects of training; it is in evaluation mode afterwards.
         blocks (Sequence[HostBlock]): Blocks to validate.
         images (Tensor): Images (B, C, H, W), at least two for batch norms.
 

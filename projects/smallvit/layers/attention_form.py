@@ -15,16 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smallvit.layers.heads import split_joint
-from smallvit.layers.window_masks import keep_window_masks
+from smallvit.layers.window_masks import cache_window_masks
 from smallvit.ops.processor import has_bfloat16_instructions, vector_instructions
 
 __all__ = [
     "attend",
     "attention_weights",
     "explicit_attention",
-    "follow_form",
     "is_explicit_faster",
-    "set_switch",
+    "select_timm_attention",
+    "use_faster_attention",
 ]
 
 
@@ -58,9 +58,9 @@ CASES = (
 )
 
 #: timm's attention classes that read the switch ``fused_attn`` in each call.
-SWITCHED = ("timm.layers.attention.Attention", "timm.models.pvt_v2.Attention")
+TIMM_ATTENTION = ("timm.layers.attention.Attention", "timm.models.pvt_v2.Attention")
 #: MMPretrain's attention with a single projection for queries, keys and values.
-JOINT = "mmpretrain.models.utils.attention.MultiheadAttention"
+MMPRETRAIN_ATTENTION = "mmpretrain.models.utils.attention.MultiheadAttention"
 
 
 def is_explicit_faster(
@@ -209,14 +209,14 @@ def attend(
     )
 
 
-def follow_form(model: nn.Module) -> None:
+def use_faster_attention(model: nn.Module) -> None:
     """Use the faster attention implementation in MMPretrain's and timm's networks as well.
 
     Module instances are changed, not their classes: MMPretrain's attention calls its attribute
     ``scaled_dot_product_attention``, and timm's reads its flag ``fused_attn`` in each call. The
     attention of MMPretrain's vision transformer also splits its joint projection with
     :func:`~smallvit.layers.heads.split_joint`, and MMPretrain's shifted windows cache their masks,
-    see :func:`~smallvit.layers.window_masks.keep_window_masks`. Attention that has been replaced
+    see :func:`~smallvit.layers.window_masks.cache_window_masks`. Attention that has been replaced
     already and modules with ``fused_attn`` disabled are not changed. Further calls have no effect.
 
     Args:
@@ -225,19 +225,22 @@ def follow_form(model: nn.Module) -> None:
     for module in model.modules():
         if getattr(module, "scaled_dot_product_attention", None) is F.scaled_dot_product_attention:
             module.scaled_dot_product_attention = attend
-            if _name_of(module) == JOINT and "forward" not in vars(module):
+            if _name_of(module) == MMPRETRAIN_ATTENTION and "forward" not in vars(module):
                 module.forward = partial(_attend_jointly, module)
-        elif _is_switched(module) and set_switch not in module._forward_pre_hooks.values():
-            module.register_forward_pre_hook(set_switch)
-    keep_window_masks(model)
+        elif (
+            _is_timm_attention(module)
+            and select_timm_attention not in module._forward_pre_hooks.values()
+        ):
+            module.register_forward_pre_hook(select_timm_attention)
+    cache_window_masks(model)
 
 
 def _name_of(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
-def _is_switched(module: nn.Module) -> bool:
-    return _name_of(module) in SWITCHED and module.fused_attn is True
+def _is_timm_attention(module: nn.Module) -> bool:
+    return _name_of(module) in TIMM_ATTENTION and module.fused_attn is True
 
 
 def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
@@ -251,11 +254,11 @@ def _attend_jointly(module: nn.Module, x: Tensor) -> Tensor:
     return value.squeeze(1) + mixed if module.v_shortcut else mixed
 
 
-def set_switch(module: nn.Module, args: tuple) -> None:
+def select_timm_attention(module: nn.Module, args: tuple) -> None:
     """Forward pre-hook that selects the implementation of timm's attention.
 
     Args:
-        module (nn.Module): Attention module of a class in :data:`SWITCHED`.
+        module (nn.Module): Attention module of a class in :data:`TIMM_ATTENTION`.
         args (tuple): Positional arguments of its forward, tokens (B, N, C) first.
     """
     x = args[0]

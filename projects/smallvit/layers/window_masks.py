@@ -12,14 +12,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KeptMasks", "keep_window_masks"]
+__all__ = ["MaskCache", "cache_window_masks"]
 
 _MAKES_MASKS = ("mmpretrain.models.utils.attention", "ShiftWindowMSA.get_attn_mask")
 #: Number of cached masks; each stage of a network needs one per image size.
 MOST_KEPT = 16
 
 
-class KeptMasks:
+class MaskCache:
     """Cache of the most recent attention masks by size and device.
 
     Args:
@@ -49,8 +49,8 @@ class KeptMasks:
                 self.kept[key] = self.make(hw_shape, window_size, shift_size, device=device)
         return self.kept[key]
 
-    def __deepcopy__(self, memo: dict) -> KeptMasks:
-        return KeptMasks(self.make)
+    def __deepcopy__(self, memo: dict) -> MaskCache:
+        return MaskCache(self.make)
 
     def __getstate__(self) -> dict:
         return {"make": self.make, "kept": {}}
@@ -65,7 +65,7 @@ def _is_watched() -> bool:
     )
 
 
-def keep_window_masks(model: nn.Module) -> None:
+def cache_window_masks(model: nn.Module) -> None:
     """Make MMPretrain's shifted window attention cache its masks.
 
     Module instances are changed, not their class. Further calls have no effect.
@@ -78,5 +78,5 @@ def keep_window_masks(model: nn.Module) -> None:
         make = getattr(module, "get_attn_mask", None)
         name = (getattr(make, "__module__", None), getattr(make, "__qualname__", None))
         if make is not None and name == _MAKES_MASKS:
-            shared = shared or KeptMasks(make)
+            shared = shared or MaskCache(make)
             module.get_attn_mask = shared

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmpretrain.structures import DataSample
 
 from smallvit.engine.class_recall import ClassRecall
-from smallvit.engine.class_weights import counted_weights, settle_class_weights
+from smallvit.engine.class_weights import counted_weights, resolve_class_weights
 from smallvit.engine.hooks import ClassRecallHook
 from smallvit.errors import UserError
 
@@ -39,7 +39,7 @@ def config(images, **loss):
 
 def settled(images, **loss):
     cfg = config(images, **loss)
-    settle_class_weights(cfg)
+    resolve_class_weights(cfg)
     return cfg.model.head.loss
 
 
@@ -106,14 +106,14 @@ def test_other_heads_take_lists(images):
     cfg = config(images)
     cfg.model.decode_head = dict(loss_decode=dict(class_weight="balanced"))
     with pytest.raises(UserError, match=r"model\.decode_head\.loss_decode\.class_weight = 'bal"):
-        settle_class_weights(cfg)
+        resolve_class_weights(cfg)
 
 
 def test_numbers_and_files_stay(images):
     cfg = config(images, class_weight=[1.0, 2.0, 3.0])
     cfg.model.decode_head = dict(loss_decode=dict(class_weight="weights.json"))
     before = cfg.to_dict()
-    settle_class_weights(cfg)
+    resolve_class_weights(cfg)
     assert cfg.to_dict() == before
 
 

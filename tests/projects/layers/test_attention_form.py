@@ -20,9 +20,9 @@ from smallvit.layers.attention_form import (
     attend,
     attention_weights,
     explicit_attention,
-    follow_form,
     is_explicit_faster,
-    set_switch,
+    select_timm_attention,
+    use_faster_attention,
 )
 from smallvit.plugins.multi_exit.reuse_modules import RelatedAttention
 from smallvit.registry import MODELS
@@ -177,7 +177,7 @@ def test_all_attention_of_a_network_follows(name, monkeypatch):
     model = MODELS.build(NETWORKS[name])
     model.init_weights()
     model.eval()
-    follow_form(model)
+    use_faster_attention(model)
     size = dict(pit=(64, 48), cascade=(224, 224)).get(name, (32, 32))
     images = torch.randn(2, 3, *size)
     found = []
@@ -202,9 +202,9 @@ def test_the_switch_of_timm_is_set_by_sizes_and_type(monkeypatch):
     monkeypatch.setattr(attention_form, "is_explicit_faster", choose)
     layer = TimmAttention(16, num_heads=2)
     layer.fused_attn = True  # whatever the environment says
-    follow_form(layer)
-    follow_form(layer)
-    assert list(layer._forward_pre_hooks.values()) == [set_switch]
+    use_faster_attention(layer)
+    use_faster_attention(layer)
+    assert list(layer._forward_pre_hooks.values()) == [select_timm_attention]
     x = torch.randn(3, 5, 16)
     layer(x)
     assert not layer.fused_attn
@@ -221,7 +221,7 @@ def test_keys_of_a_shrunken_map_are_fewer(monkeypatch):
         attention_form, "is_explicit_faster", lambda *sizes: asked.append(sizes[4:6])
     )
     model = MODELS.build(NETWORKS["pvtv2"])
-    follow_form(model)
+    use_faster_attention(model)
     model(torch.randn(1, 3, 32, 32))
     assert asked == [(64, 16), (16, 16)]
 
@@ -230,12 +230,12 @@ def test_attention_that_was_exchanged_stays():
     model = MODELS.build(NETWORKS["deit"])
     first, second = (layer.attn for layer in model.layers)
     first.scaled_dot_product_attention = related = RelatedAttention(keep=False)
-    follow_form(model)
+    use_faster_attention(model)
     assert first.scaled_dot_product_attention is related
     assert second.scaled_dot_product_attention is attend
     off = TimmAttention(16, num_heads=2)
     off.fused_attn = False
-    follow_form(off)
+    use_faster_attention(off)
     assert not off._forward_pre_hooks
 
 
@@ -254,7 +254,7 @@ def test_attention_of_mmpretrain_splits_its_product_at_once(v_shortcut):
         return [out, *found], zeros.count
 
     expected, many = results(layer)
-    follow_form(layer)
+    use_faster_attention(layer)
     for module in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         found, none = results(module)
         assert all(map(torch.equal, found, expected))

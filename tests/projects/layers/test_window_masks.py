@@ -9,8 +9,8 @@ import torch
 from mmpretrain.models import SwinTransformer
 from torch.overrides import TorchFunctionMode
 
-from smallvit.layers.attention_form import follow_form
-from smallvit.layers.window_masks import MOST_KEPT, KeptMasks
+from smallvit.layers.attention_form import use_faster_attention
+from smallvit.layers.window_masks import MOST_KEPT, MaskCache
 
 ARCH = dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2])
 
@@ -46,7 +46,7 @@ def filled(net, images):
 def test_outputs_and_gradients_are_equal_to_the_bit(network, size):
     images = torch.randn(2, 3, *size)
     changed = copy.deepcopy(network)
-    follow_form(changed)
+    use_faster_attention(changed)
     with torch.inference_mode():
         changed(images)  # a mask that was made here serves the training below
     for net in (network, changed):
@@ -65,8 +65,8 @@ def test_outputs_and_gradients_are_equal_to_the_bit(network, size):
 def test_masks_are_made_once_for_a_size(network):
     net = copy.deepcopy(network)
     every_time = filled(net, torch.randn(1, 3, 64, 64))
-    follow_form(net)
-    follow_form(net)
+    use_faster_attention(net)
+    use_faster_attention(net)
     counts = [filled(net, torch.randn(1, 3, 64, side)) for side in (64, 64, 32, 64, 32)]
     assert every_time > 0
     assert counts == [every_time, 0, every_time, 0, 0]
@@ -75,7 +75,7 @@ def test_masks_are_made_once_for_a_size(network):
 
 
 def test_few_are_kept():
-    masks = KeptMasks(lambda shape, *rest, device: torch.zeros(shape))
+    masks = MaskCache(lambda shape, *rest, device: torch.zeros(shape))
     for side in range(1, 100):
         assert masks((side, 1), 4, 2).shape == (side, 1)
     assert len(masks.kept) == MOST_KEPT
@@ -83,6 +83,6 @@ def test_few_are_kept():
 
 def test_a_captured_graph_makes_its_own(network):
     net = copy.deepcopy(network)
-    follow_form(net)
+    use_faster_attention(net)
     captured = torch.jit.trace(net, torch.randn(1, 3, 64, 64), check_trace=False)
     assert "masked_fill" in str(captured.inlined_graph)
