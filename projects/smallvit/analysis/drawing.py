@@ -126,8 +126,9 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     """Convert a stored image to a displayable one.
 
     Args:
-        image (np.ndarray): Image (H, W) or (H, W, C), BGR. Of four or more channels, the first
-            three are shown, with stretched contrast if they are not uint8.
+        image (np.ndarray): Image (H, W) or (H, W, C), BGR. One or two channels are shown in gray;
+            of more than three, the first three are shown. The contrast of multispectral images is
+            stretched.
 
     Returns:
         np.ndarray: RGB (H, W, 3), uint8.

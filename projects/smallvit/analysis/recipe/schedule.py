@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 
-#: Number of points of a curve in a report; the first epochs, with the warm-up, have as many again.
+#: Number of points of a curve in a report, and how many of them are the first epochs (warm-up).
 POINTS, FIRST = 20, 7
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from smallvit.errors import CheckpointError
 
-#: Maximum ratio of uncompressed to compressed size; torch stores tensors uncompressed.
+#: Maximum ratio of uncompressed size to file size; torch stores tensors uncompressed.
 MAX_GROWTH = 4
 _SLACK = 1 << 20
 _START = b"PK\x03\x04"
