@@ -295,7 +295,7 @@ def test_refuses_a_missing_checkpoint_and_a_concatenation(config, checkpoint, tm
         "datasets=[part, part]))\n"
     )
     assert run(both, checkpoint, tmp_path / "store") == 1
-    assert "precompute its data sets one by one" in capfd.readouterr().err
+    assert "precompute its datasets one by one" in capfd.readouterr().err
 
 
 GRAY = """
