@@ -1,4 +1,4 @@
-"""The documentation's sources: links, figures, the zoo and the front page, without Sphinx."""
+"""Documentation sources: links, figures, model zoo and front page, without Sphinx."""
 
 import re
 import sys
@@ -54,7 +54,7 @@ def test_anchors_are_those_of_the_headings(make_pages):
 def test_each_readme_is_a_page(make_pages):
     folders = ("configs", "configs/*", "plugins/*", "projects/smallvit/*")
     readmes = {ROOT / "README.md", *(p for f in folders for p in ROOT.glob(f"{f}/README.md"))}
-    # Links of the package lead to the same files.
+    # Symlinks in the package point to the same files.
     assert {p.resolve() for p in readmes} <= {p.resolve() for p in make_pages.pages().values()}
 
 
