@@ -1,4 +1,4 @@
-"""Flags that several tools share."""
+"""Command-line arguments shared by several tools."""
 
 import argparse
 import os

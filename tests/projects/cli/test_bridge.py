@@ -1,4 +1,4 @@
-"""The bridge for programs that do not know smallvit."""
+"""Import hook (``.pth`` file) for programs that do not import smallvit themselves."""
 
 import subprocess
 import sys

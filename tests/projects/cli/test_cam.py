@@ -1,4 +1,4 @@
-"""The verb ``smallvit cam``."""
+"""The ``smallvit cam`` command."""
 
 from types import SimpleNamespace
 

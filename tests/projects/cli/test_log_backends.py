@@ -1,4 +1,4 @@
-"""Experiment trackers that --log-to adds."""
+"""Experiment trackers added with ``--log-to``."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""Weights of classes that are counted or named, and recalls beside top-1."""
+"""Class weights, computed from counts or given by name, and recall metrics."""
 
 import cv2
 import numpy as np
@@ -60,7 +60,7 @@ def test_a_class_without_images_weighs_nothing():
 
 
 def test_training_images_are_counted(images):
-    """Without the validation's, which are held out: 20% of each class."""
+    """Images held out for validation (20% of each class) are not counted."""
     from smallvit.datasets import ClassFolders
 
     labels = ClassFolders(str(images)).get_gt_labels().tolist()

@@ -1,4 +1,4 @@
-"""Misspelt options, found before anything is built."""
+"""Detection of misspelled config keys before anything is built."""
 
 import pytest
 from mmengine.config import Config
@@ -151,7 +151,7 @@ def test_overrides_of_the_command_line():
 
 
 def test_arguments_of_a_data_set_in_memory():
-    """Those of InMemory and of what it is in memory of."""
+    """Arguments of InMemory and of the dataset that it wraps."""
     dataset = dict(type="smallvit.InMemory", of="smallvit.ClassFolders", max_gib=1, data_root="x")
     cfg = dict(default_scope="mmpretrain", train_dataloader=dict(dataset=dataset))
     assert not list(misspelt(Config(cfg)))

@@ -1,4 +1,4 @@
-"""The same batches for any number of workers, and from any place in the run."""
+"""Data loader: batches do not depend on the number of workers, and can resume at any iteration."""
 
 import random
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from smallvit.engine.random_states import get_states, seed_all, set_states
 
 
 class Noise:
-    """Every sample draws from each generator."""
+    """Dataset whose samples draw from each random generator."""
 
     name = "noise"
 
@@ -59,7 +59,7 @@ def test_the_global_generators_are_left_alone():
 
 
 def test_states_survive_a_checkpoint(tmp_path):
-    random.gauss(0, 1)  # leaves a second number for the next call
+    random.gauss(0, 1)  # leaves a cached second number for the next call
     np.random.randn()
     torch.save(get_states(), tmp_path / "states.pth")
     wanted = random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()

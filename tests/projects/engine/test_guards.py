@@ -1,4 +1,4 @@
-"""Injected faults: each training ends as its guard says."""
+"""Fault injection: training ends as the guard of each fault specifies."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def _imports():
 
 @MODELS.register_module()
 class GuardedToy(BaseModel):
-    """The mean of an image through two layers; ``nan_at`` spoils one step."""
+    """Mean of an image through two layers; ``nan_at`` makes one step return NaN."""
 
     def __init__(self, nan_at=None, unused=False):
         super().__init__()
@@ -155,7 +155,7 @@ def test_a_few_bad_samples_are_replaced(toy, tmp_path):
     run = Run(toy(count=20, bad=(3, 11)))
     run.finish()
     log = run.output.read_text()
-    # MMEngine's logger leaves out the repetition in the second epoch.
+    # MMEngine's logger omits the repeated message in the second epoch.
     assert log.count("replaced an unreadable sample") == 2
     assert "003.jpg: truncated JPEG" in log
     assert "unreadable samples up to the end of epoch 2: 2 (limit 10)" in log
@@ -163,7 +163,7 @@ def test_a_few_bad_samples_are_replaced(toy, tmp_path):
 
 
 def test_too_many_bad_samples_stop_the_run(toy):
-    # 1% of 1,100 are 11, and a thousandth would be 1: the limit is the least one, 10.
+    # 1% of 1,100 is 11, and 0.1% would be 1, which the minimum limit of 10 replaces.
     bad = set(range(0, 1100, 100))
     cfg = toy(count=1100, bad=bad, epochs=1)
     cfg.train_dataloader.batch_size = 50
@@ -216,7 +216,7 @@ class TestFullDisk:
 
     def test_the_last_good_checkpoint_stays(self, toy, small_disk):
         class Grow(Hook):
-            """The third checkpoint is too large for the disk."""
+            """Makes the third checkpoint too large for the disk."""
 
             def before_save_checkpoint(self, runner, checkpoint):
                 if runner.epoch == 2:

@@ -1,4 +1,4 @@
-"""Means that do not fit the channels of the images are named with the setting that helps."""
+"""Errors for normalization statistics that do not match the image channels."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ KINDS = (ClsDataPreprocessor, SelfSupDataPreprocessor, DetDataPreprocessor, SegD
 
 
 class Images(list):
-    """A data set of one image."""
+    """A dataset with one image."""
 
     def __init__(self, *shape, views=False):
         image = torch.zeros(shape)
@@ -51,7 +51,7 @@ def test_one_mean_is_for_every_channel(kind, channels):
 @pytest.mark.parametrize("kind", [SelfSupDataPreprocessor, DetDataPreprocessor])
 @pytest.mark.parametrize("channels", [1, 4])
 def test_colors_that_cannot_be_turned_around(kind, channels):
-    """MMEngine's preprocessor fails on a gray image, and takes three channels of four."""
+    """MMEngine's preprocessor fails on a gray image, and drops one of four channels."""
     text = fault(kind, 1, Images(channels, 8, 8), bgr_to_rgb=True)
     assert "bgr_to_rgb (or rgb_to_bgr) requires three channels" in text
     assert fault(kind, 1, Images(3, 8, 8), bgr_to_rgb=True) is None

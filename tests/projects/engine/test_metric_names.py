@@ -1,4 +1,4 @@
-"""The metrics that an evaluator gives are known before it has measured."""
+"""Names of an evaluator's metrics, determined before the first evaluation."""
 
 from types import SimpleNamespace
 

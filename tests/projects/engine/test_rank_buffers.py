@@ -1,4 +1,4 @@
-"""Buffers in which the processes of a run differ, read and put back."""
+"""Buffers that differ between ranks: gathering, saving and restoring them."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from smallvit.engine.rank_buffers import models_of, own_buffers, restore_buffers
 
 
 def runner(value):
-    """A run of a model with a batch norm, and a hook that keeps an average of it."""
+    """A run of a model with batch norm and an EMA hook."""
     model, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     model.running_mean += value
     average.running_var += value
@@ -21,7 +21,7 @@ def runner(value):
 
 @pytest.fixture
 def as_second_rank(monkeypatch):
-    """Rank 0's buffers arrive in the place of this process's own."""
+    """Let the broadcast return the buffers of rank 0, so that this process acts as rank 1."""
     first = {name: buffer.clone() for name, buffer in rank_buffers._buffers(runner(0.0)).items()}
 
     def broadcast(shared):

@@ -1,4 +1,4 @@
-"""A last batch of one is refused where a batch norm would have one value of it, and there alone."""
+"""Last batches of one sample, rejected if a batch norm would see one value per channel."""
 
 import pytest
 from mmengine.registry import MODELS
@@ -10,7 +10,7 @@ from tiny_runs import TinyModel, tiny_runner
 
 @MODELS.register_module(name="TestNormModel", force=True)
 class NormModel(TinyModel):
-    """Its features are normalized as those behind a pooling, or as those of a map."""
+    """A batch norm after pooling, or on a map."""
 
     def __init__(self, maps: bool = False, **settings) -> None:
         super().__init__(**settings)

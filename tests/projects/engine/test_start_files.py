@@ -1,4 +1,4 @@
-"""Checkpoints that a model starts from are looked for before it is built."""
+"""Paths of initial checkpoints, checked before the model is built."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The config that a checkpoint carries: what is stored, and what is never built from one."""
+"""Configs stored in checkpoints: what is saved, and which values are never built."""
 
 import json
 import sys
@@ -29,13 +29,13 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    """What a training of the config leaves."""
+    """Train a model of the config and return its checkpoint."""
     state = load_model(digits).state_dict()
     return {"state_dict": state, KEY: describe(digits, CLASSES), "meta": {}}
 
 
 def save(path, trained, **changes):
-    """Write the checkpoint with other values in its config, each by its dotted place."""
+    """Write the checkpoint with changed config values, given by their dotted keys."""
     stored = json.loads(trained[KEY])
     for place, value in changes.items():
         *way, last = place.split("__")
@@ -67,7 +67,7 @@ def test_the_other_tasks(tmp_path, path):
     assert "LoadAnnotations" not in text
     model = load_trained(tmp_path / "x.pth")
     assert model.dataset_meta["palette"] == [[0, 0, 0], [255, 0, 0]]
-    # MMDetection wants tuples, and looks for the meta keys of its own.
+    # MMDetection requires tuples and expects its own meta keys.
     assert isinstance(model.cfg.test_pipeline[-1].get("meta_keys", ()), tuple)
 
 
@@ -84,7 +84,7 @@ def test_training_stores_it(tmp_path):
     tiny_runner(tmp_path, epochs=1, cfg=cfg).train()
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert json.loads(checkpoint[KEY])["model"]["type"] == "TestTinyModel"
-    # A model of one's own is in no table.
+    # User-defined models are not in the table.
     with pytest.raises(CheckpointError, match="with --config FILE"):
         load_trained(tmp_path / "epoch_1.pth")
 
@@ -165,7 +165,7 @@ HOSTILE = {
 
 @pytest.fixture
 def hostile_module(tmp_path, monkeypatch):
-    """A module whose import leaves a mark, where an import would find it."""
+    """A module that creates a file when it is imported."""
     (tmp_path / "hostile_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -212,7 +212,7 @@ def test_nesting_has_an_end(tmp_path, trained):
 
 
 def test_lookups_of_a_build_import_nothing(tmp_path, trained, hostile_module, monkeypatch):
-    """Were the look at the values wrong, the registries would still find no module."""
+    """Even if a value passed the check, the registries would not find a module to import."""
     monkeypatch.setattr("smallvit.engine.stored_config.check", lambda stored: None)
     for name in ("hostile_module", "hostile_module.Model", "builtins.print"):
         path = save(tmp_path / "x.pth", trained, model__head={"type": name})
@@ -243,7 +243,7 @@ def test_configs_of_ours_are_in_the_table():
 
 
 def test_no_type_of_the_table_reads_or_fetches():
-    """The table against the sources: constructors that load are in none."""
+    """Compare the table with the sources: it has no constructor that loads or downloads files."""
     forbidden = {"GuidedClassifier", "LocalityGuidance", "BertModel", "CLIPTextEncoder", "VPD"}
     for names in (*known_types.MODELS.values(), *known_types.TRANSFORMS.values()):
         assert not forbidden & set(names.split())

@@ -1,4 +1,4 @@
-"""State of a training that is no part of the model."""
+"""Training state that is not part of the model's state dict."""
 
 import logging
 
@@ -9,7 +9,7 @@ from smallvit.engine.training_state import collect_training_state, restore_train
 
 
 class Counter(nn.Module):
-    """A module with a state that its state dict does not hold."""
+    """A module with state outside of its state dict."""
 
     def __init__(self, steps=0):
         super().__init__()

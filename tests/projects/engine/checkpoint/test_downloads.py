@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that lies, stops half-way, or changes its mind."""
+"""Downloads from a local server that returns wrong or truncated content, or changes the file."""
 
 import hashlib
 import http.server
@@ -38,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server:
-    """A server and what it was asked; ``give`` says how it answers, one after the other."""
+    """A server that records its requests; ``give`` lists its responses in order."""
 
     def __init__(self):
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -125,7 +125,7 @@ def test_the_digest_in_the_name(server, tmp_path):
     digest = hashlib.sha256(content).hexdigest()
     assert value_of(server.give(f"/m-{digest[:8]}.pth", content)) == 1
     assert value_of(server.give(f"/m-20240101-{digest[:12]}.pth", content)) == 1
-    assert value_of(server.give("/m-20240101.pth", content)) == 1  # a date
+    assert value_of(server.give("/m-20240101.pth", content)) == 1  # a date, not a digest
     before = left(tmp_path)
     with pytest.raises(CheckpointError, match=r"SHA-256 starting with 01234567 .* for \d+"):
         value_of(server.give("/m-01234567.pth", content))

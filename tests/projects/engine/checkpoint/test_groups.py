@@ -1,4 +1,4 @@
-"""States of optimizers whose parameters are grouped otherwise than in the checkpoint."""
+"""Optimizer states whose parameter groups differ from those in the checkpoint."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -75,7 +75,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(written, resumed):
 
 
 def test_moments_follow_their_parameters_into_other_groups():
-    """Other settings change the order of the parameters, and all of these have one shape."""
+    """Other settings reorder the parameters, which all have the same shape here."""
     first = make_runner("merged")
     train(first, range(2))
     second = make_runner("merged", custom_keys={"1.weight": dict(decay_mult=0.5)})

@@ -1,4 +1,4 @@
-"""MMEngine's histories and NumPy's arrays are read as values, and none of their code runs."""
+"""Reading MMEngine's histories and NumPy arrays as values, without executing pickled code."""
 
 import io
 import pickle

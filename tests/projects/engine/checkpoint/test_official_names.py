@@ -1,4 +1,4 @@
-"""``dwnet::FILE`` wherever a checkpoint is named."""
+"""Checkpoint paths with a system prefix, such as ``dwnet::FILE``."""
 
 import mmengine.hub
 import pytest

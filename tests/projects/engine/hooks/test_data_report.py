@@ -1,4 +1,4 @@
-"""What a run trains on is in its log before the first step, or the run is refused."""
+"""Report of the training data before the first step, and rejection of unusable data."""
 
 import re
 
@@ -33,7 +33,7 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
     assert (
         "step    4 images (batches of 4 x 1 processes x 1 accumulated), learning rate 0.05" in table
     )
-    # MMEngine's checkpoint hook warns of its own file client.
+    # MMEngine's checkpoint hook warns about its own file client.
     warned = [line for line in log.splitlines() if "WARNING" in line]
     assert [line for line in warned if not re.search("FileClient|HardDiskBackend", line)] == []
 
@@ -100,7 +100,7 @@ def test_outputs_that_no_class_trains(tiny, capfd):
     ],
 )
 def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
-    if "drop_last" in message:  # a schedule by iterations counts them
+    if "drop_last" in message:  # iteration-based schedules count iterations
         options += (
             "param_scheduler.type=CosineAnnealingLR",
             "param_scheduler.T_max=2",
@@ -115,7 +115,7 @@ def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
 
 
 def test_a_runner_of_mmengine_reads_coco_s_files_mended(monkeypatch):
-    """It builds the hooks of a config of ours before its data sets."""
+    """MMEngine's runner builds the hooks of our configs before the datasets."""
     from mmdet.datasets import CocoDataset as StockCocoDataset
     from mmdet.registry import DATASETS
 

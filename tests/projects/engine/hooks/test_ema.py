@@ -1,4 +1,4 @@
-"""Averages that are kept beside the weights and never take their place."""
+"""EMA hook: averages are stored next to the weights and never replace them."""
 
 import torch
 

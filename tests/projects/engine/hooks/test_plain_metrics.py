@@ -1,4 +1,4 @@
-"""Metrics that hooks compare are numbers, or the hook's setting is named."""
+"""Metrics that hooks compare must be numbers; errors name the setting of the hook."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ def test_no_score():
         ({"score": object()}, "returned 'score': <object"),
         ({3: 0.5}, "returned 3: 0.5, .*name is a string"),
     ],
-    # repr has an address in it, and the processes of a run must agree on names.
+    # repr contains an address, and all processes of a run must agree on names.
     ids=["none", "list", "complex", "object", "number as name"],
 )
 def test_what_is_no_metric_is_named(returned, said, tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_what_is_no_metric_is_named(returned, said, tmp_path, monkeypatch):
 
 
 def test_the_best_of_matrices_cannot_be_saved():
-    """``auto`` takes the first metric."""
+    """``auto`` uses the first metric."""
     runner = SimpleNamespace(hooks=[SimpleNamespace(save_best="auto")])
     with pytest.raises(UserError, match="save_best='score' of SimpleNamespace is "):
         PlainMetricsHook().after_val_epoch(runner, {"score": np.eye(2), "other": 1.0})

@@ -1,4 +1,4 @@
-"""Settings that a user changes when resuming take effect, or the log says that they do not."""
+"""Settings changed before resuming either take effect or are reported as ignored."""
 
 import re
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from tiny_runs import cosine, tiny_runner
 
 
 class Rates(Hook):
-    """Note the learning rate of each iteration."""
+    """Record the learning rate of each iteration."""
 
     def __init__(self):
         self.rates = []
@@ -33,7 +33,7 @@ EACH = dict(type="smallvit.AtomicCheckpointHook", by_epoch=True, interval=1)
 
 
 def go_back(work_dir, epoch):
-    """Leave the checkpoint of an epoch as the newest."""
+    """Make the checkpoint of an epoch the latest one."""
     for path in work_dir.glob("epoch_*.pth"):
         if int(path.stem.partition("_")[2]) > epoch:
             path.unlink()
@@ -42,7 +42,7 @@ def go_back(work_dir, epoch):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the runs log as warnings."""
+    """Collect the warnings that runs log."""
     from mmengine.logging import MMLogger
 
     lines = []
@@ -162,7 +162,7 @@ class Counter(Hook):
 
 
 def test_a_hook_with_a_state_dict_goes_on(tmp_path):
-    # The checkpoint of an epoch is written after the hooks of higher priority.
+    # The checkpoint of an epoch is saved after the hooks with higher priority have run.
     train(tmp_path, epochs=2, hooks=[Counter()])
     counter = Counter()
     train(tmp_path, epochs=3, hooks=[counter], resume=True)
@@ -170,7 +170,7 @@ def test_a_hook_with_a_state_dict_goes_on(tmp_path):
 
 
 def test_gradients_between_two_batches_of_a_step_go_on(tmp_path):
-    # Three batches an epoch.
+    # Three batches per epoch.
     settings = dict(epochs=3, accumulate=2, samples=12, checkpoint=EACH)
     whole, _ = train(tmp_path, **settings)
     go_back(tmp_path, 1)

@@ -1,4 +1,4 @@
-"""Only what a run wrote to its own folder is removed for it, whatever a checkpoint says."""
+"""Removal of old checkpoints: only files that the run itself wrote to its folder are removed."""
 
 import json
 import os
@@ -20,14 +20,14 @@ def names(folder, ending=".pth"):
 
 @pytest.fixture
 def first(tmp_path):
-    """A run of two epochs, the last of which is the best."""
+    """Train for two epochs; the last one is the best."""
     toy_train(toy_config(tmp_path / "first", kept=1))
     assert names(tmp_path / "first") == ["best_toy_score_epoch_2.pth", "epoch_2.pth"]
     return tmp_path / "first"
 
 
 def say(path, out, **info):
-    """Copy a checkpoint that names other files than it did."""
+    """Write a copy of a checkpoint with other file names in its message hub."""
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["message_hub"]["runtime_info"].update(info)
     torch.save(checkpoint, out)
@@ -62,7 +62,7 @@ class TestResumedElsewhere:
         assert (other / f"run-{kept['id'][:8]}.json").read_bytes() == record
 
     def test_checkpoints_of_the_same_names_are_kept(self, first, tmp_path):
-        """In a new run in the folder of another, and where somebody keeps files of such names."""
+        """Also for a new run in the folder of another one, and for user files with such names."""
         (first / "epoch_1.pth").write_text("mine")
         theirs = {path: path.read_bytes() for path in first.glob("*.pth")}
         run_id = read_record(str(first))["id"]
@@ -75,7 +75,7 @@ class TestResumedElsewhere:
             theirs[first / f"{name}.pth"] for name in ("best_toy_score_epoch_2", "epoch_2")
         ]
         assert (first / "epoch_1-former.pth").read_text() == "mine"
-        assert len(names(first)) == 9  # of three runs
+        assert len(names(first)) == 9  # from three runs
         assert newest_whole_checkpoint(str(first)) == str(first / "epoch_2.pth")
 
 
@@ -100,7 +100,7 @@ def test_more_than_may_be_kept_are_removed_when_it_goes_on(tmp_path):
 @pytest.mark.parametrize("hook", ["CheckpointHook", "OwnHook"])
 @pytest.mark.parametrize("copied", [False, True])
 def test_what_a_checkpoint_names_stays(first, hook, copied, tmp_path):
-    """Files, folders and links that are not of the run, inside and outside of its folder."""
+    """Files, folders and links that do not belong to the run, inside and outside of its folder."""
     victims = tmp_path / "victims"
     victims.mkdir()
     (victims / "thesis.pth").write_text("mine")
@@ -145,7 +145,7 @@ def test_a_file_that_was_replaced_meanwhile_stays(tmp_path):
 
 
 def test_two_sessions_of_a_run_write_under_names_of_their_own(tmp_path):
-    """As they could where no lock keeps the second one out."""
+    """As can happen where file locks are not available."""
     files = RunFiles("0" * 32)
 
     def write(text):
@@ -173,7 +173,7 @@ def test_leftovers_of_the_run_are_removed_and_no_others(first):
 
 
 class TestFolders:
-    """What strategies write: folders of files."""
+    """Checkpoints of strategies, which are folders."""
 
     @pytest.fixture
     def written(self, tmp_path):

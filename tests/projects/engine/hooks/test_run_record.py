@@ -1,4 +1,4 @@
-"""A damaged record of a run stops no training, is told and is kept."""
+"""Damaged run records: training continues with a warning, and the file is kept."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A run starts from the weights that it was given, or refuses, or says what is missing."""
+"""Initial weights: full, partial and mismatched checkpoints."""
 
 import pytest
 import torch
