@@ -1,4 +1,4 @@
-"""One root for all errors, and what is said of them."""
+"""Exception hierarchy and error messages."""
 
 import inspect
 

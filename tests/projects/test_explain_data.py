@@ -1,4 +1,4 @@
-"""Errors of the libraries about data that are not there name the settings that help."""
+"""Explanations of the libraries' errors about missing data."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Mean and deviation of bands, in one pass over the training images."""
+"""Mean and standard deviation of bands, computed in one pass over the training images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from smallvit.errors import DataError
 
 @pytest.fixture
 def arrays(tmp_path):
-    """Images of different sizes whose bands have different ranges, and their files."""
+    """Images of different sizes whose bands have different value ranges, and their files."""
     random = np.random.default_rng(0)
     scale = np.array([1e-3, 1.0, 1e3, 1.0, 7.0])
     found = {}

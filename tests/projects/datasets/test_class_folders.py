@@ -1,4 +1,4 @@
-"""Class folders of one's own, in both layouts, and what can be wrong with them."""
+"""Class folders in both layouts, and errors in user datasets."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def files(dataset):
 
 @pytest.fixture
 def flat(tmp_path):
-    """Ten images of dogs, five of cats."""
+    """Ten images of dogs and five of cats."""
     fill(tmp_path / "dog", *(f"{number}.png" for number in range(10)))
     fill(tmp_path / "Cat", *(f"{number}.jpg" for number in range(5)))
     return tmp_path
@@ -40,7 +40,7 @@ def split(tmp_path):
     return tmp_path
 
 
-#: Of the fixture `flat`, with the default settings.
+#: Held-out images of the fixture `flat` with default settings.
 HELD_OUT = {"Cat/2.jpg", "dog/2.png", "dog/6.png"}
 
 
@@ -55,7 +55,7 @@ class TestFlatFolder:
             assert name.startswith(("Cat", "dog")[label])
 
     def test_the_split_never_changes(self, flat):
-        # Results on a folder can be compared only while this holds.
+        # Results on a folder are only comparable while this holds.
         assert files(ClassFolders(str(flat), "val")).keys() == HELD_OUT
         names = [f"{number}.png" for number in range(10)]
         assert choose_held_out(names, 0.3, 7) == {"0.png", "1.png", "4.png"}
@@ -152,7 +152,7 @@ def load(root):
 
 
 class TestMistakes:
-    """Each is named with its path and a way out."""
+    """Errors name the path and a fix."""
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(

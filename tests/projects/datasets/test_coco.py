@@ -1,4 +1,4 @@
-"""Annotation files of COCO's form: every object is trained, or counted with the reason."""
+"""COCO annotation files: every object is either used for training or counted with a reason."""
 
 from types import SimpleNamespace
 
@@ -230,7 +230,7 @@ def test_run_lengths_where_polygons_alone_are_read(tmp_path):
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_image_ids_that_are_one_off(shift, tmp_path):
-    """Six of eight objects would be trained on the image before."""
+    """Otherwise six of eight objects would be assigned to the previous image."""
     write_coco(tmp_path, each(lambda one: one.update(image_id=one["image_id"] + shift)))
     (fault,) = usage_of(coco_dataset(tmp_path)).faults
     assert "those of the images 1, 2, 3, 4. All are one too" in str(fault)
@@ -306,7 +306,7 @@ def test_a_file_that_begins_with_a_mark(tmp_path):
 
 
 def test_the_stock_data_set_is_looked_at_too(tmp_path):
-    """In a notebook, or under the libraries' own tools, nothing is mended: it is refused."""
+    """In a notebook or in tools of the libraries, files are not repaired but rejected."""
     write_coco(tmp_path, each(as_text("image_id")))
     (fault,) = usage_of(StockCocoDataset(**coco_settings(tmp_path))).faults
     assert "nothing" in str(fault) or "not in MMDetection's CocoDataset" in str(fault)

@@ -1,4 +1,4 @@
-"""Classes of a data set that its annotation file does not have, or has in another order."""
+"""Classes of a COCO dataset that are missing in its annotation file or in a different order."""
 
 from mmdet.datasets import CocoDataset as StockCocoDataset
 

@@ -1,4 +1,4 @@
-"""A metric of COCO that reads another file than the data set is named before it measures."""
+"""CocoMetric with a different annotation file than the dataset: rejected before evaluation."""
 
 from types import SimpleNamespace
 

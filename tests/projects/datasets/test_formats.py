@@ -1,4 +1,4 @@
-"""YOLO's, Pascal VOC's and LabelMe's files become COCO: nothing is lost without being counted."""
+"""Conversion of YOLO, Pascal VOC and LabelMe files to COCO, counting what is skipped."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def text(path: Path, content: str | dict) -> None:
 
 
 def trained(found) -> int:
-    """How many objects MMDetection trains of what was read."""
+    """Count the objects on which MMDetection trains."""
     content = coco_content(found.images, found.classes)
     assert repair(content, "it") == []
     return int((read_objects(content, found.classes).reasons == TRAINED).sum())
@@ -55,7 +55,7 @@ def reasons(found) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory):
-    """A COCO file with an outline, one in two parts and one that is a line of pixels."""
+    """A COCO file with a polygon, an object in two parts and a one-pixel-wide line."""
     root = tmp_path_factory.mktemp("coco")
 
     def outlines(content):
@@ -84,7 +84,7 @@ def test_objects_in_are_objects_trained_and_none_is_a_crowd(kind, coco, tmp_path
     assert {one.split for one in found.images} == {"train"}
     after = coco_content(found.images, found.classes)
     assert not any(one["iscrowd"] for one in after["annotations"])
-    if kind == "labelme":  # outlines pass as they are, parts and lines of pixels too
+    if kind == "labelme":  # polygons are kept unchanged, including parts and one-pixel-wide lines
         polygons = [one["segmentation"] for one in before["annotations"]]
         assert [one["segmentation"] for one in after["annotations"]] == polygons
 
@@ -118,7 +118,7 @@ def test_yolo_names_what_it_does_not_read(tmp_path):
     assert any(note.startswith("2 images have no label file") for note in found.notes)
     boxes = {one.name: one for one in found.images}
     assert boxes["images/a.jpg"].shapes[0].box == (15, 15, 10, 30)
-    # A viewer turns it, and the labels were drawn on what the viewer shows.
+    # Viewers rotate the image by its EXIF tag, and the labels refer to the rotated image.
     assert boxes["images/turned.jpg"].size == (60, 40)
 
 
@@ -241,7 +241,7 @@ def test_labelme_names_what_it_does_not_read(tmp_path):
     found = read_labelme(str(tmp_path))
     assert found.classes == ("a", "b", "c")
     assert found.objects == trained(found) == 4
-    assert found.images[0].size == (40, 60)  # the header's, whatever the file says
+    assert found.images[0].size == (40, 60)  # size in the image header, whatever the file says
     assert [len(one.polygons) for one in found.images[0].shapes] == [1, 0, 1, 2]
     assert found.images[0].shapes[0].polygons == (tuple(POLYGON),)
     assert sum(reasons(found).values()) == 7

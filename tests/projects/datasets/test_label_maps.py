@@ -1,4 +1,4 @@
-"""Label maps that are no labels are named, with what would read them; right ones load as ever."""
+"""Invalid label maps: errors name a loader that reads them; valid maps load as in mmseg."""
 
 import pickle
 
@@ -92,7 +92,7 @@ def test_the_settings_of_a_data_set_count_as_in_mmseg(reduce, of_classes, tmp_pa
     assert (ours["gt_seg_map"] == theirs["gt_seg_map"]).all()
     assert ours["gt_seg_map"].dtype == np.uint8
     assert ours["seg_fields"] == ["gt_seg_map"]
-    assert LoadLabelMap().transform(dict(img=1)) == dict(img=1)  # in inference there is none
+    assert LoadLabelMap().transform(dict(img=1)) == dict(img=1)  # not used in inference
 
 
 WRONG = {
@@ -279,7 +279,7 @@ def test_a_map_that_cannot_be_read(tmp_path):
     with pytest.raises(ImageError, match=r"masks/0\.png"):
         dataset[0]
     assert cv2.imread(str(tmp_path / "masks/1.png")) is not None
-    # The header of a PNG of 49 kB, which would take 400 MB.
+    # Header of a 49 kB PNG that would take 400 MB when decoded.
     content = (tmp_path / "masks/1.png").read_bytes()
     large = content[:16] + (20000).to_bytes(4, "big") * 2 + content[24:]
     (tmp_path / "masks/0.png").write_bytes(large)

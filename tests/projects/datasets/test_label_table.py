@@ -1,4 +1,4 @@
-"""Tables of file names and labels."""
+"""Label tables: CSV files with file names and labels."""
 
 import os.path as osp
 
@@ -13,7 +13,7 @@ from smallvit.errors import DataError, UserError
 
 @pytest.fixture
 def table(tmp_path):
-    """Ten images, and what writes a table of them."""
+    """Ten images, and a function that writes a table for them."""
     (tmp_path / "images").mkdir()
     for number in range(10):
         Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(
@@ -110,7 +110,7 @@ class TestOwnData:
         assert data.lines()[0].startswith("recognized: label table, one label per image")
         listed = LabelTable(path, listed=data.lists["val"])
         assert names(listed) == names(LabelTable(path, split="val"))
-        # An image that is added later does not move others between the splits.
+        # Images added later do not move others to a different split.
         table(lines(*"ababababab"))
         assert names(LabelTable(path, listed=data.lists["val"])) == names(listed)
 

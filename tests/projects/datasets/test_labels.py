@@ -1,4 +1,4 @@
-"""A label outside the classes is named before anything is trained or tested on it."""
+"""Labels outside the class range: rejected before training and testing."""
 
 import json
 import re

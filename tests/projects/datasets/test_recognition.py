@@ -1,4 +1,4 @@
-"""What a data folder holds is recognized and said, or refused with the reading that is missing."""
+"""Detection of the dataset format of a folder, and errors for ambiguous or unsupported ones."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_class_folders_without_a_split_get_one_that_is_stored(tmp_path):
         for split in ("train", "val")
     }
     assert not set(lists["train"]) & set(lists["val"])
-    # An image that is added later does not move others between the splits.
+    # Images added later do not move others to a different split.
     image(tmp_path / "my data/cat/new.jpg")
     found = ClassFolders(str(tmp_path / "my data"), **data.datasets["val"])
     assert [one["img_path"].split("/")[-1] for one in found.load_data_list()] == [
@@ -165,7 +165,7 @@ def test_values_of_label_maps(values, void, names, table, tmp_path):
     assert data.form == "custom-masks"
     assert len(data.classes) == names
     assert data.label_map == table
-    asked = void is None and IGNORED not in values  # which is the void cannot be seen
+    asked = void is None and IGNORED not in values  # the void value cannot be inferred
     assert any(f"--void-id {values[-1]}" in note for note in data.notes) == asked
 
 

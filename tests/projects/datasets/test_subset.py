@@ -1,4 +1,4 @@
-"""Parts of data sets: stratified, nested, with the indices of the whole."""
+"""Subsets of datasets: stratified, nested, with the sample indices of the whole dataset."""
 
 from typing import ClassVar
 
@@ -54,7 +54,7 @@ def test_a_part_and_the_rest_are_the_whole():
 
 
 def test_the_choice_never_changes():
-    # Results on a part can be compared only while this holds.
+    # Results on a subset are only comparable while this holds.
     expected = [5, 18, 45, 124, 184, 553, 933, 1036, 1056, 1149]
     assert sorted(chosen(samples_per_class=1)) == expected
     assert chosen(samples_per_class=10) != chosen(samples_per_class=10, seed=1)
@@ -81,7 +81,7 @@ def test_other_wrappers_take_it_and_it_takes_them():
 
 
 def test_a_config_wraps_what_it_inherits(tmp_path):
-    """As the README of the configs shows."""
+    """As in the README of the configs."""
     path = tmp_path / "part.py"
     path.write_text(
         '_base_ = "smallvit::dwnet/dwnet-mini_digits.py"\n'
@@ -139,7 +139,7 @@ def test_more_than_one_label_is_refused():
 
 @TRANSFORMS.register_module()
 class NoteIndex:
-    """Remember which samples of the whole data set were loaded."""
+    """Record which samples of the whole dataset are loaded."""
 
     seen: ClassVar[set[int]] = set()
 

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet, on a fixture in the layout of its archive."""
+"""Tiny-ImageNet dataset, on a fixture in the layout of its archive."""
 
 import mmcv
 import numpy as np

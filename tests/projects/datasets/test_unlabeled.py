@@ -1,4 +1,4 @@
-"""Images without labels, of folders of any layout and of COCO files."""
+"""Unlabeled images from folders of any layout and from COCO files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Images of several data sets without labels, and without those on which something is measured."""
+"""Concatenation of datasets without labels, excluding images used for evaluation."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from smallvit.errors import DataError
 
 @pytest.fixture
 def root(tmp_path):
-    """Four images of two classes for training, two for testing, and a folder with more."""
+    """Four training images of two classes, two test images, and a folder with further images."""
     for number, name in enumerate(("train/a/0", "train/a/1", "train/b/2", "train/b/3", "val/a/4")):
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,9 @@ def test_what_measures_is_left_out_and_its_copies_too(root):
 def test_nothing_left(root):
     val = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val"))
     empty = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val/a"))
-    assert len(WithoutLabels([val], [folders(root, "val")])) == 2  # those of the first stay
+    assert (
+        len(WithoutLabels([val], [folders(root, "val")])) == 2
+    )  # images of the first dataset are kept
     joined = WithoutLabels([empty, val], [folders(root, "val")])
     assert len(joined) == 1
     with pytest.raises(DataError, match="no image"):

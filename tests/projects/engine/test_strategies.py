@@ -43,7 +43,9 @@ def test_fsdp_knows_its_wrap_policy():
     assert callable(FUNCTIONS.get(cfg.strategy.model_wrapper.auto_wrap_policy.type))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("deepspeed") is not None, reason="tests its absence")
+@pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is not None, reason="DeepSpeed is installed"
+)
 def test_deepspeed_is_asked_for():
     with pytest.raises(AssertionError, match="DeepSpeed is not installed"):
         DeepSpeedStrategy()

@@ -1,4 +1,4 @@
-"""Every host is seen as it is: blocks, channels, stages, maps and extra tokens."""
+"""Host adapters: blocks, channels, stages, maps and extra tokens of every host."""
 
 import pytest
 import torch

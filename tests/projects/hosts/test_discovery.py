@@ -1,4 +1,4 @@
-"""Backbones of classes that nobody taught: each form is found and right, or refused and told."""
+"""Dry-run discovery of hosts: classes without adapter are viewed correctly or rejected."""
 
 import copy
 import gc
@@ -17,7 +17,7 @@ SIZE = (48, 80)
 
 
 class Block(nn.Module):
-    """Two layers; ``form`` says how it is called and what it returns."""
+    """Two layers; ``form`` determines inputs and outputs."""
 
     def __init__(self, dims=8, form="plain"):
         super().__init__()
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """A ViT of any form, without attention; ``order`` is how its patches lie."""
+    """A ViT of any form without attention; ``order`` is the order of its patches."""
 
     def __init__(self, form="plain", extra=0, order=None):
         super().__init__()
@@ -68,7 +68,7 @@ class Tokens(nn.Module):
 
 
 class Streams(nn.Module):
-    """Two streams of unlike maps, in turn."""
+    """Two streams of maps with different sizes, called alternately."""
 
     def __init__(self):
         super().__init__()
@@ -198,7 +198,7 @@ class Twice(Tokens):
 
 
 class Deaf(Tokens):
-    """What comes out of its blocks is thrown away."""
+    """The outputs of its blocks are discarded."""
 
     def forward(self, x):
         x, _ = self.cut(x)
@@ -282,7 +282,7 @@ def test_what_is_remembered_holds_no_host():
 
 
 class Reversible(Tokens):
-    """In training its blocks run without gradients, as in reversible networks."""
+    """In training, its blocks run without gradients, as in reversible networks."""
 
     def forward(self, x):
         x, _ = self.cut(x)

@@ -1,4 +1,4 @@
-"""No backbone of a stranger is taken wrongly in silence: it is taken rightly or refused."""
+"""Dry-run discovery on unusual backbones: each is viewed correctly or rejected."""
 
 import copy
 
@@ -67,7 +67,7 @@ def test_shortcuts_beside_it(name, warned):
         nn.init.zeros_(parameter)
     expected, actual = bare(images), host(images)
     torch.testing.assert_close(actual, expected)
-    assert len(view_host(host)) == case.blocks  # shortcuts are no blocks
+    assert len(view_host(host)) == case.blocks  # shortcuts do not count as blocks
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -130,7 +130,8 @@ def test_whatever_it_is_made_of_it_is_taken_rightly_or_refused(seed, **made_of):
     try:
         view = view_host(host)
     except HostError:
-        # What is as an adapter expects it must not be refused; a strange order or place may.
+        # Standard cases, which an adapter would support, must not be rejected; unusual token orders
+        # may be.
         assert made_of["order"] != "rows" or made_of["embedding"] == "linear"
         return
     with Taps(view, range(len(view))) as taps, torch.no_grad():

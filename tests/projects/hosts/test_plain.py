@@ -1,4 +1,4 @@
-"""Plain transformers: their tokens before they run, and the parts of their blocks."""
+"""Plain transformers: token counts before the forward pass, and parts of the blocks."""
 
 import copy
 import pickle
@@ -39,7 +39,7 @@ NETS = {
 @pytest.fixture(params=NETS)
 def net(request):
     net = NETS[request.param]()
-    net.eval()  # which MMPretrain's do not return
+    net.eval()  # not returned by MMPretrain's models
     return net
 
 
@@ -65,7 +65,7 @@ def test_a_copy_and_a_pickle_know_their_own_host(net):
 
 
 class Halved(nn.Module):
-    """Half of what a module or function returns."""
+    """Halve the output of a module or function."""
 
     def __init__(self, inner):
         super().__init__()
@@ -78,7 +78,7 @@ class Halved(nn.Module):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["logits", "norm", "expand"])
 def test_parts_are_those_that_run(net, name):
-    """A change of what stands in the named place changes what comes out of the block."""
+    """Changing the output of the named part changes the output of the block."""
     parts = block_parts(view_host(net).blocks[0].module)
     assert parts.num_heads == 2
     images = torch.randn(1, 3, 32, 32)

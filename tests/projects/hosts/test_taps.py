@@ -1,4 +1,4 @@
-"""Taps: gradients, checkpointing, autocast, compilation, copies, and nothing left behind."""
+"""Taps: gradients, checkpointing, autocast, compilation, copies and memory."""
 
 import copy
 import gc
@@ -35,7 +35,7 @@ def images():
 
 
 def guided_gradients(model, images, positions=(0, -1), where="output"):
-    """Gradients of a loss on tapped maps and on the output, as guidance has it."""
+    """Gradients of a loss on tapped maps and the output, as in locality guidance."""
     model.train()
     taps = Taps(model, positions, where)
     with taps:
@@ -152,7 +152,7 @@ def test_an_error_in_the_step_leaves_nothing(images):
 
 
 class _Mark:
-    """Something to refer to weakly that lives as long as the graph does."""
+    """A weakly referenceable object that lives as long as the graph."""
 
 
 class _Marked(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""The view: what it refuses, how blocks are counted, and how a user teaches it a class."""
+"""Host views: unsupported backbones, block numbering, and adapters for user classes."""
 
 import ast
 from pathlib import Path
@@ -33,7 +33,7 @@ ARCH = dict(embed_dims=8, num_layers=12, num_heads=2, feedforward_channels=8)
 
 
 class Mixer(nn.Module):
-    """A backbone of a user: columns first, so its grid is the transposed of the image's."""
+    """A user's backbone with tokens in column-major order, so that its grid is transposed."""
 
     def __init__(self, dims=4, depth=2):
         super().__init__()
@@ -205,7 +205,7 @@ def test_example_in_the_readme_teaches_a_class():
 def test_readme_names_every_library_class():
     text = Path(hosts.__file__).with_name("README.md").read_text("utf-8")
     bases = ("PlainViT", "StagedBackbone")
-    # Plugins and tests teach classes of their own.
+    # Plugins and tests register classes of their own.
     documented = ("mmdet.", "mmpretrain.", "mmseg.", "timm.", "smallvit.backbones.")
     known = [full.rsplit(".", 1)[-1] for full in supported_hosts() if full.startswith(documented)]
     assert [name for name in known if name not in text and name not in bases] == []

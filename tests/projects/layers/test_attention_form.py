@@ -1,4 +1,4 @@
-"""Fused and explicit attention: the same function, the choice between them, whom it reaches."""
+"""Fused and explicit attention: equality, selection, and the modules to which it applies."""
 
 import copy
 import pickle
@@ -29,7 +29,7 @@ from smallvit.registry import MODELS
 
 
 class IndexedGradients(TorchDispatchMode):
-    """Count the gradients of an indexed tensor, each of its whole size."""
+    """Count gradients of indexed tensors, each of which has the full size of the tensor."""
 
     count = 0
 
@@ -62,7 +62,7 @@ NETWORKS = {
 
 
 class FusedCalls(TorchFunctionMode):
-    """Count the calls of PyTorch's fused attention."""
+    """Count calls of PyTorch's fused attention."""
 
     count = 0
 
@@ -78,7 +78,7 @@ def inputs(dtype=torch.float64, tokens=7, **kwargs):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Choose the explicit form wherever there is a choice."""
+    """Select the explicit form wherever both are possible."""
     monkeypatch.setattr(attention_form, "is_explicit_faster", lambda *sizes: True)
 
 
@@ -201,7 +201,7 @@ def test_the_switch_of_timm_is_set_by_sizes_and_type(monkeypatch):
 
     monkeypatch.setattr(attention_form, "is_explicit_faster", choose)
     layer = TimmAttention(16, num_heads=2)
-    layer.fused_attn = True  # whatever the environment says
+    layer.fused_attn = True  # regardless of the environment
     follow_form(layer)
     follow_form(layer)
     assert list(layer._forward_pre_hooks.values()) == [set_switch]

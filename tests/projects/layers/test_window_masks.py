@@ -1,4 +1,4 @@
-"""Masks of shifted windows are made once, and are those that the library makes."""
+"""Cached attention masks of shifted windows: equal to those of the library."""
 
 import copy
 import pickle
@@ -20,12 +20,12 @@ def network():
     torch.manual_seed(0)
     options = dict(window_size=4, out_indices=(0, 1), img_size=64, pad_small_map=True)
     net = SwinTransformer(ARCH, **options)
-    net.eval()  # which returns nothing
+    net.eval()  # does not return the masks
     return net
 
 
 class Masks(TorchFunctionMode):
-    """Counts the operator that only the making of a mask calls."""
+    """Count calls of an operator that is only used to create masks."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def test_outputs_and_gradients_are_equal_to_the_bit(network, size):
     changed = copy.deepcopy(network)
     follow_form(changed)
     with torch.inference_mode():
-        changed(images)  # a mask that was made here serves the training below
+        changed(images)  # a mask created here is used in the training step below
     for net in (network, changed):
         net.zero_grad()
     outputs = [net(images) for net in (network, changed)]

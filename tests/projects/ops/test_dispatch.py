@@ -1,4 +1,4 @@
-"""Operators past the dispatcher in eager mode, and through it where somebody watches."""
+"""Custom operators: direct calls in eager mode, dispatcher calls under tracing and modes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def calls():
 
 @pytest.fixture(scope="module")
 def cube(calls):
-    """x ** 3 by an operator whose gradient is made of operators, so that it has another one."""
+    """x ** 3 as a twice differentiable operator: its backward pass consists of operators."""
 
     def scale(x: torch.Tensor, factor: float) -> torch.Tensor:
         calls.append("scale")
@@ -140,7 +140,7 @@ def test_without_gradients_the_implementation_is_called(cube, calls, monkeypatch
 
 
 def test_forward_differentiation_is_not_passed_by(cube):
-    # It has no rule, and says so: a result without a tangent would be wrong.
+    # It has no forward-mode formula and must raise: a result without tangent would be wrong.
     product, _ = cube
     with torch.autograd.forward_ad.dual_level():
         x = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))

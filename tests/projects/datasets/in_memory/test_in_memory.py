@@ -1,4 +1,4 @@
-"""Images that are in memory are those of the data set, and their batches those of its pipeline."""
+"""Datasets in memory: images equal those of the wrapped dataset, batches those of its pipeline."""
 
 import pickle
 
@@ -47,7 +47,7 @@ def said(_said):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pictures of 12x10 pixels in two classes."""
+    """Ten images of 12x10 pixels in two classes."""
     draw = np.random.default_rng(0)
     for number in range(10):
         path = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
@@ -107,7 +107,7 @@ def test_fixed_steps_give_the_pixels_of_the_data_set(folder):
 
 
 def test_the_steps_behind_are_those_of_the_pipeline(folder):
-    """One draw that decides all: a crop at one place, and a flip of each."""
+    """A single draw determines everything: one crop position, and a flip of each image."""
     steps = [dict(CROP, crop_size=12), dict(FLIP, prob=1.0)]
     batch = collate_in_memory(in_memory(folder, *steps).load_batch([3, 1]))
     single = DATASETS.build(settings(folder, *steps))
@@ -168,8 +168,8 @@ def test_file_is_shared_found_again_and_sent_without_pixels(folder, monkeypatch)
     files = list((folder.parent / "cache").glob("*.images"))
     assert len(files) == 1
     assert not dataset.images.pixels.flags.writeable
-    monkeypatch.setattr(images.decoding, "decode", None)  # nothing is read again
-    again = in_memory(folder, *RANDOM[1:])  # other random steps, the same images
+    monkeypatch.setattr(images.decoding, "decode", None)  # nothing is decoded again
+    again = in_memory(folder, *RANDOM[1:])  # different random transforms, same images
     assert np.array_equal(again.images.pixels, dataset.images.pixels)
     sent = pickle.dumps(again)
     assert len(pickle.loads(sent).load_batch([1, 2])) == 2
@@ -255,7 +255,7 @@ def test_unreadable_images_are_replaced_by_the_guards(folder):
     install("mmpretrain")
     broken = sorted((folder / "a").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:60])
-    for _ in range(2):  # read, and from the file
+    for _ in range(2):  # decoded, and read from the cache file
         dataset = in_memory(folder, CROP, held_out=0.01)
         index = next(i for i in range(len(dataset)) if dataset.unreadable(i))
         with pytest.raises(ImageError, match=broken.name):
@@ -314,7 +314,7 @@ BASES = ["cifar100_32", "cifar100_deit_32", "cifar10_deit_32", "digits", "folder
 
 @pytest.mark.parametrize("name", BASES)
 def test_base_configs(name, folder):
-    """One line in the place of another, and every batch has a form."""
+    """Each base config replaces another in one line, and all its transforms have batch versions."""
     base = ROOT / "configs/_base_/datasets"
     cfg = Config.fromfile(base / f"{name}_in-memory.py")
     other = {"cifar100_32": "cifar100_32_randaug"}.get(name, name)
@@ -349,7 +349,7 @@ def test_a_subset_is_loaded_by_the_batch(folder):
 
 
 def test_arrays_are_kept_once(tmp_path):
-    """Of a data set that has its images in memory itself."""
+    """Tests a dataset that keeps its images in memory itself."""
     steps = [dict(type="Resize", scale=16), CROP, PACK]
     data = dict(split="val", pipeline=steps)
     dataset = DATASETS.build(

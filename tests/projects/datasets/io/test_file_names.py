@@ -1,4 +1,4 @@
-"""Listing the files of a folder: the names that MMEngine lists, and once."""
+"""Cached file listing of folders, with the same names as MMEngine."""
 
 import os
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def settle(folder, reads):
-    """Let the folders have been changed long ago."""
+    """Set the modification times of the folders far in the past."""
     for path, *_ in os.walk(folder, followlinks=True):
         os.utime(path, ns=(0, 10**9))
     del reads[:]
@@ -75,7 +75,7 @@ def test_what_has_changed_is_read_again(folder, where, reads):
     list_files(str(folder))
     (folder / where / "new.jpg").touch()
     assert any(name.endswith("new.jpg") for name in list_files(str(folder)))
-    # The file systems' clocks are coarse: another change may have the same time.
+    # File systems have coarse timestamps: a further change may get the same time.
     count = len(reads)
     list_files(str(folder))
     assert len(reads) == count + 4

@@ -146,7 +146,7 @@ def test_images_that_fill_their_bits_lose_the_lower_ones_alone(tmp_path):
     cv2.imwrite(str(path), values)
     loaded = CheckedLoadImageFromFile(color_type="grayscale")({"img_path": str(path)})["img"]
     assert np.abs(loaded.astype(float) - values / 257).max() < 1.5
-    # Pillow would make white of all that is above 255.
+    # Pillow would clip all values above 255 to white.
     with pytest.raises(DataError, match="all values from 255 on would be white"):
         CheckedLoadImageFromFile(imdecode_backend="pillow")({"img_path": str(path)})
 
@@ -161,7 +161,7 @@ def test_floating_point_images(tmp_path):
 
 
 def turned(path, orientation, size=(30, 20)):
-    """A picture that is stored lying, with a red corner at the upper left of what is stored."""
+    """An image stored rotated, with a red upper left corner in the file."""
     image = Image.new("RGB", size, (90, 90, 90))
     image.paste((250, 0, 0), (0, 0, 10, 8))
     exif = image.getexif()
@@ -175,7 +175,7 @@ def turned(path, orientation, size=(30, 20)):
 def test_a_quarter_turn_must_fit_the_annotations(ending, orientation, tmp_path):
     path = turned(tmp_path / f"turned.{ending}", orientation)
     if cv2.imread(path).shape != (30, 20, 3):
-        pytest.skip(f"OpenCV {cv2.__version__} turns no {ending}")
+        pytest.skip(f"OpenCV {cv2.__version__} does not rotate {ending}")
     stored, upright = (
         dict(img_path=path, height=20, width=30),
         dict(img_path=path, height=30, width=20),
@@ -206,7 +206,7 @@ def test_another_size_than_the_annotations(path):
 
 
 class Listed:
-    """A data set of files, as far as it is looked at."""
+    """A dataset of files with the attributes that the check reads."""
 
     def __init__(self, files, **info):
         self.files, self.info = files, info
@@ -224,7 +224,7 @@ def test_a_look_at_the_files(tmp_path):
     several = ["moments.gif", "moments.webp", "pages.tif"]
     for name in several:
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-    if not cv2.haveImageReader(str(tmp_path / several[0])):  # OpenCV 4 reads no GIF
+    if not cv2.haveImageReader(str(tmp_path / several[0])):  # OpenCV 4 cannot read GIF
         os.remove(tmp_path / several.pop(0))
     colors = np.random.default_rng(0).integers(0, 255, (9, 9, 4), dtype=np.uint8)
     colors[..., 3] = 0

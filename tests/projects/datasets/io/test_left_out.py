@@ -1,4 +1,4 @@
-"""Files that a data set does not read are counted by their endings and reasons."""
+"""Skipped files of a dataset, counted by extension and reason."""
 
 import shutil
 

@@ -73,7 +73,7 @@ def test_what_cannot_be_a_key_is_missing(store, key):
 def open_failing(path):
     with pytest.raises(ImageStoreError) as caught:
         CheckedLmdbBackend(path).get("cat/1.jpg")
-    assert not is_unreadable(caught.value)  # other samples cannot replace it
+    assert not is_unreadable(caught.value)  # no other sample is loaded instead
     assert explain(caught.value) == str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""Augmentations of every library on gray images, and on those with a fourth channel."""
+"""Augmentations of every library on gray images and on images with four channels."""
 
 import random
 
@@ -86,14 +86,14 @@ def test_boxes_move_once(name):
 
 @pytest.mark.parametrize("shift", [-0.5, -0.31, -0.002])
 def test_a_hue_that_goes_to_the_left(shift):
-    """A byte wraps around; numpy 2 refuses to make one of a negative number."""
+    """Values wrap around in uint8; NumPy 2 refuses to convert negative numbers."""
     image = stored_image(16, 16)
     found = mmcv.adjust_hue(image, shift, backend="pillow")
     steps = int(shift * 255) % 256
     half = min(steps, 127)
     once = mmcv.adjust_hue(image, (half + 0.5) / 255, backend="pillow")
     twice = mmcv.adjust_hue(once, (steps - half + 0.5) / 255, backend="pillow")
-    assert np.abs(found.astype(int) - twice).mean() < 3  # two turns round twice
+    assert np.abs(found.astype(int) - twice).mean() < 3  # two full rotations
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_weights_of_other_channels_are_named(registry, settings):
         DataError, match=f"{settings['type']}: expected 4 values of .*weights, .* got 3"
     ):
         apply(registry.build(settings), image, 0)
-    if settings["type"] == "RandomGrayscale":  # which leaves gray images alone
+    if settings["type"] == "RandomGrayscale":  # which does not change gray images
         assert apply(registry.build(settings), image[..., 0], 0).shape[:2] == (8, 8)
     key = "channel_weights" if settings["type"] == "RandomGrayscale" else "weights"
     found = apply(registry.build({**settings, key: (1.0, 1.0, 1.0, 1.0)}), image, 0)
