@@ -27,7 +27,7 @@ def images():
 
 
 def evaluated(model):
-    model.eval()  # MMPretrain's backbones return nothing
+    model.eval()  # not returned by MMPretrain's backbones
     return model
 
 
@@ -68,7 +68,7 @@ def test_rollout_is_a_share_of_each_patch(images, cls_token):
     assert flow.shape == (2, 4, 6)
     assert (flow > 0).all()
     total = flow.sum((1, 2))
-    # The class token keeps a share for itself; without one, the patches share all.
+    # The class token keeps a share for itself; without one, the patches share everything.
     assert (total < 1).all() if cls_token else torch.allclose(total, torch.ones(2))
     assert not torch.equal(flow[0], flow[1])
 
@@ -128,7 +128,7 @@ def classifier(backbone, channels):
 
 
 def test_grad_cam_finds_the_place_that_counts():
-    """A convolution whose channels see the brightness, and a head that reads the mean."""
+    """A convolution whose channels measure the brightness, and a head on their mean."""
     torch.manual_seed(0)
     backbone = dict(type="smallvit.DWNet", arch="mini")
     model = classifier(backbone, 256)

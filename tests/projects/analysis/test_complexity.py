@@ -11,7 +11,7 @@ from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 
 
 class Classifier(ImageClassifier):
-    """A classifier whose forward pass is one function."""
+    """A classifier whose forward pass is a given function."""
 
     def __init__(self, function):
         nn.Module.__init__(self)
@@ -29,7 +29,7 @@ def count(function, shape):
 
 
 def test_fused_attention():
-    # 8 tokens of 3 channels: 8 * 8 products of length 3, twice.
+    # 8 tokens with 3 channels: 8 * 8 dot products of length 3, twice.
     found = count(lambda x: F.scaled_dot_product_attention(*[x.flatten(2).mT] * 3), (2, 4))
     assert found["flops"] == 8 * 8 * 3 * 2
     assert found["params"] == 3

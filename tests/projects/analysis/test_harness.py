@@ -1,4 +1,4 @@
-"""Timing in turns: who is called when, and what counts."""
+"""Timing harness: order of the calls and which of them are timed."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from smallvit.analysis.harness import Timing, in_turns, ratios, timed
 
 
 class Clock:
-    """Advances by what each call takes."""
+    """A clock that advances by the duration of each call."""
 
     def __init__(self, monkeypatch, **seconds):
         self.now, self.seconds, self.log = 0.0, seconds, []
@@ -39,7 +39,9 @@ def test_short_calls_are_repeated_until_a_turn_is_long_enough(monkeypatch):
     assert "".join(clock.log) == "ab" + "aaaaa" + "b"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell of ended children")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows does not report the time of ended children"
+)
 def test_processor_time_of_children_counts():
     busy = "import time\nwhile time.process_time() < 0.3: pass"
     found = timed(lambda: subprocess.run([sys.executable, "-c", busy], check=True))

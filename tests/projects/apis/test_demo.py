@@ -1,4 +1,4 @@
-"""The page for trying a model: what answers it, without gradio, and the page, where it is there."""
+"""Web demo: the inference functions without gradio, and the page if gradio is installed."""
 
 import sys
 
@@ -16,7 +16,7 @@ from tool_helpers import run_main
 
 @pytest.fixture(scope="module")
 def models(checkpoints):
-    """Makes the model of a task, once."""
+    """Return a function that builds the model of a task once."""
     made = {}
 
     def model(task):
@@ -69,9 +69,9 @@ def test_a_calibrated_cascade_has_a_budget(models, picture, checkpoints):
     model = models("cascade")
     least, most = model.controls.budget
     assert (least, most) == (1.5e6, 2.5e6)
-    for budget in (least, most, 0.0):  # a slider's value may be rounded below the least
+    for budget in (least, most, 0.0):  # the slider may round its value below the minimum
         assert "left at exit" in model(picture, budget=budget).message
-    # Not calibrated, it has its exits.
+    # An uncalibrated cascade has one choice per exit.
     trained = load_trained(checkpoints["cascade"])
     trained.calibration = None
     model.predictor.model, kept = trained, model.predictor.model

@@ -1,4 +1,4 @@
-"""Graphs that compute what PyTorch does, for any batch."""
+"""Model export: exported graphs match PyTorch for any batch size."""
 
 import json
 
@@ -18,10 +18,10 @@ from smallvit.utils.versions import release
 
 onnx_exporter = pytest.mark.skipif(
     release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX),
-    reason="this torch has no exporter that writes these graphs",
+    reason="the exporter of this torch does not support these graphs",
 )
 free_sizes = pytest.mark.skipif(
-    not hasattr(torch.export.Dim, "DYNAMIC"), reason="this torch exports fixed sizes alone"
+    not hasattr(torch.export.Dim, "DYNAMIC"), reason="this torch only exports static shapes"
 )
 
 

@@ -1,4 +1,4 @@
-"""The table of hosts: its rows from a run, and as many hosts as were promised."""
+"""Table of supported backbones: reproducible rows and minimum numbers of hosts."""
 
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +13,9 @@ from smallvit.cli import hosts
 from smallvit.errors import UserError
 from smallvit.utils.versions import release
 
-#: The page of the documentation, which `smallvit hosts` wrote.
+#: Page of the documentation, written by `smallvit hosts`.
 ROWS = read_page(Path(smallvit.__file__).parent / "hosts" / "BACKBONES.md")
-#: Classes of each library that must be hosts, at least.
+#: Minimum number of hosts in each library.
 PROMISED = {"mmpretrain": 50, "mmdet": 15, "mmseg": 22, "timm": 65}
 
 
@@ -79,14 +79,14 @@ def test_all_classes_are_there():
 def test_as_many_are_hosts_as_promised(library):
     on_page = {row.name: row for row in ROWS if row.library == library}
     if library == "timm" and release(timm.__version__) < (1, 0, 31):
-        assert set(names(library)) < set(on_page)  # the page is of that version
+        assert set(names(library)) < set(on_page)  # the page lists the classes of that version
     else:
         assert sorted(on_page) == names(library)
     assert sum(row.works for row in on_page.values()) >= PROMISED[library]
 
 
 def told(row):
-    """What a row tells, but for the words of its reasons, which may be those of other versions."""
+    """Return a row without its reasons, whose wording depends on library versions."""
     return {use: found == "yes" for use, found in row.uses.items()}, row.works and row.what
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints for others."""
+"""Publishing of checkpoints: stripped files and the hub."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
 
 @pytest.fixture
 def trained(checkpoints, tmp_path):
-    """A checkpoint with the state of a training."""
+    """A checkpoint with training state."""
     content = torch.load(checkpoints["classification"], weights_only=True)
     state = content["state_dict"]
     content["optimizer"] = {"state": {0: torch.zeros(10_000)}}
@@ -71,7 +71,7 @@ def test_a_folder_as_a_hub(trained, checkpoints, tmp_path, capsys):
 
 
 def test_the_hub_itself(trained, monkeypatch, tmp_path):
-    """With a library of the hub that keeps what it is given in a folder."""
+    """With a stub of the hub library that stores uploads in a folder."""
     hub = pytest.importorskip("huggingface_hub")
     import shutil
 

@@ -1,4 +1,4 @@
-"""Graphs in bfloat16 and int8, and predictors in bfloat16."""
+"""Exported graphs in bfloat16 and int8, and predictors in bfloat16."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ def _precision(path):
 
 @pytest.mark.skipif(
     release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX),
-    reason="this torch has no exporter that writes this graph",
+    reason="the exporter of this torch does not support this graph",
 )
 def test_int8_by_the_command(checkpoints, tmp_path, capsys):
     pytest.importorskip("onnxruntime")

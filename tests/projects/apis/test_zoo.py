@@ -1,4 +1,4 @@
-"""Models by name: ours, and in MMPretrain's list."""
+"""Model zoo: models by name, also through MMPretrain's API."""
 
 import mmpretrain
 import pytest
@@ -75,7 +75,7 @@ def test_a_misspelt_name_gets_the_nearest():
 
 
 def test_mmpretrain_knows_them():
-    """That the import of smallvit stays light is tested in compat/test_mmcv_ext.py."""
+    """compat/test_mmcv_ext.py tests that importing smallvit remains lightweight."""
     assert "dhvt-t_in1k" in mmpretrain.list_models("*dhvt*")
     assert "resnet18_8xb32_in1k" in mmpretrain.list_models()
     model = mmpretrain.get_model("dhvt-t-p4_cifar100")

@@ -1,4 +1,4 @@
-"""CaiT against its equations, written out once more under the official keys."""
+"""CaiT, compared with an independent implementation of its equations under the official keys."""
 
 import re
 
@@ -31,7 +31,7 @@ def images():
 
 
 def official_state(model):
-    """Weights under the official keys, drawn by the rules of the goldens."""
+    """Random weights under the official keys, drawn by the rules of the goldens."""
     filled = {}
     for key, value in revert("dw_shortcut", model.state_dict()).items():
         kind = fill.infer_kind(key, value.shape)
@@ -40,7 +40,7 @@ def official_state(model):
 
 
 def official_logits(state, images, num_heads):
-    """CaiT step by step: explicit patches, heads in loops, no fused operators."""
+    """CaiT step by step: explicit patches, loops over heads, no fused operators."""
 
     def linear(x, key):
         return F.linear(x, state[f"{key}.weight"], state.get(f"{key}.bias"))
@@ -109,7 +109,7 @@ def test_keys_go_there_and_back():
     ("arch", "depth", "with_shortcuts"), [("xxs12", 12, 6_458_660), ("xxs24", 24, 11_822_756)]
 )
 def test_published_sizes(arch, depth, with_shortcuts):
-    """The published models have a 3x3 depth-wise convolution and a norm beside each block."""
+    """The published models have a 3x3 depth-wise convolution and a norm next to each block."""
     with torch.device("meta"):
         model = checks.Classifier(CaiT(arch), 192)
     shortcut = 192 * 9 + 192 + 2 * 192

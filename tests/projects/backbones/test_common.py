@@ -1,4 +1,4 @@
-"""What all backbones do alike."""
+"""Arguments shared by all backbones."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""DHVT against its official code, its parts alone, and its switches."""
+"""DHVT: parity with the official code, its components, and its switches."""
 
 import pytest
 import torch
@@ -83,10 +83,10 @@ def test_an_oblong_image_is_seen_in_its_own_shape(images):
 
 
 INNER = {
-    # Scale and shift of 3 and of 16 channels.
+    # Scale and shift for 3 and for 16 channels.
     "with_affine": ("with_sope", 2 * (3 + 16)),
     "with_shortcut": ("with_daff", 0),
-    # Two linear layers in each of three blocks, 16 to 4 channels and back.
+    # Two linear layers in each of three blocks, from 16 to 4 channels and back.
     "with_excitation": ("with_daff", 3 * (16 * 4 + 4 + 4 * 16 + 16)),
 }
 
@@ -108,7 +108,7 @@ def test_inner_switches(switch, part, fewer, images):
 
 
 def test_norms_that_keep_their_statistics(images):
-    """As a network in evaluation mode, of which every parameter still learns."""
+    """Equals the network in eval mode, but all parameters still receive gradients."""
     model, reference = small(norm_eval=True), small()
     for module in reference.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Options of a bench that depend on the data set."""
+"""Bench options that depend on the dataset."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Tests of what may be chance, against numbers worked out by hand or published."""
+"""Significance tests, compared with published values or values computed by hand."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_wilson():
 @needs_statsmodels
 def test_mcnemar_is_a_coin():
     one, other = [True] * 6 + [False] * 4, [True] * 1 + [False] * 9
-    # Five images that the first alone gets right: 2 / 2^5.
+    # Five images are only correct for the first: 2 / 2^5.
     assert chance.mcnemar(one, other) == pytest.approx(2 / 32)
     assert chance.mcnemar(one, one) == 1.0
     with pytest.raises(ValueError, match="shorter"):
@@ -32,7 +32,7 @@ def test_mcnemar_is_a_coin():
 
 @needs_statsmodels
 def test_holm():
-    # The least times three, the next times two, the last as it is; none below one before it.
+    # Smallest p-value times three, the next times two, the last unchanged; non-decreasing.
     assert chance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert chance.holm([]) == []
 
@@ -67,10 +67,10 @@ class TestComparisons:
         first, second = compare(self.summaries, [5], self.runs([False] * 20))
         assert (first.best, first.other, second.other) == ("vit", "dwnet", "dhvt")
         assert (first.verdict, second.verdict) == ("not significant", "significant")
-        assert first.images is None  # without predictions
+        assert first.images is None  # no predictions
         assert second.images == pytest.approx(2 * 2 / 2**20)
         assert second.seeds < 0.001
-        # The same seeds; these test images do not tell the networks apart.
+        # The seeds differ significantly, but these test images do not.
         _, second = compare(self.summaries, [5], self.runs([True] * 18 + [False] * 2))
         assert second.verdict == "not significant"
 

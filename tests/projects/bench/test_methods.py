@@ -1,4 +1,4 @@
-"""Names of methods, and the configs that they become."""
+"""Method names and the configs built from them."""
 
 from dataclasses import replace
 

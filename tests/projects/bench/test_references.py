@@ -1,4 +1,4 @@
-"""Pretrained networks of timm in the bench: what they begin with, and what becomes of them."""
+"""Pretrained timm networks in the bench: initial weights and training."""
 
 import pytest
 import timm
@@ -18,7 +18,7 @@ SETTINGS = BenchSettings("digits", 32, 16, False, "iters", 40)
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Random weights by timm's names, as its files have them: with the classifier."""
+    """Random weights under timm's names, as in timm's files, including the classifier."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("weights") / "test_vit.pth"
     torch.save(timm.create_model("test_vit").state_dict(), path)
@@ -87,7 +87,7 @@ def test_a_network_begins_with_the_weights_of_a_file(file, addition):
     model = built(f"timm:test_vit:pretrained={file}{addition}").train()
     state = torch.load(file)
     found = model.backbone.timm_model.state_dict()
-    assert len(found) == len(state) - 2  # without timm's classifier
+    assert len(found) == len(state) - 2  # without the classifier of timm
     assert all(torch.equal(value, state[key]) for key, value in found.items())
     trained = {key for key, each in model.named_parameters() if each.requires_grad}
     if addition:

@@ -1,4 +1,4 @@
-"""The report shows what folders, plans and logs hold, and takes none of it for HTML."""
+"""Bench report: names from folders, plans and logs are escaped in HTML."""
 
 import re
 from html import unescape
@@ -77,7 +77,7 @@ def test_the_page_is_whole(page):
         "is best: 90.50 ± 0.71%; not significantly different: ",
         "<td>not significant</td>",
         "<th>difference</th>",
-        "color: #222; max-width",  # the style, and in the script what HTML would escape
+        "color: #222; max-width",  # in <style>, and below in <script>: not escaped
         'document.querySelectorAll("table.sortable")',
         "(row) => row.cells[column]",
     ):

@@ -1,4 +1,4 @@
-"""Means, deviations, intervals and tables, against numbers worked out by hand."""
+"""Bench results: means, standard deviations, intervals and tables, compared with values by hand."""
 
 import csv
 import json
@@ -86,8 +86,8 @@ def test_the_best_comes_first_and_the_incomplete_last():
 
 class TestWelch:
     def test_interval(self):
-        # Variances 1 and 4 of three each: standard error sqrt(5/3) = 1.29099, Welch's degrees of
-        # freedom (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
+        # Variances 1 and 4 with three seeds each: standard error sqrt(5/3) = 1.29099, degrees of
+        # freedom (Welch) (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
         difference = welch([10.0, 11.0, 12.0], [4.0, 6.0, 8.0])
         assert difference.mean == 5
         assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
@@ -172,7 +172,7 @@ def test_what_runs_left_is_read(tmp_path):
 
 
 class TestDamage:
-    """A damaged file is told once and counts as missing; the others count as ever."""
+    """A damaged file is reported once and ignored; the other results are still used."""
 
     CHECKS = {
         "result.json": (check_result, result(90.0)),

@@ -1,4 +1,4 @@
-"""Jobs in child processes: their order, their results, their failures."""
+"""Scheduler of jobs in child processes: order, results and failures."""
 
 import io
 import multiprocessing
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import smallvit.datasets.io.images  # noqa: F401 which explains errors: once, for all children
+import smallvit.datasets.io.images  # noqa: F401  # explains errors; imported once for all children
 from smallvit.bench.plan import Run
 from smallvit.bench.progress import Display, LiveDisplay, Timetable, duration
 from smallvit.bench.scheduler import Job, Outcome, Pool
@@ -16,7 +16,7 @@ from smallvit.errors import UserError
 
 
 class Diary:
-    """A watcher that writes down what it is told."""
+    """A watcher that records its events."""
 
     def __init__(self):
         self.begun, self.progress, self.outcomes, self.most, self.now = [], [], {}, 0, set()
@@ -61,7 +61,7 @@ def tell(number, report):
 
 @pytest.fixture
 def pool():
-    # Forked from here, so that the functions above need no importable module.
+    # Forked from here, so that the functions above do not have to be importable.
     return Pool([{"SLOT": "0"}, {"SLOT": "1"}], multiprocessing.get_context("fork"))
 
 
@@ -157,7 +157,7 @@ class TestDisplay:
         assert table.remaining() is None
         table.note(other, 20, now=100.0)  # resumed at step 20
         table.note(other, 40, now=110.0)
-        # 0.5 s a step, which is assumed of the other method too: 60 and 50 steps for two jobs.
+        # 0.5 s per step, also assumed for the other method: 60 and 50 steps for two jobs.
         assert table.remaining() == pytest.approx(0.5 * 110 / 2)
         assert table.fraction() == pytest.approx(40 / 150)
         table.note(slow, 0, now=110.0)

@@ -1,4 +1,4 @@
-"""Networks of one size: the width that is found, and what it does to the config."""
+"""Width search for networks of equal size, and the resulting configs."""
 
 import pytest
 from mmengine.registry import init_default_scope
@@ -30,7 +30,7 @@ class TestSearch:
 
     @pytest.mark.parametrize("published", [4, 32, 200])
     def test_the_nearest_of_the_possible_widths(self, published):
-        # 12^2 = 144 and 8^2 = 64: 100 is 1.44 times under the one and 1.56 times over the other.
+        # 12^2 = 144 and 8^2 = 64: 144 / 100 = 1.44 and 100 / 64 = 1.56.
         square = lambda width: (width or published) ** 2  # noqa: E731
         assert find_width(square, 4, 100, published) == Fitted(12, 144)
         assert find_width(square, 1, 100, published) == Fitted(10, 100)
@@ -41,12 +41,12 @@ class TestSearch:
 
 def test_every_mini_network_comes_within_a_tenth_of_the_target():
     found = fit(settings(32), [*NAMES, "timm:resnet18"], 10, None)
-    assert set(found) == set(NAMES)  # a model of timm stays as it is
+    assert set(found) == set(NAMES)  # timm models are not changed
     for name, each in found.items():
-        # What was counted without weights is what a network with weights has.
+        # Parameters counted without weights equal those of the built network.
         assert parameters(name, 32, each["width"]) == each["size"]
         assert each["size"] == pytest.approx(0.25e6, rel=0.1), name
-    # All others keep the networks of their configs.
+    # The others keep the networks of their configs.
     assert [name for name, each in found.items() if not each["width"]] == ["dhvt", "resnet"]
 
 

@@ -1,4 +1,4 @@
-"""What the bench sees in a folder of images."""
+"""Dataset inspection by the bench."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""MMPretrain beside releases of transformers that it can and cannot be imported with."""
+"""MMPretrain with compatible and incompatible releases of transformers."""
 
 import importlib.util
 import sys
@@ -22,7 +22,7 @@ def __getattr__(name):
         raise AttributeError(name)
     return type(name, (), dict(from_pretrained=None))
 """
-#: What later releases lack of what MMPretrain 1.2 wants.
+#: Names imported by MMPretrain 1.2 that later releases removed.
 LACKING = {
     "4.53.0": ["GenerationMixin"],
     "5.1.0": ["GenerationMixin", "apply_chunking_to_forward"],
@@ -30,7 +30,7 @@ LACKING = {
 
 
 def write_transformers(folder: Path, version: str, source: str) -> None:
-    """A distribution of that name whose modules all have one source."""
+    """Write a distribution of that name whose modules all have the same source."""
     info = folder / f"transformers-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}")
@@ -42,7 +42,7 @@ def write_transformers(folder: Path, version: str, source: str) -> None:
 
 @pytest.fixture
 def dependency(tmp_path, monkeypatch):
-    """MMPretrain's module with the flag, as it is before the models are imported."""
+    """MMPretrain's module with its flag in the state before the models are imported."""
     monkeypatch.syspath_prepend(tmp_path)
     installed = [name for name in sys.modules if name.partition(".")[0] == "transformers"]
     for name in installed:

@@ -1,4 +1,4 @@
-"""The DWNet converter: both ways, exact, and strict."""
+"""The DWNet converter: exact round trips, and strict about keys."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ GOLDENS = {
 
 
 def shapes(name):
-    """Tensors of the right shapes: what they hold plays no part in most tests."""
+    """Tensors of the right shapes; their values do not matter in most tests."""
     return {
         key: torch.empty(shape, device="meta")
         for key, shape, _, _ in load_golden(name)["state_dict"]

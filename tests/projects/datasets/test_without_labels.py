@@ -60,9 +60,8 @@ def test_what_measures_is_left_out_and_its_copies_too(root):
 def test_nothing_left(root):
     val = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val"))
     empty = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val/a"))
-    assert (
-        len(WithoutLabels([val], [folders(root, "val")])) == 2
-    )  # images of the first dataset are kept
+    # If nothing would be left, the images of the first dataset are kept.
+    assert len(WithoutLabels([val], [folders(root, "val")])) == 2
     joined = WithoutLabels([empty, val], [folders(root, "val")])
     assert len(joined) == 1
     with pytest.raises(DataError, match="no image"):

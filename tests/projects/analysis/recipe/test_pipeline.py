@@ -1,4 +1,4 @@
-"""Augmentations are measured on a stored image, in the order of colors that the data has."""
+"""Measured effects of augmentations on a stored image, in the channel order of the dataset."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_images_have_the_channels_that_the_config_reads(channels):
 
 
 def test_an_operation_in_the_wrong_order_of_colors_shows():
-    """The same operation on the same picture, its channels the other way round."""
+    """The same operation on the same image with reversed channels."""
     step = dict(
         type="RandAugment",
         policies=[dict(type="ColorTransform", magnitude_range=(0, 0.9))],

@@ -1,4 +1,4 @@
-"""The recipe as a whole: collected, compared, printed, drawn."""
+"""Training recipes: collection, comparison, printing and plotting."""
 
 import json
 
@@ -85,7 +85,7 @@ def test_config_without_training(tmp_path, capsys):
 
 
 def test_a_guided_recipe_needs_no_teacher(tmp_path, monkeypatch):
-    """Its weights, and stored features, are files that somebody makes first."""
+    """The weights and stored features of a teacher are files that may not exist yet."""
     monkeypatch.chdir(tmp_path)
     plain = recipe(read_config("dw_shortcut/vit-mini_digits.py"))
     guided = recipe(read_config("locality_guidance/vit-mini_guided-offline_digits.py"))
