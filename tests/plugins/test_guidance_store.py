@@ -1,4 +1,4 @@
-"""Stores of teacher features: what they hold, and what they refuse."""
+"""Stores of teacher features: content, resuming and error handling."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.windows import StoredSample, Window, cut_out, stack_maps
 
 SHAPES = [[2, 4, 4], [3, 2, 2]]
-KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # beyond what int64 holds
+KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # exceeds int64
 
 
 def header(**changes):
@@ -46,7 +46,7 @@ def header(**changes):
 
 
 def rows(start, end, scale=1.0):
-    """Each value says which sample, stage and place it is of."""
+    """Feature maps whose values identify sample, stage and position."""
     return [
         scale
         * (np.arange(start, end)[:, None] * 100 + np.arange(np.prod(shape)) + 1000 * stage)
@@ -57,7 +57,7 @@ def rows(start, end, scale=1.0):
 
 
 def write(path, step=2, chunk=3, start=0, stop=8, **changes):
-    """The maps of the samples, and at last those of the black image."""
+    """Write the maps of the samples, followed by those of the black image."""
     writer = FeatureStoreWriter(path, header(**changes), KEYS, chunk=chunk)
     assert writer.finished == start
     for first in range(start, stop, step):
@@ -85,7 +85,7 @@ def test_reads_what_was_written(store):
         for stage, array in enumerate(found):
             assert array.dtype == np.float16
             assert np.array_equal(array, rows(index, index + 1)[stage][0])
-            array[:] = -1  # a copy: nothing of the store changes
+            array[:] = -1  # a copy, so the store does not change
     assert store.read(0, int(KEYS[0]))[0][0, 0, 1] == 1
 
 
@@ -198,7 +198,7 @@ def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     folder = tmp_path_factory.mktemp("stores")
     write(folder / "whole").close()
     abandoned = write(folder / "parts", step=step, chunk=chunk, stop=stop)
-    # What was written after the last flush may be there or not; here it is, and is wrong.
+    # Data after the last flush may or may not have been written; here it was, with wrong values.
     flushed = FeatureStoreWriter(folder / "parts", header(), KEYS).finished
     assert flushed >= stop - max(chunk, step)
     for stage in range(len(abandoned._stages)):
@@ -215,7 +215,7 @@ def test_does_not_go_on_with_something_else(tmp_path):
     message = r"other settings:\n  dtype: expected float32, got float16 in the store\n"
     with pytest.raises(FeatureStoreError, match=message):
         FeatureStoreWriter(tmp_path / "store", header(dtype="float32"), KEYS)
-    # The name of the config is for people.
+    # The name of the config is only informative.
     assert FeatureStoreWriter(tmp_path / "store", header(config="renamed.py"), KEYS).finished == 4
 
 
@@ -241,7 +241,7 @@ def test_fresh_removes_stores_only(tmp_path, name):
 @pytest.mark.parametrize("name", ["store", "store.partial"])
 @pytest.mark.parametrize("with_header", [False, True])
 def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
-    """A folder of arrays is no store, and not all arrays in one are the store's."""
+    """A folder of arrays is not a store, and a store may contain arrays of others."""
     if with_header:
         write(tmp_path / "store", stop=4 if name.endswith("partial") else 7)
     (tmp_path / name).mkdir(exist_ok=True)
@@ -304,7 +304,7 @@ def test_two_writers_at_once(tmp_path):
             FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
     process.kill()
     process.join()
-    with write(tmp_path / "store", start=4) as writer:  # which takes over what was left
+    with write(tmp_path / "store", start=4) as writer:  # takes over the remaining files
         writer.close()
 
 
@@ -335,7 +335,7 @@ def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
 
 
 class FullDisk:
-    """A file on a disk with room for some bytes, which are then not written all at once."""
+    """A file on a disk with limited space, which first writes a part of the data."""
 
     def __init__(self, file, room):
         self.file, self.room = file, room
@@ -363,7 +363,7 @@ def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
 
 
 def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
-    """A limit of the size of files stands for a full disk."""
+    """A limit on file sizes emulates a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
     try:
@@ -390,7 +390,7 @@ def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
 def test_a_flipped_bit_is_found(store, name):
     path = Path(store.path) / name
     data = bytearray(path.read_bytes())
-    # Of the last sample, before the black image, the last stage's of which has a checksum too.
+    # In the last sample before the black image, whose last stage has a checksum as well.
     row = 4 * len(SHAPES) if name == "checksums.npy" else 2 * math.prod(SHAPES[int(name[6])])
     data[-1 - row] ^= 1
     path.write_bytes(data)
@@ -451,7 +451,7 @@ def test_a_padded_image_goes_over_to_a_black_one(store):
 
 
 def mirrored_store(path):
-    """The maps of a mirrored sample are those of the sample, and 0.5."""
+    """A store in which the maps of a mirrored sample are those of the sample plus 0.5."""
     writer = FeatureStoreWriter(path, header(mirrored=True, dtype="float32"), KEYS)
     assert writer.header.rows == 15
     writer.append(rows(0, 7))
@@ -494,7 +494,7 @@ def test_of_both_maps_a_worker_sends_those_that_are_shown(tmp_path):
     assert abs(sizes[1] - sizes[0]) < values < sizes[2] - sizes[0]
 
 
-#: What a JSON file may be after an accident, or a joke.
+#: Malformed JSON files.
 MALFORMED = {
     "empty": b"",
     "cut": b'{"version": 2, "data_set": {"len',
@@ -574,7 +574,7 @@ IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 def test_a_key_is_the_same_everywhere():
-    # The number itself: stores outlive a session, a version and a machine.
+    # The value itself is fixed, because stores are shared across sessions, versions and machines.
     assert sample_key({"gt_label": 3, "img_path": "/data/train/cat/7.png"}) == 787346977704983806
     assert sample_key({"gt_label": 3, "img": IMAGE}) == 17378225588470933265
     moved = {"gt_label": np.int64(3), "img_path": "C:\\elsewhere\\cat\\7.png", "img": IMAGE}

@@ -1,4 +1,4 @@
-"""Initializers that a config names: behind the submodules, by name, and PyTorch's own."""
+"""Initializers in configs: order, selection by name, and PyTorch's defaults."""
 
 import math
 
@@ -7,11 +7,11 @@ import torch
 from mmengine.model import BaseModule, initialize
 from torch import nn
 
-import smallvit  # noqa: F401 the scope
+import smallvit  # noqa: F401  # registers the scope
 
 
 class Inner(BaseModule):
-    """A network that initializes itself whatever is asked of it, as MMPretrain's do."""
+    """A network that always initializes itself, as MMPretrain's networks do."""
 
     def __init__(self, init_cfg=None):
         super().__init__(init_cfg)

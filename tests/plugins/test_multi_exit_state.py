@@ -1,4 +1,4 @@
-"""A calibration travels with the weights, whatever loads them."""
+"""Calibration in checkpoints: stored with the weights and restored by every loader."""
 
 import json
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ def classifier(calibrated=None):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Checkpoints by kind: as calibrate.py writes them now, as it did, and without any."""
+    """Checkpoints by kind: current and former layout of calibrate.py, and uncalibrated."""
     folder = tmp_path_factory.mktemp("files")
     weights = classifier().state_dict()
     meta = {"meta": {"dataset_meta": {"classes": ["a", "b", "c"]}}}
@@ -69,7 +69,7 @@ def files(tmp_path_factory):
 
 
 def serves(model):
-    """Predict at a budget, which takes the calibration."""
+    """Predict with a budget, which requires the calibration."""
     model.set_inference(mode="budgeted", max_gflops=1.5)
     assert model.thresholds == [0.5, -1e8]
     sample = model.predict(torch.randn(2, 3, 32, 32))[0]
@@ -104,7 +104,7 @@ class TestStateDict:
         assert EXTRA_STATE in model.state_dict()
 
     def test_an_average_of_the_weights_has_the_entries_of_a_model_in_training(self, files):
-        """MMEngine swaps the two state dicts entry by entry when it saves."""
+        """MMEngine swaps the entries of the two state dicts when saving."""
         average = ExponentialMovingAverage(classifier().train())
         load_checkpoint(average.module, files["new"])
         model = classifier().train()
@@ -247,7 +247,7 @@ def test_malformed_calibrations_are_refused_in_a_sentence(layout):
     assert len(str(refused.value)) < 400
     try:
         state = torch.tensor(list(json.dumps(layout).encode()), dtype=torch.uint8)
-    except ValueError:  # Python writes no integer of thousands of digits
+    except ValueError:  # Python does not print integers with thousands of digits
         return
     with pytest.raises(CalibrationError):
         classifier().set_extra_state(state)
@@ -286,7 +286,7 @@ def test_a_deep_calibration_is_refused_in_a_sentence():
 
 @pytest.mark.parametrize("kind", ["new", "old"])
 def test_a_damaged_calibration_stops_only_what_needs_it(files, tmp_path, kind, monkeypatch):
-    """Weights are loaded, tested and calibrated again; budgets are refused."""
+    """Weights can be loaded, tested and calibrated again; budgets raise an error."""
     from smallvit.plugins.multi_exit import storage
 
     said = []

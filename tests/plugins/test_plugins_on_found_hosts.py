@@ -1,4 +1,4 @@
-"""Shortcuts and guidance on blocks that a dry run found: two processes, averages, compilers."""
+"""Shortcuts and guidance on hosts found by a dry run: distributed training, EMA, compilation."""
 
 import multiprocessing
 from datetime import timedelta

@@ -96,9 +96,7 @@ def test_fused_gated_attention_is_the_original(gated):
 
 
 def test_positions_are_dropped_in_pairs(gated):
-    """With dropout, the full map is computed, which equals mixing along one axis after the
-    other.
-    """
+    """With dropout, the full map is computed, which equals mixing one axis after the other."""
     original, x = gated
     fused = FusedGPSA(original, (3, 3)).double()
     expected = fused.mix_by_position(x)
