@@ -1,4 +1,4 @@
-"""Images of more than four bands, as a user trains, predicts and verifies them."""
+"""Training, prediction and dataset checks with images of more than four bands."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ CHANNELS = 6
 
 
 def array(random, level):
-    """Sixteen pixels a side, of reflectances; the class shows in bands 4 and 5 alone."""
+    """An image of 16x16 reflectance values; only bands 4 and 5 depend on the class."""
     values = random.normal(0.2, 0.02, (16, 16, CHANNELS))
     values[..., 4:] += level
     return values.astype(np.float32)
@@ -72,7 +72,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert "5 bands of 6 (numbers 5, 0, 1, 2, 4): mean and standard deviation of 16 " in shown
     assert "left out (for 8-bit colors only): RandAugment" in shown
     (checkpoint,) = (work / "work_dirs/dhvt-t_fields").glob("best_*.pth")
-    # The checkpoint reads the same bands with the same normalization, without further flags.
+    # The checkpoint stores bands and normalization, so that no further flags are needed.
     unseen = array(np.random.default_rng(1), 0.5)
     (work / "new").mkdir()
     np.save(work / "new/later.npy", unseen)
@@ -85,7 +85,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert "five.npy: expected 6 bands, got 5" in captured.err
     assert "photo" not in captured.err
     rows = {row["image"]: row for row in csv.DictReader((work / "found/predictions.csv").open())}
-    assert set(rows) == {"later.npy"}  # the axis is the one of the training images
+    assert set(rows) == {"later.npy"}  # same band axis as in the training images
     assert (work / "found/drawn/later.png").is_file() or list((work / "found/drawn").iterdir())
     from smallvit.apis import Predictor
 

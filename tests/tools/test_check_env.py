@@ -12,7 +12,7 @@ check_env = load_tool("misc/check_env.py")
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Everything that is needed, upstream; a test changes what it is about."""
+    """A complete upstream environment, which tests modify."""
     versions = {
         name: "2.5.0" if name != "timm" else "1.0.31"
         for name in ("torch", "numpy", "timm", "einops", "scikit-learn", "safetensors")
@@ -105,7 +105,7 @@ def test_without_mmcv_its_ops_are_not_fine(installed, monkeypatch):
 
 
 def test_a_wheel_does_not_need_what_the_tests_do(installed, monkeypatch):
-    """Without a checkout, the installed package tells, with all of its extras."""
+    """Without a checkout, the requirements come from the installed package with all its extras."""
     declared = [
         *("torch>=2.4", 'mmengine>=0.10.4,<1.0; extra == "mm"', "lmdb; extra == 'optional'"),
         *('pytest; extra == "tests"', "hypothesis ; extra=='tests'"),
@@ -141,7 +141,7 @@ def test_version_bounds():
 
 
 def test_works_on_a_bare_python():
-    # -S hides every installed package, torch and mmengine among them.
+    # -S hides all installed packages, including torch and mmengine.
     tool = ROOT / "tools/misc/check_env.py"
     done = subprocess.run(
         [sys.executable, "-I", "-S", tool], capture_output=True, text=True, timeout=60

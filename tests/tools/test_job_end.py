@@ -1,4 +1,4 @@
-"""How a job of several processes ends when one of them does."""
+"""Multi-process jobs end when one of their processes fails."""
 
 import time
 from functools import partial
@@ -33,7 +33,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        # What torchrun says by itself.
+        # The output of torchrun itself.
         pytest.param(
             *("os.kill(os.getpid(), signal.SIGKILL)", "Signal 9 (SIGKILL)"),
             marks=pytest.mark.exhaustive,

@@ -1,4 +1,4 @@
-"""smallvit pretrain, as a user starts it, and the training that goes on with its backbone."""
+"""The ``smallvit pretrain`` command, and fine-tuning of the pretrained backbone."""
 
 import json
 import os
@@ -63,7 +63,7 @@ ALONE = (
 
 
 def test_pretraining_and_going_on(images, tmp_path, capsys):
-    """On images of class folders, whose labels are not read; then with the labels."""
+    """On class folders without reading the labels; then fine-tuning with the labels."""
     run, tuned = tmp_path / "run", tmp_path / "tuned"
     argv = (TIMM, "--data", images / "classes", "--image-size", "64", *SMALL)
     assert run_main(main, *argv, "--work-dir", run, "--cfg-options", *ALONE[:2]) == 0
@@ -89,7 +89,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_main(main, *argv, "--work-dir", whole, *options) == 0
 
-    # As after a power failure in the second epoch.
+    # State after a power failure in the second epoch.
     shutil.copytree(whole, parts)
     (parts / "epoch_2.pth").unlink()
     (parts / "last_checkpoint").write_text(str(parts / "epoch_1.pth"))
@@ -104,7 +104,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path)
 
 @pytest.mark.exhaustive
 def test_a_killed_pretraining_goes_on(images, tmp_path):
-    """By SIGKILL, in a process as a user starts it; then by the same command with --resume."""
+    """By SIGKILL in a process started as by a user, then by the same command with --resume."""
     run = tmp_path / "run"
     argv = ["dhvt", "--data", images / "classes", "--image-size", "16", "--method", "instance"]
     argv += ["--epochs", "40", "--batch-size", "6", "--seed", "0", "--work-dir", run]
@@ -125,11 +125,11 @@ def test_a_killed_pretraining_goes_on(images, tmp_path):
             process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not (run / "epoch_40.pth").exists()
-    shorter = ["train_cfg.max_epochs=8"]  # what is tested is where it goes on
+    shorter = ["train_cfg.max_epochs=8"]  # only the start of the resumed run is tested
     assert run_main(main, *argv, "--resume", *options, *shorter) == 0
     sessions = json.loads((run / "run.json").read_text())["sessions"]
     assert sessions[0]["from_iter"] == 0
-    # Two steps an epoch; what names the newest checkpoint is written behind it.
+    # Two steps per epoch; last_checkpoint is written after the checkpoint itself.
     assert sessions[1]["from_iter"] >= 2 * 2
     assert (run / "epoch_8.pth").exists()
 
@@ -141,7 +141,7 @@ def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
     assert "dry run" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
     assert "labels_by_folder=False" in config
-    # Else several processes wait for gradients of what is behind the last block.
+    # Otherwise DDP would wait for gradients of parameters after the last block that is used.
     assert "find_unused_parameters = True" in config
 
 

@@ -49,7 +49,7 @@ def test_metrics_predictions_and_pictures(run, tiny, tmp_path):
     assert run("--out", files[0], "--out-item", "metrics", "--show-dir", tmp_path / "show") == 0
     assert run("--out", files[1], "--out-item", "metrics", "--amp") == 0
     assert run("--out", files[2], "--tta", config=flips) == 0
-    # Noise of two levels is an easy task: it is learnt whatever the machine.
+    # Noise at two brightness levels is easy to classify on any machine.
     assert metric(files[0]) == metric(files[1]) == 100.0
     predictions = read_predictions(files[2])
     assert len(predictions) == 10

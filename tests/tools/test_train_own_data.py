@@ -1,4 +1,4 @@
-"""``smallvit train MODEL --data PATH``: from a folder to a config that is trained."""
+"""``smallvit train MODEL --data PATH``: from a data folder to a trained config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.5e-4 * 4 / 64, rel=1e-3)
     assert cfg.auto_scale_lr.base_batch_size == 4
     assert cfg.train_dataloader.dataset.pipeline[2]["crop_size"] == 16
-    # Edited, it is not replaced; and it can be trained as it is.
+    # An edited config is not overwritten, and it can be used for training directly.
     path.write_text(text.replace("max_epochs=1", "max_epochs=2"))
     assert train(*argv) == 1
     assert "was edited" in capsys.readouterr().err
@@ -144,7 +144,7 @@ def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
     for part in ("parameters:", "GFLOPs", "memory:", "time:", "dry run", name):
         assert part in shown
     assert not list(Path("out").glob("*/*.log"))
-    # A norm behind a pooling has no statistics of one image.
+    # A batch norm after pooling cannot compute statistics of one image.
     batch = Config.fromfile("out/out.py").train_dataloader.batch_size
     assert batch == (1 if source == "objects" else 2)
 
@@ -153,7 +153,7 @@ def test_the_largest_batch_fits_into_the_memory(monkeypatch):
     found = Estimate(1, 1, (8, 8), seconds=1.0, fixed=200, per_image=100, device="cpu")
     monkeypatch.setattr(estimate, "free_memory", lambda: 10_000)
     assert estimate.largest_batch(found, images=10_000) == 64  # 200 + 64 * 100 of 7,000
-    assert estimate.largest_batch(found, images=100) == 8  # so that an epoch has steps
+    assert estimate.largest_batch(found, images=100) == 8  # so that an epoch has several steps
     assert estimate.largest_batch(found, images=5, least=2) == 2
     monkeypatch.setattr(estimate, "free_memory", lambda: 10**9)
     assert estimate.largest_batch(found, images=10**6) == estimate.LARGEST
@@ -161,7 +161,7 @@ def test_the_largest_batch_fits_into_the_memory(monkeypatch):
 
 
 def test_objects_and_label_maps(objects, maps, work):
-    # Four images in steps of three leave one: batches by aspect ratio take no drop_last.
+    # Batches of three leave one of four images: aspect ratio batches do not support drop_last.
     plan = planned(objects, work, epochs=3, batch_size=3)
     assert "drop_last" not in settings_of(plan, "out")["train_dataloader"]
     path = write_config(plan, "out", "pvtv2-b0 --data x")
@@ -187,7 +187,7 @@ def test_channels_of_the_images(source, channels, work, request):
     assert len(owner.data_preprocessor.mean) == channels
     kind = "grayscale" if channels == 1 else "unchanged"
     assert cfg.val_dataloader.dataset.pipeline[0].color_type == kind
-    with scope_of(cfg):  # each step of the training takes so many channels
+    with scope_of(cfg):  # every training transform gets this number of channels
         Compose(cfg.train_dataloader.dataset.pipeline)
     assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
 
@@ -196,7 +196,7 @@ def test_channels_of_the_images(source, channels, work, request):
 def test_channels_of_objects(channels, objects, work):
     survey = Survey(channels, 64, 64, "so many channels")
     cfg = resolve(write_config(planned(objects, work, survey=survey), "out", "x"))
-    count = 1 if channels == 1 else 3  # those that MMDetection normalizes
+    count = 1 if channels == 1 else 3  # channels that MMDetection normalizes
     assert cfg.model.backbone.get("in_channels", 3) == count
     with scope_of(cfg):
         MODELS.build({"type": "DetDataPreprocessor", **cfg.model.data_preprocessor})
@@ -218,7 +218,7 @@ def test_deep_images_are_scaled_to_8_bits(channels, work):
     image = dataset[0]["inputs"]
     assert image.shape == (1 if channels == 1 else 3, 32, 32)
     assert cfg.model.backbone.get("in_channels", 3) == image.shape[0]
-    # Of 12 bits, 3000 is 187; as alpha it leaves white behind a shadow.
+    # For 12 bits, 3000 becomes 187; as an alpha channel, it would blend white into the image.
     assert image.min() > 180
     assert image.float().std() < 3
 
