@@ -1,4 +1,4 @@
-"""The bench: its recipes train, and every method of it becomes a network that fits the images."""
+"""Bench configs: the recipe trains, and every method builds a network for the image size."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The recipes: they parse, build, say what was published, and train."""
+"""DWNet configs: parsing, model widths, published hyperparameters, and metafiles."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ COCO, CASCADE, ADE = (
 
 
 def metafile_models() -> dict[str, dict]:
-    """Every model of the metafiles by the config that it names."""
+    """Return every model of the metafiles by its config."""
     models = [m for path in METAFILES for m in yaml.safe_load(path.read_text())["Models"]]
     return {model["Config"].removeprefix("configs/"): model for model in models}
 
@@ -59,7 +59,7 @@ def test_what_follows_the_backbone_has_its_widths(name, without_weights):
 
 
 def _widths(model) -> list[int]:
-    """Channels that what follows the backbone takes."""
+    """Return the input channels of the modules after the backbone."""
     for part in ("neck", "decode_head"):
         if getattr(model, part, None) is not None:
             return list(getattr(model, part).in_channels)
@@ -149,7 +149,7 @@ def test_segmentation_recipe_is_the_published_one(name):
 
 @pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_cascade-3x_coco", "dwnet-t_ade20k"])
 def test_what_does_not_decay(name, uninitialized):
-    """All norms of a classifier; of detectors and segmentors see ``test_recipe_weights.py``."""
+    """All norms of a classifier; test_recipe_weights.py covers detectors and segmentors."""
     import torch
     from mmengine.optim import build_optim_wrapper
 

@@ -1,4 +1,4 @@
-"""Training on one's own folder: one config of each family, and nothing to set but data_root."""
+"""Configs for class folders: one for each model family, which only require data_root."""
 
 import re
 import shutil
@@ -17,17 +17,17 @@ from smallvit.errors import DataError, UserError
 from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main
 
-#: Those with the network of another one are built in the steps of all configs.
+#: Configs that share a network with another one are built in test_every_config.py.
 FAMILIES = [
     name
     for name in LEAVES
     if name.endswith("_folder.py")
     and "_dynamic" not in name
     and "-images" not in name
-    # Those from a store need one of their folder: test_every_config.py makes it.
+    # A config with a feature store needs one for its folder, which test_every_config.py creates.
     and not any(teacher in name for teacher in ("dinov2", "dinov3", "convnext"))
 ]
-#: One of each system; the others run in the exhaustive tests.
+#: One config of each system; the others are tested with the exhaustive tests.
 BUILT = ("dhvt-t", "dvt-t2t-12", "vit-t_shortcut", "dwnet-t", "deit-ti_guided")
 SMALL = [name for name in LEAVES if name.endswith("small-images_folder.py")]
 DHVT = "dhvt/dhvt-t_folder.py"
@@ -78,7 +78,7 @@ def test_the_model_follows_the_folder(name, images, uninitialized):
     cfg = fitted(name, images)
     model = build(cfg)
     if "guidance" in cfg.model:
-        model.guidance.teacher.loaded = True  # any weights will do
+        model.guidance.teacher.loaded = True  # arbitrary weights
     batch = fake_batch(model, (224, 224), batch_size=2)
     with scope_of(cfg):
         data = model.data_preprocessor(batch, training=True)
@@ -190,7 +190,7 @@ def test_training_stores_the_classes(trained):
 
 @pytest.mark.parametrize("config", [CONFIGS / DHVT, "dumped"])
 def test_the_checkpoint_decides_about_the_classes(config, images, trained, tmp_path, capfd):
-    """Test images may lack a class, and a config that the run left behind takes them too."""
+    """Test images may lack a class, and the config dumped by the run still works."""
     config = trained / "dhvt-t_folder.py" if config == "dumped" else config
     for name in ("one", "zero"):
         shutil.copytree(images / name, tmp_path / "new" / "test" / name)
