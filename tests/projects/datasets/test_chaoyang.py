@@ -61,7 +61,7 @@ def test_an_entry_without_a_label(root):
         Chaoyang(str(root))
 
 
-def test_a_download_that_was_cut_off(root):
+def test_truncated_downloads_are_named(root):
     (root / "train.json").write_text('[{"name": "tra')
     with pytest.raises(DataError, match=r"train\.json is not valid JSON.*download it again"):
         Chaoyang(str(root))

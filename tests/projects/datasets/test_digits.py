@@ -42,7 +42,7 @@ def test_subsets_are_nested(split):
         larger = set(subset)
 
 
-def test_train_and_trainval_starve_to_the_same_images():
+def test_train_and_trainval_have_the_same_subsets():
     assert np.array_equal(digit_indices(LABELS, "train", 50), digit_indices(LABELS, "trainval", 50))
 
 
@@ -94,7 +94,7 @@ def test_missing_scikit_learn(unread, monkeypatch):
         Digits()
 
 
-def test_they_are_those_that_scikit_learn_returns(unread, monkeypatch, tmp_path):
+def test_digits_equal_those_of_scikit_learn(unread, monkeypatch, tmp_path):
     images, labels = load_digit_images()
     monkeypatch.setattr(
         digits, "find_spec", lambda name: ModuleSpec(name, None, origin=str(tmp_path / "moved.py"))

@@ -72,7 +72,7 @@ def coco(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_objects_in_are_objects_trained_and_none_is_a_crowd(kind, coco, tmp_path):
+def test_all_objects_are_trained_and_none_is_a_crowd(kind, coco, tmp_path):
     before = json.loads(coco.read_text())
     out = tmp_path / "my data"
     tool = load_tool("dataset_converters/coco2labels.py")
@@ -89,7 +89,7 @@ def test_objects_in_are_objects_trained_and_none_is_a_crowd(kind, coco, tmp_path
         assert [one["segmentation"] for one in after["annotations"]] == polygons
 
 
-def test_yolo_names_what_it_does_not_read(tmp_path):
+def test_yolo_reports_what_it_skips(tmp_path):
     text(tmp_path / "data.yaml", "train: images\nval: images\nnames: [cell, dust]\nnc: 2\n")
     for name in ("a.jpg", "b b.PNG", "c.jpg", "ü.jpg"):
         image(tmp_path / "images" / name)
@@ -145,7 +145,7 @@ def test_yolo_reads_the_layouts_that_others_write(tmp_path):
     assert found.classes == ("class_1",)
 
 
-def test_no_file_leads_out_of_the_data_folder(tmp_path):
+def test_files_outside_of_the_data_folder_are_not_read(tmp_path):
     root = tmp_path / "data"
     image(tmp_path / "secret/images/x.jpg")
     image(root / "images/train/y.jpg")
@@ -190,7 +190,7 @@ def voc_object(label="cat", box=(2, 3, 20, 30), more="") -> str:
     return f"<object><name>{label}</name><bndbox>{bndbox}</bndbox>{more}</object>"
 
 
-def test_voc_names_what_it_does_not_read(tmp_path):
+def test_voc_reports_what_it_skips(tmp_path):
     for name in ("1.jpg", "2.JPG", "4.jpg"):
         image(tmp_path / "JPEGImages" / name)
     polygon = "<polygon><x1>2</x1><y1>3</y1><x2>20</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
@@ -222,7 +222,7 @@ def test_voc_names_what_it_does_not_read(tmp_path):
     }
 
 
-def test_labelme_names_what_it_does_not_read(tmp_path):
+def test_labelme_reports_what_it_skips(tmp_path):
     image(tmp_path / "x/1.jpg")
     image(tmp_path / "x/2.jpg")
     shapes = [
@@ -248,7 +248,7 @@ def test_labelme_names_what_it_does_not_read(tmp_path):
     assert reasons(found)["image without a label file"] == 1
 
 
-def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
+def test_oversized_images_are_skipped_by_their_header(tmp_path, monkeypatch):
     monkeypatch.setattr("smallvit.datasets.formats.folders.max_pixels", lambda: 1000)
     image(tmp_path / "images/1.jpg", (40, 60))
     text(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
@@ -256,7 +256,7 @@ def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
     assert reasons(found) == {"image above the limit of pixels": 1}
 
 
-def test_a_link_to_a_folder_above_ends(tmp_path):
+def test_symlink_loops_end(tmp_path):
     image(tmp_path / "images/1.jpg")
     text(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
     os.symlink(tmp_path, tmp_path / "images/again")

@@ -23,7 +23,7 @@ class Labels:
 
 
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_classes_come_out_equal(counts, seed):
+def test_classes_are_balanced(counts, seed):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     sampler = ClassBalancedSampler(Labels(labels), seed=seed)
     drawn = list(sampler)

@@ -144,12 +144,12 @@ def test_parts_are_the_outermost_networks():
         (Model(), "fast", "one of default, reduce-overhead"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(model, mode, message):
+def test_unsupported_networks_are_rejected(model, mode, message):
     with pytest.raises(UserError, match=message):
         compile_networks(model, mode)
 
 
-def test_missing_compilers_are_told(monkeypatch):
+def test_missing_compilers_are_reported(monkeypatch):
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     monkeypatch.setenv("CXX", "none++")
     with pytest.raises(UserError, match=r"found\. Install one"):
@@ -160,7 +160,7 @@ def test_missing_compilers_are_told(monkeypatch):
 
 
 @pytest.mark.parametrize(("mode", "marked"), [("default", 0), ("reduce-overhead", 3)])
-def test_each_iteration_gives_back_what_graphs_returned(mode, marked, monkeypatch):
+def test_each_iteration_marks_a_cudagraph_step(mode, marked, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: calls.append(1))
     hook = CompileHook(mode)
@@ -170,14 +170,14 @@ def test_each_iteration_gives_back_what_graphs_returned(mode, marked, monkeypatc
     assert len(calls) == marked
 
 
-def test_numbers_of_numpy_become_pythons():
+def test_numpy_scalars_become_python_numbers():
     model = Model()
     model.backbone.rate = np.float64(0.1)
     compiling.use_plain_numbers(model)
     assert type(model.backbone.rate) is float
 
 
-def test_a_backend_that_fails_is_told_in_a_sentence():
+def test_failing_backends_are_reported_in_a_sentence():
     def backend(module, example):
         raise RuntimeError("no kernel image")
 

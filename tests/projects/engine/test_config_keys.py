@@ -103,13 +103,13 @@ def test_other_names_are_left_alone(path):
     check_keys(changed(path))
 
 
-def test_dicts_that_no_class_is_named_for_are_left_alone():
+def test_dicts_without_type_are_ignored():
     check_keys(Config(dict(default_hooks=dict(logger=dict(intervall=1)))))
     check_keys(Config(dict(model=dict(type="NoSuchModel", backbonee=1))))
     check_keys(Config(dict(default_scope="no_such_scope", model=dict(type="NoSuchModel"))))
 
 
-def test_a_class_of_ones_own_that_passes_arguments_on():
+def test_user_classes_with_kwargs_are_accepted():
     class Base(Hook):
         def __init__(self, threshold=1):
             pass
@@ -129,7 +129,7 @@ def test_a_class_of_ones_own_that_passes_arguments_on():
         }
 
 
-def test_the_way_out():
+def test_errors_name_the_way_out():
     cfg = changed("optim_wraper.lr")
     cfg.train_cfg.max_epoch = 3
     with pytest.raises(UserError, match=r'unchecked_keys="\[optim_wraper,train_cfg.max_epoch\]"'):

@@ -282,7 +282,7 @@ class TestFallback:
         path.write_bytes(content.replace(stored, bytes(len(stored))))
         assert newest_whole_checkpoint(str(folder)).endswith("epoch_2.pth")
 
-    def test_nothing_whole(self, trained):
+    def test_no_complete_checkpoint(self, trained):
         _, folder = trained
         for path in folder.glob("*.pth"):
             path.write_bytes(b"")
@@ -290,7 +290,7 @@ class TestFallback:
             newest_whole_checkpoint(str(folder))
         assert all(f"epoch_{number}.pth" in str(caught.value) for number in (1, 2, 3))
 
-    def test_order(self, trained):
+    def test_checkpoints_are_tried_from_the_latest(self, trained):
         _, folder = trained
         (folder / "best_x_epoch_9.pth").write_bytes(b"")
         (folder / "last_checkpoint").unlink()
@@ -364,7 +364,7 @@ class TestProcesses:
         assert time.monotonic() - began < 60
         assert run.children[0].exitcode == 1
 
-    def test_uneven_shares(self, toy):
+    def test_ranks_with_uneven_shares(self, toy):
         cfg = toy(count=9)
         cfg.train_dataloader.batch_size = 1
         cfg.train_dataloader.sampler.round_up = False
@@ -394,7 +394,7 @@ class TestProcesses:
         assert written == []
 
 
-def test_a_run_that_mmengine_began_is_resumed(toy, tmp_path):
+def test_a_run_started_by_mmengine_is_resumed(toy, tmp_path):
     def stock(cfg):
         from mmengine.runner import Runner
 

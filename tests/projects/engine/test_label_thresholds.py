@@ -15,7 +15,7 @@ def test_f1():
     assert f1(np.zeros(4, bool), np.zeros(4, bool)) == 0.0
 
 
-def test_the_best_threshold_does_not_part_equal_scores():
+def test_the_best_threshold_does_not_separate_equal_scores():
     truth = np.array([1, 0, 1, 0], bool)
     assert best_threshold(np.array([0.9, 0.8, 0.7, 0.1]), truth) == (0.7, 80.0)
     # Equal scores cannot be separated: taking all three gives 2 true positives, 3 predicted, 2

@@ -35,11 +35,11 @@ def test_the_model_and_its_averages_are_visited():
     assert list(models_of(run)) == [("", run.model), ("ema.", run.hooks[1].ema_model)]
 
 
-def test_rank_0_has_none_of_its_own():
+def test_rank_0_has_no_own_buffers():
     assert own_buffers(runner(1.0)) == {}
 
 
-def test_what_differs_is_kept_and_put_back(as_second_rank):
+def test_differing_buffers_are_saved_and_restored(as_second_rank):
     own = own_buffers(runner(3.0))
     assert set(own) == {"running_mean", "ema.running_var"}
     fresh = runner(0.0)
@@ -49,7 +49,7 @@ def test_what_differs_is_kept_and_put_back(as_second_rank):
     assert fresh.model.running_var.tolist() == [1.0, 1.0]
 
 
-def test_what_is_kept_does_not_change_with_the_training(as_second_rank):
+def test_saved_buffers_are_copies(as_second_rank):
     run = runner(3.0)
     own = own_buffers(run)
     run.model.running_mean.zero_()

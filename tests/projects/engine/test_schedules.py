@@ -50,7 +50,7 @@ def timm_curve(steps: int, prefix: bool = False, delay: int = 0) -> list[float]:
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 19, 20, 25])
 @pytest.mark.parametrize("begin", [0, 3])
-def test_a_jump_is_that_many_steps(step, begin):
+def test_a_jump_equals_that_many_steps(step, begin):
     settings = dict(COSINE, begin=begin, end=23)
     stepped, jumped = (WarmupCosineLR(optimizer(1e-3, 1e-4), **settings) for _ in range(2))
     stepped.optimizer.step()
@@ -155,7 +155,7 @@ def test_steps_counted_in_another_unit_are_refused():
         (dict(delay=-1, end=5), "delay=-1"),
     ],
 )
-def test_contradictions_are_refused(settings, message):
+def test_contradictory_settings_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         WarmupCosineLR(optimizer(), **settings)
 

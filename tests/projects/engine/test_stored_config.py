@@ -89,7 +89,7 @@ def test_training_stores_it(tmp_path):
         load_trained(tmp_path / "epoch_1.pth")
 
 
-def test_without_one(tmp_path, digits, trained):
+def test_checkpoints_without_a_config(tmp_path, digits, trained):
     rest = {key: value for key, value in trained.items() if key != KEY}
     torch.save(rest, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"contains no config as data.*--config FILE$"):
@@ -174,7 +174,7 @@ def hostile_module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, changes):
+def test_stored_configs_with_code_are_rejected(tmp_path, trained, hostile_module, changes):
     path = save(tmp_path / "x.pth", trained, **changes)
     with pytest.raises(CheckpointError, match=r"x\.pth: .*stored config.*--config FILE"):
         load_trained(path)
@@ -186,7 +186,7 @@ def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, cha
     ["", "[]", "{", "null", 3, ["x"], "[" * 100_000, '{"version": 1}', "x" * (1 << 21)],
     ids=range(9),
 )
-def test_texts_that_are_no_config(tmp_path, trained, text):
+def test_invalid_texts_are_rejected(tmp_path, trained, text):
     torch.save({**trained, KEY: text}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"x\.pth: invalid stored config"):
         load_trained(tmp_path / "x.pth")
@@ -203,7 +203,7 @@ def test_what_is_white_in_deep_images_is_no_side(tmp_path, trained):
             load(wrong)
 
 
-def test_nesting_has_an_end(tmp_path, trained):
+def test_deep_nesting_is_rejected(tmp_path, trained):
     nested = []
     for _ in range(200):
         nested = [nested]
@@ -221,14 +221,14 @@ def test_lookups_of_a_build_import_nothing(tmp_path, trained, hostile_module, mo
     assert not hostile_module.exists()
 
 
-def test_values_that_are_no_json():
+def test_non_json_values_are_rejected():
     cfg = Config(dict(model=dict(type="X", value=object())))
     with pytest.raises(UnsuitedError, match="not a plain value"):
         describe(cfg, None)
     assert read_stored({}, "x") is None
 
 
-def test_numbers_come_back():
+def test_numbers_are_restored():
     model = dict(type="mmpretrain.ImageClassifier", thresholds=[float("inf"), 0.5], size=(1, (2,)))
     text = describe(Config(dict(default_scope="mmpretrain", model=model)), None)
     assert dict(read_stored({KEY: text}, "x").model) == model

@@ -131,7 +131,7 @@ def test_file_systems_without_locks(error, tmp_path, monkeypatch, said):
     assert "does not support locks; make sure that no other training" in said[-1]
 
 
-def test_another_machine_is_warned_of(tmp_path, said):
+def test_another_machine_gives_a_warning(tmp_path, said):
     record = {"host": "elsewhere", "process": 7, "began": "yesterday"}
     (tmp_path / OWNER).write_text(json.dumps(record))
     hold(str(tmp_path))
@@ -140,7 +140,7 @@ def test_another_machine_is_warned_of(tmp_path, said):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"host": 3, "process": "x"}', "[" * 9999])
-def test_a_damaged_record_stops_nothing(content, tmp_path):
+def test_a_damaged_record_is_ignored(content, tmp_path):
     (tmp_path / OWNER).write_text(content)
     hold(str(tmp_path))
     release(str(tmp_path))
@@ -152,7 +152,7 @@ def test_it_can_be_switched_off(other, tmp_path):
     toy_train(cfg)
 
 
-def test_a_lock_that_was_removed_holds_nothing(tmp_path, monkeypatch):
+def test_a_removed_lock_file_does_not_count(tmp_path, monkeypatch):
     """The owner removed the file between open and lock, and a third process created a new one."""
     name, acquire, times = str(tmp_path / "a"), FileLock.acquire, []
 

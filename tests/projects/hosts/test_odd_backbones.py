@@ -32,7 +32,7 @@ REFUSED = [name for name, case in CASES.items() if not case.blocks]
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_taken_rightly(name, warned):
+def test_correct_views(name, warned):
     case = CASES[name]
     host = built(case)
     state = copy.deepcopy(host.state_dict())
@@ -53,7 +53,7 @@ def test_taken_rightly(name, warned):
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_shortcuts_beside_it(name, warned):
+def test_shortcuts_on_odd_backbones(name, warned):
     case = CASES[name]
     bare = built(case)
     host = attach_dw_shortcuts(copy.deepcopy(bare), kernel_sizes=(3, 5), bypass=2)
@@ -71,7 +71,7 @@ def test_shortcuts_beside_it(name, warned):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_the_lines_that_settle_it(name):
+def test_rejected_with_an_adapter_template(name):
     host = built(CASES[name])
     with pytest.raises(HostError, match=CASES[name].why) as error:
         view_host(host)
@@ -87,7 +87,7 @@ class Twice(Vit):
 
 
 @pytest.mark.parametrize(("cls", "form"), [(Vit, "two tensors"), (Twice, "plain")])
-def test_the_lines_settle_it(cls, form, monkeypatch):
+def test_the_adapter_template_works(cls, form, monkeypatch):
     monkeypatch.setattr(view._HOSTS, "_known", dict(view._HOSTS._known))
     torch.manual_seed(0)
     host = cls(form, extra=1).eval()
@@ -124,7 +124,7 @@ def test_the_lines_settle_it(cls, form, monkeypatch):
     mix=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_whatever_it_is_made_of_it_is_taken_rightly_or_refused(seed, **made_of):
+def test_random_backbones_are_viewed_correctly_or_rejected(seed, **made_of):
     torch.manual_seed(seed)
     host = Vit(**made_of).eval()
     try:

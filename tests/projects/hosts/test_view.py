@@ -114,7 +114,7 @@ def test_grid_by_name():
     ("kwargs", "message"),
     [(dict(layout="NBC"), "got 'NBC'"), (dict(), r"requires a grid\. Use ArgumentGrid")],
 )
-def test_block_says_what_it_lacks(kwargs, message):
+def test_blocks_report_missing_attributes(kwargs, message):
     with pytest.raises(HostError, match=message):
         HostBlock(nn.Identity(), 1, **kwargs)
 
@@ -139,7 +139,7 @@ def test_blocks_by_number_and_by_depth(view, position, index):
 
 
 @pytest.mark.parametrize("position", [12, -13, 1.5, "0", None])
-def test_blocks_that_are_not_there(view, position):
+def test_missing_blocks_are_rejected(view, position):
     with pytest.raises(ValueError, match=r"has 12 blocks: .* 0 to 11"):
         view.index(position)
 

@@ -20,7 +20,7 @@ def seed():
     torch.manual_seed(0)
 
 
-def test_gelu_overwrites_what_nobody_holds():
+def test_gelu_overwrites_unreferenced_tensors():
     x = torch.randn(3)
     expected = F.gelu(x)
     assert gelu(x) is not x
@@ -29,7 +29,7 @@ def test_gelu_overwrites_what_nobody_holds():
     assert torch.equal(x, expected)
 
 
-def test_gelu_leaves_what_a_hook_may_hold():
+def test_gelu_keeps_tensors_that_a_hook_may_reference():
     layer = nn.Linear(2, 2)
     held = []
     handle = layer.register_forward_hook(lambda module, args, output: held.append(output))
@@ -163,7 +163,7 @@ def test_a_batch_norm_of_a_map_is_one_multiplication(affine):
 
 
 @pytest.mark.parametrize("case", ["gradients", "training", "order", "hook", "pre-hook", "type"])
-def test_where_the_norm_is_called_itself(case, monkeypatch):
+def test_a_norm_that_is_called_separately(case, monkeypatch):
     norm, x = batch_norm(), channels_last(2, 6, 5, 4)
     x = x.contiguous() if case == "order" else x.bfloat16() if case == "type" else x
     norm.train(case == "training")

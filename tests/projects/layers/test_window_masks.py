@@ -74,7 +74,7 @@ def test_masks_are_made_once_for_a_size(network):
     assert len(pickle.loads(pickle.dumps(net)).stages[0].blocks[1].attn.get_attn_mask.kept) == 0
 
 
-def test_few_are_kept():
+def test_the_cache_is_limited():
     masks = KeptMasks(lambda shape, *rest, device: torch.zeros(shape))
     for side in range(1, 100):
         assert masks((side, 1), 4, 2).shape == (side, 1)

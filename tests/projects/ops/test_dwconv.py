@@ -170,7 +170,7 @@ def test_strided_views(op):
     assert_near(op.run(wide[..., ::2], transposed), op.run(x, weight), 1e-6)
 
 
-def test_blocks_do_not_show(op, monkeypatch):
+def test_results_do_not_depend_on_blocks(op, monkeypatch):
     from smallvit.ops import shifted_products
 
     x, weight = make_inputs(op, B=3, dtype=torch.float64)
@@ -290,7 +290,7 @@ def test_onnx_export_by_tracing(op, tmp_path):
     assert_near(run_onnx(path, *inputs), op.run(*inputs), 1e-6)
 
 
-def test_an_exporter_is_seen_in_the_calls(monkeypatch):
+def test_exporters_are_detected_from_the_call_stack(monkeypatch):
     """Older versions of torch do not tell that an exporter is capturing the graph."""
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: False)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)

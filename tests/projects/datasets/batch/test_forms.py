@@ -95,7 +95,7 @@ def test_crop(images, settings):
     assert len(set(lefts)) > 2
 
 
-def test_crop_reaches_all_places():
+def test_crop_covers_all_positions():
     change = find_form(RandomCrop(crop_size=8, padding=1)).draw(500, (3, 8, 8))
     places = set(zip(change.values["tops"].tolist(), change.values["lefts"].tolist(), strict=True))
     assert places == {(top, left) for top in range(3) for left in range(3)}
@@ -324,7 +324,7 @@ ALL = [
     reason="torch 2.4 needs a GPU for fake tensors on a GPU",
 )
 @pytest.mark.parametrize("number", range(len(ALL)))
-def test_all_is_done_on_the_device_of_the_images(number):
+def test_everything_runs_on_the_device_of_the_images(number):
     """Without a GPU, fake tensors track the device. No operation synchronizes with the device."""
     change = find_form(ALL[number]).draw(40, (3, SIZE, SIZE))
     with FakeTensorMode(allow_non_fake_inputs=False) as fake:
@@ -355,6 +355,6 @@ def test_on_a_gpu(images, number):
         (MMPretrainsJitter(), "but smallvit.ColorJitter has"),
     ],
 )
-def test_says_what_has_no_form(transform, named):
+def test_unsupported_transforms_are_named(transform, named):
     with pytest.raises(NoBatchForm, match=named):
         find_form(transform)

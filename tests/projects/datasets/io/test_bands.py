@@ -54,7 +54,7 @@ def test_some_bands_in_the_order_given():
     assert Bands(1).decode(npy(IMAGE[..., 0]), "x.npy").shape == (20, 30)
 
 
-def test_an_axis_that_may_be_either_is_asked_for():
+def test_an_ambiguous_axis_must_be_given():
     array = np.arange(6 * 8 * 6, dtype=np.float32).reshape(6, 8, 6)
     with pytest.raises(DataError, match=r"x.npy: .* both be the 6 bands; .*--band-axis"):
         Bands(6).decode(npy(array), "x.npy")
@@ -124,7 +124,7 @@ def test_a_wrong_file_is_named(name):
     assert str(caught.value).startswith("x.npy: ")
 
 
-def test_a_band_that_is_not_read_may_be_wrong():
+def test_unused_bands_may_be_invalid():
     assert Bands(6, (0, 1)).decode(changed(3, np.nan), "x.npy").shape == (20, 30, 2)
 
 
@@ -135,7 +135,7 @@ def test_a_truncated_tiff_is_damaged():
 
 
 @pytest.mark.parametrize("missing", ["tifffile", "imagecodecs"])
-def test_what_reads_tiff_is_named(missing, monkeypatch):
+def test_missing_tiff_readers_are_named(missing, monkeypatch):
     content = b"II*\x00"
     if missing == "imagecodecs":
         tifffile = pytest.importorskip("tifffile", reason="the extra smallvit[bands] reads TIFF")
@@ -196,7 +196,7 @@ def test_settings_out_of_range(settings, text):
         assert Bands(1000, (999,)).count == 1
 
 
-def test_a_picture_of_bands(tmp_path):
+def test_bands_can_be_displayed(tmp_path):
     found = visible(np.stack([np.tile(np.linspace(0, 1e-3, 50), (9, 1))] * 4, -1))
     assert (found.shape, found.dtype) == ((9, 50, 3), np.uint8)
     assert (found[:, 0].max(), found[:, -1].min()) == (0, 255)

@@ -63,7 +63,7 @@ def test_damage_is_named(tmp_path, capfd, backend, damage, progressive):
 
 
 @pytest.mark.parametrize("backend", ["cv2", "pillow"])
-def test_whole_pictures_pass(backend):
+def test_complete_images_are_accepted(backend):
     assert decode(jpeg(), "x.jpg", backend=backend).shape == (96, 128, 3)
     assert decode(jpeg(progressive=True), "x.jpg", backend=backend).shape == (96, 128, 3)
 
@@ -96,7 +96,7 @@ def test_a_damaged_label_map_is_named(tmp_path):
         load(dict(seg_map_path=str(path)))
 
 
-def test_the_switch(monkeypatch, capfd):
+def test_the_check_can_be_disabled(monkeypatch, capfd):
     monkeypatch.setenv(VARIABLE, "accept")
     assert decode(halved(jpeg()), "x.jpg").shape == (96, 128, 3)
     assert decode(halved(jpeg()), "x.jpg", backend="pillow").shape == (96, 128, 3)
@@ -107,7 +107,7 @@ def test_the_switch(monkeypatch, capfd):
         decode(jpeg(), "x.jpg")
 
 
-def test_what_else_is_said_is_passed_on(capfd):
+def test_other_output_is_passed_on(capfd):
     def speak():
         os.write(2, b"a word of another library\n")
         return 1

@@ -54,7 +54,7 @@ def apply(step, image, value):
 
 
 @pytest.mark.parametrize(("registry", "settings"), STEPS, ids=lambda one: one.get("type"))
-def test_channels_stay_and_are_changed_alike(registry, settings):
+def test_all_channels_are_transformed_alike(registry, settings):
     step = registry.build(settings)
     color = stored_image(32, 40)
     other = np.ascontiguousarray(color[::-1, :, 1])
@@ -85,7 +85,7 @@ def test_boxes_move_once(name):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.31, -0.002])
-def test_a_hue_that_goes_to_the_left(shift):
+def test_negative_hue_shifts_wrap_around(shift):
     """Values wrap around in uint8; NumPy 2 refuses to convert negative numbers."""
     image = stored_image(16, 16)
     found = mmcv.adjust_hue(image, shift, backend="pillow")
@@ -103,7 +103,7 @@ def test_a_hue_that_goes_to_the_left(shift):
         (SEGMENTATION, dict(type="RGB2Gray", out_channels=1)),
     ],
 )
-def test_weights_of_other_channels_are_named(registry, settings):
+def test_wrong_numbers_of_channel_weights_are_named(registry, settings):
     image = np.zeros((8, 8, 4), np.uint8)
     with pytest.raises(
         DataError, match=f"{settings['type']}: expected 4 values of .*weights, .* got 3"

@@ -31,7 +31,7 @@ def trained(folder, epochs, **kwargs):
 
 
 @pytest.mark.parametrize("schedule", [WARM_UP, cosine(4)], ids=["warm-up", "cosine"])
-def test_rates_momentum_and_weights_go_on(schedule, tmp_path):
+def test_learning_rate_momentum_and_weights_are_resumed(schedule, tmp_path):
     whole = trained(tmp_path / "whole", 4, schedule=schedule)
     first = trained(
         tmp_path / "first", 3, schedule=schedule, train_cfg=dict(by_epoch=True, max_epochs=3)
@@ -46,7 +46,7 @@ def test_rates_momentum_and_weights_go_on(schedule, tmp_path):
         assert all("momentum_buffer" in s for s in each.optim_wrapper.optimizer.state.values())
 
 
-def test_momentum_is_where_its_parameter_is(tmp_path):
+def test_momentum_is_assigned_to_its_parameter(tmp_path):
     first = trained(tmp_path, 1)
     path = by_name(tmp_path, first)
     runner = tiny_runner(tmp_path / "rest", epochs=1, load_from=path, resume=True)
@@ -79,7 +79,7 @@ def _other_name(stored):
         (_other_name, "does not train, e.g. neck.weight"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, words, tmp_path):
+def test_mismatched_states_are_rejected(change, words, tmp_path):
     path = by_name(tmp_path, trained(tmp_path, 1), change)
     with pytest.raises(CheckpointError, match=words):
         trained(tmp_path / "rest", 2, load_from=path, resume=True)

@@ -58,7 +58,7 @@ def take_up(runner, checkpoint):
 
 @pytest.mark.parametrize("written", CONSTRUCTORS)
 @pytest.mark.parametrize("resumed", CONSTRUCTORS)
-def test_training_goes_on_as_if_it_had_not_stopped(written, resumed):
+def test_resumed_training_equals_uninterrupted_training(written, resumed):
     whole, first, second = make_runner(resumed), make_runner(written), make_runner(resumed)
     train(whole, range(6))
     train(first, range(3))
@@ -93,7 +93,7 @@ def test_rates_that_differ_within_a_group_are_named():
         regroup(make_runner("merged"), checkpoint_of(first))
 
 
-def test_the_state_of_another_model_is_left_to_be_refused():
+def test_the_state_of_another_model_is_not_modified():
     checkpoint = checkpoint_of(make_runner("single"))
     checkpoint["optimizer"]["param_groups"].pop()
     before = deepcopy(checkpoint["optimizer"]["param_groups"])

@@ -42,7 +42,7 @@ class Call:
         return self.call
 
 
-def test_what_would_run_is_named(tmp_path):
+def test_code_in_a_checkpoint_is_named(tmp_path):
     path = tmp_path / "hostile.pth"
     torch.save({"a": Call(os.system, "true"), "b": Call(eval, "1")}, path)
     with pytest.raises(CheckpointError, match=rf"{os.name}.system, .*builtin.*eval"):
@@ -193,7 +193,7 @@ class TestSafetensors:
         "pavi://x",
     ],
 )
-def test_what_is_fetched_is_read_in_the_same_way(installed, address, tmp_path, monkeypatch):
+def test_downloads_are_read_in_the_same_way(installed, address, tmp_path, monkeypatch):
     mark, path = tmp_path / "executed", tmp_path / "hostile.pth"
     torch.save(Call(os.system, f"touch {mark}"), path)
     (tmp_path / "open_mmlab.json").write_text('{"mine": "hostile.pth"}')

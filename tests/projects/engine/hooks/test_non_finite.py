@@ -201,7 +201,7 @@ def test_skipped_steps(config, wrapper, value, tmp_path):
     assert all(value.isfinite().all() for value in final["state_dict"].values())
 
 
-def test_a_good_step_ends_the_row(config):
+def test_a_finite_step_resets_the_count(config):
     train(config(spoilt=(0, 4, 8), hook=dict(skip=1)))
     message, _ = failure(config(spoilt=(0, 4, 6), hook=dict(skip=1)))
     assert "iteration 4" in message
@@ -219,14 +219,14 @@ def test_a_skipped_step_of_several_batches(config, value):
     assert seen.means[-1].isfinite().all()
 
 
-def test_a_scaler_may_look_for_its_scale(config):
+def test_the_scaler_may_search_for_its_scale(config):
     cfg = config(type="ScaledOnCPU", **CLIP)
     cfg.train_dataloader.dataset = Vectors(range(SIZE), value=1e35)  # 10 overflows
     cfg.train_cfg.max_epochs = 4
     train(cfg)
 
 
-def test_a_scaler_that_finds_no_scale(config):
+def test_the_scaler_may_not_search_forever(config):
     cfg = config(spoilt=range(SIZE), epochs=9, type="ScaledOnCPU", **CLIP)
     message, _ = failure(cfg)
     assert "iteration 30 (epoch 5): the loss scaler skipped 30 steps in a row" in message
@@ -266,7 +266,7 @@ def test_large_gradients_are_finite():
     assert guard.finish() is None
 
 
-def test_running_statistics_return():
+def test_running_statistics_are_restored():
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
     statistics = RunningStatistics(model)
     kept = {key: value.clone() for key, value in model.state_dict().items()}

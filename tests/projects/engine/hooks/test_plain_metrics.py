@@ -22,7 +22,7 @@ def run_hook(value, **hook):
 @pytest.mark.parametrize(
     "value", [torch.ones(2), np.eye(2), [1.0, 2.0], {"a": 1.0}, "good"], ids=repr
 )
-def test_what_is_no_number_is_not_compared(setting, value):
+def test_non_numeric_metrics_are_not_compared(setting, value):
     run_hook(value)
     run_hook(value, **{setting: "other"})
     with pytest.raises(UserError, match=f"{setting}='score' of SimpleNamespace is "):
@@ -53,7 +53,7 @@ def test_no_score():
     # repr contains an address, and all processes of a run must agree on names.
     ids=["none", "list", "complex", "object", "number as name"],
 )
-def test_what_is_no_metric_is_named(returned, said, tmp_path, monkeypatch):
+def test_invalid_metrics_are_named(returned, said, tmp_path, monkeypatch):
     monkeypatch.setattr(ToyScore, "compute_metrics", lambda self, results: returned)
     with pytest.raises(UserError, match=said):
         toy_train(toy_config(tmp_path, epochs=1))

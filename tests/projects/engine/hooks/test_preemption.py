@@ -153,7 +153,7 @@ def test_handlers_of_others_stay(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_training_in_a_thread_goes_without(tmp_path):
+def test_a_thread_trains_without_signal_handlers(tmp_path):
     thread = threading.Thread(target=toy_train, args=(toy_config(tmp_path / "work", epochs=1),))
     thread.start()
     thread.join()
@@ -188,7 +188,7 @@ class TestSignals:
         monkeypatch.setattr(signals.os, "kill", lambda process, number: sent.append(number))
         return sent
 
-    def test_an_echo_is_no_second_request(self, ended, monkeypatch):
+    def test_an_immediate_second_signal_is_ignored(self, ended, monkeypatch):
         now = [100.0]
         monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
         end_request.catch()
@@ -200,7 +200,7 @@ class TestSignals:
         signal.raise_signal(signal.SIGTERM)
         assert ended == [signal.SIGTERM]
 
-    def test_what_is_saved_ends_undisturbed(self, ended, monkeypatch):
+    def test_saving_is_not_interrupted(self, ended, monkeypatch):
         now = [100.0]
         monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
         end_request.catch()

@@ -78,7 +78,7 @@ def test_more_epochs_and_another_rate_take_effect(tmp_path, said, schedule, lr):
     assert ("schedule of the config differ" in text) == (schedule != "none" or lr != 0.1)
 
 
-def test_each_length_has_its_unit():
+def test_lengths_are_given_with_their_unit():
     runner = SimpleNamespace(iter=6, epoch=0, param_schedulers=None)
     by_epoch, by_iteration = dict(length=3, iterations=2), dict(length=100, iterations=None)
     (line,) = _differences(by_epoch, by_iteration, runner)
@@ -161,7 +161,7 @@ class Counter(Hook):
         self.count = state["count"]
 
 
-def test_a_hook_with_a_state_dict_goes_on(tmp_path):
+def test_state_dicts_of_hooks_are_restored(tmp_path):
     # The checkpoint of an epoch is saved after the hooks with higher priority have run.
     train(tmp_path, epochs=2, hooks=[Counter()])
     counter = Counter()
@@ -169,7 +169,7 @@ def test_a_hook_with_a_state_dict_goes_on(tmp_path):
     assert counter.count == 3
 
 
-def test_gradients_between_two_batches_of_a_step_go_on(tmp_path):
+def test_accumulated_gradients_are_restored(tmp_path):
     # Three batches per epoch.
     settings = dict(epochs=3, accumulate=2, samples=12, checkpoint=EACH)
     whole, _ = train(tmp_path, **settings)
@@ -188,7 +188,7 @@ def test_an_optimizer_of_other_groups_is_refused(tmp_path):
         runner.train()
 
 
-def test_an_average_that_nobody_goes_on_with_is_named(tmp_path, said):
+def test_an_unused_average_is_reported(tmp_path, said):
     settings = dict(epochs=2, schedule=cosine(2), checkpoint=EACH)
     average = dict(type="smallvit.StepEMAHook", momentum=0.1)
     train(tmp_path, hooks=[average], **settings)
@@ -199,7 +199,7 @@ def test_an_average_that_nobody_goes_on_with_is_named(tmp_path, said):
         assert sum("the config has no EMA hook" in line for line in said) == expected
 
 
-def test_a_shorter_training_says_that_nothing_is_left(tmp_path, said):
+def test_a_finished_training_is_reported(tmp_path, said):
     train(tmp_path, epochs=3, schedule=cosine(3), checkpoint=EACH)
     said.clear()
     train(tmp_path, resume=True, epochs=2, schedule=cosine(2), checkpoint=EACH)

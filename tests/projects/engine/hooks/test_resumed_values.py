@@ -82,7 +82,7 @@ def loaded(runner, checkpoint):
 
 
 @pytest.mark.parametrize("path", VALUES, ids=name)
-def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
+def test_invalid_values_are_named(trained, tmp_path, path):
     from smallvit.engine.pipeline import adapt_config, build_runner
 
     cfg, content = trained
@@ -105,7 +105,7 @@ def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
         assert len(message) < 300
 
 
-def test_an_honest_checkpoint_is_resumed(trained, tmp_path):
+def test_valid_checkpoints_are_resumed(trained, tmp_path):
     cfg, content = trained
     cfg = cfg.copy()
     cfg.work_dir, cfg.train_cfg.max_epochs = str(tmp_path / "more"), 2
