@@ -25,7 +25,7 @@ class Clock:
         self.now += self.seconds[name]
 
 
-def test_turns_alternate_and_what_is_skipped_is_not_timed(monkeypatch):
+def test_turns_alternate_and_skipped_calls_are_not_timed(monkeypatch):
     clock = Clock(monkeypatch, a=1.0, b=3.0)
     rounds = in_turns(clock.calls(), 3, warm_up=1, skip=1, count=2)
     assert "".join(clock.log) == "ab" + "aaabbb" + "bbbaaa" + "aaabbb"

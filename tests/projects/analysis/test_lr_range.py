@@ -39,7 +39,7 @@ def test_the_average_begins_at_the_first_loss():
 
 
 @pytest.mark.parametrize("last", [math.nan, math.inf, 100.0])
-def test_a_loss_that_leaves_is_noticed(last):
+def test_divergence_is_detected(last):
     assert not made([2.0] * 10).diverged
     assert made([2.0] * 10 + [last]).diverged
 

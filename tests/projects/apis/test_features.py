@@ -60,7 +60,7 @@ def test_features_of_class_folders(checkpoints, pictures, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys):
+def test_neighbors_among_a_limited_number_of_training_images(checkpoints, pictures, capsys):
     argv = [checkpoints["cascade"], pictures, "--out", "map.png", "--save", "all.csv"]
     assert run(*argv, "--reference", "train", "--max-images", "6", "--seed", "4") == 0
     shown = capsys.readouterr().out
@@ -126,7 +126,7 @@ def test_splits_of_folders(pictures):
             find_folder(str(root), split)
 
 
-def test_what_a_backbone_returns():
+def test_formats_of_backbone_outputs():
     tokens, maps = torch.rand(2, 5, 3), torch.rand(2, 3, 4, 4)
     assert torch.equal(pooled((maps, [maps, tokens])), tokens.mean(1))
     assert torch.equal(pooled([tokens, (maps,)]), maps.mean((2, 3)))

@@ -52,7 +52,7 @@ def test_tables_are_aligned():
     assert "nothing to evaluate" in cat
 
 
-def test_files_of_classes(tmp_path):
+def test_files_of_classifiers(tmp_path):
     results = {1: result(50.0, 50.0), 2: result(100.0, 100.0)}
     for number, said in ((1, 1), (2, 0)):
         folder = tmp_path / f"fold_{number}"

@@ -29,7 +29,7 @@ def other():
     return look("mmpretrain", "LeNet5")
 
 
-def test_a_host_and_what_is_none(host, other):
+def test_a_host_and_a_non_host(host, other):
     assert host.what == "2+1+1+1 blocks, BCHW"
     assert host.uses["shortcut"] == host.uses["student"] == host.uses["detector"] == "yes"
     assert host.works
@@ -45,7 +45,7 @@ def test_a_page_is_read_as_it_was_written(host, other, tmp_path):
     assert "mmpretrain, of 2: shortcut 1" in page.read_text()
 
 
-def test_the_verb_prints_rows_and_goes_on_where_it_ended(capsys, monkeypatch, tmp_path):
+def test_the_command_prints_rows_and_resumes(capsys, monkeypatch, tmp_path):
     page = tmp_path / "page.md"
     seen = []
 
@@ -76,7 +76,7 @@ def test_all_classes_are_there():
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_as_many_are_hosts_as_promised(library):
+def test_the_number_of_hosts_is_at_least_the_promised_one(library):
     on_page = {row.name: row for row in ROWS if row.library == library}
     if library == "timm" and release(timm.__version__) < (1, 0, 31):
         assert set(names(library)) < set(on_page)  # the page lists the classes of that version
@@ -96,7 +96,7 @@ def test_it_is_as_the_page_says(row):
     assert told(look(row.library, row.name)) == told(row)
 
 
-def test_a_row_is_another_where_a_class_stops_working(host, monkeypatch):
+def test_the_row_changes_if_a_class_stops_working(host, monkeypatch):
     row = next(r for r in ROWS if (r.library, r.name) == (host.library, host.name))
     assert told(host) == told(row)
     cls = import_module("mmpretrain.models.backbones").ResNet

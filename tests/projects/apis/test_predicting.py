@@ -28,7 +28,7 @@ def table(out):
         return list(csv.DictReader(file))
 
 
-def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
+def test_folders_file_names_and_resuming(checkpoints, tmp_path, capsys):
     source, out = tmp_path / "in", tmp_path / "out"
     for number, name in enumerate(["a/1.png", "b/1.png", "b/1.jpg", "b/.hidden.png"]):
         write(source / name, 40 * number)
@@ -67,7 +67,7 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
     assert "contains other files" in capsys.readouterr().err
 
 
-def test_a_folder_of_somebody_else(checkpoints, tmp_path, capsys):
+def test_existing_files_in_the_output_folder(checkpoints, tmp_path, capsys):
     """Existing files affect neither the output path nor the exit status."""
     source, out = tmp_path / "in", tmp_path / "out"
     write(source / "x.png")
@@ -173,7 +173,7 @@ def test_mistakes(checkpoints, tmp_path, monkeypatch, capsys, args, said):
     assert said in capsys.readouterr().err
 
 
-def test_scores_of_classifiers_leave_nothing_out(checkpoints, tmp_path, capsys):
+def test_scores_of_classifiers_are_complete(checkpoints, tmp_path, capsys):
     write(tmp_path / "x.png")
     args = (checkpoints["classification"], tmp_path / "x.png", "--out", tmp_path / "out")
     assert predict(*args, "--score-thr", "0.5") == 1

@@ -138,7 +138,7 @@ def test_tiles_cover_an_image():
     assert tile_rows((50, 50), 64, 0.25) == [[Tile(0, 0, 50, 50)]]
 
 
-def test_maps_of_tiles_are_averages():
+def test_maps_of_tiles_are_averaged():
     shape, draws = (100, 130), np.random.default_rng(0)
     sums, counts, whole = np.zeros((3, *shape)), np.zeros(shape), MapOfTiles(shape)
     for row in tile_rows(shape, 48, 0.4):
@@ -152,7 +152,7 @@ def test_maps_of_tiles_are_averages():
     assert np.array_equal(whole.finish(), (sums / counts).argmax(axis=0))
 
 
-def test_objects_on_a_border_are_one():
+def test_objects_on_a_tile_border_are_merged():
     left, right, shape = Tile(0, 0, 60, 60), Tile(0, 40, 60, 100), (60, 100)
     boxes = np.array(
         [

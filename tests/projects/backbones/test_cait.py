@@ -95,7 +95,7 @@ def test_matches_its_equations(images):
         torch.testing.assert_close(model(images.double()), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_keys_go_there_and_back():
+def test_keys_round_trip():
     model = checks.Classifier(small(), 16)
     official = revert("dw_shortcut", model.state_dict())
     assert official["to_patch_embedding.1.weight"].shape == (16, 16 * 16 * 3)
@@ -187,7 +187,7 @@ def test_wrong_arguments_are_named(kwargs, words):
         ("with_pos_embed", {"pos_embed"}),
     ],
 )
-def test_a_switch_takes_its_parameters_away_and_no_others(switch, parts, images):
+def test_switches_only_remove_their_own_parameters(switch, parts, images):
     full, without = small(), small(**{switch: False})
     gone = set(full.state_dict()) - set(without.state_dict())
     assert {re.sub(r"^(cls_)?layers\.\d+\.", "", name) for name in gone} == parts

@@ -107,7 +107,7 @@ def test_inner_switches(switch, part, fewer, images):
         small(**{switch: False, part: False})
 
 
-def test_norms_that_keep_their_statistics(images):
+def test_norm_eval_keeps_statistics(images):
     """Equals the network in eval mode, but all parameters still receive gradients."""
     model, reference = small(norm_eval=True), small()
     for module in reference.modules():
@@ -155,7 +155,7 @@ def test_without_its_parts_it_is_deit(images):
     ("switch", "part"),
     [("with_sope", SOPE), ("with_daff", DAFF), ("with_head_tokens", HeadInteractedAttention)],
 )
-def test_each_mechanism_goes_alone(switch, part, images):
+def test_each_mechanism_can_be_disabled_separately(switch, part, images):
     model = small(**{switch: False})
     parts = (SOPE, DAFF, HeadInteractedAttention)
     left = {kind for kind in parts for module in model.modules() if isinstance(module, kind)}
@@ -179,7 +179,7 @@ def test_daff_reads_neighbours_and_recalibrates_the_class_token():
 
 
 @pytest.mark.parametrize("norm_cfg", [dict(type="BN"), dict(type="GN", num_groups=2)])
-def test_daff_in_evaluation_is_the_unfolded_one(norm_cfg):
+def test_daff_in_eval_mode_equals_the_unfolded_one(norm_cfg):
     torch.manual_seed(0)
     daff = DAFF(8, 16, norm_cfg=norm_cfg)
     for _ in range(3):

@@ -95,7 +95,7 @@ def test_fused_gated_attention_is_the_original(gated):
         torch.testing.assert_close(p.grad, grads[name], msg=name)
 
 
-def test_positions_are_dropped_in_pairs(gated):
+def test_dropout_of_position_attention(gated):
     """With dropout, the full map is computed, which equals mixing one axis after the other."""
     original, x = gated
     fused = FusedGPSA(original, (3, 3)).double()
@@ -238,7 +238,7 @@ def test_torch_compile(name, images):
     checks.assert_compiles(build(**TINY[name]), images)
 
 
-def test_weights_that_cannot_be_fetched(monkeypatch):
+def test_failed_downloads_are_named(monkeypatch):
     def create(name, pretrained, **options):
         raise FileNotFoundError("no entry in the cache\nand a second line")
 

@@ -49,7 +49,7 @@ def test_the_best_of_the_largest_subset_that_has_results(tmp_path):
     assert (best.mistakes[0].right, best.mistakes[0].said) == ("bee", "ant")
 
 
-def test_what_is_no_image_has_no_picture(tmp_path):
+def test_non_images_are_not_shown(tmp_path):
     (tmp_path / "a.png").write_text("<script>")
     assert _picture(str(tmp_path), "a.png") is None
     assert _picture(str(tmp_path), "missing.png") is None

@@ -21,7 +21,7 @@ def test_wilson():
 
 
 @needs_statsmodels
-def test_mcnemar_is_a_coin():
+def test_mcnemar_is_a_binomial_test():
     one, other = [True] * 6 + [False] * 4, [True] * 1 + [False] * 9
     # Five images are only correct for the first: 2 / 2^5.
     assert chance.mcnemar(one, other) == pytest.approx(2 / 32)
@@ -63,7 +63,7 @@ class TestComparisons:
             **{Run("dhvt", 5, seed, 9, 1): answers(other) for seed in range(3)},
         }
 
-    def test_both_kinds_of_chance_count(self):
+    def test_seeds_and_test_images_both_count(self):
         first, second = compare(self.summaries, [5], self.runs([False] * 20))
         assert (first.best, first.other, second.other) == ("vit", "dwnet", "dhvt")
         assert (first.verdict, second.verdict) == ("not significant", "significant")
@@ -74,11 +74,11 @@ class TestComparisons:
         _, second = compare(self.summaries, [5], self.runs([True] * 18 + [False] * 2))
         assert second.verdict == "not significant"
 
-    def test_other_images_are_not_paired(self):
+    def test_different_images_are_not_paired(self):
         runs = self.runs([False] * 19)
         assert compare(self.summaries, [5], runs)[1].images is None
 
-    def test_one_seed_tells_networks_apart_alone(self):
+    def test_one_seed_only_compares_networks(self):
         pair = (5, "vit", "dhvt", Difference(9.0, None, None), None)
         assert Comparison(*pair, 0.001).verdict.startswith("the networks differ")
         assert Comparison(*pair, 0.5).verdict == "not testable with one seed"

@@ -42,7 +42,7 @@ def test_two_processes_never_do_the_same_run(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trained.txt"]
 
 
-def test_a_killed_process_gives_its_run_back(tmp_path):
+def test_a_killed_process_releases_its_run(tmp_path):
     fork = multiprocessing.get_context("fork")
     begun = fork.Event()
 
@@ -60,7 +60,7 @@ def test_a_killed_process_gives_its_run_back(tmp_path):
     assert (tmp_path / "trained.txt").read_text() == "once\n"
 
 
-def test_what_is_left_of_a_job(tmp_path):
+def test_remaining_work_of_a_job(tmp_path):
     for function in ("train", "attempt", "store", "measure"):
         assert left_by(job_in(tmp_path, function)) is None
     (tmp_path / "result.json").write_text(json.dumps(RESULT))

@@ -61,7 +61,7 @@ def cluster(folder, **parameters):
     return Cluster(str(folder), parameters, 2, {"OMP_NUM_THREADS": "1"})
 
 
-def test_jobs_wait_for_what_they_need_and_say_how_they_ended(tmp_path):
+def test_jobs_wait_for_dependencies_and_report_their_outcome(tmp_path):
     def job(name, function, *arguments, needs=()):
         return Job(name, function, arguments, str(tmp_path / "logs" / f"{name}.txt"), needs)
 

@@ -105,7 +105,7 @@ def test_folders_of_classes_are_classified(tmp_path):
         ("vit+guidance", "detection", "for detection there are"),
     ],
 )
-def test_methods_that_a_task_has_not(name, task, said):
+def test_unsupported_methods_of_a_task(name, task, said):
     with pytest.raises(UserError, match=said):
         check_method(parse_method(name), task)
     for each in DENSE_METHODS:

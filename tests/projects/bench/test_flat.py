@@ -22,7 +22,7 @@ def curve(slope, noise=0.0, seed=0):
     ]
 
 
-def test_the_slope_is_that_before_the_rate_goes_down():
+def test_the_slope_is_measured_before_the_learning_rate_decays():
     found = trend([curve(3.0), curve(3.0)], 1000)
     assert found.gain == pytest.approx(3.0)
     assert found.rising
@@ -42,13 +42,13 @@ def test_a_slope_too_small_to_matter_is_flat():
     assert not trend([curve(0.2)], 1000).rising
 
 
-def test_too_few_validations_do_not_tell():
+def test_too_few_validations_give_no_trend():
     assert trend([[(500, 10.0), (700, 20.0)]], 1000).rising is None
     assert trend([[(500, 10.0)]], 1000) is None
     assert trend([[]], 1000) is None
 
 
-def test_only_whole_groups_are_prolonged_and_not_for_ever():
+def test_only_complete_groups_are_extended_up_to_a_limit():
     runs = [RUN, Run("vit", 50, 1, 1000, 10), Run("dhvt", 50, 0, 1000, 10)]
     results = {
         run: {"iters": 1000, "curve": curve(5.0 if run.method == "vit" else 0.0)} for run in runs

@@ -73,7 +73,7 @@ def test_minutes_are_divided_equally():
     ] * 3
 
 
-def test_a_guided_run_pays_for_its_teacher():
+def test_the_time_of_a_guided_run_includes_its_teacher():
     # 40 s per run: 30 s for the guided student, 10 s for the teacher.
     speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: QUICK}
     runs = plan_runs(settings("minutes", 80 / 60), GUIDED, [None], [0], {None: 95}, speeds)
@@ -83,7 +83,7 @@ def test_a_guided_run_pays_for_its_teacher():
     ]
 
 
-def test_a_pretraining_costs_the_steps_that_are_left_out():
+def test_pretraining_replaces_training_steps_of_equal_time():
     # A quarter of the 100 steps is omitted, which leaves time for 25 / 2.5 pretraining steps.
     methods = [parse_method("vit"), parse_method("vit+masked")]
     pace = {"vit+masked": Pace(setup=1.0, step=0.5, training=0.2)}
@@ -95,7 +95,7 @@ def test_a_pretraining_costs_the_steps_that_are_left_out():
     assert [(run.iters, run.pretraining) for run in runs] == [(1, 0), (1, 1)]
 
 
-def test_a_pretraining_has_its_part_of_the_minutes():
+def test_pretraining_gets_its_share_of_the_time():
     # 40 s per run: 10 s for the teacher, and half of the remaining 30 s.
     methods = [parse_method("vit"), parse_method("vit+guidance+views")]
     speeds = {"vit": QUICK, "vit+guidance+views": QUICK, TEACHER: QUICK}
@@ -113,14 +113,14 @@ def test_a_pretraining_has_its_part_of_the_minutes():
         plan_runs(settings("minutes", 0.5, pretraining=0.01), *plan, paces=paces)
 
 
-def test_fewer_runs_than_jobs_share_no_idle_time():
+def test_idle_jobs_are_not_counted():
     runs = plan_runs(
         settings("minutes", 1), METHODS[:1], [None], [0], {None: 95}, {"vit": QUICK}, jobs=8
     )
     assert runs[0].iters == fit_into(60, QUICK)[0]
 
 
-def test_too_small_a_budget_says_the_least():
+def test_a_too_small_budget_reports_the_minimum():
     speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: SLOW}
     plan = (GUIDED, [None], range(3), {None: 95}, speeds, 2)
     with pytest.raises(UserError, match="teacher needs") as caught:
@@ -133,7 +133,7 @@ def test_too_small_a_budget_says_the_least():
         plan_runs(settings("minutes", least - 0.015), *plan)
 
 
-def test_too_small_a_budget_offers_what_fits():
+def test_a_too_small_budget_suggests_fewer_runs():
     # 2 runs of the fast method: at least (1 + 1 + 0.5 + 2.1) * 1.05 = 4.83 s each per seed.
     speeds = {"vit": QUICK, "dhvt": QUICK}
     plan = (METHODS, [5, None], range(3), {5: 10, None: 95}, speeds)
@@ -158,7 +158,7 @@ def test_validations_leave_steps_between_them():
     assert Run("vit", None, 0, 105, 1).val_interval == 105
 
 
-def test_folders_tell_runs_apart():
+def test_each_run_has_its_own_folder():
     names = ("timm:resnet18", "vit+shortcut", "my/config.py")
     folders = {
         Run(name, n, seed, 1, 1).folder("o") for name in names for n in (5, None) for seed in (0, 1)
@@ -179,7 +179,7 @@ class TestResume:
         assert plan["jobs"] == 2
         assert read_plan(str(tmp_path / "elsewhere")) is None
 
-    def test_a_run_keeps_its_length_and_others_are_added(self, tmp_path):
+    def test_existing_runs_keep_their_length_when_others_are_added(self, tmp_path):
         first, other = Run("vit", None, 0, 10, 1), Run("dvt", None, 0, 10, 1)
         old = self.plan(tmp_path, [first, other])
         longer, new = Run("vit", None, 0, 99, 4), Run("dhvt", None, 0, 99, 4)
@@ -218,7 +218,7 @@ class TestResume:
             "speeds",
         ],
     )
-    def test_values_that_cannot_be_are_named(self, tmp_path, path):
+    def test_invalid_values_are_named(self, tmp_path, path):
         self.plan(tmp_path, [Run("vit", None, 0, 10, 1)])
         whole = json.loads((tmp_path / "plan.json").read_text())
         whole |= {"command": [], "speeds": {}}

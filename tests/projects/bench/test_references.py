@@ -64,12 +64,12 @@ def test_names():
         ("timm:resnet18:pretrained+probe+guidance", "trains only the classifier"),
     ],
 )
-def test_what_does_not_go_together(name, said):
+def test_incompatible_options_are_rejected(name, said):
     with pytest.raises(UserError, match=said):
         parse_method(name)
 
 
-def test_images_come_as_the_weights_expect_them():
+def test_images_are_normalized_as_the_weights_require():
     cfg, plain = config("timm:test_vit:pretrained"), config("timm:test_vit")
     assert cfg.model.backbone.img_size == 160
     assert cfg.train_dataloader.dataset.pipeline[0].scale == 160
@@ -98,7 +98,7 @@ def test_a_network_begins_with_the_weights_of_a_file(file, addition):
         assert len(trained) == len(list(model.parameters()))
 
 
-def test_weights_that_cannot_be_had_are_named(file, tmp_path, monkeypatch):
+def test_missing_weights_are_named(file, tmp_path, monkeypatch):
     def fail(*args, pretrained=False, **kwargs):
         if pretrained:
             raise ConnectionError("no network\nat all")

@@ -88,7 +88,7 @@ def test_results_and_progress_come_back(run, tmp_path):
     assert (tmp_path / "logs" / "b.txt").read_text() == "doubling 2\n"
 
 
-def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
+def test_failures_are_reported_and_only_stop_dependent_jobs(run, tmp_path):
     outcomes, diary = run(
         ("bad", refuse, 0, ()),
         ("after", double, 1, ("bad",)),
@@ -112,7 +112,7 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
     assert "after" not in diary.begun
 
 
-def test_what_is_needed_comes_first(run):
+def test_dependencies_run_first(run):
     _, diary = run(
         ("late", double, 1, ("first", "second")), ("first", double, 1, ()), ("second", tell, 1, ())
     )

@@ -57,7 +57,7 @@ def test_the_best_rate(jobs):
     assert again.done == []
 
 
-def test_of_equal_rates_the_recipes_and_without_any_too(jobs):
+def test_the_recipe_s_rate_is_preferred_for_ties_and_failures(jobs):
     pool = Pool({(1.0, ""): 50.0, (0.3, ""): 50.0, (3.0, ""): 50.0})
     assert search({("vit", 5): PLAIN}, jobs, pool, 1)[0]["rate"] == 1.0
     assert search({("vit", None): Run("vit", None, 0, 400, 10)}, jobs, Pool({}), 1)[0]["rate"] == 1
@@ -90,7 +90,7 @@ def test_what_is_searched():
 
 
 @pytest.mark.parametrize("wrong", ["nan", "much", "-1"])
-def test_a_weight_that_cannot_be_is_named(wrong):
+def test_invalid_weights_are_named(wrong):
     from dataclasses import asdict
 
     run = asdict(PLAIN) | {"weight": wrong}

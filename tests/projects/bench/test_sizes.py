@@ -25,7 +25,7 @@ def parameters(name, size, width):
 
 
 class TestSearch:
-    def test_what_is_near_enough_stays(self):
+    def test_networks_close_to_the_target_are_not_changed(self):
         assert find_width(lambda width: width * width or 92, 4, 100, 9) == Fitted(0, 92)
 
     @pytest.mark.parametrize("published", [4, 32, 200])
@@ -35,7 +35,7 @@ class TestSearch:
         assert find_width(square, 4, 100, published) == Fitted(12, 144)
         assert find_width(square, 1, 100, published) == Fitted(10, 100)
 
-    def test_more_than_the_least_width(self):
+    def test_targets_below_the_minimum_width(self):
         assert find_width(lambda width: 1000 + width, 4, 100, 64) == Fitted(4, 1004)
 
 
@@ -57,7 +57,7 @@ def test_every_published_network_comes_within_a_tenth_of_deit_tiny():
         assert each["size"] == pytest.approx(5.7e6, rel=0.1), name
 
 
-def test_multiply_adds_may_be_what_is_equal():
+def test_flops_can_be_the_target():
     found = fit(settings(32, "flops", 10e6), ["vit", "dwnet"], 10, None)
     for each in found.values():
         assert each["size"] == pytest.approx(10e6, rel=0.1)

@@ -121,7 +121,7 @@ def test_a_test_takes_the_classes_of_its_weights(cfg, weights):
     assert Runner.from_cfg(cfg).model.head.num_classes == 2
 
 
-def test_classes_of_a_checkpoint_stay(cfg, images, weights):
+def test_classes_of_a_checkpoint_are_kept(cfg, images, weights):
     """``tools/test.py`` adapts its config before building the runner."""
     cfg.data_root = str(images)
     folder.fit_to_folder(cfg, weights)

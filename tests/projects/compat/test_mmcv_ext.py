@@ -60,7 +60,7 @@ def test_the_import_of_smallvit_is_light():
         ("border_align_forward", lambda: ops.border_align(*_border_align_inputs())),
     ],
 )
-def test_other_ops_name_themselves_and_the_way_out(op, call):
+def test_unsupported_ops_are_named_with_the_way_out(op, call):
     with pytest.raises(
         NotImplementedError, match=rf"'{op}' requires the compiled mmcv.*Install mmcv"
     ):
@@ -71,7 +71,7 @@ def _border_align_inputs():
     return torch.rand(1, 4, 3, 3), torch.rand(1, 9, 4), 10
 
 
-def test_the_environment_report_says_who_serves_the_ops():
+def test_the_environment_report_names_the_source_of_the_ops():
     from mmcv.utils import collect_env
 
     if mmcv_ext.is_bridged():

@@ -56,7 +56,7 @@ def dependency(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
+def test_compatible_releases_are_used(dependency, tmp_path, recwarn):
     write_transformers(tmp_path, "4.51.3", ANY_NAME.format(missing=[]))
     multimodal.switch_off_if_broken(dependency)
     assert dependency.WITH_MULTIMODAL
@@ -64,14 +64,16 @@ def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
 
 
 @pytest.mark.parametrize(("version", "missing"), LACKING.items())
-def test_one_that_lacks_names_switches_the_part_off(dependency, tmp_path, version, missing):
+def test_releases_with_missing_names_disable_multimodal_models(
+    dependency, tmp_path, version, missing
+):
     write_transformers(tmp_path, version, ANY_NAME.format(missing=missing))
     with pytest.warns(UserWarning, match=rf"transformers {version} .*{missing[-1]}.*disabled"):
         multimodal.switch_off_if_broken(dependency)
     assert not dependency.WITH_MULTIMODAL
 
 
-def test_one_that_does_not_import_switches_it_off(dependency, tmp_path):
+def test_releases_that_fail_to_import_disable_multimodal_models(dependency, tmp_path):
     write_transformers(tmp_path, "5.0.0", "raise RuntimeError('an older torch\\nand more')")
     with pytest.warns(UserWarning, match=r"RuntimeError: an older torch\); its multi-modal"):
         multimodal.switch_off_if_broken(dependency)

@@ -116,7 +116,7 @@ def test_host_of_the_shortcut_matches_its_equations():
     torch.testing.assert_close(actual, expected, rtol=0, atol=limit)
 
 
-def test_host_of_the_shortcut_goes_back():
+def test_host_of_the_shortcut_round_trips():
     state = host_state()
     restored = revert("dw_shortcut", convert("dw_shortcut", state))
     assert set(restored) == set(state)
@@ -125,7 +125,7 @@ def test_host_of_the_shortcut_goes_back():
 
 
 @pytest.mark.parametrize("system", ["dvt", "dw_shortcut"])
-def test_refuses_a_strange_checkpoint(system):
+def test_rejects_unknown_checkpoints(system):
     with pytest.raises(ConversionError, match="unknown"):
         convert(system, {"surplus.weight": torch.ones(1)})
 

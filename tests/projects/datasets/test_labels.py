@@ -42,7 +42,7 @@ def test_the_list_and_the_image_are_named(listed, label):
     assert re.search(message, str(fault))
 
 
-def test_user_defined_checks(listed):
+def test_labels_outside_of_the_model_s_classes(listed):
     model = SimpleNamespace(head=SimpleNamespace(num_classes=2))
     with pytest.raises(
         LabelError, match=r"label 5 of .*b\.jpg is outside of the model's 2 classes"

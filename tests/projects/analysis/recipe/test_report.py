@@ -16,7 +16,7 @@ def mini():
     return recipe(read_config(MINI))
 
 
-def test_recipe_is_of_plain_values(mini):
+def test_recipes_contain_plain_values(mini):
     assert json.loads(json.dumps(mini)) is not None
     assert mini["loader"]["images of a step"] == 64
     assert mini["learning rate"]["peak"] == pytest.approx(1.8945e-3, rel=1e-3)
@@ -26,7 +26,7 @@ def test_recipe_is_of_plain_values(mini):
     assert all(mini["groups"][kind]["decay"] == 0 for kind in norms)
 
 
-def test_what_is_random_is_no_difference(mini):
+def test_random_values_are_not_compared(mini):
     assert differences(mini, recipe(read_config(MINI), seed=1)) == {}
 
 

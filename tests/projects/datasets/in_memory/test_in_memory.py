@@ -202,7 +202,7 @@ def test_outdated_cache_files_are_rewritten(folder, said, what):
     assert reason in said[0]
 
 
-def test_no_space_for_the_cache_file(folder, said):
+def test_unwritable_cache_folders(folder, said):
     (folder.parent / "file").write_text("no folder")
     dataset = in_memory(folder, cache=str(folder.parent / "file"))
     assert "Set cache to a writable folder" in said[0]
