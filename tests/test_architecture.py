@@ -114,7 +114,7 @@ def files() -> dict[str, tuple[str, Path, str]]:
     return found
 
 
-def test_what_counts_as_naming_a_module(tmp_path):
+def test_names_found_in_a_file(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "def late():\n"
@@ -160,7 +160,7 @@ def test_imports_follow_the_table():
     assert {name: known for name, known in gone.items() if known} == {}, "remove them from KNOWN"
 
 
-def test_an_exception_is_one():
+def test_known_exceptions_still_apply():
     for name in EXCEPTIONS:
         room, path, package = files()[name]
         kind = room if room in ARROWS else "utils"
@@ -168,7 +168,7 @@ def test_an_exception_is_one():
         assert named - may_import(kind)
 
 
-def test_strings_name_what_is_there():
+def test_module_names_in_strings_exist():
     """Strings with the name of a class must be updated when the class moves."""
     missing = {}
     for name, (_, path, package) in files().items():

@@ -27,14 +27,14 @@ def made(make_pages):
     return make_pages.make()
 
 
-def test_no_link_leads_nowhere(made):
+def test_all_links_resolve(made):
     texts, links = made
     assert links.broken == []
     assert {"index", "zoo", "systems/dhvt", "plugins/dw_shortcut", "api/apis"} <= set(texts)
     assert "projects/smallvit/analysis/complexity.py" in links.sources
 
 
-def test_a_link_to_nothing_is_found(make_pages):
+def test_broken_links_are_found(make_pages):
     links = make_pages.Links({path.resolve(): name for name, path in make_pages.pages().items()})
     text = (
         "[a](configs/README.md#speed) [b](configs/README.md#no-such) [c](gone.py)\n"

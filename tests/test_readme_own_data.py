@@ -79,7 +79,7 @@ def expanded(words):
     ]
 
 
-def test_the_three_ways_are_short_and_whole():
+def test_the_three_layouts_are_short_and_complete():
     found = blocks()
     assert set(found) == set(DATA)
     for lines in found.values():
@@ -98,7 +98,7 @@ WHOLE = [pytest.param(name, VERBS, marks=pytest.mark.exhaustive) for name in DAT
 
 
 @pytest.mark.parametrize(("name", "verbs"), [*WITHOUT, *WHOLE])
-def test_the_lines_run(name, verbs, tmp_path, monkeypatch, capsys):
+def test_the_commands_run(name, verbs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     DATA[name](tmp_path / name)
     for words in blocks()[name]:

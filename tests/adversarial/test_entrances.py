@@ -156,7 +156,7 @@ def failures(folder, monkeypatch, shop, entrance, cells):
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_what_is_meant_is_taken(room, shop, entrance):
+def test_valid_files_are_accepted(room, shop, entrance):
     """Valid content must be accepted; otherwise the other tests would be meaningless."""
     write_content(shop.content(ENTRANCES[entrance].valid), room.path)
     assert room.enter(ENTRANCES[entrance], shop)[0] is None

@@ -43,7 +43,7 @@ def test_refused(name, tmp_path):
     assert len(str(caught.value)) < 1000
 
 
-def test_what_mmengine_would_run_is_left_out(tmp_path, monkeypatch):
+def test_executable_configs_are_dropped(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(reading, "print_log", lambda text, **_: said.append(text))
     torch.save({"meta": {"config": "x = 1", "cfg": "x = 2"}}, tmp_path / "a.pth")
@@ -51,7 +51,7 @@ def test_what_mmengine_would_run_is_left_out(tmp_path, monkeypatch):
     assert "ignored its meta['config']" in said[0]
 
 
-def test_what_torch_writes_is_read(tmp_path):
+def test_files_written_by_torch_are_read(tmp_path):
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.note = 3
     marked = torch.ones(3)
@@ -86,7 +86,7 @@ def test_what_torch_writes_is_read(tmp_path):
             assert all(map(torch.equal, found[key], values[key]))
 
 
-def test_large_honest_values_are_read(tmp_path):
+def test_large_valid_values_are_read(tmp_path):
     names = [f"class {number}" for number in range(22_000)]
     value = {"meta": {"classes": names, "again": [names] * 3}, "list": list(range(150_000))}
     torch.save(value, tmp_path / "large.pth")

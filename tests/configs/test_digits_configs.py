@@ -66,7 +66,7 @@ def test_takes_a_step_and_reports_its_metrics(name, digit_scenes, tmp_path):
     assert len(list(tmp_path.glob("best_*.pth"))) == 1
 
 
-def test_final_accuracy_is_measured_on_images_that_nothing_else_has_seen():
+def test_final_accuracy_is_measured_on_held_out_images():
     cfg = read_config("dwnet/dwnet-mini_digits.py")
     splits = [cfg[f"{part}_dataloader"].dataset.split for part in ("train", "val", "test")]
     assert splits == ["train", "val", "test"]

@@ -35,7 +35,7 @@ def backbone_of(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_sizes_at_little_cost(name, uninitialized):
+def test_published_sizes_without_weights(name, uninitialized):
     model = build(read_config(name))
     assert count(model) == PUBLISHED[name]
     shortcuts = count(model.backbone.dw_shortcuts)
@@ -71,7 +71,7 @@ def test_dense_backbone_gives_its_maps(name, uninitialized):
         "swin-t_{}coco",
     ],
 )
-def test_shortcut_is_all_that_tells_a_recipe_from_its_host(name):
+def test_recipes_only_differ_from_their_host_by_the_shortcut(name):
     plain = read_config(f"dw_shortcut/{name.format('')}.py")
     ours = read_config(f"dw_shortcut/{name.format('shortcut_')}.py")
     host = ours.model.backbone.pop("host")

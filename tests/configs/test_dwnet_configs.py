@@ -53,7 +53,7 @@ def test_config_parses_with_its_name_and_batch_size(name):
 
 
 @pytest.mark.parametrize("name", DWNET)
-def test_what_follows_the_backbone_has_its_widths(name, without_weights):
+def test_modules_after_the_backbone_have_matching_widths(name, without_weights):
     model = build(read_config(name))
     assert _widths(model) == [model.backbone.embed_dims[i] for i in model.backbone.out_indices]
 
@@ -148,7 +148,7 @@ def test_segmentation_recipe_is_the_published_one(name):
 
 
 @pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_cascade-3x_coco", "dwnet-t_ade20k"])
-def test_what_does_not_decay(name, uninitialized):
+def test_parameters_without_weight_decay(name, uninitialized):
     """All norms of a classifier; test_recipe_weights.py covers detectors and segmentors."""
     import torch
     from mmengine.optim import build_optim_wrapper

@@ -203,7 +203,7 @@ def test_builds_with_the_published_parameters(name, without_weights, quick_build
 
 
 @pytest.mark.parametrize("name", steps())
-def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
+def test_trains_a_step(name, in_fake_data, quick_weights, quick_build):
     torch.manual_seed(0)
     cfg = reduce_config(read_config(name))
     if "guidance" in cfg.model:

@@ -117,7 +117,7 @@ def test_all_data_sets_follow_the_folder(name, images):
         assert dataset.metainfo["classes"] == tuple(NAMES)
 
 
-def test_the_best_five_of_three_are_not_counted(images, tmp_path):
+def test_top5_is_not_reported_for_three_classes(images, tmp_path):
     for evaluator in (fitted(name, images).test_evaluator for name in FAMILIES):
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         assert metrics[0].topk == (1,)
@@ -148,14 +148,14 @@ def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
     assert not work_dir.exists()
 
 
-def test_a_list_is_no_folder():
+def test_annotation_lists_are_rejected():
     with pytest.raises(
         UserError, match=r"data_root to be a folder, got \['/my', 'images'\].*comma"
     ):
         finalize_config(read_config(DHVT), {"data_root": ["/my", "images"]})
 
 
-def test_a_data_set_of_another_folder_stays(images):
+def test_datasets_of_other_folders_are_not_changed(images):
     cfg = read_config(DHVT)
     finalize_config(cfg, {"data_root": str(images), "test_dataloader.dataset.data_root": "other"})
     assert cfg.test_dataloader.dataset.data_root == "other"
@@ -200,7 +200,7 @@ def test_the_checkpoint_decides_about_the_classes(config, images, trained, tmp_p
     assert "has no images of eight" in "".join(capfd.readouterr())
 
 
-def test_a_class_that_the_checkpoint_has_not_is_named(images, trained, tmp_path, capfd):
+def test_classes_missing_in_the_checkpoint_are_named(images, trained, tmp_path, capfd):
     shutil.copytree(images / "one", tmp_path / "new" / "test" / "two")
     argv = ("--work-dir", tmp_path / "work", "--cfg-options", f"data_root={tmp_path / 'new'}")
     assert run("test.py", CONFIGS / DHVT, trained / "epoch_1.pth", *argv) == 1

@@ -96,7 +96,7 @@ def test_students_are_guided_as_published(student):
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("data", ["flowers102", "chaoyang", "tiny-imagenet"])
-def test_other_sets_are_guided_alike(student, data):
+def test_students_on_other_datasets_are_guided_equally(student, data):
     cfg = read_config(f"locality_guidance/{student}_guided_{data}.py")
     other = read_config(f"locality_guidance/{student}_guided_cifar100.py")
     ours, theirs = cfg.model.guidance, other.model.guidance

@@ -80,7 +80,7 @@ def test_compiled_training_through_the_tool(tmp_path):
     assert list(train(tmp_path / "graphs", flags=["--compile"])["state_dict"]) == names
 
 
-def test_one_process_by_nccl(tmp_path):
+def test_one_process_with_nccl(tmp_path):
     script = ROOT / "tools/dist_train.sh"
     options = ("--no-validate", "--work-dir", tmp_path, "--cfg-options", *SHORT)
     done = subprocess.run(
@@ -130,7 +130,7 @@ def waits(call):
 
 
 @pytest.mark.parametrize("size", [1, 8])
-def test_a_cascade_waits_once_an_exit(size):
+def test_a_cascade_synchronizes_once_per_exit(size):
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = build(read_config("dvt/dvt-mini_digits.py")).eval()

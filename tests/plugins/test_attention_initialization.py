@@ -84,7 +84,7 @@ def test_products_are_near_the_identity(config):
             assert part.bias is None or not part.bias.any()
 
 
-def test_all_of_the_rank_gives_the_numbers_of_the_paper():
+def test_full_rank_gives_the_numbers_of_the_paper():
     """With one head, nothing is truncated: the product is 0.7 Z + 0.7 I."""
     one = {**VIT, "arch": {**VIT["arch"], "num_heads": 1}}
     for attention in attentions(classifier(one, "MimeticInit")):
@@ -160,7 +160,7 @@ def _width(config, channels, heads):
     return {"embed_dim": channels, "num_heads": heads}
 
 
-def test_the_network_itself_attends_so():
+def test_attention_of_the_whole_network():
     """The input of the first attention contains position embeddings in addition to the patches."""
     wide = {**VIT, **_width(VIT, 256, 4), "with_cls_token": False, "out_type": "avg_featmap"}
     backbone = classifier(wide, "StructuredInit")
@@ -171,7 +171,7 @@ def test_the_network_itself_attends_so():
 
 
 @pytest.mark.parametrize("library", ["mmpretrain", "mmdet", "timm"])
-def test_swin_looks_by_its_relative_position_bias(library):
+def test_swin_attends_by_its_relative_position_bias(library):
     other = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[2, 4, 4, 4], window_size=4)
     config = {
         "mmpretrain": SWIN,
@@ -208,7 +208,7 @@ def test_a_backbone_without_attention_is_refused():
         classifier(dict(type="smallvit.DWNet", arch="tiny"), "MimeticInit")
 
 
-def test_at_the_backbone_it_says_where_it_belongs():
+def test_init_cfg_of_a_backbone_names_the_right_place():
     backbone = MODELS.build({**VIT, "init_cfg": dict(type="smallvit.MimeticInit")})
     with pytest.raises(ValueError, match=r"model\.init_cfg = dict\(type=.smallvit\.MimeticInit"):
         backbone.init_weights()
@@ -220,7 +220,7 @@ def test_within_final_init():
     assert not position_table(backbone).extra.any()
 
 
-def test_pretrained_weights_and_it_are_refused(tmp_path):
+def test_pretrained_weights_are_rejected(tmp_path):
     torch.save(dict(state_dict=MODELS.build(VIT).state_dict()), tmp_path / "vit.pth")
     pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "vit.pth"))
     with pytest.raises(

@@ -317,7 +317,7 @@ def test_class_trunk_of_cait_has_no_shortcut():
     assert len(host.dw_shortcuts[0]) == ARCH["num_layers"]
 
 
-def test_every_part_has_a_switch():
+def test_every_component_can_be_disabled():
     shortcut = DepthwiseShortcut(4, act_cfg=None, norm_cfg=None)
     x = torch.randn(1, 4, 5, 6)
     assert torch.equal(shortcut(x), shortcut.branches[0].conv(x))
@@ -351,7 +351,7 @@ def test_config_keeps_the_arguments_of_the_host():
         (dict(stages=[1]), r"stages from 0 to 0, .* got \[1\]"),
     ],
 )
-def test_options_that_do_not_fit(options, message):
+def test_incompatible_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         attach_dw_shortcuts(plain(), **options)
 
@@ -402,7 +402,7 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
     assert all(p.requires_grad for p in free.dw_shortcuts.parameters())
 
 
-def test_backbone_that_is_no_host():
+def test_unsupported_backbones_are_rejected():
     with pytest.raises(HostError, match="LeNet5 is not supported as a host"):
         MODELS.build(dict(type="smallvit.DWConvShortcut", host="mmpretrain.LeNet5"))
 

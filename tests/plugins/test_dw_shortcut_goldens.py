@@ -71,7 +71,7 @@ def test_logits_and_features(name, model):
     outputs.remove()
 
 
-def test_checkpoint_goes_back_and_is_known(name, model):
+def test_checkpoint_round_trips_and_is_identified(name, model):
     official = revert(SYSTEM, model.state_dict())
     assert {key: list(value.shape) for key, value in official.items()} == {
         key: shape for key, shape, _, _ in load_golden(name)["state_dict"]

@@ -41,7 +41,7 @@ def batch(count, channels=3, value=0):
 @pytest.mark.parametrize("name", AUGMENTS)
 @settings(max_examples=25)
 @given(number=st.integers(0, 2**31), count=st.integers(1, 9))
-def test_images_and_labels_come_out_as_without(name, number, count):
+def test_images_and_labels_are_not_affected(name, number, count):
     augment = AUGMENTS[name]()
     images, scores = batch(count)
     seed(number)
@@ -156,7 +156,7 @@ def per_sample(images, scores):
         (per_sample, "function"),
     ],
 )
-def test_refuses_what_features_cannot_follow(augment, name):
+def test_rejects_unsupported_augmentations(augment, name):
     images, scores = batch(6)
     seed(0)
     recorded = RecordedMix(augment)

@@ -180,7 +180,7 @@ def replace_by_pickle(path):
         (shutil.rmtree, "no such store .*precompute.py"),
     ],
 )
-def test_refuses_what_is_damaged(store, damage, message):
+def test_rejects_damaged_files(store, damage, message):
     damage(Path(store.path))
     with pytest.raises(FeatureStoreError, match=message):
         FeatureStore(store.path)
@@ -194,7 +194,7 @@ def test_an_unfinished_store_says_how_to_go_on(tmp_path):
 
 @settings(max_examples=20)
 @given(stop=st.integers(0, 8), step=st.integers(1, 7), chunk=st.integers(1, 8))
-def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
+def test_resumed_stores_are_byte_identical(tmp_path_factory, stop, step, chunk):
     folder = tmp_path_factory.mktemp("stores")
     write(folder / "whole").close()
     abandoned = write(folder / "parts", step=step, chunk=chunk, stop=stop)
@@ -210,7 +210,7 @@ def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     assert not (folder / "parts.partial").exists()
 
 
-def test_does_not_go_on_with_something_else(tmp_path):
+def test_does_not_resume_a_different_store(tmp_path):
     write(tmp_path / "store", stop=4)
     message = r"other settings:\n  dtype: expected float32, got float16 in the store\n"
     with pytest.raises(FeatureStoreError, match=message):
@@ -240,7 +240,7 @@ def test_fresh_removes_stores_only(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["store", "store.partial"])
 @pytest.mark.parametrize("with_header", [False, True])
-def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
+def test_fresh_only_removes_arrays_of_the_store(tmp_path, name, with_header):
     """A folder of arrays is not a store, and a store may contain arrays of others."""
     if with_header:
         write(tmp_path / "store", stop=4 if name.endswith("partial") else 7)
@@ -253,7 +253,7 @@ def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
     assert content(tmp_path / name) == before
 
 
-def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys):
+def test_files_added_to_the_old_store_are_kept(store, tmp_path, capsys):
     writer = FeatureStoreWriter(store.path, header(), KEYS, fresh=True)
     writer.append(rows(0, 8, scale=2.0))
     (tmp_path / "store" / "notes.npy").write_text("mine")
@@ -316,7 +316,7 @@ def test_a_linked_folder_is_not_removed(store, tmp_path):
         FeatureStoreWriter(tmp_path / "link", header(), KEYS, fresh=True)
 
 
-def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
+def test_an_interrupted_start_is_repeated(tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store_writer
 
     def kill(*_):
@@ -351,7 +351,7 @@ class FullDisk:
         return getattr(self.file, name)
 
 
-def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
+def test_a_full_disk_is_reported_and_can_be_resumed(tmp_path):
     writer = write(tmp_path / "store", stop=4, chunk=1)
     writer._stages[1]._file = FullDisk(writer._stages[1]._file, room=30)
     message = r"store\.partial: No space left on device\. .* resume after 4 images"
@@ -362,7 +362,7 @@ def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
+def test_insufficient_disk_space_is_reported_immediately(tmp_path, monkeypatch):
     """A limit on file sizes emulates a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
@@ -376,7 +376,7 @@ def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
+def test_file_systems_without_preallocation_are_supported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
@@ -400,7 +400,7 @@ def test_a_flipped_bit_is_found(store, name):
         found.read(6, int(KEYS[6]))
 
 
-def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_path, monkeypatch):
+def test_a_store_without_checksums_gives_a_warning(store, tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store as module
 
     said = []
@@ -422,7 +422,7 @@ def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_p
         FeatureStoreWriter(store.path, header(), KEYS)
 
 
-def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path, monkeypatch):
+def test_a_store_without_a_black_image_gives_a_warning(tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store as module
 
     said = []
@@ -436,7 +436,7 @@ def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path
     assert not header().differences(old.header)
 
 
-def test_a_padded_image_goes_over_to_a_black_one(store):
+def test_padding_uses_the_features_of_a_black_image(store):
     black = StoredSample(3, int(KEYS[3]), Window(top=-1.0, bottom=0.0, blank=True))
     half = replace(black, window=Window(left=-0.5, right=0.5, blank=True))
     border = replace(half, window=replace(half.window, blank=False))
@@ -478,7 +478,7 @@ def test_mirrored_images_have_their_own_maps(tmp_path):
     assert torch.equal(store.black[1], torch.from_numpy(rows(7, 8)[1][0]))
 
 
-def test_of_both_maps_a_worker_sends_those_that_are_shown(tmp_path):
+def test_workers_only_send_the_maps_that_are_used(tmp_path):
     store = mirrored_store(tmp_path / "store")
     read = store.maps(StoredSample(4, int(KEYS[4])), either=True)
     sizes = []
@@ -521,7 +521,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("kind", [*MALFORMED, *CHANGES, "folder"])
-def test_a_malformed_header_is_a_sentence(store, kind):
+def test_malformed_headers_are_rejected_in_a_sentence(store, kind):
     path = Path(store.path) / "header.json"
     if kind in CHANGES:
         edit(path, **CHANGES[kind])
@@ -538,14 +538,14 @@ def test_a_malformed_header_is_a_sentence(store, kind):
 
 
 @pytest.mark.parametrize("text", [*MALFORMED.values(), b'{"finished": -1}', b'{"finished": "7"}'])
-def test_a_malformed_progress_is_no_progress(store, text):
+def test_malformed_progress_is_ignored(store, text):
     (Path(store.path) / "progress.json").write_bytes(text)
     with pytest.raises(FeatureStoreError, match="is incomplete"):
         FeatureStore(store.path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
-def test_refuses_what_half_precision_cannot_hold(tmp_path, value):
+def test_rejects_values_out_of_range_for_half_precision(tmp_path, value):
     writer = FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     bad = rows(0, 2)
     bad[1][1, 2, 0, 1] = value
@@ -562,7 +562,7 @@ def test_refuses_to_finish_early_and_to_replace(tmp_path):
         writer.close()
 
 
-def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
+def test_too_small_disks_are_reported(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(FeatureStoreError, match=r"the disk has only 0\.0 GiB left"):
@@ -573,7 +573,7 @@ def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
 IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
-def test_a_key_is_the_same_everywhere():
+def test_keys_are_reproducible():
     # The value itself is fixed, because stores are shared across sessions, versions and machines.
     assert sample_key({"gt_label": 3, "img_path": "/data/train/cat/7.png"}) == 787346977704983806
     assert sample_key({"gt_label": 3, "img": IMAGE}) == 17378225588470933265
@@ -582,7 +582,7 @@ def test_a_key_is_the_same_everywhere():
 
 
 @given(label=st.integers(0, 9), pixel=st.integers(0, 47), change=st.integers(1, 255))
-def test_keys_tell_samples_apart(label, pixel, change):
+def test_keys_are_unique(label, pixel, change):
     other = IMAGE.copy()
     other.flat[pixel] ^= np.uint8(change)
     key = sample_key({"gt_label": label, "img": IMAGE})
@@ -597,6 +597,6 @@ def test_a_sample_without_a_source_has_no_key():
         sample_key({"gt_label": 1})
 
 
-def test_the_order_of_a_data_set_counts():
+def test_fingerprints_depend_on_the_order():
     assert dataset_fingerprint([1, 2, 2**64 - 1]) != dataset_fingerprint([2, 1, 2**64 - 1])
     assert dataset_fingerprint(np.array([1, 2], "<u8")) == dataset_fingerprint([1, 2])

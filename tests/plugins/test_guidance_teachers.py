@@ -83,7 +83,7 @@ def test_a_transformer_that_returns_vectors_is_asked_for_maps(tmp_path):
         torch.testing.assert_close(found, expected)
 
 
-def test_norms_that_a_checkpoint_has_not_are_not_asked_for(tmp_path):
+def test_norms_missing_in_the_checkpoint_are_not_used(tmp_path):
     """MMPretrain's Swin and ConvNeXt have a norm per output, but only the last is trained."""
     model, path = saved(tmp_path, classifier(SWIN, 64))
     teacher = Teacher(classifier(SWIN, 64), path, size=64, stages=(0, 2, 3))
@@ -99,7 +99,7 @@ def test_norms_that_a_checkpoint_has_not_are_not_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", [VIT, SWIN], ids=["cls-token", "swin"])
-def test_logits_and_maps_of_one_that_must_stay_as_it_is(backbone, tmp_path):
+def test_logits_and_maps_of_an_unmodified_teacher(backbone, tmp_path):
     plain = backbone is VIT
     config = classifier(backbone, 16 if plain else 64, neck=not plain)
     model, path = saved(tmp_path, config)
@@ -144,7 +144,7 @@ def test_a_backbone_without_out_indices_is_read_through_hosts(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mmpretrain.TIMMBackbone", "mmseg.TIMMBackbone"])
-def test_nothing_is_fetched_for_a_teacher_that_is_built(kind, tmp_path):
+def test_building_a_teacher_downloads_nothing(kind, tmp_path):
     """Regardless of the default of its class, weights are only loaded when training starts."""
     config = dict(type=kind, model_name="test_resnet", pretrained=False)
     _, path = saved(tmp_path, config)
@@ -167,7 +167,7 @@ def test_nothing_is_fetched_for_a_teacher_that_is_built(kind, tmp_path):
         ("timm:test_resnet", dict(with_logits=True), "requires a classifier as teacher"),
     ],
 )
-def test_teachers_that_cannot_are_named_at_build(model, options, message):
+def test_unsupported_teachers_are_rejected_at_build(model, options, message):
     with pytest.raises(ValueError, match=message):
         _ = Teacher(deepcopy(model), **options).shapes
 
@@ -193,7 +193,7 @@ def guided(in_channels, teacher):
         (4, (3, 3, 0), lambda raw: raw[:, [3, 3, 0]]),
     ],
 )
-def test_channels_of_the_image_go_to_those_of_the_teacher(channels, how, expected, tmp_path):
+def test_image_channels_are_converted_for_the_teacher(channels, how, expected, tmp_path):
     _, path = saved(tmp_path, CNN)
     own = dict(mean=[10.0, 20, 30], std=[5.0, 6, 7], to_rgb=True)
     teacher = dict(model=CNN, checkpoint=path, channels=how, preprocessor=own)
@@ -213,7 +213,7 @@ def samples(count):
     return [DataSample().set_gt_label(index) for index in range(count)]
 
 
-def test_a_teacher_of_the_images_channels_needs_nothing(tmp_path):
+def test_equal_channels_need_no_conversion(tmp_path):
     config = dict(CNN, in_channels=4)
     _, path = saved(tmp_path, config)
     model = guided(4, dict(model=config, checkpoint=path))
@@ -234,7 +234,7 @@ def test_a_teacher_of_the_images_channels_needs_nothing(tmp_path):
         (4, (0, 1), "2 channels are selected, but the teacher requires 3"),
     ],
 )
-def test_channels_that_do_not_fit_are_named_at_build(channels, how, message):
+def test_mismatched_channels_are_rejected_at_build(channels, how, message):
     with pytest.raises(ValueError, match=message):
         guided(channels, dict(model=CNN, channels=how))
 

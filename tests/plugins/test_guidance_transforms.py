@@ -186,7 +186,7 @@ def test_shifts_by_whole_cells_are_exact(size, seed):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_border_that_goes_on_has_no_zeros():
+def test_extrapolated_borders_have_no_zeros():
     transform = GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="edge")
     maps, _ = follow(transform, 32, 32, 0)
     for found in maps:
@@ -224,7 +224,7 @@ def smeared(pixels, cells, scale):
 @example(seed=107, factor=1)
 @example(seed=171, factor=1)
 @example(seed=98366431, factor=1)
-def test_features_follow_one_after_another(seed, factor):
+def test_features_follow_sequences_of_transforms(seed, factor):
     """Flips and crops in any order, including padding between them."""
     side, scale = 32 * factor, 40 * factor
     crop = GuidedRandomResizedCrop(scale=scale, crop_ratio_range=(0.3, 1.0))
@@ -254,7 +254,7 @@ def test_features_follow_one_after_another(seed, factor):
         assert errors.max() < 0.5 / cells + 0.5 / side
 
 
-def test_half_precision_stays():
+def test_half_precision_is_kept():
     whole = torch.rand(3, 8, 8).half()
     window = Window(0.1, 0.7, -0.2, 0.9, blank=True)
     (found,) = StageMaps([whole], window)
@@ -384,7 +384,7 @@ def test_refuses_another_data_set(store):
     assert digits(*steps, indices=7)[6]["data_samples"].sample_idx == 6
 
 
-def test_refuses_samples_without_a_number(store):
+def test_rejects_samples_without_an_index(store):
     with pytest.raises(FeatureStoreError, match="indexed by sample_idx"):
         LoadTeacherFeatures(store)(dict(img=noise(), gt_label=0))
 

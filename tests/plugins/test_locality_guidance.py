@@ -106,7 +106,7 @@ def losses_of(model, data):
 
 
 @pytest.mark.parametrize("student", STUDENTS)
-def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
+def test_guidance_reaches_every_student(student, checkpoint):
     model = guided(checkpoint, student=student).train()
     losses = losses_of(model, batch((64, 64) if student == "SwinTransformer" else (32, 32)))
     assert set(losses) == {"loss", "loss_guidance"}
@@ -257,12 +257,12 @@ def test_soft_and_hard_logits_by_hand(checkpoint):
         torch.testing.assert_close(losses["loss"], 0.7 * whole)
 
 
-def test_both_kinds_of_guidance_add_up(checkpoint):
+def test_both_guidance_losses_are_added(checkpoint):
     model = guided(checkpoint, logit=dict(weight=0.5)).train()
     assert set(losses_of(model, batch())) == {"loss", "loss_guidance", "loss_logit_guidance"}
 
 
-def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
+def test_a_distillation_token_is_trained_on_the_teacher_s_logits(checkpoint):
     model = dict(
         type="smallvit.GuidedClassifier",
         backbone=dict(type="DistilledVisionTransformer", arch=PLAIN, img_size=32, patch_size=8),
@@ -288,7 +288,7 @@ def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
     assert not torch.equal(training, model.eval()(images))
 
 
-def test_the_teachers_normalisation_is_its_own(checkpoint):
+def test_the_teacher_uses_its_own_normalization(checkpoint):
     own = dict(mean=[10.0, 20, 30], std=[5.0, 6, 7], to_rgb=True)
     teacher = Teacher(deepcopy(TEACHER), checkpoint, preprocessor=own)
     student = classifier().data_preprocessor
@@ -368,7 +368,7 @@ def test_options_that_do_not_fit(options, message, checkpoint):
         guided(checkpoint, **options)
 
 
-def test_antialias_is_a_switch(checkpoint):
+def test_antialias_can_be_enabled(checkpoint):
     with pytest.raises(ValueError, match="antialias to be True or False, got 'yes'"):
         guided(checkpoint, teacher=dict(antialias="yes"))
 
@@ -380,7 +380,7 @@ def test_antialias_is_a_switch(checkpoint):
         ((), r"stages=\(\) selects no features"),
     ],
 )
-def test_stages_that_guide_nothing(stages, message, checkpoint):
+def test_invalid_stages_are_rejected(stages, message, checkpoint):
     with pytest.raises(ValueError, match=message):
         guided(checkpoint, teacher=dict(stages=stages))
 
@@ -418,7 +418,7 @@ def stored_sample(flip=False, window=WHOLE, index=0):
     return sample
 
 
-def test_stored_features_that_cannot_be_the_images(checkpoint, store):
+def test_mismatched_stored_features_are_rejected(checkpoint, store):
     mixing = dict(augments=[dict(type="Mixup", alpha=1.0)])
     model = guided(
         checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing), store=store
@@ -478,14 +478,14 @@ def test_with_a_store_no_teacher_is_built(checkpoint, store, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["deit-ti_guided-offline_cifar100", "vit-mini_guided-offline_digits"]
 )
-def test_a_config_says_once_where_its_store_is(name):
+def test_the_store_is_given_once_in_a_config(name):
     cfg = read_config(f"locality_guidance/{name}.py")
     assert cfg.pretty_text.count("data/teacher_features") == 1
     cfg.merge_from_dict({"model.guidance.store": "elsewhere"})
     assert build(cfg).guidance.stored.path == "elsewhere"
 
 
-def test_a_store_that_is_not_there_is_missed_by_training_alone(checkpoint, store, tmp_path):
+def test_a_missing_store_only_affects_training(checkpoint, store, tmp_path):
     path = tmp_path / "features"
     model = guided(checkpoint, store=str(path))
     assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
@@ -570,7 +570,7 @@ def test_the_graph_dies_with_the_step(checkpoint):
     assert model.guidance.logit.found is None
 
 
-def test_what_cannot_be_guided_is_named(checkpoint):
+def test_unsupported_students_are_named(checkpoint):
     guidance = dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint))
     with pytest.raises(TypeError, match=r"a model of MMPretrain, mmdet or mmseg .*got Linear"):
         attach_guidance(torch.nn.Linear(1, 1), guidance)
@@ -578,7 +578,7 @@ def test_what_cannot_be_guided_is_named(checkpoint):
         attach_guidance(guided(checkpoint), guidance)
 
 
-def test_detectors_do_not_wait_for_mmpretrain():
+def test_guided_detectors_do_not_import_mmpretrain():
     code = "import smallvit.plugins.locality_guidance, sys; assert 'mmpretrain' not in sys.modules"
     fresh.run(code).check_returncode()
 
@@ -660,7 +660,7 @@ class TestBalancedWeight:
             norms[key] = torch.stack([each.norm() for each in found if each is not None]).norm()
         return losses, norms
 
-    def test_both_losses_pull_with_the_same_force(self, checkpoint):
+    def test_adaptive_weights_balance_the_gradient_norms(self, checkpoint):
         model = guided(checkpoint, loss_weight="balanced").train()
         losses, norms = self.gradients(model, batch())
         torch.testing.assert_close(norms["loss_guidance"], norms["loss"], rtol=1e-3, atol=0)
@@ -668,7 +668,7 @@ class TestBalancedWeight:
         expected = plain["loss"] / plain["loss_guidance"]
         torch.testing.assert_close(losses["guidance_weight"], expected, rtol=1e-3, atol=0)
 
-    def test_the_weight_stays_between_measurements(self, checkpoint):
+    def test_the_weight_is_constant_between_measurements(self, checkpoint):
         model = guided(checkpoint, loss_weight="balanced").train()
         first = losses_of(model, batch())["guidance_weight"]
         with torch.no_grad():
@@ -678,7 +678,7 @@ class TestBalancedWeight:
             losses_of(model, batch())
         assert losses_of(model, batch())["guidance_weight"] > first
 
-    def test_another_word_is_refused(self, checkpoint):
+    def test_unknown_weight_modes_are_rejected(self, checkpoint):
         with pytest.raises(
             ValueError, match=r"expected a loss_weight of balanced, .*got 'balance'"
         ):

@@ -139,7 +139,7 @@ def count_images(net):
 
 
 @torch.no_grad()
-def test_nothing_is_computed_needlessly(images):
+def test_no_unnecessary_computation(images):
     net = classifier(2)
     counts = count_images(net)
 
@@ -420,7 +420,7 @@ def test_unlike_exits_reuse_each_other(which, images):
     assert all(p.grad.abs().sum() > 0 for p in net.relation_reuse[0].conv1.parameters())
 
 
-def test_extra_tokens_without_a_counterpart_are_left_alone():
+def test_extra_tokens_without_a_counterpart_are_not_changed():
     matrix = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
     found = keep_extra(matrix, before=(2, 1), behind=(0, 2))
     expected = torch.zeros(5, 5)
@@ -430,7 +430,7 @@ def test_extra_tokens_without_a_counterpart_are_left_alone():
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 24), (37, 50)])
-def test_images_need_be_no_whole_number_of_patches(size):
+def test_image_sizes_need_not_be_divisible_by_the_patch_size(size):
     """MMPretrain pads them; the convolutions of T2T-ViT and DHVT round down."""
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     for first in (dict(VIT, patch_size=16), exits()[0], dict(DHVT, patch_size=8)):
@@ -461,7 +461,7 @@ def test_the_first_exit_may_be_any_host(first, images):
     torch.testing.assert_close(copied(images)[1], net.eval()(images)[1])
 
 
-def test_what_exits_return_is_looked_at_when_they_are_built(images):
+def test_outputs_of_exits_are_checked_at_build(images):
     plain = dict(feature_reuse=False, relation_reuse=False)
     maps = dict(VIT, patch_size=8, out_type="featmap")
     net = DynamicViT([maps, DEIT], **plain).eval()

@@ -290,7 +290,7 @@ def test_official_entries_are_read_and_written(monkeypatch, sets):
         to_official(dict(state_dict=weight, multi_exit=other.to_dict()))
 
 
-def test_surest_right_and_wrong_images():
+def test_most_confident_right_and_wrong_images():
     # Images 0 to 3 are of class 0: correct at the first exit with high confidence, correct at the
     # first exit with low confidence, correct at the last exit, never correct.
     confidence = torch.tensor([[0.9, 0.6, 0.6, 0.9, 0.8], [0.9, 0.9, 0.9, 0.9, 0.8]])
@@ -318,6 +318,6 @@ def test_the_fastest_point_that_is_accurate_enough():
     assert as_good_alone([better, *points[1:]], points[3]) is better
 
 
-def test_points_that_one_exit_beats_are_told():
+def test_points_dominated_by_one_exit_are_reported():
     beaten = beaten_by_one_exit([1.0, 1.5, 2.0], [70, 74, 81], [1.0, 2.0], [75, 81])
     assert beaten.tolist() == [True, True, False]

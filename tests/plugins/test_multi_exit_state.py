@@ -77,7 +77,7 @@ def serves(model):
 
 
 class TestStateDict:
-    def test_it_carries_the_calibration(self):
+    def test_checkpoints_contain_the_calibration(self):
         state = classifier(calibration(0.7, "margin")).state_dict()
         assert state[EXTRA_STATE].dtype == torch.uint8
         for load in (lambda m: m.load_state_dict(state), lambda m: load_state_dict(m, state, True)):
@@ -93,7 +93,7 @@ class TestStateDict:
             load(model)
             assert model.calibration is None
 
-    def test_a_training_does_not_carry_it_on(self):
+    def test_training_discards_the_calibration(self):
         model = classifier(calibration())
         assert EXTRA_STATE not in model.train().state_dict()
         assert EXTRA_STATE in get_state_dict(model.eval())
@@ -112,7 +112,7 @@ class TestStateDict:
             model.state_dict()
         )
 
-    def test_every_format_keeps_it(self, tmp_path):
+    def test_every_file_format_keeps_the_calibration(self, tmp_path):
         state = classifier(calibration()).state_dict()
         torch.save(state, tmp_path / "a.pth")
         write_safetensors(str(tmp_path / "a.safetensors"), state)
@@ -124,7 +124,7 @@ class TestStateDict:
             fresh.load_state_dict(found)
             assert fresh.calibration == calibration()
 
-    def test_converters_leave_it_out(self):
+    def test_converters_drop_the_calibration(self):
         assert (
             unwrap(classifier(calibration()).state_dict()).keys()
             == classifier().state_dict().keys()
@@ -285,7 +285,7 @@ def test_a_deep_calibration_is_refused_in_a_sentence():
 
 
 @pytest.mark.parametrize("kind", ["new", "old"])
-def test_a_damaged_calibration_stops_only_what_needs_it(files, tmp_path, kind, monkeypatch):
+def test_a_damaged_calibration_only_affects_budgets(files, tmp_path, kind, monkeypatch):
     """Weights can be loaded, tested and calibrated again; budgets raise an error."""
     from smallvit.plugins.multi_exit import storage
 
@@ -329,7 +329,7 @@ def test_malformed_official_entries():
             official_calibration(entries)
 
 
-def test_an_empty_entry_is_no_calibration():
+def test_empty_entries_are_ignored():
     assert from_tensor(to_tensor(None)) is None
 
 
@@ -337,7 +337,7 @@ class TestWhereACalibrationComesFrom:
     def chosen(self, hook, **cfg):
         return hook._loader_config(SimpleNamespace(cfg=Config(cfg)))
 
-    def test_the_configs_own_images_are_those_of_calibrate_py(self):
+    def test_calibration_images_of_a_config_are_those_of_calibrate_py(self):
         assert self.chosen(CalibrationHook(), calibration_dataloader=dict(batch_size=3)) == dict(
             batch_size=3
         )

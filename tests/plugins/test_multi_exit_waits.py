@@ -106,7 +106,7 @@ def let_leave(model, monkeypatch, exits):
 
 @pytest.mark.parametrize("reuse", [True, False])
 @pytest.mark.parametrize("exits", [[0], [1], [2], [2, 2, 2], [0, 2, 1, 0, 2, 0, 1, 2]])
-def test_the_host_waits_once_an_exit(exits, reuse, monkeypatch):
+def test_the_host_synchronizes_once_per_exit(exits, reuse, monkeypatch):
     model = cascade(reuse)
     images = torch.randn(len(exits), 3, 32, 32)
     let_leave(model, monkeypatch, exits)
@@ -118,7 +118,7 @@ def test_the_host_waits_once_an_exit(exits, reuse, monkeypatch):
 
 
 @pytest.mark.parametrize("policy", ["max_softmax", "margin", "entropy"])
-def test_the_policies_read_nothing_back(policy):
+def test_policies_do_not_synchronize(policy):
     model = cascade()
     model.set_inference("budgeted", thresholds=[1.0] * NUM_EXITS, policy=policy)
     images = torch.randn(3, 3, 32, 32)
@@ -128,7 +128,7 @@ def test_the_policies_read_nothing_back(policy):
 
 
 @pytest.mark.parametrize("exits", [[1], [2], [1, 1, 1], [2, 2, 2]])
-def test_nothing_is_selected_where_all_images_go_the_same_way(exits, monkeypatch):
+def test_no_selection_if_all_images_leave_at_the_same_exit(exits, monkeypatch):
     model = cascade()
     images = torch.randn(len(exits), 3, 32, 32)
     let_leave(model, monkeypatch, exits)
@@ -142,7 +142,7 @@ def test_nothing_is_selected_where_all_images_go_the_same_way(exits, monkeypatch
     assert not +extra, extra
 
 
-def test_images_that_go_on_are_selected_once_each(monkeypatch):
+def test_remaining_images_are_selected_once_per_exit(monkeypatch):
     model = cascade()
     exits = [0, 2, 1, 0, 2]
     images = torch.randn(5, 3, 32, 32)
@@ -154,7 +154,7 @@ def test_images_that_go_on_are_selected_once_each(monkeypatch):
     assert not (ALLOCATES_PER_IMAGE - {"index_select"}) & set(operators)
 
 
-def test_predictions_read_nothing_more(monkeypatch):
+def test_predictions_need_no_further_synchronization(monkeypatch):
     model = cascade()
     exits = [0, 2, 1]
     images = torch.randn(3, 3, 32, 32)

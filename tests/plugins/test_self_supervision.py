@@ -174,7 +174,7 @@ def test_backbones_without_a_mask_are_refused_before_they_are_built(kind, backbo
         ("ImageClassifier", "ResNet"),
     ],
 )
-def test_others_are_left_alone(kind, backbone):
+def test_other_models_are_not_changed(kind, backbone):
     model = dict(type=kind, backbone=dict(type=backbone))
     check_masking(Config(dict(default_scope="mmpretrain", model=model)))
 
@@ -219,13 +219,13 @@ def test_own_algorithms_on_backbones(make, name):
     assert not [n for n, p in trained.items() if n.startswith("teacher")]
 
 
-def test_small_crops_are_seen_at_their_own_size():
+def test_small_crops_are_processed_at_their_own_size():
     model = instances("dhvt")
     crops = [torch.randn(4, 3, side, side) for side in (32, 16)]
     assert torch.isfinite(model(crops, numbered(0, 1, 2, 3), mode="loss")["loss"])
 
 
-def test_each_image_becomes_known_as_itself():
+def test_instance_discrimination_learns_each_image():
     torch.manual_seed(0)
     model = instances("vit", cutmix_alpha=0)
     images, samples = torch.randn(4, 3, SIZE, SIZE), numbered(0, 1, 2, 3)
@@ -265,7 +265,7 @@ def test_one_crop_is_too_few(num_global):
 
 
 @pytest.mark.parametrize("name", ["vit", "timm"])
-def test_what_is_dropped_is_not_seen(name):
+def test_dropped_patches_have_no_effect(name):
     """The remaining tokens do not depend on the content of dropped patches."""
     torch.manual_seed(0)
     backbone = MODELS.build(dict(type="smallvit.MaskedBackbone", backbone=BACKBONES[name]))

@@ -120,7 +120,7 @@ def test_the_config_holds_what_was_measured(fields, work):
 
 
 @pytest.mark.parametrize("name", ["dhvt", "timm:resnet10t"])
-def test_a_batch_goes_through(name, fields, work):
+def test_a_batch_can_be_trained(name, fields, work):
     cfg = resolve(write_config(planned(fields, work, name, image_size=32), "out", "x"))
     cfg.train_dataloader.dataset.pipeline[-2]["erase_prob"] = 1.0
     with scope_of(cfg):
@@ -205,12 +205,12 @@ def test_masked_images_of_bands_are_refused_for_the_right_reason(fields, work, c
         ([], "read as bands: --channels N"),
     ],
 )
-def test_flags_that_cannot_be_followed(argv, text, fields, work, capsys):
+def test_incompatible_flags_are_rejected(argv, text, fields, work, capsys):
     assert train("dhvt-t", "--data", fields, *argv) == 1
     assert text in capsys.readouterr().err
 
 
-def test_a_config_has_no_flags_of_bands(work, capsys):
+def test_configs_do_not_accept_band_flags(work, capsys):
     assert train("configs/x.py", "--channels", 6) == 1
     assert "--channels requires --data; for a config, use smallvit.Load" in capsys.readouterr().err
 
@@ -249,13 +249,13 @@ def test_each_fold_is_normalized_by_its_own_images(fields, work, capsys):
         assert mean == pytest.approx(pixels.astype(float).mean(0), rel=1e-5)
 
 
-def test_a_graph_is_not_compared_on_photographs():
+def test_exported_graphs_are_not_compared_on_photographs():
     predictor = SimpleNamespace(steps=SimpleNamespace(bands=Bands(6)))
     with pytest.raises(UserError, match=r"expects 6 bands.*--images"):
         input_images(predictor, True)
 
 
-def test_photographs_stay_as_they_are(fields, work):
+def test_photographs_are_not_changed(fields, work):
     with pytest.raises(DataError, match=r"arrays are read as bands"):
         DATASETS.build(dict(type="smallvit.ClassFolders", data_root=str(fields)))
     (work / "x.tif").write_bytes(b"II*\x00")

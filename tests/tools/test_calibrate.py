@@ -110,7 +110,7 @@ def test_evaluation_modes(config, checkpoint, calibrated, tmp_path):
     assert json.loads(curve.read_text())["accuracy"] == content["evaluation"]["accuracy"]
 
 
-def test_budgeted_inference_gives_what_the_curve_says(config, calibrated, tmp_path):
+def test_budgeted_inference_matches_the_curve(config, calibrated, tmp_path):
     stored = torch.load(calibrated, weights_only=True)["multi_exit"]
     budget = sorted(stored["calibration"]["flops"])[30]
     row = max(
@@ -132,7 +132,7 @@ def test_budgeted_inference_gives_what_the_curve_says(config, calibrated, tmp_pa
     assert sum(served[f"budgeted/share{index}"] for index in range(3)) == pytest.approx(100)
 
 
-def test_benchmark_measures_every_way(config, calibrated, tmp_path, capfd):
+def test_benchmark_measures_every_mode(config, calibrated, tmp_path, capfd):
     out, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     argv = ("--points", "3", "--rounds", "1", "--json", out, "--plot", picture)
     assert run_main(benchmark.main, config, calibrated, *argv) == 0

@@ -89,7 +89,7 @@ def test_the_forks_alone_are_fine(installed):
         ("onedl-mmpretrain", "5.1.0", "note"),
     ],
 )
-def test_transformers_that_do_not_fit_are_told(installed, owner, version, status):
+def test_incompatible_transformers_are_reported(installed, owner, version, status):
     installed.pop("mmpretrain")
     installed[owner], installed["transformers"] = "1.3.6", version
     row = rows()["transformers"]
@@ -104,7 +104,7 @@ def test_without_mmcv_its_ops_are_not_fine(installed, monkeypatch):
     assert rows()["mmcv ops"].status == check_env.MISSING
 
 
-def test_a_wheel_does_not_need_what_the_tests_do(installed, monkeypatch):
+def test_an_installed_package_does_not_need_the_test_requirements(installed, monkeypatch):
     """Without a checkout, the requirements come from the installed package with all its extras."""
     declared = [
         *("torch>=2.4", 'mmengine>=0.10.4,<1.0; extra == "mm"', "lmdb; extra == 'optional'"),

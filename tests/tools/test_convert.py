@@ -184,7 +184,7 @@ def test_mmcv_makes_one_group_of_each_parameter(tool, tmp_path):
     assert len(training["moments"]) == len(names)
 
 
-def test_weights_alone_say_so(tool, official, tmp_path, capsys):
+def test_files_with_weights_only_are_reported(tool, official, tmp_path, capsys):
     torch.save(with_optimizer(official), tmp_path / "a.pth")
     assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth") == 0
     assert "--training-state" in capsys.readouterr().out

@@ -246,7 +246,7 @@ def test_mistakes_in_lists(folder, tmp_path, capsys, line, message):
     assert message in capsys.readouterr().err
 
 
-def test_folders_that_make_no_clear_labels(folder, tmp_path, capsys):
+def test_ambiguous_class_folders_are_rejected(folder, tmp_path, capsys):
     store = tmp_path / "train.lmdb"
     (folder / "empty").mkdir()
     shutil.copytree(folder / "dark", folder / "Dark")
@@ -274,7 +274,7 @@ def test_names_that_cannot_be_keys(folder, tmp_path, capsys):
     assert "cannot be stored in an annotation file" in message
 
 
-def test_what_is_there_stays(folder, tmp_path, capsys):
+def test_existing_files_are_kept(folder, tmp_path, capsys):
     store = tmp_path / "train.lmdb"
     assert convert(folder, store) == 0
     before = content(store)
@@ -292,7 +292,7 @@ def test_what_is_there_stays(folder, tmp_path, capsys):
     assert f"was started from {folder}" in capsys.readouterr().err
 
 
-def test_the_map_grows(folder, tmp_path, monkeypatch):
+def test_the_map_size_grows(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_writer, "FIRST_MAP", 1 << 15)
     rng = np.random.default_rng(0)
     for number in range(4):

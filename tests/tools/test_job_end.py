@@ -41,7 +41,7 @@ if __name__ == "__main__":
         ("raise UserError('the seventh picture is upside down')", "the seventh picture is upside"),
     ],
 )
-def test_a_rank_that_ends_takes_the_job_with_it(fault, reason, tmp_path):
+def test_the_job_ends_with_any_of_its_ranks(fault, reason, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.replace("{fault}", fault))
     argv = ["--standalone", "--nproc_per_node", "2", str(script)]

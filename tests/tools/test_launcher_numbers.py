@@ -84,7 +84,7 @@ def test_hostile_numbers_of_processes(start, tmp_path, command):
 
 
 @pytest.mark.parametrize("value", ["BASH_VERSINFO[$(touch y; echo 0)]", "*"])
-def test_options_of_srun_are_no_patterns(start, tmp_path, value):
+def test_options_of_srun_are_not_expanded(start, tmp_path, value):
     script, *argv = SLURM_TRAIN
     assert start(ROOT / "tools" / script, *argv, SRUN_ARGS=f"--qos=a {value}")[0] == 0
     assert not (tmp_path / "y").exists()
@@ -93,7 +93,7 @@ def test_options_of_srun_are_no_patterns(start, tmp_path, value):
 
 
 @pytest.mark.parametrize("value", HOSTILE[:5])
-def test_what_the_system_says_of_its_processors(start, tmp_path, value):
+def test_invalid_processor_counts_of_the_system(start, tmp_path, value):
     system = tmp_path / "bin" / "getconf"
     system.write_text(f"#!/bin/sh\nprintf '%s' '{value}'\n")
     system.chmod(0o755)
@@ -106,7 +106,7 @@ def test_what_the_system_says_of_its_processors(start, tmp_path, value):
     ("name", "value"),
     itertools.product(("SECONDS", "OMP_NUM_THREADS", "VENV", "PYTHON"), HOSTILE[:5]),
 )
-def test_the_quick_start_runs_no_variable(start, tmp_path, name, value):
+def test_the_quick_start_executes_no_variable(start, tmp_path, name, value):
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     # The environment is not created again: its Python is the stub.
     (tmp_path / "tools/misc/make_env.sh").write_text(f"echo {tmp_path}/bin/python\n")
@@ -117,7 +117,7 @@ def test_the_quick_start_runs_no_variable(start, tmp_path, name, value):
 
 
 @pytest.mark.parametrize(("name", "value"), itertools.product(("VENV", "PYTHON"), HOSTILE[:5]))
-def test_making_the_environment_runs_no_variable(start, tmp_path, name, value):
+def test_make_env_executes_no_variable(start, tmp_path, name, value):
     for part in ("tools/misc/make_env.sh", "setup.cfg", "pyproject.toml", "requirements"):
         (tmp_path / "copy" / part).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy

@@ -30,7 +30,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("tool", WRITERS)
-def test_a_file_that_is_there_stays(tool, tmp_path, capsys):
+def test_existing_files_are_not_overwritten(tool, tmp_path, capsys):
     file = tmp_path / "mine.json"
     if "plot_logs" in tool:
         file = tmp_path / "mine.png"

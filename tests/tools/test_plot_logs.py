@@ -73,7 +73,7 @@ def test_panels_hold_the_curves(run):
     assert list(panels[1].lines[0].get_xdata()) == [2, 4]
 
 
-def test_a_precision_of_objects_that_there_are_none_of_is_not_drawn(tmp_path):
+def test_missing_precisions_are_not_drawn(tmp_path):
     """pycocotools returns -1 for it."""
     names = ("coco/bbox_mAP", "coco/bbox_mAP_s", "AR_s@1000", "matthews")
     records = [*training(1), dict.fromkeys(names, -1.0), *training(2)]

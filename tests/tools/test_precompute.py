@@ -148,7 +148,7 @@ def test_offline_losses_are_the_online_ones_without_augmentation(store, config, 
     torch.testing.assert_close(offline["loss_guidance"], online["loss_guidance"], rtol=1e-3, atol=0)
 
 
-def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
+def test_a_second_run_is_a_no_op(store, config, checkpoint, capfd):
     before = content(store)
     capfd.readouterr()
     assert run(config, checkpoint, store) == 0
@@ -156,7 +156,7 @@ def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
     assert content(store) == before
 
 
-def test_refuses_a_store_of_something_else(store, config, model, folder, capfd):
+def test_rejects_a_different_store(store, config, model, folder, capfd):
     before = content(store)
     model.head.fc.bias.data += 1
     other = folder / "other.pth"
@@ -241,8 +241,8 @@ def test_an_interrupted_store_of_something_else_is_refused(
     assert "resuming after 20 of 121" in capfd.readouterr().out
 
 
-def test_files_are_known_by_their_names(tmp_path):
-    """The files of a dataset may be moved; the store remains valid."""
+def test_stores_remain_valid_if_files_are_moved(tmp_path):
+    """Keys are computed from file names relative to the dataset."""
     config = write_tiny_config(tmp_path)
     settings = config.read_text().replace("num_classes=2)", "num_classes=2, to_rgb=True)")
     config.write_text(settings)
@@ -275,7 +275,7 @@ def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_what_is_in_the_way(config, checkpoint, tmp_path, capfd):
+def test_rejects_other_files_at_the_output_path(config, checkpoint, tmp_path, capfd):
     (tmp_path / "file").write_text("mine")
     assert run(config, checkpoint, tmp_path / "file") == 1
     assert "not a store of teacher features" in capfd.readouterr().err
@@ -329,7 +329,7 @@ data_preprocessor = dict(mean=[127.0], std=[60.0], num_classes=2)
 """
 
 
-def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
+def test_all_options_of_a_store_come_from_the_guided_config(tmp_path, capfd):
     """Gray images without cropping, for a timm network in half precision."""
     import cv2
     import timm
@@ -402,7 +402,7 @@ def errors_of(folder, config, checkpoint, store, moved, how):
     return store_error(Config.fromfile(path), batches=1)
 
 
-def test_padding_is_black_to_the_teacher(store, config, checkpoint, tmp_path, monkeypatch):
+def test_the_teacher_sees_black_padding(store, config, checkpoint, tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import windows
 
     settings = (tmp_path, config, checkpoint, store)

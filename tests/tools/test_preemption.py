@@ -128,7 +128,7 @@ def worker(tmp_path, launch):
     return start
 
 
-def test_the_launcher_tells_how_its_workers_end(launch):
+def test_the_launcher_returns_the_status_of_its_workers(launch):
     two = ("--standalone", "--nproc_per_node", "2", "--no-python")
     good, _ = launch(*two, "true")
     good.communicate(timeout=PATIENCE)
@@ -139,7 +139,7 @@ def test_the_launcher_tells_how_its_workers_end(launch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_the_launcher_lets_its_workers_come_to_their_end(worker, number):
+def test_the_launcher_waits_for_its_workers(worker, number):
     process, mark = worker()
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -273,7 +273,7 @@ class TestSlurm:
         assert first.endswith("c.py --work-dir w d --cfg-options a=b c --launcher slurm")
         assert second == first + " --resume"
 
-    def test_a_job_that_fails_is_not(self, slurm, tmp_path):
+    def test_a_failed_job_is_not_requeued(self, slurm, tmp_path):
         process, log = slurm("--requeue", "part", "job", "c.py", "w", "--resume")
         (tmp_path / "requeued").write_text("")  # requeued manually, then fails
         os.kill(int((tmp_path / "batch").read_text()), signal.SIGUSR1)

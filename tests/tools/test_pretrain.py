@@ -134,7 +134,7 @@ def test_a_killed_pretraining_goes_on(images, tmp_path):
     assert (run / "epoch_8.pth").exists()
 
 
-def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
+def test_masked_autoencoder_if_patches_can_be_dropped(flat, tmp_path, capsys):
     said = plan(capsys, TIMM, "--data", flat, "--image-size", "64")
     assert "masked autoencoder: 75% of the 4 x 4 patches are dropped" in said
     assert "12 of" in said
@@ -145,13 +145,13 @@ def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
     assert "find_unused_parameters = True" in config
 
 
-def test_masked_pixels_elsewhere(flat, capsys):
+def test_masked_pixels_for_other_backbones(flat, capsys):
     said = plan(capsys, "dwnet", "--data", flat)
     assert "masked pixels (SimMIM), 60% in squares of 8 (cannot drop patches of DWNet" in said
     assert "instead" not in said
 
 
-def test_every_image_is_a_class(images, tmp_path, capsys):
+def test_instance_discrimination(images, tmp_path, capsys):
     said = plan(capsys, "dhvt", "--data", images / "classes", "--method", "instance")
     assert "12 classes, one per image: 2 large crops, 2 of 16 pixels" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
@@ -177,7 +177,7 @@ def test_images_of_a_coco_file(flat, tmp_path, capsys):
         (("dhvt", "--data", "FLAT", "--batch-size", "64"), "--batch-size 64 exceeds the 12 images"),
     ],
 )
-def test_what_is_refused(argv, words, flat, capsys):
+def test_invalid_options_are_rejected(argv, words, flat, capsys):
     argv = [str(flat) if one == "FLAT" else one for one in argv]
     assert run_main(main, *argv, "--dry-run") == 1
     assert words in capsys.readouterr().err
@@ -209,7 +209,7 @@ def test_methods_are_those_of_the_package():
     assert parse_args(["dhvt", "--data", "x"]).method == "masked"
 
 
-def test_features_that_are_alike_are_told(caplog):
+def test_collapsed_features_are_reported(caplog):
     from smallvit.plugins.self_supervision.monitor import (
         effective_rank,
         neighbor_accuracy,

@@ -206,7 +206,7 @@ def test_a_table_with_several_labels(run, files, tmp_path):
     assert "labels.csv" in (tmp_path / "out/plan.json").read_text()
 
 
-def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
+def test_the_time_of_a_method_includes_its_pretraining(run, files, tmp_path):
     out, more = tmp_path / "out", files / "images"
     method = "vit+structured+shortcut+masked"
     argv = ("--methods", method, "--seeds", "1", "--jobs", "1", "--unlabeled", more)
@@ -239,7 +239,7 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
+def test_an_interrupted_pretraining_is_resumed(files, tmp_path, monkeypatch):
     from smallvit.bench import pretraining
     from smallvit.bench.plan import BenchSettings, Run
 
@@ -268,7 +268,7 @@ def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
     assert one.keys() == two.keys()
 
 
-def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path, monkeypatch):
+def test_runs_are_extended_from_before_the_learning_rate_decay(run, files, tmp_path, monkeypatch):
     def once(runs, results, doublings):
         assert doublings == 1
         return set() if runs[0].begun else {(each.method, each.samples) for each in runs}
@@ -294,7 +294,7 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
     assert predictions["images"][0] == "test/bright/0.png"
 
 
-def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
+def test_learning_rates_are_searched_and_stored(run, files, tmp_path, monkeypatch):
     monkeypatch.setattr("smallvit.bench.plan.LEAST_ITERATIONS", 2)
     argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "20", "--batch-size", "2")
     status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
@@ -322,7 +322,7 @@ def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
 
 
 class TestMinutes:
-    def test_the_least_budget_that_is_told_is_enough(self, run, files, tmp_path):
+    def test_the_reported_minimum_budget_is_sufficient(self, run, files, tmp_path):
         out = tmp_path / "out"
         argv = ("--seeds", "1", "--jobs", "2", "--batch-size", "2", "--out", out)
         argv += ("--methods", files / "good.py", files / "bad.py")
@@ -416,7 +416,7 @@ class TestMistakes:
             (["--report-only"], "no bench found in"),
         ],
     )
-    def test_is_told_in_a_sentence(self, run, tmp_path, argv, said):
+    def test_errors_are_reported_in_a_sentence(self, run, tmp_path, argv, said):
         status, _, error = run(*argv, "--out", tmp_path / "out")
         assert status == 1
         assert said in error

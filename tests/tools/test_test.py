@@ -126,7 +126,7 @@ def test_usage_errors(tiny, capsys):
         ("mmpretrain", "VisualizationHook", {"enable": True, "out_dir": "here", "interval": 3}),
     ],
 )
-def test_drawing_speaks_each_library(library, visualization, expected):
+def test_drawing_supports_each_library(library, visualization, expected):
     from smallvit.cli.testing import enable_drawing
 
     cfg = Config(
@@ -191,7 +191,7 @@ def test_tta_of_a_segmentor_needs_its_config():
         (dict(type="FasterRCNN"), "Resize", "pipeline has no flips"),
     ],
 )
-def test_flips_that_would_be_wrong_are_refused(model, train, reason):
+def test_invalid_flips_are_rejected(model, train, reason):
     from smallvit.cli import UserError
     from smallvit.cli.testing import enable_tta
 

@@ -66,7 +66,7 @@ def test_same_samples_as_from_the_archive(root, tmp_path):
     assert folders.CLASSES == archive.CLASSES
 
 
-def test_links_where_there_are_none_are_copies(root, monkeypatch):
+def test_files_are_copied_where_links_are_not_supported(root, monkeypatch):
     def refuse(*_):
         raise OSError("no links here")
 
@@ -140,7 +140,7 @@ def test_nothing_outside_of_the_folder_is_moved(root, capsys):
     assert len(images(root)) == 9
 
 
-def test_what_is_there_stays(root, capsys):
+def test_existing_files_are_kept(root, capsys):
     assert run_main(tool.main, root, root / "val") == 1
     assert "val already exists: remove it" in capsys.readouterr().err
     assert len(images(root)) == 9

@@ -86,7 +86,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
         (["--folds", "3", "--cfg-options", "work_dir=x"], "--work-dir"),
     ],
 )
-def test_folds_that_make_no_sense(argv, text, pictures, capsys):
+def test_invalid_folds_are_rejected(argv, text, pictures, capsys):
     assert train("dhvt-t", "--data", pictures, *argv) == 1
     assert text in capsys.readouterr().err
 

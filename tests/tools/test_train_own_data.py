@@ -73,7 +73,7 @@ def planned(root, out, model="pvtv2-b0", survey=None, **wishes):
     return make_plan(model, data, survey or look_at(data.sample), Wishes(**wishes))
 
 
-def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
+def test_one_command_trains_and_writes_the_config(pictures, work, capsys):
     options = [f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test")]
     flags = ["--epochs", "1", "--batch-size", "4", "--image-size", "16", "--seed", "3"]
     argv = ["dhvt", "--data", pictures, *flags, "--cfg-options", *options, own_experiment()]
@@ -254,7 +254,7 @@ def test_other_models():
         ("mmpretrain:resnet18_8xb32_in1k", "custom-coco", "classifiers"),
     ],
 )
-def test_models_that_cannot(name, form, text):
+def test_unsupported_models_are_rejected(name, form, text):
     with pytest.raises(UserError, match=text):
         choose_model(name, form, 224)
 
@@ -275,12 +275,12 @@ def test_models_that_cannot(name, form, text):
         (["configs/x.py", "--in-memory"], "--in-memory requires --data"),
     ],
 )
-def test_flags_that_cannot_be_followed(argv, text, pictures, work, capsys):
+def test_incompatible_flags_are_rejected(argv, text, pictures, work, capsys):
     assert train(*(one.format(pictures) for one in argv)) == 1
     assert text in capsys.readouterr().err
 
 
-def test_fewer_images_are_seen_more_often():
+def test_small_datasets_are_trained_for_more_epochs():
     assert default_epochs("folder", 4000) == 100
     assert default_epochs("folder", 1000) == 200
     assert default_epochs("folder", 10**7) == 30
@@ -301,7 +301,7 @@ def test_small_images_in_memory(pictures, work, monkeypatch):
     assert dataset.load_batch([0, 1]).images.changed().shape == (2, 3, 32, 32)
 
 
-def test_a_frozen_backbone_is_written_down(pictures, work):
+def test_frozen_backbones_are_written_to_the_config(pictures, work):
     plan = planned(pictures, work, "dhvt-t", freeze=True, pretrained="weights.pth")
     settings = settings_of(plan, "out")
     assert settings["custom_hooks"] == [dict(type="smallvit.FreezeHook", modules=["backbone"])]
@@ -316,7 +316,7 @@ def test_a_cascade_is_calibrated_on_training_images(pictures, work):
     assert cfg.calibration_dataloader.dataset.listed == listed
 
 
-def test_values_are_written_as_a_person_would():
+def test_values_are_written_readably():
     assert as_text("a", {"b": (1,), "c": Name("d"), "e": 'f"'}) == "a = dict(b=(1,), c=d, e='f\"')"
     long = as_text("model", {"key": ["x" * 60, "y" * 60], "label_map": {1: 255}})
     assert long.splitlines()[0] == "model = dict("

@@ -123,7 +123,7 @@ def test_wrapped_data(tiny, tmp_path):
     assert [(kind, name) for kind, name, _ in found["train"]] == [("unreadable", "1.png")]
 
 
-def test_a_choice_of_samples(tiny, tmp_path, capsys):
+def test_subsets_of_samples(tiny, tmp_path, capsys):
     inner = f'dict(type="CustomDataset", data_root=r"{tmp_path}/data/train", pipeline=pipeline)'
     part = f'dict(type="smallvit.Subset", samples_per_class=3, dataset={inner})'
     tiny.write_text(f'{tiny.read_text()}\ntrain_dataloader["dataset"] = {part}\n')
@@ -221,7 +221,7 @@ def test_splits_of_class_folders(tmp_path):
     ]
 
 
-def test_images_that_are_read_otherwise_than_meant(tmp_path):
+def test_images_that_are_read_differently_than_intended(tmp_path):
     write_pictures(tmp_path)
     dark = tmp_path / "train/dark"
     deep = np.full((16, 16), 3000, np.uint16)
@@ -317,7 +317,7 @@ def test_label_maps(scenes, tmp_path):
     ]  # fmt: skip
 
 
-def test_maps_without_the_zero(scenes, tmp_path):
+def test_maps_with_reduce_zero_label(scenes, tmp_path):
     """As in ADE20K: 0 is the background without class, and classes start at 1."""
     config = tmp_path / "ade.py"
     base = (ROOT / "configs/dwnet/dwnet-mini_digits-seg.py").as_posix()
