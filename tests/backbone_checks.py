@@ -1,4 +1,4 @@
-"""Checks that every backbone passes, so that each test file states its own only."""
+"""Checks that every backbone must pass; the test files of backbones only add specific ones."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ SYSTEM = "locality_guidance"
 
 
 class Classifier(nn.Module):
-    """The parameter names of MMPretrain's ImageClassifier, without importing it."""
+    """Classifier with the parameter names of MMPretrain's ImageClassifier, without importing it."""
 
     def __init__(self, backbone: nn.Module, channels: int, num_classes: int = 100):
         super().__init__()
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
 
 def as_map(output: Tensor, grid: int | None) -> Tensor:
-    """Patch tokens of a block as a map (B, C, H, W); maps stay."""
+    """Convert patch tokens of a block to a map (B, C, H, W); maps are returned unchanged."""
     if output.ndim == 4:
         return output
     count = grid * grid
@@ -50,7 +50,7 @@ def as_map(output: Tensor, grid: int | None) -> Tensor:
 def collected_maps(
     blocks: Iterable[tuple[nn.Module, int | None]], names: Iterable[str]
 ) -> Iterator[dict]:
-    """Fill a dict with the maps that blocks put out, under the reference's names."""
+    """Store the output maps of blocks in a dict, under the names of the reference."""
     found, handles = {}, []
     for index, (block, grid) in enumerate(blocks):
         name = f"features[{index}]"
@@ -66,7 +66,7 @@ def collected_maps(
 
 
 def keep_outputs(modules: Mapping[str, nn.Module], found: dict) -> None:
-    """Fill a dict with what modules put out next, tokens without their grid."""
+    """Store the next outputs of modules in a dict, tokens without their grid."""
 
     def keep(name):
         def hook(module, args, output):
@@ -85,14 +85,14 @@ def assert_golden(
     system: str = SYSTEM,
     tokens: Mapping[str, nn.Module] | None = None,
 ) -> None:
-    """Logits, features, training loss and gradient norms of a golden, and the way back.
+    """Compare logits, features, training loss and gradient norms with a golden, then convert back.
 
     Args:
-        name: The golden.
-        model: A classifier with our keys.
-        blocks: Blocks with the sides of their grids, whose outputs are compared as maps.
+        name: Name of the golden.
+        model: Classifier with our keys.
+        blocks: Blocks whose outputs are compared as maps, with the side lengths of their grids.
         system: System of the converter.
-        tokens: Modules whose outputs are compared as they are, by the reference's names.
+        tokens: Modules whose outputs are compared unchanged, by the names in the reference.
     """
     record = load_golden(name)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -113,13 +113,13 @@ def assert_golden(
 
 
 def skip_unless_scaled_attention_exports() -> None:
-    """Leave a test of a graph of TorchScript whose attention is scaled by another number."""
+    """Skip a TorchScript export if the exporter does not support the ``scale`` of attention."""
     if release(torch.__version__) < (2, 5):
-        pytest.skip("the exporter of torch 2.4 takes no scale of attention")
+        pytest.skip("the exporter of torch 2.4 does not support the scale argument of attention")
 
 
 def assert_exports(model: nn.Module, x: Tensor) -> None:
-    """The ONNX graph computes what the model does."""
+    """Check that the ONNX graph computes the same outputs as the model."""
     runtime = pytest.importorskip("onnxruntime")
     file = io.BytesIO()
     torch.onnx.export(model.eval(), (x,), file, dynamo=False, input_names=["image"])
@@ -133,7 +133,7 @@ def assert_exports(model: nn.Module, x: Tensor) -> None:
 
 
 def assert_compiles(model: nn.Module, x: Tensor) -> None:
-    """The captured graph, without a break, computes what the model does."""
+    """Check that the graph is captured without breaks and computes the outputs of the model."""
     with torch.no_grad():
         # The default backend would spend minutes in the C++ compiler on the same graph.
         compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")(x)
@@ -143,7 +143,7 @@ def assert_compiles(model: nn.Module, x: Tensor) -> None:
 
 
 def assert_autocast(model: nn.Module, x: Tensor) -> None:
-    """In bfloat16 the outputs stay near and gradients reach every trained parameter."""
+    """Check that bfloat16 outputs are close and every trainable parameter receives a gradient."""
     with torch.no_grad():
         expected = [output.clone() for output in model.eval()(x)]
         with torch.autocast("cpu", torch.bfloat16):
@@ -161,7 +161,7 @@ def assert_autocast(model: nn.Module, x: Tensor) -> None:
 
 
 def assert_batch_of_one(model: nn.Module, x: Tensor) -> None:
-    """An image alone gives what it gives in a batch, with its batch axis."""
+    """Check that a batch of one image gives the same output as that image in a larger batch."""
     with torch.no_grad():
         whole, alone = model.eval()(x), model(x[:1])
     for one, many in zip(alone, whole, strict=True):
@@ -169,7 +169,7 @@ def assert_batch_of_one(model: nn.Module, x: Tensor) -> None:
 
 
 def assert_checkpointing(build: Callable[..., nn.Module], x: Tensor) -> None:
-    """Gradient checkpointing changes no gradient."""
+    """Check that gradient checkpointing does not change gradients."""
     plain, saving = build(with_cp=False), build(with_cp=True)
     saving.load_state_dict(plain.state_dict())
     for model in (plain, saving):
@@ -179,7 +179,7 @@ def assert_checkpointing(build: Callable[..., nn.Module], x: Tensor) -> None:
 
 
 def assert_frozen(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
-    """Frozen parts stay in evaluation and get no gradient; all else is trained."""
+    """Check that frozen parts stay in eval mode without gradients and the others are trained."""
     model.train()
     still = {id(p) for part in frozen for p in part.parameters()}
     assert still

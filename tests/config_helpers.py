@@ -1,4 +1,4 @@
-"""The configs of the repository: read once, built in their scope, cut down to test size."""
+"""Helpers for the repository's configs: cached reading, building in their scope, reduced sizes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from unittest import mock
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-import smallvit  # noqa: F401 the bridge to torchvision's ops, before mmdet or mmseg is imported
+import smallvit  # noqa: F401  # provides mmcv's ops; must come before mmdet and mmseg
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -34,7 +34,7 @@ _bases: dict[str, tuple] = {}
 
 
 def _file2dict(filename: str | Path, *args: Any, **kwargs: Any) -> tuple:
-    """Parse a file once: many configs have the same bases, and configs are bases too."""
+    """Parse each file only once, because many configs share base files."""
     key = str((filename, args, kwargs))
     if key not in _bases:
         _bases[key] = _parse(filename, *args, **kwargs)
@@ -42,13 +42,13 @@ def _file2dict(filename: str | Path, *args: Any, **kwargs: Any) -> tuple:
 
 
 def read_config(name: str) -> Config:
-    """Read a config of the repository; each caller gets a copy of its own."""
+    """Read a config of the repository; each caller gets its own copy."""
     return deepcopy(_read(name))
 
 
 @contextmanager
 def scope_of(cfg: Config | str) -> Iterator[None]:
-    """Build in the default scope of a config, or in the one named."""
+    """Build in the default scope of a config, or in the given scope."""
     scope = cfg if isinstance(cfg, str) else cfg.default_scope
     with DefaultScope.overwrite_default_scope(scope):
         yield
@@ -62,19 +62,19 @@ def build(cfg: Config):
         return build_model(cfg)
 
 
-#: Transform settings that are lengths in pixels.
+#: Transform arguments that are lengths in pixels.
 LENGTHS = ("scale", "scales", "crop_size", "size")
 
 
 def shrink(node: Any, factor: float = 8) -> Any:
-    """Divide the lengths in a pipeline or preprocessor, in place; small numbers stay.
+    """Divide the lengths in a pipeline or preprocessor in place; small numbers are not changed.
 
     Args:
         node (Any): A config, list or value.
-        factor (float): What to divide by. Defaults to 8.
+        factor (float): Divisor. Defaults to 8.
 
     Returns:
-        Any: The same node.
+        Any: The same object.
     """
     if isinstance(node, Mapping):
         for key, value in node.items():
@@ -85,7 +85,7 @@ def shrink(node: Any, factor: float = 8) -> Any:
 
 
 def flat_steps(pipeline: list[dict]) -> Iterator[dict]:
-    """List the steps of a pipeline, those of a ``RandomChoice`` among them."""
+    """List the transforms of a pipeline, including those inside ``RandomChoice``."""
     for step in pipeline:
         if step["type"].split(".")[-1] == "RandomChoice":
             for branch in step["transforms"]:
@@ -101,7 +101,7 @@ def _divide(value: Any, factor: float) -> Any:
 
 
 def use_mini(cfg: Config) -> Config:
-    """Replace a DWNet by the smallest one, in place, with the widths of what follows it.
+    """Replace a DWNet with the smallest one in place, and adapt the widths after it.
 
     Args:
         cfg (Config): Config of a classifier, detector or segmentor.

@@ -1,4 +1,4 @@
-"""Settings for the whole suite."""
+"""Suite-wide fixtures and collection hooks."""
 
 import gc
 import os
@@ -10,20 +10,21 @@ from functools import cache
 import pytest
 from hypothesis import register_random, settings
 
-import smallvit  # noqa: F401  # before a test imports mmcv, whose ops the import bridges
+import smallvit  # noqa: F401  # before a test imports mmcv: the import of smallvit provides its ops
 
-# Several processes share the cores of a test machine; one thread each is fastest there.
+# Several processes share the cores of a test machine, so one thread per process is the fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The same examples in every run: a failure is of the change at hand. The hunt for others is
-# --hypothesis-profile=explore; what it finds stays as @example. Machines differ in speed.
+# Every run uses the same examples, so that a failure is caused by the change being tested. Search
+# for new ones with --hypothesis-profile=explore and keep its findings as @example. No deadline,
+# because machines differ in speed.
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("repeat")
 
 
 class TorchRandom:
-    """What hypothesis seeds and restores; it holds it weakly."""
+    """Lets Hypothesis seed and restore torch; Hypothesis only keeps a weak reference to it."""
 
 
 TORCH_RANDOM = TorchRandom()
@@ -31,12 +32,15 @@ TORCH_RANDOM = TorchRandom()
 
 @pytest.fixture(autouse=True, scope="session")
 def torch_settings():
-    """One thread: the reference numbers were computed with one. Hypothesis seeds torch too."""
+    """Set the number of threads, and let Hypothesis seed torch.
+
+    The reference numbers were computed with one thread.
+    """
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    # The engine of autograd begins here: one that begins after a compilation has threads, with
-    # which no child that a test forks can train.
+    # Start the autograd engine now: if it starts after a compilation, it has threads that do not
+    # survive a fork, and forked children cannot train.
     torch.ones(1, requires_grad=True).sum().backward()
     TORCH_RANDOM.seed = torch.manual_seed
     TORCH_RANDOM.getstate, TORCH_RANDOM.setstate = torch.get_rng_state, torch.set_rng_state
@@ -45,11 +49,11 @@ def torch_settings():
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_records():
-    """What MMEngine writes down about a run takes longer than the trainings here.
+    """Skip the run metadata that MMEngine collects, which takes longer than the training itself.
 
-    It formats the text of the config with yapf, at each checkpoint: the text means the same
-    without. It asks compilers for their versions, at each run: they are asked once. Tools in
-    processes of their own do both.
+    The config is dumped without yapf formatting, which is slow and repeated at each checkpoint. The
+    compiler versions, normally collected in each run, are collected once. Tools that run in their
+    own processes do both as usual.
     """
     from mmengine.config import config
     from mmengine.runner import runner
@@ -57,22 +61,23 @@ def quick_records():
 
     environment = cache(runner.collect_env)
     with pytest.MonkeyPatch.context() as patch:
-        # The onedl fork imports it where it is called.
+        # The onedl fork imports it at the place of the call.
         for module in (yapf_api, config):
             patch.setattr(module, "FormatCode", lambda text, **_: (text, True), raising=False)
         patch.setattr(runner, "collect_env", lambda: dict(environment()))
         yield
 
 
-#: Modules after whose import what is in memory counts as imported.
+#: Number of newly imported modules after which ``frozen_imports`` freezes the garbage collector.
 MANY_MODULES = 50
 _modules = 0
 
 
 @pytest.fixture(autouse=True)
 def frozen_imports():
-    """Keep what was imported out of garbage collections, of which MMEngine makes one after each
-    data set: it would go through all of that, a second each time.
+    """Exclude imported objects from garbage collection.
+
+    MMEngine runs a full collection after each dataset, which would take about a second each time.
     """
     global _modules
     if len(sys.modules) - _modules >= MANY_MODULES:
@@ -81,7 +86,7 @@ def frozen_imports():
         gc.freeze()
 
 
-#: Markers of tests that are left out unless ``-m`` names them.
+#: Markers of tests that only run if ``-m`` names them.
 ON_REQUEST = ("exhaustive", "gpu")
 
 
@@ -90,17 +95,17 @@ def is_asked_for(config, marker):
 
 
 def pytest_configure(config):
-    """Hide GPUs from a run that is not about them.
+    """Hide GPUs unless GPU tests are requested.
 
-    The tests are about the CPU, which a tool would not choose beside a GPU, and some fork, which
-    CUDA does not survive once it is in use. What they start inherits the variable.
+    The tests expect the CPU, but tools prefer a GPU if there is one. Some tests fork, which does
+    not work once CUDA is initialized. Child processes inherit the variable.
     """
     if not is_asked_for(config, "gpu"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is run on request alone, and skip what needs a GPU where there is none."""
+    """Deselect tests that only run on request, and skip GPU tests if there is no GPU."""
     absent = [marker for marker in ON_REQUEST if not is_asked_for(config, marker)]
     kept, left_out = [], []
     for item in items:
@@ -115,10 +120,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _begin_with_long_files(items):
-    """Sort the files by their slow tests, then by all, so that no process ends with a long one.
+    """Run files with the most slow tests first, then the largest, to balance the worker processes.
 
-    A file of a few slow tests would come last in pytest-xdist's own order, and leave the other
-    processes idle.
+    In the default order of pytest-xdist, a file with a few slow tests can come last and leave the
+    other workers idle.
     """
     slow, size = Counter(), Counter()
     for item in items:
@@ -136,7 +141,7 @@ def sees_gpu():
 
 @pytest.fixture(autouse=True)
 def no_default_scope():
-    """A runner of an earlier test leaves its library's scope as the default of the process."""
+    """Reset the default scope, which a runner of an earlier test may have set."""
     yield
     registry = sys.modules.get("mmengine.registry")
     if registry is not None:
@@ -145,8 +150,9 @@ def no_default_scope():
 
 @pytest.fixture(autouse=True)
 def no_loggers():
-    """MMEngine's loggers write to where the test that made them was captured, and the newest one
-    is what others log to.
+    """Remove MMEngine's loggers, which write to the captured output of the test that created them.
+
+    Other tests would log to the most recent one.
     """
     yield
     logging = sys.modules.get("mmengine.logging")
@@ -156,7 +162,7 @@ def no_loggers():
 
 @pytest.fixture(scope="session")
 def digit_scenes(tmp_path_factory):
-    """Eight training and two validation scenes of digits, in both layouts."""
+    """Eight training and two validation scenes of digits, in COCO and label-map layout."""
     from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
     out = tmp_path_factory.mktemp("data") / "digit_scenes"

@@ -1,4 +1,4 @@
-"""Tiny data sets with one fault each: what was written, and what should be made of it."""
+"""Builders of tiny datasets, with hooks for injecting a single fault."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def write_coco(
     classes: Sequence[str] = CLASSES,
     name: str = "train",
 ) -> Path:
-    """Write an annotation file of squares, two in an image, with the images beside it.
+    """Write an annotation file with two squares per image, and the images.
 
     Args:
-        root (Path): The folder.
+        root (Path): Output folder.
         change (Callable, optional): Changes the content before it is written. Defaults to None.
-        images (int): Images. Defaults to 4.
-        classes (Sequence[str]): Names of the categories, whose ids begin at 1.
-        name (str): Of the file and of the folder of images. Defaults to "train".
+        images (int): Number of images. Defaults to 4.
+        classes (Sequence[str]): Category names; ids start at 1.
+        name (str): Name of the file and of the image folder. Defaults to "train".
 
     Returns:
         Path: The annotation file.
@@ -67,10 +67,10 @@ def write_coco(
 
 
 def each(change: Callable[[dict], Any]) -> Callable[[dict], None]:
-    """Make a change of every annotation.
+    """Apply a change to every annotation.
 
     Args:
-        change (Callable): Changes one.
+        change (Callable): Changes one annotation.
 
     Returns:
         Callable: Changes the content of a file.
@@ -90,17 +90,17 @@ def coco_dataset(
     masks: bool = True,
     **settings: Any,
 ) -> Any:
-    """Build the data set of a file of :func:`write_coco`, as a run of smallvit does.
+    """Build the dataset of a file from :func:`write_coco`, as a smallvit run does.
 
     Args:
-        root (Path): The folder.
-        name (str): The file's name. Defaults to "train".
-        classes (Sequence[str]): Classes of the data set.
-        masks (bool): Whether the pipeline reads masks. Defaults to True.
-        **settings: Others of the data set.
+        root (Path): Folder of the file.
+        name (str): File name. Defaults to "train".
+        classes (Sequence[str]): Classes of the dataset.
+        masks (bool): Whether the pipeline loads masks. Defaults to True.
+        **settings: Further arguments of the dataset.
 
     Returns:
-        CocoDataset: The data set.
+        CocoDataset: The dataset.
     """
     from smallvit.datasets.coco import CocoDataset
 
@@ -110,13 +110,13 @@ def coco_dataset(
 def coco_settings(
     root: Path, name: str = "train", classes: Sequence[str] = CLASSES, masks: bool = True
 ) -> dict[str, Any]:
-    """The settings of that data set.
+    """Return the arguments of that dataset.
 
     Args:
-        root (Path): The folder.
-        name (str): The file's name. Defaults to "train".
-        classes (Sequence[str]): Classes of the data set.
-        masks (bool): Whether the pipeline reads masks. Defaults to True.
+        root (Path): Folder of the file.
+        name (str): File name. Defaults to "train".
+        classes (Sequence[str]): Classes of the dataset.
+        masks (bool): Whether the pipeline loads masks. Defaults to True.
 
     Returns:
         dict: Arguments.
@@ -136,10 +136,10 @@ def coco_settings(
 
 
 def loaded(dataset: Any) -> list[tuple[list[float], int, int]]:
-    """Load all samples of a detection data set as a training does.
+    """Load all samples of a detection dataset as in training.
 
     Args:
-        dataset (CocoDataset): The data set.
+        dataset (CocoDataset): The dataset.
 
     Returns:
         list[tuple]: Box, label and mask area of each object.
@@ -154,10 +154,10 @@ def loaded(dataset: Any) -> list[tuple[list[float], int, int]]:
 
 
 def usage_of(dataset: Any, split: str = "train") -> Any:
-    """Describe what a run takes from a data set.
+    """Describe which parts of a dataset a run uses.
 
     Args:
-        dataset (Dataset): A data set that is no wrapper of others.
+        dataset (Dataset): A dataset that does not wrap another one.
         split (str): ``train``, ``val`` or ``test``. Defaults to "train".
 
     Returns:
@@ -170,14 +170,14 @@ def usage_of(dataset: Any, split: str = "train") -> Any:
 
 
 def measure_perfect_boxes(metric: Any, dataset: Any) -> dict[str, float]:
-    """Feed a metric with the objects of a data set as predictions.
+    """Evaluate a metric with the ground truth of a dataset as predictions.
 
     Args:
         metric (CocoMetric): The metric.
-        dataset (CocoDataset): The data set, in test mode.
+        dataset (CocoDataset): The dataset, in test mode.
 
     Returns:
-        dict[str, float]: What it gives.
+        dict[str, float]: Metric values.
     """
     import torch
     from mmengine.structures import InstanceData
@@ -199,12 +199,13 @@ def measure_perfect_boxes(metric: Any, dataset: Any) -> dict[str, float]:
 def write_maps(
     root: Path, save: Callable[[np.ndarray, Path], Any] | None = None, images: int = 4
 ) -> None:
-    """Write images with label maps, background and a disc of the class 1.
+    """Write images with label maps: background and a disc of class 1.
 
     Args:
-        root (Path): The folder; ``images`` and ``masks`` are made in it.
-        save (Callable, optional): Saves a map, of uint8, under a path. Defaults to None: as it is.
-        images (int): Images. Defaults to 4.
+        root (Path): Output folder; ``images`` and ``masks`` are created in it.
+        save (Callable, optional): Saves a uint8 map to a path. Defaults to None, which saves it
+            unchanged.
+        images (int): Number of images. Defaults to 4.
     """
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -226,16 +227,17 @@ def map_dataset(
     loader: dict | None = None,
     **settings: Any,
 ) -> Any:
-    """Build the data set of :func:`write_maps`.
+    """Build the dataset of :func:`write_maps`.
 
     Args:
-        root (Path): The folder.
-        classes (Sequence[str]): Its classes.
-        loader (dict, optional): What loads the label maps. Defaults to None: mmseg's.
-        **settings: Others of the data set.
+        root (Path): Folder of the images and maps.
+        classes (Sequence[str]): Classes of the dataset.
+        loader (dict, optional): Transform that loads the label maps. Defaults to None, which uses
+            mmseg's.
+        **settings: Further arguments of the dataset.
 
     Returns:
-        BaseSegDataset: The data set, checked as in a run.
+        BaseSegDataset: The dataset, checked as in a run.
     """
     from mmseg.datasets import BaseSegDataset
 

@@ -1,4 +1,4 @@
-"""Small data sets of random pixels in the official layouts, below one folder ``data``."""
+"""Small datasets of random pixels in the official layouts, below one folder ``data``."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-#: Images of each set, and classes of those that have folders by class.
+#: Number of images per split, and number of classes for datasets with class folders.
 NUM_IMAGES = 4
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 CIFAR_TRAIN = [f"data_batch_{number}" for number in range(1, 6)]
@@ -17,14 +17,14 @@ FLOWERS = {"trnid": (1, 2), "valid": (3, 4), "tstid": (5, 6)}
 
 
 def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (64, 96)) -> None:
-    """Write random pixels of a height and width, with the folders that they need."""
+    """Write an image of random pixels with the given height and width, creating parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, size=(*size, 3), dtype=np.uint8)
     assert cv2.imwrite(str(path), pixels)
 
 
 def write_coco(root: Path) -> None:
-    """``data/coco``: two boxes, two polygons."""
+    """Write ``data/coco``: two boxes, two polygons."""
     boxes = [(8, 8, 40, 36), (30, 20, 50, 40)]
     annotations = [
         dict(
@@ -48,7 +48,7 @@ def write_coco(root: Path) -> None:
 
 
 def write_ade(root: Path) -> None:
-    """``data/ade/ADEChallengeData2016``: label maps of two classes and the ignored 0."""
+    """Write ``data/ade/ADEChallengeData2016``: label maps with two classes and the ignored 0."""
     for split in ("training", "validation"):
         for index in range(2):
             write_image(root / "images" / split / f"{index}.jpg", index)
@@ -61,7 +61,7 @@ def write_ade(root: Path) -> None:
 
 
 def write_imagenet(root: Path) -> None:
-    """``data/imagenet``, listed in ``meta``."""
+    """Write ``data/imagenet``, listed in ``meta``."""
     (root / "meta").mkdir(parents=True)
     for split in ("train", "val"):
         names = [f"n0144000{index % 2}/{index}.JPEG" for index in range(NUM_IMAGES)]
@@ -72,7 +72,7 @@ def write_imagenet(root: Path) -> None:
 
 
 def write_tiny_imagenet(root: Path) -> None:
-    """``data/tiny-imagenet-200``, with two of its classes."""
+    """Write ``data/tiny-imagenet-200`` with two of its classes."""
     classes = ("n01443537", "n01629819")
     for name in classes:
         for index in range(2):
@@ -86,7 +86,7 @@ def write_tiny_imagenet(root: Path) -> None:
 
 
 def write_domainnet(root: Path) -> None:
-    """``data/domainnet`` with the official lists of the six domains."""
+    """Write ``data/domainnet`` with the official lists of the six domains."""
     for domain in DOMAINS:
         for split in ("train", "test"):
             lines = []
@@ -99,7 +99,7 @@ def write_domainnet(root: Path) -> None:
 
 
 def write_chaoyang(root: Path) -> None:
-    """``data/chaoyang``, with its two lists."""
+    """Write ``data/chaoyang`` with its two lists."""
     for split in ("train", "test"):
         entries = [
             dict(name=f"{split}/{index}.JPG", label=index % 4) for index in range(NUM_IMAGES)
@@ -110,7 +110,7 @@ def write_chaoyang(root: Path) -> None:
 
 
 def write_inaturalist(root: Path, year: int) -> None:
-    """``data/inaturalist{year}``, with two species."""
+    """Write ``data/inaturalist{year}`` with two species."""
     root.mkdir(parents=True)
     categories = [
         dict(id=number, name=f"species {number}", supercategory="Aves") for number in (0, 1)
@@ -127,7 +127,7 @@ def write_inaturalist(root: Path, year: int) -> None:
 
 
 def write_flowers(root: Path) -> None:
-    """``data/Flowers102``, with its two MATLAB files."""
+    """Write ``data/Flowers102`` with its two MATLAB files."""
     from scipy.io import savemat
 
     root.mkdir(parents=True)
@@ -138,7 +138,7 @@ def write_flowers(root: Path) -> None:
 
 
 def write_class_folders(root: Path) -> None:
-    """``data/images``: a folder for each class, in folders for the splits."""
+    """Write ``data/images``: class folders, grouped by split."""
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             for index in range(2):
@@ -146,7 +146,7 @@ def write_class_folders(root: Path) -> None:
 
 
 def write_custom(root: Path) -> None:
-    """``data/custom``: one's own data, as COCO files and as label maps."""
+    """Write ``data/custom``: a user's dataset, as COCO files and as label maps."""
     for split in ("train", "val"):
         polygon = [8, 8, 48, 8, 48, 44, 8, 44]
         one = dict(category_id=1, bbox=[8, 8, 40, 36], area=1440, iscrowd=0, segmentation=[polygon])
@@ -167,14 +167,14 @@ def write_custom(root: Path) -> None:
 
 
 def write_cifar(root: Path, folder: str, files: list[str], labels: str, meta: str) -> None:
-    """The batches of ``data/cifar10`` or ``data/cifar100``.
+    """Write the batches of ``data/cifar10`` or ``data/cifar100``.
 
     Args:
-        root (Path): ``data_root`` of the data set.
-        folder (str): The folder of the archive.
+        root (Path): ``data_root`` of the dataset.
+        folder (str): Folder inside the archive.
         files (list[str]): Batches of training and test images.
         labels (str): Key of the labels, ``"labels"`` or ``"fine_labels"``.
-        meta (str): File with the names of the classes.
+        meta (str): File with the class names.
     """
     (root / folder).mkdir(parents=True)
     for seed, name in enumerate(files):
@@ -186,10 +186,10 @@ def write_cifar(root: Path, folder: str, files: list[str], labels: str, meta: st
 
 
 def checksums(root: Path, cls: type) -> Iterator[tuple[str, object]]:
-    """Attributes of a CIFAR class of MMPretrain with the checksums of the files that are there.
+    """Yield attributes of an MMPretrain CIFAR class with the checksums of the existing files.
 
     Args:
-        root (Path): ``data_root`` of the data set.
+        root (Path): ``data_root`` of the dataset.
         cls (type): ``CIFAR10`` or ``CIFAR100``.
 
     Yields:
@@ -204,7 +204,7 @@ def checksums(root: Path, cls: type) -> Iterator[tuple[str, object]]:
     yield "meta", dict(cls.meta, md5=of(cls.meta["filename"]))
 
 
-#: What writes each data set of the configs, by its place below ``data``.
+#: Writer of each dataset of the configs, by its path below ``data``.
 WRITERS: dict[str, Callable[[Path], None]] = {
     "coco": write_coco,
     "ade/ADEChallengeData2016": write_ade,

@@ -1,4 +1,4 @@
-"""Calls in forked child processes, which have what this process imported and begin at once."""
+"""Run functions in forked child processes, which start immediately because all imports are done."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-#: Seconds after which something hangs; on a machine that others use too, starting takes long.
+#: Timeout in seconds; generous, because startup is slow on a shared machine.
 PATIENCE = 400
 
 context = multiprocessing.get_context("fork")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def forget_the_parent() -> None:
-    """Loggers and visualizers of earlier tests would write to where those tests wanted it."""
+    """Remove loggers and visualizers of earlier tests, which write to the files of those tests."""
     for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
         _forget_instances(manager)
 
@@ -40,7 +40,7 @@ def _forget_instances(manager: type) -> None:
 
 
 def redirect(output: Path) -> None:
-    """Write what this process says to a file; under pytest it goes elsewhere."""
+    """Redirect the output of this process to a file; pytest would capture it."""
     descriptor = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -48,7 +48,7 @@ def redirect(output: Path) -> None:
 
 
 def end_with(call: Callable[[], int | None]) -> None:
-    """Call a function in a forked child, and end it."""
+    """Call a function in a forked child and exit with its status."""
     status = 1
     try:
         status = call() or 0
@@ -66,14 +66,14 @@ def end_with(call: Callable[[], int | None]) -> None:
 
 
 class Forked:
-    """A call in a child process that begins a session, with the methods of a ``Popen``.
+    """A call in a child process with its own session, with the methods of a ``Popen``.
 
-    It begins at once, for it has what this process imported.
+    It starts immediately because all imports are already done.
 
     Args:
-        call (Callable): What is called; returns the exit status.
-        folder (Path): Where it works, and where what it writes goes.
-        environment (dict, optional): Variables to be set. Defaults to None.
+        call (Callable): Function to call; returns the exit status.
+        folder (Path): Working directory; the output is written there too.
+        environment (dict, optional): Environment variables to set. Defaults to None.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Forked:
         self._child.kill()
 
     def communicate(self, timeout: float | None = None) -> tuple[None, str]:
-        """Wait for the end; returns all that it wrote in the place of the errors."""
+        """Wait for the process to end and return all its output in place of stderr."""
         self._child.join(timeout)
         if self._child.is_alive():
             raise TimeoutError(f"it hangs:\n{self.output.read_text()}")
@@ -122,15 +122,15 @@ class Forked:
 
 
 def run_ranks(call: Callable[[], int | None], processes: int, output: Path) -> list[int]:
-    """Call a function in several processes, with the variables of torchrun.
+    """Call a function in several processes with the environment variables of torchrun.
 
     Args:
-        call (Callable): What each process calls; returns the exit status.
-        processes (int): Ranks.
-        output (Path): The file for what they write.
+        call (Callable): Function to call in each process; returns the exit status.
+        processes (int): Number of ranks.
+        output (Path): File for their output.
 
     Returns:
-        list[int]: The exit statuses of the ranks.
+        list[int]: Exit statuses of the ranks.
     """
     port = free_port()
 
@@ -151,7 +151,7 @@ def run_ranks(call: Callable[[], int | None], processes: int, output: Path) -> l
 
 
 def become_rank(rank: int, processes: int, port: int) -> None:
-    """Set the variables of torchrun."""
+    """Set the environment variables of torchrun."""
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),

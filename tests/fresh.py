@@ -1,7 +1,7 @@
-"""Code in processes in which neither smallvit nor an MM package was imported.
+"""Run code in processes in which neither smallvit nor an MM package has been imported.
 
-They are forked from a server, which has imported what those build on: that takes most of the time
-of a process that begins with nothing. For what is about that too, there is ``subprocess``.
+They are forked from a server that has already imported their dependencies, which take most of the
+startup time of a new interpreter. Tests that depend on those imports too use ``subprocess``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 
-#: What the server imports. Nothing of ours patches them at their import.
+#: Modules that the server imports. None of them is patched by smallvit at import.
 LIBRARIES = ("torch", "torchvision", "timm", "sklearn.utils", "matplotlib.pyplot", "cv2", "yapf")
-#: Seconds after which something hangs; on a machine that others use too, starting takes long.
+#: Timeout in seconds; generous, because startup is slow on a shared machine.
 PATIENCE = 400
 
 
@@ -29,12 +29,12 @@ def run(code: str, *argv: object, **settings: object) -> subprocess.CompletedPro
     """Run code in such a process.
 
     Args:
-        code (str): The code; indented as a whole, if it likes.
+        code (str): The code, which may be indented as a whole.
         *argv (object): ``sys.argv[1:]``.
-        **settings (object): ``cwd`` is another working folder than that of this process.
+        **settings (object): ``cwd`` sets a different working directory.
 
     Returns:
-        subprocess.CompletedProcess: The exit status and what was printed, as text.
+        subprocess.CompletedProcess: Exit status and output, as text.
     """
     server = _server()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def run(code: str, *argv: object, **settings: object) -> subprocess.CompletedPro
 
 @cache
 def _server() -> subprocess.Popen:
-    """The server of this process; it ends with it."""
+    """Start the server, which exits with this process."""
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     return subprocess.Popen([sys.executable, __file__], **pipes)
 
@@ -75,7 +75,7 @@ def _serve() -> None:
 
 
 def _become(request: dict) -> None:
-    """Do as ``python -c`` does, and end this process."""
+    """Execute code as ``python -c`` does, then exit."""
     signal.alarm(PATIENCE)
     for descriptor, path in enumerate([os.devnull, *request["outputs"]]):
         flags = os.O_WRONLY | os.O_CREAT if descriptor else os.O_RDONLY

@@ -1,6 +1,6 @@
 """Compare models with the reference numbers in ``tests/data/goldens``.
 
-A test builds a model, gives it the reference weights through the converter and compares::
+A test builds a model, loads the reference weights through the converter and compares::
 
     record = load_golden("dwnet_tiny_static")
     load_reference(model, record, "dwnet")
@@ -38,34 +38,34 @@ fill = _load_fill()
 
 @cache
 def load_golden(name: str) -> dict:
-    """One record; shared between tests, so do not change it."""
+    """Load a record; it is shared between tests and must not be modified."""
     return json.loads((GOLDENS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def reference_state(record: Mapping, entries: str = "state_dict") -> dict[str, Tensor]:
-    """Reference weights under their official keys, without those of kind ``keep``."""
+    """Return the reference weights under their official keys, without those of kind ``keep``."""
     listed = tuple((key, tuple(shape), dtype, kind) for key, shape, dtype, kind in record[entries])
     return {key: value.clone() for key, value in _filled(listed, record["seed"]).items()}
 
 
 @lru_cache(maxsize=1)
 def _filled(entries: tuple, seed: int) -> dict[str, Tensor]:
-    """The newest weights: tests ask twice, and to draw them takes longer than a step."""
+    """Draw weights; cached, because each test requests them twice and drawing is slow."""
     filled = fill.fill_state(entries, seed)
     return {key: torch.from_numpy(np.asarray(value)) for key, value in filled.items()}
 
 
 def reference_input(part: Mapping) -> Tensor:
-    """Input of ``record["eval"]`` or ``record["train"]``."""
+    """Return the input of ``record["eval"]`` or ``record["train"]``."""
     return torch.from_numpy(fill.make_input(part["input_shape"], part["input_seed"]))
 
 
 def load_reference(
     model: nn.Module, record: Mapping, system: str, *, prefix: str = "", entries: str = "state_dict"
 ) -> None:
-    """Give a model the reference weights.
+    """Load the reference weights into a model.
 
-    Entries that the reference model computes itself are taken from the new model.
+    Entries that the reference model computes itself keep the values of the new model.
 
     Args:
         model: A model whose keys, after ``prefix``, are those that the converter returns.
@@ -94,7 +94,7 @@ def _as_tuple(outputs) -> tuple[Tensor, ...]:
 
 
 def assert_tensor_close(actual: Tensor, stored: Mapping, tolerance: float = EVAL_TOLERANCE) -> None:
-    """Compare a tensor with a stored one, complete or summarized, relative to its scale."""
+    """Compare a tensor with a stored full or summarized tensor, relative to its scale."""
     assert list(actual.shape) == stored["shape"]
     actual = actual.detach().double().cpu()
     if "values" in stored:
@@ -130,14 +130,14 @@ def assert_outputs_close(
 def assert_features_close(
     features: Mapping[str, Tensor], record: Mapping, tolerance: float = EVAL_TOLERANCE
 ) -> None:
-    """Compare all stored features; the keys are the reference's names for them."""
+    """Compare all stored features; the keys are their names in the reference."""
     assert set(features) == set(record["features"])
     for name, stored in record["features"].items():
         assert_tensor_close(features[name], stored, tolerance)
 
 
 def reference_loss(outputs: Tensor | Sequence[Tensor], record: Mapping) -> Tensor:
-    """Training loss of a record, by its ``loss_rule``."""
+    """Compute the training loss of a record according to its ``loss_rule``."""
     outputs = _as_tuple(outputs)
     if "cross-entropy" in record["train"]["loss_rule"]:
         labels = torch.arange(len(outputs[0]), device=outputs[0].device)
@@ -157,15 +157,15 @@ def assert_train_matches(
     forward: Callable[[Tensor], Tensor | Sequence[Tensor]],
     prefix: str = "",
 ) -> None:
-    """Compare loss, batch-norm statistics and gradient norms of one training step.
+    """Compare loss, batch norm statistics and gradient norms of one training step.
 
-    Runs in float64 with fresh reference weights and leaves the model like that.
+    Runs in float64 with newly loaded reference weights, and leaves the model in that state.
 
     Args:
         model: The model, whose keys after ``prefix`` are the converter's.
         record: The golden record.
         system: Name of the system for the converter.
-        forward: From the input to logits, one tensor for each exit or scale.
+        forward: Maps the input to logits, one tensor for each exit or scale.
         prefix: ``backbone.`` if the model is a bare backbone.
     """
     load_reference(model, record, system, prefix=prefix)
@@ -176,7 +176,7 @@ def assert_train_matches(
     loss.backward()
     state = _prefixed(model.state_dict(), prefix)
     _assert_statistics(revert(system, state), record)
-    # The converter's transforms only move numbers, so they carry gradients as well.
+    # The converter only rearranges values, so it can convert gradients as well.
     state |= {
         prefix + name: torch.zeros_like(p) if p.grad is None else p.grad
         for name, p in model.named_parameters()

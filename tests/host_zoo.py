@@ -1,7 +1,7 @@
-"""Every kind of host, small, with its own way of giving the maps that the view should see.
+"""Small hosts of every kind, each with its own way to compute the maps that the view should return.
 
-A host is a backbone, an input size, and for some blocks the map behind them as the backbone's
-own code shapes it: an opinion that does not depend on the adapters.
+A host consists of a backbone, an input size and, for some blocks, the output map as the backbone's
+own code computes it, which is independent of the adapters.
 """
 
 from collections.abc import Callable
@@ -47,16 +47,16 @@ Shape = Callable[[nn.Module, int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Host:
-    """A backbone and the maps that it gives behind some of its blocks.
+    """A backbone and its output maps after some of its blocks.
 
     Args:
-        build: Makes the backbone.
-        blocks: The blocks whose maps ``maps`` gives.
-        maps: From backbone and images to maps (B, C, H, W).
-        shape: What the backbone does to the map of ``blocks[i]`` before it gives it.
+        build: Builds the backbone.
+        blocks: The blocks whose maps ``maps`` returns.
+        maps: Computes maps (B, C, H, W) from the backbone and images.
+        shape: What the backbone applies to the map of ``blocks[i]`` before returning it.
         stages: Number of blocks in each stage.
         size: Height and width of the images.
-        extra: Extra tokens that go into the first and come out of the last block.
+        extra: Number of extra tokens at the input of the first block and output of the last.
     """
 
     build: Callable[[], nn.Module]
@@ -89,7 +89,7 @@ def _norm(norm: nn.Module, feature: Tensor) -> Tensor:
 
 
 def library(name: str, backbone: str) -> type[nn.Module]:
-    # Later than smallvit, whose import builds the bridge that mmdet and mmseg need.
+    # After smallvit, whose import provides the ops that mmdet and mmseg need.
     return getattr(import_module(f"{name}.models.backbones"), backbone)
 
 
@@ -107,7 +107,7 @@ def of_timm(*blocks: int, stages: tuple[int, ...], name: str, levels=None, **kwa
 
 def maps_of_timm(host: nn.Module, images: Tensor, indices: list[int]) -> list[Tensor]:
     if not hasattr(host, "forward_intermediates"):  # ConViT before timm 1.0.31
-        pytest.skip(f"timm {timm.__version__} gives no maps of {type(host).__name__}")
+        pytest.skip(f"timm {timm.__version__} does not return maps of {type(host).__name__}")
     return host.forward_intermediates(images, indices=indices, intermediates_only=True)
 
 

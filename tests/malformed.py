@@ -1,8 +1,8 @@
-"""JSON files as accidents and hands make them."""
+"""Malformed JSON files, as left by accidents or manual edits."""
 
 import json
 
-#: Kinds of files that hold no object.
+#: Files that do not contain a JSON object.
 MALFORMED_FILES = {
     "empty": b"",
     "cut": b'{"settings": {"da',
@@ -16,12 +16,12 @@ MALFORMED_FILES = {
     "not JSON": b"PK\x03\x04\x00\x00",
     "a folder": None,
 }
-#: What is no value of a number, a list, a dict; each for one that is.
+#: Values of the wrong type for a number, a list and a dict.
 WRONG_VALUES = ["7", -7, 10**400, True, None, [7], {"a": [7]}, [[[]]]]
 
 
 def write_malformed(path, kind):
-    """Write a malformed file over one that may be there."""
+    """Write a malformed file, replacing an existing one."""
     if path.is_file():
         path.unlink()
     if MALFORMED_FILES[kind] is None:
@@ -31,7 +31,7 @@ def write_malformed(path, kind):
 
 
 def variants(whole, keys):
-    """Whole contents with one value of a key replaced by a wrong one, and with none of it."""
+    """Yield copies of the content with the value of one key replaced by a wrong one, or removed."""
     for key in keys:
         without = json.loads(json.dumps(whole))
         del without[key]

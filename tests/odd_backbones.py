@@ -1,7 +1,7 @@
-"""Backbones as strangers write them, each with its own account of what is behind its blocks.
+"""Backbones with unusual structures, each of which records the output maps of its blocks.
 
-A backbone appends to ``seen`` each block that it runs and the map (B, C, H, W) behind it, shaped by
-its own code: an opinion that does not depend on the dry run.
+A backbone appends each block that it runs to ``seen``, with its output map (B, C, H, W) as computed
+by its own code, which is independent of the dry run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Output = namedtuple("Output", "weights tokens")
 
 
 class Odd(nn.Module):
-    """What the backbones have in common."""
+    """Base class of the backbones."""
 
     def __init__(self, patch: int = 8, dims: int = DIMS) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Odd(nn.Module):
 
 
 class Attention(nn.Module):
-    """A transformer block; ``form`` says what it takes and returns."""
+    """A transformer block; ``form`` determines its inputs and outputs."""
 
     def __init__(self, form: str = "plain", dims: int = DIMS, mix: bool = True) -> None:
         super().__init__()
@@ -71,14 +71,14 @@ class Vit(Odd):
 
     Args:
         form (str): How its blocks are called, see :class:`Attention`.
-        extra (int): Tokens in front of the patches.
-        behind (int): Tokens behind them.
+        extra (int): Number of tokens before the patches.
+        behind (int): Number of tokens after the patches.
         order (str): "rows", "columns", "snake", "windows" of 2x2 patches, or "reversed".
-        hold (str): What holds the blocks.
+        hold (str): Container of the blocks.
         patch (int): Size of a patch.
         embedding (str): "conv", or "linear" after rearranging pixels by a module or "inline".
-        fixed (tuple[int, int], optional): The only grid that it takes.
-        joins (int): Before which block the extra tokens join the patches.
+        fixed (tuple[int, int], optional): The only supported grid.
+        joins (int): Block before which the extra tokens are concatenated to the patches.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Vit(Odd):
 
 
 class Rearrange(nn.Module):
-    """Pixels of each patch in a row."""
+    """Flatten the pixels of each patch."""
 
     def __init__(self, patch: int) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ def _order(hw: tuple[int, int], order: str) -> Tensor:
 
 
 class Conv(nn.Module):
-    """Two convolutions; ``change`` is by how much they widen the map."""
+    """Two convolutions; ``change`` is the factor by which they increase the channels."""
 
     def __init__(self, dims: int = DIMS, change: int = 1) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Conv(nn.Module):
 
 
 class Widens(Odd):
-    """One in the middle is twice as wide as what it takes."""
+    """A block in the middle doubles the channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class Widens(Odd):
 
 
 class Siamese(Odd):
-    """Two streams alike, in turn, of the image and of its mirror image."""
+    """Two identical streams, called alternately, for the image and its mirror image."""
 
     def __init__(self, leave: bool = False) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class Siamese(Odd):
 
 
 class Shared(Odd):
-    """Of three blocks, the second runs twice."""
+    """The second of three blocks runs twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -265,7 +265,7 @@ class Shared(Odd):
 
 
 class Windows(Odd):
-    """Blocks over windows of 4x4 patches that are cut for all of them, outside."""
+    """Blocks on windows of 4x4 patches; the backbone partitions them once for all blocks."""
 
     def __init__(self, as_axis: bool = False) -> None:
         super().__init__()
@@ -284,7 +284,7 @@ class Windows(Odd):
 
 
 class Special(Odd):
-    """Convolutions with something that one of strangers' backbones has; ``what`` names it."""
+    """Convolutions with one peculiarity of a user's backbone, given by ``what``."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -335,7 +335,7 @@ class Special(Odd):
 
 
 class Pyramid(Odd):
-    """Maps, then tokens of half the grid, whose first module has a map of the other size."""
+    """Maps, then tokens on a grid of half the size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,7 +358,7 @@ class Pyramid(Odd):
 
 
 class ThereAndBack(Odd):
-    """Maps that shrink and grow again, as a U-Net's; all its blocks follow from each other."""
+    """Maps that shrink and grow again, as in a U-Net; its blocks form a single sequence."""
 
     def __init__(self) -> None:
         super().__init__(4)
@@ -381,7 +381,7 @@ class ThereAndBack(Odd):
 
 
 class TwoScales(ThereAndBack):
-    """Two streams of maps that run in turn and see each other in between, as HRNet's."""
+    """Two streams of maps that run alternately and exchange features, as in HRNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -403,7 +403,7 @@ class TwoScales(ThereAndBack):
 
 
 class Amid(Vit):
-    """A class token amid the patches."""
+    """A class token in the middle of the patches."""
 
     def tokens_of(self, x):
         tokens, hw = super().tokens_of(x)
@@ -413,13 +413,13 @@ class Amid(Vit):
 
 @dataclass(frozen=True)
 class Case:
-    """A backbone, and what is to come of it.
+    """A backbone and the expected result.
 
     Args:
-        build: Makes it.
-        blocks: Number of blocks that are found, None if it is refused.
-        why: Part of the reason of the refusal, or of the warning.
-        size: Height and width of images that it takes.
+        build: Builds the backbone.
+        blocks: Number of blocks that are found; None if the backbone is rejected.
+        why: Part of the error message or of the warning.
+        size: Height and width of the input images.
     """
 
     build: Callable[[], Odd]

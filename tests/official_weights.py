@@ -1,13 +1,12 @@
 #!/usr/bin/env python
-"""Measure what the official codes begin with, for rows that have no stored numbers.
+"""Measure the initialization of official codes for configs without stored numbers.
 
     python tests/official_weights.py CLONES          prints JSON
     OFFICIAL_CLONES=CLONES pytest tests/configs/test_official_weights.py
 
-CLONES is a folder with clones of the official repositories under their own names; those that
-are missing are left out. Each is imported in a process of its own, with empty modules in the
-place of what cannot be installed everywhere and no constructor needs. It needs yacs, and
-iopath and fvcore for tiny-transformers.
+CLONES is a folder with clones of the official repositories under their own names; missing ones are
+skipped. Each is imported in its own process, with empty stubs for modules that are hard to install
+and not needed by any constructor. Requires yacs, and iopath and fvcore for tiny-transformers.
 """
 
 import json
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-#: Repository, our config and what the official code is asked to build.
+#: Repository, our config and the arguments for building the official model.
 ROWS = [
     ("tiny-transformers", "locality_guidance/convit-ti_cifar100.py", "convit/convit-ti_c100_base"),
     ("tiny-transformers", "locality_guidance/pvtv2-b0_cifar100.py", "pvtv2/pvtv2-b0_c100_base"),
@@ -54,15 +53,15 @@ ROWS = [
 
 
 def measure(clones: Path, repository: str, name: str) -> dict | None:
-    """Build an official model in a process of its own.
+    """Build an official model in its own process.
 
     Args:
         clones (Path): Folder of the clones.
-        repository (str): Name of one.
-        name (str): The model, as in :data:`ROWS`.
+        repository (str): Repository name.
+        name (str): Model name, as in :data:`ROWS`.
 
     Returns:
-        dict | None: Its numbers in the form of ``weights.json``, None without the clone.
+        dict | None: Measurements in the format of ``weights.json``; None without the clone.
 
     Raises:
         RuntimeError: If the official code fails.
@@ -81,7 +80,7 @@ def measure(clones: Path, repository: str, name: str) -> dict | None:
 
 
 class _Anything:
-    """Has every attribute, can be called as a function or decorator, and be a base class."""
+    """Has every attribute and can be used as a function, decorator or base class."""
 
     def __mro_entries__(self, bases: tuple) -> tuple:
         return (object,)
@@ -96,7 +95,7 @@ class _Anything:
 
 
 class _Empty(types.ModuleType):
-    """A module of which everything can be imported, and nothing used."""
+    """A module from which any name can be imported."""
 
     __path__: tuple = ()
     __all__: tuple = ()
@@ -116,7 +115,7 @@ def _stand_in(*names: str) -> None:
 
 
 def _build(repository: str, name: str):
-    """The official model, and its groups of parameters by the official rule."""
+    """Build the official model and its parameter groups by the official rule."""
     builder = {
         "tiny-transformers": _tiny,
         "DHVT": _dhvt,
@@ -143,7 +142,7 @@ def _dhvt(name: str):
     import vision_transformer
 
     classes = 1000 if "imagenet" in name else 345 if "domain" in name else 100
-    # A hub constructor's arguments for weights of others changed in timm; the class has none.
+    # The arguments for pretrained weights changed in timm's hub constructors; the class has none.
     build = vision_transformer.VisionTransformer
     vision_transformer._create_vision_transformer = lambda variant, pretrained, **kwargs: build(
         **kwargs
@@ -156,7 +155,7 @@ def _dvt(name: str):
     six = _Empty("torch._six")
     six.container_abcs = __import__("collections.abc").abc
     sys.modules["torch._six"] = six
-    import models  # noqa: F401 registers them
+    import models  # noqa: F401  # registers the models
     from timm.models import create_model
 
     model = create_model(name, num_classes=1000, drop_path_rate=0.1, img_size=224)
@@ -164,7 +163,7 @@ def _dvt(name: str):
 
 
 def _groups_of_timm(model) -> list[dict]:
-    """What timm 0.4's ``add_weight_decay`` does, which today's timm has no more."""
+    """Reimplement ``add_weight_decay`` of timm 0.4, which was removed from timm."""
     skipped = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
     exempt, decayed = [], []
     for name, parameter in model.named_parameters():
@@ -180,7 +179,7 @@ def _swin_like(name: str):
     from models import build, build_model
     from optimizer import set_weight_decay
 
-    if hasattr(build, "DWNet"):  # the other forms cannot be built without these
+    if hasattr(build, "DWNet"):  # required by the constructors of the other variants
         build.DWNet = partial(build.DWNet, inhomo_heads=[1] * 4)
 
     settings = config._C.clone()

@@ -1,4 +1,4 @@
-"""The recipes that were published, in numbers typed from the sources that are named beside them.
+"""Published recipes, transcribed from the sources in the comments.
 
 They are never read from a config.
 """
@@ -12,7 +12,7 @@ SMALL = ("cifar10", "cifar100", "tiny-imagenet")
 
 @dataclass
 class Recipe:
-    """What a source says of a training; ``lr`` holds for ``batch`` images in a step."""
+    """Hyperparameters of a training run; ``lr`` is for ``batch`` images per step."""
 
     lr: float
     batch: int
@@ -27,41 +27,43 @@ class Recipe:
     mixup: float = 0.8
     cutmix: float = 1.0
     smoothing: float = 0.1
-    augment: str | None = "rand-m9-mstd0.5-inc1"  # as timm writes it
+    augment: str | None = "rand-m9-mstd0.5-inc1"  # in timm's notation
     erasing: float = 0.25
     repeated: bool = False
 
 
-# main.py (defaults of DeiT, rate scaled by batch/512) with run_code_cifar.sh; the paper trains the
-# small model with half of the batch.
+# main.py (defaults of DeiT, learning rate scaled by batch/512) with run_code_cifar.sh; the paper
+# trains the small model with half the batch size.
 DHVT_CIFAR = Recipe(1e-3, 512, 300, 5, 1e-6, 1e-5, 0.05, 0.1, repeated=True)
 DHVT_CIFAR_SMALL = replace(DHVT_CIFAR, lr=5e-4, batch=256)
-# run_code_domain.sh, likewise
+# run_code_domain.sh, same scaling
 DHVT_DOMAIN = replace(DHVT_CIFAR, lr=5e-4, batch=256, warmup=20)
 DHVT_DOMAIN_SMALL = replace(DHVT_DOMAIN, lr=2.5e-4, batch=128)
 # run_code_imn.sh
 DHVT_IMAGENET = replace(DHVT_CIFAR, lr=2.5e-4, batch=256, warmup=10)
-# finetune.sh; main.py keeps the network in evaluation mode, which has no stochastic depth.
+# finetune.sh; main.py keeps the network in eval mode, which disables stochastic depth.
 DHVT_FINETUNE = Recipe(2.5e-4, 256, 100, 2, 1e-6, 1e-6, 1e-8, 0.0)
 # Section 4.3 of the paper
 DHVT_ABLATION = replace(DHVT_CIFAR, warmup=10)
 
-# DemystifyLocalViT: config.py, rates scaled by batch/512; configs/*.yaml; README, section 2
+# DemystifyLocalViT: config.py, learning rates scaled by batch/512; configs/*.yaml; README, section
+# 2
 DWNET = Recipe(1e-3, 1024, 300, 20, 1e-6, 1e-5, 0.05, 0.2, clip=5.0)
 
-# Efficient_ViT_with_DW: config.py and configs/{vit,cait,swin}/*.yaml; batch in the paper's settings
+# Efficient_ViT_with_DW: config.py and configs/{vit,cait,swin}/*.yaml; batch size from the paper
 SHORTCUT = Recipe(5e-4, 512, 300, 20, 5e-7, 5e-6, 0.05, 0.0, clip=5.0)
 SHORTCUT_SWIN = replace(SHORTCUT, lr=2.5e-4, start_lr=2.5e-7, min_lr=2.5e-6, drop_path=0.2)
-# The paper's section on ImageNet-1K: batch 1024 and 1e-3
+# Section on ImageNet-1K in the paper: batch size 1024, learning rate 1e-3
 SHORTCUT_IMAGENET = replace(SHORTCUT, lr=1e-3, batch=1024, start_lr=1e-6, min_lr=1e-5)
 
-# Dynamic-Vision-Transformer: README (two commands) and defaults of main.py; 10 epochs of cool-down
+# Dynamic-Vision-Transformer: README (two commands) and defaults of main.py; 10 cooldown epochs
 DVT_12 = Recipe(2e-3, 1024, 310, 20, 1e-6, 1e-5, 0.03, 0.1)
 DVT_14 = replace(DVT_12, lr=5e-4, batch=512, decay=0.05)
-# No script was published; DeiT's main.py, which has 5e-4 for 512 images
+# No script was published; main.py of DeiT, which uses 5e-4 for 512 images
 DVT_DEIT = replace(DVT_12, lr=1e-3, epochs=300, warmup=5, decay=0.05, repeated=True)
 PLAIN = dict(mixup=0, cutmix=0, smoothing=0)
-# T2T-ViT's transfer_learning.py, to which DVT's README refers, with --lr 0.05 --b 64 of its README
+# transfer_learning.py of T2T-ViT, to which DVT's README refers, with --lr 0.05 --b 64 from its
+# README
 DVT_TRANSFER = Recipe(
     0.05, 64, 60, 0, 0, 2e-4, 5e-4, 0.1, optimizer="SGD", augment=None, erasing=0, **PLAIN
 )
@@ -125,7 +127,7 @@ _add("dvt", DVT_DEIT, "dvt-deit-s_in1k")
 for _size in (12, 14):
     _add("dvt", DVT_TRANSFER, f"dvt-t2t-{_size}_cifar10", f"dvt-t2t-{_size}_cifar100")
 
-#: Students of tiny-transformers, and the blocks that follow the teacher's stages.
+#: Students of tiny-transformers, and the blocks that correspond to the teacher's stages.
 STUDENTS = {
     "deit-ti": (0, 6, 11),
     "convit-ti": (0, 6, 11),
@@ -137,7 +139,7 @@ STUDENTS = {
     "pvtv2-b0": (0, 3, 7),
 }
 for _model in STUDENTS:
-    # PiT's rates of stochastic depth stop one of 12 steps before the given one (pit.py).
+    # The stochastic depth schedule of PiT ends one of 12 steps before the given rate (pit.py).
     _recipe = replace(GUIDED, drop_path=0.1 * 11 / 12) if _model == "pit-ti" else GUIDED
     _add("locality_guidance", _recipe, f"{_model}_cifar100", f"{_model}_guided_cifar100")
 _add("locality_guidance", TEACHER, "resnet-56_cifar100", "resnet-18_cifar100")

@@ -1,4 +1,4 @@
-"""A config of ours in the terms of the official codes, from its built parts."""
+"""Express one of our configs in the terms of the official codes, based on the built components."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +9,13 @@ from smallvit.analysis.recipe import loader, pipeline
 
 
 def official_terms(cfg: Config) -> dict[str, Any]:
-    """Tell what a config does besides its weights and rates.
+    """Describe a config except for its weights and learning rates.
 
     Args:
         cfg (Config): A config of the repository.
 
     Returns:
-        dict: The keys that the official numbers in ``data/recipes`` have.
+        dict: The keys of the official numbers in ``data/recipes``.
     """
     handed = loader.describe_loader(cfg, loader.count_images(cfg))
     step = loader.describe_step(cfg)
@@ -52,7 +52,7 @@ def _images(cfg: Config) -> dict[str, Any]:
 
 
 def _flat(steps: list[Any]) -> Iterator[Any]:
-    """Steps in order, those of a choice among them."""
+    """List transforms in order, including those inside a choice."""
     for step in steps:
         if type(step).__name__ == "RandomChoice":
             for branch in step.transforms:
@@ -145,7 +145,7 @@ def _erasing(cfg: Config, step: Any) -> dict[str, Any]:
 
 
 def _test(steps: list[Any]) -> dict[str, Any] | None:
-    """The crop of the test; None where images are taken as they are."""
+    """Return the test crop; None if images are used at their own size."""
     if not steps:
         return None
     *first, last = steps
@@ -163,7 +163,7 @@ def _test(steps: list[Any]) -> dict[str, Any] | None:
 
 
 def _setting(backbone: dict, name: str) -> float:
-    """A rate of a network, or of the networks of a cascade."""
+    """Return a setting of a network, or of the networks of a cascade."""
     networks = backbone.get("exits") or [backbone]
     (rate,) = {network.get(name, 0.0) for network in networks}
     return rate

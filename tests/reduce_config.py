@@ -1,4 +1,4 @@
-"""Cut a config down to what a test can train: small images, few regions, small DWNets."""
+"""Reduce a config to the size of a test: small images, few regions, small DWNets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,23 +11,23 @@ IMAGE, SMALL_IMAGE = 64, 16
 #: Channels of necks and heads.
 NARROW = 32
 NARROW_SWIN = dict(embed_dims=24, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])
-#: Arguments that make the large teachers of timm narrow; the names of their weights stay.
+#: Arguments that make large timm teachers narrow without renaming their weights.
 NARROW_TEACHERS = {
     "vit_small_patch14_dinov2.lvd142m": dict(depth=12, embed_dim=24, num_heads=2),
     "vit_small_patch16_dinov3.lvd1689m": dict(depth=12, embed_dim=32, num_heads=2),
     "convnext_tiny.fb_in22k": dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
 }
-#: Networks that are made for an image size, 224 unless set; and timm's that are not.
+#: Networks built for a fixed image size (224 by default), and those of timm that are not.
 SIZED = ("VisionTransformer", "smallvit.T2TViT")
 ANY_SIZE = ("pvt_v2",)
 
 
 def reduce_config(cfg: Config) -> Config:
-    """Cut the data and the model of a config down, in place.
+    """Reduce the data and the model of a config in place.
 
-    Classifiers keep their depth, all but Swin their width; 224 pixels become 64, 32 become 16
-    for DHVT, Swin's windows 2. A DWNet becomes the smallest. Detectors and segmentors see an
-    eighth of the length and few regions, and their heads are narrow.
+    Classifiers keep their depth and, except for Swin, their width. Image sizes change from 224 to
+    64 pixels (32 to 16 for DHVT), and Swin uses windows of 2. DWNets are replaced with the smallest
+    one. Detectors and segmentors use an eighth of the image length, few regions and narrow heads.
 
     Args:
         cfg (Config): A config of the repository.
@@ -38,7 +38,7 @@ def reduce_config(cfg: Config) -> Config:
     loader = cfg.train_dataloader
     loader.update(batch_size=2, num_workers=0, persistent_workers=False)
     if "seen" in cfg:
-        return cfg  # a pretraining, of 32 pixels
+        return cfg  # self-supervised pretraining at 32 pixels
     if "DWNet" in cfg.model.backbone.type:
         use_mini(cfg)
     if cfg.default_scope == "mmpretrain":
@@ -76,7 +76,7 @@ def _target(cfg: Config) -> int:
 
 
 def _shrink_network(node: Any, factor: float) -> None:
-    """Fit what depends on the size of images to smaller ones."""
+    """Adapt everything that depends on the image size."""
     if isinstance(node, list):
         for child in node:
             _shrink_network(child, factor)
@@ -102,7 +102,7 @@ def _is_fixed(node: Mapping) -> bool:
 
 
 def narrow_heads(model: Mapping) -> None:
-    """Give 32 channels to what follows the backbone of a detector or segmentor, in place."""
+    """Set the channels of a detector's or segmentor's neck and heads to 32, in place."""
     if "decode_head" in model:
         model.decode_head.channels = model.auxiliary_head.channels = NARROW
         return
@@ -125,7 +125,7 @@ def _listed(node: Any) -> list:
 
 
 def take_few_regions(train_cfg: Config) -> None:
-    """Let a detector learn from few proposals, in place."""
+    """Train a detector on few proposals, in place."""
     train_cfg.rpn_proposal.max_per_img = 30
     for stage in _listed(train_cfg.rcnn):
         stage.sampler.num = 8

@@ -1,4 +1,4 @@
-"""Small trainings in child processes that can be killed: configs, forked ranks, their results."""
+"""Small training runs in child processes that can be killed: configs, forked ranks, results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[1, 2, 4, 8])
 
 
 class Progress(Hook):
-    """Tell the parent process how many iterations this process has begun."""
+    """Report the number of started iterations to the parent process."""
 
     def __init__(self, count) -> None:
         self.count = count
@@ -31,20 +31,20 @@ class Progress(Hook):
 
 
 def preload(*libraries: str) -> None:
-    """Import what the trainings need, once for all children."""
+    """Import the dependencies of training once for all children."""
     import importlib
 
     from smallvit.registry import DATASETS, HOOKS, MODELS
 
     for registry in (DATASETS, HOOKS, MODELS):
         registry.import_from_location()
-    importlib.import_module("torch._dynamo")  # which the first optimizer step needs
+    importlib.import_module("torch._dynamo")  # required by the first optimizer step
     for library in libraries:
         importlib.import_module(f"{library}.utils").register_all_modules(False)
 
 
 def classification(work_dir: Path) -> Config:
-    """DWNet on a few digits: epochs, EMA, dropout, augmentations, checkpoints in mid-epoch."""
+    """DWNet on a few digits: epochs, EMA, dropout, augmentation and mid-epoch checkpoints."""
     cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits.py")
     cfg.model.backbone.update(arch=dict(ARCH), drop_path_rate=0.3)
     cfg.model.head.in_channels = 8 * ARCH["embed_dims"]
@@ -60,7 +60,7 @@ def classification(work_dir: Path) -> Config:
 
 
 def in_memory(work_dir: Path) -> Config:
-    """The same with images in memory, and more augmentations by the batch."""
+    """The same with images in memory and more batch augmentations."""
     cfg = classification(work_dir)
     cfg.data_preprocessor.type = "smallvit.AugmentingPreprocessor"
     colors = dict(channel_order="bgr", mean=[77.9] * 3, std=[95.8] * 3)
@@ -80,10 +80,10 @@ def in_memory(work_dir: Path) -> Config:
 
 
 def segmentation(work_dir: Path, scenes: Path, iters: int = 24) -> Config:
-    """DWNet in UperNet on a few scenes: iterations, an endless sampler, worker processes."""
+    """UperNet with DWNet on a few scenes: iterations, an infinite sampler and worker processes."""
     cfg = Config.fromfile(ROOT / "configs/dwnet/dwnet-mini_digits-seg.py")
     width = ARCH["embed_dims"]
-    cfg.model.data_preprocessor.size = (48, 48)  # that of the crop below: no padding
+    cfg.model.data_preprocessor.size = (48, 48)  # the crop size below, so no padding
     cfg.model.backbone.update(arch=dict(ARCH), drop_path_rate=0.3)
     cfg.model.decode_head.update(in_channels=[width, 2 * width, 4 * width, 8 * width], channels=8)
     cfg.model.auxiliary_head.update(in_channels=4 * width, channels=8)
@@ -109,13 +109,13 @@ def _finish(cfg: Config, work_dir: Path) -> Config:
 
 
 class Run:
-    """A training in one or more child processes.
+    """A training run in one or more child processes.
 
     Args:
-        cfg (Config): The config.
-        processes (int): Ranks. Defaults to 1.
-        resume (bool): Resume from the work folder. Defaults to False.
-        prepare (Callable, optional): Called in the child with the config, before the run.
+        cfg (Config): Config of the run.
+        processes (int): Number of ranks. Defaults to 1.
+        resume (bool): Whether to resume from the work directory. Defaults to False.
+        prepare (Callable, optional): Called with the config in the child before the run.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Run:
 
     def _child(self, rank: int, processes: int, port: int) -> None:
         redirect(self.output)
-        os.chdir(self.output.parent)  # MMEngine's temporary folders are relative to it
+        os.chdir(self.output.parent)  # MMEngine creates temporary folders relative to it
         forget_the_parent()
         cfg = self.cfg
         if processes > 1:
@@ -156,7 +156,7 @@ class Run:
         end_with(go)
 
     def wait(self) -> list[int]:
-        """Wait for the end; returns the exit statuses of the ranks."""
+        """Wait for the processes to end and return the exit statuses of the ranks."""
         for child in self.children:
             child.join(PATIENCE)
             if child.is_alive():
@@ -165,12 +165,12 @@ class Run:
         return [child.exitcode for child in self.children]
 
     def finish(self) -> None:
-        """Wait for the end, which must be a good one."""
+        """Wait for the processes to end and check that they succeeded."""
         statuses = self.wait()
         assert statuses == [0] * len(statuses), self.tail()
 
     def kill(self, ranks: Sequence[int] | None = None) -> None:
-        """End processes as a power failure would; those that wait for them too, at once."""
+        """Kill all processes at once, as a power failure would."""
         for rank, child in enumerate(self.children):
             if ranks is None or rank in ranks:
                 os.kill(child.pid, signal.SIGKILL)
@@ -178,7 +178,7 @@ class Run:
             child.join(PATIENCE)
 
     def kill_after(self, iterations: int, delay: float) -> bool:
-        """Kill all processes at a moment; returns False if the training ended before."""
+        """Kill all processes after an iteration and a delay; returns False if training ended."""
         while self.iterations.value < iterations and self.children[0].is_alive():
             time.sleep(0.002)
         time.sleep(delay)
@@ -191,7 +191,7 @@ class Run:
         return alive and self.children[0].exitcode == -signal.SIGKILL
 
     def tail(self, count: int = 40) -> str:
-        """The last lines that the processes wrote."""
+        """Return the last lines of the output."""
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-count:])
 
 
@@ -208,14 +208,14 @@ def train(cfg: Config, progress: Hook | None = None) -> None:
 
 
 def losses(work_dir: Path) -> dict[int, float]:
-    """The loss curve that the logs of all sessions give; a later session counts."""
+    """Read the loss curve from the logs of all sessions; later sessions override earlier ones."""
     found = {}
     for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
         for line in file.read_text().splitlines():
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:
-                continue  # the line that a kill cut off
+                continue  # line truncated by a kill
             if "loss" in record:
                 found[record["step"]] = record["loss"]
     return found

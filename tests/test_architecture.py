@@ -1,7 +1,7 @@
-"""Who may import whom: the rooms of the house, and arrows between them that run one way.
+"""Import rules: which package may import which.
 
-An import inside a function counts, and so does a string that names a module, by which MMEngine,
-a registry or ``importlib`` would import it.
+Imports inside functions count, and so do strings with module names, which MMEngine, a registry or
+``importlib`` would import.
 """
 
 import ast
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-#: The rooms that each may import, without those that these may.
+#: The packages that each package may import directly; the relation is transitive.
 ARROWS = {
     "utils": (),
     "registry": (),
@@ -34,42 +34,42 @@ ARROWS = {
     "cli": ("bench",),
     "tools": ("cli",),
 }
-#: Files that name rooms which they may not import, because that is what they are for.
+#: Files that may name packages they must not import, because that is their purpose.
 EXCEPTIONS = {
     "projects/smallvit/compat/moved.py": "the table that forwards the old paths",
     "projects/smallvit/__init__.py": "registers by name, and imports none of it",
     "projects/smallvit/utils/__init__.py": "MMEngine looks for register_all_modules there",
     "projects/smallvit/__main__.py": "python -m smallvit is the command",
 }
-#: Arrows that run back today, by file. It may only become shorter.
+#: Known violations, by file. This list may only become shorter.
 KNOWN: dict[str, set[str]] = {}
 
-#: A module, or something in it; registered names such as ``smallvit.DWNet`` are not among them.
+#: Names of modules or their members; registered names such as ``smallvit.DWNet`` do not match.
 MODULE = re.compile(r"smallvit\.[a-z]\w*(\.\w+)*(:\w+)?")
 
 
 def may_import(room: str) -> set[str]:
-    """All rooms that one may import, itself among them."""
+    """Return all packages that a package may import, including itself."""
     return {room}.union(*(may_import(other) for other in ARROWS[room]))
 
 
 def room_of(module: str) -> str:
-    """The room of one of our modules; each plugin is a room of its own."""
+    """Return the package of one of our modules; each plugin counts as a package of its own."""
     room, *rest = module.split(".")[1:]
     if room == "explain":
-        return "errors"  # it stands beside them and prints them
+        return "errors"  # part of the errors package: it prints errors
     return f"plugins.{rest[0]}" if room == "plugins" and rest else room
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the package, by name, where it lives."""
+    """List every module of the package by name, at its actual location."""
     found = {}
     for folder, package in (("projects/smallvit", "smallvit"), ("plugins", "smallvit.plugins")):
         for path in (ROOT / folder).rglob("*.py"):
             below = path.relative_to(ROOT / folder)
             if below.parts[0] in ("plugins", ".mim") and folder != "plugins":
-                continue  # links to folders that are looked at where they are
+                continue  # symlinks to folders that are listed at their own location
             name = ".".join([package, *below.with_suffix("").parts])
             found[name.removesuffix(".__init__")] = path
     return found
@@ -80,7 +80,7 @@ def tools() -> list[Path]:
 
 
 def named_in(path: Path, package: str) -> Iterator[str]:
-    """Modules of ours, or things in them, that a file imports or names in a string."""
+    """List our modules or their members that a file imports or names in a string."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -103,7 +103,7 @@ def _origin(node: ast.ImportFrom, package: str) -> str:
 
 
 def files() -> dict[str, tuple[str, Path, str]]:
-    """Room, path and package of all files that have one, by their paths in the repository."""
+    """Return the row of the table, path and package of each file, by path in the repository."""
     found = {}
     for name, path in modules().items():
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -114,7 +114,7 @@ def files() -> dict[str, tuple[str, Path, str]]:
     return found
 
 
-def test_what_counts_as_naming_a_module(tmp_path):
+def test_names_found_in_a_file(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "def late():\n"
@@ -134,12 +134,12 @@ def test_what_counts_as_naming_a_module(tmp_path):
     ]
 
 
-def test_every_room_is_in_the_table():
+def test_every_package_is_in_the_table():
     rooms = {room.partition(".")[0] for room, _, _ in files().values()} - {"", "__main__"}
     assert rooms <= set(ARROWS)
 
 
-def test_the_arrows_run_one_way():
+def test_imports_follow_the_table():
     backwards = {}
     for name, (room, path, package) in files().items():
         if name in EXCEPTIONS:
@@ -160,7 +160,7 @@ def test_the_arrows_run_one_way():
     assert {name: known for name, known in gone.items() if known} == {}, "remove them from KNOWN"
 
 
-def test_an_exception_is_one():
+def test_known_exceptions_still_apply():
     for name in EXCEPTIONS:
         room, path, package = files()[name]
         kind = room if room in ARROWS else "utils"
@@ -168,12 +168,12 @@ def test_an_exception_is_one():
         assert named - may_import(kind)
 
 
-def test_strings_name_what_is_there():
-    """A class that moves takes the strings along that know it by name."""
+def test_module_names_in_strings_exist():
+    """Strings with the name of a class must be updated when the class moves."""
     missing = {}
     for name, (_, path, package) in files().items():
         if name == "projects/smallvit/compat/moved.py":
-            continue  # its keys are gone
+            continue  # its keys were removed
         strange = [each for each in named_in(path, package) if not _is_there(each)]
         if strange:
             missing[name] = strange
@@ -205,7 +205,7 @@ def _defined(module: str) -> set[str]:
 
 
 def foreign_classes() -> list[str]:
-    """Full names of classes of other libraries in the strings of ``hosts``."""
+    """List full class names of other libraries in the strings of ``hosts``."""
     found = set()
     for name, path in modules().items():
         if name.startswith("smallvit.hosts"):

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its examples are run as they stand, and the files that it names exist."""
+"""CONTRIBUTING.md: its examples run unchanged, and the files it names exist."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The documentation's sources: links, figures, the zoo and the front page, without Sphinx."""
+"""Documentation sources: links, figures, model zoo and front page, without Sphinx."""
 
 import re
 import sys
@@ -27,14 +27,14 @@ def made(make_pages):
     return make_pages.make()
 
 
-def test_no_link_leads_nowhere(made):
+def test_all_links_resolve(made):
     texts, links = made
     assert links.broken == []
     assert {"index", "zoo", "systems/dhvt", "plugins/dw_shortcut", "api/apis"} <= set(texts)
     assert "projects/smallvit/analysis/complexity.py" in links.sources
 
 
-def test_a_link_to_nothing_is_found(make_pages):
+def test_broken_links_are_found(make_pages):
     links = make_pages.Links({path.resolve(): name for name, path in make_pages.pages().items()})
     text = (
         "[a](configs/README.md#speed) [b](configs/README.md#no-such) [c](gone.py)\n"
@@ -54,7 +54,7 @@ def test_anchors_are_those_of_the_headings(make_pages):
 def test_each_readme_is_a_page(make_pages):
     folders = ("configs", "configs/*", "plugins/*", "projects/smallvit/*")
     readmes = {ROOT / "README.md", *(p for f in folders for p in ROOT.glob(f"{f}/README.md"))}
-    # Links of the package lead to the same files.
+    # Symlinks in the package point to the same files.
     assert {p.resolve() for p in readmes} <= {p.resolve() for p in make_pages.pages().values()}
 
 

@@ -1,4 +1,4 @@
-"""What an installed smallvit holds: every module, the configs, the tools."""
+"""Package contents: modules, configs, tools and requirements."""
 
 import ast
 import subprocess
@@ -10,14 +10,14 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-#: Packages whose modules have other names.
+#: Distributions whose import names differ.
 PACKAGES = {
     **{"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"},
     **{"mmcv": "mmcv-lite", "mmseg": "mmsegmentation"},
 }
-#: Modules that mmcv, mmdet and torch bring; OpenCV has several packages, of which one is taken.
+#: Modules installed with mmcv, mmdet and torch; OpenCV is provided by one of several distributions.
 COME_WITH_OTHERS = ("cv2", "pycocotools", "triton")
-#: What measures the project itself, and the README's two commands.
+#: Scripts that measure the project itself, and the two commands of the README.
 OF_CHECKOUTS = {
     f"smallvit/.mim/tools/{name}"
     for name in (
@@ -50,7 +50,7 @@ def wheel(tmp_path_factory) -> set[str]:
 
 
 def _tracked_copy(target: Path) -> Path:
-    # setuptools leaves a build/ folder behind, whose stale files would enter the next wheel.
+    # setuptools leaves a build/ folder, whose stale files would be included in the next wheel.
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.split("\0")):
@@ -105,7 +105,7 @@ def test_links_of_the_source_tree_resolve():
 
 
 def test_no_mm_package_is_a_hard_requirement():
-    # mmcv-lite and the onedl forks write the folders of other distributions.
+    # mmcv-lite and the onedl forks install into the same folders as other distributions.
     required = (ROOT / "requirements" / "runtime.txt").read_text().lower()
     assert "mmcv" not in required
     assert "onedl" not in required

@@ -1,4 +1,4 @@
-"""The Python blocks of READMEs and tutorials are run as they stand; those of configs are built."""
+"""Python blocks of READMEs and tutorials: code is executed unchanged, configs are built."""
 
 import re
 import textwrap
@@ -19,7 +19,7 @@ from smallvit.hosts import view_host
 from smallvit.registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS, WEIGHT_INITIALIZERS
 from tool_helpers import ROOT
 
-#: Places that are meant for another machine, and what stands there in the test.
+#: Paths for the reader's machine, and their replacements in the tests.
 REPLACED = {'device="cuda"': 'device="cpu"', '"configs/': f'"{ROOT.as_posix()}/configs/'}
 SMALL = dict(embed_dims=8, depths=[1, 1, 1, 1], group_channels=[1, 2, 4, 8])
 TINY_DHVT = dict(
@@ -62,7 +62,7 @@ def as_config(code: str, name: str = "config.py") -> Config:
 
 
 def merged(base: str, code: str) -> Config:
-    """A config of the fragment's keys on top of another one."""
+    """Merge the keys of a fragment into another config."""
     return as_config(f"_base_ = {base!r}\n{code}")
 
 
@@ -173,7 +173,7 @@ def backbone(code):
 
 
 def calibrated(code):
-    """A small cascade that is not trained, with thresholds for one budget."""
+    """A small untrained cascade with thresholds for one budget."""
     cfg = Config.fromfile(ROOT / "configs/dvt/dvt-mini_digits.py")
     cfg.model.backbone.exits = [ConfigDict({**TINY_DHVT, "patch_size": size}) for size in (8, 4)]
     cfg.model.head.update(in_channels=16, num_exits=2)
@@ -222,7 +222,7 @@ def with_host(code):
 
 
 def teaching(code):
-    """The host's adapter; tests/projects/hosts checks what it tells."""
+    """Check the adapter; tests/projects/hosts covers its details."""
 
     class MyNet(nn.Module):
         pass
@@ -253,7 +253,7 @@ CASES = {
     "projects/smallvit/engine/README.md": [guards],
     "projects/smallvit/hosts/README.md": [with_host, teaching, with_host, teaching, with_host],
 }
-#: What builds detectors, or networks for images of 224 pixels.
+#: Blocks that build detectors, or networks for images of 224 pixels.
 SLOW = {("README.md", 0), ("configs/locality_guidance/README.md", 1)}
 
 
@@ -263,7 +263,7 @@ def cases():
         for index, check in enumerate(checks):
             text = blocks(readme)[index] if index < len(blocks(readme)) else None
             if text in done:
-                continue  # two READMEs show the same
+                continue  # two READMEs contain the same block
             done.add(text)
             marks = [pytest.mark.slow] if (readme, index) in SLOW else []
             yield pytest.param(readme, index, check, id=f"{readme}-{index}", marks=marks)
@@ -272,7 +272,7 @@ def cases():
 def test_every_block_has_a_check():
     counts = {name: len(blocks(name)) for name in readmes()}
     expected = {name: len(CASES.get(name, ())) for name in readmes()}
-    assert counts == expected, "CASES says how each block is run, in their order"
+    assert counts == expected, "CASES must list how to run each block, in order"
 
 
 def test_every_plugin_has_a_readme():

@@ -1,4 +1,4 @@
-"""README.md, "Your own data": its lines are run as they stand, on tiny data of the same names."""
+"""Commands of "Your own data" in README.md, executed unchanged on tiny data with the same names."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from smallvit.cli import export
 from smallvit.cli.main import main
 from tool_helpers import ROOT, own_experiment, run_main
 
-#: What is added to a line, and nothing else: less work, the same way.
+#: Arguments added to a command only to reduce its work.
 LESS = {
     "train": "--epochs 1 --batch-size 4 --image-size 32 --cfg-options "
     + " ".join(f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test"))
@@ -33,9 +33,9 @@ def blocks():
         lines = [shlex.split(line, comments=True) for line in block.splitlines()]
         lines = [words for words in lines if words]
         if any("--channels" in words for words in lines):
-            continue  # tests/tools/test_bands.py
+            continue  # tested in tests/tools/test_bands.py
         data = lines[0][lines[0].index("--data") + 1]
-        if not data.endswith(".csv"):  # a table is no data set of the three ways
+        if not data.endswith(".csv"):  # a label table is not one of the three layouts
             found[data] = lines
     return found
 
@@ -71,7 +71,7 @@ DATA = {"cifar10": write_cifar10, "nuclei": write_nuclei, "camvid": write_camvid
 
 
 def expanded(words):
-    """What a shell makes of a word with a star: the files, or the word where there is none."""
+    """Expand a glob as a shell does; without a match the word is unchanged."""
     return [
         path
         for word in words
@@ -79,7 +79,7 @@ def expanded(words):
     ]
 
 
-def test_the_three_ways_are_short_and_whole():
+def test_the_three_layouts_are_short_and_complete():
     found = blocks()
     assert set(found) == set(DATA)
     for lines in found.values():
@@ -89,7 +89,7 @@ def test_the_three_ways_are_short_and_whole():
         export.parse_args(lines[-1][2:])
 
 
-#: Writing and comparing a graph takes longer than all else, and test_exporting.py does it too.
+#: Skip writing and comparing ONNX graphs, which is slow and covered by test_exporting.py.
 WITHOUT = [
     pytest.param(name, VERBS[:3], marks=[] if name == "cifar10" else [pytest.mark.slow])
     for name in DATA
@@ -98,7 +98,7 @@ WHOLE = [pytest.param(name, VERBS, marks=pytest.mark.exhaustive) for name in DAT
 
 
 @pytest.mark.parametrize(("name", "verbs"), [*WITHOUT, *WHOLE])
-def test_the_lines_run(name, verbs, tmp_path, monkeypatch, capsys):
+def test_the_commands_run(name, verbs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     DATA[name](tmp_path / name)
     for words in blocks()[name]:

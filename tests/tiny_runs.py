@@ -1,4 +1,4 @@
-"""Trainings of a linear model that take milliseconds, through MMEngine's Runner and our guards."""
+"""Training runs of a linear model that take milliseconds, with MMEngine's Runner and our guards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 @MODELS.register_module(name="TestTinyModel", force=True)
 class TinyModel(BaseModel):
-    """A body and a head over four features."""
+    """A body and a head on four features."""
 
     def __init__(self, classes: int = 2, width: int = 3, init_cfg: Any = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -36,7 +36,7 @@ class TinyModel(BaseModel):
 
 @DATASETS.register_module(name="TestTinyData", force=True)
 class TinyData(BaseDataset):
-    """Random features; the same for the same length."""
+    """Random features that only depend on the length."""
 
     def __init__(self, length: int = 16) -> None:
         self.length = length
@@ -68,7 +68,7 @@ def tiny_runner(
     hooks: list | None = None,
     **kwargs: Any,
 ) -> Runner:
-    """Build a guarded run of the tiny model; ``kwargs`` are those of the Runner."""
+    """Build a guarded run of the tiny model; ``kwargs`` are arguments of the Runner."""
     hooks_by_key = {key: dict(type=kind) for key, kind in GUARDS.items()}
     return Runner(
         model={"type": "TestTinyModel", **(model or {})},
@@ -99,7 +99,7 @@ def tiny_runner(
 
 
 def cosine(end: int) -> list[dict]:
-    """A cosine over so many epochs, stepped in iterations."""
+    """Cosine schedule over the given number of epochs, stepped per iteration."""
     return [
         dict(
             type="CosineAnnealingLR",

@@ -1,4 +1,4 @@
-"""What the tests of the tools share: running a tool in this process, a tiny data set."""
+"""Helpers for testing tools: run a tool in this process, write a tiny dataset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_tool(path: str) -> ModuleType:
     """Import a tool from its file, such as ``train.py`` or ``misc/check_env.py``."""
     folder = str((ROOT / "tools" / path).parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # a script finds the modules beside it
+        sys.path.append(folder)  # scripts can import modules from their own folder
     name = f"tool_{Path(path).with_suffix('').as_posix().replace('/', '_')}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / path)
@@ -29,7 +29,7 @@ def load_tool(path: str) -> ModuleType:
 
 
 def run_main(main: Callable, *argv: object) -> int:
-    """Run a tool as its script does; a usage error gives its status too."""
+    """Run a tool as its script does; a usage error returns its exit status."""
     from smallvit.cli import run_tool
 
     try:
@@ -39,12 +39,12 @@ def run_main(main: Callable, *argv: object) -> int:
 
 
 def own_experiment() -> str:
-    """A name for ``experiment_name``: MMEngine tells runs of one second apart by it alone."""
+    """Return a unique ``experiment_name``, which MMEngine needs for runs of the same second."""
     return f"experiment_name=test{next(_numbers)}"
 
 
 def write_pictures(folder: Path) -> None:
-    """Write dark and bright noise as two classes, for training and test."""
+    """Write dark and bright noise images as two classes, for training and testing."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ randomness = dict(seed=0)
 
 
 def write_tiny_config(folder: Path) -> Path:
-    """Write a classification config of MMPretrain alone, with its data, that trains in a second."""
+    """Write an MMPretrain classification config and its data, which trains in a second."""
     write_pictures(folder / "data")
     path = folder / "tiny.py"
     path.write_text(TINY.replace("{data}", str(folder / "data")))

@@ -1,4 +1,4 @@
-"""The smallest training there is, in this process: for tests of what surrounds a training."""
+"""Minimal training runs in this process, for tests of everything around the training loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-    """A line through points."""
+    """Linear regression on points."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ToyModel(BaseModel):
 
 @DATASETS.register_module()
 class ToyPoints(torch.utils.data.Dataset):
-    """Four points, always the same."""
+    """Four fixed points."""
 
     def __len__(self):
         return 4
@@ -44,7 +44,7 @@ class ToyPoints(torch.utils.data.Dataset):
 
 @METRICS.register_module()
 class ToyScore(BaseMetric):
-    """Larger at every validation of the process, unless its ``sign`` is negative."""
+    """A score that increases with every validation, or decreases if ``sign`` is negative."""
 
     default_prefix = "toy"
     calls = 0
@@ -63,7 +63,7 @@ class ToyScore(BaseMetric):
 
 @HOOKS.register_module()
 class OwnHook(CheckpointHook):
-    """A checkpoint hook of the user's, which the guards leave as it is."""
+    """A user-defined checkpoint hook, which the guards do not modify."""
 
 
 CONFIG = """
@@ -100,7 +100,7 @@ def toy_config(
     hook: str = "CheckpointHook",
     file: Path | None = None,
 ) -> Config:
-    """The config of a training in a work folder, written to a file if one is given."""
+    """Create the config of a run in a work directory, and write it to a file if one is given."""
     text = CONFIG.format(
         name=f"toy{next(_numbers)}",
         work_dir=work_dir,

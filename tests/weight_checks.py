@@ -1,4 +1,4 @@
-"""Compare what a training starts from with official numbers, as ``weights.json`` has them."""
+"""Compare the initial state of training with official statistics in ``weights.json``."""
 
 import re
 from collections.abc import Mapping
@@ -11,20 +11,21 @@ from torch import nn
 from config_helpers import read_config
 from smallvit.analysis.recipe import weights
 
-#: Three standard errors, std / sqrt(2 n), where three seeds stand against three, whose difference
-#: has sqrt(1/3 + 1/3) of one error: 3.7 errors of a difference, here of any number of seeds.
+#: Three standard errors, std / sqrt(2 n), when comparing three seeds with three seeds: the
+#: difference has sqrt(1/3 + 1/3) of one error, so this is 3.7 errors of the difference, applied to
+#: any number of seeds.
 ERRORS = 3 / (2 / 3) ** 0.5
 
 
 @cache
 def network(name: str) -> nn.Module:
-    """The initialized model of a config; shared, so do not change it."""
+    """Build the initialized model of a config; it is shared and must not be modified."""
     return weights.build_network(read_config(name))
 
 
 @cache
 def described(name: str) -> dict[str, Any]:
-    """Initial statistics, decay and modules of a config, in official names."""
+    """Return initial statistics, weight decay and modules of a config under official names."""
     cfg, model, system = read_config(name), network(name), name.split("/")[0]
     return dict(
         init=weights.describe_initialization(model, system),
@@ -34,7 +35,7 @@ def described(name: str) -> dict[str, Any]:
 
 
 def initial_deviations(ours: Mapping, official: Mapping, seeds: int) -> dict[str, tuple]:
-    """What of the initial statistics is neither equal nor within chance."""
+    """List initial statistics that are neither equal nor within the expected sampling error."""
     found = {}
     for kind in sorted({*ours, *official}):
         if kind not in ours or kind not in official:
@@ -49,21 +50,22 @@ def initial_deviations(ours: Mapping, official: Mapping, seeds: int) -> dict[str
                 found[kind] = (row["mean"], row["std"]), (mean, std)
             continue
         error = ERRORS * std * (1 + 1 / seeds) ** 0.5
-        # Bounds of a truncated normal that came out once in millions; ours are left out.
+        # Bounds of a truncated normal that the official sample reached once in millions; ours are
+        # skipped.
         extreme = largest > weights.OUTLIER * std
         slack = (std**2 + 3 * largest**2 / count) ** 0.5 - std if extreme else 0.0
         if not -error / (2 * count) ** 0.5 - slack < row["std"] - std < error / (2 * count) ** 0.5:
             found[f"{kind}, std"] = row["std"], std
         if abs(row["mean"] - mean) > 1.3 * error / count**0.5 + slack:
             found[f"{kind}, mean"] = row["mean"], mean
-        # Tells a uniform distribution from a normal one.
+        # Distinguishes a uniform distribution from a normal one.
         if count > 5000 and not extreme and not 0.65 < row["max"] / largest < 1.5:
             found[f"{kind}, largest"] = row["max"], largest
     return found
 
 
 def other_deviations(ours: Mapping, official: Mapping) -> dict[str, tuple]:
-    """What of decay, norms, dropout and stochastic depth differs."""
+    """List differences in weight decay, norms, dropout and stochastic depth."""
     groups, modules = ours["groups"], ours["modules"]
     decays = {kind: row["decay"] for kind, row in groups.items()}
     pairs = dict(

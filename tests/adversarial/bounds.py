@@ -1,4 +1,4 @@
-"""Ends what hangs or takes the memory of the machine, rather than the machine."""
+"""Time and memory limits for tests of hostile input."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import resource
 import signal
 from collections.abc import Iterator
 
-#: Seconds after which something counts as hung, and bytes it may take.
+#: Timeout in seconds and memory limit in bytes.
 PATIENCE, MEMORY = 60, 2 << 30
 
 
 @contextlib.contextmanager
 def bounded(seconds: int = PATIENCE) -> Iterator[None]:
-    """Limit what the block may take.
+    """Limit the time and memory of the block.
 
     Args:
-        seconds (int): Time. Defaults to :data:`PATIENCE`.
+        seconds (int): Timeout. Defaults to :data:`PATIENCE`.
 
     Yields:
-        None: While it runs.
+        None: While the block runs.
 
     Raises:
         TimeoutError: If it takes longer.

@@ -1,4 +1,4 @@
-"""Where data other than checkpoints comes in: stores, benches, predictions, what configs name."""
+"""Entry points for data files: feature stores, bench folders, predictions, and files in configs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COST = {"params": 1, "flops": 1, "images_per_second": 1.0}
 
 
 class Documents:
-    """What the entrances for data take; the workshop looks its attributes up here too."""
+    """Valid contents for the entry points, as attributes; the workshop resolves them here too."""
 
     store_header = HEADER
     store_progress = Document(finished=5)
@@ -86,7 +86,7 @@ class Documents:
 
     @property
     def image(self) -> bytes:
-        """A picture."""
+        """An image."""
         return cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
 
     @property
@@ -102,17 +102,17 @@ class Documents:
 
     @property
     def features(self) -> bytes:
-        """The maps of a store."""
+        """Feature maps of a store."""
         return _npy(np.zeros((5, 1, 2, 2), "float32"))
 
     @property
     def keys(self) -> bytes:
-        """The keys of a store."""
+        """Keys of a store."""
         return _npy(KEYS)
 
     @property
     def checksums(self) -> bytes:
-        """The checksums of a store."""
+        """Checksums of a store."""
         import zlib
 
         return _npy(np.full((5, 1), zlib.crc32(bytes(16)), "<u4"))
@@ -130,7 +130,7 @@ DOCUMENTS = Documents()
 
 
 def store(name: str) -> Callable[[Workshop, Path, Path], None]:
-    """A file of a store of features that a training reads."""
+    """Return a function that trains on a feature store with the given file."""
 
     def enter(shop: Workshop, path: Path, work: Path) -> None:
         from torch import nn
@@ -148,7 +148,7 @@ def store(name: str) -> Callable[[Workshop, Path, Path], None]:
 
 
 def unfinished_store(name: str) -> Callable[[Workshop, Path, Path], None]:
-    """A file of a store of features that the writer goes on with."""
+    """Return a function that resumes writing a feature store with the given file."""
 
     def enter(shop: Workshop, path: Path, work: Path) -> None:
         from smallvit.plugins.locality_guidance.store_header import StoreHeader
@@ -204,7 +204,7 @@ def image_in_lmdb(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def lmdb_itself(shop: Workshop, path: Path, work: Path) -> None:
-    if path.read_bytes() == DOCUMENTS.image:  # what is meant
+    if path.read_bytes() == DOCUMENTS.image:  # the valid content
         return image_in_lmdb(shop, path, work)
     (work / "images.lmdb").mkdir()
     shutil.copy(path, work / "images.lmdb" / "data.mdb")
@@ -218,7 +218,7 @@ def _pictures(folder: Path) -> Path:
 
 
 def lmdb_there(shop: Workshop, path: Path, work: Path) -> None:
-    """A store that the converter finds in the place of its own."""
+    """An existing store at the output path of the converter."""
     from smallvit.datasets.lmdb_writer import read_meta
 
     _write_lmdb(work / "images.lmdb", __meta__=path.read_bytes())
@@ -227,7 +227,7 @@ def lmdb_there(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def lmdb_going_on(shop: Workshop, path: Path, work: Path) -> None:
-    """A store that the converter goes on with."""
+    """An unfinished store that the converter resumes."""
     meta = path.read_bytes()
     if meta == _dumped("lmdb_meta"):
         meta = meta[:-1] + f', "source": "{_pictures(shop.folder)}"}}'.encode()
@@ -241,7 +241,7 @@ def _dumped(name: str) -> bytes:
 
 
 def draw(shop: Workshop, path: Path, work: Path) -> None:
-    """Predictions that are drawn."""
+    """Draw predictions."""
     _draw(ROOT / "configs" / "dwnet" / "dwnet-mini_digits.py", path, work)
 
 
@@ -261,7 +261,7 @@ test_dataloader = dict(
 
 
 def draw_maps(shop: Workshop, path: Path, work: Path) -> None:
-    """Predictions of a segmentor that are drawn."""
+    """Draw predictions of a segmentor."""
     for folder in ("images", "maps"):
         (work / folder).mkdir()
         cv2.imwrite(str(work / folder / "a.png"), np.zeros((8, 8), np.uint8))
@@ -279,7 +279,7 @@ def _touch(*args: object, **_: object) -> None:
 
 
 class _Pool:
-    """Trains nothing."""
+    """Returns fixed results without training."""
 
     def run(self, jobs: list, watcher: object) -> dict:
         from smallvit.bench.scheduler import Outcome
@@ -290,7 +290,7 @@ class _Pool:
 
 
 def _begun(out: Path, pool: object, **changes: object) -> Any:
-    """A bench of one method whose jobs a pool does."""
+    """Create a bench with one method whose jobs are run by a pool."""
     from smallvit.bench.methods import parse_method
     from smallvit.bench.run import Bench
 
@@ -307,7 +307,7 @@ def _begun(out: Path, pool: object, **changes: object) -> Any:
 
 
 def going_on(out: Path, pool: object, seeds: int = 1, plots: bool = True) -> None:
-    """Begin a bench of one method, or go on with it, and write its report."""
+    """Start or resume a bench with one method, and write its report."""
     from smallvit.bench import outputs
 
     running = _begun(out, pool, seeds=seeds)
@@ -321,13 +321,13 @@ def going_on(out: Path, pool: object, seeds: int = 1, plots: bool = True) -> Non
 
 
 def speeds(shop: Workshop, path: Path, work: Path) -> None:
-    """What an earlier try with another budget measured."""
+    """Speeds measured by an earlier call with another budget."""
     shutil.copy(path, work / "speeds.json")
     _begun(work, _Pool(), iters=None, budget_minutes=60.0).plan()
 
 
 def curve(shop: Workshop, path: Path, work: Path) -> None:
-    """What the validations of a run found that goes on."""
+    """Validation results of a run that is resumed."""
     from types import SimpleNamespace
 
     from smallvit.bench.hooks import Progress
@@ -339,7 +339,7 @@ def curve(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def trial(shop: Workshop, path: Path, work: Path) -> None:
-    """A trial of a learning rate that is not repeated."""
+    """A finished trial of a learning rate."""
     from smallvit.bench.jobs import Jobs
     from smallvit.bench.plan import Run
     from smallvit.bench.search import _known, _name
@@ -353,7 +353,7 @@ def trial(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def bench(*place: str) -> Callable[[Workshop, Path, Path], None]:
-    """A file in the folder of a bench that goes on, and writes its report."""
+    """Return a function that resumes a bench with the given file and writes its report."""
 
     def enter(shop: Workshop, path: Path, work: Path) -> None:
         from smallvit.bench.plan import Run
@@ -375,7 +375,7 @@ def bench(*place: str) -> Callable[[Workshop, Path, Path], None]:
 
 
 def sizes(shop: Workshop, path: Path, work: Path) -> None:
-    """The metafile of a folder of configs."""
+    """Metafile of a folder of configs."""
     from tool_helpers import load_tool
 
     folder = work / "configs" / "a"
@@ -395,12 +395,12 @@ def _naming(shop: Workshop, path: Path, work: Path) -> Path:
 
 
 def flops(shop: Workshop, path: Path, work: Path) -> None:
-    """Weights that a config names whose operations are counted."""
+    """Count FLOPs of a config that names the weights."""
     run("analysis_tools/get_flops.py", _naming(shop, path, work), "--shape", 32)
 
 
 def timing(shop: Workshop, path: Path, work: Path) -> None:
-    """Weights that a config names which is timed."""
+    """Time a config that names the weights."""
     few = ("--repeats", 1, "--seconds", 0.001, "--shape", 32, 32, "--mode", "both")
     run("analysis_tools/benchmark.py", _naming(shop, path, work), *few)
 
@@ -423,7 +423,7 @@ RECORD_PLACES = (
 META_PLACES = (*Documents.lmdb_meta, "source")
 _STORE, _BENCH = "feature store, ", "bench going on, "
 
-#: By name, as :data:`adversarial.entrances.ENTRANCES`.
+#: By name, like :data:`adversarial.entrances.ENTRANCES`.
 DATA_ENTRANCES = {
     _STORE + "header": Entrance("store_header", store("header.json"), "store", HEADER_PLACES),
     _STORE + "progress": Entrance("store_progress", store("progress.json"), "store", ("finished",)),
@@ -438,7 +438,7 @@ DATA_ENTRANCES = {
     "precompute.py going on, header": Entrance(
         "store_header", unfinished_store("header.json"), "store.partial", HEADER_PLACES
     ),
-    "precompute.py going on, progress": Entrance(  # which begins anew then
+    "precompute.py going on, progress": Entrance(  # restarts from the beginning
         "store_progress",
         unfinished_store("progress.json"),
         places=("finished",),
@@ -470,7 +470,7 @@ DATA_ENTRANCES = {
             ("speeds", speeds, ("settings", "speeds", "speeds.vit", "speeds.vit.step")),
         )
     },
-    _BENCH + "scalars": Entrance(  # a line that a kill cut is left out without a word
+    _BENCH + "scalars": Entrance(  # lines truncated by a kill are skipped silently
         "scalars",
         bench("run", "vis_data", "scalars.json"),
         places=("step", "iter", "loss", "x"),

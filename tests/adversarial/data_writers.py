@@ -1,4 +1,4 @@
-"""What writes stores of images, results of benches and downloads, as functions."""
+"""Functions that write image stores, bench results and downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADDRESS = "https://models.example/a.pth"
 
 
 def images(folder: Path, number: int) -> None:
-    """Pictures at first, then the store that holds them."""
+    """Write the images, then convert them to a store."""
     from smallvit.datasets import lmdb_writer
 
     if number == 0:
@@ -28,7 +28,7 @@ def images(folder: Path, number: int) -> None:
 
 
 def images_in(folder: Path) -> int:
-    """Whether there is a store; a whole one then, and nothing else."""
+    """Return whether there is a store, and check that it is complete."""
     import lmdb
 
     if not (store := folder / "images.lmdb").exists():
@@ -45,7 +45,7 @@ def images_in(folder: Path) -> int:
 
 
 class _Trained:
-    """Trains nothing, and writes what a worker of the bench does."""
+    """Writes the results of a bench worker without training."""
 
     def run(self, jobs: list, watcher: object) -> dict:
         from smallvit.bench.results import RESULT as NAME
@@ -64,12 +64,12 @@ class _Trained:
 
 
 def bench(folder: Path, number: int) -> None:
-    """One run, then two."""
+    """Run a bench with one seed, then with two."""
     going_on(folder, _Trained(), seeds=number + 1, plots=False)
 
 
 def benched(folder: Path) -> int | None:
-    """The runs with results, less one; everything that is there is whole."""
+    """Return the number of finished runs minus one, and check that all files are complete."""
     from smallvit.bench.plan import read_plan
     from smallvit.bench.results import RESULT as NAME
     from smallvit.bench.results import read_results
@@ -85,7 +85,7 @@ def benched(folder: Path) -> int | None:
 
 
 class _Answer(io.BytesIO):
-    """What a server answers."""
+    """Response of a server."""
 
     def __init__(self, number: int) -> None:
         buffer = io.BytesIO()
@@ -98,7 +98,7 @@ class _Answer(io.BytesIO):
 
 
 def download(folder: Path, number: int) -> None:
-    """A file that the server has changed."""
+    """Download a file that has changed on the server."""
     from smallvit.engine.checkpoint import downloads
 
     (path,) = [*folder.rglob("a.pth")] or [None]
@@ -113,7 +113,7 @@ def download(folder: Path, number: int) -> None:
 
 
 def downloaded(folder: Path) -> int | None:
-    """What is there, as a whole."""
+    """Return the downloaded version, and check that it is complete."""
     (path,) = [*folder.rglob("a.pth")] or [None]
     return None if path is None else int(_first(path))
 

@@ -1,4 +1,4 @@
-"""Everywhere that a file from outside comes in, as functions: one list for all tests."""
+"""All entry points for untrusted files, as functions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def api(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def folder_of_images(shop: Workshop, path: Path, work: Path) -> None:
-    """A config that has the classes of its checkpoint."""
+    """A config that takes its classes from the checkpoint."""
     from smallvit.engine.folder import fit_to_folder
 
     for name in ("a", "b"):
@@ -145,13 +145,13 @@ def revert(shop: Workshop, path: Path, work: Path) -> None:
 
 
 def whose(shop: Workshop, path: Path, work: Path) -> None:
-    """A run looks into files of its folder before it removes them."""
+    """A run reads the run id in files of its folder before removing them."""
     from smallvit.engine.checkpoint.run_files import id_in
 
     id_in(str(path))
 
 
-#: By name. Each raises one of our errors, or does what it is there for.
+#: By name. Each function either raises one of our errors or succeeds.
 ENTRANCES = {
     "test.py FILE": Entrance(
         "trained", lambda shop, path, work: run("test.py", shop.toy, path, "--work-dir", work)

@@ -1,4 +1,4 @@
-"""A disk that fails at the n-th thing that is asked of it, in one folder and for Python's files."""
+"""Emulate a disk whose n-th operation fails, for one folder and Python's file functions."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-#: What may go wrong, by name: the errno, None for a kill, and whether a part is written before.
+#: Faults by name: errno, and whether a part is written before the failure.
 FAULTS = {
     "full": (errno.ENOSPC, False),
     "broken": (errno.EIO, False),
     "short": (errno.ENOSPC, True),
 }
-#: What MMEngine writes for people to read; a log that fails ends no run.
+#: Files written by MMEngine for people to read; failures to write them do not end a run.
 LOGS = (".log", ".py", "scalars.json", ".txt", ".pyc")
 
 
 class FaultyDisk:
-    """Opening, writing, flushing and renaming below a folder, one of which fails.
+    """Counts operations (open, write, flush, rename) below a folder, one of which fails.
 
     Args:
         folder (Path): The folder.
-        fault (str): One of :data:`FAULTS`; or "kill", which ends the process by SIGKILL.
-            Defaults to "full".
-        at (int, optional): Which call fails, from 1 on. Defaults to None: they are counted.
-        for_good (bool): Whether all calls after it fail too, as on a disk that stays full.
-            Defaults to False.
+        fault (str): One of :data:`FAULTS`; or "kill", which ends the process by SIGKILL. Defaults
+            to "full".
+        at (int, optional): Number of the operation that fails, starting at 1. Defaults to None,
+            which only counts them.
+        for_good (bool): Whether all later operations fail too, as on a full disk. Defaults to
+            False.
 
     Attributes:
-        calls (list[str]): What was asked so far.
+        calls (list[str]): Operations so far.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class FaultyDisk:
             (os, "fsync"): self.fsync,
             **{(os, name): self._renaming(getattr(os, name)) for name in ("replace", "rename")},
         }
-        with suppress(ImportError):  # which is optional
+        with suppress(ImportError):  # optional dependency
             import lmdb
 
             patches[lmdb, "open"] = partial(self.open_store, lmdb.open)
@@ -68,18 +69,18 @@ class FaultyDisk:
         self._stack.close()
 
     def is_watched(self, path: Any) -> bool:
-        """Tell whether a file is of this disk, and nothing that is only logged."""
+        """Return whether a file is in the folder and not a log."""
         return self.is_below(path) and not os.fspath(path).endswith(LOGS)
 
     def ask(self, what: str, path: Any) -> None:
-        """Count a call, and fail if it is the one.
+        """Count an operation, and fail if it is the chosen one.
 
         Args:
-            what (str): What is asked.
-            path (Any): Of which file.
+            what (str): Name of the operation.
+            path (Any): Its file.
 
         Raises:
-            OSError: As a disk would.
+            OSError: With the errno of the fault.
         """
         self.calls.append(f"{what} {os.path.basename(path)}")
         count = len(self.calls)
@@ -89,25 +90,25 @@ class FaultyDisk:
             raise OSError(self.number, os.strerror(self.number), os.fspath(path))
 
     def is_below(self, path: Any) -> bool:
-        """Tell whether a file is of this disk."""
+        """Return whether a file is in the folder."""
         if not isinstance(path, (str, os.PathLike)):
             return False
         return os.path.realpath(os.fspath(path)).startswith(self.folder + os.sep)
 
     def open(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        """Open a file; one that is written to is watched."""
+        """Open a file, counting writes to it."""
         if not self.is_watched(file) or not set(mode) & set("wax+"):
             return self._open(file, mode, *args, **kwargs)
         self.ask("open", file)
         return _Watched(self._open(file, mode, *args, **kwargs), self, os.fspath(file))
 
     def open_store(self, opened: Callable, path: str, **kwargs: Any) -> Any:
-        """Open an LMDB store, which writes without Python."""
+        """Open an LMDB store, which does not write through Python."""
         store = opened(path, **kwargs)
         return _WatchedStore(store, self, path) if self.is_below(path) else store
 
     def fsync(self, descriptor: int) -> None:
-        """Flush to the disk."""
+        """Flush a file to the disk."""
         if self.is_below(path := os.readlink(f"/proc/self/fd/{descriptor}")):
             self.ask("fsync", path)
         self._fsync(descriptor)
@@ -135,7 +136,7 @@ class _Watched:
         try:
             self._disk.ask("write", self._path)
         except OSError as error:
-            error.filename = None  # writes do not know their file
+            error.filename = None  # file objects passed to writes have no name
             raise
         return half + self._file.write(content[half:])
 
@@ -157,7 +158,7 @@ class _Watched:
 
 
 class _WatchedStore:
-    """An LMDB store whose puts and commits are counted, and fail as lmdb's do."""
+    """An LMDB store whose puts and commits are counted, and fail as in lmdb."""
 
     def __init__(self, store: Any, disk: FaultyDisk, path: str) -> None:
         self._store, self._disk, self._path = store, disk, path
@@ -166,7 +167,7 @@ class _WatchedStore:
     def begin(self, write: bool = False, **kwargs: Any) -> Iterator[Any]:
         with self._store.begin(write=write, **kwargs) as transaction:
             yield transaction
-            if write:  # within the transaction, which is taken back then
+            if write:  # inside the transaction, which is then rolled back
                 self._ask("commit")
 
     def _ask(self, what: str) -> None:

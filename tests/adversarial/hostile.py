@@ -1,4 +1,4 @@
-"""Hostile and damaged files, generated: one list, for every entrance."""
+"""Generators of hostile and damaged checkpoints for all entry points."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from adversarial.pickles import (
     write_legacy,
 )
 
-#: Writes a file; gets its path, and the path of a file that appears where something runs.
+#: Writes a file; called with its path, and the path of a file that is created if code is executed.
 Writer = Callable[[Path, Path], None]
 
 
 class Call:
-    """Pickles as a call of a function."""
+    """Pickles as a function call."""
 
     def __init__(self, function: Callable, *args: Any) -> None:
         self.call = function, args
 
     def __call__(self) -> None:
-        """Only what can be called may be pickled as a function."""
+        """Make instances callable: pickle only accepts callables as functions."""
 
     def __reduce__(self) -> tuple:
         return self.call
 
 
 def hostile_objects(mark: Path) -> dict[str, Any]:
-    """Objects that leave a file behind where they are executed."""
+    """Objects that create a file when they are executed."""
     touch = f"open({str(mark)!r}, 'w').close()"
     shell = f"touch {mark}"
     return {
@@ -81,7 +81,7 @@ def _objects(kind: str) -> dict[str, Writer]:
 
 
 def write_object(path: Path, value: Any, kind: str) -> None:
-    """Write an object in torch's format, its format before 1.6, or as a pickle alone."""
+    """Write an object in torch's format, its format before 1.6, or as a plain pickle."""
     if kind == "zip":
         torch.save(value, path)
     elif kind == "legacy":
@@ -106,7 +106,7 @@ _LONG_LIST = sequence(*[number(n) for n in range(5000)])
 
 
 def _nested(levels: int) -> bytes:
-    """Lists in lists, by the first instructions alone and one APPEND for each."""
+    """Nested lists, with one opcode to open and one APPEND to close each."""
     return b"]" * levels + b"N" + b"a" * levels
 
 
@@ -123,7 +123,7 @@ def _colliding(count: int) -> bytes:
     return b"}(" + pairs + b"u"
 
 
-#: Values that are cheap to store and dear to read.
+#: Small files that are expensive to read.
 BOMBS: dict[str, Writer] = {
     **{
         f"{levels} doublings of a {kind}": _pickle(items({"a": doubling(levels, kind)}))
@@ -170,7 +170,7 @@ BOMBS: dict[str, Writer] = {
         **{"0": _FOUR},
     ),
 }
-#: Pickles that reach beyond what they are, without naming a function that torch does not know.
+#: Pickles that modify other objects or read out of bounds, using only functions that torch allows.
 REACHING: dict[str, Writer] = {
     "changes how tensors are read": _pickle(name(_REBUILD) + _DEFAULTS + BUILD),
     "changes how tensors are read, legacy": _old_pickle(name(_REBUILD) + _DEFAULTS + BUILD),
@@ -213,7 +213,7 @@ def _deflated_bomb(path: Path, mark: Path) -> None:
 
 
 def _overlapping(path: Path, mark: Path) -> None:
-    """Many entries that share one stored block: each adds its size, and none its bytes."""
+    """Many entries that share one stored block, so that the total size grows but not the file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("bomb/data/0", bytes(1 << 16))
@@ -228,7 +228,7 @@ def _overlapping(path: Path, mark: Path) -> None:
 
 
 def _pickle_before_an_archive(path: Path, mark: Path) -> None:
-    """What Python takes for an archive, and torch for its format before 1.6."""
+    """A file that Python reads as an archive, and torch as its format before 1.6."""
     write_object(path, hostile_objects(mark)["os.system"], "legacy")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -249,7 +249,7 @@ def _with_comment(path: Path, mark: Path) -> None:
     path.write_bytes(content[:-2] + struct.pack("<H", 22) + content[-22:])
 
 
-#: Archives that are not what torch writes.
+#: Archives that torch would not write.
 ARCHIVES: dict[str, Writer] = {
     "a deflated bomb": _deflated_bomb,
     "overlapping entries": _overlapping,
@@ -262,7 +262,7 @@ ARCHIVES: dict[str, Writer] = {
 
 
 def flip_a_bit(path: Path, seed: int = 0) -> None:
-    """Change one bit of a tensor in an archive, or in the second half of another file."""
+    """Flip one bit of a tensor in an archive, or in the second half of another file."""
     content = bytearray(path.read_bytes())
     place = len(content) * 3 // 4
     if content[:2] == b"PK":
@@ -297,7 +297,7 @@ DAMAGED: dict[str, Writer] = {
     "the begin of a pickle": lambda path, mark: path.write_bytes(b"\x80\x04\x95"),
 }
 
-#: Everything that no entrance may load, whatever it does with it.
+#: Files that no entry point may load.
 REFUSED: dict[str, Writer] = {
     **_objects("zip"),
     **_objects("legacy"),

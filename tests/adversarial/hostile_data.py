@@ -1,4 +1,4 @@
-"""Hostile and damaged arrays, JSON, YAML and images, generated: for every entrance."""
+"""Generators of hostile and damaged arrays, JSON, YAML and images for all entry points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Writer = Callable[[Path, Path], None]
 
 
 class Executed:
-    """Pickles as what leaves the mark."""
+    """Pickles as a call that creates the marker file."""
 
     def __init__(self, mark: Path) -> None:
         self.text = f"open({str(mark)!r}, 'w').close()"
@@ -57,7 +57,7 @@ def _predictions(samples: list) -> bytes:
 
 
 def _npz_bomb(path: Path, mark: Path) -> None:
-    """A label map of 2 GB in 2 MB."""
+    """A label map of 2 GB compressed to 2 MB."""
     header = _npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (50000, 50000), }")
     parts = {"header": _predictions([{}])}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -102,13 +102,13 @@ def _yaml(path: Path, mark: Path) -> None:
 
 
 def _laughs(path: Path, mark: Path) -> None:
-    """Ten lists, each of ten times the one before."""
+    """Ten lists, each of which contains the previous one ten times."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     path.write_text("\n".join([*lines, "Models: *a9", ""]))
 
 
-#: Data that is no good anywhere.
+#: Invalid data for every entry point.
 DATA: dict[str, Writer] = {
     "an array of objects": lambda path, mark: path.write_bytes(_npy_of_objects(mark)),
     "arrays of objects in an archive": lambda path, mark: _npz(

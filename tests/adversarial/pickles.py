@@ -1,4 +1,4 @@
-"""Pickles written by hand, instruction by instruction, in the archives that torch reads."""
+"""Pickles assembled from opcodes, and the archives of torch that contain them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def name(full: str) -> bytes:
 
 
 def call(function: str, *args: bytes) -> bytes:
-    """What a function returns."""
+    """A function call."""
     return name(function) + MARK + b"".join(args) + TUPLE + REDUCE
 
 
@@ -57,22 +57,22 @@ def row(*values: bytes) -> bytes:
 
 
 def put(slot: int) -> bytes:
-    """Remember the last value."""
+    """Memoize the last value."""
     return b"r" + struct.pack("<I", slot)
 
 
 def get(slot: int) -> bytes:
-    """A remembered value."""
+    """A memoized value."""
     return b"j" + struct.pack("<I", slot)
 
 
 def storage(key: str, count: int, kind: str = "torch.FloatStorage") -> bytes:
-    """The memory of a tensor."""
+    """A tensor storage."""
     return row(text("storage"), name(kind), text(key), text("cpu"), number(count)) + b"Q"
 
 
 def tensor(memory: bytes, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
-    """A tensor of a storage."""
+    """A tensor on a storage."""
     return call(
         "torch._utils._rebuild_tensor_v2",
         memory,
@@ -85,7 +85,7 @@ def tensor(memory: bytes, size: tuple[int, ...], stride: tuple[int, ...], offset
 
 
 def doubling(levels: int, kind: str = "list") -> bytes:
-    """A value that holds the one below twice, and so on: few bytes, many values."""
+    """A nested value whose levels contain the previous one twice: few bytes, many values."""
     makers = {
         "list": lambda inner: sequence(inner, inner),
         "tuple": lambda inner: row(inner, inner),
@@ -102,7 +102,7 @@ def write_archive(
     records: Mapping[str, bytes] | None = None,
     compression: int = zipfile.ZIP_STORED,
 ) -> None:
-    """Write a checkpoint of a pickle, which gets its first and last instruction, and records."""
+    """Write a checkpoint from a pickle without start and stop opcodes, and further records."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", START + content + STOP)
         archive.writestr("archive/byteorder", "little")
@@ -120,7 +120,7 @@ def write_legacy(path: Path, content: bytes) -> None:
 
 
 def with_second_directory(path: Path, bomb: int) -> None:
-    """Give an archive two lists of entries: Python finds an honest one, torch a bomb."""
+    """Give an archive two central directories: Python reads a valid one, torch a bomb."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", START + EMPTY_DICT + STOP)
@@ -130,7 +130,7 @@ def with_second_directory(path: Path, bomb: int) -> None:
     hostile = inner.getvalue()
     *_, count, length, start, _ = struct.unpack("<4s4H2LH", hostile[-22:])
     body = hostile[:-22]
-    # The honest list has the first two entries, and stands right before the end.
+    # The valid directory has the first two entries, and is placed right before the end.
     honest = body[start:]
     kept = honest[: honest.index(b"PK\x01\x02", honest.index(b"PK\x01\x02", 1) + 1)]
 

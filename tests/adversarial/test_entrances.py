@@ -1,7 +1,7 @@
-"""Each entrance for files against each that is hostile, damaged or holds wrong values.
+"""Every entry point with hostile files, damaged files and wrong values.
 
-Of every cell the same is asked: nothing is executed, nothing of somebody else is deleted or
-changed, and it ends with a sentence, or runs.
+In each case, no code is executed, no other files are deleted or changed, and the call either
+succeeds or raises one of our errors.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from adversarial.wrong_values import MODULE, put, write_traps, wrong_values
 from smallvit.errors import SmallvitError
 from smallvit.explain import explain
 
-#: One of each kind; the reader that all entrances share is given all of them elsewhere.
+#: One file of each kind; test_reading.py covers all of them with the shared reader.
 SOME_FILES = (
     "in the weights, zip",
     "os.system, legacy",
@@ -34,7 +34,7 @@ SOME_FILES = (
     "deep JSON",
     "a huge PNG",
 )
-#: What has been believed once, by those who resume in the first place.
+#: Values that former versions trusted, mostly when resuming.
 BELIEVED = [
     ("meta.config", "a program"),
     ("meta.config", "a config to inherit"),
@@ -48,16 +48,16 @@ BELIEVED = [
     ("multi_exit.policy", "a function to call"),
     ("state_dict", "a class to import"),
 ]
-#: What ended in a traceback once.
+#: Values that caused a traceback in former versions.
 STUMBLED = {
     "train.py --resume FILE": [("param_schedulers", "a function to call")],
     "bench going on, scalars": [("iter", "an empty dict"), ("iter", "a class to import")],
 }
 
 
-#: Seconds, in which the first one imports the MM packages too.
+#: Timeout in seconds; the first call also imports the MM packages.
 PATIENCE = 240
-#: They run a network over a data set where a value is harmless.
+#: Entry points that run a network over a dataset if a value is harmless.
 SLOW = ("calibrate.py", "precompute.py", "multi_exit/benchmark.py", "plot.py --images")
 
 
@@ -67,7 +67,7 @@ def shop(tmp_path_factory):
 
 
 class Room:
-    """A folder with somebody's files, traps, and a place to write to."""
+    """A folder with other files, traps and an output folder."""
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.mark = folder, folder / "executed"
@@ -90,9 +90,9 @@ class Room:
         }
 
     def enter(self, entrance, shop):
-        """Let the file in.
+        """Call an entry point with the file.
 
-        Returns the error's sentence, or None where it was taken, and what was printed.
+        Returns the error message, or None on success, and the printed output.
         """
         before = self.files()
         said = self._call(entrance, shop)
@@ -107,7 +107,7 @@ class Room:
             with bounded(PATIENCE), contextlib.redirect_stdout(self.printed):
                 entrance.enter(shop, self.path, self.work)
         except SystemExit as error:
-            raise AssertionError("taken for a wrong use") from error
+            raise AssertionError("reported as a usage error") from error
         except Exception as error:
             said = explain(error)
             if not isinstance(error, SmallvitError) or len(said) > 3000:
@@ -128,7 +128,7 @@ def check_file(room, shop, entrance, file):
     if not door.reads:
         return
     if door.stops:
-        assert said is not None, "taken"
+        assert said is not None, "accepted"
         assert door.shown in said or "epoch_1.pth" in said
     else:
         assert said is None or "no run has finished" in said
@@ -136,13 +136,13 @@ def check_file(room, shop, entrance, file):
 
 
 def cells_of(entrance):
-    """Places and wrong values."""
+    """List pairs of a place and a wrong value."""
     places = ENTRANCES[entrance].places
     return [(place, value) for place in places for value in wrong_values(Path(), Path())]
 
 
 def failures(folder, monkeypatch, shop, entrance, cells):
-    """Try wrong values at an entrance, each in a room of its own; returns what was not right."""
+    """Try wrong values at an entry point, each in its own folder; returns the failures."""
     door, found = ENTRANCES[entrance], []
     for number, (place, value) in enumerate(cells):
         room = Room(folder / str(number), monkeypatch)
@@ -156,14 +156,14 @@ def failures(folder, monkeypatch, shop, entrance, cells):
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_what_is_meant_is_taken(room, shop, entrance):
-    """Or the other tests of an entrance say nothing."""
+def test_valid_files_are_accepted(room, shop, entrance):
+    """Valid content must be accepted; otherwise the other tests would be meaningless."""
     write_content(shop.content(ENTRANCES[entrance].valid), room.path)
     assert room.enter(ENTRANCES[entrance], shop)[0] is None
 
 
 def some_files():
-    """Two files for each entrance, by turns."""
+    """Assign two files to each entry point in turn."""
     turns = itertools.cycle(SOME_FILES)
     return [(entrance, file) for entrance in ENTRANCES for file in itertools.islice(turns, 2)]
 
@@ -180,7 +180,7 @@ def test_all_hostile_files(room, shop, entrance, file):
     check_file(room, shop, entrance, file)
 
 
-#: The slowest, beside which plot.py and multi_exit/benchmark.py read the same file.
+#: The slowest ones; plot.py and multi_exit/benchmark.py read the same file.
 SLOWEST = ("calibrate.py", "plot.py --images")
 
 

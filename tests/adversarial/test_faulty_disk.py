@@ -1,7 +1,7 @@
-"""Each writer on a disk that fails at each thing that is asked of it.
+"""Every writer on a disk that fails at each operation.
 
-Afterwards the old file is whole or the new one is, the error is a sentence, and nothing that was
-left keeps the next try from success.
+Afterwards, either the old or the new file is complete, the error is one of ours, and another
+attempt succeeds despite leftover files.
 """
 
 import shutil
@@ -13,13 +13,13 @@ from adversarial.writers import WRITERS
 from smallvit.errors import SmallvitError
 from smallvit.explain import explain
 
-#: Of these, only some of the calls fail by default.
+#: Writers for which only some operations fail by default.
 SLOW = {"training": 23, "bench": 3}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Folders with what each writer wrote first, and how many calls the second time takes."""
+    """Folders with the first content of each writer, and the operations of the second write."""
     found = {}
 
     def make(name):
@@ -43,7 +43,7 @@ def count(name, folder):
 
 
 def check(writer, folder, fault, at, for_good):
-    """Fail once; returns what is not right, None if nothing."""
+    """Fail one operation; returns a description of the problem, or None."""
     with FaultyDisk(folder, fault, at, for_good) as disk:
         try:
             writer.write(folder, 1)
@@ -88,5 +88,5 @@ def test_one_failure(written, tmp_path, name, fault):
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_failure(written, tmp_path, name, fault, for_good):
     if for_good and name == "store":
-        pytest.skip("the former store then stays under the name that it was set aside by")
+        pytest.skip("the previous store remains under its temporary name")
     try_all(written, tmp_path, name, fault, for_good=for_good)

@@ -1,6 +1,6 @@
-"""Files of the right form with anything in them: one of our errors or success, in bounded time.
+"""Fuzzing: well-formed files with arbitrary content either load or raise one of our errors in time.
 
-The same examples in every run; ``--hypothesis-profile=explore`` looks for others.
+Every run uses the same examples; ``--hypothesis-profile=explore`` searches for others.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def rooms(tmp_path_factory):
 
 
 def only_sentences(call, *args):
-    """Call something that may fail, in time and with one of our errors."""
+    """Call a function that may raise one of our errors, with a time limit."""
     with contextlib.suppress(SmallvitError), bounded(SECONDS):
         call(*args)
 
@@ -95,7 +95,7 @@ def test_resumed_checkpoints(shop, rooms, edits):
 
 @st.composite
 def edited_json(draw, content):
-    """JSON in which a few values, at any depth, are others, or missing."""
+    """JSON with a few values changed or removed at any depth."""
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
         node = content
@@ -117,12 +117,13 @@ def edited_json(draw, content):
 def annotations(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco")
     content = json.loads(write_coco(folder).read_text())
-    read_coco(folder, content)  # what is imported for it takes no time of the first example's
+    # Import everything here, so that it does not count towards the time of the first example.
+    read_coco(folder, content)
     return folder, content
 
 
 def read_coco(folder, content):
-    """Describe and check a file; train its samples only where nothing is wrong with it."""
+    """Describe and check a file, and load its samples if no error was found."""
     from smallvit.datasets.coco_checks import check_annotations
     from smallvit.datasets.describe import describe
 

@@ -1,7 +1,7 @@
-"""Each writer, killed at each thing that it asks of the disk, within checkpoint writes too.
+"""Every writer, killed at each disk operation, including within checkpoints.
 
-Afterwards the old content is whole or the new one is, and the same command goes on from there:
-a training to the same weights, bit for bit.
+Afterwards, either the old or the new content is complete, and the same command continues from it; a
+training run reaches bit-exact weights.
 """
 
 import multiprocessing
@@ -18,16 +18,16 @@ from adversarial.faulty_disk import FaultyDisk
 from adversarial.writers import WRITERS, final_weights
 from forked import PATIENCE
 
-#: Kills of each writer by default.
+#: Number of kills per writer by default.
 FEW = {"training": 2}
 _context = multiprocessing.get_context("fork")
 
 
 def write_until(writer, folder, at):
-    """Write in a child process that is killed at a call; returns its exit status."""
+    """Write in a child process that is killed at an operation; returns its exit status."""
 
     def child():
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 the process ends with it
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the process ends with it
         with FaultyDisk(folder, "kill", at):
             writer.write(folder, 1)
         os._exit(0)
@@ -40,7 +40,7 @@ def write_until(writer, folder, at):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Per writer: a folder with what was written first, one with the second, and the calls."""
+    """For each writer: folders with the first and the second content, and the operations."""
     found = {}
 
     def make(name):
@@ -59,7 +59,7 @@ def written(tmp_path_factory):
 
 
 def survives(name, first, second, folder, at):
-    """Kill once; returns what is not right, None if nothing."""
+    """Kill once; returns a description of the problem, or None."""
     writer = WRITERS[name]
     shutil.copytree(first, folder, symlinks=True)
     if write_until(writer, folder, at) != -signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""The reader that all entrances share refuses everything in the list of hostile files."""
+"""The shared checkpoint reader rejects all hostile files."""
 
 import zipfile
 
@@ -13,14 +13,14 @@ from smallvit.engine.checkpoint.reading import load_from_local, trust_checkpoint
 from smallvit.errors import CheckpointError
 from smallvit.utils.versions import release
 
-#: What torch 2.4 does not save, and values of plain Python that it does not read.
+#: Tensor types that torch 2.4 cannot save, and plain Python values that it cannot read.
 UNSIGNED, PLAIN = (torch.uint16,), ({1, 2}, 1 + 2j, b"\xff", bytearray(b"1"))
 if release(torch.__version__) < (2, 5):
     UNSIGNED, PLAIN = (), ()
 
 
 def functions():
-    """What later checkpoints are read with."""
+    """Snapshot of the functions and classes used for reading checkpoints."""
     found = {
         name: (value.__defaults__, value.__kwdefaults__, dict(value.__dict__))
         for name, value in vars(torch._utils).items()
@@ -43,7 +43,7 @@ def test_refused(name, tmp_path):
     assert len(str(caught.value)) < 1000
 
 
-def test_what_mmengine_would_run_is_left_out(tmp_path, monkeypatch):
+def test_executable_configs_are_dropped(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(reading, "print_log", lambda text, **_: said.append(text))
     torch.save({"meta": {"config": "x = 1", "cfg": "x = 2"}}, tmp_path / "a.pth")
@@ -51,7 +51,7 @@ def test_what_mmengine_would_run_is_left_out(tmp_path, monkeypatch):
     assert "ignored its meta['config']" in said[0]
 
 
-def test_what_torch_writes_is_read(tmp_path):
+def test_files_written_by_torch_are_read(tmp_path):
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.note = 3
     marked = torch.ones(3)
@@ -74,7 +74,7 @@ def test_what_torch_writes_is_read(tmp_path):
     }
     for old in (False, True):
         if old:
-            del values["new types"]  # which torch cannot read back from its format before 1.6
+            del values["new types"]  # torch cannot read it back from its format before 1.6
         torch.save(values, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
         found = load_from_local(str(tmp_path / "a.pth"), "cpu")
         assert list(found) == list(values)
@@ -86,7 +86,7 @@ def test_what_torch_writes_is_read(tmp_path):
             assert all(map(torch.equal, found[key], values[key]))
 
 
-def test_large_honest_values_are_read(tmp_path):
+def test_large_valid_values_are_read(tmp_path):
     names = [f"class {number}" for number in range(22_000)]
     value = {"meta": {"classes": names, "again": [names] * 3}, "list": list(range(150_000))}
     torch.save(value, tmp_path / "large.pth")
@@ -109,7 +109,7 @@ def test_files_without_crcs_have_a_switch(tmp_path):
     from torch import serialization
 
     if not hasattr(serialization, "set_crc32_options"):
-        pytest.skip("this torch always writes CRCs")
+        pytest.skip("this version of torch always writes CRCs")
     serialization.set_crc32_options(False)
     try:
         torch.save({"w": torch.ones(3)}, tmp_path / "a.pth")
@@ -149,7 +149,7 @@ def test_files_without_check_sums_have_a_digest_beside_them(ending, tmp_path, mo
 
 
 def test_the_hostile_files_are_hostile(tmp_path):
-    """Those that torch would load show that the list tests something."""
+    """Check that torch itself would load some of them."""
     path = tmp_path / "a.pth"
     DAMAGED["a flipped bit"](path, tmp_path / "x")
     loaded = torch.load(path, weights_only=True)["state_dict"]["w"]

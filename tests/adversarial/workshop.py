@@ -1,4 +1,4 @@
-"""Small configs, what their checkpoints hold, and how tools are called on them."""
+"""Small configs, their checkpoints, and helpers to call tools with them."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ CALIBRATION = {
 
 @dataclass
 class Entrance:
-    """Where a file from outside comes in.
+    """An entry point for untrusted files.
 
     Attributes:
-        valid (str): Attribute of the workshop: content that it takes, as :func:`write_content`
-            writes it.
-        enter (Callable): Gets the workshop, the file and a folder to write to.
-        shown (str): What a sentence calls a file that is refused. Defaults to the file's name.
-        places (Sequence[str]): Where wrong values are put. Defaults to those of checkpoints.
-        stops (bool): Whether it needs the file; else it says what is wrong and does without.
-            Defaults to True.
-        reads (bool): Whether it reads the file at all; else it is only named. Defaults to True.
+        valid (str): Attribute of the workshop with valid content for :func:`write_content`.
+        enter (Callable): Called with the workshop, the file and an output folder.
+        shown (str): Name of the rejected file in error messages. Defaults to the file name.
+        places (Sequence[str]): Keys at which wrong values are inserted. Defaults to those of
+            checkpoints.
+        stops (bool): Whether a bad file is an error; otherwise it is reported and ignored. Defaults
+            to True.
+        reads (bool): Whether it reads the file; otherwise the file is only named. Defaults to True.
     """
 
     valid: str
@@ -89,7 +89,7 @@ class Entrance:
 
 
 def write_content(content: Any, path: Path) -> None:
-    """Write what an entrance takes: bytes as they are, JSON, or a checkpoint."""
+    """Write the content for an entry point: bytes unchanged, JSON, or a checkpoint."""
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif isinstance(content, Document):
@@ -99,14 +99,14 @@ def write_content(content: Any, path: Path) -> None:
 
 
 class Document(dict):
-    """What is written as JSON."""
+    """Content that is written as JSON."""
 
 
 class Workshop:
-    """Small configs and what their checkpoints hold, made once.
+    """Small configs and their checkpoints, created once.
 
     Args:
-        folder (Path): Where to keep them.
+        folder (Path): Folder for the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,25 +114,25 @@ class Workshop:
 
     @cached_property
     def toy(self) -> Path:
-        """The config of a line through points."""
+        """Config of a linear regression."""
         toy_config(self.folder / "unused", file=self.folder / "toy.py")
         return self.folder / "toy.py"
 
     @cached_property
     def trained(self) -> dict:
-        """What a run of one epoch leaves."""
+        """Checkpoint of a run of one epoch."""
         work_dir = self.folder / "trained"
         toy_train(toy_config(work_dir, epochs=1))
         return torch.load(work_dir / "epoch_1.pth", weights_only=True)
 
     @cached_property
     def cascade(self) -> Path:
-        """The config of two exits."""
+        """Config of a cascade with two exits."""
         return self._write("cascade.py", CASCADE, "configs/dvt/dvt-mini_digits.py")
 
     @cached_property
     def calibrated(self) -> dict:
-        """Weights of two exits, with thresholds beside them."""
+        """Weights of two exits with thresholds."""
         return {**self._weights_of(self.cascade), "multi_exit": CALIBRATION}
 
     @cached_property
@@ -144,7 +144,7 @@ class Workshop:
 
     @cached_property
     def teacher(self) -> Path:
-        """The config of a teacher."""
+        """Config of a teacher."""
         return self._write("teacher.py", TEACHER, "configs/dwnet/dwnet-mini_digits.py")
 
     @cached_property
@@ -154,14 +154,14 @@ class Workshop:
 
     @cached_property
     def dwnet(self) -> dict:
-        """Weights of ours."""
+        """Weights of our DWNet."""
         return self._weights_of(
             self._write("dwnet.py", DWNET, "configs/dwnet/dwnet-mini_digits.py")
         )
 
     @cached_property
     def official_dwnet(self) -> dict:
-        """The same in the official layout, with its optimizer."""
+        """The same in the official layout, with the optimizer."""
         from smallvit.converters import revert
 
         weights = revert("dwnet", self.dwnet["state_dict"])
@@ -179,7 +179,7 @@ class Workshop:
         return dict(model=weights, optimizer=dict(state=moments, param_groups=listed), epoch=4)
 
     def content(self, name: str) -> Any:
-        """What an entrance takes, by its ``valid``."""
+        """Content for an entry point, by its ``valid``."""
         from adversarial.data_entrances import DOCUMENTS
 
         return getattr(DOCUMENTS, name) if hasattr(DOCUMENTS, name) else getattr(self, name)
@@ -202,7 +202,7 @@ class Workshop:
 
 
 def run(tool: str, *argv: object) -> None:
-    """Call a tool's ``main``, whose errors are raised."""
+    """Call the ``main`` function of a tool, without catching errors."""
     options = ("--cfg-options", f"experiment_name=e{next(_numbers)}") if tool in RUNS else ()
     load_tool(tool).main([str(arg) for arg in (*argv, *options)])
 

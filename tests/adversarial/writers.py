@@ -1,4 +1,4 @@
-"""Everything that writes what somebody needs later, as functions: one list for all tests."""
+"""All writers of files that are needed later, as functions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WEIGHTS = {str(number): {"w": torch.arange(100.0) + number} for number in range(
 
 @dataclass
 class Writer:
-    """What writes a file or folder.
+    """A function that writes a file or folder.
 
     Attributes:
-        write (Callable): Gets a folder and a number, 0 or 1, that says what to write.
-        read (Callable): Gets the folder; returns the number that was written, None if there is
-            nothing. Anything else that it does is damage.
+        write (Callable): Called with a folder and a number, 0 or 1, that determines the content.
+        read (Callable): Called with the folder; returns the number that was written, or None if
+            there is nothing. Raises if the content is damaged.
     """
 
     write: Callable[[Path, int], Any]
@@ -32,7 +32,7 @@ class Writer:
 
 
 def weights_in(name: str) -> Callable[[Path], int | None]:
-    """Reads of a checkpoint what was written."""
+    """Return a function that reads the number from a checkpoint."""
 
     def read(folder: Path) -> int | None:
         from smallvit.engine.checkpoint import load_from_local
@@ -48,7 +48,7 @@ def weights_in(name: str) -> Callable[[Path], int | None]:
 
 
 def json_in(name: str) -> Callable[[Path], int | None]:
-    """Reads of JSON what was written."""
+    """Return a function that reads the number from a JSON file."""
 
     def read(folder: Path) -> int | None:
         path = folder / name
@@ -113,14 +113,14 @@ def metrics(folder: Path, number: int) -> None:
 
 
 def training(folder: Path, number: int) -> None:
-    """A run that begins, or goes on with its checkpoints."""
+    """A run that starts, or resumes from its checkpoints."""
     from toy_runs import toy_config, toy_train
 
     toy_train(toy_config(folder / "run", epochs=number + 1), resume=number == 1)
 
 
 def trained(folder: Path) -> int | None:
-    """The last epoch of a run, all of whose files are whole."""
+    """Return the last epoch of a run, and check that all files are complete."""
     from smallvit.engine.checkpoint import load_from_local
     from smallvit.engine.checkpoint.newest import newest_whole_checkpoint
 
@@ -133,13 +133,13 @@ def trained(folder: Path) -> int | None:
 
 
 def final_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights at the end of a run."""
+    """Return the weights at the end of a run."""
     from smallvit.engine.checkpoint import load_from_local
 
     return load_from_local(folder / "run" / "epoch_2.pth", "cpu")["state_dict"]
 
 
-#: By name. Each is asked to write 0, then 1 in its place.
+#: By name. Each writes content 0, then replaces it with content 1.
 WRITERS = {
     "write_whole": Writer(whole, json_in("a.json")),
     "write_checkpoint": Writer(checkpoint, weights_in("a.pth")),

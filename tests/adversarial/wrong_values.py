@@ -1,4 +1,4 @@
-"""Plain values that are no good where they stand: programs, paths, numbers too large."""
+"""Plain values that are invalid in checkpoints: code, paths, numbers out of range."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from adversarial.hostile import Call
 
-#: A module that leaves a file behind where it is imported; :func:`write_traps` writes it.
+#: A module that creates a file when it is imported; :func:`write_traps` writes it.
 MODULE = "imported_by_a_checkpoint"
-#: Where checkpoints, ours, MMEngine's and the official ones, keep what somebody reads.
+#: Keys of checkpoints (ours, MMEngine's and official ones) whose values are read.
 PLACES = (
     "meta",
     "meta.config",
@@ -65,11 +65,11 @@ PLACES = (
 
 
 def write_traps(room: Path, mark: Path) -> None:
-    """Write a config and a module into a folder which leave the mark where they are run.
+    """Write a config and a module that create the marker file when they are executed.
 
     Args:
-        room (Path): The folder, which the caller puts where Python finds modules.
-        mark (Path): The file that appears.
+        room (Path): Output folder, which the caller adds to Python's module path.
+        mark (Path): The marker file.
     """
     touch = f"open({str(mark)!r}, 'w').close()\n"
     (room / "evil.py").write_text(touch + "model = dict(type='ToyModel')\n")
@@ -77,14 +77,14 @@ def write_traps(room: Path, mark: Path) -> None:
 
 
 def wrong_values(room: Path, mark: Path) -> dict[str, Any]:
-    """Values of which nothing may come but a sentence.
+    """Return values that must at most lead to an error message.
 
     Args:
-        room (Path): Where the traps are, and ``others`` with files of somebody else.
-        mark (Path): The file that appears where something runs.
+        room (Path): Folder of the traps, and of ``others`` with unrelated files.
+        mark (Path): Marker file that is created if code is executed.
 
     Returns:
-        dict: By what they are.
+        dict: Values by description.
     """
     others = room / "others"
     touch = f"open({str(mark)!r}, 'w').close()"
@@ -114,12 +114,12 @@ def wrong_values(room: Path, mark: Path) -> dict[str, Any]:
 
 
 def put(content: Any, place: str, value: Any) -> Any:
-    """Put a value into a copy of nested dicts; what is no dict on the way becomes one.
+    """Insert a value into a copy of nested dicts; non-dicts on the path are replaced by dicts.
 
     Args:
-        content (Any): The dicts, not changed.
-        place (str): Keys with dots between them; of the first dot only after ``state_dict``.
-        value (Any): What is put there.
+        content (Any): The dicts, which are not modified.
+        place (str): Keys separated by dots; below ``state_dict``, only the first dot separates.
+        value (Any): The value.
 
     Returns:
         Any: The copy.

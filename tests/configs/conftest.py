@@ -1,4 +1,4 @@
-"""Fake data in the layouts of the real ones, and quicker ways to build and fill a model."""
+"""Fake datasets in the original layouts, and fast initialization of models."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ FILLERS = ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_
 
 @pytest.fixture
 def uninitialized(monkeypatch):
-    """Fill parameters with zeros instead of random numbers: ten times as quick to build."""
+    """Initialize parameters with zeros, which is ten times as fast as random numbers."""
     import torch
 
     def zeros(tensor, *args, **kwargs):
@@ -25,7 +25,7 @@ def uninitialized(monkeypatch):
 
 @pytest.fixture
 def without_weights(monkeypatch):
-    """Leave parameters as memory happens to be: for models of which only the shape counts."""
+    """Do not initialize parameters at all, for models of which only the shapes matter."""
     import torch
 
     for name in FILLERS:
@@ -34,7 +34,7 @@ def without_weights(monkeypatch):
 
 @pytest.fixture(scope="session")
 def noise():
-    """A million small random numbers."""
+    """One million small random numbers."""
     import torch
 
     return torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
@@ -42,7 +42,7 @@ def noise():
 
 @pytest.fixture
 def quick_weights(monkeypatch, noise):
-    """Fill parameters with the same small random numbers: nearly as quick, and can be trained."""
+    """Initialize all parameters from the same small random numbers: fast, and trainable."""
     import torch
 
     def copy(tensor, *args, **kwargs):
@@ -57,7 +57,7 @@ def quick_weights(monkeypatch, noise):
 
 @pytest.fixture(scope="session")
 def fake_data(tmp_path_factory, digit_scenes) -> Path:
-    """A folder with a small ``data`` folder for all configs."""
+    """A folder with small datasets for all configs in ``data``."""
     root = tmp_path_factory.mktemp("fake")
     for name, write in WRITERS.items():
         write(root / "data" / name)
@@ -67,7 +67,7 @@ def fake_data(tmp_path_factory, digit_scenes) -> Path:
 
 @pytest.fixture
 def in_fake_data(fake_data, monkeypatch) -> Path:
-    """Run where ``data`` is fake, with the checksums of the fake CIFARs."""
+    """Run in the folder with fake datasets, with the checksums of the fake CIFAR files."""
     from mmpretrain.datasets import CIFAR10, CIFAR100
 
     monkeypatch.chdir(fake_data)
@@ -79,9 +79,9 @@ def in_fake_data(fake_data, monkeypatch) -> Path:
 
 @pytest.fixture
 def quick_build() -> Iterator[None]:
-    """Spare what takes most of the time with small models and data sets.
+    """Skip the slowest part of building small models and datasets.
 
-    That is the log of each parameter's settings.
+    This is the log of the settings of each parameter.
     """
     from mmengine.logging import MMLogger
 

@@ -1,4 +1,4 @@
-"""DWNet inside configs of mmdet and mmseg that nobody changed, and in every default scope."""
+"""DWNet as the backbone of unmodified configs of mmdet and mmseg, and in every default scope."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SEGMENTOR = "mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512.py"
 
 
 def swapped_detector() -> Config:
-    """The three lines of a user, for mmdet."""
+    """The three lines that a user adds to an mmdet config."""
     cfg = get_config(DETECTOR)
     cfg.model.backbone = dict(type="smallvit.DWNet", arch="mini", out_indices=(0, 1, 2, 3))
     cfg.model.neck.in_channels = [32, 64, 128, 256]
@@ -22,7 +22,7 @@ def swapped_detector() -> Config:
 
 
 def swapped_segmentor() -> Config:
-    """The same for mmseg, which has two heads and a checkpoint of its own backbone."""
+    """The same for mmseg, which has two heads and a checkpoint for its original backbone."""
     cfg = get_config(SEGMENTOR)
     cfg.model.pretrained = None
     cfg.model.backbone = dict(type="smallvit.DWNet", arch="mini", out_indices=(0, 1, 2, 3))
@@ -38,7 +38,7 @@ def test_swapped_model_trains_and_predicts(make):
     torch.manual_seed(0)
     cfg = make()
     assert "smallvit" not in str(cfg.get("custom_imports"))
-    shrink(cfg.model.data_preprocessor)  # or images are padded to 512x512
+    shrink(cfg.model.data_preprocessor)  # otherwise images are padded to 512x512
     if "roi_head" in cfg.model:
         take_few_regions(cfg.model.train_cfg)
         cfg.model.test_cfg.rpn.max_per_img = 30
@@ -68,7 +68,7 @@ def test_type_resolves_in_every_default_scope(scope):
 @pytest.mark.parametrize(
     ("scope", "custom_imports"),
     [
-        # mmdet's own tool trains such a config in tests/tools/test_stock_tools.py.
+        # tests/tools/test_stock_tools.py trains such a config with mmdet's own tool.
         pytest.param(
             *("mmdet", "custom_imports = dict(imports=['smallvit'])"),
             id="imports",

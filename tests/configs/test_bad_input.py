@@ -1,4 +1,4 @@
-"""What a user sees who misspells a name or points to data that is not there."""
+"""Error messages for misspelled names and missing data."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_annotation_file_without_categories_is_named(tmp_path):
     folder.mkdir()
     path = folder / "instances_train2017.json"
     path.write_text(json.dumps(dict(images=[], annotations=[])))
-    # The data set is ours once a run of smallvit was prepared in this process.
+    # The dataset class is ours once a smallvit run has been prepared in this process.
     with pytest.raises((KeyError, DataError), match="categories") as caught:
         _coco_loader(tmp_path)
     assert str(path) in _explanation(caught.value)

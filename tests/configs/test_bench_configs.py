@@ -1,4 +1,4 @@
-"""The bench: its recipes train, and every method of it becomes a network that fits the images."""
+"""Bench configs: the recipe trains, and every method builds a network for the image size."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_any_timm_model_fits(uninitialized):
 
 
 @pytest.mark.parametrize("name", ["vit-mini_digits", "vit-mini_photos", "vit-t_photos"])
-def test_the_recipe_stands_alone(name, tmp_path, uninitialized):
+def test_the_recipe_can_be_trained_directly(name, tmp_path, uninitialized):
     import cv2
 
     from smallvit.datasets.digits import load_digit_images

@@ -1,4 +1,4 @@
-"""Configs of one's own objects and label maps: nothing to set but data_root and the classes."""
+"""Configs for user datasets with boxes or label maps, which only require data_root and classes."""
 
 import json
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Detectors and segmentors of the guided and the shortcut backbones: shapes at full size."""
+"""Detectors and segmentors with guided and shortcut backbones: output shapes at full size."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The DHVT recipes: they build in their tasks, and take converted checkpoints."""
+"""DHVT configs: models of all tasks, and converted official checkpoints."""
 
 import re
 

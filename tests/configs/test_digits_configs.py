@@ -1,4 +1,4 @@
-"""The recipes on embedded data: they train, validate and report what the quick start prints."""
+"""Digits configs: training, validation and the metrics printed by the quick start."""
 
 import math
 
@@ -15,7 +15,7 @@ METRICS = {
     "dhvt/dhvt-mini_digits-det.py": ["coco/bbox_mAP_50", "coco/segm_mAP_50"],
     "dhvt/dhvt-mini_digits-seg.py": ["mIoU"],
 }
-#: DHVT's detectors and segmentors take the way of DWNet's.
+#: DHVT's detectors and segmentors use the same code as DWNet's.
 STEPS = [
     pytest.param(name, marks=pytest.mark.exhaustive)
     if name.startswith("dhvt") and name.endswith(("-det.py", "-seg.py"))
@@ -25,7 +25,7 @@ STEPS = [
 
 
 def point_at(node, root):
-    """Replace the data root of a config by another, wherever it stands, in place."""
+    """Replace the data root everywhere in a config, in place."""
     for key, value in list(node.items()):
         if isinstance(value, dict):
             point_at(value, root)
@@ -44,7 +44,7 @@ def one_step(cfg):
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.param_scheduler = []
     cfg.default_hooks.logger.interval = 1
-    # The default is the time in seconds: two quick tests would get the same.
+    # The default is the time in seconds, which would be the same for two fast tests.
     cfg.experiment_name = cfg.filename
 
 
@@ -66,7 +66,7 @@ def test_takes_a_step_and_reports_its_metrics(name, digit_scenes, tmp_path):
     assert len(list(tmp_path.glob("best_*.pth"))) == 1
 
 
-def test_final_accuracy_is_measured_on_images_that_nothing_else_has_seen():
+def test_final_accuracy_is_measured_on_held_out_images():
     cfg = read_config("dwnet/dwnet-mini_digits.py")
     splits = [cfg[f"{part}_dataloader"].dataset.split for part in ("train", "val", "test")]
     assert splits == ["train", "val", "test"]

@@ -1,4 +1,4 @@
-"""The DVT recipes: they build at their size, take official weights, and train for a step."""
+"""DVT configs: model sizes, official checkpoints, and a training step."""
 
 import re
 
@@ -9,11 +9,11 @@ from config_helpers import LEAVES, build, read_config
 from smallvit.converters import convert, get_system, identify, revert
 
 DVT = [name for name in LEAVES if name.startswith("dvt/")]
-# Trainable parameters of the references with 100 classes, from their own state dicts.
+# Numbers of trainable parameters of the references with 100 classes, from their state dicts.
 REFERENCE = {"t2t-12": (21_666_240, 256), "t2t-14": (66_696_416, 384), "deit-s": (69_402_732, 384)}
-# What a T2T-12 without reuse lacks: in each of the 24 blocks of two later exits a norm, an MLP to
-# 48 channels, and these in norm and first layer of its own MLP; for either exit two convolutions
-# over the 48 heads of the one before it.
+# Parameters that T2T-12 has less without reuse: in each of the 24 blocks of the two later exits a
+# norm, an MLP to 48 channels, and these channels in the norm and first layer of its own MLP; for
+# each of these exits two convolutions over the 48 heads of the previous exit.
 FEATURES = 24 * (2 * 256 + (256 * 128 + 128) + (128 * 48 + 48) + 48 * (2 + 512))
 RELATIONS = 2 * ((48 * 144 + 144) + (144 * 48 + 48))
 LACKING = {
@@ -33,7 +33,7 @@ def test_the_recipes_that_were_promised_are_there():
 def test_recipe_builds_at_the_size_of_the_reference(name):
     cfg = read_config(name)
     cfg.model.backbone.init_cfg = None
-    with torch.device("meta"):  # sizes without memory
+    with torch.device("meta"):  # shapes without memory
         model = build(cfg)
     network = re.search("dvt-(.+)_", name)[1]
     parameters, dims = REFERENCE[network.split("_")[0]]
@@ -67,7 +67,7 @@ def test_calibrates_on_training_images_as_they_are_tested(name):
     roots = [part.dataset.data_root for part in (calibration, cfg.train_dataloader)]
     assert len({root.rstrip("/") for root in roots}) == 1
     assert calibration.dataset.pipeline == cfg.val_dataloader.dataset.pipeline
-    # The hook takes them from there too.
+    # The hook uses them too.
     assert cfg.custom_hooks[-1].type == "smallvit.CalibrationHook"
     assert "dataloader" not in cfg.custom_hooks[-1]
 

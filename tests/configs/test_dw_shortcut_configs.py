@@ -1,4 +1,4 @@
-"""The shortcut recipes: sizes as published, one line from the plain host, schedules and data."""
+"""Shortcut configs: published sizes, differences from the plain host, schedules and data."""
 
 import re
 
@@ -35,7 +35,7 @@ def backbone_of(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_sizes_at_little_cost(name, uninitialized):
+def test_published_sizes_without_weights(name, uninitialized):
     model = build(read_config(name))
     assert count(model) == PUBLISHED[name]
     shortcuts = count(model.backbone.dw_shortcuts)
@@ -71,7 +71,7 @@ def test_dense_backbone_gives_its_maps(name, uninitialized):
         "swin-t_{}coco",
     ],
 )
-def test_shortcut_is_all_that_tells_a_recipe_from_its_host(name):
+def test_recipes_only_differ_from_their_host_by_the_shortcut(name):
     plain = read_config(f"dw_shortcut/{name.format('')}.py")
     ours = read_config(f"dw_shortcut/{name.format('shortcut_')}.py")
     host = ours.model.backbone.pop("host")
@@ -106,7 +106,7 @@ def test_vectors_do_not_decay(uninitialized):
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_pipelines_enlarge_and_use_the_statistics_of_the_data_set(dataset):
-    from mmpretrain.datasets import PackInputs  # noqa: F401 registers the transforms
+    from mmpretrain.datasets import PackInputs  # noqa: F401  # registers the transforms
     from mmpretrain.registry import TRANSFORMS
 
     cfg = read_config(f"dw_shortcut/vit-t_shortcut_{dataset}.py")
@@ -139,7 +139,7 @@ def test_mask_rcnn_trains_on_images_that_are_not_square(digit_scenes):
     assert data["inputs"].shape[2:] == (64, 96)
     loss, _ = model.parse_losses(model(**data, mode="loss"))
     optimizer.backward(loss)
-    # A parameter without a gradient would stop distributed training.
+    # A parameter without gradient would stop distributed training.
     assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert all(p.grad.any() for p in model.backbone.dw_shortcuts.parameters())
 
@@ -160,7 +160,7 @@ def test_recipe_trains_and_resumes(tmp_path):
     cfg.resume = True
     cfg.experiment_name = "second"
     second = Runner.from_cfg(cfg)
-    second.train()  # all its epochs are done
+    second.train()  # all epochs are finished
     assert second.epoch == 1
     for key, value in second.model.state_dict().items():
         assert torch.equal(value, trained[key]), key

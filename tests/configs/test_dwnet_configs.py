@@ -1,4 +1,4 @@
-"""The recipes: they parse, build, say what was published, and train."""
+"""DWNet configs: parsing, model widths, published hyperparameters, and metafiles."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ COCO, CASCADE, ADE = (
 
 
 def metafile_models() -> dict[str, dict]:
-    """Every model of the metafiles by the config that it names."""
+    """Return every model of the metafiles by its config."""
     models = [m for path in METAFILES for m in yaml.safe_load(path.read_text())["Models"]]
     return {model["Config"].removeprefix("configs/"): model for model in models}
 
@@ -53,13 +53,13 @@ def test_config_parses_with_its_name_and_batch_size(name):
 
 
 @pytest.mark.parametrize("name", DWNET)
-def test_what_follows_the_backbone_has_its_widths(name, without_weights):
+def test_modules_after_the_backbone_have_matching_widths(name, without_weights):
     model = build(read_config(name))
     assert _widths(model) == [model.backbone.embed_dims[i] for i in model.backbone.out_indices]
 
 
 def _widths(model) -> list[int]:
-    """Channels that what follows the backbone takes."""
+    """Return the input channels of the modules after the backbone."""
     for part in ("neck", "decode_head"):
         if getattr(model, part, None) is not None:
             return list(getattr(model, part).in_channels)
@@ -148,8 +148,8 @@ def test_segmentation_recipe_is_the_published_one(name):
 
 
 @pytest.mark.parametrize("name", ["dwnet-t_in1k", "dwnet-t_cascade-3x_coco", "dwnet-t_ade20k"])
-def test_what_does_not_decay(name, uninitialized):
-    """All norms of a classifier; of detectors and segmentors see ``test_recipe_weights.py``."""
+def test_parameters_without_weight_decay(name, uninitialized):
+    """All norms of a classifier; test_recipe_weights.py covers detectors and segmentors."""
     import torch
     from mmengine.optim import build_optim_wrapper
 

@@ -1,12 +1,11 @@
-"""Every config is built, and takes one training step on data in its own data set's layout.
+"""Every config is built and trained for one step on data in the layout of its dataset.
 
-It is built at its full size, without weights, where that size was published or no step is taken,
-and at a reduced size for the step: two images, of 64 instead of 224 pixels (an eighth of the
-length in detection and segmentation, with narrow heads), the smallest DWNet for all DWNets, a
-narrow Swin in classification, weights from a quick generator; see ``reduce_config.py``. Configs
-that are added are tested without being named. The twins on other sets of a model that takes its
-step on CIFAR-100, and those of the same components in another number, size or place, take theirs
-with ``-m exhaustive``.
+A config is built at full size, without weights, if its size is published or no step is trained. For
+the training step it is reduced: two images of 64 instead of 224 pixels (an eighth of the length and
+narrow heads in detection and segmentation), the smallest DWNet, a narrow Swin for classification,
+and quickly generated weights; see ``reduce_config.py``. New configs are included automatically.
+Variants of a CIFAR-100 config for other datasets, and configs that only differ from another one in
+the number, size or position of the same components, train their step with ``-m exhaustive``.
 """
 
 from functools import cache
@@ -28,7 +27,7 @@ from smallvit.utils import spelling
 
 @pytest.fixture(scope="module", autouse=True)
 def remembered():
-    """Look a type up, compare two names and read a teacher's config once for all configs."""
+    """Cache registry lookups, name comparisons and teacher configs for all configs."""
     functions = (
         (config_keys, "_look_up"),
         (spelling, "_slips"),
@@ -42,7 +41,7 @@ def remembered():
 
 @cache
 def metadata() -> dict[str, dict]:
-    """What the metafiles say of each config."""
+    """Return the metadata of each config from the metafiles."""
     files = [yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*/metafile.yml")]
     models = [model for file in files for model in file["Models"]]
     return {model["Config"].removeprefix("configs/"): model.get("Metadata", {}) for model in models}
@@ -54,7 +53,7 @@ def test_no_option_looks_misspelt(name):
 
 
 def teach(guidance: dict, cfg) -> None:
-    """Give a guided student what it asks for: a teacher's weights, and a store of features."""
+    """Provide what a guided student needs: weights of a teacher and a feature store."""
     teacher = guidance["teacher"]
     if not isinstance(teacher["model"], str):
         return teach_from_timm(guidance, cfg)
@@ -72,7 +71,7 @@ def teach(guidance: dict, cfg) -> None:
 
 
 def teach_from_timm(guidance: dict, cfg) -> None:
-    """The same for a large pretrained network, which sees small images, with random weights."""
+    """The same for a large pretrained network, with small images and random weights."""
     from smallvit.plugins.locality_guidance.precompute import Precomputing, write_store
 
     teacher = guidance["teacher"]
@@ -96,8 +95,8 @@ TWINS = ("cifar10", "tiny-imagenet", "flowers102", "chaoyang")
 SAME_SIZE = ("cifar10", "flowers102", "chaoyang")
 
 
-# A part of a config's name, and the one of a config that takes its step in its place: it is built
-# of the same components, in another number, size or place.
+# Part of a config name, and its replacement in the name of the config that is trained instead: it
+# has the same components in a different number, size or position.
 SAME_PARTS = {
     "/dhvt-s": "/dhvt-t",
     "/deit-s": "/deit-t",
@@ -125,20 +124,22 @@ SAME_PARTS = {
 }
 
 
-#: Pretrainings that take a step for the others: each method, and each network.
+#: Pretraining configs that are trained in place of the others: each method and each network.
 PRETRAININGS = ("vit-t-p4_masked", "dhvt-t-p4_masked", "dwnet-t_instance", "timm-vit-t-p4_views")
 
 
 def has_a_double(name: str) -> bool:
-    """Whether a config of the same components takes its step in this one's place."""
+    """Whether another config with the same components is trained in place of this one."""
     return any(
         part in name and name.replace(part, other) in LEAVES for part, other in SAME_PARTS.items()
     )
 
 
 def is_own_twin(name: str, seen: set[str]) -> bool:
-    """Whether a base of one's own data has the network of another config, in a form that was
-    seen: boxes, masks, label maps; or is one of class folders with a network of ImageNet's.
+    """Whether a config for user data is covered by another config.
+
+    This is the case if its type of annotation (boxes, masks, label maps) was already seen, or if it
+    is a config for class folders with the network of an ImageNet config.
     """
     stem, _, data = name.removesuffix(".py").rpartition("_")
     if data == "folder":
@@ -147,8 +148,10 @@ def is_own_twin(name: str, seen: set[str]) -> bool:
 
 
 def builds() -> list:
-    """All configs; those are marked whose size nobody published and which take a step, reduced,
-    or whose twin on CIFAR-100 sees images of the same size.
+    """Return all configs; some are marked as exhaustive.
+
+    Those are configs without published size that are also trained, or that have a CIFAR-100 variant
+    with the same image size.
     """
     stepping = {param.values[0] for param in steps() if not param.marks}
     params = []
@@ -161,7 +164,7 @@ def builds() -> list:
 
 
 def sized() -> set[str]:
-    """Configs whose metafile has the size of the model as published."""
+    """Return the configs whose metafile gives the published model size."""
     return {
         name
         for name, said in metadata().items()
@@ -170,15 +173,17 @@ def sized() -> set[str]:
 
 
 def steps() -> list:
-    """All configs; those that differ from one on CIFAR-100 by their data set alone are marked,
-    but for one of each data set, and those that are another one when they are reduced or that
-    have a double.
+    """Return all configs; some are marked as exhaustive.
+
+    Those only differ from a CIFAR-100 config in their dataset (except for one config of each
+    dataset), equal another config when reduced, or are covered by a config with the same
+    components.
     """
     params, seen = [], set()
     for name in LEAVES:
         stem, _, data = name.removesuffix(".py").rpartition("_")
         twin = f"{stem}_cifar100.py" in LEAVES and data in TWINS and data in seen
-        # Reduced, a base DWNet is the tiny one.
+        # A reduced base DWNet equals the tiny one.
         twin = twin or name.startswith("dwnet/dwnet-b_") or has_a_double(name)
         twin = twin or is_own_twin(name, seen)
         twin = twin or (name.startswith("pretrain/") and not stem.endswith(PRETRAININGS))
@@ -198,7 +203,7 @@ def test_builds_with_the_published_parameters(name, without_weights, quick_build
 
 
 @pytest.mark.parametrize("name", steps())
-def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
+def test_trains_a_step(name, in_fake_data, quick_weights, quick_build):
     torch.manual_seed(0)
     cfg = reduce_config(read_config(name))
     if "guidance" in cfg.model:
@@ -212,7 +217,7 @@ def test_takes_a_step(name, in_fake_data, quick_weights, quick_build):
     losses = model.train_step(batch, wrapper)
     assert losses["loss"] > 0
     assert all(torch.isfinite(value).all() for value in losses.values())
-    # A parameter without a gradient would stop distributed training; the optimizer skips it.
+    # A parameter without gradient would stop distributed training; the optimizer skips it.
     idle = [key for key, value in trained.items() if value not in wrapper.optimizer.state]
     assert not idle or cfg.get("find_unused_parameters")
     moved = [key for key, value in trained.items() if (beginning(value) != before[key]).any()]

@@ -1,4 +1,4 @@
-"""Training on one's own folder: one config of each family, and nothing to set but data_root."""
+"""Configs for class folders: one for each model family, which only require data_root."""
 
 import re
 import shutil
@@ -17,17 +17,17 @@ from smallvit.errors import DataError, UserError
 from smallvit.registry import DATASETS
 from tool_helpers import load_tool, own_experiment, run_main
 
-#: Those with the network of another one are built in the steps of all configs.
+#: Configs that share a network with another one are built in test_every_config.py.
 FAMILIES = [
     name
     for name in LEAVES
     if name.endswith("_folder.py")
     and "_dynamic" not in name
     and "-images" not in name
-    # Those from a store need one of their folder: test_every_config.py makes it.
+    # A config with a feature store needs one for its folder, which test_every_config.py creates.
     and not any(teacher in name for teacher in ("dinov2", "dinov3", "convnext"))
 ]
-#: One of each system; the others run in the exhaustive tests.
+#: One config of each system; the others are tested with the exhaustive tests.
 BUILT = ("dhvt-t", "dvt-t2t-12", "vit-t_shortcut", "dwnet-t", "deit-ti_guided")
 SMALL = [name for name in LEAVES if name.endswith("small-images_folder.py")]
 DHVT = "dhvt/dhvt-t_folder.py"
@@ -78,7 +78,7 @@ def test_the_model_follows_the_folder(name, images, uninitialized):
     cfg = fitted(name, images)
     model = build(cfg)
     if "guidance" in cfg.model:
-        model.guidance.teacher.loaded = True  # any weights will do
+        model.guidance.teacher.loaded = True  # arbitrary weights
     batch = fake_batch(model, (224, 224), batch_size=2)
     with scope_of(cfg):
         data = model.data_preprocessor(batch, training=True)
@@ -117,7 +117,7 @@ def test_all_data_sets_follow_the_folder(name, images):
         assert dataset.metainfo["classes"] == tuple(NAMES)
 
 
-def test_the_best_five_of_three_are_not_counted(images, tmp_path):
+def test_top5_is_not_reported_for_three_classes(images, tmp_path):
     for evaluator in (fitted(name, images).test_evaluator for name in FAMILIES):
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         assert metrics[0].topk == (1,)
@@ -148,14 +148,14 @@ def test_a_missing_folder_says_what_to_set(tmp_path, capfd):
     assert not work_dir.exists()
 
 
-def test_a_list_is_no_folder():
+def test_annotation_lists_are_rejected():
     with pytest.raises(
         UserError, match=r"data_root to be a folder, got \['/my', 'images'\].*comma"
     ):
         finalize_config(read_config(DHVT), {"data_root": ["/my", "images"]})
 
 
-def test_a_data_set_of_another_folder_stays(images):
+def test_datasets_of_other_folders_are_not_changed(images):
     cfg = read_config(DHVT)
     finalize_config(cfg, {"data_root": str(images), "test_dataloader.dataset.data_root": "other"})
     assert cfg.test_dataloader.dataset.data_root == "other"
@@ -190,7 +190,7 @@ def test_training_stores_the_classes(trained):
 
 @pytest.mark.parametrize("config", [CONFIGS / DHVT, "dumped"])
 def test_the_checkpoint_decides_about_the_classes(config, images, trained, tmp_path, capfd):
-    """Test images may lack a class, and a config that the run left behind takes them too."""
+    """Test images may lack a class, and the config dumped by the run still works."""
     config = trained / "dhvt-t_folder.py" if config == "dumped" else config
     for name in ("one", "zero"):
         shutil.copytree(images / name, tmp_path / "new" / "test" / name)
@@ -200,7 +200,7 @@ def test_the_checkpoint_decides_about_the_classes(config, images, trained, tmp_p
     assert "has no images of eight" in "".join(capfd.readouterr())
 
 
-def test_a_class_that_the_checkpoint_has_not_is_named(images, trained, tmp_path, capfd):
+def test_classes_missing_in_the_checkpoint_are_named(images, trained, tmp_path, capfd):
     shutil.copytree(images / "one", tmp_path / "new" / "test" / "two")
     argv = ("--work-dir", tmp_path / "work", "--cfg-options", f"data_root={tmp_path / 'new'}")
     assert run("test.py", CONFIGS / DHVT, trained / "epoch_1.pth", *argv) == 1

@@ -1,7 +1,7 @@
-"""The recipes say what was published: rates, batches, epochs, decay, augmentation.
+"""Hyperparameters of the recipes: learning rates, batch sizes, epochs, weight decay, augmentation.
 
-``published_recipes.py`` has the numbers; ``test_recipes.py`` steps the schedules and compares
-the curves.
+The published numbers are in ``published_recipes.py``; ``test_recipes.py`` steps the schedules and
+compares the curves.
 """
 
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from smallvit.plugins.locality_guidance.guidance import default_indices
 
 
 def resolve(cfg: Config) -> Recipe:
-    """What a config says, in the terms of the sources."""
+    """Express the hyperparameters of a config in the terms of the sources."""
     optimizer = cfg.optim_wrapper.optimizer
     schedule = cfg.param_scheduler
     assert schedule.type in ("smallvit.WarmupCosineLR", "CosineAnnealingLR")
@@ -79,7 +79,7 @@ def test_every_published_accuracy_has_its_recipe_here():
             ):
                 published.add(model["Config"].removeprefix("configs/"))
     assert len(published) > 100
-    # The students on further sets follow the recipe of CIFAR-100.
+    # Students on other datasets use the recipe of CIFAR-100.
     further = {name for name in published if name.startswith("locality_guidance")}
     assert published - further <= set(RECIPES) <= set(LEAVES)
 
@@ -91,12 +91,12 @@ def test_students_are_guided_as_published(student):
     assert tuple(guidance.student_indices) == STUDENTS[student]
     assert guidance.loss_weight == 2.5
     assert (guidance.teacher.size, tuple(guidance.teacher.stages)) == (32, (0, 1, 2))
-    assert guidance.teacher.batch_statistics  # trainer.py: model.train() with the teacher in it
+    assert guidance.teacher.batch_statistics  # trainer.py: model.train() includes the teacher
 
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("data", ["flowers102", "chaoyang", "tiny-imagenet"])
-def test_other_sets_are_guided_alike(student, data):
+def test_students_on_other_datasets_are_guided_equally(student, data):
     cfg = read_config(f"locality_guidance/{student}_guided_{data}.py")
     other = read_config(f"locality_guidance/{student}_guided_cifar100.py")
     ours, theirs = cfg.model.guidance, other.model.guidance
@@ -121,7 +121,7 @@ def test_the_published_blocks_are_the_default(student, without_weights):
 @pytest.mark.parametrize("size", [12, 14])
 @pytest.mark.parametrize("classes", [10, 100])
 def test_cascades_are_transferred_as_t2t_vit(size, classes):
-    """T2T-ViT's transfer_learning.py: --transfer-ratio 0.01, pictures cropped and flipped only."""
+    """T2T-ViT's transfer_learning.py: --transfer-ratio 0.01, images only cropped and flipped."""
     cfg = read_config(f"dvt/dvt-t2t-{size}_cifar{classes}.py")
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys == dict(backbone=dict(lr_mult=0.01))
     assert cfg.optim_wrapper.optimizer.momentum == 0.9
@@ -145,11 +145,11 @@ def test_cascades_are_averaged_as_published():
     ["swin-t_coco", "swin-t_shortcut_coco", "swin-t_cascade_coco", "swin-t_shortcut-cascade_coco"],
 )
 def test_shortcut_detectors_are_the_published_ones(name):
-    """The paper on detection: 4 GPUs with 2 images each, 5e-5, 500 iterations, 12 epochs."""
+    """From the paper: 4 GPUs with 2 images each, 5e-5, 500 warmup iterations, 12 epochs."""
     cfg = read_config(f"dw_shortcut/{name}.py")
     warmup, steps = cfg.param_scheduler
     assert (cfg.optim_wrapper.optimizer.type, cfg.optim_wrapper.optimizer.lr) == ("AdamW", 5e-5)
     assert cfg.auto_scale_lr.base_batch_size == 8
     assert cfg.train_cfg.max_epochs == steps.end == 12
     assert (warmup.end, warmup.by_epoch, steps.milestones) == (501, False, [8, 11])
-    assert cfg.model.backbone.get("init_cfg") is None  # from scratch
+    assert cfg.model.backbone.get("init_cfg") is None  # trained from scratch

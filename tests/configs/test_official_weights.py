@@ -1,8 +1,8 @@
-"""Rows without stored numbers against the official codes, where clones of them are at hand.
+"""Initial weights without stored numbers, compared with clones of the official code if available.
 
     OFFICIAL_CLONES=FOLDER pytest tests/configs/test_official_weights.py
 
-FOLDER holds the repositories under their own names; ``tests/official_weights.py`` builds them.
+FOLDER contains the repositories under their own names; ``tests/official_weights.py`` builds them.
 """
 
 import os
@@ -16,11 +16,11 @@ from weight_checks import described, initial_deviations, other_deviations
 CLONES = os.environ.get("OFFICIAL_CLONES")
 pytestmark = [
     pytest.mark.usefixtures("quick_build"),
-    pytest.mark.skipif(CLONES is None, reason="OFFICIAL_CLONES names no folder of clones"),
+    pytest.mark.skipif(CLONES is None, reason="OFFICIAL_CLONES is not set"),
     pytest.mark.slow,
 ]
 
-#: Rows for which the official repositories have no code that builds them, and what holds instead.
+#: Configs for which no official code exists, and the value that is expected instead.
 UNCHECKED = {
     "DHVT's ablations and its DeiT": "the class cannot be built without its parts; their rules "
     "of decay are in weights.json, their layers those of the rows that are checked",

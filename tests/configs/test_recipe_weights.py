@@ -1,7 +1,7 @@
-"""A training starts as the official one does: initial weights, decay, norms, stochastic depth.
+"""Initial state of training: weights, weight decay, norms and stochastic depth as in official code.
 
-The expected numbers were computed from the official codes: models built by their own
-constructors, decay rules run on them (``tests/data/recipes/weights.json``).
+The expected numbers were computed with the official codes, by building models with their own
+constructors and applying their weight decay rules (``tests/data/recipes/weights.json``).
 """
 
 import json
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.usefixtures("quick_build")
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "recipes" / "weights.json").read_text())
 del EXPECTED["_about"]
 BUILT = [name for name in EXPECTED if "init" in EXPECTED[name]]
-#: Entries with decay alone: the official class cannot be built, its rule says which names.
+#: Entries that only cover weight decay: the official class cannot be built, but has a rule by name.
 NAMED = [name for name in EXPECTED if name not in BUILT]
-#: Those that take longest to draw.
+#: Entries that take the longest to initialize.
 LARGE = ("dvt/dvt-deit-s_in1k.py", "dhvt/dhvt-s-p4_cifar100.py")
 
-#: Deviations that stay, by config: what differs, with (ours, official). Each is listed in
-#: "Differences from the official code" of its README; one that no longer exists fails the test.
+#: Known deviations by config, as (ours, official). Each is listed under "Differences from the
+#: official code" in its README; an entry that no longer applies fails the test.
 ALLOWED: dict[str, dict[str, tuple]] = {}
 
 
@@ -41,7 +41,7 @@ def test_training_starts_as_officially(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_decay_by_name(name):
-    """Parameters of more than one dimension: official names are the ends of ours."""
+    """Parameters with more than one dimension; official names are suffixes of ours."""
     cfg, model = read_config(name), network(name)
     settings = weights.optimizer_settings(cfg, model)
     exempt = {
@@ -59,7 +59,7 @@ def test_decay_by_name(name):
     [("vit-t", "vit-t_nopos"), ("vit-t_shortcut", "vit-t_shortcut-nopos")],
 )
 def test_without_position_embedding_begins_as_with_it(with_it, without):
-    """What the ablation takes away is the position embedding, not the initialization."""
+    """The ablation removes the position embedding without changing the initialization."""
     left_out = ("pos_embed", "dw_shortcuts")
     both = [
         [
@@ -69,7 +69,7 @@ def test_without_position_embedding_begins_as_with_it(with_it, without):
         ]
         for name in (with_it, without)
     ]
-    for theirs, ours in zip(*both, strict=True):  # in the same order, under other names
+    for theirs, ours in zip(*both, strict=True):  # same order, different names
         assert ours.shape == theirs.shape
         assert ours.std().item() == pytest.approx(theirs.std().item(), rel=5 / ours.numel() ** 0.5)
         bound = 5 * theirs.std().item() / ours.numel() ** 0.5
@@ -81,7 +81,7 @@ DENSE = ["dwnet-t_coco", "dwnet-t_dynamic-cascade-3x_coco", "dwnet-t_ade20k"]
 
 @pytest.mark.parametrize("name", DENSE)
 def test_norms_of_detectors_decay_by_their_official_names(name, uninitialized):
-    """downstreams/*/configs: custom keys "norm" and "absolute_pos_embed" have no decay."""
+    """downstreams/*/configs: custom keys "norm" and "absolute_pos_embed" disable weight decay."""
     cfg = read_config(f"dwnet/{name}.py")
     model = build(use_mini(cfg))
     settings = weights.optimizer_settings(cfg, model)
@@ -93,7 +93,7 @@ def test_norms_of_detectors_decay_by_their_official_names(name, uninitialized):
         assert (settings[source][0] == 0) == exempt, key
 
 
-#: Beginnings of names, and the entry whose weights and decay such rows share.
+#: Prefixes of names, and the entry whose weights and weight decay they share.
 FAMILIES = {
     "dhvt/dhvt-": "dhvt/dhvt-t-p4_cifar100.py",
     "dhvt/deit-": "dhvt/deit-t-p4_cifar100.py",

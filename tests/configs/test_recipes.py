@@ -1,7 +1,7 @@
-"""The recipes give the published runs: rates, batches, augmentations, averages.
+"""Recipes compared with the official training runs: learning rates, batch sizes, augmentation, EMA.
 
-The official numbers are in ``tests/data/recipes``: schedulers stepped as the official training
-loops step them, other settings read from their sources. ``smallvit recipe`` shows ours.
+The official numbers are in ``tests/data/recipes``: schedulers stepped as in the official training
+loops, and other settings read from their sources. ``smallvit recipe`` prints ours.
 """
 
 import json
@@ -26,8 +26,8 @@ ENTRIES = {
     for name in entry["configs"]
 }
 
-#: What differs, by field and pattern of configs: ours, the official, and how much it is. An entry
-#: that no longer differs, or on either side differently, fails.
+#: Known differences by field and config pattern: ours, official, and the size of the effect. An
+#: entry that no longer applies, or whose values changed, fails.
 DIFFERENCES: dict[str, dict[str, tuple[object, object, str]]] = {
     "ema": {
         "dhvt/*": (
@@ -47,11 +47,11 @@ DIFFERENCES: dict[str, dict[str, tuple[object, object, str]]] = {
         "dvt/dvt-deit-s_in1k.py": (0.0, 0.1, "no module: DeiT has no token transformer"),
     },
 }
-#: What is compared elsewhere: norms with the built models; a cascade's averaged weights are what
-#: its checkpoint holds.
+#: Compared in other tests: norms with the built models, and averaged weights of a cascade, which
+#: are the ones in its checkpoint.
 ELSEWHERE = {"batch_norm", "ema_weights_loaded"}
 
-#: Configs whose recipe has no official numbers to compare with, and why.
+#: Configs whose recipe has no official numbers, and the reason.
 UNCHECKED = {
     "*/*digits*.py": "ours, for minutes on a CPU",
     "*/*_folder.py": "ours, for images of one's own",
@@ -71,7 +71,7 @@ UNCHECKED = {
     "locality_guidance/*_coco.py": "ours: no detector was published",
     "locality_guidance/*_ade20k.py": "ours: no segmentor was published",
 }
-#: Configs with an official recipe that the numbers do not list, and whose recipe they share.
+#: Configs that follow an official recipe but are not listed in its numbers.
 SHARED = {
     "dw_shortcut/vit-t_shortcut-bypass2_cifar100.py": "dw_shortcut/vit-t_shortcut_cifar100.py",
     "dw_shortcut/vit-?_shortcut_in1k.py": "dw_shortcut/cait-xxs12_in1k.py",
@@ -91,7 +91,7 @@ def _curves(settings: str, epoch_length: int | None, multipliers: tuple) -> list
 
 
 def curves(cfg: Config, multipliers: tuple = (1.0,)) -> list[LRCurve]:
-    """Step the schedule of a config once for all configs that have the same one."""
+    """Step the schedule once for all configs that share it."""
     kept = {
         "param_scheduler": cfg.param_scheduler,
         "train_cfg": cfg.train_cfg,
@@ -104,12 +104,12 @@ def curves(cfg: Config, multipliers: tuple = (1.0,)) -> list[LRCurve]:
 
 @cache
 def terms_of(name: str) -> dict:
-    """What a config does in official terms; shared, so do not change it."""
+    """Describe a config in official terms; the result is shared and must not be modified."""
     return official_terms(read_config(name))
 
 
 def assert_rates(found: dict, expected: dict[str, float], peak: float) -> None:
-    """Compare rates to a millionth of the highest."""
+    """Compare learning rates to within a millionth of the maximum."""
     assert {key: found[key] for key in expected} == pytest.approx(expected, rel=0, abs=1e-6 * peak)
 
 
@@ -166,9 +166,9 @@ def test_every_rate_is_compared():
 
 
 def rule(recipe: Recipe, name: str, step: float, epoch_length: int) -> float:
-    """Rate at the first iteration of an epoch by the official code, from the paper's settings.
+    """Official learning rate at the first iteration of an epoch, with published settings.
 
-    timm's formula, in the unit in which the official loop of the family calls it.
+    timm's formula, in the unit used by the official loop of the model family.
     """
     by_iteration = name.startswith(("dwnet/", "dw_shortcut/"))
     late = by_iteration or name.startswith("dhvt/")
@@ -185,7 +185,7 @@ def rule(recipe: Recipe, name: str, step: float, epoch_length: int) -> float:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_rates_follow_the_rule_of_the_official_loop(name):
-    """Also where no official numbers are listed."""
+    """This includes configs without official numbers."""
     (curve,) = curves(read_config(name))
     epochs = sorted({*range(25), *range(25, curve.epochs, 11), curve.epochs - 1})
     expected = {
@@ -214,7 +214,7 @@ def test_settings_are_the_official_ones(name):
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_own_data_keeps_its_last_batch(name):
-    """Folders, digits, the bench: few images, none of them to lose."""
+    """Class folders, digits and the bench have few images, all of which are used."""
     if any(part in name for part in ("_folder", "digits", "bench/")):
         cfg = read_config(name)
         assert not cfg.train_dataloader.get("drop_last")
@@ -226,10 +226,10 @@ def test_every_config_is_compared_or_listed():
         known = name in ENTRIES or name in RECIPES
         shared = [pattern for pattern in SHARED if fnmatch(name, pattern)]
         unchecked = [pattern for pattern in UNCHECKED if fnmatch(name, pattern)]
-        assert known or shared or unchecked, f"{name}: no official numbers, and not listed"
-        assert not (name in ENTRIES and unchecked), f"{name}: has numbers, and is listed as without"
+        assert known or shared or unchecked, f"{name}: has no official numbers and is not listed"
+        assert not (name in ENTRIES and unchecked), f"{name}: has official numbers, but is listed"
     for pattern in (*SHARED, *UNCHECKED):
-        assert any(fnmatch(name, pattern) for name in LEAVES), f"{pattern}: matches no config"
+        assert any(fnmatch(name, pattern) for name in LEAVES), f"{pattern}: no config matches"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_further_data_sets_share_the_recipe(name):
     assert ours.param_scheduler == other.param_scheduler
     assert training_length(ours) == training_length(other)
     assert ours.optim_wrapper.optimizer == other.optim_wrapper.optimizer
-    # The images of a data set have their own test crop and fill.
+    # Test crop and fill color depend on the images of a dataset.
     ours, other = (
         {**terms, "test": None, "train": {**terms["train"], "first": None}}
         for terms in (terms_of(name), terms_of(SHARED[pattern]))

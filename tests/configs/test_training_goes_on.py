@@ -1,7 +1,7 @@
-"""A converted official checkpoint goes on under our config with the official rate and moments.
+"""Resuming official checkpoints after conversion: learning rates and optimizer states continue.
 
-Official checkpoints are fabricated: small models whose weights go through the converter, and
-optimizers grouped as the official numbers in ``tests/data/recipes`` say.
+Official checkpoints are emulated by small models whose weights go through the converter, with
+optimizers grouped as given by the official numbers in ``tests/data/recipes``.
 """
 
 import json
@@ -29,7 +29,7 @@ WEIGHTS = json.loads((RECIPES / "weights.json").read_text())
 convert_tool = runpy.run_path(str(ROOT / "tools" / "model_converters" / "convert.py"))["main"]
 
 VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
-#: What the official files call the weights, the optimizer and the average.
+#: Keys of weights, optimizer and average in the official files.
 KEYS = dict(
     dhvt=("model", "optimizer", "model_ema"),
     dwnet=("model", "optimizer", None),
@@ -41,7 +41,7 @@ KEYS = dict(
 
 @dataclass
 class Case:
-    """A config made small; ``like`` has the official numbers for its rates and decay."""
+    """A reduced config; ``like`` has the official numbers for learning rate and weight decay."""
 
     name: str
     backbone: dict
@@ -112,7 +112,7 @@ def small_config(case, folder):
 
 
 class Official:
-    """What the official training holds in memory: parameters by name, and their optimizer."""
+    """State of the official training: parameters by name and their optimizer."""
 
     def __init__(self, case, model):
         named = named_tensors(model, case.system)
@@ -130,7 +130,7 @@ class Official:
         exempt, decayed = [], []
         for name, parameter in self.parameters.items():
             is_exempt = re.sub(r"\d+", "#", name) in exempt_kinds and parameter.dim() < 4
-            if name.startswith("mlp_head"):  # one kind has the norm and the layer
+            if name.startswith("mlp_head"):  # one kind contains both the norm and the layer
                 is_exempt = parameter.dim() == 1
             (exempt if is_exempt else decayed).append(name)
         if case.system in ("dwnet", "dw_shortcut"):
@@ -158,7 +158,8 @@ class Official:
             head = [[n for n in part if n.startswith("head.")] for part in (exempt, decayed)]
             body = [[n for n in part if not n.startswith("head.")] for part in (exempt, decayed)]
             return [*head, *body]
-        # The wrapper's parameters have other first words, and bring those of its transforms.
+        # The parameters of the wrapper have a different prefix, and include those of its
+        # transforms.
         transforms = torch.nn.Conv2d(16, 16, 1), torch.nn.Conv2d(16, 32, 1)
         self.extra = [p for layer in transforms for p in layer.parameters()]
         vectors = [p for p in self.extra if p.dim() == 1]
@@ -186,11 +187,11 @@ class Official:
 
 
 class FirstStepError(Exception):
-    """The run has come to its first step."""
+    """Raised when the run reaches its first step."""
 
 
 def resume(case, cfg, file, work_dir, monkeypatch):
-    """Let a runner resume up to its first step."""
+    """Resume with a runner until its first step."""
 
     def stop(loop):
         loop.runner.call_hook("before_train")
@@ -221,12 +222,12 @@ def resume(case, cfg, file, work_dir, monkeypatch):
 
 
 def our_values(case, official, values):
-    """Values by official name, by our names."""
+    """Convert values from official names to ours."""
     return convert(case.system, {**official.state(), **values})
 
 
 def cases() -> list:
-    """All; DVT's state, which takes longest, is carried in the test of averages too."""
+    """All cases; the slow one of DVT is also covered by the test of averages."""
     return [
         pytest.param(
             case,
@@ -256,7 +257,7 @@ def test_training_goes_on(case, tmp_path, monkeypatch, capsys):
     for group in optimizer.param_groups:
         assert group["lr"] == pytest.approx(rate, abs=1e-6 * peak)
 
-    # One more step on either side, with the same gradients: weights, moments, rates and decay.
+    # One more step on both sides with the same gradients: weights, moments, rates and weight decay.
     for group in official.optimizer.param_groups:
         group["lr"] = rate
     gradients = {name: torch.randn_like(p) for name, p in official.parameters.items()}
@@ -276,7 +277,7 @@ def test_training_goes_on(case, tmp_path, monkeypatch, capsys):
 def test_average_is_carried_to_a_run_that_averages(system, tmp_path, monkeypatch):
     case = next(case for case in CASES if case.system == system)
     cfg = small_config(case, tmp_path)
-    if system == "dhvt":  # which keeps one that is never evaluated
+    if system == "dhvt":  # stores an average that is never evaluated
         cfg.custom_hooks = read_config("_base_/ema.py").custom_hooks
     official = Official(case, build_network(cfg))
     official.step()

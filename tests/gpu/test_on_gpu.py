@@ -1,4 +1,4 @@
-"""What a GPU computes against the CPU, and a training there: python -m pytest -n 8 -m gpu"""
+"""GPU results compared with the CPU, and training on a GPU: python -m pytest -n 8 -m gpu"""
 
 import copy
 import os
@@ -57,7 +57,7 @@ def test_a_network(conv):
 
 
 def train(work_dir, *options, flags=()):
-    """Train on a few digits, and return what the last checkpoint holds."""
+    """Train on a few digits and return the last checkpoint."""
     arguments = (DIGITS, *flags, "--work-dir", work_dir, "--cfg-options", *SHORT, own_experiment())
     assert run_main(load_tool("train.py").main, *arguments, *options) == 0
     return torch.load(work_dir / "epoch_1.pth", map_location="cpu", weights_only=True)
@@ -80,7 +80,7 @@ def test_compiled_training_through_the_tool(tmp_path):
     assert list(train(tmp_path / "graphs", flags=["--compile"])["state_dict"]) == names
 
 
-def test_one_process_by_nccl(tmp_path):
+def test_one_process_with_nccl(tmp_path):
     script = ROOT / "tools/dist_train.sh"
     options = ("--no-validate", "--work-dir", tmp_path, "--cfg-options", *SHORT)
     done = subprocess.run(
@@ -102,7 +102,7 @@ def test_a_compiled_network(mode):
     other = copy.deepcopy(model)
     compile_networks(other, mode)
     images = torch.randn(2, 3, 32, 32, device=DEVICE)
-    for _ in range(4):  # graphs are recorded in the second and third
+    for _ in range(4):  # graphs are recorded in the second and third call
         torch.compiler.cudagraph_mark_step_begin()
         results = []
         for net in (model, other):
@@ -118,7 +118,7 @@ def test_a_compiled_network(mode):
 
 
 def waits(call):
-    """How often a call waits for the GPU."""
+    """Count the device synchronizations of a call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
@@ -130,14 +130,14 @@ def waits(call):
 
 
 @pytest.mark.parametrize("size", [1, 8])
-def test_a_cascade_waits_once_an_exit(size):
+def test_a_cascade_synchronizes_once_per_exit(size):
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = build(read_config("dvt/dvt-mini_digits.py")).eval()
     images = torch.randn(size, 3, 32, 32)
     with torch.no_grad():
         first, second = (each.softmax(1).amax(1).median() for each in model(images)[:2])
-        # Between two images, so that rounding does not decide.
+        # Between two images, so that rounding does not change the decision.
         thresholds = [float(first) + 1e-4, float(second) + 1e-4, 0.0]
         model.set_inference("budgeted", thresholds=thresholds)
         expected, exits = model.predict_budgeted(images)

@@ -1,4 +1,4 @@
-"""MimeticInit and StructuredInit: products of weights and attention maps, over many backbones."""
+"""MimeticInit and StructuredInit: weight products and attention maps of several backbones."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def attentions(backbone):
 
 
 def correlation(product, sign):
-    """Mean of the diagonal over the deviation of the rest."""
+    """Ratio of the mean of the diagonal to the standard deviation of the other entries."""
     rest = product[~torch.eye(len(product), dtype=torch.bool)]
     return sign * product.diagonal().mean() / rest.std()
 
@@ -70,7 +70,7 @@ def test_products_are_near_the_identity(config):
     for attention in attentions(classifier(config, "MimeticInit")):
         channels = attention.value.weight.shape[1]
         output = attention.output.weight @ attention.value.weight
-        # 0.4 Z - 0.4 I, where Z has the variance 1 / C.
+        # 0.4 Z - 0.4 I, where Z has variance 1 / C.
         assert output.diagonal().mean() == pytest.approx(-0.4, abs=0.1)
         rest = output[~torch.eye(channels, dtype=torch.bool)]
         assert rest.std() * channels**0.5 == pytest.approx(0.4, rel=0.1)
@@ -84,8 +84,8 @@ def test_products_are_near_the_identity(config):
             assert part.bias is None or not part.bias.any()
 
 
-def test_all_of_the_rank_gives_the_numbers_of_the_paper():
-    """With one head nothing is cut: the product is 0.7 Z + 0.7 I."""
+def test_full_rank_gives_the_numbers_of_the_paper():
+    """With one head, nothing is truncated: the product is 0.7 Z + 0.7 I."""
     one = {**VIT, "arch": {**VIT["arch"], "num_heads": 1}}
     for attention in attentions(classifier(one, "MimeticInit")):
         product = attention.query.weight.T @ attention.key.weight
@@ -100,13 +100,13 @@ def test_positions_are_sinusoids_and_the_class_token_has_none():
     assert not table.extra.any()
     lengths = table.patches.square().sum(-1)
     assert torch.allclose(lengths, torch.full((64,), 32.0))
-    # The nearer, the more alike: along a row of the grid.
+    # Closer positions are more similar, along a row of the grid.
     alike = table.patches[:1] @ table.patches[:4].T
     assert (alike.diff() < 0).all()
 
 
 class Watch(TorchFunctionMode):
-    """Attention maps of what passes PyTorch's fused attention."""
+    """Record the attention maps of all calls of PyTorch's fused attention."""
 
     def __init__(self):
         super().__init__()
@@ -120,7 +120,7 @@ class Watch(TorchFunctionMode):
 
 
 def neighbor(maps, grid):
-    """For each head, the offset that most inner patches look at, and how many of them do."""
+    """For each head, find the offset at which most inner patches attend, and their fraction."""
     height, width = grid
     found = []
     for head in maps:
@@ -135,7 +135,7 @@ def neighbor(maps, grid):
 
 @pytest.mark.parametrize("config", [VIT, TIMM], ids=["mmpretrain", "timm"])
 def test_each_head_looks_at_a_neighbor_of_its_own(config):
-    # Heads of 32 channels have the rank that most of the 64 positions need.
+    # With 32 channels per head, the rank is large enough for most of the 64 positions.
     wide = {**config, **_width(config, 256, 4)}
     backbone = classifier(wide, "StructuredInit")
     table, block = position_table(backbone), attentions(backbone)[0]
@@ -160,8 +160,8 @@ def _width(config, channels, heads):
     return {"embed_dim": channels, "num_heads": heads}
 
 
-def test_the_network_itself_attends_so():
-    """Positions are in what the first block's attention sees, beside the patches."""
+def test_attention_of_the_whole_network():
+    """The input of the first attention contains position embeddings in addition to the patches."""
     wide = {**VIT, **_width(VIT, 256, 4), "with_cls_token": False, "out_type": "avg_featmap"}
     backbone = classifier(wide, "StructuredInit")
     with Watch() as watch, torch.no_grad():
@@ -171,7 +171,7 @@ def test_the_network_itself_attends_so():
 
 
 @pytest.mark.parametrize("library", ["mmpretrain", "mmdet", "timm"])
-def test_swin_looks_by_its_relative_position_bias(library):
+def test_swin_attends_by_its_relative_position_bias(library):
     other = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[2, 4, 4, 4], window_size=4)
     config = {
         "mmpretrain": SWIN,
@@ -208,7 +208,7 @@ def test_a_backbone_without_attention_is_refused():
         classifier(dict(type="smallvit.DWNet", arch="tiny"), "MimeticInit")
 
 
-def test_at_the_backbone_it_says_where_it_belongs():
+def test_init_cfg_of_a_backbone_names_the_right_place():
     backbone = MODELS.build({**VIT, "init_cfg": dict(type="smallvit.MimeticInit")})
     with pytest.raises(ValueError, match=r"model\.init_cfg = dict\(type=.smallvit\.MimeticInit"):
         backbone.init_weights()
@@ -220,7 +220,7 @@ def test_within_final_init():
     assert not position_table(backbone).extra.any()
 
 
-def test_pretrained_weights_and_it_are_refused(tmp_path):
+def test_pretrained_weights_are_rejected(tmp_path):
     torch.save(dict(state_dict=MODELS.build(VIT).state_dict()), tmp_path / "vit.pth")
     pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "vit.pth"))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""DW-conv shortcuts: equations of every form, names, checkpointing, copies, memory, errors."""
+"""DW shortcuts: equations of every form, parameter names, checkpointing, copies, memory, errors."""
 
 import copy
 import gc
@@ -38,7 +38,7 @@ def plain(**kwargs):
 
 
 def perturb(module):
-    """Move what starts as ones and zeros, so that nothing is hidden by it."""
+    """Change parameters that are initialized with ones or zeros, which could hide errors."""
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             noise = 0.3 * torch.randn_like(value)
@@ -59,7 +59,7 @@ def images():
 
 
 def reference(host, images, runs):
-    """Tokens behind all blocks, written out: block after block, shortcut after shortcut."""
+    """Compute the tokens after all blocks step by step, with explicit shortcuts."""
     x, hw = host.embed(images)
     sources = []
     for i, layer in enumerate(host.layers):
@@ -109,7 +109,7 @@ def test_every_form_follows_its_equations(options, runs, images):
 
 
 def test_without_kernels_it_is_the_identity(images):
-    """Patches that go into a block are added to what comes out; the class token is not."""
+    """The input patches of a block are added to its output; the class token is not."""
     host = attach_dw_shortcuts(plain(), kernel_sizes=()).eval()
     assert not list(host.dw_shortcuts.parameters())
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_runs_end_with_their_stage(options, runs):
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_attaches_to_every_host(name):
-    """Names stay, plain weights load, patches receive what is added and extra tokens nothing."""
+    """Names do not change, plain weights load, and only patches receive the shortcut."""
     host = HOSTS[name]
     torch.manual_seed(0)
     bare, wide = host.build(), attach_dw_shortcuts(host.build(), bypass=2)
@@ -182,7 +182,7 @@ def compare(host, bare, wide, images, added):
 
 
 def step(host, images):
-    """Loss, gradients and statistics of one training step."""
+    """Return loss, gradients and statistics of one training step."""
     host.train()
     loss = host(images)[-1].square().mean()
     loss.backward()
@@ -260,7 +260,7 @@ def test_copy_uses_its_own_shortcuts(clone, bypass, images):
 
 
 class _Mark:
-    """Something to refer to weakly that lives as long as the graph does."""
+    """A weakly referenceable object that lives as long as the graph."""
 
 
 class _Marked(torch.autograd.Function):
@@ -317,7 +317,7 @@ def test_class_trunk_of_cait_has_no_shortcut():
     assert len(host.dw_shortcuts[0]) == ARCH["num_layers"]
 
 
-def test_every_part_has_a_switch():
+def test_every_component_can_be_disabled():
     shortcut = DepthwiseShortcut(4, act_cfg=None, norm_cfg=None)
     x = torch.randn(1, 4, 5, 6)
     assert torch.equal(shortcut(x), shortcut.branches[0].conv(x))
@@ -351,7 +351,7 @@ def test_config_keeps_the_arguments_of_the_host():
         (dict(stages=[1]), r"stages from 0 to 0, .* got \[1\]"),
     ],
 )
-def test_options_that_do_not_fit(options, message):
+def test_incompatible_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         attach_dw_shortcuts(plain(), **options)
 
@@ -377,7 +377,7 @@ def test_host_is_missing_or_a_shortcut(config, message):
 
 @pytest.mark.parametrize("name", ["smallvit.DWNet", "mmdet.SwinTransformer"])
 def test_shortcuts_of_frozen_blocks_are_frozen(name):
-    """Also where the host freezes its stages in ``train`` and not when it is built."""
+    """Also if the host freezes its stages in ``train`` and not in the constructor."""
     arch = dict(embed_dims=16, depths=(1, 1, 1), group_channels=(4, 4, 4))
     options = (
         dict(arch=arch)
@@ -388,7 +388,7 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
     )
     config = dict(type="smallvit.DWConvShortcut", host=name, out_indices=(2,), **options)
     frozen = MODELS.build(dict(config, frozen_stages=1))
-    frozen.train()  # mmdet's returns nothing
+    frozen.train()  # mmdet's returns None
     blocks = view_host(frozen).blocks
     trained = [any(p.requires_grad for p in block.module.parameters()) for block in blocks]
     assert False in trained
@@ -402,7 +402,7 @@ def test_shortcuts_of_frozen_blocks_are_frozen(name):
     assert all(p.requires_grad for p in free.dw_shortcuts.parameters())
 
 
-def test_backbone_that_is_no_host():
+def test_unsupported_backbones_are_rejected():
     with pytest.raises(HostError, match="LeNet5 is not supported as a host"):
         MODELS.build(dict(type="smallvit.DWConvShortcut", host="mmpretrain.LeNet5"))
 

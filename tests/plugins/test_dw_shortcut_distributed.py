@@ -1,4 +1,4 @@
-"""Shortcuts and taps in two processes: the gradients of both halves are those of the batch."""
+"""Shortcuts and taps in two processes: their combined gradients equal those of the whole batch."""
 
 import multiprocessing
 from datetime import timedelta
@@ -17,7 +17,7 @@ ARCH = dict(embed_dims=8, num_layers=4, num_heads=2, feedforward_channels=16)
 
 def build(with_cp):
     torch.manual_seed(0)
-    # Without batch norm, whose statistics belong to each process, halves add up exactly.
+    # Without batch norm, whose statistics are local to a process, the gradients add up exactly.
     host = DHVT(ARCH, num_heads=2, img_size=32, with_sope=False, with_daff=False, with_cp=with_cp)
     return attach_dw_shortcuts(host, bypass=2, norm_cfg=None).train()
 
@@ -47,7 +47,7 @@ def train_on_half(rank, store, out, with_cp, images):
 def test_two_processes_agree_with_one(with_cp, tmp_path):
     torch.manual_seed(1)
     images = torch.randn(4, 3, 32, 48)
-    # Forked: a fresh interpreter would spend most of the test on imports.
+    # Forked, because a new interpreter would spend most of the test on imports.
     context = multiprocessing.get_context("fork")
     workers = [
         context.Process(

@@ -1,4 +1,4 @@
-"""ViT-Tiny and Swin-T with shortcuts against the reference numbers of the official code."""
+"""ViT-Tiny and Swin-T with shortcuts, compared with the reference numbers of the official code."""
 
 import mmpretrain.models  # noqa: F401
 import pytest
@@ -28,7 +28,7 @@ HOSTS = {
     "swin_tiny": dict(host="mmpretrain.SwinTransformer", arch="tiny", drop_path_rate=0.0),
 }
 CHANNELS = {"vit_tiny": 192, "swin_tiny": 768}
-# What the reference calls a tensor, and the block that it goes into.
+# Name of a tensor in the reference, and the block whose input it is.
 INPUTS = {
     "vit_tiny": {"input of transformer.layers.1.0": 1, "input of transformer.layers.7.0": 7},
     "swin_tiny": {
@@ -71,7 +71,7 @@ def test_logits_and_features(name, model):
     outputs.remove()
 
 
-def test_checkpoint_goes_back_and_is_known(name, model):
+def test_checkpoint_round_trips_and_is_identified(name, model):
     official = revert(SYSTEM, model.state_dict())
     assert {key: list(value.shape) for key, value in official.items()} == {
         key: shape for key, shape, _, _ in load_golden(name)["state_dict"]
@@ -83,6 +83,6 @@ def test_checkpoint_goes_back_and_is_known(name, model):
         assert torch.equal(value, model.state_dict()[key]), key
 
 
-# The last test: it leaves the model in float64.
+# This test must be the last, because it leaves the model in float64.
 def test_training_step(name, model):
     assert_train_matches(model, load_golden(name), SYSTEM, forward=model)

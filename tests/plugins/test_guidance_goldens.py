@@ -1,4 +1,4 @@
-"""The guidance losses and their gradients, against the official code's."""
+"""Guidance losses and their gradients, compared with the official code."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from smallvit.converters import convert
 from smallvit.registry import MODELS
 
 GOLDEN = load_golden("guidance_deit_ti")
-# Reference name, our name.
+# Name in the reference, our name.
 KEYS = {
     "patch_embed.projection.weight": "backbone.patch_embed.projection.weight",
     "pos_embed": "backbone.pos_embed",
@@ -29,7 +29,7 @@ KEYS |= {
 
 @cache
 def drawn(part: str) -> dict[str, torch.Tensor]:
-    """Weights of the reference, once for all tests, which copy them."""
+    """Draw the weights of the reference once; tests copy them."""
     return reference_state(GOLDEN, f"{part}_state_dict")
 
 
@@ -56,7 +56,7 @@ def build(transform: str, batch_statistics: bool):
     return classifier
 
 
-#: A transform is the same in either mode; the networks, whose norms differ, are in "linear" too.
+#: Transforms do not depend on the mode; for the networks, whose norms do, "linear" is tested too.
 CASES = [
     pytest.param(
         *(transform, mode),
@@ -70,9 +70,9 @@ CASES = [
 @pytest.mark.parametrize(("transform", "mode"), CASES)
 def test_losses_and_gradients(transform, mode):
     stored = GOLDEN["losses"][transform][mode]
-    # The stored losses are float32's, ours float64's.
+    # The stored losses are float32, ours are float64.
     tolerance = 1e-5 + GOLDEN["fp64_max_rel_diff"][f"{transform}/{mode}"]
-    # The reference leaves its teacher's batch norms on batch statistics while training.
+    # The reference uses batch statistics in the teacher's batch norms during training.
     classifier = build(transform, batch_statistics=mode == "train").double().train(mode == "train")
     guide = classifier.guidance
     guide.teacher.model.double()
@@ -83,7 +83,7 @@ def test_losses_and_gradients(transform, mode):
         maps, _ = guide.teacher(guide.teacher.preprocess(images))
         terms = guide.feature_losses(maps)
     assert_tensor_close(logits, GOLDEN["student"][mode]["logits"])
-    if mode == "eval":  # 56 layers of batch statistics differ by 1.3e-5 from float32 to float64
+    if mode == "eval":  # 56 layers of batch statistics differ by 1.3e-5 between float32 and float64
         for found, expected in zip(maps, GOLDEN["teacher_features"][mode], strict=True):
             assert_tensor_close(found, expected)
     assert [term.item() for term in terms] == pytest.approx(

@@ -1,4 +1,4 @@
-"""Stored features follow the crops and flips of images that are augmented by the batch."""
+"""Stored features follow the crops and flips of batch augmentations."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def _scope():
 
 
 def drawn_for(change, row):
-    """What numpy and the transform must draw to do what was drawn for a row of a batch."""
+    """Return the random draws of NumPy and the transform that reproduce a row of a batch."""
     if "tops" in change.values:
         return [int(change.values[name][row]) for name in ("tops", "lefts")]
     found = [name for name, rows in change.values.items() if row in rows.tolist()]
@@ -56,7 +56,7 @@ def test_windows_are_those_of_the_transform(name, monkeypatch):
 
 
 def test_windows_of_resized_crops():
-    """These are drawn by the transform itself, image by image."""
+    """The transform draws them itself, image by image."""
     transform = TRANSFORMS.build(GUIDED["resized crop"])
     form = find_form(transform)
     np.random.seed(0)
@@ -83,7 +83,7 @@ def settings(store=None):
 
 
 def test_samples_are_those_of_the_stored_images(tmp_path):
-    """Named by the image before it is resized, as the store names them."""
+    """Keys are computed from the image before resizing, as in the store."""
     plain = DATASETS.build(dict(settings(), type="smallvit.Digits"))
     keys = [sample_key(plain.get_data_info(i)) for i in range(len(plain))]
     dataset = DATASETS.build(

@@ -1,4 +1,4 @@
-"""Stored features are mixed as the images were."""
+"""Stored features are mixed in the same way as their images."""
 
 import random
 
@@ -41,7 +41,7 @@ def batch(count, channels=3, value=0):
 @pytest.mark.parametrize("name", AUGMENTS)
 @settings(max_examples=25)
 @given(number=st.integers(0, 2**31), count=st.integers(1, 9))
-def test_images_and_labels_come_out_as_without(name, number, count):
+def test_images_and_labels_are_not_affected(name, number, count):
     augment = AUGMENTS[name]()
     images, scores = batch(count)
     seed(number)
@@ -63,7 +63,7 @@ def test_images_and_labels_come_out_as_without(name, number, count):
 @settings(max_examples=25)
 @given(number=st.integers(0, 2**31), count=st.integers(1, 9))
 def test_maps_of_the_images_size_are_mixed_as_images(name, number, count):
-    """What an augmentation does to the features themselves is the truth."""
+    """The augmentation applied to the features themselves is the ground truth."""
     augment = AUGMENTS[name]()
     images, scores = batch(count)
     features, _ = batch(count, channels=4, value=1)
@@ -74,14 +74,14 @@ def test_maps_of_the_images_size_are_mixed_as_images(name, number, count):
     recorded = RecordedMix(augment)
     recorded(images, scores)
     found = recorded.last.apply(features)
-    # The weight is read off a probe or a label in single precision.
+    # The weight is computed from a probe or a label in single precision.
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=25)
 @given(number=st.integers(0, 2**31))
 def test_small_maps_are_mixed_by_area(number):
-    """Maps that are constant in each cell: mixing and averaging may be exchanged."""
+    """For maps that are constant in each cell, mixing and averaging commute."""
     images, scores = batch(6)
     small = torch.randn(6, 4, 3, 4)
     large = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -92,7 +92,7 @@ def test_small_maps_are_mixed_by_area(number):
         recorded = RecordedMix(augment)
         recorded(images, scores)
         found = recorded.last.apply(small)
-        # As above, and 16 values are averaged after the mixing in place of one before it.
+        # As above, but 16 values are averaged after mixing instead of one value before.
         torch.testing.assert_close(found, F.avg_pool2d(wanted, 4), rtol=1e-5, atol=1e-5)
 
 
@@ -156,7 +156,7 @@ def per_sample(images, scores):
         (per_sample, "function"),
     ],
 )
-def test_refuses_what_features_cannot_follow(augment, name):
+def test_rejects_unsupported_augmentations(augment, name):
     images, scores = batch(6)
     seed(0)
     recorded = RecordedMix(augment)

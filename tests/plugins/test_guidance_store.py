@@ -1,4 +1,4 @@
-"""Stores of teacher features: what they hold, and what they refuse."""
+"""Stores of teacher features: content, resuming and error handling."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ from smallvit.plugins.locality_guidance.store_writer import FeatureStoreWriter
 from smallvit.plugins.locality_guidance.windows import StoredSample, Window, cut_out, stack_maps
 
 SHAPES = [[2, 4, 4], [3, 2, 2]]
-KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # beyond what int64 holds
+KEYS = np.arange(10, 17, dtype=np.uint64) << np.uint64(60)  # exceeds int64
 
 
 def header(**changes):
@@ -46,7 +46,7 @@ def header(**changes):
 
 
 def rows(start, end, scale=1.0):
-    """Each value says which sample, stage and place it is of."""
+    """Feature maps whose values identify sample, stage and position."""
     return [
         scale
         * (np.arange(start, end)[:, None] * 100 + np.arange(np.prod(shape)) + 1000 * stage)
@@ -57,7 +57,7 @@ def rows(start, end, scale=1.0):
 
 
 def write(path, step=2, chunk=3, start=0, stop=8, **changes):
-    """The maps of the samples, and at last those of the black image."""
+    """Write the maps of the samples, followed by those of the black image."""
     writer = FeatureStoreWriter(path, header(**changes), KEYS, chunk=chunk)
     assert writer.finished == start
     for first in range(start, stop, step):
@@ -85,7 +85,7 @@ def test_reads_what_was_written(store):
         for stage, array in enumerate(found):
             assert array.dtype == np.float16
             assert np.array_equal(array, rows(index, index + 1)[stage][0])
-            array[:] = -1  # a copy: nothing of the store changes
+            array[:] = -1  # a copy, so the store does not change
     assert store.read(0, int(KEYS[0]))[0][0, 0, 1] == 1
 
 
@@ -180,7 +180,7 @@ def replace_by_pickle(path):
         (shutil.rmtree, "no such store .*precompute.py"),
     ],
 )
-def test_refuses_what_is_damaged(store, damage, message):
+def test_rejects_damaged_files(store, damage, message):
     damage(Path(store.path))
     with pytest.raises(FeatureStoreError, match=message):
         FeatureStore(store.path)
@@ -194,11 +194,11 @@ def test_an_unfinished_store_says_how_to_go_on(tmp_path):
 
 @settings(max_examples=20)
 @given(stop=st.integers(0, 8), step=st.integers(1, 7), chunk=st.integers(1, 8))
-def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
+def test_resumed_stores_are_byte_identical(tmp_path_factory, stop, step, chunk):
     folder = tmp_path_factory.mktemp("stores")
     write(folder / "whole").close()
     abandoned = write(folder / "parts", step=step, chunk=chunk, stop=stop)
-    # What was written after the last flush may be there or not; here it is, and is wrong.
+    # Data after the last flush may or may not have been written; here it was, with wrong values.
     flushed = FeatureStoreWriter(folder / "parts", header(), KEYS).finished
     assert flushed >= stop - max(chunk, step)
     for stage in range(len(abandoned._stages)):
@@ -210,12 +210,12 @@ def test_going_on_gives_the_same_bytes(tmp_path_factory, stop, step, chunk):
     assert not (folder / "parts.partial").exists()
 
 
-def test_does_not_go_on_with_something_else(tmp_path):
+def test_does_not_resume_a_different_store(tmp_path):
     write(tmp_path / "store", stop=4)
     message = r"other settings:\n  dtype: expected float32, got float16 in the store\n"
     with pytest.raises(FeatureStoreError, match=message):
         FeatureStoreWriter(tmp_path / "store", header(dtype="float32"), KEYS)
-    # The name of the config is for people.
+    # The name of the config is only informative.
     assert FeatureStoreWriter(tmp_path / "store", header(config="renamed.py"), KEYS).finished == 4
 
 
@@ -240,8 +240,8 @@ def test_fresh_removes_stores_only(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["store", "store.partial"])
 @pytest.mark.parametrize("with_header", [False, True])
-def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
-    """A folder of arrays is no store, and not all arrays in one are the store's."""
+def test_fresh_only_removes_arrays_of_the_store(tmp_path, name, with_header):
+    """A folder of arrays is not a store, and a store may contain arrays of others."""
     if with_header:
         write(tmp_path / "store", stop=4 if name.endswith("partial") else 7)
     (tmp_path / name).mkdir(exist_ok=True)
@@ -253,7 +253,7 @@ def test_fresh_removes_no_arrays_of_others(tmp_path, name, with_header):
     assert content(tmp_path / name) == before
 
 
-def test_what_was_put_into_the_old_store_meanwhile_stays(store, tmp_path, capsys):
+def test_files_added_to_the_old_store_are_kept(store, tmp_path, capsys):
     writer = FeatureStoreWriter(store.path, header(), KEYS, fresh=True)
     writer.append(rows(0, 8, scale=2.0))
     (tmp_path / "store" / "notes.npy").write_text("mine")
@@ -304,7 +304,7 @@ def test_two_writers_at_once(tmp_path):
             FeatureStoreWriter(tmp_path / "store", header(), KEYS, fresh=fresh)
     process.kill()
     process.join()
-    with write(tmp_path / "store", start=4) as writer:  # which takes over what was left
+    with write(tmp_path / "store", start=4) as writer:  # takes over the remaining files
         writer.close()
 
 
@@ -316,7 +316,7 @@ def test_a_linked_folder_is_not_removed(store, tmp_path):
         FeatureStoreWriter(tmp_path / "link", header(), KEYS, fresh=True)
 
 
-def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
+def test_an_interrupted_start_is_repeated(tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store_writer
 
     def kill(*_):
@@ -335,7 +335,7 @@ def test_a_start_that_was_killed_is_done_again(tmp_path, monkeypatch):
 
 
 class FullDisk:
-    """A file on a disk with room for some bytes, which are then not written all at once."""
+    """A file on a disk with limited space, which first writes a part of the data."""
 
     def __init__(self, file, room):
         self.file, self.room = file, room
@@ -351,7 +351,7 @@ class FullDisk:
         return getattr(self.file, name)
 
 
-def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
+def test_a_full_disk_is_reported_and_can_be_resumed(tmp_path):
     writer = write(tmp_path / "store", stop=4, chunk=1)
     writer._stages[1]._file = FullDisk(writer._stages[1]._file, room=30)
     message = r"store\.partial: No space left on device\. .* resume after 4 images"
@@ -362,8 +362,8 @@ def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
-    """A limit of the size of files stands for a full disk."""
+def test_insufficient_disk_space_is_reported_immediately(tmp_path, monkeypatch):
+    """A limit on file sizes emulates a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
     try:
@@ -376,7 +376,7 @@ def test_a_disk_that_cannot_hold_it_is_told_at_once(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
+def test_file_systems_without_preallocation_are_supported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
@@ -390,7 +390,7 @@ def test_a_file_system_that_reserves_nothing_serves_too(tmp_path, monkeypatch):
 def test_a_flipped_bit_is_found(store, name):
     path = Path(store.path) / name
     data = bytearray(path.read_bytes())
-    # Of the last sample, before the black image, the last stage's of which has a checksum too.
+    # In the last sample before the black image, whose last stage has a checksum as well.
     row = 4 * len(SHAPES) if name == "checksums.npy" else 2 * math.prod(SHAPES[int(name[6])])
     data[-1 - row] ^= 1
     path.write_bytes(data)
@@ -400,7 +400,7 @@ def test_a_flipped_bit_is_found(store, name):
         found.read(6, int(KEYS[6]))
 
 
-def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_path, monkeypatch):
+def test_a_store_without_checksums_gives_a_warning(store, tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store as module
 
     said = []
@@ -422,7 +422,7 @@ def test_a_store_without_checksums_is_read_and_said_to_be_unchecked(store, tmp_p
         FeatureStoreWriter(store.path, header(), KEYS)
 
 
-def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path, monkeypatch):
+def test_a_store_without_a_black_image_gives_a_warning(tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import store as module
 
     said = []
@@ -436,7 +436,7 @@ def test_a_store_without_a_black_image_is_read_and_said_to_end_in_zeros(tmp_path
     assert not header().differences(old.header)
 
 
-def test_a_padded_image_goes_over_to_a_black_one(store):
+def test_padding_uses_the_features_of_a_black_image(store):
     black = StoredSample(3, int(KEYS[3]), Window(top=-1.0, bottom=0.0, blank=True))
     half = replace(black, window=Window(left=-0.5, right=0.5, blank=True))
     border = replace(half, window=replace(half.window, blank=False))
@@ -451,7 +451,7 @@ def test_a_padded_image_goes_over_to_a_black_one(store):
 
 
 def mirrored_store(path):
-    """The maps of a mirrored sample are those of the sample, and 0.5."""
+    """A store in which the maps of a mirrored sample are those of the sample plus 0.5."""
     writer = FeatureStoreWriter(path, header(mirrored=True, dtype="float32"), KEYS)
     assert writer.header.rows == 15
     writer.append(rows(0, 7))
@@ -478,7 +478,7 @@ def test_mirrored_images_have_their_own_maps(tmp_path):
     assert torch.equal(store.black[1], torch.from_numpy(rows(7, 8)[1][0]))
 
 
-def test_of_both_maps_a_worker_sends_those_that_are_shown(tmp_path):
+def test_workers_only_send_the_maps_that_are_used(tmp_path):
     store = mirrored_store(tmp_path / "store")
     read = store.maps(StoredSample(4, int(KEYS[4])), either=True)
     sizes = []
@@ -494,7 +494,7 @@ def test_of_both_maps_a_worker_sends_those_that_are_shown(tmp_path):
     assert abs(sizes[1] - sizes[0]) < values < sizes[2] - sizes[0]
 
 
-#: What a JSON file may be after an accident, or a joke.
+#: Malformed JSON files.
 MALFORMED = {
     "empty": b"",
     "cut": b'{"version": 2, "data_set": {"len',
@@ -521,7 +521,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("kind", [*MALFORMED, *CHANGES, "folder"])
-def test_a_malformed_header_is_a_sentence(store, kind):
+def test_malformed_headers_are_rejected_in_a_sentence(store, kind):
     path = Path(store.path) / "header.json"
     if kind in CHANGES:
         edit(path, **CHANGES[kind])
@@ -538,14 +538,14 @@ def test_a_malformed_header_is_a_sentence(store, kind):
 
 
 @pytest.mark.parametrize("text", [*MALFORMED.values(), b'{"finished": -1}', b'{"finished": "7"}'])
-def test_a_malformed_progress_is_no_progress(store, text):
+def test_malformed_progress_is_ignored(store, text):
     (Path(store.path) / "progress.json").write_bytes(text)
     with pytest.raises(FeatureStoreError, match="is incomplete"):
         FeatureStore(store.path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
-def test_refuses_what_half_precision_cannot_hold(tmp_path, value):
+def test_rejects_values_out_of_range_for_half_precision(tmp_path, value):
     writer = FeatureStoreWriter(tmp_path / "store", header(), KEYS)
     bad = rows(0, 2)
     bad[1][1, 2, 0, 1] = value
@@ -562,7 +562,7 @@ def test_refuses_to_finish_early_and_to_replace(tmp_path):
         writer.close()
 
 
-def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
+def test_too_small_disks_are_reported(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(FeatureStoreError, match=r"the disk has only 0\.0 GiB left"):
@@ -573,8 +573,8 @@ def test_says_when_the_disk_is_too_small(tmp_path, monkeypatch):
 IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
-def test_a_key_is_the_same_everywhere():
-    # The number itself: stores outlive a session, a version and a machine.
+def test_keys_are_reproducible():
+    # The value itself is fixed, because stores are shared across sessions, versions and machines.
     assert sample_key({"gt_label": 3, "img_path": "/data/train/cat/7.png"}) == 787346977704983806
     assert sample_key({"gt_label": 3, "img": IMAGE}) == 17378225588470933265
     moved = {"gt_label": np.int64(3), "img_path": "C:\\elsewhere\\cat\\7.png", "img": IMAGE}
@@ -582,7 +582,7 @@ def test_a_key_is_the_same_everywhere():
 
 
 @given(label=st.integers(0, 9), pixel=st.integers(0, 47), change=st.integers(1, 255))
-def test_keys_tell_samples_apart(label, pixel, change):
+def test_keys_are_unique(label, pixel, change):
     other = IMAGE.copy()
     other.flat[pixel] ^= np.uint8(change)
     key = sample_key({"gt_label": label, "img": IMAGE})
@@ -597,6 +597,6 @@ def test_a_sample_without_a_source_has_no_key():
         sample_key({"gt_label": 1})
 
 
-def test_the_order_of_a_data_set_counts():
+def test_fingerprints_depend_on_the_order():
     assert dataset_fingerprint([1, 2, 2**64 - 1]) != dataset_fingerprint([2, 1, 2**64 - 1])
     assert dataset_fingerprint(np.array([1, 2], "<u8")) == dataset_fingerprint([1, 2])

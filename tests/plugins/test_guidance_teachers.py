@@ -1,4 +1,4 @@
-"""Teachers of every kind: how their maps are had, what images they take, whose weights."""
+"""Guidance teachers of every kind: feature maps, input images and pretrained weights."""
 
 from copy import deepcopy
 from importlib import import_module
@@ -46,7 +46,7 @@ def build(config):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(deepcopy(config))
-    model.eval()  # which some of MMPretrain's backbones do not return
+    model.eval()  # not returned by some of MMPretrain's backbones
     return model
 
 
@@ -58,7 +58,7 @@ def saved(tmp_path, config):
 
 
 def stage_ends(swin, images):
-    """Maps before the steps between stages, as hooks on the last blocks see them."""
+    """Maps before downsampling between stages, as seen by hooks on the last blocks."""
     found = []
     handles = [
         stage.blocks[-1].register_forward_hook(lambda _, args, out: found.append((out, args[1])))
@@ -83,8 +83,8 @@ def test_a_transformer_that_returns_vectors_is_asked_for_maps(tmp_path):
         torch.testing.assert_close(found, expected)
 
 
-def test_norms_that_a_checkpoint_has_not_are_not_asked_for(tmp_path):
-    """MMPretrain's Swin and ConvNeXt norm each map that they return; only the last is trained."""
+def test_norms_missing_in_the_checkpoint_are_not_used(tmp_path):
+    """MMPretrain's Swin and ConvNeXt have a norm per output, but only the last is trained."""
     model, path = saved(tmp_path, classifier(SWIN, 64))
     teacher = Teacher(classifier(SWIN, 64), path, size=64, stages=(0, 2, 3))
     images = torch.randn(2, 3, 64, 64)
@@ -99,7 +99,7 @@ def test_norms_that_a_checkpoint_has_not_are_not_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", [VIT, SWIN], ids=["cls-token", "swin"])
-def test_logits_and_maps_of_one_that_must_stay_as_it_is(backbone, tmp_path):
+def test_logits_and_maps_of_an_unmodified_teacher(backbone, tmp_path):
     plain = backbone is VIT
     config = classifier(backbone, 16 if plain else 64, neck=not plain)
     model, path = saved(tmp_path, config)
@@ -144,8 +144,8 @@ def test_a_backbone_without_out_indices_is_read_through_hosts(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mmpretrain.TIMMBackbone", "mmseg.TIMMBackbone"])
-def test_nothing_is_fetched_for_a_teacher_that_is_built(kind, tmp_path):
-    """Whatever the default of its class is: the weights are read when a training begins."""
+def test_building_a_teacher_downloads_nothing(kind, tmp_path):
+    """Regardless of the default of its class, weights are only loaded when training starts."""
     config = dict(type=kind, model_name="test_resnet", pretrained=False)
     _, path = saved(tmp_path, config)
     for pretrained in (True, False):
@@ -167,7 +167,7 @@ def test_nothing_is_fetched_for_a_teacher_that_is_built(kind, tmp_path):
         ("timm:test_resnet", dict(with_logits=True), "requires a classifier as teacher"),
     ],
 )
-def test_teachers_that_cannot_are_named_at_build(model, options, message):
+def test_unsupported_teachers_are_rejected_at_build(model, options, message):
     with pytest.raises(ValueError, match=message):
         _ = Teacher(deepcopy(model), **options).shapes
 
@@ -193,7 +193,7 @@ def guided(in_channels, teacher):
         (4, (3, 3, 0), lambda raw: raw[:, [3, 3, 0]]),
     ],
 )
-def test_channels_of_the_image_go_to_those_of_the_teacher(channels, how, expected, tmp_path):
+def test_image_channels_are_converted_for_the_teacher(channels, how, expected, tmp_path):
     _, path = saved(tmp_path, CNN)
     own = dict(mean=[10.0, 20, 30], std=[5.0, 6, 7], to_rgb=True)
     teacher = dict(model=CNN, checkpoint=path, channels=how, preprocessor=own)
@@ -213,7 +213,7 @@ def samples(count):
     return [DataSample().set_gt_label(index) for index in range(count)]
 
 
-def test_a_teacher_of_the_images_channels_needs_nothing(tmp_path):
+def test_equal_channels_need_no_conversion(tmp_path):
     config = dict(CNN, in_channels=4)
     _, path = saved(tmp_path, config)
     model = guided(4, dict(model=config, checkpoint=path))
@@ -234,7 +234,7 @@ def test_a_teacher_of_the_images_channels_needs_nothing(tmp_path):
         (4, (0, 1), "2 channels are selected, but the teacher requires 3"),
     ],
 )
-def test_channels_that_do_not_fit_are_named_at_build(channels, how, message):
+def test_mismatched_channels_are_rejected_at_build(channels, how, message):
     with pytest.raises(ValueError, match=message):
         guided(channels, dict(model=CNN, channels=how))
 
@@ -243,9 +243,9 @@ LARGE = ("dinov2", "dinov3", "convnext")
 
 
 def official(name, network):
-    """The state as its authors name it, as far as that differs from timm's."""
+    """Rename the state dict to the names of its authors where they differ from timm's."""
     state = network.state_dict()
-    if name == "dinov2":  # at 518 pixels, with the token of its pretraining
+    if name == "dinov2":  # at 518 pixels, with the mask token of its pretraining
         return {**state, "mask_token": torch.zeros(1, 24)}
     if name == "dinov3":
         renamed = {key.replace("reg_token", "storage_tokens"): state[key] for key in state}
@@ -255,7 +255,7 @@ def official(name, network):
 
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_pretrained_teacher_is_loaded_from_the_official_file(name, tmp_path):
-    """Of the recipe's network, made narrow: the same keys, with random values."""
+    """A narrow version of the recipe's network, with the same keys and random values."""
     guidance = read_config(f"locality_guidance/deit-ti_guided-{name}_folder.py").model.guidance
     settings = guidance.teacher.to_dict()
     model_name = settings["model"]["model_name"]

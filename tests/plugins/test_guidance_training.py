@@ -1,4 +1,4 @@
-"""Guided trainings in two processes, killed and resumed, with EMA."""
+"""Guided training in two processes, killed and resumed, with EMA."""
 
 from copy import deepcopy
 

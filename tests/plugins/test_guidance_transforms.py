@@ -35,7 +35,7 @@ from smallvit.plugins.locality_guidance.windows import (
 )
 from smallvit.registry import TRANSFORMS
 
-#: Cells of the maps of two stages.
+#: Grid sizes of the maps of two stages.
 SIZES = (16, 8)
 
 PAIRS = [
@@ -77,13 +77,13 @@ def test_images_are_those_of_the_parent(guided, plain, kwargs):
 
 
 def coordinates(height, width):
-    """An image whose two channels are the fractions of height and width of each pixel."""
+    """An image whose first two channels are the relative y and x coordinate of each pixel."""
     y, x = np.mgrid[:height, :width]
     return np.stack(((y + 0.5) / height, (x + 0.5) / width, np.ones_like(y)), -1).astype(np.float32)
 
 
 def small(image, size):
-    """Average an image (H, W, 3) by area in size x size cells, to a map (3, size, size)."""
+    """Average-pool an image (H, W, 3) to a map (3, size, size)."""
     for axis in (0, 1):
         fine = np.moveaxis(image, axis, 0).repeat(size, 0)
         cells = fine.reshape(size, -1, *fine.shape[1:]).mean(1)
@@ -92,7 +92,7 @@ def small(image, size):
 
 
 def follow(transform, height, width, seed):
-    """The features after a transform, and the ones of the image after it."""
+    """Return the transformed features, and features computed from the transformed image."""
     image = coordinates(height, width)
     maps = StageMaps(small(image, size) for size in SIZES)
     np.random.seed(seed)
@@ -114,9 +114,9 @@ def test_features_follow_resized_crops(height, width, seed):
 
 
 def close_to(found, wanted):
-    """Coordinates agree to half a pixel of the smallest image, where maps have some."""
-    # Beyond the centers of the outermost cells a map goes on with their value. The image does so
-    # from the centers of its outermost pixels on, and no other pixel has an error.
+    """Check that valid coordinates agree to half a pixel of the smallest image."""
+    # Outside the centers of the border cells, a map is extrapolated by their values. The same holds
+    # for the image outside the centers of its border pixels; all other pixels are exact.
     half = 0.5 / found.shape[1]
     torch.testing.assert_close(found, wanted.clamp(half, 1 - half), rtol=0, atol=0.5 / 24)
 
@@ -124,14 +124,14 @@ def close_to(found, wanted):
 @settings(max_examples=60)
 @given(offset=st.tuples(st.integers(0, 8), st.integers(0, 8)), size=st.integers(16, 24))
 def test_crops_are_exact_in_the_interior(offset, size):
-    """Coordinates are linear, so that bilinear sampling of them has no error."""
+    """Coordinates are linear, so bilinear sampling is exact for them."""
     image = coordinates(32, 32)
     top, left = offset
     box = (top / 32, (top + size) / 32, left / 32, (left + size) / 32)
     for cells in SIZES:
         centers = (torch.arange(cells) + 0.5) / cells * size / 32
         found = cut_out(small(image, cells)[None], [Window(*box)])[0]
-        # Rounding of single precision alone: PyTorch's default tolerance.
+        # Only single-precision rounding remains: PyTorch's default tolerance.
         half = 0.5 / cells
         wanted_y = (top / 32 + centers).clamp(half, 1 - half)
         wanted_x = (left / 32 + centers).clamp(half, 1 - half)
@@ -157,8 +157,8 @@ def test_features_follow_padded_crops(padding, crop, height, width, needed, seed
     maps, image = follow(transform, height, width, seed)
     for found in maps:
         wanted = small(image, found.shape[1])
-        # The last channel is 1 in the image and 0 in the padding: how much of a cell is image,
-        # to the rounding of edges in single precision (40 pixels, 16 cells).
+        # The last channel is 1 in the image and 0 in the padding, so it gives the covered fraction
+        # of a cell, up to single-precision rounding of its edges (40 pixels, 16 cells).
         torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=1e-4)
         whole = wanted[2] > 0.9999
         close_to(*(torch.where(whole, each[:2], 0.5) for each in (found, wanted)))
@@ -168,7 +168,7 @@ def test_features_follow_padded_crops(padding, crop, height, width, needed, seed
 @settings(max_examples=30)
 @given(seed=seeds)
 def test_shifts_by_whole_cells_are_exact(size, seed):
-    """A crop of the image's size after padding moves maps without interpolation."""
+    """After padding, a crop of the image's size shifts maps without interpolation."""
     step = 32 // size
     feature = torch.from_numpy(np.random.RandomState(seed).rand(3, size, size)).float()
     np.random.seed(seed)
@@ -182,11 +182,11 @@ def test_shifts_by_whole_cells_are_exact(size, seed):
     padded = F.pad(feature, (1, 1, 1, 1))
     rows, columns = top // step + 1, left // step + 1
     wanted = padded[:, rows : rows + size, columns : columns + size]
-    # Places are fractions in single precision, to 1e-7 of up to 16 cells.
+    # Coordinates are fractions in single precision, accurate to 1e-7 of up to 16 cells.
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_border_that_goes_on_has_no_zeros():
+def test_extrapolated_borders_have_no_zeros():
     transform = GuidedRandomCrop(crop_size=40, pad_if_needed=True, padding_mode="edge")
     maps, _ = follow(transform, 32, 32, 0)
     for found in maps:
@@ -204,16 +204,16 @@ def test_features_follow_flips(seed):
     transform = GuidedRandomFlip(prob=[0.3, 0.3, 0.3], direction=directions)
     maps, image = follow(transform, 32, 32, seed)
     for found in maps:
-        # Values move and do not change; means of cells are summed in another order.
+        # Values are only moved; the means of cells are summed in a different order.
         torch.testing.assert_close(found, small(image, found.shape[1]))
 
 
 def smeared(pixels, cells, scale):
-    """How far coverages of cells may be off where a crop of so many pixels is enlarged to scale.
+    """Bound the error of a cell's coverage after resizing a crop of ``pixels`` pixels to ``scale``.
 
-    The features are cut exactly; of the image, bilinear interpolation makes an edge into a
-    ramp of one pixel, half of it on each side (area 1/8), and reads it at the middles of
-    the new pixels, d old ones wide (d^2/8).
+    The features are cut exactly. In the image, bilinear interpolation turns an edge into a ramp of
+    one pixel, half of it on each side (area 1/8), and samples it at the centers of the new pixels,
+    which are d old pixels wide (d^2/8).
     """
     return (1 + (pixels / scale) ** 2) / 8 * cells / pixels
 
@@ -224,8 +224,8 @@ def smeared(pixels, cells, scale):
 @example(seed=107, factor=1)
 @example(seed=171, factor=1)
 @example(seed=98366431, factor=1)
-def test_features_follow_one_after_another(seed, factor):
-    """Flips and crops in any order, the padding between them included."""
+def test_features_follow_sequences_of_transforms(seed, factor):
+    """Flips and crops in any order, including padding between them."""
     side, scale = 32 * factor, 40 * factor
     crop = GuidedRandomResizedCrop(scale=scale, crop_ratio_range=(0.3, 1.0))
     padded = GuidedRandomCrop(crop_size=side, padding=4 * factor)
@@ -241,19 +241,20 @@ def test_features_follow_one_after_another(seed, factor):
     for found in maps:
         cells = found.shape[1]
         wanted = small(image, cells)
-        # Where nothing is enlarged after the padding, both are exact but for rounding.
+        # Without resizing after the padding, both are exact up to rounding.
         smear = 1e-4
         if steps[-1] is crop:
             smear += sum(smeared(pixels, cells, scale) for pixels in crop._drawn[2:])
         torch.testing.assert_close(found[2], wanted[2], rtol=0, atol=smear)
-        # Enlarged, what is of the image and what is padding meet in more than one cell.
+        # After resizing, the boundary between image and padding affects more than one cell.
         whole = F.avg_pool2d(wanted[None, 2:3], 3, 1, 1, count_include_pad=False)[0] > 0.9999
-        # Beyond the centers of the outermost cells, and pixels, values go on as they are.
+        # Outside the centers of border cells and border pixels, values are extrapolated as
+        # constants.
         errors = (found[:2] - wanted[:2]).abs() * whole
         assert errors.max() < 0.5 / cells + 0.5 / side
 
 
-def test_half_precision_stays():
+def test_half_precision_is_kept():
     whole = torch.rand(3, 8, 8).half()
     window = Window(0.1, 0.7, -0.2, 0.9, blank=True)
     (found,) = StageMaps([whole], window)
@@ -264,7 +265,7 @@ def test_half_precision_stays():
 
 
 def test_sampling_is_that_of_torch():
-    """The whole image and its left half, against ``F.interpolate``."""
+    """The whole image and its left half, compared with ``F.interpolate``."""
     maps = torch.rand(2, 2, 8, 8)
     assert torch.equal(cut_out(maps, [Window(), Window()]), maps)
     found = cut_out(maps, [Window(right=0.5), Window()])
@@ -292,7 +293,7 @@ def test_a_batch_is_cut_as_its_samples_are():
 
 
 def stored(dataset, path, sizes=(8, 4)):
-    """A store in which the maps of a sample hold its index."""
+    """A store in which the maps of a sample contain its index."""
     shapes = [[2 * size, size, size] for size in sizes]
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     keys = np.array([sample_key(info) for info in infos], dtype=np.uint64)
@@ -300,7 +301,7 @@ def stored(dataset, path, sizes=(8, 4)):
     writer = FeatureStoreWriter(path, header, keys)
     numbers = np.arange(len(keys), dtype=np.float32).reshape(-1, 1, 1, 1)
     writer.append([np.tile(numbers, (1, *shape)) for shape in shapes])
-    writer.append([np.zeros((1, *shape), np.float32) for shape in shapes])  # of a black image
+    writer.append([np.zeros((1, *shape), np.float32) for shape in shapes])  # maps of a black image
     writer.close()
     return str(path)
 
@@ -338,7 +339,7 @@ def test_features_read_by_the_guidance_are_those_read_with_the_image(store, coll
     for one, other in zip(noted, read, strict=True):
         for mine, theirs in zip(FeatureStore(store).maps(one), other, strict=True):
             assert torch.equal(mine, theirs)
-    assert len(ForkingPickler.dumps(noted[0])) < 400  # bytes that a worker sends
+    assert len(ForkingPickler.dumps(noted[0])) < 400  # bytes sent by a worker
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -363,7 +364,7 @@ def test_features_reach_the_preprocessor(store, workers, collate):
 
 
 def test_workers_send_features_by_value():
-    """A file for each tensor would use up those that a process may have."""
+    """A file per tensor would exceed the limit of open files of a process."""
     window = Window(0.25, 0.5, 0.75, 0.25)
     maps = StageMaps([torch.rand(2, 3, 3).half(), torch.rand(4, 2, 2).half()], window)
     sent = bytes(ForkingPickler.dumps(maps))
@@ -379,11 +380,11 @@ def test_refuses_another_data_set(store):
         digits(*steps, split="val")[0]
     with pytest.raises(FeatureStoreError, match="features of 40 samples"):
         Digits(samples_per_class=5, pipeline=list(steps))[49]
-    # A part of the data set in its order has the features that it had.
+    # A subset in the original order gets the features of its samples.
     assert digits(*steps, indices=7)[6]["data_samples"].sample_idx == 6
 
 
-def test_refuses_samples_without_a_number(store):
+def test_rejects_samples_without_an_index(store):
     with pytest.raises(FeatureStoreError, match="indexed by sample_idx"):
         LoadTeacherFeatures(store)(dict(img=noise(), gt_label=0))
 
@@ -399,7 +400,7 @@ def test_names_the_store(store):
 @settings(max_examples=20)
 @given(seed=seeds, factor=st.sampled_from([2, 3]))
 def test_the_size_of_the_image_does_not_matter(seed, factor):
-    """A resize before the crop leaves the fractions that the features are cut by."""
+    """Resizing before the crop does not change the relative coordinates of the crop."""
     feature = torch.rand(2, 8, 8)
     top, left, height, width = np.random.RandomState(seed).randint(1, 16, 4)
     found = []
@@ -408,12 +409,12 @@ def test_the_size_of_the_image_does_not_matter(seed, factor):
         image = noise(32 * scale, 40 * scale)
         results = transform(dict(img=image, teacher_features=StageMaps([feature])))
         found.append(results["teacher_features"][0])
-    # The same fractions of another number of pixels, rounded otherwise.
+    # Equal fractions of different numbers of pixels, with different rounding.
     torch.testing.assert_close(*found)
 
 
 class Drawn(GuidedRandomResizedCrop):
-    """One that draws the box it is told."""
+    """A transform that crops a given box."""
 
     def __init__(self, box, **kwargs):
         super().__init__(**kwargs)

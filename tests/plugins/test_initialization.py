@@ -1,4 +1,4 @@
-"""Initializers that a config names: behind the submodules, by name, and PyTorch's own."""
+"""Initializers in configs: order, selection by name, and PyTorch's defaults."""
 
 import math
 
@@ -7,11 +7,11 @@ import torch
 from mmengine.model import BaseModule, initialize
 from torch import nn
 
-import smallvit  # noqa: F401 the scope
+import smallvit  # noqa: F401  # registers the scope
 
 
 class Inner(BaseModule):
-    """A network that initializes itself whatever is asked of it, as MMPretrain's do."""
+    """A network that always initializes itself, as MMPretrain's networks do."""
 
     def __init__(self, init_cfg=None):
         super().__init__(init_cfg)
@@ -40,7 +40,7 @@ def final(*steps, modules=("backbone",)):
 ONES = dict(type="Constant", layer="Linear", val=1.0)
 
 
-def test_it_comes_behind_the_submodules_and_leaves_the_others_alone():
+def test_final_init_runs_after_the_given_submodules():
     model = Outer(final(ONES))
     model.init_weights()
     assert (model.backbone.fc.weight == 1).all()
@@ -48,13 +48,13 @@ def test_it_comes_behind_the_submodules_and_leaves_the_others_alone():
     assert model.backbone.calls == model.neck.calls == 1
 
 
-def test_without_it_the_submodules_win():
+def test_without_it_submodules_take_precedence():
     model = Outer(ONES)
     model.init_weights()
     assert (model.backbone.fc.weight == 7).all()
 
 
-def test_steps_follow_one_after_another():
+def test_steps_run_in_order():
     model = Outer(final(ONES, dict(type="smallvit.ParameterInit", names=["fc.bias"], std=1.0)))
     model.init_weights()
     assert (model.backbone.fc.weight == 1).all()
@@ -62,7 +62,7 @@ def test_steps_follow_one_after_another():
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_loaded_weights_stay(tmp_path, as_list):
+def test_loaded_weights_are_kept(tmp_path, as_list):
     state = {key: torch.full_like(value, 3) for key, value in Inner().state_dict().items()}
     torch.save(dict(state_dict=state), tmp_path / "inner.pth")
     pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "inner.pth"))
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_refused(init, message):
         initialize(Inner(), init)
 
 
-def test_layers_become_as_pytorch_makes_them():
+def test_layers_get_pytorch_s_default_initialization():
     model = nn.Sequential(nn.Conv2d(8, 64, 3), nn.Sequential(nn.Linear(256, 512)), nn.LayerNorm(4))
     for parameter in model.parameters():
         nn.init.constant_(parameter, 9.0)

@@ -1,4 +1,4 @@
-"""Guided classifiers: what is added to a student, and what is left as it was."""
+"""Guided classifiers: additional losses, and unchanged students and checkpoints."""
 
 import gc
 import pickle
@@ -106,7 +106,7 @@ def losses_of(model, data):
 
 
 @pytest.mark.parametrize("student", STUDENTS)
-def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
+def test_guidance_reaches_every_student(student, checkpoint):
     model = guided(checkpoint, student=student).train()
     losses = losses_of(model, batch((64, 64) if student == "SwinTransformer" else (32, 32)))
     assert set(losses) == {"loss", "loss_guidance"}
@@ -119,7 +119,7 @@ def test_every_student_is_pulled_towards_the_teacher(student, checkpoint):
 
 
 def test_teacher_on_statistics_of_the_batch(checkpoint):
-    """The stored ones stay; those of images are of the batch that they are in."""
+    """Normalization uses the statistics of the batch; the running statistics do not change."""
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + 1
     stored, own = (
         guided(checkpoint, teacher=dict(batch_statistics=on)).train().guidance.teacher
@@ -175,7 +175,7 @@ def test_maps_are_compared_at_the_larger_of_their_sizes(student, teacher):
     resized = (F.interpolate(each, size, mode="bilinear") for each in (mine, target))
     wanted = F.mse_loss(*resized)
     found = feature_loss(mine, target)
-    # The loss resizes by products with matrices: equal but for rounding, in PyTorch's defaults.
+    # The loss resizes by matrix products: equal up to rounding, in PyTorch's default tolerance.
     torch.testing.assert_close(found, wanted)
     gradients = (torch.autograd.grad(loss, mine)[0] for loss in (found, wanted))
     torch.testing.assert_close(*gradients)
@@ -257,12 +257,12 @@ def test_soft_and_hard_logits_by_hand(checkpoint):
         torch.testing.assert_close(losses["loss"], 0.7 * whole)
 
 
-def test_both_kinds_of_guidance_add_up(checkpoint):
+def test_both_guidance_losses_are_added(checkpoint):
     model = guided(checkpoint, logit=dict(weight=0.5)).train()
     assert set(losses_of(model, batch())) == {"loss", "loss_guidance", "loss_logit_guidance"}
 
 
-def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
+def test_a_distillation_token_is_trained_on_the_teacher_s_logits(checkpoint):
     model = dict(
         type="smallvit.GuidedClassifier",
         backbone=dict(type="DistilledVisionTransformer", arch=PLAIN, img_size=32, patch_size=8),
@@ -274,7 +274,7 @@ def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
     )
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(model).train()
-    with torch.no_grad():  # MMPretrain's heads begin with zeros, where nothing flows back
+    with torch.no_grad():  # MMPretrain's heads are initialized with zeros, which block the gradient
         for parameter in model.head.parameters():
             parameter.normal_(0, 0.1)
     images = torch.randn(2, 3, 32, 32)
@@ -288,7 +288,7 @@ def test_a_distillation_token_takes_the_logits_of_the_teacher(checkpoint):
     assert not torch.equal(training, model.eval()(images))
 
 
-def test_the_teachers_normalisation_is_its_own(checkpoint):
+def test_the_teacher_uses_its_own_normalization(checkpoint):
     own = dict(mean=[10.0, 20, 30], std=[5.0, 6, 7], to_rgb=True)
     teacher = Teacher(deepcopy(TEACHER), checkpoint, preprocessor=own)
     student = classifier().data_preprocessor
@@ -321,7 +321,7 @@ def test_missing_weights_are_named(checkpoint, tmp_path):
     model = guided(str(tmp_path / "absent.pth"))
     with pytest.raises(CheckpointError, match=r"absent\.pth.*Train the teacher"):
         model.init_weights()
-    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)  # tests need no teacher
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)  # not needed for testing
     with pytest.raises(CheckpointError, match="has no weights"):
         guided(None).init_weights()
 
@@ -329,7 +329,7 @@ def test_missing_weights_are_named(checkpoint, tmp_path):
 def test_weights_of_another_network_are_refused(checkpoint, tmp_path):
     other = deepcopy(TEACHER)
     other["head"]["num_classes"] = 12
-    Teacher(other, checkpoint).load()  # whose head is not asked
+    Teacher(other, checkpoint).load()  # the head is not used
     teacher = Teacher(other, checkpoint, with_logits=True)
     with pytest.raises(
         CheckpointError, match=r"head\.fc\.weight of shape \(12, 64\), got \(10, 64\)"
@@ -368,7 +368,7 @@ def test_options_that_do_not_fit(options, message, checkpoint):
         guided(checkpoint, **options)
 
 
-def test_antialias_is_a_switch(checkpoint):
+def test_antialias_can_be_enabled(checkpoint):
     with pytest.raises(ValueError, match="antialias to be True or False, got 'yes'"):
         guided(checkpoint, teacher=dict(antialias="yes"))
 
@@ -380,7 +380,7 @@ def test_antialias_is_a_switch(checkpoint):
         ((), r"stages=\(\) selects no features"),
     ],
 )
-def test_stages_that_guide_nothing(stages, message, checkpoint):
+def test_invalid_stages_are_rejected(stages, message, checkpoint):
     with pytest.raises(ValueError, match=message):
         guided(checkpoint, teacher=dict(stages=stages))
 
@@ -399,7 +399,7 @@ def test_logits_need_a_teacher_of_the_same_classes(checkpoint, tmp_path):
 
 @pytest.fixture(scope="module")
 def store(checkpoint, tmp_path_factory):
-    """Two samples' features, as large as the teacher's."""
+    """Features of two samples, with the shapes of the teacher."""
     teacher = Teacher(deepcopy(TEACHER), checkpoint)
     header = StoreHeader(
         {"length": 2}, {**teacher.describe(), "sha256": file_sha256(checkpoint)}, teacher.shapes
@@ -418,7 +418,7 @@ def stored_sample(flip=False, window=WHOLE, index=0):
     return sample
 
 
-def test_stored_features_that_cannot_be_the_images(checkpoint, store):
+def test_mismatched_stored_features_are_rejected(checkpoint, store):
     mixing = dict(augments=[dict(type="Mixup", alpha=1.0)])
     model = guided(
         checkpoint, data_preprocessor=dict(PREPROCESSOR, batch_augments=mixing), store=store
@@ -444,7 +444,7 @@ def test_stored_features_that_cannot_be_the_images(checkpoint, store):
 
 
 def test_features_may_come_with_the_samples(checkpoint, store):
-    """Read where the images are loaded, by a transform that was told the store."""
+    """They are loaded along with the images by a transform that is given the store."""
     model = guided(checkpoint, store=store).train()
     noted, read = stored_sample(), stored_sample()
     read.set_field(FeatureStore(store).maps(noted.teacher_features), "teacher_features")
@@ -466,10 +466,10 @@ def test_with_a_store_no_teacher_is_built(checkpoint, store, monkeypatch):
     images = [torch.zeros(3, 32, 32, dtype=torch.uint8)]
     assert "loss_guidance" in losses_of(model, dict(inputs=images, data_samples=[stored_sample()]))
     assert "reader" not in vars(model.guidance.teacher)
-    # What is trained is what is trained online.
+    # The same parameters are trained as with an online teacher.
     shapes = [{n: p.shape for n, p in each.named_parameters()} for each in (online, model)]
     assert shapes[0] == shapes[1]
-    with DefaultScope.overwrite_default_scope("mmpretrain"):  # nor does it need to be told one
+    with DefaultScope.overwrite_default_scope("mmpretrain"):  # not needed either
         alone = attach_guidance(classifier(), dict(store=store))
     alone.init_weights()
     assert len(alone.guidance.projections) == 3
@@ -478,14 +478,14 @@ def test_with_a_store_no_teacher_is_built(checkpoint, store, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["deit-ti_guided-offline_cifar100", "vit-mini_guided-offline_digits"]
 )
-def test_a_config_says_once_where_its_store_is(name):
+def test_the_store_is_given_once_in_a_config(name):
     cfg = read_config(f"locality_guidance/{name}.py")
     assert cfg.pretty_text.count("data/teacher_features") == 1
     cfg.merge_from_dict({"model.guidance.store": "elsewhere"})
     assert build(cfg).guidance.stored.path == "elsewhere"
 
 
-def test_a_store_that_is_not_there_is_missed_by_training_alone(checkpoint, store, tmp_path):
+def test_a_missing_store_only_affects_training(checkpoint, store, tmp_path):
     path = tmp_path / "features"
     model = guided(checkpoint, store=str(path))
     assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
@@ -527,7 +527,7 @@ def test_a_guided_classifier_stays_of_its_class_and_can_be_saved(form, checkpoin
     data = dict(batch(), data_samples=[stored_sample(index=i % 2) for i in range(4)])
 
     def losses(model):
-        torch.manual_seed(0)  # of stochastic depth
+        torch.manual_seed(0)  # because of stochastic depth
         return losses_of(model.train(), data)
 
     expected = losses(model)
@@ -537,7 +537,7 @@ def test_a_guided_classifier_stays_of_its_class_and_can_be_saved(form, checkpoin
         assert other.loss.classifier is other
         found = losses(other)
         assert found.keys() == expected.keys()
-        # Kernels differ without gradients, which an average has not.
+        # Inference without gradients uses different kernels, and an average has no gradients.
         exact = {} if other is average else dict(rtol=0, atol=0)
         torch.testing.assert_close(found, expected, **exact)
         if other is not average:
@@ -570,7 +570,7 @@ def test_the_graph_dies_with_the_step(checkpoint):
     assert model.guidance.logit.found is None
 
 
-def test_what_cannot_be_guided_is_named(checkpoint):
+def test_unsupported_students_are_named(checkpoint):
     guidance = dict(teacher=dict(model=deepcopy(TEACHER), checkpoint=checkpoint))
     with pytest.raises(TypeError, match=r"a model of MMPretrain, mmdet or mmseg .*got Linear"):
         attach_guidance(torch.nn.Linear(1, 1), guidance)
@@ -578,7 +578,7 @@ def test_what_cannot_be_guided_is_named(checkpoint):
         attach_guidance(guided(checkpoint), guidance)
 
 
-def test_detectors_do_not_wait_for_mmpretrain():
+def test_guided_detectors_do_not_import_mmpretrain():
     code = "import smallvit.plugins.locality_guidance, sys; assert 'mmpretrain' not in sys.modules"
     fresh.run(code).check_returncode()
 
@@ -641,7 +641,7 @@ def test_logits_guide_the_last_exit_of_a_cascade(checkpoint):
         torch.manual_seed(0)
         model = cascade(checkpoint, logit=dict(kind="soft", module=module), loss_weight=0.0)
         model.train(False)
-        model.head.train()  # which alone is asked whether it trains, and nothing is random
+        model.head.train()  # only its training mode is read, and nothing is random
         losses.append(losses_of(model, batch())["loss_logit_guidance"])
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
@@ -649,7 +649,7 @@ def test_logits_guide_the_last_exit_of_a_cascade(checkpoint):
 
 class TestBalancedWeight:
     def gradients(self, model, data):
-        """Norms in the backbone of the weighted guidance and of the classification."""
+        """Gradient norms in the backbone: of the weighted guidance and of the classification."""
         losses = losses_of(model, data)
         parameters = [each for each in model.backbone.parameters() if each.requires_grad]
         norms = {}
@@ -660,7 +660,7 @@ class TestBalancedWeight:
             norms[key] = torch.stack([each.norm() for each in found if each is not None]).norm()
         return losses, norms
 
-    def test_both_losses_pull_with_the_same_force(self, checkpoint):
+    def test_adaptive_weights_balance_the_gradient_norms(self, checkpoint):
         model = guided(checkpoint, loss_weight="balanced").train()
         losses, norms = self.gradients(model, batch())
         torch.testing.assert_close(norms["loss_guidance"], norms["loss"], rtol=1e-3, atol=0)
@@ -668,7 +668,7 @@ class TestBalancedWeight:
         expected = plain["loss"] / plain["loss_guidance"]
         torch.testing.assert_close(losses["guidance_weight"], expected, rtol=1e-3, atol=0)
 
-    def test_the_weight_stays_between_measurements(self, checkpoint):
+    def test_the_weight_is_constant_between_measurements(self, checkpoint):
         model = guided(checkpoint, loss_weight="balanced").train()
         first = losses_of(model, batch())["guidance_weight"]
         with torch.no_grad():
@@ -678,7 +678,7 @@ class TestBalancedWeight:
             losses_of(model, batch())
         assert losses_of(model, batch())["guidance_weight"] > first
 
-    def test_another_word_is_refused(self, checkpoint):
+    def test_unknown_weight_modes_are_rejected(self, checkpoint):
         with pytest.raises(
             ValueError, match=r"expected a loss_weight of balanced, .*got 'balance'"
         ):

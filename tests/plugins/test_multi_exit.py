@@ -1,4 +1,4 @@
-"""DynamicViT: reuse, three ways to infer, and training."""
+"""DynamicViT: feature and relationship reuse, the three inference modes, and training."""
 
 import copy
 
@@ -22,7 +22,7 @@ T2T = dict(type="smallvit.T2TViT", arch=ARCH, img_size=32, token_dims=8)
 
 
 def grid(number):
-    """Splits that make number x number tokens of a 32x32 image."""
+    """Patch embedding that creates number x number tokens from a 32x32 image."""
     patch = 32 // number
     return dict(kernel_sizes=(patch // 2, 1), strides=(patch // 2, 2), paddings=(0, 0))
 
@@ -69,7 +69,7 @@ def test_resize_is_upsampling_and_pooling(old, new):
 
 
 def test_a_graph_resizes_in_single_precision():
-    """onnxruntime has no other resizing, and a grid that is not the trained one is made there."""
+    """onnxruntime only resizes in float32, and resizing to other grids is part of the graph."""
 
     class Resize(torch.nn.Module):
         def forward(self, x):
@@ -109,7 +109,7 @@ def test_budgeted_inference_is_the_decision_from_all_logits(seed, size, threshol
     logits, taken = net.predict_budgeted(inputs)
     assert taken.tolist() == expected.tolist()
     chosen = everything[expected, torch.arange(size)]
-    # Single precision: products of smaller batches are summed in another order.
+    # Single precision: matrix products of smaller batches are summed in a different order.
     torch.testing.assert_close(logits, chosen, rtol=1e-5, atol=1e-5)
     samples = net.predict(inputs)
     assert [sample.exit_index for sample in samples] == expected.tolist()
@@ -123,7 +123,7 @@ CASCADES = {
 
 
 def count_images(net):
-    """Images that each exit and each classifier computes from now on."""
+    """Count the images computed by each exit and each classifier from now on."""
     counts = {"exits": [0] * net.num_exits, "heads": [0] * net.num_exits}
 
     def hook(name, index):
@@ -139,7 +139,7 @@ def count_images(net):
 
 
 @torch.no_grad()
-def test_nothing_is_computed_needlessly(images):
+def test_no_unnecessary_computation(images):
     net = classifier(2)
     counts = count_images(net)
 
@@ -151,7 +151,7 @@ def test_nothing_is_computed_needlessly(images):
 
     confidence = net(images)[0].softmax(1).amax(1).sort(descending=True).values
     computed()
-    between = float(confidence[1:3].mean())  # two of six leave first
+    between = float(confidence[1:3].mean())  # two of six images leave at the first exit
     for thresholds, expected, heads in [
         ([0.0, 0.0], [6, 0, 0], [6, 0, 0]),
         ([between, 0.0], [6, 4, 0], [6, 4, 0]),
@@ -229,7 +229,7 @@ def test_any_plain_transformer_is_an_exit(network, images):
     reused = [p.grad.abs().sum() for p in net.backbone.relation_reuse[1].parameters()]
     assert all(value > 0 for value in reused[:3])
     net.eval()
-    copied = copy.deepcopy(net)  # no tensor of the forward pass is left in it
+    copied = copy.deepcopy(net)  # no tensor of the forward pass is stored in the module
     with torch.no_grad():
         torch.testing.assert_close(copied(images), net(images))
 
@@ -256,7 +256,7 @@ def test_a_cascade_is_a_host(model, images):
 @torch.no_grad()
 @pytest.mark.parametrize("place", ["exits", "cascade"])
 def test_exits_with_shortcuts(images, place):
-    """What a shortcut adds to the last block is reused too, wherever it was attached."""
+    """The shortcut of the last block is part of the reused features, whenever it was attached."""
     name = "smallvit.DWConvShortcut"
     if place == "exits":
         nets = [dict(net, type=name, host="smallvit.T2TViT") for net in exits()]
@@ -267,10 +267,10 @@ def test_exits_with_shortcuts(images, place):
         first = net.backbone.dw_shortcuts[0]
     before = net(images)
     tokens = net.backbone.forward_exit(0, images)[1].tokens
-    for parameter in first[-1].parameters():  # beside the last block of the first exit
+    for parameter in first[-1].parameters():  # next to the last block of the first exit
         parameter.add_(torch.randn(parameter.shape))
     after = net(images)
-    torch.testing.assert_close(after[0], before[0])  # the class token receives nothing
+    torch.testing.assert_close(after[0], before[0])  # the class token is not changed
     changed = net.backbone.forward_exit(0, images)[1].tokens
     torch.testing.assert_close(changed[:, 0], tokens[:, 0])
     assert (changed - tokens).abs().max() > 0.1
@@ -327,7 +327,7 @@ def test_moving_average_and_autocast(images):
         net.parse_losses(net.loss(images, labelled(6)))[0].backward()
     average.update_parameters(net)
     net.eval()
-    with torch.no_grad():  # no step was taken, so the average is the model
+    with torch.no_grad():  # before the first step, the average equals the model
         torch.testing.assert_close(average.module.eval()(images), net(images))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         net.set_inference("budgeted", thresholds=[0.5, 0.5])
@@ -409,7 +409,7 @@ MIXED = {
 
 @pytest.mark.parametrize("which", MIXED)
 def test_unlike_exits_reuse_each_other(which, images):
-    """Relations go from patch to patch and token to token; those that one lacks are not biased."""
+    """Relations that only one of the exits has are not biased."""
     net = DynamicViT(MIXED[which])
     net.init_weights()
     net.train()
@@ -420,18 +420,18 @@ def test_unlike_exits_reuse_each_other(which, images):
     assert all(p.grad.abs().sum() > 0 for p in net.relation_reuse[0].conv1.parameters())
 
 
-def test_extra_tokens_without_a_counterpart_are_left_alone():
+def test_extra_tokens_without_a_counterpart_are_not_changed():
     matrix = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
     found = keep_extra(matrix, before=(2, 1), behind=(0, 2))
     expected = torch.zeros(5, 5)
-    expected[0, 0] = 1  # the class token; the second one in front had none before
+    expected[0, 0] = 1  # the class token; the second one has no counterpart
     expected[2:, 1:3] = matrix
     assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 24), (37, 50)])
-def test_images_need_be_no_whole_number_of_patches(size):
-    """MMPretrain pads them; T2T-ViT's and DHVT's convolutions round down."""
+def test_image_sizes_need_not_be_divisible_by_the_patch_size(size):
+    """MMPretrain pads them; the convolutions of T2T-ViT and DHVT round down."""
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     for first in (dict(VIT, patch_size=16), exits()[0], dict(DHVT, patch_size=8)):
         net = DynamicViT([first, dict(VIT, patch_size=8)]).eval()
@@ -461,7 +461,7 @@ def test_the_first_exit_may_be_any_host(first, images):
     torch.testing.assert_close(copied(images)[1], net.eval()(images)[1])
 
 
-def test_what_exits_return_is_looked_at_when_they_are_built(images):
+def test_outputs_of_exits_are_checked_at_build(images):
     plain = dict(feature_reuse=False, relation_reuse=False)
     maps = dict(VIT, patch_size=8, out_type="featmap")
     net = DynamicViT([maps, DEIT], **plain).eval()

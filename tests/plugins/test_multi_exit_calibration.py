@@ -1,4 +1,4 @@
-"""Thresholds: the published procedure, budgets, temperature, and where they are kept."""
+"""Exit calibration: the published procedure, budgets, temperatures, and storage of thresholds."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_budgeted_batch_matches_the_reference(sets):
 
 
 def by_the_definition(confidence, shares):
-    """One image after the other, as the paper tells it."""
+    """One image at a time, as described in the paper."""
     num_exits, num_images = confidence.shape
     thresholds, gone = [1e8] * num_exits, set()
     for k in range(num_exits - 1):
@@ -92,7 +92,7 @@ def by_the_definition(confidence, shares):
 )
 def test_vectorised_search_is_the_definition(seed, num_images, num_exits, p, levels):
     rng = np.random.RandomState(seed)
-    # Few levels make ties.
+    # Few distinct values, which gives ties.
     confidence = rng.randint(0, levels, (num_exits, num_images)).astype(np.float32) / levels
     shares = geometric_shares(p, num_exits)
     found = find_thresholds(torch.from_numpy(confidence), shares)
@@ -170,7 +170,7 @@ def test_temperature_minimizes_the_cross_entropy():
 def test_temperature_is_stored_and_used(sets):
     logits, labels = sets["calibration"]
     calibration = calibrate(logits * 5, labels, FLOPS, with_temperature=True)
-    # Unit noise around a boost of the right class is calibrated when multiplied by the boost.
+    # Gaussian logits with unit variance and a margin are calibrated when multiplied by the margin.
     first, *later = calibration.temperatures
     np.testing.assert_allclose(later, [5 / 1.25, 5 / 2.0], rtol=0.15)
     assert first > 2 * later[0]
@@ -290,9 +290,9 @@ def test_official_entries_are_read_and_written(monkeypatch, sets):
         to_official(dict(state_dict=weight, multi_exit=other.to_dict()))
 
 
-def test_surest_right_and_wrong_images():
-    # Images 0 to 3 are of class 0: right at once and sure, right at once and unsure, right at
-    # the last exit, never right.
+def test_most_confident_right_and_wrong_images():
+    # Images 0 to 3 are of class 0: correct at the first exit with high confidence, correct at the
+    # first exit with low confidence, correct at the last exit, never correct.
     confidence = torch.tensor([[0.9, 0.6, 0.6, 0.9, 0.8], [0.9, 0.9, 0.9, 0.9, 0.8]])
     correct = torch.tensor([[True, True, False, False, True], [True, True, True, False, True]])
     chosen = surest_right_and_wrong(confidence, correct, torch.tensor([0, 0, 0, 0, 1]), 2)
@@ -318,6 +318,6 @@ def test_the_fastest_point_that_is_accurate_enough():
     assert as_good_alone([better, *points[1:]], points[3]) is better
 
 
-def test_points_that_one_exit_beats_are_told():
+def test_points_dominated_by_one_exit_are_reported():
     beaten = beaten_by_one_exit([1.0, 1.5, 2.0], [70, 74, 81], [1.0, 2.0], [75, 81])
     assert beaten.tolist() == [True, True, False]

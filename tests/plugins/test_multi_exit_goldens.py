@@ -1,4 +1,4 @@
-"""The cascades of DVT against the reference numbers."""
+"""DVT cascades, compared with the reference numbers."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ CASCADES = {
 
 
 def watch(model, record):
-    """Collect the tensors that the reference calls by these names."""
+    """Collect tensors by their names in the reference."""
     found = {}
 
     def keep(name, pick=lambda output: output):
@@ -65,7 +65,7 @@ def watch(model, record):
             name = f"output[0] of {official}.blocks.{index}"
             net.layers[index].register_forward_hook(keep(name))
         attention = net.layers[11].attn.scaled_dot_product_attention
-        # The last exit needs no logits; keeping them proves that its own path agrees too.
+        # The last exit does not need logits; storing them checks that the explicit path agrees too.
         attention.keep = True
         name = f"output[1] of {official}.blocks.11"
 
@@ -88,7 +88,7 @@ def test_matches_the_reference(name):
     load_reference(model, record, "dvt")
     images = reference_input(record["eval"])
     with torch.no_grad():
-        assert_outputs_close(model(images), record)  # the last exit on fused attention
+        assert_outputs_close(model(images), record)  # the last exit with fused attention
         found = watch(model, record)
         assert_outputs_close(model(images), record)
     assert_features_close({key: found[key] for key in record["features"]}, record)

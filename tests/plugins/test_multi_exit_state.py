@@ -1,4 +1,4 @@
-"""A calibration travels with the weights, whatever loads them."""
+"""Calibration in checkpoints: stored with the weights and restored by every loader."""
 
 import json
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ def classifier(calibrated=None):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Checkpoints by kind: as calibrate.py writes them now, as it did, and without any."""
+    """Checkpoints by kind: current and former layout of calibrate.py, and uncalibrated."""
     folder = tmp_path_factory.mktemp("files")
     weights = classifier().state_dict()
     meta = {"meta": {"dataset_meta": {"classes": ["a", "b", "c"]}}}
@@ -69,7 +69,7 @@ def files(tmp_path_factory):
 
 
 def serves(model):
-    """Predict at a budget, which takes the calibration."""
+    """Predict with a budget, which requires the calibration."""
     model.set_inference(mode="budgeted", max_gflops=1.5)
     assert model.thresholds == [0.5, -1e8]
     sample = model.predict(torch.randn(2, 3, 32, 32))[0]
@@ -77,7 +77,7 @@ def serves(model):
 
 
 class TestStateDict:
-    def test_it_carries_the_calibration(self):
+    def test_checkpoints_contain_the_calibration(self):
         state = classifier(calibration(0.7, "margin")).state_dict()
         assert state[EXTRA_STATE].dtype == torch.uint8
         for load in (lambda m: m.load_state_dict(state), lambda m: load_state_dict(m, state, True)):
@@ -93,7 +93,7 @@ class TestStateDict:
             load(model)
             assert model.calibration is None
 
-    def test_a_training_does_not_carry_it_on(self):
+    def test_training_discards_the_calibration(self):
         model = classifier(calibration())
         assert EXTRA_STATE not in model.train().state_dict()
         assert EXTRA_STATE in get_state_dict(model.eval())
@@ -104,7 +104,7 @@ class TestStateDict:
         assert EXTRA_STATE in model.state_dict()
 
     def test_an_average_of_the_weights_has_the_entries_of_a_model_in_training(self, files):
-        """MMEngine swaps the two state dicts entry by entry when it saves."""
+        """MMEngine swaps the entries of the two state dicts when saving."""
         average = ExponentialMovingAverage(classifier().train())
         load_checkpoint(average.module, files["new"])
         model = classifier().train()
@@ -112,7 +112,7 @@ class TestStateDict:
             model.state_dict()
         )
 
-    def test_every_format_keeps_it(self, tmp_path):
+    def test_every_file_format_keeps_the_calibration(self, tmp_path):
         state = classifier(calibration()).state_dict()
         torch.save(state, tmp_path / "a.pth")
         write_safetensors(str(tmp_path / "a.safetensors"), state)
@@ -124,7 +124,7 @@ class TestStateDict:
             fresh.load_state_dict(found)
             assert fresh.calibration == calibration()
 
-    def test_converters_leave_it_out(self):
+    def test_converters_drop_the_calibration(self):
         assert (
             unwrap(classifier(calibration()).state_dict()).keys()
             == classifier().state_dict().keys()
@@ -247,7 +247,7 @@ def test_malformed_calibrations_are_refused_in_a_sentence(layout):
     assert len(str(refused.value)) < 400
     try:
         state = torch.tensor(list(json.dumps(layout).encode()), dtype=torch.uint8)
-    except ValueError:  # Python writes no integer of thousands of digits
+    except ValueError:  # Python does not print integers with thousands of digits
         return
     with pytest.raises(CalibrationError):
         classifier().set_extra_state(state)
@@ -285,8 +285,8 @@ def test_a_deep_calibration_is_refused_in_a_sentence():
 
 
 @pytest.mark.parametrize("kind", ["new", "old"])
-def test_a_damaged_calibration_stops_only_what_needs_it(files, tmp_path, kind, monkeypatch):
-    """Weights are loaded, tested and calibrated again; budgets are refused."""
+def test_a_damaged_calibration_only_affects_budgets(files, tmp_path, kind, monkeypatch):
+    """Weights can be loaded, tested and calibrated again; budgets raise an error."""
     from smallvit.plugins.multi_exit import storage
 
     said = []
@@ -329,7 +329,7 @@ def test_malformed_official_entries():
             official_calibration(entries)
 
 
-def test_an_empty_entry_is_no_calibration():
+def test_empty_entries_are_ignored():
     assert from_tensor(to_tensor(None)) is None
 
 
@@ -337,7 +337,7 @@ class TestWhereACalibrationComesFrom:
     def chosen(self, hook, **cfg):
         return hook._loader_config(SimpleNamespace(cfg=Config(cfg)))
 
-    def test_the_configs_own_images_are_those_of_calibrate_py(self):
+    def test_calibration_images_of_a_config_are_those_of_calibrate_py(self):
         assert self.chosen(CalibrationHook(), calibration_dataloader=dict(batch_size=3)) == dict(
             batch_size=3
         )

@@ -1,4 +1,4 @@
-"""Early exit costs little beside the exits: one wait for the device each, few operators more."""
+"""Overhead of early exit: one device synchronization per exit, and few additional operators."""
 
 import functools
 from collections import Counter
@@ -14,8 +14,8 @@ from smallvit.registry import MODELS
 
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 NUM_EXITS = 3
-#: What copies a value to the host, by the names of Python's functions and of operators. On a CPU
-#: a copy to the CPU is no operator, so both are watched.
+#: Python functions that copy values to the host. On a CPU, copying to the CPU is not an operator,
+#: so functions and operators are both recorded.
 READS = {"cpu", "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__array__"}
 SHAPED_BY_VALUES = {"nonzero", "masked_select", "_local_scalar_dense", "is_nonzero", "equal"}
 ALLOCATES_PER_IMAGE = {"index", "index_select", "index_copy_", "index_put_", "gather", "scatter"}
@@ -47,7 +47,7 @@ def cascade(reuse=True):
 
 
 class Reads(TorchFunctionMode):
-    """Counts calls that read a value back."""
+    """Record calls that copy values to the host."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ class Reads(TorchFunctionMode):
 
 
 class Operators(TorchDispatchMode):
-    """Counts operators by name."""
+    """Count operators by name."""
 
     def __init__(self):
         super().__init__()
@@ -85,14 +85,14 @@ class Operators(TorchDispatchMode):
 
 
 def watch(run):
-    """What a function reads, the operators it calls, and what it returns."""
+    """Return the host copies and operators of a function call, and its result."""
     with torch.no_grad(), Reads() as reads, Operators() as operators:
         result = run()
     return reads.counts, operators.counts, result
 
 
 def let_leave(model, monkeypatch, exits):
-    """Let the images of a batch leave at exits that are fixed beforehand."""
+    """Force the images of a batch to leave at given exits."""
     here = [np.array(exits)]
 
     def leaving(index, logits, threshold, last):
@@ -106,7 +106,7 @@ def let_leave(model, monkeypatch, exits):
 
 @pytest.mark.parametrize("reuse", [True, False])
 @pytest.mark.parametrize("exits", [[0], [1], [2], [2, 2, 2], [0, 2, 1, 0, 2, 0, 1, 2]])
-def test_the_host_waits_once_an_exit(exits, reuse, monkeypatch):
+def test_the_host_synchronizes_once_per_exit(exits, reuse, monkeypatch):
     model = cascade(reuse)
     images = torch.randn(len(exits), 3, 32, 32)
     let_leave(model, monkeypatch, exits)
@@ -118,7 +118,7 @@ def test_the_host_waits_once_an_exit(exits, reuse, monkeypatch):
 
 
 @pytest.mark.parametrize("policy", ["max_softmax", "margin", "entropy"])
-def test_the_policies_read_nothing_back(policy):
+def test_policies_do_not_synchronize(policy):
     model = cascade()
     model.set_inference("budgeted", thresholds=[1.0] * NUM_EXITS, policy=policy)
     images = torch.randn(3, 3, 32, 32)
@@ -128,7 +128,7 @@ def test_the_policies_read_nothing_back(policy):
 
 
 @pytest.mark.parametrize("exits", [[1], [2], [1, 1, 1], [2, 2, 2]])
-def test_nothing_is_selected_where_all_images_go_the_same_way(exits, monkeypatch):
+def test_no_selection_if_all_images_leave_at_the_same_exit(exits, monkeypatch):
     model = cascade()
     images = torch.randn(len(exits), 3, 32, 32)
     let_leave(model, monkeypatch, exits)
@@ -136,24 +136,25 @@ def test_nothing_is_selected_where_all_images_go_the_same_way(exits, monkeypatch
     _, fixed, expected = watch(lambda: model.predict_fixed(images, exits[0]))
     assert torch.equal(logits, expected)
     assert not ALLOCATES_PER_IMAGE & set(budgeted - fixed)
-    # Beside the exits' own operators: the classifiers of those that the images pass.
+    # In addition to the exits' own operators: the classifiers of the exits that the images pass.
     extra = budgeted - fixed
     extra.subtract(["addmm"] * exits[0])
     assert not +extra, extra
 
 
-def test_images_that_go_on_are_selected_once_each(monkeypatch):
+def test_remaining_images_are_selected_once_per_exit(monkeypatch):
     model = cascade()
     exits = [0, 2, 1, 0, 2]
     images = torch.randn(5, 3, 32, 32)
     let_leave(model, monkeypatch, exits)
     _, operators, _ = watch(lambda: model.predict_budgeted(images))
-    # Behind each of two exits the images, their tokens and all attention logits; the answers.
+    # After each of two exits the images, their tokens and all attention logits; at the end the
+    # results.
     assert operators["index_select"] == 2 * 3 + 1
     assert not (ALLOCATES_PER_IMAGE - {"index_select"}) & set(operators)
 
 
-def test_predictions_read_nothing_more(monkeypatch):
+def test_predictions_need_no_further_synchronization(monkeypatch):
     model = cascade()
     exits = [0, 2, 1]
     images = torch.randn(3, 3, 32, 32)

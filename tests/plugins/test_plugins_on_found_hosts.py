@@ -1,4 +1,4 @@
-"""Shortcuts and guidance on blocks that a dry run found: two processes, averages, compilers."""
+"""Shortcuts and guidance on hosts found by a dry run: distributed training, EMA, compilation."""
 
 import multiprocessing
 from datetime import timedelta
@@ -93,7 +93,7 @@ def train_on_half(rank, store, out, images, build, samples):
     ],
     ids=["classifier", "detector"],
 )
-def test_two_processes_use_every_parameter_and_stay_alike(build, samples, changed, tmp_path):
+def test_two_processes_train_every_parameter_and_stay_in_sync(build, samples, changed, tmp_path):
     images = torch.randn(8 if build is classifier else 4, 3, 32, 48)
     begun = dict(build().named_parameters())
     context = multiprocessing.get_context("fork")
@@ -115,7 +115,7 @@ def test_two_processes_use_every_parameter_and_stay_alike(build, samples, change
     assert not torch.equal(first[changed], begun[changed])
 
 
-def test_an_average_has_shortcuts_of_its_own():
+def test_averaged_models_have_their_own_shortcuts():
     model = classifier()
     images = torch.randn(4, 3, 16, 24)
     average = ExponentialMovingAverage(model, momentum=0.5)

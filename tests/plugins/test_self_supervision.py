@@ -1,4 +1,4 @@
-"""MMPretrain's self-supervised algorithms on any backbone: which take which, and why not."""
+"""MMPretrain's self-supervised algorithms on every backbone: supported combinations and errors."""
 
 import copy
 
@@ -133,7 +133,7 @@ def inputs(kind):
 @pytest.mark.parametrize("kind", ALGORITHMS)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_algorithms_on_backbones(kind, name):
-    """The table of the documentation: each takes a step, or says why not."""
+    """As in the table of the documentation: each combination trains a step or raises its reason."""
     torch.manual_seed(0)
     model = algorithm(kind, name)
     views, samples = inputs(kind)
@@ -174,7 +174,7 @@ def test_backbones_without_a_mask_are_refused_before_they_are_built(kind, backbo
         ("ImageClassifier", "ResNet"),
     ],
 )
-def test_others_are_left_alone(kind, backbone):
+def test_other_models_are_not_changed(kind, backbone):
     model = dict(type=kind, backbone=dict(type=backbone))
     check_masking(Config(dict(default_scope="mmpretrain", model=model)))
 
@@ -219,13 +219,13 @@ def test_own_algorithms_on_backbones(make, name):
     assert not [n for n, p in trained.items() if n.startswith("teacher")]
 
 
-def test_small_crops_are_seen_at_their_own_size():
+def test_small_crops_are_processed_at_their_own_size():
     model = instances("dhvt")
     crops = [torch.randn(4, 3, side, side) for side in (32, 16)]
     assert torch.isfinite(model(crops, numbered(0, 1, 2, 3), mode="loss")["loss"])
 
 
-def test_each_image_becomes_known_as_itself():
+def test_instance_discrimination_learns_each_image():
     torch.manual_seed(0)
     model = instances("vit", cutmix_alpha=0)
     images, samples = torch.randn(4, 3, SIZE, SIZE), numbered(0, 1, 2, 3)
@@ -251,7 +251,7 @@ def test_the_teacher_follows_the_student():
     with torch.no_grad():
         model.backbone.patch_embed.projection.weight.add_(1)
     crops = [torch.randn(2, 3, SIZE, SIZE) for _ in range(2)]
-    model(crops, numbered(0, 1), mode="loss")  # the first step copies
+    model(crops, numbered(0, 1), mode="loss")  # the first step copies the weights
     moved = model.teacher.module[0].patch_embed.projection.weight
     assert torch.allclose(moved, before + 1)
     assert model.center.abs().sum() > 0
@@ -265,8 +265,8 @@ def test_one_crop_is_too_few(num_global):
 
 
 @pytest.mark.parametrize("name", ["vit", "timm"])
-def test_what_is_dropped_is_not_seen(name):
-    """Tokens that are kept are the same, whatever the dropped patches show."""
+def test_dropped_patches_have_no_effect(name):
+    """The remaining tokens do not depend on the content of dropped patches."""
     torch.manual_seed(0)
     backbone = MODELS.build(dict(type="smallvit.MaskedBackbone", backbone=BACKBONES[name]))
     backbone.eval()
@@ -282,7 +282,7 @@ def test_what_is_dropped_is_not_seen(name):
     torch.manual_seed(1)
     seen, _, _ = backbone(images + 1 - hidden)
     assert not torch.allclose(tokens, seen, atol=1e-2)
-    # A patch that is kept has its place among the four visible ones.
+    # A remaining patch keeps its position among the four visible ones.
     assert sorted(places[mask == 0].tolist()) == [0, 1, 2, 3]
     plain = backbone(images, mask=None)
     assert torch.equal(plain[0], unmasked(name, backbone)(images)[0])

@@ -1,4 +1,4 @@
-"""Detectors of many kinds train and predict with a small backbone of ours and its shortcuts."""
+"""Detectors of many kinds, trained and tested with a small backbone of ours with shortcuts."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""One root for all errors, and what is said of them."""
+"""Exception hierarchy and error messages."""
 
 import inspect
 
@@ -40,7 +40,7 @@ def test_foreign_errors_stay_as_they_are():
         {}["a"]
 
 
-def test_a_fault_of_the_data_names_its_config_key(tmp_path):
+def test_data_errors_name_their_config_key(tmp_path):
     dataset = dict(type="smallvit.ClassFolders", data_root=str(tmp_path / "none"))
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
     with pytest.raises(SmallvitError) as caught:
@@ -50,5 +50,5 @@ def test_a_fault_of_the_data_names_its_config_key(tmp_path):
     assert message.endswith(" (config key train_dataloader.dataset)")
 
 
-def test_other_errors_say_all_themselves():
+def test_other_errors_are_not_changed():
     assert explain(CheckpointError("a.pth: damaged")) == "a.pth: damaged"

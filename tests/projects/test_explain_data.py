@@ -1,4 +1,4 @@
-"""Errors of the libraries about data that are not there name the settings that help."""
+"""Explanations of the libraries' errors about missing data."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from data_builders import map_dataset, write_maps
 from smallvit.explain import explain
 
 
-def test_a_data_set_that_finds_nothing(tmp_path):
+def test_datasets_without_samples(tmp_path):
     write_maps(tmp_path)
     with pytest.raises(ValueError, match="need at least one array") as caught:
         map_dataset(tmp_path, img_suffix=".jpg")

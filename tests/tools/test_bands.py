@@ -1,4 +1,4 @@
-"""Images of more than four bands, as a user trains, predicts and verifies them."""
+"""Training, prediction and dataset checks with images of more than four bands."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ CHANNELS = 6
 
 
 def array(random, level):
-    """Sixteen pixels a side, of reflectances; the class shows in bands 4 and 5 alone."""
+    """An image of 16x16 reflectance values; only bands 4 and 5 depend on the class."""
     values = random.normal(0.2, 0.02, (16, 16, CHANNELS))
     values[..., 4:] += level
     return values.astype(np.float32)
@@ -72,7 +72,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert "5 bands of 6 (numbers 5, 0, 1, 2, 4): mean and standard deviation of 16 " in shown
     assert "left out (for 8-bit colors only): RandAugment" in shown
     (checkpoint,) = (work / "work_dirs/dhvt-t_fields").glob("best_*.pth")
-    # The checkpoint reads the same bands with the same normalization, without further flags.
+    # The checkpoint stores bands and normalization, so that no further flags are needed.
     unseen = array(np.random.default_rng(1), 0.5)
     (work / "new").mkdir()
     np.save(work / "new/later.npy", unseen)
@@ -85,7 +85,7 @@ def test_train_test_and_predict(fields, work, capsys, monkeypatch):
     assert "five.npy: expected 6 bands, got 5" in captured.err
     assert "photo" not in captured.err
     rows = {row["image"]: row for row in csv.DictReader((work / "found/predictions.csv").open())}
-    assert set(rows) == {"later.npy"}  # the axis is the one of the training images
+    assert set(rows) == {"later.npy"}  # same band axis as in the training images
     assert (work / "found/drawn/later.png").is_file() or list((work / "found/drawn").iterdir())
     from smallvit.apis import Predictor
 
@@ -120,7 +120,7 @@ def test_the_config_holds_what_was_measured(fields, work):
 
 
 @pytest.mark.parametrize("name", ["dhvt", "timm:resnet10t"])
-def test_a_batch_goes_through(name, fields, work):
+def test_a_batch_can_be_trained(name, fields, work):
     cfg = resolve(write_config(planned(fields, work, name, image_size=32), "out", "x"))
     cfg.train_dataloader.dataset.pipeline[-2]["erase_prob"] = 1.0
     with scope_of(cfg):
@@ -205,12 +205,12 @@ def test_masked_images_of_bands_are_refused_for_the_right_reason(fields, work, c
         ([], "read as bands: --channels N"),
     ],
 )
-def test_flags_that_cannot_be_followed(argv, text, fields, work, capsys):
+def test_incompatible_flags_are_rejected(argv, text, fields, work, capsys):
     assert train("dhvt-t", "--data", fields, *argv) == 1
     assert text in capsys.readouterr().err
 
 
-def test_a_config_has_no_flags_of_bands(work, capsys):
+def test_configs_do_not_accept_band_flags(work, capsys):
     assert train("configs/x.py", "--channels", 6) == 1
     assert "--channels requires --data; for a config, use smallvit.Load" in capsys.readouterr().err
 
@@ -249,13 +249,13 @@ def test_each_fold_is_normalized_by_its_own_images(fields, work, capsys):
         assert mean == pytest.approx(pixels.astype(float).mean(0), rel=1e-5)
 
 
-def test_a_graph_is_not_compared_on_photographs():
+def test_exported_graphs_are_not_compared_on_photographs():
     predictor = SimpleNamespace(steps=SimpleNamespace(bands=Bands(6)))
     with pytest.raises(UserError, match=r"expects 6 bands.*--images"):
         input_images(predictor, True)
 
 
-def test_photographs_stay_as_they_are(fields, work):
+def test_photographs_are_not_changed(fields, work):
     with pytest.raises(DataError, match=r"arrays are read as bands"):
         DATASETS.build(dict(type="smallvit.ClassFolders", data_root=str(fields)))
     (work / "x.tif").write_bytes(b"II*\x00")

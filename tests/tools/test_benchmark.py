@@ -66,10 +66,10 @@ def test_memory_of_a_step_is_its_peak():
     def step():
         torch.ones(32 * 2**20 // 4).sum()
 
-    step()  # what is freed here must not hide the second allocation
+    step()  # freed memory must not hide the second allocation
     memory = peak_memory(step, "cpu")
     if memory is None:
-        pytest.skip("this system does not let a process reset its peak memory")
+        pytest.skip("this system does not allow resetting the peak memory of a process")
     assert 30 < memory < 64
 
 

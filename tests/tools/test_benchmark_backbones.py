@@ -10,7 +10,7 @@ from smallvit.registry import MODELS
 from tool_helpers import load_tool, run_main
 
 tool = load_tool("analysis_tools/benchmark_backbones.py")
-plain_formulations = importlib.import_module("plain_formulations")  # beside the tool
+plain_formulations = importlib.import_module("plain_formulations")  # next to the tool
 QUICK = ("--batch", 1, "--rounds", 2, "--seconds", 0.001)
 TINY_CVT = dict(
     embed_dims=(8, 16),
@@ -71,7 +71,7 @@ def test_both_forms_are_the_same_function(cfg):
 
 
 def test_every_form_belongs_to_a_class():
-    """A renamed class or method would be timed against itself."""
+    """A renamed class or method would otherwise be compared with itself."""
     for name, forms in plain_formulations._FORMS.items():
         module, _, kind = name.rpartition(".")
         found = getattr(__import__(module, fromlist=[kind]), kind)

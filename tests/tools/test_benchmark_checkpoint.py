@@ -18,7 +18,7 @@ def test_figures_of_each_format(tmp_path, capsys):
     assert "MB/s" in capsys.readouterr().out
 
 
-def test_the_checked_reading_checks(tmp_path):
+def test_the_checked_reader_verifies_checksums(tmp_path):
     from smallvit.engine.checkpoint import digests, reading
     from smallvit.errors import CheckpointError
 

@@ -1,4 +1,4 @@
-"""The table of precisions: which training a folder holds, and what is printed."""
+"""Table of export precisions: choice of the checkpoint and printed rows."""
 
 import pytest
 

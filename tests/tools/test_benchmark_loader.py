@@ -47,7 +47,7 @@ def test_takes_turns(monkeypatch):
     monkeypatch.setattr("smallvit.analysis.harness.timed", timed)
     args = tool.parse_args(["--repeats", "2", "--workers", "2"])
     result = tool.measure({kind: Loader(kind) for kind in tool.KINDS}, args)
-    # The first of each is not counted.
+    # The first turn of each loader is a warm-up.
     assert passes == ["folder", "lmdb", "folder", "lmdb", "lmdb", "folder"]
     assert result["images_per_second_and_core"]["lmdb"] == {"wall": [2.0, 2.0], "cpu": [8.0, 8.0]}
 

@@ -40,7 +40,7 @@ def test_table_and_json(tool, operator, dtype, tmp_path, capsys):
     for mode, figures in results["modes"].items():
         assert mode in table
         assert len(figures["seconds"]["ours"]) == 2
-        # The result itself is the least that a call allocates.
+        # A call allocates at least its result.
         assert figures["extra_bytes"]["ours"] >= 2 * 6 * 9 * 7 * (4 if dtype == "float32" else 2)
     assert list(tmp_path.iterdir()) == [out]
 

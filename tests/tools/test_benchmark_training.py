@@ -1,4 +1,4 @@
-"""One table of training: parts of a step, the others beside ours, and official code."""
+"""Table of training times: parts of a step, other libraries and official code."""
 
 import json
 import sys

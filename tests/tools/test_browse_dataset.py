@@ -59,7 +59,7 @@ def test_classes_are_named_and_the_sheet_is_written(tmp_path, capsys):
     assert tile.caption.splitlines()[1] in list("0123456789")
 
 
-def test_each_picture_into_a_folder(tmp_path, digit_scenes):
+def test_images_can_be_written_to_a_folder(tmp_path, digit_scenes):
     path = str(CONFIGS / "dwnet/dwnet-mini_digits-det.py")
     options = ["--cfg-options", f"train_dataloader.dataset.data_root={digit_scenes}/"]
     browse([path, "-o", str(tmp_path / "drawn"), "-n", "2", "--size", "64", *options])
@@ -69,7 +69,7 @@ def test_each_picture_into_a_folder(tmp_path, digit_scenes):
     assert mmcv.imread(str(tmp_path / "drawn/000000.png")).ndim == 3
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path, capsys):
+def test_invalid_configs_and_options_are_rejected(tmp_path, capsys):
     path = tmp_path / "c.py"
     path.write_text("default_scope = 'mmpretrain'\n")
     assert run_tool(browse, [str(path), "--out", str(tmp_path / "x.png")]) == 1

@@ -1,4 +1,4 @@
-"""The tools of cascades, on a small one for the digits."""
+"""Calibration and evaluation tools for cascades, on a small cascade for digits."""
 
 import json
 
@@ -64,7 +64,7 @@ def calibrated(config, checkpoint, folder):
 
 
 def evaluate(config, checkpoint, tmp_path, *options):
-    """Metrics of tools/test.py."""
+    """Return the metrics of tools/test.py."""
     out = tmp_path / "metrics.json"
     argv = (config, checkpoint, "--work-dir", tmp_path / "work", "--out", out)
     options = ("--cfg-options", *options, own_experiment())
@@ -110,7 +110,7 @@ def test_evaluation_modes(config, checkpoint, calibrated, tmp_path):
     assert json.loads(curve.read_text())["accuracy"] == content["evaluation"]["accuracy"]
 
 
-def test_budgeted_inference_gives_what_the_curve_says(config, calibrated, tmp_path):
+def test_budgeted_inference_matches_the_curve(config, calibrated, tmp_path):
     stored = torch.load(calibrated, weights_only=True)["multi_exit"]
     budget = sorted(stored["calibration"]["flops"])[30]
     row = max(
@@ -132,7 +132,7 @@ def test_budgeted_inference_gives_what_the_curve_says(config, calibrated, tmp_pa
     assert sum(served[f"budgeted/share{index}"] for index in range(3)) == pytest.approx(100)
 
 
-def test_benchmark_measures_every_way(config, calibrated, tmp_path, capfd):
+def test_benchmark_measures_every_mode(config, calibrated, tmp_path, capfd):
     out, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     argv = ("--points", "3", "--rounds", "1", "--json", out, "--plot", picture)
     assert run_main(benchmark.main, config, calibrated, *argv) == 0
@@ -177,7 +177,7 @@ def test_official_layout_and_back(calibrated, tmp_path):
     assert "less_token.relation_reuse_conv.0.weight" in written["model_state_dict"]
     assert run_main(official.main, theirs, ours) == 0
     before, after = (torch.load(path, weights_only=True) for path in (calibrated, ours))
-    for each in (before, after):  # the curves of the two layouts are not the same
+    for each in (before, after):  # the two layouts store different curves
         assert each["state_dict"].pop("_extra_state").dtype == torch.uint8
     assert before["state_dict"].keys() == after["state_dict"].keys()
     assert all(
@@ -189,7 +189,7 @@ def test_official_layout_and_back(calibrated, tmp_path):
 
 
 class Stranger:
-    """Not what a checkpoint holds."""
+    """Not part of a checkpoint."""
 
 
 def test_pickled_objects_need_trust(calibrated, tmp_path, capfd):

@@ -12,7 +12,7 @@ check_env = load_tool("misc/check_env.py")
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Everything that is needed, upstream; a test changes what it is about."""
+    """A complete upstream environment, which tests modify."""
     versions = {
         name: "2.5.0" if name != "timm" else "1.0.31"
         for name in ("torch", "numpy", "timm", "einops", "scikit-learn", "safetensors")
@@ -89,7 +89,7 @@ def test_the_forks_alone_are_fine(installed):
         ("onedl-mmpretrain", "5.1.0", "note"),
     ],
 )
-def test_transformers_that_do_not_fit_are_told(installed, owner, version, status):
+def test_incompatible_transformers_are_reported(installed, owner, version, status):
     installed.pop("mmpretrain")
     installed[owner], installed["transformers"] = "1.3.6", version
     row = rows()["transformers"]
@@ -104,8 +104,8 @@ def test_without_mmcv_its_ops_are_not_fine(installed, monkeypatch):
     assert rows()["mmcv ops"].status == check_env.MISSING
 
 
-def test_a_wheel_does_not_need_what_the_tests_do(installed, monkeypatch):
-    """Without a checkout, the installed package tells, with all of its extras."""
+def test_an_installed_package_does_not_need_the_test_requirements(installed, monkeypatch):
+    """Without a checkout, the requirements come from the installed package with all its extras."""
     declared = [
         *("torch>=2.4", 'mmengine>=0.10.4,<1.0; extra == "mm"', "lmdb; extra == 'optional'"),
         *('pytest; extra == "tests"', "hypothesis ; extra=='tests'"),
@@ -141,7 +141,7 @@ def test_version_bounds():
 
 
 def test_works_on_a_bare_python():
-    # -S hides every installed package, torch and mmengine among them.
+    # -S hides all installed packages, including torch and mmengine.
     tool = ROOT / "tools/misc/check_env.py"
     done = subprocess.run(
         [sys.executable, "-I", "-S", tool], capture_output=True, text=True, timeout=60

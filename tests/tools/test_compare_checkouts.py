@@ -33,7 +33,7 @@ class Fake:
         return next(self.times)
 
 
-def test_they_take_turns_and_each_goes_first():
+def test_turns_alternate_and_each_checkout_goes_first():
     order = []
     workers = [Fake("ours", [2.0, 3.0, 4.0], order), Fake("theirs", [1.0, 2.0, 8.0], order)]
     rounds = tool.compare(workers, dict(config="c"), 3)
@@ -42,7 +42,7 @@ def test_they_take_turns_and_each_goes_first():
     assert tool.told(rounds) == "1.50 (0.50-2.00), 2.00"
 
 
-def test_what_is_no_checkout_or_model_is_named(tmp_path):
+def test_invalid_checkouts_and_models_are_named(tmp_path):
     with pytest.raises(UserError, match="is not a checkout"):
         tool.main([str(tmp_path)])
     with pytest.raises(UserError, match="--only nothing: there are DHVT-T/4"):

@@ -1,4 +1,4 @@
-"""``tools/model_converters/convert.py`` on files."""
+"""``tools/model_converters/convert.py``: conversion of files."""
 
 import importlib.util
 import os
@@ -135,7 +135,7 @@ def test_failed_write_leaves_the_old_file(tool, official, tmp_path, monkeypatch)
 
 
 def with_optimizer(official, change=lambda optimizer: optimizer):
-    """A checkpoint as Swin's code writes it, with the optimizer's groups with decay first."""
+    """A checkpoint of Swin's code, whose optimizer lists the group with weight decay first."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     names = [key for key in official if key.rpartition(".")[2] not in statistics]
     decayed = [key for key in names if official[key].dim() > 1]
@@ -165,7 +165,7 @@ def test_training_state_is_carried_by_name(tool, official, tmp_path, capsys):
 
 
 def test_mmcv_makes_one_group_of_each_parameter(tool, tmp_path):
-    """Detectors and segmentors: mmcv 1.x counts the epochs that are done."""
+    """Detectors and segmentors: mmcv 1.x counts completed epochs."""
     official = reference_state(load_golden("dwnet_tiny_static_multiscale"))
     ends = ("running_mean", "running_var", "num_batches_tracked")
     names = [key for key in official if not key.endswith(ends)]
@@ -184,7 +184,7 @@ def test_mmcv_makes_one_group_of_each_parameter(tool, tmp_path):
     assert len(training["moments"]) == len(names)
 
 
-def test_weights_alone_say_so(tool, official, tmp_path, capsys):
+def test_files_with_weights_only_are_reported(tool, official, tmp_path, capsys):
     torch.save(with_optimizer(official), tmp_path / "a.pth")
     assert run(tool, "dwnet", tmp_path / "a.pth", tmp_path / "b.pth") == 0
     assert "--training-state" in capsys.readouterr().out

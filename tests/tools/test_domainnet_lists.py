@@ -11,7 +11,7 @@ CLASSES = ("bright", "dark")
 
 @pytest.fixture
 def root(tmp_path):
-    """Two domains of two classes, in the layout and with the lists of DomainNet."""
+    """Two domains with two classes, in the layout of DomainNet and with its lists."""
     write_pictures(tmp_path / "pictures")
     for domain in ("clipart", "sketch"):
         for split in ("train", "test"):

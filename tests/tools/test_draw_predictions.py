@@ -1,4 +1,4 @@
-"""Sheets of predictions, from files as test.py writes them."""
+"""Contact sheets of predictions, from files in the format of test.py."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def dataset_of(cfg):
 
 
 def write(path, dataset, samples):
-    """Write predictions as a test does, in two batches."""
+    """Write predictions as a test run does, in two batches."""
     metric = DumpPredictions(str(path), dataset)
     metric.process(None, samples[:1])
     metric.process(None, samples[1:])
@@ -76,7 +76,7 @@ def test_wrong_digits_come_first(tmp_path):
 
 @pytest.fixture
 def detections(tmp_path, digit_scenes):
-    """A file of two boxes on the first image and none on the second."""
+    """A file with two boxes for the first image and none for the second."""
     dataset = dataset_of(config("-det", digit_scenes))
     mask = torch.zeros(2, 64, 64, dtype=torch.bool)
     mask[:, 10:30, 10:30] = True
@@ -161,7 +161,7 @@ def test_a_task_has_its_kind_of_file(tmp_path):
 
 
 class Program:
-    """A pickle of it makes a folder when it is read."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

@@ -32,7 +32,7 @@ _context = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of eight pictures."""
+    """Two classes with eight images each."""
     write_pictures(tmp_path)
     return tmp_path / "train"
 
@@ -53,7 +53,7 @@ def files(folder):
 
 
 def in_a_child(function):
-    """Run a function in a process of its own; return the exit status and what it wrote."""
+    """Run a function in a child process; return its exit status and output."""
     read, write = os.pipe()
 
     def run():
@@ -98,7 +98,7 @@ def samples_of(data, workers):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_store_and_folder_give_the_same_samples(folder, tmp_path, workers):
     store = tmp_path / "train.lmdb"
-    # Sorts before its neighbor as a path, after it as a folder.
+    # Sorts before its neighbor as a file path, but after it as a folder.
     shutil.copytree(folder / "dark", folder / "dark-er")
     (folder / "dark" / "Straße 1.png").write_bytes((folder / "bright" / "0.png").read_bytes())
     assert run_main(tool.main, folder, store, "--workers", 2) == 0
@@ -109,7 +109,7 @@ def test_store_and_folder_give_the_same_samples(folder, tmp_path, workers):
     packed = dataset(arguments, ann_file=str(store / "annotations.txt"))
     names = (store / "classes.txt").read_text().splitlines()
     assert tuple(names) == plain.CLASSES == ("bright", "dark", "dark-er")
-    packed[0]  # the workers are forked from a process that has read
+    packed[0]  # the parent process of the workers has already read from the store
     ours, theirs = samples_of(packed, workers), samples_of(plain, workers)
     assert len(ours) == len(theirs) == 25
     for one, other in zip(ours, theirs, strict=True):
@@ -157,7 +157,7 @@ def test_killed_and_continued(folder, tmp_path, monkeypatch, capsys, commits):
         status, _ = in_a_child(lambda: convert(folder, store))
     assert status == -signal.SIGKILL
     assert not store.exists()
-    assert len(content(partial)) == commits + 1  # and what it says about itself
+    assert len(content(partial)) == commits + 1  # including its metadata
     capsys.readouterr()
     assert convert(folder, store) == 0
     assert f"resuming: {commits} of 16 images are stored" in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_mistakes_in_lists(folder, tmp_path, capsys, line, message):
     assert message in capsys.readouterr().err
 
 
-def test_folders_that_make_no_clear_labels(folder, tmp_path, capsys):
+def test_ambiguous_class_folders_are_rejected(folder, tmp_path, capsys):
     store = tmp_path / "train.lmdb"
     (folder / "empty").mkdir()
     shutil.copytree(folder / "dark", folder / "Dark")
@@ -274,7 +274,7 @@ def test_names_that_cannot_be_keys(folder, tmp_path, capsys):
     assert "cannot be stored in an annotation file" in message
 
 
-def test_what_is_there_stays(folder, tmp_path, capsys):
+def test_existing_files_are_kept(folder, tmp_path, capsys):
     store = tmp_path / "train.lmdb"
     assert convert(folder, store) == 0
     before = content(store)
@@ -292,7 +292,7 @@ def test_what_is_there_stays(folder, tmp_path, capsys):
     assert f"was started from {folder}" in capsys.readouterr().err
 
 
-def test_the_map_grows(folder, tmp_path, monkeypatch):
+def test_the_map_size_grows(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_writer, "FIRST_MAP", 1 << 15)
     rng = np.random.default_rng(0)
     for number in range(4):
@@ -322,7 +322,7 @@ def test_a_full_disk(folder, tmp_path, monkeypatch):
 
 
 def test_the_imagenet_config_reads_it(folder, tmp_path, monkeypatch):
-    """The same inputs as from the config of the folders, with the paths as they are."""
+    """The same inputs as with the config of image folders, without changes to the paths."""
     monkeypatch.chdir(tmp_path)
     data = Path("data/imagenet")
     (data / "meta").mkdir(parents=True)
@@ -364,7 +364,7 @@ def test_usage(capsys):
 
 
 class Chunks:
-    """Items that fill the pipe of a worker, with the worker's number."""
+    """Items that fill the pipe of a worker, with the process id of the worker."""
 
     def __len__(self):
         return 1000
@@ -398,6 +398,6 @@ def test_workers_end_with_a_killed_process(tmp_path):
 
 def is_alive(pid):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # a zombie has none
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty for zombies
     except OSError:
         return False

@@ -20,7 +20,7 @@ def test_cfg_options_reach_the_model(tmp_path, capsys):
     config = write_tiny_config(tmp_path)
     sizes = []
     for width in (8, 16):
-        # Twice the channels: four times the FLOPs of every convolution but the stem's.
+        # Twice the channels: four times the FLOPs of every convolution except the stem.
         options = [f"model.backbone.{part}_channels={width}" for part in ("stem", "base")]
         options.append(f"model.head.in_channels={8 * width}")
         assert run_main(get_flops.main, config, "--shape", 16, 16, "--cfg-options", *options) == 0

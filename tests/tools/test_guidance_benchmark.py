@@ -1,4 +1,4 @@
-"""Training steps of several configs, timed in turns."""
+"""Interleaved timing of training steps of several configs."""
 
 import json
 

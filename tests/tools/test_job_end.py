@@ -1,4 +1,4 @@
-"""How a job of several processes ends when one of them does."""
+"""Multi-process jobs end when one of their processes fails."""
 
 import time
 from functools import partial
@@ -33,7 +33,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        # What torchrun says by itself.
+        # The output of torchrun itself.
         pytest.param(
             *("os.kill(os.getpid(), signal.SIGKILL)", "Signal 9 (SIGKILL)"),
             marks=pytest.mark.exhaustive,
@@ -41,7 +41,7 @@ if __name__ == "__main__":
         ("raise UserError('the seventh picture is upside down')", "the seventh picture is upside"),
     ],
 )
-def test_a_rank_that_ends_takes_the_job_with_it(fault, reason, tmp_path):
+def test_the_job_ends_with_any_of_its_ranks(fault, reason, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.replace("{fault}", fault))
     argv = ["--standalone", "--nproc_per_node", "2", str(script)]

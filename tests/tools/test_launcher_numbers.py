@@ -1,4 +1,4 @@
-"""Numbers that a user gives to a launcher are numbers before anything calculates with them."""
+"""Numeric arguments of launcher scripts are validated before they are used in arithmetic."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from tool_helpers import ROOT
 
-#: Texts that bash would run in an arithmetic expression, and others that are not integers.
+#: Strings that bash would execute in an arithmetic expression, and other non-integers.
 HOSTILE = (
     *("BASH_VERSINFO[$(touch y; echo 0)]", "x[$(touch y)]", "$(touch y)", "`touch y`", "1;touch y"),
     *(
@@ -41,7 +41,7 @@ CASES = [(command, name) for command, names in VARIABLES.items() for name in nam
 
 @pytest.fixture
 def start(tmp_path):
-    """Run a script with stand-ins for all that it starts; they note that they were started."""
+    """Run a script with stubs for all programs that it starts, which record their calls."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("python", "srun", "sbatch"):
@@ -84,7 +84,7 @@ def test_hostile_numbers_of_processes(start, tmp_path, command):
 
 
 @pytest.mark.parametrize("value", ["BASH_VERSINFO[$(touch y; echo 0)]", "*"])
-def test_options_of_srun_are_no_patterns(start, tmp_path, value):
+def test_options_of_srun_are_not_expanded(start, tmp_path, value):
     script, *argv = SLURM_TRAIN
     assert start(ROOT / "tools" / script, *argv, SRUN_ARGS=f"--qos=a {value}")[0] == 0
     assert not (tmp_path / "y").exists()
@@ -93,7 +93,7 @@ def test_options_of_srun_are_no_patterns(start, tmp_path, value):
 
 
 @pytest.mark.parametrize("value", HOSTILE[:5])
-def test_what_the_system_says_of_its_processors(start, tmp_path, value):
+def test_invalid_processor_counts_of_the_system(start, tmp_path, value):
     system = tmp_path / "bin" / "getconf"
     system.write_text(f"#!/bin/sh\nprintf '%s' '{value}'\n")
     system.chmod(0o755)
@@ -106,9 +106,9 @@ def test_what_the_system_says_of_its_processors(start, tmp_path, value):
     ("name", "value"),
     itertools.product(("SECONDS", "OMP_NUM_THREADS", "VENV", "PYTHON"), HOSTILE[:5]),
 )
-def test_the_quick_start_runs_no_variable(start, tmp_path, name, value):
+def test_the_quick_start_executes_no_variable(start, tmp_path, name, value):
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
-    # The environment is not made anew: its Python is the stand-in.
+    # The environment is not created again: its Python is the stub.
     (tmp_path / "tools/misc/make_env.sh").write_text(f"echo {tmp_path}/bin/python\n")
     (tmp_path / "data/digit_scenes").mkdir(parents=True)
     start(tmp_path / "tools/quickstart.sh", **{name: value})
@@ -117,12 +117,12 @@ def test_the_quick_start_runs_no_variable(start, tmp_path, name, value):
 
 
 @pytest.mark.parametrize(("name", "value"), itertools.product(("VENV", "PYTHON"), HOSTILE[:5]))
-def test_making_the_environment_runs_no_variable(start, tmp_path, name, value):
+def test_make_env_executes_no_variable(start, tmp_path, name, value):
     for part in ("tools/misc/make_env.sh", "setup.cfg", "pyproject.toml", "requirements"):
         (tmp_path / "copy" / part).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, tmp_path / "copy" / part)
-    # The stand-in makes no environment.
+    # The stub does not create an environment.
     variables = {"PYTHON": f"{tmp_path}/bin/python", name: value}
     start(tmp_path / "copy/tools/misc/make_env.sh", **variables)
     assert list(tmp_path.rglob("y")) == []

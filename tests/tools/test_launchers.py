@@ -14,10 +14,10 @@ TOOLS = ROOT / "tools"
 
 @pytest.fixture
 def launch(tmp_path):
-    """Run a launcher from another folder, with a program in torchrun's or srun's place."""
+    """Run a launcher from another folder, with a stub in place of torchrun or srun."""
     recorder = tmp_path / "bin" / "python"
     recorder.parent.mkdir()
-    # The launchers ask a Python by -c for torch first.
+    # The launchers first use `python -c` to check for torch.
     recorder.write_text(
         '#!/bin/sh\n[ "$1" = -c ] || printf "%s\\n" "$0" "OMP=$OMP_NUM_THREADS" "$@"\n'
     )
@@ -109,9 +109,9 @@ def test_slurm(launch, script, tool, fourth):
 
 
 def test_two_processes_on_cpu(tmp_path):
-    """Train on two processes; the checkpoint has the same metric on one and on two.
+    """Train on two processes; the metric of the checkpoint is the same on one process and on two.
 
-    What starts them is tested with a training that is preempted, in test_preemption.py.
+    The launcher itself is tested with a preempted run in test_preemption.py.
     """
     preload("mmpretrain")
     config = write_tiny_config(tmp_path)
@@ -131,7 +131,7 @@ def test_two_processes_on_cpu(tmp_path):
 
     checkpoint = work_dir / "epoch_2.pth"
     files = [tmp_path / "one.json", tmp_path / "two.json"]
-    # Nine samples do not divide by two: one process gets a sample twice.
+    # Nine samples cannot be divided by two: one process gets a sample twice.
     extra = next(Path(tmp_path / "data/test").glob("*/0.png"))
     extra.unlink()
     on_two(test, checkpoint, "--out", files[1], "--out-item", "metrics")

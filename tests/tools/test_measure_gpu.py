@@ -1,4 +1,4 @@
-"""measure_gpu.py on a CPU: every row at toy size, what it reads off logs, and its table."""
+"""measure_gpu.py on a CPU: every row at toy size, parsing of logs, and the table."""
 
 import json
 import time
@@ -15,7 +15,7 @@ rows = load_tool("analysis_tools/gpu_rows.py")
 
 @pytest.fixture(autouse=True)
 def device_variable(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # a dry run sets it
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # set by a dry run
 
 
 @pytest.fixture

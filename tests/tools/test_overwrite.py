@@ -1,11 +1,11 @@
-"""No tool replaces a file that is there, unless it is told to; what it reads is never replaced."""
+"""Tools only overwrite existing files on request, and never their inputs."""
 
 import pytest
 
 from smallvit.cli import recipe
 from tool_helpers import load_tool, run_main
 
-#: A tool, its arguments up to the file that it writes, and whether it reads a file before it.
+#: A tool, its arguments before the output file, and whether one of them is an input file.
 WRITERS = {
     "test.py": ("c.py", "READ", "--out"),
     "model_converters/convert.py": ("dwnet", "READ"),
@@ -30,7 +30,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("tool", WRITERS)
-def test_a_file_that_is_there_stays(tool, tmp_path, capsys):
+def test_existing_files_are_not_overwritten(tool, tmp_path, capsys):
     file = tmp_path / "mine.json"
     if "plot_logs" in tool:
         file = tmp_path / "mine.png"

@@ -37,7 +37,7 @@ def test_resumed_runs_are_joined(run):
     curves = read_run(str(run))
     assert curves["loss"].iterations == [1, 2, 3, 4]
     assert curves["loss"].values == [1.0, 0.5, 2 / 3, 0.5]
-    # Validation has no iteration of its own: it takes that of the training before it.
+    # Validation has no iteration of its own: it gets that of the preceding training step.
     assert curves["accuracy"].iterations == [2, 4]
     assert curves["accuracy"].validation
     assert set(curves["time"].values) == {0.5}
@@ -73,15 +73,15 @@ def test_panels_hold_the_curves(run):
     assert list(panels[1].lines[0].get_xdata()) == [2, 4]
 
 
-def test_a_precision_of_objects_that_there_are_none_of_is_not_drawn(tmp_path):
-    """pycocotools gives -1 for it."""
+def test_missing_precisions_are_not_drawn(tmp_path):
+    """pycocotools returns -1 for it."""
     names = ("coco/bbox_mAP", "coco/bbox_mAP_s", "AR_s@1000", "matthews")
     records = [*training(1), dict.fromkeys(names, -1.0), *training(2)]
     write_log(tmp_path, "1", [*records, dict.fromkeys(names, -1.0) | {"coco/bbox_mAP": 0.4}])
     curves = read_run(str(tmp_path))
     assert curves["coco/bbox_mAP"].values == [0.4]
     assert curves["coco/bbox_mAP"].iterations == [2]
-    assert curves["matthews"].values == [-1.0, -1.0]  # it may be
+    assert curves["matthews"].values == [-1.0, -1.0]  # -1 is a valid value
     assert choose_keys({"run": curves}, None) == ["coco/bbox_mAP", "loss", "matthews"]
     (panel,) = draw_runs({"run": curves}, choose_keys({"run": curves}, ["AR_s@1000"])).axes
     assert panel.get_title() == "AR_s@1000 (nothing to measure)"

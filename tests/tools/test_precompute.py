@@ -1,4 +1,4 @@
-"""The tool that writes a teacher's features, killed and not, and what it refuses."""
+"""Precomputing teacher features: resuming after a kill, options and errors."""
 
 import multiprocessing
 import signal
@@ -120,7 +120,7 @@ def student(config, checkpoint, store=None):
 
 
 def test_offline_losses_are_the_online_ones_without_augmentation(store, config, checkpoint):
-    """And the teacher of a subset's samples is that of the whole data set's."""
+    """Also for subsets, whose samples get the features of the whole dataset."""
     from mmengine.dataset import default_collate
 
     from smallvit.datasets import Digits, Subset
@@ -137,7 +137,7 @@ def test_offline_losses_are_the_online_ones_without_augmentation(store, config, 
     subset = Subset(digits, fraction=0.3, seed=1)
     batch = default_collate([subset[index] for index in range(16)])
     models = [student(config, checkpoint, path) for path in (None, str(store))]
-    # Building a teacher draws numbers, so that the convolutions behind it begin otherwise.
+    # Building a teacher draws random numbers, which changes the initialization of later layers.
     for one, other in zip(*(each.guidance.projections for each in models), strict=True):
         other.load_training_state(one.training_state())
     online, offline = (
@@ -148,7 +148,7 @@ def test_offline_losses_are_the_online_ones_without_augmentation(store, config, 
     torch.testing.assert_close(offline["loss_guidance"], online["loss_guidance"], rtol=1e-3, atol=0)
 
 
-def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
+def test_a_second_run_is_a_no_op(store, config, checkpoint, capfd):
     before = content(store)
     capfd.readouterr()
     assert run(config, checkpoint, store) == 0
@@ -156,7 +156,7 @@ def test_a_second_run_has_nothing_to_do(store, config, checkpoint, capfd):
     assert content(store) == before
 
 
-def test_refuses_a_store_of_something_else(store, config, model, folder, capfd):
+def test_rejects_a_different_store(store, config, model, folder, capfd):
     before = content(store)
     model.head.fc.bias.data += 1
     other = folder / "other.pth"
@@ -174,7 +174,7 @@ def test_options(config, checkpoint, tmp_path, capfd):
     from smallvit.plugins.locality_guidance.store import FeatureStore
 
     out = tmp_path / "store"
-    # Subsets as MMEngine and the wrappers make them.
+    # Subsets as created by MMEngine and by the wrappers.
     options = ("--stages", "1", "2", "--cfg-options", "train_dataloader.dataset.indices=9")
     assert run(config, checkpoint, out, "--num-workers", "2", *options) == 0
     store = FeatureStore(out)
@@ -186,7 +186,7 @@ def test_options(config, checkpoint, tmp_path, capfd):
 
 
 def kill_midway(config, checkpoint, out, *options):
-    """Run the tool in a process of its own, and kill it when it has finished some more rows."""
+    """Run the tool in a child process, and kill it after it has finished some more rows."""
     from smallvit.plugins.locality_guidance.store import finished_rows
 
     process = multiprocessing.get_context("fork").Process(
@@ -241,8 +241,8 @@ def test_an_interrupted_store_of_something_else_is_refused(
     assert "resuming after 20 of 121" in capfd.readouterr().out
 
 
-def test_files_are_known_by_their_names(tmp_path):
-    """A data set of files may move; its store goes with it."""
+def test_stores_remain_valid_if_files_are_moved(tmp_path):
+    """Keys are computed from file names relative to the dataset."""
     config = write_tiny_config(tmp_path)
     settings = config.read_text().replace("num_classes=2)", "num_classes=2, to_rgb=True)")
     config.write_text(settings)
@@ -275,7 +275,7 @@ def test_readable_errors(config, checkpoint, tmp_path, capfd, options, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_what_is_in_the_way(config, checkpoint, tmp_path, capfd):
+def test_rejects_other_files_at_the_output_path(config, checkpoint, tmp_path, capfd):
     (tmp_path / "file").write_text("mine")
     assert run(config, checkpoint, tmp_path / "file") == 1
     assert "not a store of teacher features" in capfd.readouterr().err
@@ -329,8 +329,8 @@ data_preprocessor = dict(mean=[127.0], std=[60.0], num_classes=2)
 """
 
 
-def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
-    """Gray images, whole in the place of cropped, for a network of timm's in half precision."""
+def test_all_options_of_a_store_come_from_the_guided_config(tmp_path, capfd):
+    """Gray images without cropping, for a timm network in half precision."""
     import cv2
     import timm
     from mmengine.config import Config
@@ -361,7 +361,7 @@ def test_a_guided_config_says_all_of_its_store(tmp_path, capfd):
         array = np.load(store / f"stage_{stage}.npy")[0]
         np.testing.assert_allclose(array, expected[0].float().numpy(), rtol=1e-2, atol=1e-2)
     model = classifier(config)
-    model.init_weights()  # which compares the store with the teacher
+    model.init_weights()  # compares the store with the teacher
     assert [each.out_channels for each in model.guidance.projections] == [64, 64]
     capfd.readouterr()
     assert run_main(precompute.main, base, "--out", store) == 1
@@ -402,7 +402,7 @@ def errors_of(folder, config, checkpoint, store, moved, how):
     return store_error(Config.fromfile(path), batches=1)
 
 
-def test_padding_is_black_to_the_teacher(store, config, checkpoint, tmp_path, monkeypatch):
+def test_the_teacher_sees_black_padding(store, config, checkpoint, tmp_path, monkeypatch):
     from smallvit.plugins.locality_guidance import windows
 
     settings = (tmp_path, config, checkpoint, store)

@@ -1,4 +1,4 @@
-"""Signals to the launchers: what they hand on, how they end, and that nothing stays behind."""
+"""Signals to the launchers: forwarding, exit statuses and cleanup of child processes."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ from smallvit.utils import torchrun
 from tool_helpers import ROOT
 
 TOOLS = ROOT / "tools"
-#: Seconds after which something hangs; on a machine that others use too, starting takes long.
+#: Timeout in seconds; generous, because startup is slow on a shared machine.
 PATIENCE = 400
 
-#: A worker that does as train.py: ready for signals late, and at its end a little later.
+#: A worker like train.py, which handles signals after a delay and takes some time to exit.
 WORKER = """
 import os, signal, sys, time
 from smallvit.cli import run_tool
@@ -41,7 +41,7 @@ sys.exit(run_tool(main))
 
 
 def left_behind(mark):
-    """Processes that have a text in their environment: numbers and commands."""
+    """List processes with a text in their environment: process ids and commands."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -62,14 +62,15 @@ def wait_for(condition, job):
 
 @pytest.fixture
 def started(tmp_path):
-    """A list for the processes that a test starts, in sessions of their own; at the end they, and
-    what they started, are gone.
+    """A list for the processes that a test starts in their own sessions.
+
+    They and their children are killed at the end.
     """
     processes = []
     yield processes
     for process in processes:
         process.kill()
-    for number in left_behind(f"{tmp_path}/mark"):  # of a test that failed: they hold the pipe open
+    for number in left_behind(f"{tmp_path}/mark"):  # of a failed test, which keep the pipe open
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     for process in processes:
@@ -100,7 +101,7 @@ def job(tmp_path, started):
 
 @pytest.fixture
 def launch(tmp_path, started):
-    """Call what launch.py calls, in a process of its own, which need not import torch anew."""
+    """Call the main function of launch.py in a forked process, which has torch imported."""
     import torch.distributed.run  # noqa: F401
 
     def start(*argv):
@@ -115,7 +116,7 @@ def launch(tmp_path, started):
 
 @pytest.fixture
 def worker(tmp_path, launch):
-    """Start two workers; they are ready when this returns."""
+    """Start two workers and wait until they are ready."""
 
     def start(endless=False):
         script = tmp_path / "worker.py"
@@ -127,7 +128,7 @@ def worker(tmp_path, launch):
     return start
 
 
-def test_the_launcher_tells_how_its_workers_end(launch):
+def test_the_launcher_returns_the_status_of_its_workers(launch):
     two = ("--standalone", "--nproc_per_node", "2", "--no-python")
     good, _ = launch(*two, "true")
     good.communicate(timeout=PATIENCE)
@@ -138,7 +139,7 @@ def test_the_launcher_tells_how_its_workers_end(launch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_the_launcher_lets_its_workers_come_to_their_end(worker, number):
+def test_the_launcher_waits_for_its_workers(worker, number):
     process, mark = worker()
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -163,7 +164,7 @@ def test_a_second_signal_ends_the_job_at_once(worker, monkeypatch):
 
 
 def test_a_signal_before_the_workers_begin(launch):
-    """The launcher waits for a node that does not come."""
+    """The launcher waits for a node that never joins."""
     process, mark = launch("--nnodes", "2", "--master_port", "29511", "worker.py")
     blocked = f"/proc/{process.pid}/status"
     wait_for(lambda: "SigBlk:\t0000000000000000" not in Path(blocked).read_text(), process)
@@ -181,14 +182,14 @@ default_hooks = dict(logger=dict(interval=1))
 """
 
 
-#: That two come to their end at one step is tested without the launcher, with the hook.
+#: That two processes end at the same step is tested with the hook, without the launcher.
 PROCESSES = ["1", pytest.param("2", marks=pytest.mark.exhaustive)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_dist_train_saves_and_ends(job, tmp_path, processes):
-    """kill -USR1 of what the user started, where processes train."""
+    """Send SIGUSR1 to the process started by the user while others train."""
     config, work_dir = tmp_path / "digits.py", tmp_path / "work"
     config.write_text(CONFIG)
     command = ["bash", TOOLS / "dist_train.sh", config, processes, "--work-dir", work_dir]
@@ -206,20 +207,20 @@ def test_dist_train_saves_and_ends(job, tmp_path, processes):
     assert "Traceback" not in errors
     assert last_checkpoint(str(work_dir)) == str(work_dir / "preempted.pth")
     until = time.monotonic() + 20
-    while left_behind(mark) and time.monotonic() < until:  # data-loader workers notice it soon
+    while left_behind(mark) and time.monotonic() < until:  # data loader workers need some time
         time.sleep(0.1)
     assert left_behind(mark) == {}
 
 
 class TestSlurm:
-    """With stand-ins for Slurm's commands."""
+    """Slurm launchers, with stubs for the commands of Slurm."""
 
     @pytest.fixture
     def slurm(self, job, tmp_path):
         programs = tmp_path / "bin"
         programs.mkdir()
         scripts = {
-            # Options with a value of their own are those that the launchers give.
+            # Options with separate values are those that the launchers pass.
             "sbatch": """
                 echo "sbatch $*" >> "$LOG"
                 while [[ $1 != *slurm_batch.sh ]]; do shift; done
@@ -272,9 +273,9 @@ class TestSlurm:
         assert first.endswith("c.py --work-dir w d --cfg-options a=b c --launcher slurm")
         assert second == first + " --resume"
 
-    def test_a_job_that_fails_is_not(self, slurm, tmp_path):
+    def test_a_failed_job_is_not_requeued(self, slurm, tmp_path):
         process, log = slurm("--requeue", "part", "job", "c.py", "w", "--resume")
-        (tmp_path / "requeued").write_text("")  # by hand; then it fails
+        (tmp_path / "requeued").write_text("")  # requeued manually, then fails
         os.kill(int((tmp_path / "batch").read_text()), signal.SIGUSR1)
         process.communicate(timeout=30)
         lines = log.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""smallvit pretrain, as a user starts it, and the training that goes on with its backbone."""
+"""The ``smallvit pretrain`` command, and fine-tuning of the pretrained backbone."""
 
 import json
 import os
@@ -63,7 +63,7 @@ ALONE = (
 
 
 def test_pretraining_and_going_on(images, tmp_path, capsys):
-    """On images of class folders, whose labels are not read; then with the labels."""
+    """On class folders without reading the labels; then fine-tuning with the labels."""
     run, tuned = tmp_path / "run", tmp_path / "tuned"
     argv = (TIMM, "--data", images / "classes", "--image-size", "64", *SMALL)
     assert run_main(main, *argv, "--work-dir", run, "--cfg-options", *ALONE[:2]) == 0
@@ -89,7 +89,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_main(main, *argv, "--work-dir", whole, *options) == 0
 
-    # As after a power failure in the second epoch.
+    # State after a power failure in the second epoch.
     shutil.copytree(whole, parts)
     (parts / "epoch_2.pth").unlink()
     (parts / "last_checkpoint").write_text(str(parts / "epoch_1.pth"))
@@ -104,7 +104,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path)
 
 @pytest.mark.exhaustive
 def test_a_killed_pretraining_goes_on(images, tmp_path):
-    """By SIGKILL, in a process as a user starts it; then by the same command with --resume."""
+    """By SIGKILL in a process started as by a user, then by the same command with --resume."""
     run = tmp_path / "run"
     argv = ["dhvt", "--data", images / "classes", "--image-size", "16", "--method", "instance"]
     argv += ["--epochs", "40", "--batch-size", "6", "--seed", "0", "--work-dir", run]
@@ -125,33 +125,33 @@ def test_a_killed_pretraining_goes_on(images, tmp_path):
             process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not (run / "epoch_40.pth").exists()
-    shorter = ["train_cfg.max_epochs=8"]  # what is tested is where it goes on
+    shorter = ["train_cfg.max_epochs=8"]  # only the start of the resumed run is tested
     assert run_main(main, *argv, "--resume", *options, *shorter) == 0
     sessions = json.loads((run / "run.json").read_text())["sessions"]
     assert sessions[0]["from_iter"] == 0
-    # Two steps an epoch; what names the newest checkpoint is written behind it.
+    # Two steps per epoch; last_checkpoint is written after the checkpoint itself.
     assert sessions[1]["from_iter"] >= 2 * 2
     assert (run / "epoch_8.pth").exists()
 
 
-def test_masked_patches_where_they_can_be_dropped(flat, tmp_path, capsys):
+def test_masked_autoencoder_if_patches_can_be_dropped(flat, tmp_path, capsys):
     said = plan(capsys, TIMM, "--data", flat, "--image-size", "64")
     assert "masked autoencoder: 75% of the 4 x 4 patches are dropped" in said
     assert "12 of" in said
     assert "dry run" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
     assert "labels_by_folder=False" in config
-    # Else several processes wait for gradients of what is behind the last block.
+    # Otherwise DDP would wait for gradients of parameters after the last block that is used.
     assert "find_unused_parameters = True" in config
 
 
-def test_masked_pixels_elsewhere(flat, capsys):
+def test_masked_pixels_for_other_backbones(flat, capsys):
     said = plan(capsys, "dwnet", "--data", flat)
     assert "masked pixels (SimMIM), 60% in squares of 8 (cannot drop patches of DWNet" in said
     assert "instead" not in said
 
 
-def test_every_image_is_a_class(images, tmp_path, capsys):
+def test_instance_discrimination(images, tmp_path, capsys):
     said = plan(capsys, "dhvt", "--data", images / "classes", "--method", "instance")
     assert "12 classes, one per image: 2 large crops, 2 of 16 pixels" in said
     config = next(tmp_path.glob("work_dirs/*/*.py")).read_text()
@@ -177,7 +177,7 @@ def test_images_of_a_coco_file(flat, tmp_path, capsys):
         (("dhvt", "--data", "FLAT", "--batch-size", "64"), "--batch-size 64 exceeds the 12 images"),
     ],
 )
-def test_what_is_refused(argv, words, flat, capsys):
+def test_invalid_options_are_rejected(argv, words, flat, capsys):
     argv = [str(flat) if one == "FLAT" else one for one in argv]
     assert run_main(main, *argv, "--dry-run") == 1
     assert words in capsys.readouterr().err
@@ -209,7 +209,7 @@ def test_methods_are_those_of_the_package():
     assert parse_args(["dhvt", "--data", "x"]).method == "masked"
 
 
-def test_features_that_are_alike_are_told(caplog):
+def test_collapsed_features_are_reported(caplog):
     from smallvit.plugins.self_supervision.monitor import (
         effective_rank,
         neighbor_accuracy,

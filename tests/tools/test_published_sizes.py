@@ -1,4 +1,4 @@
-"""The table of sizes: what it reads, prints and refuses."""
+"""Table of published model sizes: parsing, output and errors."""
 
 import json
 from functools import partial
@@ -40,7 +40,7 @@ def zoo(tmp_path):
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
-    """What is counted for the model of the zoo, from its config alone."""
+    """The size of that model, counted from its config."""
     from smallvit.analysis.complexity import complexity
 
     path = tmp_path_factory.mktemp("one") / "mini.py"

@@ -1,4 +1,4 @@
-"""The table that the quick start ends with."""
+"""Table of results at the end of the quick start."""
 
 import json
 import runpy

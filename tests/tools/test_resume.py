@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the weights of one that never was."""
+"""Resuming after repeated kills gives the same weights as an uninterrupted run."""
 
 import random
 
@@ -8,7 +8,7 @@ import torch
 from run_helpers import Run, classification, in_memory, losses, preload, segmentation
 from smallvit.datasets.digit_scenes import SceneSettings, write_digit_scenes
 
-#: Of two scenarios; of each of six, 30 in all, in the exhaustive tests.
+#: Kills in each of two scenarios; the exhaustive tests have 30 in six scenarios.
 FEW, MANY = (2, 1), 5
 
 
@@ -86,7 +86,7 @@ def test_killed_at_random_moments(task, processes, kills, scenes, tmp_path):
         _assert_same(found[key], wanted[key], key)
     if task != "segmentation":
         _assert_same(found["ema_state_dict"], wanted["ema_state_dict"])
-    # Data and step times differ; what was learnt and decided does not.
+    # Data and step times differ; losses, metrics and schedules must not.
     info = {k: v for k, v in wanted["message_hub"]["runtime_info"].items() if "best_score" in k}
     assert info
     _assert_same({k: found["message_hub"]["runtime_info"][k] for k in info}, info)

@@ -1,4 +1,4 @@
-"""The bench from the command line, on noise and on digits: interrupted, failing, reported."""
+"""The bench command on noise and digits: interrupted, failing and reported runs."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ model = dict(
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Images, a network that can be trained, and one that cannot."""
+    """Images, a network that can be trained, and one that fails."""
     folder = tmp_path_factory.mktemp("bench")
     write_pictures(folder / "images")
     for name, channels in (("good", 16), ("bad", 17)):
@@ -46,7 +46,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def run(files, monkeypatch, capfd):
-    """Run the bench in this process; its children are forked from here, and begin at once."""
+    """Run the bench in this process; its children are forked and start immediately."""
     preload("mmpretrain")
     monkeypatch.setattr(course, "Pool", partial(Pool, context=multiprocessing.get_context("fork")))
     monkeypatch.setattr("smallvit.bench.worker.TRIAL_SECONDS", 0.0)
@@ -63,7 +63,7 @@ def run(files, monkeypatch, capfd):
 
 
 class Page(HTMLParser):
-    """What a page loads, and the text of its tables."""
+    """Collects the resources that a page loads, and the text of its tables."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ def read_page(path: Path) -> Page:
 
 @pytest.fixture
 def finished(run, files, tmp_path):
-    """A bench of a method that works and one that does not."""
+    """A bench with one working and one failing method."""
     out = tmp_path / "out"
     argv = ("--methods", files / "good.py", files / "bad.py", "--samples-per-class", "2", "all")
     argv += ("--seeds", "2", "--iters", "4", "--batch-size", "4", "--jobs", "2", "--out", out)
@@ -106,7 +106,7 @@ class TestBench:
     def test_from_images_to_report(self, finished, run, files):
         out, argv, (status, said, _) = finished
         good, bad = str(files / "good.py"), str(files / "bad.py")
-        # A failed run does not stop the others, and is told in the end.
+        # A failed run does not stop the others and is reported at the end.
         assert status == 1
         assert f"FAILED: {bad}, 2 per class, seed 0: " in said
         rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
@@ -130,7 +130,7 @@ class TestBench:
         self.try_again(out, argv, run)
 
     def predict_with(self, path):
-        """The weights that a bench keeps are enough to predict with."""
+        """The weights stored by a bench can be used for prediction."""
         from smallvit.apis import Predictor
 
         found = Predictor(path, device="cpu")
@@ -154,7 +154,7 @@ class TestBench:
         status, said, _ = run(*argv)
         assert status == 1
         assert "4 of 8 runs are already finished" in said
-        assert "4 runs, 2 at a time" in said  # those that failed
+        assert "4 runs, 2 at a time" in said  # failed runs
         assert before == {path: path.stat().st_mtime_ns for path in before}
         page = (out / "report.html").read_text()
         (out / "report.html").unlink()
@@ -206,7 +206,7 @@ def test_a_table_with_several_labels(run, files, tmp_path):
     assert "labels.csv" in (tmp_path / "out/plan.json").read_text()
 
 
-def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
+def test_the_time_of_a_method_includes_its_pretraining(run, files, tmp_path):
     out, more = tmp_path / "out", files / "images"
     method = "vit+structured+shortcut+masked"
     argv = ("--methods", method, "--seeds", "1", "--jobs", "1", "--unlabeled", more)
@@ -217,7 +217,7 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
     assert planned["iters"] == 5
     folder = out / "runs" / method / "2/seed0"
     result = json.loads((folder / "result.json").read_text())["pretraining"]
-    # The images of both classes that are neither held out for validation nor test images.
+    # The images of both classes without the validation and test images.
     assert (result["iters"], result["images"]) == (planned["pretraining"], 12)
     assert set(result["features"]) == {"rank", "spread", "knn"}
     assert f"{method}, 2 per class, seed 0, pretraining: {result['iters']} steps on 12 im" in said
@@ -228,7 +228,7 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
     assert result["note"] in page
     assert "spent 50% of its time on it, on the training images of its subset" in page
     assert f"and the images of {more}" in page
-    # What is left of a run that is gone: the pretraining is not repeated.
+    # The pretraining of a deleted run is reused.
     (folder / "result.json").unlink()
     _, said, _ = run(*argv)
     assert "pretraining:" not in said
@@ -239,12 +239,12 @@ def test_a_pretrained_method_pays_for_its_pretraining(run, files, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
+def test_an_interrupted_pretraining_is_resumed(files, tmp_path, monkeypatch):
     from smallvit.bench import pretraining
     from smallvit.bench.plan import BenchSettings, Run
 
     pretrain = pretraining.pretrain
-    # Every step is told, however quick.
+    # Report every step, even if steps are fast.
     monkeypatch.setattr(pretraining, "Progress", partial(pretraining.Progress, every=0.0))
     settings = BenchSettings(str(files / "images"), 32, 2, True, "iters", 10)
     whole = Run("vit+instance", None, 0, 5, 1, pretraining=6)
@@ -268,7 +268,7 @@ def test_a_pretraining_goes_on_where_it_was(files, tmp_path, monkeypatch):
     assert one.keys() == two.keys()
 
 
-def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path, monkeypatch):
+def test_runs_are_extended_from_before_the_learning_rate_decay(run, files, tmp_path, monkeypatch):
     def once(runs, results, doublings):
         assert doublings == 1
         return set() if runs[0].begun else {(each.method, each.samples) for each in runs}
@@ -281,7 +281,8 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
     (folder,) = tmp_path.glob("runs/*/all/seed0")
     result = json.loads((folder / "result.json").read_text())
     assert result["iters"] == 20
-    # The validation at step 10 is that of the constant rate, the end of the first is forgotten.
+    # The validation at step 10 used the constant learning rate; the end of the first run is
+    # dropped.
     assert [at for at, _ in result["curve"]] == [10, 20]
     record = json.loads((folder / "run.json").read_text())
     assert [each["from_iter"] for each in record["sessions"]] == [0, 8]
@@ -293,7 +294,7 @@ def test_a_run_is_prolonged_from_before_its_rate_went_down(run, files, tmp_path,
     assert predictions["images"][0] == "test/bright/0.png"
 
 
-def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
+def test_learning_rates_are_searched_and_stored(run, files, tmp_path, monkeypatch):
     monkeypatch.setattr("smallvit.bench.plan.LEAST_ITERATIONS", 2)
     argv = ("--methods", files / "good.py", "--seeds", "1", "--iters", "20", "--batch-size", "2")
     status, said, error = run(*argv, "--jobs", "2", "--out", tmp_path)
@@ -304,7 +305,7 @@ def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
     assert set(chosen["trials"]) == {"0.3", "1", "3"}
     assert plan["runs"][0]["rate"] == chosen["rate"]
     assert chosen["trials"][f"{chosen['rate']:g}"] == max(chosen["trials"].values())
-    # What was tried is not tried again, even where the choice was lost.
+    # Finished trials are not repeated, even if the plan lost their result.
     plan["chosen"] = []
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     for result in tmp_path.glob("runs/*/all/seed0/result.json"):
@@ -313,7 +314,7 @@ def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
     _, said, _ = run(*argv, "--jobs", "2", "--out", tmp_path)
     assert "choosing the learning rate" not in said
     assert json.loads((tmp_path / "plan.json").read_text())["chosen"] == [chosen]
-    # A seed that is added has the rate of the others.
+    # An added seed uses the learning rate of the others.
     monkeypatch.setattr(course.Bench, "train", lambda bench: None)
     run(*argv, "--seeds", "2", "--jobs", "2", "--out", tmp_path)
     runs = json.loads((tmp_path / "plan.json").read_text())["runs"]
@@ -321,19 +322,19 @@ def test_rates_are_tried_and_kept(run, files, tmp_path, monkeypatch):
 
 
 class TestMinutes:
-    def test_the_least_budget_that_is_told_is_enough(self, run, files, tmp_path):
+    def test_the_reported_minimum_budget_is_sufficient(self, run, files, tmp_path):
         out = tmp_path / "out"
         argv = ("--seeds", "1", "--jobs", "2", "--batch-size", "2", "--out", out)
         argv += ("--methods", files / "good.py", files / "bad.py")
         status, _, error = run(*argv, "--budget-minutes", "0.001")
         assert status == 1
         assert not (out / "plan.json").exists()
-        # Trials differ; with the double, no trial fails the least.
+        # Timings vary; with twice the budget, no trial is short of the minimum.
         least = float(error.partition("at least --budget-minutes ")[2].partition(",")[0])
         minutes = ("--budget-minutes", 2 * least)
         status, said, error = run(*argv, *minutes)
         assert (status, error) == (1, "")
-        assert "testing 1 methods" in said  # that which failed; the other's speed was kept
+        assert "testing 1 methods" in said  # the failed one; the other's speed was kept
         assert said.count(f"FAILED: {files / 'bad.py'}, all images, seed 0: ") == 1
         plan = json.loads((out / "plan.json").read_text())
         assert plan["runs"][0]["iters"] >= 20
@@ -350,7 +351,7 @@ class TestMinutes:
 
 
 def processes_of(session: int) -> list[int]:
-    """Processes that a session has, dead ones left out."""
+    """List the processes of a session except for zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -415,7 +416,7 @@ class TestMistakes:
             (["--report-only"], "no bench found in"),
         ],
     )
-    def test_is_told_in_a_sentence(self, run, tmp_path, argv, said):
+    def test_errors_are_reported_in_a_sentence(self, run, tmp_path, argv, said):
         status, _, error = run(*argv, "--out", tmp_path / "out")
         assert status == 1
         assert said in error
@@ -447,7 +448,7 @@ class TestMistakes:
             status, _, error = run("--out", tmp_path)
         assert status == 1
         assert f"another bench is running in {tmp_path} (" in error
-        with course.lock_folder(str(tmp_path)):  # which the first has left
+        with course.lock_folder(str(tmp_path)):  # lock file of the first bench
             pass
 
     def test_methods_are_listed_without_data(self, capsys):

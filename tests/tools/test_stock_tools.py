@@ -1,4 +1,4 @@
-"""The MM packages' own tools on configs of ours, in a process that nobody has prepared."""
+"""Tools of the MM packages with our configs, in a process without any preparation."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import fresh
 from tool_helpers import ROOT
 
-#: As the interpreter runs a script.
+#: Emulates how the interpreter runs a script.
 RUN = """
 import runpy, sys
 sys.argv = sys.argv[1:]
@@ -34,7 +34,7 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("pkg_resources") is None,
-    reason="MMEngine finds no package's configs without pkg_resources: setuptools<82",
+    reason="MMEngine cannot find package configs without pkg_resources (setuptools<82)",
 )
 @pytest.mark.parametrize(
     "library",
@@ -57,7 +57,7 @@ def test_a_librarys_own_train_tool_takes_our_config(library, tmp_path, digit_sce
 
 @pytest.mark.exhaustive
 def test_mmpretrains_browser_takes_our_config(tmp_path):
-    """Its other modes need a matplotlib before 3.11, whose private function they call."""
+    """Its other modes require matplotlib before 3.11, because they call a private function."""
     package = Path(importlib.util.find_spec("mmpretrain").origin).parent
     tool = package / ".mim/tools/visualization/browse_dataset.py"
     config = ROOT / "configs/dwnet/dwnet-mini_digits.py"

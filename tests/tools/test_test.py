@@ -49,7 +49,7 @@ def test_metrics_predictions_and_pictures(run, tiny, tmp_path):
     assert run("--out", files[0], "--out-item", "metrics", "--show-dir", tmp_path / "show") == 0
     assert run("--out", files[1], "--out-item", "metrics", "--amp") == 0
     assert run("--out", files[2], "--tta", config=flips) == 0
-    # Noise of two levels is an easy task: it is learnt whatever the machine.
+    # Noise at two brightness levels is easy to classify on any machine.
     assert metric(files[0]) == metric(files[1]) == 100.0
     predictions = read_predictions(files[2])
     assert len(predictions) == 10
@@ -126,7 +126,7 @@ def test_usage_errors(tiny, capsys):
         ("mmpretrain", "VisualizationHook", {"enable": True, "out_dir": "here", "interval": 3}),
     ],
 )
-def test_drawing_speaks_each_library(library, visualization, expected):
+def test_drawing_supports_each_library(library, visualization, expected):
     from smallvit.cli.testing import enable_drawing
 
     cfg = Config(
@@ -191,7 +191,7 @@ def test_tta_of_a_segmentor_needs_its_config():
         (dict(type="FasterRCNN"), "Resize", "pipeline has no flips"),
     ],
 )
-def test_flips_that_would_be_wrong_are_refused(model, train, reason):
+def test_invalid_flips_are_rejected(model, train, reason):
     from smallvit.cli import UserError
     from smallvit.cli.testing import enable_tta
 

@@ -13,7 +13,7 @@ IDENTIFIERS = ("n02", "n01", "n03")
 
 @pytest.fixture
 def root(tmp_path):
-    """The archive's layout with nine validation images of three classes."""
+    """Layout of the archive with nine validation images of three classes."""
     root = tmp_path / "tiny"
     (root / "val/images").mkdir(parents=True)
     (root / "wnids.txt").write_text("".join(f"{one}\n" for one in IDENTIFIERS))
@@ -66,7 +66,7 @@ def test_same_samples_as_from_the_archive(root, tmp_path):
     assert folders.CLASSES == archive.CLASSES
 
 
-def test_links_where_there_are_none_are_copies(root, monkeypatch):
+def test_files_are_copied_where_links_are_not_supported(root, monkeypatch):
     def refuse(*_):
         raise OSError("no links here")
 
@@ -81,12 +81,12 @@ def test_interrupted_and_continued(root, monkeypatch, capsys, mode):
     copy, rename, count = shutil.copyfile, os.rename, 0
 
     def cut(origin, target):
-        """Like a kill within the fourth file."""
+        """Emulate a kill while the fourth file is written."""
         nonlocal count
         count += 1
         if count == 4:
             if mode == "copy":
-                target_file = open(target, "wb")  # noqa: SIM115 as a kill would leave it
+                target_file = open(target, "wb")  # noqa: SIM115  # a kill would not close it
                 target_file.write(b"half")
                 target_file.close()
             raise KeyboardInterrupt
@@ -97,7 +97,7 @@ def test_interrupted_and_continued(root, monkeypatch, capsys, mode):
         assert run_main(tool.main, root, "--mode", mode) == 130
     assert not (root / "val_folders").exists()
     capsys.readouterr()
-    assert run_main(tool.main, root) == 0  # in another mode, too
+    assert run_main(tool.main, root) == 0  # also in another mode
     assert "resuming: 3 of 9 images are in place" in capsys.readouterr().out
     assert content(root / "val_folders") == WANTED
     assert sorted(os.listdir(root / "val_folders")) == sorted(IDENTIFIERS)
@@ -140,7 +140,7 @@ def test_nothing_outside_of_the_folder_is_moved(root, capsys):
     assert len(images(root)) == 9
 
 
-def test_what_is_there_stays(root, capsys):
+def test_existing_files_are_kept(root, capsys):
     assert run_main(tool.main, root, root / "val") == 1
     assert "val already exists: remove it" in capsys.readouterr().err
     assert len(images(root)) == 9

@@ -18,7 +18,7 @@ def tiny(tmp_path_factory):
 
 
 def run(tool, *argv):
-    """Run a tool; the first argument decides where further overrides go."""
+    """Run a tool; the first argument determines where further overrides are inserted."""
     argv = [str(arg) for arg in argv]
     if "--cfg-options" not in argv:
         argv.append("--cfg-options")
@@ -96,7 +96,7 @@ class TestFlags:
         assert cfg.launcher == "none"
         assert not cfg.get("resume")
         assert cfg.train_dataloader.collate_fn.type == "default_collate"
-        # No workers: nothing to keep alive, and torch refuses to.
+        # Without workers, torch does not accept persistent_workers.
         assert cfg.train_dataloader.persistent_workers is False
 
     def test_loader_flags(self, tiny):
@@ -125,7 +125,7 @@ class TestFlags:
 
 
 class TestMistakes:
-    """Each is refused in a message that names the culprit, and leaves nothing but its log."""
+    """Errors name the invalid value, and leave nothing behind except the log."""
 
     @pytest.fixture
     def fails(self, tiny, tmp_path, capfd):
@@ -226,7 +226,7 @@ class TestMistakes:
         file = tmp_path / "instances.json"
         file.write_text(content)
         config = ROOT / "configs/dwnet/dwnet-mini_digits-det.py"
-        # mmdet's base names the visualizer, and MMEngine keeps one of each name in a process.
+        # mmdet's base sets the name of the visualizer, of which MMEngine keeps one per process.
         options = (f"train_dataloader.dataset.ann_file={file}", f"visualizer.name={tmp_path.name}")
         message = fails("--no-validate", "--cfg-options", *options, config=config)
         assert str(file) in message
@@ -248,7 +248,7 @@ def test_a_failed_run_keeps_its_log_and_what_others_wrote(tiny, tmp_path, monkey
         (tmp_path / "theirs").mkdir()
         raise KeyError("a failure in the training")
 
-    # Not at the top: the bridge for mmcv's ops comes before the libraries' models.
+    # Not at the top: mmcv's ops must be provided before the libraries' models are imported.
     from mmpretrain.models.backbones import ResNet_CIFAR
 
     monkeypatch.setattr(ResNet_CIFAR, "forward", write_while_it_runs)

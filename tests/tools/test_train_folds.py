@@ -1,4 +1,4 @@
-"""``smallvit train MODEL --data PATH --folds N``: trainings of folds, gone on with, summed up."""
+"""``smallvit train MODEL --data PATH --folds N``: cross-validation, resuming and summary."""
 
 import json
 
@@ -25,11 +25,11 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     options += ["test_dataloader.num_workers=0"]
     flags = ["--epochs", "1", "--batch-size", "4", "--image-size", "16", "--cfg-options", *options]
     argv = ["dhvt", "--data", pictures, "--folds", "2", *flags]
-    # A training that is asked to end; the command goes on with it.
+    # A preempted run of a fold; the next command resumes it.
     tool = load_tool("train.py")
 
     def ask_to_end(args):
-        # Of one name, the curves of all folds would go to the folder of the first.
+        # With a shared name, the curves of all folds would be written to the folder of the first.
         assert args.cfg_options["visualizer.name"].endswith("_2-folds/fold_1")
         raise PreemptedError("saved")
 
@@ -43,7 +43,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     assert "not finished: fold 1" in shown
     work = tmp_path / "work_dirs/dhvt-t_flat_2-folds"
     assert not (work / "out_of_fold.csv").exists()
-    # The summary is of the images that were not trained on, and of the last state.
+    # The summary uses held-out images and the final checkpoints.
     before = (work / "fold_2/result.json").stat().st_mtime_ns
     assert train(*argv) == 0
     shown = capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
     for row in rows[1:]:
         path, fold = row.split(",")[:2]
         assert folds["/".join(path.split("/")[-2:])] == fold
-    # Trained with other flags, a fold is not taken for one of these.
+    # A fold trained with other flags is not reused.
     argv[argv.index("--epochs") + 1] = "2"
     assert train(*argv) == 1
     assert "--epochs 1 (now: 2)" in capsys.readouterr().err
@@ -86,7 +86,7 @@ def test_folds_are_trained_once_and_summed_up(pictures, tmp_path, capsys, monkey
         (["--folds", "3", "--cfg-options", "work_dir=x"], "--work-dir"),
     ],
 )
-def test_folds_that_make_no_sense(argv, text, pictures, capsys):
+def test_invalid_folds_are_rejected(argv, text, pictures, capsys):
     assert train("dhvt-t", "--data", pictures, *argv) == 1
     assert text in capsys.readouterr().err
 

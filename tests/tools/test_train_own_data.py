@@ -1,4 +1,4 @@
-"""``smallvit train MODEL --data PATH``: from a folder to a config that is trained."""
+"""``smallvit train MODEL --data PATH``: from a data folder to a trained config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +73,7 @@ def planned(root, out, model="pvtv2-b0", survey=None, **wishes):
     return make_plan(model, data, survey or look_at(data.sample), Wishes(**wishes))
 
 
-def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
+def test_one_command_trains_and_writes_the_config(pictures, work, capsys):
     options = [f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test")]
     flags = ["--epochs", "1", "--batch-size", "4", "--image-size", "16", "--seed", "3"]
     argv = ["dhvt", "--data", pictures, *flags, "--cfg-options", *options, own_experiment()]
@@ -92,7 +92,7 @@ def test_one_command_trains_and_the_config_stays(pictures, work, capsys):
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.5e-4 * 4 / 64, rel=1e-3)
     assert cfg.auto_scale_lr.base_batch_size == 4
     assert cfg.train_dataloader.dataset.pipeline[2]["crop_size"] == 16
-    # Edited, it is not replaced; and it can be trained as it is.
+    # An edited config is not overwritten, and it can be used for training directly.
     path.write_text(text.replace("max_epochs=1", "max_epochs=2"))
     assert train(*argv) == 1
     assert "was edited" in capsys.readouterr().err
@@ -144,7 +144,7 @@ def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):
     for part in ("parameters:", "GFLOPs", "memory:", "time:", "dry run", name):
         assert part in shown
     assert not list(Path("out").glob("*/*.log"))
-    # A norm behind a pooling has no statistics of one image.
+    # A batch norm after pooling cannot compute statistics of one image.
     batch = Config.fromfile("out/out.py").train_dataloader.batch_size
     assert batch == (1 if source == "objects" else 2)
 
@@ -153,7 +153,7 @@ def test_the_largest_batch_fits_into_the_memory(monkeypatch):
     found = Estimate(1, 1, (8, 8), seconds=1.0, fixed=200, per_image=100, device="cpu")
     monkeypatch.setattr(estimate, "free_memory", lambda: 10_000)
     assert estimate.largest_batch(found, images=10_000) == 64  # 200 + 64 * 100 of 7,000
-    assert estimate.largest_batch(found, images=100) == 8  # so that an epoch has steps
+    assert estimate.largest_batch(found, images=100) == 8  # so that an epoch has several steps
     assert estimate.largest_batch(found, images=5, least=2) == 2
     monkeypatch.setattr(estimate, "free_memory", lambda: 10**9)
     assert estimate.largest_batch(found, images=10**6) == estimate.LARGEST
@@ -161,7 +161,7 @@ def test_the_largest_batch_fits_into_the_memory(monkeypatch):
 
 
 def test_objects_and_label_maps(objects, maps, work):
-    # Four images in steps of three leave one: batches by aspect ratio take no drop_last.
+    # Batches of three leave one of four images: aspect ratio batches do not support drop_last.
     plan = planned(objects, work, epochs=3, batch_size=3)
     assert "drop_last" not in settings_of(plan, "out")["train_dataloader"]
     path = write_config(plan, "out", "pvtv2-b0 --data x")
@@ -187,7 +187,7 @@ def test_channels_of_the_images(source, channels, work, request):
     assert len(owner.data_preprocessor.mean) == channels
     kind = "grayscale" if channels == 1 else "unchanged"
     assert cfg.val_dataloader.dataset.pipeline[0].color_type == kind
-    with scope_of(cfg):  # each step of the training takes so many channels
+    with scope_of(cfg):  # every training transform gets this number of channels
         Compose(cfg.train_dataloader.dataset.pipeline)
     assert "PhotoMetricDistortion" not in str(cfg.train_dataloader)
 
@@ -196,7 +196,7 @@ def test_channels_of_the_images(source, channels, work, request):
 def test_channels_of_objects(channels, objects, work):
     survey = Survey(channels, 64, 64, "so many channels")
     cfg = resolve(write_config(planned(objects, work, survey=survey), "out", "x"))
-    count = 1 if channels == 1 else 3  # those that MMDetection normalizes
+    count = 1 if channels == 1 else 3  # channels that MMDetection normalizes
     assert cfg.model.backbone.get("in_channels", 3) == count
     with scope_of(cfg):
         MODELS.build({"type": "DetDataPreprocessor", **cfg.model.data_preprocessor})
@@ -218,7 +218,7 @@ def test_deep_images_are_scaled_to_8_bits(channels, work):
     image = dataset[0]["inputs"]
     assert image.shape == (1 if channels == 1 else 3, 32, 32)
     assert cfg.model.backbone.get("in_channels", 3) == image.shape[0]
-    # Of 12 bits, 3000 is 187; as alpha it leaves white behind a shadow.
+    # For 12 bits, 3000 becomes 187; as an alpha channel, it would blend white into the image.
     assert image.min() > 180
     assert image.float().std() < 3
 
@@ -254,7 +254,7 @@ def test_other_models():
         ("mmpretrain:resnet18_8xb32_in1k", "custom-coco", "classifiers"),
     ],
 )
-def test_models_that_cannot(name, form, text):
+def test_unsupported_models_are_rejected(name, form, text):
     with pytest.raises(UserError, match=text):
         choose_model(name, form, 224)
 
@@ -275,12 +275,12 @@ def test_models_that_cannot(name, form, text):
         (["configs/x.py", "--in-memory"], "--in-memory requires --data"),
     ],
 )
-def test_flags_that_cannot_be_followed(argv, text, pictures, work, capsys):
+def test_incompatible_flags_are_rejected(argv, text, pictures, work, capsys):
     assert train(*(one.format(pictures) for one in argv)) == 1
     assert text in capsys.readouterr().err
 
 
-def test_fewer_images_are_seen_more_often():
+def test_small_datasets_are_trained_for_more_epochs():
     assert default_epochs("folder", 4000) == 100
     assert default_epochs("folder", 1000) == 200
     assert default_epochs("folder", 10**7) == 30
@@ -301,7 +301,7 @@ def test_small_images_in_memory(pictures, work, monkeypatch):
     assert dataset.load_batch([0, 1]).images.changed().shape == (2, 3, 32, 32)
 
 
-def test_a_frozen_backbone_is_written_down(pictures, work):
+def test_frozen_backbones_are_written_to_the_config(pictures, work):
     plan = planned(pictures, work, "dhvt-t", freeze=True, pretrained="weights.pth")
     settings = settings_of(plan, "out")
     assert settings["custom_hooks"] == [dict(type="smallvit.FreezeHook", modules=["backbone"])]
@@ -316,7 +316,7 @@ def test_a_cascade_is_calibrated_on_training_images(pictures, work):
     assert cfg.calibration_dataloader.dataset.listed == listed
 
 
-def test_values_are_written_as_a_person_would():
+def test_values_are_written_readably():
     assert as_text("a", {"b": (1,), "c": Name("d"), "e": 'f"'}) == "a = dict(b=(1,), c=d, e='f\"')"
     long = as_text("model", {"key": ["x" * 60, "y" * 60], "label_map": {1: 255}})
     assert long.splitlines()[0] == "model = dict("

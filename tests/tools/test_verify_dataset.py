@@ -22,7 +22,7 @@ def tiny(tmp_path):
 
 @pytest.fixture
 def scenes(digit_scenes, tmp_path):
-    """A copy of the scenes that a test may damage."""
+    """A copy of the scenes that a test may modify."""
     return shutil.copytree(digit_scenes, tmp_path / "scenes")
 
 
@@ -31,7 +31,7 @@ def verify(*options):
 
 
 def findings(tmp_path, *options):
-    """What is found, by split: kind, file name and reason."""
+    """Return the findings by split: kind, file name and reason."""
     file = tmp_path / "found.json"
     status = verify("--overwrite", "--json", file, *options)
     data = json.loads(file.read_text())["data"]
@@ -123,7 +123,7 @@ def test_wrapped_data(tiny, tmp_path):
     assert [(kind, name) for kind, name, _ in found["train"]] == [("unreadable", "1.png")]
 
 
-def test_a_choice_of_samples(tiny, tmp_path, capsys):
+def test_subsets_of_samples(tiny, tmp_path, capsys):
     inner = f'dict(type="CustomDataset", data_root=r"{tmp_path}/data/train", pipeline=pipeline)'
     part = f'dict(type="smallvit.Subset", samples_per_class=3, dataset={inner})'
     tiny.write_text(f'{tiny.read_text()}\ntrain_dataloader["dataset"] = {part}\n')
@@ -182,7 +182,7 @@ def test_class_folders(tmp_path, capsys):
     assert "val: 4 samples, no problems" in out
     assert verify("--folder", tmp_path) == 0
     out = capsys.readouterr().out
-    assert "train: 12 samples, no problems" in out  # a quarter is held out for val
+    assert "train: 12 samples, no problems" in out  # a quarter is held out for validation
     assert "test: 10 samples, no problems" in out
     (tmp_path / "train/empty").mkdir()
     assert verify("--folder", tmp_path / "train") == 1
@@ -221,7 +221,7 @@ def test_splits_of_class_folders(tmp_path):
     ]
 
 
-def test_images_that_are_read_otherwise_than_meant(tmp_path):
+def test_images_that_are_read_differently_than_intended(tmp_path):
     write_pictures(tmp_path)
     dark = tmp_path / "train/dark"
     deep = np.full((16, 16), 3000, np.uint16)
@@ -317,8 +317,8 @@ def test_label_maps(scenes, tmp_path):
     ]  # fmt: skip
 
 
-def test_maps_without_the_zero(scenes, tmp_path):
-    """ADE20K's kind: 0 is no class, and the classes begin at 1."""
+def test_maps_with_reduce_zero_label(scenes, tmp_path):
+    """As in ADE20K: 0 is the background without class, and classes start at 1."""
     config = tmp_path / "ade.py"
     base = (ROOT / "configs/dwnet/dwnet-mini_digits-seg.py").as_posix()
     classes = dict(_delete_=True, classes=tuple("0123456789"))

@@ -1,4 +1,4 @@
-"""Sets of versions that the suite is run with."""
+"""Version sets with which the tests are run."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Every tool says in one sentence how to get the OpenMMLab packages, where one is missing."""
+"""Missing OpenMMLab packages: every tool prints how to install them."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The README's table of official models."""
+"""Table of official models in the README."""
 
 import runpy
 from pathlib import Path

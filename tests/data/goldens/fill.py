@@ -10,8 +10,8 @@ import zlib
 
 import numpy as np
 
-# kind -> rule applied to standard-normal noise ``n``; a kind may carry a factor
-# that multiplies the result, e.g. "weight*0.1"; see README.md
+# kind -> transform of standard normal noise ``n``; a kind may include a factor for the result, e.g.
+# "weight*0.1"; see README.md
 _RULES = {
     "running_mean": lambda n, shape: 0.1 * n,
     "running_var": lambda n, shape: 1.0 + 0.2 * np.abs(n),
@@ -24,10 +24,10 @@ _RULES = {
 
 
 def infer_kind(name, shape, overrides=()):
-    """Kind of one state-dict entry, from its key and shape.
+    """Return the kind of a state-dict entry from its key and shape.
 
-    ``overrides`` is a list of ``[regex, kind]``; the first regex found in the
-    key wins over the generic rules below.
+    ``overrides`` is a list of ``[regex, kind]``; the first regex found in the key takes precedence
+    over the generic rules below.
     """
     for pattern, kind in overrides:
         if re.search(pattern, name):
@@ -49,7 +49,7 @@ def infer_kind(name, shape, overrides=()):
 
 
 def fill_tensor(name, shape, kind, seed):
-    """Value of one tensor as float32 (int64 zero for a batch counter)."""
+    """Return the value of a tensor as float32 (int64 zero for a batch counter)."""
     shape = tuple(shape)
     if kind == "num_batches_tracked":
         return np.zeros(shape, np.int64)
@@ -60,7 +60,7 @@ def fill_tensor(name, shape, kind, seed):
 
 
 def fill_state(entries, seed):
-    """``{key: array}`` for all entries except those of kind ``keep``."""
+    """Return ``{key: array}`` for all entries except those of kind ``keep``."""
     return {
         name: fill_tensor(name, shape, kind, seed)
         for name, shape, _dtype, kind in entries
@@ -69,5 +69,5 @@ def fill_state(entries, seed):
 
 
 def make_input(shape, seed):
-    """Standard-normal float32 array."""
+    """Return a standard normal float32 array."""
     return np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32)

@@ -27,7 +27,7 @@ def images():
 
 
 def evaluated(model):
-    model.eval()  # MMPretrain's backbones return nothing
+    model.eval()  # not returned by MMPretrain's backbones
     return model
 
 
@@ -52,7 +52,7 @@ def test_weights_are_those_of_the_fused_kernel(kind):
     torch.testing.assert_close(weights @ value, out)
 
 
-def test_attention_that_is_written_out_is_read():
+def test_explicit_attention_is_supported():
     with AttentionWeights() as found:
         torch.randn(1, 2, 4, 4).softmax(dim=-1)
         F.softmax(torch.randn(1, 2, 4, 4), dim=-1)
@@ -68,12 +68,12 @@ def test_rollout_is_a_share_of_each_patch(images, cls_token):
     assert flow.shape == (2, 4, 6)
     assert (flow > 0).all()
     total = flow.sum((1, 2))
-    # The class token keeps a share for itself; without one, the patches share all.
+    # The class token keeps a share for itself; without one, the patches share everything.
     assert (total < 1).all() if cls_token else torch.allclose(total, torch.ones(2))
     assert not torch.equal(flow[0], flow[1])
 
 
-def test_rollout_follows_attention_that_is_put_on_one_patch(images, monkeypatch):
+def test_rollout_follows_attention_to_a_single_patch(images, monkeypatch):
     real = AttentionWeights.__torch_function__
 
     def on_patch(self, func, types, args=(), kwargs=None):
@@ -127,8 +127,8 @@ def classifier(backbone, channels):
     return ImageClassifier(backbone=backbone, head=head).eval()
 
 
-def test_grad_cam_finds_the_place_that_counts():
-    """A convolution whose channels see the brightness, and a head that reads the mean."""
+def test_grad_cam_finds_the_relevant_region():
+    """A convolution whose channels measure the brightness, and a head on their mean."""
     torch.manual_seed(0)
     backbone = dict(type="smallvit.DWNet", arch="mini")
     model = classifier(backbone, 256)
@@ -161,7 +161,7 @@ def test_grad_cam_is_gradient_times_map(images):
     torch.testing.assert_close(heat, scaled(wanted.detach()))
 
 
-def test_what_has_no_blocks_or_no_score_is_refused(images):
+def test_networks_without_blocks_or_score_are_rejected(images):
     model = nn.Module()
     model.backbone = nn.Conv2d(3, 3, 1)
     with pytest.raises(UserError, match="Grad-CAM requires the blocks"):

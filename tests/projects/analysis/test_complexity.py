@@ -11,7 +11,7 @@ from smallvit.ops import dynamic_dwconv2d, inhomogeneous_dwconv2d
 
 
 class Classifier(ImageClassifier):
-    """A classifier whose forward pass is one function."""
+    """A classifier whose forward pass is a given function."""
 
     def __init__(self, function):
         nn.Module.__init__(self)
@@ -29,7 +29,7 @@ def count(function, shape):
 
 
 def test_fused_attention():
-    # 8 tokens of 3 channels: 8 * 8 products of length 3, twice.
+    # 8 tokens with 3 channels: 8 * 8 dot products of length 3, twice.
     found = count(lambda x: F.scaled_dot_product_attention(*[x.flatten(2).mT] * 3), (2, 4))
     assert found["flops"] == 8 * 8 * 3 * 2
     assert found["params"] == 3
@@ -45,7 +45,7 @@ def test_dynamic_convolutions_count_as_static_ones():
     assert static["flops"] == dynamic["flops"] == inhomogeneous["flops"] == 3 * H * W * k * k
 
 
-def test_an_unknown_operator_is_not_passed_in_silence(monkeypatch):
+def test_unknown_operators_are_reported(monkeypatch):
     monkeypatch.delitem(FLOP_HANDLES, "smallvit::dynamic_dwconv2d")
     weight = torch.ones(1, 3, 3, 3)
     found = model_complexity(Classifier(lambda x: dynamic_dwconv2d(x, weight)), (4, 4))

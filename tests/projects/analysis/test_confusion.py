@@ -1,4 +1,4 @@
-"""Confusions of classes, pixels and objects, and the kinds of a detector's errors."""
+"""Confusion matrices of classes, pixels and objects, and error types of detectors."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_pixels_are_counted_but_those_of_no_class(digit_scenes, tmp_path):
 
 @pytest.fixture
 def scene(digit_scenes):
-    """Config, the objects of the first image, and a function that makes a result of one."""
+    """Config, objects of the first image, and a function that creates a prediction from one."""
     cfg = config("-det", digit_scenes)
     dataset = dataset_of(cfg)
     image, truth = read_sample(dataset, 0)
@@ -127,7 +127,7 @@ def test_objects_are_counted_with_the_background(scene):
 
 def test_masks_are_compared_when_they_are_asked_for(scene):
     cfg, truth, result = scene
-    away = result(truth.boxes[0], truth.labels[0], 0.9)  # the box is right, the mask empty
+    away = result(truth.boxes[0], truth.labels[0], 0.9)  # correct box, empty mask
     assert confusion(cfg, [away], "p.json").kinds["right"] == 1
     assert confusion(cfg, [away], "p.json", masks=True).kinds["right"] == 0
     exact = result(truth.boxes[0], truth.labels[0], 0.9, truth.masks[0])

@@ -1,4 +1,4 @@
-"""Drawn annotations, and predicted objects matched with the ground truth."""
+"""Drawing of annotations, and matching of predicted objects with the ground truth."""
 
 import numpy as np
 import pytest

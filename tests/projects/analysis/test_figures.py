@@ -1,4 +1,4 @@
-"""Figures show what names hold, whatever it is."""
+"""Class names in figures are shown literally, without math formatting."""
 
 import numpy as np
 import pytest

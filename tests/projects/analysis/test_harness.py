@@ -1,4 +1,4 @@
-"""Timing in turns: who is called when, and what counts."""
+"""Timing harness: order of the calls and which of them are timed."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from smallvit.analysis.harness import Timing, in_turns, ratios, timed
 
 
 class Clock:
-    """Advances by what each call takes."""
+    """A clock that advances by the duration of each call."""
 
     def __init__(self, monkeypatch, **seconds):
         self.now, self.seconds, self.log = 0.0, seconds, []
@@ -25,7 +25,7 @@ class Clock:
         self.now += self.seconds[name]
 
 
-def test_turns_alternate_and_what_is_skipped_is_not_timed(monkeypatch):
+def test_turns_alternate_and_skipped_calls_are_not_timed(monkeypatch):
     clock = Clock(monkeypatch, a=1.0, b=3.0)
     rounds = in_turns(clock.calls(), 3, warm_up=1, skip=1, count=2)
     assert "".join(clock.log) == "ab" + "aaabbb" + "bbbaaa" + "aaabbb"
@@ -39,7 +39,9 @@ def test_short_calls_are_repeated_until_a_turn_is_long_enough(monkeypatch):
     assert "".join(clock.log) == "ab" + "aaaaa" + "b"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell of ended children")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows does not report the time of ended children"
+)
 def test_processor_time_of_children_counts():
     busy = "import time\nwhile time.process_time() < 0.3: pass"
     found = timed(lambda: subprocess.run([sys.executable, "-c", busy], check=True))

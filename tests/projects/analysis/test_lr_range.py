@@ -1,4 +1,4 @@
-"""The learning-rate range test."""
+"""Learning rate range test."""
 
 import math
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ def made(losses, rates=None):
 
 def test_the_fastest_fall_and_the_lowest_loss_are_found():
     steps = np.linspace(-5, 0, 100)
-    # Falls around 1e-3, is lowest at 1e-2, and rises from there.
+    # Falls around 1e-3, has its minimum at 1e-2, and rises after it.
     losses = 2 - np.tanh(3 * (steps + 3)) + np.exp(4 * (steps + 1))
     rates = made(losses).suggestions()
     assert 3e-4 < rates["steepest"] < 1e-2
@@ -39,7 +39,7 @@ def test_the_average_begins_at_the_first_loss():
 
 
 @pytest.mark.parametrize("last", [math.nan, math.inf, 100.0])
-def test_a_loss_that_leaves_is_noticed(last):
+def test_divergence_is_detected(last):
     assert not made([2.0] * 10).diverged
     assert made([2.0] * 10 + [last]).diverged
 

@@ -1,4 +1,4 @@
-"""Nearest neighbors of features, what they say of classes, and maps of them."""
+"""Nearest neighbors of features: search, classification and 2D maps."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_the_class_of_most_neighbors_is_taken():
     features, labels = clusters()
     assert near.vote(near.nearest(features, 5), labels).tolist() == labels.tolist()
     found = near.Neighbors(np.array([[0, 1, 2], [0, 1, 3]]), np.array([[0.9, 0.8, 0.1]] * 2))
-    # Two against one; then one each, the nearest wins.
+    # Two against one; then one each, where the nearest wins.
     assert near.vote(found, np.array([0, 1, 1, 2])).tolist() == [1, 0]
 
 

@@ -1,4 +1,4 @@
-"""Half precision, measured on the gradient of a batch."""
+"""Gradient errors of half precision."""
 
 from config_helpers import CONFIGS
 from tool_helpers import load_tool
@@ -10,6 +10,6 @@ def test_gradient_is_further_off_in_bfloat16(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "gradient" in line]
     assert [row[0] for row in rows] == ["bfloat16:", "float16:"]
     coarse, fine = (float(row[row.index("gradient") + 1].rstrip(",")) for row in rows)
-    # Eight and eleven bits of a number, of which many are summed; torch 2.4 comes to 0.2.
+    # Eight and eleven significant bits, summed over many values; torch 2.4 gives 0.2.
     assert 2**-11 < coarse < 0.3
     assert 2**-14 < fine < coarse / 2

@@ -1,4 +1,4 @@
-"""FLOPs of two-stage detectors: always for the same number of regions."""
+"""FLOPs of two-stage detectors, for a fixed number of regions."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Small checkpoints of the three tasks and a cascade, which carry their configs."""
+"""Small checkpoints with stored configs: one for each of the three tasks, and a cascade."""
 
 import json
 
@@ -29,7 +29,7 @@ CALIBRATION = {
 
 
 def make_config(task):
-    """A config of the digits with a network of eight channels."""
+    """Create a digits config whose network has eight channels."""
     if task == "cascade":
         cfg = Config.fromfile(CONFIGS / "dvt/dvt-mini_digits.py")
         splits = [((patch, 1), (patch, 2), (0, 0)) for patch in (16, 8, 4)]
@@ -53,7 +53,7 @@ def make_config(task):
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
-    """Path of a checkpoint by task, of weights that are not trained."""
+    """Paths of checkpoints with untrained weights, by task."""
     folder, found = tmp_path_factory.mktemp("checkpoints"), {}
     for task in ("classification", "detection", "segmentation", "cascade"):
         cfg = make_config(task)
@@ -71,5 +71,5 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture
 def small_config():
-    """Makes the config of a task."""
+    """Return a function that creates the config of a task."""
     return make_config

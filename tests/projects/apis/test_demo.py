@@ -1,4 +1,4 @@
-"""The page for trying a model: what answers it, without gradio, and the page, where it is there."""
+"""Web demo: the inference functions without gradio, and the page if gradio is installed."""
 
 import sys
 
@@ -16,7 +16,7 @@ from tool_helpers import run_main
 
 @pytest.fixture(scope="module")
 def models(checkpoints):
-    """Makes the model of a task, once."""
+    """Return a function that builds the model of a task once."""
     made = {}
 
     def model(task):
@@ -69,9 +69,9 @@ def test_a_calibrated_cascade_has_a_budget(models, picture, checkpoints):
     model = models("cascade")
     least, most = model.controls.budget
     assert (least, most) == (1.5e6, 2.5e6)
-    for budget in (least, most, 0.0):  # a slider's value may be rounded below the least
+    for budget in (least, most, 0.0):  # the slider may round its value below the minimum
         assert "left at exit" in model(picture, budget=budget).message
-    # Not calibrated, it has its exits.
+    # An uncalibrated cascade has one choice per exit.
     trained = load_trained(checkpoints["cascade"])
     trained.calibration = None
     model.predictor.model, kept = trained, model.predictor.model
@@ -83,7 +83,7 @@ def test_a_calibrated_cascade_has_a_budget(models, picture, checkpoints):
         model.predictor.model = kept
 
 
-def test_what_goes_wrong_is_said_and_no_place_is_told(models, tmp_path, monkeypatch, capsys):
+def test_errors_are_shown_without_paths(models, tmp_path, monkeypatch, capsys):
     model = models("classification")
     assert model(None) == Answer("Choose an image.", failed=True)
     broken = tmp_path / "upload.png"
@@ -118,12 +118,12 @@ def test_without_gradio_the_extra_is_named(checkpoints, monkeypatch, capsys):
         (["--port", "0"], "positive"),
     ],
 )
-def test_flags_that_do_not_fit(argv, text, capsys):
+def test_incompatible_flags_are_rejected(argv, text, capsys):
     assert run_main(demo.main, "x.pth", *argv) == 2
     assert text in capsys.readouterr().err
 
 
-def test_the_page_is_for_this_machine_unless_asked():
+def test_the_page_is_only_served_locally_by_default():
     args = demo.parse_args(["x.pth"])
     assert demo._is_loopback(args.host)
     assert not args.open
@@ -131,7 +131,7 @@ def test_the_page_is_for_this_machine_unless_asked():
     assert demo._plain("a*b <c>") == "a\\*b &lt;c&gt;"
 
 
-def test_a_slider_has_ends_of_few_digits():
+def test_slider_limits_are_rounded():
     assert demo.slider_ends(0.9078015573322773, 10.57558972388506) == (0.9, 10.58)
     assert demo.slider_ends(123456.7, 123556.7) == (123456.0, 123557.0)
     assert demo.slider_ends(1e-4, 1.2345e-3) == (1e-4, 1.24e-3)
@@ -150,7 +150,7 @@ def test_pages(task, models, picture):
     assert text.startswith("**Choose an image")
 
 
-def test_a_port_that_is_taken_is_said(monkeypatch):
+def test_a_used_port_is_reported(monkeypatch):
     class Page:
         def launch(self, **flags):
             assert flags["share"] is False

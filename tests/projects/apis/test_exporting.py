@@ -1,4 +1,4 @@
-"""Graphs that compute what PyTorch does, for any batch."""
+"""Model export: exported graphs match PyTorch for any batch size."""
 
 import json
 
@@ -18,10 +18,10 @@ from smallvit.utils.versions import release
 
 onnx_exporter = pytest.mark.skipif(
     release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX),
-    reason="this torch has no exporter that writes these graphs",
+    reason="the exporter of this torch does not support these graphs",
 )
 free_sizes = pytest.mark.skipif(
-    not hasattr(torch.export.Dim, "DYNAMIC"), reason="this torch exports fixed sizes alone"
+    not hasattr(torch.export.Dim, "DYNAMIC"), reason="this torch only exports static shapes"
 )
 
 
@@ -52,7 +52,7 @@ def test_a_classifier_with_its_preprocessing(checkpoints, tmp_path, capsys):
 @onnx_exporter
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("conv", ["dynamic", "inhomogeneous"])
-def test_predicted_kernels_do_not_tie_a_graph_to_its_batch(tmp_path, conv, small_config):
+def test_graphs_with_predicted_kernels_accept_any_batch(tmp_path, conv, small_config):
     cfg = small_config("classification")
     cfg.model.backbone.conv = conv
     torch.save({"state_dict": load_model(cfg).state_dict()}, tmp_path / "x.pth")
@@ -76,7 +76,7 @@ def test_formats_of_torch(predictor, tmp_path, task, part):
     assert json.loads(extra[METADATA])["task"] == task
 
 
-def test_torchscript_says_that_it_is_old(checkpoints, tmp_path, capsys):
+def test_torchscript_is_reported_as_deprecated(checkpoints, tmp_path, capsys):
     args = ["export", str(checkpoints["classification"]), "--out", str(tmp_path / "x.pt")]
     assert main([*args, "--format", "torchscript"]) == 0
     assert "deprecated" in capsys.readouterr().out
@@ -123,7 +123,7 @@ def test_a_detector_in_onnx(predictor, tmp_path):
     assert [each.name for each in graph.output] == ["boxes", "scores", "labels", "masks"]
 
 
-def test_what_is_not_exported(predictor, tmp_path):
+def test_unsupported_exports_are_rejected(predictor, tmp_path):
     found = predictor("detection")
     with pytest.raises(UserError, match="--dynamic-size"):
         export(found, tmp_path / "x.pt2", "torch-export", Wish(dynamic_size=True))
@@ -138,7 +138,7 @@ def test_what_is_not_exported(predictor, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_computes_something_else_does_not_stay(tmp_path, monkeypatch):
+def test_wrong_graphs_are_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr("smallvit.apis.exporting._difference", lambda *_: 0.1)
     inputs = (torch.ones(2, 3),)
     with pytest.raises(UserError, match=r"differs from PyTorch .*was deleted"):
@@ -153,7 +153,7 @@ def test_onnx_names_the_torch_that_it_needs(tmp_path, monkeypatch):
         write_graph(torch.nn.Identity(), (torch.ones(2, 3),), tmp_path / "x", "onnx", Wish(), {})
 
 
-def test_values_that_are_no_numbers_differ():
+def test_nan_values_differ():
     graph = torch.nn.Identity()
     inputs = (torch.ones(2, 3),)
     with pytest.raises(UserError, match="by inf"):

@@ -1,4 +1,4 @@
-"""The verb ``smallvit features``, for the three tasks and a cascade."""
+"""The ``smallvit features`` command, for the three tasks and a cascade."""
 
 import csv
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_features_of_class_folders(checkpoints, pictures, tmp_path, capsys):
     assert run(*argv, "--device", "cpu") == 0
     shown = capsys.readouterr().out
     assert "test: 10 images, 2 classes" in shown
-    # Dark and bright noise is told apart by any network.
+    # Any network separates dark from bright noise.
     assert "3-NN accuracy" in shown
     assert "(leave one out; the largest class is 50.0%)" in shown
     saved = np.load("all.npz", allow_pickle=False)
@@ -51,7 +51,7 @@ def test_features_of_class_folders(checkpoints, pictures, tmp_path, capsys):
     image = predictor.read(path)
     (alone,) = predictor.features([image])
     assert alone == pytest.approx(saved["features"][0], abs=1e-5)
-    # What the head sees.
+    # The input of the head.
     scores = torch.softmax(predictor.model.head.fc(torch.from_numpy(alone)), 0)
     assert scores.detach().numpy() == pytest.approx(predictor(path).scores, abs=1e-5)
     for name in ("map.png", "near.png"):
@@ -60,7 +60,7 @@ def test_features_of_class_folders(checkpoints, pictures, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_neighbors_among_training_images_and_a_cap(checkpoints, pictures, capsys):
+def test_neighbors_among_a_limited_number_of_training_images(checkpoints, pictures, capsys):
     argv = [checkpoints["cascade"], pictures, "--out", "map.png", "--save", "all.csv"]
     assert run(*argv, "--reference", "train", "--max-images", "6", "--seed", "4") == 0
     shown = capsys.readouterr().out
@@ -126,7 +126,7 @@ def test_splits_of_folders(pictures):
             find_folder(str(root), split)
 
 
-def test_what_a_backbone_returns():
+def test_formats_of_backbone_outputs():
     tokens, maps = torch.rand(2, 5, 3), torch.rand(2, 3, 4, 4)
     assert torch.equal(pooled((maps, [maps, tokens])), tokens.mean(1))
     assert torch.equal(pooled([tokens, (maps,)]), maps.mean((2, 3)))

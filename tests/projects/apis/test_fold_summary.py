@@ -1,4 +1,4 @@
-"""Mean and standard deviation over folds, on the screen and in files."""
+"""Mean and standard deviation over folds: console output and files."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def test_tables_are_aligned():
     assert "nothing to evaluate" in cat
 
 
-def test_files_of_classes(tmp_path):
+def test_files_of_classifiers(tmp_path):
     results = {1: result(50.0, 50.0), 2: result(100.0, 100.0)}
     for number, said in ((1, 1), (2, 0)):
         folder = tmp_path / f"fold_{number}"
@@ -99,7 +99,7 @@ def test_other_settings_are_refused_once_a_fold_is_trained(tmp_path):
     empty = {"metrics": {}, "classes": {}, "counted": "images"}
     settings = {"model": "dhvt-t", "lr": None, "images": "abc", "cfg_options": {}}
     folds.take_up(work_dir, settings)
-    folds.take_up(work_dir, {**settings, "lr": 0.1})  # nothing is trained yet
+    folds.take_up(work_dir, {**settings, "lr": 0.1})  # no fold is trained yet
     (tmp_path / "fold_1").mkdir()
     (tmp_path / "fold_1/result.json").write_text(json.dumps(empty))
     folds.take_up(work_dir, {**settings, "lr": 0.1})

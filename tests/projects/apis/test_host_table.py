@@ -1,4 +1,4 @@
-"""The table of hosts: its rows from a run, and as many hosts as were promised."""
+"""Table of supported backbones: reproducible rows and minimum numbers of hosts."""
 
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +13,9 @@ from smallvit.cli import hosts
 from smallvit.errors import UserError
 from smallvit.utils.versions import release
 
-#: The page of the documentation, which `smallvit hosts` wrote.
+#: Page of the documentation, written by `smallvit hosts`.
 ROWS = read_page(Path(smallvit.__file__).parent / "hosts" / "BACKBONES.md")
-#: Classes of each library that must be hosts, at least.
+#: Minimum number of hosts in each library.
 PROMISED = {"mmpretrain": 50, "mmdet": 15, "mmseg": 22, "timm": 65}
 
 
@@ -29,7 +29,7 @@ def other():
     return look("mmpretrain", "LeNet5")
 
 
-def test_a_host_and_what_is_none(host, other):
+def test_a_host_and_a_non_host(host, other):
     assert host.what == "2+1+1+1 blocks, BCHW"
     assert host.uses["shortcut"] == host.uses["student"] == host.uses["detector"] == "yes"
     assert host.works
@@ -45,7 +45,7 @@ def test_a_page_is_read_as_it_was_written(host, other, tmp_path):
     assert "mmpretrain, of 2: shortcut 1" in page.read_text()
 
 
-def test_the_verb_prints_rows_and_goes_on_where_it_ended(capsys, monkeypatch, tmp_path):
+def test_the_command_prints_rows_and_resumes(capsys, monkeypatch, tmp_path):
     page = tmp_path / "page.md"
     seen = []
 
@@ -76,17 +76,17 @@ def test_all_classes_are_there():
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_as_many_are_hosts_as_promised(library):
+def test_the_number_of_hosts_is_at_least_the_promised_one(library):
     on_page = {row.name: row for row in ROWS if row.library == library}
     if library == "timm" and release(timm.__version__) < (1, 0, 31):
-        assert set(names(library)) < set(on_page)  # the page is of that version
+        assert set(names(library)) < set(on_page)  # the page lists the classes of that version
     else:
         assert sorted(on_page) == names(library)
     assert sum(row.works for row in on_page.values()) >= PROMISED[library]
 
 
 def told(row):
-    """What a row tells, but for the words of its reasons, which may be those of other versions."""
+    """Return a row without its reasons, whose wording depends on library versions."""
     return {use: found == "yes" for use, found in row.uses.items()}, row.works and row.what
 
 
@@ -96,7 +96,7 @@ def test_it_is_as_the_page_says(row):
     assert told(look(row.library, row.name)) == told(row)
 
 
-def test_a_row_is_another_where_a_class_stops_working(host, monkeypatch):
+def test_the_row_changes_if_a_class_stops_working(host, monkeypatch):
     row = next(r for r in ROWS if (r.library, r.name) == (host.library, host.name))
     assert told(host) == told(row)
     cls = import_module("mmpretrain.models.backbones").ResNet

@@ -1,4 +1,4 @@
-"""One call builds a model of any task with the weights and the classes of a checkpoint."""
+"""``load_model``: models of any task with the weights and classes of a checkpoint."""
 
 import mmpretrain
 import numpy as np

@@ -1,4 +1,4 @@
-"""Many images into a folder: names, resuming, broken ones, the tables."""
+"""Prediction of many images into a folder: file names, resuming, damaged images, result tables."""
 
 import csv
 import http.server
@@ -28,7 +28,7 @@ def table(out):
         return list(csv.DictReader(file))
 
 
-def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
+def test_folders_file_names_and_resuming(checkpoints, tmp_path, capsys):
     source, out = tmp_path / "in", tmp_path / "out"
     for number, name in enumerate(["a/1.png", "b/1.png", "b/1.jpg", "b/.hidden.png"]):
         write(source / name, 40 * number)
@@ -43,12 +43,12 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
     assert all(0 < float(row["score"]) <= 1 for row in rows)
     drawn = sorted(path.relative_to(out / "drawn") for path in (out / "drawn").rglob("*.png"))
     assert list(map(str, drawn)) == ["a/1.png", "b/1.png", "b/1.png.png"]
-    # As test.py writes them.
+    # In the format of test.py.
     from smallvit.engine.predictions import read_predictions
 
     assert len(read_predictions(out / "predictions.json")) == 3
 
-    # Mended, changed, new: these are predicted; a line that was cut off is made again.
+    # Repaired, modified and new images are predicted; a truncated line is predicted again.
     write(source / "b/bad.jpg", 10)
     write(source / "a/1.png", 200)
     with open(out / "journal.jsonl", "a") as file:
@@ -60,15 +60,15 @@ def test_folders_names_and_going_on(checkpoints, tmp_path, capsys):
     assert predict(checkpoints["classification"], source, "--out", out) == 0
     assert "1 images predicted, 3 already done" in capsys.readouterr().out
 
-    # Other settings do not mix with these.
+    # Results from different settings are not mixed.
     assert predict(checkpoints["classification"], source, "--out", out, "--no-draw") == 1
     assert "with a different draws" in capsys.readouterr().err
     assert predict(checkpoints["classification"], source, "--out", source) == 1
     assert "contains other files" in capsys.readouterr().err
 
 
-def test_a_folder_of_somebody_else(checkpoints, tmp_path, capsys):
-    """What stands in it decides neither where is written nor how the command ends."""
+def test_existing_files_in_the_output_folder(checkpoints, tmp_path, capsys):
+    """Existing files affect neither the output path nor the exit status."""
     source, out = tmp_path / "in", tmp_path / "out"
     write(source / "x.png")
     assert predict(checkpoints["segmentation"], source, "--out", out, "--no-draw") == 0
@@ -121,7 +121,7 @@ def test_videos(checkpoints, tmp_path, capsys):
     path = str(tmp_path / "v.avi")
     video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (32, 32))
     if not video.isOpened():
-        pytest.skip("this OpenCV writes no videos")
+        pytest.skip("this OpenCV cannot write videos")
     for number in range(7):
         video.write(np.full((32, 32, 3), 30 * number, np.uint8))
     video.release()
@@ -173,7 +173,7 @@ def test_mistakes(checkpoints, tmp_path, monkeypatch, capsys, args, said):
     assert said in capsys.readouterr().err
 
 
-def test_scores_of_classifiers_leave_nothing_out(checkpoints, tmp_path, capsys):
+def test_scores_of_classifiers_are_complete(checkpoints, tmp_path, capsys):
     write(tmp_path / "x.png")
     args = (checkpoints["classification"], tmp_path / "x.png", "--out", tmp_path / "out")
     assert predict(*args, "--score-thr", "0.5") == 1

@@ -1,4 +1,4 @@
-"""One class predicts for the three tasks, by the checkpoint alone."""
+"""``Predictor`` for the three tasks, created from a checkpoint alone."""
 
 import cv2
 import numpy as np
@@ -28,14 +28,14 @@ def test_classes(checkpoints, tmp_path):
     assert np.allclose(of_path.scores, of_array.scores, atol=1e-6)
     assert np.allclose(of_pillow.scores, of_array.scores, atol=1e-6)
     assert of_array.name == predictor.classes[of_array.label]
-    # By hand: the pipeline enlarges, the model predicts.
+    # The same by hand: the pipeline resizes, the model predicts.
     model = predictor.model
     inputs = torch.from_numpy(
         cv2.resize(first, (32, 32), interpolation=cv2.INTER_CUBIC).transpose(2, 0, 1)
     )
     scores = model(model.data_preprocessor({"inputs": inputs[None]})["inputs"]).softmax(1)[0]
     assert np.allclose(of_array.scores, scores.detach().numpy(), atol=1e-6)
-    # What is beside an image in a batch does not count.
+    # Other images in the batch do not affect the result.
     together = predictor([*images, *pictures(2, (40, 40), seed=5)])
     assert [each.label for each in together[:3]] == [predictor(each).label for each in images]
     assert next(predictor.stream(iter(others))).shape == (64, 96)
@@ -77,7 +77,7 @@ def test_label_maps(checkpoints, recwarn):
     rows = list(found.rows())
     assert sum(pixels for _, pixels, _ in rows) == 64 * 96
     assert draw(image, found, predictor.palette).shape[2] == 3
-    # A tile as large as the image is the image.
+    # A tile of the image's size gives the same result as the image.
     tiled = Predictor(checkpoints["segmentation"], device="cpu", tile=96)
     assert np.array_equal(tiled(image).labels, found.labels)
     tiled = Predictor(checkpoints["segmentation"], device="cpu", tile=48)
@@ -87,7 +87,7 @@ def test_label_maps(checkpoints, recwarn):
 def test_objects_in_tiles(checkpoints):
     image = pictures(1, (64, 64))[0]
     whole = Predictor(checkpoints["detection"], device="cpu", score_thr=0.0)(image)
-    # The same picture four times, without an overlap: what is found once is found four times.
+    # Four copies of the image without overlap: each object is found four times.
     wide = np.tile(image, (2, 2, 1))
     settings = dict(device="cpu", score_thr=0.0, tile=64, overlap=0.0)
     found = Predictor(checkpoints["detection"], **settings)(wide)
@@ -138,7 +138,7 @@ def test_tiles_cover_an_image():
     assert tile_rows((50, 50), 64, 0.25) == [[Tile(0, 0, 50, 50)]]
 
 
-def test_maps_of_tiles_are_averages():
+def test_maps_of_tiles_are_averaged():
     shape, draws = (100, 130), np.random.default_rng(0)
     sums, counts, whole = np.zeros((3, *shape)), np.zeros(shape), MapOfTiles(shape)
     for row in tile_rows(shape, 48, 0.4):
@@ -152,15 +152,15 @@ def test_maps_of_tiles_are_averages():
     assert np.array_equal(whole.finish(), (sums / counts).argmax(axis=0))
 
 
-def test_objects_on_a_border_are_one():
+def test_objects_on_a_tile_border_are_merged():
     left, right, shape = Tile(0, 0, 60, 60), Tile(0, 40, 60, 100), (60, 100)
     boxes = np.array(
         [
-            [45, 10, 60, 20],  # the left half of the next one, cut at 60, with a higher score
+            [45, 10, 60, 20],  # left half of the next box, cut at 60, with a higher score
             [45, 10, 75, 20],
             [10, 10, 20, 20],
-            [11, 10, 21, 20],  # of the same tile: the model's own suppression left both
-            [45, 40, 58, 50],  # another class at the same place
+            [11, 10, 21, 20],  # from the same tile, where the model's own NMS kept both
+            [45, 40, 58, 50],  # a different class at the same place
         ],
         dtype=np.float64,
     )

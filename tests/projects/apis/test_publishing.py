@@ -1,4 +1,4 @@
-"""Checkpoints for others."""
+"""Publishing of checkpoints: stripped files and the hub."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
 
 @pytest.fixture
 def trained(checkpoints, tmp_path):
-    """A checkpoint with the state of a training."""
+    """A checkpoint with training state."""
     content = torch.load(checkpoints["classification"], weights_only=True)
     state = content["state_dict"]
     content["optimizer"] = {"state": {0: torch.zeros(10_000)}}
@@ -28,7 +28,7 @@ def trained(checkpoints, tmp_path):
     return tmp_path / "epoch_1.pth"
 
 
-def test_what_stays_and_the_name(trained, tmp_path, capsys):
+def test_stripped_content_and_file_name(trained, tmp_path, capsys):
     assert main(["publish", str(trained), "--out", str(tmp_path / "mine.pth")]) == 0
     path = tmp_path / capsys.readouterr().out.strip().rpartition("/")[2]
     assert path.name == f"mine-{file_sha256(path)[:8]}.pth"
@@ -50,7 +50,7 @@ def test_what_stays_and_the_name(trained, tmp_path, capsys):
     assert not list(tmp_path.glob("tmp*"))
 
 
-def test_a_folder_as_a_hub(trained, checkpoints, tmp_path, capsys):
+def test_a_local_folder_as_the_hub(trained, checkpoints, tmp_path, capsys):
     out = tmp_path / "model"
     args = ["--push-to", str(out), "--note", "Trained on noise."]
     assert main(["publish", str(trained), *args]) == 0
@@ -70,8 +70,8 @@ def test_a_folder_as_a_hub(trained, checkpoints, tmp_path, capsys):
         from_pretrained(tmp_path / "missing")
 
 
-def test_the_hub_itself(trained, monkeypatch, tmp_path):
-    """With a library of the hub that keeps what it is given in a folder."""
+def test_upload_to_the_hub(trained, monkeypatch, tmp_path):
+    """With a stub of the hub library that stores uploads in a folder."""
     hub = pytest.importorskip("huggingface_hub")
     import shutil
 

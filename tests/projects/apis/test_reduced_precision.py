@@ -1,4 +1,4 @@
-"""Graphs in bfloat16 and int8, and predictors in bfloat16."""
+"""Exported graphs in bfloat16 and int8, and predictors in bfloat16."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ def _precision(path):
 
 @pytest.mark.skipif(
     release(torch.__version__) < release(OLDEST_TORCH_OF_ONNX),
-    reason="this torch has no exporter that writes this graph",
+    reason="the exporter of this torch does not support this graph",
 )
 def test_int8_by_the_command(checkpoints, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
@@ -59,7 +59,7 @@ def test_int8_by_the_command(checkpoints, tmp_path, capsys):
     assert about["far"] < 0.2
 
 
-def test_without_images_products_with_weights_find_their_ranges_in_each_call(tmp_path):
+def test_without_images_ranges_are_computed_in_each_call(tmp_path):
     pytest.importorskip("onnxruntime")
     helper, weight = onnx.helper, np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     ends = [
@@ -104,7 +104,7 @@ def test_bf16_holds_large_weights_in_bfloat16(predictor, tmp_path):
     assert {p.dtype for p in predictor.model.parameters()} == {torch.float32}
 
 
-def test_what_no_graph_can_be():
+def test_unsupported_combinations_are_rejected():
     for given, says in (
         (("onnx", "bf16", "classification", "whole", False), "torch-export, or int8"),
         (("torchscript", "int8", "classification", "whole", False), "requires --format onnx"),
@@ -116,13 +116,13 @@ def test_what_no_graph_can_be():
             require_possible(*given)
 
 
-def test_where_the_quantizer_is_missing(monkeypatch, tmp_path):
+def test_a_missing_quantizer_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'smallvit\[export\]'"):
         quantize(str(tmp_path / "a.onnx"), str(tmp_path / "b.onnx"))
 
 
-def test_little_agreement_says_what_to_try():
+def test_low_agreement_gives_advice():
     assert "--calibrate" in str(Agreement(90, 100, 0.5))
     assert "--calibrate" not in str(Agreement(96, 100, 0.5))
     assert str(Agreement(0, 0, 0.5)).startswith("differs from float32 by up to 5.0e-01")

@@ -1,4 +1,4 @@
-"""What a predictor says of an image."""
+"""Text representation of predictions."""
 
 import numpy as np
 

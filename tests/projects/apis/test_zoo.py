@@ -1,4 +1,4 @@
-"""Models by name: ours, and in MMPretrain's list."""
+"""Model zoo: models by name, also through MMPretrain's API."""
 
 import mmpretrain
 import pytest
@@ -20,7 +20,7 @@ def test_every_config_has_a_name_of_its_own():
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_a_name_tells_the_task(name):
+def test_names_contain_the_task(name):
     found = task_of(name.split("/")[1].removesuffix(".py"))
     assert SCOPES[found] == read_config(name).default_scope
 
@@ -74,8 +74,8 @@ def test_a_misspelt_name_gets_the_nearest():
         smallvit.get_model("dhvt-t_in1")
 
 
-def test_mmpretrain_knows_them():
-    """That the import of smallvit stays light is tested in compat/test_mmcv_ext.py."""
+def test_models_are_in_mmpretrain_s_list():
+    """compat/test_mmcv_ext.py tests that importing smallvit remains lightweight."""
     assert "dhvt-t_in1k" in mmpretrain.list_models("*dhvt*")
     assert "resnet18_8xb32_in1k" in mmpretrain.list_models()
     model = mmpretrain.get_model("dhvt-t-p4_cifar100")

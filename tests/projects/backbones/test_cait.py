@@ -1,4 +1,4 @@
-"""CaiT against its equations, written out once more under the official keys."""
+"""CaiT, compared with an independent implementation of its equations under the official keys."""
 
 import re
 
@@ -31,7 +31,7 @@ def images():
 
 
 def official_state(model):
-    """Weights under the official keys, drawn by the rules of the goldens."""
+    """Random weights under the official keys, drawn by the rules of the goldens."""
     filled = {}
     for key, value in revert("dw_shortcut", model.state_dict()).items():
         kind = fill.infer_kind(key, value.shape)
@@ -40,7 +40,7 @@ def official_state(model):
 
 
 def official_logits(state, images, num_heads):
-    """CaiT step by step: explicit patches, heads in loops, no fused operators."""
+    """CaiT step by step: explicit patches, loops over heads, no fused operators."""
 
     def linear(x, key):
         return F.linear(x, state[f"{key}.weight"], state.get(f"{key}.bias"))
@@ -95,7 +95,7 @@ def test_matches_its_equations(images):
         torch.testing.assert_close(model(images.double()), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_keys_go_there_and_back():
+def test_keys_round_trip():
     model = checks.Classifier(small(), 16)
     official = revert("dw_shortcut", model.state_dict())
     assert official["to_patch_embedding.1.weight"].shape == (16, 16 * 16 * 3)
@@ -109,7 +109,7 @@ def test_keys_go_there_and_back():
     ("arch", "depth", "with_shortcuts"), [("xxs12", 12, 6_458_660), ("xxs24", 24, 11_822_756)]
 )
 def test_published_sizes(arch, depth, with_shortcuts):
-    """The published models have a 3x3 depth-wise convolution and a norm beside each block."""
+    """The published models have a 3x3 depth-wise convolution and a norm next to each block."""
     with torch.device("meta"):
         model = checks.Classifier(CaiT(arch), 192)
     shortcut = 192 * 9 + 192 + 2 * 192
@@ -187,7 +187,7 @@ def test_wrong_arguments_are_named(kwargs, words):
         ("with_pos_embed", {"pos_embed"}),
     ],
 )
-def test_a_switch_takes_its_parameters_away_and_no_others(switch, parts, images):
+def test_switches_only_remove_their_own_parameters(switch, parts, images):
     full, without = small(), small(**{switch: False})
     gone = set(full.state_dict()) - set(without.state_dict())
     assert {re.sub(r"^(cls_)?layers\.\d+\.", "", name) for name in gone} == parts

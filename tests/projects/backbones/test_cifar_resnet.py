@@ -1,4 +1,4 @@
-"""The CIFAR ResNet against tiny-transformers, and what a user may ask of it."""
+"""CIFAR ResNet: parity with tiny-transformers, output formats and argument checks."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_wrong_arguments_are_named(kwargs, words):
 
 @pytest.mark.parametrize(("base_channels", "last"), [(4, False), (7, False), (8, True), (16, True)])
 def test_memory_format_on_a_cpu(images, base_channels, last):
-    # Where channels come last, the gradients of fewer than 8 crash the process.
+    # In channels-last format, the gradients of fewer than 8 channels crash the process.
     (result,) = CifarResNet(8, base_channels=base_channels)(images)
     assert result.is_contiguous(memory_format=torch.channels_last) == last
     result.sum().backward()

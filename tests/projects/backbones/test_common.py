@@ -1,4 +1,4 @@
-"""What all backbones do alike."""
+"""Arguments shared by all backbones."""
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +26,6 @@ def test_negative_indices_count_from_the_end(case):
 
 
 @pytest.mark.parametrize("wrong", [4, -5, (), (0, 7)])
-def test_others_are_refused_with_those_that_fit(wrong):
+def test_invalid_indices_are_rejected_with_the_valid_range(wrong):
     with pytest.raises(ValueError, match=r"from 0 to 3, .* 4 blocks"):
         resolve_indices(wrong, 4, "block")

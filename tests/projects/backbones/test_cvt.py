@@ -1,4 +1,4 @@
-"""CvT against tiny-transformers, and what a user may ask of it."""
+"""CvT: parity with tiny-transformers, output formats and argument checks."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_output_types_on_an_oblong_image(out_type, shapes, images):
 
 
 def test_evaluation_folds_the_norm_without_changing_it(images):
-    """Folded in evaluation, unfolded in training: the same where the statistics are."""
+    """Folded in eval mode, unfolded in training mode; the results agree for equal statistics."""
     model = small(out_type="featmap", out_indices=(0, 1))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -67,7 +67,7 @@ def test_evaluation_folds_the_norm_without_changing_it(images):
     model.train()(images)
     x, expected = features["conv"]
     count = expected[:, 0].numel()
-    # Training norms by the biased variance, the running statistics hold the unbiased one.
+    # Training normalizes by the biased variance, but the running statistics store the unbiased one.
     conv.bn.running_var.mul_((count - 1) / count)
     torch.testing.assert_close(conv.eval()(x), expected, rtol=1e-4, atol=1e-5)
 

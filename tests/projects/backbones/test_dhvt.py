@@ -1,4 +1,4 @@
-"""DHVT against its official code, its parts alone, and its switches."""
+"""DHVT: parity with the official code, its components, and its switches."""
 
 import pytest
 import torch
@@ -83,10 +83,10 @@ def test_an_oblong_image_is_seen_in_its_own_shape(images):
 
 
 INNER = {
-    # Scale and shift of 3 and of 16 channels.
+    # Scale and shift for 3 and for 16 channels.
     "with_affine": ("with_sope", 2 * (3 + 16)),
     "with_shortcut": ("with_daff", 0),
-    # Two linear layers in each of three blocks, 16 to 4 channels and back.
+    # Two linear layers in each of three blocks, from 16 to 4 channels and back.
     "with_excitation": ("with_daff", 3 * (16 * 4 + 4 + 4 * 16 + 16)),
 }
 
@@ -107,8 +107,8 @@ def test_inner_switches(switch, part, fewer, images):
         small(**{switch: False, part: False})
 
 
-def test_norms_that_keep_their_statistics(images):
-    """As a network in evaluation mode, of which every parameter still learns."""
+def test_norm_eval_keeps_statistics(images):
+    """Equals the network in eval mode, but all parameters still receive gradients."""
     model, reference = small(norm_eval=True), small()
     for module in reference.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -155,7 +155,7 @@ def test_without_its_parts_it_is_deit(images):
     ("switch", "part"),
     [("with_sope", SOPE), ("with_daff", DAFF), ("with_head_tokens", HeadInteractedAttention)],
 )
-def test_each_mechanism_goes_alone(switch, part, images):
+def test_each_mechanism_can_be_disabled_separately(switch, part, images):
     model = small(**{switch: False})
     parts = (SOPE, DAFF, HeadInteractedAttention)
     left = {kind for kind in parts for module in model.modules() if isinstance(module, kind)}
@@ -179,7 +179,7 @@ def test_daff_reads_neighbours_and_recalibrates_the_class_token():
 
 
 @pytest.mark.parametrize("norm_cfg", [dict(type="BN"), dict(type="GN", num_groups=2)])
-def test_daff_in_evaluation_is_the_unfolded_one(norm_cfg):
+def test_daff_in_eval_mode_equals_the_unfolded_one(norm_cfg):
     torch.manual_seed(0)
     daff = DAFF(8, 16, norm_cfg=norm_cfg)
     for _ in range(3):

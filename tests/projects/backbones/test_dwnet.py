@@ -1,4 +1,4 @@
-"""DWNet against the reference numbers, and what a user may ask of it."""
+"""DWNet: parity with the reference numbers, output formats and argument checks."""
 
 import io
 
@@ -36,7 +36,7 @@ MULTISCALE = {
 
 
 class Classifier(nn.Module):
-    """The parameter names of MMPretrain's ImageClassifier, without importing it."""
+    """Classifier with the parameter names of MMPretrain's ImageClassifier, without importing it."""
 
     def __init__(self, **backbone):
         super().__init__()
@@ -55,7 +55,7 @@ def mini(conv="static", **kwargs):
 
 
 def official_block_outputs(backbone):
-    """Collect the last block of each stage under the reference's names, as tokens."""
+    """Collect the output tokens of the last block of each stage, by their reference names."""
     features = {}
     for i, stage in enumerate(backbone.stages):
         name = f"output of layers.{i}.blocks.{len(stage.blocks) - 1}"
@@ -89,7 +89,7 @@ def test_classifier_matches_reference(name, conv):
 @pytest.mark.parametrize(
     ("name", "conv"),
     [
-        # The static convolution is that of the classifier above.
+        # The static convolution is covered by the classifier above.
         pytest.param(*item, marks=pytest.mark.exhaustive) if item[1] == "static" else item
         for item in MULTISCALE.items()
     ],
@@ -237,7 +237,7 @@ class TestOutputs:
         padded, plain = (
             mini(out_indices=ALL_STAGES, pad_to_kernel=pad).eval() for pad in (None, False)
         )
-        # Zeros that pass the first norm with its zero bias would stay zeros.
+        # Zeros would remain zeros after the first norm, whose bias is zero.
         nn.init.constant_(padded.stages[0].blocks[0].mixer.norm_in.bias, 0.5)
         plain.load_state_dict(padded.state_dict())
         assert not torch.allclose(padded(x)[0], plain(x)[0])

@@ -1,4 +1,4 @@
-"""The base of plain transformers: tokens, positions, freezing, depths."""
+"""Base class of plain transformers: tokens, position embeddings, freezing, layer depths."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""PVT against tiny-transformers, and what a user may ask of it."""
+"""PVT: parity with tiny-transformers, output formats and argument checks."""
 
 import pytest
 import torch

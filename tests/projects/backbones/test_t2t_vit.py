@@ -1,4 +1,4 @@
-"""T2T-ViT against tiny-transformers and DVT, both token encoders, any size."""
+"""T2T-ViT: parity with tiny-transformers and DVT, both token encoders, any image size."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_output_types_on_an_oblong_image(token_encoder, out_type, shape, images)
 
 
 def test_an_oblong_image_keeps_its_rows(images):
-    """What lies in one corner reaches the token of that corner most directly."""
+    """Pixels in one corner have the largest effect on the token in that corner."""
     model = small(out_type="featmap").eval().patch_embed
     x = images[:1].requires_grad_()
     tokens, hw = model(x)
@@ -107,7 +107,7 @@ def test_token_transformer_by_hand():
 
 
 def test_performer_is_exact_under_autocast():
-    """Exponentials of bfloat16 numbers would be off by percents."""
+    """Exponentials of bfloat16 values would be off by several percent."""
     performer = TokenPerformer(4, 8)
     query, key, value = (torch.randn(1, 6, 8) for _ in range(3))
     expected = performer.attend(key, query, value)

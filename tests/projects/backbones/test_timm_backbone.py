@@ -1,4 +1,4 @@
-"""timm's models as backbones: PVTv2, PiT and ConViT against tiny-transformers, and the wrapper."""
+"""timm models as backbones: parity of PVTv2, PiT and ConViT, and the wrapper."""
 
 import pytest
 import timm
@@ -72,7 +72,7 @@ def test_convit_matches_reference():
 
 @pytest.fixture
 def gated():
-    """An attention with a gate and positions of its own, and an input of a 3x3 grid."""
+    """A gated attention layer with position parameters, and an input with a 3x3 grid."""
     torch.manual_seed(0)
     original = GPSA(16, num_heads=4).double()
     nn.init.normal_(original.gating_param)
@@ -95,8 +95,8 @@ def test_fused_gated_attention_is_the_original(gated):
         torch.testing.assert_close(p.grad, grads[name], msg=name)
 
 
-def test_positions_are_dropped_in_pairs(gated):
-    """With dropout the map of all pairs is made; it mixes as both sides do one after the other."""
+def test_dropout_of_position_attention(gated):
+    """With dropout, the full map is computed, which equals mixing one axis after the other."""
     original, x = gated
     fused = FusedGPSA(original, (3, 3)).double()
     expected = fused.mix_by_position(x)
@@ -122,7 +122,7 @@ def test_positions_of_an_oblong_grid(gated):
 
 
 def test_an_older_timm_is_refused(monkeypatch):
-    """It would drop the class token and go on."""
+    """Its class token would be dropped silently."""
     requirements = (ROOT / "requirements/runtime.txt").read_text()
     assert f"timm>={OLDEST_TIMM}\n" in requirements
     monkeypatch.setattr(timm, "__version__", "1.0.25")
@@ -147,7 +147,7 @@ def test_pooled_features(name, images):
 )
 def test_maps(name, indices, shapes, images):
     if name == "convit" and not hasattr(ConVit, "forward_intermediates"):
-        pytest.skip("this timm has no intermediate features of ConViT")
+        pytest.skip("this timm does not support intermediate features of ConViT")
     model = build(**TINY[name], out_type="featmap", out_indices=indices)
     maps = model(images)
     assert [tuple(m.shape[1:]) for m in maps] == shapes
@@ -177,7 +177,7 @@ def test_other_families_of_timm(images):
 
 
 def test_initialisation_is_timms(images):
-    """MMEngine's recursion would call timm's own init_weights and throw loaded weights away."""
+    """MMEngine's recursion would call timm's init_weights and overwrite loaded weights."""
     model = build(model_name="vit_tiny_patch16_224", img_size=(64, 48))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.init_weights()
@@ -238,7 +238,7 @@ def test_torch_compile(name, images):
     checks.assert_compiles(build(**TINY[name]), images)
 
 
-def test_weights_that_cannot_be_fetched(monkeypatch):
+def test_failed_downloads_are_named(monkeypatch):
     def create(name, pretrained, **options):
         raise FileNotFoundError("no entry in the cache\nand a second line")
 

@@ -1,4 +1,4 @@
-"""Options of a bench that depend on the data set."""
+"""Bench options that depend on the dataset."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_validation_images_are_limited():
         ({"task": "detection"}, 5, "no classes"),
     ],
 )
-def test_what_cannot_be_limited_is_refused(changes, number, said):
+def test_invalid_limits_are_rejected(changes, number, said):
     with pytest.raises(UserError, match=f"--val-per-class {number}: .*{said}"):
         limit_validation(described(**changes), number)
 

@@ -1,4 +1,4 @@
-"""What the report says of the best network, and how it takes pictures from the data alone."""
+"""Best network in the report; images are only taken from the dataset folder."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from smallvit.bench.settings import BenchSettings, Run
 
 
 class Found:
-    """Two classes, two methods, two seeds."""
+    """Results for two classes, two methods and two seeds."""
 
     def __init__(self, data):
         self.samples = [5, None]
@@ -38,17 +38,18 @@ def test_the_best_of_the_largest_subset_that_has_results(tmp_path):
         cv2.imwrite(str(path), np.zeros((90, 40, 3), np.uint8))
     best = find_best(Found(folder), str(tmp_path))
     assert best.title == "vit, 5 per class"
-    assert best.run.seed == 1  # the better on the validation images
+    assert best.run.seed == 1  # higher accuracy on the validation images
     assert "runs/vit/5/seed1/model.pth IMAGES" in best.commands[0]
     assert best.classes == [("ant", 2, "50.0", "bee 50%"), ("bee", 2, "50.0", "ant 50%")]
     assert best.matrix == [("ant", 2, 2), ("bee", 2, 2)]
-    # The surest first. What lies outside of the data is not shown, whoever wrote the file.
+    # Most confident first. Files outside of the dataset are not shown, whoever wrote the
+    # predictions.
     assert [each.image for each in best.mistakes] == ["../secret.png", "1.png"]
     assert [each.picture is None for each in best.mistakes] == [True, False]
     assert (best.mistakes[0].right, best.mistakes[0].said) == ("bee", "ant")
 
 
-def test_what_is_no_image_has_no_picture(tmp_path):
+def test_non_images_are_not_shown(tmp_path):
     (tmp_path / "a.png").write_text("<script>")
     assert _picture(str(tmp_path), "a.png") is None
     assert _picture(str(tmp_path), "missing.png") is None
@@ -56,7 +57,7 @@ def test_what_is_no_image_has_no_picture(tmp_path):
 
 
 def test_commands_without_predictions(tmp_path):
-    """As of detectors and segmentors."""
+    """As for detectors and segmentors."""
     found = Found(tmp_path)
     found.tested = {}
     best = find_best(found, str(tmp_path))

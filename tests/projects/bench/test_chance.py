@@ -1,4 +1,4 @@
-"""Tests of what may be chance, against numbers worked out by hand or published."""
+"""Significance tests, compared with published values or values computed by hand."""
 
 import pytest
 
@@ -21,9 +21,9 @@ def test_wilson():
 
 
 @needs_statsmodels
-def test_mcnemar_is_a_coin():
+def test_mcnemar_is_a_binomial_test():
     one, other = [True] * 6 + [False] * 4, [True] * 1 + [False] * 9
-    # Five images that the first alone gets right: 2 / 2^5.
+    # Five images are only correct for the first: 2 / 2^5.
     assert chance.mcnemar(one, other) == pytest.approx(2 / 32)
     assert chance.mcnemar(one, one) == 1.0
     with pytest.raises(ValueError, match="shorter"):
@@ -32,7 +32,7 @@ def test_mcnemar_is_a_coin():
 
 @needs_statsmodels
 def test_holm():
-    # The least times three, the next times two, the last as it is; none below one before it.
+    # Smallest p-value times three, the next times two, the last unchanged; non-decreasing.
     assert chance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert chance.holm([]) == []
 
@@ -63,22 +63,22 @@ class TestComparisons:
             **{Run("dhvt", 5, seed, 9, 1): answers(other) for seed in range(3)},
         }
 
-    def test_both_kinds_of_chance_count(self):
+    def test_seeds_and_test_images_both_count(self):
         first, second = compare(self.summaries, [5], self.runs([False] * 20))
         assert (first.best, first.other, second.other) == ("vit", "dwnet", "dhvt")
         assert (first.verdict, second.verdict) == ("not significant", "significant")
-        assert first.images is None  # without predictions
+        assert first.images is None  # no predictions
         assert second.images == pytest.approx(2 * 2 / 2**20)
         assert second.seeds < 0.001
-        # The same seeds; these test images do not tell the networks apart.
+        # The seeds differ significantly, but these test images do not.
         _, second = compare(self.summaries, [5], self.runs([True] * 18 + [False] * 2))
         assert second.verdict == "not significant"
 
-    def test_other_images_are_not_paired(self):
+    def test_different_images_are_not_paired(self):
         runs = self.runs([False] * 19)
         assert compare(self.summaries, [5], runs)[1].images is None
 
-    def test_one_seed_tells_networks_apart_alone(self):
+    def test_one_seed_only_compares_networks(self):
         pair = (5, "vit", "dhvt", Difference(9.0, None, None), None)
         assert Comparison(*pair, 0.001).verdict.startswith("the networks differ")
         assert Comparison(*pair, 0.5).verdict == "not testable with one seed"

@@ -1,4 +1,4 @@
-"""A job of a bench is done once, by whichever process has it first."""
+"""Locks of bench jobs: each job is run once, by the first process that claims it."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ def job_in(folder, function="train", iters=30):
 
 
 def do(folder):
-    """What a process does that has been given the job."""
+    """Run a job in a process."""
     job = job_in(folder)
     with claimed(job, patience=0.02):
         if left_by(job) is not None:
@@ -42,7 +42,7 @@ def test_two_processes_never_do_the_same_run(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trained.txt"]
 
 
-def test_a_killed_process_gives_its_run_back(tmp_path):
+def test_a_killed_process_releases_its_run(tmp_path):
     fork = multiprocessing.get_context("fork")
     begun = fork.Event()
 
@@ -60,12 +60,12 @@ def test_a_killed_process_gives_its_run_back(tmp_path):
     assert (tmp_path / "trained.txt").read_text() == "once\n"
 
 
-def test_what_is_left_of_a_job(tmp_path):
+def test_remaining_work_of_a_job(tmp_path):
     for function in ("train", "attempt", "store", "measure"):
         assert left_by(job_in(tmp_path, function)) is None
     (tmp_path / "result.json").write_text(json.dumps(RESULT))
     assert left_by(job_in(tmp_path))["accuracy"] == 50.0
-    assert left_by(job_in(tmp_path, iters=60)) is None  # a prolonged run goes on
+    assert left_by(job_in(tmp_path, iters=60)) is None  # an extended run continues
     (tmp_path / "trial.json").write_text(json.dumps(dict(accuracy=1.0, iters=30, seconds=2.0)))
     assert left_by(job_in(tmp_path, "attempt"))["iters"] == 30
     (tmp_path / "stored.json").write_text('{"seconds": 1.0}')

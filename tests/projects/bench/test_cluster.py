@@ -1,4 +1,4 @@
-"""Jobs of a bench handed to submitit, whose local executor stands for Slurm."""
+"""Bench jobs on a cluster through submitit, with its local executor in place of Slurm."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ submitit = pytest.importorskip("submitit")
 
 @pytest.fixture(autouse=True)
 def _by_value():
-    """The processes of submitit cannot import this file."""
+    """Pickle this module by value, because submitit's processes cannot import it."""
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -48,7 +48,7 @@ def fail(report):
 
 
 def interrupted_once(marker, report):
-    """Of the first call nothing is left but the marker: it is preempted."""
+    """Sleep in the first call until preempted, leaving only a marker file."""
     if os.path.exists(marker):
         return "went on"
     with open(marker, "w") as file:
@@ -61,7 +61,7 @@ def cluster(folder, **parameters):
     return Cluster(str(folder), parameters, 2, {"OMP_NUM_THREADS": "1"})
 
 
-def test_jobs_wait_for_what_they_need_and_say_how_they_ended(tmp_path):
+def test_jobs_wait_for_dependencies_and_report_their_outcome(tmp_path):
     def job(name, function, *arguments, needs=()):
         return Job(name, function, arguments, str(tmp_path / "logs" / f"{name}.txt"), needs)
 

@@ -1,4 +1,4 @@
-"""Boxes and label maps in the bench: what is recognized, and the configs of runs."""
+"""Detection and segmentation in the bench: dataset recognition and run configs."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from smallvit.errors import UserError
 
 
 def write_boxes(folder):
-    """Six training and two validation images of one class, without masks."""
+    """Write six training and two validation images with boxes of one class, without masks."""
     for split, count in (("train", 6), ("val", 2)):
         (folder / split).mkdir(parents=True)
         images, annotations = [], []
@@ -75,7 +75,7 @@ def test_from_data_to_a_run(write, task, model, name, tmp_path):
     plain = run_config(settings, Run(name, None, 3, 40, 2), len(found["classes"]))
     assert cfg.model.type == model
     assert cfg.model.data_preprocessor.mean
-    # That of the digits would be for eleven classes.
+    # The config of the digits would have eleven classes.
     assert "class_weight" not in str(cfg.model.get("decode_head"))
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3 * plain.optim_wrapper.optimizer.lr)
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40, 20)
@@ -105,7 +105,7 @@ def test_folders_of_classes_are_classified(tmp_path):
         ("vit+guidance", "detection", "for detection there are"),
     ],
 )
-def test_methods_that_a_task_has_not(name, task, said):
+def test_unsupported_methods_of_a_task(name, task, said):
     with pytest.raises(UserError, match=said):
         check_method(parse_method(name), task)
     for each in DENSE_METHODS:

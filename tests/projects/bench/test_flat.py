@@ -1,4 +1,4 @@
-"""Whether a curve still rises, against curves made up for it."""
+"""Convergence check of learning curves, on synthetic curves."""
 
 import random
 
@@ -12,7 +12,7 @@ RUN = Run("vit", 50, 0, 1000, 10)
 
 
 def curve(slope, noise=0.0, seed=0):
-    """Points for twice the steps, with noise, and a jump where the rate goes down."""
+    """Accuracy per doubling of the steps, with noise, and a jump where the learning rate decays."""
     import math
 
     drawn = random.Random(seed)
@@ -22,7 +22,7 @@ def curve(slope, noise=0.0, seed=0):
     ]
 
 
-def test_the_slope_is_that_before_the_rate_goes_down():
+def test_the_slope_is_measured_before_the_learning_rate_decays():
     found = trend([curve(3.0), curve(3.0)], 1000)
     assert found.gain == pytest.approx(3.0)
     assert found.rising
@@ -30,7 +30,7 @@ def test_the_slope_is_that_before_the_rate_goes_down():
 
 
 def test_noise_does_not_rise():
-    # One in twenty at most, by the level of the test.
+    # At most one in twenty, the significance level of the test.
     found = [trend([curve(0.0, 1.0, 10 * n + k) for k in range(3)], 1000) for n in range(100)]
     assert sum(each.rising for each in found) <= 8
     found = [trend([curve(6.0, 1.0, 10 * n + k) for k in range(3)], 1000) for n in range(100)]
@@ -42,13 +42,13 @@ def test_a_slope_too_small_to_matter_is_flat():
     assert not trend([curve(0.2)], 1000).rising
 
 
-def test_too_few_validations_do_not_tell():
+def test_too_few_validations_give_no_trend():
     assert trend([[(500, 10.0), (700, 20.0)]], 1000).rising is None
     assert trend([[(500, 10.0)]], 1000) is None
     assert trend([[]], 1000) is None
 
 
-def test_only_whole_groups_are_prolonged_and_not_for_ever():
+def test_only_complete_groups_are_extended_up_to_a_limit():
     runs = [RUN, Run("vit", 50, 1, 1000, 10), Run("dhvt", 50, 0, 1000, 10)]
     results = {
         run: {"iters": 1000, "curve": curve(5.0 if run.method == "vit" else 0.0)} for run in runs
@@ -60,7 +60,7 @@ def test_only_whole_groups_are_prolonged_and_not_for_ever():
     results[runs[1]] = results[RUN]
     longer = [run.prolonged() for run in runs]
     assert (longer[0].iters, longer[0].evals, longer[0].begun) == (2000, 20, 1000)
-    # Their results are those of the shorter runs yet.
+    # They still only have the results of the shorter runs.
     assert to_prolong(longer, dict(zip(longer, results.values(), strict=True)), 2) == set()
     longest = [run.prolonged() for run in longer]
     found = {run: {"iters": 4000, "curve": [(4 * a, b) for a, b in curve(5.0)]} for run in longest}

@@ -1,4 +1,4 @@
-"""Names of methods, and the configs that they become."""
+"""Method names and the configs built from them."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ class TestNames:
         assert method.network == "vit+shortcut"
         assert not parse_method("timm:resnet18").guided
 
-    def test_how_a_method_begins_is_no_part_of_its_network(self):
+    def test_initialization_does_not_change_the_network(self):
         method = parse_method("vit+structured+shortcut+guidance+views")
         assert (method.pretraining, method.initialization) == ("views", "smallvit.StructuredInit")
         assert method.network == "vit+shortcut"
@@ -81,7 +81,7 @@ class TestNames:
             assert name in list_methods()
 
 
-def test_a_config_of_ones_own_lends_its_model(tmp_path):
+def test_user_configs_provide_their_model(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
         "model = dict(type='ImageClassifier', backbone=dict(type='X', img_size=1),\n"
@@ -119,7 +119,7 @@ class TestRecipe:
         assert (warmup.end, cooldown.begin, cooldown.end) == (10, 160, 200)
         assert run.prolonged().val_interval == run.val_interval
 
-    def test_a_chosen_rate_is_over_the_recipes(self):
+    def test_a_chosen_learning_rate_overrides_the_recipe(self):
         chosen = replace(Run("vit", None, 3, 100, 5), rate=0.3)
         settings = BenchSettings("digits", 32, 16, True, "iters", 100)
         rate = run_config(settings, chosen, num_classes=7).optim_wrapper.optimizer.lr
@@ -174,7 +174,7 @@ class TestBeginnings:
 class TestGuidance:
     trained_teacher = ("t/model.pth",)
 
-    def test_a_teacher_beside(self):
+    def test_a_teacher_method(self):
         cfg = config("vit+shortcut+guidance", trained_teacher=TrainedTeacher(*self.trained_teacher))
         assert cfg.model.type == "smallvit.GuidedClassifier"
         assert cfg.model.base == "mmpretrain.ImageClassifier"

@@ -1,4 +1,4 @@
-"""What is trained and for how long, against numbers worked out by hand."""
+"""Bench plans: runs and their lengths, compared with values computed by hand."""
 
 import json
 
@@ -32,7 +32,7 @@ DATA = {
 }
 
 
-#: Wrong values that may stand for something here.
+#: Values from the list of wrong ones that are valid for these keys.
 POSSIBLE = {
     **{"settings.flip": (True,), "data.same_images": (True,), "runs.0.samples": (None,)},
     **{"runs.0.method": ("7",), "data.tested_on": ("7",), "speeds": (None,)},
@@ -48,7 +48,7 @@ def test_steps_are_the_same_for_all():
     runs = plan_runs(settings(), METHODS, [5, None], range(2), {5: 10, None: 95})
     assert {run.iters for run in runs} == {100}
     assert {run.evals for run in runs} == {5}  # one for 20 steps
-    # Seed by seed: an interrupted bench has compared something.
+    # Seed by seed, so that an interrupted bench has comparable results.
     assert [(r.seed, r.samples, r.method) for r in runs[:5]] == [
         *((0, 5, "vit"), (0, 5, "dhvt"), (0, None, "vit"), (0, None, "dhvt"), (1, 5, "vit")),
     ]
@@ -61,10 +61,10 @@ def test_epochs_become_steps_of_each_subset():
 
 
 def test_minutes_are_divided_equally():
-    # 2 methods, 1 subset, 3 seeds, 2 at a time: 60 s * 2 / 6 = 20 s for a run, 19.048 s without
-    # the reserve of 5%; 17.048 s without setup and test. A fifth of that is 6 validations of
-    # 0.5 s, and 14.048 s are left: 140 steps of 0.1 s. Of 0.4 s, two validations leave time for
-    # 40, and more would leave fewer than 20 in between.
+    # 2 methods, 1 subset, 3 seeds, 2 jobs: 60 s * 2 / 6 = 20 s per run, 19.048 s without the
+    # reserve of 5%, 17.048 s without setup and test. A fifth of that is enough for 6 validations of
+    # 0.5 s, which leaves 14.048 s: 140 steps of 0.1 s. For steps of 0.4 s, two validations leave
+    # time for 40 steps; more would leave fewer than 20 steps between them.
     speeds = {"vit": QUICK, "dhvt": SLOW}
     runs = plan_runs(settings("minutes", 1), METHODS, [None], range(3), {None: 95}, speeds, jobs=2)
     assert [(run.method, run.iters, run.evals) for run in runs] == [
@@ -73,8 +73,8 @@ def test_minutes_are_divided_equally():
     ] * 3
 
 
-def test_a_guided_run_pays_for_its_teacher():
-    # 40 s for a run: 30 s for the guided student, 10 s for the teacher.
+def test_the_time_of_a_guided_run_includes_its_teacher():
+    # 40 s per run: 30 s for the guided student, 10 s for the teacher.
     speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: QUICK}
     runs = plan_runs(settings("minutes", 80 / 60), GUIDED, [None], [0], {None: 95}, speeds)
     assert [run.method for run in runs] == [TEACHER, "vit", "vit+guidance"]
@@ -83,20 +83,20 @@ def test_a_guided_run_pays_for_its_teacher():
     ]
 
 
-def test_a_pretraining_costs_the_steps_that_are_left_out():
-    # A quarter of 100 steps is left out; in their time there is room for 25 / 2.5 of its own.
+def test_pretraining_replaces_training_steps_of_equal_time():
+    # A quarter of the 100 steps is omitted, which leaves time for 25 / 2.5 pretraining steps.
     methods = [parse_method("vit"), parse_method("vit+masked")]
     pace = {"vit+masked": Pace(setup=1.0, step=0.5, training=0.2)}
     asked = settings(pretraining=0.25)
     runs = plan_runs(asked, methods, [None], [0], {None: 95}, paces=pace)
     assert [(run.iters, run.pretraining) for run in runs] == [(100, 0), (75, 10)]
-    # One step is left to the training, and one to the pretraining.
+    # At least one step remains for training and one for pretraining.
     runs = plan_runs(settings(amount=1), methods, [None], [0], {None: 95}, paces=pace)
     assert [(run.iters, run.pretraining) for run in runs] == [(1, 0), (1, 1)]
 
 
-def test_a_pretraining_has_its_part_of_the_minutes():
-    # 40 s for a run: 10 s for the teacher, and half of the 30 s that are left.
+def test_pretraining_gets_its_share_of_the_time():
+    # 40 s per run: 10 s for the teacher, and half of the remaining 30 s.
     methods = [parse_method("vit"), parse_method("vit+guidance+views")]
     speeds = {"vit": QUICK, "vit+guidance+views": QUICK, TEACHER: QUICK}
     paces = {"vit+guidance+views": Pace(setup=1.0, step=0.2, training=9.0)}
@@ -113,14 +113,14 @@ def test_a_pretraining_has_its_part_of_the_minutes():
         plan_runs(settings("minutes", 0.5, pretraining=0.01), *plan, paces=paces)
 
 
-def test_fewer_runs_than_jobs_share_no_idle_time():
+def test_idle_jobs_are_not_counted():
     runs = plan_runs(
         settings("minutes", 1), METHODS[:1], [None], [0], {None: 95}, {"vit": QUICK}, jobs=8
     )
     assert runs[0].iters == fit_into(60, QUICK)[0]
 
 
-def test_too_small_a_budget_says_the_least():
+def test_a_too_small_budget_reports_the_minimum():
     speeds = {"vit": QUICK, "vit+guidance": QUICK, TEACHER: SLOW}
     plan = (GUIDED, [None], range(3), {None: 95}, speeds, 2)
     with pytest.raises(UserError, match="teacher needs") as caught:
@@ -133,8 +133,8 @@ def test_too_small_a_budget_says_the_least():
         plan_runs(settings("minutes", least - 0.015), *plan)
 
 
-def test_too_small_a_budget_offers_what_fits():
-    # 2 runs of the quick method: (1 + 1 + 0.5 + 2.1) * 1.05 = 4.83 s each and seed at least.
+def test_a_too_small_budget_suggests_fewer_runs():
+    # 2 runs of the fast method: at least (1 + 1 + 0.5 + 2.1) * 1.05 = 4.83 s each per seed.
     speeds = {"vit": QUICK, "dhvt": QUICK}
     plan = (METHODS, [5, None], range(3), {5: 10, None: 95}, speeds)
     with pytest.raises(UserError, match=r"this fits: --seeds 2$"):
@@ -153,12 +153,12 @@ def test_the_least_time_is_enough_for_the_least_steps():
 
 def test_validations_leave_steps_between_them():
     assert [evaluations(iters) for iters in (1, 39, 40, 199, 400, 10**6)] == [1, 1, 2, 9, 10, 10]
-    # The last of them is at the end.
+    # The last validation is at the end.
     assert Run("vit", None, 0, 105, 10).val_interval == 11
     assert Run("vit", None, 0, 105, 1).val_interval == 105
 
 
-def test_folders_tell_runs_apart():
+def test_each_run_has_its_own_folder():
     names = ("timm:resnet18", "vit+shortcut", "my/config.py")
     folders = {
         Run(name, n, seed, 1, 1).folder("o") for name in names for n in (5, None) for seed in (0, 1)
@@ -179,7 +179,7 @@ class TestResume:
         assert plan["jobs"] == 2
         assert read_plan(str(tmp_path / "elsewhere")) is None
 
-    def test_a_run_keeps_its_length_and_others_are_added(self, tmp_path):
+    def test_existing_runs_keep_their_length_when_others_are_added(self, tmp_path):
         first, other = Run("vit", None, 0, 10, 1), Run("dvt", None, 0, 10, 1)
         old = self.plan(tmp_path, [first, other])
         longer, new = Run("vit", None, 0, 99, 4), Run("dhvt", None, 0, 99, 4)
@@ -218,7 +218,7 @@ class TestResume:
             "speeds",
         ],
     )
-    def test_values_that_cannot_be_are_named(self, tmp_path, path):
+    def test_invalid_values_are_named(self, tmp_path, path):
         self.plan(tmp_path, [Run("vit", None, 0, 10, 1)])
         whole = json.loads((tmp_path / "plan.json").read_text())
         whole |= {"command": [], "speeds": {}}

@@ -1,4 +1,4 @@
-"""Pretrained networks of timm in the bench: what they begin with, and what becomes of them."""
+"""Pretrained timm networks in the bench: initial weights and training."""
 
 import pytest
 import timm
@@ -18,7 +18,7 @@ SETTINGS = BenchSettings("digits", 32, 16, False, "iters", 40)
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Random weights by timm's names, as its files have them: with the classifier."""
+    """Random weights under timm's names, as in timm's files, including the classifier."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("weights") / "test_vit.pth"
     torch.save(timm.create_model("test_vit").state_dict(), path)
@@ -64,12 +64,12 @@ def test_names():
         ("timm:resnet18:pretrained+probe+guidance", "trains only the classifier"),
     ],
 )
-def test_what_does_not_go_together(name, said):
+def test_incompatible_options_are_rejected(name, said):
     with pytest.raises(UserError, match=said):
         parse_method(name)
 
 
-def test_images_come_as_the_weights_expect_them():
+def test_images_are_normalized_as_the_weights_require():
     cfg, plain = config("timm:test_vit:pretrained"), config("timm:test_vit")
     assert cfg.model.backbone.img_size == 160
     assert cfg.train_dataloader.dataset.pipeline[0].scale == 160
@@ -87,7 +87,7 @@ def test_a_network_begins_with_the_weights_of_a_file(file, addition):
     model = built(f"timm:test_vit:pretrained={file}{addition}").train()
     state = torch.load(file)
     found = model.backbone.timm_model.state_dict()
-    assert len(found) == len(state) - 2  # without timm's classifier
+    assert len(found) == len(state) - 2  # without the classifier of timm
     assert all(torch.equal(value, state[key]) for key, value in found.items())
     trained = {key for key, each in model.named_parameters() if each.requires_grad}
     if addition:
@@ -98,7 +98,7 @@ def test_a_network_begins_with_the_weights_of_a_file(file, addition):
         assert len(trained) == len(list(model.parameters()))
 
 
-def test_weights_that_cannot_be_had_are_named(file, tmp_path, monkeypatch):
+def test_missing_weights_are_named(file, tmp_path, monkeypatch):
     def fail(*args, pretrained=False, **kwargs):
         if pretrained:
             raise ConnectionError("no network\nat all")

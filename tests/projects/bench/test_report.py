@@ -1,4 +1,4 @@
-"""The report shows what folders, plans and logs hold, and takes none of it for HTML."""
+"""Bench report: names from folders, plans and logs are escaped in HTML."""
 
 import re
 from html import unescape
@@ -61,7 +61,7 @@ def page(tmp_path):
     return make_report(found, [str(picture)] * 4, best)
 
 
-def test_nothing_from_outside_is_a_tag(page):
+def test_external_text_is_escaped(page):
     assert page.count("<script>") == page.count("</script>") == 1
     shown = set(re.findall(re.escape(TAG) + r"(\w+)", unescape(page)))
     assert shown == {
@@ -71,13 +71,13 @@ def test_nothing_from_outside_is_a_tag(page):
     }
 
 
-def test_the_page_is_whole(page):
+def test_the_page_is_complete(page):
     for text in (
         "Trained on 5 per class, <b>",
         "is best: 90.50 ± 0.71%; not significantly different: ",
         "<td>not significant</td>",
         "<th>difference</th>",
-        "color: #222; max-width",  # the style, and in the script what HTML would escape
+        "color: #222; max-width",  # in <style>, and below in <script>: not escaped
         'document.querySelectorAll("table.sortable")',
         "(row) => row.cells[column]",
     ):

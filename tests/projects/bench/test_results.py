@@ -1,4 +1,4 @@
-"""Means, deviations, intervals and tables, against numbers worked out by hand."""
+"""Bench results: means, standard deviations, intervals and tables, compared with values by hand."""
 
 import csv
 import json
@@ -86,8 +86,8 @@ def test_the_best_comes_first_and_the_incomplete_last():
 
 class TestWelch:
     def test_interval(self):
-        # Variances 1 and 4 of three each: standard error sqrt(5/3) = 1.29099, Welch's degrees of
-        # freedom (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
+        # Variances 1 and 4 with three seeds each: standard error sqrt(5/3) = 1.29099, degrees of
+        # freedom (Welch) (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
         difference = welch([10.0, 11.0, 12.0], [4.0, 6.0, 8.0])
         assert difference.mean == 5
         assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
@@ -95,7 +95,7 @@ class TestWelch:
         assert difference.verdict == "significant"
         assert welch([10.0, 11.0, 12.0], [8.0, 10.0, 12.0]).verdict == "not significant"
 
-    def test_one_seed_tells_nothing(self):
+    def test_one_seed_gives_no_interval(self):
         difference = welch([90.0], [80.0, 81.0])
         assert (difference.mean, difference.low) == (9.5, None)
         assert "one seed" in difference.verdict
@@ -136,7 +136,7 @@ class TestTable:
         ("name", "shown"),
         [("my|config.py", "my\\|config.py"), ("a\n<b> & c.py", "a &lt;b&gt; &amp; c.py")],
     )
-    def test_a_name_begins_no_cell_row_or_tag(self, name, shown):
+    def test_names_are_escaped_in_tables(self, name, shown):
         run = Run(name, 10, 0, 9, 1)
         table = make_table(summarize({run: result(90.0)}), [10], {})
         assert to_markdown(table).splitlines()[2].startswith(f"| {shown} | **90.00** |")
@@ -156,7 +156,7 @@ class TestTable:
         assert rows[0]["flops"] == ""
 
 
-def test_what_runs_left_is_read(tmp_path):
+def test_results_of_runs_are_read(tmp_path):
     good, bad, cut, none = (Run("vit", None, seed, 9, 1) for seed in range(4))
     for run, name, content in (
         (good, "result.json", json.dumps(result(90.0))),
@@ -172,7 +172,7 @@ def test_what_runs_left_is_read(tmp_path):
 
 
 class TestDamage:
-    """A damaged file is told once and counts as missing; the others count as ever."""
+    """A damaged file is reported once and ignored; the other results are still used."""
 
     CHECKS = {
         "result.json": (check_result, result(90.0)),
@@ -203,7 +203,7 @@ class TestDamage:
             assert read_or_tell(str(tmp_path / name), check, kind) is None, kind
 
     @pytest.mark.parametrize("kind", MALFORMED_FILES)
-    def test_one_damaged_result_costs_no_other(self, tmp_path, kind):
+    def test_damaged_results_do_not_affect_others(self, tmp_path, kind):
         runs = [Run("vit", 10, seed, 9, 1) for seed in range(2)]
         for run in runs:
             folder = Path(run.folder(str(tmp_path)))

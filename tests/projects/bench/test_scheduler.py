@@ -1,4 +1,4 @@
-"""Jobs in child processes: their order, their results, their failures."""
+"""Scheduler of jobs in child processes: order, results and failures."""
 
 import io
 import multiprocessing
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import smallvit.datasets.io.images  # noqa: F401 which explains errors: once, for all children
+import smallvit.datasets.io.images  # noqa: F401  # explains errors; imported once for all children
 from smallvit.bench.plan import Run
 from smallvit.bench.progress import Display, LiveDisplay, Timetable, duration
 from smallvit.bench.scheduler import Job, Outcome, Pool
@@ -16,7 +16,7 @@ from smallvit.errors import UserError
 
 
 class Diary:
-    """A watcher that writes down what it is told."""
+    """A watcher that records its events."""
 
     def __init__(self):
         self.begun, self.progress, self.outcomes, self.most, self.now = [], [], {}, 0, set()
@@ -61,7 +61,7 @@ def tell(number, report):
 
 @pytest.fixture
 def pool():
-    # Forked from here, so that the functions above need no importable module.
+    # Forked from here, so that the functions above do not have to be importable.
     return Pool([{"SLOT": "0"}, {"SLOT": "1"}], multiprocessing.get_context("fork"))
 
 
@@ -88,7 +88,7 @@ def test_results_and_progress_come_back(run, tmp_path):
     assert (tmp_path / "logs" / "b.txt").read_text() == "doubling 2\n"
 
 
-def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
+def test_failures_are_reported_and_only_stop_dependent_jobs(run, tmp_path):
     outcomes, diary = run(
         ("bad", refuse, 0, ()),
         ("after", double, 1, ("bad",)),
@@ -112,7 +112,7 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(run, tmp_path):
     assert "after" not in diary.begun
 
 
-def test_what_is_needed_comes_first(run):
+def test_dependencies_run_first(run):
     _, diary = run(
         ("late", double, 1, ("first", "second")), ("first", double, 1, ()), ("second", tell, 1, ())
     )
@@ -157,7 +157,7 @@ class TestDisplay:
         assert table.remaining() is None
         table.note(other, 20, now=100.0)  # resumed at step 20
         table.note(other, 40, now=110.0)
-        # 0.5 s a step, which is assumed of the other method too: 60 and 50 steps for two jobs.
+        # 0.5 s per step, also assumed for the other method: 60 and 50 steps for two jobs.
         assert table.remaining() == pytest.approx(0.5 * 110 / 2)
         assert table.fraction() == pytest.approx(40 / 150)
         table.note(slow, 0, now=110.0)

@@ -1,4 +1,4 @@
-"""What is chosen by trials, with results made up for them."""
+"""Hyperparameter search, with synthetic results."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ TEACHER = Run("teacher", 5, 0, 400, 10)
 
 
 class Pool:
-    """Does each trial at once, with an accuracy by its rate and weight."""
+    """Run each trial immediately, with an accuracy that depends on its learning rate and weight."""
 
     def __init__(self, accuracies):
         self.accuracies, self.done = accuracies, []
@@ -57,7 +57,7 @@ def test_the_best_rate(jobs):
     assert again.done == []
 
 
-def test_of_equal_rates_the_recipes_and_without_any_too(jobs):
+def test_the_recipe_s_rate_is_preferred_for_ties_and_failures(jobs):
     pool = Pool({(1.0, ""): 50.0, (0.3, ""): 50.0, (3.0, ""): 50.0})
     assert search({("vit", 5): PLAIN}, jobs, pool, 1)[0]["rate"] == 1.0
     assert search({("vit", None): Run("vit", None, 0, 400, 10)}, jobs, Pool({}), 1)[0]["rate"] == 1
@@ -70,7 +70,7 @@ def test_a_guided_method_chooses_its_weight_first(jobs):
     (chosen,) = search({("vit+guidance", 5): GUIDED}, jobs, pool, 1)
     assert (chosen["rate"], chosen["weight"]) == (0.3, "balanced")
     assert chosen["weights"] == {"2.5": 30.0, "0.25": 40.0, "balanced": 45.0}
-    # The trial of the recipe's rate is there from the weights.
+    # The trial with the recipe's rate is reused from the search for the weight.
     assert len(pool.done) == len(WEIGHTS) + 2
 
 
@@ -90,7 +90,7 @@ def test_what_is_searched():
 
 
 @pytest.mark.parametrize("wrong", ["nan", "much", "-1"])
-def test_a_weight_that_cannot_be_is_named(wrong):
+def test_invalid_weights_are_named(wrong):
     from dataclasses import asdict
 
     run = asdict(PLAIN) | {"weight": wrong}

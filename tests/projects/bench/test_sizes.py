@@ -1,4 +1,4 @@
-"""Networks of one size: the width that is found, and what it does to the config."""
+"""Width search for networks of equal size, and the resulting configs."""
 
 import pytest
 from mmengine.registry import init_default_scope
@@ -25,28 +25,28 @@ def parameters(name, size, width):
 
 
 class TestSearch:
-    def test_what_is_near_enough_stays(self):
+    def test_networks_close_to_the_target_are_not_changed(self):
         assert find_width(lambda width: width * width or 92, 4, 100, 9) == Fitted(0, 92)
 
     @pytest.mark.parametrize("published", [4, 32, 200])
     def test_the_nearest_of_the_possible_widths(self, published):
-        # 12^2 = 144 and 8^2 = 64: 100 is 1.44 times under the one and 1.56 times over the other.
+        # 12^2 = 144 and 8^2 = 64: 144 / 100 = 1.44 and 100 / 64 = 1.56.
         square = lambda width: (width or published) ** 2  # noqa: E731
         assert find_width(square, 4, 100, published) == Fitted(12, 144)
         assert find_width(square, 1, 100, published) == Fitted(10, 100)
 
-    def test_more_than_the_least_width(self):
+    def test_targets_below_the_minimum_width(self):
         assert find_width(lambda width: 1000 + width, 4, 100, 64) == Fitted(4, 1004)
 
 
 def test_every_mini_network_comes_within_a_tenth_of_the_target():
     found = fit(settings(32), [*NAMES, "timm:resnet18"], 10, None)
-    assert set(found) == set(NAMES)  # a model of timm stays as it is
+    assert set(found) == set(NAMES)  # timm models are not changed
     for name, each in found.items():
-        # What was counted without weights is what a network with weights has.
+        # Parameters counted without weights equal those of the built network.
         assert parameters(name, 32, each["width"]) == each["size"]
         assert each["size"] == pytest.approx(0.25e6, rel=0.1), name
-    # All others keep the networks of their configs.
+    # The others keep the networks of their configs.
     assert [name for name, each in found.items() if not each["width"]] == ["dhvt", "resnet"]
 
 
@@ -57,7 +57,7 @@ def test_every_published_network_comes_within_a_tenth_of_deit_tiny():
         assert each["size"] == pytest.approx(5.7e6, rel=0.1), name
 
 
-def test_multiply_adds_may_be_what_is_equal():
+def test_flops_can_be_the_target():
     found = fit(settings(32, "flops", 10e6), ["vit", "dwnet"], 10, None)
     for each in found.values():
         assert each["size"] == pytest.approx(10e6, rel=0.1)

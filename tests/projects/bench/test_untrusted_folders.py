@@ -1,4 +1,4 @@
-"""What lies in the folder of a bench is read as data: no program in it is run when it goes on."""
+"""Untrusted bench folders: files are read as data, and no program in them is executed."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ DATA = {
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A bench whose plan names a program as a method, and has programs in its folders."""
+    """A bench whose plan names a Python file as a method, with Python files in its folders."""
     mark = tmp_path / "executed"
     program = tmp_path / "evil.py"
     program.write_text(f"open({str(mark)!r}, 'w').close()\nmodel = dict(type='ImageClassifier')")
@@ -40,7 +40,7 @@ def hostile(tmp_path):
 
 
 class Pool:
-    """Keeps what would be done."""
+    """Records jobs without running them."""
 
     def __init__(self):
         self.jobs = []
@@ -74,7 +74,7 @@ def test_a_method_that_only_the_plan_names_is_not_run(hostile):
     assert jobs[-1].arguments[1] == {"vit": 0}
     assert not mark.exists()
     planned = [run["method"] for run in json.loads((out / "plan.json").read_text())["runs"]]
-    assert program in planned  # what was trained stays in the report
+    assert program in planned  # results of trained runs remain in the report
     assert json.loads((out / "cost.json").read_text())["methods"] == {"vit": COST}
 
 

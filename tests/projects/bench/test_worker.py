@@ -1,4 +1,4 @@
-"""What the bench sees in a folder of images."""
+"""Dataset inspection by the bench."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def test_digits():
     assert found["image_size"] == 32
 
 
-def test_classes_alone_lend_a_part_for_choosing_and_testing(tmp_path):
+def test_unsplit_class_folders_are_split(tmp_path):
     write(tmp_path / "ant", 5)
     write(tmp_path / "bee", 10)
     found = describe(str(tmp_path), silent)
@@ -52,7 +52,7 @@ def test_the_size_fits_most_images(tmp_path, side, fitting):
     assert describe(str(tmp_path), silent)["image_size"] == fitting
 
 
-def test_other_images_are_other_data(tmp_path):
+def test_different_images_are_different_data(tmp_path):
     write(tmp_path / "ant", 5)
     write(tmp_path / "bee", 5)
     before = describe(str(tmp_path), silent)

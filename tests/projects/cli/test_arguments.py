@@ -1,4 +1,4 @@
-"""Flags that several tools share."""
+"""Command-line arguments shared by several tools."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from smallvit.errors import UserError
 @pytest.mark.parametrize(
     "value", ["[dict(type=CocoMetric,metric=bbox)]", "[dict(type=A),dict(type=B)]", "{'a': 1}"]
 )
-def test_a_dict_in_an_option_is_a_sentence(value, capsys):
+def test_dicts_in_options_are_rejected_in_a_sentence(value, capsys):
     with pytest.raises(SystemExit):
         base_parser("it").parse_args(["x.py", "--cfg-options", f"test_evaluator={value}"])
     message = capsys.readouterr().err
@@ -23,7 +23,7 @@ def test_a_dict_in_an_option_is_a_sentence(value, capsys):
     assert "config that inherits" in message
 
 
-def test_a_device_that_is_there(monkeypatch):
+def test_existing_devices_are_accepted(monkeypatch):
     assert choose_device("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cuda:1") == "cuda:1"
@@ -40,13 +40,13 @@ def test_a_device_that_is_there(monkeypatch):
         ("gpu", 2, "not a torch device"),
     ],
 )
-def test_a_device_that_is_not(monkeypatch, name, count, words):
+def test_missing_devices_are_rejected(monkeypatch, name, count, words):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(UserError, match=f"--device {name}: {words}"):
         choose_device(name)
 
 
-def test_what_only_a_checkout_has_is_told_in_a_sentence():
+def test_tools_that_need_a_checkout_say_so():
     with pytest.raises(UserError, match=r"no_such_module.py, which is part of a source checkout"):
         module_of_checkout("no_such_module")
 
@@ -65,7 +65,7 @@ def test_a_count_is_a_positive_number(text, capsys):
     assert f"argument --count: {text} is not a positive integer" in capsys.readouterr().err
 
 
-def test_what_a_tool_reads_is_never_replaced(tmp_path):
+def test_inputs_are_never_overwritten(tmp_path):
     there, link = tmp_path / "a.pth", tmp_path / "link.pth"
     require_free(there, overwrite=False)
     require_free(None, overwrite=False)

@@ -1,4 +1,4 @@
-"""The bridge for programs that do not know smallvit."""
+"""Import hook (``.pth`` file) for programs that do not import smallvit themselves."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def packages(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_it_comes_and_goes(packages, capsys):
+def test_install_and_remove(packages, capsys):
     for action, said in (
         ("status", "not installed"),
         ("install", "bridge: installed"),
@@ -34,7 +34,7 @@ def test_it_comes_and_goes(packages, capsys):
     assert "another version" in bridge.status()
 
 
-def test_files_of_others_stay(packages):
+def test_files_of_others_are_kept(packages):
     (packages / "_smallvit_bridge.py").write_text("mine")
     for action in (bridge.install, bridge.remove):
         with pytest.raises(UserError, match="was not written by smallvit"):
@@ -50,7 +50,7 @@ def run(packages, program):
     )
 
 
-def test_a_program_that_needs_none_of_it_imports_none_of_it(packages):
+def test_unrelated_programs_do_not_import_smallvit(packages):
     bridge.install()
     done = run(packages, "import json; print('smallvit' in sys.modules, len(sys.meta_path))")
     assert done.stdout.startswith("False"), done.stderr
@@ -59,7 +59,7 @@ def test_a_program_that_needs_none_of_it_imports_none_of_it(packages):
 
 
 @pytest.mark.exhaustive
-def test_mmdet_first(packages):
+def test_mmdet_can_be_imported_first(packages):
     program = "from mmdet.apis import DetInferencer; import mmcv.ops; print(mmcv.ops.nms)"
     assert run(packages, program).returncode == 1
     bridge.install()

@@ -1,4 +1,4 @@
-"""The verb ``smallvit cam``."""
+"""The ``smallvit cam`` command."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def test_flags_of_another_method_are_refused(capsys):
     assert "--label and --block require --method gradcam" in capsys.readouterr().err
 
 
-def test_a_map_lies_over_its_image():
+def test_maps_are_overlaid_on_their_image():
     picture = np.full((20, 30, 3), 200, np.uint8)
     heat = torch.zeros(2, 3)
     heat[0, 0] = 1

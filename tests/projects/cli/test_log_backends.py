@@ -1,4 +1,4 @@
-"""Experiment trackers that --log-to adds."""
+"""Experiment trackers added with ``--log-to``."""
 
 import pytest
 from mmengine.config import Config
@@ -19,7 +19,7 @@ def kinds(cfg):
     return [backend["type"] for backend in cfg.visualizer.vis_backends]
 
 
-def test_trackers_come_beside_the_local_logs():
+def test_trackers_are_added_to_the_local_logs():
     cfg = Config(dict())
     log_to(cfg, ["tensorboard", "wandb"])
     assert kinds(cfg) == ["LocalVisBackend", "TensorboardVisBackend", "WandbVisBackend"]
@@ -29,7 +29,7 @@ def test_trackers_come_beside_the_local_logs():
     assert len(kinds(cfg)) == 3
 
 
-def test_the_backends_of_a_config_stay():
+def test_backends_of_a_config_are_kept():
     local = dict(type="mmpretrain.LocalVisBackend", img_save_dir="x")
     cfg = Config(dict(visualizer=dict(type="UniversalVisualizer", vis_backends=[local])))
     log_to(cfg, ["tensorboard"])
@@ -37,7 +37,7 @@ def test_the_backends_of_a_config_stay():
     assert cfg.visualizer.vis_backends[0] == local
 
 
-def test_one_that_is_not_installed_is_named():
+def test_missing_trackers_are_named():
     with pytest.raises(UserError, match=r"--log-to mlflow requires .*pip install mlflow"):
         log_to(Config(dict()), ["mlflow"])
 

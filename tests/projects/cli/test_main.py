@@ -22,19 +22,19 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("verb", command.VERBS)
-def test_a_verb_explains_itself(verb, capsys):
+def test_each_command_has_help(verb, capsys):
     with pytest.raises(SystemExit) as left:
         command.main([verb, "--help"])
     assert left.value.code == 0
     assert f"usage: smallvit {verb}" in capsys.readouterr().out
 
 
-def test_no_verb_is_a_mistake(capsys):
+def test_a_missing_command_is_an_error(capsys):
     assert command.main([]) == 2
     assert "usage: smallvit" in capsys.readouterr().out
 
 
-def test_a_misspelt_verb_names_the_nearest(capsys):
+def test_a_misspelled_command_names_the_nearest(capsys):
     assert command.main(["recipes"]) == 2
     assert "did you mean recipe?" in capsys.readouterr().err
 

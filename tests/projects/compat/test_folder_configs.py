@@ -1,4 +1,4 @@
-"""Configs with ``fit_to_folder`` follow their folder wherever they are built; others stay."""
+"""Configs with ``fit_to_folder`` adapt to their folder; other configs do not change."""
 
 import cv2
 import mmpretrain
@@ -61,7 +61,7 @@ def cfg(tmp_path):
 
 @pytest.fixture
 def weights(tmp_path, cfg):
-    """Of a classifier of two classes, with their names."""
+    """Weights of a classifier with two classes and their names."""
     model = dict(cfg.model, head=dict(HEAD, num_classes=2))
     state = mmpretrain.get_model(Config(dict(model=model))).state_dict()
     meta = {"dataset_meta": {"classes": ["one", "two"]}}
@@ -81,7 +81,7 @@ def test_a_runner_follows_the_folder(cfg, images, build):
         "owl",
     )
     assert runner.cfg.test_evaluator.topk == (1,)
-    assert cfg.model.head.num_classes == 1000  # the caller's config stays as it is
+    assert cfg.model.head.num_classes == 1000  # the config of the caller is not modified
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_runner_follows_the_folder(cfg, images, build):
     ],
 )
 def test_only_a_classifier_s_images_have_a_number_of_classes(cfg, images, preprocessor, expected):
-    """``num_classes=1000`` may be inherited; SimCLR's preprocessor does not take it."""
+    """``num_classes=1000`` may be inherited, but the preprocessor of SimCLR does not accept it."""
     cfg.data_root = str(images)
     cfg.data_preprocessor = preprocessor
     cfg.model.head = dict(type="ContrastiveHead", loss=dict(type="CrossEntropyLoss"))
@@ -121,8 +121,8 @@ def test_a_test_takes_the_classes_of_its_weights(cfg, weights):
     assert Runner.from_cfg(cfg).model.head.num_classes == 2
 
 
-def test_classes_of_a_checkpoint_stay(cfg, images, weights):
-    """``tools/test.py`` fits its config before the runner sees it."""
+def test_classes_of_a_checkpoint_are_kept(cfg, images, weights):
+    """``tools/test.py`` adapts its config before building the runner."""
     cfg.data_root = str(images)
     folder.fit_to_folder(cfg, weights)
     assert folder.follow_folder(cfg).model.head.num_classes == 2

@@ -1,4 +1,4 @@
-"""The bridge that serves mmcv's compiled ops through torchvision."""
+"""Replacement of mmcv's compiled ops by torchvision."""
 
 import importlib
 import importlib.util
@@ -60,7 +60,7 @@ def test_the_import_of_smallvit_is_light():
         ("border_align_forward", lambda: ops.border_align(*_border_align_inputs())),
     ],
 )
-def test_other_ops_name_themselves_and_the_way_out(op, call):
+def test_unsupported_ops_are_named_with_the_way_out(op, call):
     with pytest.raises(
         NotImplementedError, match=rf"'{op}' requires the compiled mmcv.*Install mmcv"
     ):
@@ -71,7 +71,7 @@ def _border_align_inputs():
     return torch.rand(1, 4, 3, 3), torch.rand(1, 9, 4), 10
 
 
-def test_the_environment_report_says_who_serves_the_ops():
+def test_the_environment_report_names_the_source_of_the_ops():
     from mmcv.utils import collect_env
 
     if mmcv_ext.is_bridged():
@@ -90,7 +90,7 @@ def test_nms_keeps_the_best_of_each_cluster():
 
 @pytest.mark.parametrize(("offset", "kept"), [(0, [0, 1]), (1, [0])])
 def test_nms_offset_counts_the_last_pixel(offset, kept):
-    # Boxes of 3x3 and 2x3: IoU 6/9 without, 12/16 with the inclusive last pixel.
+    # Boxes of 3x3 and 2x2 pixels: IoU 6/9 without the inclusive last pixel, 12/16 with it.
     boxes = torch.tensor([[0.0, 0, 3, 3], [0, 0, 2, 3]])
     _, keep = ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.7, offset=offset)
     assert keep.tolist() == kept
@@ -125,7 +125,7 @@ def test_roi_align_gradients(maps, sampling_ratio, aligned):
 def test_roi_align_by_hand():
     ramp = torch.arange(36.0).view(1, 1, 6, 6)
     roi = torch.tensor([[0, 1.0, 1.0, 5.0, 5.0]])
-    # Each bin of 2x2 cells averages a linear ramp: its value at the bin's center.
+    # Each bin averages 2x2 cells of a linear ramp, which gives its value at the bin center.
     aligned = ops.roi_align(ramp, roi, 2, 1.0, 2, "avg", True)
     expected = torch.tensor([[1.5 * 6 + 1.5, 1.5 * 6 + 3.5], [3.5 * 6 + 1.5, 3.5 * 6 + 3.5]])
     torch.testing.assert_close(aligned[0, 0], expected)
@@ -160,7 +160,7 @@ def _deform_inputs(groups, deform_groups):
     make = dict(dtype=torch.double, requires_grad=True)
     x = torch.randn(2, 4, 5, 6, **make)
     weight = torch.randn(4, 4 // groups, 3, 3, **make)
-    # Away from whole cells, where bilinear interpolation has a kink.
+    # Not at cell boundaries, where bilinear interpolation is not differentiable.
     offset = (torch.rand(2, 18 * deform_groups, 5, 6, dtype=torch.double) * 0.6 + 0.2).detach()
     mask = torch.rand(2, 9 * deform_groups, 5, 6, **make)
     return x, offset.requires_grad_(), mask, weight

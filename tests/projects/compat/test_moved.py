@@ -1,4 +1,4 @@
-"""Every module path and public name of version 0.1 still imports."""
+"""Deprecated import paths: every module path and public name of version 0.1 can be imported."""
 
 import importlib
 import json
@@ -12,7 +12,7 @@ import fresh
 from smallvit.compat.moved import MOVED, RENAMED
 
 NAMES = json.loads((Path(__file__).parents[2] / "data" / "public_names_0.1.json").read_text())
-# torchvision_ops is the body of mmcv._ext and is loaded under that name.
+# torchvision_ops implements mmcv._ext and is loaded under that name.
 NAMES.pop("smallvit.compat.torchvision_ops")
 
 

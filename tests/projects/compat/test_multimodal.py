@@ -1,4 +1,4 @@
-"""MMPretrain beside releases of transformers that it can and cannot be imported with."""
+"""MMPretrain with compatible and incompatible releases of transformers."""
 
 import importlib.util
 import sys
@@ -22,7 +22,7 @@ def __getattr__(name):
         raise AttributeError(name)
     return type(name, (), dict(from_pretrained=None))
 """
-#: What later releases lack of what MMPretrain 1.2 wants.
+#: Names imported by MMPretrain 1.2 that later releases removed.
 LACKING = {
     "4.53.0": ["GenerationMixin"],
     "5.1.0": ["GenerationMixin", "apply_chunking_to_forward"],
@@ -30,7 +30,7 @@ LACKING = {
 
 
 def write_transformers(folder: Path, version: str, source: str) -> None:
-    """A distribution of that name whose modules all have one source."""
+    """Write a distribution of that name whose modules all have the same source."""
     info = folder / f"transformers-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}")
@@ -42,7 +42,7 @@ def write_transformers(folder: Path, version: str, source: str) -> None:
 
 @pytest.fixture
 def dependency(tmp_path, monkeypatch):
-    """MMPretrain's module with the flag, as it is before the models are imported."""
+    """MMPretrain's module with its flag in the state before the models are imported."""
     monkeypatch.syspath_prepend(tmp_path)
     installed = [name for name in sys.modules if name.partition(".")[0] == "transformers"]
     for name in installed:
@@ -56,7 +56,7 @@ def dependency(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
+def test_compatible_releases_are_used(dependency, tmp_path, recwarn):
     write_transformers(tmp_path, "4.51.3", ANY_NAME.format(missing=[]))
     multimodal.switch_off_if_broken(dependency)
     assert dependency.WITH_MULTIMODAL
@@ -64,14 +64,16 @@ def test_a_release_that_fits_is_left_alone(dependency, tmp_path, recwarn):
 
 
 @pytest.mark.parametrize(("version", "missing"), LACKING.items())
-def test_one_that_lacks_names_switches_the_part_off(dependency, tmp_path, version, missing):
+def test_releases_with_missing_names_disable_multimodal_models(
+    dependency, tmp_path, version, missing
+):
     write_transformers(tmp_path, version, ANY_NAME.format(missing=missing))
     with pytest.warns(UserWarning, match=rf"transformers {version} .*{missing[-1]}.*disabled"):
         multimodal.switch_off_if_broken(dependency)
     assert not dependency.WITH_MULTIMODAL
 
 
-def test_one_that_does_not_import_switches_it_off(dependency, tmp_path):
+def test_releases_that_fail_to_import_disable_multimodal_models(dependency, tmp_path):
     write_transformers(tmp_path, "5.0.0", "raise RuntimeError('an older torch\\nand more')")
     with pytest.warns(UserWarning, match=r"RuntimeError: an older torch\); its multi-modal"):
         multimodal.switch_off_if_broken(dependency)

@@ -1,4 +1,4 @@
-"""What MMEngine logs for the record is in the log file, and not on the screen."""
+"""MMEngine's verbose log messages go to the log file but not to the console."""
 
 from mmengine.logging import MMLogger
 

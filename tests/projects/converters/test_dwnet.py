@@ -1,4 +1,4 @@
-"""The DWNet converter: both ways, exact, and strict."""
+"""The DWNet converter: exact round trips, and strict about keys."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ GOLDENS = {
 
 
 def shapes(name):
-    """Tensors of the right shapes: what they hold plays no part in most tests."""
+    """Tensors of the right shapes; their values do not matter in most tests."""
     return {
         key: torch.empty(shape, device="meta")
         for key, shape, _, _ in load_golden(name)["state_dict"]
@@ -54,7 +54,7 @@ def test_round_trip_is_exact(name, expected):
     assert all(key.startswith(("backbone.", "head.")) for key in ours)
 
 
-def test_classes_are_the_checkpoints():
+def test_the_number_of_classes_is_the_checkpoint_s():
     state = shapes("dwnet_tiny_static")
     state["head.weight"], state["head.bias"] = torch.ones(7, 768), torch.ones(7)
     ours = convert("dwnet", state)
@@ -162,7 +162,7 @@ def test_wrapped_checkpoints_are_opened():
 
 
 @pytest.mark.parametrize("checkpoint", [{"epoch": 3, "lr": 0.1}, {}, [1, 2]])
-def test_what_holds_no_weights_is_refused(checkpoint):
+def test_files_without_weights_are_rejected(checkpoint):
     with pytest.raises(ConversionError, match="not a state dict"):
         convert("dwnet", checkpoint)
 
@@ -187,7 +187,7 @@ def test_official_models():
         models["dwnet_base_patch4_window7_224"]["weights"]
 
 
-def test_weights_arrive_where_they_belong():
+def test_weights_are_assigned_to_the_right_parameters():
     official = reference_state(load_golden("dwnet_tiny_inhomogeneous"))
     ours = convert("dwnet", official)
     here = "backbone.stages.2.blocks.5"

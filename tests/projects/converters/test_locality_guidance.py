@@ -1,4 +1,4 @@
-"""Key maps of tiny-transformers' checkpoints: ResNet-18, identification and refusals."""
+"""Key maps for tiny-transformers' checkpoints: ResNet-18, identification and rejected keys."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_names_the_model_of_a_checkpoint(golden, official):
     _, names = identify("locality_guidance", {"model_state": empty_state(golden)})
     assert official in names
     student = official.removesuffix("_base")
-    assert all(name.startswith(student) for name in names)  # plain, guided, guided offline
+    assert all(name.startswith(student) for name in names)  # plain, guided online, guided offline
 
 
 @pytest.mark.parametrize("golden", GOLDENS)

@@ -1,4 +1,4 @@
-"""Official checkpoints that MMPretrain's VisionTransformer takes: DeiT and the shortcut's ViT."""
+"""Conversion of official DeiT and shortcut ViT checkpoints to MMPretrain's VisionTransformer."""
 
 import re
 from itertools import product
@@ -35,7 +35,7 @@ def test_names_the_model_of_a_checkpoint(golden, official):
     names = identify("locality_guidance", {"model_state": state})[1]
     assert official in names
     student = official.removesuffix("_base")
-    assert all(name.startswith(student) for name in names)  # plain, guided, guided offline
+    assert all(name.startswith(student) for name in names)  # plain, guided online, guided offline
 
 
 def test_distilled_deit_averages_its_two_heads():
@@ -77,7 +77,7 @@ def shortcut_vit():
 
 
 def host_state():
-    """The stored ViT-Tiny without its shortcuts."""
+    """State of the stored ViT-Tiny without its shortcuts."""
     state = reference_state(load_golden("vit_tiny"))
     return {k: v for k, v in state.items() if not re.search(r"convs|batchnorms", k)}
 
@@ -116,7 +116,7 @@ def test_host_of_the_shortcut_matches_its_equations():
     torch.testing.assert_close(actual, expected, rtol=0, atol=limit)
 
 
-def test_host_of_the_shortcut_goes_back():
+def test_host_of_the_shortcut_round_trips():
     state = host_state()
     restored = revert("dw_shortcut", convert("dw_shortcut", state))
     assert set(restored) == set(state)
@@ -125,7 +125,7 @@ def test_host_of_the_shortcut_goes_back():
 
 
 @pytest.mark.parametrize("system", ["dvt", "dw_shortcut"])
-def test_refuses_a_strange_checkpoint(system):
+def test_rejects_unknown_checkpoints(system):
     with pytest.raises(ConversionError, match="unknown"):
         convert(system, {"surplus.weight": torch.ones(1)})
 
@@ -146,7 +146,7 @@ def test_cait_converts_without_any_of_its_parts(parts, shortcuts):
     model = checks.Classifier(backbone, 16)
     state = {key: torch.randn(value.shape) for key, value in model.state_dict().items()}
     official = revert("dw_shortcut", state)
-    # What the official code has in comments: blocks are then no longer wrapped.
+    # Commented-out parts of the official code; without them, blocks are no longer wrapped.
     block = "patch_transformer.layers.2.0"
     wrapped = "fn." if scale else ""
     assert (f"{block}.scale" in official) == scale

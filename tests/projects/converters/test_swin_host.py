@@ -1,4 +1,4 @@
-"""Swin of the shortcut's repository in MMPretrain's SwinTransformer, shortcuts left out."""
+"""Conversion of the Swin in the shortcut's repository to MMPretrain's SwinTransformer."""
 
 import pytest
 import torch

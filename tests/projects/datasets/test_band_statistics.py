@@ -1,4 +1,4 @@
-"""Mean and deviation of bands, in one pass over the training images."""
+"""Mean and standard deviation of bands, computed in one pass over the training images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from smallvit.errors import DataError
 
 @pytest.fixture
 def arrays(tmp_path):
-    """Images of different sizes whose bands have different ranges, and their files."""
+    """Images of different sizes whose bands have different value ranges, and their files."""
     random = np.random.default_rng(0)
     scale = np.array([1e-3, 1.0, 1e3, 1.0, 7.0])
     found = {}
@@ -24,7 +24,7 @@ def arrays(tmp_path):
     return found
 
 
-def test_they_are_those_of_all_pixels(arrays):
+def test_statistics_are_those_of_all_pixels(arrays):
     found = measure_bands(list(arrays), Bands(5))
     pixels = np.concatenate([one.reshape(-1, 5) for one in arrays.values()]).astype(np.float64)
     assert found.mean == pytest.approx(pixels.mean(0), rel=1e-5)
@@ -34,7 +34,7 @@ def test_they_are_those_of_all_pixels(arrays):
     assert chosen.mean == (found.mean[4], found.mean[1])
 
 
-def test_they_do_not_depend_on_the_processes(arrays, monkeypatch):
+def test_statistics_do_not_depend_on_the_number_of_processes(arrays, monkeypatch):
     alone = measure_bands(list(arrays), Bands(5))
     monkeypatch.setattr("smallvit.datasets.band_statistics.FEW", 1)
     assert measure_bands(list(arrays), Bands(5)) == alone
@@ -53,7 +53,7 @@ def test_damaged_files_are_counted_and_wrong_ones_named(arrays, tmp_path):
         measure_bands([*paths, *wrong], Bands(5))
 
 
-def test_a_band_that_is_the_same_everywhere_is_refused(tmp_path):
+def test_constant_bands_are_rejected(tmp_path):
     np.save(tmp_path / "x.npy", np.stack([np.eye(8), np.full((8, 8), 3.0)], -1))
     with pytest.raises(DataError, match="band 1 is 3 everywhere in all"):
         measure_bands([str(tmp_path / "x.npy")], Bands(2))

@@ -1,4 +1,4 @@
-"""Chaoyang, on a fixture in the layout of its archive."""
+"""Chaoyang dataset, on a fixture in the layout of its archive."""
 
 import json
 
@@ -18,7 +18,7 @@ def root(tmp_path):
         for number, label in enumerate(labels):
             name = f"{split}/5358-IMG001x00{number}-{label}.JPG"
             cv2.imwrite(str(tmp_path / name), np.full((16, 16, 3), 60 * label, np.uint8))
-            # The archive also has the labels of the three pathologists.
+            # The archive also contains the labels of the three pathologists.
             entries.append({"name": name, "label": label, "label_A": 0})
         (tmp_path / f"{split}.json").write_text(json.dumps(entries))
     return tmp_path
@@ -61,7 +61,7 @@ def test_an_entry_without_a_label(root):
         Chaoyang(str(root))
 
 
-def test_a_download_that_was_cut_off(root):
+def test_truncated_downloads_are_named(root):
     (root / "train.json").write_text('[{"name": "tra')
     with pytest.raises(DataError, match=r"train\.json is not valid JSON.*download it again"):
         Chaoyang(str(root))

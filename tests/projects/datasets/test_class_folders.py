@@ -1,4 +1,4 @@
-"""Class folders of one's own, in both layouts, and what can be wrong with them."""
+"""Class folders in both layouts, and errors in user datasets."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def files(dataset):
 
 @pytest.fixture
 def flat(tmp_path):
-    """Ten images of dogs, five of cats."""
+    """Ten images of dogs and five of cats."""
     fill(tmp_path / "dog", *(f"{number}.png" for number in range(10)))
     fill(tmp_path / "Cat", *(f"{number}.jpg" for number in range(5)))
     return tmp_path
@@ -40,7 +40,7 @@ def split(tmp_path):
     return tmp_path
 
 
-#: Of the fixture `flat`, with the default settings.
+#: Held-out images of the fixture `flat` with default settings.
 HELD_OUT = {"Cat/2.jpg", "dog/2.png", "dog/6.png"}
 
 
@@ -55,12 +55,12 @@ class TestFlatFolder:
             assert name.startswith(("Cat", "dog")[label])
 
     def test_the_split_never_changes(self, flat):
-        # Results on a folder can be compared only while this holds.
+        # Results on a folder are only comparable while this holds.
         assert files(ClassFolders(str(flat), "val")).keys() == HELD_OUT
         names = [f"{number}.png" for number in range(10)]
         assert choose_held_out(names, 0.3, 7) == {"0.png", "1.png", "4.png"}
 
-    def test_test_reads_what_validates(self, flat):
+    def test_testing_uses_the_validation_images(self, flat):
         test, val = (files(ClassFolders(str(flat), name)) for name in ("test", "val"))
         assert test == val
 
@@ -71,7 +71,7 @@ class TestFlatFolder:
         assert np.bincount(list(half.values())).tolist() == [2, 5]
         assert half.keys() > one.keys()
 
-    def test_other_classes_do_not_change_what_is_held_out(self, flat):
+    def test_other_classes_do_not_change_the_held_out_images(self, flat):
         before = files(ClassFolders(str(flat), "val"))
         fill(flat / "bird", "0.png", "1.png")
         after = files(ClassFolders(str(flat), "val"))
@@ -96,12 +96,12 @@ class TestFlatFolder:
         with pytest.raises(ValueError, match=rf"held_out to be a fraction in \(0, 1\), got {part}"):
             ClassFolders(str(flat), held_out=part)
 
-    def test_hidden_files_are_not_seen(self, flat):
+    def test_hidden_files_are_ignored(self, flat):
         fill(flat / ".ipynb_checkpoints", "0.png")
         fill(flat / "dog", "._0.png", ".cache/0.png")
         assert len(ClassFolders(str(flat))) == 12
 
-    def test_a_class_may_be_called_train(self, flat):
+    def test_a_class_may_be_named_train(self, flat):
         fill(flat / "train", "0.png", "1.png")
         assert find_classes(str(flat)) == ("Cat", "dog", "train")
 
@@ -113,12 +113,12 @@ class TestSplitFolders:
             assert list(names.values()) == [0, 0, 1]
             assert all(path.startswith(f"{name}/") for path in names)
 
-    def test_test_has_its_own_folder_or_that_of_val(self, split):
+    def test_testing_uses_its_own_folder_or_val(self, split):
         assert all(name.startswith("val/") for name in files(ClassFolders(str(split), "test")))
         fill(split / "test" / "cat", "0.png")
         assert files(ClassFolders(str(split), "test")) == {"test/cat/0.png": 0}
 
-    def test_without_val_a_part_of_train_validates(self, flat):
+    def test_without_val_a_part_of_train_is_held_out(self, flat):
         root = flat / "root"
         (root / "train").mkdir(parents=True)
         for name in ("Cat", "dog"):
@@ -133,7 +133,7 @@ class TestSplitFolders:
         fill(split / "train" / "dog", "at/night/0.png")
         assert files(ClassFolders(str(split)))["train/dog/at/night/0.png"] == 1
 
-    def test_given_classes_decide(self, split):
+    def test_given_classes_define_the_labels(self, split):
         (split / "train").rename(split / "elsewhere")
         dataset = ClassFolders(str(split), "test", classes=["bird", "cat", "dog"])
         assert dataset.metainfo["classes"] == ("bird", "cat", "dog")
@@ -152,7 +152,7 @@ def load(root):
 
 
 class TestMistakes:
-    """Each is named with its path and a way out."""
+    """Errors name the path and a fix."""
 
     def test_no_folder(self, tmp_path):
         with pytest.raises(
@@ -196,7 +196,7 @@ class TestMistakes:
         ):
             load(split)
 
-    def test_a_class_that_is_not_trained(self, split):
+    def test_a_class_folder_without_training_images(self, split):
         fill(split / "val" / "bird", "0.png")
         with pytest.raises(DataError, match=r"val/bird: unknown class 'bird', expected one of 2"):
             load(split)

@@ -1,4 +1,4 @@
-"""Annotation files of COCO's form: every object is trained, or counted with the reason."""
+"""COCO annotation files: every object is either used for training or counted with a reason."""
 
 from types import SimpleNamespace
 
@@ -73,7 +73,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_what_is_clear_is_mended_and_said(name, tmp_path):
+def test_obvious_errors_are_repaired_and_reported(name, tmp_path):
     write_coco(tmp_path)
     right = loaded(coco_dataset(tmp_path))
     change, sentence = MENDED[name]
@@ -113,7 +113,7 @@ DROPPED = {
 
 
 @pytest.mark.parametrize("reason", DROPPED)
-def test_an_object_that_is_left_out_is_counted(reason, tmp_path):
+def test_skipped_objects_are_counted(reason, tmp_path):
     write_coco(tmp_path, lambda content: DROPPED[reason](content["annotations"][2]))
     dataset = coco_dataset(tmp_path)
     usage = usage_of(dataset)
@@ -124,7 +124,7 @@ def test_an_object_that_is_left_out_is_counted(reason, tmp_path):
 
 
 @pytest.mark.parametrize("reason", DROPPED)
-def test_a_training_without_an_object_is_refused(reason, tmp_path):
+def test_datasets_without_objects_are_rejected(reason, tmp_path):
     write_coco(tmp_path, each(DROPPED[reason]))
     dataset = coco_dataset(tmp_path)
     (fault,) = usage_of(dataset).faults
@@ -158,7 +158,7 @@ def test_objects_with_several_faults_are_counted_as_mmdet_trains_them(tmp_path):
     assert usage.with_objects == sum(len(objects) > 0 for objects in samples)
 
 
-def test_boxes_in_parts_of_the_image(tmp_path):
+def test_relative_boxes(tmp_path):
     write_coco(tmp_path, each(lambda one: one.update(bbox=[v / SIZE for v in one["bbox"]])))
     (fault,) = usage_of(coco_dataset(tmp_path)).faults
     assert "all boxes are between 0 and 1" in str(fault)
@@ -209,7 +209,7 @@ def test_a_mask_that_the_pipeline_needs(mask, tmp_path):
     assert usage_of(coco_dataset(tmp_path, masks=False)).faults == []
 
 
-def test_run_lengths_where_polygons_alone_are_read(tmp_path):
+def test_rle_masks_where_only_polygons_are_supported(tmp_path):
     from pycocotools import mask
 
     def encode(one):
@@ -229,8 +229,8 @@ def test_run_lengths_where_polygons_alone_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_image_ids_that_are_one_off(shift, tmp_path):
-    """Six of eight objects would be trained on the image before."""
+def test_off_by_one_image_ids(shift, tmp_path):
+    """Otherwise six of eight objects would be assigned to the previous image."""
     write_coco(tmp_path, each(lambda one: one.update(image_id=one["image_id"] + shift)))
     (fault,) = usage_of(coco_dataset(tmp_path)).faults
     assert "those of the images 1, 2, 3, 4. All are one too" in str(fault)
@@ -284,7 +284,7 @@ def test_two_images_of_one_id(tmp_path):
         (lambda c: c["categories"][1].update(name=2), "name of category 2 .*got 2"),
     ],
 )
-def test_what_cannot_be_guessed_is_named(change, message, tmp_path):
+def test_ambiguous_errors_are_named(change, message, tmp_path):
     write_coco(tmp_path, change)
     with pytest.raises(DataError, match=message) as caught:
         coco_dataset(tmp_path)
@@ -299,14 +299,14 @@ def test_a_file_that_is_not_coco_s(content, tmp_path):
         coco_dataset(tmp_path)
 
 
-def test_a_file_that_begins_with_a_mark(tmp_path):
+def test_byte_order_mark(tmp_path):
     path = write_coco(tmp_path)
     path.write_text(path.read_text(), encoding="utf-8-sig")
     assert usage_of(coco_dataset(tmp_path)).objects == 8
 
 
-def test_the_stock_data_set_is_looked_at_too(tmp_path):
-    """In a notebook, or under the libraries' own tools, nothing is mended: it is refused."""
+def test_the_original_dataset_class_is_checked_too(tmp_path):
+    """In a notebook or in tools of the libraries, files are not repaired but rejected."""
     write_coco(tmp_path, each(as_text("image_id")))
     (fault,) = usage_of(StockCocoDataset(**coco_settings(tmp_path))).faults
     assert "nothing" in str(fault) or "not in MMDetection's CocoDataset" in str(fault)
@@ -327,7 +327,7 @@ def test_perfect_boxes_are_measured_as_perfect(name, tmp_path):
     assert predict(CocoMetric(str(path), metric="bbox"), dataset) == 1.0
 
 
-def test_a_metric_that_was_built_already(tmp_path):
+def test_already_built_metrics_are_checked(tmp_path):
     path = write_coco(tmp_path, each(MENDED["ids from 0"][0]))
     dataset = coco_dataset(tmp_path, test_mode=True)
     assert predict(StockCocoMetric(str(path), metric="bbox"), dataset) < 0.9

@@ -1,4 +1,4 @@
-"""Classes of a data set that its annotation file does not have, or has in another order."""
+"""Classes of a COCO dataset that are missing in its annotation file or in a different order."""
 
 from mmdet.datasets import CocoDataset as StockCocoDataset
 
@@ -13,14 +13,14 @@ def test_a_typo(tmp_path):
     assert "Did you mean 'square'?" in str(fault)
 
 
-def test_a_blank(tmp_path):
+def test_trailing_space(tmp_path):
     write_coco(tmp_path, classes=("circle ", "square"))
     faults = usage_of(coco_dataset(tmp_path)).faults
     assert "has no category 'circle'" in str(faults[0])
     assert "Did you mean 'circle '?" in str(faults[0])
 
 
-def test_the_classes_of_coco_where_none_are_named(tmp_path):
+def test_default_classes_of_coco(tmp_path):
     write_coco(tmp_path)
     settings = coco_settings(tmp_path)
     settings.pop("metainfo")
@@ -29,26 +29,26 @@ def test_the_classes_of_coco_where_none_are_named(tmp_path):
     assert "Categories of the file: circle, square" in str(faults[0])
 
 
-def test_a_text_in_the_place_of_a_tuple(tmp_path):
+def test_a_string_instead_of_a_tuple(tmp_path):
     write_coco(tmp_path)
     faults = usage_of(coco_dataset(tmp_path, classes="circle")).faults
     assert "classes='circle' is a string" in str(faults[0])
     assert "Write classes=('circle',)" in str(faults[0])
 
 
-def test_a_number(tmp_path):
+def test_class_names_must_be_strings(tmp_path):
     write_coco(tmp_path)
     (fault,) = usage_of(coco_dataset(tmp_path, classes=("circle", 2))).faults
     assert "has no category 2, " in str(fault)
 
 
-def test_twice(tmp_path):
+def test_duplicate_class_names(tmp_path):
     write_coco(tmp_path)
     faults = usage_of(coco_dataset(tmp_path, classes=("circle", "square", "circle"))).faults
     assert "metainfo.classes contains 'circle' twice" in str(faults[0])
 
 
-def test_a_choice_of_the_categories(tmp_path):
+def test_a_subset_of_the_categories(tmp_path):
     write_coco(tmp_path)
     usage = usage_of(coco_dataset(tmp_path, classes=("square",)))
     assert usage.counts == {"square": 4}
@@ -57,7 +57,7 @@ def test_a_choice_of_the_categories(tmp_path):
     assert "skipped 4 of 8 objects: 4 of a category that is not in classes" in note
 
 
-def test_another_order_than_the_file_s(tmp_path):
+def test_a_different_order_than_in_the_file(tmp_path):
     write_coco(tmp_path)
     first = loaded(coco_dataset(tmp_path))
     dataset = coco_dataset(tmp_path, classes=CLASSES[::-1])

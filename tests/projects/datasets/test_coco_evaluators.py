@@ -1,4 +1,4 @@
-"""A metric of COCO that reads another file than the data set is named before it measures."""
+"""CocoMetric with a different annotation file than the dataset: rejected before evaluation."""
 
 from types import SimpleNamespace
 
@@ -41,7 +41,7 @@ def of_other_images(content):
         (dict(change=of_other_images), "image 1 is other1.png, but"),
     ],
 )
-def test_another_file(settings, message, dataset, tmp_path):
+def test_a_different_file(settings, message, dataset, tmp_path):
     path = write_coco(tmp_path, name="other", **settings)
     ((fatal, text), *_) = findings(dataset, path)
     assert fatal
@@ -50,7 +50,7 @@ def test_another_file(settings, message, dataset, tmp_path):
     assert message in text
 
 
-def test_a_part_of_the_images(dataset, tmp_path):
+def test_a_subset_of_the_images(dataset, tmp_path):
     part = coco_dataset(tmp_path, test_mode=True, indices=3)
     ((fatal, text),) = findings(part, dataset.ann_file)
     assert not fatal

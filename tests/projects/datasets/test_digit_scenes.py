@@ -156,7 +156,7 @@ def test_files_of_others_are_never_removed(tmp_path, name):
     assert contents(tmp_path) == before
 
 
-def test_what_is_put_in_meanwhile_stays(tmp_path, monkeypatch, capsys):
+def test_files_added_during_writing_are_kept(tmp_path, monkeypatch, capsys):
     out = tmp_path / "scenes"
     write_digit_scenes(out, SMALL)
     take_place = digit_scenes._take_place
@@ -173,7 +173,7 @@ def test_what_is_put_in_meanwhile_stays(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("settings", ["", "[]", '{"num_train": "2"}', '{"num_train": -1}'])
-def test_scenes_that_do_not_tell_their_files_are_not_replaced(tmp_path, settings):
+def test_scenes_without_a_file_list_are_not_replaced(tmp_path, settings):
     out = tmp_path / "scenes"
     write_digit_scenes(out, SMALL)
     (out / "digit_scenes.json").write_text(settings)

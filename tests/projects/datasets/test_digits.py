@@ -26,7 +26,7 @@ def test_splits_are_stratified():
 
 
 def test_the_split_never_changes():
-    # Results on digits can be compared only while these hold.
+    # Results on digits are only comparable while these hold.
     assert digit_indices(LABELS, "test")[:8].tolist() == [11, 23, 24, 25, 28, 32, 33, 36]
     one_shot = digit_indices(LABELS, "train", 1).tolist()
     assert one_shot == [182, 303, 347, 458, 713, 895, 1081, 1266, 1567, 1707]
@@ -42,7 +42,7 @@ def test_subsets_are_nested(split):
         larger = set(subset)
 
 
-def test_train_and_trainval_starve_to_the_same_images():
+def test_train_and_trainval_have_the_same_subsets():
     assert np.array_equal(digit_indices(LABELS, "train", 50), digit_indices(LABELS, "trainval", 50))
 
 
@@ -82,7 +82,7 @@ def test_pipeline_of_mmpretrain():
 
 @pytest.fixture
 def unread():
-    """Without the digits that were read before, here and after."""
+    """Clear the cache of digits, before and after the test."""
     digits._read.cache_clear()
     yield
     digits._read.cache_clear()
@@ -94,12 +94,12 @@ def test_missing_scikit_learn(unread, monkeypatch):
         Digits()
 
 
-def test_they_are_those_that_scikit_learn_returns(unread, monkeypatch, tmp_path):
+def test_digits_equal_those_of_scikit_learn(unread, monkeypatch, tmp_path):
     images, labels = load_digit_images()
     monkeypatch.setattr(
         digits, "find_spec", lambda name: ModuleSpec(name, None, origin=str(tmp_path / "moved.py"))
     )
     digits._read.cache_clear()
-    theirs, classes = load_digit_images()  # through its function: its file is elsewhere
+    theirs, classes = load_digit_images()  # through its function, because its file is elsewhere
     assert np.array_equal(images, theirs)
     assert np.array_equal(labels, classes)

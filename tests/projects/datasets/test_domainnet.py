@@ -1,4 +1,4 @@
-"""DomainNet, on fixtures with the official lists and in folders by class."""
+"""DomainNet dataset, on fixtures with the official lists and with class folders."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from smallvit.datasets import DomainNet
 from smallvit.errors import DataError
 
-# A list may number the classes in another order than Python sorts them.
+# A list may number the classes in an order other than Python's sort order.
 CLASSES = ("aircraft_carrier", "zigzag", "The_Eiffel_Tower")
 
 

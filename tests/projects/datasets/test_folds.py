@@ -1,4 +1,4 @@
-"""Folds of one's own data: each class spread evenly, the same everywhere, val set aside."""
+"""Cross-validation folds: stratified, reproducible, and separate from the validation images."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""YOLO's, Pascal VOC's and LabelMe's files become COCO: nothing is lost without being counted."""
+"""Conversion of YOLO, Pascal VOC and LabelMe files to COCO, counting what is skipped."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def text(path: Path, content: str | dict) -> None:
 
 
 def trained(found) -> int:
-    """How many objects MMDetection trains of what was read."""
+    """Count the objects on which MMDetection trains."""
     content = coco_content(found.images, found.classes)
     assert repair(content, "it") == []
     return int((read_objects(content, found.classes).reasons == TRAINED).sum())
@@ -55,7 +55,7 @@ def reasons(found) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory):
-    """A COCO file with an outline, one in two parts and one that is a line of pixels."""
+    """A COCO file with a polygon, an object in two parts and a one-pixel-wide line."""
     root = tmp_path_factory.mktemp("coco")
 
     def outlines(content):
@@ -72,7 +72,7 @@ def coco(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_objects_in_are_objects_trained_and_none_is_a_crowd(kind, coco, tmp_path):
+def test_all_objects_are_trained_and_none_is_a_crowd(kind, coco, tmp_path):
     before = json.loads(coco.read_text())
     out = tmp_path / "my data"
     tool = load_tool("dataset_converters/coco2labels.py")
@@ -84,12 +84,12 @@ def test_objects_in_are_objects_trained_and_none_is_a_crowd(kind, coco, tmp_path
     assert {one.split for one in found.images} == {"train"}
     after = coco_content(found.images, found.classes)
     assert not any(one["iscrowd"] for one in after["annotations"])
-    if kind == "labelme":  # outlines pass as they are, parts and lines of pixels too
+    if kind == "labelme":  # polygons are kept unchanged, including parts and one-pixel-wide lines
         polygons = [one["segmentation"] for one in before["annotations"]]
         assert [one["segmentation"] for one in after["annotations"]] == polygons
 
 
-def test_yolo_names_what_it_does_not_read(tmp_path):
+def test_yolo_reports_what_it_skips(tmp_path):
     text(tmp_path / "data.yaml", "train: images\nval: images\nnames: [cell, dust]\nnc: 2\n")
     for name in ("a.jpg", "b b.PNG", "c.jpg", "ü.jpg"):
         image(tmp_path / "images" / name)
@@ -118,7 +118,7 @@ def test_yolo_names_what_it_does_not_read(tmp_path):
     assert any(note.startswith("2 images have no label file") for note in found.notes)
     boxes = {one.name: one for one in found.images}
     assert boxes["images/a.jpg"].shapes[0].box == (15, 15, 10, 30)
-    # A viewer turns it, and the labels were drawn on what the viewer shows.
+    # Viewers rotate the image by its EXIF tag, and the labels refer to the rotated image.
     assert boxes["images/turned.jpg"].size == (60, 40)
 
 
@@ -145,7 +145,7 @@ def test_yolo_reads_the_layouts_that_others_write(tmp_path):
     assert found.classes == ("class_1",)
 
 
-def test_no_file_leads_out_of_the_data_folder(tmp_path):
+def test_files_outside_of_the_data_folder_are_not_read(tmp_path):
     root = tmp_path / "data"
     image(tmp_path / "secret/images/x.jpg")
     image(root / "images/train/y.jpg")
@@ -190,7 +190,7 @@ def voc_object(label="cat", box=(2, 3, 20, 30), more="") -> str:
     return f"<object><name>{label}</name><bndbox>{bndbox}</bndbox>{more}</object>"
 
 
-def test_voc_names_what_it_does_not_read(tmp_path):
+def test_voc_reports_what_it_skips(tmp_path):
     for name in ("1.jpg", "2.JPG", "4.jpg"):
         image(tmp_path / "JPEGImages" / name)
     polygon = "<polygon><x1>2</x1><y1>3</y1><x2>20</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
@@ -222,7 +222,7 @@ def test_voc_names_what_it_does_not_read(tmp_path):
     }
 
 
-def test_labelme_names_what_it_does_not_read(tmp_path):
+def test_labelme_reports_what_it_skips(tmp_path):
     image(tmp_path / "x/1.jpg")
     image(tmp_path / "x/2.jpg")
     shapes = [
@@ -241,14 +241,14 @@ def test_labelme_names_what_it_does_not_read(tmp_path):
     found = read_labelme(str(tmp_path))
     assert found.classes == ("a", "b", "c")
     assert found.objects == trained(found) == 4
-    assert found.images[0].size == (40, 60)  # the header's, whatever the file says
+    assert found.images[0].size == (40, 60)  # size in the image header, whatever the file says
     assert [len(one.polygons) for one in found.images[0].shapes] == [1, 0, 1, 2]
     assert found.images[0].shapes[0].polygons == (tuple(POLYGON),)
     assert sum(reasons(found).values()) == 7
     assert reasons(found)["image without a label file"] == 1
 
 
-def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
+def test_oversized_images_are_skipped_by_their_header(tmp_path, monkeypatch):
     monkeypatch.setattr("smallvit.datasets.formats.folders.max_pixels", lambda: 1000)
     image(tmp_path / "images/1.jpg", (40, 60))
     text(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
@@ -256,7 +256,7 @@ def test_images_too_large_are_left_out_by_their_header(tmp_path, monkeypatch):
     assert reasons(found) == {"image above the limit of pixels": 1}
 
 
-def test_a_link_to_a_folder_above_ends(tmp_path):
+def test_symlink_loops_end(tmp_path):
     image(tmp_path / "images/1.jpg")
     text(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
     os.symlink(tmp_path, tmp_path / "images/again")

@@ -1,4 +1,4 @@
-"""iNaturalist, on a fixture in the layout of its archives."""
+"""iNaturalist dataset, on a fixture in the layout of its archives."""
 
 import json
 
@@ -9,7 +9,7 @@ import pytest
 from smallvit.datasets import INaturalist
 from smallvit.errors import DataError
 
-# Ids that neither begin at 0 nor are in order; two species of one name.
+# Ids do not start at 0 and are not sorted; two species have the same name.
 CATEGORIES = [
     {"id": 7, "name": "alba", "genus": "Ardea", "class": "Aves", "supercategory": "Aves"},
     {"id": 2, "name": "alba", "genus": "Salix", "class": "Magnoliopsida", "supercategory": "Pl"},

@@ -1,4 +1,4 @@
-"""Label maps that are no labels are named, with what would read them; right ones load as ever."""
+"""Invalid label maps: errors name a loader that reads them; valid maps load as in mmseg."""
 
 import pickle
 
@@ -52,7 +52,7 @@ def right(tmp_path):
     return maps(map_dataset(tmp_path / "right"))
 
 
-def test_right_maps_load_as_in_mmseg(tmp_path, right):
+def test_valid_maps_load_as_in_mmseg(tmp_path, right):
     write_maps(tmp_path)
     dataset = map_dataset(tmp_path)
     usage = usage_of(dataset)
@@ -92,7 +92,7 @@ def test_the_settings_of_a_data_set_count_as_in_mmseg(reduce, of_classes, tmp_pa
     assert (ours["gt_seg_map"] == theirs["gt_seg_map"]).all()
     assert ours["gt_seg_map"].dtype == np.uint8
     assert ours["seg_fields"] == ["gt_seg_map"]
-    assert LoadLabelMap().transform(dict(img=1)) == dict(img=1)  # in inference there is none
+    assert LoadLabelMap().transform(dict(img=1)) == dict(img=1)  # not used in inference
 
 
 WRONG = {
@@ -116,7 +116,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_label_is_named(name, tmp_path):
+def test_invalid_labels_are_named(name, tmp_path):
     save, what, way_out = WRONG[name]
     write_maps(tmp_path, save)
     dataset = map_dataset(tmp_path)
@@ -141,7 +141,7 @@ def test_what_is_no_label_is_named(name, tmp_path):
         (in_colors((5, 0, 0), (0, 0, 5), mode="RGBA"), {(5, 0, 0): 0, (0, 0, 5): 1}),
     ],
 )
-def test_the_way_out_reads_the_labels(save, label_map, tmp_path, right):
+def test_the_suggested_loader_reads_the_labels(save, label_map, tmp_path, right):
     write_maps(tmp_path, save)
     dataset = map_dataset(tmp_path, loader=dict(type="smallvit.LoadLabelMap", label_map=label_map))
     usage = usage_of(dataset)
@@ -219,7 +219,7 @@ def test_an_image_that_exif_turns(tmp_path):
     assert dataset[0]["inputs"].shape == (3, SIZE, SIZE + 16)
 
 
-def test_maps_on_their_side(tmp_path):
+def test_rotated_maps(tmp_path):
     write_maps(tmp_path, lambda labels, path: Image.fromarray(labels.T.copy()).save(path))
     (fault,) = usage_of(map_dataset(tmp_path)).faults
     assert "One is rotated by 90 degrees" in str(fault)
@@ -231,7 +231,7 @@ def test_a_data_set_without_a_folder_of_maps(tmp_path):
     assert "Set data_prefix=dict(img_path=..., seg_map_path=...)" in str(fault)
 
 
-def test_maps_of_no_class(tmp_path):
+def test_maps_without_any_class(tmp_path):
     write_maps(tmp_path, lambda labels, path: Image.fromarray(labels * 0 + 255).save(path))
     (fault,) = usage_of(map_dataset(tmp_path)).faults
     assert "4 sampled label maps contain no class" in str(fault)
@@ -249,14 +249,14 @@ def test_files_that_have_no_partner(tmp_path):
     assert "4 of 4 label maps are missing" in str(fault)
 
 
-def test_other_values_that_a_loss_leaves_out(tmp_path):
+def test_other_ignore_indices_of_losses(tmp_path):
     write_maps(tmp_path, values(2))
     dataset = map_dataset(tmp_path, ignore_index=2)
     assert look_at_maps(dataset).faults == []
     assert (maps(dataset) % 2 == 0).all()
 
 
-def test_workers_share_what_they_saw(tmp_path):
+def test_workers_share_the_values_they_found(tmp_path):
     write_maps(tmp_path)
     loader = transform_of(map_dataset(tmp_path), LoadLabelMap)
     assert loader.seen.is_shared()
@@ -279,7 +279,7 @@ def test_a_map_that_cannot_be_read(tmp_path):
     with pytest.raises(ImageError, match=r"masks/0\.png"):
         dataset[0]
     assert cv2.imread(str(tmp_path / "masks/1.png")) is not None
-    # The header of a PNG of 49 kB, which would take 400 MB.
+    # Header of a 49 kB PNG that would take 400 MB when decoded.
     content = (tmp_path / "masks/1.png").read_bytes()
     large = content[:16] + (20000).to_bytes(4, "big") * 2 + content[24:]
     (tmp_path / "masks/0.png").write_bytes(large)

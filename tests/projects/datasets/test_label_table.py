@@ -1,4 +1,4 @@
-"""Tables of file names and labels."""
+"""Label tables: CSV files with file names and labels."""
 
 import os.path as osp
 
@@ -13,7 +13,7 @@ from smallvit.errors import DataError, UserError
 
 @pytest.fixture
 def table(tmp_path):
-    """Ten images, and what writes a table of them."""
+    """Ten images, and a function that writes a table for them."""
     (tmp_path / "images").mkdir()
     for number in range(10):
         Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(
@@ -39,7 +39,7 @@ def labels(dataset):
     return [dataset.get_cat_ids(i) for i in range(len(dataset))]
 
 
-def test_one_label_an_image(table):
+def test_one_label_per_image(table):
     path = table(lines(*"abababababa"[:10]))
     train, val, test = (LabelTable(path, split=split) for split in ("train", "val", "test"))
     assert train.metainfo["classes"] == ("a", "b")
@@ -110,11 +110,11 @@ class TestOwnData:
         assert data.lines()[0].startswith("recognized: label table, one label per image")
         listed = LabelTable(path, listed=data.lists["val"])
         assert names(listed) == names(LabelTable(path, split="val"))
-        # An image that is added later does not move others between the splits.
+        # Images added later do not move others to a different split.
         table(lines(*"ababababab"))
         assert names(LabelTable(path, listed=data.lists["val"])) == names(listed)
 
-    def test_folds_part_the_training_images(self, table, tmp_path):
+    def test_folds_split_the_training_images(self, table, tmp_path):
         path = table(lines(*"ababababab"))
         parts = [
             LabelTable(path, listed=recognize(path, str(tmp_path), fold=Fold(k, 5)).lists["val"])
@@ -124,7 +124,7 @@ class TestOwnData:
             f"{number}.png" for number in range(10)
         ]
 
-    def test_flags_that_do_not_go_with_it(self, table, tmp_path):
+    def test_incompatible_flags_are_rejected(self, table, tmp_path):
         path = table(lines(*"ab"))
         with pytest.raises(UserError, match="--void-id requires label maps"):
             recognize(path, str(tmp_path), void=3)

@@ -1,4 +1,4 @@
-"""A label outside the classes is named before anything is trained or tested on it."""
+"""Labels outside the class range: rejected before training and testing."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_the_list_and_the_image_are_named(listed, label):
     assert re.search(message, str(fault))
 
 
-def test_a_check_of_one_s_own(listed):
+def test_labels_outside_of_the_model_s_classes(listed):
     model = SimpleNamespace(head=SimpleNamespace(num_classes=2))
     with pytest.raises(
         LabelError, match=r"label 5 of .*b\.jpg is outside of the model's 2 classes"
@@ -80,14 +80,14 @@ def test_labels_inside_pass(listed):
     assert usage.counts == {"0": 1, "2": 2}
 
 
-def test_wrappers_are_looked_into():
+def test_wrapped_datasets_are_checked():
     (fault,) = faults(Subset(Digits(), samples_per_class=1), 9)
     assert "label 9 of sklearn-digits/" in str(fault)
     assert faults(ConcatDataset([Digits(), Digits()]), 10) == []
     assert len(faults(ConcatDataset([Digits(), Digits()]), 9)) == 2
 
 
-def test_what_is_no_classification_is_passed_over(listed):
+def test_other_tasks_are_ignored(listed):
     class Boxes:
         def __len__(self):
             return 1
@@ -101,7 +101,7 @@ def test_what_is_no_classification_is_passed_over(listed):
 
 
 @pytest.mark.parametrize("tool", ["train.py", "test.py"])
-def test_the_tools_refuse_it(tool, tmp_path, capfd):
+def test_the_tools_reject_invalid_labels(tool, tmp_path, capfd):
     config = write_tiny_config(tmp_path)
     data = tmp_path / "data"
     for split in ("train", "test"):

@@ -1,4 +1,4 @@
-"""What a data folder holds is recognized and said, or refused with the reading that is missing."""
+"""Detection of the dataset format of a folder, and errors for ambiguous or unsupported ones."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_class_folders_without_a_split_get_one_that_is_stored(tmp_path):
         for split in ("train", "val")
     }
     assert not set(lists["train"]) & set(lists["val"])
-    # An image that is added later does not move others between the splits.
+    # Images added later do not move others to a different split.
     image(tmp_path / "my data/cat/new.jpg")
     found = ClassFolders(str(tmp_path / "my data"), **data.datasets["val"])
     assert [one["img_path"].split("/")[-1] for one in found.load_data_list()] == [
@@ -119,7 +119,7 @@ def test_boxes_without_outlines_are_boxes(tmp_path):
     assert any("3 of 20 objects have no outline" in note for note in data.notes)
 
 
-def test_coco_files_that_lead_out_or_have_no_image(tmp_path):
+def test_coco_files_with_outside_paths_or_without_images(tmp_path):
     def escape(content):
         content["images"][0]["file_name"] = "../../../../etc/x.png"
 
@@ -160,12 +160,12 @@ def test_other_formats_become_coco_with_a_count(tmp_path):
         ((0, 100, 200), None, 3, {100: 1, 200: 2}),
     ],
 )
-def test_values_of_label_maps(values, void, names, table, tmp_path):
+def test_values_of_label_maps_are_reported(values, void, names, table, tmp_path):
     data = read(maps(tmp_path / "data", values), tmp_path, void=void)
     assert data.form == "custom-masks"
     assert len(data.classes) == names
     assert data.label_map == table
-    asked = void is None and IGNORED not in values  # which is the void cannot be seen
+    asked = void is None and IGNORED not in values  # the void value cannot be inferred
     assert any(f"--void-id {values[-1]}" in note for note in data.notes) == asked
 
 
@@ -183,7 +183,7 @@ def test_a_file_names_the_classes_and_the_void(tmp_path):
         read(root, tmp_path)
 
 
-def test_damaged_and_lonely_label_maps_are_counted(tmp_path):
+def test_damaged_and_unpaired_label_maps_are_counted(tmp_path):
     root = maps(tmp_path / "data")
     (root / "annotations/1.png").write_bytes(b"no image")
     image(root / "images/lonely.jpg")
@@ -206,7 +206,7 @@ def test_label_maps_in_other_layouts(tmp_path):
     assert data.images == {"train": 2, "val": 1}
 
 
-def test_two_readings_are_named(tmp_path):
+def test_ambiguous_folders_are_rejected(tmp_path):
     root = yolo(maps(tmp_path / "data"))
     with pytest.raises(UserError, match=r"YOLO.*label maps.*--data-layout yolo or .*masks"):
         read(root, tmp_path)
@@ -214,7 +214,7 @@ def test_two_readings_are_named(tmp_path):
     assert read(root, tmp_path, "yolo").form == "custom-boxes"
 
 
-def test_what_is_nothing_is_said(tmp_path):
+def test_unknown_folders_are_rejected(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         read(tmp_path / "nowhere", tmp_path)
     (tmp_path / "empty").mkdir()
@@ -250,7 +250,7 @@ def test_channels_and_sizes(tmp_path):
 
 @pytest.mark.parametrize(("top", "white"), [(3000, 4095), (40000, 65535)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_deep_values_say_what_is_white(channels, top, white, tmp_path):
+def test_the_white_level_of_deep_images_is_reported(channels, top, white, tmp_path):
     pixels = np.linspace(0, top, 20 * 24 * channels).astype(np.uint16)
     shape = (20, 24) if channels == 1 else (20, 24, channels)
     paths = [str(tmp_path / f"{number}.png") for number in range(2)]

@@ -1,4 +1,4 @@
-"""The sampler that sees each class equally often."""
+"""Class-balanced sampler."""
 
 from collections import Counter
 
@@ -23,14 +23,14 @@ class Labels:
 
 
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_classes_come_out_equal(counts, seed):
+def test_classes_are_balanced(counts, seed):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     sampler = ClassBalancedSampler(Labels(labels), seed=seed)
     drawn = list(sampler)
     assert len(drawn) == len(sampler) == len(labels)
     seen = Counter(labels[index] for index in drawn)
     assert max(seen.values()) - min(seen[label] for label in range(len(counts))) <= 1
-    # No image comes again before the others of its class.
+    # Images of a class only repeat after all others have been drawn.
     for label in range(len(counts)):
         times = Counter(index for index in drawn if labels[index] == label)
         every = [times[index] for index, one in enumerate(labels) if one == label]

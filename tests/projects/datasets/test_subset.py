@@ -1,4 +1,4 @@
-"""Parts of data sets: stratified, nested, with the indices of the whole."""
+"""Subsets of datasets: stratified, nested, with the sample indices of the whole dataset."""
 
 from typing import ClassVar
 
@@ -44,7 +44,7 @@ def test_parts_of_one_seed_are_nested():
         larger = chosen(**settings)
 
 
-def test_a_part_and_the_rest_are_the_whole():
+def test_subset_and_complement_are_the_whole():
     part, rest = chosen(samples_per_class=19), chosen(samples_per_class=19, rest=True)
     assert not part & rest
     assert part | rest == set(range(len(WHOLE)))
@@ -53,8 +53,8 @@ def test_a_part_and_the_rest_are_the_whole():
         chosen(fraction=1.0, rest=True)
 
 
-def test_the_choice_never_changes():
-    # Results on a part can be compared only while this holds.
+def test_the_selection_never_changes():
+    # Results on a subset are only comparable while this holds.
     expected = [5, 18, 45, 124, 184, 553, 933, 1036, 1056, 1149]
     assert sorted(chosen(samples_per_class=1)) == expected
     assert chosen(samples_per_class=10) != chosen(samples_per_class=10, seed=1)
@@ -71,7 +71,7 @@ def test_samples_are_those_of_the_whole():
     assert {inner[place]["data_samples"].sample_idx for place in range(10)} < set(subset.indices)
 
 
-def test_other_wrappers_take_it_and_it_takes_them():
+def test_it_can_wrap_and_be_wrapped():
     config = dict(type="smallvit.Subset", dataset=DIGITS, samples_per_class=2)
     repeated = RepeatDataset(dataset=config, times=3)
     assert len(repeated) == 60
@@ -81,7 +81,7 @@ def test_other_wrappers_take_it_and_it_takes_them():
 
 
 def test_a_config_wraps_what_it_inherits(tmp_path):
-    """As the README of the configs shows."""
+    """As in the README of the configs."""
     path = tmp_path / "part.py"
     path.write_text(
         '_base_ = "smallvit::dwnet/dwnet-mini_digits.py"\n'
@@ -139,7 +139,7 @@ def test_more_than_one_label_is_refused():
 
 @TRANSFORMS.register_module()
 class NoteIndex:
-    """Remember which samples of the whole data set were loaded."""
+    """Record which samples of the whole dataset are loaded."""
 
     seen: ClassVar[set[int]] = set()
 
@@ -148,7 +148,7 @@ class NoteIndex:
         return results
 
 
-def test_a_guarded_training_sees_the_part_alone(tmp_path):
+def test_guarded_training_only_uses_the_subset(tmp_path):
     cfg = classification(tmp_path / "subset_run")
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     dataset = cfg.train_dataloader.dataset

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet, on a fixture in the layout of its archive."""
+"""Tiny-ImageNet dataset, on a fixture in the layout of its archive."""
 
 import mmcv
 import numpy as np
@@ -81,7 +81,7 @@ def test_a_label_outside_the_classes_is_named_with_its_line(root):
 
 
 @pytest.mark.parametrize("name", ["../../wnids.txt", "/etc/passwd", "a/b.JPEG", "..", ""])
-def test_a_name_that_leads_out_is_refused(root, name):
+def test_paths_outside_of_the_folder_are_rejected(root, name):
     table = root / "val" / "val_annotations.txt"
     table.write_text(table.read_text() + f"{name}\t{CLASSES[0]}\t0\t0\t1\t1\n")
     with pytest.raises(DataError, match=f"line 4: .* got the path {name!r}"):

@@ -1,4 +1,4 @@
-"""Images without labels, of folders of any layout and of COCO files."""
+"""Unlabeled images from folders of any layout and from COCO files."""
 
 import json
 
@@ -43,13 +43,13 @@ def test_images_of_a_coco_file(root):
 
 
 @pytest.mark.parametrize("text", ["[]", '{"images": [{"id": 1}]}', '{"a": 1}'])
-def test_what_is_no_coco_file(root, text):
+def test_invalid_coco_files_are_rejected(root, text):
     (root / "coco.json").write_text(text)
     with pytest.raises(DataError, match=r"coco\.json is not a COCO file"):
         UnlabeledImages(str(root), ann_file=str(root / "coco.json"))
 
 
-def test_what_is_missing(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"does not exist\. Set data_root"):
         UnlabeledImages(str(tmp_path / "absent"))
     with pytest.raises(DataError, match="contains no image"):

@@ -1,4 +1,4 @@
-"""Images of several data sets without labels, and without those on which something is measured."""
+"""Concatenation of datasets without labels, excluding images used for evaluation."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from smallvit.errors import DataError
 
 @pytest.fixture
 def root(tmp_path):
-    """Four images of two classes for training, two for testing, and a folder with more."""
+    """Four training images of two classes, two test images, and a folder with further images."""
     for number, name in enumerate(("train/a/0", "train/a/1", "train/b/2", "train/b/3", "val/a/4")):
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def shade(sample):
     return int(sample["img"][0, 0, 0])
 
 
-def test_labels_are_forgotten_and_numbers_run_through(root):
+def test_labels_are_dropped_and_samples_are_renumbered(root):
     subset = dict(type="smallvit.Subset", dataset=folders(root, "train"), samples_per_class=1)
     more = dict(type="smallvit.UnlabeledImages", data_root=str(root / "more"))
     dataset = WithoutLabels([subset, more], pipeline=[dict(type="LoadImageFromFile")])
@@ -48,7 +48,7 @@ def test_an_image_that_two_data_sets_have_counts_once(root):
     assert len(WithoutLabels([folders(root, "train"), train])) == 4
 
 
-def test_what_measures_is_left_out_and_its_copies_too(root):
+def test_evaluation_images_and_their_copies_are_excluded(root):
     every = dict(type="smallvit.UnlabeledImages", data_root=str(root))
     pipeline = [dict(type="LoadImageFromFile")]
     without = [folders(root, "val")]
@@ -57,10 +57,11 @@ def test_what_measures_is_left_out_and_its_copies_too(root):
     assert sorted(shades) == [0, 0, 1, 1, 2, 2, 3, 3, 9]
 
 
-def test_nothing_left(root):
+def test_excluding_all_images(root):
     val = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val"))
     empty = dict(type="smallvit.UnlabeledImages", data_root=str(root / "val/a"))
-    assert len(WithoutLabels([val], [folders(root, "val")])) == 2  # those of the first stay
+    # If nothing would be left, the images of the first dataset are kept.
+    assert len(WithoutLabels([val], [folders(root, "val")])) == 2
     joined = WithoutLabels([empty, val], [folders(root, "val")])
     assert len(joined) == 1
     with pytest.raises(DataError, match="no image"):

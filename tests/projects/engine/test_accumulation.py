@@ -1,4 +1,4 @@
-"""Accumulated gradients: averages and learning rates count optimizer steps."""
+"""Gradient accumulation: EMA and learning rates count optimizer steps."""
 
 import pytest
 from mmengine.config import Config
@@ -17,7 +17,7 @@ def test_rate_is_scaled_by_the_images_of_a_step(tmp_path, accumulate):
     runner.train()
     rate = runner.optim_wrapper.param_groups[0]["lr"]
     assert rate == pytest.approx(0.1 * 4 * accumulate / 8)
-    # The config, dumped and trained again with the flag, is scaled once too.
+    # A config that is dumped and trained again with the flag is only scaled once.
     assert auto["base_batch_size"] == 8
 
 
@@ -53,5 +53,5 @@ def test_an_average_is_updated_once_a_step(tmp_path):
 
     ema = StepEMAHook(momentum=0.1)
     tiny_runner(tmp_path, epochs=2, accumulate=3, samples=20, hooks=[ema]).train()
-    # Ten batches: steps after 3, 6 and 9, and one of what is left.
+    # Ten batches: steps after 3, 6 and 9, and one for the remainder.
     assert int(ema.ema_model.steps) == 4

@@ -1,4 +1,4 @@
-"""Weights of classes that are counted or named, and recalls beside top-1."""
+"""Class weights, computed from counts or given by name, and recall metrics."""
 
 import cv2
 import numpy as np
@@ -55,12 +55,12 @@ def test_effective_lies_between_equal_and_balanced():
     assert (10 * rare + 10000 * frequent) / 10010 == pytest.approx(1)
 
 
-def test_a_class_without_images_weighs_nothing():
+def test_a_class_without_images_has_weight_zero():
     assert counted_weights("balanced", [5, 0, 5]) == [1, 0, 1]
 
 
 def test_training_images_are_counted(images):
-    """Without the validation's, which are held out: 20% of each class."""
+    """Images held out for validation (20% of each class) are not counted."""
     from smallvit.datasets import ClassFolders
 
     labels = ClassFolders(str(images)).get_gt_labels().tolist()
@@ -69,7 +69,7 @@ def test_training_images_are_counted(images):
     assert weights == pytest.approx([sum(counts) / (3 * count) for count in counts])
 
 
-def test_by_name(images):
+def test_weights_by_name(images):
     weights = settled(images, class_weight=ConfigDict(dog=3)).class_weight
     assert weights == [1.0, 3.0, 1.0]
 
@@ -91,7 +91,7 @@ def test_positive_weights(images):
         ("balancd", r"class_weight to be 'balanced' or 'effective', .* got 'balancd'"),
     ],
 )
-def test_what_is_refused(images, weight, words):
+def test_invalid_weights_are_rejected(images, weight, words):
     with pytest.raises(UserError, match=words):
         settled(images, class_weight=weight)
 
@@ -109,7 +109,7 @@ def test_other_heads_take_lists(images):
         resolve_class_weights(cfg)
 
 
-def test_numbers_and_files_stay(images):
+def test_numbers_and_files_are_not_changed(images):
     cfg = config(images, class_weight=[1.0, 2.0, 3.0])
     cfg.model.decode_head = dict(loss_decode=dict(class_weight="weights.json"))
     before = cfg.to_dict()
@@ -140,7 +140,7 @@ def test_balanced_accuracy_is_the_mean_of_the_recalls():
     }
 
 
-def test_it_is_silent_where_classes_are_about_equal():
+def test_it_is_silent_for_balanced_classes():
     assert recalls([(0, 0), (0, 0), (1, 0)], min_ratio=2.5) == {}
     assert recalls(PAIRS, min_ratio=2)
 
@@ -163,7 +163,7 @@ def test_the_hook_adds_it_to_top1_alone():
     ClassRecallHook(enabled=False).before_run(Part())
 
 
-def test_a_loss_takes_them(images):
+def test_losses_accept_class_weights(images):
     from mmpretrain.models import build_head  # noqa: F401 registers the losses
     from mmpretrain.registry import MODELS
 

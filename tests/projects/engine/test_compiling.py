@@ -1,4 +1,4 @@
-"""Compiled networks: one graph for a training step and one for inference, whatever the network."""
+"""Compilation: every network gives a single graph for training and one for inference."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from smallvit.engine.hooks import CompileHook
 from smallvit.errors import UserError
 from smallvit.explain import explain
 
-#: One of each network and of what is attached to it, with the size of its reduced images.
+#: One network of each kind and of each plugin, with its reduced image size.
 NETWORKS = {
     "dw_shortcut/vit-mini_shortcut_digits.py": 32,
     "dw_shortcut/cait-xxs12_shortcut_cifar100.py": 64,
@@ -40,12 +40,12 @@ NETWORKS = {
     "locality_guidance/resnet-56_cifar100.py": 32,
     "locality_guidance/t2t-vit-7_guided_cifar100.py": 64,
 }
-#: MMPretrain's ViT takes the rates of its stochastic depth from numpy.
+#: MMPretrain's ViT computes its stochastic depth rates with NumPy.
 EVERYWHERE = ("dw_shortcut/vit-mini_shortcut_digits.py",)
 
 
 def steps(model, size):
-    """Losses, gradients and predictions of some images, twice of each."""
+    """Return losses, gradients and predictions for two passes over some images."""
     found = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -68,7 +68,7 @@ def flatten(value):
 
 
 @pytest.mark.skipif(
-    torch.__version__.startswith("2.4."), reason="torch 2.4 ends a graph at each hook"
+    torch.__version__.startswith("2.4."), reason="torch 2.4 breaks the graph at each hook"
 )
 @pytest.mark.parametrize(
     "name",
@@ -82,7 +82,7 @@ def test_a_network_is_one_graph_in_training_and_one_in_inference(name):
     counters.clear()
     cfg = reduce_config(read_config(name))
     model = build(cfg)
-    for module in model.modules():  # what draws would draw other numbers in a graph
+    for module in model.modules():  # random draws differ inside a graph
         for rate in ("p", "drop_prob"):
             if isinstance(getattr(module, rate, None), float):
                 setattr(module, rate, 0.0)
@@ -144,12 +144,12 @@ def test_parts_are_the_outermost_networks():
         (Model(), "fast", "one of default, reduce-overhead"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(model, mode, message):
+def test_unsupported_networks_are_rejected(model, mode, message):
     with pytest.raises(UserError, match=message):
         compile_networks(model, mode)
 
 
-def test_missing_compilers_are_told(monkeypatch):
+def test_missing_compilers_are_reported(monkeypatch):
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     monkeypatch.setenv("CXX", "none++")
     with pytest.raises(UserError, match=r"found\. Install one"):
@@ -160,7 +160,7 @@ def test_missing_compilers_are_told(monkeypatch):
 
 
 @pytest.mark.parametrize(("mode", "marked"), [("default", 0), ("reduce-overhead", 3)])
-def test_each_iteration_gives_back_what_graphs_returned(mode, marked, monkeypatch):
+def test_each_iteration_marks_a_cudagraph_step(mode, marked, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: calls.append(1))
     hook = CompileHook(mode)
@@ -170,14 +170,14 @@ def test_each_iteration_gives_back_what_graphs_returned(mode, marked, monkeypatc
     assert len(calls) == marked
 
 
-def test_numbers_of_numpy_become_pythons():
+def test_numpy_scalars_become_python_numbers():
     model = Model()
     model.backbone.rate = np.float64(0.1)
     compiling.use_plain_numbers(model)
     assert type(model.backbone.rate) is float
 
 
-def test_a_backend_that_fails_is_told_in_a_sentence():
+def test_failing_backends_are_reported_in_a_sentence():
     def backend(module, example):
         raise RuntimeError("no kernel image")
 

@@ -1,4 +1,4 @@
-"""Config files by path and by address."""
+"""Config files given by path and by address."""
 
 import os.path as osp
 

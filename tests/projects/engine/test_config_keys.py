@@ -1,4 +1,4 @@
-"""Misspelt options, found before anything is built."""
+"""Detection of misspelled config keys before anything is built."""
 
 import pytest
 from mmengine.config import Config
@@ -103,13 +103,13 @@ def test_other_names_are_left_alone(path):
     check_keys(changed(path))
 
 
-def test_dicts_that_no_class_is_named_for_are_left_alone():
+def test_dicts_without_type_are_ignored():
     check_keys(Config(dict(default_hooks=dict(logger=dict(intervall=1)))))
     check_keys(Config(dict(model=dict(type="NoSuchModel", backbonee=1))))
     check_keys(Config(dict(default_scope="no_such_scope", model=dict(type="NoSuchModel"))))
 
 
-def test_a_class_of_ones_own_that_passes_arguments_on():
+def test_user_classes_with_kwargs_are_accepted():
     class Base(Hook):
         def __init__(self, threshold=1):
             pass
@@ -129,7 +129,7 @@ def test_a_class_of_ones_own_that_passes_arguments_on():
         }
 
 
-def test_the_way_out():
+def test_errors_name_the_way_out():
     cfg = changed("optim_wraper.lr")
     cfg.train_cfg.max_epoch = 3
     with pytest.raises(UserError, match=r'unchecked_keys="\[optim_wraper,train_cfg.max_epoch\]"'):
@@ -151,7 +151,7 @@ def test_overrides_of_the_command_line():
 
 
 def test_arguments_of_a_data_set_in_memory():
-    """Those of InMemory and of what it is in memory of."""
+    """Arguments of InMemory and of the dataset that it wraps."""
     dataset = dict(type="smallvit.InMemory", of="smallvit.ClassFolders", max_gib=1, data_root="x")
     cfg = dict(default_scope="mmpretrain", train_dataloader=dict(dataset=dataset))
     assert not list(misspelled_keys(Config(cfg)))

@@ -18,7 +18,7 @@ from smallvit.errors import UserError
 
 @pytest.fixture
 def one_process(monkeypatch, tmp_path):
-    """A group of one process, which needs no second interpreter."""
+    """Initialize a process group with one process, which needs no second interpreter."""
     monkeypatch.setattr(distributed, "get_device", lambda: "cpu")
     dist.init_process_group(
         "gloo", store=dist.FileStore(str(tmp_path / "s"), 1), rank=0, world_size=1

@@ -1,4 +1,4 @@
-"""The same batches for any number of workers, and from any place in the run."""
+"""Data loader: batches do not depend on the number of workers, and can resume at any iteration."""
 
 import random
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from smallvit.engine.random_states import get_states, seed_all, set_states
 
 
 class Noise:
-    """Every sample draws from each generator."""
+    """Dataset whose samples draw from each random generator."""
 
     name = "noise"
 
@@ -33,7 +33,7 @@ def loader(workers=0, sampler=DefaultSampler, seed=(0, 0)):
     return made
 
 
-def test_workers_do_not_matter():
+def test_batches_do_not_depend_on_workers():
     alone, helped = list(loader(0)), list(loader(2))
     assert len(alone) == len(helped) == 3
     assert all(torch.equal(one, two) for one, two in zip(alone, helped, strict=True))
@@ -59,7 +59,7 @@ def test_the_global_generators_are_left_alone():
 
 
 def test_states_survive_a_checkpoint(tmp_path):
-    random.gauss(0, 1)  # leaves a second number for the next call
+    random.gauss(0, 1)  # leaves a cached second number for the next call
     np.random.randn()
     torch.save(get_states(), tmp_path / "states.pth")
     wanted = random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()
@@ -69,7 +69,7 @@ def test_states_survive_a_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("sampler", [DefaultSampler, InfiniteSampler])
 @pytest.mark.parametrize("done", [0, 2, 3, 7])
-def test_endless_batches_go_on_anywhere(sampler, done):
+def test_infinite_batches_resume_anywhere(sampler, done):
     whole = EndlessBatches(loader(sampler=sampler))
     wanted = [next(whole) for _ in range(done + 4)][done:]
     resumed = EndlessBatches(loader(sampler=sampler))
@@ -78,7 +78,7 @@ def test_endless_batches_go_on_anywhere(sampler, done):
     assert all(torch.equal(next(resumed), batch) for batch in wanted)
 
 
-def test_an_endless_sampler_forgets_what_another_iterator_took():
+def test_infinite_samplers_can_be_restarted():
     fresh, used = loader(sampler=InfiniteSampler), loader(sampler=InfiniteSampler)
     stream = iter(used.batch_sampler.batch_sampler)
     next(stream)
@@ -86,7 +86,7 @@ def test_an_endless_sampler_forgets_what_another_iterator_took():
     assert torch.equal(next(iter(fresh)), next(iter(used)))
 
 
-def test_looks_like_the_loader_and_the_data_set():
+def test_attributes_of_loader_and_dataset_are_available():
     made = loader()
     assert len(made) == 3
     assert made.batch_size == 4
@@ -96,7 +96,7 @@ def test_looks_like_the_loader_and_the_data_set():
     assert made.dataset._inner.name == "changed"
 
 
-def test_an_error_that_is_no_bad_file_is_raised():
+def test_other_errors_are_raised():
     made = loader()
     made.replace_bad_samples(lambda bad: None)
     made.dataset.__dict__["_inner"] = SimpleNamespace()

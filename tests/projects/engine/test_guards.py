@@ -1,4 +1,4 @@
-"""Injected faults: each training ends as its guard says."""
+"""Fault injection: training ends as the guard of each fault specifies."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def _imports():
 
 @MODELS.register_module()
 class GuardedToy(BaseModel):
-    """The mean of an image through two layers; ``nan_at`` spoils one step."""
+    """Mean of an image through two layers; ``nan_at`` makes one step return NaN."""
 
     def __init__(self, nan_at=None, unused=False):
         super().__init__()
@@ -155,7 +155,7 @@ def test_a_few_bad_samples_are_replaced(toy, tmp_path):
     run = Run(toy(count=20, bad=(3, 11)))
     run.finish()
     log = run.output.read_text()
-    # MMEngine's logger leaves out the repetition in the second epoch.
+    # MMEngine's logger omits the repeated message in the second epoch.
     assert log.count("replaced an unreadable sample") == 2
     assert "003.jpg: truncated JPEG" in log
     assert "unreadable samples up to the end of epoch 2: 2 (limit 10)" in log
@@ -163,7 +163,7 @@ def test_a_few_bad_samples_are_replaced(toy, tmp_path):
 
 
 def test_too_many_bad_samples_stop_the_run(toy):
-    # 1% of 1,100 are 11, and a thousandth would be 1: the limit is the least one, 10.
+    # 1% of 1,100 is 11, and 0.1% would be 1, which the minimum limit of 10 replaces.
     bad = set(range(0, 1100, 100))
     cfg = toy(count=1100, bad=bad, epochs=1)
     cfg.train_dataloader.batch_size = 50
@@ -216,7 +216,7 @@ class TestFullDisk:
 
     def test_the_last_good_checkpoint_stays(self, toy, small_disk):
         class Grow(Hook):
-            """The third checkpoint is too large for the disk."""
+            """Makes the third checkpoint too large for the disk."""
 
             def before_save_checkpoint(self, runner, checkpoint):
                 if runner.epoch == 2:
@@ -282,7 +282,7 @@ class TestFallback:
         path.write_bytes(content.replace(stored, bytes(len(stored))))
         assert newest_whole_checkpoint(str(folder)).endswith("epoch_2.pth")
 
-    def test_nothing_whole(self, trained):
+    def test_no_complete_checkpoint(self, trained):
         _, folder = trained
         for path in folder.glob("*.pth"):
             path.write_bytes(b"")
@@ -290,7 +290,7 @@ class TestFallback:
             newest_whole_checkpoint(str(folder))
         assert all(f"epoch_{number}.pth" in str(caught.value) for number in (1, 2, 3))
 
-    def test_order(self, trained):
+    def test_checkpoints_are_tried_from_the_latest(self, trained):
         _, folder = trained
         (folder / "best_x_epoch_9.pth").write_bytes(b"")
         (folder / "last_checkpoint").unlink()
@@ -364,7 +364,7 @@ class TestProcesses:
         assert time.monotonic() - began < 60
         assert run.children[0].exitcode == 1
 
-    def test_uneven_shares(self, toy):
+    def test_ranks_with_uneven_shares(self, toy):
         cfg = toy(count=9)
         cfg.train_dataloader.batch_size = 1
         cfg.train_dataloader.sampler.round_up = False
@@ -394,7 +394,7 @@ class TestProcesses:
         assert written == []
 
 
-def test_a_run_that_mmengine_began_is_resumed(toy, tmp_path):
+def test_a_run_started_by_mmengine_is_resumed(toy, tmp_path):
     def stock(cfg):
         from mmengine.runner import Runner
 

@@ -1,4 +1,4 @@
-"""Means that do not fit the channels of the images are named with the setting that helps."""
+"""Errors for normalization statistics that do not match the image channels."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ KINDS = (ClsDataPreprocessor, SelfSupDataPreprocessor, DetDataPreprocessor, SegD
 
 
 class Images(list):
-    """A data set of one image."""
+    """A dataset with one image."""
 
     def __init__(self, *shape, views=False):
         image = torch.zeros(shape)
@@ -31,7 +31,7 @@ def fault(kind, means, images, **settings):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("views", [False, True])
-def test_three_means(kind, views):
+def test_the_number_of_means_must_match_the_channels(kind, views):
     assert fault(kind, 3, Images(3, 8, 8, views=views)) is None
     gray = fault(kind, 3, Images(1, 8, 8, views=views))
     assert "mean has 3 values, but the pipeline returns images with 1 channel" in gray
@@ -50,14 +50,14 @@ def test_one_mean_is_for_every_channel(kind, channels):
 
 @pytest.mark.parametrize("kind", [SelfSupDataPreprocessor, DetDataPreprocessor])
 @pytest.mark.parametrize("channels", [1, 4])
-def test_colors_that_cannot_be_turned_around(kind, channels):
-    """MMEngine's preprocessor fails on a gray image, and takes three channels of four."""
+def test_channel_conversion_needs_three_channels(kind, channels):
+    """MMEngine's preprocessor fails on a gray image, and drops one of four channels."""
     text = fault(kind, 1, Images(channels, 8, 8), bgr_to_rgb=True)
     assert "bgr_to_rgb (or rgb_to_bgr) requires three channels" in text
     assert fault(kind, 1, Images(3, 8, 8), bgr_to_rgb=True) is None
 
 
-def test_what_is_no_image():
+def test_non_images_are_ignored():
     assert fault(ClsDataPreprocessor, 3, Images(5)) is None
     assert fault(ClsDataPreprocessor, 3, []) is None
     assert channel_fault(SimpleNamespace(), Images(1, 8, 8)) is None

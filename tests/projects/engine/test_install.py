@@ -1,4 +1,4 @@
-"""What a smallvit run replaces in its process, and what an import or another run does not."""
+"""Patches of other libraries: a smallvit run installs them; imports and other runs do not."""
 
 import textwrap
 
@@ -95,7 +95,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 @pytest.fixture(scope="module")
 def states():
-    """What of the libraries is replaced, before and after a smallvit run prepares itself."""
+    """List what is patched in the libraries, before and after a smallvit run is prepared."""
     code = textwrap.dedent(
         """
         {}

@@ -1,4 +1,4 @@
-"""F1 and thresholds of classes, against numbers worked out by hand."""
+"""F1 scores and per-class thresholds, compared with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,16 @@ from smallvit.engine.label_thresholds import best_threshold, f1
 
 def test_f1():
     predicted, truth = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
-    assert f1(predicted, truth) == 50.0  # one right of two said and two there
+    assert f1(predicted, truth) == 50.0  # one true positive, two predicted, two positives
     assert f1(np.zeros(4, bool), truth) == 0.0
     assert f1(np.zeros(4, bool), np.zeros(4, bool)) == 0.0
 
 
-def test_the_best_threshold_does_not_part_equal_scores():
+def test_the_best_threshold_does_not_separate_equal_scores():
     truth = np.array([1, 0, 1, 0], bool)
     assert best_threshold(np.array([0.9, 0.8, 0.7, 0.1]), truth) == (0.7, 80.0)
-    # Of 0.8, 0.8 and 0.8 one or two cannot be taken: all are 2 right of 3 said, 2 there.
+    # Equal scores cannot be separated: taking all three gives 2 true positives, 3 predicted, 2
+    # positives.
     assert best_threshold(np.array([0.8, 0.8, 0.8, 0.1]), truth) == (0.8, 80.0)
 
 

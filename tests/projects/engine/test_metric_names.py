@@ -1,4 +1,4 @@
-"""The metrics that an evaluator gives are known before it has measured."""
+"""Names of an evaluator's metrics, determined before the first evaluation."""
 
 from types import SimpleNamespace
 
@@ -53,7 +53,7 @@ def missing(metrics, **hook):
         ([IoUMetric(prefix="maps"), Accuracy()], "maps/mAcc"),
     ],
 )
-def test_who_waits_for_another(metrics, name):
+def test_unknown_metrics_in_hooks_are_named(metrics, name):
     assert missing(metrics, save_best=name) == missing(metrics, monitor=name) == []
     assert missing(metrics, key_indicators=["auto"], save_best="auto") == []
     wrong = name.replace("/", "_") if "/" in name else f"val/{name}"

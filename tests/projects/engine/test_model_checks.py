@@ -1,4 +1,4 @@
-"""Heads and losses that do not fit the classes of the data are named with their settings."""
+"""Errors for heads and losses that do not match the classes of the data."""
 
 import pytest
 from torch import nn

@@ -1,4 +1,4 @@
-"""Parameter groups merged by their settings."""
+"""Merging of parameter groups with equal settings."""
 
 from copy import deepcopy
 
@@ -37,7 +37,7 @@ def give_gradients(model, seed):
 
 
 def settings(wrapper):
-    """Learning rate and weight decay of each parameter."""
+    """Return learning rate and weight decay of each parameter."""
     return {
         id(parameter): (group["lr"], group["weight_decay"])
         for group in wrapper.optimizer.param_groups
@@ -79,7 +79,7 @@ def test_steps_are_those_of_single_groups(optimizer):
             give_gradients(model, step)
             wrapper.optimizer.step()
         for old, one, other in zip(before, *(m.parameters() for m in models), strict=True):
-            # Two units in the last place of what was added up.
+            # Two units in the last place of the accumulated values.
             size = torch.maximum(old.abs(), (other - old).abs()).clamp(min=1e-2)
             unit = torch.nextafter(size, torch.tensor(torch.inf)) - size
             assert ((one - other).abs() <= 2 * (step + 1) * unit).all()
@@ -117,5 +117,5 @@ def test_layer_wise_decay_keeps_its_rates():
     cfg = dict(optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.1), constructor=kind)
     single = build_optim_wrapper(model, deepcopy(dict(cfg, paramwise_cfg=paramwise)))
     assert settings(merged) == settings(single)
-    # Each of five layers, with and without decay; the last has norms alone.
+    # Each of five layers with and without weight decay; the last one only has norms.
     assert len(merged.optimizer.param_groups) < 11 < len(single.optimizer.param_groups)

@@ -1,4 +1,4 @@
-"""Buffers in which the processes of a run differ, read and put back."""
+"""Buffers that differ between ranks: gathering, saving and restoring them."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from smallvit.engine.rank_buffers import models_of, own_buffers, restore_buffers
 
 
 def runner(value):
-    """A run of a model with a batch norm, and a hook that keeps an average of it."""
+    """A run of a model with batch norm and an EMA hook."""
     model, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     model.running_mean += value
     average.running_var += value
@@ -21,7 +21,7 @@ def runner(value):
 
 @pytest.fixture
 def as_second_rank(monkeypatch):
-    """Rank 0's buffers arrive in the place of this process's own."""
+    """Let the broadcast return the buffers of rank 0, so that this process acts as rank 1."""
     first = {name: buffer.clone() for name, buffer in rank_buffers._buffers(runner(0.0)).items()}
 
     def broadcast(shared):
@@ -35,11 +35,11 @@ def test_the_model_and_its_averages_are_visited():
     assert list(models_of(run)) == [("", run.model), ("ema.", run.hooks[1].ema_model)]
 
 
-def test_rank_0_has_none_of_its_own():
+def test_rank_0_has_no_own_buffers():
     assert own_buffers(runner(1.0)) == {}
 
 
-def test_what_differs_is_kept_and_put_back(as_second_rank):
+def test_differing_buffers_are_saved_and_restored(as_second_rank):
     own = own_buffers(runner(3.0))
     assert set(own) == {"running_mean", "ema.running_var"}
     fresh = runner(0.0)
@@ -49,7 +49,7 @@ def test_what_differs_is_kept_and_put_back(as_second_rank):
     assert fresh.model.running_var.tolist() == [1.0, 1.0]
 
 
-def test_what_is_kept_does_not_change_with_the_training(as_second_rank):
+def test_saved_buffers_are_copies(as_second_rank):
     run = runner(3.0)
     own = own_buffers(run)
     run.model.running_mean.zero_()

@@ -1,4 +1,4 @@
-"""The curves of timm and mmcv 1.x, and their resuming."""
+"""Learning rate schedules of timm and mmcv 1.x, and resuming them."""
 
 import math
 
@@ -19,7 +19,7 @@ def optimizer(*rates: float) -> torch.optim.SGD:
 
 
 def curve(scheduler, steps: int) -> list[float]:
-    """Rate before each step."""
+    """Return the learning rate before each step."""
     rates = []
     scheduler.optimizer.step()
     for _ in range(steps):
@@ -29,7 +29,7 @@ def curve(scheduler, steps: int) -> list[float]:
 
 
 def timm_curve(steps: int, prefix: bool = False, delay: int = 0) -> list[float]:
-    """What timm's scheduler gives to a loop that asks it before each step."""
+    """Return the rates of timm's scheduler in a loop that updates it before each step."""
     from timm.scheduler import CosineLRScheduler
 
     model = optimizer()
@@ -50,7 +50,7 @@ def timm_curve(steps: int, prefix: bool = False, delay: int = 0) -> list[float]:
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 19, 20, 25])
 @pytest.mark.parametrize("begin", [0, 3])
-def test_a_jump_is_that_many_steps(step, begin):
+def test_a_jump_equals_that_many_steps(step, begin):
     settings = dict(COSINE, begin=begin, end=23)
     stepped, jumped = (WarmupCosineLR(optimizer(1e-3, 1e-4), **settings) for _ in range(2))
     stepped.optimizer.step()
@@ -83,7 +83,7 @@ def test_ratios_follow_each_group():
     scheduler = WarmupCosineLR(model, warmup=5, warmup_start_ratio=1e-3, eta_min_ratio=0.01, end=20)
     assert [group["lr"] for group in model.param_groups] == pytest.approx([1e-6, 1e-7])
     curve(scheduler, 25)
-    # The last step before the end is not the lowest rate, that of timm neither.
+    # The rate of the last step is above the minimum, as in timm.
     high, low = (group["lr"] for group in model.param_groups)
     assert high == pytest.approx(10 * low)
 
@@ -110,7 +110,7 @@ def test_epochs_become_iterations():
         )
         for convert, length in ((False, 1), (True, 4))
     )
-    # An epoch's first iteration is one iteration late, not one epoch.
+    # The delay is one iteration, not one epoch.
     assert by_iteration[:2] == [1e-6, 1e-6]
     assert by_iteration[2] == pytest.approx(1e-6 + (1e-3 - 1e-6) / 20)
     assert by_iteration[4 * 5 + 1] == pytest.approx(by_epoch[6])
@@ -131,7 +131,7 @@ def test_resumed_run_follows_the_same_curve(changes):
 
 
 def test_resumed_run_follows_the_curve_of_its_config():
-    """MMEngine's schedulers keep the length that the run began with."""
+    """MMEngine's own schedulers would restore the length of the first run."""
     first = WarmupCosineLR(optimizer(), **COSINE)
     curve(first, 8)
     longer = dict(COSINE, end=40)
@@ -155,7 +155,7 @@ def test_steps_counted_in_another_unit_are_refused():
         (dict(delay=-1, end=5), "delay=-1"),
     ],
 )
-def test_contradictions_are_refused(settings, message):
+def test_contradictory_settings_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         WarmupCosineLR(optimizer(), **settings)
 
@@ -171,7 +171,7 @@ def test_the_half_way_rate_is_half():
 
 
 class Counted(torch.nn.Module):
-    """A model that keeps the rate of each of its steps."""
+    """A model that records the learning rate of each step."""
 
     def __init__(self) -> None:
         super().__init__()

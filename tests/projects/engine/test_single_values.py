@@ -1,4 +1,4 @@
-"""A last batch of one is refused where a batch norm would have one value of it, and there alone."""
+"""Last batches of one sample, rejected if a batch norm would see one value per channel."""
 
 import pytest
 from mmengine.registry import MODELS
@@ -10,7 +10,7 @@ from tiny_runs import TinyModel, tiny_runner
 
 @MODELS.register_module(name="TestNormModel", force=True)
 class NormModel(TinyModel):
-    """Its features are normalized as those behind a pooling, or as those of a map."""
+    """A batch norm after pooling, or on a map."""
 
     def __init__(self, maps: bool = False, **settings) -> None:
         super().__init__(**settings)
@@ -30,7 +30,7 @@ def run(tmp_path, samples=9, **settings):
     return runner
 
 
-def test_it_is_named_before_the_first_step(tmp_path):
+def test_the_error_comes_before_the_first_step(tmp_path):
     with pytest.raises(DataError) as caught:
         run(tmp_path)
     assert "after pooling (norm)" in str(caught.value)
@@ -44,7 +44,7 @@ def test_batches_of_one(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [dict(samples=8), dict(samples=10), dict(maps=True)])
-def test_what_can_be_trained_is(settings, tmp_path):
+def test_other_batches_are_trained(settings, tmp_path):
     runner = run(tmp_path, **settings)
     assert runner.iter == -(-settings.get("samples", 9) // 4)
     assert runner.model.norm.num_batches_tracked == runner.iter

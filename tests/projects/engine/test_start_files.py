@@ -1,4 +1,4 @@
-"""Checkpoints that a model starts from are looked for before it is built."""
+"""Paths of initial checkpoints, checked before the model is built."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_a_run_of_another_config_names_that_config(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("init_cfg", [None, "file", "address"])
-def test_what_is_there_passes(init_cfg, tmp_path):
+def test_existing_files_are_accepted(init_cfg, tmp_path):
     cfg = read_config(COCO)
     torch.save({}, tmp_path / "a.pth")
     if init_cfg is None:

@@ -1,4 +1,4 @@
-"""The config that a checkpoint carries: what is stored, and what is never built from one."""
+"""Configs stored in checkpoints: what is saved, and which values are never built."""
 
 import json
 import sys
@@ -29,13 +29,13 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    """What a training of the config leaves."""
+    """Train a model of the config and return its checkpoint."""
     state = load_model(digits).state_dict()
     return {"state_dict": state, KEY: describe(digits, CLASSES), "meta": {}}
 
 
 def save(path, trained, **changes):
-    """Write the checkpoint with other values in its config, each by its dotted place."""
+    """Write the checkpoint with changed config values, given by their dotted keys."""
     stored = json.loads(trained[KEY])
     for place, value in changes.items():
         *way, last = place.split("__")
@@ -67,7 +67,7 @@ def test_the_other_tasks(tmp_path, path):
     assert "LoadAnnotations" not in text
     model = load_trained(tmp_path / "x.pth")
     assert model.dataset_meta["palette"] == [[0, 0, 0], [255, 0, 0]]
-    # MMDetection wants tuples, and looks for the meta keys of its own.
+    # MMDetection requires tuples and expects its own meta keys.
     assert isinstance(model.cfg.test_pipeline[-1].get("meta_keys", ()), tuple)
 
 
@@ -84,12 +84,12 @@ def test_training_stores_it(tmp_path):
     tiny_runner(tmp_path, epochs=1, cfg=cfg).train()
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert json.loads(checkpoint[KEY])["model"]["type"] == "TestTinyModel"
-    # A model of one's own is in no table.
+    # User-defined models are not in the table.
     with pytest.raises(CheckpointError, match="with --config FILE"):
         load_trained(tmp_path / "epoch_1.pth")
 
 
-def test_without_one(tmp_path, digits, trained):
+def test_checkpoints_without_a_config(tmp_path, digits, trained):
     rest = {key: value for key, value in trained.items() if key != KEY}
     torch.save(rest, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"contains no config as data.*--config FILE$"):
@@ -165,7 +165,7 @@ HOSTILE = {
 
 @pytest.fixture
 def hostile_module(tmp_path, monkeypatch):
-    """A module whose import leaves a mark, where an import would find it."""
+    """A module that creates a file when it is imported."""
     (tmp_path / "hostile_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -174,7 +174,7 @@ def hostile_module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, changes):
+def test_stored_configs_with_code_are_rejected(tmp_path, trained, hostile_module, changes):
     path = save(tmp_path / "x.pth", trained, **changes)
     with pytest.raises(CheckpointError, match=r"x\.pth: .*stored config.*--config FILE"):
         load_trained(path)
@@ -186,7 +186,7 @@ def test_what_a_stored_config_may_not_say(tmp_path, trained, hostile_module, cha
     ["", "[]", "{", "null", 3, ["x"], "[" * 100_000, '{"version": 1}', "x" * (1 << 21)],
     ids=range(9),
 )
-def test_texts_that_are_no_config(tmp_path, trained, text):
+def test_invalid_texts_are_rejected(tmp_path, trained, text):
     torch.save({**trained, KEY: text}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"x\.pth: invalid stored config"):
         load_trained(tmp_path / "x.pth")
@@ -203,7 +203,7 @@ def test_what_is_white_in_deep_images_is_no_side(tmp_path, trained):
             load(wrong)
 
 
-def test_nesting_has_an_end(tmp_path, trained):
+def test_deep_nesting_is_rejected(tmp_path, trained):
     nested = []
     for _ in range(200):
         nested = [nested]
@@ -212,7 +212,7 @@ def test_nesting_has_an_end(tmp_path, trained):
 
 
 def test_lookups_of_a_build_import_nothing(tmp_path, trained, hostile_module, monkeypatch):
-    """Were the look at the values wrong, the registries would still find no module."""
+    """Even if a value passed the check, the registries would not find a module to import."""
     monkeypatch.setattr("smallvit.engine.stored_config.check", lambda stored: None)
     for name in ("hostile_module", "hostile_module.Model", "builtins.print"):
         path = save(tmp_path / "x.pth", trained, model__head={"type": name})
@@ -221,14 +221,14 @@ def test_lookups_of_a_build_import_nothing(tmp_path, trained, hostile_module, mo
     assert not hostile_module.exists()
 
 
-def test_values_that_are_no_json():
+def test_non_json_values_are_rejected():
     cfg = Config(dict(model=dict(type="X", value=object())))
     with pytest.raises(UnsuitedError, match="not a plain value"):
         describe(cfg, None)
     assert read_stored({}, "x") is None
 
 
-def test_numbers_come_back():
+def test_numbers_are_restored():
     model = dict(type="mmpretrain.ImageClassifier", thresholds=[float("inf"), 0.5], size=(1, (2,)))
     text = describe(Config(dict(default_scope="mmpretrain", model=model)), None)
     assert dict(read_stored({KEY: text}, "x").model) == model
@@ -243,7 +243,7 @@ def test_configs_of_ours_are_in_the_table():
 
 
 def test_no_type_of_the_table_reads_or_fetches():
-    """The table against the sources: constructors that load are in none."""
+    """Compare the table with the sources: it has no constructor that loads or downloads files."""
     forbidden = {"GuidedClassifier", "LocalityGuidance", "BertModel", "CLIPTextEncoder", "VPD"}
     for names in (*known_types.MODELS.values(), *known_types.TRANSFORMS.values()):
         assert not forbidden & set(names.split())

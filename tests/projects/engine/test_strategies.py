@@ -1,4 +1,4 @@
-"""What can be tested of FSDP and DeepSpeed without a GPU: their configs, and a clear refusal."""
+"""FSDP and DeepSpeed without a GPU: their configs, and the error on a CPU."""
 
 import importlib.util
 import inspect
@@ -43,14 +43,16 @@ def test_fsdp_knows_its_wrap_policy():
     assert callable(FUNCTIONS.get(cfg.strategy.model_wrapper.auto_wrap_policy.type))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("deepspeed") is not None, reason="it is installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is not None, reason="DeepSpeed is installed"
+)
 def test_deepspeed_is_asked_for():
     with pytest.raises(AssertionError, match="DeepSpeed is not installed"):
         DeepSpeedStrategy()
 
 
 def test_the_guards_work_under_a_strategy(tmp_path):
-    """One device, the strategy that a CPU carries out; killed in the middle and resumed."""
+    """On one device with the strategy available on CPUs: kill the run midway and resume it."""
     preload("mmpretrain")
 
     def config(name):

@@ -1,4 +1,4 @@
-"""State of a training that is no part of the model."""
+"""Training state that is not part of the model's state dict."""
 
 import logging
 
@@ -9,7 +9,7 @@ from smallvit.engine.training_state import collect_training_state, restore_train
 
 
 class Counter(nn.Module):
-    """A module with a state that its state dict does not hold."""
+    """A module with state outside of its state dict."""
 
     def __init__(self, steps=0):
         super().__init__()
@@ -26,7 +26,7 @@ def net(*steps):
     return nn.ModuleDict({"body": nn.Sequential(*map(Counter, steps)), "head": nn.Linear(2, 2)})
 
 
-def test_state_goes_by_the_names_of_modules():
+def test_state_is_keyed_by_module_names():
     state = collect_training_state(net(3, 7))
     assert {name: each["steps"] for name, each in state.items()} == {"body.0": 3, "body.1": 7}
     other = net(0, 0)
@@ -34,7 +34,7 @@ def test_state_goes_by_the_names_of_modules():
     assert [each.steps for each in other["body"]] == [3, 7]
 
 
-def test_what_a_checkpoint_lacks_starts_anew_and_is_named(monkeypatch):
+def test_missing_state_is_reset_and_reported(monkeypatch):
     said = []
     name = "smallvit.engine.training_state.print_log"
     monkeypatch.setattr(name, lambda text, logger, level: said.append((text, level)))
@@ -46,7 +46,7 @@ def test_what_a_checkpoint_lacks_starts_anew_and_is_named(monkeypatch):
     assert level == logging.WARNING
 
 
-def test_wrappers_are_looked_through():
+def test_wrappers_are_unwrapped():
     from mmengine.model import MMDistributedDataParallel
 
     wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)

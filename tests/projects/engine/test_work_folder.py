@@ -1,4 +1,4 @@
-"""One training at a time in a work folder."""
+"""Locking of the work directory: one training run at a time."""
 
 import fcntl
 import json
@@ -31,7 +31,7 @@ def _hold(folder, holding):
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that works in a folder."""
+    """Start another process that uses a folder."""
     folder, holding = tmp_path / "work", fork.Event()
     process = fork.Process(target=_hold, args=(str(folder), holding))
     process.start()
@@ -43,7 +43,7 @@ def other(tmp_path):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What is logged."""
+    """Return the logged messages."""
     lines = []
     monkeypatch.setattr(work_folder, "print_log", lambda text, *_, **__: lines.append(text))
     return lines
@@ -85,7 +85,7 @@ def test_the_folder_of_a_killed_training_is_taken_over(other, tmp_path, said):
 
 
 def test_workers_of_a_killed_training_are_waited_for(other, tmp_path):
-    """They have the lock still, where filelock does not close it in forked processes."""
+    """They still hold the lock if filelock does not release it in forked processes."""
     folder = tmp_path / "work"
     os.kill(other.pid, signal.SIGKILL)
     other.join()
@@ -131,7 +131,7 @@ def test_file_systems_without_locks(error, tmp_path, monkeypatch, said):
     assert "does not support locks; make sure that no other training" in said[-1]
 
 
-def test_another_machine_is_warned_of(tmp_path, said):
+def test_another_machine_gives_a_warning(tmp_path, said):
     record = {"host": "elsewhere", "process": 7, "began": "yesterday"}
     (tmp_path / OWNER).write_text(json.dumps(record))
     hold(str(tmp_path))
@@ -140,7 +140,7 @@ def test_another_machine_is_warned_of(tmp_path, said):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"host": 3, "process": "x"}', "[" * 9999])
-def test_a_damaged_record_stops_nothing(content, tmp_path):
+def test_a_damaged_record_is_ignored(content, tmp_path):
     (tmp_path / OWNER).write_text(content)
     hold(str(tmp_path))
     release(str(tmp_path))
@@ -152,8 +152,8 @@ def test_it_can_be_switched_off(other, tmp_path):
     toy_train(cfg)
 
 
-def test_a_lock_that_was_removed_holds_nothing(tmp_path, monkeypatch):
-    """Its owner removed it between opening and locking, and a third process made a new one."""
+def test_a_removed_lock_file_does_not_count(tmp_path, monkeypatch):
+    """The owner removed the file between open and lock, and a third process created a new one."""
     name, acquire, times = str(tmp_path / "a"), FileLock.acquire, []
 
     def acquire_late(lock, timeout):

@@ -1,4 +1,4 @@
-"""Every host is seen as it is: blocks, channels, stages, maps and extra tokens."""
+"""Host adapters: blocks, channels, stages, maps and extra tokens of every host."""
 
 import pytest
 import torch
@@ -44,6 +44,6 @@ def check_round_trip(block, tokens, feature, num_extra):
         assert torch.equal(block.extra_tokens(shifted, hw), extra)
 
 
-def test_position_embeddings_and_heads_are_no_blocks():
+def test_position_embeddings_and_heads_do_not_count_as_blocks():
     view = view_host(HOSTS["CaiT"].build())
     assert [type(block.module).__name__ for block in view.blocks] == ["TransformerBlock"] * 3

@@ -1,4 +1,4 @@
-"""Backbones of classes that nobody taught: each form is found and right, or refused and told."""
+"""Dry-run discovery of hosts: classes without adapter are viewed correctly or rejected."""
 
 import copy
 import gc
@@ -17,7 +17,7 @@ SIZE = (48, 80)
 
 
 class Block(nn.Module):
-    """Two layers; ``form`` says how it is called and what it returns."""
+    """Two layers; ``form`` determines inputs and outputs."""
 
     def __init__(self, dims=8, form="plain"):
         super().__init__()
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """A ViT of any form, without attention; ``order`` is how its patches lie."""
+    """A ViT of any form without attention; ``order`` is the order of its patches."""
 
     def __init__(self, form="plain", extra=0, order=None):
         super().__init__()
@@ -68,7 +68,7 @@ class Tokens(nn.Module):
 
 
 class Streams(nn.Module):
-    """Two streams of unlike maps, in turn."""
+    """Two streams of maps with different sizes, called alternately."""
 
     def __init__(self):
         super().__init__()
@@ -159,7 +159,7 @@ def test_a_host_may_be_viewed_without_gradients():
         assert len(view_host(CifarResNet(depth=14))) == 4
 
 
-def test_of_several_streams_the_first_is_taken():
+def test_the_first_of_several_streams_is_used():
     assert view_host(Streams()).channels == (8, 8, 8)
 
 
@@ -198,7 +198,7 @@ class Twice(Tokens):
 
 
 class Deaf(Tokens):
-    """What comes out of its blocks is thrown away."""
+    """The outputs of its blocks are discarded."""
 
     def forward(self, x):
         x, _ = self.cut(x)
@@ -220,7 +220,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_sure_is_refused_with_the_lines_that_settle_it(case):
+def test_ambiguous_backbones_are_rejected_with_an_adapter_template(case):
     build, why = REFUSED[case]
     host = build()
     assert not is_host(host)
@@ -232,7 +232,7 @@ def test_what_is_not_sure_is_refused_with_the_lines_that_settle_it(case):
     assert "mmpretrain.VisionTransformer" in str(error.value)
 
 
-def test_the_lines_of_a_refusal_settle_it(images):
+def test_the_adapter_template_works(images):
     class Flipped(Tokens):
         pass
 
@@ -255,7 +255,7 @@ def test_the_lines_of_a_refusal_settle_it(images):
     assert len(view_host(Flipped(order=flip))) == 2
 
 
-def test_a_host_is_run_once_for_all_that_look_at_it(monkeypatch):
+def test_a_host_is_only_run_once(monkeypatch):
     runs = []
     monkeypatch.setattr(discovery, "record", lambda *args: runs.append(1) or record(*args))
     host = Tokens(extra=1).eval()
@@ -272,7 +272,7 @@ def test_a_host_is_run_once_for_all_that_look_at_it(monkeypatch):
     assert view_host(copied).blocks[0].module is copied.stages[0][0]
 
 
-def test_what_is_remembered_holds_no_host():
+def test_the_cache_does_not_keep_hosts_alive():
     host = Tokens()
     view_host(host)
     alive = weakref.ref(host)
@@ -282,7 +282,7 @@ def test_what_is_remembered_holds_no_host():
 
 
 class Reversible(Tokens):
-    """In training its blocks run without gradients, as in reversible networks."""
+    """In training, its blocks run without gradients, as in reversible networks."""
 
     def forward(self, x):
         x, _ = self.cut(x)
@@ -292,7 +292,7 @@ class Reversible(Tokens):
         return x
 
 
-def test_training_is_tried_too():
+def test_training_mode_is_tested_too():
     with pytest.raises(HostError, match="in training"):
         view_host(Reversible())
 

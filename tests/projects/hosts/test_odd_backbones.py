@@ -1,4 +1,4 @@
-"""No backbone of a stranger is taken wrongly in silence: it is taken rightly or refused."""
+"""Dry-run discovery on unusual backbones: each is viewed correctly or rejected."""
 
 import copy
 
@@ -32,7 +32,7 @@ REFUSED = [name for name, case in CASES.items() if not case.blocks]
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_taken_rightly(name, warned):
+def test_correct_views(name, warned):
     case = CASES[name]
     host = built(case)
     state = copy.deepcopy(host.state_dict())
@@ -53,7 +53,7 @@ def test_taken_rightly(name, warned):
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_shortcuts_beside_it(name, warned):
+def test_shortcuts_on_odd_backbones(name, warned):
     case = CASES[name]
     bare = built(case)
     host = attach_dw_shortcuts(copy.deepcopy(bare), kernel_sizes=(3, 5), bypass=2)
@@ -67,11 +67,11 @@ def test_shortcuts_beside_it(name, warned):
         nn.init.zeros_(parameter)
     expected, actual = bare(images), host(images)
     torch.testing.assert_close(actual, expected)
-    assert len(view_host(host)) == case.blocks  # shortcuts are no blocks
+    assert len(view_host(host)) == case.blocks  # shortcuts do not count as blocks
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_the_lines_that_settle_it(name):
+def test_rejected_with_an_adapter_template(name):
     host = built(CASES[name])
     with pytest.raises(HostError, match=CASES[name].why) as error:
         view_host(host)
@@ -87,7 +87,7 @@ class Twice(Vit):
 
 
 @pytest.mark.parametrize(("cls", "form"), [(Vit, "two tensors"), (Twice, "plain")])
-def test_the_lines_settle_it(cls, form, monkeypatch):
+def test_the_adapter_template_works(cls, form, monkeypatch):
     monkeypatch.setattr(view._HOSTS, "_known", dict(view._HOSTS._known))
     torch.manual_seed(0)
     host = cls(form, extra=1).eval()
@@ -124,13 +124,14 @@ def test_the_lines_settle_it(cls, form, monkeypatch):
     mix=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_whatever_it_is_made_of_it_is_taken_rightly_or_refused(seed, **made_of):
+def test_random_backbones_are_viewed_correctly_or_rejected(seed, **made_of):
     torch.manual_seed(seed)
     host = Vit(**made_of).eval()
     try:
         view = view_host(host)
     except HostError:
-        # What is as an adapter expects it must not be refused; a strange order or place may.
+        # Standard cases, which an adapter would support, must not be rejected; unusual token orders
+        # may be.
         assert made_of["order"] != "rows" or made_of["embedding"] == "linear"
         return
     with Taps(view, range(len(view))) as taps, torch.no_grad():

@@ -1,4 +1,4 @@
-"""Plain transformers: their tokens before they run, and the parts of their blocks."""
+"""Plain transformers: token counts before the forward pass, and parts of the blocks."""
 
 import copy
 import pickle
@@ -39,13 +39,13 @@ NETS = {
 @pytest.fixture(params=NETS)
 def net(request):
     net = NETS[request.param]()
-    net.eval()  # which MMPretrain's do not return
+    net.eval()  # not returned by MMPretrain's models
     return net
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 72)])
 @torch.no_grad()
-def test_tokens_are_known_before_they_are_there(net, size):
+def test_token_counts_are_known_before_the_forward_pass(net, size):
     known = plain_tokens(net)
     assert tuple(known.grid) == known.grid_of((32, 32))
     with Taps(net, [0, -1]) as taps:
@@ -55,7 +55,7 @@ def test_tokens_are_known_before_they_are_there(net, size):
             assert tokens.shape[1] == feature[0, 0].numel() + known.num_extra
 
 
-def test_a_copy_and_a_pickle_know_their_own_host(net):
+def test_copies_and_pickles_refer_to_their_own_host(net):
     known = plain_tokens(net)
     for _, tokens in (copy.deepcopy((net, known)), pickle.loads(pickle.dumps((net, known)))):
         assert tokens.host is not net
@@ -65,7 +65,7 @@ def test_a_copy_and_a_pickle_know_their_own_host(net):
 
 
 class Halved(nn.Module):
-    """Half of what a module or function returns."""
+    """Halve the output of a module or function."""
 
     def __init__(self, inner):
         super().__init__()
@@ -77,8 +77,8 @@ class Halved(nn.Module):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["logits", "norm", "expand"])
-def test_parts_are_those_that_run(net, name):
-    """A change of what stands in the named place changes what comes out of the block."""
+def test_named_parts_are_used_in_the_forward_pass(net, name):
+    """Changing the output of the named part changes the output of the block."""
     parts = block_parts(view_host(net).blocks[0].module)
     assert parts.num_heads == 2
     images = torch.randn(1, 3, 32, 32)
@@ -95,7 +95,7 @@ def test_parts_are_those_that_run(net, name):
         assert (taps.tokens()[0] - before).abs().max() > 1e-6
 
 
-def test_what_is_not_plain_is_refused_by_name():
+def test_other_backbones_are_rejected_by_name():
     arch = dict(PVT.arch_zoo["tiny"], depths=(1, 1, 1, 1), embed_dims=(8, 16, 40, 64))
     pyramid = PVT(arch, img_size=32)
     with pytest.raises(HostError, match=r"(?s)PVT is not a plain transformer.*register_plain"):

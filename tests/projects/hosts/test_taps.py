@@ -1,4 +1,4 @@
-"""Taps: gradients, checkpointing, autocast, compilation, copies, and nothing left behind."""
+"""Taps: gradients, checkpointing, autocast, compilation, copies and memory."""
 
 import copy
 import gc
@@ -35,7 +35,7 @@ def images():
 
 
 def guided_gradients(model, images, positions=(0, -1), where="output"):
-    """Gradients of a loss on tapped maps and on the output, as guidance has it."""
+    """Gradients of a loss on tapped maps and the output, as in locality guidance."""
     model.train()
     taps = Taps(model, positions, where)
     with taps:
@@ -110,7 +110,7 @@ def test_size_of_the_input_may_change(images):
             assert taps.maps()[0].shape[2:] == (size[0] // 16, size[1] // 16)
 
 
-def test_nothing_is_kept_but_while_recording(images):
+def test_maps_are_only_kept_while_recording(images):
     model = dhvt()
     taps = Taps(model, [0])
     model(images)
@@ -135,7 +135,7 @@ def test_running_gives_the_output_and_the_maps(images):
     assert not taps.recording
 
 
-def test_an_error_in_the_step_leaves_nothing(images):
+def test_an_error_in_the_step_releases_all_maps(images):
     model = dhvt()
     taps = Taps(model, [0])
 
@@ -152,7 +152,7 @@ def test_an_error_in_the_step_leaves_nothing(images):
 
 
 class _Mark:
-    """Something to refer to weakly that lives as long as the graph does."""
+    """A weakly referenceable object that lives as long as the graph."""
 
 
 class _Marked(torch.autograd.Function):
@@ -212,7 +212,7 @@ def test_copy_of_model_and_taps_stands_alone(images):
             assert not twin.taps.maps()[0].any()
 
 
-def test_removed_taps_see_nothing(images):
+def test_removed_taps_record_nothing(images):
     model = dhvt()
     taps = Taps(model, [0])
     taps.remove()
@@ -223,7 +223,7 @@ def test_removed_taps_see_nothing(images):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_taps_that_share_a_view_go_one_by_one(images):
+def test_taps_that_share_a_view_can_be_removed_separately(images):
     model = TimmBackbone("vit_tiny_patch16_224", img_size=(32, 48), depth=2, embed_dim=48)
     view = view_host(model)
     first, second = Taps(view, [0]), Taps(view, [1])

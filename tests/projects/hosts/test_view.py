@@ -1,4 +1,4 @@
-"""The view: what it refuses, how blocks are counted, and how a user teaches it a class."""
+"""Host views: unsupported backbones, block numbering, and adapters for user classes."""
 
 import ast
 from pathlib import Path
@@ -33,7 +33,7 @@ ARCH = dict(embed_dims=8, num_layers=12, num_heads=2, feedforward_channels=8)
 
 
 class Mixer(nn.Module):
-    """A backbone of a user: columns first, so its grid is the transposed of the image's."""
+    """A user's backbone with tokens in column-major order, so that its grid is transposed."""
 
     def __init__(self, dims=4, depth=2):
         super().__init__()
@@ -114,7 +114,7 @@ def test_grid_by_name():
     ("kwargs", "message"),
     [(dict(layout="NBC"), "got 'NBC'"), (dict(), r"requires a grid\. Use ArgumentGrid")],
 )
-def test_block_says_what_it_lacks(kwargs, message):
+def test_blocks_report_missing_attributes(kwargs, message):
     with pytest.raises(HostError, match=message):
         HostBlock(nn.Identity(), 1, **kwargs)
 
@@ -139,7 +139,7 @@ def test_blocks_by_number_and_by_depth(view, position, index):
 
 
 @pytest.mark.parametrize("position", [12, -13, 1.5, "0", None])
-def test_blocks_that_are_not_there(view, position):
+def test_missing_blocks_are_rejected(view, position):
     with pytest.raises(ValueError, match=r"has 12 blocks: .* 0 to 11"):
         view.index(position)
 
@@ -205,7 +205,7 @@ def test_example_in_the_readme_teaches_a_class():
 def test_readme_names_every_library_class():
     text = Path(hosts.__file__).with_name("README.md").read_text("utf-8")
     bases = ("PlainViT", "StagedBackbone")
-    # Plugins and tests teach classes of their own.
+    # Plugins and tests register classes of their own.
     documented = ("mmdet.", "mmpretrain.", "mmseg.", "timm.", "smallvit.backbones.")
     known = [full.rsplit(".", 1)[-1] for full in supported_hosts() if full.startswith(documented)]
     assert [name for name in known if name not in text and name not in bases] == []

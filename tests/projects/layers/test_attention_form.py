@@ -1,4 +1,4 @@
-"""Fused and explicit attention: the same function, the choice between them, whom it reaches."""
+"""Fused and explicit attention: equality, selection, and the modules to which it applies."""
 
 import copy
 import pickle
@@ -29,7 +29,7 @@ from smallvit.registry import MODELS
 
 
 class IndexedGradients(TorchDispatchMode):
-    """Count the gradients of an indexed tensor, each of its whole size."""
+    """Count gradients of indexed tensors, each of which has the full size of the tensor."""
 
     count = 0
 
@@ -62,7 +62,7 @@ NETWORKS = {
 
 
 class FusedCalls(TorchFunctionMode):
-    """Count the calls of PyTorch's fused attention."""
+    """Count calls of PyTorch's fused attention."""
 
     count = 0
 
@@ -78,7 +78,7 @@ def inputs(dtype=torch.float64, tokens=7, **kwargs):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Choose the explicit form wherever there is a choice."""
+    """Select the explicit form wherever both are possible."""
     monkeypatch.setattr(attention_form, "is_explicit_faster", lambda *sizes: True)
 
 
@@ -144,7 +144,7 @@ def test_the_table_asks_for_the_processor_that_was_measured(monkeypatch):
 
 
 @pytest.mark.usefixtures("always")
-def test_what_stays_fused():
+def test_calls_that_remain_fused():
     with FusedCalls() as calls:
         attend(*inputs())
         assert calls.count == 0
@@ -172,7 +172,7 @@ def test_captured_graphs_hold_the_fused_form():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_all_attention_of_a_network_follows(name, monkeypatch):
+def test_all_attention_of_a_network_is_switched(name, monkeypatch):
     torch.manual_seed(0)
     model = MODELS.build(NETWORKS[name])
     model.init_weights()
@@ -201,7 +201,7 @@ def test_the_switch_of_timm_is_set_by_sizes_and_type(monkeypatch):
 
     monkeypatch.setattr(attention_form, "is_explicit_faster", choose)
     layer = TimmAttention(16, num_heads=2)
-    layer.fused_attn = True  # whatever the environment says
+    layer.fused_attn = True  # regardless of the environment
     use_faster_attention(layer)
     use_faster_attention(layer)
     assert list(layer._forward_pre_hooks.values()) == [select_timm_attention]
@@ -226,7 +226,7 @@ def test_keys_of_a_shrunken_map_are_fewer(monkeypatch):
     assert asked == [(64, 16), (16, 16)]
 
 
-def test_attention_that_was_exchanged_stays():
+def test_replaced_attention_is_not_changed():
     model = MODELS.build(NETWORKS["deit"])
     first, second = (layer.attn for layer in model.layers)
     first.scaled_dot_product_attention = related = RelatedAttention(keep=False)
@@ -264,7 +264,7 @@ def test_attention_of_mmpretrain_splits_its_product_at_once(v_shortcut):
     assert torch.equal(compiled(x), expected[0])
 
 
-def test_models_of_configs_follow(monkeypatch):
+def test_models_of_configs_are_switched(monkeypatch):
     head = dict(type="LinearClsHead", num_classes=2, in_channels=16)
     cfg = Config(dict(model=dict(type="ImageClassifier", backbone=NETWORKS["deit"], head=head)))
     with DefaultScope.overwrite_default_scope("mmpretrain"):

@@ -1,4 +1,4 @@
-"""Gradient checkpointing changes nothing but memory: values, gradients, running statistics."""
+"""Gradient checkpointing: values, gradients and running statistics do not change."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A batch norm folded into the convolution before it: when, and that nothing else changes."""
+"""Folding of a batch norm into the preceding convolution."""
 
 from types import SimpleNamespace
 

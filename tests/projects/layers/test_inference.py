@@ -1,4 +1,4 @@
-"""What layers do differently in inference: memory written again, batches in parts."""
+"""Inference-mode optimizations of layers: in-place operations and chunked batches."""
 
 import pytest
 import timm.layers
@@ -20,7 +20,7 @@ def seed():
     torch.manual_seed(0)
 
 
-def test_gelu_overwrites_what_nobody_holds():
+def test_gelu_overwrites_unreferenced_tensors():
     x = torch.randn(3)
     expected = F.gelu(x)
     assert gelu(x) is not x
@@ -29,7 +29,7 @@ def test_gelu_overwrites_what_nobody_holds():
     assert torch.equal(x, expected)
 
 
-def test_gelu_leaves_what_a_hook_may_hold():
+def test_gelu_keeps_tensors_that_a_hook_may_reference():
     layer = nn.Linear(2, 2)
     held = []
     handle = layer.register_forward_hook(lambda module, args, output: held.append(output))
@@ -80,7 +80,7 @@ def test_talking_heads_go_through_a_batch_in_parts(talk, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close((layer(x), layer(x, context)), expected)
     assert sizes == [2, 1, 2, 1]
-    layer.logits = nn.Softsign()  # whatever replaces it sees the whole batch
+    layer.logits = nn.Softsign()  # a replaced operator is called once with the whole batch
     with torch.no_grad():
         layer(x)
     assert sizes[4:] == [3]
@@ -109,7 +109,7 @@ def test_mlp_is_timms(act_layer):
 
 
 class Pointwise(nn.Module):
-    """A 1x1 convolution with its norm."""
+    """A 1x1 convolution with a norm."""
 
     def __init__(self):
         super().__init__()
@@ -123,14 +123,14 @@ class Pointwise(nn.Module):
     "layer", [Pointwise(), TalkingHeadsAttention(64, 4)], ids=["norm", "heads"]
 )
 def test_graphs_of_any_batch_hold_for_large_ones(layer, monkeypatch):
-    """What is chosen by the size of a batch would tie them to sizes of one kind."""
+    """A branch on the batch size would restrict the graph to one range of sizes."""
     if not hasattr(torch.export.Dim, "DYNAMIC"):
-        pytest.skip("torch 2.4 and 2.5 have no free sizes of this form")
+        pytest.skip("torch 2.4 and 2.5 do not support this form of dynamic shapes")
     monkeypatch.setattr(talking_heads, "MIN_LOGITS_TO_SPLIT", 10_000)
     layer = layer.eval()
     free = ({0: torch.export.Dim.DYNAMIC},)
     example = (torch.rand(2, 16, 64),)
-    # As smallvit export does; until torch 2.7 a batch is a plain number otherwise.
+    # As in smallvit export; before torch 2.8, the batch size would otherwise become a constant.
     graph = torch.export.export(layer, example, dynamic_shapes=free, strict=False).module()
     for count in (1, 40):
         x = torch.rand(count, 16, 64)
@@ -163,7 +163,7 @@ def test_a_batch_norm_of_a_map_is_one_multiplication(affine):
 
 
 @pytest.mark.parametrize("case", ["gradients", "training", "order", "hook", "pre-hook", "type"])
-def test_where_the_norm_is_called_itself(case, monkeypatch):
+def test_a_norm_that_is_called_separately(case, monkeypatch):
     norm, x = batch_norm(), channels_last(2, 6, 5, 4)
     x = x.contiguous() if case == "order" else x.bfloat16() if case == "type" else x
     norm.train(case == "training")

@@ -1,4 +1,4 @@
-"""Layers whose break would show in a backbone's numbers alone: each against its formula."""
+"""Layers that are otherwise only covered through backbones, each compared with its formula."""
 
 import pytest
 import timm.layers
@@ -101,7 +101,7 @@ def test_patch_embeddings_foretell_their_grid(size, patch):
 def test_a_token_sees_its_patch_alone_or_beyond_it_in_sope():
     x = torch.zeros(1, 3, 16, 16)
     inside = x.clone()
-    inside[:, :, 3, 3] = 1.0  # the last pixel of the first patch
+    inside[:, :, 3, 3] = 1.0  # last pixel of the first patch
     for layer, others in ((PatchEmbed(8, 4), False), (SOPE(8, 4), True)):
         moved = (layer.eval()(inside)[0] - layer(x)[0]).abs().sum(-1)[0] > 0
         assert moved[0]
@@ -209,14 +209,14 @@ def test_dynamic_kernels_are_those_of_the_sample():
     for sample, kernel, out in zip(x, kernels, layer(x), strict=True):
         alone = F.conv2d(sample[None], kernel[:, None], layer.bias, padding=1, groups=4)
         torch.testing.assert_close(out[None], alone)
-    # The mean of the map decides, wherever its values are.
+    # The kernels depend on the mean of the map, not on the positions of its values.
     torch.testing.assert_close(layer.kernels(x.flip(2, 3)), kernels)
 
 
 def test_inhomogeneous_kernels_are_those_of_the_position():
     layer = InhomogeneousDWConv2d(4, group_channels=2, kernel_size=3, reduction=2).eval()
     x = torch.randn(2, 4, 5, 6)
-    kernels = layer.kernels(x).repeat_interleave(2, dim=1)  # a kernel for two channels
+    kernels = layer.kernels(x).repeat_interleave(2, dim=1)  # one kernel for two channels
     patches = F.unfold(x, 3, padding=1).view(2, 4, 9, 5, 6)
     torch.testing.assert_close(layer(x), (kernels * patches).sum(2))
     with pytest.raises(ValueError, match=r"4 channels, got 3"):

@@ -1,4 +1,4 @@
-"""Masks of shifted windows are made once, and are those that the library makes."""
+"""Cached attention masks of shifted windows: equal to those of the library."""
 
 import copy
 import pickle
@@ -20,12 +20,12 @@ def network():
     torch.manual_seed(0)
     options = dict(window_size=4, out_indices=(0, 1), img_size=64, pad_small_map=True)
     net = SwinTransformer(ARCH, **options)
-    net.eval()  # which returns nothing
+    net.eval()  # does not return the masks
     return net
 
 
 class Masks(TorchFunctionMode):
-    """Counts the operator that only the making of a mask calls."""
+    """Count calls of an operator that is only used to create masks."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def test_outputs_and_gradients_are_equal_to_the_bit(network, size):
     changed = copy.deepcopy(network)
     use_faster_attention(changed)
     with torch.inference_mode():
-        changed(images)  # a mask that was made here serves the training below
+        changed(images)  # a mask created here is used in the training step below
     for net in (network, changed):
         net.zero_grad()
     outputs = [net(images) for net in (network, changed)]
@@ -74,7 +74,7 @@ def test_masks_are_made_once_for_a_size(network):
     assert len(pickle.loads(pickle.dumps(net)).stages[0].blocks[1].attn.get_attn_mask.kept) == 0
 
 
-def test_few_are_kept():
+def test_the_cache_is_limited():
     masks = MaskCache(lambda shape, *rest, device: torch.zeros(shape))
     for side in range(1, 100):
         assert masks((side, 1), 4, 2).shape == (side, 1)

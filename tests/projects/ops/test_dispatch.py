@@ -1,4 +1,4 @@
-"""Operators past the dispatcher in eager mode, and through it where somebody watches."""
+"""Custom operators: direct calls in eager mode, dispatcher calls under tracing and modes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def calls():
 
 @pytest.fixture(scope="module")
 def cube(calls):
-    """x ** 3 by an operator whose gradient is made of operators, so that it has another one."""
+    """x ** 3 as a twice differentiable operator: its backward pass consists of operators."""
 
     def scale(x: torch.Tensor, factor: float) -> torch.Tensor:
         calls.append("scale")
@@ -60,7 +60,7 @@ def through_dispatcher(monkeypatch, operator):
     return seen
 
 
-def test_eager_code_passes_the_dispatcher_by(cube, monkeypatch):
+def test_eager_calls_bypass_the_dispatcher(cube, monkeypatch):
     product, _ = cube
     seen = through_dispatcher(monkeypatch, product)
     x = torch.randn(3, dtype=torch.float64, requires_grad=True)
@@ -79,7 +79,7 @@ def test_arguments_that_are_no_tensors_have_no_gradient(cube):
     torch.testing.assert_close(x.grad, torch.full((2,), 4.0))
 
 
-def test_only_what_asks_for_a_gradient_gets_one(cube, calls):
+def test_only_inputs_that_require_a_gradient_get_one(cube, calls):
     product, _ = cube
     x, y = torch.ones(2, requires_grad=True), torch.ones(2)
     z = product(x, y).sum()
@@ -139,8 +139,8 @@ def test_without_gradients_the_implementation_is_called(cube, calls, monkeypatch
     assert len(applied) == 1
 
 
-def test_forward_differentiation_is_not_passed_by(cube):
-    # It has no rule, and says so: a result without a tangent would be wrong.
+def test_forward_mode_ad_does_not_bypass_the_dispatcher(cube):
+    # It has no forward-mode formula and must raise: a result without tangent would be wrong.
     product, _ = cube
     with torch.autograd.forward_ad.dual_level():
         x = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))

@@ -1,4 +1,4 @@
-"""What the two operators have in common, each test run for both."""
+"""Tests shared by the dynamic and the inhomogeneous depth-wise convolution."""
 
 import inspect
 from pathlib import Path
@@ -60,7 +60,7 @@ def op(request) -> SimpleNamespace:
 
 
 def make_inputs(op, B=2, groups=3, channels=2, H=5, W=7, k=3, dtype=torch.float32):
-    """Make a map of ``groups * channels`` channels and kernels for it."""
+    """Create a map with ``groups * channels`` channels, and kernels for it."""
     generator = torch.Generator().manual_seed(B + 10 * groups + 100 * H + 1000 * W)
     shape = op.weight_shape(B, groups * channels, groups, H, W, k)
     x = torch.randn(B, groups * channels, H, W, generator=generator, dtype=torch.float64)
@@ -99,7 +99,7 @@ def test_matches_definition(name, B, groups, channels, H, W, k, channels_last):
     x, weight = make_inputs(op, B, groups, channels, H, W, k, torch.float64)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
-    # Sums of at most 121 products in another order: 121 roundings of 1e-16 in double precision.
+    # Sums of up to 121 products in a different order: 121 roundings of 1e-16 in double precision.
     assert_near(op.run(x, weight), op.reference(x, weight), 1e-12)
     for ours, expected in zip(
         gradients(op.run, x, weight), gradients(op.reference, x, weight), strict=True
@@ -134,7 +134,7 @@ def test_dtypes(op, dtype, tolerance):
     x, weight = make_inputs(op, k=7, dtype=dtype)
     out = op.run(x, weight)
     assert out.dtype == dtype
-    # Sums run in float32: what remains is the rounding of the result.
+    # Sums are accumulated in float32, so only the rounding of the result remains.
     assert_near(out, op.reference(x.double(), weight.double()), tolerance)
     ours = gradients(op.run, x, weight)
     scale = torch.linspace(-1, 1, out.numel(), dtype=dtype).view(out.shape).double()
@@ -170,7 +170,7 @@ def test_strided_views(op):
     assert_near(op.run(wide[..., ::2], transposed), op.run(x, weight), 1e-6)
 
 
-def test_blocks_do_not_show(op, monkeypatch):
+def test_results_do_not_depend_on_blocks(op, monkeypatch):
     from smallvit.ops import shifted_products
 
     x, weight = make_inputs(op, B=3, dtype=torch.float64)
@@ -221,7 +221,7 @@ def test_operator_contract(op):
 
 def test_compiles_without_break(op):
     x, weight = make_inputs(op)
-    # The tracing is ours, the code generation is not: one back end suffices, and needs no C++.
+    # Only graph capture is specific to this operator, so one backend without C++ suffices.
     compiled = torch.compile(op.run, fullgraph=True, backend="aot_eager", dynamic=True)
     torch.testing.assert_close(compiled(x, weight), op.run(x, weight))
     for ours, expected in zip(
@@ -255,7 +255,7 @@ def run_onnx(path: Path, *inputs: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "free",
     [
-        # A batch that may be any is the harder case.
+        # A dynamic batch size is the harder case.
         pytest.param(False, id="fixed", marks=pytest.mark.exhaustive),
         pytest.param(True, id="free_batch"),
     ],
@@ -263,10 +263,10 @@ def run_onnx(path: Path, *inputs: Tensor) -> Tensor:
 def test_onnx_export(op, free, tmp_path):
     pytest.importorskip("onnxscript")
     if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
-        pytest.skip(f"dynamo=True of torch {torch.__version__} has no dynamic shapes")
+        pytest.skip(f"dynamo=True does not support dynamic shapes in torch {torch.__version__}")
     inputs = make_inputs(op)
     path = tmp_path / "op.onnx"
-    # Without a largest value, torch 2.6 and 2.7 refuse guards of their own on the batch.
+    # Without an upper bound, torch 2.6 and 2.7 fail on their own guards for the batch size.
     axis = {0: torch.export.Dim("batch", max=1024)}
     torch.onnx.export(
         Wrapped(op.run).eval(),
@@ -283,15 +283,15 @@ def test_onnx_export(op, free, tmp_path):
 
 
 def test_onnx_export_by_tracing(op, tmp_path):
-    """The exporter with TorchScript, which every torch has."""
+    """The TorchScript exporter, which every version of torch has."""
     inputs = make_inputs(op)
     path = tmp_path / "op.onnx"
     torch.onnx.export(Wrapped(op.run).eval(), inputs, str(path), dynamo=False)
     assert_near(run_onnx(path, *inputs), op.run(*inputs), 1e-6)
 
 
-def test_an_exporter_is_seen_in_the_calls(monkeypatch):
-    """Earlier torch says nothing of an exporter that captures the graph."""
+def test_exporters_are_detected_from_the_call_stack(monkeypatch):
+    """Older versions of torch do not tell that an exporter is capturing the graph."""
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: False)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert not in_onnx_export(torch.ones(1))

@@ -1,7 +1,7 @@
-"""The Triton kernels against the plain path.
+"""Triton kernels compared with the plain implementation.
 
-Triton decides at its import whether to interpret, so the comparison runs in a process of its own.
-Compilation needs no GPU either: each kernel is compiled for one that is not there.
+Triton decides at import whether to use the interpreter, so the comparison runs in its own process.
+Compilation does not need a GPU: each kernel is compiled for a target device.
 """
 
 import importlib.util
@@ -121,7 +121,7 @@ for case in eval(sys.argv[2]):
 
 
 def run(code: str, *arguments: str, **environment: str) -> None:
-    """Run code in a fresh process that does not inherit Triton's settings."""
+    """Run code in a new process without Triton's environment variables."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRITON_")}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
@@ -143,7 +143,7 @@ def triton_version() -> tuple[int, ...]:
 
 
 QUICK = [(7, True, "bf16", 90)]
-# The maps of DWNet in both memory formats, every type, two generations of GPUs.
+# The maps of DWNet in both memory formats, all dtypes and two GPU architectures.
 ALL = [
     (width, channels_last, dtype, capability)
     for width in (56, 28, 14, 7)
@@ -159,7 +159,7 @@ ALL = [
 )
 def test_kernels_compile_for_a_gpu_without_spills(cases, tmp_path):
     if triton_version() < (3, 3):
-        pytest.skip("older versions compile ahead of time through another interface")
+        pytest.skip("older versions have another interface for ahead-of-time compilation")
     run(COMPILE, str(tmp_path), repr(cases), TRITON_CACHE_DIR=str(tmp_path))
 
 

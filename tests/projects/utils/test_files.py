@@ -1,4 +1,4 @@
-"""Files written whole: what a reader sees at each moment, and what a failed write leaves."""
+"""Atomic file writing: concurrent readers and writers, failed writes, permissions."""
 
 import os
 import stat
@@ -42,7 +42,7 @@ def test_two_writers_do_not_disturb_each_other(tmp_path):
         for name, content in ((one, "one"), (other, "other")):
             with open(name, "w") as file:
                 file.write(content)
-    assert path.read_text() == "one"  # which ended last
+    assert path.read_text() == "one"  # the writer that finished last
     assert os.listdir(tmp_path) == ["scores.json"]
 
 

@@ -1,4 +1,4 @@
-"""Augmentations are measured on a stored image, in the order of colors that the data has."""
+"""Measured effects of augmentations on a stored image, in the channel order of the dataset."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_images_have_the_channels_that_the_config_reads(channels):
 
 
 def test_an_operation_in_the_wrong_order_of_colors_shows():
-    """The same operation on the same picture, its channels the other way round."""
+    """The same operation on the same image with reversed channels."""
     step = dict(
         type="RandAugment",
         policies=[dict(type="ColorTransform", magnitude_range=(0, 0.9))],
@@ -76,7 +76,7 @@ def test_an_operation_in_the_wrong_order_of_colors_shows():
     assert abs(effects[0]["mean change"] - effects[1]["mean change"]) > 0.5
 
 
-def test_choices_are_opened():
+def test_choices_are_expanded():
     cfg = read_config("dvt/dvt-t2t-12_in1k.py")
     found = pipeline.describe_training_images(cfg, draws=2)
     kinds = [found["0 RandomChoice"][f"choice {i} RandomResizedCrop"] for i in (0, 1)]
@@ -91,7 +91,7 @@ def test_detection_and_segmentation_have_their_boxes_and_maps():
     assert segmentor["2 RandomCrop"]["size"] == "512x512"
 
 
-def test_mixing_has_its_shares():
+def test_probabilities_of_mixing():
     found = pipeline.describe_mixing(read_config("dhvt/dhvt-t-p4_cifar100.py"))
     assert found["Mixup"] == {"alpha": 0.8, "share of batches": 0.5}
     assert found["label smoothing"] == 0.1

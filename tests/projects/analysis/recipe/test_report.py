@@ -1,4 +1,4 @@
-"""The recipe as a whole: collected, compared, printed, drawn."""
+"""Training recipes: collection, comparison, printing and plotting."""
 
 import json
 
@@ -16,7 +16,7 @@ def mini():
     return recipe(read_config(MINI))
 
 
-def test_recipe_is_of_plain_values(mini):
+def test_recipes_contain_plain_values(mini):
     assert json.loads(json.dumps(mini)) is not None
     assert mini["loader"]["images per step"] == 64
     assert mini["learning rate"]["peak"] == pytest.approx(1.8945e-3, rel=1e-3)
@@ -26,7 +26,7 @@ def test_recipe_is_of_plain_values(mini):
     assert all(mini["groups"][kind]["decay"] == 0 for kind in norms)
 
 
-def test_what_is_random_is_no_difference(mini):
+def test_random_values_are_not_compared(mini):
     assert differences(mini, recipe(read_config(MINI), seed=1)) == {}
 
 
@@ -85,7 +85,7 @@ def test_config_without_training(tmp_path, capsys):
 
 
 def test_a_guided_recipe_needs_no_teacher(tmp_path, monkeypatch):
-    """Its weights, and stored features, are files that somebody makes first."""
+    """The weights and stored features of a teacher are files that may not exist yet."""
     monkeypatch.chdir(tmp_path)
     plain = recipe(read_config("dw_shortcut/vit-mini_digits.py"))
     guided = recipe(read_config("locality_guidance/vit-mini_guided-offline_digits.py"))

@@ -1,4 +1,4 @@
-"""Curves are those of a training, loaders count as the training's do."""
+"""Learning rate curves and loader lengths of a recipe, compared with those of a training run."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ class Ten(Dataset):
 
 
 class Recorder(torch.nn.Module):
-    """A model that keeps the rate that each of its steps is made with."""
+    """A model that records the learning rate of each step."""
 
     def __init__(self) -> None:
         super().__init__()

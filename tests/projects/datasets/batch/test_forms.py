@@ -1,4 +1,4 @@
-"""Transforms by the batch give the pixels of the transforms of our configs for the same draws."""
+"""Batch transforms, compared with the per-image transforms of our configs for equal draws."""
 
 import random
 from functools import partial
@@ -25,7 +25,7 @@ FILL = (123.675, 116.28, 103.53)
 
 @pytest.fixture(scope="module")
 def images():
-    """uint8 (B, H, W, 3): noise, smooth pictures, one color, and few values."""
+    """Images, uint8 (B, H, W, 3): noise, smooth images, a single color, and few values."""
     draw = np.random.default_rng(0)
     found = draw.integers(0, 256, (COUNT, SIZE, SIZE, 3)).astype(np.uint8)
     for row in range(2, COUNT):
@@ -54,13 +54,13 @@ def by_the_batch(transform, images):
     before = batch.clone()
     change = form.draw(len(batch), tuple(batch.shape[1:]))
     found = change(batch)
-    assert torch.equal(batch, before)  # what is stored stays
+    assert torch.equal(batch, before)  # the stored images must not change
     assert tuple(found.shape[2:]) == form.size_after(tuple(batch.shape[2:]))
     return found
 
 
 def assert_close(found, wanted, most, share):
-    """No value differs by more than ``most`` of 255, and not more than ``share`` of them do."""
+    """Check that at most a fraction ``share`` of the values differ, by at most ``most`` of 255."""
     assert found.shape == wanted.shape
     assert found.dtype == wanted.dtype
     difference = (found.float() - wanted.float()).abs()
@@ -69,7 +69,7 @@ def assert_close(found, wanted, most, share):
 
 
 class Drawn(RandomCrop):
-    """Takes the places that were drawn for a batch."""
+    """A crop with given positions for a batch."""
 
     def rand_crop_params(self, img):
         return (*next(self.places), *self.crop_size)
@@ -95,7 +95,7 @@ def test_crop(images, settings):
     assert len(set(lefts)) > 2
 
 
-def test_crop_reaches_all_places():
+def test_crop_covers_all_positions():
     change = find_form(RandomCrop(crop_size=8, padding=1)).draw(500, (3, 8, 8))
     places = set(zip(change.values["tops"].tolist(), change.values["lefts"].tolist(), strict=True))
     assert places == {(top, left) for top in range(3) for left in range(3)}
@@ -126,8 +126,11 @@ def test_flip(images, settings, monkeypatch):
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_rand_augment_operations(images, order, interpolation):
-    """Each of timm's operations with magnitudes of its own: colors to the bit, but for what
-    moves pixels by parts of one, where sums in float32 differ by one of 255 at times."""
+    """Test each of timm's operations with its own magnitudes.
+
+    Colors are bit-exact, except in operations that shift pixels by fractions, where float32 sums
+    occasionally differ by 1 of 255.
+    """
     settings = dict(channel_order=order, fill=FILL, interpolation=interpolation)
     increasing = RandAugment("rand-m7-mstd3-p1-inc1", **settings)
     decreasing = RandAugment("rand-m7-mstd3-p1", **settings)
@@ -173,7 +176,7 @@ def _batch_of(transform, operation, images):
 
 
 def test_rand_augment_draws_as_timm_does(images):
-    """Two operations of an image one after the other, chosen and applied with timm's chances."""
+    """Two operations per image in sequence, drawn and applied with timm's probabilities."""
     transform = RandAugment("rand-m9-mstd0.5-inc1", "rgb", FILL)
     form = find_form(transform)
     seed()
@@ -190,7 +193,7 @@ def test_rand_augment_draws_as_timm_does(images):
             image = one.aug_fn(image, *arguments, **one.kwargs)
         return dict(img=np.array(image))
 
-    assert_close(found, one_by_one(apply, images), 40, 0.03)  # one that is near a threshold
+    assert_close(found, one_by_one(apply, images), 40, 0.03)  # a value near a threshold
     counts = np.bincount([step.row for step in form.record(2000)], minlength=2000)
     assert np.bincount(counts) / 2000 == pytest.approx([0.25, 0.5, 0.25], abs=0.05)
 
@@ -202,7 +205,7 @@ def by_the_batch_of(form, images):
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_rand_augment_of_other_channels(images, channels):
-    """Gray images are three equal channels meanwhile; more channels are colors and gray images."""
+    """Gray images are expanded to three equal channels; further channels are treated as gray."""
     transform = RandAugment("rand-m9-mstd0.5-inc1", "bgr", FILL)
     form = find_form(transform)
     more = np.concatenate([images, images[::-1]], -1)[..., :channels]
@@ -220,7 +223,7 @@ def test_rand_augment_of_other_channels(images, channels):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_color_jitter(images, order, channels):
-    """To the bit, in both orders of the colors."""
+    """Bit-exact, in both channel orders."""
     more = np.concatenate([images, images[::-1]], -1)[..., :channels]
     more = more if channels > 1 else more[..., 0]
     settings = dict(brightness=0.4, contrast=(0.5, 1.5), saturation=0.8, hue=0.3)
@@ -254,7 +257,7 @@ def test_color_jitter_refuses(settings):
 @pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_erasing(images, order, mode):
-    """The same draws give the same rectangles and noise, to the last bits of float32."""
+    """Equal draws give the same rectangles and noise, up to the last bits of float32."""
     std = (58.395, 57.12, 57.375)
     transform = RandomErasing(FILL, std, order, erase_prob=0.6, mode=mode)
     seed()
@@ -272,8 +275,10 @@ def test_erasing(images, order, mode):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("scale", [SIZE, (16, 40)])
 def test_resized_crop(images, backend, interpolation, scale):
-    """Pillow and OpenCV compute with whole numbers in between: one of 255 at times, two where
-    Pillow begins with the other axis."""
+    """Pillow and OpenCV round intermediate results to integers.
+
+    The difference is occasionally 1 of 255, or 2 where Pillow resizes the other axis first.
+    """
     transform = RandomResizedCrop(scale, backend=backend, interpolation=interpolation)
     seed()
     wanted = one_by_one(transform, images)
@@ -286,7 +291,7 @@ def test_resized_crop(images, backend, interpolation, scale):
     [dict(pad_val=0), dict(pad_val=(9, 99, 200), scale=0.8), dict(pad_val=9, center=(3, 5))],
 )
 def test_rotation(images, settings):
-    """OpenCV 4 rounds places to 1/32 of a pixel."""
+    """OpenCV 4 rounds coordinates to 1/32 pixel."""
     transform = Rotate(
         magnitude_range=(0.0, 15.0),
         magnitude_std="inf",
@@ -316,11 +321,11 @@ ALL = [
 
 @pytest.mark.skipif(
     torch.__version__.startswith("2.4.") and not torch.cuda.is_available(),
-    reason="torch 2.4 asks for a GPU to know where a tensor would be",
+    reason="torch 2.4 needs a GPU for fake tensors on a GPU",
 )
 @pytest.mark.parametrize("number", range(len(ALL)))
-def test_all_is_done_on_the_device_of_the_images(number):
-    """Without a GPU: tensors that know where they are. Nothing waits for what a GPU found."""
+def test_everything_runs_on_the_device_of_the_images(number):
+    """Without a GPU, fake tensors track the device. No operation synchronizes with the device."""
     change = find_form(ALL[number]).draw(40, (3, SIZE, SIZE))
     with FakeTensorMode(allow_non_fake_inputs=False) as fake:
         moved = change.map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"))
@@ -350,6 +355,6 @@ def test_on_a_gpu(images, number):
         (MMPretrainsJitter(), "but smallvit.ColorJitter has"),
     ],
 )
-def test_says_what_has_no_form(transform, named):
+def test_unsupported_transforms_are_named(transform, named):
     with pytest.raises(NoBatchForm, match=named):
         find_form(transform)

@@ -1,4 +1,4 @@
-"""Images that are in memory are those of the data set, and their batches those of its pipeline."""
+"""Datasets in memory: images equal those of the wrapped dataset, batches those of its pipeline."""
 
 import pickle
 
@@ -47,7 +47,7 @@ def said(_said):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pictures of 12x10 pixels in two classes."""
+    """Ten images of 12x10 pixels in two classes."""
     draw = np.random.default_rng(0)
     for number in range(10):
         path = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
@@ -88,7 +88,7 @@ def tensors(batch):
     return inputs.changed() if isinstance(inputs, PendingImages) else inputs
 
 
-def test_fixed_steps_give_the_pixels_of_the_data_set(folder):
+def test_fixed_transforms_give_the_pixels_of_the_dataset(folder):
     dataset = in_memory(folder)
     single = DATASETS.build(settings(folder))
     batch = collate_in_memory(dataset.__getitems__(range(len(single))))
@@ -106,8 +106,8 @@ def test_fixed_steps_give_the_pixels_of_the_data_set(folder):
     assert "in batches" in repr(dataset)
 
 
-def test_the_steps_behind_are_those_of_the_pipeline(folder):
-    """One draw that decides all: a crop at one place, and a flip of each."""
+def test_random_transforms_are_those_of_the_pipeline(folder):
+    """A single draw determines everything: one crop position, and a flip of each image."""
     steps = [dict(CROP, crop_size=12), dict(FLIP, prob=1.0)]
     batch = collate_in_memory(in_memory(folder, *steps).load_batch([3, 1]))
     single = DATASETS.build(settings(folder, *steps))
@@ -155,7 +155,7 @@ def test_same_batches_for_any_number_of_workers_and_seed(folder):
     assert not any(map(torch.equal, first, rank))
 
 
-def test_goes_on_in_the_middle_to_the_bit(folder):
+def test_resuming_within_an_epoch_is_bit_exact(folder):
     dataset = in_memory(folder, *RANDOM)
     whole = [tensors(batch) for batch in loader(dataset)]
     resumed = loader(dataset)
@@ -163,13 +163,13 @@ def test_goes_on_in_the_middle_to_the_bit(folder):
     assert all(map(torch.equal, whole[1:], map(tensors, resumed)))
 
 
-def test_file_is_shared_found_again_and_sent_without_pixels(folder, monkeypatch):
+def test_the_cache_file_is_shared_reused_and_pickled_without_pixels(folder, monkeypatch):
     dataset = in_memory(folder, *RANDOM)
     files = list((folder.parent / "cache").glob("*.images"))
     assert len(files) == 1
     assert not dataset.images.pixels.flags.writeable
-    monkeypatch.setattr(images.decoding, "decode", None)  # nothing is read again
-    again = in_memory(folder, *RANDOM[1:])  # other random steps, the same images
+    monkeypatch.setattr(images.decoding, "decode", None)  # nothing is decoded again
+    again = in_memory(folder, *RANDOM[1:])  # different random transforms, same images
     assert np.array_equal(again.images.pixels, dataset.images.pixels)
     sent = pickle.dumps(again)
     assert len(pickle.loads(sent).load_batch([1, 2])) == 2
@@ -177,7 +177,7 @@ def test_file_is_shared_found_again_and_sent_without_pixels(folder, monkeypatch)
 
 
 @pytest.mark.parametrize("what", ["changed", "checksum", "cut", "header", "foreign"])
-def test_file_that_does_not_fit_is_written_again(folder, said, what):
+def test_outdated_cache_files_are_rewritten(folder, said, what):
     path = in_memory(folder).get_data_info(2)["img_path"]
     (file,) = (folder.parent / "cache").glob("*.images")
     content = bytearray(file.read_bytes())
@@ -202,7 +202,7 @@ def test_file_that_does_not_fit_is_written_again(folder, said, what):
     assert reason in said[0]
 
 
-def test_without_a_place_for_the_file(folder, said):
+def test_unwritable_cache_folders(folder, said):
     (folder.parent / "file").write_text("no folder")
     dataset = in_memory(folder, cache=str(folder.parent / "file"))
     assert "Set cache to a writable folder" in said[0]
@@ -234,7 +234,7 @@ def test_gray_and_transparent_images_become_colors(folder):
         ("I;16", "unchanged", "got uint16. Add smallvit.ToColor"),
     ],
 )
-def test_images_of_other_kinds(folder, mode, color, named):
+def test_images_of_other_dtypes_and_channels(folder, mode, color, named):
     save(folder, "gray.png", mode, (9, 9), 7)
     load = dict(LOAD, color_type=color)
     made = dict(settings(folder), pipeline=[load, *FIT, PACK], type="smallvit.InMemory")
@@ -255,7 +255,7 @@ def test_unreadable_images_are_replaced_by_the_guards(folder):
     install("mmpretrain")
     broken = sorted((folder / "a").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:60])
-    for _ in range(2):  # read, and from the file
+    for _ in range(2):  # decoded, and read from the cache file
         dataset = in_memory(folder, CROP, held_out=0.01)
         index = next(i for i in range(len(dataset)) if dataset.unreadable(i))
         with pytest.raises(ImageError, match=broken.name):
@@ -266,7 +266,7 @@ def test_unreadable_images_are_replaced_by_the_guards(folder):
     assert [one.path for one in bad] == [str(broken)]
 
 
-def test_images_that_reading_leaves_out_are_unreadable(folder):
+def test_images_skipped_when_loading_count_as_unreadable(folder):
     path = in_memory(folder).get_data_info(1)["img_path"]
     open(path, "wb").close()
     load = dict(LOAD, ignore_empty=True)
@@ -275,7 +275,7 @@ def test_images_that_reading_leaves_out_are_unreadable(folder):
     assert "LoadImageFromFile returned no image" in dataset.unreadable(1)
 
 
-def test_a_step_without_a_form_is_done_one_by_one(folder, said):
+def test_transforms_without_batch_version_run_per_image(folder, said):
     step = dict(type="Rotate", angle=10.0, interpolation="nearest")
     dataset = in_memory(folder, dict(FLIP, prob=1.0), step)
     assert dataset.load_batch is None
@@ -290,7 +290,7 @@ def test_a_step_without_a_form_is_done_one_by_one(folder, said):
     assert torch.equal(found, single[2]["inputs"])
 
 
-def test_says_what_is_missing_in_the_config(folder):
+def test_missing_config_keys_are_named(folder):
     dataset = in_memory(folder, CROP)
     for name in ("default_collate", "pseudo_collate"):
         with pytest.raises(UserError, match="collate_in_memory"):
@@ -314,7 +314,7 @@ BASES = ["cifar100_32", "cifar100_deit_32", "cifar10_deit_32", "digits", "folder
 
 @pytest.mark.parametrize("name", BASES)
 def test_base_configs(name, folder):
-    """One line in the place of another, and every batch has a form."""
+    """Each base config replaces another in one line, and all its transforms have batch versions."""
     base = ROOT / "configs/_base_/datasets"
     cfg = Config.fromfile(base / f"{name}_in-memory.py")
     other = {"cifar100_32": "cifar100_32_randaug"}.get(name, name)
@@ -348,8 +348,8 @@ def test_a_subset_is_loaded_by_the_batch(folder):
     assert plain[0]["inputs"].shape == (3, 8, 8)
 
 
-def test_arrays_are_kept_once(tmp_path):
-    """Of a data set that has its images in memory itself."""
+def test_arrays_in_memory_are_not_copied(tmp_path):
+    """Tests a dataset that keeps its images in memory itself."""
     steps = [dict(type="Resize", scale=16), CROP, PACK]
     data = dict(split="val", pipeline=steps)
     dataset = DATASETS.build(

@@ -1,4 +1,4 @@
-"""Images of any number of bands: .npy and TIFF, the axis of the bands, what is refused."""
+"""Multi-band images from .npy and TIFF files: axis of the bands and error handling."""
 
 import io
 import pickle
@@ -12,7 +12,7 @@ from smallvit.datasets.io.images import read_image
 from smallvit.datasets.io.stored_arrays import read_array
 from smallvit.errors import DataError, ImageError, SmallvitError, UserError
 
-#: (H, W, C), each value different.
+#: (H, W, C), all values different.
 IMAGE = np.arange(20 * 30 * 6, dtype=np.uint16).reshape(20, 30, 6)
 
 
@@ -54,7 +54,7 @@ def test_some_bands_in_the_order_given():
     assert Bands(1).decode(npy(IMAGE[..., 0]), "x.npy").shape == (20, 30)
 
 
-def test_an_axis_that_may_be_either_is_asked_for():
+def test_an_ambiguous_axis_must_be_given():
     array = np.arange(6 * 8 * 6, dtype=np.float32).reshape(6, 8, 6)
     with pytest.raises(DataError, match=r"x.npy: .* both be the 6 bands; .*--band-axis"):
         Bands(6).decode(npy(array), "x.npy")
@@ -62,7 +62,7 @@ def test_an_axis_that_may_be_either_is_asked_for():
     assert Bands(6, axis="first").decode(npy(array), "x.npy").shape == (8, 6, 6)
 
 
-#: How programs write bands: samples of a page, planes, pages, and pages by mistake.
+#: Layouts written by other programs: samples of a page, planes, pages, and unintended pages.
 WAYS = [
     (IMAGE, dict(photometric="minisblack", planarconfig="contig")),
     (IMAGE.transpose(2, 0, 1), dict(photometric="minisblack", planarconfig="separate")),
@@ -82,7 +82,7 @@ def test_bands_of_tiff(way):
 
 
 def test_a_tiff_tells_its_axis():
-    """Where the height is the number of bands, an array would not."""
+    """Even if the height equals the number of bands, where an array is ambiguous."""
     square = IMAGE[:6]
     content = tiff(square, photometric="minisblack", planarconfig="contig")
     found, axis = Bands(6).decode_with_axis(content, "x.tif")
@@ -124,7 +124,7 @@ def test_a_wrong_file_is_named(name):
     assert str(caught.value).startswith("x.npy: ")
 
 
-def test_a_band_that_is_not_read_may_be_wrong():
+def test_unused_bands_may_be_invalid():
     assert Bands(6, (0, 1)).decode(changed(3, np.nan), "x.npy").shape == (20, 30, 2)
 
 
@@ -135,7 +135,7 @@ def test_a_truncated_tiff_is_damaged():
 
 
 @pytest.mark.parametrize("missing", ["tifffile", "imagecodecs"])
-def test_what_reads_tiff_is_named(missing, monkeypatch):
+def test_missing_tiff_readers_are_named(missing, monkeypatch):
     content = b"II*\x00"
     if missing == "imagecodecs":
         tifffile = pytest.importorskip("tifffile", reason="the extra smallvit[bands] reads TIFF")
@@ -152,14 +152,14 @@ def test_what_reads_tiff_is_named(missing, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["npy", "tiff", "zlib"])
 def test_any_damage_is_one_of_our_errors(kind):
-    """Ten bytes changed at random: the image is read, or the file is named."""
+    """With ten random bytes changed, the image is either read or reported."""
     options = dict(photometric="minisblack", planarconfig="contig")
     options |= {"compression": "zlib"} if kind == "zlib" else {}
     whole = npy(IMAGE) if kind == "npy" else tiff(IMAGE, **options)
     random, named = np.random.default_rng(0), []
     for _ in range(60):
         content = np.frombuffer(whole, np.uint8).copy()
-        # Half of the places are in the header.
+        # Half of the positions are in the header.
         places = [*random.integers(0, 200, 5), *random.integers(0, len(content), 5)]
         content[places] = random.integers(0, 256, 10)
         try:
@@ -196,12 +196,12 @@ def test_settings_out_of_range(settings, text):
         assert Bands(1000, (999,)).count == 1
 
 
-def test_a_picture_of_bands(tmp_path):
+def test_bands_can_be_displayed(tmp_path):
     found = visible(np.stack([np.tile(np.linspace(0, 1e-3, 50), (9, 1))] * 4, -1))
     assert (found.shape, found.dtype) == ((9, 50, 3), np.uint8)
     assert (found[:, 0].max(), found[:, -1].min()) == (0, 255)
     np.save(tmp_path / "x.npy", IMAGE.transpose(2, 0, 1))
     shown = read_image(str(tmp_path / "x.npy"))
     assert (shown == visible(IMAGE)).all()
-    # The first band is red.
+    # The first band is shown as red.
     assert (visible(IMAGE * np.array([1, 0, 0, 0, 0, 0]))[..., :2] == 0).all()

@@ -1,4 +1,4 @@
-"""What decoders only warn of counts as damage."""
+"""Warnings of image decoders are treated as damaged files."""
 
 import io
 import os
@@ -28,12 +28,12 @@ def jpeg(progressive=False):
 
 
 def halved(content):
-    """Half of a JPEG with the end marker that a whole one has: much of it is gray."""
+    """Half of a JPEG with the end marker of a complete one; much of it decodes as gray."""
     return content[: len(content) // 2] + b"\xff\xd9"
 
 
 def flipped(content):
-    """A JPEG with one byte changed, so that a Huffman code is bad."""
+    """A JPEG with one byte changed, which gives an invalid Huffman code."""
     for place in range(len(content) // 2, len(content) - 2):
         changed = content[:place] + b"\x7f" + content[place + 1 :]
         if complaint(changed):
@@ -43,7 +43,7 @@ def flipped(content):
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Read the environment anew in each test."""
+    """Clear the cached environment variables in each test."""
     refuses_damage.cache_clear()
     yield
     refuses_damage.cache_clear()
@@ -63,18 +63,18 @@ def test_damage_is_named(tmp_path, capfd, backend, damage, progressive):
 
 
 @pytest.mark.parametrize("backend", ["cv2", "pillow"])
-def test_whole_pictures_pass(backend):
+def test_complete_images_are_accepted(backend):
     assert decode(jpeg(), "x.jpg", backend=backend).shape == (96, 128, 3)
     assert decode(jpeg(progressive=True), "x.jpg", backend=backend).shape == (96, 128, 3)
 
 
-@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 says nothing of such a file")
+@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 does not report such a file")
 def test_a_damaged_tiff_is_named():
     file = io.BytesIO()
     Image.fromarray(picture()).save(file, "TIFF", compression="tiff_lzw")
     content = bytearray(file.getvalue())
     content[len(content) // 2 : len(content) // 2 + 40] = b"\xff" * 40
-    # OpenCV gives up, or gives a picture and complains.
+    # OpenCV either fails or returns an image with a warning.
     with pytest.raises(ImageError, match=r"x\.tif: (damaged: TIFF_Error|not an image|cannot be)"):
         decode(bytes(content), "x.tif")
 
@@ -96,7 +96,7 @@ def test_a_damaged_label_map_is_named(tmp_path):
         load(dict(seg_map_path=str(path)))
 
 
-def test_the_switch(monkeypatch, capfd):
+def test_the_check_can_be_disabled(monkeypatch, capfd):
     monkeypatch.setenv(VARIABLE, "accept")
     assert decode(halved(jpeg()), "x.jpg").shape == (96, 128, 3)
     assert decode(halved(jpeg()), "x.jpg", backend="pillow").shape == (96, 128, 3)
@@ -107,7 +107,7 @@ def test_the_switch(monkeypatch, capfd):
         decode(jpeg(), "x.jpg")
 
 
-def test_what_else_is_said_is_passed_on(capfd):
+def test_other_output_is_passed_on(capfd):
     def speak():
         os.write(2, b"a word of another library\n")
         return 1
@@ -135,7 +135,7 @@ def test_threads_do_not_mix_up_their_files():
 
 
 class Files:
-    """Every third is damaged."""
+    """Every third file is damaged."""
 
     def __init__(self):
         whole = jpeg()
@@ -149,7 +149,7 @@ class Files:
 
 
 def test_worker_processes_do_not_mix_up_their_files():
-    assert complaint(jpeg()) is None  # the parent has its file already
+    assert complaint(jpeg()) is None  # the parent process has already opened its file
     loader = DataLoader(Files(), batch_size=1, num_workers=2, collate_fn=list)
     assert [one for batch in loader for one in batch] == [False, False, True] * 10
 

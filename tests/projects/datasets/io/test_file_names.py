@@ -1,4 +1,4 @@
-"""Listing the files of a folder: the names that MMEngine lists, and once."""
+"""Cached file listing of folders, with the same names as MMEngine."""
 
 import os
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def settle(folder, reads):
-    """Let the folders have been changed long ago."""
+    """Set the modification times of the folders far in the past."""
     for path, *_ in os.walk(folder, followlinks=True):
         os.utime(path, ns=(0, 10**9))
     del reads[:]
@@ -60,7 +60,7 @@ def test_other_file_systems_are_listed_by_their_backend(folder, monkeypatch):
     assert list_files(str(folder)) == expected
 
 
-def test_what_is_unchanged_is_read_once(folder, reads):
+def test_unchanged_folders_are_read_once(folder, reads):
     settle(folder, reads)
     first = list_files(str(folder))
     assert len(reads) == 4  # itself, in, in/on and link
@@ -70,18 +70,18 @@ def test_what_is_unchanged_is_read_once(folder, reads):
 
 
 @pytest.mark.parametrize("where", [".", "in/on"])
-def test_what_has_changed_is_read_again(folder, where, reads):
+def test_changed_folders_are_read_again(folder, where, reads):
     settle(folder, reads)
     list_files(str(folder))
     (folder / where / "new.jpg").touch()
     assert any(name.endswith("new.jpg") for name in list_files(str(folder)))
-    # The file systems' clocks are coarse: another change may have the same time.
+    # File systems have coarse timestamps: a further change may get the same time.
     count = len(reads)
     list_files(str(folder))
     assert len(reads) == count + 4
 
 
-def test_a_folder_that_is_gone_is_not_remembered(folder, reads):
+def test_deleted_folders_are_not_cached(folder, reads):
     settle(folder, reads)
     list_files(str(folder))
     (folder / "in" / "on" / "f.jpg").unlink()

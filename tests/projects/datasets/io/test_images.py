@@ -50,7 +50,7 @@ def test_other_bytes_are_named(tmp_path):
         CheckedLoadImageFromFile()({"img_path": str(path)})
 
 
-def test_trailing_bytes_are_no_damage(path):
+def test_trailing_bytes_are_accepted(path):
     path.write_bytes(path.read_bytes() + b"\0" * 100)
     assert CheckedLoadImageFromFile()({"img_path": str(path)})["img"].shape == (40, 30, 3)
 
@@ -77,7 +77,7 @@ def test_truncated_label_maps_are_named(tmp_path):
         load(dict(seg_map_path=str(tmp_path / "missing.png")))
 
 
-def test_a_loader_with_the_settings_of_another():
+def test_loaders_with_other_settings():
     theirs = LoadImageFromFile(to_float32=True, color_type="grayscale", ignore_empty=True)
     ours = CheckedLoadImageFromFile.like(theirs)
     assert type(ours) is CheckedLoadImageFromFile
@@ -121,7 +121,7 @@ def test_deep_images_are_refused_with_the_way_out(ending, channels, tmp_path):
     np.testing.assert_array_equal(bright[..., :channels], np.rint(values * (255 / 4095)))
 
 
-def test_deep_images_may_be_looked_at(tmp_path):
+def test_deep_images_can_be_displayed(tmp_path):
     path = tmp_path / "deep.png"
     cv2.imwrite(str(path), np.full((4, 5), 900, np.uint16))
     assert read_image(str(path)).shape == (4, 5, 3)
@@ -133,20 +133,20 @@ def test_deep_images_may_be_looked_at(tmp_path):
 @pytest.mark.parametrize(
     ("top", "largest"), [(900, 4095), (9000, 16383), (255, 4095), (20000, 32767)]
 )
-def test_the_range_that_is_offered(top, largest, tmp_path):
+def test_the_suggested_range(top, largest, tmp_path):
     path = tmp_path / "deep.png"
     cv2.imwrite(str(path), np.array([[0, top]], np.uint16))
     with pytest.raises(DataError, match=f"max_value={largest}"):
         CheckedLoadImageFromFile()({"img_path": str(path)})
 
 
-def test_images_that_fill_their_bits_lose_the_lower_ones_alone(tmp_path):
+def test_full_range_images_only_lose_their_lower_bits(tmp_path):
     path = tmp_path / "full.png"
     values = np.array([[0, 300, 65535]], np.uint16)
     cv2.imwrite(str(path), values)
     loaded = CheckedLoadImageFromFile(color_type="grayscale")({"img_path": str(path)})["img"]
     assert np.abs(loaded.astype(float) - values / 257).max() < 1.5
-    # Pillow would make white of all that is above 255.
+    # Pillow would clip all values above 255 to white.
     with pytest.raises(DataError, match="all values from 255 on would be white"):
         CheckedLoadImageFromFile(imdecode_backend="pillow")({"img_path": str(path)})
 
@@ -161,7 +161,7 @@ def test_floating_point_images(tmp_path):
 
 
 def turned(path, orientation, size=(30, 20)):
-    """A picture that is stored lying, with a red corner at the upper left of what is stored."""
+    """An image stored rotated, with a red upper left corner in the file."""
     image = Image.new("RGB", size, (90, 90, 90))
     image.paste((250, 0, 0), (0, 0, 10, 8))
     exif = image.getexif()
@@ -172,10 +172,10 @@ def turned(path, orientation, size=(30, 20)):
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_quarter_turn_must_fit_the_annotations(ending, orientation, tmp_path):
+def test_exif_rotation_must_match_the_annotations(ending, orientation, tmp_path):
     path = turned(tmp_path / f"turned.{ending}", orientation)
     if cv2.imread(path).shape != (30, 20, 3):
-        pytest.skip(f"OpenCV {cv2.__version__} turns no {ending}")
+        pytest.skip(f"OpenCV {cv2.__version__} does not rotate {ending}")
     stored, upright = (
         dict(img_path=path, height=20, width=30),
         dict(img_path=path, height=30, width=20),
@@ -197,7 +197,7 @@ def test_a_quarter_turn_must_fit_the_annotations(ending, orientation, tmp_path):
         ignore(dict(upright))
 
 
-def test_another_size_than_the_annotations(path):
+def test_size_must_match_the_annotations(path):
     with pytest.raises(ImageError, match=r"30x40 pixels, but 33x44 in the annotation file$"):
         CheckedLoadImageFromFile()({"img_path": str(path), "height": 44, "width": 33})
     assert (
@@ -206,7 +206,7 @@ def test_another_size_than_the_annotations(path):
 
 
 class Listed:
-    """A data set of files, as far as it is looked at."""
+    """A dataset of files with the attributes that the check reads."""
 
     def __init__(self, files, **info):
         self.files, self.info = files, info
@@ -219,12 +219,12 @@ class Listed:
         return {"img_path": str(self.files[index]), **self.info}
 
 
-def test_a_look_at_the_files(tmp_path):
+def test_sampled_files_are_inspected(tmp_path):
     pages = [Image.new("L", (9, 9), value) for value in (0, 9, 99)]
     several = ["moments.gif", "moments.webp", "pages.tif"]
     for name in several:
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-    if not cv2.haveImageReader(str(tmp_path / several[0])):  # OpenCV 4 reads no GIF
+    if not cv2.haveImageReader(str(tmp_path / several[0])):  # OpenCV 4 cannot read GIF
         os.remove(tmp_path / several.pop(0))
     colors = np.random.default_rng(0).integers(0, 255, (9, 9, 4), dtype=np.uint8)
     colors[..., 3] = 0
@@ -250,7 +250,7 @@ def test_a_look_at_the_files(tmp_path):
     assert "color_ignore_orientation" in warning
 
 
-def test_what_is_seen_through(tmp_path):
+def test_transparent_images(tmp_path):
     colors = np.zeros((2, 2, 4), np.uint8)
     colors[0], colors[1] = (10, 20, 200, 255), (10, 20, 200, 0)
     Image.fromarray(colors).save(tmp_path / "clear.png")

@@ -1,4 +1,4 @@
-"""Files that a data set does not read are counted by their endings and reasons."""
+"""Skipped files of a dataset, counted by extension and reason."""
 
 import shutil
 
@@ -48,7 +48,7 @@ def test_reasons(folder):
 
 
 @pytest.mark.parametrize("kind", ["folders", "custom"])
-def test_a_run_says_it(kind, folder):
+def test_a_run_reports_skipped_files(kind, folder):
     if kind == "folders":
         dataset = ClassFolders(str(folder), pipeline=PIPELINE)
     else:
@@ -71,7 +71,7 @@ def test_other_files_are_a_note(folder):
     assert usage.notes == [f"skipped files: 1 .csv ({folder}/test/dark/list.csv)"]
 
 
-def test_what_is_held_out_is_counted_once(folder):
+def test_files_of_held_out_images_are_counted_once(folder):
     shutil.rmtree(folder / "test")
     held_out = ClassFolders(str(folder), split="val", pipeline=PIPELINE)
     assert left_out_of(held_out) is None

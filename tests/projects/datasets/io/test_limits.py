@@ -1,4 +1,4 @@
-"""Images that would fill the memory are refused by their header."""
+"""Size limits of images: oversized images are rejected by their header."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ def encode(form, size=(40, 24), mode="RGB", **options):
 
 
 def png(width, height):
-    """A whole file of one bit a pixel, black."""
+    """A complete black image with one bit per pixel."""
 
     def chunk(name, data):
         return (
@@ -39,7 +39,7 @@ def png(width, height):
 
 
 def patched(form, before, layout, side=SIDE, **options):
-    """A small file whose header says that it is large."""
+    """A small file whose header claims a large size."""
     content = bytearray(encode(form, **options))
     place = content.index(before) + len(before)
     struct.pack_into(layout, content, place, side, side)
@@ -67,7 +67,7 @@ BOMBS = {
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Read the environment anew in each test."""
+    """Clear the cached environment variables in each test."""
     max_pixels.cache_clear()
     yield
     max_pixels.cache_clear()
@@ -105,7 +105,7 @@ def test_a_label_map_that_is_a_bomb(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["cv2", "pillow"])
-def test_the_switch(monkeypatch, backend):
+def test_the_limit_can_be_disabled(monkeypatch, backend):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     content = png(200, 100)
     monkeypatch.setenv(VARIABLE, "20000")
@@ -117,7 +117,7 @@ def test_the_switch(monkeypatch, backend):
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1e9", "many", "\N{SUPERSCRIPT TWO}"])
-def test_a_limit_that_is_no_number(monkeypatch, text):
+def test_non_numeric_limits_are_rejected(monkeypatch, text):
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UserError, match=VARIABLE):
         max_pixels()
@@ -157,8 +157,8 @@ def test_fill_bytes_before_a_marker():
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_cut_headers_tell_no_size(form):
+def test_truncated_headers_give_no_size(form):
     content = encode(form)
     for length in range(0, 24):
-        size_of(content[:length])  # raises nothing
+        size_of(content[:length])  # must not raise
     assert size_of(b"not an image") is None

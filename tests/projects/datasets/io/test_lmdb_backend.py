@@ -65,7 +65,7 @@ def test_a_store_without_keys_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 600])
-def test_what_cannot_be_a_key_is_missing(store, key):
+def test_invalid_keys_are_reported_as_missing(store, key):
     with pytest.raises(ImageError, match="has no key"):
         CheckedLmdbBackend(store).get(key)
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_a_key_is_missing(store, key):
 def open_failing(path):
     with pytest.raises(ImageStoreError) as caught:
         CheckedLmdbBackend(path).get("cat/1.jpg")
-    assert not is_unreadable(caught.value)  # other samples cannot replace it
+    assert not is_unreadable(caught.value)  # no other sample is loaded instead
     assert explain(caught.value) == str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -85,7 +85,7 @@ def test_a_missing_store_is_named(tmp_path):
     assert "folder2lmdb.py FOLDER" in message
 
 
-def test_a_folder_of_images_is_no_store(tmp_path):
+def test_image_folders_are_rejected(tmp_path):
     (tmp_path / "cat").mkdir()
     assert "no LMDB store at" in open_failing(tmp_path)
 
@@ -95,7 +95,7 @@ def test_an_unfinished_store_is_continued(tmp_path):
     assert "is not finished. Run" in open_failing(tmp_path / "images.lmdb")
 
 
-def test_other_bytes_are_no_store(store):
+def test_other_files_are_rejected(store):
     (store / "data.mdb").write_bytes(b"something else" * 1000)
     assert "is not an LMDB store (" in open_failing(store)
 

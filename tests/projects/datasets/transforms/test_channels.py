@@ -1,4 +1,4 @@
-"""Augmentations of every library on gray images, and on those with a fourth channel."""
+"""Augmentations of every library on gray images and on images with four channels."""
 
 import random
 
@@ -54,7 +54,7 @@ def apply(step, image, value):
 
 
 @pytest.mark.parametrize(("registry", "settings"), STEPS, ids=lambda one: one.get("type"))
-def test_channels_stay_and_are_changed_alike(registry, settings):
+def test_all_channels_are_transformed_alike(registry, settings):
     step = registry.build(settings)
     color = stored_image(32, 40)
     other = np.ascontiguousarray(color[::-1, :, 1])
@@ -85,15 +85,15 @@ def test_boxes_move_once(name):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.31, -0.002])
-def test_a_hue_that_goes_to_the_left(shift):
-    """A byte wraps around; numpy 2 refuses to make one of a negative number."""
+def test_negative_hue_shifts_wrap_around(shift):
+    """Values wrap around in uint8; NumPy 2 refuses to convert negative numbers."""
     image = stored_image(16, 16)
     found = mmcv.adjust_hue(image, shift, backend="pillow")
     steps = int(shift * 255) % 256
     half = min(steps, 127)
     once = mmcv.adjust_hue(image, (half + 0.5) / 255, backend="pillow")
     twice = mmcv.adjust_hue(once, (steps - half + 0.5) / 255, backend="pillow")
-    assert np.abs(found.astype(int) - twice).mean() < 3  # two turns round twice
+    assert np.abs(found.astype(int) - twice).mean() < 3  # two full rotations
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_a_hue_that_goes_to_the_left(shift):
         (SEGMENTATION, dict(type="RGB2Gray", out_channels=1)),
     ],
 )
-def test_weights_of_other_channels_are_named(registry, settings):
+def test_wrong_numbers_of_channel_weights_are_named(registry, settings):
     image = np.zeros((8, 8, 4), np.uint8)
     with pytest.raises(
         DataError, match=f"{settings['type']}: expected 4 values of .*weights, .* got 3"
     ):
         apply(registry.build(settings), image, 0)
-    if settings["type"] == "RandomGrayscale":  # which leaves gray images alone
+    if settings["type"] == "RandomGrayscale":  # which does not change gray images
         assert apply(registry.build(settings), image[..., 0], 0).shape[:2] == (8, 8)
     key = "channel_weights" if settings["type"] == "RandomGrayscale" else "weights"
     found = apply(registry.build({**settings, key: (1.0, 1.0, 1.0, 1.0)}), image, 0)

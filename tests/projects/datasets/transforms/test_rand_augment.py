@@ -1,4 +1,4 @@
-"""Every operation is timm's to the bit, in both orders of the colors."""
+"""RandAugment: operations are bit-exact with timm in both channel orders."""
 
 import random
 
@@ -36,12 +36,12 @@ def in_order(image: np.ndarray, order: str) -> np.ndarray:
 def apply_timm(augment, image: np.ndarray) -> np.ndarray:
     try:
         return np.array(augment(Image.fromarray(image)))
-    except ValueError:  # of Pillow 13, where no bit is kept; the image was black before
+    except ValueError:  # Pillow 13 refuses to keep 0 bits; earlier versions returned a black image
         return np.zeros_like(image)
 
 
 def apply(step, image: np.ndarray, order: str) -> np.ndarray:
-    """Change an RGB image that the step gets in its own order."""
+    """Apply the transform to an RGB image, converted to the channel order of the transform."""
     return in_order(step(dict(img=in_order(image, order).copy()))["img"], order)
 
 
@@ -81,7 +81,7 @@ def test_policy_is_timm_s(order, interpolation):
 
 
 def test_no_bit_left_is_black():
-    """Magnitude 10 keeps no bit, which Pillow 13 refuses; black before."""
+    """Magnitude 10 keeps 0 bits, which Pillow 13 refuses; earlier versions returned black."""
     operation = build("rgb", policy="rand-m10-inc1").transforms[4]
     assert operation.name == "PosterizeIncreasing"
     operation.prob = 1.0

@@ -1,4 +1,4 @@
-"""Erased pixels are timm's: normal after the normalization, and not clipped."""
+"""Random erasing as in timm: normally distributed values after normalization, without clipping."""
 
 import random
 
@@ -21,7 +21,7 @@ def build(order: str = "rgb", **others) -> RandomErasing:
 
 
 def erase(step: RandomErasing, image: np.ndarray, order: str) -> np.ndarray:
-    """Erase in an RGB image that the step gets in its own order."""
+    """Apply the transform to an RGB image, converted to the channel order of the transform."""
     turned = np.ascontiguousarray(image if order == "rgb" else image[..., ::-1])
     result = step(dict(img=turned))["img"]
     return result if order == "rgb" else result[..., ::-1]
@@ -42,7 +42,7 @@ def test_erased_pixels_are_timm_s(order, mode):
         random.seed(value), torch.manual_seed(value)
         found = normalize(erase(step, image, order))
         random.seed(value), torch.manual_seed(value)
-        random.random()  # ours draws before timm, whether it draws at all
+        random.random()  # our transform draws the noise before timm decides whether to erase
         expected = official(normalize(image))
         assert (found - expected).abs().max() < 2e-6
         assert (expected != normalize(image)).any()

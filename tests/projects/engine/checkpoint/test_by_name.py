@@ -1,4 +1,4 @@
-"""A state by names of parameters becomes the one of the run that resumes it."""
+"""Resuming from training states that are keyed by parameter names."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ WARM_UP = [
 
 
 def by_name(folder, whole, change=lambda stored: None):
-    """Write what a converter would of a run that ended."""
+    """Write the state of a finished run as a converter would."""
     content = torch.load(folder / f"epoch_{whole.epoch}.pth", weights_only=True)
     names = [name for name, _ in whole.model.named_parameters()]
     moments = {names[i]: dict(entry) for i, entry in content["optimizer"]["state"].items()}
@@ -31,7 +31,7 @@ def trained(folder, epochs, **kwargs):
 
 
 @pytest.mark.parametrize("schedule", [WARM_UP, cosine(4)], ids=["warm-up", "cosine"])
-def test_rates_momentum_and_weights_go_on(schedule, tmp_path):
+def test_learning_rate_momentum_and_weights_are_resumed(schedule, tmp_path):
     whole = trained(tmp_path / "whole", 4, schedule=schedule)
     first = trained(
         tmp_path / "first", 3, schedule=schedule, train_cfg=dict(by_epoch=True, max_epochs=3)
@@ -41,16 +41,16 @@ def test_rates_momentum_and_weights_go_on(schedule, tmp_path):
     assert (runner.epoch, runner.iter) == (whole.epoch, whole.iter)
     rates = [each.optim_wrapper.param_groups[0]["lr"] for each in (runner, whole)]
     assert rates[0] == pytest.approx(rates[1])
-    # The order of the data starts anew, what momentum does with it does not.
+    # The data order restarts, so the momentum values differ; they only have to exist.
     for each in (runner, whole):
         assert all("momentum_buffer" in s for s in each.optim_wrapper.optimizer.state.values())
 
 
-def test_momentum_is_where_its_parameter_is(tmp_path):
+def test_momentum_is_assigned_to_its_parameter(tmp_path):
     first = trained(tmp_path, 1)
     path = by_name(tmp_path, first)
     runner = tiny_runner(tmp_path / "rest", epochs=1, load_from=path, resume=True)
-    runner.train()  # nothing is left to do
+    runner.train()  # no iterations left
     old, new = (dict(each.model.named_parameters()) for each in (first, runner))
     for name, parameter in new.items():
         found = runner.optim_wrapper.optimizer.state[parameter]["momentum_buffer"]
@@ -79,7 +79,7 @@ def _other_name(stored):
         (_other_name, "does not train, e.g. neck.weight"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, words, tmp_path):
+def test_mismatched_states_are_rejected(change, words, tmp_path):
     path = by_name(tmp_path, trained(tmp_path, 1), change)
     with pytest.raises(CheckpointError, match=words):
         trained(tmp_path / "rest", 2, load_from=path, resume=True)

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that lies, stops half-way, or changes its mind."""
+"""Downloads from a local server that returns wrong or truncated content, or changes the file."""
 
 import hashlib
 import http.server
@@ -38,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server:
-    """A server and what it was asked; ``give`` says how it answers, one after the other."""
+    """A server that records its requests; ``give`` lists its responses in order."""
 
     def __init__(self):
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -82,7 +82,7 @@ def test_the_same_name_of_two_addresses_is_two_files(server):
     assert len(server.asked) == 3
 
 
-def test_what_is_cut_off_is_fetched_again(server, tmp_path):
+def test_truncated_downloads_are_retried(server, tmp_path):
     content = weights(1)
     url = server.give("/model.pth", content[:1000], content, length=len(content))
     assert value_of(url) == 1
@@ -90,7 +90,7 @@ def test_what_is_cut_off_is_fetched_again(server, tmp_path):
     assert len(left(tmp_path)) == 2
 
 
-def test_what_stays_cut_off_is_not_kept(server, tmp_path):
+def test_permanently_truncated_downloads_are_not_kept(server, tmp_path):
     content = weights(1)
     url = server.give("/model.pth", content[:1000], length=len(content))
     with pytest.raises(
@@ -102,7 +102,7 @@ def test_what_stays_cut_off_is_not_kept(server, tmp_path):
     assert value_of(url) == 1
 
 
-def test_what_a_server_without_lengths_cut_off_is_fetched_again(server):
+def test_truncated_downloads_without_content_length_are_retried(server):
     content = weights(1)
     url = server.give("/model.pth", content[:1000], content, length=None)
     with pytest.raises(CheckpointError, match=r"model\.pth: damaged"):
@@ -125,14 +125,14 @@ def test_the_digest_in_the_name(server, tmp_path):
     digest = hashlib.sha256(content).hexdigest()
     assert value_of(server.give(f"/m-{digest[:8]}.pth", content)) == 1
     assert value_of(server.give(f"/m-20240101-{digest[:12]}.pth", content)) == 1
-    assert value_of(server.give("/m-20240101.pth", content)) == 1  # a date
+    assert value_of(server.give("/m-20240101.pth", content)) == 1  # a date, not a digest
     before = left(tmp_path)
     with pytest.raises(CheckpointError, match=r"SHA-256 starting with 01234567 .* for \d+"):
         value_of(server.give("/m-01234567.pth", content))
     assert left(tmp_path) == before
 
 
-def test_what_torch_fetched_counts_if_its_name_has_the_digest(server, tmp_path):
+def test_files_in_torch_s_cache_are_used_if_their_name_has_the_digest(server, tmp_path):
     content = weights(1)
     digest = hashlib.sha256(content).hexdigest()[:8]
     cache = tmp_path / "hub" / "checkpoints"
@@ -144,7 +144,7 @@ def test_what_torch_fetched_counts_if_its_name_has_the_digest(server, tmp_path):
     assert server.asked == ["/model.pth"]
 
 
-def test_a_server_error_is_tried_again_and_an_answer_is_not(server):
+def test_server_errors_are_retried_and_client_errors_are_not(server):
     url = server.give("/model.pth", b"busy", status=503)
     server.http.answers["/model.pth"].append((200, weights(1), None))
     assert value_of(url) == 1
@@ -154,7 +154,7 @@ def test_a_server_error_is_tried_again_and_an_answer_is_not(server):
     assert server.asked == ["/model.pth", "/model.pth", "/none.pth"]
 
 
-def test_http_is_warned_of(server, monkeypatch):
+def test_plain_http_gives_a_warning(server, monkeypatch):
     said = []
     monkeypatch.setattr(downloads, "print_log", lambda text, **_: said.append(text))
     value_of(server.give("/model.pth", weights(1)))
@@ -162,7 +162,7 @@ def test_http_is_warned_of(server, monkeypatch):
     assert "Use https" in said[0]
 
 
-def test_nobody_there(server):
+def test_unreachable_server(server):
     url = server.give("/model.pth", weights(1))
     server.http.shutdown()
     server.http.server_close()
@@ -173,6 +173,6 @@ def test_nobody_there(server):
 @pytest.mark.parametrize(
     "path", ["/", "/..%2f..%2fevil.pth", "/a%00b.pth", "/.hidden", "/" + "x" * 500 + ".pth"]
 )
-def test_names_stay_in_the_cache(server, path, tmp_path):
+def test_names_cannot_leave_the_cache(server, path, tmp_path):
     assert value_of(server.give(path, weights(1))) == 1
     assert all((tmp_path / "hub" / "checkpoints") in found.parents for found in left(tmp_path))

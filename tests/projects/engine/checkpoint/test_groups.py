@@ -1,4 +1,4 @@
-"""States of optimizers whose parameters are grouped otherwise than in the checkpoint."""
+"""Optimizer states whose parameter groups differ from those in the checkpoint."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -58,7 +58,7 @@ def take_up(runner, checkpoint):
 
 @pytest.mark.parametrize("written", CONSTRUCTORS)
 @pytest.mark.parametrize("resumed", CONSTRUCTORS)
-def test_training_goes_on_as_if_it_had_not_stopped(written, resumed):
+def test_resumed_training_equals_uninterrupted_training(written, resumed):
     whole, first, second = make_runner(resumed), make_runner(written), make_runner(resumed)
     train(whole, range(6))
     train(first, range(3))
@@ -75,7 +75,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(written, resumed):
 
 
 def test_moments_follow_their_parameters_into_other_groups():
-    """Other settings change the order of the parameters, and all of these have one shape."""
+    """Other settings reorder the parameters, which all have the same shape here."""
     first = make_runner("merged")
     train(first, range(2))
     second = make_runner("merged", custom_keys={"1.weight": dict(decay_mult=0.5)})
@@ -93,7 +93,7 @@ def test_rates_that_differ_within_a_group_are_named():
         regroup(make_runner("merged"), checkpoint_of(first))
 
 
-def test_the_state_of_another_model_is_left_to_be_refused():
+def test_the_state_of_another_model_is_not_modified():
     checkpoint = checkpoint_of(make_runner("single"))
     checkpoint["optimizer"]["param_groups"].pop()
     before = deepcopy(checkpoint["optimizer"]["param_groups"])

@@ -1,4 +1,4 @@
-"""MMEngine's histories and NumPy's arrays are read as values, and none of their code runs."""
+"""Reading MMEngine's histories and NumPy arrays as values, without executing pickled code."""
 
 import io
 import pickle
@@ -38,7 +38,7 @@ def test_histories_become_plain_values():
     ],
     ids=["integers", "by columns", "other byte order", "booleans", "strings"],
 )
-def test_arrays_come_back(array):
+def test_arrays_are_restored(array):
     found = read({"x": [array]})["x"][0]
     assert found.shape == array.shape
     assert np.array_equal(found, array)
@@ -57,7 +57,7 @@ def test_a_state_dict_keeps_its_metadata():
     assert state._metadata == {"": {"version": 2}}
 
 
-def test_the_names_are_known_while_a_file_is_read():
+def test_class_names_are_only_registered_while_reading():
     file = io.BytesIO()
     torch.save({"loss": HistoryBuffer()}, file)
     before = list(torch.serialization.get_safe_globals())

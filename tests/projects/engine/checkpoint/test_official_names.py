@@ -1,4 +1,4 @@
-"""``dwnet::FILE`` wherever a checkpoint is named."""
+"""Checkpoint paths with a system prefix, such as ``dwnet::FILE``."""
 
 import mmengine.hub
 import pytest
@@ -34,7 +34,7 @@ def same(model, ours):
     return all(map(torch.equal, model.parameters(), ours.parameters()))
 
 
-def test_it_is_converted_once_and_kept(name, tmp_path, ours, monkeypatch):
+def test_files_are_converted_once_and_cached(name, tmp_path, ours, monkeypatch):
     assert require_checkpoint(name) == name
     state = load_from_local(name)["state_dict"]
     assert state.keys() == ours.state_dict().keys()
@@ -51,7 +51,7 @@ def test_a_damaged_conversion_is_made_again(name, tmp_path, ours):
     assert load_from_local(str(kept))["state_dict"].keys() == ours.state_dict().keys()
 
 
-def test_tools_and_configs_take_it(name, tmp_path, ours):
+def test_tools_and_configs_accept_the_prefix(name, tmp_path, ours):
     installs.install()
     config = CONFIGS / "dhvt/dhvt-t-p4_cifar100.py"
     assert same(load_model(config, name), ours)
@@ -69,7 +69,7 @@ def test_tools_and_configs_take_it(name, tmp_path, ours):
         require_pretrained(cfg)
 
 
-def test_it_is_strict_and_data(name, tmp_path):
+def test_conversion_is_strict_and_runs_no_code(name, tmp_path):
     wrong = f"dwnet::{tmp_path / 'official.pth'}"
     with pytest.raises(CheckpointError, match=r"dwnet::.*not a dwnet checkpoint"):
         load_from_local(wrong)

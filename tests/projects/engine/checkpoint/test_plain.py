@@ -54,7 +54,7 @@ def test_message_hub_survives(tmp_path):
     assert isinstance(history, HistoryBuffer)
     for ours, theirs in zip(history.data, hub.get_scalar("train/loss").data, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    history.update(0.1)  # a restored history goes on
+    history.update(0.1)  # a restored history can be appended to
     assert history.current() == 0.1
     assert restored.get_info("best_score") == 0.25
 

@@ -1,4 +1,4 @@
-"""Hostile and damaged files: nothing runs, each is refused with its name."""
+"""Reading hostile and damaged checkpoints: no code is executed, and errors name the file."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from smallvit.errors import CheckpointError
 
 @pytest.fixture
 def installed(monkeypatch):
-    """MMEngine's loaders replaced for one test."""
+    """Replace MMEngine's loaders for one test."""
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
     stock = mmengine.runner.checkpoint.load_from_http
     monkeypatch.setattr(mmengine.runner.checkpoint, "load_from_http", stock)
@@ -30,19 +30,19 @@ def installed(monkeypatch):
 
 
 class Call:
-    """Pickles as a call of a function."""
+    """Pickles as a function call."""
 
     def __init__(self, function, *args):
         self.call = function, args
 
     def __call__(self):
-        """Only what can be called may be pickled as a function."""
+        """Make instances callable: pickle only accepts callables as functions."""
 
     def __reduce__(self):
         return self.call
 
 
-def test_what_would_run_is_named(tmp_path):
+def test_code_in_a_checkpoint_is_named(tmp_path):
     path = tmp_path / "hostile.pth"
     torch.save({"a": Call(os.system, "true"), "b": Call(eval, "1")}, path)
     with pytest.raises(CheckpointError, match=rf"{os.name}.system, .*builtin.*eval"):
@@ -52,7 +52,7 @@ def test_what_would_run_is_named(tmp_path):
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_older_formats_are_named(tmp_path, protocol, trusted):
-    """They are no damaged files, and no trust makes them checkpoints."""
+    """Older formats are rejected as such, not as damaged files, with and without ``trust``."""
     path, packed = tmp_path / "weights.pkl", tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps({"weight": [1.0, 2.0]}, protocol))
     with tarfile.open(packed, "w") as archive:
@@ -83,7 +83,7 @@ def test_trust_is_an_option(tmp_path):
 
 @pytest.fixture
 def mmengine_checkpoint(tmp_path):
-    """A file as MMEngine writes it, with the histories as objects."""
+    """Write a file as MMEngine does, with histories as objects."""
     hub = MessageHub.get_instance(f"untrusted_{tmp_path.name}")
     for value in (2.0, 1.0):
         hub.update_scalar("train/loss", value)
@@ -193,7 +193,7 @@ class TestSafetensors:
         "pavi://x",
     ],
 )
-def test_what_is_fetched_is_read_in_the_same_way(installed, address, tmp_path, monkeypatch):
+def test_downloads_are_read_in_the_same_way(installed, address, tmp_path, monkeypatch):
     mark, path = tmp_path / "executed", tmp_path / "hostile.pth"
     torch.save(Call(os.system, f"touch {mark}"), path)
     (tmp_path / "open_mmlab.json").write_text('{"mine": "hostile.pth"}')
@@ -201,7 +201,7 @@ def test_what_is_fetched_is_read_in_the_same_way(installed, address, tmp_path, m
     monkeypatch.setattr(reading, "download", lambda *_: str(path))
     store = SimpleNamespace(get=lambda _: path.read_bytes())
     monkeypatch.setattr(mmengine.fileio, "get_file_backend", lambda *_, **__: store)
-    # What torch before 2.6 does where nothing is said.
+    # Default of torch before 2.6 if ``weights_only`` is not given.
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     with pytest.raises(CheckpointError):

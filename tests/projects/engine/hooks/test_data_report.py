@@ -1,4 +1,4 @@
-"""What a run trains on is in its log before the first step, or the run is refused."""
+"""Report of the training data before the first step, and rejection of unusable data."""
 
 import re
 
@@ -22,7 +22,7 @@ def train(config, capfd, *options):
     return status, out + err
 
 
-def test_a_clean_training_says_what_it_uses(tiny, capfd):
+def test_clean_data_is_reported(tiny, capfd):
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1")
     assert status == 0
     table = log[log.index("(DataReportHook):") : log.index("Epoch(train)")]
@@ -33,7 +33,7 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
     assert (
         "step    4 images (batches of 4 x 1 processes x 1 accumulated), learning rate 0.05" in table
     )
-    # MMEngine's checkpoint hook warns of its own file client.
+    # MMEngine's checkpoint hook warns about its own file client.
     warned = [line for line in log.splitlines() if "WARNING" in line]
     assert [line for line in warned if not re.search("FileClient|HardDiskBackend", line)] == []
 
@@ -50,7 +50,7 @@ def test_a_clean_training_says_what_it_uses(tiny, capfd):
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_a_step(option, message, tiny, capfd):
+def test_implausible_data_is_rejected_before_training(option, message, tiny, capfd):
     status, log = train(tiny, capfd, option)
     assert status == 1
     assert message in log[log.index("\nerror: ") :]
@@ -79,7 +79,7 @@ def test_it_can_be_switched_off(tiny, capfd):
     assert "(DataReportHook):" not in log
 
 
-def test_outputs_that_no_class_trains(tiny, capfd):
+def test_unused_outputs_are_reported(tiny, capfd):
     status, log = train(tiny, capfd, "train_cfg.max_epochs=1", "model.head.num_classes=7")
     assert status == 0
     assert "model.head.num_classes is 7, but the data have 2 classes (bright, dark)" in log
@@ -99,8 +99,8 @@ def test_outputs_that_no_class_trains(tiny, capfd):
         ),
     ],
 )
-def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
-    if "drop_last" in message:  # a schedule by iterations counts them
+def test_impossible_first_steps_are_rejected(options, message, tiny, capfd):
+    if "drop_last" in message:  # iteration-based schedules count iterations
         options += (
             "param_scheduler.type=CosineAnnealingLR",
             "param_scheduler.T_max=2",
@@ -114,8 +114,8 @@ def test_a_first_step_that_cannot_be(options, message, tiny, capfd):
     assert "Epoch(train)" not in log
 
 
-def test_a_runner_of_mmengine_reads_coco_s_files_mended(monkeypatch):
-    """It builds the hooks of a config of ours before its data sets."""
+def test_mmengine_s_runner_reads_repaired_coco_files(monkeypatch):
+    """MMEngine's runner builds the hooks of our configs before the datasets."""
     from mmdet.datasets import CocoDataset as StockCocoDataset
     from mmdet.registry import DATASETS
 

@@ -1,4 +1,4 @@
-"""Averages that are kept beside the weights and never take their place."""
+"""EMA hook: averages are stored next to the weights and never replace them."""
 
 import torch
 
@@ -23,7 +23,7 @@ def test_checkpoint_has_the_weights_and_the_average(tmp_path):
         assert not torch.equal(average, value)
 
 
-def test_what_is_evaluated_are_the_weights(tmp_path):
+def test_the_weights_are_evaluated(tmp_path):
     runner, hook = train(tmp_path, epochs=1)
     before = {name: value.clone() for name, value in runner.model.state_dict().items()}
     for each in ("before_val_epoch", "before_test_epoch"):

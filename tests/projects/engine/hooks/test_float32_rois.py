@@ -1,4 +1,4 @@
-"""Regions of interest in mixed precision."""
+"""Regions of interest under mixed precision."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def _extractor():
 
 
 def test_boxes_keep_their_precision_in_bfloat16():
-    # One bright column, and a box around its center; bfloat16 counts in fours there.
+    # One bright column and a box around its center; bfloat16 has a spacing of 4 at this coordinate.
     bright = torch.zeros(1, 1, 4, 600)
     bright[..., 515] = 1
     box = torch.tensor([[0, 515.0, 0, 516.0, 2.0]])

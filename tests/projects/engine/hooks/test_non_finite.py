@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: the batch is named, the weights stay as they were."""
+"""Non-finite losses and gradients: the error names the batch, and the weights stay unchanged."""
 
 import re
 
@@ -25,7 +25,7 @@ class Sample:
 
 
 class Vectors(Dataset):
-    """Vectors of ones; the spoilt ones are of zeros, or of NaN."""
+    """Vectors of ones; the faulty ones are zeros or NaN."""
 
     def __init__(self, spoilt=(), value=0.0):
         self.spoilt, self.value = spoilt, value
@@ -40,7 +40,7 @@ class Vectors(Dataset):
 
 @MODELS.register_module()
 class Roots(BaseModel):
-    """The square root has no gradient at 0: the loss of a zero vector is finite."""
+    """The square root has an infinite gradient at 0, while the loss of a zero vector is finite."""
 
     def __init__(self):
         super().__init__()
@@ -56,7 +56,7 @@ class Roots(BaseModel):
 
 @OPTIM_WRAPPERS.register_module()
 class ScaledOnCPU(OptimWrapper):
-    """AmpOptimWrapper's way with a scaler, which itself refuses a CPU."""
+    """Reproduces AmpOptimWrapper with a scaler, which does not run on a CPU."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -75,7 +75,7 @@ class ScaledOnCPU(OptimWrapper):
 
 
 class Weights(Hook):
-    """What the model is after each iteration."""
+    """Record the weights after each iteration."""
 
     priority = "VERY_LOW"
 
@@ -83,7 +83,7 @@ class Weights(Hook):
         self.weights, self.means = [], []
 
     def __deepcopy__(self, memo):
-        return self  # a Runner copies its config
+        return self  # Runner copies its config
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         model = getattr(runner.model, "module", runner.model)
@@ -201,7 +201,7 @@ def test_skipped_steps(config, wrapper, value, tmp_path):
     assert all(value.isfinite().all() for value in final["state_dict"].values())
 
 
-def test_a_good_step_ends_the_row(config):
+def test_a_finite_step_resets_the_count(config):
     train(config(spoilt=(0, 4, 8), hook=dict(skip=1)))
     message, _ = failure(config(spoilt=(0, 4, 6), hook=dict(skip=1)))
     assert "iteration 4" in message
@@ -219,14 +219,14 @@ def test_a_skipped_step_of_several_batches(config, value):
     assert seen.means[-1].isfinite().all()
 
 
-def test_a_scaler_may_look_for_its_scale(config):
+def test_the_scaler_may_search_for_its_scale(config):
     cfg = config(type="ScaledOnCPU", **CLIP)
-    cfg.train_dataloader.dataset = Vectors(range(SIZE), value=1e35)  # overflows 10 times
+    cfg.train_dataloader.dataset = Vectors(range(SIZE), value=1e35)  # 10 overflows
     cfg.train_cfg.max_epochs = 4
     train(cfg)
 
 
-def test_a_scaler_that_finds_no_scale(config):
+def test_the_scaler_may_not_search_forever(config):
     cfg = config(spoilt=range(SIZE), epochs=9, type="ScaledOnCPU", **CLIP)
     message, _ = failure(cfg)
     assert "iteration 30 (epoch 5): the loss scaler skipped 30 steps in a row" in message
@@ -234,7 +234,7 @@ def test_a_scaler_that_finds_no_scale(config):
 
 @pytest.mark.parametrize(("value", "what"), [(0.0, "gradient"), (float("nan"), "loss")])
 def test_two_processes_name_the_batches_of_both(config, value, what):
-    cfg = config(spoilt=(5,), value=value, batch_size=1, **CLIP)  # 5 is the second one's third
+    cfg = config(spoilt=(5,), value=value, batch_size=1, **CLIP)  # in the second process
     run = Run(cfg, processes=2)
     assert run.wait() == [1, 1]
     text = run.output.read_text()
@@ -266,7 +266,7 @@ def test_large_gradients_are_finite():
     assert guard.finish() is None
 
 
-def test_running_statistics_return():
+def test_running_statistics_are_restored():
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
     statistics = RunningStatistics(model)
     kept = {key: value.clone() for key, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Metrics that hooks compare are numbers, or the hook's setting is named."""
+"""Metrics that hooks compare must be numbers; errors name the setting of the hook."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def run_hook(value, **hook):
 @pytest.mark.parametrize(
     "value", [torch.ones(2), np.eye(2), [1.0, 2.0], {"a": 1.0}, "good"], ids=repr
 )
-def test_what_is_no_number_is_not_compared(setting, value):
+def test_non_numeric_metrics_are_not_compared(setting, value):
     run_hook(value)
     run_hook(value, **{setting: "other"})
     with pytest.raises(UserError, match=f"{setting}='score' of SimpleNamespace is "):
@@ -50,17 +50,17 @@ def test_no_score():
         ({"score": object()}, "returned 'score': <object"),
         ({3: 0.5}, "returned 3: 0.5, .*name must be a string"),
     ],
-    # repr has an address in it, and the processes of a run must agree on names.
+    # repr contains an address, and all processes of a run must agree on names.
     ids=["none", "list", "complex", "object", "number as name"],
 )
-def test_what_is_no_metric_is_named(returned, said, tmp_path, monkeypatch):
+def test_invalid_metrics_are_named(returned, said, tmp_path, monkeypatch):
     monkeypatch.setattr(ToyScore, "compute_metrics", lambda self, results: returned)
     with pytest.raises(UserError, match=said):
         toy_train(toy_config(tmp_path, epochs=1))
 
 
 def test_the_best_of_matrices_cannot_be_saved():
-    """``auto`` takes the first metric."""
+    """``auto`` uses the first metric."""
     runner = SimpleNamespace(hooks=[SimpleNamespace(save_best="auto")])
     with pytest.raises(UserError, match="save_best='score' of SimpleNamespace is "):
         PlainMetricsHook().after_val_epoch(runner, {"score": np.eye(2), "other": 1.0})

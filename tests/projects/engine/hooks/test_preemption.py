@@ -1,4 +1,4 @@
-"""A training that a signal ends at a step, and that goes on as if it had not."""
+"""Preemption: a signal ends training at a step, and the resumed run equals an uninterrupted one."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from toy_runs import toy_config, toy_train
 
 @HOOKS.register_module()
 class Ask(Hook):
-    """Send this process a signal in an iteration, if it has the rank."""
+    """Send a signal to this process at an iteration, on one rank."""
 
     def __init__(self, at, number=signal.SIGUSR1, rank=None):
         self.at, self.number, self.rank = at, number, rank
@@ -36,7 +36,7 @@ class Ask(Hook):
 
 @HOOKS.register_module()
 class ScheduledHook(CheckpointHook):
-    """A checkpoint hook of the user's."""
+    """A user-defined checkpoint hook."""
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_handlers_of_others_stay(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_training_in_a_thread_goes_without(tmp_path):
+def test_a_thread_trains_without_signal_handlers(tmp_path):
     thread = threading.Thread(target=toy_train, args=(toy_config(tmp_path / "work", epochs=1),))
     thread.start()
     thread.join()
@@ -183,12 +183,12 @@ def test_a_signal_to_one_process_ends_both_at_one_step(tmp_path):
 class TestSignals:
     @pytest.fixture
     def ended(self, monkeypatch):
-        """Signals that would end the process."""
+        """Record signals that would end the process."""
         sent = []
         monkeypatch.setattr(signals.os, "kill", lambda process, number: sent.append(number))
         return sent
 
-    def test_an_echo_is_no_second_request(self, ended, monkeypatch):
+    def test_an_immediate_second_signal_is_ignored(self, ended, monkeypatch):
         now = [100.0]
         monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
         end_request.catch()
@@ -200,7 +200,7 @@ class TestSignals:
         signal.raise_signal(signal.SIGTERM)
         assert ended == [signal.SIGTERM]
 
-    def test_what_is_saved_ends_undisturbed(self, ended, monkeypatch):
+    def test_saving_is_not_interrupted(self, ended, monkeypatch):
         now = [100.0]
         monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
         end_request.catch()
@@ -232,7 +232,7 @@ class Numbers(torch.utils.data.Dataset):
 
 
 def test_a_signal_to_the_group_spares_the_data_loader():
-    """Its workers obey their parent alone."""
+    """Workers only react to their parent."""
     loader = DataLoader(
         Numbers(), num_workers=1, worker_init_fn=partial(signals.start_shielded, None)
     )
@@ -240,7 +240,7 @@ def test_a_signal_to_the_group_spares_the_data_loader():
     next(batches)
     worker = batches._workers[0]
     other = os.fork()
-    if not other:  # a process that is not the parent
+    if not other:  # a process other than the parent
         for number in signals.ASKING:
             os.kill(worker.pid, number)
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Settings that a user changes when resuming take effect, or the log says that they do not."""
+"""Settings changed before resuming either take effect or are reported as ignored."""
 
 import re
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from tiny_runs import cosine, tiny_runner
 
 
 class Rates(Hook):
-    """Note the learning rate of each iteration."""
+    """Record the learning rate of each iteration."""
 
     def __init__(self):
         self.rates = []
@@ -33,7 +33,7 @@ EACH = dict(type="smallvit.AtomicCheckpointHook", by_epoch=True, interval=1)
 
 
 def go_back(work_dir, epoch):
-    """Leave the checkpoint of an epoch as the newest."""
+    """Make the checkpoint of an epoch the latest one."""
     for path in work_dir.glob("epoch_*.pth"):
         if int(path.stem.partition("_")[2]) > epoch:
             path.unlink()
@@ -42,7 +42,7 @@ def go_back(work_dir, epoch):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the runs log as warnings."""
+    """Collect the warnings that runs log."""
     from mmengine.logging import MMLogger
 
     lines = []
@@ -78,7 +78,7 @@ def test_more_epochs_and_another_rate_take_effect(tmp_path, said, schedule, lr):
     assert ("schedule of the config differ" in text) == (schedule != "none" or lr != 0.1)
 
 
-def test_each_length_has_its_unit():
+def test_lengths_are_given_with_their_unit():
     runner = SimpleNamespace(iter=6, epoch=0, param_schedulers=None)
     by_epoch, by_iteration = dict(length=3, iterations=2), dict(length=100, iterations=None)
     (line,) = _differences(by_epoch, by_iteration, runner)
@@ -161,16 +161,16 @@ class Counter(Hook):
         self.count = state["count"]
 
 
-def test_a_hook_with_a_state_dict_goes_on(tmp_path):
-    # The checkpoint of an epoch is written after the hooks of higher priority.
+def test_state_dicts_of_hooks_are_restored(tmp_path):
+    # The checkpoint of an epoch is saved after the hooks with higher priority have run.
     train(tmp_path, epochs=2, hooks=[Counter()])
     counter = Counter()
     train(tmp_path, epochs=3, hooks=[counter], resume=True)
     assert counter.count == 3
 
 
-def test_gradients_between_two_batches_of_a_step_go_on(tmp_path):
-    # Three batches an epoch.
+def test_accumulated_gradients_are_restored(tmp_path):
+    # Three batches per epoch.
     settings = dict(epochs=3, accumulate=2, samples=12, checkpoint=EACH)
     whole, _ = train(tmp_path, **settings)
     go_back(tmp_path, 1)
@@ -188,7 +188,7 @@ def test_an_optimizer_of_other_groups_is_refused(tmp_path):
         runner.train()
 
 
-def test_an_average_that_nobody_goes_on_with_is_named(tmp_path, said):
+def test_an_unused_average_is_reported(tmp_path, said):
     settings = dict(epochs=2, schedule=cosine(2), checkpoint=EACH)
     average = dict(type="smallvit.StepEMAHook", momentum=0.1)
     train(tmp_path, hooks=[average], **settings)
@@ -199,7 +199,7 @@ def test_an_average_that_nobody_goes_on_with_is_named(tmp_path, said):
         assert sum("the config has no EMA hook" in line for line in said) == expected
 
 
-def test_a_shorter_training_says_that_nothing_is_left(tmp_path, said):
+def test_a_finished_training_is_reported(tmp_path, said):
     train(tmp_path, epochs=3, schedule=cosine(3), checkpoint=EACH)
     said.clear()
     train(tmp_path, resume=True, epochs=2, schedule=cosine(2), checkpoint=EACH)

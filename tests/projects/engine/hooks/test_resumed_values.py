@@ -1,4 +1,4 @@
-"""Values of a resumed checkpoint that cannot be are told with the file and the key."""
+"""Invalid values in a resumed checkpoint: the error names the file and the key."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ custom_hooks = [dict(type="EarlyStoppingHook", monitor="toy/score", rule="greate
 
 @HOOKS.register_module()
 class RefusingHook(Hook):
-    """Takes no state."""
+    """A hook that rejects any state."""
 
     def state_dict(self):
         return {}
@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 
 
 def change(node, path, value):
-    """A copy in which one value is another; only what leads there is copied."""
+    """Return a copy with one value replaced; only the containers on the path are copied."""
     key, *rest = path
     copy = list(node) if isinstance(node, (list, tuple)) else dict(node)
     copy[key] = change(copy[key], rest, value) if rest else value
@@ -82,7 +82,7 @@ def loaded(runner, checkpoint):
 
 
 @pytest.mark.parametrize("path", VALUES, ids=name)
-def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
+def test_invalid_values_are_named(trained, tmp_path, path):
     from smallvit.engine.pipeline import adapt_config, build_runner
 
     cfg, content = trained
@@ -105,11 +105,11 @@ def test_a_value_that_cannot_be_is_named(trained, tmp_path, path):
         assert len(message) < 300
 
 
-def test_an_honest_checkpoint_is_resumed(trained, tmp_path):
+def test_valid_checkpoints_are_resumed(trained, tmp_path):
     cfg, content = trained
     cfg = cfg.copy()
     cfg.work_dir, cfg.train_cfg.max_epochs = str(tmp_path / "more"), 2
-    # A best score may be a tensor of one number.
+    # A best score may be a tensor with one element.
     content = change(content, (*INFO, "best_score"), torch.tensor(0.5))
     torch.save(content, tmp_path / "epoch_1.pth")
     assert toy_train(cfg, tmp_path / "epoch_1.pth").epoch == 2

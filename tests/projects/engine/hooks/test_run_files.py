@@ -1,4 +1,4 @@
-"""Only what a run wrote to its own folder is removed for it, whatever a checkpoint says."""
+"""Removal of old checkpoints: only files that the run itself wrote to its folder are removed."""
 
 import json
 import os
@@ -20,14 +20,14 @@ def names(folder, ending=".pth"):
 
 @pytest.fixture
 def first(tmp_path):
-    """A run of two epochs, the last of which is the best."""
+    """Train for two epochs; the last one is the best."""
     toy_train(toy_config(tmp_path / "first", kept=1))
     assert names(tmp_path / "first") == ["best_toy_score_epoch_2.pth", "epoch_2.pth"]
     return tmp_path / "first"
 
 
 def say(path, out, **info):
-    """Copy a checkpoint that names other files than it did."""
+    """Write a copy of a checkpoint with other file names in its message hub."""
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["message_hub"]["runtime_info"].update(info)
     torch.save(checkpoint, out)
@@ -35,13 +35,13 @@ def say(path, out, **info):
 
 
 class TestResumedElsewhere:
-    def test_the_first_runs_files_stay(self, first, tmp_path):
+    def test_files_of_the_first_run_are_kept(self, first, tmp_path):
         before = {path: path.read_bytes() for path in first.glob("*.pth")}
         toy_train(toy_config(tmp_path / "second", epochs=4, kept=1), first / "epoch_2.pth")
         assert {path: path.read_bytes() for path in first.glob("*.pth")} == before
         assert names(tmp_path / "second") == ["best_toy_score_epoch_4.pth", "epoch_4.pth"]
 
-    def test_another_runs_epochs_in_the_new_folder_stay(self, first, tmp_path):
+    def test_checkpoints_of_another_run_are_kept(self, first, tmp_path):
         other = tmp_path / "other"
         toy_train(toy_config(other, epochs=1, kept=1))
         toy_train(toy_config(tmp_path / "long", epochs=4, kept=2))
@@ -62,7 +62,7 @@ class TestResumedElsewhere:
         assert (other / f"run-{kept['id'][:8]}.json").read_bytes() == record
 
     def test_checkpoints_of_the_same_names_are_kept(self, first, tmp_path):
-        """In a new run in the folder of another, and where somebody keeps files of such names."""
+        """Also for a new run in the folder of another one, and for user files with such names."""
         (first / "epoch_1.pth").write_text("mine")
         theirs = {path: path.read_bytes() for path in first.glob("*.pth")}
         run_id = read_record(str(first))["id"]
@@ -75,12 +75,12 @@ class TestResumedElsewhere:
             theirs[first / f"{name}.pth"] for name in ("best_toy_score_epoch_2", "epoch_2")
         ]
         assert (first / "epoch_1-former.pth").read_text() == "mine"
-        assert len(names(first)) == 9  # of three runs
+        assert len(names(first)) == 9  # from three runs
         assert newest_whole_checkpoint(str(first)) == str(first / "epoch_2.pth")
 
 
 @pytest.mark.parametrize("by_file", [False, True])
-def test_resumed_in_its_folder_a_run_goes_on(first, by_file):
+def test_a_resumed_run_replaces_its_own_checkpoints(first, by_file):
     resume = first / "epoch_2.pth" if by_file else True
     run_id = read_record(str(first))["id"]
     toy_train(toy_config(first, epochs=3, kept=1), resume)
@@ -99,8 +99,8 @@ def test_more_than_may_be_kept_are_removed_when_it_goes_on(tmp_path):
 
 @pytest.mark.parametrize("hook", ["CheckpointHook", "OwnHook"])
 @pytest.mark.parametrize("copied", [False, True])
-def test_what_a_checkpoint_names_stays(first, hook, copied, tmp_path):
-    """Files, folders and links that are not of the run, inside and outside of its folder."""
+def test_files_named_in_a_checkpoint_are_kept(first, hook, copied, tmp_path):
+    """Files, folders and links that do not belong to the run, inside and outside of its folder."""
     victims = tmp_path / "victims"
     victims.mkdir()
     (victims / "thesis.pth").write_text("mine")
@@ -132,7 +132,7 @@ def test_what_a_checkpoint_names_stays(first, hook, copied, tmp_path):
     assert (victims / "thesis.pth").read_text() == (first / "epoch_1.pth").read_text() == "mine"
 
 
-def test_a_file_that_was_replaced_meanwhile_stays(tmp_path):
+def test_a_file_replaced_during_the_run_is_kept(tmp_path):
     cfg = toy_config(tmp_path / "a", epochs=1, kept=1)
     runner = toy_train(cfg)
     files = runner._smallvit_run_files
@@ -145,7 +145,7 @@ def test_a_file_that_was_replaced_meanwhile_stays(tmp_path):
 
 
 def test_two_sessions_of_a_run_write_under_names_of_their_own(tmp_path):
-    """As they could where no lock keeps the second one out."""
+    """As can happen where file locks are not available."""
     files = RunFiles("0" * 32)
 
     def write(text):
@@ -173,7 +173,7 @@ def test_leftovers_of_the_run_are_removed_and_no_others(first):
 
 
 class TestFolders:
-    """What strategies write: folders of files."""
+    """Checkpoints of strategies, which are folders."""
 
     @pytest.fixture
     def written(self, tmp_path):
@@ -229,7 +229,7 @@ class TestPointer:
         assert newest_whole_checkpoint(str(copy)) == str(copy / "epoch_2.pth")
 
     @pytest.mark.parametrize("with_own", [False, True])
-    def test_out_of_the_folder(self, with_own, first, tmp_path, monkeypatch):
+    def test_paths_outside_of_the_folder(self, with_own, first, tmp_path, monkeypatch):
         from smallvit.engine.checkpoint import newest
 
         said = []
@@ -244,6 +244,6 @@ class TestPointer:
         assert any("points outside of its folder" in text for text in said) != with_own
 
     @pytest.mark.parametrize("content", [b"", b"\0", b"a\nb", b"\xff" * 300, b"/" * 70000, b"."])
-    def test_nonsense(self, content, first):
+    def test_invalid_last_checkpoint(self, content, first):
         (first / "last_checkpoint").write_bytes(content)
         assert newest_whole_checkpoint(str(first)) == str(first / "epoch_2.pth")

@@ -1,4 +1,4 @@
-"""A damaged record of a run stops no training, is told and is kept."""
+"""Damaged run records: training continues with a warning, and the file is kept."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ def earlier(folder):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MALFORMED_FILES if kind != "other keys"])
-def test_a_malformed_record_is_told_and_kept(tmp_path, caplog, kind):
+def test_a_malformed_record_is_reported_and_kept(tmp_path, caplog, kind):
     for name in ("run-damaged.json", "run-damaged-2.json"):
         write_malformed(tmp_path / "run.json", kind)
         assert read_record(str(tmp_path)) == {}

@@ -1,4 +1,4 @@
-"""A run starts from the weights that it was given, or refuses, or says what is missing."""
+"""Initial weights: full, partial and mismatched checkpoints."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def said(monkeypatch):
     return lines
 
 
-def test_weights_that_fit_are_loaded_without_a_word(tmp_path, weights, said):
+def test_matching_weights_are_loaded_silently(tmp_path, weights, said):
     runner = load(tmp_path, save(tmp_path / "a.pth", weights))
     assert torch.equal(runner.model.backbone.weight, weights["backbone.weight"])
     assert said == []
@@ -61,7 +61,7 @@ def test_a_head_alone_is_not_enough(tmp_path, weights):
         load(tmp_path, save(tmp_path / "a.pth", head))
 
 
-def test_a_head_of_other_classes_is_made_anew_and_said(tmp_path, said):
+def test_a_head_for_other_classes_is_reinitialized_with_a_message(tmp_path, said):
     torch.manual_seed(6)
     other = TinyModel(classes=7).state_dict()
     runner = load(tmp_path, save(tmp_path / "a.pth", other))
@@ -117,7 +117,7 @@ class TestInitCfg:
             self.init(path, prefix="nett")
 
 
-def test_weights_below_another_key_are_looked_for_there(tmp_path):
+def test_weights_under_another_key_are_found(tmp_path):
     model = torch.nn.Linear(2, 2)
     fit = measure_fit(model, weights_of({"model": model.state_dict(), "epoch": 3}))
     with pytest.raises(CheckpointError, match=r"weights under 'model': .*\['model'\], NEW"):
