@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Input validation for the launchers. Values must be checked before they are used in arithmetic
 # expressions, because bash would evaluate strings in them and run embedded commands.
 #

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by dist_train.sh and dist_test.sh: starts a tool with several processes.
 #
 #   launch TOOL PROCESSES [ARGS...]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the linters and the test suite in .venv, which is created if necessary.
 #
-#   bash tools/run_tests.sh                           everything, with one process per core
+#   bash tools/run_tests.sh                           everything, in parallel processes
 #   bash tools/run_tests.sh -m 'not slow' -k dwnet    any pytest arguments
 #   bash tools/run_tests.sh -n 0 --pdb                in a single process
 #   bash tools/run_tests.sh --coverage                with a coverage table and coverage/index.html
@@ -20,5 +20,7 @@ python=$(bash "$root/tools/misc/make_env.sh")
 cd "$root"
 PYTHON=$python bash tools/misc/lint.sh
 # Keep the tests of a file together, because they share fixtures. tests/conftest.py orders the files.
-exec "$python" -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+# One more process than cores, because many tests wait for the processes that they start.
+processes=$("$python" -c 'import os; print(min(8, os.cpu_count() + 1))')
+exec "$python" -m pytest -n "$processes" --dist loadfile --no-loadscope-reorder \
     ${arguments[@]+"${arguments[@]}"}

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by slurm_train.sh and slurm_test.sh: runs a tool through srun.
 #
 #   submit PARTITION JOB_NAME TOOL [ARGS...]

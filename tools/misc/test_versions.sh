@@ -15,7 +15,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 sets=(oldest tested newest forks full)
 
 test_set() {
-    local set=$1 python=$2 constraints=requirements/tested.txt extras=mm packages= venv status=0
+    local set=$1 python=$2 constraints=requirements/tested.txt extras=mm packages='' venv status=0
     shift 2
     case $set in
         oldest) constraints=requirements/sets/oldest.txt python=${python:-python3.10} ;;
