@@ -125,7 +125,7 @@ def test_files_without_crcs_have_a_switch(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_files_without_check_sums_have_a_digest_beside_them(ending, tmp_path, monkeypatch):
+def test_files_without_checksums_have_a_digest_file(ending, tmp_path, monkeypatch):
     path, weights = tmp_path / f"w{ending}", {"w": torch.arange(1000.0)}
     said = []
     monkeypatch.setattr(digests, "print_log", lambda text, **_: said.append(text))

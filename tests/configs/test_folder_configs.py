@@ -208,7 +208,7 @@ def test_classes_missing_in_the_checkpoint_are_named(images, trained, tmp_path, 
     assert "new/test/two: unknown class 'two'" in message
 
 
-def test_a_config_that_inherits_it_sets_data_root_itself(images, tmp_path):
+def test_inheriting_configs_can_set_data_root(images, tmp_path):
     config = tmp_path / "mine.py"
     config.write_text(f"_base_ = r'{CONFIGS / DHVT}'\ndata_root = r'{images}'\n")
     from smallvit.cli.config import load_config

@@ -33,7 +33,7 @@ UNCHECKED = {
 
 
 @pytest.mark.parametrize(("repository", "config", "name"), official_weights.ROWS)
-def test_row_begins_as_the_official_code(repository, config, name):
+def test_initial_weights_match_the_official_code(repository, config, name):
     theirs = official_weights.measure(Path(CLONES), repository, name)
     if theirs is None:
         pytest.skip(f"{CLONES} has no clone of {repository}")

@@ -239,7 +239,7 @@ def cases() -> list:
 
 
 @pytest.mark.parametrize("case", cases())
-def test_training_goes_on(case, tmp_path, monkeypatch, capsys):
+def test_training_is_resumed(case, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     cfg = small_config(case, tmp_path)
     official = Official(case, build_network(cfg))

@@ -198,7 +198,7 @@ def test_swin_attends_by_its_relative_position_bias(library):
     assert not bias[bias != 5].any()
 
 
-def test_without_positions_it_is_refused():
+def test_networks_without_positions_are_rejected():
     with pytest.raises(HostError, match=r"which DHVT does not have\. Use smallvit\.MimeticInit"):
         classifier(DHVT, "StructuredInit")
 

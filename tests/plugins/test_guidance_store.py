@@ -186,7 +186,7 @@ def test_rejects_damaged_files(store, damage, message):
         FeatureStore(store.path)
 
 
-def test_an_unfinished_store_says_how_to_go_on(tmp_path):
+def test_an_unfinished_store_says_how_to_resume(tmp_path):
     write(tmp_path / "store", stop=4)
     with pytest.raises(FeatureStoreError, match=r"not finished \(4 images so far.*to resume"):
         FeatureStore(tmp_path / "store")

@@ -191,7 +191,7 @@ def test_checkpoints_are_those_of_the_plain_classifier(checkpoint):
     load_state_dict(plain, get_state_dict(model), strict=True)
 
 
-def test_the_teacher_is_no_part_of_the_model(checkpoint):
+def test_the_teacher_is_not_part_of_the_model(checkpoint):
     model = guided(checkpoint)
     model.init_weights()
     model.train()
@@ -519,7 +519,7 @@ def test_a_store_of_another_teacher_is_refused(checkpoint, store, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["online", "logits", "store", "cascade"])
-def test_a_guided_classifier_stays_of_its_class_and_can_be_saved(form, checkpoint, store):
+def test_a_guided_classifier_keeps_its_class_and_can_be_saved(form, checkpoint, store):
     options = dict(logits=dict(logit={}), store=dict(store=store)).get(form, {})
     model = cascade(checkpoint) if form == "cascade" else guided(checkpoint, **options)
     kind = "MultiExitClassifier" if form == "cascade" else "ImageClassifier"

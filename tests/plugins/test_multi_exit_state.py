@@ -85,7 +85,7 @@ class TestStateDict:
             load(fresh)
             assert fresh.calibration == calibration(0.7, "margin")
 
-    def test_without_it_weights_load_strictly_and_take_thresholds_away(self):
+    def test_loading_uncalibrated_weights_removes_thresholds(self):
         state = classifier().state_dict()
         assert EXTRA_STATE not in state
         for load in (lambda m: m.load_state_dict(state), lambda m: load_state_dict(m, state, True)):

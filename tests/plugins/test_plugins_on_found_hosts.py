@@ -187,7 +187,7 @@ def test_inductor_gives_the_same(name):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OURS)
-def test_exported_it_gives_the_same(name, tmp_path):
+def test_export_gives_the_same(name, tmp_path):
     model = with_shortcuts(name).requires_grad_(False)
     images = torch.randn(2, 3, 32, 48)
     program = torch.export.export(model, (images,), strict=False)

@@ -35,7 +35,7 @@ def test_an_error_begins_with_what_it_is_about():
     assert caught.value.unknown_keys == ["a"]
 
 
-def test_foreign_errors_stay_as_they_are():
+def test_foreign_errors_are_not_changed():
     with pytest.raises(KeyError, match=r"^'a'$"), about("model.pth"):
         {}["a"]
 

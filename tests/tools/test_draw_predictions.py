@@ -178,7 +178,7 @@ def run(path, *options):
 
 
 @pytest.mark.parametrize("name", ["p.pkl", "p.json", "p.npz"])
-def test_a_pickle_is_read_where_it_is_trusted(tmp_path, capsys, name):
+def test_trusted_pickles_are_read(tmp_path, capsys, name):
     made = tmp_path / "made"
     (tmp_path / name).write_bytes(pickle.dumps([Program(made)]))
     assert run(tmp_path / name) == 1

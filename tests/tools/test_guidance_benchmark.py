@@ -58,7 +58,7 @@ def test_measures_configs(tiny, tmp_path, capfd):
     assert "(CPU " in text
 
 
-def test_refuses_what_is_no_comparison(tiny, tmp_path, capfd):
+def test_rejects_invalid_comparisons(tiny, tmp_path, capfd):
     assert run_main(benchmark.main, tiny) == 2
     assert "at least two configs" in capfd.readouterr().err
     other = tmp_path / "other.py"

@@ -129,7 +129,7 @@ def test_make_env_executes_no_variable(start, tmp_path, name, value):
 
 
 @pytest.mark.parametrize("has_torch", [True, False])
-def test_the_environment_of_the_checkout_is_taken_where_torch_is_missing(has_torch, tmp_path):
+def test_the_checkout_s_environment_is_used_if_torch_is_missing(has_torch, tmp_path):
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/checks.sh", tmp_path / "tools")
     for place in ("bin", ".venv/bin"):

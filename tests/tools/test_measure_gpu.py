@@ -23,7 +23,7 @@ def bench(tmp_path):
     return rows.Bench("cpu", True, tmp_path, time.monotonic() + 100)
 
 
-def test_operators_are_measured_and_the_table_says_where(tmp_path, capsys, monkeypatch):
+def test_operators_are_measured_and_the_table_names_the_device(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rows, "functions", lambda: {"operators": operators})
     monkeypatch.setitem(tool.sys.modules, "gpu_rows", rows)
     from gpu_networks import operators
@@ -39,7 +39,7 @@ def test_operators_are_measured_and_the_table_says_where(tmp_path, capsys, monke
     assert text in capsys.readouterr().out
 
 
-def test_rows_that_fail_or_come_too_late_say_so(tmp_path, monkeypatch, capsys):
+def test_failed_and_skipped_rows_are_reported(tmp_path, monkeypatch, capsys):
     def fails(bench):
         raise RuntimeError("first line\ntrain.py ended with 1: no data")
 

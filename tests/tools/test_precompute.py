@@ -242,7 +242,7 @@ def test_an_interrupted_store_of_something_else_is_refused(
 
 
 def test_stores_remain_valid_if_files_are_moved(tmp_path):
-    """Keys are computed from file names relative to the dataset."""
+    """Keys only depend on the folder and file names of images, not on their full path."""
     config = write_tiny_config(tmp_path)
     settings = config.read_text().replace("num_classes=2)", "num_classes=2, to_rgb=True)")
     config.write_text(settings)

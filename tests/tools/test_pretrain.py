@@ -82,7 +82,7 @@ def test_pretraining_and_going_on(images, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["views", pytest.param("masked", marks=pytest.mark.exhaustive)])
-def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path):
+def test_an_interrupted_pretraining_resumes_bit_exactly(method, images, tmp_path):
     argv = (TIMM, "--data", images / "classes", "--image-size", "32", "--method", method)
     argv += ("--epochs", "2", "--batch-size", "6", "--seed", "0")
     options = ("--cfg-options", *ALONE[:2], "default_hooks.checkpoint.interval=1")
@@ -103,7 +103,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_bit(method, images, tmp_path)
 
 
 @pytest.mark.exhaustive
-def test_a_killed_pretraining_goes_on(images, tmp_path):
+def test_a_killed_pretraining_is_resumed(images, tmp_path):
     """By SIGKILL in a process started as by a user, then by the same command with --resume."""
     run = tmp_path / "run"
     argv = ["dhvt", "--data", images / "classes", "--image-size", "16", "--method", "instance"]

@@ -365,7 +365,7 @@ def processes_of(session: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-def test_a_killed_bench_leaves_no_process_and_goes_on(run, files, tmp_path):
+def test_a_killed_bench_leaves_no_process_and_is_resumed(run, files, tmp_path):
     out = tmp_path / "out"
     argv = ["--methods", str(files / "good.py"), "--seeds", "2", "--iters", "60"]
     argv += ["--batch-size", "4", "--jobs", "1", "--out", str(out)]

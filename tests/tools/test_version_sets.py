@@ -9,7 +9,7 @@ REQUIREMENTS = ROOT / "requirements"
 check_env = load_tool("misc/check_env.py")
 
 
-def test_the_oldest_set_is_what_the_requirements_begin_with():
+def test_the_oldest_set_has_the_lower_bounds_of_the_requirements():
     text = (REQUIREMENTS / "sets/oldest.txt").read_text()
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", text, flags=re.MULTILINE))
     ranges = check_env.requirements()

@@ -94,7 +94,7 @@ def scene(digit_scenes):
     return cfg, truth, result
 
 
-def test_each_kind_of_error_is_told(scene):
+def test_each_type_of_error_is_classified(scene):
     cfg, truth, result = scene
     box, label = truth.boxes[0], truth.labels[0]
     other = (label + 1) % 10

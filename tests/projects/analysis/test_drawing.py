@@ -52,7 +52,7 @@ def test_boxes_names_and_scores_can_be_left_out():
     assert len(set(pictures)) == 3
 
 
-def test_pixels_of_no_class_stay_as_they_are():
+def test_pixels_without_class_are_not_changed():
     labels = np.full((40, 60), 255)
     labels[:10] = 0
     drawn = draw(gray(), Annotations(label_map=labels), STYLE)
@@ -60,7 +60,7 @@ def test_pixels_of_no_class_stay_as_they_are():
     assert np.array_equal(drawn[10:], gray()[10:])
 
 
-def test_an_image_is_enlarged_with_what_is_known_of_it():
+def test_images_are_enlarged_with_their_annotations():
     image, known = enlarge(gray(), objects(), 80)
     assert image.shape == (80, 120, 3)
     assert known.boxes.tolist() == [[20, 20, 60, 40]]

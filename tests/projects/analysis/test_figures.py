@@ -19,7 +19,7 @@ def draw(name):
     return figure
 
 
-def test_a_name_is_no_formula(tmp_path):
+def test_names_are_not_parsed_as_formulas(tmp_path):
     figure = draw(NAME)
     with pytest.raises(ValueError, match=r"ParseSyntaxException|ParseException"):
         figure.savefig(tmp_path / "bare.png")
@@ -37,7 +37,7 @@ def test_powers_on_an_axis_stay_formulas(tmp_path):
     assert not axis.xaxis.label.get_parse_math()
 
 
-def test_a_drawn_class_is_no_formula():
+def test_drawn_classes_are_not_parsed_as_formulas():
     from mmengine.visualization import Visualizer
 
     from smallvit.compat import drawn_texts

@@ -95,7 +95,7 @@ def test_user_configs_provide_their_model(tmp_path):
 
 
 class TestRecipe:
-    def test_all_methods_share_it(self):
+    def test_all_methods_share_the_recipe(self):
         def shared(name):
             cfg = config(name, samples=5).to_dict()
             del cfg["model"]

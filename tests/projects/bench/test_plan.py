@@ -237,7 +237,7 @@ class TestResume:
             ):
                 read_plan(str(tmp_path))
 
-    def test_a_plan_of_before_sizes_and_rates_goes_on_as_it_was_trained(self, tmp_path):
+    def test_plans_of_former_versions_are_resumed_unchanged(self, tmp_path):
         self.plan(tmp_path, [Run("vit", None, 0, 10, 1)])
         plan = json.loads((tmp_path / "plan.json").read_text())
         for key in ("sizes", "target", "schedule", "search"):

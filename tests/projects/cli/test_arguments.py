@@ -51,7 +51,7 @@ def test_tools_that_need_a_checkout_say_so():
         module_of_checkout("no_such_module")
 
 
-def test_configs_of_one_name_are_told_apart():
+def test_configs_with_equal_names_are_distinguished():
     assert short_names(["a/x.py", "b/x.py", "b/y.py"]) == ["x", "x (2)", "y"]
 
 

@@ -87,7 +87,7 @@ def test_without_transformers_nothing_is_tried(dependency, monkeypatch):
 
 
 @pytest.mark.exhaustive
-def test_classifiers_are_built_beside_a_release_that_does_not_fit(tmp_path):
+def test_classifiers_are_built_with_an_incompatible_release(tmp_path):
     write_transformers(tmp_path, "5.1.0", ANY_NAME.format(missing=LACKING["5.1.0"]))
     code = """
         import sys

@@ -40,7 +40,7 @@ def test_names_the_model_of_a_checkpoint(golden, official):
 
 
 @pytest.mark.parametrize("golden", GOLDENS)
-def test_refuses_what_is_missing_and_what_it_does_not_know(golden):
+def test_rejects_missing_and_unknown_keys(golden):
     state = empty_state(golden)
     lost = next(iter(state))
     with pytest.raises(ConversionError, match="missing") as error:

@@ -71,7 +71,7 @@ def test_masks_share_no_pixel_and_stay_visible():
         assert np.array_equal(scene.masks.any(0), scene.label_map > 0)
 
 
-def test_digits_stand_out_from_what_is_around_them():
+def test_digits_have_contrast_to_the_background():
     scene = next(iter_scenes(SceneSettings(digits_per_scene=(1, 1)), "train"))
     ink = scene.image[scene.masks[0]].mean()
     around = cv2.dilate(scene.masks[0].astype(np.uint8), np.ones((9, 9))) > 0
@@ -184,7 +184,7 @@ def test_scenes_without_a_file_list_are_not_replaced(tmp_path, settings):
 
 
 @pytest.mark.parametrize("there_before", [False, True])
-def test_failure_leaves_everything_as_it_was(tmp_path, monkeypatch, there_before):
+def test_a_failure_changes_nothing(tmp_path, monkeypatch, there_before):
     out = tmp_path / "scenes"
     if there_before:
         write_digit_scenes(out, SMALL)

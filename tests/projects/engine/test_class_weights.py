@@ -150,7 +150,7 @@ class Part:
         vars(self).update(values)
 
 
-def test_the_hook_adds_it_to_top1_alone():
+def test_the_hook_only_adds_it_to_top1():
     from mmpretrain.evaluation import Accuracy, MultiLabelMetric
 
     top1, other = Accuracy(topk=(1, 5)), MultiLabelMetric()

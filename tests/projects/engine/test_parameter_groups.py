@@ -56,7 +56,7 @@ def test_groups_of_equal_settings_become_one():
     ]
 
 
-def test_what_a_group_alone_has_keeps_it_apart():
+def test_groups_with_additional_keys_are_not_merged():
     model = nn.Sequential(nn.Linear(2, 2))
     groups = [dict(params=[model[0].weight], betas=(0.9, 0.9)), dict(params=[model[0].bias])]
     assert len(merge_groups(groups, model)) == 2
@@ -94,7 +94,7 @@ def test_steps_are_those_of_single_groups(optimizer):
         (dict(capturable=True), None),
     ],
 )
-def test_an_implementation_that_the_config_chooses_stays(optimizer, fused):
+def test_the_implementation_of_the_config_is_kept(optimizer, fused):
     assert wrap(network(), **optimizer).optimizer.defaults.get("fused") == fused
 
 

@@ -73,7 +73,7 @@ def test_cosine_is_that_of_timm(prefix, delay):
     assert ours == pytest.approx(timm_curve(20, prefix, delay), rel=1e-12)
 
 
-def test_the_lowest_rate_stays_after_the_cosine():
+def test_the_minimum_is_kept_after_the_cosine():
     scheduler = WarmupCosineLR(optimizer(), **dict(COSINE, T_max=15))
     assert curve(scheduler, 25)[15:] == [1e-5] * 10
 

@@ -192,7 +192,7 @@ def test_invalid_texts_are_rejected(tmp_path, trained, text):
         load_trained(tmp_path / "x.pth")
 
 
-def test_what_is_white_in_deep_images_is_no_side(tmp_path, trained):
+def test_the_white_level_of_deep_images_is_not_an_image_size(tmp_path, trained):
     def load(value):
         steps = [dict(type="smallvit.ToColor", max_value=value), dict(type="PackInputs")]
         return load_trained(save(tmp_path / "x.pth", trained, pipeline=steps))

@@ -95,7 +95,7 @@ def test_both_forms_are_the_same_function(scale, with_mask):
         torch.testing.assert_close(explicit, fused)
 
 
-def test_weights_hide_what_a_mask_of_booleans_hides():
+def test_attention_weights_respect_boolean_masks():
     query, key, value = inputs()
     mask = torch.rand(7, 5) > 0.5
     mask[:, 0] = True
@@ -153,7 +153,7 @@ def test_calls_that_remain_fused():
         assert calls.count == 2
 
 
-def test_gradients_are_wanted_only_where_something_needs_them(monkeypatch):
+def test_gradients_are_only_required_for_trainable_inputs(monkeypatch):
     asked = []
     monkeypatch.setattr(
         attention_form, "is_explicit_faster", lambda *sizes: asked.append(sizes[-1])

@@ -53,13 +53,13 @@ def test_training_counts_its_batch(apply):
     assert not torch.equal(norm.running_mean, before)
 
 
-def test_a_cpu_folds_where_the_weight_is_the_smaller_one():
+def test_a_cpu_folds_if_the_weight_is_smaller_than_the_map():
     conv, _ = layers()
     assert folding_pays(torch.empty(1, 4, 2, 2), conv)
     assert not folding_pays(torch.empty(1, 4, 1, 3), conv)
 
 
-def test_a_gpu_folds_large_maps_alone():
+def test_a_gpu_only_folds_large_maps():
     conv, _ = layers()
 
     def on_gpu(batch):

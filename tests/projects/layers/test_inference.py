@@ -197,7 +197,7 @@ def test_a_shortcut_in_inference_leaves_its_input(act_cfg, sizes):
 
 
 @pytest.mark.parametrize("gradients", [True, False])
-def test_gelu_sees_a_map_as_memory_holds_it(gradients, monkeypatch):
+def test_gelu_processes_a_map_in_memory_order(gradients, monkeypatch):
     x = channels_last(2, 6, 5, 4).requires_grad_(gradients)
     expected, seen = F.gelu(x), []
     function = F.gelu if gradients else torch.ops.aten.gelu_

@@ -34,7 +34,7 @@ def test_several_backends_share_a_store(store):
     assert one.get("cat/1.jpg") == other.get("cat/1.jpg") == b"one"
 
 
-def test_a_forked_process_opens_it_anew(store):
+def test_a_forked_process_reopens_the_store(store):
     backend = CheckedLmdbBackend(store)
     backend.get("cat/1.jpg")
     handle = backend._handle()

@@ -19,7 +19,7 @@ plain = st.recursive(
 
 @settings(max_examples=50)
 @given(plain)
-def test_plain_values_stay(value):
+def test_plain_values_are_kept(value):
     assert to_plain(value) == value
 
 

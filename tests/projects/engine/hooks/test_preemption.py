@@ -140,7 +140,7 @@ def test_it_can_be_switched_off(tmp_path):
     assert seen == [signal.SIGUSR1]
 
 
-def test_handlers_of_others_stay(tmp_path):
+def test_existing_signal_handlers_are_kept(tmp_path):
     seen = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:

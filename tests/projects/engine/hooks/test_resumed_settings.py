@@ -50,7 +50,7 @@ def said(monkeypatch):
     return lines
 
 
-def test_the_same_settings_say_nothing(tmp_path, said):
+def test_equal_settings_give_no_warning(tmp_path, said):
     settings = dict(epochs=4, schedule=cosine(4), weight_decay=0.1, checkpoint=EACH)
     train(tmp_path, **settings)
     said.clear()

@@ -91,7 +91,7 @@ def test_a_resumed_run_replaces_its_own_checkpoints(first, by_file):
     assert not list(first.glob("run-*.json"))
 
 
-def test_more_than_may_be_kept_are_removed_when_it_goes_on(tmp_path):
+def test_surplus_checkpoints_are_removed_on_resuming(tmp_path):
     toy_train(toy_config(tmp_path / "a", epochs=3, kept=3))
     toy_train(toy_config(tmp_path / "a", epochs=3, kept=1, sign=-1), True)
     assert names(tmp_path / "a") == ["best_toy_score_epoch_3.pth", "epoch_3.pth"]
@@ -215,7 +215,7 @@ class TestPointer:
         assert (first / "last_checkpoint").read_text() == "epoch_2.pth"
         assert last_checkpoint(str(first)) == str(first / "epoch_2.pth")
 
-    def test_a_copy_goes_on_with_its_own_checkpoints(self, first, tmp_path):
+    def test_a_copied_run_uses_its_own_checkpoints(self, first, tmp_path):
         copy = shutil.copytree(first, tmp_path / "copy")
         before = {path: path.read_bytes() for path in first.iterdir() if path.is_file()}
         assert newest_whole_checkpoint(str(copy)) == str(copy / "epoch_2.pth")

@@ -43,7 +43,7 @@ def test_values_that_a_session_cannot_be_added_to(tmp_path):
         assert damage_of(str(tmp_path)) is not None
 
 
-def test_a_training_goes_on_over_a_damaged_record(tmp_path):
+def test_training_continues_despite_a_damaged_record(tmp_path):
     (tmp_path / "a").mkdir()
     damaged = json.dumps({**WHOLE, "sessions": [{"seconds": "a while"}]})
     (tmp_path / "a" / "run.json").write_text(damaged)

@@ -55,7 +55,7 @@ def test_weights_of_a_part_are_refused_with_the_missing_prefix(tmp_path, weights
         load(tmp_path, save(tmp_path / "a.pth", part))
 
 
-def test_a_head_alone_is_not_enough(tmp_path, weights):
+def test_matching_only_the_head_is_an_error(tmp_path, weights):
     head = {name: value for name, value in weights.items() if name.startswith("head")}
     with pytest.raises(CheckpointError, match="contains no weight of"):
         load(tmp_path, save(tmp_path / "a.pth", head))
@@ -70,7 +70,7 @@ def test_a_head_for_other_classes_is_reinitialized_with_a_message(tmp_path, said
     assert "different number of classes, initialized: head.weight, head.bias" in said[0]
 
 
-def test_a_partial_fit_says_what_is_loaded_and_what_not(tmp_path, weights, said):
+def test_partial_matches_are_reported(tmp_path, weights, said):
     del weights["backbone.bias"]
     weights["extra.weight"] = torch.ones(2)
     load(tmp_path, save(tmp_path / "a.pth", weights))
@@ -108,7 +108,7 @@ class TestInitCfg:
             model = self.init(save(tmp_path / "b.pth", state), prefix=prefix)
             assert torch.equal(model.backbone.weight, weights["backbone.weight"])
 
-    def test_refuses_what_does_not_fit(self, tmp_path, weights):
+    def test_rejects_mismatched_weights(self, tmp_path, weights):
         state = {f"net.{name}": value for name, value in weights.items()}
         path = save(tmp_path / "b.pth", state)
         with pytest.raises(CheckpointError, match=r"names start with 'net\.'"):
