@@ -113,7 +113,7 @@ def _not_compiled(error: BaseException, cfg: Any) -> str | None:
 
 
 def _annotations(error: BaseException, cfg: Any) -> str | None:
-    """A data set that fails on its annotation file without naming it."""
+    """A dataset that fails on its annotation file without naming it."""
     if not isinstance(error, (KeyError, JSONDecodeError)):
         return None
     owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
@@ -257,7 +257,7 @@ def _no_batch(error: BaseException, cfg: Any) -> str | None:
 
 
 def _no_sample(error: BaseException, cfg: Any) -> str | None:
-    """A data set of the MM libraries that found no samples."""
+    """A dataset of the MM libraries that found no samples."""
     if "need at least one array to concatenate" not in str(error):
         return None
     owners = (frame.f_locals.get("self") for frame in _frames(error.__traceback__))
@@ -268,7 +268,7 @@ def _no_sample(error: BaseException, cfg: Any) -> str | None:
     told = [f"{name}={getattr(dataset, name)!r}" for name in names if getattr(dataset, name, None)]
     return (
         f"{type(dataset).__name__} has no sample: {', '.join(told)} contains none, or filter_cfg "
-        "removes all. Correct these settings of the data set"
+        "removes all. Correct these settings of the dataset"
     )
 
 

@@ -250,7 +250,7 @@ def test_predictions_of_other_data_are_refused(detections, tmp_path, digit_scene
         [
             (
                 dict(first, image_id=10**6),
-                "a result for image_id 1000000, which is not in the data set",
+                "a result for image_id 1000000, which is not in the dataset",
             ),
             (dict(first, category_id=99), "a result for category_id 99"),
             (huge, "a predicted mask has (1048576, 1048576)"),

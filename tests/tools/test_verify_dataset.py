@@ -273,7 +273,7 @@ def test_boxes_and_categories(scenes, tmp_path):
     assert sorted(found) == sorted([
         ("mislabelled", file.name, "has no category '9', which metainfo.classes contains. "
          "Categories of the file: 0, 1, 2, 3, 4, 5, 6, 7, 8; classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, "
-         "9. Set metainfo=dict(classes=(...)) of the data set to categories of the file"),
+         "9. Set metainfo=dict(classes=(...)) of the dataset to categories of the file"),
         ("mislabelled", "000001.png", f"annotation {annotations[0]}: box [{size - 3}, 5, 10, 10] "
          f"extends beyond the image of {size}x{size} pixels"),
         ("mislabelled", "000002.png", f"annotation {annotations[1]}: not trained: box smaller than "

@@ -1,4 +1,4 @@
-"""Extract backbone features of the images of a folder or data set."""
+"""Extract backbone features of the images of a folder or dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Example:
     """Image with an optional label.
 
     Args:
-        name (str): Path of the image, or its index in the data set.
+        name (str): Path of the image, or its index in the dataset.
         image (Any): Argument for :meth:`Predictor.read`.
         label (int, optional): Index of the class. Defaults to None, without a class.
     """
@@ -135,7 +135,7 @@ def find_folder(
 
 
 def find_data(cfg: Config, split: str) -> Examples:
-    """Find the images of a config's data set.
+    """Find the images of a config's dataset.
 
     Args:
         cfg (Config): Config with data loaders.

@@ -20,7 +20,7 @@ from smallvit.utils.configs import walk
 #: Folders of configs that are not models: base configs and methods of the bench.
 NOT_MODELS = ("_base_", "bench")
 CONFIGS = Path(__file__).parents[1] / ".mim/configs"
-#: Task by the data set suffix of a config's name; all others are classification.
+#: Task by the dataset suffix of a config's name; all others are classification.
 ENDINGS = {
     "coco": "detection",
     "det": "detection",

@@ -23,7 +23,7 @@ def make_settings(
     Args:
         args (argparse.Namespace): Command-line arguments.
         size (int): Height and width of the images.
-        task (str): Task of the data set. Defaults to "classification".
+        task (str): Task of the dataset. Defaults to "classification".
         prepared (str): Folder with converted data of other tasks. Defaults to "".
 
     Returns:
@@ -93,7 +93,7 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
 
     Args:
         asked (Sequence[str]): Images per class, or ``all``.
-        data (dict): Description of the data set.
+        data (dict): Description of the dataset.
 
     Returns:
         list[int | None]: Images per class in ascending order, with None for all at the end.
@@ -124,10 +124,10 @@ def check_samples(asked: Sequence[str], data: dict) -> list[int | None]:
 
 
 def limit_validation(data: dict[str, Any], number: int) -> None:
-    """Limit the validation images in the description of a data set.
+    """Limit the validation images in the description of a dataset.
 
     Args:
-        data (dict): Description of the data set, changed in place.
+        data (dict): Description of the dataset, changed in place.
         number (int): Validation images per class.
 
     Raises:

@@ -27,7 +27,7 @@ FORMS = {"custom-coco": DETECTION, "custom-boxes": DETECTION, "custom-masks": SE
 
 
 def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any] | None:
-    """Describe a data set with boxes, masks or label maps.
+    """Describe a dataset with boxes, masks or label maps.
 
     Args:
         data (str): COCO annotation file, or a folder.

@@ -50,7 +50,7 @@ class Predictions(Hook):
 
         Args:
             folder (str): Work folder of the run.
-            dataset (Any): Test data set, whose ``data_root`` paths are relative to.
+            dataset (Any): Test dataset, whose ``data_root`` paths are relative to.
         """
         root = getattr(dataset, "data_root", None)
         names = [

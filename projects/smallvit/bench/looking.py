@@ -1,4 +1,4 @@
-"""Description of the data set on which the plan of a bench is based."""
+"""Description of the dataset on which the plan of a bench is based."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smallvit.errors import DataError, UserError
 
 
 def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:
-    """Describe the user's data set for any task.
+    """Describe the user's dataset for any task.
 
     Args:
         data (str): ``digits``, a folder, or a COCO annotation file.
@@ -52,7 +52,7 @@ def _refuse_bands(data: str) -> None:
 
 
 def describe(data: str, report: Callable) -> dict[str, Any]:
-    """Describe the user's classification data set.
+    """Describe the user's classification dataset.
 
     Args:
         data (str): ``digits``, a folder or a table of labels.

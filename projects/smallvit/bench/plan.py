@@ -266,7 +266,7 @@ def to_json(settings: BenchSettings, data: dict, runs: Sequence[Run], extra: dic
 
     Args:
         settings (BenchSettings): Settings of the bench.
-        data (dict): Description of the data set.
+        data (dict): Description of the dataset.
         runs (Sequence[Run]): Runs of the bench.
         extra (dict): Further entries to store.
 
@@ -312,7 +312,7 @@ def merge_plans(
     Args:
         old (dict | None): Plan in the folder, as returned by :func:`read_plan`.
         settings (BenchSettings): Current settings.
-        data (dict): Current description of the data set.
+        data (dict): Current description of the dataset.
         runs (Sequence[Run]): Runs requested now.
 
     Returns:

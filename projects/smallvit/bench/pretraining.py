@@ -92,7 +92,7 @@ def _images(cfg: Config, settings: BenchSettings) -> dict[str, Any]:
 
 
 def _bare(dataset: ConfigDict) -> dict:
-    """Copy the config of a data set without its transforms."""
+    """Copy the config of a dataset without its transforms."""
     found = dataset.to_dict()
     inner = found
     while "dataset" in inner:

@@ -263,7 +263,7 @@ def _value(job: Job, environment: Mapping[str, str], report: Callable) -> Any:
     from smallvit.bench import worker
     from smallvit.bench.claims import claimed, left_by
 
-    # MMEngine collects garbage for each data set, which would traverse all imported objects.
+    # MMEngine collects garbage for each dataset, which would traverse all imported objects.
     gc.freeze()
     worker.torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
     with claimed(job):

@@ -17,7 +17,7 @@ class BenchSettings:
     """Settings of a bench, which must not change when it is resumed.
 
     Args:
-        data (str): ``digits``, or the path of the data set.
+        data (str): ``digits``, or the path of the dataset.
         image_size (int): Height and width of the input images.
         batch_size (int): Training batch size.
         flip (bool): Whether training images are flipped at random.
@@ -34,7 +34,7 @@ class BenchSettings:
         unlabeled (str): Folder of additional images for pretraining. Defaults to "": none.
         pretraining (float): Fraction of a run's time for its pretraining, for methods that have
             one. Defaults to 0.5.
-        task (str): Task of the data set. Defaults to "classification".
+        task (str): Task of the dataset. Defaults to "classification".
         prepared (str): Folder with converted data of other tasks. Defaults to "".
         val_samples (int): Validation images per class. Defaults to 0: all.
     """

@@ -41,7 +41,7 @@ def loading_processes(asked: int | None, digits: bool, jobs: int) -> int:
 
     Args:
         asked (int | None): Number given by the user, or None.
-        digits (bool): Whether the data set is ``digits``.
+        digits (bool): Whether the dataset is ``digits``.
         jobs (int): Number of concurrent runs.
 
     Returns:

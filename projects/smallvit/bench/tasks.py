@@ -14,7 +14,7 @@ CLASSIFICATION, DETECTION, SEGMENTATION = "classification", "detection", "segmen
 
 @dataclass(frozen=True)
 class Task:
-    """Task of a data set.
+    """Task of a dataset.
 
     Args:
         metric (str): Key of the metric in the results of the evaluator.
@@ -62,7 +62,7 @@ def check_method(method: Method, task: str) -> None:
 
     Args:
         method (Method): Parsed method.
-        task (str): Task of the data set.
+        task (str): Task of the dataset.
 
     Raises:
         UserError: If it has none; the message lists those that have one.

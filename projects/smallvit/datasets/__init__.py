@@ -1,13 +1,13 @@
-"""Data sets that MMPretrain lacks; ``io`` reads and writes their files, ``transforms`` augments.
+"""Datasets that MMPretrain lacks; ``io`` reads and writes their files, ``transforms`` augments.
 
-The data sets are imported on first use, because they need MMPretrain, which the other modules here,
+The datasets are imported on first use, because they need MMPretrain, which the other modules here,
 used by detectors as well, do not.
 """
 
 from importlib import import_module
 from typing import Any
 
-#: Data sets and transforms, by the module that registers them.
+#: Datasets and transforms, by the module that registers them.
 _MODULES = {
     "Chaoyang": "chaoyang",
     "ClassBalancedSampler": "samplers",

@@ -26,7 +26,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """Statistics of the bands of a data set.
+    """Statistics of the bands of a dataset.
 
     Args:
         mean (tuple[float, ...]): Mean of each band over all pixels.

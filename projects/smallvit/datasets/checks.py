@@ -1,4 +1,4 @@
-"""Validation of data set files, with errors that name the file and a fix."""
+"""Validation of dataset files, with errors that name the file and a fix."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ def check_exists(path: str, dataset: str, layout: str) -> str:
 
     Args:
         path (str): The file or folder.
-        dataset (str): The data set's name, for the message.
+        dataset (str): The dataset's name, for the message.
         layout (str): What ``data_root`` has to be, for the message.
 
     Returns:
@@ -31,7 +31,7 @@ def check_exists(path: str, dataset: str, layout: str) -> str:
 
 
 def check_choice(value: Any, known: tuple, what: str) -> Any:
-    """Check that a setting has one of the values that a data set accepts.
+    """Check that a setting has one of the values that a dataset accepts.
 
     Args:
         value (Any): The setting.

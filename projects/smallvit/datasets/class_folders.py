@@ -26,7 +26,7 @@ OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
 
 @DATASETS.register_module()
 class ClassFolders(BaseDataset):
-    """Image classification data set with one folder per class, sorted by folder name.
+    """Image classification dataset with one folder per class, sorted by folder name.
 
     Either with a folder per split, or with all images together::
 

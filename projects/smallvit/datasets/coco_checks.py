@@ -22,10 +22,10 @@ from smallvit.errors import DataError
 
 
 def reads_coco(dataset: Any) -> bool:
-    """Check whether a data set is MMDetection's ``CocoDataset``, or reads its file the same way.
+    """Check whether a dataset is MMDetection's ``CocoDataset``, or reads its file the same way.
 
     Args:
-        dataset (Dataset): A data set.
+        dataset (Dataset): A dataset.
 
     Returns:
         bool: False for one that reads another kind of file, or this one in its own way.
@@ -40,10 +40,10 @@ def reads_coco(dataset: Any) -> bool:
 
 
 def mask_settings(dataset: Any) -> MaskSettings:
-    """Determine how a data set's pipeline reads masks.
+    """Determine how a dataset's pipeline reads masks.
 
     Args:
-        dataset (Dataset): A data set with a ``pipeline``.
+        dataset (Dataset): A dataset with a ``pipeline``.
 
     Returns:
         MaskSettings: The settings.
@@ -54,10 +54,10 @@ def mask_settings(dataset: Any) -> MaskSettings:
 
 
 def summary_of(dataset: Any) -> CocoSummary | None:
-    """Summarize what a detection data set uses from its annotation file.
+    """Summarize what a detection dataset uses from its annotation file.
 
     Args:
-        dataset (Dataset): A data set.
+        dataset (Dataset): A dataset.
 
     Returns:
         CocoSummary | None: The summary; None for one that is not COCO's.
@@ -100,7 +100,7 @@ def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
     """Find defects that make an annotation file unusable for a run.
 
     Args:
-        summary (CocoSummary): What a data set takes from it.
+        summary (CocoSummary): What a dataset takes from it.
         training (bool): Whether it is trained on, not measured.
 
     Yields:
@@ -124,7 +124,7 @@ def left_out_text(summary: CocoSummary) -> str:
     """Report the objects that are left out.
 
     Args:
-        summary (CocoSummary): What a data set takes from its annotation file.
+        summary (CocoSummary): What a dataset takes from its annotation file.
 
     Returns:
         str: ": 3 area of 0 (...), 2 ..."; empty where none is.
@@ -135,10 +135,10 @@ def left_out_text(summary: CocoSummary) -> str:
 
 
 def check_annotations(dataset: Any) -> Iterator[Finding]:
-    """Check the annotation file of a detection data set.
+    """Check the annotation file of a detection dataset.
 
     Args:
-        dataset (Dataset): An mmdet data set; one whose ``ann_file`` is not COCO's JSON has
+        dataset (Dataset): An mmdet dataset; one whose ``ann_file`` is not COCO's JSON has
             no findings.
 
     Yields:

@@ -10,16 +10,16 @@ from typing import Any
 from smallvit.datasets.coco_checks import reads_coco
 from smallvit.datasets.coco_index import class_faults
 
-#: Time limit in seconds for comparing the images of a data set.
+#: Time limit in seconds for comparing the images of a dataset.
 SECONDS = 0.5
 
 
 def evaluator_findings(metric: Any, parts: Sequence[Any], split: str) -> Iterator[tuple[bool, str]]:
-    """Compare the ``ann_file`` of a metric with the evaluated data set.
+    """Compare the ``ann_file`` of a metric with the evaluated dataset.
 
     Args:
         metric (Any): A metric; others than those of COCO with a file have no findings.
-        parts (Sequence[Dataset]): The data sets that it measures.
+        parts (Sequence[Dataset]): The datasets that it measures.
         split (str): ``val`` or ``test``.
 
     Yields:
@@ -52,20 +52,20 @@ def evaluator_findings(metric: Any, parts: Sequence[Any], split: str) -> Iterato
             True,
             f"{name}={path} lacks {len(lacking)} of {seen} images of {where}, e.g. "
             f"{lacking[0]['img_path']} (id {lacking[0]['img_id']}). Set it to the annotation file "
-            "of the data set",
+            "of the dataset",
         )
     elif renamed:
         info, image = renamed[0]
         yield (
             True,
             f"{name}={path}: image {info['img_id']} is {image['file_name']}, but "
-            f"{info['img_path']} in {where}. Set it to the annotation file of the data set",
+            f"{info['img_path']} in {where}. Set it to the annotation file of the dataset",
         )
     rest = len(api.imgs) - sum(map(len, parts))
     if rest > 0 and not lacking:
         yield (
             False,
-            f"{name}={path} has {rest} more images than the data set ({where}); their objects "
+            f"{name}={path} has {rest} more images than the dataset ({where}); their objects "
             "count as missed",
         )
 

@@ -1,4 +1,4 @@
-"""Statistics of a COCO annotation file: what a detection data set uses, and what it drops."""
+"""Statistics of a COCO annotation file: what a detection dataset uses, and what it drops."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MaskSettings:
 
 @dataclass
 class CocoSummary:
-    """What a data set uses from an annotation file.
+    """What a dataset uses from an annotation file.
 
     Args:
         path (str): Path of the annotation file.
@@ -118,7 +118,7 @@ def summarize(
     Args:
         content (dict): The JSON, repaired.
         path (str): Path of the annotation file, for messages.
-        classes (Sequence[str]): Classes of the data set.
+        classes (Sequence[str]): Classes of the dataset.
         masks (MaskSettings): How its pipeline reads masks.
         repaired (list[Repair]): What was mended.
 
@@ -258,12 +258,12 @@ def file_faults(content: dict, path: str) -> Iterator[str]:
 
 
 def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]:
-    """Find classes of a data set that are missing in its annotation file.
+    """Find classes of a dataset that are missing in its annotation file.
 
     Their labels, and those of all classes after them, would be another's.
 
     Args:
-        classes (Sequence[str]): Class names of the data set, ``metainfo.classes``.
+        classes (Sequence[str]): Class names of the dataset, ``metainfo.classes``.
         names (Sequence[str]): Names of the file's categories.
         path (str): Path of the annotation file, for messages.
 
@@ -271,7 +271,7 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
         str: A sentence with the way out.
     """
     if isinstance(classes, str):
-        return  # said for every kind of data set
+        return  # said for every kind of dataset
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
         yield f"metainfo.classes contains {twice!r} twice. List each class once"
@@ -283,7 +283,7 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
     yield (
         f"{path} has no category {absent[0]!r}{_others(absent)}, which metainfo.classes "
         f"contains.{hint} Categories of the file: {name_some(names)}; classes: "
-        f"{name_some(classes)}. Set metainfo=dict(classes=(...)) of the data set to categories "
+        f"{name_some(classes)}. Set metainfo=dict(classes=(...)) of the dataset to categories "
         "of the file"
     )
 

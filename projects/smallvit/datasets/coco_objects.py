@@ -73,7 +73,7 @@ def read_objects(content: dict, classes: Collection[str]) -> Objects:
 
     Args:
         content (dict): The JSON, repaired.
-        classes (Collection[str]): Classes of the data set.
+        classes (Collection[str]): Classes of the dataset.
 
     Returns:
         Objects: The columns.

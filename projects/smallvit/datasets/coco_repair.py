@@ -26,7 +26,7 @@ class Repair:
 
     Args:
         text (str): What it was, and how it is read.
-        for_training (bool): Whether a data set that does not mend it trains something else;
+        for_training (bool): Whether a dataset that does not mend it trains something else;
             others spoil the metric alone. Defaults to True.
     """
 
@@ -38,7 +38,7 @@ class Repair:
 
 
 def require_content(content: Any, path: str) -> None:
-    """Check that an annotation file contains what a detection data set reads.
+    """Check that an annotation file contains what a detection dataset reads.
 
     Args:
         content (Any): The JSON.

@@ -1,4 +1,4 @@
-"""Inspection of a run's data sets before its first step."""
+"""Inspection of a run's datasets before its first step."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from smallvit.datasets.parts import parts_of, transform_of
 from smallvit.datasets.usage import Usage
 from smallvit.errors import DataError, LabelError
 
-#: Time limit in seconds for checking the files of a data set.
+#: Time limit in seconds for checking the files of a dataset.
 SECONDS = 0.5
 
 
 def describe(dataset: Any, split: str, num_classes: int | None = None) -> list[Usage]:
-    """Summarize what a run uses from a data set.
+    """Summarize what a run uses from a dataset.
 
     Args:
-        dataset (Dataset): A data set of a loader.
+        dataset (Dataset): A dataset of a loader.
         split (str): ``train``, ``val`` or ``test``.
         num_classes (int, optional): Classes of a classifier's head. Defaults to None.
 
     Returns:
-        list[Usage]: One for each data set that it is made of.
+        list[Usage]: One for each dataset that it is made of.
     """
     found = []
     for part in parts_of(dataset):
@@ -141,14 +141,14 @@ def _files(part: Any, usage: Usage) -> None:
 
 
 def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
-    """Find files in a data set's folder that it does not read.
+    """Find files in a dataset's folder that it does not read.
 
     Args:
-        part (Dataset): A data set that is no wrapper.
+        part (Dataset): A dataset that is no wrapper.
         seconds (float): For how long to look at most. Defaults to infinity.
 
     Returns:
-        LeftOut | None: The files; None where the data set does not read a whole folder.
+        LeftOut | None: The files; None where the dataset does not read a whole folder.
     """
     if getattr(part, "ann_file", None):
         return None

@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn as a classification data set."""
+"""The handwritten digits of scikit-learn as a classification dataset."""
 
 from collections.abc import Sequence
 from functools import cache

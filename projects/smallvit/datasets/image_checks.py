@@ -16,7 +16,7 @@ from smallvit.datasets.io.images import decode, size_fault
 from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
-#: Number of images to check before a run, spread over the data set, and time limit in seconds.
+#: Number of images to check before a run, spread over the dataset, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
@@ -72,7 +72,7 @@ def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
     """Determine the size of an image as the pipeline loads it.
 
     Args:
-        dataset (Dataset): The data set.
+        dataset (Dataset): The dataset.
         info (dict): A sample of it.
 
     Returns:
@@ -87,10 +87,10 @@ def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
 
 
 def look_at_images(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> ImagesSeen:
-    """Read some images of a data set, evenly spread over it.
+    """Read some images of a dataset, evenly spread over it.
 
     Args:
-        dataset (Dataset): A data set with ``get_data_info``.
+        dataset (Dataset): A dataset with ``get_data_info``.
         limit (int): How many at most. Defaults to 24.
         seconds (float): For how long at most. Defaults to 0.4.
 

@@ -20,7 +20,7 @@ from smallvit.datasets.parts import pipelines_of
 from smallvit.errors import DataError, ImageError
 from smallvit.utils.text import name_some
 
-#: Number of label maps to check before a run, spread over the data set, and time limit in seconds.
+#: Number of label maps to check before a run, spread over the dataset, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
@@ -30,7 +30,7 @@ class MapsSeen:
     """Content of the checked label maps.
 
     Args:
-        images (int): Images of the data set.
+        images (int): Images of the dataset.
         classes (Sequence[str]): Class names by label.
         looked_at (int): Label maps that were read.
         containing (Counter): Label maps that have each class, by its number.
@@ -88,10 +88,10 @@ class MapsSeen:
 
 
 def reads_label_maps(dataset: Any) -> bool:
-    """Check whether a data set is for semantic segmentation.
+    """Check whether a dataset is for semantic segmentation.
 
     Args:
-        dataset (Dataset): A data set.
+        dataset (Dataset): A dataset.
 
     Returns:
         bool: Whether its samples have mmseg's label maps.
@@ -100,12 +100,12 @@ def reads_label_maps(dataset: Any) -> bool:
 
 
 def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
-    """Find the transform that loads the label maps of a data set with checks.
+    """Find the transform that loads the label maps of a dataset with checks.
 
     Ours takes the place of mmseg's in the pipeline.
 
     Args:
-        dataset (Dataset): The data set.
+        dataset (Dataset): The dataset.
 
     Returns:
         LoadLabelMap | None: The transform; None where the pipeline has none.
@@ -121,10 +121,10 @@ def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
 
 
 def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | None:
-    """Make a data set check its label maps on loading, and record the classes that occur.
+    """Make a dataset check its label maps on loading, and record the classes that occur.
 
     Args:
-        dataset (Dataset): A segmentation data set.
+        dataset (Dataset): A segmentation dataset.
         ignored (Sequence[int]): Values besides 255 that the model's losses leave out. Defaults
             to ().
 
@@ -143,10 +143,10 @@ def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | N
 
 
 def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> MapsSeen | None:
-    """Read some label maps of a data set, evenly spread over it.
+    """Read some label maps of a dataset, evenly spread over it.
 
     Args:
-        dataset (Dataset): A segmentation data set; see :func:`check_maps_of`.
+        dataset (Dataset): A segmentation dataset; see :func:`check_maps_of`.
         limit (int): How many at most. Defaults to 24.
         seconds (float): For how long at most. Defaults to 0.4.
 
@@ -159,7 +159,7 @@ def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS)
     seen = MapsSeen(len(dataset), loader.classes or ())
     if len(dataset) and "seg_map_path" not in dataset.get_data_info(0):
         seen.faults.append(
-            "the pipeline loads label maps, but the data set has no folder of them. Set "
+            "the pipeline loads label maps, but the dataset has no folder of them. Set "
             "data_prefix=dict(img_path=..., seg_map_path=...)"
         )
         return seen

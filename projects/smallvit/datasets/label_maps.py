@@ -43,7 +43,7 @@ class LoadLabelMap(LoadAnnotations):
         label_map (Mapping, optional): Class of each value in the files, or of each color as
             (red, green, blue). Values that it does not name stay; colors must all be named.
             Defaults to None.
-        reduce_zero_label (bool, optional): Must be that of the data set, which counts.
+        reduce_zero_label (bool, optional): Must be that of the dataset, which counts.
             Defaults to None.
         imdecode_backend (str): The decoder. Defaults to ``'pillow'``, which reads palette
             images as numbers.
@@ -121,7 +121,7 @@ class LoadLabelMap(LoadAnnotations):
 
         Args:
             content (bytes): Content of the image file.
-            results (dict): The sample, for ``seg_map_path`` and the data set's settings.
+            results (dict): The sample, for ``seg_map_path`` and the dataset's settings.
 
         Returns:
             np.ndarray: (H, W) of uint8.
@@ -144,7 +144,7 @@ class LoadLabelMap(LoadAnnotations):
         return labels
 
     def _reduced(self, values: np.ndarray, results: dict) -> np.ndarray:
-        """Labels of the data set's classes, from the labels in the file."""
+        """Labels of the dataset's classes, from the labels in the file."""
         if values.dtype != np.uint8 and (values.min() < 0 or values.max() > IGNORED):
             raise DataError(self._outside(values, results["seg_map_path"], results))
         labels = values.astype(np.uint8)
@@ -281,7 +281,7 @@ def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
 
     Args:
         values (Sequence[int]): What the file has.
-        classes (Sequence[str]): Class names of the data set.
+        classes (Sequence[str]): Class names of the dataset.
 
     Returns:
         str: The setting, filled in where the number of values is that of the classes.

@@ -1,4 +1,4 @@
-"""Data set of images listed in a label table, with one or several labels per image."""
+"""Dataset of images listed in a label table, with one or several labels per image."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LabelTable(MultiLabelDataset):
         if unknown:
             raise DataError(
                 f"{ann_file}: class {unknown[0]!r} is not one of the {len(self.class_names)} "
-                "classes of the data set"
+                "classes of the dataset"
             )
         super().__init__(
             ann_file=osp.abspath(ann_file),

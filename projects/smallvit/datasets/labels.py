@@ -1,4 +1,4 @@
-"""Label statistics and validation for classification data sets."""
+"""Label statistics and validation for classification datasets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from smallvit.errors import LabelError
 
 
 def read_labels(dataset: Any) -> list[tuple[int, ...]] | None:
-    """Read the labels of a classification data set.
+    """Read the labels of a classification dataset.
 
     Args:
-        dataset (Dataset): A data set that is no wrapper of others.
+        dataset (Dataset): A dataset that is no wrapper of others.
 
     Returns:
         list[tuple[int, ...]] | None: The labels of each sample, several where it is one of
-        several labels; None where the data set does not tell them.
+        several labels; None where the dataset does not tell them.
     """
     if not hasattr(dataset, "get_data_info") or not hasattr(dataset, "__len__"):
         return None
@@ -62,7 +62,7 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
     device; in a test it counts as a wrong answer.
 
     Args:
-        dataset (Dataset): The data set.
+        dataset (Dataset): The dataset.
         labels (Sequence[tuple[int, ...]]): Labels of each sample.
         count (int): Classes of the model.
 
@@ -90,10 +90,10 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
 
 
 def check_labels(dataset: Any, model: Any) -> None:
-    """Refuse a classification data set with a label outside the classes of the model's head.
+    """Refuse a classification dataset with a label outside the classes of the model's head.
 
     Args:
-        dataset (Dataset): A data set of a run, or a wrapper of some. One that does not tell
+        dataset (Dataset): A dataset of a run, or a wrapper of some. One that does not tell
             ``gt_label`` is passed over.
         model (nn.Module): The model; one without ``head.num_classes`` is passed over.
 

@@ -1,4 +1,4 @@
-"""Traversal of nested data sets and the transforms of their pipelines."""
+"""Traversal of nested datasets and the transforms of their pipelines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def parts_of(dataset: Any) -> Iterator[Any]:
-    """Find the innermost data sets of a concatenation or wrapper.
+    """Find the innermost datasets of a concatenation or wrapper.
 
     Args:
-        dataset (Dataset): A data set of any MM library.
+        dataset (Dataset): A dataset of any MM library.
 
     Yields:
         Dataset: The innermost ones, or a choice of the samples of one.
@@ -29,10 +29,10 @@ def _inner(dataset: Any) -> list:
 
 
 def pipelines_of(dataset: Any) -> Iterator[Any]:
-    """Find the pipelines of a data set, its wrappers' first.
+    """Find the pipelines of a dataset, its wrappers' first.
 
     Args:
-        dataset (Dataset): The data set.
+        dataset (Dataset): The dataset.
 
     Yields:
         Compose: A pipeline with ``transforms``.
@@ -45,10 +45,10 @@ def pipelines_of(dataset: Any) -> Iterator[Any]:
 
 
 def transform_of(dataset: Any, kind: type) -> Any:
-    """Find the transform that loads a data set's images or annotations.
+    """Find the transform that loads a dataset's images or annotations.
 
     Args:
-        dataset (Dataset): The data set.
+        dataset (Dataset): The dataset.
         kind (type): The class of the transform.
 
     Returns:

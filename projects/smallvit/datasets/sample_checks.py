@@ -20,7 +20,7 @@ from smallvit.errors import DataError, ImageError
 MISSING, UNREADABLE, MISLABELLED = "missing", "unreadable", "mislabelled"
 #: Files that are not read as intended: too deep, multi-page, transparent, rotated.
 MISREAD = "misread"
-#: Files in the folder that are not in the data set.
+#: Files in the folder that are not in the dataset.
 LEFT_OUT = "left out"
 #: The same image in two splits.
 REPEATED = "repeated"
@@ -74,12 +74,12 @@ class Checked:
 
 
 class SampleChecks:
-    """Data set whose samples are checked on access.
+    """Dataset whose samples are checked on access.
 
     Args:
-        dataset (Dataset): A data set with ``get_data_info``.
+        dataset (Dataset): A dataset with ``get_data_info``.
         num_classes (int, optional): Classes of the model. Defaults to None, those that the
-            data set names.
+            dataset names.
     """
 
     def __init__(self, dataset: Any, num_classes: int | None = None) -> None:

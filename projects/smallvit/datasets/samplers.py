@@ -20,13 +20,13 @@ from smallvit.registry import DATA_SAMPLERS
 class ClassBalancedSampler(Sampler):
     """Sample images so that all classes are drawn equally often.
 
-    An epoch has as many images as the data set. The classes, in a new random order each round,
+    An epoch has as many images as the dataset. The classes, in a new random order each round,
     each contribute their next image; once all images of a class were drawn, they are reshuffled.
     Unlike MMEngine's ``ClassBalancedDataset``, which repeats images of rare classes by a power of
     their frequency, all classes become equally frequent.
 
     Args:
-        dataset (Dataset): A classification data set with one label for each image.
+        dataset (Dataset): A classification dataset with one label for each image.
         shuffle (bool): As other samplers have it; True alone makes sense. Defaults to True.
         seed (int, optional): Of the order. Defaults to None: one that all processes share.
 
@@ -62,7 +62,7 @@ class ClassBalancedSampler(Sampler):
         if start != len(dataset):
             raise DataError(
                 f"ClassBalancedSampler does not support {type(dataset).__name__}, which repeats "
-                "images. Use it with the wrapped data set"
+                "images. Use it with the wrapped dataset"
             )
         return [torch.tensor(found[label]) for label in sorted(found)]
 

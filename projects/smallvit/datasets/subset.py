@@ -1,4 +1,4 @@
-"""Stratified subsets of classification data sets."""
+"""Stratified subsets of classification datasets."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class Subset:
-    """A stratified subset of any classification data set.
+    """A stratified subset of any classification dataset.
 
     The images of each class have a fixed order, which depends on ``seed`` and the size of
-    the data set, and the first of them are taken. A smaller subset with the same seed is
-    contained in a larger one. ``sample_idx`` of a sample is its index in the whole data set.
+    the dataset, and the first of them are taken. A smaller subset with the same seed is
+    contained in a larger one. ``sample_idx`` of a sample is its index in the whole dataset.
 
     With ``rest=True`` it is the complement: the images to train on if the subset is held
     out for validation.
 
     Args:
-        dataset (BaseDataset | dict): The data set, or its config.
+        dataset (BaseDataset | dict): The dataset, or its config.
         samples_per_class (int, optional): Images of each class. Defaults to None.
         fraction (float, optional): Part of the images of each class, at least one.
             Defaults to None. Exactly one of the two must be given.
@@ -33,7 +33,7 @@ class Subset:
             Defaults to False.
 
     Raises:
-        TypeError: If ``dataset`` is neither a config nor a data set.
+        TypeError: If ``dataset`` is neither a config nor a dataset.
         ValueError: If a setting is out of range, a class has fewer images than asked for, a
             sample has more than one label, or nothing is left.
     """
@@ -56,7 +56,7 @@ class Subset:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not hasattr(self.dataset, "get_cat_ids"):
             raise TypeError(
-                f"Subset requires a classification data set with get_cat_ids, which "
+                f"Subset requires a classification dataset with get_cat_ids, which "
                 f"{type(dataset).__name__} does not have"
             )
         self.samples_per_class, self.fraction = samples_per_class, fraction
@@ -68,7 +68,7 @@ class Subset:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Metadata of the whole data set."""
+        """dict: Metadata of the whole dataset."""
         return deepcopy(self._metainfo)
 
     def full_init(self) -> None:
@@ -153,7 +153,7 @@ class Subset:
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], Any] | None:
-        """Callable | None: Loads samples jointly, if the data set supports it (InMemory)."""
+        """Callable | None: Loads samples jointly, if the dataset supports it (InMemory)."""
         load = getattr(self.dataset, "load_batch", None)
         if load is None:
             return None
@@ -163,7 +163,7 @@ class Subset:
 
     @force_full_init
     def unreadable(self, idx: int) -> str | None:
-        """Explain why an image could not be read, for data sets that record it (InMemory).
+        """Explain why an image could not be read, for datasets that record it (InMemory).
 
         Args:
             idx (int): Index in the part.

@@ -28,7 +28,7 @@ class TinyImageNet(BaseDataset):
             ├── val_annotations.txt         file, class and box of each image
             └── images/val_0.JPEG
 
-    Labels follow the sorted class identifiers, as in a folder data set.
+    Labels follow the sorted class identifiers, as in a folder dataset.
 
     Args:
         data_root (str): The unpacked folder ``tiny-imagenet-200``.

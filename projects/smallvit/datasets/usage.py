@@ -15,11 +15,11 @@ LISTED = 20
 
 @dataclass
 class Usage:
-    """What a run uses from one data set.
+    """What a run uses from one dataset.
 
     Args:
         split (str): ``train``, ``val`` or ``test``.
-        name (str): Type of the data set, and where it is.
+        name (str): Type of the dataset, and where it is.
         samples (int): Its images.
         classes (Sequence[str], optional): Its classes. Defaults to None: not known.
         counts (Mapping[str, int], optional): Images or objects of each class. Defaults to None:
@@ -99,7 +99,7 @@ def empty_classes(usage: Usage) -> list[str]:
     """Find classes without examples.
 
     Args:
-        usage (Usage): What is known of a data set.
+        usage (Usage): What is known of a dataset.
 
     Returns:
         list[str]: Their names.

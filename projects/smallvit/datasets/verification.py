@@ -1,4 +1,4 @@
-"""Verification of whole data sets: reads all files and lists their problems."""
+"""Verification of whole datasets: reads all files and lists their problems."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Contents:
 
 
 def verify(datasets: dict[str, Any], workers: int, num_classes: int | None = None) -> dict:
-    """Read data sets and list their problems.
+    """Read datasets and list their problems.
 
     Args:
-        datasets (dict[str, Dataset]): Built data sets by their splits.
+        datasets (dict[str, Dataset]): Built datasets by their splits.
         workers (int): Worker processes.
         num_classes (int, optional): Classes of the model. Defaults to None.
 
@@ -99,12 +99,12 @@ def check_samples(
     num_classes: int | None = None,
     split: str = "",
 ) -> Iterator[Finding]:
-    """Check every sample of a data set in worker processes.
+    """Check every sample of a dataset in worker processes.
 
     Args:
-        dataset (Dataset): A data set with ``get_data_info``.
+        dataset (Dataset): A dataset with ``get_data_info``.
         workers (int): Worker processes.
-        contents (Contents): The images seen in other data sets too.
+        contents (Contents): The images seen in other datasets too.
         num_classes (int, optional): Classes of the model. Defaults to None.
         split (str): Name of the split in the findings. Defaults to "".
 

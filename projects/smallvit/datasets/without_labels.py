@@ -1,4 +1,4 @@
-"""Concatenation of data sets without labels or duplicates, for pretraining."""
+"""Concatenation of datasets without labels or duplicates, for pretraining."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from smallvit.registry import DATASETS, TRANSFORMS
 
 @DATASETS.register_module()
 class WithoutLabels:
-    """Concatenate data sets without their labels, for self-supervised pretraining.
+    """Concatenate datasets without their labels, for self-supervised pretraining.
 
-    ``sample_idx`` numbers the images of all data sets consecutively. A file that is in several data
+    ``sample_idx`` numbers the images of all datasets consecutively. A file that is in several data
     sets is used once. Images of ``without``, which are used for evaluation, are excluded, even
     if they are copies under another name; the number of these is logged.
 
     Args:
-        datasets (Sequence[dict]): Configs of the data sets.
-        without (Sequence[dict]): Configs of data sets whose images are left out of all but the
+        datasets (Sequence[dict]): Configs of the datasets.
+        without (Sequence[dict]): Configs of datasets whose images are left out of all but the
             first. Defaults to none.
-        pipeline (Sequence[dict | Callable]): Transforms. Those of the data sets are not used.
+        pipeline (Sequence[dict | Callable]): Transforms. Those of the datasets are not used.
             Defaults to an empty tuple.
 
     Raises:
@@ -102,7 +102,7 @@ class WithoutLabels:
 
 
 class _Files:
-    """Files of data sets, by path and by content."""
+    """Files of datasets, by path and by content."""
 
     def __init__(self, datasets: Sequence) -> None:
         paths = {

@@ -54,4 +54,4 @@ def test_a_subset_of_the_images(dataset, tmp_path):
     part = coco_dataset(tmp_path, test_mode=True, indices=3)
     ((fatal, text),) = findings(part, dataset.ann_file)
     assert not fatal
-    assert "has 1 more images than the data set" in text
+    assert "has 1 more images than the dataset" in text

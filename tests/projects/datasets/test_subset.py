@@ -123,7 +123,7 @@ def test_settings_out_of_range(settings, message):
 
 def test_a_data_set_without_labels_is_refused():
     with pytest.raises(
-        TypeError, match=r"Subset requires a classification data set.* list does not"
+        TypeError, match=r"Subset requires a classification dataset.* list does not"
     ):
         Subset([1, 2], fraction=0.5)
 

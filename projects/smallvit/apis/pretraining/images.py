@@ -46,7 +46,7 @@ class Images:
         return not self.ann_file and 1 < len(self.folders) <= 1000
 
     def dataset(self) -> dict[str, Any]:
-        """Return the config of the data set that reads the images.
+        """Return the config of the dataset that reads the images.
 
         Returns:
             dict: ``type``, ``data_root``, and ``ann_file`` and ``extensions`` if they are given.

@@ -134,7 +134,7 @@ def _address(stem: str) -> str:
 
 
 def _of_ours(name: str, stem: str, form: str) -> Chosen:
-    """Use the network of a config for another data set with the recipe for custom data."""
+    """Use the network of a config for another dataset with the recipe for custom data."""
     wanted, task = _TASKS.get(form, "detection"), task_of(stem)
     if task != wanted:
         raise UserError(f"{name} is a model for {task}, but this data is for {wanted}")
@@ -176,7 +176,7 @@ def _forget_start(model: dict) -> bool:
 
 
 def _forget_weights(model: dict) -> None:
-    """Remove class weights of pixel losses, which belong to the classes of another data set."""
+    """Remove class weights of pixel losses, which belong to the classes of another dataset."""
     for head in ("decode_head", "auxiliary_head"):
         found = model.get(head)
         for one in found if isinstance(found, list) else [found]:

@@ -59,7 +59,7 @@ class Plan:
 
     Args:
         chosen (Chosen): Model and base config.
-        data (OwnData): Data set.
+        data (OwnData): Dataset.
         survey (Survey): Statistics of the images.
         base (Config): Config to inherit from.
         size (int): Height and width of the images.
@@ -102,7 +102,7 @@ def make_plan(name: str, data: OwnData, survey: Survey, wishes: Wishes) -> Plan:
 
     Args:
         name (str): Name of the model.
-        data (OwnData): Data set.
+        data (OwnData): Dataset.
         survey (Survey): Statistics of its images.
         wishes (Wishes): Options of the user.
 
@@ -144,7 +144,7 @@ def image_size(data: OwnData, survey: Survey) -> int:
     """Choose the image size.
 
     Args:
-        data (OwnData): Data set.
+        data (OwnData): Dataset.
         survey (Survey): Statistics of its images.
 
     Returns:
@@ -160,7 +160,7 @@ def default_batch(data: OwnData, base: Config) -> int:
     """Choose the batch size: that of the base, halved until an epoch has enough steps.
 
     Args:
-        data (OwnData): Data set.
+        data (OwnData): Dataset.
         base (Config): Config to inherit from.
 
     Returns:

@@ -65,7 +65,7 @@ def files_below(root: str, endings: tuple[str, ...]) -> list[str]:
         ]
         if len(found) > MAX_FILES:
             raise DataError(
-                f"{root} contains more than {MAX_FILES} files. Pass the folder of the data set"
+                f"{root} contains more than {MAX_FILES} files. Pass the folder of the dataset"
             )
     return sorted(found)
 
@@ -91,7 +91,7 @@ def split_of(name: str) -> str | None:
 
 
 def inside(folder: str, path: str) -> str | None:
-    """Resolve a path from an annotation file, relative to a folder of the data set.
+    """Resolve a path from an annotation file, relative to a folder of the dataset.
 
     Args:
         folder (str): Base folder, relative to the data folder.

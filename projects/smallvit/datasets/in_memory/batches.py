@@ -1,4 +1,4 @@
-"""Batches passed from the in-memory data set to the data preprocessor."""
+"""Batches passed from the in-memory dataset to the data preprocessor."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
     """Collate function for :class:`smallvit.datasets.in_memory.InMemory`.
 
     Args:
-        samples (ImageBatch | Sequence[dict]): Batch of the data set; single samples, from a
+        samples (ImageBatch | Sequence[dict]): Batch of the dataset; single samples, from a
             wrapper around it, are collated as usual.
 
     Returns:

@@ -36,7 +36,7 @@ class Header:
 
     Args:
         shape (tuple[int, ...]): Shape of the pixels, (N, C, H, W).
-        made_by (str): Digest of the data set's settings and of the applied transforms.
+        made_by (str): Digest of the dataset's settings and of the applied transforms.
         source (str): Digest of the source images.
         unreadable (dict[str, str]): Error messages of unreadable images, by index.
         checksum (int): CRC-32 of pixels and sizes.

@@ -1,4 +1,4 @@
-"""Decoding of a data set into images of the same size."""
+"""Decoding of a dataset into images of the same size."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MAX_WORKERS = 8
 
 
 class Sources:
-    """Images of a data set after its deterministic transforms, read by worker processes.
+    """Images of a dataset after its deterministic transforms, read by worker processes.
 
     Args:
-        dataset (BaseDataset): Data set with ``get_data_info``.
+        dataset (BaseDataset): Dataset with ``get_data_info``.
         steps (Sequence[Callable]): Deterministic transforms.
     """
 
@@ -118,7 +118,7 @@ def first_image(sources: Sources) -> np.ndarray:
     Raises:
         DataError: If no image is readable, or the image is not uint8.
     """
-    reason = "the data set is empty"
+    reason = "the dataset is empty"
     for index in range(len(sources)):
         image, _, name = sources[index]
         if not isinstance(image, str):
@@ -164,7 +164,7 @@ def require_room(count: int, shape: tuple[int, int, int], max_gib: float) -> Non
             f"smallvit.InMemory: {count} images of {channels}x{height}x{width} require "
             f"{size / GIB:.3g} GiB, above the limit max_gib={max_gib:g}. Increase max_gib if the "
             "machine has enough memory, reduce the image size before the random transforms "
-            "(ResizeEdge and CenterCrop), or use the data set without InMemory"
+            "(ResizeEdge and CenterCrop), or use the dataset without InMemory"
         )
 
 

@@ -1,4 +1,4 @@
-"""Data set wrapper that holds all images in memory and transforms them in batches."""
+"""Dataset wrapper that holds all images in memory and transforms them in batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class InMemory:
-    """Wrap a classification data set of small images, with images in memory and batch transforms.
+    """Wrap a classification dataset of small images, with images in memory and batch transforms.
 
     The deterministic transforms at the start of the pipeline (reading, ``Resize``, ``ResizeEdge``,
     ``CenterCrop``, ``Pad``, ``smallvit.ToColor``) are applied once to all images; the results must
@@ -41,25 +41,25 @@ class InMemory:
     exist of ``RandomCrop``, ``RandomResizedCrop``, ``RandomFlip``, ``Rotate``,
     ``smallvit.ColorJitter``, ``smallvit.RandAugment``, ``smallvit.RandomErasing``, and of the
     transforms for stored teacher features. With any other transform, the images are transformed
-    one by one as in the wrapped data set, and a warning is logged.
+    one by one as in the wrapped dataset, and a warning is logged.
 
-    The settings of the data set do not change: ``dict(type="CIFAR100", data_root=...)``
+    The settings of the dataset do not change: ``dict(type="CIFAR100", data_root=...)``
     becomes ``dict(type="smallvit.InMemory", of="CIFAR100", data_root=...)``.
 
     Args:
-        of (str): Type of the wrapped data set, whose samples must have one label each.
+        of (str): Type of the wrapped dataset, whose samples must have one label each.
         pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
         max_gib (float): Maximum size of all images in GiB. Defaults to 4.0.
         cache (str | bool): Folder of the cache file; True for ``images`` in torch's cache
             (``~/.cache/torch/hub``, or below ``$TORCH_HOME``); False for no cache file, so that
             each process has a copy of the images. Defaults to True.
         lazy_init (bool): Whether to defer reading. Defaults to False.
-        **settings: Arguments of the wrapped data set.
+        **settings: Arguments of the wrapped dataset.
 
     Raises:
         DataError: If the images differ in size, are not uint8 or are all unreadable, or a sample
             does not have exactly one label.
-        UserError: If the images exceed ``max_gib``, or the data set has no pipeline.
+        UserError: If the images exceed ``max_gib``, or the dataset has no pipeline.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class InMemory:
         self.dataset = DATASETS.build(dict(type=of, pipeline=list(pipeline), **settings))
         if not hasattr(getattr(self.dataset, "pipeline", None), "transforms"):
             raise UserError(
-                f"smallvit.InMemory: {of} has no pipeline. Set `of` to the data set that it wraps, "
+                f"smallvit.InMemory: {of} has no pipeline. Set `of` to the dataset that it wraps, "
                 "and put the wrapper around InMemory"
             )
         self.pipeline: Compose = self.dataset.pipeline
@@ -97,7 +97,7 @@ class InMemory:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Meta information of the data set."""
+        """dict: Meta information of the dataset."""
         return deepcopy(self.dataset.metainfo)
 
     def full_init(self) -> None:
@@ -127,7 +127,7 @@ class InMemory:
             if np.ndim(label) or label is None:
                 raise DataError(
                     f"smallvit.InMemory of {self.of}: expected an integer label, got {label!r} in "
-                    f"sample {index}. Use the data set without InMemory"
+                    f"sample {index}. Use the dataset without InMemory"
                 )
             labels.append(label)
             kept.append(self.steps.look(info))
@@ -188,7 +188,7 @@ class InMemory:
         return Header((len(sources), *first.shape), self._made_by, self._source)
 
     def _forget_images(self) -> None:
-        """Free the images of the wrapped data set, which are now in memory twice."""
+        """Free the images of the wrapped dataset, which are now in memory twice."""
         if "img" not in self.dataset.get_data_info(0):
             return
         infos = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
@@ -219,7 +219,7 @@ class InMemory:
 
         Returns:
             dict: Annotation; it contains ``img``, after the deterministic transforms, if that of
-            the wrapped data set does.
+            the wrapped dataset does.
         """
         info = self.dataset.get_data_info(idx)
         return dict(info, img=self._image(idx)) if self._has_images else info

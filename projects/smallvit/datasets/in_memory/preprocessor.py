@@ -1,4 +1,4 @@
-"""Data preprocessor that applies the transforms of in-memory data sets."""
+"""Data preprocessor that applies the transforms of in-memory datasets."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""Inspection of the configs of in-memory data sets."""
+"""Inspection of the configs of in-memory datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Arguments of ``smallvit.InMemory`` itself; the others are those of the data set.
+#: Arguments of ``smallvit.InMemory`` itself; the others are those of the dataset.
 OWN = ("of", "max_gib", "cache")
 
 
 def kind_of(settings: Mapping[str, Any]) -> Any:
-    """Get the type of a data set, in memory or not.
+    """Get the type of a dataset, in memory or not.
 
     Args:
-        settings (Mapping): Config of the data set.
+        settings (Mapping): Config of the dataset.
 
     Returns:
         Any: ``of`` if it is in memory, else ``type``.
@@ -22,19 +22,19 @@ def kind_of(settings: Mapping[str, Any]) -> Any:
 
 
 def is_in_memory(settings: Mapping[str, Any]) -> bool:
-    """Check whether a config is that of an in-memory data set; see :func:`kind_of`."""
+    """Check whether a config is that of an in-memory dataset; see :func:`kind_of`."""
     kind = settings.get("type")
     return isinstance(kind, str) and kind.rpartition(".")[2] == "InMemory" and "of" in settings
 
 
 def outside_memory(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the config of a data set that reads its images each time.
+    """Make the config of a dataset that reads its images each time.
 
     Args:
-        settings (Mapping): A config of a data set, in memory or not, or of one around it.
+        settings (Mapping): A config of a dataset, in memory or not, or of one around it.
 
     Returns:
-        dict: That of the same data set, itself.
+        dict: That of the same dataset, itself.
     """
     found = dict(settings)
     if is_in_memory(settings):

@@ -63,7 +63,7 @@ class Steps:
         """Take what the steps need of a sample, once.
 
         Args:
-            info (dict): What the data set knows of it, its image included.
+            info (dict): What the dataset knows of it, its image included.
 
         Returns:
             dict: What each batch finds in the sample's results.

@@ -1,1 +1,1 @@
-"""Input and output of data set files: images, LMDB stores, lists of labels."""
+"""Input and output of dataset files: images, LMDB stores, lists of labels."""

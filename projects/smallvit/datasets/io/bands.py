@@ -19,7 +19,7 @@ DARKEST, BRIGHTEST = 2, 98
 
 @dataclass(frozen=True)
 class Bands:
-    """Bands of each image of a data set, and which of them are read.
+    """Bands of each image of a dataset, and which of them are read.
 
     Args:
         channels (int): Bands of each file.

@@ -14,7 +14,7 @@ from smallvit.utils.text import shorten
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images with labels, in the order of the data set.
+    """Images with labels, in the order of the dataset.
 
     Args:
         root (str): Folder that the paths are relative to.

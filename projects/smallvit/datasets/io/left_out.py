@@ -1,4 +1,4 @@
-"""Files of a folder that a data set ignores, by reason."""
+"""Files of a folder that a dataset ignores, by reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: Extensions of image formats that some data sets do not read.
+#: Extensions of image formats that some datasets do not read.
 IMAGE_ENDINGS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".bmp", ".dib"),
@@ -88,7 +88,7 @@ def files_left_out(
     match_case: bool = False,
     seconds: float = float("inf"),
 ) -> LeftOut:
-    """Find the files of a folder that a data set ignores.
+    """Find the files of a folder that a dataset ignores.
 
     Files and folders whose names start with a dot are skipped.
 
@@ -146,7 +146,7 @@ def unlisted_images(folder: str, listed: Container[str], seconds: float) -> Left
 
 
 def _files(folder: str, place: str) -> Iterator[tuple[str, os.DirEntry]]:
-    """Files below a folder with the folders on the way, links followed as data sets do."""
+    """Files below a folder with the folders on the way, links followed as datasets do."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.name.startswith("."):

@@ -17,10 +17,10 @@ PROGRESS = 1.0
 
 
 def read_all(dataset: Any, workers: int) -> Iterator[list]:
-    """Read the items of a data set in order.
+    """Read the items of a dataset in order.
 
     Args:
-        dataset (Sequence): Data set whose items are read by ``__getitem__``.
+        dataset (Sequence): Dataset whose items are read by ``__getitem__``.
         workers (int): Number of worker processes; 0 for reading in the current process.
 
     Yields:

@@ -79,7 +79,7 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
             no cross-validation.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         DataError: If the files are ambiguous, or contain no training data.
@@ -116,7 +116,7 @@ def read_labelled(found: Labelled, out: str, fold: Fold | None = None) -> OwnDat
             no cross-validation.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         DataError: If there is no training data.

@@ -79,7 +79,7 @@ def read_class_folders(
             photographs.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         DataError: If the folders are not valid class folders.

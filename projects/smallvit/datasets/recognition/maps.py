@@ -122,7 +122,7 @@ def read_maps(root: str, out: str, void: int | None = None, fold: Fold | None = 
             no cross-validation.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         DataError: If the pixel values are not valid labels.

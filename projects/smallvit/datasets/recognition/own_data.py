@@ -32,7 +32,7 @@ class OwnData:
         counts (dict[str, Counter]): Number of images, objects or label maps of each class, by
             split.
         sample (list[str]): Paths of training images.
-        datasets (dict[str, dict]): Config of the data set of each split.
+        datasets (dict[str, dict]): Config of the dataset of each split.
         notes (list[str]): Messages for the user, such as skipped files.
         label_map (dict[int, int], optional): Class by value of the label maps, if they differ.
             Defaults to None.
@@ -79,7 +79,7 @@ class OwnData:
         return [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
 
     def lines(self) -> list[str]:
-        """Summarize the data set for the user.
+        """Summarize the dataset for the user.
 
         Returns:
             list[str]: Lines of text.

@@ -68,7 +68,7 @@ def recognize(
             Defaults to None: color or gray images.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         UserError: If the folder does not exist, or matches no layout or several.

@@ -30,7 +30,7 @@ ALPHA = ("RGBA", "RGBa")
 
 @dataclass(frozen=True)
 class Survey:
-    """Typical properties of the images of a data set.
+    """Typical properties of the images of a dataset.
 
     Args:
         channels (int): Number of channels: 1, 3 or 4, or the number of bands.
@@ -92,7 +92,7 @@ def look_at(paths: Sequence[str]) -> Survey:
 
 
 def look_at_bands(paths: Sequence[str], bands: Bands) -> Survey:
-    """Read all training images of a data set, and measure their bands.
+    """Read all training images of a dataset, and measure their bands.
 
     Args:
         paths (Sequence[str]): Their files.

@@ -27,7 +27,7 @@ def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
             no cross-validation.
 
     Returns:
-        OwnData: Description of the data set.
+        OwnData: Description of the dataset.
 
     Raises:
         DataError: If the table is invalid.
