@@ -280,13 +280,13 @@ def test_exits_with_shortcuts(images, place):
     torch.testing.assert_close(logits, chosen, rtol=1e-4, atol=1e-4)
 
 
-def labelled(count, classes=5):
+def labeled(count, classes=5):
     return [DataSample().set_gt_label(index % classes) for index in range(count)]
 
 
 def test_loss_is_the_weighted_sum(images):
     net = classifier(head=dict(loss_weights=[1.0, 0.5, 0.0]))
-    losses = net.loss(images, labelled(6))
+    losses = net.loss(images, labeled(6))
     logits = net(images)
     labels = torch.arange(6) % 5
     each = [torch.nn.functional.cross_entropy(one, labels) for one in logits]
@@ -304,7 +304,7 @@ def test_mixup_and_label_smoothing(images):
         train_cfg=dict(augments=augments),
         data_preprocessor=dict(mean=[0] * 3, std=[1] * 3, num_classes=5),
     ).train()
-    data = net.data_preprocessor(dict(inputs=images, data_samples=labelled(6)), training=True)
+    data = net.data_preprocessor(dict(inputs=images, data_samples=labeled(6)), training=True)
     losses = net(**data, mode="loss")
     assert set(losses) == {"exit0.loss", "exit1.loss", "exit2.loss"}
     net.parse_losses(losses)[0].backward()
@@ -314,7 +314,7 @@ def test_recomputing_exits_gives_the_same_gradients(images):
     grads = []
     for with_cp in (False, True):
         net = classifier(backbone=dict(with_cp=with_cp)).train()
-        net.parse_losses(net.loss(images, labelled(6)))[0].backward()
+        net.parse_losses(net.loss(images, labeled(6)))[0].backward()
         grads.append([parameter.grad for parameter in net.parameters()])
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other)
@@ -324,7 +324,7 @@ def test_moving_average_and_autocast(images):
     net = classifier().train()
     average = ExponentialMovingAverage(net)
     with torch.autocast("cpu", torch.bfloat16):
-        net.parse_losses(net.loss(images, labelled(6)))[0].backward()
+        net.parse_losses(net.loss(images, labeled(6)))[0].backward()
     average.update_parameters(net)
     net.eval()
     with torch.no_grad():  # before the first step, the average equals the model

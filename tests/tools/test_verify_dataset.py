@@ -72,18 +72,18 @@ def test_files_of_a_classifier(tiny, tmp_path, capsys):
     shutil.copy(train / "dark/6.png", test / "bright/copy.png")
     found = findings(tmp_path, tiny, "--workers", 2)
     assert found["train"] == [
-        ("mislabelled", "0.png", f"label 1, but label 0 for the same content in {train}/bright/copy"
+        ("mislabeled", "0.png", f"label 1, but label 0 for the same content in {train}/bright/copy"
          ".png"),
         ("unreadable", "1.png", "truncated PNG (300 bytes, no end chunk)"),
         ("unreadable", "2.png", "empty file"),
         ("unreadable", "3.png", "not an image that cv2 reads"),
     ]  # fmt: skip
     ((kind, name, reason),) = found["val"]
-    assert (kind, name) == ("mislabelled", "copy.png")
+    assert (kind, name) == ("mislabeled", "copy.png")
     assert reason == f"label 0, but label 1 for the same content in {train}/dark/6.png"
     out = capsys.readouterr().out
     assert f"train: unreadable: {train}/dark/2.png: empty file" in out
-    assert "train: 18 samples, 1 mislabelled, 3 unreadable" in out
+    assert "train: 18 samples, 1 mislabeled, 3 unreadable" in out
 
 
 def test_annotations_of_a_classifier(tiny, tmp_path):
@@ -96,7 +96,7 @@ def test_annotations_of_a_classifier(tiny, tmp_path):
     )
     assert found["train"] == [
         ("missing", "99.png", "no such file"),
-        ("mislabelled", "0.png", "label 2 is not one of 0 to 1"),
+        ("mislabeled", "0.png", "label 2 is not one of 0 to 1"),
     ]
     found = findings(
         tmp_path,
@@ -142,7 +142,7 @@ def test_a_store(tiny, tmp_path, capsys):
     assert run_main(pack.main, folder, store, "--workers", 0) == 0
     capsys.readouterr()
     found = findings(tmp_path, "--folder", store)
-    assert [(kind, name) for kind, name, _ in found["train.lmdb"]] == [("mislabelled", "0.png")]
+    assert [(kind, name) for kind, name, _ in found["train.lmdb"]] == [("mislabeled", "0.png")]
 
     with open(store / "annotations.txt", "a") as file:
         file.write("dark/99.png 1\n")
@@ -211,7 +211,7 @@ def test_splits_of_class_folders(tmp_path):
     assert sorted(found["train"]) == [
         ("left out", "loose.png", "left out: images outside of the class folders"),
         ("left out", "picture.jfif", "left out: .jfif"),
-        ("mislabelled", "0.png", "label 1, but label 0 for the same content in "
+        ("mislabeled", "0.png", "label 1, but label 0 for the same content in "
          f"{train}/bright/copy.png"),
         ("missing", "gone.png", "left out: broken links"),
         ("unreadable", "cut.webp", "not an image that cv2 reads"),
@@ -271,19 +271,19 @@ def test_boxes_and_categories(scenes, tmp_path):
     found = findings(tmp_path, config, "--split", "train", *on(scenes))["train"]
     annotations = [one["id"] for one in boxes]
     assert sorted(found) == sorted([
-        ("mislabelled", file.name, "has no category '9', which metainfo.classes contains. "
+        ("mislabeled", file.name, "has no category '9', which metainfo.classes contains. "
          "Categories of the file: 0, 1, 2, 3, 4, 5, 6, 7, 8; classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, "
          "9. Set metainfo=dict(classes=(...)) of the dataset to categories of the file"),
-        ("mislabelled", "000001.png", f"annotation {annotations[0]}: box [{size - 3}, 5, 10, 10] "
+        ("mislabeled", "000001.png", f"annotation {annotations[0]}: box [{size - 3}, 5, 10, 10] "
          f"extends beyond the image of {size}x{size} pixels"),
-        ("mislabelled", "000002.png", f"annotation {annotations[1]}: not trained: box smaller than "
+        ("mislabeled", "000002.png", f"annotation {annotations[1]}: not trained: box smaller than "
          f"a pixel (bbox {boxes[1]['bbox']}, area {boxes[1]['area']})"),
-        ("mislabelled", "000003.png", f"annotation {annotations[2]}: category 77 is not in the "
+        ("mislabeled", "000003.png", f"annotation {annotations[2]}: category 77 is not in the "
          "file"),
-        ("mislabelled", file.name, f"annotation {annotations[3]}: image 999 is not in the file"),
-        *(("mislabelled", "000005.png", f"annotation {one['id']}: its mask: RLE mask whose "
+        ("mislabeled", file.name, f"annotation {annotations[3]}: image 999 is not in the file"),
+        *(("mislabeled", "000005.png", f"annotation {one['id']}: its mask: RLE mask whose "
          "size differs from the image") for one in content["annotations"] if one["image_id"] == 5),
-        ("mislabelled", "000005.png", f"{size}x{size} pixels, but {size}x{size + 7} in the "
+        ("mislabeled", "000005.png", f"{size}x{size} pixels, but {size}x{size + 7} in the "
          "annotation file"),
         ("missing", "000006.png", "no such file"),
         ("unreadable", "000007.png", "truncated PNG (500 bytes, no end chunk)"),
@@ -308,10 +308,10 @@ def test_label_maps(scenes, tmp_path):
         if not reason.startswith("no pixel of class")
     ]
     assert found == [
-        ("mislabelled", "000001.png", "values 11, 200 are outside of 0 to 10"),
-        ("mislabelled", "000002.png", "is 30x20 pixels, but 64x64 in "
+        ("mislabeled", "000001.png", "values 11, 200 are outside of 0 to 10"),
+        ("mislabeled", "000002.png", "is 30x20 pixels, but 64x64 in "
          f"{scenes}/images/training/000002.png"),
-        ("mislabelled", "000003.png", "expected one label per pixel, got 3 channels (RGB)"),
+        ("mislabeled", "000003.png", "expected one label per pixel, got 3 channels (RGB)"),
         ("missing", "000004.png", "no such file"),
         ("unreadable", "000005.png", "truncated PNG (60 bytes, no end chunk)"),
     ]  # fmt: skip
@@ -330,7 +330,7 @@ def test_maps_with_reduce_zero_label(scenes, tmp_path):
     assert findings(tmp_path, *options)["val"] == []
     cv2.imwrite(str(labels), np.full((64, 64), 11, np.uint8))
     ((kind, name, reason),) = findings(tmp_path, *options)["val"]
-    assert (kind, name) == ("mislabelled", "000001.png")
+    assert (kind, name) == ("mislabeled", "000001.png")
     assert reason.startswith("values 11 are outside of 1 to 10 (1 0, 2 1,")
 
 

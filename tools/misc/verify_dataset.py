@@ -8,7 +8,7 @@ stores. With --folder, the data is a folder of class folders, with or without tr
 
 missing      missing file or key, broken link, class without images or pixels
 unreadable   truncated, empty, or not an image
-mislabelled  label outside the classes, identical files with two labels, label map of the wrong
+mislabeled  label outside the classes, identical files with two labels, label map of the wrong
              size or with invalid values, object that is not trained on, mismatched name or id
 misread      more than 8 bits per value, several pages, transparency or rotation that is lost
              when the file is read; with --channels, another number of bands, or NaN or infinite

@@ -121,6 +121,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 #: Names that were renamed, or moved to another module than the rest of their old module.
 RENAMED: dict[str, str] = {
     "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
+    "smallvit.cli.dataset_checks.MISLABELLED": "smallvit.datasets.sample_checks.MISLABELED",
     "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_objects.TOLERANCE",
     # Raises where the old function returned None.
     "smallvit.cli.bench.results.read_json": "smallvit.utils.json_files.read_object",

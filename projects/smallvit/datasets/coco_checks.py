@@ -17,7 +17,7 @@ from smallvit.datasets.coco_objects import (
     read_objects,
 )
 from smallvit.datasets.coco_repair import repair
-from smallvit.datasets.sample_checks import MISLABELLED, Finding
+from smallvit.datasets.sample_checks import MISLABELED, Finding
 from smallvit.errors import DataError
 
 
@@ -151,11 +151,11 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
     try:
         summary, content = _examine(dataset)
     except (DataError, ValueError) as error:
-        yield Finding(MISLABELLED, path, _without(path, str(error)))
+        yield Finding(MISLABELED, path, _without(path, str(error)))
         return
     summary.masks = {}  # each is named below
     for sentence in [*map(str, summary.repaired), *check_summary(summary, training=True)]:
-        yield Finding(MISLABELLED, path, _without(path, sentence))
+        yield Finding(MISLABELED, path, _without(path, sentence))
     folder = (getattr(dataset, "data_prefix", None) or {}).get("img", "")
     names = [category["name"] for category in content["categories"]]
     objects = read_objects(content, names)
@@ -166,7 +166,7 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
         image = content["images"][place] if place >= 0 else None
         where = path if image is None else osp.join(folder, image["file_name"])
         for text in _problems(annotation, image, reason, stand_out[number], masks):
-            yield Finding(MISLABELLED, where, f"annotation {annotation['id']}: {text}")
+            yield Finding(MISLABELED, where, f"annotation {annotation['id']}: {text}")
 
 
 def _without(path: str, sentence: str) -> str:

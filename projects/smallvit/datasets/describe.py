@@ -157,8 +157,8 @@ def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
         held_out = kept == "held out"  # what is left out there is told for the training
         return None if held_out else files_left_out(folder, part.extensions, True, seconds=seconds)
     if hasattr(part, "extensions") and hasattr(part, "img_prefix"):
-        labelled = getattr(part, "with_label", True)
-        return files_left_out(part.img_prefix, tuple(part.extensions), labelled, seconds=seconds)
+        labeled = getattr(part, "with_label", True)
+        return files_left_out(part.img_prefix, tuple(part.extensions), labeled, seconds=seconds)
     if reads_label_maps(part):
         folder = part.data_prefix.get("img_path", "")
         if not hasattr(part, "img_suffix"):  # ours takes all endings

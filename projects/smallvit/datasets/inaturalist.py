@@ -69,7 +69,7 @@ class INaturalist(BaseDataset):
         **kwargs,
     ) -> None:
         self.year = check_choice(year, YEARS, "iNaturalist is not supported for the year")
-        self.split = check_choice(split, SPLITS, "iNaturalist has no labelled split")
+        self.split = check_choice(split, SPLITS, "iNaturalist has no labeled split")
         self.category = check_choice(category, CATEGORIES, "iNaturalist has no category")
         self.numbering = check_choice(numbering, NUMBERINGS, "iNaturalist has no numbering by")
         path = self._annotations(data_root, split)

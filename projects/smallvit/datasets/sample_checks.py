@@ -17,7 +17,7 @@ from smallvit.datasets.label_maps import size_fault as map_size_fault
 from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
-MISSING, UNREADABLE, MISLABELLED = "missing", "unreadable", "mislabelled"
+MISSING, UNREADABLE, MISLABELED = "missing", "unreadable", "mislabeled"
 #: Files that are not read as intended: too deep, multi-page, transparent, rotated.
 MISREAD = "misread"
 #: Files in the folder that are not in the dataset.
@@ -31,7 +31,7 @@ class Finding:
     """A problem with a file.
 
     Args:
-        kind (str): ``missing``, ``unreadable`` (truncated too), ``mislabelled``, ``misread``,
+        kind (str): ``missing``, ``unreadable`` (truncated too), ``mislabeled``, ``misread``,
             ``left out`` or ``repeated``.
         path (str): The file, or the key in an LMDB store.
         reason (str): What is wrong.
@@ -127,7 +127,7 @@ class SampleChecks:
             return None
         fault = size_fault(content, image, info)
         if fault is not None:
-            checked.add(MISLABELLED, fault)
+            checked.add(MISLABELED, fault)
         if hasattr(self.image_loader, "reader"):
             return image.shape[:2]  # bands: all pages are read
         color_type = getattr(self.image_loader, "color_type", "color")
@@ -139,7 +139,7 @@ class SampleChecks:
         top = "" if self.num_classes is None else self.num_classes - 1
         for label in checked.labels:
             if label < 0 or (self.num_classes is not None and label >= self.num_classes):
-                checked.add(MISLABELLED, f"label {label} is not one of 0 to {top}")
+                checked.add(MISLABELED, f"label {label} is not one of 0 to {top}")
 
     def _check_map(self, info: dict, shape: tuple[int, ...] | None, checked: Checked) -> None:
         path = info["seg_map_path"]
@@ -152,12 +152,12 @@ class SampleChecks:
                 raise ImageError(reason)
             labels = self.map_loader.labels(content, info)
         except (ImageError, DataError) as error:
-            kind = MISLABELLED if isinstance(error, DataError) else UNREADABLE
+            kind = MISLABELED if isinstance(error, DataError) else UNREADABLE
             checked.add(kind, str(error), path)
             return
         checked.present = tuple(np.unique(labels).tolist())
         if shape is not None and labels.shape != shape:
-            checked.add(MISLABELLED, map_size_fault(path, labels.shape, checked.path, shape), path)
+            checked.add(MISLABELED, map_size_fault(path, labels.shape, checked.path, shape), path)
 
 
 def _digest(content: bytes) -> bytes:

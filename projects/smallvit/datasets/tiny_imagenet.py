@@ -57,7 +57,7 @@ class TinyImageNet(BaseDataset):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(
-                f"TinyImageNet has no labelled split {split!r}. Choose one of {', '.join(SPLITS)}"
+                f"TinyImageNet has no labeled split {split!r}. Choose one of {', '.join(SPLITS)}"
             )
         self.split = split
         path = self._require(osp.join(data_root, "wnids.txt"))

@@ -15,7 +15,7 @@ from smallvit.datasets.label_map_checks import MapsSeen
 from smallvit.datasets.parts import parts_of
 from smallvit.datasets.sample_checks import (
     LEFT_OUT,
-    MISLABELLED,
+    MISLABELED,
     MISSING,
     REPEATED,
     Checked,
@@ -50,7 +50,7 @@ class Contents:
         if labels is not None and checked.labels is not None and labels != checked.labels:
             own, others = (", ".join(map(str, some)) for some in (checked.labels, labels))
             reason = f"label {own}, but label {others} for the same content in {path}"
-            return Finding(MISLABELLED, checked.path, reason)
+            return Finding(MISLABELED, checked.path, reason)
         if split != other:
             return Finding(REPEATED, checked.path, f"the same content is in {other}: {path}")
         return None
@@ -142,13 +142,13 @@ def _check_classes(dataset: Any, classes: Any, labels: set[int], where: str) -> 
         yield Finding(MISSING, where, f"no image of class {classes[label]!r}")
     if hasattr(dataset, "folder_to_idx"):
         for clash in clashing_names(list(dataset.folder_to_idx)):
-            yield Finding(MISLABELLED, where, clash)
+            yield Finding(MISLABELED, where, clash)
 
 
 def _check_maps(maps: MapsSeen, where: str, split: str) -> Iterator[Finding]:
     lone = maps.lone_class()
     if lone is not None:
-        yield Finding(MISLABELLED, where, lone)
+        yield Finding(MISLABELED, where, lone)
     for name, number in maps.counts.items():
         if number == 0 and split in ("", "train"):
             yield Finding(MISSING, where, f"no pixel of class {name!r} in {maps.looked_at} maps")

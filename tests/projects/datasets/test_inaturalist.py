@@ -112,7 +112,7 @@ def test_ranks_are_looked_up_where_the_annotations_lack_them(tmp_path):
     ("settings", "message"),
     [
         (dict(year=2017), "year 2017. Choose one of 2018, 2019"),
-        (dict(split="test"), "no labelled split 'test'. Choose one of train, val"),
+        (dict(split="test"), "no labeled split 'test'. Choose one of train, val"),
         (dict(category="species"), "no category 'species'. Choose one of name, genus"),
         (dict(numbering="name"), "no numbering by 'name'. Choose one of appearance, id"),
     ],

@@ -92,6 +92,6 @@ def test_paths_outside_of_the_folder_are_rejected(root, name):
             TinyImageNet(str(root))
 
 
-def test_the_unlabelled_split_is_refused(root):
-    with pytest.raises(ValueError, match=r"no labelled split 'test'\. Choose one of train, val"):
+def test_the_unlabeled_split_is_refused(root):
+    with pytest.raises(ValueError, match=r"no labeled split 'test'\. Choose one of train, val"):
         TinyImageNet(str(root), split="test")

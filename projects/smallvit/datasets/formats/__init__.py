@@ -5,14 +5,14 @@ data folder are rejected, and nothing in a file is executed or expanded.
 """
 
 from smallvit.datasets.formats.coco_content import coco_content
-from smallvit.datasets.formats.labelled import Labelled, LabelledImage, Shape
+from smallvit.datasets.formats.labeled import Labeled, LabeledImage, Shape
 from smallvit.datasets.formats.labelme import is_labelme, read_labelme
 from smallvit.datasets.formats.voc import is_voc, read_voc
 from smallvit.datasets.formats.yolo import is_yolo, read_yolo
 
 __all__ = [
-    "Labelled",
-    "LabelledImage",
+    "Labeled",
+    "LabeledImage",
     "Shape",
     "coco_content",
     "is_labelme",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from smallvit.datasets.formats.labelled import LabelledImage, Shape
+from smallvit.datasets.formats.labeled import LabeledImage, Shape
 
 
-def coco_content(images: Iterable[LabelledImage], classes: Sequence[str]) -> dict[str, Any]:
+def coco_content(images: Iterable[LabeledImage], classes: Sequence[str]) -> dict[str, Any]:
     """Convert annotated images to COCO's format; ids start at 1, and ``iscrowd`` is 0.
 
     Args:
-        images (Iterable[LabelledImage]): Images with their objects.
+        images (Iterable[LabeledImage]): Images with their objects.
         classes (Sequence[str]): Names of the classes; the first has the category id 1.
 
     Returns:

@@ -15,9 +15,9 @@ from smallvit.datasets.formats.folders import (
     size_of_image,
     split_of,
 )
-from smallvit.datasets.formats.labelled import (
-    Labelled,
-    LabelledImage,
+from smallvit.datasets.formats.labeled import (
+    Labeled,
+    LabeledImage,
     Shape,
     outside,
     shape_of_box,
@@ -57,7 +57,7 @@ def _described(content: bytes) -> dict | None:
     return found if listed else None
 
 
-def read_labelme(root: str) -> Labelled:
+def read_labelme(root: str) -> Labeled:
     """Read a folder of LabelMe's files.
 
     Shapes with the same ``group_id`` and the same label are parts of one object. Rectangles are
@@ -67,12 +67,12 @@ def read_labelme(root: str) -> Labelled:
         root (str): Folder to search.
 
     Returns:
-        Labelled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images and objects, and the reasons why others were skipped.
 
     Raises:
         DataError: If there is no file of this format.
     """
-    found = Labelled(KIND, root)
+    found = Labeled(KIND, root)
     names = files_below(root, (".json",))
     if not names:
         raise DataError(f"{root} contains no JSON file of {KIND}")
@@ -104,7 +104,7 @@ def read_labelme(root: str) -> Labelled:
 
 
 def _image_of(
-    found: Labelled, described: dict, name: str, known: set[str], by_stem: dict[str, str]
+    found: Labeled, described: dict, name: str, known: set[str], by_stem: dict[str, str]
 ) -> str | None:
     said = described.get("imagePath")
     folder = osp.dirname(name)
@@ -121,12 +121,12 @@ def _image_of(
     return None
 
 
-def _read_image(found: Labelled, described: dict, name: str, image: str) -> None:
+def _read_image(found: Labeled, described: dict, name: str, image: str) -> None:
     size = size_of_image(osp.join(found.root, image))
     if isinstance(size, str):
         found.leave_out(size, image)
         return
-    entry = LabelledImage(image, size, split=split_of(name) or split_of(image))
+    entry = LabeledImage(image, size, split=split_of(name) or split_of(image))
     groups: dict[Any, list[Shape]] = {}
     for number, one in enumerate(described["shapes"], 1):
         shape = _shape(one)

@@ -16,9 +16,9 @@ from smallvit.datasets.formats.folders import (
     size_of_image,
     split_of,
 )
-from smallvit.datasets.formats.labelled import (
-    Labelled,
-    LabelledImage,
+from smallvit.datasets.formats.labeled import (
+    Labeled,
+    LabeledImage,
     Shape,
     outside,
     shape_of_box,
@@ -78,7 +78,7 @@ def is_voc(root: str) -> bool:
     return False
 
 
-def read_voc(root: str) -> Labelled:
+def read_voc(root: str) -> Labeled:
     """Read a folder of Pascal VOC's files.
 
     The XML files are in ``Annotations`` or next to the images. An image is found by the
@@ -90,12 +90,12 @@ def read_voc(root: str) -> Labelled:
         root (str): Folder to search.
 
     Returns:
-        Labelled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images and objects, and the reasons why others were skipped.
 
     Raises:
         DataError: If there is no file of this format.
     """
-    found = Labelled(KIND, root)
+    found = Labeled(KIND, root)
     names = files_below(root, (".xml",))
     if not names:
         raise DataError(f"{root} contains no XML file of {KIND}")
@@ -144,7 +144,7 @@ def _image_sets(root: str) -> Iterator[tuple[str, str]]:
             yield line, split
 
 
-def _tree(found: Labelled, root: str, name: str) -> Element | None:
+def _tree(found: Labeled, root: str, name: str) -> Element | None:
     content = content_of(osp.join(root, name))
     if isinstance(content, str):
         found.leave_out(content, name)
@@ -183,12 +183,12 @@ def _image_of(
     return (same or near or [None])[0]
 
 
-def _read_image(found: Labelled, tree: Element, name: str, image: str, split: str | None) -> None:
+def _read_image(found: Labeled, tree: Element, name: str, image: str, split: str | None) -> None:
     size = size_of_image(osp.join(found.root, image))
     if isinstance(size, str):
         found.leave_out(size, image)
         return
-    entry = LabelledImage(image, size, split=split)
+    entry = LabeledImage(image, size, split=split)
     for number, node in enumerate(tree.iter("object"), 1):
         shape = _shape(node)
         if isinstance(shape, Shape) and outside(shape.box, size):

@@ -19,9 +19,9 @@ from smallvit.datasets.formats.folders import (
     size_of_image,
     split_of,
 )
-from smallvit.datasets.formats.labelled import (
-    Labelled,
-    LabelledImage,
+from smallvit.datasets.formats.labeled import (
+    Labeled,
+    LabeledImage,
     Shape,
     outside,
     shape_of_box,
@@ -78,7 +78,7 @@ def _description(root: str) -> tuple[str, dict] | None:
     return None
 
 
-def read_yolo(root: str) -> Labelled:
+def read_yolo(root: str) -> Labeled:
     """Read a folder of YOLO's files.
 
     Label files are located as in Ultralytics: in ``labels`` if the image is in ``images``, else
@@ -90,12 +90,12 @@ def read_yolo(root: str) -> Labelled:
         root (str): Folder to search.
 
     Returns:
-        Labelled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images and objects, and the reasons why others were skipped.
 
     Raises:
         DataError: If the class names are invalid, or there is no image.
     """
-    found = Labelled(KIND, root)
+    found = Labeled(KIND, root)
     described = _description(root)
     labels = set(_label_files(root))
     images = dict(_images(found, described))
@@ -115,7 +115,7 @@ def read_yolo(root: str) -> Labelled:
             found.leave_out(size, image)
             used.add(_label_of(image))
             continue
-        entry = LabelledImage(image, size, split=split)
+        entry = LabeledImage(image, size, split=split)
         label = _label_of(image)
         if label in labels:
             used.add(label)
@@ -161,7 +161,7 @@ def _class_lists(root: str) -> list[str]:
     return [name for name in names if osp.basename(name).lower() in ("classes.txt", "obj.names")]
 
 
-def _classes(found: Labelled, names: dict[int, str] | None) -> tuple[str, ...]:
+def _classes(found: Labeled, names: dict[int, str] | None) -> tuple[str, ...]:
     if names is not None:
         return tuple(names[number] for number in sorted(names))
     labels = {one.label for image in found.images for one in image.shapes}
@@ -171,7 +171,7 @@ def _classes(found: Labelled, names: dict[int, str] | None) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda one: int(one.rpartition("_")[2])))
 
 
-def _images(found: Labelled, described: tuple[str, dict] | None) -> Iterator[tuple[str, str]]:
+def _images(found: Labeled, described: tuple[str, dict] | None) -> Iterator[tuple[str, str]]:
     """Iterate over the images with their splits."""
     listed: dict[str, str | None] = {}
     if described is not None:
@@ -186,7 +186,7 @@ def _images(found: Labelled, described: tuple[str, dict] | None) -> Iterator[tup
             yield image, split_of(image)
 
 
-def _of_source(found: Labelled, described: tuple[str, dict], source: Any) -> Iterator[str]:
+def _of_source(found: Labeled, described: tuple[str, dict], source: Any) -> Iterator[str]:
     """Iterate over the images of an entry of the YAML file: a folder, a list file, or several."""
     name, content = described
     if isinstance(source, list):
@@ -246,8 +246,8 @@ def _label_of(image: str) -> str:
 
 
 def _read_labels(
-    found: Labelled,
-    entry: LabelledImage,
+    found: Labeled,
+    entry: LabeledImage,
     label: str,
     names: dict[int, str] | None,
     points: int,

@@ -1,4 +1,4 @@
-"""Lists of labelled images from class folders and from annotation files of MMPretrain."""
+"""Lists of labeled images from class folders and from annotation files of MMPretrain."""
 
 from __future__ import annotations
 

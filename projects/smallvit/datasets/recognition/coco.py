@@ -13,7 +13,7 @@ from typing import Any
 
 from smallvit.datasets.checks import read_json
 from smallvit.datasets.coco_repair import repair
-from smallvit.datasets.formats import Labelled, coco_content
+from smallvit.datasets.formats import Labeled, coco_content
 from smallvit.datasets.formats.folders import inside
 from smallvit.datasets.recognition.own_data import SPLITS, OwnData
 from smallvit.datasets.recognition.splitting import (
@@ -106,11 +106,11 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
     return _finish(data, contents, out, fold)
 
 
-def read_labelled(found: Labelled, out: str, fold: Fold | None = None) -> OwnData:
+def read_labeled(found: Labeled, out: str, fold: Fold | None = None) -> OwnData:
     """Convert annotations of a labeling tool to COCO files in the work folder.
 
     Args:
-        found (Labelled): Annotations of the data folder.
+        found (Labeled): Annotations of the data folder.
         out (str): Work folder.
         fold (Fold, optional): Fold of the training images for validation. Defaults to None:
             no cross-validation.

@@ -18,7 +18,7 @@ from smallvit.datasets.formats import (
 )
 from smallvit.datasets.formats.table import is_table
 from smallvit.datasets.io.bands import BAND_ENDINGS, Bands
-from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labelled
+from smallvit.datasets.recognition.coco import coco_files, read_coco, read_labeled
 from smallvit.datasets.recognition.folders import count_class_folders, read_class_folders
 from smallvit.datasets.recognition.maps import find_maps, read_maps
 from smallvit.datasets.recognition.own_data import OwnData
@@ -165,7 +165,7 @@ def _say_unknown(path: str, endings: tuple[str, ...] = ()) -> str:
 def _read(path: str, out: str, layout: str, void: int | None, fold: Fold | None) -> OwnData:
     readers = {"yolo": read_yolo, "voc": read_voc, "labelme": read_labelme}
     if layout in readers:
-        return read_labelled(readers[layout](path), out, fold)
+        return read_labeled(readers[layout](path), out, fold)
     if layout == "coco":
         if not coco_files(path):
             raise DataError(f"{path} contains no annotation file of COCO")

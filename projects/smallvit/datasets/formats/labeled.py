@@ -29,7 +29,7 @@ class Shape:
 
 
 @dataclass
-class LabelledImage:
+class LabeledImage:
     """Image with its annotated objects.
 
     Args:
@@ -46,14 +46,14 @@ class LabelledImage:
 
 
 @dataclass
-class Labelled:
+class Labeled:
     """Annotations of a data folder.
 
     Args:
         kind (str): Name of the format.
         root (str): Data folder.
         classes (tuple[str, ...]): Names of the classes, in the order of the format.
-        images (list[LabelledImage]): Images with their objects.
+        images (list[LabeledImage]): Images with their objects.
         unread (dict[str, tuple[int, str]]): Number and first location of the skipped entries, by
             reason.
         notes (list[str]): Further messages for the user.
@@ -62,7 +62,7 @@ class Labelled:
     kind: str
     root: str
     classes: tuple[str, ...] = ()
-    images: list[LabelledImage] = field(default_factory=list)
+    images: list[LabeledImage] = field(default_factory=list)
     unread: dict[str, tuple[int, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
