@@ -101,7 +101,8 @@ def _read(path: str, changed: int) -> Table:
             file.seek(0)
             lines = list(csv.reader(file, delimiter=delimiter))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not encoded in UTF-8 ({error}). Save it as CSV UTF-8") from error
+        text = f"{path} is not encoded in UTF-8 ({error}). Save it as CSV UTF-8"
+        raise DataError(text) from error
     except csv.Error as error:
         raise DataError(f"{path} is not a valid CSV file: {error}") from error
     lines = [(number, line) for number, line in enumerate(lines, 1) if any(line)]
