@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from smallvit.engine.unreadable import is_unreadable
 from smallvit.hosts import vector_of
 from smallvit.registry import HOOKS
 
@@ -32,7 +33,7 @@ class PretrainingMonitor(Hook):
     entropy of their singular values), ``pretraining/spread``, the standard deviation of their
     directions (0: all equal, 1: random directions), and, if folders are classes,
     ``pretraining/knn``, the accuracy of a nearest-neighbor vote in percent. Warns if the features
-    have collapsed.
+    have collapsed. Unreadable images are left out, as in training.
 
     Args:
         dataset (dict): Config of a dataset without random transforms.
@@ -113,9 +114,23 @@ class PretrainingMonitor(Hook):
     def _batches(self) -> Iterator[list]:
         count = len(self._dataset)
         step = max(1, count // self.num_images)
-        indices = range(0, count, step)[: self.num_images]
-        for start in range(0, len(indices), BATCH):
-            yield [self._dataset[index] for index in indices[start : start + BATCH]]
+        samples = []
+        for index in range(0, count, step)[: self.num_images]:
+            sample = self._read(index)
+            samples += [] if sample is None else [sample]
+            if len(samples) == BATCH:
+                yield samples
+                samples = []
+        if samples:
+            yield samples
+
+    def _read(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+            return None  # BadSampleHook names it
 
 
 def effective_rank(features: Tensor) -> float:

@@ -48,8 +48,8 @@ def metadata() -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_no_option_looks_misspelt(name):
-    assert list(config_keys.misspelt(read_config(name))) == []
+def test_no_option_looks_misspelled(name):
+    assert list(config_keys.misspelled(read_config(name))) == []
 
 
 def teach(guidance: dict, cfg) -> None:

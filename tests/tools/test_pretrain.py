@@ -236,3 +236,30 @@ def test_a_folder_with_few_images_is_refused(tmp_path):
         cv2.imwrite(str(tmp_path / "few" / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match="expected at least 8 images, got 3"):
         find_images(str(tmp_path / "few"))
+
+
+def test_a_damaged_image_of_a_flat_folder_does_not_end_the_run(flat, tmp_path, caplog, capsys):
+    """It is left out of the training and of the measured features, and no other file is."""
+    shutil.copytree(flat, tmp_path / "damaged")
+    (tmp_path / "damaged" / "bad.jpg").write_text("no image")
+    argv = (TIMM, "--data", tmp_path / "damaged", "--image-size", "32", *SMALL)
+    assert run_main(main, *argv, "--work-dir", "run", "--cfg-options", *ALONE[:2]) == 0
+    assert (tmp_path / "run/epoch_1.pth").exists()
+    said = capsys.readouterr()
+    assert "outside of the class folders" not in said.out + said.err + caplog.text
+
+
+def test_deep_images_are_scaled_as_in_training(tmp_path, capsys):
+    for number in range(8):
+        image = np.full((32, 32), 500 * number, np.uint16)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    plan(capsys, TIMM, "--data", tmp_path, "--work-dir", "run")
+    written = (tmp_path / "run/run.py").read_text()
+    assert written.count('dict(type="smallvit.ToColor", max_value=4095, channels=1)') == 2
+    assert 'color_type="grayscale"' not in written
+
+
+def test_a_dry_run_leaves_no_interrupted_training(flat, capsys):
+    argv = (TIMM, "--data", flat, "--work-dir", "run")
+    plan(capsys, *argv)
+    assert not os.path.exists("run/.training.json")

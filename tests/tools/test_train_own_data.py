@@ -133,6 +133,14 @@ def test_a_cascade_gives_an_image_one_label(pictures, work):
         settings_of(planned(table_of(pictures, work, True), work, "dvt"), "out")
 
 
+def test_a_dry_run_takes_class_weights(pictures, work, capsys):
+    flags = ["--work-dir", "out", "--dry-run", "--batch-size", "4", "--cfg-options"]
+    option = "model.head.loss.class_weight"
+    assert train("dhvt", "--data", pictures, *flags, f"{option}=balanced") == 0
+    assert train("dhvt", "--data", pictures, *flags, f"{option}=[1,2,3,4,5]") == 1
+    assert "one per class" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "name"), [("objects", "custom-coco"), ("maps", "custom-masks")])
 def test_a_dry_run_prints_the_plan(source, name, work, capsys, request):

@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         argparse.Namespace: Parsed arguments.
     """
     parser = tool_parser(__doc__)
-    parser.add_argument("model", help="dhvt-t, dwnet-t, vit-t, ..., timm:NAME or mmpretrain:NAME")
+    parser.add_argument("model", help="dhvt-t, dwnet-t, deit-ti, ..., timm:NAME or mmpretrain:NAME")
     parser.add_argument("--data", required=True, metavar="PATH", help="a folder, or a COCO file")
     parser.add_argument(
         "--method",
@@ -90,7 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             f"pretrain-{args.method}_{Path(default_work_dir(args)).name}"
         )
     )
-    hold(work_dir)
     bands = bands_of(args)
     images = find_images(args.data, EXTENSIONS if bands is None else BAND_ENDINGS)
     survey = look_at(images.paths) if bands is None else look_at_bands(images.paths, bands)
@@ -105,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         lr=args.lr,
         seed=args.seed,
     )
+    hold(work_dir)
     path = write_pretraining(plan, work_dir, command_line(argv))
     step = f"batch size {plan.batch_size}, {plan.steps} steps per epoch, {plan.epochs} epochs"
     count = len(images.paths)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from smallvit.errors import PreemptedError, SmallvitError, UserError
+from smallvit.utils import locks
 from smallvit.utils.signals import end_request, unblock
 
 
@@ -48,6 +49,7 @@ def run_tool(
         return error.status if isinstance(error, SmallvitError) else 1
     finally:
         _leave_process_group()
+        locks.release_all()  # a refused or a dry run is no interrupted training
 
 
 def module_of_checkout(name: str) -> ModuleType:

@@ -35,6 +35,9 @@ class UnlabeledImages(BaseDataset):
         DataError: If there is no such folder or no image, or the file is no COCO file.
     """
 
+    #: Images directly in the folder are read too.
+    with_label = False
+
     def __init__(
         self,
         data_root: str,

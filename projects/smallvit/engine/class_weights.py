@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmengine.registry import init_default_scope
 from smallvit.datasets.labels import count_labels, read_labels
 from smallvit.datasets.parts import parts_of
 from smallvit.errors import UserError
-from smallvit.registry import DATASETS
+from smallvit.registry import DATASETS, MODELS
 from smallvit.utils.text import name_some
 
 COUNTED = ("balanced", "effective")
@@ -27,7 +28,8 @@ def resolve_class_weights(cfg: Config) -> None:
     "effective", the inverse of their effective number (`Class-Balanced Loss
     <https://arxiv.org/abs/1901.05555>`_, beta 0.999), both scaled so that the mean weight of an
     image is 1; or a dict of weights by class name, with 1 for classes that it does not name.
-    ``pos_weight="balanced"`` is the ratio of negative to positive images of each class.
+    ``pos_weight="balanced"`` is the ratio of negative to positive images of each class. A loss
+    without ``type`` is the default loss of the head.
 
     Args:
         cfg (Config): The merged config, changed in place. Its training set is built for counting.
@@ -35,6 +37,7 @@ def resolve_class_weights(cfg: Config) -> None:
     Raises:
         UserError: If a class or scheme does not exist, or the model is not a classifier.
     """
+    _name_loss(cfg)
     found = list(_unresolved(cfg.get("model") or {}, "model"))
     if not found:
         return
@@ -67,6 +70,26 @@ def counted_weights(way: str, counts: Sequence[int]) -> list[float]:
             inverse[index] = 1 / count if way == "balanced" else (1 - BETA) / (1 - BETA**count)
     images = sum(weight * count for weight, count in zip(inverse, counts, strict=True))
     return [weight * sum(counts) / images for weight in inverse]
+
+
+def _name_loss(cfg: Config) -> None:
+    """Complete a loss that consists of weights only by the default loss of the head."""
+    head = (cfg.get("model") or {}).get("head")
+    loss = head.get("loss") if isinstance(head, dict) else None
+    weighted = isinstance(loss, dict) and {"class_weight", "pos_weight"} & set(loss)
+    if not weighted or "type" in loss:
+        return
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+    kind = head.get("type")
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    for owner in getattr(kind, "__mro__", ()):
+        parameters = signature(owner.__init__).parameters
+        if "loss" in parameters:
+            default = parameters["loss"].default
+            head.loss = {**default, **loss} if isinstance(default, dict) else loss
+            return
 
 
 def _unresolved(node: Any, path: str) -> Iterator[tuple[str, ConfigDict, str]]:

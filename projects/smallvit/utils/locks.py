@@ -84,6 +84,13 @@ def release(name: str, remove: bool = False) -> None:
         lock.release()
 
 
+def release_all() -> None:
+    """Release all locks that this process holds, so that only a killed one leaves its record."""
+    for process, name in list(_held):
+        if process == os.getpid():
+            release(name)
+
+
 def _acquire(lock: Any, name: str, refusal: str) -> None:
     _acquire_once(lock, name, refusal)
     while _was_removed(lock, name + LOCK):  # by its owner, after this process opened it

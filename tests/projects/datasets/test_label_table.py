@@ -135,3 +135,20 @@ class TestOwnData:
             recognize(path, str(tmp_path), layout="coco")
         with pytest.raises(UserError, match="--data-layout table"):
             recognize(str(tmp_path), str(tmp_path), layout="table")
+
+
+def test_tables_as_spreadsheets_write_them(table):
+    """Semicolons between the columns, a byte order mark, and Windows' line ends."""
+    text = lines(*["a|b", "a,b"] * 5, head="image_id,label").replace(".png,", ".png;")
+    path = table("\ufeff" + text.replace("image_id,", "image_id;").replace("\n", "\r\n"))
+    train = LabelTable(path, split="train")
+    assert train.metainfo["classes"] == ("a", "b")
+    assert all(label == [0, 1] for label in labels(train))
+
+
+def test_an_encoding_other_than_utf8_is_named(table):
+    path = table("")
+    with open(path, "wb") as file:
+        file.write(lines("Hütte", "b").encode("latin-1"))
+    with pytest.raises(DataError, match=r"not encoded in UTF-8 .* Save it as CSV UTF-8"):
+        LabelTable(path, split="train")

@@ -171,3 +171,20 @@ def test_losses_accept_class_weights(images):
     logits = torch.zeros(2, 3)
     rare, frequent = (loss(logits, torch.full((2,), label)) for label in (0, 2))
     assert rare > frequent
+
+
+@pytest.mark.parametrize("weight", ["balanced", dict(cat=2.0), [1.0, 2.0, 3.0]])
+def test_the_loss_of_the_head_where_the_config_names_none(images, weight):
+    cfg = config(images)
+    cfg.model.head = dict(type="LinearClsHead", num_classes=3, loss=dict(class_weight=weight))
+    settle_class_weights(cfg)
+    assert cfg.model.head.loss.type == "CrossEntropyLoss"
+    assert len(cfg.model.head.loss.class_weight) == 3
+
+
+def test_the_loss_of_a_head_of_several_labels(images):
+    cfg = config(images)
+    loss = dict(pos_weight=[1.0, 2.0, 3.0])
+    cfg.model.head = dict(type="MultiLabelLinearClsHead", num_classes=3, loss=loss)
+    settle_class_weights(cfg)
+    assert cfg.model.head.loss.use_sigmoid

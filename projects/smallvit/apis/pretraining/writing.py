@@ -51,11 +51,7 @@ def write_pretraining(plan: PretrainingPlan, work_dir: str, command: str) -> str
 
 
 def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
-    load: dict[str, Any] = dict(type="LoadImageFromFile")
-    if plan.survey.bands is not None:
-        load = plan.survey.bands.step()
-    elif plan.survey.channels != 3:
-        load["color_type"] = "grayscale" if plan.survey.channels == 1 else "unchanged"
+    load = _loading(plan)
     warmup = min(40, max(1, plan.epochs // 10))
     dataset = {**plan.images.dataset(), "data_root": Name("data_root")}
     workers = min(4, os.cpu_count() or 1)
@@ -68,7 +64,7 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "work_dir": work_dir,
         "data_root": plan.images.root,
-        "train_pipeline": [load, *plan.made.pipeline, _PACK],
+        "train_pipeline": [*load, *plan.made.pipeline, _PACK],
         "train_dataloader": dict(
             batch_size=plan.batch_size,
             num_workers=workers,
@@ -77,7 +73,7 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
         # Features are measured on whole images.
         "seen": dict(
             dataset,
-            pipeline=[load, dict(type="Resize", scale=(plan.size, plan.size)), _PACK],
+            pipeline=[*load, dict(type="Resize", scale=(plan.size, plan.size)), _PACK],
         ),
         "model": plan.made.model,
     }
@@ -117,6 +113,20 @@ def _settings(plan: PretrainingPlan, work_dir: str) -> dict[str, Any]:
     if plan.seed is not None:
         settings["randomness"] = dict(seed=plan.seed)
     return settings
+
+
+def _loading(plan: PretrainingPlan) -> list[dict[str, Any]]:
+    """Read images as the training with labels does, so that both see the same values."""
+    survey = plan.survey
+    if survey.bands is not None:
+        return [survey.bands.step()]
+    load: dict[str, Any] = dict(type="LoadImageFromFile")
+    if survey.white is not None:
+        scale = dict(type="smallvit.ToColor", max_value=survey.white, channels=survey.channels)
+        return [load | {"color_type": "unchanged"}, scale]
+    if survey.channels != 3:
+        load["color_type"] = "grayscale" if survey.channels == 1 else "unchanged"
+    return [load]
 
 
 _PACK = dict(type="PackInputs")

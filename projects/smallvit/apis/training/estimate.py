@@ -19,7 +19,10 @@ from torch import Tensor, nn
 
 from smallvit.analysis.complexity import model_complexity
 from smallvit.apis.training.plan import LEAST_STEPS
+from smallvit.engine.class_weights import settle_class_weights
+from smallvit.engine.model_checks import model_faults
 from smallvit.engine.models import build_model
+from smallvit.errors import UserError
 
 #: Maximum batch size of the measured steps; on a CPU, larger batches are no faster per image.
 MEASURED, MEASURED_DENSE = 8, 2
@@ -70,6 +73,7 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
         Estimate: Cost of the training run.
     """
     cfg = deepcopy(cfg)
+    settle_class_weights(cfg)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loader = cfg.train_dataloader
     classifies = cfg.get("default_scope") == "mmpretrain"
@@ -77,6 +81,8 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
     loader.update(batch_size=images, num_workers=0, persistent_workers=False, pin_memory=False)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
         model = build_model(cfg)
+        for fault in model_faults(model, ()):
+            raise UserError(fault)
         counted = model_complexity(model, shape, channels=channels)
         model = model.to(device).train()
         batch = next(iter(Runner.build_dataloader(loader, seed=0)))

@@ -163,7 +163,7 @@ def _of_run(folder: str, backbone: ConfigDict) -> str:
     if missing or fit.unexpected or fit.misshapen or fit.remade:
         raise UserError(
             f"--pretrained {folder}: {describe_fit(fit, path)}. Use the model that was pretrained, "
-            "with the same --image-size, or the same patch size"
+            "with the same --image-size or patch size and as many channels"
         )
     return path
 

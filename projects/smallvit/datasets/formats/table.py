@@ -15,7 +15,8 @@ from smallvit.errors import DataError
 #: File name extensions; those of photographs are tried first.
 ENDINGS = tuple(dict.fromkeys((*IMAGE_ENDINGS, *BAND_ENDINGS)))
 #: Lower-case names of the columns with file names, labels and splits.
-FILES = ("file", "filename", "file_name", "image", "image_name", "image_path", "img", "path", "id")
+FILES = ("file", "filename", "file_name", "image", "image_name", "image_path", "img", "path")
+FILES += ("image_id", "id")
 LABELS = ("label", "labels", "class", "classes", "tag", "tags", "category", "target")
 SPLITS = ("split", "set", "subset", "fold_set")
 #: Separators of several labels in one cell.
@@ -75,6 +76,7 @@ def read_table(path: str) -> Table:
     The first line contains the names of the columns: one with file names, relative to the folder
     of the table or to ``images`` in it; either one with labels, separated by ``;``, ``|`` or ``,``
     if there are several, or one for each class with 0 and 1; and, optionally, one with splits.
+    Columns are separated by ``,``, or by ``;`` if the first line contains no comma.
 
     Args:
         path (str): Path of the file.
@@ -95,8 +97,13 @@ def read_table(path: str) -> Table:
 def _read(path: str, changed: int) -> Table:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, delimiter="\t" if path.lower().endswith("tsv") else ","))
-    except (UnicodeDecodeError, csv.Error) as error:
+            delimiter = _delimiter(path, file.readline())
+            file.seek(0)
+            lines = list(csv.reader(file, delimiter=delimiter))
+    except UnicodeDecodeError as error:
+        text = f"{path} is not encoded in UTF-8 ({error}). Save it as CSV UTF-8"
+        raise DataError(text) from error
+    except csv.Error as error:
         raise DataError(f"{path} is not a valid CSV file: {error}") from error
     lines = [(number, line) for number, line in enumerate(lines, 1) if any(line)]
     if len(lines) < 2:
@@ -106,7 +113,7 @@ def _read(path: str, changed: int) -> Table:
         if len(line) != len(head):
             raise DataError(
                 f"{path}, line {number}: expected {len(head)} values as in the header, got "
-                f"{len(line)}. Quote labels that contain a comma"
+                f"{len(line)}. Quote labels that contain {delimiter!r}"
             )
     files, labels, split, marks = _columns(path, head)
     finder = _Finder(path)
@@ -132,6 +139,13 @@ def _read(path: str, changed: int) -> Table:
         raise DataError(f"{path}: expected at least two classes, got {len(classes)}")
     _check_splits(path, rows)
     return Table(classes, several, tuple(rows))
+
+
+def _delimiter(path: str, first: str) -> str:
+    """Separator of the columns: spreadsheets write ``;`` where the decimal mark is a comma."""
+    if path.lower().endswith("tsv"):
+        return "\t"
+    return ";" if ";" in first and "," not in first else ","
 
 
 def _columns(path: str, head: list[str]) -> tuple[int, int | None, int | None, list[int]]:
