@@ -14,11 +14,11 @@ def read_labels(dataset: Any) -> list[tuple[int, ...]] | None:
     """Read the labels of a classification dataset.
 
     Args:
-        dataset (Dataset): A dataset that is no wrapper of others.
+        dataset (Dataset): A dataset that is not a wrapper.
 
     Returns:
-        list[tuple[int, ...]] | None: The labels of each sample, several where it is one of
-        several labels; None where the dataset does not tell them.
+        list[tuple[int, ...]] | None: The labels of each sample, or None if the dataset does not
+        provide them.
     """
     if not hasattr(dataset, "get_data_info") or not hasattr(dataset, "__len__"):
         return None
@@ -44,11 +44,10 @@ def count_labels(labels: Sequence[tuple[int, ...]], classes: Sequence[str] | Non
 
     Args:
         labels (Sequence[tuple[int, ...]]): Labels of each sample.
-        classes (Sequence[str], optional): Names of the classes. Defaults to None: the labels
-            that occur.
+        classes (Sequence[str], optional): Class names. Defaults to None: the labels that occur.
 
     Returns:
-        dict[str, int]: Samples by the name of the class, in the order of the labels.
+        dict[str, int]: Number of samples by class name, in the order of the labels.
     """
     counts = Counter(label for several in labels for label in several)
     names = dict(enumerate(classes or ()))
@@ -58,17 +57,16 @@ def count_labels(labels: Sequence[tuple[int, ...]], classes: Sequence[str] | Non
 def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> str | None:
     """Report labels outside the classes of the model's head.
 
-    In training such a label ends in an error that names no file, on a GPU in one of the
-    device; in a test it counts as a wrong answer.
+    In training, such a label causes an error that names no file, on a GPU a device-side
+    assertion; in testing, it counts as a misclassification.
 
     Args:
         dataset (Dataset): The dataset.
         labels (Sequence[tuple[int, ...]]): Labels of each sample.
-        count (int): Classes of the model.
+        count (int): Number of classes of the model.
 
     Returns:
-        str | None: A sentence with the file, the image and the way out; None where all are
-        inside.
+        str | None: An error message that names the file and the image, or None.
     """
     wrong = [
         (index, label)
@@ -90,15 +88,14 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
 
 
 def check_labels(dataset: Any, model: Any) -> None:
-    """Refuse a classification dataset with a label outside the classes of the model's head.
+    """Check that the labels of a classification dataset are classes of the model's head.
 
     Args:
-        dataset (Dataset): A dataset of a run, or a wrapper of some. One that does not tell
-            ``gt_label`` is passed over.
-        model (nn.Module): The model; one without ``head.num_classes`` is passed over.
+        dataset (Dataset): A dataset or a wrapper. Datasets without ``gt_label`` are skipped.
+        model (nn.Module): The model, not checked if it has no ``head.num_classes``.
 
     Raises:
-        LabelError: If there is such a label; it names the annotation file and the image.
+        LabelError: If a label is outside of the classes.
     """
     from smallvit.datasets.parts import parts_of
 

@@ -13,7 +13,7 @@ def parts_of(dataset: Any) -> Iterator[Any]:
         dataset (Dataset): A dataset of any MM library.
 
     Yields:
-        Dataset: The innermost ones, or a choice of the samples of one.
+        Dataset: The innermost datasets, or a wrapper that selects samples of one.
     """
     inner = _inner(dataset)
     if not inner or len(dataset) < sum(map(len, inner)):
@@ -29,10 +29,10 @@ def _inner(dataset: Any) -> list:
 
 
 def pipelines_of(dataset: Any) -> Iterator[Any]:
-    """Find the pipelines of a dataset, its wrappers' first.
+    """Find the pipelines of a dataset, those of wrappers first.
 
     Args:
-        dataset (Dataset): The dataset.
+        dataset (Dataset): Dataset, possibly a wrapper.
 
     Yields:
         Compose: A pipeline with ``transforms``.
@@ -48,11 +48,11 @@ def transform_of(dataset: Any, kind: type) -> Any:
     """Find the transform that loads a dataset's images or annotations.
 
     Args:
-        dataset (Dataset): The dataset.
-        kind (type): The class of the transform.
+        dataset (Dataset): Dataset, possibly a wrapper.
+        kind (type): Class of the transform.
 
     Returns:
-        The first of that class in the pipeline, or None.
+        BaseTransform | None: The first transform of that class, or None.
     """
     transforms = (one for each in pipelines_of(dataset) for one in each.transforms)
     return next((one for one in transforms if isinstance(one, kind)), None)

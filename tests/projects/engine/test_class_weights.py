@@ -163,6 +163,31 @@ def test_the_hook_only_adds_it_to_top1():
     ClassRecallHook(enabled=False).before_run(Part())
 
 
+@pytest.mark.parametrize(("counts", "reported"), [((5, 2), True), ((4, 2), False)])
+def test_imbalanced_training_images_count_as_well(counts, reported):
+    """Validation images are often equally many in each class."""
+    from mmpretrain.evaluation import Accuracy
+
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    dataset = LabelList(labels)
+    runner = Part(
+        _train_loop=Part(dataloader=Part(dataset=dataset)),
+        _val_loop=Part(evaluator=Part(metrics=[Accuracy()])),
+        _test_loop=None,
+    )
+    ClassRecallHook().before_run(runner)
+    metric = runner._val_loop.evaluator.metrics[1]
+    metric.process({}, [sample(0, 0), sample(1, 0)])
+    assert bool(metric.evaluate(2)) is reported
+
+
+class LabelList(list):
+    """Dataset of labels only."""
+
+    def get_data_info(self, index):
+        return {"gt_label": self[index]}
+
+
 def test_losses_accept_class_weights(images):
     from mmpretrain.models import build_head  # noqa: F401 registers the losses
     from mmpretrain.registry import MODELS
@@ -177,7 +202,7 @@ def test_losses_accept_class_weights(images):
 def test_the_loss_of_the_head_where_the_config_names_none(images, weight):
     cfg = config(images)
     cfg.model.head = dict(type="LinearClsHead", num_classes=3, loss=dict(class_weight=weight))
-    settle_class_weights(cfg)
+    resolve_class_weights(cfg)
     assert cfg.model.head.loss.type == "CrossEntropyLoss"
     assert len(cfg.model.head.loss.class_weight) == 3
 
@@ -186,5 +211,5 @@ def test_the_loss_of_a_head_of_several_labels(images):
     cfg = config(images)
     loss = dict(pos_weight=[1.0, 2.0, 3.0])
     cfg.model.head = dict(type="MultiLabelLinearClsHead", num_classes=3, loss=loss)
-    settle_class_weights(cfg)
+    resolve_class_weights(cfg)
     assert cfg.model.head.loss.use_sigmoid

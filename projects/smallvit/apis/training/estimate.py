@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from smallvit.analysis.complexity import model_complexity
 from smallvit.apis.training.plan import LEAST_STEPS
-from smallvit.engine.class_weights import settle_class_weights
+from smallvit.engine.class_weights import resolve_class_weights
 from smallvit.engine.model_checks import model_faults
 from smallvit.engine.models import build_model
 from smallvit.errors import UserError
@@ -73,7 +73,7 @@ def estimate(cfg: Config, shape: tuple[int, int], channels: int) -> Estimate:
         Estimate: Cost of the training run.
     """
     cfg = deepcopy(cfg)
-    settle_class_weights(cfg)
+    resolve_class_weights(cfg)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loader = cfg.train_dataloader
     classifies = cfg.get("default_scope") == "mmpretrain"
