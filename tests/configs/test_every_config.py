@@ -30,7 +30,7 @@ def remembered():
     """Cache registry lookups, name comparisons and teacher configs for all configs."""
     functions = (
         (config_keys, "_look_up"),
-        (spelling, "_slips"),
+        (spelling, "_count_edits"),
         (teacher_config, "get_config"),
     )
     with pytest.MonkeyPatch.context() as patch:
