@@ -49,7 +49,7 @@ def metadata() -> dict[str, dict]:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_no_option_looks_misspelled(name):
-    assert list(config_keys.misspelled(read_config(name))) == []
+    assert list(config_keys.misspelled_keys(read_config(name))) == []
 
 
 def teach(guidance: dict, cfg) -> None:

@@ -135,8 +135,20 @@ def rows_of(table: Table, where: str) -> dict[str, list[Row]]:
     found = {name: [row for row in table.rows if row.split == name] for name in SPLITS}
     found["train"] = found["train"] or [row for row in table.rows if not row.split]
     if not found["val"]:
-        chosen = hold_out({row.name: row.labels for row in found["train"]}, where)
+        chosen = _choose_validation(table, found["train"], where)
         found["val"] = [row for row in found["train"] if row.name in chosen]
         found["train"] = [row for row in found["train"] if row.name not in chosen]
     found["test"] = found["test"] or found["val"]
     return found
+
+
+def _choose_validation(table: Table, rows: Sequence[Row], where: str) -> set[str]:
+    labels = {row.name: row.labels for row in rows}
+    if table.several:
+        return hold_out(labels, where)
+    names: dict[str, dict[str, Sequence[str]]] = {}
+    for row in rows:
+        names.setdefault(row.labels[0], {})[row.name] = row.labels
+    # One by one, so that every class has training images, and validation images if it has several.
+    several = [images for images in names.values() if len(images) > 1] or [labels]
+    return set().union(*(hold_out(images, where) for images in several))

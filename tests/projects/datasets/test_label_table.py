@@ -114,6 +114,17 @@ class TestOwnData:
         table(lines(*"ababababab"))
         assert names(LabelTable(path, listed=data.lists["val"])) == names(listed)
 
+    def test_every_class_has_training_images(self, table, tmp_path):
+        for text in ("aabbccddee", "aaaaaaaabb"):
+            data = recognize(table(lines(*text)), str(tmp_path / text))
+            assert all(data.counts[split][name] for split in ("train", "val") for name in text)
+
+    def test_a_class_of_one_image_cannot_be_held_out(self, table, tmp_path):
+        path = table(lines(*"aab"))
+        with pytest.raises(DataError, match=r"class 'b' has one image.*column split"):
+            recognize(path, str(tmp_path))
+        assert labels(LabelTable(path, split="train")) == [[0], [1]]
+
     def test_folds_split_the_training_images(self, table, tmp_path):
         path = table(lines(*"ababababab"))
         parts = [

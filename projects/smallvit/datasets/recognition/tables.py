@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path as osp
 from collections import Counter
+from collections.abc import Sequence
 
-from smallvit.datasets.formats.table import read_table
+from smallvit.datasets.formats.table import Row, read_table
 from smallvit.datasets.recognition.own_data import OwnData
 from smallvit.datasets.recognition.splitting import (
     Fold,
@@ -14,7 +15,7 @@ from smallvit.datasets.recognition.splitting import (
     say_split,
     write_lists,
 )
-from smallvit.errors import UserError
+from smallvit.errors import DataError, UserError
 
 
 def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
@@ -57,6 +58,8 @@ def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
         elif "test" not in given:
             splits["test"] = [row for row in rows if row.name in chosen]
         splits["val"] = [row for row in rows if row.name in chosen]
+    elif "val" not in given and not table.several:
+        _check_class_sizes(path, [*splits["train"], *splits["val"]])
     for split, rows in splits.items():
         data.datasets[split] = {"type": "smallvit.LabelTable", "ann_file": path}
         if split != "test" or "test" in given or (fold is not None and "val" in given):
@@ -73,3 +76,13 @@ def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
             data.datasets["test"]["listed"] = data.lists["val"]
         data.notes.append(say_split(out, fold))
     return data
+
+
+def _check_class_sizes(path: str, rows: Sequence[Row]) -> None:
+    count = Counter(label for row in rows for label in row.labels)
+    few = [name for name, number in count.items() if number < 2]
+    if few:
+        raise DataError(
+            f"{path}: class {few[0]!r} has one image, so none can be held out for validation. Add "
+            "images, or add a column split with train and val"
+        )
