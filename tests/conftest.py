@@ -160,6 +160,20 @@ def no_loggers():
         logging.MMLogger._instance_dict.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_visualizers():
+    """Remove MMEngine's visualizers, which later runs of the same name would reuse.
+
+    They would write to the folder of an earlier test, which has been removed.
+    """
+    yield
+    visualization = sys.modules.get("mmengine.visualization")
+    kinds = [visualization.Visualizer] if visualization is not None else []
+    for kind in kinds:
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
+
+
 @pytest.fixture(scope="session")
 def digit_scenes(tmp_path_factory):
     """Eight training and two validation scenes of digits, in COCO and label-map layout."""

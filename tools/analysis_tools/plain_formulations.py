@@ -257,9 +257,9 @@ def _related_attention(
     self, query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0, scale=None
 ) -> Tensor:
     logits = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
-    bias = self.handed.bias
-    self.handed.logits = logits if bias is None else logits + bias
-    return self.handed.logits.softmax(dim=-1) @ value
+    bias = self.passed.bias
+    self.passed.logits = logits if bias is None else logits + bias
+    return self.passed.logits.softmax(dim=-1) @ value
 
 
 @_form("smallvit.plugins.multi_exit.reuse.FeatureReuse")
