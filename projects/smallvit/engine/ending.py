@@ -13,7 +13,7 @@ def at_end(loop: BaseLoop, call: Callable[[], None]) -> None:
 
     Args:
         loop (BaseLoop): A training loop that has not started.
-        call (Callable): The callback.
+        call (Callable): Function to call.
     """
     run = loop.run
 

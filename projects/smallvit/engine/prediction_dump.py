@@ -84,7 +84,7 @@ class DumpPredictions(BaseMetric):
 
         Args:
             data_batch (Any): Not used.
-            data_samples (Sequence[dict]): The predictions.
+            data_samples (Sequence[dict]): Predictions of the batch, one per image.
         """
         for sample in data_samples:
             self.task = self.task or self._task_of(sample)

@@ -178,7 +178,7 @@ def fingerprint(dataset: Any) -> dict[str, Any]:
     """Fingerprint a dataset by its annotations, names and size.
 
     Args:
-        dataset (Dataset): A dataset.
+        dataset (Dataset): Dataset of a run, possibly a wrapper.
 
     Returns:
         dict: ``type``, ``samples``, ``annotations`` (SHA-256 of its annotation file, if it
