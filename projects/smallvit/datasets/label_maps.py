@@ -28,7 +28,7 @@ Value = int | tuple[int, int, int]
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
-    """Load and validate the label map of an image, like mmseg's ``LoadAnnotations``.
+    """Load and validate a label map, as a replacement for MMSegmentation's ``LoadAnnotations``.
 
     A label map has one value per pixel: a class index, or 255 for no class. Other values raise
     an error, unless ``label_map`` maps them to labels, such as ``{255: 1}`` for a binary map or
