@@ -1,13 +1,13 @@
-"""Datasets that MMPretrain lacks; ``io`` reads and writes their files, ``transforms`` augments.
+"""Datasets not included in MMPretrain, with file I/O in ``io`` and augmentation in ``transforms``.
 
-The datasets are imported on first use, because they need MMPretrain, which the other modules here,
-used by detectors as well, do not.
+The datasets are imported lazily because they require MMPretrain. The other modules of this package
+do not, and are also used for detection.
 """
 
 from importlib import import_module
 from typing import Any
 
-#: Datasets and transforms, by the module that registers them.
+#: Mapping from dataset and transform names to the modules that register them.
 _MODULES = {
     "Chaoyang": "chaoyang",
     "ClassBalancedSampler": "samplers",

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each band over images, in one pass."""
+"""Single-pass computation of the mean and standard deviation of each image band."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from smallvit.datasets.io.parallel import read_all
 from smallvit.errors import DataError, ImageError, SmallvitError
 from smallvit.utils.text import shorten
 
-#: Number of images below which one process reads them, and most processes otherwise.
+#: Number of images below which a single process is used, and maximum number of processes.
 FEW, MOST_WORKERS = 64, 4
-#: Largest mean or deviation, below which float32 holds whole numbers exactly.
+#: Maximum mean or standard deviation. Up to about this value, float32 represents integers exactly.
 LARGEST = 1e7
-#: Significant digits of what is measured.
+#: Number of significant digits of the statistics.
 DIGITS = 6
 
 
@@ -31,12 +31,12 @@ class BandStatistics:
     Args:
         mean (tuple[float, ...]): Mean of each band over all pixels.
         std (tuple[float, ...]): Standard deviation of each band over all pixels.
-        images (int): Images that were measured.
-        damaged (int): Images that could not be read.
-        short (int): Median of the shorter sides, in pixels.
-        long (int): Median of the longer sides.
-        axis (str, optional): Axis of the bands in the arrays, "first" or "last"; None if the files
-            tell, or differ.
+        images (int): Number of images measured.
+        damaged (int): Number of images that could not be read.
+        short (int): Median length of the shorter image side, in pixels.
+        long (int): Median length of the longer image side, in pixels.
+        axis (str, optional): Axis of the bands in the arrays, "first" or "last"; None if the file
+            format defines it, or if the files differ.
     """
 
     mean: tuple[float, ...]
@@ -50,7 +50,7 @@ class BandStatistics:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Number of pixels of an image; mean and sum of squared deviations of its bands."""
+    """Number of pixels, and mean and sum of squared deviations of each band."""
 
     pixels: int
     mean: np.ndarray
@@ -59,7 +59,7 @@ class _Moments:
     axis: str | None = None
 
     def plus(self, other: _Moments) -> _Moments:
-        """Combine two sets of pixels, without the loss of digits of a sum of squares."""
+        """Combine two sets of pixels in a numerically stable way."""
         pixels = self.pixels + other.pixels
         shift = other.mean - self.mean
         mean = self.mean + shift * (other.pixels / pixels)
@@ -68,7 +68,7 @@ class _Moments:
 
 
 class _Images:
-    """Images, each of which is read and measured on access; errors are returned."""
+    """Sequence of images, read and measured on access. Errors are returned, not raised."""
 
     def __init__(self, paths: Sequence[str], bands: Bands) -> None:
         self.paths, self.bands = paths, bands
@@ -91,22 +91,22 @@ class _Images:
 
 
 def measure_bands(paths: Sequence[str], bands: Bands) -> BandStatistics:
-    """Measure the bands of images.
+    """Compute band statistics over a set of images.
 
-    The images are combined in the order of their paths, so that the result does not depend on
-    the number of processes.
+    Results are accumulated in the order of ``paths``, so they do not depend on the number of
+    processes. Damaged files are skipped.
 
     Args:
-        paths (Sequence[str]): Files of the images.
+        paths (Sequence[str]): Paths of the image files.
         bands (Bands): Bands to read.
 
     Returns:
-        BandStatistics: Mean and standard deviation, and what the images are like.
+        BandStatistics: Mean and standard deviation of each band, and typical image size.
 
     Raises:
-        DataError: If no image can be read, files do not have these bands, or a band is the same
-            everywhere. Damaged files are left out.
-        UserError: If a package that reads the files is not installed.
+        DataError: If no image can be read, a file does not have the requested bands, or a band is
+            constant over all images.
+        UserError: If a package required to read the files is not installed.
     """
     workers = 0 if len(paths) < FEW else min(MOST_WORKERS, os.cpu_count() or 1)
     total: _Moments | None = None
@@ -139,7 +139,7 @@ def measure_bands(paths: Sequence[str], bands: Bands) -> BandStatistics:
 def _raise_first(errors: Sequence[SmallvitError], total: _Moments | None) -> None:
     for error in errors:
         if not isinstance(error, (DataError, ImageError)):
-            raise error  # such as a package that is missing
+            raise error  # for example a missing package
     wrong = [str(error) for error in errors if isinstance(error, DataError)]
     if wrong:
         raise DataError(shorten(wrong))

@@ -1,4 +1,4 @@
-"""Chaoyang: patches of colon slides."""
+"""Chaoyang dataset of colon slide patches."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ LAYOUT = "data_root must be the folder with train.json, test.json, train/ and te
 
 @DATASETS.register_module()
 class Chaoyang(BaseDataset):
-    """Chaoyang: 4,021 training and 2,139 test patches of 512x512 pixels, of four classes
+    """Chaoyang dataset: 4,021 training and 2,139 test patches of 512x512 pixels in four classes
     (Zhu et al., Hard Sample Aware Noise Robust Learning for Histopathology Image
     Classification, IEEE TMI 2022). The labels of the training patches are noisy.
 
-    The archive is read as it is unpacked::
+    Expected layout, as in the unpacked archive::
 
         data_root
         ├── train.json                  [{"name": "train/535864-1-IMG001x005-0.JPG",
@@ -29,13 +29,13 @@ class Chaoyang(BaseDataset):
         └── test/...
 
     Args:
-        data_root (str): The unpacked folder.
+        data_root (str): Root folder of the dataset.
         split (str): ``train`` or ``test``. Defaults to ``'train'``.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
             Defaults to None.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
@@ -65,7 +65,7 @@ class Chaoyang(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List the patches of the split.
+        """Load the annotations of the split.
 
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
@@ -86,6 +86,6 @@ class Chaoyang(BaseDataset):
         """Describe the split.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         return [f"Split: \t{self.split}"]

@@ -1,4 +1,4 @@
-"""Validation of dataset files, with errors that name the file and a fix."""
+"""Validation of dataset files, with error messages that name the file and suggest a fix."""
 
 import json
 from typing import Any
@@ -15,15 +15,15 @@ def check_exists(path: str, dataset: str, layout: str) -> str:
     """Check that a file or folder exists.
 
     Args:
-        path (str): The file or folder.
-        dataset (str): The dataset's name, for the message.
-        layout (str): What ``data_root`` has to be, for the message.
+        path (str): Path of the file or folder.
+        dataset (str): Name of the dataset, used in the error message.
+        layout (str): Expected content of ``data_root``, used in the error message.
 
     Returns:
-        str: The path.
+        str: ``path``, unchanged.
 
     Raises:
-        DataError: If it is missing.
+        DataError: If ``path`` does not exist.
     """
     if not exists(path):
         raise DataError(f"{dataset}: {path} is missing; {layout}")
@@ -31,18 +31,18 @@ def check_exists(path: str, dataset: str, layout: str) -> str:
 
 
 def check_choice(value: Any, known: tuple, what: str) -> Any:
-    """Check that a setting has one of the values that a dataset accepts.
+    """Check that a setting has one of the supported values.
 
     Args:
-        value (Any): The setting.
-        known (tuple): What it may be.
-        what (str): What is asked for, such as "Chaoyang has no split", for the message.
+        value (Any): Value of the setting.
+        known (tuple): Supported values.
+        what (str): Beginning of the error message, such as "Chaoyang has no split".
 
     Returns:
-        Any: The setting.
+        Any: ``value``, unchanged.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If ``value`` is not in ``known``.
     """
     if value not in known:
         raise ValueError(f"{what} {value!r}. Choose one of {', '.join(map(str, known))}")
@@ -53,17 +53,18 @@ def read_json(path: str, name: str | None = None) -> Any:
     """Read a JSON file.
 
     Args:
-        path (str): JSON file or URL.
-        name (str, optional): Where it comes from, for the message. Defaults to None, the file.
+        path (str): Path or URL of the JSON file.
+        name (str, optional): Name of the file in the error message. Defaults to None, which uses
+            ``path``.
 
     Returns:
-        Any: Its content.
+        Any: Parsed content.
 
     Raises:
-        DataError: If it is not JSON; a download that was cut off is not.
+        DataError: If the file is not valid JSON, for example after an incomplete download.
     """
     try:
-        return json.loads(get_text(path, encoding="utf-8-sig"))  # some editors write a mark first
+        return json.loads(get_text(path, encoding="utf-8-sig"))  # some editors prepend a BOM
     except ValueError as error:
         raise DataError(
             f"{name or path} is not valid JSON ({error}). Restore or download it again"
@@ -74,15 +75,15 @@ def check_label(label: Any, count: int, where: str) -> int:
     """Check that a label is a valid class index.
 
     Args:
-        label (Any): The label, as the file has it.
+        label (Any): Label as read from the file.
         count (int): Number of classes.
-        where (str): File and place in it, for the message.
+        where (str): File and position of the label, used in the error message.
 
     Returns:
-        int: The label.
+        int: Class index.
 
     Raises:
-        DataError: If it is no whole number from 0 to ``count - 1``.
+        DataError: If ``label`` is not an integer in ``[0, count - 1]``.
     """
     try:
         number = int(label)

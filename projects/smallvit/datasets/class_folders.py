@@ -1,4 +1,4 @@
-"""Custom image classification data with one folder per class."""
+"""Custom image classification dataset with one folder per class."""
 
 import hashlib
 import os
@@ -18,9 +18,9 @@ from smallvit.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-#: How arrays of bands are read, for messages.
+#: Hint on reading multi-band arrays, used in error messages.
 BANDS_WAY_OUT = "arrays are read as bands: --channels N (smallvit.LoadImageBands in a config)"
-#: Alternative names for the folders of the splits.
+#: Common names of split folders that are not supported.
 OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
 
 
@@ -28,7 +28,7 @@ OTHER_NAMES = ("training", "valid", "validation", "dev", "eval", "testing")
 class ClassFolders(BaseDataset):
     """Image classification dataset with one folder per class, sorted by folder name.
 
-    Either with a folder per split, or with all images together::
+    The data has one folder per split (left), or no split folders (right)::
 
         data_root                           data_root
         ├── train                           ├── cat
@@ -39,40 +39,40 @@ class ClassFolders(BaseDataset):
         └── test
             └── ...
 
-    If there is no ``val``, the fraction ``held_out`` of each class's training images is held out
-    for validation. If there is no ``test``, ``val`` is used for testing. Which images are
-    held out depends only on ``seed`` and their names: the images of a class are taken in
-    the order of the SHA-256 of ``"{seed}/{name}"``, with the name relative to the class
-    folder and ``/`` between folders. It is therefore the same on every machine.
+    If there is no ``val`` folder, a fraction ``held_out`` of the training images of each class is
+    held out for validation. If there is no ``test`` folder, ``val`` is used for testing. The
+    held-out images depend only on ``seed`` and the file names: the images of a class are ordered
+    by the SHA-256 hash of ``"{seed}/{name}"``, with ``name`` relative to the class folder and
+    ``/`` as the path separator. The split is therefore reproducible across machines.
 
-    Images may be in folders inside a class folder if others are directly in it. Files and
-    folders whose name starts with a dot are ignored.
+    A class folder may have subfolders if it also contains images directly. Hidden files and
+    folders, with names starting with a dot, are ignored.
 
     Args:
-        data_root (str): The folder.
+        data_root (str): Root folder of the dataset.
         split (str): ``train``, ``val`` or ``test``. Defaults to ``'train'``.
-        held_out (float): Part of each class that is held out where there is no ``val``; at
-            least one image, and not all. Defaults to 0.2.
-        seed (int): Seed of the choice. Defaults to 0.
-        listed (str, optional): File that lists the images of the split, one ``CLASS/NAME`` a
-            line, relative to the folder of the training images; others are not read. Defaults
-            to None.
-        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
-            to those that ``LoadImageFromFile`` reads.
-        classes (Sequence[str], optional): The classes, where another folder than this one
-            decides about them: ``val`` or ``test`` may then lack some. Defaults to None:
-            those of the training images.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        held_out (float): Fraction of each class to hold out if there is no ``val`` folder. At
+            least one image is held out and at least one is kept. Defaults to 0.2.
+        seed (int): Random seed for selecting the held-out images. Defaults to 0.
+        listed (str, optional): File that lists the images of the split, one ``CLASS/NAME`` per
+            line, relative to the folder of the training images. Other images are ignored.
+            Defaults to None.
+        extensions (Sequence[str]): Image file extensions in lower case. Defaults to those
+            supported by ``LoadImageFromFile``.
+        classes (Sequence[str], optional): Class names, if they are defined by another dataset
+            folder. ``val`` and ``test`` may lack some of them. Defaults to None, which uses the
+            class folders of the training images.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
-            Defaults to None, the classes as ``classes``.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+            Defaults to None, which sets ``classes`` to the class names.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
         ValueError: If a setting is out of range.
-        DataError: If a folder is missing, a class folder has no image, folders differ in case
-            alone, or ``val`` or ``test`` has a class that the training images have not.
+        DataError: If a folder is missing, a class folder contains no images, folder names differ
+            only in case, or ``val`` or ``test`` contains a class without training images.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ClassFolders(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List the images of the split.
+        """Load the image paths and labels of the split.
 
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
@@ -143,10 +143,10 @@ class ClassFolders(BaseDataset):
             yield {"img_path": osp.join(folder, _native(line)), "gt_label": labels[name]}
 
     def source(self) -> tuple[str, str]:
-        """Find the folders and images that the split reads.
+        """Find the folder of the split and the part of its images that is used.
 
         Returns:
-            tuple[str, str]: The folder, and which part of it: ``all``, ``kept``, ``held out`` or
+            tuple[str, str]: Path of the folder, and one of ``all``, ``kept``, ``held out`` and
             ``listed``.
         """
         if self.listed is not None:
@@ -181,7 +181,7 @@ class ClassFolders(BaseDataset):
         """Describe the split.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         folder, part = self.source()
         return [f"Split: \t{self.split}", f"Folder: \t{folder} ({part})"]
@@ -193,21 +193,21 @@ def _native(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _held_out(names: tuple[str, ...], part: float, seed: int) -> set[str]:
-    """Split each class once, so that training and validation use its two parts."""
+    """Cached version of :func:`choose_held_out`, shared by the training and validation splits."""
     return choose_held_out(names, part, seed)
 
 
 def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
-    """Select the images of a class that are held out; see :class:`ClassFolders`.
+    """Select the held-out images of a class; see :class:`ClassFolders`.
 
     Args:
-        names (Sequence[str]): Names of the images.
-        part (float): How many, as a part of all.
-        seed (int): Seed of the choice.
+        names (Sequence[str]): Image names.
+        part (float): Fraction of the images to hold out.
+        seed (int): Random seed.
 
     Returns:
-        set[str]: The names that are held out: one at least, and all but one at most, unless
-        there is one only.
+        set[str]: Names of the held-out images. At least one image is held out, and at least one
+        is kept unless there is only one.
     """
     count = max(1, min(round(part * len(names)), len(names) - 1))
 
@@ -218,17 +218,17 @@ def choose_held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
 
 
 def find_classes(data_root: str) -> tuple[str, ...]:
-    """Find the classes of a data folder: the sorted folder names of the training images.
+    """Find the classes of a dataset: the sorted names of the training class folders.
 
     Args:
-        data_root (str): The folder; see :class:`ClassFolders` for its layout.
+        data_root (str): Root folder of the dataset; see :class:`ClassFolders` for its layout.
 
     Returns:
-        tuple[str, ...]: The classes, at least two.
+        tuple[str, ...]: At least two class names.
 
     Raises:
-        DataError: If there are fewer, two folders differ in case alone, or there is no such
-            folder, or no training images' in it.
+        DataError: If there are fewer than two classes, two folder names differ only in case, or
+            ``data_root`` or its training folder is missing.
     """
     folders = split_folders(data_root)
     if "train" not in folders:
@@ -247,14 +247,14 @@ def split_folders(data_root: str) -> dict[str, str]:
     """Find the folders of the splits.
 
     Args:
-        data_root (str): The data folder.
+        data_root (str): Root folder of the dataset.
 
     Returns:
-        dict[str, str]: Folder of each split that has one; ``train`` is the data folder
-        itself where it holds the classes directly.
+        dict[str, str]: Mapping from split names to existing folders. If there are no split
+        folders, ``train`` is ``data_root``.
 
     Raises:
-        DataError: If there is no such folder, or a split's has a name that is not read.
+        DataError: If ``data_root`` does not exist, or a split folder has an unsupported name.
     """
     if not data_root or not isdir(data_root):
         raise DataError(
@@ -263,7 +263,7 @@ def split_folders(data_root: str) -> dict[str, str]:
         )
     names = _subfolders(data_root)
     splits = {name: osp.join(data_root, name) for name in SPLITS if name in names}
-    # A folder called train may also be a class: pictures of trains.
+    # A folder named "train" may also be a class (pictures of trains).
     splits = {name: folder for name, folder in splits.items() if _subfolders(folder)}
     for name in names:
         other = name.lower() in (*SPLITS, *OTHER_NAMES) and name not in SPLITS
@@ -279,13 +279,13 @@ def class_folders(folder: str) -> tuple[str, ...]:
     """List the class folders of a split.
 
     Args:
-        folder (str): The folder of the split.
+        folder (str): Path of the split folder.
 
     Returns:
-        tuple[str, ...]: Their sorted names.
+        tuple[str, ...]: Sorted names of the class folders.
 
     Raises:
-        DataError: If there is none, or two names differ in case alone.
+        DataError: If there are no class folders, or two names differ only in case.
     """
     names = _subfolders(folder)
     if not names:
@@ -309,15 +309,15 @@ def list_images(folder: str, extensions: Sequence[str] = EXTENSIONS) -> list[str
     """List the images of a class folder.
 
     Args:
-        folder (str): The class folder.
-        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
-            to those that ``LoadImageFromFile`` reads.
+        folder (str): Path of the class folder.
+        extensions (Sequence[str]): Image file extensions in lower case. Defaults to those
+            supported by ``LoadImageFromFile``.
 
     Returns:
-        list[str]: Sorted names, relative to the folder, with ``/`` between folders.
+        list[str]: Sorted paths relative to ``folder``, with ``/`` as the separator.
 
     Raises:
-        DataError: If there is none, or the images are in deeper folders only.
+        DataError: If there are no images, or all images are in subfolders.
     """
     files = list_files(folder)
     ends = tuple(extensions)

@@ -1,6 +1,6 @@
-"""COCO annotation files with in-memory repair and a count of the objects that are left out.
+"""COCO dataset and metric with in-memory repair of annotations and a count of ignored objects.
 
-Both classes replace MMDetection's in its registries, so that configs need no change.
+Both classes replace those of MMDetection in its registries, so configs do not need to change.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from smallvit.datasets.coco_repair import Repair, repair
 
 
 class RepairedCOCO(COCO):
-    """MMDetection's index of an annotation file, repaired in memory.
+    """MMDetection's COCO API with in-memory repair of the annotation file.
 
-    Categories are returned in the order in which they are requested, so that labels follow the
-    classes in the config, whatever their order in the file.
+    Category ids are returned in the order of the requested names, so labels follow the classes in
+    the config regardless of the category order in the file.
 
     Args:
-        annotation_file (str, optional): The file, or a local copy of it. Defaults to None.
-        path (str, optional): Where it comes from, for messages. Defaults to None.
+        annotation_file (str, optional): Local path of the annotation file. Defaults to None.
+        path (str, optional): Original path of the file, used in messages. Defaults to None.
     """
 
     def __init__(self, annotation_file: str | None = None, path: str | None = None) -> None:
@@ -39,25 +39,26 @@ class RepairedCOCO(COCO):
             self.dataset = read_json(str(annotation_file), path)
             self.createIndex()
 
-    def createIndex(self) -> None:  # noqa: N802 pycocotools' name
-        """Repair the content, and index it."""
+    def createIndex(self) -> None:  # noqa: N802 name defined by pycocotools
+        """Repair the annotations and build the index."""
         self.repaired += repair(self.dataset, self.path)
-        with redirect_stdout(None):  # pycocotools tells of each step
+        with redirect_stdout(None):  # suppress pycocotools' progress output
             super().createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(
         self, cat_names: Iterable[str] = (), sup_names: Iterable = (), cat_ids: Iterable = ()
     ) -> list:
-        """Category ids, in the order of the given names.
+        """Get category ids in the order of the given names.
 
         Args:
-            cat_names (Iterable[str]): Categories to select. Defaults to none: all categories.
-            sup_names (Iterable): As in pycocotools.
-            cat_ids (Iterable): As in pycocotools.
+            cat_names (Iterable[str]): Category names to select. If empty (default), all categories
+                are selected.
+            sup_names (Iterable): Supercategory names to select, as in pycocotools.
+            cat_ids (Iterable): Category ids to select, as in pycocotools.
 
         Returns:
-            list: The ids.
+            list: Category ids.
         """
         found = super().get_cat_ids(list(cat_names), list(sup_names), list(cat_ids))
         names = list(cat_names)
@@ -67,23 +68,24 @@ class RepairedCOCO(COCO):
 
 
 class CocoDataset(StockCocoDataset):
-    """MMDetection's ``CocoDataset``, which counts the objects it does not train on, and why.
+    """MMDetection's ``CocoDataset`` with a summary of the objects ignored in training.
 
-    They are listed in its ``summary``; :class:`smallvit.DataReportHook` logs it and refuses a
-    file that is unusable as a whole. A file without ``area`` or ``iscrowd``, with ids that are 0,
-    strings or not unique, or with flat polygons is repaired in memory.
+    The ``summary`` attribute counts ignored objects by reason. :class:`smallvit.DataReportHook`
+    logs it and raises an error if the file is unusable. Annotation files with missing ``area`` or
+    ``iscrowd``, with ids that are 0, strings or duplicated, or with flat polygons are repaired in
+    memory.
     """
 
     summary: CocoSummary | None = None
 
-    def COCOAPI(self, path: str) -> RepairedCOCO:  # noqa: N802 MMDetection's name
+    def COCOAPI(self, path: str) -> RepairedCOCO:  # noqa: N802 name defined by MMDetection
         """Read the annotation file.
 
         Args:
-            path (str): The file, or a local copy of it.
+            path (str): Local path of the annotation file.
 
         Returns:
-            RepairedCOCO: The file, mended.
+            RepairedCOCO: Index of the repaired annotations.
         """
         api = RepairedCOCO(path, self.ann_file)
         masks, classes = mask_settings(self), self.metainfo.get("classes") or ()
@@ -92,11 +94,11 @@ class CocoDataset(StockCocoDataset):
 
 
 class CocoMetric(StockCocoMetric):
-    """MMDetection's ``CocoMetric`` on an annotation file that is repaired in memory.
+    """MMDetection's ``CocoMetric`` with in-memory repair of the annotation file.
 
     Args:
-        ann_file (str, optional): Path of the annotations. Defaults to None.
-        **kwargs: Those of :class:`mmdet.evaluation.CocoMetric`.
+        ann_file (str, optional): Path of the annotation file. Defaults to None.
+        **kwargs: Other arguments of :class:`mmdet.evaluation.CocoMetric`.
     """
 
     def __init__(self, ann_file: str | None = None, **kwargs) -> None:
@@ -108,13 +110,13 @@ class CocoMetric(StockCocoMetric):
 
 
 def repair_metric(metric: Any) -> list[Repair]:
-    """Repair the annotations that a metric has read.
+    """Repair the annotations loaded by a metric.
 
     Args:
-        metric (Any): A metric; others than MMDetection's of COCO are left alone.
+        metric (Any): Metric of any library. Only MMDetection's ``CocoMetric`` is changed.
 
     Returns:
-        list[Repair]: What was mended.
+        list[Repair]: Repairs made.
     """
     api = getattr(metric, "_coco_api", None)
     if type(api) is COCO:

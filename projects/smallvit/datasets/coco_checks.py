@@ -1,4 +1,4 @@
-"""Checks for COCO annotations that mmdet silently drops or fails on."""
+"""Checks for COCO annotations that MMDetection silently drops or fails to load."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from smallvit.errors import DataError
 
 
 def reads_coco(dataset: Any) -> bool:
-    """Check whether a dataset is MMDetection's ``CocoDataset``, or reads its file the same way.
+    """Check whether a dataset loads annotations like MMDetection's ``CocoDataset``.
 
     Args:
-        dataset (Dataset): A dataset.
+        dataset (Dataset): Dataset of any MM library.
 
     Returns:
-        bool: False for one that reads another kind of file, or this one in its own way.
+        bool: False if the dataset uses another file format or its own annotation loader.
     """
     kind = type(dataset)
     stock = next((one for one in kind.__mro__ if one.__module__ == "mmdet.datasets.coco"), None)
@@ -40,13 +40,13 @@ def reads_coco(dataset: Any) -> bool:
 
 
 def mask_settings(dataset: Any) -> MaskSettings:
-    """Determine how a dataset's pipeline reads masks.
+    """Get the mask settings of a dataset's pipeline.
 
     Args:
-        dataset (Dataset): A dataset with a ``pipeline``.
+        dataset (Dataset): Dataset with a ``pipeline`` attribute.
 
     Returns:
-        MaskSettings: The settings.
+        MaskSettings: Whether and how the pipeline loads masks.
     """
     transforms = getattr(getattr(dataset, "pipeline", None), "transforms", ())
     loader = next((one for one in transforms if getattr(one, "with_mask", False)), None)
@@ -54,13 +54,13 @@ def mask_settings(dataset: Any) -> MaskSettings:
 
 
 def summary_of(dataset: Any) -> CocoSummary | None:
-    """Summarize what a detection dataset uses from its annotation file.
+    """Summarize the annotations used by a detection dataset.
 
     Args:
-        dataset (Dataset): A dataset.
+        dataset (Dataset): Dataset of any MM library.
 
     Returns:
-        CocoSummary | None: The summary; None for one that is not COCO's.
+        CocoSummary | None: Summary of the annotation file, or None if it is not in COCO format.
     """
     if not reads_coco(dataset):
         return None
@@ -78,7 +78,7 @@ def _examine(dataset: Any) -> tuple[CocoSummary, dict]:
 
 
 def _read_otherwise(dataset: Any, summary: CocoSummary, content: dict) -> Iterator[str]:
-    """Index of MMDetection's own class for a file that ours would repair."""
+    """Find faults of a file that is read by MMDetection's ``CocoDataset`` without repair."""
     for one in summary.repaired:
         if one.for_training:
             yield (
@@ -100,11 +100,11 @@ def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
     """Find defects that make an annotation file unusable for a run.
 
     Args:
-        summary (CocoSummary): What a dataset takes from it.
-        training (bool): Whether it is trained on, not measured.
+        summary (CocoSummary): Summary of the annotation file.
+        training (bool): Whether the dataset is used for training, not evaluation.
 
     Yields:
-        str: A sentence with the way out.
+        str: Description of a defect and how to fix it.
     """
     yield from summary.faults
     for fault, count in summary.masks.items():
@@ -121,13 +121,13 @@ def check_summary(summary: CocoSummary, training: bool) -> Iterator[str]:
 
 
 def left_out_text(summary: CocoSummary) -> str:
-    """Report the objects that are left out.
+    """Format the counts of ignored objects.
 
     Args:
-        summary (CocoSummary): What a dataset takes from its annotation file.
+        summary (CocoSummary): Summary of the annotation file.
 
     Returns:
-        str: ": 3 area of 0 (...), 2 ..."; empty where none is.
+        str: Text such as ": 3 area of 0 (...), 2 ...", or an empty string if no object is ignored.
     """
     counts = sorted(summary.left_out.items(), key=lambda item: -item[1].number)
     parts = [f"{count.number} {reason} ({count.where})" for reason, count in counts]
@@ -138,12 +138,10 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
     """Check the annotation file of a detection dataset.
 
     Args:
-        dataset (Dataset): An mmdet dataset; one whose ``ann_file`` is not COCO's JSON has
-            no findings.
+        dataset (Dataset): MMDetection dataset. Annotation files not in COCO format are skipped.
 
     Yields:
-        Finding: What the file as a whole has wrong, and each annotation that is not trained,
-        or not as it is meant.
+        Finding: Defect of the whole file, or annotation that is ignored or misread in training.
     """
     if not reads_coco(dataset):
         return
@@ -153,7 +151,7 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
     except (DataError, ValueError) as error:
         yield Finding(MISLABELED, path, _without(path, str(error)))
         return
-    summary.masks = {}  # each is named below
+    summary.masks = {}  # reported individually below
     for sentence in [*map(str, summary.repaired), *check_summary(summary, training=True)]:
         yield Finding(MISLABELED, path, _without(path, sentence))
     folder = (getattr(dataset, "data_prefix", None) or {}).get("img", "")
@@ -170,7 +168,7 @@ def check_annotations(dataset: Any) -> Iterator[Finding]:
 
 
 def _without(path: str, sentence: str) -> str:
-    """Remove the file name from a sentence."""
+    """Remove the file name from a message."""
     rest = sentence.removeprefix("annotation file ").removeprefix(path)
     return rest.removeprefix(":").strip()
 

@@ -1,4 +1,4 @@
-"""Check that a COCO metric uses the annotation file of the images it evaluates."""
+"""Check that a COCO metric uses the annotation file of the evaluated dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from smallvit.datasets.coco_checks import reads_coco
 from smallvit.datasets.coco_index import class_faults
 
-#: Time limit in seconds for comparing the images of a dataset.
+#: Time limit for comparing the images of a dataset, in seconds.
 SECONDS = 0.5
 
 
@@ -18,12 +18,13 @@ def evaluator_findings(metric: Any, parts: Sequence[Any], split: str) -> Iterato
     """Compare the ``ann_file`` of a metric with the evaluated dataset.
 
     Args:
-        metric (Any): A metric; others than those of COCO with a file have no findings.
-        parts (Sequence[Dataset]): The datasets that it measures.
+        metric (Any): Metric of any library. Only COCO metrics with an annotation file are checked.
+        parts (Sequence[Dataset]): Datasets evaluated by the metric.
         split (str): ``val`` or ``test``.
 
     Yields:
-        tuple[bool, str]: Whether nothing can be measured so, and a sentence with the way out.
+        tuple[bool, str]: Whether the mismatch makes evaluation impossible, and its description
+        with a fix.
     """
     api = getattr(metric, "_coco_api", None)
     if api is None or not parts or not all(map(reads_coco, parts)):

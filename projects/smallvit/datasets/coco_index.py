@@ -1,4 +1,4 @@
-"""Statistics of a COCO annotation file: what a detection dataset uses, and what it drops."""
+"""Statistics of COCO annotation files: objects used and ignored by a detection dataset."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from smallvit.datasets.coco_objects import CHOICES, REASONS, THIN, TRAINED, Obje
 from smallvit.datasets.coco_repair import Repair
 from smallvit.utils.text import name_some
 
-#: Minimum number of boxes for corners (x1, y1, x2, y2) in all of them to be no coincidence.
+#: Minimum number of boxes required to detect boxes in (x1, y1, x2, y2) format.
 MIN_CORNERS = 3
 
-#: Reasons why the mask of an object excludes it from training.
+#: Mask defects that exclude an object from training.
 FEW_POINTS = "polygon with fewer than three points"
 NOT_A_POLYGON = "RLE mask, but poly2mask=False supports only polygons"
 
-#: Defects of masks that the pipeline cannot load.
+#: Mask defects that make the pipeline fail.
 NO_MASK = "no segmentation"
 NO_NUMBERS = "segmentation that is not a list of polygons (lists of numbers)"
 NO_COUNTS = "RLE mask without counts, or with counts that do not sum to its size"
@@ -31,11 +31,11 @@ NORMALIZED = "polygon with normalized coordinates (0 to 1) instead of pixels"
 
 @dataclass
 class Count:
-    """Number of occurrences of a finding, and its first place.
+    """Number of occurrences of a finding and location of the first one.
 
     Args:
-        number (int): How often.
-        where (str): The first place.
+        number (int): Number of occurrences.
+        where (str): Location of the first occurrence.
     """
 
     number: int = 0
@@ -44,11 +44,11 @@ class Count:
 
 @dataclass
 class MaskSettings:
-    """How a pipeline reads masks.
+    """Mask settings of a pipeline.
 
     Args:
-        wanted (bool): Whether it reads them. Defaults to False.
-        polygons_only (bool): Whether RLE masks are left out (``poly2mask=False``). Defaults to
+        wanted (bool): Whether the pipeline loads masks. Defaults to False.
+        polygons_only (bool): Whether RLE masks are ignored (``poly2mask=False``). Defaults to
             False.
     """
 
@@ -58,20 +58,20 @@ class MaskSettings:
 
 @dataclass
 class CocoSummary:
-    """What a dataset uses from an annotation file.
+    """Summary of the annotations used and ignored by a dataset.
 
     Args:
         path (str): Path of the annotation file.
-        images (int): Images in it.
-        objects (int): Annotations in it.
-        trained (dict[str, int]): Objects of each class that are trained or measured.
-        with_objects (int): Images that have one.
-        left_out (dict[str, Count]): Objects that are not, by reason.
-        masks (dict[str, Count]): Objects that are, but whose masks cannot be loaded.
-        repaired (list[Repair]): What was mended in memory.
-        faults (list[str]): What makes the file wrong as a whole, each with the way out.
-        warnings (list[str]): What may be wrong.
-        files (frozenset[str]): Names of its images.
+        images (int): Number of images in the file.
+        objects (int): Number of annotations in the file.
+        trained (dict[str, int]): Number of objects per class used in training or evaluation.
+        with_objects (int): Number of images with at least one used object.
+        left_out (dict[str, Count]): Ignored objects by reason.
+        masks (dict[str, Count]): Used objects with masks that cannot be loaded, by reason.
+        repaired (list[Repair]): Repairs made in memory.
+        faults (list[str]): Defects of the whole file, each with a fix.
+        warnings (list[str]): Possible defects.
+        files (frozenset[str]): Image file names.
     """
 
     path: str
@@ -88,7 +88,7 @@ class CocoSummary:
 
     @property
     def by_fault(self) -> int:
-        """int: Objects that are dropped unintentionally."""
+        """int: Number of objects ignored because of a defect."""
         return sum(one.number for why, one in self.left_out.items() if why not in CHOICES)
 
     def note(
@@ -98,10 +98,10 @@ class CocoSummary:
 
         Args:
             counts (dict[str, Count]): ``left_out`` or ``masks``.
-            reason (str): Reason for which they are counted.
+            reason (str): Key under which the objects are counted.
             annotation (dict): Annotation of the first object.
             image (dict, optional): Entry of ``images`` that the annotation refers to.
-            number (int): How many. Defaults to 1.
+            number (int): Number of objects. Defaults to 1.
         """
         count = counts.setdefault(reason, Count())
         count.number += number
@@ -113,17 +113,17 @@ class CocoSummary:
 def summarize(
     content: dict, path: str, classes: Sequence[str], masks: MaskSettings, repaired: list[Repair]
 ) -> CocoSummary:
-    """Index an annotation file as mmdet's ``CocoDataset`` does.
+    """Summarize an annotation file as loaded by MMDetection's ``CocoDataset``.
 
     Args:
-        content (dict): The JSON, repaired.
+        content (dict): Repaired content of the annotation file.
         path (str): Path of the annotation file, for messages.
-        classes (Sequence[str]): Classes of the dataset.
-        masks (MaskSettings): How its pipeline reads masks.
-        repaired (list[Repair]): What was mended.
+        classes (Sequence[str]): Class names of the dataset.
+        masks (MaskSettings): Mask settings of the pipeline.
+        repaired (list[Repair]): Repairs made to ``content``.
 
     Returns:
-        CocoSummary: What is trained, left out and wrong.
+        CocoSummary: Used objects, ignored objects and defects.
     """
     summary = CocoSummary(path, len(content["images"]), len(content["annotations"]))
     summary.repaired = list(repaired)
@@ -162,7 +162,7 @@ def _count_left_out(summary: CocoSummary, content: dict, objects: Objects) -> No
 def _count_masks(
     summary: CocoSummary, content: dict, objects: Objects, masks: MaskSettings
 ) -> np.ndarray:
-    """Count masks that cannot be loaded, and return those whose objects are dropped."""
+    """Count masks that cannot be loaded, and return those that exclude their objects."""
     left_out = np.zeros(len(objects.reasons), bool)
     annotations = content["annotations"]
     for number in np.flatnonzero(objects.reasons == TRAINED).tolist():
@@ -180,7 +180,7 @@ def _count_masks(
 
 
 def _is_plain(segmentation: Any) -> bool:
-    """Whether a mask is likely a single polygon in pixels, the common case; others are checked."""
+    """Check quickly whether a mask is a single polygon in pixels, which needs no other checks."""
     if type(segmentation) is not list or len(segmentation) != 1:
         return False
     (polygon,) = segmentation
@@ -190,15 +190,15 @@ def _is_plain(segmentation: Any) -> bool:
 
 
 def mask_fault(annotation: dict, image: dict, masks: MaskSettings) -> str | None:
-    """Describe what is wrong with an object's mask.
+    """Describe the defect of an object mask.
 
     Args:
         annotation (dict): Annotation of the object.
-        image (dict): Entry of ``images`` that it refers to, with ``height`` and ``width``.
-        masks (MaskSettings): How the pipeline reads masks.
+        image (dict): Entry of ``images`` for the object, with ``height`` and ``width``.
+        masks (MaskSettings): Mask settings of the pipeline.
 
     Returns:
-        str | None: The fault; None where there is none.
+        str | None: Description of the defect, or None if the mask is valid.
     """
     found = annotation.get("segmentation")
     if not found:
@@ -232,14 +232,14 @@ def _has_counts(mask: dict, image: dict) -> bool:
 
 
 def file_faults(content: dict, path: str) -> Iterator[str]:
-    """Find ids and names that are used twice.
+    """Find duplicate ids and names.
 
     Args:
-        content (dict): The JSON.
+        content (dict): Content of the annotation file.
         path (str): Path of the annotation file, for messages.
 
     Yields:
-        str: A sentence with the way out.
+        str: Description of a defect and how to fix it.
     """
     images: dict = {}
     for image in content["images"]:
@@ -258,20 +258,20 @@ def file_faults(content: dict, path: str) -> Iterator[str]:
 
 
 def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]:
-    """Find classes of a dataset that are missing in its annotation file.
+    """Find classes of a dataset that are missing from its annotation file.
 
-    Their labels, and those of all classes after them, would be another's.
+    A missing class would shift the labels of all classes after it.
 
     Args:
         classes (Sequence[str]): Class names of the dataset, ``metainfo.classes``.
-        names (Sequence[str]): Names of the file's categories.
+        names (Sequence[str]): Category names in the annotation file.
         path (str): Path of the annotation file, for messages.
 
     Yields:
-        str: A sentence with the way out.
+        str: Description of a defect and how to fix it.
     """
     if isinstance(classes, str):
-        return  # said for every kind of dataset
+        return  # reported by a check common to all datasets
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
         yield f"metainfo.classes contains {twice!r} twice. List each class once"
@@ -289,15 +289,15 @@ def class_faults(classes: Any, names: Sequence[str], path: str) -> Iterator[str]
 
 
 def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Iterator[str]:
-    """Find boxes and category ids that follow another convention.
+    """Find boxes and category ids that do not follow the COCO convention.
 
     Args:
         content (dict): Content of the annotation file.
-        objects (Objects): Boxes and category ids of its annotations.
-        summary (CocoSummary): What was counted.
+        objects (Objects): Boxes and category ids of the annotations.
+        summary (CocoSummary): Summary of the annotation file.
 
     Yields:
-        str: A sentence with the way out.
+        str: Description of a defect and how to fix it.
     """
     known = objects.images >= 0
     count = int(known.sum())
@@ -311,7 +311,7 @@ def shape_faults(content: dict, objects: Objects, summary: CocoSummary) -> Itera
         one = content["annotations"][out[0]]
         example = f"e.g. {one['bbox']} of annotation {one['id']}"
         summary.warnings.append(f"{len(out)} boxes extend beyond their images, {example}")
-        # Among a few valid boxes one may be wider than its x; among many, never all.
+        # All of a few valid boxes may be wider than their x, but not all of many boxes.
         if count > MIN_CORNERS and objects.fit_as_corners[known].all():
             yield (
                 f"{summary.path}: {len(out)} of {count} boxes extend beyond their images, "

@@ -1,6 +1,6 @@
 """Vectorized selection of the objects in a COCO annotation file that are used in training.
 
-COCO itself has 860,000 objects; one call for each would take longer than the first training
+COCO has 860,000 objects, so a Python loop over them would take longer than the first training
 steps.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Pixels by which a box may exceed its image; published boxes are rounded.
+#: Tolerance in pixels for boxes exceeding the image, because published boxes are rounded.
 TOLERANCE = 1.0
 
-#: Reasons why an object is not used in training.
+#: Reasons why an object is ignored in training.
 UNKNOWN_IMAGE = "of an image that is not in the file"
 IGNORED = "marked 'ignore'"
 THIN = "box smaller than a pixel"
@@ -23,15 +23,15 @@ NO_AREA = "area of 0"
 UNKNOWN_CATEGORY = "of a category that is not in the file"
 OTHER_CLASS = "of a category that is not in classes"
 CROWD = "marked iscrowd"
-#: In the order in which they are checked: in a file of boxes in 0..1 none is outside, and
-#: none is a pixel wide.
+#: All reasons, in the order of the checks. Normalized boxes in [0, 1] are inside the image, but
+#: less than a pixel wide.
 REASONS = (
     *(UNKNOWN_IMAGE, IGNORED, THIN, OUTSIDE),
     *(NO_AREA, UNKNOWN_CATEGORY, OTHER_CLASS, CROWD),
 )
 #: Reasons that are intended rather than defects of the file.
 CHOICES = (IGNORED, OTHER_CLASS, CROWD)
-#: Index for objects that are used in training.
+#: Value of ``Objects.reasons`` for objects used in training.
 TRAINED = len(REASONS)
 
 
@@ -40,12 +40,13 @@ class Objects:
     """Annotations of a file as arrays.
 
     Args:
-        images (np.ndarray): Place of each one's image in the file, (N,); -1 where there is none.
-        boxes (np.ndarray): x, y, width, height, (N, 4).
-        sizes (np.ndarray): Width and height of the images, (N, 2); 0 where there is none.
-        categories (np.ndarray): Place of each one's category in the file, (N,); -1 where there
-            is none.
-        reasons (np.ndarray): Place in ``REASONS`` of why each is left out, (N,), or ``TRAINED``.
+        images (np.ndarray): Index of the image of each object, of shape (N,); -1 if missing.
+        boxes (np.ndarray): Boxes in (x, y, width, height) format, of shape (N, 4).
+        sizes (np.ndarray): Image width and height for each object, of shape (N, 2); 0 if missing.
+        categories (np.ndarray): Index of the category of each object, of shape (N,); -1 if
+            missing.
+        reasons (np.ndarray): Index into ``REASONS`` for ignored objects and ``TRAINED`` for the
+            others, of shape (N,).
     """
 
     images: np.ndarray
@@ -56,27 +57,27 @@ class Objects:
 
     @property
     def stand_out(self) -> np.ndarray:
-        """np.ndarray: Whether each box exceeds its image by more than the tolerance."""
+        """np.ndarray: Mask of boxes that exceed the image by more than the tolerance."""
         low, high = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
         out = (low < -TOLERANCE) | (high > self.sizes + TOLERANCE)
         return out.any(1) & (self.images >= 0)
 
     @property
     def fit_as_corners(self) -> np.ndarray:
-        """np.ndarray: Whether each box would be inside its image as x1, y1, x2, y2."""
+        """np.ndarray: Mask of boxes inside the image if interpreted as (x1, y1, x2, y2)."""
         low, high = self.boxes[:, :2], self.boxes[:, 2:]
         return ((low < high) & (high <= self.sizes + TOLERANCE)).all(1)
 
 
 def read_objects(content: dict, classes: Collection[str]) -> Objects:
-    """Determine which objects MMDetection uses in training, and why it drops the others.
+    """Determine which objects MMDetection uses in training, and why it ignores the others.
 
     Args:
-        content (dict): The JSON, repaired.
-        classes (Collection[str]): Classes of the dataset.
+        content (dict): Repaired content of the annotation file.
+        classes (Collection[str]): Class names of the dataset.
 
     Returns:
-        Objects: The columns.
+        Objects: Annotations as arrays.
     """
     annotations = content["annotations"]
     images = _places(annotations, "image_id", content["images"])
@@ -98,6 +99,6 @@ def read_objects(content: dict, classes: Collection[str]) -> Objects:
 
 
 def _places(annotations: list[dict], key: str, table: list[dict]) -> np.ndarray:
-    """Index of each annotation's entry in a table; -1 if it has none."""
+    """Look up the index of each annotation's entry in a table; -1 if missing."""
     places = {one["id"]: place for place, one in enumerate(table)}
     return np.array([places.get(one[key], -1) for one in annotations], int)

@@ -1,7 +1,7 @@
 """Validation and in-memory repair of COCO annotation files.
 
-A file may be unambiguous and still be misread: pycocotools counts an object with
-id 0 as missed, and mmdet never finds the objects of image "7" if the image's id is 7.
+Some unambiguous files are misread: pycocotools counts an object with id 0 as missed, and
+MMDetection does not match an ``image_id`` of "7" with an image id of 7.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ CATEGORY_KEYS = ("id", "name")
 
 @dataclass(frozen=True)
 class Repair:
-    """A kind of defect that was repaired.
+    """Type of defect repaired in an annotation file.
 
     Args:
-        text (str): What it was, and how it is read.
-        for_training (bool): Whether a dataset that does not mend it trains something else;
-            others spoil the metric alone. Defaults to True.
+        text (str): Description of the defect and the repair.
+        for_training (bool): Whether the defect affects training. If False, it affects only the
+            metric. Defaults to True.
     """
 
     text: str
@@ -38,14 +38,14 @@ class Repair:
 
 
 def require_content(content: Any, path: str) -> None:
-    """Check that an annotation file contains what a detection dataset reads.
+    """Check that an annotation file has the fields required by a detection dataset.
 
     Args:
-        content (Any): The JSON.
-        path (str): The file, for the message.
+        content (Any): Content of the annotation file.
+        path (str): Path of the file, for error messages.
 
     Raises:
-        DataError: If something is missing, or a box is not four numbers.
+        DataError: If a required field is missing, or a box does not have four numbers.
     """
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DataError(
@@ -56,7 +56,7 @@ def require_content(content: Any, path: str) -> None:
             f"annotation file {path} has no list 'categories'. Add it with the ids and names of "
             "the classes"
         )
-    content.setdefault("annotations", [])  # a test set without answers
+    content.setdefault("annotations", [])  # test set without annotations
     if not isinstance(content["annotations"], list):
         raise DataError(
             f"annotation file {path}: expected 'annotations' to be a list, got "
@@ -133,10 +133,10 @@ def _have(entries: list, key: str) -> bool:
 
 
 def _are_boxes(boxes: list) -> bool:
-    """Whether all are four numbers; a fast check for files with many boxes."""
+    """Check whether all boxes have four numbers. Vectorized for files with many boxes."""
     try:
         values = np.array(boxes or [[0, 0, 0, 0]])
-    except ValueError:  # not all of one length
+    except ValueError:  # boxes of different lengths
         return False
     return values.dtype.kind in "if" and values.shape[1:] == (4,) and np.isfinite(values).all()
 
@@ -149,7 +149,7 @@ def _is_box(box: Any) -> bool:
     try:
         left, top, width, height = box
         total = left + top + width + height
-        return total - total == 0  # neither NaN nor infinite
+        return total - total == 0  # False for NaN and infinity
     except (TypeError, ValueError):
         return False
 
@@ -159,17 +159,17 @@ def _has_size(image: dict) -> bool:
 
 
 def repair(content: dict, path: str) -> list[Repair]:
-    """Repair an annotation file in memory, where the meaning is unambiguous.
+    """Repair unambiguous defects of an annotation file in memory.
 
     Args:
-        content (dict): The JSON, changed in place.
-        path (str): The file, for messages.
+        content (dict): Content of the annotation file, modified in place.
+        path (str): Path of the file, for messages.
 
     Returns:
-        list[Repair]: The kinds of faults that were mended.
+        list[Repair]: Repairs made.
 
     Raises:
-        DataError: If something is missing that cannot be guessed.
+        DataError: If a required field is missing and cannot be inferred.
     """
     require_content(content, path)
     steps: tuple[Callable[[dict], Iterator[Repair]], ...] = (
@@ -188,7 +188,7 @@ def _match_category_ids(content: dict) -> Iterator[Repair]:
 
 
 def _match(content: dict, key: str, table: str) -> Iterator[Repair]:
-    """Match ids that are strings on one side only: "7" is 7."""
+    """Convert ids to match references of another type, such as "7" and 7."""
     known = {one["id"] for one in content[table]}
     unmatched = [one for one in content["annotations"] if one[key] not in known]
     by_text = {str(name): name for name in known} if unmatched else {}
@@ -219,7 +219,7 @@ def _fill_area(content: dict) -> Iterator[Repair]:
     lacking = [
         one
         for one in content["annotations"]
-        if type(one.get("area")) not in numbers or one["area"] != one["area"]  # not a number
+        if type(one.get("area")) not in numbers or one["area"] != one["area"]  # NaN
     ]
     for one in lacking:
         one["area"] = _number_in(one.get("area"), one["bbox"][2] * one["bbox"][3])
@@ -243,7 +243,7 @@ def _nest_polygons(content: dict) -> Iterator[Repair]:
         if not isinstance(found, list) or not found:
             continue
         if type(found[0]) is list and len(found[0]) > 2 and type(found[0][0]) in (int, float):
-            continue  # as it should be
+            continue  # already valid
         nested = _nested(found)
         if nested is not found:
             one["segmentation"] = nested
@@ -269,7 +269,7 @@ def _nested(found: list) -> list:
 
 
 def _number(content: dict) -> Iterator[Repair]:
-    """Renumber objects: pycocotools takes id 0 for not found, and equal ids for one object."""
+    """Renumber objects if ids are not unique or 0, which pycocotools treats as unmatched."""
     annotations = content["annotations"]
     reason = _wrong_ids([one.get("id") for one in annotations])
     if reason is None:

@@ -1,4 +1,4 @@
-"""Inspection of a run's datasets before its first step."""
+"""Inspection of the datasets of a run before its first step."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from smallvit.datasets.parts import parts_of, transform_of
 from smallvit.datasets.usage import Usage
 from smallvit.errors import DataError, LabelError
 
-#: Time limit in seconds for checking the files of a dataset.
+#: Time limit for checking the files of a dataset, in seconds.
 SECONDS = 0.5
 
 
 def describe(dataset: Any, split: str, num_classes: int | None = None) -> list[Usage]:
-    """Summarize what a run uses from a dataset.
+    """Summarize the data that a run uses from a dataset.
 
     Args:
-        dataset (Dataset): A dataset of a loader.
+        dataset (Dataset): Dataset of any MM library, possibly a wrapper.
         split (str): ``train``, ``val`` or ``test``.
-        num_classes (int, optional): Classes of a classifier's head. Defaults to None.
+        num_classes (int, optional): Number of classes of the classification head. Defaults to
+            None.
 
     Returns:
-        list[Usage]: One for each dataset that it is made of.
+        list[Usage]: One summary for each dataset inside the wrapper.
     """
     found = []
     for part in parts_of(dataset):
@@ -88,7 +89,7 @@ def _objects(part: Any, usage: Usage) -> None:
         usage.notes.append(f"{rest} of {summary.images} images are skipped (filter_cfg, indices)")
     folder = (part.data_prefix or {}).get("img") or ""
     unlisted = unlisted_images(folder, summary.files, SECONDS)
-    if unlisted.counts:  # a folder may hold the images of several files
+    if unlisted.counts:  # several files may share a folder
         more = "" if unlisted.complete else ", and more"
         usage.notes.append(f"in {folder}: {unlisted.text()}{more}")
 
@@ -141,27 +142,27 @@ def _files(part: Any, usage: Usage) -> None:
 
 
 def left_out_of(part: Any, seconds: float = float("inf")) -> LeftOut | None:
-    """Find files in a dataset's folder that it does not read.
+    """Find files in the folder of a dataset that are not part of it.
 
     Args:
-        part (Dataset): A dataset that is no wrapper.
-        seconds (float): For how long to look at most. Defaults to infinity.
+        part (Dataset): Dataset of any MM library, not a wrapper.
+        seconds (float): Time limit in seconds. Defaults to infinity.
 
     Returns:
-        LeftOut | None: The files; None where the dataset does not read a whole folder.
+        LeftOut | None: Unused files, or None if the dataset does not read a whole folder.
     """
     if getattr(part, "ann_file", None):
         return None
     if hasattr(part, "class_names") and hasattr(part, "source"):
         folder, kept = part.source()
-        held_out = kept == "held out"  # what is left out there is told for the training
+        held_out = kept == "held out"  # unused files are reported for the training split
         return None if held_out else files_left_out(folder, part.extensions, True, seconds=seconds)
     if hasattr(part, "extensions") and hasattr(part, "img_prefix"):
         labeled = getattr(part, "with_label", True)
         return files_left_out(part.img_prefix, tuple(part.extensions), labeled, seconds=seconds)
     if reads_label_maps(part):
         folder = part.data_prefix.get("img_path", "")
-        if not hasattr(part, "img_suffix"):  # ours takes all endings
+        if not hasattr(part, "img_suffix"):  # LabelMaps supports all file extensions
             return files_left_out(folder, part.extensions, seconds=seconds)
         return files_left_out(folder, (part.img_suffix,), match_case=True, seconds=seconds)
     return None
@@ -183,7 +184,7 @@ def _images(part: Any, usage: Usage) -> None:
 
 
 def _missing(part: Any) -> tuple[list[str], int]:
-    """Listed images that do not exist, among those that can be checked within the time limit."""
+    """Find listed images that do not exist, as far as the time limit allows."""
     loader = transform_of(part, LoadImageFromFile)
     if loader is None or loader.backend_args or loader.file_client_args:
         return [], 0

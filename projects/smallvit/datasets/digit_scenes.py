@@ -20,8 +20,8 @@ from smallvit.utils.json_files import read_object, require_count
 
 SETTINGS_FILE = "digit_scenes.json"
 
-# Folder, annotation file and source of digits: the splits share no
-# digits.
+# Folder, annotation file and source split of the digits. The splits
+# have no digits in common.
 _SPLITS = {"train": ("training", "trainval"), "val": ("validation", "test")}
 _INK_THRESHOLD = 0.5
 _MIN_VISIBLE = 0.85
@@ -31,20 +31,20 @@ _PLACEMENT_TRIALS = 20
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """Settings of the scenes; the same settings give the same files, bit for bit.
+    """Settings of the scenes. Equal settings produce bitwise identical files.
 
     Args:
         num_train (int): Number of training scenes. Defaults to 1200.
         num_val (int): Number of validation scenes. Defaults to 120.
         size (int): Height and width of a scene. Defaults to 96.
-        digits_per_scene (tuple[int, int]): Fewest and most digits of a scene. Fewer may
-            stand there where no place is left. Defaults to ``(2, 5)``.
-        digit_size (tuple[int, int]): Smallest and largest height of a digit's cell, in
-            pixels. Defaults to ``(20, 44)``.
-        seed (int): Seed of everything that is random. Defaults to 0.
+        digits_per_scene (tuple[int, int]): Minimum and maximum number of digits in a scene. A
+            scene may have fewer digits if there is not enough space. Defaults to ``(2, 5)``.
+        digit_size (tuple[int, int]): Minimum and maximum height of a digit cell, in pixels.
+            Defaults to ``(20, 44)``.
+        seed (int): Random seed. Defaults to 0.
 
     Raises:
-        UserError: If a number is out of range.
+        UserError: If a setting is out of range.
     """
 
     num_train: int = 1200
@@ -75,12 +75,12 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered scene.
+    """Rendered scene of handwritten digits.
 
     Args:
         image (np.ndarray): RGB image, uint8, of shape (H, W, 3).
-        masks (np.ndarray): Visible ink of each digit, bool, of shape (N, H, W); no two
-            masks share a pixel.
+        masks (np.ndarray): Masks of the visible ink of each digit, bool, of shape (N, H, W).
+            Masks do not overlap.
         labels (np.ndarray): Class of each digit, of shape (N, ).
         sources (np.ndarray): Index of each digit in ``sklearn.datasets.load_digits``.
     """
@@ -92,30 +92,30 @@ class Scene:
 
     @property
     def label_map(self) -> np.ndarray:
-        """Label of each pixel, uint8, of shape (H, W): 0 for background, digit d as d + 1."""
+        """Create the label map, uint8, of shape (H, W): 0 for background, d + 1 for digit d."""
         return (self.masks * (self.labels + 1)[:, None, None]).sum(0).astype(np.uint8)
 
 
 def iter_scenes(settings: SceneSettings, split: str) -> Iterator[Scene]:
     """Render the scenes of a split.
 
-    Digits differ in size, color and place. They may overlap a little: a later digit
-    covers an earlier one, of which at least 85% of the ink stays visible. Training
-    scenes show digits of the ``trainval`` split of :class:`smallvit.datasets.Digits`,
-    validation scenes those of its ``test`` split.
+    Digits vary in size, color and position. They may partially overlap: later digits occlude
+    earlier ones, but at least 85% of the ink of each digit remains visible. Training scenes use
+    the ``trainval`` split of :class:`smallvit.datasets.Digits`, validation scenes the ``test``
+    split.
 
     Args:
         settings (SceneSettings): Number, size and seed of the scenes.
         split (str): ``train`` or ``val``.
 
     Yields:
-        Scene: One scene after the other.
+        Scene: Rendered scene.
     """
     images, labels = load_digit_images()
     pool = digit_indices(labels, _SPLITS[split][1])
     count = settings.num_train if split == "train" else settings.num_val
     for number in range(count):
-        # One random stream per scene: changing the count does not change earlier scenes.
+        # One random stream per scene, so that the number of scenes does not affect earlier ones.
         rng = np.random.RandomState([settings.seed, list(_SPLITS).index(split), number])
         yield _draw_scene(rng, images, labels, pool, settings)
 
@@ -140,14 +140,14 @@ def _draw_scene(rng, images, labels, pool, settings: SceneSettings) -> Scene:
 
 
 def _draw_background(rng, size: int) -> np.ndarray:
-    """Colored paper with uneven, noisy brightness: values in [0, 1], of shape (size, size, 3)."""
+    """Draw noisy, unevenly lit colored paper, in [0, 1], of shape (size, size, 3)."""
     coarse = rng.uniform(0.45, 0.85, 3) + rng.uniform(-0.15, 0.15, (4, 4, 3))
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth + rng.normal(0, 0.03, (size, size, 1)), 0, 1)
 
 
 def _place(rng, image, masks, full_areas, settings: SceneSettings):
-    """Find a position where no earlier digit is covered too much; None if there is none."""
+    """Find a position that leaves earlier digits sufficiently visible, or None if impossible."""
     for _ in range(_PLACEMENT_TRIALS):
         ink = _stretch(rng, image, settings)
         mask = ink > _INK_THRESHOLD
@@ -161,7 +161,7 @@ def _place(rng, image, masks, full_areas, settings: SceneSettings):
 
 
 def _stretch(rng, image, settings: SceneSettings) -> np.ndarray:
-    """Enlarge and place an 8x8 digit: ink in [0, 1], of shape (size, size)."""
+    """Resize and place an 8x8 digit. Returns ink in [0, 1], of shape (size, size)."""
     height = rng.randint(settings.digit_size[0], settings.digit_size[1] + 1)
     width = min(round(height * rng.uniform(0.8, 1.1)), settings.size)
     ink = cv2.resize(image / 255, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -176,7 +176,7 @@ def _paint(rng, canvas, ink) -> np.ndarray:
     color = rng.uniform(0, 1, 3)
     lightest = np.median(canvas.mean(-1)) - _MIN_CONTRAST
     color *= rng.uniform(0.2, 1) * lightest / color.mean()
-    # The edge is one soft step around the mask's contour, so that ink fills the mask.
+    # Soft edge around the contour of the mask, so that ink fills the mask.
     alpha = np.clip((ink - _INK_THRESHOLD) * 3 + 0.5, 0, 1)[..., None]
     return canvas * (1 - alpha) + color.clip(0, 1) * alpha
 
@@ -184,30 +184,28 @@ def _paint(rng, canvas, ink) -> np.ndarray:
 def write_digit_scenes(
     out: str | Path, settings: SceneSettings | None = None, overwrite: bool = False
 ) -> None:
-    """Write digit scenes in the layouts of COCO and ADE20K, over the same images.
+    """Write digit scenes with annotations in COCO and ADE20K format.
 
-    The folder appears when everything in it is written: an interrupted call leaves
-    nothing. In it are::
+    The output folder is created atomically, so an interrupted call leaves no partial output. It
+    contains::
 
         images/{training,validation}/000001.png ...
         annotations/{training,validation}/000001.png ...   label maps
         annotations/instances_{train,val}.json             boxes and masks
         digit_scenes.json                                  the settings
 
-    Label maps hold 0 where there is no digit, as ADE20K does for what it has no name for,
-    and d + 1 on the digit d; category ids in the annotations are the same numbers.
+    In label maps, 0 is background, as in ADE20K, and d + 1 is digit d. The same values are used as
+    COCO category ids.
 
     Args:
-        out (str | Path): Folder to write.
+        out (str | Path): Output folder.
         settings (SceneSettings, optional): Number, size and seed of the scenes. Defaults to None,
-            which stands for ``SceneSettings()``.
-        overwrite (bool): Whether to replace digit scenes that are there. Defaults to
-            False.
+            which uses ``SceneSettings()``.
+        overwrite (bool): Whether to replace existing digit scenes. Defaults to False.
 
     Raises:
-        UserError: If ``out`` is there and may not be replaced. A folder that holds
-            anything but digit scenes is never replaced, and of what is put into it meanwhile
-            nothing is removed.
+        UserError: If ``out`` exists and cannot be replaced. A folder with files other than digit
+            scenes is never replaced, and files added to it during the call are kept.
     """
     out = Path(out).absolute()
     settings = settings or SceneSettings()
@@ -225,7 +223,7 @@ def write_digit_scenes(
 
 
 def _take_place(fresh: Path, out: Path) -> None:
-    """Rename new scenes to the name of the old ones, which are removed only then."""
+    """Move new scenes to the final path, and then remove the old scenes."""
     if not out.exists():
         fresh.rename(out)
         return
@@ -241,14 +239,14 @@ def _take_place(fresh: Path, out: Path) -> None:
     for path in _files_of(old):
         (old / path).unlink(missing_ok=True)
     for folder, _, _ in os.walk(old, topdown=False):
-        with suppress(OSError):  # it holds files of others
+        with suppress(OSError):  # contains other files
             os.rmdir(folder)
     if old.exists():
         print(f"{old} is kept because it contains files other than digit scenes")
 
 
 def _files_of(folder: Path) -> list[str]:
-    """Files of digit scenes, from the settings that were written with them."""
+    """List the files of digit scenes according to their saved settings."""
     try:
         found = read_object(folder / SETTINGS_FILE)
         counts = {
@@ -316,8 +314,8 @@ def _write_split(root: Path, settings: SceneSettings, split: str) -> None:
 
 
 def _instances(scene: Scene) -> Iterator[dict]:
-    """COCO fields of each digit; category ids equal the label map's values."""
-    # Imported here, as only users of mmdet are certain to have pycocotools.
+    """Yield the COCO annotation of each digit. Category ids match label map values."""
+    # Imported lazily because pycocotools is only required with MMDetection.
     from pycocotools import mask as coco_mask
 
     for mask, label, source in zip(scene.masks, scene.labels, scene.sources, strict=True):

@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn as a classification dataset."""
+"""Classification dataset of the handwritten digits in scikit-learn."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,18 +13,18 @@ from smallvit.registry import DATASETS
 CLASSES = tuple(str(digit) for digit in range(10))
 SPLITS = ("train", "val", "trainval", "test")
 
-# Test images per class; the other 119 to 128 are for training. With 360 test images
-# one error is worth 0.28 points.
+# Number of test images per class; the other 119 to 128 are training images. With 360 test
+# images, one error is 0.28 percentage points.
 _TEST_PER_CLASS = 36
 _VAL_PER_CLASS = 19
 
 
 def load_digit_images() -> tuple[np.ndarray, np.ndarray]:
-    """Read the digits from the installed scikit-learn; nothing is downloaded.
+    """Load the digits from the installed scikit-learn package, without a download.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Images of shape (1797, 8, 8), uint8, 0 for paper to
-        255 for ink, and labels of shape (1797, ).
+        tuple[np.ndarray, np.ndarray]: Images, uint8, of shape (1797, 8, 8), from 0 (paper) to 255
+        (ink), and labels of shape (1797, ).
 
     Raises:
         ModuleNotFoundError: If scikit-learn is not installed.
@@ -41,7 +41,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
             "the digits require scikit-learn, which is not installed: pip install scikit-learn",
             name="sklearn",
         )
-    # Importing scikit-learn can take longer than training on its digits, so read its file.
+    # Importing scikit-learn can take longer than training on its digits, so read the file directly.
     path = Path(installed.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if path.is_file():
         table = np.loadtxt(path, delimiter=",")
@@ -51,7 +51,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
 
         digits = load_digits()
         pixels, labels = digits.images, digits.target
-    # A pixel counts the ink in a 4x4 cell of the scan: 0 to 16.
+    # Pixel values count the ink pixels in a 4x4 block of the scan, from 0 to 16.
     return np.rint(pixels * (255 / 16)).astype(np.uint8), labels.astype(np.int64)
 
 
@@ -60,26 +60,25 @@ def digit_indices(
 ) -> np.ndarray:
     """Select the images of a split.
 
-    The split is stratified and does not depend on anything but the labels. The images
-    of a class have one fixed order, from which ``samples_per_class`` takes the first:
-    smaller subsets lie inside larger ones.
+    The split is stratified and depends only on the labels. ``samples_per_class`` selects the first
+    images of each class in a fixed order, so smaller subsets are contained in larger ones.
 
     Args:
-        labels (np.ndarray): The labels of all images, of shape (N, ).
-        split (str): ``train``, ``val``, ``trainval`` (both together) or ``test``.
-        samples_per_class (int, optional): Keep so many images of each class. Defaults to
-            None, which keeps all.
+        labels (np.ndarray): Labels of all images, of shape (N, ).
+        split (str): ``train``, ``val``, ``trainval`` (both combined) or ``test``.
+        samples_per_class (int, optional): Number of images to select per class. Defaults to
+            None, which selects all.
 
     Returns:
-        np.ndarray: Sorted indices into the images.
+        np.ndarray: Sorted image indices.
 
     Raises:
         ValueError: If the split is unknown, or a class has fewer than
-            ``samples_per_class`` images in it.
+            ``samples_per_class`` images in the split.
     """
     if split not in SPLITS:
         raise ValueError(f"Digits has no split {split!r}. Choose one of {', '.join(SPLITS)}")
-    # numpy's compatibility policy freezes the streams of RandomState, but not of Generator.
+    # NumPy guarantees reproducible streams for RandomState, but not for Generator.
     shuffled = np.random.RandomState(0).permutation(len(labels))
     chosen = [
         _split_class(shuffled[labels[shuffled] == label], split) for label in range(len(CLASSES))
@@ -96,7 +95,7 @@ def digit_indices(
 
 
 def _split_class(indices: np.ndarray, split: str) -> np.ndarray:
-    # `train` comes first in `trainval`, so that limiting both selects the same images.
+    # `train` comes first in `trainval`, so that `samples_per_class` selects the same images.
     test_start = len(indices) - _TEST_PER_CLASS
     val_start = test_start - _VAL_PER_CLASS
     bounds = {
@@ -110,24 +109,24 @@ def _split_class(indices: np.ndarray, split: str) -> np.ndarray:
 
 @DATASETS.register_module()
 class Digits(BaseDataset):
-    """The 1,797 handwritten digits of `Alpaydin and Kaynak
-    <https://archive.ics.uci.edu/dataset/80>`_ that scikit-learn ships, 8x8 pixels.
+    """Dataset of the 1,797 handwritten digits of `Alpaydin and Kaynak
+    <https://archive.ics.uci.edu/dataset/80>`_ included in scikit-learn, 8x8 pixels.
 
     The images are part of the package, so no ``data_root`` is needed. They are returned as
-    uint8 arrays of shape (8, 8, 3) with three equal channels, as a gray image file is
-    read by default. ``img_path`` in the data information is not a file: it identifies the image
-    by its index in :func:`sklearn.datasets.load_digits`.
+    uint8 arrays of shape (8, 8, 3) with three equal channels, like a grayscale image file loaded
+    by default. ``img_path`` is not a file path: it identifies the image by its index in
+    :func:`sklearn.datasets.load_digits`.
 
     Args:
         split (str): ``train`` (1247 images), ``val`` (190), ``trainval`` (both
-            together) or ``test`` (360). Defaults to ``'train'``.
-        samples_per_class (int, optional): Keep only so many images of each class. Subsets
-            are deterministic and nested. Defaults to None, which keeps all.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+            combined) or ``test`` (360). Defaults to ``'train'``.
+        samples_per_class (int, optional): Number of images per class. Subsets are deterministic
+            and nested. Defaults to None, which uses all images.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
             Defaults to None.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
@@ -152,7 +151,7 @@ class Digits(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Load images and labels of the split.
+        """Load the images and labels of the split.
 
         Returns:
             list[dict]: ``img``, ``img_path`` and ``gt_label`` of each sample.
@@ -171,7 +170,7 @@ class Digits(BaseDataset):
         """Describe the split.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         kept = "all" if self.samples_per_class is None else self.samples_per_class
         return [f"Split: \t{self.split}", f"Samples per class: \t{kept}"]

@@ -1,4 +1,4 @@
-"""DomainNet, from its official lists or from class folders."""
+"""DomainNet dataset, loaded from the official image lists or from class folders."""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -14,25 +14,25 @@ DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 SPLITS = ("train", "test")
 NUM_CLASSES = 345
 SUFFIXES = (".jpg", ".png")
-#: Folder of a split; some copies call the test images val.
+#: Folder names of each split. In some copies, the test folder is named val.
 FOLDERS = {"train": ("train",), "test": ("test", "val")}
 
 
 @DATASETS.register_module()
 class DomainNet(BaseDataset):
-    """One domain of DomainNet: 345 classes in six domains (Peng et al., Moment Matching for
-    Multi-Source Domain Adaptation, ICCV 2019).
+    """One domain of the DomainNet dataset, with 345 classes in six domains (Peng et al., Moment
+    Matching for Multi-Source Domain Adaptation, ICCV 2019).
 
-    The official lists are used if they exist; the classes and their numbers are then those
-    of the training list::
+    The official image lists are used if they exist. Class names and labels are then defined by
+    the training list::
 
         data_root
         ├── clipart_train.txt           lines such as:
         ├── clipart_test.txt              clipart/aircraft_carrier/clipart_001_000001.jpg 0
         └── clipart/aircraft_carrier/clipart_001_000001.jpg
 
-    Without ``{domain}_train.txt`` the folders of the splits are read, and the classes are
-    the sorted folders of ``train``; ``val`` is used if there is no ``test``::
+    Without ``{domain}_train.txt``, images are loaded from the split folders, and the classes are
+    the sorted folder names in ``train``. ``val`` is used if there is no ``test`` folder::
 
         data_root
         └── clipart
@@ -40,21 +40,21 @@ class DomainNet(BaseDataset):
             └── test/aircraft_carrier/...
 
     Args:
-        data_root (str): The folder of all domains.
+        data_root (str): Root folder of all domains.
         domain (str): ``clipart``, ``infograph``, ``painting``, ``quickdraw``, ``real`` or
             ``sketch``.
         split (str): ``train`` or ``test``. Defaults to ``'train'``.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
-            Defaults to None, the class names as ``classes``.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+            Defaults to None, which sets ``classes`` to the class names.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
         ValueError: If the domain or the split is unknown.
-        DataError: If a file or folder of the layout is missing or empty, a line of a list is
-            no image and label, or a label or class is not one of the training images'.
+        DataError: If a required file or folder is missing or empty, a line of a list is not an
+            image and a label, or a label or class does not occur in the training images.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class DomainNet(BaseDataset):
         return names
 
     def load_data_list(self) -> list[dict]:
-        """List the images of the split.
+        """Load the image paths and labels of the split.
 
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
@@ -154,16 +154,16 @@ class DomainNet(BaseDataset):
             yield from ((osp.join(images, file), labels[name]) for file in files)
 
     def extra_repr(self) -> list[str]:
-        """Describe domain and split.
+        """Describe the domain and split.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         return [f"Domain: \t{self.domain}", f"Split: \t{self.split}"]
 
 
 def _entries(path: str, count: int) -> Iterator[tuple[str, int, str]]:
-    """Image, label and place in the file of each line of a list."""
+    """Yield the image, label and location of each line of an image list."""
     for number, line in enumerate(list_from_file(path), 1):
         if not line.strip():
             continue

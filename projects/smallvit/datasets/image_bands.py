@@ -1,4 +1,4 @@
-"""Loading of images with any number of bands."""
+"""Loading of multi-band images."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from smallvit.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadImageBands(CheckedLoadImageFromFile):
-    """Load the bands of an image from .npy or TIFF, as float32 and in the order of the file.
+    """Load the bands of an image from a .npy or TIFF file, as float32 in the file's band order.
 
-    Use it instead of ``LoadImageFromFile``, with as many values of ``mean`` and ``std`` in the
-    data preprocessor and ``in_channels`` of the backbone as bands are read. TIFF files need
-    ``pip install 'smallvit[bands]'``; their bands may be samples of a page, or pages.
+    Use it instead of ``LoadImageFromFile``. The length of ``mean`` and ``std`` in the data
+    preprocessor and ``in_channels`` of the backbone must equal the number of loaded bands. TIFF
+    files require ``pip install 'smallvit[bands]'``; bands may be stored as samples of one page or
+    as separate pages.
 
-    Required key: ``img_path``. Added keys: ``img``, float32 (H, W, C), or (H, W) for one band;
-    ``img_shape`` and ``ori_shape``.
+    Required key: ``img_path``. Added keys: ``img``, float32, of shape (H, W, C), or (H, W) for one
+    band; ``img_shape`` and ``ori_shape``.
 
     Args:
-        channels (int): Bands of each file.
-        bands (Sequence[int], optional): Indices of the bands that are read, from 0, in this
-            order. Defaults to None: all.
+        channels (int): Number of bands in each file.
+        bands (Sequence[int], optional): Zero-based indices of the bands to load, in this order.
+            Defaults to None, which loads all bands.
         band_axis (str, optional): Axis of the bands in an array: "first" for (C, H, W), "last"
-            for (H, W, C). Defaults to None: the axis whose length is ``channels``; an array where
-            both have it is refused.
-        ignore_empty (bool): Whether a damaged file gives None instead of an error. Defaults
-            to False.
-        backend_args (dict, optional): Arguments of the file backend. Defaults to None: local
-            disk.
+            for (H, W, C). Defaults to None, which selects the axis of length ``channels`` and
+            raises an error if both axes have this length.
+        ignore_empty (bool): Whether to return None for a damaged file instead of raising an
+            error. Defaults to False.
+        backend_args (dict, optional): Arguments of the file backend. Defaults to None, which
+            uses the local disk.
 
     Raises:
         UserError: If a setting is out of range. Loading raises an ImageError if a file is damaged,
-            and a DataError if it has another number of bands or values that are not finite.
+            and a DataError if the number of bands differs or values are not finite.
 
     Examples:
         >>> step = LoadImageBands(channels=13, bands=[3, 2, 1, 7])

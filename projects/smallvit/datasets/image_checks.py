@@ -1,4 +1,4 @@
-"""Checks of sample images for content that is lost when they are read."""
+"""Checks of sample images for content that is lost on loading."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from smallvit.datasets.io.images import decode, size_fault
 from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
-#: Number of images to check before a run, spread over the dataset, and time limit in seconds.
+#: Number of evenly spaced images to check before a run, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
 
-#: Content that is lost or changed when read: for one file, and for all checked files.
+#: Messages on content that is lost or changed on loading: for one file, and for all checked files.
 TRAITS = {
     "pages": (
         "has several pages, of which only the first is read",
@@ -48,9 +48,9 @@ class ImagesSeen:
     """Findings in the checked images.
 
     Args:
-        looked_at (int): How many were read.
-        traits (dict[str, list[str]]): Files by the keys of ``TRAITS``.
-        faults (list[str]): What is wrong with an image, with the way out.
+        looked_at (int): Number of images read.
+        traits (dict[str, list[str]]): Mapping from keys of ``TRAITS`` to affected files.
+        faults (list[str]): Defects of images, each with a fix.
     """
 
     looked_at: int = 0
@@ -58,10 +58,10 @@ class ImagesSeen:
     faults: list[str] = field(default_factory=list)
 
     def warnings(self) -> Iterator[str]:
-        """Report what is lost or ambiguous.
+        """Report content that is lost or ambiguous on loading.
 
         Yields:
-            str: A sentence with the way out.
+            str: Description of a problem and how to fix it.
         """
         for trait, files in self.traits.items():
             text = f"{len(files)} of {self.looked_at} sampled images (e.g. {files[0]})"
@@ -69,14 +69,14 @@ class ImagesSeen:
 
 
 def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
-    """Determine the size of an image as the pipeline loads it.
+    """Get the size of an image as loaded by the pipeline.
 
     Args:
-        dataset (Dataset): The dataset.
-        info (dict): A sample of it.
+        dataset (Dataset): Dataset with a ``pipeline`` attribute.
+        info (dict): Sample dict as returned by ``get_data_info``.
 
     Returns:
-        tuple[int, ...] | None: Height and width; None if it cannot be read.
+        tuple[int, ...] | None: Height and width, or None if the image cannot be read.
     """
     loader = transform_of(dataset, LoadImageFromFile)
     try:
@@ -87,15 +87,15 @@ def loaded_shape(dataset: Any, info: dict) -> tuple[int, ...] | None:
 
 
 def look_at_images(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> ImagesSeen:
-    """Read some images of a dataset, evenly spread over it.
+    """Check a limited number of evenly spaced images of a dataset.
 
     Args:
-        dataset (Dataset): A dataset with ``get_data_info``.
-        limit (int): How many at most. Defaults to 24.
-        seconds (float): For how long at most. Defaults to 0.4.
+        dataset (Dataset): Dataset with a ``get_data_info`` method.
+        limit (int): Maximum number of images. Defaults to 24.
+        seconds (float): Time limit in seconds. Defaults to 0.4.
 
     Returns:
-        ImagesSeen: What was found.
+        ImagesSeen: Findings in the checked images.
     """
     seen = ImagesSeen()
     loader = transform_of(dataset, LoadImageFromFile)
@@ -110,7 +110,7 @@ def look_at_images(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECOND
         except DataError as error:
             seen.faults.append(str(error))
         except (ImageError, OSError):
-            continue  # one that cannot be read is replaced in training, up to a limit
+            continue  # training replaces unreadable images, up to a limit
         if time.monotonic() - began > seconds:
             break
     return seen
@@ -122,19 +122,20 @@ def _content(path: str, loader: Any) -> bytes:
 
 
 def decode_as(loader: Any, content: bytes, path: str) -> np.ndarray:
-    """Decode the content of a file as a pipeline does.
+    """Decode an image like the loading transform of a pipeline.
 
     Args:
-        loader (LoadImageFromFile): Transform that loads the images; or None, for its defaults.
-        content (bytes): Content of the file.
-        path (str): Path of the file, for messages.
+        loader (LoadImageFromFile): Transform that loads the images, or None for the default
+            settings.
+        content (bytes): Content of the image file.
+        path (str): Path of the file, for error messages.
 
     Returns:
-        np.ndarray: The image.
+        np.ndarray: Decoded image.
 
     Raises:
-        ImageError: If it is not a whole image.
-        DataError: If it is not read as it is meant.
+        ImageError: If the image is incomplete or cannot be decoded.
+        DataError: If the image would be misread.
     """
     if hasattr(loader, "decode"):
         return loader.decode(content, path)
@@ -150,19 +151,19 @@ def _look(content: bytes, info: dict, loader: Any, seen: ImagesSeen) -> None:
     if fault is not None:
         seen.faults.append(f"{path}: {fault}")
     if hasattr(loader, "reader"):
-        return  # bands: all pages are read, and nothing is turned or transparent
+        return  # multi-band images have no orientation or alpha, and all pages are read
     for trait in traits_of(content, image, info, loader.color_type):
         seen.traits.setdefault(trait, []).append(path)
 
 
 def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) -> Iterator[str]:
-    """Find content that is lost or changed when a file is read.
+    """Find content that is lost or changed when an image is loaded.
 
     Args:
         content (bytes): Content of the image file.
-        image (np.ndarray): What was read of it.
-        info (dict): The sample.
-        color_type (str): How it was read.
+        image (np.ndarray): Decoded image.
+        info (dict): Sample dict as returned by ``get_data_info``.
+        color_type (str): ``color_type`` used for decoding.
 
     Yields:
         str: Keys of ``TRAITS``.
@@ -175,20 +176,20 @@ def traits_of(content: bytes, image: np.ndarray, info: dict, color_type: str) ->
     if header.alpha and color_type != "unchanged" and hides_colors(content):
         yield "transparent"
     annotated = "instances" in info or info.get("seg_map_path")
-    # A rotation by 90 degrees changes the size of an image that is not square.
+    # A rotation by 90 degrees changes the shape of an image that is not square.
     same_size = header.orientation in (2, 3, 4) or image.shape[0] == image.shape[1]
     if annotated and same_size and header.orientation > 1 and color_type in ("color", "grayscale"):
         yield "turned"
 
 
 def hides_colors(content: bytes) -> bool:
-    """Check whether transparent pixels have colors of their own.
+    """Check whether fully transparent pixels contain colors.
 
     Args:
-        content (bytes): A file with an alpha channel.
+        content (bytes): Content of an image file with an alpha channel.
 
     Returns:
-        bool: Whether a pixel of which nothing is seen has another color than black and white.
+        bool: Whether a fully transparent pixel has a color other than black or white.
     """
     import cv2
 

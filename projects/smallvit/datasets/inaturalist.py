@@ -1,4 +1,4 @@
-"""iNaturalist 2018 and 2019, from their annotation files."""
+"""iNaturalist 2018 and 2019 datasets, loaded from the official annotation files."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -18,42 +18,43 @@ NUMBERINGS = ("appearance", "id")
 
 @DATASETS.register_module()
 class INaturalist(BaseDataset):
-    """iNaturalist of 2018 (8,142 species) or 2019 (1,010) (Van Horn et al., The iNaturalist
-    Species Classification and Detection Dataset, CVPR 2018).
+    """iNaturalist 2018 (8,142 species) or 2019 (1,010 species) dataset (Van Horn et al., The
+    iNaturalist Species Classification and Detection Dataset, CVPR 2018).
 
-    The archives are read as they are unpacked; the test images have no labels and are left
-    out::
+    Expected layout, as in the unpacked archives. The test images have no labels and are not
+    used::
 
         data_root
         ├── train2018.json              COCO-like: images, annotations, categories
         ├── val2018.json
-        ├── categories.json             where the files above tell no more than the species
+        ├── categories.json             required if the files above contain only species names
         └── train_val2018/Aves/2761/0a1b2c.jpg
 
-    A class is a species, or a taxon of another rank. As in the official code of DHVT, classes
-    are numbered in the order in which they first appear in the annotations of the training
-    images, so that ``val`` also reads ``train2018.json``; classes without a
-    training image come last, by category id.
+    A class is a species or a taxon of another rank. As in the official code of DHVT, classes
+    are numbered in the order of first appearance in the training annotations, so the ``val``
+    split also reads ``train2018.json``. Classes without training images come last, sorted by
+    category id.
 
     Args:
-        data_root (str): The folder of the annotation files.
+        data_root (str): Folder with the annotation files.
         year (int): 2018 or 2019. Defaults to 2018.
         split (str): ``train`` or ``val``. Defaults to ``'train'``.
-        category (str): ``name``, the species, or ``genus``, ``family``, ``order``,
-            ``class``, ``phylum``, ``kingdom`` or ``supercategory``. Defaults to ``'name'``.
-        numbering (str): ``appearance`` or ``id``, the order of the category ids.
-            Defaults to ``'appearance'``.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        category (str): Taxonomic rank of the classes: ``name`` (species), ``genus``, ``family``,
+            ``order``, ``class``, ``phylum``, ``kingdom`` or ``supercategory``. Defaults to
+            ``'name'``.
+        numbering (str): Order of the classes: ``appearance`` (first appearance in the training
+            annotations) or ``id`` (category id). Defaults to ``'appearance'``.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
-            Defaults to None, the names of the classes as ``classes``.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+            Defaults to None, which sets ``classes`` to the class names.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        ValueError: If a setting is unknown.
-        DataError: If an annotation file is missing, or the annotations contradict themselves:
-            a category or an image that is not listed, an image without a category.
+        ValueError: If a setting has an unsupported value.
+        DataError: If an annotation file is missing or inconsistent, for example with unlisted
+            categories or images, or images without a category.
     """
 
     def __init__(
@@ -85,11 +86,11 @@ class INaturalist(BaseDataset):
         )
 
     def _number_classes(self, data_root: str, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
-        """Label of each category id, and the names of the classes."""
+        """Map category ids to labels, and list the class names."""
         categories = {entry["id"]: entry for entry in self._content["categories"]}
         ids = list(dict.fromkeys([*self._first_seen(data_root, categories), *sorted(categories)]))
         if self.category == "name":
-            # Two species may have the same name.
+            # Names of species are not unique.
             labels = {number: label for label, number in enumerate(ids)}
             return labels, tuple(str(categories[number]["name"]) for number in ids)
         ranks = self._ranks([categories[number] for number in sorted(ids)], data_root, path)
@@ -105,7 +106,7 @@ class INaturalist(BaseDataset):
         )
 
     def _first_seen(self, data_root: str, categories: dict[int, dict]) -> list[int]:
-        """Category ids in the order of the training images' annotations."""
+        """List category ids in the order of first appearance in the training annotations."""
         if self.numbering == "id":
             return []
         content = self._content
@@ -115,10 +116,10 @@ class INaturalist(BaseDataset):
         return [number for number in seen if number in categories]
 
     def _ranks(self, categories: list[dict], data_root: str, path: str) -> dict[int, str]:
-        """Taxon of each category id at the requested rank."""
+        """Map category ids to taxa of the requested rank."""
         other = osp.join(data_root, "categories.json")
         if any(self.category not in entry for entry in categories) and exists(other):
-            # A list, indexed by id.
+            # List indexed by category id.
             told = read_json(other)
             categories = [{"id": index, **entry} for index, entry in enumerate(told)]
         lacking = [entry["id"] for entry in categories if self.category not in entry]
@@ -131,7 +132,7 @@ class INaturalist(BaseDataset):
         return {entry["id"]: str(entry[self.category]) for entry in categories}
 
     def load_data_list(self) -> list[dict]:
-        """List the images of the split.
+        """Load the image paths and labels of the split.
 
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
@@ -158,10 +159,10 @@ class INaturalist(BaseDataset):
         return self.labels[category]
 
     def extra_repr(self) -> list[str]:
-        """Describe year, split and classes.
+        """Describe the year, split and classes.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         return [f"Year: \t{self.year}", f"Split: \t{self.split}", f"Category: \t{self.category}"]
 

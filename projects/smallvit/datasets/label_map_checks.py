@@ -1,4 +1,4 @@
-"""Checks of label maps: the classes they contain, and missing files."""
+"""Checks of label maps for missing files and the classes they contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smallvit.datasets.parts import pipelines_of
 from smallvit.errors import DataError, ImageError
 from smallvit.utils.text import name_some
 
-#: Number of label maps to check before a run, spread over the dataset, and time limit in seconds.
+#: Number of evenly spaced label maps to check before a run, and time limit in seconds.
 LOOKED_AT = 24
 SECONDS = 0.4
 
@@ -30,13 +30,13 @@ class MapsSeen:
     """Content of the checked label maps.
 
     Args:
-        images (int): Images of the dataset.
-        classes (Sequence[str]): Class names by label.
-        looked_at (int): Label maps that were read.
-        containing (Counter): Label maps that have each class, by its number.
-        ignored (int): Label maps that have pixels of no class.
-        missing (list[str]): Images' label maps that are not there.
-        faults (list[str]): What is wrong with a label map, with the way out.
+        images (int): Number of images in the dataset.
+        classes (Sequence[str]): Class names in the order of their labels.
+        looked_at (int): Number of label maps read.
+        containing (Counter): Number of label maps that contain each class index.
+        ignored (int): Number of label maps with pixels that belong to no class.
+        missing (list[str]): Paths of missing label maps.
+        faults (list[str]): Defects of label maps, each with a fix.
     """
 
     images: int
@@ -48,10 +48,10 @@ class MapsSeen:
     faults: list[str] = field(default_factory=list)
 
     def add(self, present: Sequence[int]) -> None:
-        """Count a label map.
+        """Update the counts with a label map.
 
         Args:
-            present (Sequence[int]): The labels that it has.
+            present (Sequence[int]): Labels that occur in the label map.
         """
         self.looked_at += 1
         self.ignored += IGNORED in present
@@ -68,10 +68,11 @@ class MapsSeen:
         return self.looked_at == self.images
 
     def lone_class(self) -> str | None:
-        """Report that all pixels are one class or none: a binary map, whose white is 255.
+        """Report label maps with at most one class, such as binary masks with 255 as foreground.
 
         Returns:
-            str | None: A sentence with the way out, if it is so.
+            str | None: Description of the problem and how to fix it, or None if it does not
+            occur.
         """
         few = len(self.containing) < 2 <= len(self.classes)
         if not few or self.looked_at < 2 or 2 * self.ignored <= self.looked_at:
@@ -88,27 +89,27 @@ class MapsSeen:
 
 
 def reads_label_maps(dataset: Any) -> bool:
-    """Check whether a dataset is for semantic segmentation.
+    """Check whether a dataset is a semantic segmentation dataset.
 
     Args:
-        dataset (Dataset): A dataset.
+        dataset (Dataset): Dataset of any MM library.
 
     Returns:
-        bool: Whether its samples have mmseg's label maps.
+        bool: Whether samples have label maps in MMSegmentation's format.
     """
     return hasattr(dataset, "seg_map_suffix") and hasattr(dataset, "reduce_zero_label")
 
 
 def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
-    """Find the transform that loads the label maps of a dataset with checks.
+    """Get the transform that loads and validates the label maps of a dataset.
 
-    Ours takes the place of mmseg's in the pipeline.
+    MMSegmentation's ``LoadAnnotations`` is replaced by :class:`LoadLabelMap` in the pipeline.
 
     Args:
-        dataset (Dataset): The dataset.
+        dataset (Dataset): Segmentation dataset with a ``pipeline`` attribute.
 
     Returns:
-        LoadLabelMap | None: The transform; None where the pipeline has none.
+        LoadLabelMap | None: Loading transform, or None if the pipeline does not load label maps.
     """
     for pipeline in pipelines_of(dataset):
         for place, transform in enumerate(pipeline.transforms):
@@ -121,15 +122,16 @@ def loader_of_maps(dataset: Any) -> LoadLabelMap | None:
 
 
 def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | None:
-    """Make a dataset check its label maps on loading, and record the classes that occur.
+    """Enable validation of label maps on loading, and recording of the classes that occur.
 
     Args:
-        dataset (Dataset): A segmentation dataset.
-        ignored (Sequence[int]): Values besides 255 that the model's losses leave out. Defaults
-            to ().
+        dataset (Dataset): Segmentation dataset with a ``pipeline`` attribute.
+        ignored (Sequence[int]): Label values other than 255 that are ignored by the losses of the
+            model. Defaults to ().
 
     Returns:
-        LoadLabelMap | None: What loads them; ``seen`` is shared by all worker processes.
+        LoadLabelMap | None: Loading transform, with a ``seen`` tensor shared by all worker
+        processes, or None if the pipeline does not load label maps.
     """
     loader = loader_of_maps(dataset)
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
@@ -143,15 +145,16 @@ def check_maps_of(dataset: Any, ignored: Sequence[int] = ()) -> LoadLabelMap | N
 
 
 def look_at_maps(dataset: Any, limit: int = LOOKED_AT, seconds: float = SECONDS) -> MapsSeen | None:
-    """Read some label maps of a dataset, evenly spread over it.
+    """Check a limited number of evenly spaced label maps of a dataset.
 
     Args:
-        dataset (Dataset): A segmentation dataset; see :func:`check_maps_of`.
-        limit (int): How many at most. Defaults to 24.
-        seconds (float): For how long at most. Defaults to 0.4.
+        dataset (Dataset): Segmentation dataset; see :func:`check_maps_of`.
+        limit (int): Maximum number of label maps. Defaults to 24.
+        seconds (float): Time limit in seconds. Defaults to 0.4.
 
     Returns:
-        MapsSeen | None: What they hold; None where the pipeline loads none.
+        MapsSeen | None: Content of the checked label maps, or None if the pipeline does not load
+        label maps.
     """
     loader = loader_of_maps(dataset)
     if loader is None:
@@ -183,7 +186,7 @@ def _look(dataset: Any, loader: LoadLabelMap, info: dict, seen: MapsSeen) -> Non
         seen.faults.append(str(error))
         return
     except (ImageError, OSError):
-        return  # one that cannot be read is replaced in training, up to a limit
+        return  # training replaces unreadable samples, up to a limit
     size = loaded_shape(dataset, info)
     if size is not None and size != labels.shape:
         seen.faults.append(size_fault(path, labels.shape, info["img_path"], size))
@@ -191,7 +194,7 @@ def _look(dataset: Any, loader: LoadLabelMap, info: dict, seen: MapsSeen) -> Non
 
 
 def _missing(dataset: Any) -> Iterator[str]:
-    """Label maps that do not exist, according to the file names in their folders."""
+    """Find missing label maps by listing their folders."""
     names: dict[str, set[str] | None] = {}
     for index in range(len(dataset)):
         path = dataset.get_data_info(index)["seg_map_path"]

@@ -1,4 +1,4 @@
-"""Custom segmentation data: images with label maps, in two folders or listed in a file."""
+"""Custom segmentation dataset of images and label maps, in two folders or listed in a file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from smallvit.errors import DataError
 from smallvit.registry import DATASETS
 from smallvit.utils.text import name_some
 
-#: File extensions of label maps, the most common first.
+#: File extensions of label maps, in order of preference.
 MAP_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm")
 
 
 @DATASETS.register_module()
 class LabelMaps(BaseDataset):
-    """Images with label maps, with any file extensions.
+    """Segmentation dataset of images and label maps with any supported file extensions.
 
-    A label map is named like its image, with ``seg_map_suffix`` before the extension::
+    A label map has the file name of its image, with ``seg_map_suffix`` before the extension::
 
         data_root
         ├── images
@@ -32,22 +32,24 @@ class LabelMaps(BaseDataset):
     Images without a label map are skipped, and their number is logged.
 
     Args:
-        data_root (str): The data folder.
-        data_prefix (dict): Folders below it: ``img_path`` of the images, ``seg_map_path`` of the
-            label maps. Both may be one folder, if ``seg_map_suffix`` or the endings differ.
-        ann_file (str): A list of images, in place of all that are in the folder. A line has the
-            path of an image and that of its label map, behind a tabulator, relative to the two
-            folders; without the latter it is found by its name. Defaults to "": all.
-        seg_map_suffix (str): What the name of a label map has between that of the image and the
-            ending, such as ``_mask``. Defaults to "".
-        ignore_index (int): Label of the pixels that are of no class. Defaults to 255.
-        reduce_zero_label (bool): Whether 0 stands for no class, and the classes begin at 1.
+        data_root (str): Root folder of the dataset.
+        data_prefix (dict): Folders relative to ``data_root``: ``img_path`` for images and
+            ``seg_map_path`` for label maps. Both may be the same folder if the label maps have a
+            ``seg_map_suffix`` or another file extension.
+        ann_file (str): File that lists the images. Each line has the path of an image and,
+            optionally, a tab and the path of its label map, relative to the two folders. Label
+            maps that are not listed are found by name. Defaults to "", which uses all images in
+            the folder.
+        seg_map_suffix (str): Suffix of label map names before the extension, such as ``_mask``.
+            Defaults to "".
+        ignore_index (int): Label of pixels that belong to no class. Defaults to 255.
+        reduce_zero_label (bool): Whether label 0 is no class and the classes start at 1.
             Defaults to False.
-        metainfo (dict, optional): With ``classes``. Defaults to None.
+        metainfo (dict, optional): Meta information with ``classes``. Defaults to None.
         **kwargs: Other arguments of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        DataError: If a folder or the list is missing, or no image has a label map.
+        DataError: If a folder or ``ann_file`` is missing, or no image has a label map.
     """
 
     METAINFO: dict = {}
@@ -85,10 +87,11 @@ class LabelMaps(BaseDataset):
         return IMAGE_ENDINGS
 
     def load_data_list(self) -> list[dict]:
-        """List the images that have a label map.
+        """Load the paths of images that have a label map.
 
         Returns:
-            list[dict]: ``img_path`` and ``seg_map_path`` of each, with mmseg's settings.
+            list[dict]: ``img_path`` and ``seg_map_path`` of each sample, and the keys required by
+            MMSegmentation's transforms.
         """
         images, maps = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
         for folder in dict.fromkeys((images, maps)):
@@ -138,16 +141,16 @@ class LabelMaps(BaseDataset):
 
 
 def pair_maps(images: str, maps: str, suffix: str = "") -> tuple[list[tuple[str, str]], list[str]]:
-    """Find the label map of each image of a folder.
+    """Match the images in a folder with their label maps.
 
     Args:
         images (str): Folder of the images.
-        maps (str): Folder of the label maps; may be the same.
-        suffix (str): What their names have before the ending. Defaults to "".
+        maps (str): Folder of the label maps. May be the same as ``images``.
+        suffix (str): Suffix of label map names before the extension. Defaults to "".
 
     Returns:
-        tuple[list[tuple[str, str]], list[str]]: Image and label map, relative to their folders;
-        and the images without.
+        tuple[list[tuple[str, str]], list[str]]: Pairs of image and label map paths, relative to
+        their folders, and images without a label map.
     """
     names = images_below(images)
     labels = names if maps == images else files_below(maps, MAP_ENDINGS)
@@ -172,7 +175,7 @@ def pair_maps(images: str, maps: str, suffix: str = "") -> tuple[list[tuple[str,
 
 
 def _maps_among(names: Sequence[str], suffix: str) -> set[str]:
-    """Label maps in a folder that also contains the images."""
+    """Find the label maps in a folder that also contains the images."""
     stems: dict[str, list[str]] = {}
     for name in names:
         stems.setdefault(osp.splitext(name)[0], []).append(name)
@@ -188,13 +191,13 @@ def _maps_among(names: Sequence[str], suffix: str) -> set[str]:
 
 
 def palette_of(count: int) -> list[list[int]]:
-    """Assign a color to each class: those of Pascal VOC, which are easy to distinguish.
+    """Create a palette with the Pascal VOC colors, which are easy to distinguish.
 
     Args:
         count (int): Number of classes.
 
     Returns:
-        list[list[int]]: Red, green and blue of each.
+        list[list[int]]: RGB color of each class.
     """
     palette = []
     for number in range(count):

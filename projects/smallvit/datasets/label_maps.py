@@ -1,4 +1,4 @@
-"""Label map loading with validation, and errors that name the file and a fix."""
+"""Label map loading with validation and error messages that name the file and suggest a fix."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from smallvit.errors import DataError
 from smallvit.registry import TRANSFORMS
 from smallvit.utils.text import name_some
 
-#: Label map value of pixels without a class.
+#: Label of pixels that belong to no class.
 IGNORED = 255
-#: Maximum number of colors in a message.
+#: Maximum number of colors listed in a message.
 SHOWN = 6
 _MODES = {2: "gray and alpha", 3: "RGB", 4: "RGBA"}
 #: Labels of a map in which 0 is no class, and classes start at 1.
@@ -28,26 +28,27 @@ Value = int | tuple[int, int, int]
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
-    """Load and validate the label map of an image, like mmseg's ``LoadAnnotations``.
+    """Load and validate a label map, as a replacement for MMSegmentation's ``LoadAnnotations``.
 
-    A map has one label per pixel: a class index, or 255 for none. Any other kind
-    is refused with its path, unless ``label_map`` defines the meaning of its values: a binary
-    map by ``{255: 1}``, a color map by ``{(0, 0, 0): 0, (255, 0, 0): 1}``. The
-    data-report hook uses this class in place of mmseg's in every pipeline.
+    A label map has one value per pixel: a class index, or 255 for no class. Other values raise
+    an error, unless ``label_map`` maps them to labels, such as ``{255: 1}`` for a binary map or
+    ``{(0, 0, 0): 0, (255, 0, 0): 1}`` for a color map. The data-report hook replaces
+    MMSegmentation's ``LoadAnnotations`` by this class in every pipeline.
 
-    Required keys: ``seg_map_path`` (without it, as in inference, nothing is loaded),
-    ``reduce_zero_label``, ``label_map``, ``seg_fields``. Added: ``gt_seg_map``, (H, W) of
-    uint8.
+    Required keys: ``seg_map_path`` (if missing, as in inference, nothing is loaded),
+    ``reduce_zero_label``, ``label_map``, ``seg_fields``. Added key: ``gt_seg_map``, uint8, of
+    shape (H, W).
 
     Args:
-        label_map (Mapping, optional): Class of each value in the files, or of each color as
-            (red, green, blue). Values that it does not name stay; colors must all be named.
-            Defaults to None.
-        reduce_zero_label (bool, optional): Must be that of the dataset, which counts.
-            Defaults to None.
-        imdecode_backend (str): The decoder. Defaults to ``'pillow'``, which reads palette
-            images as numbers.
-        backend_args (dict, optional): As in mmcv. Defaults to None.
+        label_map (Mapping, optional): Mapping from values in the files, or colors as
+            (red, green, blue), to class indices. Values not in the mapping are kept; all colors
+            must be in it. Defaults to None.
+        reduce_zero_label (bool, optional): Must equal the setting of the dataset, which takes
+            precedence. Defaults to None.
+        imdecode_backend (str): Image decoding backend. Defaults to ``'pillow'``, which reads
+            palette images as indices.
+        backend_args (dict, optional): Arguments of the file backend, as in MMCV. Defaults to
+            None.
     """
 
     # Set by the data-report hook.
@@ -77,13 +78,13 @@ class LoadLabelMap(LoadAnnotations):
 
     @classmethod
     def like(cls, stock: LoadAnnotations) -> LoadLabelMap:
-        """Create an instance with the settings of mmseg's transform.
+        """Create an instance with the settings of a ``LoadAnnotations`` transform.
 
         Args:
-            stock (LoadAnnotations): mmseg's transform.
+            stock (LoadAnnotations): Transform of MMSegmentation.
 
         Returns:
-            LoadLabelMap: A transform that loads the same labels.
+            LoadLabelMap: Transform that loads the same labels.
         """
         return cls(
             reduce_zero_label=stock.reduce_zero_label,
@@ -92,13 +93,13 @@ class LoadLabelMap(LoadAnnotations):
         )
 
     def transform(self, results: dict) -> dict:
-        """Load the label map, if there is one.
+        """Load the label map of a sample, if it has one.
 
         Args:
-            results (dict): The sample.
+            results (dict): Sample dict, optionally with ``seg_map_path``.
 
         Returns:
-            dict: The sample.
+            dict: Sample dict with ``gt_seg_map`` if a label map was loaded.
         """
         if results.get("seg_map_path") is not None:
             self._load_seg_map(results)
@@ -108,7 +109,7 @@ class LoadLabelMap(LoadAnnotations):
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
         labels = self.labels(content, results)
-        # When testing, the image has been resized at this point, but not the label map.
+        # In testing, the image is already resized at this point, but the label map is not.
         image, loaded = results.get("img"), results.get("ori_shape")
         shape = loaded or (labels.shape if image is None else image.shape[:2])
         if tuple(shape) != labels.shape:
@@ -117,18 +118,18 @@ class LoadLabelMap(LoadAnnotations):
         results["seg_fields"].append("gt_seg_map")
 
     def labels(self, content: bytes, results: dict) -> np.ndarray:
-        """Convert the bytes of a label map to labels.
+        """Decode a label map and convert it to labels.
 
         Args:
-            content (bytes): Content of the image file.
-            results (dict): The sample, for ``seg_map_path`` and the dataset's settings.
+            content (bytes): Content of the label map file.
+            results (dict): Sample dict with ``seg_map_path`` and the settings of the dataset.
 
         Returns:
-            np.ndarray: (H, W) of uint8.
+            np.ndarray: Labels, uint8, of shape (H, W).
 
         Raises:
-            ImageError: If it cannot be decoded.
-            DataError: If its values are not labels.
+            ImageError: If the file cannot be decoded.
+            DataError: If the values are not valid labels.
         """
         path = results["seg_map_path"]
         found = decode_map(content, path, self.imdecode_backend)
@@ -144,7 +145,7 @@ class LoadLabelMap(LoadAnnotations):
         return labels
 
     def _reduced(self, values: np.ndarray, results: dict) -> np.ndarray:
-        """Labels of the dataset's classes, from the labels in the file."""
+        """Convert labels in the file to class indices of the dataset."""
         if values.dtype != np.uint8 and (values.min() < 0 or values.max() > IGNORED):
             raise DataError(self._outside(values, results["seg_map_path"], results))
         labels = values.astype(np.uint8)
@@ -171,15 +172,15 @@ def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
     """Decode a label map without changing its values.
 
     Args:
-        content (bytes): Content of the image file.
-        path (str): Its name, for messages.
-        backend (str): The decoder.
+        content (bytes): Content of the label map file.
+        path (str): Path of the file, for error messages.
+        backend (str): Image decoding backend.
 
     Returns:
-        np.ndarray: (H, W), or (H, W, C) with red first.
+        np.ndarray: Values of shape (H, W), or (H, W, C) with channels in RGB order.
 
     Raises:
-        ImageError: If it is not a whole image, or has more pixels than an image may.
+        ImageError: If the file is incomplete or damaged, or the image exceeds the pixel limit.
     """
     found = decode(content, path, "unchanged", backend)
     if found.ndim == 3 and found.shape[2] >= 3:
@@ -190,18 +191,18 @@ def decode_map(content: bytes, path: str, backend: str) -> np.ndarray:
 def one_channel(
     found: np.ndarray, path: str, label_map: Mapping[Value, int] | None = None
 ) -> np.ndarray:
-    """Reduce a map to one value per pixel, mapped by ``label_map``.
+    """Convert a label map to one value per pixel, mapped by ``label_map``.
 
     Args:
-        found (np.ndarray): The decoded map, (H, W) or (H, W, C), red first.
-        path (str): Its file, for messages.
-        label_map (Mapping, optional): What its values or colors mean. Defaults to None.
+        found (np.ndarray): Decoded label map of shape (H, W), or (H, W, C) in RGB order.
+        path (str): Path of the file, for error messages.
+        label_map (Mapping, optional): Mapping from values or colors to labels. Defaults to None.
 
     Returns:
-        np.ndarray: (H, W) of whole numbers.
+        np.ndarray: Integer values of shape (H, W).
 
     Raises:
-        DataError: If a pixel has several values and nothing says what they mean.
+        DataError: If the label map has colors and ``label_map`` does not define their labels.
     """
     if found.dtype.kind not in "uib":
         raise DataError(f"{path}: expected integers in a label map, got {found.dtype}")
@@ -230,11 +231,11 @@ def renamed(values: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarr
     """Map values to labels.
 
     Args:
-        values (np.ndarray): Whole numbers.
-        label_map (Mapping, optional): The new of each old value.
+        values (np.ndarray): Integer values.
+        label_map (Mapping, optional): Mapping from old to new values.
 
     Returns:
-        np.ndarray: The new values; those that are not named as they were.
+        np.ndarray: New values. Values not in ``label_map`` are unchanged.
     """
     if not label_map:
         return values
@@ -254,15 +255,15 @@ def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> n
     """Map colors to labels.
 
     Args:
-        found (np.ndarray): The decoded map, (H, W, C), red first.
-        path (str): Its file, for messages.
-        label_map (Mapping): Class of each color.
+        found (np.ndarray): Decoded label map of shape (H, W, C), in RGB order.
+        path (str): Path of the file, for error messages.
+        label_map (Mapping): Mapping from colors to class indices.
 
     Returns:
-        np.ndarray: (H, W) of uint8.
+        np.ndarray: Labels, uint8, of shape (H, W).
 
     Raises:
-        DataError: If a color is not named.
+        DataError: If a color is not in ``label_map``.
     """
     parts = found[..., :3].astype(np.int32)
     codes = parts[..., 0] * 65536 + parts[..., 1] * 256 + parts[..., 2]
@@ -277,14 +278,14 @@ def of_colors(found: np.ndarray, path: str, label_map: Mapping[Value, int]) -> n
 
 
 def say_label_map(values: Sequence[int], classes: Sequence[str]) -> str:
-    """Suggest the setting that defines the meaning of a file's values.
+    """Suggest a ``label_map`` setting for the values of a file.
 
     Args:
-        values (Sequence[int]): What the file has.
+        values (Sequence[int]): Values that occur in the file.
         classes (Sequence[str]): Class names of the dataset.
 
     Returns:
-        str: The setting, filled in where the number of values is that of the classes.
+        str: Suggested setting, with actual values if there are as many values as classes.
     """
     fitting = 0 < len(values) == len(classes)
     pairs = [f"{value}: {number}" for number, value in enumerate(values)] if fitting else []
@@ -316,16 +317,16 @@ def _colors(found: np.ndarray) -> str:
 def size_fault(
     path: str, shape: tuple[int, ...], image_path: str, image_shape: tuple[int, ...]
 ) -> str:
-    """Report a label map whose size differs from its image's.
+    """Describe a size mismatch between a label map and its image.
 
     Args:
-        path (str): The label map.
-        shape (tuple[int, ...]): Its height and width.
-        image_path (str): File of the image that the label map belongs to.
-        image_shape (tuple[int, ...]): Its height and width.
+        path (str): Path of the label map.
+        shape (tuple[int, ...]): Height and width of the label map.
+        image_path (str): Path of the image.
+        image_shape (tuple[int, ...]): Height and width of the image.
 
     Returns:
-        str: A sentence with the way out.
+        str: Description of the mismatch and how to fix it.
     """
     way_out = "Create the label map again from this image"
     if shape == image_shape[::-1]:

@@ -1,7 +1,7 @@
 """Resumable, atomic writing of LMDB image stores.
 
-A store holds the bytes of each file under its path, and nothing that is unpickled. Two additional
-keys, ``__meta__`` (JSON) and ``__annotations__`` (lines ``path label``), describe it.
+A store maps file paths to file contents and contains no pickled data. Two additional keys,
+``__meta__`` (JSON) and ``__annotations__`` (lines of ``path label``), describe the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FORMAT = "smallvit-images"
 VERSION = 1
 #: Initial map size, doubled when the map is full. The file grows as it is written.
 FIRST_MAP = 1 << 30
-#: Bytes of images per transaction, which is what a kill can lose.
+#: Bytes of images per transaction, the maximum that is lost if the process is killed.
 TRANSACTION = 1 << 25
 
 
@@ -33,11 +33,11 @@ def read_meta(path: str) -> dict[str, Any] | None:
     """Read the metadata of a store.
 
     Args:
-        path (str): The store.
+        path (str): Path of the store.
 
     Returns:
-        dict | None: ``images``, ``classes``, ``skipped`` and ``list`` of a finished store;
-        None if it is none of ours.
+        dict | None: ``images``, ``classes``, ``skipped`` and ``list`` of a finished store, or
+        None if the path is not a store in this format.
     """
     import lmdb
 
@@ -52,7 +52,7 @@ def read_meta(path: str) -> dict[str, Any] | None:
 
 
 def _decoded(content: bytes | None) -> dict[str, Any]:
-    """Metadata of a store; empty if it is damaged."""
+    """Decode the metadata of a store. Returns an empty dict if it is damaged."""
     try:
         meta = json.loads(content or b"{}")
     except (ValueError, RecursionError):
@@ -61,17 +61,17 @@ def _decoded(content: bytes | None) -> dict[str, Any]:
 
 
 class LMDBWriter:
-    """An LMDB store that is written under a temporary name next to the final one.
+    """Writer of an LMDB store, under a temporary name next to the final path.
 
-    It is locked against other processes until :meth:`close`.
+    The store is locked against other processes until :meth:`close` is called.
 
     Args:
-        path (str): The store to write.
-        images (ImageList): What it is to hold.
+        path (str): Path of the store.
+        images (ImageList): Images to store.
 
     Raises:
-        UserError: If names cannot be keys, the place is not writable, another process writes
-            the store, or an unfinished one of another source is there.
+        UserError: If file names are not valid keys, the path is not writable, another process is
+            writing the store, or an unfinished store from another source exists.
     """
 
     def __init__(self, path: str, images: ImageList) -> None:
@@ -102,7 +102,7 @@ class LMDBWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the store; committed images are kept."""
+        """Close the store. Committed images are kept."""
         self.store.close()
         release(self._lock, remove=True)
 
@@ -119,7 +119,7 @@ class LMDBWriter:
 
         try:
             os.makedirs(self.partial, exist_ok=True)
-            # On some systems an existing map must not shrink.
+            # Some systems do not allow shrinking an existing map.
             file = osp.join(self.partial, "data.mdb")
             size = osp.getsize(file) if osp.isfile(file) else 0
             return lmdb.open(self.partial, map_size=max(FIRST_MAP, 2 * size))
@@ -153,7 +153,7 @@ class LMDBWriter:
         with self.store.begin() as transaction:
             found = transaction.get(META)
         meta = {"format": FORMAT} if found is None else _decoded(found)
-        # A store that was described before its end no longer records its source.
+        # A store interrupted after its metadata was written no longer records its source.
         source = meta.get("source", root) if meta.get("format") == FORMAT else None
         if source != root:
             begun = (
@@ -166,10 +166,10 @@ class LMDBWriter:
         self._commit([(META, json.dumps(meta).encode())])
 
     def resume(self) -> list[str]:
-        """Compare what an interrupted run stored with the files, and discard differences.
+        """Compare stored images of an interrupted run with the files, and discard mismatches.
 
         Returns:
-            list[str]: The paths that are still to be stored, in order.
+            list[str]: Paths that remain to be stored, in order.
 
         Raises:
             UserError: If the store cannot be written.
@@ -195,8 +195,8 @@ class LMDBWriter:
         """Store a file in the current transaction.
 
         Args:
-            name (str): Its path in the list.
-            content (bytes): What it holds.
+            name (str): Path of the file in the image list.
+            content (bytes): Content of the file.
 
         Raises:
             UserError: If the store cannot be written.
@@ -207,7 +207,7 @@ class LMDBWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Commit the added files.
+        """Commit the current transaction.
 
         Raises:
             UserError: If the store cannot be written.
@@ -242,10 +242,10 @@ class LMDBWriter:
         """Write the metadata and rename the store to its final name.
 
         Args:
-            skipped (dict[str, str]): Images of the list that are left out, and why.
+            skipped (dict[str, str]): Mapping from skipped images to the reasons.
 
         Raises:
-            UserError: If the store cannot be written, or something else has its name by now.
+            UserError: If the store cannot be written, or the final path exists by now.
         """
         samples = [sample for sample in self.images.samples if sample[0] not in skipped]
         meta = {
@@ -266,7 +266,7 @@ class LMDBWriter:
             for file, content in beside.items():
                 if content:
                     write_whole(osp.join(self.partial, file), content)
-            os.remove(osp.join(self.partial, "lock.mdb"))  # readers take no locks
+            os.remove(osp.join(self.partial, "lock.mdb"))  # readers do not lock
             os.rename(self.partial, self.path)
         except OSError as error:
             raise self._unwritable(error) from error

@@ -1,4 +1,4 @@
-"""Conversion of images of any depth and number of channels to 8-bit color."""
+"""Conversion of images of any bit depth and number of channels to 8-bit color."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from smallvit.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ToColor(BaseTransform):
-    """Convert images to 8-bit BGR: scale deep images to 8 bits, composite transparent ones on a
-    background, and repeat the channel of gray ones.
+    """Convert images to 8-bit BGR: rescale higher bit depths, composite transparent images on a
+    background color, and repeat the channel of grayscale images.
 
-    Use it after ``LoadImageFromFile`` with ``color_type='unchanged'``. Images that are 8-bit
-    color already are not changed.
+    Use it after ``LoadImageFromFile`` with ``color_type='unchanged'``. Images in 8-bit color are
+    not changed.
 
-    Required and changed key: ``img``, (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4),
-    of any numeric type; it becomes (H, W, C) of uint8.
+    Required and modified key: ``img`` of any numeric type, of shape (H, W), (H, W, 1), (H, W, 2),
+    (H, W, 3) or (H, W, 4); converted to uint8 of shape (H, W, C).
 
     Args:
-        max_value (float): What becomes 255 in an image of more than 8 bits, such as 4095 for a
-            camera of 12 bits; values beyond it are white. Defaults to 65535.
-        min_value (float): What becomes 0 in such an image. Defaults to 0.
-        background (Sequence[int]): Color under transparent pixels, as red, green, blue.
+        max_value (float): Value mapped to 255 in images of more than 8 bits, such as 4095 for a
+            12-bit camera. Larger values are clipped. Defaults to 65535.
+        min_value (float): Value mapped to 0 in images of more than 8 bits. Defaults to 0.
+        background (Sequence[int]): Background color for transparent pixels, in RGB order.
             Defaults to (255, 255, 255).
-        channels (int): 3, or 1 for gray. Defaults to 3.
+        channels (int): Number of output channels, 3 or 1 (grayscale). Defaults to 3.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class ToColor(BaseTransform):
         self.background, self.channels = tuple(background), channels
 
     def transform(self, results: dict) -> dict:
-        """Convert an image.
+        """Convert the image of a sample.
 
         Args:
-            results (dict): The sample.
+            results (dict): Sample dict with ``img``.
 
         Returns:
-            dict: The sample.
+            dict: Sample dict with the converted ``img``.
         """
         image = results["img"]
         image = image[..., None] if image.ndim == 2 else image

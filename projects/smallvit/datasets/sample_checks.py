@@ -1,4 +1,4 @@
-"""Sample validation: missing or broken files, and invalid labels."""
+"""Sample validation for missing or damaged files and invalid labels."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from smallvit.datasets.parts import transform_of
 from smallvit.errors import DataError, ImageError
 
 MISSING, UNREADABLE, MISLABELED = "missing", "unreadable", "mislabeled"
-#: Files that are not read as intended: too deep, multi-page, transparent, rotated.
+#: Files not loaded as intended: high bit depth, multiple pages, transparency or rotation.
 MISREAD = "misread"
-#: Files in the folder that are not in the dataset.
+#: Files in the dataset folder that are not part of the dataset.
 LEFT_OUT = "left out"
-#: The same image in two splits.
+#: Images that occur in two splits.
 REPEATED = "repeated"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with a file.
+    """Problem with a file of a dataset.
 
     Args:
-        kind (str): ``missing``, ``unreadable`` (truncated too), ``mislabeled``, ``misread``,
-            ``left out`` or ``repeated``.
-        path (str): The file, or the key in an LMDB store.
-        reason (str): What is wrong.
+        kind (str): ``missing``, ``unreadable`` (including truncated files), ``mislabeled``,
+            ``misread``, ``left out`` or ``repeated``.
+        path (str): Path of the file, or key in an LMDB store.
+        reason (str): Description of the problem.
     """
 
     kind: str
@@ -48,11 +48,12 @@ class Checked:
 
     Args:
         path (str): Path of the image.
-        labels (tuple[int, ...], optional): Its labels. Defaults to None: no classification.
-        digest (bytes, optional): A fingerprint of the image's bytes. Defaults to None.
-        present (tuple[int, ...], optional): Labels in its label map. Defaults to None: it has
-            none.
-        findings (list[Finding]): What is wrong with it.
+        labels (tuple[int, ...], optional): Image labels. Defaults to None for tasks other than
+            classification.
+        digest (bytes, optional): Hash of the image file. Defaults to None.
+        present (tuple[int, ...], optional): Labels that occur in the label map. Defaults to None
+            for samples without a label map.
+        findings (list[Finding]): Problems with the sample.
     """
 
     path: str
@@ -65,21 +66,21 @@ class Checked:
         """Add a finding.
 
         Args:
-            kind (str): Category, under which findings are grouped.
-            reason (str): What is wrong.
-            path (str, optional): The file. Defaults to None, the image.
+            kind (str): Kind of the finding; see :class:`Finding`.
+            reason (str): Description of the problem.
+            path (str, optional): Path of the file. Defaults to None, which uses the image path.
         """
         path = path or self.path
         self.findings.append(Finding(kind, path, reason.removeprefix(path).lstrip(": ")))
 
 
 class SampleChecks:
-    """Dataset whose samples are checked on access.
+    """Dataset wrapper that checks samples on access.
 
     Args:
-        dataset (Dataset): A dataset with ``get_data_info``.
-        num_classes (int, optional): Classes of the model. Defaults to None, those that the
-            dataset names.
+        dataset (Dataset): Dataset with a ``get_data_info`` method.
+        num_classes (int, optional): Number of classes of the model. Defaults to None, which uses
+            the classes of the dataset.
     """
 
     def __init__(self, dataset: Any, num_classes: int | None = None) -> None:
@@ -100,7 +101,7 @@ class SampleChecks:
             index (int): Index of the sample.
 
         Returns:
-            Checked: What was found.
+            Checked: Result of the checks.
         """
         info = self.dataset.get_data_info(index)
         checked = Checked(str(info.get("img_path", f"sample {index}")))
@@ -113,7 +114,7 @@ class SampleChecks:
         return checked
 
     def _check_image(self, info: dict, checked: Checked) -> tuple[int, ...] | None:
-        if "img" in info:  # kept in memory
+        if "img" in info:  # stored in memory
             checked.digest = _digest(np.ascontiguousarray(info["img"]).tobytes())
             return info["img"].shape[:2]
         content = _read(checked.path, self.image_loader, checked)
@@ -129,7 +130,7 @@ class SampleChecks:
         if fault is not None:
             checked.add(MISLABELED, fault)
         if hasattr(self.image_loader, "reader"):
-            return image.shape[:2]  # bands: all pages are read
+            return image.shape[:2]  # multi-band images: all pages are read
         color_type = getattr(self.image_loader, "color_type", "color")
         for trait in traits_of(content, image, info, color_type):
             checked.add(MISREAD, TRAITS[trait][0])
@@ -172,6 +173,6 @@ def _read(path: str, loader: Any, checked: Checked) -> bytes | None:
         checked.add(MISSING, "no such file", path)
     except OSError as error:
         checked.add(UNREADABLE, error.strerror or str(error), path)
-    except ImageError as error:  # no such key
+    except ImageError as error:  # key not found
         checked.findings.append(Finding(MISSING, path, str(error)))
     return None

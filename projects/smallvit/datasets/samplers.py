@@ -1,4 +1,4 @@
-"""Class-balanced samplers."""
+"""Class-balanced sampling."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from smallvit.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class ClassBalancedSampler(Sampler):
-    """Sample images so that all classes are drawn equally often.
+    """Sampler that draws all classes with equal frequency.
 
-    An epoch has as many images as the dataset. The classes, in a new random order each round,
-    each contribute their next image; once all images of a class were drawn, they are reshuffled.
-    Unlike MMEngine's ``ClassBalancedDataset``, which repeats images of rare classes by a power of
-    their frequency, all classes become equally frequent.
+    An epoch has as many samples as the dataset. In each round, the next image of every class is
+    drawn, in a new random order of the classes. The images of a class are reshuffled after all of
+    them have been drawn. Unlike MMEngine's ``ClassBalancedDataset``, which repeats images of rare
+    classes by a power of their frequency, all classes become equally frequent.
 
     Args:
-        dataset (Dataset): A classification dataset with one label for each image.
-        shuffle (bool): As other samplers have it; True alone makes sense. Defaults to True.
-        seed (int, optional): Of the order. Defaults to None: one that all processes share.
+        dataset (Dataset): Classification dataset with one label per image.
+        shuffle (bool): For compatibility with other samplers; must be True. Defaults to True.
+        seed (int, optional): Random seed. Defaults to None, which uses a random seed shared by
+            all processes.
 
     Raises:
         ValueError: If ``shuffle`` is False.
-        DataError: If an image has no label, or several.
+        DataError: If an image does not have exactly one label.
     """
 
     def __init__(self, dataset: Any, shuffle: bool = True, seed: int | None = None) -> None:
@@ -67,7 +68,7 @@ class ClassBalancedSampler(Sampler):
         return [torch.tensor(found[label]) for label in sorted(found)]
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the images of an epoch for this process."""
+        """Iterate over the sample indices of an epoch for this process."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         wanted = self.length * self.world_size
         rounds = math.ceil(wanted / len(self.classes))
@@ -77,20 +78,20 @@ class ClassBalancedSampler(Sampler):
         return iter(indices[self.rank :: self.world_size].tolist())
 
     def __len__(self) -> int:
-        """Number of images per epoch for this process."""
+        """Return the number of samples per epoch for this process."""
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, which seeds the order.
+        """Set the epoch, so that each epoch has a different sample order.
 
         Args:
-            epoch (int): Number of the epoch, which the order of the samples depends on.
+            epoch (int): Epoch number, used with the seed to determine the sample order.
         """
         self.epoch = epoch
 
 
 def _repeated(indices: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw a number of indices from successive shuffles."""
+    """Draw ``count`` indices from successive shuffles."""
     shuffles = math.ceil(count / len(indices))
     parts = [indices[torch.randperm(len(indices), generator=generator)] for _ in range(shuffles)]
     return torch.cat(parts)[:count]

@@ -13,29 +13,28 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class Subset:
-    """A stratified subset of any classification dataset.
+    """Stratified subset of any classification dataset.
 
-    The images of each class have a fixed order, which depends on ``seed`` and the size of
-    the dataset, and the first of them are taken. A smaller subset with the same seed is
-    contained in a larger one. ``sample_idx`` of a sample is its index in the whole dataset.
+    The first images of each class are selected, in a fixed random order that depends on ``seed``
+    and the size of the dataset. With the same seed, smaller subsets are contained in larger ones.
+    ``sample_idx`` of a sample is its index in the whole dataset.
 
-    With ``rest=True`` it is the complement: the images to train on if the subset is held
-    out for validation.
+    With ``rest=True``, the complement is selected, such as the training images if the subset is
+    held out for validation.
 
     Args:
-        dataset (BaseDataset | dict): The dataset, or its config.
-        samples_per_class (int, optional): Images of each class. Defaults to None.
-        fraction (float, optional): Part of the images of each class, at least one.
-            Defaults to None. Exactly one of the two must be given.
-        seed (int): Seed of the order. Defaults to 0.
-        rest (bool): Whether to take all samples but those. Defaults to False.
-        lazy_init (bool): Whether to leave the loading of the annotations for later.
-            Defaults to False.
+        dataset (BaseDataset | dict): Dataset to select from, or its config.
+        samples_per_class (int, optional): Number of images per class. Defaults to None.
+        fraction (float, optional): Fraction of the images of each class, at least one image.
+            Defaults to None. Specify exactly one of ``samples_per_class`` and ``fraction``.
+        seed (int): Random seed. Defaults to 0.
+        rest (bool): Whether to select the complement. Defaults to False.
+        lazy_init (bool): Whether to delay loading the annotations. Defaults to False.
 
     Raises:
         TypeError: If ``dataset`` is neither a config nor a dataset.
-        ValueError: If a setting is out of range, a class has fewer images than asked for, a
-            sample has more than one label, or nothing is left.
+        ValueError: If a setting is out of range, a class has fewer than ``samples_per_class``
+            images, a sample has more than one label, or the subset is empty.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Subset:
         return deepcopy(self._metainfo)
 
     def full_init(self) -> None:
-        """Load the annotations and choose the samples."""
+        """Load the annotations and select the samples."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
@@ -115,10 +114,10 @@ class Subset:
         """Get the annotation of a sample.
 
         Args:
-            idx (int): Index in the part.
+            idx (int): Index of the sample in the subset.
 
         Returns:
-            dict: The annotation.
+            dict: Annotation of the sample.
         """
         return self.dataset.get_data_info(int(self.indices[idx]))
 
@@ -127,16 +126,16 @@ class Subset:
         """Get the label of a sample.
 
         Args:
-            idx (int): Index in the part.
+            idx (int): Index of the sample in the subset.
 
         Returns:
-            list[int]: The label.
+            list[int]: List with the label of the sample.
         """
         return self.dataset.get_cat_ids(int(self.indices[idx]))
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:
-        """Get all labels.
+        """Get the labels of all samples.
 
         Returns:
             np.ndarray: Labels of shape (N, ).
@@ -153,23 +152,23 @@ class Subset:
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], Any] | None:
-        """Callable | None: Loads samples jointly, if the dataset supports it (InMemory)."""
+        """Callable | None: Function that loads a batch, if supported by the dataset (InMemory)."""
         load = getattr(self.dataset, "load_batch", None)
         if load is None:
             return None
         return lambda batch: load([int(self.indices[index]) for index in batch])
 
-    __getitems__ = load_batch  # what torch's data loader asks for
+    __getitems__ = load_batch  # used by PyTorch's data loader
 
     @force_full_init
     def unreadable(self, idx: int) -> str | None:
-        """Explain why an image could not be read, for datasets that record it (InMemory).
+        """Get the reason why an image could not be read, if recorded by the dataset (InMemory).
 
         Args:
-            idx (int): Index in the part.
+            idx (int): Index of the sample in the subset.
 
         Returns:
-            str | None: The reason; None where it could.
+            str | None: Error description, or None if no error was recorded.
         """
         return self.dataset.unreadable(int(self.indices[idx]))
 

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet."""
+"""Tiny-ImageNet dataset."""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -15,35 +15,35 @@ SPLITS = ("train", "val")
 
 @DATASETS.register_module()
 class TinyImageNet(BaseDataset):
-    """Tiny-ImageNet: 200 ImageNet classes at 64x64 pixels, each with 500 training and 50
+    """Tiny-ImageNet dataset of 200 ImageNet classes at 64x64 pixels, each with 500 training and 50
     validation images (Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015).
 
-    The archive is read as it is unpacked; the test images have no labels and are left out::
+    Expected layout, as in the unpacked archive. The test images have no labels and are not used::
 
         data_root
-        ├── wnids.txt                       the 200 classes
-        ├── words.txt                       their names
+        ├── wnids.txt                       identifiers of the 200 classes
+        ├── words.txt                       class names
         ├── train/n01443537/images/n01443537_0.JPEG
         └── val
-            ├── val_annotations.txt         file, class and box of each image
+            ├── val_annotations.txt         file name, class and box of each image
             └── images/val_0.JPEG
 
-    Labels follow the sorted class identifiers, as in a folder dataset.
+    Labels are assigned in the order of the sorted class identifiers, as in a folder dataset.
 
     Args:
-        data_root (str): The unpacked folder ``tiny-imagenet-200``.
+        data_root (str): Path of the unpacked folder ``tiny-imagenet-200``.
         split (str): ``train`` or ``val``. Defaults to ``'train'``.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
         metainfo (dict, optional): Meta information that replaces the default one.
-            Defaults to None, the class identifiers as ``classes``.
-        test_mode (bool): Whether a sample that fails raises an error instead of being
-            replaced by another. Defaults to False.
+            Defaults to None, which sets ``classes`` to the class identifiers.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
         ValueError: If the split is unknown.
-        DataError: If a file or folder of the layout is missing, or an annotation names an
-            unknown class or a file outside of its folder.
+        DataError: If a required file or folder is missing, or an annotation has an unknown class
+            or a file outside the image folder.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TinyImageNet(BaseDataset):
         return path
 
     def load_data_list(self) -> list[dict]:
-        """List the images of the split.
+        """Load the image paths and labels of the split.
 
         Returns:
             list[dict]: ``img_path`` and ``gt_label`` of each sample.
@@ -112,6 +112,6 @@ class TinyImageNet(BaseDataset):
         """Describe the split.
 
         Returns:
-            list[str]: Lines for ``repr``.
+            list[str]: Lines to include in ``repr``.
         """
         return [f"Split: \t{self.split}"]

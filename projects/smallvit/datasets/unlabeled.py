@@ -1,4 +1,4 @@
-"""Unlabeled images from a folder of any layout or from a COCO file."""
+"""Dataset of unlabeled images from a folder of any layout or from a COCO file."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from smallvit.registry import DATASETS
 
 @DATASETS.register_module()
 class UnlabeledImages(BaseDataset):
-    """All images of a folder, including subfolders of any meaning, or those of a COCO file.
+    """Dataset of all images in a folder and its subfolders, or in a COCO file, without labels.
 
-    Samples have no label. ``sample_idx`` is their index in the order of their names.
+    ``sample_idx`` is the index of a sample in the sorted list of file names.
 
     Args:
-        data_root (str): The folder; with ``ann_file`` the one that its file names begin in.
-        ann_file (str): COCO file whose images are read; their objects are not. Defaults to "".
-        extensions (Sequence[str]): Endings of the files that are images, in lower case. Defaults
-            to those that ``LoadImageFromFile`` reads.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
-        test_mode (bool): Whether a sample that fails raises an error instead of being replaced
-            by another. Defaults to False.
+        data_root (str): Image folder. Names in ``ann_file`` are relative to it.
+        ann_file (str): COCO file that lists the images. Annotations are ignored. Defaults to "",
+            which uses all images in ``data_root``.
+        extensions (Sequence[str]): Image file extensions in lower case. Defaults to those
+            supported by ``LoadImageFromFile``.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to ``()``.
+        test_mode (bool): Whether to raise an error if a sample cannot be loaded, instead of
+            loading another one. Defaults to False.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
-        DataError: If there is no such folder or no image, or the file is no COCO file.
+        DataError: If ``data_root`` does not exist or contains no images, or ``ann_file`` is not a
+            COCO file.
     """
 
-    #: Images directly in the folder are read too.
+    #: Images directly in the folder are also used.
     with_label = False
 
     def __init__(
@@ -57,7 +59,7 @@ class UnlabeledImages(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List the images.
+        """Load the image paths.
 
         Returns:
             list[dict]: ``img_path`` of each sample.

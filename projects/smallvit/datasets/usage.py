@@ -1,4 +1,4 @@
-"""Summary of the data that a run uses: images, objects, classes, and what is dropped and why."""
+"""Summary of the data used by a run: images, objects, classes and ignored data."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from smallvit.errors import DataError
 
 #: Number of examples below which a class is marked as rare.
 RARE = 10
-#: Maximum number of classes that a table lists individually.
+#: Maximum number of classes listed individually in a table.
 LISTED = 20
 
 
 @dataclass
 class Usage:
-    """What a run uses from one dataset.
+    """Summary of the data that a run uses from one dataset.
 
     Args:
         split (str): ``train``, ``val`` or ``test``.
-        name (str): Type of the dataset, and where it is.
-        samples (int): Its images.
-        classes (Sequence[str], optional): Its classes. Defaults to None: not known.
-        counts (Mapping[str, int], optional): Images or objects of each class. Defaults to None:
-            not known.
-        objects (int, optional): Objects, where an image may have several. Defaults to None.
-        with_objects (int): Images that have one. Defaults to 0.
-        unit (str): What ``counts`` counts, for the table. Defaults to "", the images or objects.
-        notes (list[str]): What to know about it: left out by choice, mended.
-        warnings (list[str]): What is probably not meant.
-        faults (list[DataError]): What a run cannot go on with, each with the way out.
+        name (str): Type and location of the dataset.
+        samples (int): Number of images.
+        classes (Sequence[str], optional): Class names. Defaults to None (unknown).
+        counts (Mapping[str, int], optional): Number of images or objects per class. Defaults to
+            None (unknown).
+        objects (int, optional): Number of objects in a detection dataset. Defaults to None.
+        with_objects (int): Number of images with at least one object. Defaults to 0.
+        unit (str): Unit of ``counts`` in the table. Defaults to "", for images or objects.
+        notes (list[str]): Remarks, such as intentionally ignored data or repairs.
+        warnings (list[str]): Probable mistakes.
+        faults (list[DataError]): Errors that prevent the run, each with a fix.
     """
 
     split: str
@@ -53,7 +53,7 @@ class Usage:
         """Format the summary.
 
         Yields:
-            str: Lines of the table.
+            str: Line of the table.
         """
         verb = "trains on" if self.training else "evaluates on"
         if self.objects is None:
@@ -69,14 +69,14 @@ class Usage:
 
 
 def class_text(counts: Mapping[str, int], unit: str = "") -> str:
-    """List classes with their counts, with rare and empty ones marked.
+    """Format class counts, with rare and empty classes marked.
 
     Args:
-        counts (Mapping[str, int]): Examples of each class.
-        unit (str): What they are, if that is not clear. Defaults to "".
+        counts (Mapping[str, int]): Number of examples per class.
+        unit (str): Unit of the counts. Defaults to "", which omits the unit.
 
     Returns:
-        str: One line.
+        str: Single line of text.
     """
     head = f"{len(counts)} classes{f' in {unit}' if unit else ''}"
     if len(counts) <= LISTED:
@@ -99,9 +99,9 @@ def empty_classes(usage: Usage) -> list[str]:
     """Find classes without examples.
 
     Args:
-        usage (Usage): What is known of a dataset.
+        usage (Usage): Summary of a dataset.
 
     Returns:
-        list[str]: Their names.
+        list[str]: Names of classes without examples.
     """
     return [name for name, number in (usage.counts or {}).items() if number == 0]

@@ -1,4 +1,4 @@
-"""Verification of whole datasets: reads all files and lists their problems."""
+"""Verification of whole datasets by reading all files."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from smallvit.datasets.sample_checks import (
 
 
 class Contents:
-    """Images seen so far, identified by their bytes.
+    """Registry of images seen so far, identified by file content.
 
-    An image with two labels has a wrong one; an image in two splits leaks data to the test.
+    It detects identical images with different labels, and data leakage between splits.
     """
 
     def __init__(self) -> None:
         self._seen: dict[bytes, tuple[str, tuple[int, ...] | None, str]] = {}
 
     def compare(self, checked: Checked, split: str = "") -> Finding | None:
-        """Compare an image with the earlier ones.
+        """Compare an image with the images seen so far.
 
         Args:
-            checked (Checked): A sample.
-            split (str): Its split. Defaults to "".
+            checked (Checked): Result of checking a sample.
+            split (str): Split of the sample. Defaults to "".
 
         Returns:
-            Finding | None: That the same bytes had other labels, or are in another split.
+            Finding | None: Finding if an identical image has other labels or is in another split.
         """
         if checked.digest is None:
             return None
@@ -57,12 +57,12 @@ class Contents:
 
 
 def verify(datasets: dict[str, Any], workers: int, num_classes: int | None = None) -> dict:
-    """Read datasets and list their problems.
+    """Read all samples of datasets and list their problems.
 
     Args:
-        datasets (dict[str, Dataset]): Built datasets by their splits.
-        workers (int): Worker processes.
-        num_classes (int, optional): Classes of the model. Defaults to None.
+        datasets (dict[str, Dataset]): Mapping from splits to datasets of any MM library.
+        workers (int): Number of worker processes.
+        num_classes (int, optional): Number of classes of the model. Defaults to None.
 
     Returns:
         dict[str, dict]: ``samples`` and ``findings`` of each split.
@@ -102,14 +102,14 @@ def check_samples(
     """Check every sample of a dataset in worker processes.
 
     Args:
-        dataset (Dataset): A dataset with ``get_data_info``.
-        workers (int): Worker processes.
-        contents (Contents): The images seen in other datasets too.
-        num_classes (int, optional): Classes of the model. Defaults to None.
+        dataset (Dataset): Dataset with a ``get_data_info`` method.
+        workers (int): Number of worker processes.
+        contents (Contents): Images seen so far, including those of other datasets.
+        num_classes (int, optional): Number of classes of the model. Defaults to None.
         split (str): Name of the split in the findings. Defaults to "".
 
     Yields:
-        Finding: What is wrong, in the order of the samples.
+        Finding: Problem with a sample, in the order of the samples.
     """
     checks = SampleChecks(dataset, num_classes)
     labels: set[int] = set()

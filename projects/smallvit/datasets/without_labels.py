@@ -1,4 +1,4 @@
-"""Concatenation of datasets without labels or duplicates, for pretraining."""
+"""Concatenation of datasets without labels and duplicates, for self-supervised pretraining."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from smallvit.registry import DATASETS, TRANSFORMS
 class WithoutLabels:
     """Concatenate datasets without their labels, for self-supervised pretraining.
 
-    ``sample_idx`` numbers the images of all datasets consecutively. A file that is in several data
-    sets is used once. Images of ``without``, which are used for evaluation, are excluded, even
-    if they are copies under another name; the number of these is logged.
+    ``sample_idx`` numbers the images of all datasets consecutively. Files in several datasets are
+    used once. Evaluation images, given by ``without``, are excluded, including copies under
+    another name. The number of excluded images is logged.
 
     Args:
-        datasets (Sequence[dict]): Configs of the datasets.
-        without (Sequence[dict]): Configs of datasets whose images are left out of all but the
-            first. Defaults to none.
-        pipeline (Sequence[dict | Callable]): Transforms. Those of the datasets are not used.
-            Defaults to an empty tuple.
+        datasets (Sequence[dict]): Configs of the datasets to concatenate.
+        without (Sequence[dict]): Configs of datasets with images to exclude from all but the
+            first dataset. Defaults to an empty tuple.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. The pipelines of the
+            datasets are not used. Defaults to an empty tuple.
 
     Raises:
-        DataError: If no image is left.
+        DataError: If no images remain.
     """
 
     def __init__(
@@ -69,20 +69,20 @@ class WithoutLabels:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Empty, as there are no classes."""
+        """dict: Empty meta information, because there are no classes."""
         return {}
 
     def full_init(self) -> None:
-        """Do nothing, as the images are listed on construction."""
+        """Do nothing, because the images are listed on construction."""
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Get the information of an image.
+        """Get the annotation of a sample.
 
         Args:
             idx (int): Index of the sample.
 
         Returns:
-            dict: Without a label.
+            dict: Sample dict without a label.
         """
         number, index = self._places[idx]
         info = self.datasets[number].get_data_info(index)
@@ -102,7 +102,7 @@ class WithoutLabels:
 
 
 class _Files:
-    """Files of datasets, by path and by content."""
+    """Set of dataset files, identified by path and content."""
 
     def __init__(self, datasets: Sequence) -> None:
         paths = {
