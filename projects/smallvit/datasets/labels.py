@@ -61,7 +61,7 @@ def label_fault(dataset: Any, labels: Sequence[tuple[int, ...]], count: int) -> 
     assertion; in testing, it counts as a misclassification.
 
     Args:
-        dataset (Dataset): The dataset.
+        dataset (Dataset): Dataset of a run, not a wrapper.
         labels (Sequence[tuple[int, ...]]): Labels of each sample.
         count (int): Number of classes of the model.
 
