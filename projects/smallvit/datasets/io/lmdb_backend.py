@@ -113,5 +113,5 @@ class CheckedLmdbBackend(LmdbBackend):
 
 
 def install() -> None:
-    """Register :class:`CheckedLmdbBackend` as MMEngine's file backend ``lmdb``."""
+    """Register ``CheckedLmdbBackend`` as MMEngine's file backend ``lmdb``."""
     register_backend("lmdb", CheckedLmdbBackend, force=True)
