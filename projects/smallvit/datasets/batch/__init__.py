@@ -1,5 +1,8 @@
-"""Batch implementations of transforms: parameters are drawn in the data loader, and applied on the
-device of the model."""
+"""Batch implementations of transforms.
+
+Random parameters are sampled in the data loader, and the transforms are applied on the device of
+the model.
+"""
 
 from smallvit.datasets.batch import (  # noqa: F401  # register
     color_jitter,

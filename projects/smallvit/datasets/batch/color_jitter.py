@@ -1,4 +1,4 @@
-"""Color jitter for batches."""
+"""Batch implementation of color jitter."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CHANGES = {
 
 @form_of(ColorJitter)
 class ColorJitterForm(BatchForm):
-    """Batch implementation of ``smallvit.ColorJitter``, with parameters drawn by the transform.
+    """Batch implementation of ``smallvit.ColorJitter``; the transform samples the parameters.
 
     Args:
-        transform (ColorJitter): Transform to convert.
+        transform (ColorJitter): Per-image transform whose settings are used.
     """
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         drawn = [self.transform.draw() for _ in range(count)]
         plan, values = [], {}
         for turn in range(len(self.transform.ranges)):
@@ -46,17 +46,17 @@ class ColorJitterForm(BatchForm):
 
 
 def jitter(images: Tensor, plan: tuple[str, ...], order: str, **tensors: Tensor) -> Tensor:
-    """Apply color changes to some images of a batch, one after the other.
+    """Apply a sequence of color changes, each to a subset of the images of a batch.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W); see
+        images (Tensor): uint8 images (B, C, H, W); for the channels, see
             :func:`smallvit.datasets.batch.rand_augment.augment`.
-        plan (tuple[str, ...]): Names of the changes.
+        plan (tuple[str, ...]): Names of the color changes, in order.
         order (str): Channel order, "rgb" or "bgr".
-        **tensors (Tensor): ``rows_i`` and ``factors_i`` of change i.
+        **tensors (Tensor): Image indices ``rows_i`` and factors ``factors_i`` of color change i.
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     images = images.clone()
     for number, name in enumerate(plan):

@@ -1,38 +1,38 @@
-"""Color operations on uint8 images with the results of Pillow, for RGB and BGR."""
+"""Color operations on uint8 RGB or BGR images, with the same results as Pillow."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-#: Weights of red, green and blue in a gray value, in units of 1 / 65,536.
+#: Weights of red, green and blue for the conversion to grayscale, in units of 1 / 65,536.
 _GRAY = (19595, 38470, 7471)
 
 
 def gray(images: Tensor, order: str) -> Tensor:
-    """Compute gray values.
+    """Convert images to grayscale.
 
     Args:
-        images (Tensor): uint8 (B, 3, H, W).
+        images (Tensor): uint8 images (B, 3, H, W).
         order (str): Channel order, "rgb" or "bgr".
 
     Returns:
-        Tensor: int32 (B, H, W), 0 to 255.
+        Tensor: int32 gray values (B, H, W) from 0 to 255.
     """
     red, green, blue = images.int().unbind(1)[:: 1 if order == "rgb" else -1]
     return (red * _GRAY[0] + green * _GRAY[1] + blue * _GRAY[2] + 0x8000) >> 16
 
 
 def blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
-    """Interpolate linearly between two images, or extrapolate.
+    """Interpolate or extrapolate linearly between two images.
 
     Args:
         start (Tensor): Result for a factor of 0, (B, C or 1, H or 1, W or 1).
         images (Tensor): Result for a factor of 1, uint8 (B, C, H, W).
-        factors (Tensor): float32 (B, ).
+        factors (Tensor): float32 interpolation factors (B, ).
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     start = start.float()
     mixed = start + factors[:, None, None, None] * (images.float() - start)
@@ -40,49 +40,52 @@ def blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
 
 
 def look_up(images: Tensor, tables: Tensor) -> Tensor:
-    """Map each value by a lookup table.
+    """Apply lookup tables to images.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W).
-        tables (Tensor): uint8 (B, C or 1, 256).
+        images (Tensor): uint8 images (B, C, H, W).
+        tables (Tensor): uint8 lookup tables (B, C or 1, 256).
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     count, channels = images.shape[:2]
-    if tables.shape[1] == 1:  # one table for all channels
+    if tables.shape[1] == 1:  # the same table for all channels
         return tables[:, 0].gather(1, images.flatten(1).long()).view_as(images)
     found = tables.view(count * channels, 256)
     return found.gather(1, images.reshape(count * channels, -1).long()).view_as(images)
 
 
 def saturation(images: Tensor, factors: Tensor, order: str) -> Tensor:
-    """Blend with the gray image.
+    """Adjust the saturation by blending with the grayscale image.
 
     Args:
-        images (Tensor): uint8 (B, 3, H, W).
-        factors (Tensor): 0 for gray, 1 for no change, float32 (B, ).
+        images (Tensor): uint8 images (B, 3, H, W).
+        factors (Tensor): float32 factors (B, ); 0 is grayscale, 1 is no change.
         order (str): Channel order, "rgb" or "bgr".
 
     Returns:
-        Tensor: uint8 (B, 3, H, W).
+        Tensor: uint8 images (B, 3, H, W).
     """
     return blend(gray(images, order)[:, None], images, factors)
 
 
 def contrast(images: Tensor, factors: Tensor, order: str) -> Tensor:
-    """Blend with the mean gray value; see :func:`saturation`."""
+    """Adjust the contrast by blending with the mean gray value; see :func:`saturation`."""
     means = gray(images, order).flatten(1).double().mean(1)
     return blend((means + 0.5).floor()[:, None, None, None], images, factors)
 
 
 def brightness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
-    """Blend with black; see :func:`saturation`."""
+    """Adjust the brightness by blending with black; see :func:`saturation`."""
     return blend(images.new_zeros(1, 1, 1, 1), images, factors)
 
 
 def sharpness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
-    """Blend with an image that is smoothed except at the border; see :func:`saturation`."""
+    """Adjust the sharpness by blending with a smoothed image; see :func:`saturation`.
+
+    The border pixels are not smoothed.
+    """
     values = images.int()
     smooth = values.clone()
     if min(values.shape[2:]) > 2:
@@ -94,11 +97,11 @@ def sharpness(images: Tensor, factors: Tensor, order: str = "rgb") -> Tensor:
 
 
 def auto_contrast(images: Tensor, order: str = "rgb") -> Tensor:
-    """Stretch the values of each channel to the range 0 to 255; see :func:`saturation`."""
+    """Maximize the contrast of each channel to the range 0 to 255; see :func:`saturation`."""
     flat = images.flatten(2)
     low, high = flat.amin(2).double(), flat.amax(2).double()
     same = high <= low
-    # Dividing a number by a tensor would multiply by its reciprocal, with another rounding.
+    # Dividing a scalar by a tensor multiplies by the reciprocal, which rounds differently.
     scale = torch.full_like(high, 255.0) / (high - low).masked_fill(same, 1)
     values = torch.arange(256, device=images.device)
     tables = (values.double() * scale[..., None] + (-low * scale)[..., None]).trunc()
@@ -124,15 +127,15 @@ def equalize(images: Tensor, order: str = "rgb") -> Tensor:
 
 
 def hue(images: Tensor, factors: Tensor, order: str) -> Tensor:
-    """Shift the hues.
+    """Shift the hue of images.
 
     Args:
-        images (Tensor): uint8 (B, 3, H, W).
-        factors (Tensor): Shifts as fractions of the hue circle, -0.5 to 0.5, float32 (B, ).
+        images (Tensor): uint8 images (B, 3, H, W).
+        factors (Tensor): float32 shifts (B, ) as fractions of the hue circle, -0.5 to 0.5.
         order (str): Channel order, "rgb" or "bgr".
 
     Returns:
-        Tensor: uint8 (B, 3, H, W).
+        Tensor: uint8 images (B, 3, H, W).
     """
     step = 1 if order == "rgb" else -1
     hues, saturation, value = _to_hsv(*images.float().unbind(1)[::step])
@@ -141,7 +144,7 @@ def hue(images: Tensor, factors: Tensor, order: str) -> Tensor:
 
 
 def _to_hsv(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Convert to HSV with integer values from 0 to 255, as float32."""
+    """Convert RGB to HSV, with integer values from 0 to 255 as float32."""
     highest = torch.maximum(torch.maximum(red, green), blue)
     lowest = torch.minimum(torch.minimum(red, green), blue)
     spread = highest - lowest

@@ -1,4 +1,4 @@
-"""Random crops of padded images for batches."""
+"""Batch implementation of random crops with padding."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class RandomCropForm(BatchForm):
     """Batch implementation of MMPretrain's ``RandomCrop`` with padding.
 
     Args:
-        transform (RandomCrop): Transform to convert.
+        transform (RandomCrop): Per-image transform whose settings are used.
 
     Raises:
-        NoBatchForm: If images are padded to reach the size of the crop (``pad_if_needed``).
+        NoBatchForm: If ``pad_if_needed`` of the transform is set.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -41,12 +41,12 @@ class RandomCropForm(BatchForm):
         self.fill = opencv_color(transform.pad_val)
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Compute the size of the output images; see the base class."""
+        """Compute the size of the output images; see ``BatchForm.size_after``."""
         height, width = self._padded(size)
         return min(height, self.transform.crop_size[0]), min(width, self.transform.crop_size[1])
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         height, width = self._padded(shape[1:])
         size = self.size_after(shape[1:])
         tops = np.random.randint(0, height - size[0] + 1, count)
@@ -60,7 +60,7 @@ class RandomCropForm(BatchForm):
 
 
 def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int]:
-    """Convert a padding as MMCV does to left, top, right and bottom."""
+    """Convert a padding to (left, top, right, bottom), as MMCV does."""
     if padding is None:
         return 0, 0, 0, 0
     if isinstance(padding, Sequence):
@@ -76,19 +76,19 @@ def crop_padded(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     fill: Sequence[float] = (0,),
 ) -> Tensor:
-    """Pad images with a constant, and crop each of them.
+    """Pad images with a constant value, and crop each image at its own position.
 
     Args:
-        images (Tensor): (B, C, H, W).
+        images (Tensor): Images (B, C, H, W).
         tops (Tensor): First row of each crop in the padded image, int64 (B, ).
         lefts (Tensor): First column of each crop in the padded image, int64 (B, ).
         size (tuple[int, int]): Height h and width w of the crops.
-        padding (tuple[int, int, int, int]): Padding on the left, top, right and bottom.
-            Defaults to none.
-        fill (Sequence[float]): Padding value, or one for each channel. Defaults to 0.
+        padding (tuple[int, int, int, int]): Padding on the left, top, right and bottom. Defaults
+            to no padding.
+        fill (Sequence[float]): Padding value, or one value per channel. Defaults to 0.
 
     Returns:
-        Tensor: Crops (B, C, h, w) of the dtype of ``images``.
+        Tensor: Crops (B, C, h, w) with the dtype of ``images``.
     """
     if any(padding):
         left, top, right, bottom = padding

@@ -1,4 +1,4 @@
-"""Random erasing for batches."""
+"""Batch implementation of random erasing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smallvit.errors import DataError
 
 
 class _Erased:
-    """Stand-in for an image that records the values that timm writes."""
+    """Placeholder for an image that records the values that timm writes."""
 
     def __init__(self) -> None:
         self.boxes: list[tuple[int, int, int, int, int]] = []
@@ -31,22 +31,22 @@ class _Erased:
 
 @form_of(RandomErasing)
 class RandomErasingForm(BatchForm):
-    """Batch implementation of ``smallvit.RandomErasing``, with rectangles drawn by the transform.
+    """Batch implementation of ``smallvit.RandomErasing``; the transform samples the rectangles.
 
     Args:
-        transform (RandomErasing): Transform to convert.
+        transform (RandomErasing): Per-image transform whose settings are used.
     """
 
     def __init__(self, transform: Any) -> None:
         super().__init__(transform)
         self.mean, self.std = (torch.tensor(each) for each in (transform.mean, transform.std))
-        #: Channel of the image for each channel of the noise, which is in RGB order.
+        #: Image channel of each noise channel; the noise is in RGB order.
         self.order = np.arange(len(transform.mean))
         if transform.channel_order == "bgr" and len(self.order) > 1:
             self.order[:3] = (2, 1, 0)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         channels, height, width = shape
         if channels != len(self.mean):
             raise DataError(
@@ -66,7 +66,7 @@ class RandomErasingForm(BatchForm):
 def _places(
     boxes: list[tuple[int, int, int, int, int]], shape: tuple[int, int, int], order: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Indices of the pixels of boxes in the flattened images, and their channels."""
+    """Compute the indices of erased pixels in the flattened images, and their channels."""
     channels, height, width = shape
     row, top, left, tall, wide = np.array(boxes, np.int64).reshape(-1, 5).T
     area = tall * wide
@@ -81,15 +81,15 @@ def _places(
 
 
 def erase(images: Tensor, places: Tensor, colors: Tensor) -> Tensor:
-    """Write values into images.
+    """Replace pixels of images by given values.
 
     Args:
-        images (Tensor): (B, C, H, W).
-        places (Tensor): Indices into the flattened images, int64 (N, ).
-        colors (Tensor): Values to write, float32 (N, ).
+        images (Tensor): Images (B, C, H, W).
+        places (Tensor): int64 indices (N, ) into the flattened images.
+        colors (Tensor): float32 values (N, ) to write.
 
     Returns:
-        Tensor: Images as float32 (B, C, H, W).
+        Tensor: float32 images (B, C, H, W).
     """
     images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     images.view(-1)[places] = colors

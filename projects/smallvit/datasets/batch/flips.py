@@ -1,4 +1,4 @@
-"""Random flips for batches."""
+"""Batch implementation of random flips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_of, rows
 
-#: Axes of (B, C, H, W) that are reversed by each direction.
+#: Flipped axes of (B, C, H, W) for each direction.
 AXES = {"horizontal": (3,), "vertical": (2,), "diagonal": (2, 3)}
 
 
@@ -19,10 +19,10 @@ class RandomFlipForm(BatchForm):
     """Batch implementation of MMCV's ``RandomFlip``.
 
     Args:
-        transform (RandomFlip): Transform to convert.
+        transform (RandomFlip): Per-image transform whose settings are used.
 
     Raises:
-        NoBatchForm: If it has no probability, so that the flip is determined by each sample.
+        NoBatchForm: If the transform has no probability, so that each sample determines its flip.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -37,7 +37,7 @@ class RandomFlipForm(BatchForm):
         self.bounds = np.cumsum(chances)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         chosen = np.searchsorted(self.bounds, np.random.random(count), side="right")
         found = {name: np.flatnonzero(chosen == i) for i, name in enumerate(self.names[:-1])}
         return Change(flip, {name: rows(which) for name, which in found.items() if len(which)})
@@ -45,7 +45,7 @@ class RandomFlipForm(BatchForm):
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Record in the samples whether they were flipped; see the base class."""
+        """Record the flip direction in each sample dict; see ``BatchForm.note``."""
         for sample in results:
             sample.update(flip=False, flip_direction=None)
         for name, which in change.values.items():
@@ -54,15 +54,15 @@ class RandomFlipForm(BatchForm):
 
 
 def flip(images: Tensor, **directions: Tensor) -> Tensor:
-    """Flip some images of a batch.
+    """Flip a subset of the images of a batch.
 
     Args:
-        images (Tensor): (B, C, H, W).
-        **directions (Tensor): Indices of the images to flip for each direction, ``horizontal``,
+        images (Tensor): Images (B, C, H, W).
+        **directions (Tensor): Indices of the images to flip, for the directions ``horizontal``,
             ``vertical`` and ``diagonal``.
 
     Returns:
-        Tensor: Images of the same shape and dtype.
+        Tensor: Images with the same shape and dtype.
     """
     images = images.clone()
     for name, which in directions.items():

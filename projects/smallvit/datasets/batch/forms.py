@@ -10,29 +10,30 @@ import torch
 from torch import Tensor
 
 
-class NoBatchForm(Exception):  # noqa: N818  # an answer, which becomes a message
-    """Raised for a transform, or a setting of one, without a batch implementation."""
+class NoBatchForm(Exception):  # noqa: N818  # control flow, not an error
+    """Raised if a transform, or one of its settings, has no batch implementation."""
 
 
 @dataclass
 class Change:
-    """Drawn change of the images of a batch: a function and its arguments.
+    """Transform of a batch with sampled parameters: a function and its arguments.
 
     Args:
-        apply (Callable): Function of images (B, C, H, W) and ``values`` that returns images
-            and does not modify its input. It must be picklable, as it is sent from a worker to
-            the process of the model.
-        values (dict[str, Any]): Keyword arguments; tensors are moved to the images' device.
+        apply (Callable): Function of images (B, C, H, W) and ``values`` that returns images and
+            does not modify its input. It must be picklable, because it is sent from a worker to
+            the main process.
+        values (dict[str, Any]): Keyword arguments of ``apply``; tensors are moved to the device of
+            the images.
     """
 
     apply: Callable[..., Tensor]
     values: dict[str, Any] = field(default_factory=dict)
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Change:
-        """Apply a function to the tensors among the arguments.
+        """Apply a function to all tensors in ``values``.
 
         Args:
-            function (Callable): Function that is applied to each tensor.
+            function (Callable): Function from a tensor to a tensor.
 
         Returns:
             Change: Copy with the new tensors.
@@ -44,22 +45,22 @@ class Change:
         return Change(self.apply, values)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Apply the change to images."""
+        """Transform images (B, C, H, W)."""
         return self.apply(images, **self.values)
 
 
 class BatchForm:
-    """Batch implementation of a transform of a pipeline.
+    """Base class for batch implementations of per-image transforms.
 
-    Random numbers are drawn from Python's, numpy's and torch's global CPU generators, as in the
-    transforms, so that they are the same for any number of workers and on any device.
+    Random numbers are sampled from the global CPU generators of Python, numpy and torch, as in the
+    per-image transforms, so that they are the same for any number of workers and on any device.
 
     Args:
-        transform (BaseTransform): Transform whose settings are used.
+        transform (BaseTransform): Per-image transform whose settings are used.
 
     Attributes:
-        only_looks (bool): Whether it does not change images, so that it may precede steps
-            that are applied once.
+        only_looks (bool): Whether images are never changed, so that the transform may precede
+            deterministic transforms.
 
     Raises:
         NoBatchForm: If a setting of the transform is not supported.
@@ -82,52 +83,52 @@ class BatchForm:
         return size
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Extract required information from a sample, once, before the images are stored.
+        """Extract required entries from a sample, once, before the images are cached.
 
         Args:
-            info (dict): Annotation of the sample, with ``sample_idx``.
+            info (dict): Annotation dict of the sample, with ``sample_idx``.
 
         Returns:
-            dict: Entries that are added to the sample's results in each batch.
+            dict: Entries that are added to the sample dict in each batch.
         """
         return {}
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw random parameters for each image of a batch.
+        """Sample random parameters for each image of a batch.
 
         Args:
             count (int): Number B of images.
             shape (tuple[int, int, int]): Shape (C, H, W) of each image.
 
         Returns:
-            Change | None: Drawn change, or None if no image is changed.
+            Change | None: Transform with the sampled parameters; None if no image is changed.
         """
         return None
 
     def note(
         self, results: list[dict[str, Any]], change: Change | None, size: tuple[int, int]
     ) -> None:
-        """Add the entries to the results of the samples that the transform would add.
+        """Add the entries to each sample dict that the per-image transform would add.
 
         Args:
-            results (list[dict]): Results of each sample, changed in place.
-            change (Change | None): Drawn change.
+            results (list[dict]): Sample dicts, modified in place.
+            change (Change | None): Return value of :meth:`draw`.
             size (tuple[int, int]): Height and width of the input images.
         """
 
 
-#: Batch implementations by the class of the transform.
+#: Batch implementations by transform class.
 _FORMS: dict[type, type[BatchForm]] = {}
 
 
 def form_of(kind: type) -> Callable[[type[BatchForm]], type[BatchForm]]:
-    """Register the batch implementation of a transform, which subclasses do not inherit.
+    """Register the batch implementation of a transform class, but not of its subclasses.
 
     Args:
-        kind (type): Class of the transform.
+        kind (type): Class of the per-image transform.
 
     Returns:
-        Callable: Decorator for the class of the batch implementation.
+        Callable: Class decorator for the batch implementation.
     """
 
     def register(form: type[BatchForm]) -> type[BatchForm]:
@@ -141,13 +142,13 @@ def find_form(transform: Any) -> BatchForm:
     """Create the batch implementation of a transform.
 
     Args:
-        transform (BaseTransform): Transform to convert.
+        transform (BaseTransform): Per-image transform whose settings are used.
 
     Returns:
         BatchForm: Batch implementation with the settings of the transform.
 
     Raises:
-        NoBatchForm: If the transform, or one of its settings, is not supported.
+        NoBatchForm: If the transform, or one of its settings, has no batch implementation.
     """
     kind = type(transform)
     if kind not in _FORMS:
@@ -158,24 +159,24 @@ def find_form(transform: Any) -> BatchForm:
 
 
 def rows(chosen: Any) -> Tensor:
-    """Convert indices of samples to a tensor.
+    """Convert sample indices to an int64 tensor.
 
     Args:
-        chosen (Sequence[int] | np.ndarray): Indices of samples.
+        chosen (Sequence[int] | np.ndarray): Sample indices.
 
     Returns:
-        Tensor: Indices as int64.
+        Tensor: int64 indices (N, ).
     """
     return torch.as_tensor(chosen, dtype=torch.int64)
 
 
 def opencv_color(value: float | Sequence[float]) -> tuple[float, ...]:
-    """Convert a fill value as OpenCV does: a number sets the first channel and 0 the others.
+    """Convert a fill value as OpenCV does: a scalar applies to the first channel, 0 to the others.
 
     Args:
         value (float | Sequence[float]): Fill value of a transform.
 
     Returns:
-        tuple[float, ...]: Four values for a number, else the given ones.
+        tuple[float, ...]: Four values for a scalar, otherwise the given values.
     """
     return tuple(value) if isinstance(value, Sequence) else (value, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""RandAugment for batches, with separate operations and magnitudes for each image."""
+"""Batch implementation of RandAugment, with operations and magnitudes sampled per image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smallvit.datasets.batch.forms import BatchForm, Change, NoBatchForm, form_o
 from smallvit.datasets.batch.warps import TURNED, rotation, warp
 from smallvit.datasets.transforms.rand_augment import RandAugment
 
-#: Operations that are lookup tables of 256 values, determined by the drawn magnitude.
+#: Operations that are lookup tables of 256 values, determined by the magnitude alone.
 TABLES = {
     "invert": tables.invert,
     "solarize": tables.solarize,
@@ -25,7 +25,7 @@ TABLES = {
     "posterize": tables.posterize,
     "brightness": tables.brightness,
 }
-#: Other color operations, which depend on the image.
+#: Other color operations, which depend on the image content.
 COLORS = {
     "auto_contrast": colors.auto_contrast,
     "equalize": colors.equalize,
@@ -34,7 +34,7 @@ COLORS = {
     "desaturate": colors.saturation,
     "sharpness": colors.sharpness,
 }
-#: Geometric operations, as matrices from output to input coordinates.
+#: Geometric operations, as affine matrices from output to input coordinates.
 MATRICES: dict[str, Callable[[float, tuple[int, int]], tuple[float, ...]]] = {
     "shear_x": lambda factor, size: (1, factor, 0, 0, 1, 0),
     "shear_y": lambda factor, size: (1, 0, 0, factor, 1, 0),
@@ -48,7 +48,7 @@ RESAMPLING = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "
 
 
 class Step(NamedTuple):
-    """Operation that was drawn for an image."""
+    """Operation sampled for an image."""
 
     layer: int
     row: int
@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 
 class _Recorder:
-    """Stand-in for an image that records timm's operations."""
+    """Placeholder for an image that records the operations applied by timm."""
 
     def __init__(self, steps: list[Step]) -> None:
         self.steps, self.layer, self.row = steps, 0, 0
@@ -74,13 +74,14 @@ class _Recorder:
 
 @form_of(RandAugment)
 class RandAugmentForm(BatchForm):
-    """Batch implementation of ``smallvit.RandAugment``, with operations drawn by timm.
+    """Batch implementation of ``smallvit.RandAugment``; timm samples the operations.
 
     Args:
-        transform (RandAugment): Transform to convert.
+        transform (RandAugment): Per-image transform whose settings are used.
 
     Raises:
-        NoBatchForm: If its policy has another operation than timm's own policies (a blur).
+        NoBatchForm: If the policy has an operation that is not in timm's predefined policies
+            (a blur).
     """
 
     def __init__(self, transform: Any) -> None:
@@ -96,7 +97,7 @@ class RandAugmentForm(BatchForm):
         self.order = transform.channel_order
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change | None:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         steps = self.record(count)
         if not steps:
             return None
@@ -116,13 +117,13 @@ class RandAugmentForm(BatchForm):
         return Change(augment, dict(values, plan=tuple(plan), fill=fill, order=self.order))
 
     def record(self, count: int) -> list[Step]:
-        """Draw operations and magnitudes with timm.
+        """Sample operations and magnitudes with timm.
 
         Args:
             count (int): Number of images.
 
         Returns:
-            list[Step]: Drawn operations, image by image.
+            list[Step]: Sampled operations, ordered by image.
         """
         augment = self.transform._augment
         number, layers = len(self.operations), augment.num_layers
@@ -147,7 +148,7 @@ class RandAugmentForm(BatchForm):
 
 
 def _group(steps: Sequence[Step], size: tuple[int, int]) -> list[tuple[str, dict[str, Tensor]]]:
-    """Group the steps of a layer by operation; no image has two steps in a layer."""
+    """Group the operations of a layer by name; a layer has at most one operation per image."""
     groups: list[tuple[str, dict[str, Tensor]]] = []
     fixed = [step for step in steps if step.name in TABLES]
     if fixed:
@@ -172,8 +173,10 @@ def _group(steps: Sequence[Step], size: tuple[int, int]) -> list[tuple[str, dict
 def _warps(
     steps: Sequence[Step], interpolation: str, size: tuple[int, int]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """What moves rows alone, columns alone, or both: the first two take fewer pixels, and are one
-    where images are square."""
+    """Group warps along rows only, along columns only, and along both axes.
+
+    The first two sample fewer pixels, and are merged for square images.
+    """
     kinds: dict[str, list[tuple[int, tuple[float, ...], bool]]] = {}
     for step in steps:
         matrix = MATRICES[step.name](step.argument, size)
@@ -197,18 +200,19 @@ def augment(
     order: str,
     **tensors: Tensor,
 ) -> Tensor:
-    """Apply operations to the images of a batch that they were drawn for.
+    """Apply operations, each to a subset of the images of a batch.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W). Of four channels or more the first three are colors
-            and each of the others a gray image, as are those of an image of one or two.
-        plan (Sequence[tuple]): Name of each call, the key of its tensors, and their names.
-        fill (Sequence[float]): Color of pixels from outside the image, in its channel order.
+        images (Tensor): uint8 images (B, C, H, W). With three or more channels, the first three
+            are the colors; all other channels are treated as grayscale images.
+        plan (Sequence[tuple]): Operation, key prefix of its tensors, and names of its tensors, for
+            each call.
+        fill (Sequence[float]): Fill value for pixels outside of the image, in its channel order.
         order (str): Channel order, "rgb" or "bgr".
-        **tensors (Tensor): ``rows`` and other tensors of each call.
+        **tensors (Tensor): Image indices ``rows`` and other arguments of each call.
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     images = images.clone()
     for name, key, parts in plan:
@@ -233,7 +237,7 @@ def _apply(
 
 
 def _turn(images: Tensor, which: Tensor | None) -> Tensor:
-    """Transpose some images."""
+    """Transpose a subset of the images."""
     if which is None:
         return images
     images = images.clone()
@@ -242,14 +246,14 @@ def _turn(images: Tensor, which: Tensor | None) -> Tensor:
 
 
 def on_colors(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function for color images to images with any number of channels.
+    """Apply a function for three-channel images to images with any number of channels.
 
     Args:
-        images (Tensor): (B, C, H, W).
-        function (Callable): Function from (B, 3, H, W) to the same shape.
+        images (Tensor): Images (B, C, H, W).
+        function (Callable): Function that preserves the shape (B, 3, H, W).
 
     Returns:
-        Tensor: Images (B, C, H, W); see :func:`augment`.
+        Tensor: Images (B, C, H, W); for the channels, see :func:`augment`.
     """
     channels = images.shape[1]
     if channels == 3:

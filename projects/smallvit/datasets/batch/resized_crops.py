@@ -1,4 +1,4 @@
-"""Random resized crops for batches."""
+"""Batch implementation of random resized crops."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class RandomResizedCropForm(BatchForm):
     """Batch implementation of MMPretrain's ``RandomResizedCrop``.
 
     Args:
-        transform (RandomResizedCrop): Transform to convert.
+        transform (RandomResizedCrop): Per-image transform whose settings are used.
 
     Raises:
-        NoBatchForm: If it does not interpolate bilinearly or bicubically.
+        NoBatchForm: If the interpolation is neither bilinear nor bicubic.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -38,18 +38,18 @@ class RandomResizedCropForm(BatchForm):
             )
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Compute the size of the output images; see the base class."""
+        """Compute the size of the output images; see ``BatchForm.size_after``."""
         return tuple(self.transform.scale)
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         image = SimpleNamespace(shape=(*shape[1:], shape[0]))
         boxes = [self.transform.rand_crop_params(image) for _ in range(count)]
         size = self.size_after(shape[1:])
         values: dict[str, Any] = dict(boxes=torch.tensor(boxes), size=size, method=self.method)
         if self.transform.backend == "pillow":
-            # Newer ones begin with the columns where these shrink and the rows grow; which of two
-            # that shrink comes first is not followed.
+            # Newer versions of Pillow resize vertically first if the height shrinks and the width
+            # grows. Their order if both shrink is not reproduced.
             height, width = np.array(boxes).reshape(-1, 4).T[2:]
             tall = (size[0] < height) & (size[1] > width) & _pillow_orders_axes()
             values.update(
@@ -59,7 +59,7 @@ class RandomResizedCropForm(BatchForm):
 
 
 def _pillow(support: float, kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Weights of Pillow: of all pixels under the kernel, which is widened for downscaling."""
+    """Create Pillow's weight function, with a kernel that is widened for downscaling."""
 
     def weigh(starts: Tensor, lengths: Tensor, size: int, pixels: int) -> Tensor:
         scale = (lengths.double() / size)[:, None]
@@ -78,7 +78,7 @@ def _pillow(support: float, kernel: Callable[[Tensor], Tensor]) -> Callable[...,
 
 
 def _opencv(offsets: tuple[int, ...], kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Weights of OpenCV: of the nearest pixels, with the border replicated."""
+    """Create OpenCV's weight function, with a fixed kernel width and a replicated border."""
 
     def weigh(starts: Tensor, lengths: Tensor, size: int, pixels: int) -> Tensor:
         scale = (lengths.double() / size)[:, None]
@@ -108,8 +108,8 @@ def _cubic(a: float) -> Callable[[Tensor], Tensor]:
     return kernel
 
 
-#: By backend and interpolation: from first pixels, lengths, the wanted and the present size of an
-#: axis to the weights (B, wanted, present) of pixels.
+#: Weight functions by backend and interpolation. The arguments are the start and length of each
+#: crop and the output and input size of an axis; the result has shape (B, output, input).
 KERNELS = {
     "pillow bilinear": _pillow(1.0, _triangle),
     "pillow bicubic": _pillow(2.0, _cubic(-0.5)),
@@ -126,19 +126,20 @@ def crop_resized(
     rows_first: Tensor | None = None,
     rows_last: Tensor | None = None,
 ) -> Tensor:
-    """Crop each image and resize the crops to one size.
+    """Crop each image and resize all crops to the same size.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W).
-        boxes (Tensor): First row and column, height and width of each crop, int64 (B, 4).
+        images (Tensor): uint8 images (B, C, H, W).
+        boxes (Tensor): int64 crops (B, 4) as first row, first column, height and width.
         size (tuple[int, int]): Height h and width w of the output.
         method (str): Key of :data:`KERNELS`.
-        rows_first (Tensor, optional): Where Pillow rounds in between, the images whose rows are
-            resized before their columns, int64. Defaults to None: it does not.
-        rows_last (Tensor, optional): The others. Defaults to None.
+        rows_first (Tensor, optional): int64 indices of the images that are resized horizontally
+            first, with rounding between the passes as in Pillow. Defaults to None: no rounding.
+        rows_last (Tensor, optional): int64 indices of the images that are resized vertically
+            first. Defaults to None.
 
     Returns:
-        Tensor: uint8 (B, C, h, w).
+        Tensor: uint8 crops (B, C, h, w).
     """
     top, left, height, width = boxes.unbind(1)
     weigh = KERNELS[method]
@@ -158,8 +159,8 @@ def crop_resized(
 
 
 def _across(values: Tensor, weights: Tensor) -> Tensor:
-    """Resize rows."""
-    if values.device.type == "cuda":  # whose products of float32 may be rounded to TF32
+    """Resize horizontally."""
+    if values.device.type == "cuda":  # float32 matrix products may use TF32
         return (values.double() @ weights.double().mT[:, None]).float()
     return values @ weights.mT[:, None]
 
@@ -174,7 +175,7 @@ def _to_bytes(values: Tensor) -> Tensor:
 
 @cache
 def _pillow_orders_axes() -> bool:
-    """Whether the installed Pillow resizes the columns of a tall image first."""
+    """Check whether the installed version of Pillow resizes tall images vertically first."""
     image = np.random.RandomState(0).randint(0, 256, (40, 10)).astype(np.uint8)
     wide = Image.fromarray(image).resize((32, 40), Image.Resampling.BICUBIC)
     rows_first = wide.resize((32, 32), Image.Resampling.BICUBIC)

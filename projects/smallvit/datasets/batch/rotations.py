@@ -1,4 +1,4 @@
-"""Rotations for batches."""
+"""Batch implementation of rotations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RotateForm(BatchForm):
     """Batch implementation of MMPretrain's ``Rotate``.
 
     Args:
-        transform (Rotate): Transform to convert.
+        transform (Rotate): Per-image transform whose settings are used.
 
     Raises:
         NoBatchForm: If the interpolation is not bilinear.
@@ -39,7 +39,7 @@ class RotateForm(BatchForm):
             )
 
     def draw(self, count: int, shape: tuple[int, int, int]) -> Change:
-        """Draw random parameters for each image of a batch; see the base class."""
+        """Sample random parameters for each image of a batch; see ``BatchForm.draw``."""
         step = self.transform
         angles = {}
         for row in range(count):
@@ -55,7 +55,7 @@ class RotateForm(BatchForm):
         return Change(warp_into, dict(values, fill=opencv_color(step.pad_val)))
 
     def _matrix(self, degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
-        """Matrix from output to input coordinates; positive angles rotate clockwise."""
+        """Compute the matrix from output to input coordinates; positive angles are clockwise."""
         x, y = self.transform.center or ((size[1] - 1) * 0.5, (size[0] - 1) * 0.5)
         scale = self.transform.scale
         cosine, sine = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))

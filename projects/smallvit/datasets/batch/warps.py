@@ -1,4 +1,4 @@
-"""Affine warps of images with one matrix per image, with the results of Pillow and OpenCV."""
+"""Affine warps with one matrix per image, with the same results as Pillow and OpenCV."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-#: Added before fractions are cut off, for values that rounding took below a whole number.
+#: Added before truncation, for values that rounding errors moved below an integer.
 _ROUNDING = 1e-4
 
-#: Where the numbers of a matrix are when rows and columns are exchanged.
+#: Permutation of the matrix entries that exchanges rows and columns.
 TURNED = [4, 3, 5, 1, 0, 2]
 
 
@@ -23,7 +23,7 @@ def rotation(degrees: float, size: tuple[int, int]) -> tuple[float, ...]:
         size (tuple[int, int]): Height and width of the image.
 
     Returns:
-        tuple[float, ...]: Six entries of the matrix from output to input coordinates.
+        tuple[float, ...]: Six entries of the affine matrix from output to input coordinates.
     """
     angle = -math.radians(degrees % 360.0)
     cosine, sine = round(math.cos(angle), 15), round(math.sin(angle), 15)
@@ -40,19 +40,19 @@ def warp(
     interpolation: str = "bicubic",
     axes: str = "xy",
 ) -> Tensor:
-    """Warp images by affine matrices.
+    """Warp images by affine matrices, as Pillow does.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W).
-        matrices (Tensor): Six numbers for each image, from the center of a pixel (x, y) to that
-            of what it becomes, float64 (B, 6).
-        fill (Sequence[float]): Values of the channels outside of the image.
+        images (Tensor): uint8 images (B, C, H, W).
+        matrices (Tensor): float64 affine matrices (B, 6) from output to input coordinates (x, y);
+            the center of the first pixel is (0.5, 0.5).
+        fill (Sequence[float]): Fill value of each channel for pixels outside of the image.
         interpolation (str): "bilinear" or "bicubic". Defaults to "bicubic".
-        axes (str): "x" where rows stay, "y" where columns stay, which saves work. Defaults to
-            "xy".
+        axes (str): "x" if pixels only move within rows, "y" if they only move within columns,
+            both of which are faster, or "xy". Defaults to "xy".
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     if axes == "y":
         turned = warp(images.mT, matrices[:, TURNED], fill, interpolation, "x")
@@ -76,11 +76,11 @@ def warp(
 
 
 def _shifted(images: Tensor, shifts: Tensor, interpolation: str) -> Tensor:
-    """Rows that begin elsewhere, by ``shifts`` (B, H): windows of longer rows, weighted."""
+    """Shift rows by fractional offsets ``shifts`` (B, H)."""
     width = images.shape[3]
     first = shifts.floor()
     offsets, weights = _weights((shifts - first).float(), interpolation)
-    margin = width + 2  # a row that is shifted further shows nothing of the image
+    margin = width + 2  # a row shifted further is completely outside of the image
     start, end = (edge.expand(-1, -1, -1, margin) for edge in (images[..., :1], images[..., -1:]))
     length = width + len(offsets) - 1
     windows = torch.cat((start, images, end), 3).unfold(3, length, 1)
@@ -95,12 +95,12 @@ def _shifted(images: Tensor, shifts: Tensor, interpolation: str) -> Tensor:
 
 
 def _sampled(images: Tensor, x: Tensor, y: Tensor, interpolation: str) -> Tensor:
-    """Pixels from between others, at places (B, H, W)."""
+    """Sample images at fractional coordinates (B, H, W)."""
     count, channels, height, width = images.shape
     left, top = x.floor(), y.floor()
     offsets, x_weights = _weights((x - left).float(), interpolation)
     _, y_weights = _weights((y - top).float(), interpolation)
-    # All pixels around a place at once: (B, taps down, taps right, H, W).
+    # Gathers all neighbors at once: (B, vertical taps, horizontal taps, H, W).
     steps = torch.tensor(offsets, device=images.device)[:, None, None]
     down = (top.long()[:, None] + steps).clamp_(0, height - 1)[:, :, None] * width
     right = (left.long()[:, None] + steps).clamp_(0, width - 1)[:, None]
@@ -112,7 +112,7 @@ def _sampled(images: Tensor, x: Tensor, y: Tensor, interpolation: str) -> Tensor
 
 
 def _weights(d: Tensor, interpolation: str) -> tuple[tuple[int, ...], list[Tensor]]:
-    """Pixels around a place, from the one before it, and their weights."""
+    """Compute the offsets and weights of the neighboring pixels."""
     if interpolation == "bilinear":
         return (0, 1), [1 - d, d]
     return (-1, 0, 1, 2), [
@@ -126,19 +126,20 @@ def _weights(d: Tensor, interpolation: str) -> tuple[tuple[int, ...], list[Tenso
 def warp_into(
     images: Tensor, rows: Tensor, matrices: Tensor, fill: Sequence[float] = (0,)
 ) -> Tensor:
-    """Take each pixel of some images from where a matrix says, as OpenCV does it: bilinearly,
-    between the image and what is around it too.
+    """Warp a subset of the images by affine matrices, as OpenCV does.
+
+    The interpolation is bilinear; at the border, it includes the fill value.
 
     Args:
-        images (Tensor): uint8 (B, C, H, W).
-        rows (Tensor): Which of them, int64 (N, ).
-        matrices (Tensor): Six numbers for each, from a pixel (x, y) to where it comes from, both
-            counted from the center of the first one, float64 (N, 6).
-        fill (Sequence[float]): What is around an image: a value, or one for each channel.
-            Defaults to 0.
+        images (Tensor): uint8 images (B, C, H, W).
+        rows (Tensor): int64 indices (N, ) of the images to warp.
+        matrices (Tensor): float64 affine matrices (N, 6) from output to input coordinates (x, y);
+            the center of the first pixel is (0, 0).
+        fill (Sequence[float]): Fill value for pixels outside of the image, or one value per
+            channel. Defaults to 0.
 
     Returns:
-        Tensor: uint8 (B, C, H, W).
+        Tensor: uint8 images (B, C, H, W).
     """
     images = images.clone()
     count, (channels, height, width) = len(rows), images.shape[1:]

@@ -1,7 +1,7 @@
 """Annotation formats of labeling tools (YOLO, Pascal VOC, LabelMe) and their conversion to COCO.
 
-The files are untrusted: entries that cannot be read are counted by reason, paths outside of the
-data folder are rejected, and nothing in a file is executed or expanded.
+Annotation files are treated as untrusted: invalid entries are skipped and counted by reason, paths
+outside of the data folder are rejected, and no content is executed or expanded.
 """
 
 from smallvit.datasets.formats.coco_content import coco_content

@@ -1,4 +1,4 @@
-"""Conversion of annotated images to the content of a COCO file."""
+"""Conversion of annotated images to COCO annotations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from smallvit.datasets.formats.labeled import LabeledImage, Shape
 
 
 def coco_content(images: Iterable[LabeledImage], classes: Sequence[str]) -> dict[str, Any]:
-    """Convert annotated images to COCO's format; ids start at 1, and ``iscrowd`` is 0.
+    """Convert annotated images to the COCO format.
+
+    All ids start at 1, and ``iscrowd`` is 0 for all objects.
 
     Args:
         images (Iterable[LabeledImage]): Images with their objects.
-        classes (Sequence[str]): Names of the classes; the first has the category id 1.
+        classes (Sequence[str]): Class names; the first one has category id 1.
 
     Returns:
-        dict: ``images``, ``annotations`` and ``categories``.
+        dict: COCO dictionary with ``images``, ``annotations`` and ``categories``.
     """
     numbers = {name: number for number, name in enumerate(classes, 1)}
     content: dict[str, Any] = {
@@ -46,7 +48,7 @@ def coco_content(images: Iterable[LabeledImage], classes: Sequence[str]) -> dict
 
 
 def _area(shape: Shape) -> float:
-    """Compute the area of the outline, or that of the box if the outline encloses no area."""
+    """Compute the polygon area of an object, or its box area if the polygon area is zero."""
     area = sum(abs(_enclosed(polygon)) for polygon in shape.polygons)
     return round(area, 2) or round(shape.box[2] * shape.box[3], 2)
 

@@ -1,4 +1,4 @@
-"""Search for files in a data folder, safe paths, and image sizes from file headers."""
+"""File search in data folders, path sanitization, and image sizes from file headers."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ IMAGE_ENDINGS = (
 )
 #: Maximum number of files in a data folder.
 MAX_FILES = 5_000_000
-#: Maximum size of a label file; those of one image typically have a few kilobytes.
+#: Maximum size of a label file in bytes; the label file of an image is typically a few kilobytes.
 MAX_BYTES = 64 << 20
-#: Split by the lower-case name of its folder.
+#: Split by lower-case folder name.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-#: EXIF tag of the orientation, and its values with a rotation by 90 degrees.
+#: EXIF orientation tag, and its values that include a rotation by 90 degrees.
 _ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
 
 
 def files_below(root: str, endings: tuple[str, ...]) -> list[str]:
-    """List the files in a folder and its subfolders.
+    """List the files in a folder and its subfolders by extension.
 
-    Symbolic links are followed, but no folder is visited twice. Files and folders whose name
-    starts with a dot are ignored.
+    Symbolic links are followed, but no folder is visited twice. Hidden files and folders (names
+    that start with a dot) are ignored.
 
     Args:
         root (str): Folder to search.
-        endings (tuple[str, ...]): Lower-case file name extensions; names are compared in lower
-            case.
+        endings (tuple[str, ...]): Lower-case file name extensions; the comparison is
+            case-insensitive.
 
     Returns:
-        list[str]: Sorted paths relative to the folder, with ``/``.
+        list[str]: Sorted paths relative to the folder, with ``/`` as separator.
 
     Raises:
         DataError: If there are more than ``MAX_FILES`` files.
@@ -76,13 +76,13 @@ def images_below(root: str) -> list[str]:
 
 
 def split_of(name: str) -> str | None:
-    """Get the split of a file from the names of its parent folders.
+    """Infer the split of a file from the names of its parent folders.
 
     Args:
         name (str): Path relative to the data folder.
 
     Returns:
-        str | None: ``train``, ``val`` or ``test``; None if no folder is named after a split.
+        str | None: ``train``, ``val`` or ``test``; None if no parent folder is named after a split.
     """
     for part in name.split("/")[:-1]:
         if part.lower() in SPLIT_NAMES:
@@ -91,14 +91,14 @@ def split_of(name: str) -> str | None:
 
 
 def inside(folder: str, path: str) -> str | None:
-    """Resolve a path from an annotation file, relative to a folder of the dataset.
+    """Resolve a path from an annotation file against a folder of the dataset.
 
     Args:
         folder (str): Base folder, relative to the data folder.
-        path (str): Path in the annotation file, with ``/`` or a backslash.
+        path (str): Path in the annotation file, with ``/`` or a backslash as separator.
 
     Returns:
-        str | None: Path relative to the data folder; None if it leads outside.
+        str | None: Path relative to the data folder; None if it is outside of the data folder.
     """
     path = path.replace("\\", "/")
     if not path or path.startswith("/") or ":" in path.split("/")[0] or "\0" in path:
@@ -108,13 +108,14 @@ def inside(folder: str, path: str) -> str | None:
 
 
 def size_of_image(path: str) -> tuple[int, int] | str:
-    """Read the width and height of an image from its header, after the EXIF orientation.
+    """Read the width and height of an image from its header.
 
     Args:
-        path (str): Path of the file.
+        path (str): Path of the image file.
 
     Returns:
-        tuple[int, int] | str: Width and height, or the reason why the image cannot be used.
+        tuple[int, int] | str: Width and height after applying the EXIF orientation, or the reason
+        why the image cannot be used.
     """
     try:
         with warnings.catch_warnings():
@@ -135,10 +136,10 @@ def content_of(path: str) -> bytes | str:
     """Read a label file.
 
     Args:
-        path (str): Path of the file.
+        path (str): Path of the label file.
 
     Returns:
-        bytes | str: Content, or the reason why the file cannot be used.
+        bytes | str: File content, or the reason why the file cannot be used.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
@@ -150,14 +151,14 @@ def content_of(path: str) -> bytes | str:
 
 
 def iter_texts(root: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Read text files; those that cannot be read are skipped.
+    """Iterate over the contents of text files; unreadable files are skipped.
 
     Args:
         root (str): Data folder.
-        names (list[str]): Paths relative to it.
+        names (list[str]): Paths of the text files relative to the data folder.
 
     Yields:
-        tuple[str, str]: Path and text.
+        tuple[str, str]: Relative path and text of a file.
     """
     for name in names:
         content = content_of(osp.join(root, name))

@@ -1,4 +1,4 @@
-"""Data classes for annotated images, shared by the readers of all formats."""
+"""Data classes for annotated images, shared by the readers of all annotation formats."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: Minimum side of a box in pixels: MMDetection ignores smaller objects in training.
+#: Minimum box side in pixels; MMDetection ignores smaller objects during training.
 LEAST_SIDE = 1.0
-#: Decimals of the coordinates in COCO files.
+#: Number of decimals of the coordinates in COCO files.
 DECIMALS = 4
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Object in an image.
+    """Annotated object with a box and optional polygons.
 
     Args:
-        label (str): Class of the object.
-        box (tuple[float, ...]): x, y, width and height in pixels.
-        polygons (tuple[tuple[float, ...], ...]): x, y, x, y, ... of each part of the outline.
-            Defaults to (): the object has only a box.
+        label (str): Class name.
+        box (tuple[float, ...]): Box (x, y, width, height) in pixels.
+        polygons (tuple[tuple[float, ...], ...]): Polygon coordinates (x, y, x, y, ...) of each part
+            of the object. Defaults to (): the object has only a box.
     """
 
     label: str
@@ -33,10 +33,11 @@ class LabeledImage:
     """Image with its annotated objects.
 
     Args:
-        name (str): Path relative to the data folder, with ``/``.
+        name (str): Image path relative to the data folder, with ``/`` as separator.
         size (tuple[int, int]): Width and height after applying the EXIF orientation.
-        shapes (list[Shape]): Objects in the image.
-        split (str, optional): ``train``, ``val`` or ``test``. Defaults to None: not specified.
+        shapes (list[Shape]): Annotated objects.
+        split (str, optional): ``train``, ``val`` or ``test``. Defaults to None: no split is
+            defined.
     """
 
     name: str
@@ -47,16 +48,16 @@ class LabeledImage:
 
 @dataclass
 class Labeled:
-    """Annotations of a data folder.
+    """Parsed annotations of a data folder.
 
     Args:
-        kind (str): Name of the format.
+        kind (str): Display name of the annotation format.
         root (str): Data folder.
-        classes (tuple[str, ...]): Names of the classes, in the order of the format.
+        classes (tuple[str, ...]): Class names, in the order of the annotation format.
         images (list[LabeledImage]): Images with their objects.
-        unread (dict[str, tuple[int, str]]): Number and first location of the skipped entries, by
-            reason.
-        notes (list[str]): Further messages for the user.
+        unread (dict[str, tuple[int, str]]): Number of skipped entries and location of the first
+            one, by reason.
+        notes (list[str]): Additional messages for the user.
     """
 
     kind: str
@@ -67,39 +68,40 @@ class Labeled:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: str, where: str) -> None:
-        """Count a skipped entry.
+        """Record a skipped entry.
 
         Args:
             reason (str): Reason why the entry is skipped.
-            where (str): File and position in it.
+            where (str): Location of the entry: file, and position in the file.
         """
         number, first = self.unread.get(reason, (0, where))
         self.unread[reason] = number + 1, first
 
     def unread_lines(self) -> Iterator[str]:
-        """Summarize the skipped entries.
+        """Format the skipped entries as messages, the most frequent reason first.
 
         Yields:
-            str: One line for each reason.
+            str: One line per reason.
         """
         for reason, (number, first) in sorted(self.unread.items(), key=lambda one: -one[1][0]):
             yield f"skipped: {number} x {reason}, e.g. {first}"
 
     @property
     def objects(self) -> int:
-        """int: Total number of objects."""
+        """int: Total number of objects in all images."""
         return sum(len(image.shapes) for image in self.images)
 
 
 def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape | str:
-    """Create an object from its outline; the coordinates are not shifted.
+    """Create an object from polygons, without a coordinate offset.
 
     Args:
-        label (str): Class of the object.
-        polygons (Sequence[Sequence[float]]): x, y, x, y, ... of each part, in pixels.
+        label (str): Class name.
+        polygons (Sequence[Sequence[float]]): Polygon coordinates (x, y, x, y, ...) of each part, in
+            pixels.
 
     Returns:
-        Shape | str: Object, or the reason why it is invalid.
+        Shape | str: Object, or the reason why the coordinates are invalid.
     """
     values = [value for polygon in polygons for value in polygon]
     if not all(map(math.isfinite, values)):
@@ -114,17 +116,17 @@ def shape_of_polygons(label: str, polygons: Sequence[Sequence[float]]) -> Shape 
 
 
 def shape_of_box(label: str, left: float, top: float, right: float, bottom: float) -> Shape | str:
-    """Create an object from its box.
+    """Create an object from a box.
 
     Args:
-        label (str): Class of the object.
+        label (str): Class name.
         left (float): Minimum x in pixels.
         top (float): Minimum y in pixels.
         right (float): Maximum x in pixels.
         bottom (float): Maximum y in pixels.
 
     Returns:
-        Shape | str: Object, or the reason why it is invalid.
+        Shape | str: Object, or the reason why the coordinates are invalid.
     """
     if not all(map(math.isfinite, (left, top, right, bottom))):
         return "non-finite coordinates"
@@ -134,7 +136,7 @@ def shape_of_box(label: str, left: float, top: float, right: float, bottom: floa
 
 
 def _box_between(left: float, top: float, right: float, bottom: float) -> tuple:
-    """Convert corners to x, y, width and height, with sides of at least one pixel."""
+    """Convert corners to (x, y, width, height) with a minimum side of one pixel."""
     x, width = _side(left, right)
     y, height = _side(top, bottom)
     return x, y, width, height
@@ -149,14 +151,14 @@ def _side(low: float, high: float) -> tuple[float, float]:
 
 
 def outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
-    """Check whether a box lies completely outside of its image.
+    """Check whether a box is completely outside of its image.
 
     Args:
-        box (tuple): x, y, width and height.
+        box (tuple): Box (x, y, width, height) in pixels.
         size (tuple[int, int]): Width and height of the image.
 
     Returns:
-        bool: Whether box and image do not overlap.
+        bool: True if box and image do not overlap.
     """
     x, y, width, height = box
     return x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0

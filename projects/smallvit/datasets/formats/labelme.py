@@ -1,4 +1,4 @@
-"""Reader of LabelMe's format: a JSON file per image with polygons, rectangles and circles."""
+"""Reader for LabelMe annotations: one JSON file per image with polygons, boxes and circles."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from smallvit.datasets.formats.labeled import (
 from smallvit.errors import DataError
 
 KIND = "LabelMe"
-#: Labels that LabelMe's converters skip.
+#: Labels that the converters of LabelMe skip.
 NO_CLASS = ("__ignore__", "_background_")
-#: Number of points of the polygon that approximates a circle.
+#: Number of vertices of the polygon that approximates a circle.
 CORNERS = 32
 
 
 def is_labelme(root: str) -> bool:
-    """Check whether a folder contains LabelMe's files.
+    """Check whether a folder contains LabelMe annotations.
 
     Args:
         root (str): Folder to search.
 
     Returns:
-        bool: Whether one of its first JSON files lists shapes.
+        bool: True if one of the first 20 JSON files contains a list of shapes.
     """
     for name in files_below(root, (".json",))[:20]:
         content = content_of(osp.join(root, name))
@@ -58,19 +58,19 @@ def _described(content: bytes) -> dict | None:
 
 
 def read_labelme(root: str) -> Labeled:
-    """Read a folder of LabelMe's files.
+    """Read the LabelMe annotations of a data folder.
 
-    Shapes with the same ``group_id`` and the same label are parts of one object. Rectangles are
-    read as boxes without an outline, even in files with polygons.
+    Shapes with the same ``group_id`` and label are parts of one object. Rectangles are read as
+    boxes without polygons, even in files that also contain polygons.
 
     Args:
-        root (str): Folder to search.
+        root (str): Data folder.
 
     Returns:
-        Labeled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images with their objects, and the skipped entries by reason.
 
     Raises:
-        DataError: If there is no file of this format.
+        DataError: If the folder contains no file of this format.
     """
     found = Labeled(KIND, root)
     names = files_below(root, (".json",))

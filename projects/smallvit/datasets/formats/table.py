@@ -1,4 +1,4 @@
-"""Reader of label tables: CSV files with one or several labels per image."""
+"""Reader for label tables: CSV files with one or several labels per image."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smallvit.datasets.formats.folders import IMAGE_ENDINGS
 from smallvit.datasets.io.bands import BAND_ENDINGS
 from smallvit.errors import DataError
 
-#: File name extensions; those of photographs are tried first.
+#: File name extensions of images, in the order in which they are tried.
 ENDINGS = tuple(dict.fromkeys((*IMAGE_ENDINGS, *BAND_ENDINGS)))
-#: Lower-case names of the columns with file names, labels and splits.
+#: Recognized names (in lower case) of the columns with file names, labels and splits.
 FILES = ("file", "filename", "file_name", "image", "image_name", "image_path", "img", "path")
 FILES += ("image_id", "id")
 LABELS = ("label", "labels", "class", "classes", "tag", "tags", "category", "target")
 SPLITS = ("split", "set", "subset", "fold_set")
-#: Separators of several labels in one cell.
+#: Separators of multiple labels in one cell.
 SEPARATORS = ";|,"
-#: Accepted names of the splits.
+#: Split by the accepted values of the split column.
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 NAMES |= {"dev": "val", "test": "test", "testing": "test"}
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
@@ -32,9 +32,9 @@ class Row:
     """Row of a label table.
 
     Args:
-        name (str): Image file, relative to the folder of the table.
-        labels (tuple[str, ...]): Class names.
-        split (str): ``train``, ``val``, ``test``, or "" if the table has no column of splits.
+        name (str): Image path relative to the folder of the table.
+        labels (tuple[str, ...]): Class names of the image.
+        split (str): ``train``, ``val`` or ``test``; "" if the table has no split column.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Label table.
+    """Parsed label table.
 
     Args:
-        classes (tuple[str, ...]): Class names, sorted, or in column order if each class has a
-            column.
-        several (bool): Whether an image may have any number of labels.
-        rows (tuple[Row, ...]): Images with their labels.
+        classes (tuple[str, ...]): Class names: in column order if each class has its own column,
+            otherwise sorted.
+        several (bool): Whether the table is multi-label.
+        rows (tuple[Row, ...]): One row per image.
     """
 
     classes: tuple[str, ...]
@@ -62,10 +62,10 @@ def is_table(path: str) -> bool:
     """Check whether a path is a label table.
 
     Args:
-        path (str): File or folder.
+        path (str): Path of a file or folder.
 
     Returns:
-        bool: Whether it is an existing CSV or TSV file.
+        bool: True for an existing CSV or TSV file.
     """
     return osp.isfile(path) and path.lower().endswith((".csv", ".tsv"))
 
@@ -73,19 +73,23 @@ def is_table(path: str) -> bool:
 def read_table(path: str) -> Table:
     """Read a label table; the result is cached until the file changes.
 
-    The first line contains the names of the columns: one with file names, relative to the folder
-    of the table or to ``images`` in it; either one with labels, separated by ``;``, ``|`` or ``,``
-    if there are several, or one for each class with 0 and 1; and, optionally, one with splits.
-    Columns are separated by ``,``, or by ``;`` if the first line contains no comma.
+    The first line is the header. The columns are:
+
+    - File names, relative to the folder of the table or to its subfolder ``images``.
+    - Either one column with labels, where multiple labels are separated by ``;``, ``|`` or ``,``,
+      or one column with 0 and 1 for each class.
+    - Optionally, splits.
+
+    Columns are separated by ``,``, or by ``;`` if the header contains no comma.
 
     Args:
-        path (str): Path of the file.
+        path (str): Path of the CSV or TSV file.
 
     Returns:
-        Table: Parsed table.
+        Table: Classes and rows of the table.
 
     Raises:
-        DataError: If the table is invalid; the message names the line.
+        DataError: If the table is invalid or cannot be read.
     """
     try:
         return _read(path, os.stat(path).st_mtime_ns)
@@ -142,7 +146,7 @@ def _read(path: str, changed: int) -> Table:
 
 
 def _delimiter(path: str, first: str) -> str:
-    """Separator of the columns: spreadsheets write ``;`` where the decimal mark is a comma."""
+    """Detect the delimiter; spreadsheets write ``;`` in locales with a decimal comma."""
     if path.lower().endswith("tsv"):
         return "\t"
     return ";" if ";" in first and "," not in first else ","
@@ -216,7 +220,7 @@ def _check_splits(path: str, rows: list[Row]) -> None:
 
 
 class _Finder:
-    """Search for the image files of a table."""
+    """Resolver of the file names in a table to image paths."""
 
     def __init__(self, path: str) -> None:
         self.path, self.root = path, osp.dirname(osp.abspath(path))

@@ -1,4 +1,4 @@
-"""Reader of Pascal VOC's format: an XML file per image with boxes or polygons."""
+"""Reader for Pascal VOC annotations: one XML file per image with boxes or polygons."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class UnsafeXMLError(ValueError):
-    """Error for XML with a document type declaration, which may define entities."""
+    """Raised for XML with a document type declaration, which may define entities."""
 
 
 def parse_xml(content: bytes) -> Element:
-    """Parse XML without a document type declaration, and therefore without entities.
+    """Parse XML safely: document type declarations, and therefore entities, are rejected.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Content of the XML file.
 
     Returns:
         Element: Root element.
 
     Raises:
-        ValueError: If the content is not XML, or declares a document type.
+        ValueError: If the content is not valid XML, or contains a document type declaration.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
@@ -63,13 +63,13 @@ def parse_xml(content: bytes) -> Element:
 
 
 def is_voc(root: str) -> bool:
-    """Check whether a folder contains Pascal VOC's files.
+    """Check whether a folder contains Pascal VOC annotations.
 
     Args:
         root (str): Folder to search.
 
     Returns:
-        bool: Whether one of its first XML files is an annotation.
+        bool: True if one of the first 20 XML files contains an annotation.
     """
     for name in files_below(root, (".xml",))[:20]:
         content = content_of(osp.join(root, name))
@@ -79,21 +79,21 @@ def is_voc(root: str) -> bool:
 
 
 def read_voc(root: str) -> Labeled:
-    """Read a folder of Pascal VOC's files.
+    """Read the Pascal VOC annotations of a data folder.
 
-    The XML files are in ``Annotations`` or next to the images. An image is found by the
-    ``filename`` in its XML file, or by the name of the XML file. ``ImageSets/Main/train.txt``,
-    ``val.txt`` and ``test.txt`` define the splits, or folders of these names. Coordinates are not
-    shifted.
+    The XML files are in ``Annotations`` or next to the images. The image of an XML file is located
+    by its ``filename`` element, or by the name of the XML file. The splits are defined by
+    ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt``, or by folders of these names.
+    Coordinates are read without an offset.
 
     Args:
-        root (str): Folder to search.
+        root (str): Data folder.
 
     Returns:
-        Labeled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images with their objects, and the skipped entries by reason.
 
     Raises:
-        DataError: If there is no file of this format.
+        DataError: If the folder contains no file of this format.
     """
     found = Labeled(KIND, root)
     names = files_below(root, (".xml",))
@@ -119,7 +119,7 @@ def read_voc(root: str) -> Labeled:
             split = sets.get(osp.splitext(osp.basename(name))[0]) or split_of(name)
             _read_image(found, tree, name, image, split or split_of(image))
     for image in images:
-        # Images that no list contains, such as label maps, do not need an annotation.
+        # Images that are not in ImageSets, such as label maps, do not need an annotation.
         if image not in taken and osp.splitext(osp.basename(image))[0] in sets:
             found.leave_out("image of ImageSets without an annotation", image)
     found.classes = tuple(sorted({one.label for image in found.images for one in image.shapes}))
@@ -127,7 +127,7 @@ def read_voc(root: str) -> Labeled:
 
 
 def _image_sets(root: str) -> Iterator[tuple[str, str]]:
-    """Iterate over the image names without extension and their splits."""
+    """Iterate over pairs of image name without extension and split."""
     lists = [
         name
         for name in files_below(root, (".txt",))
@@ -137,7 +137,7 @@ def _image_sets(root: str) -> Iterator[tuple[str, str]]:
     for name, text in iter_texts(root, lists):
         split = osp.splitext(osp.basename(name).lower())[0]
         for line in filter(None, map(str.strip, text.splitlines())):
-            # Lists of a class have 1, -1 or 0 after the name, but a name may also end like that.
+            # Per-class lists append 1, -1 or 0 to the name, but a name may also end like that.
             stem, _, flag = line.rpartition(" ")
             if stem and flag in ("1", "-1", "0"):
                 yield stem.strip(), split

@@ -1,4 +1,4 @@
-"""Reader of YOLO's format: a text file per image with normalized boxes or polygons."""
+"""Reader for YOLO annotations: one text file per image with normalized boxes or polygons."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from smallvit.errors import DataError
 from smallvit.utils.text import name_some
 
 KIND = "YOLO"
-#: Text files next to the labels that contain no labels.
+#: Prefixes of the names of text files that are not label files.
 OTHER_TEXTS = ("classes.txt", "readme", "labels.txt", "train.txt", "val.txt", "test.txt")
 LABEL = re.compile(r"\d+( +-?[\d.]+(e-?\d+)?){4,}", re.IGNORECASE)
-#: Fraction of the image by which a coordinate may lie outside, because labeling tools round.
+#: Tolerance for normalized coordinates outside of [0, 1], because labeling tools round them.
 TOLERANCE = 0.01
 MAX_YAML = 1 << 20
 _KEYS = (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
 
 
 def is_yolo(root: str) -> bool:
-    """Check whether a folder contains YOLO's files.
+    """Check whether a folder contains YOLO annotations.
 
     Args:
         root (str): Folder to search.
 
     Returns:
-        bool: Whether a YAML file in it names classes, or a text file in a folder ``labels``
-        has lines of labels.
+        bool: True if a YAML file defines class names, or a text file in a folder ``labels``
+        starts with a label.
     """
     if _description(root) is not None:
         return True
@@ -62,7 +62,7 @@ def _label_files(root: str) -> list[str]:
 
 
 def _description(root: str) -> tuple[str, dict] | None:
-    """Find the YAML file that names the classes, and parse it."""
+    """Find and parse the YAML file that defines the class names."""
     for name in files_below(root, (".yaml", ".yml")):
         if name.count("/") > 1:
             continue
@@ -79,21 +79,21 @@ def _description(root: str) -> tuple[str, dict] | None:
 
 
 def read_yolo(root: str) -> Labeled:
-    """Read a folder of YOLO's files.
+    """Read the YOLO annotations of a data folder.
 
-    Label files are located as in Ultralytics: in ``labels`` if the image is in ``images``, else
-    next to the image. ``data.yaml`` defines the classes and the splits; without it, ``classes.txt``
-    defines the classes, and the folder names define the splits. An image without a label file has
-    no objects.
+    Label files are located as in Ultralytics: in ``labels`` if the image is in ``images``,
+    otherwise next to the image. ``data.yaml`` defines the classes and the splits; without it,
+    ``classes.txt`` defines the classes, and the folder names define the splits. Images without a
+    label file have no objects.
 
     Args:
-        root (str): Folder to search.
+        root (str): Data folder.
 
     Returns:
-        Labeled: Images and objects, and the reasons why others were skipped.
+        Labeled: Images with their objects, and the skipped entries by reason.
 
     Raises:
-        DataError: If the class names are invalid, or there is no image.
+        DataError: If the class names are invalid, or the folder contains no images.
     """
     found = Labeled(KIND, root)
     described = _description(root)
@@ -140,7 +140,7 @@ def _key_points(described: tuple[str, dict] | None) -> int:
 
 
 def _names(root: str, described: tuple[str, dict] | None) -> dict[int, str] | None:
-    """Read the names of the classes by number; None if no file defines them."""
+    """Read the class names by class index; None if no file defines them."""
     if described is not None:
         name, content = described
         given = content["names"]
@@ -172,7 +172,7 @@ def _classes(found: Labeled, names: dict[int, str] | None) -> tuple[str, ...]:
 
 
 def _images(found: Labeled, described: tuple[str, dict] | None) -> Iterator[tuple[str, str]]:
-    """Iterate over the images with their splits."""
+    """Iterate over pairs of image path and split."""
     listed: dict[str, str | None] = {}
     if described is not None:
         for key, split in _KEYS:
@@ -187,7 +187,7 @@ def _images(found: Labeled, described: tuple[str, dict] | None) -> Iterator[tupl
 
 
 def _of_source(found: Labeled, described: tuple[str, dict], source: Any) -> Iterator[str]:
-    """Iterate over the images of an entry of the YAML file: a folder, a list file, or several."""
+    """Iterate over the images of a split entry in the YAML file: folders or image lists."""
     name, content = described
     if isinstance(source, list):
         for one in source:
@@ -217,9 +217,9 @@ def _of_source(found: Labeled, described: tuple[str, dict], source: Any) -> Iter
 
 
 def _places(root: str, name: str, base: Any, source: str) -> list[str]:
-    """List the candidate paths of an entry: next to the YAML file, or below its ``path``.
+    """List candidate paths of a split entry, relative to the YAML file or to its ``path``.
 
-    The file may have been written on another machine, where ``path`` was valid; entries may start
+    ``path`` may only be valid on the machine on which the file was written, and entries may start
     with ``../`` although the folders are next to the file.
     """
     folder = osp.dirname(name)

@@ -1,6 +1,6 @@
 """In-memory datasets of small images, with transforms that are applied to whole batches.
 
-The dataset and its preprocessor are imported on first access, as they need MMPretrain.
+The dataset and its preprocessor are imported on first access, because they require MMPretrain.
 """
 
 from importlib import import_module

@@ -17,11 +17,11 @@ from smallvit.registry import FUNCTIONS
 
 
 class PendingImages:
-    """Stored images, and the changes that are applied on the device of the model.
+    """Images of a batch with pending transforms, which are applied on the device of the model.
 
     Args:
-        images (Tensor): Images, uint8 (B, C, H, W).
-        changes (Sequence[Change]): Drawn changes, in order.
+        images (Tensor): uint8 images (B, C, H, W).
+        changes (Sequence[Change]): Transforms with sampled parameters, in order.
     """
 
     def __init__(self, images: Tensor, changes: Sequence[Change]) -> None:
@@ -45,29 +45,29 @@ class PendingImages:
         return PendingImages(function(self.images), changes)
 
     def to(self, device: str | torch.device, non_blocking: bool = True) -> PendingImages:
-        """Move the images and the tensors of the changes to a device.
+        """Move the images and the parameters of the transforms to a device.
 
         Args:
             device (str | torch.device): Target device.
             non_blocking (bool): Whether to copy asynchronously. Defaults to True.
 
         Returns:
-            PendingImages: Images and changes on the device.
+            PendingImages: Images and transforms on the device.
         """
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self, device: Any = None) -> PendingImages:
-        """Pin the memory of the tensors; called by torch's data loader."""
+        """Copy the tensors to pinned memory; called by torch's ``DataLoader``."""
         return self._map(Tensor.pin_memory)
 
     def changed(self) -> Tensor:
-        """Apply the changes.
+        """Apply the pending transforms.
 
         Returns:
-            Tensor: Changed images (B, C, h, w), uint8 or float32.
+            Tensor: Transformed images (B, C, h, w), uint8 or float32.
         """
         images = self.images
-        # Models are trained under autocast, which would compute pixels in half precision.
+        # Under autocast, pixels would be computed in half precision.
         with torch.autocast(images.device.type, enabled=False):
             for change in self.changes:
                 images = change(images)
@@ -76,11 +76,12 @@ class PendingImages:
 
 @dataclass
 class ImageBatch:
-    """The samples of a batch that were loaded together.
+    """Batch of samples that are loaded together.
 
     Args:
-        images (PendingImages | Tensor): Tensors uint8 (B, C, H, W) where nothing is to be done.
-        samples (list[DataSample]): Annotations.
+        images (PendingImages | Tensor): Images; a uint8 tensor (B, C, H, W) if no transforms are
+            pending.
+        samples (list[DataSample]): Annotations of the images.
         bad (tuple): Samples that were replaced; see
             :class:`smallvit.engine.guarded_loader.GuardedLoader`. Defaults to ().
     """
@@ -107,14 +108,14 @@ _said: set[str] = set()
 
 @FUNCTIONS.register_module()
 def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
-    """Collate function for :class:`smallvit.datasets.in_memory.InMemory`.
+    """Collate samples of :class:`smallvit.datasets.in_memory.InMemory`.
 
     Args:
-        samples (ImageBatch | Sequence[dict]): Batch of the dataset; single samples, from a
-            wrapper around it, are collated as usual.
+        samples (ImageBatch | Sequence[dict]): Batch of the dataset. Single samples from a dataset
+            wrapper are collated with the default collate function.
 
     Returns:
-        dict: ``inputs`` and ``data_samples``.
+        dict: Batch dict with ``inputs`` and ``data_samples``.
     """
     if isinstance(samples, ImageBatch):
         return {"inputs": samples.images, "data_samples": samples.samples}
@@ -122,7 +123,7 @@ def collate_in_memory(samples: ImageBatch | Sequence[dict]) -> dict[str, Any]:
 
 
 def say_once(text: str) -> None:
-    """Print a warning unless it was printed before.
+    """Print a warning only once.
 
     Args:
         text (str): Text of the warning.

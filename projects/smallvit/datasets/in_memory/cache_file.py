@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class StaleError(Exception):
-    """Error for a damaged or outdated file; the message is a predicate without a subject."""
+    """Raised for a damaged or outdated cache file; the message is a predicate without a subject."""
 
 
 @dataclass
@@ -35,12 +35,12 @@ class Header:
     """Header of a cache file.
 
     Args:
-        shape (tuple[int, ...]): Shape of the pixels, (N, C, H, W).
-        made_by (str): Digest of the dataset's settings and of the applied transforms.
+        shape (tuple[int, ...]): Shape (N, C, H, W) of the pixels.
+        made_by (str): Digest of the dataset settings and the applied transforms.
         source (str): Digest of the source images.
         unreadable (dict[str, str]): Error messages of unreadable images, by index.
-        checksum (int): CRC-32 of pixels and sizes.
-        version (int): Version of the format.
+        checksum (int): CRC-32 of the pixels and sizes.
+        version (int): Version of the file format.
     """
 
     shape: tuple[int, ...]
@@ -52,12 +52,12 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """int: Number of bytes of the pixels."""
+        """int: Size of the pixels in bytes."""
         return int(np.prod(self.shape, dtype=object))
 
     @property
     def sizes(self) -> int:
-        """int: Number of bytes of the sizes."""
+        """int: Size of the original image sizes in bytes."""
         return 8 * self.shape[0]
 
 
@@ -65,8 +65,8 @@ class Images(NamedTuple):
     """Images of the same size in memory.
 
     Args:
-        pixels (np.ndarray): Read-only images, uint8 (N, C, H, W).
-        sizes (np.ndarray): Original height and width of each image, int32 (N, 2).
+        pixels (np.ndarray): Read-only uint8 images (N, C, H, W).
+        sizes (np.ndarray): int32 original height and width (N, 2) of each image.
         unreadable (dict[int, str]): Error messages of unreadable images, by index.
     """
 
@@ -79,11 +79,11 @@ def write(path: str, header: Header, pixels: Iterable[np.ndarray], sizes: np.nda
     """Write a cache file atomically.
 
     Args:
-        path (str): Path of the file, replaced if it exists.
-        header (Header): Header of the file; its checksum is set.
+        path (str): Path of the cache file; an existing file is replaced.
+        header (Header): Header of the file; ``checksum`` is set by this function.
         pixels (Iterable[np.ndarray]): Batches of images, in order.
-        sizes (np.ndarray): Original image sizes, int32 (N, 2); they may be filled in while
-            ``pixels`` is consumed.
+        sizes (np.ndarray): int32 original image sizes (N, 2); they may be filled while ``pixels``
+            is consumed.
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(MAGIC)
@@ -103,8 +103,8 @@ def read(path: str, made_by: str, source: str) -> Images:
     """Map a cache file into memory and verify its checksum.
 
     Args:
-        path (str): Path of the file.
-        made_by (str): Expected digest of settings and transforms.
+        path (str): Path of the cache file.
+        made_by (str): Expected digest of the settings and transforms.
         source (str): Expected digest of the source images.
 
     Returns:
@@ -112,7 +112,7 @@ def read(path: str, made_by: str, source: str) -> Images:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        StaleError: If the file is damaged, has another version or other digests.
+        StaleError: If the file is damaged, or its version or digests do not match.
     """
     header = _read_header(path)
     if header.made_by != made_by:

@@ -1,4 +1,4 @@
-"""Decoding of a dataset into images of the same size."""
+"""Loading of all images of a dataset with deterministic transforms."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from smallvit.datasets.io.parallel import CHUNK, read_all
 from smallvit.datasets.pixels import ToColor
 from smallvit.errors import DataError, ImageError, UserError
 
-#: Deterministic transforms, which are applied once and whose results are stored.
+#: Deterministic transforms, which are applied once; their outputs are cached.
 FIXED = (LoadImageFromFile, Resize, ResizeEdge, CenterCrop, Pad, ToColor)
 GIB = 1 << 30
-#: Up to this number of files, reading takes less time than starting worker processes.
+#: Maximum number of files that are read without worker processes, which take longer to start.
 _FEW_FILES = 2000
 _MAX_WORKERS = 8
 
 
 class Sources:
-    """Images of a dataset after its deterministic transforms, read by worker processes.
+    """Map-style dataset of the images after the deterministic transforms.
 
     Args:
-        dataset (BaseDataset): Dataset with ``get_data_info``.
+        dataset (BaseDataset): Wrapped dataset, which implements ``get_data_info``.
         steps (Sequence[Callable]): Deterministic transforms.
     """
 
@@ -39,14 +39,14 @@ class Sources:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray | str, tuple[int, int], str]:
-        """Read and transform an image.
+        """Load an image and apply the deterministic transforms.
 
         Args:
             index (int): Index of the sample.
 
         Returns:
             tuple: Image (C, H, W), or an error message if it is unreadable; original height and
-            width; and the name of the image for messages.
+            width; and name of the image for messages.
         """
         results = self.dataset.get_data_info(index)
         name = str(results.get("img_path") or f"sample {index}")
@@ -72,7 +72,7 @@ class Sources:
 
 
 class State:
-    """Digest of images, from their pixels or the modification times of their files."""
+    """Digest of the source images, from their pixels or file modification times."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
@@ -81,7 +81,7 @@ class State:
         """Add a sample to the digest.
 
         Args:
-            info (dict): Annotation of the sample.
+            info (dict): Annotation dict of the sample.
         """
         said = f"{info.get('gt_label')}\n{info.get('img_path')}\n"
         image = info.get("img")
@@ -91,7 +91,7 @@ class State:
             return
         try:
             state = os.stat(info["img_path"])
-        except (OSError, KeyError):  # in an LMDB store, or missing and reported when it is read
+        except (OSError, KeyError):  # in an LMDB store, or missing (reported when it is loaded)
             pass
         else:
             said += f"{state.st_size} {state.st_mtime_ns}\n"
@@ -107,10 +107,10 @@ class State:
 
 
 def first_image(sources: Sources) -> np.ndarray:
-    """Find the first readable image.
+    """Load the first readable image.
 
     Args:
-        sources (Sources): Images to read.
+        sources (Sources): Images to load.
 
     Returns:
         np.ndarray: Image (C, H, W).
@@ -136,7 +136,7 @@ def require_bytes(image: np.ndarray, name: str) -> None:
         name (str): Name of the image, for the error message.
 
     Raises:
-        DataError: If it is not uint8.
+        DataError: If the image is not uint8.
     """
     if image.dtype != np.uint8:
         raise DataError(
@@ -151,8 +151,8 @@ def require_room(count: int, shape: tuple[int, int, int], max_gib: float) -> Non
 
     Args:
         count (int): Number of images.
-        shape (tuple[int, int, int]): Shape of an image, (C, H, W).
-        max_gib (float): Limit in GiB.
+        shape (tuple[int, int, int]): Shape (C, H, W) of each image.
+        max_gib (float): Memory limit in GiB.
 
     Raises:
         UserError: If the limit is exceeded.
@@ -169,15 +169,15 @@ def require_room(count: int, shape: tuple[int, int, int], max_gib: float) -> Non
 
 
 def decode(sources: Sources, header: Header, sizes: np.ndarray) -> Iterator[np.ndarray]:
-    """Read all images in batches.
+    """Load all images in batches.
 
     Args:
-        sources (Sources): Images to read.
+        sources (Sources): Images to load.
         header (Header): Header with the expected shape; unreadable images are recorded in it.
-        sizes (np.ndarray): Output array for the original image sizes, int32 (N, 2).
+        sizes (np.ndarray): int32 output array (N, 2) for the original image sizes.
 
     Yields:
-        np.ndarray: Images (n, C, H, W); unreadable ones are zeros.
+        np.ndarray: Images (n, C, H, W); unreadable images are zero.
 
     Raises:
         DataError: If the images differ in size.
@@ -222,14 +222,14 @@ def _other_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> 
 
 
 def into_memory(sources: Sources, header: Header) -> Images:
-    """Read all images into the memory of this process.
+    """Load all images into the memory of the current process.
 
     Args:
-        sources (Sources): Images to read.
+        sources (Sources): Images to load.
         header (Header): Header with the expected shape; unreadable images are recorded in it.
 
     Returns:
-        Images: Images in memory.
+        Images: Pixels, original sizes and errors of all images.
     """
     pixels = np.empty(header.shape, np.uint8)
     sizes = np.zeros((len(sources), 2), np.int32)

@@ -32,10 +32,10 @@ class InMemory:
     The deterministic transforms at the start of the pipeline (reading, ``Resize``, ``ResizeEdge``,
     ``CenterCrop``, ``Pad``, ``smallvit.ToColor``) are applied once to all images; the results must
     be uint8 images of the same size. They are stored in a cache file, which all processes and
-    workers on the machine map into memory and later runs use again. The file is rewritten if the
+    workers on the machine map into memory and later runs reuse. The file is rewritten if the
     images, the transforms or the settings have changed, or if its checksum does not match.
 
-    The parameters of the random transforms are drawn for each image when a batch is loaded;
+    The parameters of the random transforms are sampled for each image when a batch is loaded;
     ``smallvit.AugmentingPreprocessor`` applies them to the whole batch on the device of the model.
     The data loader requires ``collate_fn=dict(type="smallvit.collate_in_memory")``. Batch versions
     exist of ``RandomCrop``, ``RandomResizedCrop``, ``RandomFlip``, ``Rotate``,
@@ -48,12 +48,13 @@ class InMemory:
 
     Args:
         of (str): Type of the wrapped dataset, whose samples must have one label each.
-        pipeline (Sequence[dict | Callable]): Transforms. Defaults to an empty tuple.
+        pipeline (Sequence[dict | Callable]): Transforms or their configs. Defaults to an empty
+            tuple.
         max_gib (float): Maximum size of all images in GiB. Defaults to 4.0.
         cache (str | bool): Folder of the cache file; True for ``images`` in torch's cache
             (``~/.cache/torch/hub``, or below ``$TORCH_HOME``); False for no cache file, so that
             each process has a copy of the images. Defaults to True.
-        lazy_init (bool): Whether to defer reading. Defaults to False.
+        lazy_init (bool): Whether to defer loading until first use. Defaults to False.
         **settings: Arguments of the wrapped dataset.
 
     Raises:
@@ -97,11 +98,11 @@ class InMemory:
 
     @property
     def metainfo(self) -> dict:
-        """dict: Meta information of the dataset."""
+        """dict: Meta information of the wrapped dataset."""
         return deepcopy(self.dataset.metainfo)
 
     def full_init(self) -> None:
-        """Read the annotations, and the images or their cache file."""
+        """Load the annotations, and the images or their cache file."""
         if self._fully_initialized:
             return
         self.dataset.full_init()
@@ -137,7 +138,7 @@ class InMemory:
         self._source = state.digest()
 
     def _digest(self) -> str:
-        """Digest settings and deterministic transforms, as part of the cache file's name."""
+        """Compute the digest of settings and deterministic transforms for the cache file name."""
         steps = [repr(step) for step in self.steps.fixed]
         said = [self.of, sorted((key, repr(value)) for key, value in self._settings.items()), steps]
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
@@ -218,8 +219,8 @@ class InMemory:
             idx (int): Index of the sample.
 
         Returns:
-            dict: Annotation; it contains ``img``, after the deterministic transforms, if that of
-            the wrapped dataset does.
+            dict: Annotation dict. It contains ``img`` after the deterministic transforms if the
+            annotation dict of the wrapped dataset contains ``img``.
         """
         info = self.dataset.get_data_info(idx)
         return dict(info, img=self._image(idx)) if self._has_images else info
@@ -229,7 +230,7 @@ class InMemory:
         """Get all labels.
 
         Returns:
-            np.ndarray: int64 (N, ).
+            np.ndarray: int64 labels (N, ).
         """
         return self._labels.copy()
 
@@ -264,16 +265,16 @@ class InMemory:
         return self.steps.one_by_one(results)
 
     def _image(self, idx: int) -> np.ndarray:
-        """Copy an image in the layout of a pipeline, (H, W, C), or (H, W) with one channel."""
+        """Copy an image to the layout of a pipeline: (H, W, C), or (H, W) for a single channel."""
         image = self.images.pixels[idx].transpose(1, 2, 0)
         return np.array(image[..., 0] if image.shape[2] == 1 else image)
 
     @property
     def load_batch(self) -> Callable[[Sequence[int]], ImageBatch] | None:
-        """Callable | None: Loader of a batch; None if a transform has no batch version."""
+        """Callable | None: Batch loading function; None if a transform has no batch version."""
         return None if self.steps.reason else self._load_batch
 
-    __getitems__ = load_batch  # called by torch's DataLoader, if it is not None
+    __getitems__ = load_batch  # called by torch's DataLoader if not None
 
     @force_full_init
     def _load_batch(self, indices: Sequence[int]) -> ImageBatch:
@@ -323,7 +324,7 @@ def _file_lock(path: str) -> Iterator[None]:
     lock = filelock.FileLock(path + ".lock")
     try:
         lock.acquire()
-    except (NotImplementedError, OSError) as error:  # a file system without locks
+    except (NotImplementedError, OSError) as error:  # the file system does not support locks
         if isinstance(error, PermissionError):
             raise
         yield

@@ -10,25 +10,25 @@ from smallvit.registry import MODELS
 
 @MODELS.register_module()
 class AugmentingPreprocessor(ClsDataPreprocessor):
-    """MMPretrain's ``ClsDataPreprocessor``, which first does what ``smallvit.InMemory`` drew.
+    """MMPretrain's ``ClsDataPreprocessor`` with the batch transforms of ``smallvit.InMemory``.
 
-    The images go to the model's device as bytes, and are cropped, flipped and colored there.
-    Other batches are treated as by the parent.
+    Images are moved to the device of the model as uint8 and augmented there. Batches of other
+    datasets are processed as in ``ClsDataPreprocessor``.
 
     Args:
-        *args: Those of ``mmpretrain.ClsDataPreprocessor``.
-        **kwargs: Those of ``mmpretrain.ClsDataPreprocessor``.
+        *args: Positional arguments of ``mmpretrain.ClsDataPreprocessor``.
+        **kwargs: Keyword arguments of ``mmpretrain.ClsDataPreprocessor``.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Augment, normalize and mix a batch.
+        """Augment and normalize a batch, and apply batch augmentations such as Mixup.
 
         Args:
-            data (dict): ``inputs`` and ``data_samples`` of a data loader.
-            training (bool): Whether to mix images. Defaults to False.
+            data (dict): Batch dict with ``inputs`` and ``data_samples`` from a data loader.
+            training (bool): Whether to apply batch augmentations. Defaults to False.
 
         Returns:
-            dict: ``inputs``, float32 (B, C, H, W), and ``data_samples``.
+            dict: Batch dict with ``inputs``, float32 (B, C, H, W), and ``data_samples``.
         """
         inputs = data["inputs"]
         if isinstance(inputs, PendingImages):

@@ -1,40 +1,40 @@
-"""Inspection of the configs of in-memory datasets."""
+"""Inspection and conversion of configs of in-memory datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Arguments of ``smallvit.InMemory`` itself; the others are those of the dataset.
+#: Arguments of ``smallvit.InMemory``; all others are passed to the wrapped dataset.
 OWN = ("of", "max_gib", "cache")
 
 
 def kind_of(settings: Mapping[str, Any]) -> Any:
-    """Get the type of a dataset, in memory or not.
+    """Get the type of a dataset, or of the wrapped dataset of an in-memory dataset.
 
     Args:
-        settings (Mapping): Config of the dataset.
+        settings (Mapping): Dataset config.
 
     Returns:
-        Any: ``of`` if it is in memory, else ``type``.
+        Any: ``of`` of an in-memory dataset, otherwise ``type``.
     """
     return settings["of"] if is_in_memory(settings) else settings.get("type")
 
 
 def is_in_memory(settings: Mapping[str, Any]) -> bool:
-    """Check whether a config is that of an in-memory dataset; see :func:`kind_of`."""
+    """Check whether a dataset config is of type ``smallvit.InMemory``."""
     kind = settings.get("type")
     return isinstance(kind, str) and kind.rpartition(".")[2] == "InMemory" and "of" in settings
 
 
 def outside_memory(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the config of a dataset that reads its images each time.
+    """Replace an in-memory dataset by the wrapped dataset, which reads images from disk.
 
     Args:
-        settings (Mapping): A config of a dataset, in memory or not, or of one around it.
+        settings (Mapping): Config of a dataset or of a dataset wrapper.
 
     Returns:
-        dict: That of the same dataset, itself.
+        dict: Config without ``smallvit.InMemory``.
     """
     found = dict(settings)
     if is_in_memory(settings):

@@ -1,4 +1,4 @@
-"""Division of a pipeline into steps that are applied once and random steps."""
+"""Division of a pipeline into deterministic and random transforms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smallvit.datasets.in_memory.decoding import FIXED
 
 
 class Steps:
-    """Pipeline in three parts: fixed steps, random steps, and packing.
+    """Pipeline divided into deterministic transforms, random transforms, and packing.
 
     Args:
         transforms (Sequence[Callable]): Transforms of the pipeline.
 
     Attributes:
-        fixed (list): Steps at the start that are applied once.
-        forms (list[BatchForm]): Batch implementations of the steps after them.
-        reason (str): Reason why a step has no batch implementation, or empty.
-        pack (PackInputs | None): Last step of the pipeline.
+        fixed (list): Deterministic transforms at the start, which are applied once.
+        forms (list[BatchForm]): Batch implementations of the remaining transforms.
+        reason (str): Reason why the pipeline cannot be applied to batches; "" if it can.
+        pack (PackInputs | None): Last transform of the pipeline.
     """
 
     def __init__(self, transforms: Sequence[Any]) -> None:
@@ -60,13 +60,13 @@ class Steps:
         self._single.append(step)
 
     def look(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Take what the steps need of a sample, once.
+        """Extract the entries of a sample that the transforms require, once.
 
         Args:
-            info (dict): What the dataset knows of it, its image included.
+            info (dict): Annotation dict of the sample, including its image.
 
         Returns:
-            dict: What each batch finds in the sample's results.
+            dict: Entries that are added to the sample dict in each batch.
         """
         found: dict[str, Any] = {}
         for form in self.forms:
@@ -76,15 +76,15 @@ class Steps:
     def draw(
         self, results: list[dict[str, Any]], shape: Sequence[int]
     ) -> tuple[list[Change], tuple[int, int]]:
-        """Draw for the images of a batch.
+        """Sample random parameters for the images of a batch.
 
         Args:
-            results (list[dict]): Of each sample, which are told what was drawn.
-            shape (Sequence[int]): (B, C, H, W) of the images.
+            results (list[dict]): Sample dicts, to which the transforms add their entries.
+            shape (Sequence[int]): Shape (B, C, H, W) of the images.
 
         Returns:
-            tuple[list[Change], tuple[int, int]]: What was drawn, and the images' height and width
-            behind it.
+            tuple[list[Change], tuple[int, int]]: Transforms with sampled parameters, and height and
+            width of the output images.
         """
         count, channels, *size = shape
         size = tuple(size)
@@ -98,13 +98,13 @@ class Steps:
         return changes, size
 
     def one_by_one(self, results: dict[str, Any]) -> Any:
-        """Apply the steps to one sample.
+        """Apply the transforms to a single sample.
 
         Args:
-            results (dict): Sample with the key ``img``.
+            results (dict): Sample dict with the key ``img``.
 
         Returns:
-            Any: What the last step returns.
+            Any: Output of the last transform.
         """
         for form in self.forms:
             if form.only_looks:

@@ -1,1 +1,1 @@
-"""Input and output of dataset files: images, LMDB stores, lists of labels."""
+"""Reading and writing of dataset files: images, multi-band arrays, LMDB stores, image lists."""

@@ -1,4 +1,4 @@
-"""Images of any number of bands, such as those of satellites and microscopes."""
+"""Multi-band images with any number of channels, e.g. from satellites or microscopes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 from smallvit.datasets.io.stored_arrays import read_array
 from smallvit.errors import DataError, UserError
 
-#: Endings of the files that are read.
+#: File name extensions of multi-band images.
 BAND_ENDINGS = (".npy", ".tif", ".tiff")
 AXES = ("first", "last")
-#: Percentiles of the values that are black and white in a picture.
+#: Percentiles of the values that are displayed as black and as white.
 DARKEST, BRIGHTEST = 2, 98
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Bands of each image of a dataset, and which of them are read.
+    """Number of bands per image, band selection and band axis of a multi-band dataset.
 
     Args:
-        channels (int): Bands of each file.
-        chosen (tuple[int, ...], optional): Indices of the bands that are read, from 0, in this
-            order. Defaults to None: all.
-        axis (str, optional): Axis of the bands in an array: "first" for (C, H, W), "last" for
-            (H, W, C). Defaults to None: the axis whose length is ``channels``.
+        channels (int): Number of bands per file.
+        chosen (tuple[int, ...], optional): Zero-based indices of the bands to read, in this order.
+            Defaults to None: all bands.
+        axis (str, optional): Band axis of an array: "first" for (C, H, W), "last" for (H, W, C).
+            Defaults to None: the axis whose length is ``channels``.
 
     Raises:
-        UserError: If a setting is out of range.
+        UserError: If an argument is invalid.
     """
 
     channels: int
@@ -59,11 +59,11 @@ class Bands:
 
     @property
     def count(self) -> int:
-        """int: Number of bands that are read."""
+        """int: Number of selected bands."""
         return self.channels if self.chosen is None else len(self.chosen)
 
     def step(self) -> dict[str, Any]:
-        """Describe the transform that reads these bands.
+        """Build the config of the loading transform.
 
         Returns:
             dict: Config of :class:`smallvit.datasets.LoadImageBands`.
@@ -76,62 +76,62 @@ class Bands:
         return settings
 
     def along(self, axis: str | None) -> Bands:
-        """Copy the settings with another axis.
+        """Create a copy with another band axis.
 
         Args:
-            axis (str, optional): "first" or "last", or None.
+            axis (str, optional): "first" or "last"; None to infer it from the shape.
 
         Returns:
-            Bands: The copy.
+            Bands: Copy with the given axis.
         """
         return replace(self, axis=axis)
 
     def decode(self, content: bytes, path: str) -> np.ndarray:
-        """Decode the bands of a file.
+        """Decode the selected bands of a file.
 
         Args:
-            content (bytes): Content of the file.
-            path (str): Path of the file, for messages.
+            content (bytes): Encoded .npy or TIFF file.
+            path (str): Path of the file, for error messages.
 
         Returns:
-            np.ndarray: float32, (H, W, C), or (H, W) for one band.
+            np.ndarray: float32 image (H, W, C), or (H, W) for a single band.
 
         Raises:
             ImageError: If the file is damaged, or neither .npy nor TIFF.
-            DataError: If it has another number of bands, the axis of the bands is ambiguous, or
-                values are not finite.
-            UserError: If a package that reads it is not installed.
+            DataError: If the number of bands is not ``channels``, the band axis is ambiguous, or
+                a value is not finite.
+            UserError: If a package that is required to read the file is not installed.
         """
         return self.decode_with_axis(content, path)[0]
 
     def decode_with_axis(self, content: bytes, path: str) -> tuple[np.ndarray, str | None]:
-        """Decode the bands of a file, as :meth:`decode`, and tell what the shape decided.
+        """Decode the selected bands of a file, and return the inferred band axis.
 
         Args:
-            content (bytes): Content of the file.
-            path (str): Path of the file, for messages.
+            content (bytes): Encoded .npy or TIFF file.
+            path (str): Path of the file, for error messages.
 
         Returns:
-            tuple[np.ndarray, str | None]: The image; and the axis of the bands where the shape of
-            the array decides about it, None where the file does.
+            tuple[np.ndarray, str | None]: Image as in :meth:`decode`, and the band axis as set or
+            inferred from the shape; None if the file metadata defines it.
         """
         array, told = read_array(content, path)
         axis = told or self._axis_of(array, path)
         return self._chosen_of(array, axis, path), None if told else axis
 
     def of_array(self, array: Any, name: str = "the array") -> np.ndarray:
-        """Take the bands of an array, as those of a file.
+        """Select the bands of an array, as :meth:`decode` does for a file.
 
         Args:
-            array (np.ndarray): (H, W, C) or (C, H, W), with all bands of a file.
-            name (str): Name of the image, for messages. Defaults to "the array".
+            array (np.ndarray): Image (H, W, C) or (C, H, W) with all ``channels`` bands.
+            name (str): Name of the image, for error messages. Defaults to "the array".
 
         Returns:
-            np.ndarray: float32, (H, W, C), or (H, W) for one band.
+            np.ndarray: float32 image (H, W, C), or (H, W) for a single band.
 
         Raises:
-            DataError: As :meth:`decode`.
-            UserError: If it is no array.
+            DataError: See :meth:`decode`.
+            UserError: If ``array`` is not a numpy array.
         """
         if not isinstance(array, np.ndarray):
             raise UserError(
@@ -178,20 +178,23 @@ class Bands:
             )
         if self.chosen is not None:
             array = array[..., list(self.chosen)]
-        with np.errstate(over="ignore"):  # what is too large for float32 is infinite below
+        with np.errstate(over="ignore"):  # values that overflow float32 become infinite
             image = np.ascontiguousarray(array, dtype=np.float32)
         _require_finite(image, self.chosen, path)
         return image[..., 0] if image.shape[-1] == 1 else image
 
 
 def visible(image: np.ndarray) -> np.ndarray:
-    """Convert bands to a picture: the first three as red, green and blue, each stretched.
+    """Convert a multi-band image to a BGR image for display.
+
+    The first three bands become red, green and blue, each with contrast stretching. Of images with
+    one or two bands, the first band is shown in grayscale.
 
     Args:
-        image (np.ndarray): (H, W, C) or (H, W); of two bands the first is shown in gray.
+        image (np.ndarray): Image (H, W, C) or (H, W).
 
     Returns:
-        np.ndarray: uint8 (H, W, 3), BGR.
+        np.ndarray: uint8 BGR image (H, W, 3).
     """
     image = image[..., None] if image.ndim == 2 else image
     image = image[..., :3] if image.shape[-1] > 2 else np.repeat(image[..., :1], 3, -1)
@@ -202,23 +205,23 @@ def visible(image: np.ndarray) -> np.ndarray:
 
 
 def visible_file(content: bytes, path: str) -> np.ndarray:
-    """Read a file of bands for display, whatever their number.
+    """Decode a multi-band image with any number of bands for display.
 
     Args:
-        content (bytes): Content of the file.
-        path (str): Path of the file, for messages.
+        content (bytes): Encoded .npy or TIFF file.
+        path (str): Path of the file, for error messages.
 
     Returns:
-        np.ndarray: uint8 (H, W, 3), BGR.
+        np.ndarray: uint8 BGR image (H, W, 3).
 
     Raises:
-        ImageError: If the file is damaged.
-        DataError: If it is no image.
+        ImageError: If the file is damaged, or neither .npy nor TIFF.
+        DataError: If the array is not an image.
     """
     array, axis = read_array(content, path)
     if array.ndim not in (2, 3):
         raise DataError(f"{path}: an array {array.shape} is no image")
-    # An image has fewer bands than rows and columns.
+    # Assumes fewer bands than rows and columns.
     first = axis == "first" or (axis is None and array.shape[0] < array.shape[-1])
     return visible(np.moveaxis(array, 0, -1) if first and array.ndim == 3 else array)
 

@@ -1,7 +1,7 @@
-"""Detection of damaged images from the warnings of the decoders.
+"""Detection of damaged images from decoder warnings.
 
-libjpeg fills data that it cannot read with gray, or continues at a wrong position, and prints a
-warning to the standard error stream; OpenCV returns the image as if it were intact, and Pillow
+libjpeg fills unreadable data with gray, or continues at a wrong position, and prints a warning to
+the standard error stream; OpenCV returns the image as if it were intact, and Pillow
 discards the warning. The stream is therefore captured while OpenCV decodes, which takes 4
 microseconds. Messages of libtiff are available from OpenCV 5; OpenCV 4.11 discards them too.
 """
@@ -23,15 +23,15 @@ import numpy as np
 from smallvit.errors import UserError
 
 T = TypeVar("T")
-#: Messages of libjpeg and libtiff about unreadable data. Other messages, such as libpng's about
+#: Warnings of libjpeg and libtiff about unreadable data. Other messages, such as libpng's about
 #: color profiles, do not indicate damage.
 DAMAGE = re.compile(
     r"Corrupt JPEG data: .*|Premature end of JPEG file.*|Inconsistent progression sequence.*"
     r"|Invalid SOS parameters for sequential JPEG.*|TIFF_Error .*"
 )
-#: Signatures of formats whose libraries print a warning and continue.
+#: Signatures of formats whose decoders print a warning and continue.
 STARTS = (b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-#: Environment variable with which damaged images are accepted.
+#: Environment variable that determines whether damaged images are accepted or refused.
 VARIABLE = "SMALLVIT_DAMAGED_IMAGES"
 
 
@@ -41,14 +41,13 @@ def decode_watched(
     """Decode an image and capture the warnings of the decoder.
 
     Args:
-        content (bytes): Content of the file.
-        decode (Callable): Function that decodes it.
+        content (bytes): Encoded image.
+        decode (Callable): Function without arguments that decodes the image.
         speaks (bool): Whether ``decode`` prints warnings to the standard error stream, as
-            OpenCV does. Otherwise the file is decoded by OpenCV as well. Defaults to
-            True.
+            OpenCV does. Otherwise, the image is also decoded by OpenCV. Defaults to True.
 
     Returns:
-        tuple: Image, and a sentence about damage, or None.
+        tuple: Decoded image, and a description of the damage; None if the image is intact.
     """
     if not speaks:
         return decode(), complaint(content)
@@ -59,15 +58,15 @@ def decode_watched(
 
 
 def complaint(content: bytes) -> str | None:
-    """Get the warnings for an image without returning it.
+    """Check an image for damage without returning the decoded image.
 
-    All of its data are decoded at an eighth of its size, which is the fastest way.
+    The whole image is decoded at an eighth of its resolution, which is the fastest option.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
-        str | None: Sentence about damage, or None.
+        str | None: Description of the damage; None if the image is intact.
     """
     if not _can_complain(content):
         return None
@@ -81,13 +80,13 @@ def _can_complain(content: bytes) -> bool:
 
 @cache
 def refuses_damage() -> bool:
-    """Check whether damaged images are rejected; the environment variable is read once.
+    """Check whether damaged images are rejected; the environment variable is read only once.
 
     Returns:
-        bool: False if the variable is "accept".
+        bool: False if the environment variable is "accept".
 
     Raises:
-        UserError: If the variable is neither "accept" nor "refuse".
+        UserError: If the environment variable is neither "accept" nor "refuse".
     """
     wish = os.environ.get(VARIABLE, "refuse")
     if wish not in ("accept", "refuse"):
@@ -99,7 +98,7 @@ def _skim(content: bytes) -> None:
     try:
         cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     except cv2.error:
-        return  # left to a decoder that supports the format
+        return  # not decodable by OpenCV; handled by another decoder
 
 
 def _explain(said: str | None) -> str | None:
@@ -112,7 +111,7 @@ def _explain(said: str | None) -> str | None:
 
 
 class _ErrorStream:
-    """Capture of the standard error stream of the process while a decoder runs."""
+    """Captures the standard error stream of the process while a decoder runs."""
 
     def __init__(self) -> None:
         self._forget()
@@ -128,10 +127,10 @@ class _ErrorStream:
             try:
                 own = os.dup(2)
             except OSError:
-                return call(), None  # a process without the stream
+                return call(), None  # the process has no standard error stream
             try:
                 if self._file is None:
-                    self._file = tempfile.TemporaryFile()  # noqa: SIM115 kept as long as we are
+                    self._file = tempfile.TemporaryFile()  # noqa: SIM115 kept open and reused
                 place = self._file.fileno()
                 os.dup2(place, 2)
                 try:

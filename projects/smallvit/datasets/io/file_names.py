@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from mmengine.fileio import LocalBackend, get_file_backend, list_dir_or_file
 
-#: Nanoseconds without changes after which a cached list is used: file systems store modification
-#: times with a resolution of up to two seconds.
+#: Minimum age of a modification time in nanoseconds for a list to be cached: the resolution of
+#: modification times is up to two seconds, depending on the file system.
 SETTLED = 2_000_000_000
-#: Number of folders whose list is cached.
+#: Maximum number of folders whose file list is cached.
 KEPT = 4096
 
 _lists: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {}
@@ -20,14 +20,14 @@ _lists: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {}
 def list_files(folder: str) -> list[str]:
     """List the files in a folder and its subfolders.
 
-    Files and folders whose name starts with a dot are ignored. A local folder is read again only
-    if it, or one of its subfolders, has changed.
+    Hidden files and folders (names that start with a dot) are ignored. The list of a local folder
+    is cached until the folder or one of its subfolders changes.
 
     Args:
         folder (str): Path or URL of the folder.
 
     Returns:
-        list[str]: Names relative to the folder, with ``/`` between folders, sorted.
+        list[str]: Sorted paths relative to the folder, with ``/`` as separator.
     """
     if not isinstance(get_file_backend(folder, enable_singleton=True), LocalBackend):
         found = (one.replace("\\", "/") for one in list_dir_or_file(folder, False, recursive=True))
@@ -43,7 +43,7 @@ def list_files(folder: str) -> list[str]:
 
 
 def _walk(folder: str, start: str, changes: dict[str, int]) -> Iterator[str]:
-    """Yield names, and record the modification time of each folder, 0 if it is recent."""
+    """Yield relative paths, and record the modification time of each folder (0 if recent)."""
     changed = os.stat(folder).st_mtime_ns
     changes[folder] = changed if time.time_ns() - changed > SETTLED else 0
     deeper = []

@@ -1,4 +1,4 @@
-"""Image headers: size, orientation, bit depth, number of frames, transparency."""
+"""Image properties from file headers: size, orientation, bit depth, frames, transparency."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from PIL import Image
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-#: Offset of a PNG's bit depth, after signature, length and name of its first chunk, width, height.
+#: Offset of the bit depth in a PNG file: signature, length and type of IHDR, width and height.
 _PNG_DEPTH = 24
 _NETPBM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)\s")
-#: EXIF tag of the orientation, and TIFF tag of the bit depth.
+#: EXIF orientation tag, and TIFF tag of the bit depth.
 _ORIENTATION, _BITS = 274, 258
-#: Formats whose frames are pages or animation frames; those of a phone's JPEG are previews.
+#: Formats whose frames are pages or animation frames; frames of a phone's JPEG are previews.
 _WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG")
 _WIDE_MODES = {"F": 32, "I": 32}
 
 
 @dataclass(frozen=True)
 class Header:
-    """Properties of an image from its header.
+    """Image properties read from the file header.
 
     Args:
         shape (tuple[int, int]): Height and width as stored.
         orientation (int): EXIF orientation: 1 is upright, 3 upside down, 6 and 8 are a quarter
-            turn, 2, 4, 5 and 7 are mirrored. Defaults to 1.
-        bits (int): Bits per value. Defaults to 8.
-        alpha (bool): Whether it may have transparent pixels. Defaults to False.
+            turn; 2, 4, 5 and 7 are mirrored. Defaults to 1.
+        bits (int): Bits per channel. Defaults to 8.
+        alpha (bool): Whether the image may have transparent pixels. Defaults to False.
         frames (int): Number of pages or animation frames. Defaults to 1.
     """
 
@@ -44,10 +44,10 @@ def read_header(content: bytes) -> Header | None:
     """Read the header of an image.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
-        Header | None: Properties of the image; None if Pillow does not know the format.
+        Header | None: Image properties; None if Pillow cannot read the header.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -65,13 +65,13 @@ def read_header(content: bytes) -> Header | None:
 
 
 def bits_of(content: bytes) -> int:
-    """Read the bit depth of an image from as little of its header as necessary.
+    """Read the bit depth of an image, parsing as little of the header as possible.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
-        int: Bits per value; 8 if unknown.
+        int: Bits per channel; 8 if unknown.
     """
     if content.startswith(PNG_START):
         return max(8, content[_PNG_DEPTH]) if len(content) > _PNG_DEPTH else 8

@@ -1,4 +1,4 @@
-"""Lists of labeled images from class folders and from annotation files of MMPretrain."""
+"""Lists of labeled images from class folders and MMPretrain annotation files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from smallvit.utils.text import shorten
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images with labels, in the order of the dataset.
+    """Image paths and labels, in dataset order.
 
     Args:
-        root (str): Folder that the paths are relative to.
-        samples (tuple[tuple[str, int], ...]): Path, with ``/``, and label of each image.
-        classes (tuple[str, ...], optional): Class names by label. Defaults to None.
+        root (str): Root folder of the image paths.
+        samples (tuple[tuple[str, int], ...]): Path relative to ``root``, with ``/`` as separator,
+            and label of each image.
+        classes (tuple[str, ...], optional): Class names, indexed by label. Defaults to None.
     """
 
     root: str
@@ -28,7 +29,7 @@ class ImageList:
 
     @property
     def digest(self) -> str:
-        """str: SHA-256 of paths and labels."""
+        """str: SHA-256 digest of the paths and labels, in hexadecimal."""
         return hashlib.sha256(annotation_text(self.samples).encode()).hexdigest()
 
 
@@ -36,22 +37,22 @@ def annotation_text(samples: Sequence[tuple[str, int]]) -> str:
     """Format samples as an ``ann_file`` of MMPretrain's ``CustomDataset``.
 
     Args:
-        samples (Sequence[tuple[str, int]]): Paths and labels.
+        samples (Sequence[tuple[str, int]]): Path and label of each image.
 
     Returns:
-        str: Text with one line ``path label`` per sample.
+        str: Text with one line ``path label`` per image.
     """
     return "".join(f"{path} {label}\n" for path, label in samples)
 
 
 def list_folder(root: str) -> ImageList:
-    """List class folders as MMPretrain's ``CustomDataset`` and ``ImageNet`` do.
+    """List the images in class folders, as in MMPretrain's ``CustomDataset`` and ``ImageNet``.
 
     Args:
         root (str): Folder that contains the class folders.
 
     Returns:
-        ImageList: Images, with labels in the order of the sorted folder names.
+        ImageList: Images, with the indices of the sorted folder names as labels.
 
     Raises:
         UserError: If the folder does not exist, or its class folders are ambiguous or empty.
@@ -79,13 +80,13 @@ def list_folder(root: str) -> ImageList:
 
 
 def clashing_names(names: Sequence[str]) -> list[str]:
-    """Find names that differ only in case, and are the same folder on many file systems.
+    """Find folder names that differ only in case, which many file systems do not distinguish.
 
     Args:
         names (Sequence[str]): Names of class folders.
 
     Returns:
-        list[str]: Error message for each clash.
+        list[str]: Error message for each group of such names.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -98,15 +99,15 @@ def clashing_names(names: Sequence[str]) -> list[str]:
 
 
 def read_annotations(path: str, root: str, classes_file: str | None = None) -> ImageList:
-    """Read an annotation file.
+    """Read an annotation file of MMPretrain's ``CustomDataset``.
 
     Args:
         path (str): Annotation file with one line ``path label`` per image.
-        root (str): Folder that the paths are relative to.
+        root (str): Root folder of the image paths.
         classes_file (str, optional): File with one class name per line. Defaults to None.
 
     Returns:
-        ImageList: Images with labels.
+        ImageList: Images with their labels.
 
     Raises:
         UserError: If a file is missing, or a line is invalid.
@@ -140,7 +141,7 @@ def require_name(name: str, where: str) -> str:
         str: The unchanged name.
 
     Raises:
-        DataError: If it is a path.
+        DataError: If the name is empty or a path.
     """
     if name in ("", ".", "..") or set(name) & set("/\\\0"):
         raise DataError(f"{where}: expected a file or folder name, got the path {name!r}")
@@ -151,13 +152,13 @@ def read_lines(path: str) -> list[str]:
     """Read the non-empty lines of a text file.
 
     Args:
-        path (str): UTF-8 file.
+        path (str): Path of a UTF-8 text file.
 
     Returns:
         list[str]: Lines without line breaks.
 
     Raises:
-        UserError: If the file is missing or not UTF-8.
+        UserError: If the file cannot be read or is not UTF-8.
     """
     try:
         with open(path, encoding="utf-8") as file:

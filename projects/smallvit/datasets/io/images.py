@@ -1,4 +1,4 @@
-"""Image loading with errors for truncated files, which the decoders accept silently."""
+"""Image loading that raises errors for truncated files, which decoders accept silently."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ from smallvit.errors import DataError, ImageError, UserError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-#: If 16-bit values exceed this, their upper 8 bits are a usable image.
+#: Minimum of the maximum 16-bit value for which the upper 8 bits form a usable image.
 FULL_RANGE = 1 << 15
 
 
 class CheckedLoadImageFromFile(LoadImageFromFile):
-    """MMCV's image loading, with errors for files that would be read wrongly.
+    """MMCV's ``LoadImageFromFile`` with errors for images that would be loaded incorrectly.
 
     Without an error, OpenCV fills the missing part of a truncated image with gray, keeps the upper
-    8 of 16 bits if a camera uses the lower 12, and rotates an image by its EXIF orientation if
-    its boxes are annotated without it.
+    8 of 16 bits if a camera uses the lower 12, and applies the EXIF orientation even if the boxes
+    are annotated without it.
     """
 
     @classmethod
     def like(cls, loader: LoadImageFromFile) -> CheckedLoadImageFromFile:
-        """Create a loader with the settings of MMCV's loader.
+        """Create a transform with the settings of an MMCV transform.
 
         Args:
-            loader (LoadImageFromFile): Loader whose settings are copied.
+            loader (LoadImageFromFile): Transform whose settings are copied.
 
         Returns:
-            CheckedLoadImageFromFile: Loader with the same settings.
+            CheckedLoadImageFromFile: Transform with the same settings.
         """
         own = cls.__new__(cls)
         vars(own).update(vars(loader))
         return own
 
     def transform(self, results: dict) -> dict | None:
-        """Load one image.
+        """Load an image.
 
         Args:
-            results (dict): Sample with the key ``img_path``.
+            results (dict): Sample dict with the key ``img_path``.
 
         Returns:
-            dict | None: Sample with ``img``, ``img_shape`` and ``ori_shape`` added; None if
+            dict | None: Sample dict with ``img``, ``img_shape`` and ``ori_shape`` added; None if
             the image is damaged and ``ignore_empty`` is set.
 
         Raises:
             FileNotFoundError: If the file does not exist.
-            ImageError: If the file is not a whole image, or has another size than
+            ImageError: If the image is damaged, has too many pixels, or its size does not match
                 ``height`` and ``width`` of the annotations.
-            DataError: If its values do not fit into 8 bits as they are.
+            DataError: If the conversion to 8 bits would lose information.
         """
         path = results["img_path"]
         try:
@@ -80,27 +80,27 @@ class CheckedLoadImageFromFile(LoadImageFromFile):
         return results
 
     def decode(self, content: bytes, path: str) -> np.ndarray:
-        """Decode the content of a file; ``path`` is for error messages."""
+        """Decode an encoded image; ``path`` is used in error messages."""
         return decode(content, path, self.color_type, self.imdecode_backend)
 
 
 def decode(
     content: bytes, path: str, color_type: str = "color", backend: str = "cv2"
 ) -> np.ndarray:
-    """Decode the bytes of a whole image.
+    """Decode an image.
 
     Args:
-        content (bytes): Content of the file.
-        path (str): Path of the file, for messages.
-        color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
+        content (bytes): Encoded image.
+        path (str): Path of the file, for error messages.
+        color_type (str): ``flag`` of :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
         backend (str): Decoding backend. Defaults to ``'cv2'``.
 
     Returns:
-        np.ndarray: The image, (H, W, C) or (H, W).
+        np.ndarray: Image (H, W, C) or (H, W).
 
     Raises:
-        ImageError: If it is not a whole image, or has more pixels than an image may.
-        DataError: If its values do not fit into 8 bits as they are.
+        ImageError: If the image is damaged, or exceeds the limit on the number of pixels.
+        DataError: If the conversion to 8 bits would lose information.
     """
     refuse(content, path)
     if color_type != "unchanged" and bits_of(content) > 8:
@@ -129,19 +129,20 @@ def _decode_whole(content: bytes, path: str, color_type: str, backend: str) -> n
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image from disk for display; one with more than 8 bits may appear dark.
+    """Read an image for display.
 
-    Of bands the first three are shown.
+    Images with more than 8 bits per channel may appear dark. Of multi-band images, the first three
+    bands are shown.
 
     Args:
-        path (str): Path of the file.
+        path (str): Path of the image file.
 
     Returns:
-        np.ndarray: The image, (H, W, 3), BGR.
+        np.ndarray: BGR image (H, W, 3).
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ImageError: If it is not a whole image, or has more pixels than an image may.
+        ImageError: If the image is damaged, or exceeds the limit on the number of pixels.
     """
     content = fileio.get(path)
     if content.startswith(NPY_START):
@@ -157,14 +158,14 @@ def read_image(path: str) -> np.ndarray:
 
 
 def refuse(content: bytes, path: str) -> None:
-    """Raise an error for a damaged or too large image before it is decoded.
+    """Raise an error if an encoded image is truncated or has too many pixels.
 
     Args:
-        content (bytes): Content of the file.
-        path (str): Path of the file, for messages.
+        content (bytes): Encoded image.
+        path (str): Path of the file, for error messages.
 
     Raises:
-        ImageError: If it is truncated, or has more pixels than an image may.
+        ImageError: If the image is truncated, or exceeds the limit on the number of pixels.
     """
     reason = broken(content) or too_many_pixels(content)
     if reason is not None:
@@ -172,16 +173,16 @@ def refuse(content: bytes, path: str) -> None:
 
 
 def refuse_file(path: str, backend_args: dict | None = None) -> None:
-    """Raise an error for a damaged or too large image file before it is decoded elsewhere.
+    """Raise an error if an image file, to be decoded elsewhere, is damaged or has too many pixels.
 
     Args:
-        path (str): Path of the file, or key of the backend.
+        path (str): Path of the image file, or key in the file backend.
         backend_args (dict, optional): Arguments of the file backend. Defaults to None: local
             disk.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ImageError: If it is truncated, damaged, or has more pixels than an image may.
+        ImageError: If the image is damaged, or exceeds the limit on the number of pixels.
     """
     content = fileio.get(path, backend_args=backend_args)
     refuse(content, path)
@@ -191,17 +192,17 @@ def refuse_file(path: str, backend_args: dict | None = None) -> None:
 
 
 def broken(content: bytes) -> str | None:
-    """Check the container of an encoded image for damage.
+    """Check an encoded image for truncation, without decoding it.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
-        str | None: Description of the damage, or None if none is found.
+        str | None: Description of the damage; None if the file is complete.
     """
     if not content:
         return "empty file"
-    # Inside a JPEG's scan the end marker cannot occur, so that a whole file has one after it.
+    # The end marker cannot occur inside of a JPEG scan, so a complete file has one after the scan.
     if content.startswith(JPEG_START):
         end = content.rfind(JPEG_END)
         if end < 0 or content.find(JPEG_SCAN, end) >= 0:
@@ -212,15 +213,15 @@ def broken(content: bytes) -> str | None:
 
 
 def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2") -> str | None:
-    """Describe what is lost if an image with more bits is read with 8 bits per value.
+    """Check whether the conversion of an image to 8 bits per channel would lose information.
 
     Args:
-        content (bytes): Content of a file with more than 8 bits per value.
-        color_type (str): Color type for reading. Defaults to ``'color'``.
+        content (bytes): Encoded image with more than 8 bits per channel.
+        color_type (str): ``flag`` of :func:`mmcv.imfrombytes`. Defaults to ``'color'``.
         backend (str): Decoding backend. Defaults to ``'cv2'``.
 
     Returns:
-        str | None: Error message with a solution; None if the values use 16 bits.
+        str | None: Error message with a solution; None if the image can be converted.
     """
     image = mmcv.imfrombytes(content, flag="unchanged", backend="cv2")
     if image is None:
@@ -243,27 +244,28 @@ def depth_fault(content: bytes, color_type: str = "color", backend: str = "cv2")
 
 
 def full_value(top: float) -> float:
-    """Derive the white level of images with more than 8 bits from their largest value.
+    """Infer the white level of images with more than 8 bits per channel.
 
     Args:
-        top (float): Largest value of the images.
+        top (float): Maximum value of the images.
 
     Returns:
-        float: 1 for fractions, else the maximum of the number of bits used, at least 12.
+        float: 1 if ``top`` is at most 1; otherwise ``2**bits - 1`` for the number of bits used,
+        at least 12.
     """
     return 1.0 if top <= 1 else 2 ** max(12, int(top).bit_length()) - 1
 
 
 def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
-    """Check that an image has the size for which its annotations were made.
+    """Check that the size of an image matches its annotations.
 
     Args:
-        content (bytes): Content of the file.
-        image (np.ndarray): The image, (H, W, C) or (H, W).
-        results (dict): Sample; not checked without ``height`` and ``width``.
+        content (bytes): Encoded image.
+        image (np.ndarray): Decoded image (H, W, C) or (H, W).
+        results (dict): Sample dict; the size is not checked without ``height`` and ``width``.
 
     Returns:
-        str | None: Error message with a solution; None if the sizes agree.
+        str | None: Error message with a solution; None if the sizes match.
     """
     wanted = results.get("height"), results.get("width")
     shape = image.shape[:2]
@@ -285,14 +287,15 @@ def size_fault(content: bytes, image: np.ndarray, results: dict) -> str | None:
 
 
 def install(scope: str | None = None) -> None:
-    """Check images in every pipeline that says ``LoadImageFromFile`` or ``LoadAnnotations``,
-    and LMDB stores wherever ``backend_args`` name one; let augmentations take any channels.
+    """Replace the registered loading transforms and LMDB backend by versions with checks.
 
-    The name in the config stays: the libraries' inferencers look for it.
+    This applies to all pipelines with ``LoadImageFromFile`` or ``LoadAnnotations``, and to
+    ``backend_args`` with LMDB stores. Augmentations are patched to support any number of channels.
+    The registered names do not change, because the inferencers of the libraries search for them.
 
     Args:
-        scope (str, optional): A library that may register the transform a second time, in
-            a registry of its own. Defaults to None.
+        scope (str, optional): Scope of a library that may register the transforms in its own
+            registry as well. Defaults to None.
     """
     lmdb_backend.install()
     registries = [TRANSFORMS]

@@ -1,4 +1,4 @@
-"""Files of a folder that a dataset ignores, by reason."""
+"""Detection of files in a data folder that a dataset ignores, by reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: Extensions of image formats that some datasets do not read.
+#: File name extensions of image formats, including formats that some datasets do not support.
 IMAGE_ENDINGS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".bmp", ".dib"),
@@ -21,7 +21,7 @@ BROKEN_LINK = "broken links"
 NO_ENDING = "files without an extension"
 LOOSE = "images outside of the class folders"
 UNLISTED = "images that are not in the annotation file"
-#: Number of file names shown for each reason.
+#: Maximum number of file names shown per reason.
 SHOWN = 3
 
 
@@ -30,9 +30,9 @@ class LeftOut:
     """Ignored files by reason.
 
     Args:
-        by_reason (dict[str, list[str]]): First files of each reason.
-        counts (dict[str, int]): Number of files for each reason.
-        complete (bool): Whether all files were inspected within the time limit.
+        by_reason (dict[str, list[str]]): Paths of the first ignored files, by reason.
+        counts (dict[str, int]): Number of ignored files, by reason.
+        complete (bool): Whether all files were inspected within the time limit. Defaults to True.
     """
 
     by_reason: dict[str, list[str]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class LeftOut:
         """Add an ignored file.
 
         Args:
-            reason (str): Reason why it is ignored.
+            reason (str): Reason why the file is ignored.
             path (str): Path of the file.
         """
         self.counts[reason] = self.counts.get(reason, 0) + 1
@@ -59,7 +59,7 @@ class LeftOut:
         """Format the ignored files for a message.
 
         Returns:
-            str: Counts and first files by reason.
+            str: Number of files and first paths per reason.
         """
         parts = [
             f"{number} {reason} ({', '.join(self.by_reason[reason])}"
@@ -70,13 +70,13 @@ class LeftOut:
 
 
 def is_image(reason: str) -> bool:
-    """Check whether files that are ignored for a reason are images.
+    """Check whether the files ignored for a given reason are probably images.
 
     Args:
-        reason (str): Reason, a key of :class:`LeftOut`.
+        reason (str): Key of ``LeftOut.counts``, often a file name extension.
 
     Returns:
-        bool: False for extensions of other files, such as lists.
+        bool: False for extensions of other files, such as text files.
     """
     return reason in (BROKEN_LINK, LOOSE) or reason.partition(" ")[0].lower() in IMAGE_ENDINGS
 
@@ -90,15 +90,15 @@ def files_left_out(
 ) -> LeftOut:
     """Find the files of a folder that a dataset ignores.
 
-    Files and folders whose names start with a dot are skipped.
+    Hidden files and folders (names that start with a dot) are skipped.
 
     Args:
         folder (str): Local folder; the result is empty for other locations.
-        endings (Sequence[str]): File extensions that are read.
-        in_class_folders (bool): Whether images directly in the folder are ignored. Defaults to
-            False.
+        endings (Sequence[str]): File name extensions that the dataset reads.
+        in_class_folders (bool): Whether the dataset reads only subfolders, so that images directly
+            in the folder are ignored. Defaults to False.
         match_case (bool): Whether extensions are case-sensitive. Defaults to False.
-        seconds (float): Time limit of the search. Defaults to infinity.
+        seconds (float): Time limit of the search in seconds. Defaults to infinity.
 
     Returns:
         LeftOut: Ignored files by reason.
@@ -124,12 +124,12 @@ def files_left_out(
 
 
 def unlisted_images(folder: str, listed: Container[str], seconds: float) -> LeftOut:
-    """Find the images of a folder that are not in a list.
+    """Find the images of a folder that are not in an annotation file.
 
     Args:
         folder (str): Local folder; the result is empty for other locations.
-        listed (Container[str]): Names relative to the folder, with ``/`` between folders.
-        seconds (float): Time limit of the search.
+        listed (Container[str]): Listed paths relative to the folder, with ``/`` as separator.
+        seconds (float): Time limit of the search in seconds.
 
     Returns:
         LeftOut: Unlisted images.
@@ -146,7 +146,7 @@ def unlisted_images(folder: str, listed: Container[str], seconds: float) -> Left
 
 
 def _files(folder: str, place: str) -> Iterator[tuple[str, os.DirEntry]]:
-    """Files below a folder with the folders on the way, links followed as datasets do."""
+    """Yield the relative folder and entry of each file, following links as datasets do."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.name.startswith("."):

@@ -1,7 +1,7 @@
-"""Limit on the number of pixels of an image, checked in its header before it is decoded.
+"""Limit on the number of pixels of an image, checked in the header before decoding.
 
-A PNG of 49 kB can contain 20,000 x 20,000 pixels of one color, which take 1.2 GB in each worker
-that decodes it.
+A PNG file of 49 kB can contain 20,000 x 20,000 pixels of a single color, which take 1.2 GB in each
+worker that decodes it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from PIL import Image
 
 from smallvit.errors import UserError
 
-#: The environment variable that sets another limit, and the limit without it.
+#: Environment variable that overrides the limit, and the default limit.
 VARIABLE, MAX_PIXELS = "SMALLVIT_MAX_PIXELS", 100_000_000
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-#: JPEG markers that begin a frame, whose header has the size; and those that stand alone.
+#: JPEG start-of-frame markers, which are followed by the size; and markers without a segment.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -28,14 +28,14 @@ def too_many_pixels(content: bytes) -> str | None:
     """Check the number of pixels of an image against the limit.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
         str | None: Error message with a solution; None if the limit is not exceeded, or the
         header is not recognized.
 
     Raises:
-        UserError: If the limit in the environment is not a positive number.
+        UserError: If the environment variable is not a positive integer.
     """
     size = size_of(content)
     limit = max_pixels()
@@ -50,13 +50,13 @@ def too_many_pixels(content: bytes) -> str | None:
 
 @cache
 def max_pixels() -> int:
-    """Get the limit, which is read from the environment once.
+    """Get the limit on the number of pixels; the environment variable is read only once.
 
     Returns:
-        int: Maximum number of pixels of an image.
+        int: Maximum number of pixels per image.
 
     Raises:
-        UserError: If the limit in the environment is not a positive number.
+        UserError: If the environment variable is not a positive integer.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
@@ -65,7 +65,7 @@ def max_pixels() -> int:
         raise UserError(f"{VARIABLE}={text!r}: expected a number of pixels, such as {MAX_PIXELS}")
     limit = int(text)
     if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = limit  # Pillow has its own limit
+        Image.MAX_IMAGE_PIXELS = limit  # raise Pillow's own limit as well
     return limit
 
 
@@ -73,10 +73,10 @@ def size_of(content: bytes) -> tuple[int, int] | None:
     """Read the size of an image from its header.
 
     Args:
-        content (bytes): Content of the file.
+        content (bytes): Encoded image.
 
     Returns:
-        tuple[int, int] | None: Width and height as stored; None if no header is found.
+        tuple[int, int] | None: Width and height as stored; None if the header cannot be parsed.
     """
     if content.startswith(PNG_START) and len(content) >= 24:
         return struct.unpack_from(">II", content, 16)
@@ -107,7 +107,7 @@ def _size_by_pillow(content: bytes) -> tuple[int, int] | None:
         with Image.open(io.BytesIO(content)) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        # Pillow tells the number of pixels alone.
+        # The error message only contains the number of pixels.
         return int(re.search(r"\d+", str(error))[0]), 1
     except Exception:
         return None  # the decoder will report the error

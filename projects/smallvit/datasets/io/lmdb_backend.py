@@ -1,4 +1,4 @@
-"""LMDB backend of MMEngine with checks and actionable error messages."""
+"""LMDB file backend for MMEngine with integrity checks and actionable error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.fileio import LmdbBackend, register_backend
 from smallvit.errors import ImageError, ImageStoreError
 
 BUILD = "tools/dataset_converters/folder2lmdb.py"
-#: Suffix of the name of an unfinished store.
+#: Name suffix of an incomplete store.
 PARTIAL = ".partial"
 
 
@@ -20,7 +20,7 @@ class CheckedLmdbBackend(LmdbBackend):
     """LMDB backend with support for UTF-8 keys and detection of damaged stores.
 
     Each process opens a store once and shares the handle between backends, because lmdb does not
-    allow opening it twice. Handles are not reused after a fork.
+    allow a process to open a store twice. Handles are not reused after a fork.
 
     Args:
         db_path (str): Path of the LMDB store.
@@ -30,10 +30,10 @@ class CheckedLmdbBackend(LmdbBackend):
     _handles: dict[str, tuple[int, Any]] = {}
 
     def get(self, filepath: str | Path) -> bytes:
-        """Read a value.
+        """Read a file from the store.
 
         Args:
-            filepath (str | Path): Key of the value.
+            filepath (str | Path): Key of the file in the store.
 
         Returns:
             bytes: Content of the stored file.
@@ -113,5 +113,5 @@ class CheckedLmdbBackend(LmdbBackend):
 
 
 def install() -> None:
-    """Register the backend for ``backend_args`` with ``backend='lmdb'``."""
+    """Register ``CheckedLmdbBackend`` as MMEngine's file backend ``lmdb``."""
     register_backend("lmdb", CheckedLmdbBackend, force=True)

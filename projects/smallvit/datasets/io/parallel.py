@@ -1,4 +1,4 @@
-"""Parallel reading of many files with a progress bar."""
+"""Parallel loading of dataset items with a progress bar."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: Number of items that a worker returns at a time.
+#: Number of items per batch of a worker.
 CHUNK = 16
-#: Seconds between updates of the progress bar.
+#: Minimum interval between progress bar updates, in seconds.
 PROGRESS = 1.0
 
 
 def read_all(dataset: Any, workers: int) -> Iterator[list]:
-    """Read the items of a dataset in order.
+    """Load all items of a dataset in order.
 
     Args:
-        dataset (Sequence): Dataset whose items are read by ``__getitem__``.
-        workers (int): Number of worker processes; 0 for reading in the current process.
+        dataset (Sequence): Map-style dataset with ``__getitem__`` and ``__len__``.
+        workers (int): Maximum number of worker processes; 0 to load in the current process.
 
     Yields:
-        list: Batch of items.
+        list: Batch of up to ``CHUNK`` consecutive items.
     """
     from mmengine.utils import ProgressBar
     from torch.utils.data import DataLoader
@@ -61,7 +61,7 @@ def _start_worker(_: int) -> None:
 
 
 def _silence_opencv() -> None:
-    """Silence OpenCV's log, because unreadable files are reported by the caller."""
+    """Disable OpenCV's log, because the caller reports unreadable files."""
     import cv2
 
     # cv2.utils.logging exists in OpenCV 4, cv2.setLogLevel in OpenCV 5; level 0 is silent in both.
@@ -70,6 +70,6 @@ def _silence_opencv() -> None:
 
 
 def _end_with_parent() -> None:
-    """Exit with the parent process; torch's workers would block on their result queue."""
+    """Exit when the parent process exits; torch's workers would block on their result queue."""
     multiprocessing.parent_process().join()
     os._exit(1)

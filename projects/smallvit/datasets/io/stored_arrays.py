@@ -1,4 +1,4 @@
-"""Decoding of arrays with any number of bands: .npy and TIFF."""
+"""Decoding of multi-band arrays from .npy and TIFF files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from smallvit.datasets.io.limits import VARIABLE, max_pixels
 from smallvit.errors import DataError, ImageError, UserError
 
 NPY_START = b"\x93NUMPY"
-#: Axes of a TIFF that are bands: samples, channels, pages. Others, such as ``Q``, are not known.
+#: TIFF axes that are bands: samples, channels, pages. Other axes, such as ``Q``, are unknown.
 _BAND_AXES = "SCI"
 _INSTALL = "pip install 'smallvit[bands]'"
-#: Maximum number of values of an array, as a multiple of the limit on pixels.
+#: Maximum number of array elements, as a multiple of the limit on the number of pixels.
 _MOST_BANDS = 4
 
 
 def read_array(content: bytes, path: str) -> tuple[np.ndarray, str | None]:
-    """Decode the content of a file of bands.
+    """Decode a multi-band array.
 
     Args:
-        content (bytes): Content of the file.
-        path (str): Path of the file, for messages.
+        content (bytes): Encoded .npy or TIFF file.
+        path (str): Path of the file, for error messages.
 
     Returns:
-        tuple[np.ndarray, str | None]: Array as stored, and which of its axes the file calls bands:
-        "first" or "last"; None if it does not tell.
+        tuple[np.ndarray, str | None]: Array as stored, and the band axis according to the file
+        metadata: "first", "last", or None if unspecified.
 
     Raises:
         ImageError: If the file is damaged, or neither .npy nor TIFF.
-        DataError: If it contains pickled objects, or values that are not numbers.
-        UserError: If a package that reads it is not installed.
+        DataError: If the file contains pickled objects or non-numeric values.
+        UserError: If a package that is required to read the file is not installed.
     """
     if content.startswith(NPY_START):
         found, axis = _read_npy(content, path), None
@@ -63,7 +63,7 @@ def _read_npy(content: bytes, path: str) -> np.ndarray:
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(file)
-    except Exception as error:  # of any type, as the header is parsed as Python
+    except Exception as error:  # any type, because the header is parsed as a Python literal
         raise ImageError(f"{path}: damaged .npy file ({error})") from error
     if dtype.hasobject:
         raise DataError(
@@ -87,7 +87,7 @@ def _read_tiff(content: bytes, path: str) -> tuple[np.ndarray, str | None]:
         ) from error
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
-            series = file.series[0]  # the others are previews, or of another size
+            series = file.series[0]  # other series are previews or have another size
             _check_size(series.shape, path)
             return np.asarray(series.asarray()), _band_axis(series.axes)
     except ImageError:
@@ -109,7 +109,7 @@ def _band_axis(axes: str) -> str | None:
 
 
 def _check_size(shape: tuple[int, ...], path: str) -> None:
-    """Refuse an array before it is decoded if its image has too many pixels."""
+    """Raise an error before decoding if an array has too many pixels or elements."""
     pixels = max(math.prod(sorted(shape)[-2:]), math.prod(shape) // _MOST_BANDS)
     if pixels > max_pixels():
         raise ImageError(

@@ -1,4 +1,4 @@
-"""Recognition of user data: layout, classes, splits and images of a folder."""
+"""Automatic recognition of the layout, classes and splits of a custom dataset."""
 
 from smallvit.datasets.recognition.own_data import OwnData
 from smallvit.datasets.recognition.readings import LAYOUTS, recognize

@@ -1,4 +1,4 @@
-"""Recognition of COCO files and of formats that are converted to COCO."""
+"""Recognition of COCO datasets and of annotation formats that are converted to COCO."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from smallvit.utils.files import write_whole
 from smallvit.utils.text import name_some
 
 _SPLIT = re.compile(r"(train|valid|val|test)", re.IGNORECASE)
-#: Maximum number of JSON files that are inspected, the largest first.
+#: Maximum number of JSON files to inspect, in descending order of file size.
 LOOKED_INTO = 20
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"')
 
 
 def coco_files(path: str) -> list[str]:
-    """Find COCO's annotation files.
+    """Find COCO annotation files.
 
     Args:
-        path (str): Annotation file, or data folder with annotation files in it or in one of its
-            subfolders.
+        path (str): Annotation file, or data folder whose top level or direct subfolders contain
+            annotation files.
 
     Returns:
-        list[str]: Paths of the files.
+        list[str]: Sorted paths of the annotation files; empty if none is found.
     """
     if osp.isfile(path):
         return [path] if path.lower().endswith(".json") and _is_coco(path) else []
@@ -59,7 +59,7 @@ def _is_coco(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             start = file.read(1 << 16)
-        # Skips most files without parsing; LabelMe has one JSON file per image.
+        # Rejects most files without parsing them: LabelMe datasets have one JSON file per image.
         if not any(key in start for key in _KEYS):
             return False
         content = read_json(path)
@@ -70,19 +70,19 @@ def _is_coco(path: str) -> bool:
 
 
 def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
-    """Read COCO's files.
+    """Read a COCO dataset.
 
     Args:
         path (str): Annotation file or data folder.
-        out (str): Work folder for the files of a generated split.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            no cross-validation.
+        out (str): Work folder to which the files of a generated split are written.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: no cross-validation.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
-        DataError: If the files are ambiguous, or contain no training data.
+        DataError: If several annotation files match one split, or the training data is empty.
     """
     root = osp.dirname(osp.abspath(path)) if osp.isfile(path) else osp.abspath(path)
     files = _by_split(coco_files(path))
@@ -107,19 +107,19 @@ def read_coco(path: str, out: str, fold: Fold | None = None) -> OwnData:
 
 
 def read_labeled(found: Labeled, out: str, fold: Fold | None = None) -> OwnData:
-    """Convert annotations of a labeling tool to COCO files in the work folder.
+    """Convert the annotations of a labeling tool to COCO files in the work folder.
 
     Args:
-        found (Labeled): Annotations of the data folder.
-        out (str): Work folder.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            no cross-validation.
+        found (Labeled): Parsed annotations of the data folder.
+        out (str): Work folder to which the COCO files are written.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: no cross-validation.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
-        DataError: If there is no training data.
+        DataError: If there are no valid objects or no training images.
     """
     data = OwnData("custom-coco", f"{found.kind}'s files", osp.abspath(found.root))
     data.notes += [*found.notes, *found.unread_lines()]
@@ -168,7 +168,7 @@ def _by_split(files: list[str]) -> dict[str, str]:
 
 
 def _prefix(root: str, file: str, content: dict) -> str:
-    """Find the image folder of an annotation file: the one with most of its first images."""
+    """Find the image folder of an annotation file by looking up its first 50 images."""
     stem = osp.splitext(osp.basename(file))[0]
     said = _SPLIT.findall(stem)
     names = [said[-1], f"{said[-1]}2017"] if said else []

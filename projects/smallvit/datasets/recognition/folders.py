@@ -1,4 +1,4 @@
-"""Recognition of class folders."""
+"""Recognition of image classification datasets with one folder per class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from smallvit.datasets.recognition.splitting import (
 )
 from smallvit.errors import DataError
 
-#: Folder names of other layouts, which are not class names.
+#: Lower-case folder names of other layouts, which are not counted as class folders.
 PARTS = {
     *("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "labels", "label"),
     *("annotations", "annotation", "masks", "mask", "segmentationclass", "segmentationobject"),
@@ -37,12 +37,13 @@ def count_class_folders(root: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> 
     """Count the class folders in a data folder.
 
     Args:
-        root (str): Folder to search.
-        endings (tuple[str, ...]): Endings of images. Defaults to those of photographs.
+        root (str): Data folder.
+        endings (tuple[str, ...]): Lower-case file name extensions of images. Defaults to
+            ``IMAGE_ENDINGS``.
 
     Returns:
-        int: Number of folders with images in it or in one of its splits, without folder names of
-        other layouts.
+        int: Number of subfolders with images, in the data folder or in one of its split folders,
+        whichever is larger. Folder names of other layouts are not counted.
     """
     if not osp.isdir(root):
         return 0
@@ -68,21 +69,21 @@ def _holds_images(folder: str, endings: tuple[str, ...]) -> bool:
 def read_class_folders(
     root: str, out: str, fold: Fold | None = None, extensions: tuple[str, ...] = EXTENSIONS
 ) -> OwnData:
-    """Read class folders.
+    """Read a dataset with one folder per class.
 
     Args:
         root (str): Data folder.
-        out (str): Work folder for the lists of a generated split.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            no cross-validation.
-        extensions (tuple[str, ...]): File name extensions of images. Defaults to those of
-            photographs.
+        out (str): Work folder to which the lists of a generated split are written.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: no cross-validation.
+        extensions (tuple[str, ...]): File name extensions of images. Defaults to
+            ``EXTENSIONS``.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
-        DataError: If the folders are not valid class folders.
+        DataError: If the class folders are invalid, or a class has too few training images.
     """
     classes = find_classes(root)
     folders = split_folders(root)
@@ -119,7 +120,7 @@ def read_class_folders(
             "held out for validation. Add images, or create the folders train/ and val/"
         )
     chosen = set()
-    for name in classes:  # one by one, so that every class has validation images
+    for name in classes:  # per class, so that every class has validation images
         chosen |= hold_out({key: one for key, one in labels.items() if one == [name]}, root)
     _split(data, labels, chosen, out)
     return data

@@ -1,4 +1,4 @@
-"""Recognition of images with label maps."""
+"""Recognition of semantic segmentation datasets with label maps."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ MAP_FOLDERS = (
     *("gt", "gtFine", "ground_truth", "segmentation", "seg"),
 )
 SUFFIXES = ("", "_mask", "_label", "_labels", "_seg", "_gt", "_labelIds", "_gtFine_labelIds", "_L")
-#: Files with one class name per line, in the order of the labels.
+#: Class name files, with one name per line in the order of the class indices.
 NAMES = ("classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt")
 VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "none", "no class")
-#: Number of label maps that are sampled for their values.
+#: Approximate number of label maps per split that are sampled to collect the pixel values.
 LOOKED_AT = 2000
-#: Maximum number of distinct values; above it, the files are ordinary images.
+#: Maximum number of distinct pixel values; files with more are not label maps.
 MOST_VALUES = 256
 
 Pairs = dict[str, tuple[str, str, str, list[tuple[str, str]]]]
 
 
 def find_maps(root: str) -> Pairs:
-    """Find folders of images and of their label maps.
+    """Find pairs of image and label map folders.
 
     Args:
         root (str): Data folder.
 
     Returns:
-        dict: Image folder, label map folder, file name suffix and pairs, by split (``""`` without
-        splits). Empty if there are no label maps.
+        dict: Tuples (image folder, label map folder, label map suffix, file pairs) by split; the
+        key is ``""`` if there are no splits. Empty if there are no label maps.
     """
     if not osp.isdir(root):
         return {}
@@ -104,28 +104,29 @@ def _pairs(root: str, both: dict, beside: bool = False) -> Iterator[tuple[str, t
             continue
         for suffix in SUFFIXES:
             pairs, without = pair_maps(*folders, suffix)
-            # Images of two formats that happen to share a name are not pairs of image and label.
+            # Images in two formats with the same file name are not pairs of image and label map.
             if pairs and (not beside or len(pairs) > len(without)):
                 yield split, (images, maps, suffix, pairs)
                 break
 
 
 def read_maps(root: str, out: str, void: int | None = None, fold: Fold | None = None) -> OwnData:
-    """Read images with label maps.
+    """Read a semantic segmentation dataset.
 
     Args:
         root (str): Data folder.
-        out (str): Work folder for the lists of a generated split.
-        void (int, optional): Value of ignored pixels, in addition to 255. Defaults to None: the
-            value that the file of class names calls void.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            no cross-validation.
+        out (str): Work folder to which the lists of a generated split are written.
+        void (int, optional): Pixel value to ignore, in addition to 255 and to the classes with a
+            void name (``VOID``) in the class name file. Defaults to None.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: no cross-validation.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
-        DataError: If the pixel values are not valid labels.
+        DataError: If there are no training images, or the pixel values are not valid class
+            indices.
     """
     pairs = find_maps(root)
     found = {split or "train": one for split, one in pairs.items()}
@@ -206,7 +207,7 @@ def _values(root: str, found: tuple, damaged: list[str]) -> list[set[int]]:
 
 
 def _gray(decoded: np.ndarray) -> np.ndarray:
-    """Reduce a label map with three equal channels to one channel."""
+    """Convert a label map with three equal channels to a single channel."""
     colored = decoded.ndim == 3 and decoded.shape[2] >= 3
     equal = colored and bool((decoded[..., :1] == decoded[..., :3]).all())
     return decoded[..., 0] if equal else decoded
@@ -234,7 +235,7 @@ def _name_classes(data: OwnData, values: set[int], void: int | None) -> None:
     if names:
         kept = sorted(set(names) - voids - {IGNORED})
     elif kept[-1] - kept[0] < 2 * len(kept):
-        kept = list(range(kept[0], kept[-1] + 1))  # rare classes may be missing in the sample
+        kept = list(range(kept[0], kept[-1] + 1))  # rare classes may be absent from the sample
     if len(kept) < 2:
         raise DataError(
             f"{data.root}: expected at least two classes in the label maps, got one ({kept[0]})"

@@ -1,4 +1,4 @@
-"""Description of a recognized data folder, and the settings with which a config reads it."""
+"""Data class for a recognized dataset and the dataset configs that load it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from smallvit.datasets.usage import class_text
 
 SPLITS = ("train", "val", "test")
-#: Task of each form of data.
+#: Task by config suffix.
 TASKS = {
     "folder": "classification",
     "custom-coco": "objects with masks (Mask R-CNN)",
@@ -20,28 +20,28 @@ TASKS = {
 
 @dataclass
 class OwnData:
-    """Description of a data folder.
+    """Recognized dataset.
 
     Args:
-        form (str): Suffix of the configs for this kind of data: ``folder``, ``custom-coco``,
+        form (str): Suffix of the configs for this type of dataset: ``folder``, ``custom-coco``,
             ``custom-boxes`` or ``custom-masks``.
-        layout (str): Human-readable name of the recognized layout.
+        layout (str): Display name of the layout.
         root (str): Data folder.
-        classes (tuple[str, ...]): Class names.
+        classes (tuple[str, ...]): Class names, in the order of the class indices.
         images (dict[str, int]): Number of images by split.
-        counts (dict[str, Counter]): Number of images, objects or label maps of each class, by
-            split.
+        counts (dict[str, Counter]): Number of images, objects or label maps per class, by split.
         sample (list[str]): Paths of training images.
-        datasets (dict[str, dict]): Config of the dataset of each split.
-        notes (list[str]): Messages for the user, such as skipped files.
-        label_map (dict[int, int], optional): Class by value of the label maps, if they differ.
-            Defaults to None.
-        most_objects (int): Maximum number of objects in an image.
-        side (float): Median of the square root of the box area in pixels.
-        longest (int): Median of the longer image side in pixels, of data with objects.
-        lists (dict[str, str]): Image lists of a generated split.
-        table (str): Path of the label table, "" for other layouts.
-        several (bool): Whether an image may have any number of labels.
+        datasets (dict[str, dict]): Dataset config of each split.
+        notes (list[str]): Messages for the user, e.g. about skipped files.
+        label_map (dict[int, int], optional): Mapping from pixel values of the label maps to class
+            indices. Defaults to None: the pixel values are class indices.
+        most_objects (int): Maximum number of objects per image. Defaults to 0.
+        side (float): Median of the square root of the box areas, in pixels. Defaults to 0.0.
+        longest (int): Median of the longer image sides in pixels; only for object detection and
+            instance segmentation. Defaults to 0.
+        lists (dict[str, str]): Paths of the image lists of a generated split, by split.
+        table (str): Path of the label table. Defaults to "": another layout.
+        several (bool): Whether the dataset is multi-label. Defaults to False.
     """
 
     form: str
@@ -62,10 +62,10 @@ class OwnData:
     several: bool = False
 
     def training_images(self) -> list[str]:
-        """List the training images, without those that are held out for validation.
+        """List the training images, excluding those held out for validation.
 
         Returns:
-            list[str]: Their files.
+            list[str]: Paths of the image files.
         """
         from smallvit.datasets.class_folders import ClassFolders
         from smallvit.datasets.label_table import LabelTable
@@ -79,10 +79,10 @@ class OwnData:
         return [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
 
     def lines(self) -> list[str]:
-        """Summarize the dataset for the user.
+        """Format a summary of the dataset.
 
         Returns:
-            list[str]: Lines of text.
+            list[str]: Lines of the summary.
         """
         unit = {"folder": "", "custom-masks": "label maps"}.get(self.form, "objects")
         lines = [f"recognized: {self.layout}: {TASKS[self.form]}"]

@@ -1,4 +1,4 @@
-"""Recognition of the layout of a data folder; ambiguous layouts are an error."""
+"""Automatic detection of the layout of a data folder; ambiguous layouts raise an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from smallvit.datasets.recognition.splitting import Fold
 from smallvit.datasets.recognition.tables import read_label_table
 from smallvit.errors import DataError, UserError
 
-#: Name of each layout in messages.
+#: Display names of the supported layouts.
 LAYOUTS = {
     "folders": "class folders",
     "coco": "COCO's files",
@@ -54,24 +54,26 @@ def recognize(
     fold: Fold | None = None,
     bands: Bands | None = None,
 ) -> OwnData:
-    """Recognize and read a data folder.
+    """Detect the layout of a data folder and read the dataset.
 
     Args:
-        path (str): Data folder, label table (CSV), COCO file, or ``data.yaml`` of YOLO.
-        out (str): Work folder for converted COCO files and for the lists of a generated split.
+        path (str): Data folder, label table (CSV or TSV), COCO annotation file, or YOLO
+            ``data.yaml``.
+        out (str): Work folder to which converted COCO files and the lists of a generated split
+            are written.
         layout (str, optional): Key of :data:`LAYOUTS`, for folders that match several layouts.
-            Defaults to None: recognized automatically.
-        void (int, optional): Ignored value of label maps. Defaults to None.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None: the
-            predefined split, or a generated one.
-        bands (Bands, optional): Bands of the images, for class folders and label tables.
-            Defaults to None: color or gray images.
+            Defaults to None: detected automatically.
+        void (int, optional): Pixel value of label maps to ignore. Defaults to None.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: the predefined split, or a generated one.
+        bands (Bands, optional): Band settings of multi-band images, for class folders and label
+            tables. Defaults to None: color or grayscale images.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
-        UserError: If the folder does not exist, or matches no layout or several.
+        UserError: If the path does not exist, or matches no layout or several layouts.
         DataError: If the data cannot be used for training.
     """
     path = osp.abspath(osp.expanduser(path))
@@ -149,7 +151,7 @@ def _say_unknown(path: str, endings: tuple[str, ...] = ()) -> str:
         return "the folder is empty"
     for name in names:
         if name.lower().endswith(".json"):
-            read_json(osp.join(path, name))  # raises an error if the file is damaged
+            read_json(osp.join(path, name))  # raises DataError if the file is corrupt
     inner = [one for one in names if osp.isdir(osp.join(path, one))]
     if len(inner) == 1 and any(is_it(osp.join(path, inner[0])) for is_it in _DETECTORS.values()):
         return f"the data is in a subfolder. Pass --data {osp.join(path, inner[0])}"

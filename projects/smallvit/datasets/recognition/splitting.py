@@ -1,4 +1,4 @@
-"""Generation of stratified splits for data without one, stored as lists."""
+"""Stratified train/validation splits and cross-validation folds, stored as image lists."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from smallvit.datasets.class_folders import choose_held_out
 from smallvit.errors import DataError
 from smallvit.utils.files import write_whole
 
-#: Fraction of the images that is held out for validation, and the random seed.
+#: Fraction of the images held out for validation, and the random seed.
 HELD_OUT, SEED = 0.2, 0
-#: Minimum number of images of a class; smaller classes are pooled before drawing.
+#: Minimum number of images per class; smaller classes are pooled before sampling.
 LEAST = 5
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Fold of a cross-validation.
+    """Cross-validation fold.
 
     Args:
-        number (int): Number of the fold, counted from 1.
+        number (int): Number of the fold, starting at 1.
         count (int): Total number of folds.
-        seed (int): Seed of the assignment. Defaults to 0.
+        seed (int): Random seed of the assignment of images to folds. Defaults to 0.
     """
 
     number: int
@@ -35,20 +35,20 @@ class Fold:
 
 
 def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = None) -> set[str]:
-    """Choose the validation images: a fifth of those of each class, or a fold.
+    """Select validation images: a stratified fifth of the images, or one cross-validation fold.
 
-    An image with several classes counts for the rarest of them.
+    Without a fold, an image with several classes is assigned to the rarest of them.
 
     Args:
         labels (Mapping[str, Iterable]): Classes by image name.
         where (str): Data folder, for error messages.
-        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no cross-validation.
+        fold (Fold, optional): Cross-validation fold. Defaults to None: no cross-validation.
 
     Returns:
         set[str]: Names of the validation images.
 
     Raises:
-        DataError: If there are too few images.
+        DataError: If there are too few images with labels.
     """
     if fold is not None:
         dealt = deal(labels, fold.count, fold.seed, where)
@@ -73,11 +73,11 @@ def hold_out(labels: Mapping[str, Iterable], where: str, fold: Fold | None = Non
 
 
 def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> dict[str, int]:
-    """Assign images to folds, with each class distributed evenly.
+    """Assign images to stratified folds.
 
     The classes are processed from the rarest to the most frequent. Each image is assigned to the
-    fold with the fewest images of the class; ties are broken by the total number of images. The
-    images are sorted by the SHA-256 of ``"{seed}/{name}"``, so that the folds do not depend on the
+    fold with the fewest images of that class; ties are broken by the total number of images. The
+    images are ordered by the SHA-256 of ``"{seed}/{name}"``, so that the folds do not depend on the
     machine.
 
     Args:
@@ -87,7 +87,7 @@ def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> d
         where (str): Data folder, for error messages.
 
     Returns:
-        dict[str, int]: Fold of each image, starting at 1.
+        dict[str, int]: Fold number by image name, starting at 1.
 
     Raises:
         DataError: If a class has fewer images than there are folds.
@@ -117,7 +117,7 @@ def deal(labels: Mapping[str, Iterable], count: int, seed: int, where: str) -> d
             if name not in dealt:
                 give(name, rarest)
         del left[rarest]
-    for name in order:  # images without any class
+    for name in order:  # images without labels
         if name not in dealt:
             give(name)
     return dealt
@@ -142,11 +142,11 @@ def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, s
     """Write the image lists of a generated split.
 
     Args:
-        folder (str): Work folder.
-        splits (Mapping[str, Sequence[str]]): Lines of the list, by split.
+        folder (str): Work folder; the lists are written to its subfolder ``split``.
+        splits (Mapping[str, Sequence[str]]): Lines of each image list, by split.
 
     Returns:
-        dict[str, str]: Absolute path of the list, by split.
+        dict[str, str]: Absolute paths of the image lists, by split.
     """
     paths = {}
     for split, lines in splits.items():
@@ -157,14 +157,14 @@ def write_lists(folder: str, splits: Mapping[str, Sequence[str]]) -> dict[str, s
 
 
 def say_split(folder: str, fold: Fold | None = None) -> str:
-    """Describe a generated split for the user.
+    """Format a message about a generated split.
 
     Args:
-        folder (str): Work folder.
-        fold (Fold, optional): Fold of a cross-validation. Defaults to None: no cross-validation.
+        folder (str): Work folder that contains the image lists.
+        fold (Fold, optional): Cross-validation fold. Defaults to None: no cross-validation.
 
     Returns:
-        str: Line of text.
+        str: Message, a single line.
     """
     lists = osp.join(folder, "split")
     if fold is not None:
@@ -179,13 +179,13 @@ def say_split(folder: str, fold: Fold | None = None) -> str:
 
 
 def say_set_aside(images: int) -> str:
-    """Explain that existing validation images are not part of the folds.
+    """Format a message that the predefined validation images are not part of the folds.
 
     Args:
-        images (int): Number of validation images.
+        images (int): Number of predefined validation images.
 
     Returns:
-        str: Line of text.
+        str: Message, a single line.
     """
     return (
         f"the {images} images of val are not part of the folds, which consist of training images; "

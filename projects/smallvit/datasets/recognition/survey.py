@@ -1,6 +1,6 @@
-"""Survey of image sizes and channels in a data folder, from the headers of a sample.
+"""Statistics of image sizes and channels of a dataset, from the headers of sampled images.
 
-Of images of bands all are read, for their mean and standard deviation.
+For multi-band images, all training images are read to compute the mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from smallvit.datasets.io.headers import bits_of
 from smallvit.datasets.io.images import full_value, refuse
 from smallvit.errors import DataError, ImageError
 
-#: Number of images whose headers are read, and that are decoded for alpha and for bit depth.
+#: Approximate number of images whose headers are read, of images decoded to check the alpha
+#: channel, and of images decoded to check the bit depth.
 LOOKED_AT, DECODED, DEEP = 200, 8, 40
 GRAY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 ALPHA = ("RGBA", "RGBa")
@@ -30,18 +31,20 @@ ALPHA = ("RGBA", "RGBa")
 
 @dataclass(frozen=True)
 class Survey:
-    """Typical properties of the images of a dataset.
+    """Typical size and channels of the images of a dataset.
 
     Args:
         channels (int): Number of channels: 1, 3 or 4, or the number of bands.
-        short (int): Median of the shorter sides, in pixels.
-        long (int): Median of the longer sides, in pixels.
-        note (str): Message about the channels.
-        white (float, optional): Value of white, if there are images with more than 8 bits per
-            channel. Defaults to None.
-        bands (Bands, optional): Bands that are read. Defaults to None: color or gray images.
-        mean (tuple[float, ...]): Mean of each band. Defaults to (), for other images.
-        std (tuple[float, ...]): Standard deviation of each band. Defaults to ().
+        short (int): Median of the shorter image sides, in pixels.
+        long (int): Median of the longer image sides, in pixels.
+        note (str): Message about the channels for the user.
+        white (float, optional): White level of images with more than 8 bits per channel. Defaults
+            to None: all images have 8 bits per channel.
+        bands (Bands, optional): Band settings of multi-band images. Defaults to None: color or
+            grayscale images.
+        mean (tuple[float, ...]): Mean of each band. Defaults to (): color or grayscale images.
+        std (tuple[float, ...]): Standard deviation of each band. Defaults to (): color or
+            grayscale images.
     """
 
     channels: int
@@ -55,16 +58,16 @@ class Survey:
 
 
 def look_at(paths: Sequence[str]) -> Survey:
-    """Inspect a sample of images.
+    """Collect size and channel statistics from a sample of images.
 
     Args:
-        paths (Sequence[str]): Image files.
+        paths (Sequence[str]): Paths of the image files.
 
     Returns:
         Survey: Typical size and channels.
 
     Raises:
-        DataError: If no image can be read.
+        DataError: If no sampled image can be read.
     """
     chosen = paths[:: max(1, len(paths) // LOOKED_AT)]
     sizes, modes = [], Counter()
@@ -92,18 +95,19 @@ def look_at(paths: Sequence[str]) -> Survey:
 
 
 def look_at_bands(paths: Sequence[str], bands: Bands) -> Survey:
-    """Read all training images of a dataset, and measure their bands.
+    """Compute statistics of multi-band images by reading all training images.
 
     Args:
-        paths (Sequence[str]): Their files.
-        bands (Bands): Bands to read.
+        paths (Sequence[str]): Paths of the training images.
+        bands (Bands): Number of bands, selected bands and band axis.
 
     Returns:
-        Survey: What they are like, with the axis of the bands that was found.
+        Survey: Image size, mean and standard deviation of each band, and the band settings with the
+        detected band axis.
 
     Raises:
-        DataError: As :func:`smallvit.datasets.band_statistics.measure_bands`.
-        UserError: If a package that reads the files is not installed.
+        DataError: See :func:`smallvit.datasets.band_statistics.measure_bands`.
+        UserError: If a package that is required to read the files is not installed.
     """
     found = measure_bands(paths, bands)
     one = bands.count == 1
@@ -130,7 +134,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _deepest(paths: Sequence[str]) -> float | None:
-    """Find the largest value of images with more than 8 bits per channel; None without any."""
+    """Get the maximum value of images with more than 8 bits per channel; None if there are none."""
     tops = []
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Recognition of label tables."""
+"""Recognition of image classification datasets defined by a label table (CSV)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from smallvit.errors import DataError, UserError
 
 
 def read_label_table(path: str, out: str, fold: Fold | None = None) -> OwnData:
-    """Read a label table.
+    """Read an image classification dataset from a label table.
 
     Args:
-        path (str): CSV file.
-        out (str): Work folder for the lists of a generated split.
-        fold (Fold, optional): Fold of the training images for validation. Defaults to None:
-            no cross-validation.
+        path (str): CSV or TSV file.
+        out (str): Work folder to which the lists of a generated split are written.
+        fold (Fold, optional): Cross-validation fold that is held out for validation. Defaults to
+            None: no cross-validation.
 
     Returns:
-        OwnData: Description of the dataset.
+        OwnData: Recognized dataset, with its classes, splits and dataset configs.
 
     Raises:
         DataError: If the table is invalid.

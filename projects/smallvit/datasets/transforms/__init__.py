@@ -1,4 +1,4 @@
-"""Augmentations of timm for images with a known channel order."""
+"""Augmentations with the implementations of timm, for a configurable channel order."""
 
 from smallvit.datasets.transforms.color_jitter import ColorJitter
 from smallvit.datasets.transforms.rand_augment import RandAugment

@@ -1,4 +1,4 @@
-"""Support for any number of channels in transforms that were written for three."""
+"""Support for any number of channels in transforms for three-channel images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ Transform = Callable[[Any, dict], dict]
 
 
 def on_any_channels(transform: Transform, gray_alone: bool = False) -> Transform:
-    """Let the ``transform`` of a class take gray images, and those of more than three channels.
+    """Extend the ``transform`` method of a class to images with any number of channels.
 
-    A gray image is three equal channels meanwhile. Of four or more the first three are
-    changed as colors, and each of the others as a gray image, by the same draws. An image of
-    three channels goes through untouched.
+    A grayscale image is expanded to three equal channels. With four or more channels, the first
+    three are transformed as colors and each of the others as a grayscale image, with the same
+    random parameters. Three-channel images are passed to the method unchanged.
 
     Args:
-        transform (Callable): The method. One that changes more than ``img`` would do so twice
-            for four channels.
-        gray_alone (bool): Whether images of several channels are left to it. Defaults to False.
+        transform (Callable): Method to extend. It is called several times for four or more
+            channels, and should only modify ``img``.
+        gray_alone (bool): Whether to extend the method only to single-channel images. Defaults to
+            False.
 
     Returns:
-        Callable: The method for any image.
+        Callable: Method for any number of channels.
     """
 
     @wraps(transform)
@@ -36,7 +37,7 @@ def on_any_channels(transform: Transform, gray_alone: bool = False) -> Transform
             return transform(self, results)
         draws = random.getstate(), np.random.get_state()
         changed, parts = results, []
-        for part, width in reversed(list(_parts(image))):  # the first one's results are kept
+        for part, width in reversed(list(_parts(image))):  # keeps the sample dict of the first part
             random.setstate(draws[0]), np.random.set_state(draws[1])
             changed = transform(self, {**results, "img": part})
             parts.insert(0, _as_channels(changed["img"])[..., :width])
@@ -48,7 +49,7 @@ def on_any_channels(transform: Transform, gray_alone: bool = False) -> Transform
 
 
 def _count(image: Any) -> int:
-    """Number of channels of an image; 0 for other values."""
+    """Get the number of channels of an image; 0 for other values."""
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
         return 0
     return image.shape[2] if image.ndim == 3 else 1
@@ -59,7 +60,7 @@ def _as_channels(image: np.ndarray) -> np.ndarray:
 
 
 def _parts(image: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield images of three channels, and the number of original channels in each."""
+    """Yield three-channel images, and the number of original channels in each."""
     image = _as_channels(image)
     colors = 3 if image.shape[2] > 3 else 0
     if colors:

@@ -23,11 +23,12 @@ _ENHANCERS = {
 
 
 class Jitter(NamedTuple):
-    """Color change that was drawn for an image.
+    """Color change sampled for an image.
 
     Args:
         name (str): "brightness", "contrast", "saturation" or "hue".
-        factor (float): 1 for no change; of the hue part of the circle, 0 for no change.
+        factor (float): Factor, 1 for no change; for the hue, shift as a fraction of the hue
+            circle, 0 for no change.
     """
 
     name: str
@@ -36,28 +37,28 @@ class Jitter(NamedTuple):
 
 @TRANSFORMS.register_module()
 class ColorJitter(BaseTransform):
-    """Change brightness, contrast, saturation and hue by random factors, in random order, as
-    torchvision and timm do with Pillow.
+    """Randomly change the brightness, contrast, saturation and hue of an image, in random order.
 
-    MMPretrain's transform of this name weighs the channels as those of BGR images whatever the
-    image is.
+    The results are those of torchvision and timm with Pillow. MMPretrain's transform of the same
+    name weights the channels as for BGR images, whatever the channel order.
 
-    Required key: ``img``, uint8 (H, W, C) or (H, W), which keeps shape and type. Of four channels
-    or more the first three are the colors; others are changed as gray images are, by the same
-    draws.
+    Required key: ``img``, uint8 (H, W, C) or (H, W). Shape and dtype do not change. With four or
+    more channels, the first three are the colors; the others are transformed like grayscale
+    images, with the same random parameters.
 
     Args:
-        channel_order (str): Order of the colors in ``img``: "bgr" where LoadImageFromFile reads
-            files, "rgb" in MMPretrain's CIFAR.
-        brightness (float | Sequence[float]): Factors are drawn from 1 - brightness to 1 +
-            brightness, or between the two numbers. Defaults to 0.
-        contrast (float | Sequence[float]): The same of the contrast. Defaults to 0.
-        saturation (float | Sequence[float]): The same of the saturation. Defaults to 0.
-        hue (float | Sequence[float]): Shifts are drawn from -hue to hue, parts of the circle of
-            hues up to 0.5, or between the two numbers. Defaults to 0.
+        channel_order (str): Order of the colors in ``img``: "bgr" for images read by
+            LoadImageFromFile, "rgb" for MMPretrain's CIFAR.
+        brightness (float | Sequence[float]): Brightness jitter. The factor is sampled from
+            [1 - brightness, 1 + brightness], or from the given range (min, max). Defaults to 0.
+        contrast (float | Sequence[float]): Contrast jitter, as for ``brightness``. Defaults to 0.
+        saturation (float | Sequence[float]): Saturation jitter, as for ``brightness``. Defaults
+            to 0.
+        hue (float | Sequence[float]): Hue jitter. The shift is sampled from [-hue, hue], or from
+            the given range (min, max), as a fraction of the hue circle up to 0.5. Defaults to 0.
 
     Raises:
-        UserError: If an argument is none of these.
+        UserError: If an argument is invalid.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class ColorJitter(BaseTransform):
         return ends
 
     def draw(self) -> list[Jitter]:
-        """Draw the changes for an image.
+        """Sample the color changes for an image.
 
         Returns:
-            list[Jitter]: Changes in the order in which they are applied.
+            list[Jitter]: Color changes in the order in which they are applied.
         """
         names = random.sample(list(self.ranges), len(self.ranges))
         return [Jitter(name, random.uniform(*self.ranges[name])) for name in names]
@@ -100,10 +101,10 @@ class ColorJitter(BaseTransform):
         """Apply random color changes.
 
         Args:
-            results (dict): Sample with the key ``img``.
+            results (dict): Sample dict with the key ``img``.
 
         Returns:
-            dict: Sample with ``img`` of the same shape and dtype.
+            dict: Sample dict with ``img`` of the same shape and dtype.
 
         Raises:
             DataError: If the image is not uint8.
@@ -123,7 +124,7 @@ class ColorJitter(BaseTransform):
 
 
 def shift_hue(image: Image.Image, part: float) -> Image.Image:
-    """Shift the hues of an image.
+    """Shift the hue of an image.
 
     Args:
         image (Image.Image): RGB image.

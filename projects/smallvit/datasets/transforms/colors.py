@@ -1,4 +1,4 @@
-"""Checks and conversions of the channel order of images."""
+"""Channel order checks, and conversions between arrays and Pillow images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_order(owner: str, channel_order: str) -> None:
         channel_order (str): Channel order to check.
 
     Raises:
-        UserError: If it is neither "rgb" nor "bgr".
+        UserError: If the channel order is neither "rgb" nor "bgr".
     """
     if channel_order not in ORDERS:
         raise UserError(
@@ -33,16 +33,16 @@ def check_order(owner: str, channel_order: str) -> None:
 def check_colors(
     owner: str, name: str, values: Sequence[float], counts: Sequence[int] = (3,)
 ) -> None:
-    """Check that there is one number for each channel.
+    """Check that an argument has one value per channel.
 
     Args:
         owner (str): Name of the transform, for the error message.
         name (str): Name of the argument.
-        values (Sequence[float]): Numbers to check.
+        values (Sequence[float]): Values of the argument.
         counts (Sequence[int]): Allowed numbers of channels. Defaults to (3,).
 
     Raises:
-        UserError: If their number is not allowed.
+        UserError: If the number of values is not in ``counts``.
     """
     if not isinstance(values, Sequence) or len(values) not in counts:
         others = ", or one for each channel of other images" if len(counts) > 1 else ""
@@ -60,7 +60,7 @@ def check_image(owner: str, image: np.ndarray) -> None:
         image (np.ndarray): Image to check.
 
     Raises:
-        DataError: If it is not uint8 of shape (H, W, 3).
+        DataError: If the image is not uint8 of shape (H, W, 3).
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(
@@ -70,10 +70,10 @@ def check_image(owner: str, image: np.ndarray) -> None:
 
 
 def to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
-    """Convert an image to an RGB image of Pillow.
+    """Convert an array to a Pillow RGB image.
 
     Args:
-        image (np.ndarray): uint8 (H, W, 3).
+        image (np.ndarray): uint8 image (H, W, 3).
         channel_order (str): Channel order of ``image``, "rgb" or "bgr".
 
     Returns:
@@ -83,13 +83,13 @@ def to_pil(image: np.ndarray, channel_order: str) -> Image.Image:
 
 
 def to_array(image: Image.Image, channel_order: str) -> np.ndarray:
-    """Convert an RGB image of Pillow to an array; the inverse of :func:`to_pil`.
+    """Convert a Pillow RGB image to an array; the inverse of :func:`to_pil`.
 
     Args:
         image (Image.Image): RGB image.
         channel_order (str): Channel order of the output, "rgb" or "bgr".
 
     Returns:
-        np.ndarray: uint8 (H, W, 3), which may be written to.
+        np.ndarray: Writable uint8 image (H, W, 3).
     """
     return np.array(image) if channel_order == "rgb" else mmcv.rgb2bgr(np.asarray(image))

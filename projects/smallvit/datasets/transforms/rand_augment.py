@@ -1,4 +1,4 @@
-"""RandAugment by timm for OpenMMLab pipelines."""
+"""RandAugment from timm for OpenMMLab pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smallvit.datasets.transforms.colors import (
 from smallvit.errors import UserError
 from smallvit.registry import TRANSFORMS
 
-#: Syntax of timm's policies; timm silently ignores sections without a number.
+#: Syntax of timm policies; timm silently ignores sections without a number.
 POLICY = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)\d+(\.\d+)?|-t(weights|3aw?))*")
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -41,7 +41,7 @@ class Operation(BaseTransform):
     """Single operation of a RandAugment policy, such as "ColorIncreasing".
 
     Args:
-        operation (AugmentOp): Operation of timm.
+        operation (AugmentOp): timm operation to apply.
         channel_order (str): Order of the colors in the image, "rgb" or "bgr".
     """
 
@@ -63,13 +63,13 @@ class Operation(BaseTransform):
 
     @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Apply the operation with its probability.
+        """Apply the operation with probability ``prob``.
 
         Args:
-            results (dict): Sample with the key ``img``.
+            results (dict): Sample dict with the key ``img``.
 
         Returns:
-            dict: Sample with ``img`` of the same shape and dtype.
+            dict: Sample dict with ``img`` of the same shape and dtype.
         """
         check_image(self.name, results["img"])
         image = to_pil(results["img"], self.channel_order)
@@ -79,14 +79,14 @@ class Operation(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandAugment(BaseTransform):
-    """RandAugment with timm's implementation, which the official repositories use.
+    """Apply RandAugment with timm's implementation, which the official repositories use.
 
     MMPretrain's transform of the same name weights the channels in saturation and contrast as for
     BGR images, whatever the channel order, and rotates and shears with OpenCV.
 
     Required key: ``img``, uint8 (H, W, C) or (H, W). Shape and dtype do not change. With four or
-    more channels, the first three are the colors; the others are transformed like gray images, with
-    the same random parameters.
+    more channels, the first three are the colors; the others are transformed like grayscale
+    images, with the same random parameters.
 
     Args:
         policy (str): Policy in timm's syntax: "rand" and sections such as "m9" (magnitude), "n2"
@@ -97,7 +97,7 @@ class RandAugment(BaseTransform):
             LoadImageFromFile, "rgb" for MMPretrain's CIFAR.
         fill (Sequence[float]): Red, green and blue value (0 to 255) of pixels outside of the
             original image; rounded.
-        interpolation (str): "bilinear", "bicubic" or "random", which draws one of the two for
+        interpolation (str): "bilinear", "bicubic" or "random", which samples one of the two for
             each operation. Defaults to "bicubic".
 
     Raises:
@@ -136,13 +136,13 @@ class RandAugment(BaseTransform):
 
     @on_any_channels
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Draw operations and apply them in sequence.
+        """Sample operations and apply them in sequence.
 
         Args:
-            results (dict): Sample with the key ``img``.
+            results (dict): Sample dict with the key ``img``.
 
         Returns:
-            dict: Sample with ``img`` of the same shape and dtype.
+            dict: Sample dict with ``img`` of the same shape and dtype.
 
         Raises:
             DataError: If the image is not uint8.

@@ -1,4 +1,4 @@
-"""Random erasing by timm for OpenMMLab pipelines."""
+"""Random erasing from timm for OpenMMLab pipelines."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from smallvit.errors import DataError, UserError
 from smallvit.registry import TRANSFORMS
 
 MODES = ("pixel", "rand", "const")
-#: Maximum number of channels of an image in OpenCV.
+#: Maximum number of channels of an image supported by OpenCV.
 MOST_CHANNELS = 512
 
 
 @TRANSFORMS.register_module()
 class RandomErasing(BaseTransform):
-    """Random erasing with timm's unclipped noise, which is normal after normalization.
+    """Erase a random rectangle with timm's unclipped noise, which is normal after normalization.
 
     MMPretrain's transform of the same name clips the noise to 0 and 255, which reduces its
     standard deviation after normalization from 1 to 0.97.
@@ -83,13 +83,13 @@ class RandomErasing(BaseTransform):
         """Erase a rectangle with the probability ``erase_prob``.
 
         Args:
-            results (dict): Sample with the key ``img``.
+            results (dict): Sample dict with the key ``img``.
 
         Returns:
-            dict: Sample with ``img`` as float32.
+            dict: Sample dict with ``img`` as float32.
 
         Raises:
-            DataError: If the number of channels is not that of ``mean``.
+            DataError: If the number of channels does not match ``mean``.
         """
         shape = results["img"].shape
         image = results["img"].reshape(*shape[:2], -1).astype(np.float32)
