@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from smallvit.errors import UserError
@@ -87,6 +88,53 @@ def mcnemar(one: Sequence[bool], other: Sequence[bool]) -> float:
 
     # Without such images statsmodels divides by zero.
     return min(1.0, float(_needing(compute))) if table[0][1] + table[1][0] else 1.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference between two methods.
+
+    Args:
+        mean (float): Mean difference over the seeds, in points.
+        low (float | None): Lower end of its 95% interval; None without two common seeds.
+        high (float | None): Upper end of the interval, or None.
+        p (float | None): p-value of the paired t-test. Defaults to None.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None = None
+
+
+def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
+    """Compare two methods over the seeds that both have, with a paired t-test.
+
+    The runs of a seed share the training images and their order, so their accuracies are not
+    independent.
+
+    Args:
+        one (Mapping[int, float]): Accuracy of the first method by seed.
+        other (Mapping[int, float]): Accuracy of the second method by seed.
+
+    Returns:
+        Difference: First minus second method, with interval and p-value. Without a common seed,
+        the difference of the means.
+    """
+    gains = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+    if not gains:
+        means = (statistics.fmean(each.values()) for each in (one, other))
+        return Difference(next(means) - next(means), None, None)
+    mean = statistics.fmean(gains)
+    if len(gains) < 2:
+        return Difference(mean, None, None)
+    if min(gains) == max(gains):
+        return Difference(mean, mean, mean, 0.0 if mean else 1.0)
+    from scipy.stats import ttest_1samp
+
+    tested = ttest_1samp(gains, 0.0)
+    interval = tested.confidence_interval(CONFIDENCE)
+    return Difference(mean, float(interval.low), float(interval.high), float(tested.pvalue))
 
 
 def of_seeds(values: Sequence[float]) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from smallvit.bench import chance
+from smallvit.bench.chance import Difference
 from smallvit.bench.predictions import Predicted
-from smallvit.bench.results import Difference, Summary, ranking, welch
+from smallvit.bench.results import Summary, ranking
 from smallvit.bench.settings import Run
 
 Group = tuple[str, int | None]
@@ -22,8 +23,9 @@ class Comparison:
         samples (int | None): Training images per class, None for all.
         best (str): Best method on the subset.
         other (str): Method that is compared with it.
-        difference (Difference): Best minus other, with Welch's interval over the seeds.
-        seeds (float | None): Welch's p-value, corrected; None with one seed.
+        difference (Difference): Best minus other, with the interval of the paired t-test over the
+            seeds.
+        seeds (float | None): p-value of the t-test, corrected; None with one seed.
         images (float | None): McNemar's p-value, corrected; None without predictions of
             both methods on the same images.
     """
@@ -82,7 +84,7 @@ def _pairs(summaries, samples, tested) -> Iterator[Comparison]:
         best, *others = ranking(there, [count]) or [None]
         for other in others:
             one, two = (summaries[name, count].accuracies for name in (best, other))
-            difference = welch(one, two)
+            difference = chance.paired_difference(one, two)
             images = _paired(tested, best, other, count) if chance.is_available() else None
             yield Comparison(count, best, other, difference, difference.p, images)
 

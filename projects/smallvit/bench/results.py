@@ -23,13 +23,13 @@ class Summary:
     """Summary of the runs of one method on one subset.
 
     Args:
-        accuracies (tuple[float, ...]): Test accuracy of each seed, in percent.
+        accuracies (Mapping[int, float]): Test accuracy in percent by seed.
         seconds (float): Mean training time of a run, including its teacher and pretraining.
         teacher_seconds (float): Part of ``seconds`` for the teacher. Defaults to 0.
         pretraining_seconds (float): Part of ``seconds`` for the pretraining. Defaults to 0.
     """
 
-    accuracies: tuple[float, ...]
+    accuracies: Mapping[int, float]
     seconds: float
     teacher_seconds: float = 0.0
     pretraining_seconds: float = 0.0
@@ -37,12 +37,12 @@ class Summary:
     @property
     def mean(self) -> float:
         """float: Mean accuracy."""
-        return statistics.fmean(self.accuracies)
+        return statistics.fmean(self.accuracies.values())
 
     @property
     def std(self) -> float | None:
         """float | None: Sample standard deviation; None for a single seed."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+        return statistics.stdev(self.accuracies.values()) if len(self.accuracies) > 1 else None
 
     def text(self) -> str:
         """Format mean and standard deviation.
@@ -102,7 +102,7 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
         own = [results[run]["train_seconds"] for run in runs]
         before = [(results[run].get("pretraining") or {}).get("seconds", 0.0) for run in runs]
         summaries[key] = Summary(
-            tuple(results[run]["accuracy"] for run in sorted(runs, key=lambda run: run.seed)),
+            {run.seed: results[run]["accuracy"] for run in runs},
             statistics.fmean(own) + statistics.fmean(teacher) + statistics.fmean(before),
             statistics.fmean(teacher),
             statistics.fmean(before),
@@ -167,50 +167,3 @@ def ranking(
         return len(samples) - len(means), -statistics.fmean(means)
 
     return sorted(names, key=place)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Difference between two methods.
-
-    Args:
-        mean (float): Difference of the means, in points.
-        low (float | None): Lower end of its 95% interval; None without at least two seeds
-            each.
-        high (float | None): Upper end of the interval, or None.
-        p (float | None): p-value of Welch's test. Defaults to None.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """str: Whether the difference is significant, in words."""
-        if self.low is None:
-            return "not testable with one seed"
-        return "not significant" if self.low <= 0 <= self.high else "significant"
-
-
-def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
-    """Compare two samples with unequal variances by Welch's t-test.
-
-    Args:
-        one (Sequence[float]): Accuracies of one method.
-        other (Sequence[float]): Accuracies of the other method.
-
-    Returns:
-        Difference: Mean of ``one`` minus mean of ``other``, with interval and p-value.
-    """
-    mean = statistics.fmean(one) - statistics.fmean(other)
-    if min(len(one), len(other)) < 2:
-        return Difference(mean, None, None)
-    if not statistics.variance(one) + statistics.variance(other):
-        return Difference(mean, mean, mean, 0.0 if mean else 1.0)
-    from scipy.stats import ttest_ind
-
-    tested = ttest_ind(one, other, equal_var=False)
-    interval = tested.confidence_interval(0.95)
-    return Difference(mean, float(interval.low), float(interval.high), float(tested.pvalue))

@@ -62,18 +62,18 @@ def search(groups: Mapping[Group, Run], jobs: Jobs, pool: Pool, slots: int) -> l
         for group, run in groups.items()
         if is_guided(run.method) and not has_own_weight(run.method)
     }
-    weighed = _try(first, jobs, pool, slots)
+    weighed = _try("guidance weight", first, jobs, pool, slots)
     weights = {group: _best(trials, WEIGHTS).weight for group, trials in weighed.items()}
     second = {
         group: [replace(run, weight=weights.get(group, ""), rate=rate) for rate in RATES]
         for group, run in groups.items()
     }
-    rated = _try(second, jobs, pool, slots)
+    rated = _try("learning rate", second, jobs, pool, slots)
     return [_choice(group, weighed.get(group, {}), rated[group]) for group in groups]
 
 
 def _try(
-    groups: Mapping[Group, Sequence[Run]], jobs: Jobs, pool: Pool, slots: int
+    what: str, groups: Mapping[Group, Sequence[Run]], jobs: Jobs, pool: Pool, slots: int
 ) -> dict[Group, dict[Run, dict]]:
     """Run missing trials, and return the results of those that did not fail."""
     tried = {
@@ -84,11 +84,8 @@ def _try(
     left = {run: jobs.attempt(run, _name(run)) for run in runs if not _known(run, jobs)}
     if left:
         steps = {run.iters for run in left}
-        what = "guidance weight" if len({run.rate for run in left}) == 1 else "learning rate"
-        print(
-            f"choosing the {what}: {len(left)} trials of {min(steps)} to {max(steps)} steps",
-            flush=True,
-        )
+        length = " to ".join(str(each) for each in sorted({min(steps), max(steps)}))
+        print(f"choosing the {what}: {len(left)} trials of {length} steps", flush=True)
         shown = {each[-1].name: run for run, each in left.items()}
         todo = {job.name: job for each in left.values() for job in each}
         for job in todo.values():

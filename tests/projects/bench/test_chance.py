@@ -3,9 +3,10 @@
 import pytest
 
 from smallvit.bench import chance
+from smallvit.bench.chance import Difference, paired_difference
 from smallvit.bench.comparisons import Comparison, compare
 from smallvit.bench.predictions import Predicted
-from smallvit.bench.results import Difference, Summary
+from smallvit.bench.results import Summary
 from smallvit.bench.settings import Run
 from smallvit.errors import UserError
 
@@ -43,6 +44,33 @@ def test_seeds_and_guessing():
     assert chance.guessing([3, 1]) == 75.0
 
 
+class TestPairedDifference:
+    def test_interval(self):
+        # Gains 6, 5 and 4: standard error 1/sqrt(3) = 0.57735, t(0.975) = 4.30265 with two
+        # degrees of freedom.
+        difference = paired_difference({0: 10.0, 1: 11.0, 2: 12.0}, {2: 8.0, 1: 6.0, 0: 4.0})
+        assert difference.mean == 5
+        assert difference.high - difference.mean == pytest.approx(2.48414, abs=1e-4)
+        assert difference.low == pytest.approx(2 * 5 - difference.high)
+        assert difference.p == pytest.approx(0.013, abs=1e-3)
+
+    def test_what_seeds_share_does_not_count(self):
+        one, other = {0: 50.0, 1: 60.0, 2: 70.0}, {0: 49.0, 1: 58.5, 2: 69.0}
+        assert paired_difference(one, other).p < 0.05
+        shuffled = {0: 58.5, 1: 69.0, 2: 49.0}
+        assert paired_difference(one, shuffled).p > 0.5
+
+    def test_only_common_seeds_are_compared(self):
+        difference = paired_difference({0: 90.0, 1: 50.0}, {0: 80.0, 2: 99.0})
+        assert (difference.mean, difference.low, difference.p) == (10.0, None, None)
+        difference = paired_difference({0: 90.0}, {1: 80.0, 2: 81.0})
+        assert (difference.mean, difference.low, difference.p) == (9.5, None, None)
+
+    def test_equal_differences(self):
+        assert paired_difference({0: 90.0, 1: 80.0}, {0: 90.0, 1: 80.0}).p == 1
+        assert paired_difference({0: 91.0, 1: 81.0}, {0: 90.0, 1: 80.0}).p == 0
+
+
 def answers(right):
     labels = [0] * len(right)
     images = [str(number) for number in range(len(right))]
@@ -52,9 +80,9 @@ def answers(right):
 @needs_statsmodels
 class TestComparisons:
     summaries = {
-        ("vit", 5): Summary((90.0, 91.0, 92.0), 1.0),
-        ("dhvt", 5): Summary((70.0, 71.0, 72.0), 1.0),
-        ("dwnet", 5): Summary((89.0, 91.0, 92.0), 1.0),
+        ("vit", 5): Summary({0: 90.0, 1: 91.0, 2: 92.0}, 1.0),
+        ("dhvt", 5): Summary({0: 70.0, 1: 71.5, 2: 72.0}, 1.0),
+        ("dwnet", 5): Summary({0: 89.0, 1: 91.0, 2: 92.0}, 1.0),
     }
 
     def runs(self, other):

@@ -9,7 +9,7 @@ import pytest
 from malformed import MALFORMED_FILES, variants, write_malformed
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run
-from smallvit.bench.results import Summary, ranking, read_results, summarize, welch
+from smallvit.bench.results import Summary, ranking, read_results, summarize
 from smallvit.bench.stored import (
     check_costs,
     check_failure,
@@ -75,34 +75,13 @@ def test_training_time_counts_the_teacher():
 
 def test_the_best_comes_first_and_the_incomplete_last():
     summaries = {
-        ("a", 10): Summary((50.0,), 1),
-        ("a", None): Summary((90.0,), 1),
-        ("b", 10): Summary((80.0,), 1),
-        ("b", None): Summary((70.0,), 1),
-        ("c", None): Summary((99.0,), 1),
+        ("a", 10): Summary({0: 50.0}, 1),
+        ("a", None): Summary({0: 90.0}, 1),
+        ("b", 10): Summary({0: 80.0}, 1),
+        ("b", None): Summary({0: 70.0}, 1),
+        ("c", None): Summary({0: 99.0}, 1),
     }
     assert ranking(summaries, [10, None]) == ["b", "a", "c"]
-
-
-class TestWelch:
-    def test_interval(self):
-        # Variances 1 and 4 with three seeds each: standard error sqrt(5/3) = 1.29099, degrees of
-        # freedom (Welch) (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
-        difference = welch([10.0, 11.0, 12.0], [4.0, 6.0, 8.0])
-        assert difference.mean == 5
-        assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
-        assert difference.low == pytest.approx(2 * 5 - difference.high)
-        assert difference.verdict == "significant"
-        assert welch([10.0, 11.0, 12.0], [8.0, 10.0, 12.0]).verdict == "not significant"
-
-    def test_one_seed_gives_no_interval(self):
-        difference = welch([90.0], [80.0, 81.0])
-        assert (difference.mean, difference.low) == (9.5, None)
-        assert "one seed" in difference.verdict
-
-    def test_seeds_that_agree(self):
-        assert welch([90.0, 90.0], [90.0, 90.0]).verdict == "not significant"
-        assert welch([91.0, 91.0], [90.0, 90.0]).verdict == "significant"
 
 
 class TestTable:
