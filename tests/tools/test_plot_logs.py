@@ -43,6 +43,14 @@ def test_resumed_runs_are_joined(run):
     assert set(curves["time"].values) == {0.5}
 
 
+def test_other_runs_in_the_folder_are_not_mixed_in(run):
+    whole = read_run(str(run))
+    write_log(run / "pretraining", "20260103_000000", training(1, 2, 3, 4, 5, loss=9.0))
+    assert read_run(str(run)) == whole
+    with pytest.raises(UserError, match="work_dir of one run"):
+        read_run(str(run.parent))
+
+
 def test_moving_average(run):
     _, averages = read_run(str(run))["loss"].averaged(2)
     assert averages == pytest.approx([1.0, 0.75, 7 / 12, 7 / 12])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import os.path as osp
 import re
 from dataclasses import dataclass, field
+from glob import escape, glob
 from typing import Any
 
 from smallvit.errors import UserError
@@ -63,8 +63,8 @@ def read_run(path: str) -> dict[str, ScalarCurve]:
     """Read the curves of a run.
 
     Args:
-        path (str): A ``scalars.json``, or a folder with one or more, of which later ones belong to
-            resumed runs.
+        path (str): A ``scalars.json``, or the ``work_dir`` of a run; later files in it belong to
+            resumed sessions. Runs in its subfolders, such as a pretraining, are not read.
 
     Returns:
         dict[str, ScalarCurve]: Curves by key.
@@ -83,14 +83,19 @@ def _files(path: str) -> list[str]:
         return [path]
     if not osp.isdir(path):
         raise UserError(f"no such run: {path}")
+    # Not recursive: deeper folders are other runs, such as the pretraining of a bench run.
+    patterns = ("scalars.json", "vis_data/scalars.json", "*/vis_data/scalars.json")
     files = [
-        osp.join(folder, "scalars.json")
-        for folder, _, names in os.walk(path)
-        if "scalars.json" in names
+        file
+        for pattern in patterns
+        for file in sorted(glob(osp.join(escape(path), pattern)))  # named by creation time
     ]
     if not files:
-        raise UserError(f"{path} contains no scalars.json, which training writes to vis_data/")
-    return sorted(files)  # folders are named by their creation time
+        raise UserError(
+            f"{path} contains no scalars.json, which training writes to vis_data/; give the "
+            "work_dir of one run"
+        )
+    return files
 
 
 def _records(path: str) -> list[dict]:

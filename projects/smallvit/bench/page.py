@@ -24,8 +24,9 @@ thead th { background: #f2f2f2; }
 td.best { font-weight: bold; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 p, li { overflow-wrap: anywhere; }
-td:first-child { min-width: 6rem; overflow-wrap: anywhere; }
+td:first-child { min-width: 8rem; overflow-wrap: anywhere; }
 table:not(.sortable) td:last-child { min-width: 8rem; }
+@media (max-width: 40rem) { table:not(.sortable) td { min-width: 6.5rem; } }
 figure { margin: 1.2rem 0; }
 figure img { max-width: 100%; height: auto; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
