@@ -35,7 +35,7 @@ from smallvit.bench.progress import Display, open_display
 from smallvit.bench.results import read_results
 from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.search import groups_to_search, search
-from smallvit.bench.settings import Pace
+from smallvit.bench.settings import Pace, steps_label
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
@@ -309,10 +309,9 @@ class Bench:
         # A teacher with a result is no dependency.
         for job in jobs.values():
             job.needs = [name for name in job.needs if name in jobs]
-        steps = [run.iters for run in left]
+        slots = len(self.slots)
         print(
-            f"{len(left)} runs, {len(self.slots)} at a time, {min(steps)} to {max(steps)} steps "
-            f"each, in {self.out}",
+            f"{len(left)} runs, {slots} at a time, {steps_label(left)} each, in {self.out}",
             flush=True,
         )
         shown = {run.name: run for run in left}

@@ -13,6 +13,7 @@ from smallvit.bench.plan import RATES, WEIGHTS, Run, trial_steps
 from smallvit.bench.progress import open_display
 from smallvit.bench.results import TRIAL, is_guided
 from smallvit.bench.scheduler import Pool
+from smallvit.bench.settings import steps_label
 from smallvit.bench.stored import check_trial, read_or_tell
 
 Group = tuple[str, int | None]
@@ -83,9 +84,7 @@ def _try(
     runs = [run for several in tried.values() for run in several]
     left = {run: jobs.attempt(run, _name(run)) for run in runs if not _known(run, jobs)}
     if left:
-        steps = {run.iters for run in left}
-        length = " to ".join(str(each) for each in sorted({min(steps), max(steps)}))
-        print(f"choosing the {what}: {len(left)} trials of {length} steps", flush=True)
+        print(f"choosing the {what}: {len(left)} trials of {steps_label(left)}", flush=True)
         shown = {each[-1].name: run for run, each in left.items()}
         todo = {job.name: job for each in left.values() for job in each}
         for job in todo.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os.path as osp
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from smallvit.bench.methods import Method
@@ -193,3 +194,16 @@ def samples_label(samples: int | None) -> str:
         str: Name of the subset.
     """
     return "all images" if samples is None else f"{samples} per class"
+
+
+def steps_label(runs: Iterable[Run]) -> str:
+    """Describe the number of steps of several runs for sentences.
+
+    Args:
+        runs (Iterable[Run]): Runs.
+
+    Returns:
+        str: Text such as ``4000 steps``, or ``400 to 500 steps`` if they differ.
+    """
+    steps = {run.iters for run in runs}
+    return " to ".join(str(each) for each in sorted({min(steps), max(steps)})) + " steps"
