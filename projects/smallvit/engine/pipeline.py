@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -22,6 +23,7 @@ from smallvit.engine.checkpoint.resumed import name_checkpoints
 from smallvit.engine.class_weights import resolve_class_weights
 from smallvit.engine.config_files import keep_own_file, merge_options, read_config, require_keys
 from smallvit.engine.config_keys import check_keys
+from smallvit.engine.cpu_memory import keep_freed_memory
 from smallvit.engine.distributed import (
     is_first_process,
     prepare_cpu_processes,
@@ -227,6 +229,8 @@ def build_runner(cfg: Config) -> Runner:
         Runner: MMEngine's Runner, or an instance of ``runner_type``.
     """
     keep_own_file(cfg)
+    if get_device() == "cpu":
+        keep_freed_memory()
     if "runner_type" not in cfg:
         runner = Runner.from_cfg(cfg)
         use_faster_attention(runner.model)
