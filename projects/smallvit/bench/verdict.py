@@ -64,7 +64,8 @@ def answers(found: Findings) -> Iterator[dict]:
     Yields:
         dict: ``trained_on``, ``best``, ``accuracy``, ``interval`` (of the test images, or
         None), ``ties``, ``one_seed``, ``rising`` (methods that would profit from longer
-        training) and ``no_better_than_guessing``.
+        training), ``way_on`` (how to train them longer), ``unknown`` (methods with too few
+        validations to see whether they would) and ``no_better_than_guessing``.
     """
     for count in found.samples:
         there = {key: each for key, each in found.summaries.items() if key[1] == count}
@@ -73,6 +74,7 @@ def answers(found: Findings) -> Iterator[dict]:
             continue
         best = found.summaries[names[0], count]
         pairs = [each for each in found.comparisons if each.samples == count]
+        curves = {name: found.trends.get((name, count)) for name in names}
         yield {
             "trained_on": samples_label(count),
             "best": names[0],
@@ -80,13 +82,22 @@ def answers(found: Findings) -> Iterator[dict]:
             "interval": found.intervals.get((names[0], count)),
             "ties": [each.other for each in pairs if not each.differ],
             "one_seed": len(best.accuracies) < 2,
-            "rising": [
-                name
-                for name in names
-                if (name, count) in found.trends and found.trends[name, count].rising
+            "rising": [name for name, each in curves.items() if each and each.rising],
+            "way_on": _way_on(found),
+            "unknown": [
+                name for name, each in curves.items() if each is None or each.rising is None
             ],
             "no_better_than_guessing": [name for name in names if _guesses(found, name, count)],
         }
+
+
+def _way_on(found: Findings) -> str:
+    settings = found.plan["settings"]
+    if settings.budget == "minutes":
+        return "use a larger --budget-minutes and another --out"
+    if settings.schedule == "cosine":
+        return "use --schedule trapezoid and another --out"
+    return "--until-flat continues these runs"
 
 
 def _guesses(found: Findings, name: str, count: int | None) -> bool:
