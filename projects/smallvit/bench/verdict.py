@@ -8,7 +8,7 @@ from smallvit.bench import chance
 from smallvit.bench.findings import Findings
 from smallvit.bench.methods import TEACHER, is_pretrained
 from smallvit.bench.results import ranking
-from smallvit.bench.settings import Run, samples_label
+from smallvit.bench.settings import BenchSettings, Run, samples_label
 from smallvit.bench.sizes import PUBLISHED, TOLERANCE
 from smallvit.bench.table import short
 from smallvit.bench.tasks import CLASSIFICATION, TASKS
@@ -30,6 +30,12 @@ def size_note(found: Findings) -> tuple[bool, str]:
     sizes = {name: cost[unit] for name, cost in found.costs["methods"].items() if name in shown}
     if not sizes:
         return False, "The network sizes were not measured."
+    same, said = _compared(settings, sizes, word)
+    left = sorted(shown - set(sizes))
+    return (same, said) if not left else (False, f"{said} Not measured: {', '.join(left)}.")
+
+
+def _compared(settings: BenchSettings, sizes: dict, word: str) -> tuple[bool, str]:
     least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
     if settings.sizes != PUBLISHED:
         off = {
@@ -154,19 +160,20 @@ def notes(found: Findings) -> list[str]:
     Returns:
         list[str]: Sentences for the report.
     """
+    task = found.plan["settings"].task
     if found.plan["data"].get("several"):
-        return [
+        said = [
             "Images may have several labels: accuracy denotes mAP, the mean average precision over "
             "the classes; there is no test over images."
         ]
-    task = found.plan["settings"].task
-    said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]
-    if task != CLASSIFICATION:
+    elif task != CLASSIFICATION:
         said = [
             f"Accuracy on this page denotes {TASKS[task].title} in percent, for {task}. Variation "
             "over seeds is tested; variation over test images is not estimated."
         ]
-    elif not chance.is_available():
+    else:
+        said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]
+    if not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
     measured = {name for name, _ in found.summaries}
     for name, reason in (found.plan.get("unavailable") or {}).items():

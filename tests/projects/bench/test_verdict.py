@@ -127,3 +127,27 @@ class TestLengths:
 def test_learning_rates_are_described_as_they_were_chosen(search, chosen, said, tmp_path):
     kept = [dict(method=name, samples=None, rate=1.0, seconds=1.0, trials={}) for name in chosen]
     assert said in page_of(tmp_path, asked(search=search), two_methods(), chosen=kept)
+
+
+class TestSizes:
+    settings = asked(sizes="params", target=100.0)
+
+    def page(self, tmp_path, measured):
+        costs = {name: dict(params=100, flops=9, images_per_second=9.0) for name in measured}
+        (tmp_path / "cost.json").write_text(json.dumps(dict(note="", methods=costs)))
+        return page_of(tmp_path, self.settings, two_methods())
+
+    def test_all(self, tmp_path):
+        page = self.page(tmp_path, ["vit", "dhvt"])
+        assert "All networks have 100 parameters, within 10%. Trained" in page
+
+    def test_a_network_that_was_not_measured_is_named(self, tmp_path):
+        page = self.page(tmp_path, ["vit"])
+        assert "All networks have 100 parameters, within 10%. Not measured: dhvt." in page
+
+
+def test_unavailable_weights_are_explained_for_several_labels(tmp_path):
+    data, reason = DATA | {"several": True}, {"timm:a:pretrained": "no network"}
+    page = page_of(tmp_path, asked(), two_methods(), data=data, unavailable=reason)
+    assert "timm:a:pretrained was not measured because its weights are unavailable: no net" in page
+    assert "accuracy denotes mAP" in page
