@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from smallvit.bench.results import PRETRAINED, RESULT, STORED, TRIAL
+from smallvit.bench.results import BACKBONE, PRETRAINED, RESULT, STORED, TRIAL
 from smallvit.bench.scheduler import Job
 from smallvit.bench.stored import (
     check_pretraining,
@@ -76,5 +76,6 @@ def left_by(job: Job) -> dict[str, Any] | None:
         return found
     run = job.arguments[1]
     if job.function == "pretrain":
-        return found if found["iters"] == run.pretraining else None
+        kept = osp.isfile(osp.join(job.arguments[place], BACKBONE))
+        return found if kept and found["iters"] == run.pretraining else None
     return found if found["iters"] >= run.iters else None

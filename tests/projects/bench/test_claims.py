@@ -70,3 +70,13 @@ def test_remaining_work_of_a_job(tmp_path):
     assert left_by(job_in(tmp_path, "attempt"))["iters"] == 30
     (tmp_path / "stored.json").write_text('{"seconds": 1.0}')
     assert left_by(job_in(tmp_path, "store")) == {"seconds": 1.0}
+
+
+def test_a_pretraining_without_weights_is_repeated(tmp_path):
+    found = dict(method="masked", note="", images=9, iters=5, seconds=1.0, features={})
+    (tmp_path / "pretraining.json").write_text(json.dumps(found))
+    run = Run("vit+masked", None, 0, 30, 1, pretraining=5)
+    job = Job("vit", "pretrain", (None, run, 10, 0, str(tmp_path)), str(tmp_path / "log.txt"))
+    assert left_by(job) is None
+    (tmp_path / "backbone.pth").touch()
+    assert left_by(job) == found
