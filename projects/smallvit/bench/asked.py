@@ -66,6 +66,26 @@ def make_settings(
     )
 
 
+def check_out(data: str, out: str) -> None:
+    """Check that the output folder would not become part of the dataset.
+
+    Args:
+        data (str): ``digits``, a folder or a file.
+        out (str): Output folder.
+
+    Raises:
+        UserError: If it lies in a folder whose subfolders are classes.
+    """
+    if data == DIGITS or not osp.isdir(data) or osp.isdir(osp.join(data, "train")):
+        return
+    root = osp.realpath(data)
+    if osp.commonpath([root, osp.realpath(out)]) == root:
+        raise UserError(
+            f"--out {out}: lies in --data {data}, whose subfolders are part of the dataset; set "
+            "--out to a folder outside"
+        )
+
+
 def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None:
     """Check that the folder of unlabeled images exists and a method uses it.
 

@@ -112,6 +112,21 @@ def trends(results: Mapping[Run, dict]) -> dict[Group, Trend]:
     return found
 
 
+def undecided(runs: Sequence[Run], results: Mapping[Run, dict]) -> list[str]:
+    """List the methods with too few validations to see whether their curves still rise.
+
+    Args:
+        runs (Sequence[Run]): All requested runs.
+        results (Mapping[Run, dict]): Results of the finished runs.
+
+    Returns:
+        list[str]: Names of the methods.
+    """
+    found = trends(results)
+    groups = {(run.method, run.samples) for run in runs if run in results}
+    return sorted({key[0] for key in groups if key not in found or found[key].rising is None})
+
+
 def to_prolong(runs: Sequence[Run], results: Mapping[Run, dict], doublings: int) -> set[Group]:
     """Select methods and subsets whose curves still rise and whose runs are all finished.
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from smallvit.bench.flat import to_prolong, trend, trends
+from smallvit.bench.flat import to_prolong, trend, trends, undecided
 from smallvit.bench.plan import Run
 
 STEPS = [100 * number for number in range(1, 11)]
@@ -66,3 +66,9 @@ def test_only_complete_groups_are_extended_up_to_a_limit():
     found = {run: {"iters": 4000, "curve": [(4 * a, b) for a, b in curve(5.0)]} for run in longest}
     assert to_prolong(longest, found, 2) == set()
     assert to_prolong(longest, found, 3) != set()
+
+
+def test_methods_whose_curves_are_too_short_are_named():
+    runs = [RUN, Run("dhvt", 50, 0, 20, 1), Run("dwnet", 50, 0, 20, 1)]
+    results = {RUN: {"iters": 1000, "curve": curve(5.0)}, runs[1]: {"iters": 20, "curve": []}}
+    assert undecided(runs, results) == ["dhvt"]  # the last has not finished

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from smallvit.bench.methods import BASES, TEACHER, drawn, list_methods, parse_method
+from smallvit.bench.methods import (
+    BASES,
+    TEACHER,
+    check_folders,
+    drawn,
+    list_methods,
+    parse_method,
+)
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config
 from smallvit.errors import UserError
@@ -209,3 +216,9 @@ def test_pictures_have_no_paths():
     found = [drawn(each) for each in ("vit", "a/b.py+shortcut", "timm:x:pretrained=/a/b.pth+probe")]
     assert found == ["vit", "b.py+shortcut", "timm:x:pretrained=b.pth+probe"]
     assert drawn("timm:hf-hub:timm/x:pretrained") == "timm:hf-hub:timm/x:pretrained"
+
+
+def test_two_methods_in_one_folder_are_refused():
+    check_folders(["vit", "vit+shortcut", "timm:resnet18", "a/b.py", "vit", "a/b.py+shortcut"])
+    with pytest.raises(UserError, match=r"a_b\.py: has the same folder, runs/a_b\.py, as a/b\.py"):
+        check_folders(["a/b.py", "a_b.py"])
