@@ -44,6 +44,8 @@ class Trend:
         if self.low is None:
             return "too few validations"
         state = "still rising" if self.rising else "flat"
+        if not self.rising and self.gain >= WORTH:
+            state = "not significantly rising"
         return (
             f"{state}: {self.gain:+.1f} points per doubling of the steps (at least {self.low:+.1f})"
         )

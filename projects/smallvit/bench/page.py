@@ -132,7 +132,8 @@ the gain of longer training is overestimated here.{% endif %}</p>
 "validation curve"], reached) }}
 {% if trials -%}
 <p>Learning rates relative to the recipe's, with the validation accuracy of a short trial with the
-first seed. Trials are part of the budget; their time is not included in the column "training".</p>
+first seed. {{ "Trials are part of the budget; their" if in_minutes else "Their" }} time is not
+included in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
 {% endif -%}
 {% if pretrainings -%}

@@ -48,6 +48,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         notes=notes(found),
         reached=list(_intervals(found)),
         trials=list(_trials(found)),
+        in_minutes=found.plan["settings"].budget == "minutes",
         pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),

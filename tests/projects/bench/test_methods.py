@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from smallvit.bench.measuring import fit
 from smallvit.bench.methods import (
     BASES,
     TEACHER,
@@ -99,6 +100,15 @@ def test_user_configs_provide_their_model(tmp_path):
     assert cfg.model.backbone == dict(type="X", img_size=32)
     assert cfg.model.head == dict(type="Y", num_classes=7, loss=dict(type="Z"))
     assert cfg.optim_wrapper == config("vit").optim_wrapper
+
+
+@pytest.mark.parametrize("model", ["", "model = dict(type='X', backbone=dict(), roi_head={})"])
+def test_configs_of_other_tasks_are_refused(model, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(model)
+    settings = BenchSettings("digits", 32, 16, False, "iters", 9, sizes="params", target=1.0)
+    with pytest.raises(UserError, match=r"own\.py: .*own\.py is no classification config"):
+        fit(settings, [str(path)], 2, None)
 
 
 class TestRecipe:

@@ -151,3 +151,10 @@ def test_unavailable_weights_are_explained_for_several_labels(tmp_path):
     page = page_of(tmp_path, asked(), two_methods(), data=data, unavailable=reason)
     assert "timm:a:pretrained was not measured because its weights are unavailable: no net" in page
     assert "accuracy denotes mAP" in page
+
+
+@pytest.mark.parametrize("budget", ["iters", "minutes"])
+def test_trials_count_into_a_budget_in_minutes_only(budget, tmp_path):
+    kept = [dict(method="vit", samples=None, rate=1.0, seconds=1.0, trials={"1": 5.0})]
+    page = page_of(tmp_path, asked(budget, search=True), two_methods(), chosen=kept)
+    assert ("Trials are part of the budget" in page) == (budget == "minutes")
