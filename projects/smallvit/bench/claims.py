@@ -72,8 +72,10 @@ def left_by(job: Job) -> dict[str, Any] | None:
         return None
     place, name, check = _LEFT[job.function]
     found = read_or_tell(osp.join(job.arguments[place], name), check, "repeating the job")
-    if found is None or job.function == "store":
-        return found
+    if found is None:
+        return None
+    if job.function == "store":
+        return found if osp.isdir(job.arguments[4]) else None
     run = job.arguments[1]
     if job.function == "pretrain":
         kept = osp.isfile(osp.join(job.arguments[place], BACKBONE))

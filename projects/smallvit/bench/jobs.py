@@ -105,7 +105,7 @@ class Jobs:
         if not offline:
             return trained_teacher, needs, []
         needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
-        if osp.isfile(osp.join(place, STORED)):
+        if osp.isfile(osp.join(place, STORED)) and osp.isdir(features):
             return trained_teacher, needs, []
         arguments = (self.settings, teacher, self.classes, place, features)
         log = osp.join(place, "features.log")

@@ -246,7 +246,9 @@ def _guidance_weight(name: str, part: str) -> str:
 
 
 def check_folders(names: Iterable[str]) -> None:
-    """Check that no two methods share a folder, whose results would be taken for the other's.
+    """Check that no two methods share a folder or differ only in the order of their additions.
+
+    In one folder, the results of one would be taken for the other's.
 
     Args:
         names (Iterable[str]): Names of the methods.
@@ -255,6 +257,7 @@ def check_folders(names: Iterable[str]) -> None:
         UserError: If two do, such as ``a/b.py`` and ``a_b.py``.
     """
     owners: dict[str, str] = {}
+    twins: dict[tuple, str] = {}
     for name in names:
         slug = Method(name, name).slug
         if owners.setdefault(slug, name) != name:
@@ -262,6 +265,10 @@ def check_folders(names: Iterable[str]) -> None:
                 f"--methods {name}: has the same folder, runs/{slug}, as {owners[slug]}: rename "
                 "the file"
             )
+        base, *parts = name.split("+")
+        twin = twins.setdefault((base, *sorted(parts)), name)
+        if twin != name:
+            raise UserError(f"--methods {name}: is the same as {twin}; use one of these names")
 
 
 def has_own_weight(name: str) -> bool:

@@ -14,7 +14,7 @@ RESULT = dict(accuracy=50.0, val_accuracy=50.0, train_seconds=1.0, iters=30, par
 def job_in(folder, function="train", iters=30):
     arguments = (None, Run("vit", None, 0, iters, 1), 10, 0, str(folder), None)
     if function == "store":
-        arguments = (None, None, 10, str(folder), "features")
+        arguments = (None, None, 10, str(folder), str(folder / "features"))
     return Job("vit", function, arguments, str(folder / "log.txt"))
 
 
@@ -69,6 +69,8 @@ def test_remaining_work_of_a_job(tmp_path):
     (tmp_path / "trial.json").write_text(json.dumps(dict(accuracy=1.0, iters=30, seconds=2.0)))
     assert left_by(job_in(tmp_path, "attempt"))["iters"] == 30
     (tmp_path / "stored.json").write_text('{"seconds": 1.0}')
+    assert left_by(job_in(tmp_path, "store")) is None  # its features were deleted
+    (tmp_path / "features").mkdir()
     assert left_by(job_in(tmp_path, "store")) == {"seconds": 1.0}
 
 

@@ -19,3 +19,15 @@ def test_a_pretraining_whose_weights_were_deleted_is_repeated(tmp_path):
     assert [job.function for job in jobs.training(run)] == ["train"]
     (folder / "backbone.pth").unlink()
     assert [job.function for job in jobs.training(run)] == ["pretrain", "train"]
+
+
+def test_features_that_were_deleted_are_stored_again(tmp_path):
+    run, teacher = (Run(name, None, 0, 30, 1) for name in ("vit+guidance-offline", "teacher"))
+    settings = BenchSettings("digits", 32, 16, False, "iters", 30)
+    jobs = Jobs(str(tmp_path), settings, 10, 0, [run, teacher])
+    folder = Path(teacher.folder(str(tmp_path)))
+    (folder / "features").mkdir(parents=True)
+    (folder / "stored.json").write_text('{"seconds": 1.0}')
+    assert [job.function for job in jobs.training(run)] == ["train"]
+    (folder / "features").rmdir()
+    assert [job.function for job in jobs.training(run)] == ["store", "train"]

@@ -232,3 +232,5 @@ def test_two_methods_in_one_folder_are_refused():
     check_folders(["vit", "vit+shortcut", "timm:resnet18", "a/b.py", "vit", "a/b.py+shortcut"])
     with pytest.raises(UserError, match=r"a_b\.py: has the same folder, runs/a_b\.py, as a/b\.py"):
         check_folders(["a/b.py", "a_b.py"])
+    with pytest.raises(UserError, match=r"guidance\+shortcut: is the same as vit\+shortcut\+gui"):
+        check_folders(["vit+shortcut+guidance", "vit+guidance+shortcut"])

@@ -158,3 +158,10 @@ def test_trials_count_into_a_budget_in_minutes_only(budget, tmp_path):
     kept = [dict(method="vit", samples=None, rate=1.0, seconds=1.0, trials={"1": 5.0})]
     page = page_of(tmp_path, asked(budget, search=True), two_methods(), chosen=kept)
     assert ("Trials are part of the budget" in page) == (budget == "minutes")
+
+
+def test_a_split_without_objects_is_reported(tmp_path):
+    data = DATA | {"counts": DATA["counts"] | {"test": [0, 0]}}
+    assert "Accuracy on this page" in page_of(
+        tmp_path, asked(task="detection"), two_methods(), data=data
+    )
