@@ -111,7 +111,11 @@ def _intervals(found: Findings) -> Iterator[list[str]]:
         interval = found.intervals.get((name, count))
         shown = "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
         trend = found.trends.get((name, count))
-        steps = {run.iters for run in found.results if (run.method, run.samples) == (name, count)}
+        steps = {
+            result["iters"]  # of a run that is being continued, not the planned ones
+            for run, result in found.results.items()
+            if (run.method, run.samples) == (name, count)
+        }
         yield [
             *(samples_label(count), name, summary.text(), shown),
             " to ".join(str(each) for each in sorted({min(steps), max(steps)})),

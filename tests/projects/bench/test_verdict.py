@@ -165,3 +165,10 @@ def test_a_split_without_objects_is_reported(tmp_path):
     assert "Accuracy on this page" in page_of(
         tmp_path, asked(task="detection"), two_methods(), data=data
     )
+
+
+def test_an_unfinished_continuation_is_listed_with_the_steps_of_its_result(tmp_path):
+    results = {run.prolonged(): each for run, each in two_methods().items()}
+    page = page_of(tmp_path, asked(), results)
+    assert len(re.findall(r"vit 80\.50 ± 0\.71 \S+ to \S+ 1000 still rising", page)) == 1
+    assert "Unfinished: 0 of 4 runs are done." in page
