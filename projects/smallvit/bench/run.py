@@ -93,7 +93,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if args.data != DIGITS and not osp.exists(args.data):
         raise UserError(f"--data {args.data}: no such folder or file (or: --data {DIGITS})")
     check_unlabeled(args, methods)
-    check_out(args.data, out)
+    check_out(args, out)
     bench = Bench(args, out, methods)
     with writing(out):
         os.makedirs(out, exist_ok=True)

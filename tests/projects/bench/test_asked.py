@@ -1,5 +1,6 @@
 """Bench options that depend on the dataset."""
 
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
@@ -57,11 +58,13 @@ def test_stored_features_show_whole_images():
 
 def test_results_inside_of_the_dataset_are_refused(tmp_path):
     (tmp_path / "ant").mkdir()
-    with pytest.raises(
-        UserError, match=r"lies in --data .*, whose subfolders are part of the data"
-    ):
-        check_out(str(tmp_path), str(tmp_path / "work_dirs" / "bench"))
-    check_out(str(tmp_path), f"{tmp_path}_bench")
-    check_out("digits", "digits")
+    inside = str(tmp_path / "work_dirs" / "bench")
+    images = Namespace(data=str(tmp_path), unlabeled=None)
+    with pytest.raises(UserError, match=r"lies in --data .*, whose subfolders are part"):
+        check_out(images, inside)
+    check_out(images, f"{tmp_path}_bench")
+    check_out(Namespace(data="digits", unlabeled=None), "digits")
     (tmp_path / "train").mkdir()  # other subfolders do not count
-    check_out(str(tmp_path), str(tmp_path / "work_dirs" / "bench"))
+    check_out(images, inside)
+    with pytest.raises(UserError, match=r"lies in --unlabeled .*, so that its plots"):
+        check_out(Namespace(data=str(tmp_path), unlabeled=str(tmp_path)), inside)
