@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from smallvit.cli import run_tool, tool_parser
-from smallvit.cli.arguments import positive
+from smallvit.cli.arguments import natural, positive
 
 
 def positive_float(text: str) -> float:
@@ -156,7 +156,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=positive, help="CPU threads per run; default: 1 on the CPU"
     )
-    parser.add_argument("--workers", type=int, help="data loader workers per run")
+    parser.add_argument("--workers", type=natural, help="data loader workers per run")
     parser.add_argument(
         "--launcher",
         choices=["none", "submitit"],

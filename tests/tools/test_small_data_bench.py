@@ -1,6 +1,7 @@
 """The bench command on noise and digits: interrupted, failing and reported runs."""
 
 import csv
+import errno
 import json
 import multiprocessing
 import os
@@ -321,6 +322,38 @@ def test_learning_rates_are_searched_and_stored(run, files, tmp_path, monkeypatc
     assert [each["rate"] for each in runs] == [chosen["rate"]] * 2
 
 
+def test_a_choice_without_a_trial_is_not_kept(run, files, tmp_path, monkeypatch):
+    failed = dict(samples=None, rate=1.0, weight="", seconds=0, trials={}, weights={})
+    name = str(files / "good.py")
+    monkeypatch.setattr(course, "search", lambda *rest: [failed | dict(method=name)])
+    monkeypatch.setattr(course.Bench, "_train", lambda bench, names: None)
+    argv = ("--methods", name, "--seeds", "1", "--iters", "400", "--batch-size", "2")
+    status, said, _ = run(*argv, "--jobs", "1", "--out", tmp_path)
+    assert status == 1  # no run has finished
+    assert f"{name}: all trials failed, using the recipe's learning rate" in said
+    assert json.loads((tmp_path / "plan.json").read_text())["chosen"] == []
+
+
+def test_students_learn_from_a_teacher_of_their_own_length(run, tmp_path, monkeypatch):
+    def once(runs, results, doublings):
+        return {(each.method, each.samples) for each in runs if not each.begun}
+
+    monkeypatch.setattr(course, "to_prolong", once)
+    argv = ("--methods", "vit+guidance", "resnet", "--seeds", "1", "--iters", "2", "--no-lr-search")
+    argv += ("--samples-per-class", "2", "--batch-size", "2", "--until-flat", "1", "--jobs", "1")
+    kept = []
+    train = course.Bench._train
+
+    def look(bench, names):
+        train(bench, names)
+        kept.append((tmp_path / "runs/resnet/2/seed0/teacher.pth").is_file())
+
+    monkeypatch.setattr(course.Bench, "_train", look)
+    status, _, error = run(*argv, "--out", tmp_path)
+    assert (status, error) == (0, "")
+    assert kept == [False, True, True, True]  # before the reference is continued
+
+
 class TestMinutes:
     def test_the_reported_minimum_budget_is_sufficient(self, run, files, tmp_path):
         out = tmp_path / "out"
@@ -414,6 +447,7 @@ class TestMistakes:
             (["--data", "/no/such"], "--data /no/such: no such folder"),
             (["--data", "digits", "--image-size", "224"], "the digits are 8x8 pixels"),
             (["--report-only"], "no bench found in"),
+            (["--methods", "timm:resnet81"], "has no model 'resnet81'; did you mean"),
         ],
     )
     def test_errors_are_reported_in_a_sentence(self, run, tmp_path, argv, said):
@@ -421,6 +455,30 @@ class TestMistakes:
         assert status == 1
         assert said in error
         assert "Traceback" not in error
+
+    def test_runs_without_their_plan(self, run, tmp_path):
+        """Their settings are unknown, so they are not taken for those of this command."""
+        (tmp_path / "runs").mkdir()
+        status, _, error = run("--methods", "vit", "--out", tmp_path)
+        assert status == 1
+        assert f"{tmp_path} contains runs but no plan.json" in error
+
+    def test_a_folder_that_cannot_be_written(self, run, tmp_path, monkeypatch):
+        (tmp_path / "file").touch()
+        for out in (tmp_path / "file", tmp_path / "file" / "below"):
+            status, _, error = run("--methods", "vit", "--out", out)
+            assert status == 1
+            assert f"cannot write {out}: " in error
+            assert "another --out" in error
+
+        def refuse(out):
+            raise PermissionError(errno.EACCES, "Permission denied", f"{out}/table.md")
+
+        monkeypatch.setattr(course, "read_plan", lambda out: {})
+        monkeypatch.setattr("smallvit.bench.outputs.write_outputs", refuse)
+        status, _, error = run("--report-only", "--out", tmp_path)
+        assert status == 1
+        assert f"cannot write {tmp_path}/table.md: Permission denied; use another --out" in error
 
     def test_no_images(self, run, tmp_path):
         (tmp_path / "empty").mkdir()
@@ -437,6 +495,7 @@ class TestMistakes:
             ["--iters", "5", "--epochs", "5"],
             ["--budget-minutes", "-1"],
             ["--seeds", "0"],
+            ["--workers", "-1"],
         ],
     )
     def test_usage(self, run, tmp_path, argv):

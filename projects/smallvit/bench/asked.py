@@ -66,6 +66,36 @@ def make_settings(
     )
 
 
+def check_out(args: argparse.Namespace, out: str) -> None:
+    """Check that the plots in the output folder would not become images of the bench.
+
+    Args:
+        args (argparse.Namespace): Command-line arguments.
+        out (str): Output folder.
+
+    Raises:
+        UserError: If it lies in the folder of unlabeled images, or in one whose subfolders are
+            classes.
+    """
+    if args.unlabeled and _is_inside(out, args.unlabeled):
+        raise UserError(
+            f"--out {out}: lies in --unlabeled {args.unlabeled}, so that its plots would be used "
+            "for pretraining; set --out to a folder outside"
+        )
+    unsplit = args.data != DIGITS and osp.isdir(args.data)
+    unsplit = unsplit and not osp.isdir(osp.join(args.data, "train"))
+    if unsplit and _is_inside(out, args.data):
+        raise UserError(
+            f"--out {out}: lies in --data {args.data}, whose subfolders are part of the dataset; "
+            "set --out to a folder outside"
+        )
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    root = osp.realpath(folder)
+    return osp.commonpath([root, osp.realpath(path)]) == root
+
+
 def check_unlabeled(args: argparse.Namespace, methods: Sequence[Method]) -> None:
     """Check that the folder of unlabeled images exists and a method uses it.
 

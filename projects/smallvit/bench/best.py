@@ -156,6 +156,8 @@ def _mistakes(tested: Predicted, names: Sequence[str], data: str) -> list[Mistak
 
 def _picture(data: str, name: str) -> str | None:
     """Make a thumbnail of an image; paths outside the data folder are ignored."""
+    if osp.isfile(data):  # a table of labels, beside or above its images
+        data = osp.dirname(osp.abspath(data))
     path = osp.realpath(osp.join(data, name))
     inside = osp.commonpath([osp.realpath(data), path]) == osp.realpath(data)
     if not inside or not osp.isfile(path):

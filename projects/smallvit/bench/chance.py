@@ -11,6 +11,8 @@ from smallvit.errors import UserError
 
 #: Confidence level of intervals; one minus the significance level of tests.
 CONFIDENCE = 0.95
+#: Rounding error of a difference in points, far below one test image.
+ROUNDING = 1e-6
 MISSING = (
     "statsmodels is not installed, so there are no intervals over test images, no paired tests "
     "and no correction for multiple comparisons: pip install statsmodels, then --report-only"
@@ -96,15 +98,18 @@ class Difference:
 
     Args:
         mean (float): Mean difference over the seeds, in points.
-        low (float | None): Lower end of its 95% interval; None without two common seeds.
+        low (float | None): Lower end of its 95% interval; None without two common seeds, or if
+            all of them differ by the same amount.
         high (float | None): Upper end of the interval, or None.
         p (float | None): p-value of the paired t-test. Defaults to None.
+        seeds (int): Number of common seeds. Defaults to 1.
     """
 
     mean: float
     low: float | None
     high: float | None
     p: float | None = None
+    seeds: int = 1
 
 
 def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
@@ -128,13 +133,16 @@ def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> D
     mean = statistics.fmean(gains)
     if len(gains) < 2:
         return Difference(mean, None, None)
-    if min(gains) == max(gains):
-        return Difference(mean, mean, mean, 0.0 if mean else 1.0)
+    if max(gains) - min(gains) < ROUNDING:
+        # Only the resolution of the test images hides the variation, so there is nothing to test.
+        alike = abs(mean) < ROUNDING
+        return Difference(mean, None, None, 1.0 if alike else None, len(gains))
     from scipy.stats import ttest_1samp
 
     tested = ttest_1samp(gains, 0.0)
     interval = tested.confidence_interval(CONFIDENCE)
-    return Difference(mean, float(interval.low), float(interval.high), float(tested.pvalue))
+    ends = float(interval.low), float(interval.high)
+    return Difference(mean, *ends, float(tested.pvalue), len(gains))
 
 
 def of_seeds(values: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from smallvit.bench.results import PRETRAINED, RESULT, STORED, TRIAL
+from smallvit.bench.results import BACKBONE, PRETRAINED, RESULT, STORED, TRIAL
 from smallvit.bench.scheduler import Job
 from smallvit.bench.stored import (
     check_pretraining,
@@ -72,9 +72,12 @@ def left_by(job: Job) -> dict[str, Any] | None:
         return None
     place, name, check = _LEFT[job.function]
     found = read_or_tell(osp.join(job.arguments[place], name), check, "repeating the job")
-    if found is None or job.function == "store":
-        return found
+    if found is None:
+        return None
+    if job.function == "store":
+        return found if osp.isdir(job.arguments[4]) else None
     run = job.arguments[1]
     if job.function == "pretrain":
-        return found if found["iters"] == run.pretraining else None
+        kept = osp.isfile(osp.join(job.arguments[place], BACKBONE))
+        return found if kept and found["iters"] == run.pretraining else None
     return found if found["iters"] >= run.iters else None

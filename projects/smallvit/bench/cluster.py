@@ -187,6 +187,8 @@ def hand_over(
     """
     parameters = read_parameters(args.submitit)
     cores = parameters.get("cpus_per_task", 1)
+    if not isinstance(cores, int) or cores < 1:
+        raise UserError(f"--submitit cpus_per_task={cores}: expected a positive integer")
     environment = {"OMP_NUM_THREADS": str(args.threads or cores)}
     at_once = args.jobs or AT_ONCE
     if args.workers is None:

@@ -47,9 +47,10 @@ class Comparison:
     def verdict(self) -> str:
         """str: Whether the difference is significant, in words."""
         if self.seeds is None:
+            why = "one seed" if self.difference.seeds < 2 else "equal differences of the seeds"
             if self.images is not None and self.images < LEVEL:
-                return "the networks differ; one seed cannot show whether the methods do"
-            return "not testable with one seed"
+                return f"the networks differ; {why} cannot show whether the methods do"
+            return f"not testable with {why}"
         return "significant" if self.differ else "not significant"
 
 

@@ -58,7 +58,7 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
         task=FORMS[found.form],
         classes=list(found.classes),
         counts=counts,
-        fingerprints={"all": _fingerprint(found)},
+        fingerprints={"all": _fingerprint(found, osp.dirname(prepared))},
         selected_on="the validation images",
         tested_on="the validation images" if same else "the test images",
         same_images=same,
@@ -66,16 +66,20 @@ def describe_dense(data: str, prepared: str, report: Callable) -> dict[str, Any]
     )
 
 
-def _fingerprint(found: OwnData) -> str:
-    """Hash the names and sizes of the files of the data."""
+def _fingerprint(found: OwnData, out: str) -> str:
+    """Hash the names and sizes of the files of the data, without the results of the bench."""
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(found.root):
-        folders.sort()
+        folders[:] = sorted(each for each in folders if not _is(osp.join(folder, each), out))
         for name in sorted(names):
             path = osp.join(folder, name)
             size = osp.getsize(path) if osp.isfile(path) else 0
             digest.update(f"{osp.relpath(path, found.root)} {size}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _is(folder: str, other: str) -> bool:
+    return osp.realpath(folder) == osp.realpath(other)
 
 
 def dense_config(settings: BenchSettings, run: Run, workers: int) -> Config:

@@ -92,7 +92,7 @@ def collect(out: str) -> Findings:
         comparisons=compare(summaries, samples, tested),
         intervals=_intervals(summaries, sum(counts)) if classified and not several else {},
         trends=trends({run: each for run, each in results.items() if run.method != TEACHER}),
-        guessing=0.0 if several else chance.guessing(counts),
+        guessing=chance.guessing(counts) if classified and not several else 0.0,
     )
 
 

@@ -44,6 +44,8 @@ class Trend:
         if self.low is None:
             return "too few validations"
         state = "still rising" if self.rising else "flat"
+        if not self.rising and self.gain >= WORTH:
+            state = "not significantly rising"
         return (
             f"{state}: {self.gain:+.1f} points per doubling of the steps (at least {self.low:+.1f})"
         )
@@ -110,6 +112,21 @@ def trends(results: Mapping[Run, dict]) -> dict[Group, Trend]:
         if each is not None:
             found[group] = each
     return found
+
+
+def undecided(runs: Sequence[Run], results: Mapping[Run, dict]) -> list[str]:
+    """List the methods with too few validations to see whether their curves still rise.
+
+    Args:
+        runs (Sequence[Run]): All requested runs.
+        results (Mapping[Run, dict]): Results of the finished runs.
+
+    Returns:
+        list[str]: Names of the methods.
+    """
+    found = trends(results)
+    groups = {(run.method, run.samples) for run in runs if run in results}
+    return sorted({key[0] for key in groups if key not in found or found[key].rising is None})
 
 
 def to_prolong(runs: Sequence[Run], results: Mapping[Run, dict], doublings: int) -> set[Group]:

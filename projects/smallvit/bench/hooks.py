@@ -50,9 +50,11 @@ class Predictions(Hook):
 
         Args:
             folder (str): Work folder of the run.
-            dataset (Any): Test dataset, whose ``data_root`` paths are relative to.
+            dataset (Any): Test dataset; paths are relative to its ``data_root``, or to the folder
+                of its table.
         """
         root = getattr(dataset, "data_root", None)
+        root = root or osp.dirname(getattr(dataset, "ann_file", None) or "")
         names = [
             f"test image {number}" if path is None else osp.relpath(path, root or osp.dirname(path))
             for number, path in enumerate(self.paths)

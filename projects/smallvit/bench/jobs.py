@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from smallvit.bench.methods import parse_method
 from smallvit.bench.recipe import TrainedTeacher
-from smallvit.bench.results import PRETRAINED, STORED, TAUGHT, is_guided, teachers_of
+from smallvit.bench.results import BACKBONE, PRETRAINED, STORED, TAUGHT, is_guided, teachers_of
 from smallvit.bench.scheduler import Job
 from smallvit.bench.settings import BenchSettings, Run, samples_label, samples_slug
 from smallvit.bench.stored import check_pretraining, read_or_tell
@@ -86,7 +86,8 @@ class Jobs:
         folder = run.pretraining_folder(self.out)
         path = osp.join(folder, PRETRAINED)
         done = read_or_tell(path, check_pretraining, "repeating the pretraining")
-        if done is not None and done["iters"] == run.pretraining:
+        kept = osp.isfile(osp.join(folder, BACKBONE))
+        if kept and done is not None and done["iters"] == run.pretraining:
             return folder, []
         # Shared by all learning rates and weights that are tried after it.
         alike = replace(run, rate=1.0, weight="", evals=1)
@@ -104,7 +105,7 @@ class Jobs:
         if not offline:
             return trained_teacher, needs, []
         needs.append(f"features, {samples_label(run.samples)}, seed {run.seed}")
-        if osp.isfile(osp.join(place, STORED)):
+        if osp.isfile(osp.join(place, STORED)) and osp.isdir(features):
             return trained_teacher, needs, []
         arguments = (self.settings, teacher, self.classes, place, features)
         log = osp.join(place, "features.log")

@@ -44,6 +44,8 @@ def fit(
     for name in networks:
         method = parse_method(name)
         if not can_widen(method):
+            if method.base.endswith(".py"):
+                model_config(method, settings.image_size, num_classes)  # refuses other configs
             continue
         plain = model_config(parse_method(method.base), settings.image_size, num_classes)
         measure = partial(_size, settings, name, num_classes)

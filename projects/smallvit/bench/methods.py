@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from smallvit.errors import UserError, about
@@ -243,6 +243,32 @@ def _guidance_weight(name: str, part: str) -> str:
         f"--methods {name}: {part}: only {' and '.join(GUIDANCES)} have a value, the weight of "
         "their loss: a positive number or balanced"
     )
+
+
+def check_folders(names: Iterable[str]) -> None:
+    """Check that no two methods share a folder or differ only in the order of their additions.
+
+    In one folder, the results of one would be taken for the other's.
+
+    Args:
+        names (Iterable[str]): Names of the methods.
+
+    Raises:
+        UserError: If two do, such as ``a/b.py`` and ``a_b.py``.
+    """
+    owners: dict[str, str] = {}
+    twins: dict[tuple, str] = {}
+    for name in names:
+        slug = Method(name, name).slug
+        if owners.setdefault(slug, name) != name:
+            raise UserError(
+                f"--methods {name}: has the same folder, runs/{slug}, as {owners[slug]}: rename "
+                "the file"
+            )
+        base, *parts = name.split("+")
+        twin = twins.setdefault((base, *sorted(parts)), name)
+        if twin != name:
+            raise UserError(f"--methods {name}: is the same as {twin}; use one of these names")
 
 
 def has_own_weight(name: str) -> bool:

@@ -85,9 +85,13 @@ TEMPLATE = """\
 <li>Trained on {{ each.trained_on }}, <b>{{ each.best }}</b> is best: {{ each.accuracy }}%
 {%- if each.interval %} (95% interval over test images: {{ "%.2f" | format(each.interval[0]) }} to
 {{ "%.2f" | format(each.interval[1]) }}%){% endif %}
-{%- if each.ties %}; not significantly different: {{ each.ties | join(", ") }}{% endif %}.
+{%- if each.ties and each.one_seed %}; one seed, so it is unknown whether it differs from
+{{ each.ties | join(", ") }}
+{%- elif each.ties %}; not significantly different: {{ each.ties | join(", ") }}{% endif %}.
 {%- if each.rising %} <b>Still rising</b>, so longer training may change the ranking:
-{{ each.rising | join(", ") }} (--until-flat continues these runs).{% endif %}
+{{ each.rising | join(", ") }} ({{ each.way_on }}).{% endif %}
+{%- if each.unknown %} Too few validations to see whether these still rise:
+{{ each.unknown | join(", ") }}.{% endif %}
 {%- if each.no_better_than_guessing %} No better than chance:
 {{ each.no_better_than_guessing | join(", ") }}.{% endif %}</li>
 {% endfor -%}
@@ -122,12 +126,14 @@ is selected on these results, which biases it slightly upwards.</p>
 <h2>Convergence and learning rates</h2>
 <p>The interval over test images is Wilson's interval for the mean over the seeds. Whether a curve
 still rises is determined before the learning rate decays; after that, every curve rises and then
-flattens.</p>
+flattens.{% if settings.schedule == "cosine" %} The cosine schedule decays from the start, so that
+the gain of longer training is overestimated here.{% endif %}</p>
 {{ table(["trained on", "method", "accuracy", "95% interval, test images", "steps",
 "validation curve"], reached) }}
 {% if trials -%}
 <p>Learning rates relative to the recipe's, with the validation accuracy of a short trial with the
-first seed. Trials are part of the budget; their time is not included in the column "training".</p>
+first seed. {{ "Trials are part of the budget; their" if in_minutes else "Their" }} time is not
+included in the column "training".</p>
 {{ table(["trained on", "method", "chosen", "trials", "time"], trials) }}
 {% endif -%}
 {% if pretrainings -%}

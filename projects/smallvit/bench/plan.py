@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os.path as osp
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from smallvit.bench.methods import REFERENCE, TEACHER, TEACHER_SIZE, Method
 from smallvit.bench.paces import as_speeds, before_of, divide
@@ -165,6 +165,32 @@ def needs_teacher(settings: BenchSettings, methods: Sequence[Method]) -> bool:
     return not (same and any(method.name == REFERENCE for method in methods))
 
 
+def settle_teachers(
+    settings: BenchSettings, wanted: Sequence[Run], rest: Sequence[Run], finished: Collection[Run]
+) -> tuple[list[Run], list[Run]]:
+    """Omit teachers that are not trained yet where the reference is the same network.
+
+    Args:
+        settings (BenchSettings): Settings of the bench.
+        wanted (Sequence[Run]): Requested runs.
+        rest (Sequence[Run]): Runs of earlier commands.
+        finished (Collection[Run]): Runs with a result.
+
+    Returns:
+        tuple[list[Run], list[Run]]: Requested runs, and runs of earlier commands.
+    """
+    if settings.budget == "minutes" or settings.image_size != TEACHER_SIZE:
+        return list(wanted), list(rest)
+    usable = [*wanted, *(run for run in rest if run in finished and not run.begun)]
+    known = {(run.samples, run.seed) for run in usable if run.method == REFERENCE}
+
+    def needed(run: Run) -> bool:
+        spare = run.method == TEACHER and (run.samples, run.seed) in known
+        return run in finished or not spare
+
+    return list(filter(needed, wanted)), list(filter(needed, rest))
+
+
 def _in_order(methods: Sequence[Method]) -> list[str]:
     """Order methods so that a reference that is used as the teacher precedes its students."""
     names = [method.name for method in methods]
@@ -317,7 +343,8 @@ def merge_plans(
 
     Returns:
         tuple[list[Run], list[Run]]: Requested runs, with the lengths of an earlier plan if there
-        are any, and earlier runs that are not requested now.
+        are any, and earlier runs that are not requested now. Added seeds have the length of the
+        others, which may have been continued or planned for another number of runs.
 
     Raises:
         UserError: If earlier results would not be comparable with the requested runs.
@@ -338,5 +365,12 @@ def merge_plans(
             "Use another --out, or the previous settings"
         )
     kept = {(run.method, run.samples, run.seed): run for run in old["runs"]}
-    wanted = [kept.pop((run.method, run.samples, run.seed), run) for run in runs]
+    longest: dict[tuple[str, int | None], Run] = {}
+    for run in sorted(old["runs"], key=lambda run: run.iters):
+        longest[run.method, run.samples] = run
+    wanted = [
+        kept.pop((run.method, run.samples, run.seed), None)
+        or replace(longest.get((run.method, run.samples), run), seed=run.seed)
+        for run in runs
+    ]
     return wanted, list(kept.values())

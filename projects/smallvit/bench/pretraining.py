@@ -21,10 +21,9 @@ from smallvit.apis.pretraining.plan import BASE_BATCH, RATE
 from smallvit.bench.hooks import Progress
 from smallvit.bench.methods import parse_method
 from smallvit.bench.recipe import DIGITS, run_config
-from smallvit.bench.results import PRETRAINED
+from smallvit.bench.results import BACKBONE, PRETRAINED
 from smallvit.bench.settings import BenchSettings, Run
 from smallvit.bench.training import (
-    BACKBONE,
     CONFIG,
     CURVE,
     Report,

@@ -204,7 +204,12 @@ def model_config(method: Method, size: int, num_classes: int, width: int = 0) ->
         path = method.base
         if path in BASES:
             path = config_path(getattr(BASES[path], tier(size)))
-        model = deepcopy(Config.fromfile(find_config(path)).model)
+        model = deepcopy(Config.fromfile(find_config(path)).get("model") or ConfigDict())
+        if not isinstance(model.get("head"), dict) or "backbone" not in model:
+            raise UserError(
+                f"--methods {method.name}: {path} is no classification config: it needs a model "
+                "with a backbone and a head"
+            )
     if not method.base.endswith(".py"):
         model.head.loss = dict(
             type="mmpretrain.LabelSmoothLoss", label_smooth_val=0.1, mode="original"

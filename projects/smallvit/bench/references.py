@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from smallvit.bench.methods import TIMM, Method, parse_method
 from smallvit.bench.settings import BenchSettings
+from smallvit.errors import UserError
 
 #: Factor on the recipe's learning rate for fine-tuning; trials vary it.
 FINE_TUNING = 0.1
@@ -28,6 +30,28 @@ def timm_name(method: Method) -> str:
         str: Name of the model, without the suffix for weights.
     """
     return method.base.removeprefix(TIMM).partition(":pretrained")[0]
+
+
+def check_timm(method: Method) -> None:
+    """Check that timm knows the network of a method.
+
+    Args:
+        method (Method): Parsed method.
+
+    Raises:
+        UserError: If it does not.
+    """
+    if not method.base.startswith(TIMM):
+        return
+    import timm
+
+    name = timm_name(method)
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise UserError(
+            f"--methods {method.name}: timm {timm.__version__} has no model {name!r}{hint}"
+        )
 
 
 def seen_size(method: Method, size: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from smallvit.bench.best import Best
 from smallvit.bench.findings import Findings
 from smallvit.bench.page import render
-from smallvit.bench.plan import TEACHER_SHARE, BenchSettings, samples_label
+from smallvit.bench.plan import TEACHER_SHARE, BenchSettings, Run, samples_label
 from smallvit.bench.progress import duration
 from smallvit.bench.results import is_guided
 from smallvit.bench.table import short
@@ -48,6 +48,7 @@ def make_report(found: Findings, pictures: Sequence[str], best: Best | None = No
         notes=notes(found),
         reached=list(_intervals(found)),
         trials=list(_trials(found)),
+        in_minutes=found.plan["settings"].budget == "minutes",
         pretrainings=list(_pretrainings(found)),
         results=found.table,
         cost_note=_cost_note(found),
@@ -105,12 +106,18 @@ def _p(value: float | None) -> str:
 
 
 def _intervals(found: Findings) -> Iterator[list[str]]:
-    for (name, count), (low, high) in found.intervals.items():
-        summary = found.summaries[name, count]
+    for (name, count), summary in found.summaries.items():
+        # There is no interval without statsmodels, for several labels, and for other tasks.
+        interval = found.intervals.get((name, count))
+        shown = "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
         trend = found.trends.get((name, count))
-        steps = {run.iters for run in found.results if (run.method, run.samples) == (name, count)}
+        steps = {
+            result["iters"]  # of a run that is being continued, not the planned ones
+            for run, result in found.results.items()
+            if (run.method, run.samples) == (name, count)
+        }
         yield [
-            *(samples_label(count), name, summary.text(), f"{low:.2f} to {high:.2f}"),
+            *(samples_label(count), name, summary.text(), shown),
             " to ".join(str(each) for each in sorted({min(steps), max(steps)})),
             "not measured" if trend is None else trend.text(),
         ]
@@ -184,19 +191,14 @@ def caveats(found: Findings) -> list[str]:
         "methods use the same subset for the same seed. The validation images, which select the "
         "checkpoint to test, do not depend on the subset."
     )
-    said.append(_recipe_note(settings))
+    said.append(_recipe_note(settings, *_searched(found)))
     if settings.budget == "minutes":
         said.append(
             "Each run had the same wall time, so slower methods trained for fewer steps. The "
             "ranking may differ on another machine."
         )
     else:
-        steps = {run.iters for run in found.results}
-        said.append(
-            "Each run had the same number of steps; slower methods took more time."
-            if len(steps) == 1 or settings.budget == "epochs"
-            else "Runs whose curve still rose were continued, so the number of steps differs."
-        )
+        said.append(_length_note(settings, found.plan["runs"]))
     if any(is_guided(run.method) for run in found.plan["runs"]):
         said.append(_teacher_note(settings))
     if any(run.pretraining for run in found.plan["runs"]):
@@ -204,11 +206,36 @@ def caveats(found: Findings) -> list[str]:
     return said
 
 
-def _recipe_note(settings: BenchSettings) -> str:
+def _length_note(settings: BenchSettings, runs: Sequence[Run]) -> str:
+    if any(run.begun for run in runs):
+        return "Runs whose curve still rose were continued, so the number of steps differs."
+    if any(run.pretraining for run in runs):
+        return (
+            f"Each run without pretraining had the same number of {_unit(settings)}; a run with "
+            "pretraining had fewer steps, in exchange for pretraining steps that take the same "
+            "time as those it lacks."
+        )
+    return f"Each run had the same number of {_unit(settings)}; slower methods took more time."
+
+
+def _unit(settings: BenchSettings) -> str:
+    return "epochs" if settings.budget == "epochs" else "steps"
+
+
+def _searched(found: Findings) -> tuple[bool, bool]:
+    """Whether learning rates of some methods, and of all, were selected by trials."""
+    chosen = {(each["method"], each["samples"]) for each in found.plan.get("chosen") or []}
+    return bool(chosen), set(found.summaries) <= chosen
+
+
+def _recipe_note(settings: BenchSettings, some: bool, every: bool) -> str:
     schedule = {"trapezoid": "constant, then linear decay to zero", "cosine": "cosine"}
     rate = "the recipe's learning rate"
-    if settings.search:
+    if some:
         rate = "the best of three learning rates on the validation images"
+        rate += "" if every else " where trials are listed, else the recipe's"
+    elif settings.search:
+        rate += ", as runs of fewer than 200 steps are too short for trials"
     return (
         f"One recipe (AdamW, {schedule[settings.schedule]}, light augmentation, {rate}) for all "
         "methods: a method may improve with its own recipe. The best methods here are worth "

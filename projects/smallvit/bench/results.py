@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import os.path as osp
+import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smallvit.bench.methods import REFERENCE, TEACHER
-from smallvit.bench.settings import Run
+from smallvit.bench.settings import COOLDOWN_BEGIN, Run
 from smallvit.bench.stored import check_failure, check_result, check_seconds, read_or_tell
+from smallvit.errors import UserError
 
 RESULT, FAILURE, STORED = "result.json", "failure.json", "stored.json"
 TRIAL, PRETRAINED = "trial.json", "pretraining.json"
+#: Weights of a finished run, and of its pretraining.
+WEIGHTS, BACKBONE = "model.pth", "backbone.pth"
 #: Copy of a teacher's ``model.pth`` at the start of its first student; extending the teacher
 #: overwrites the original.
 TAUGHT = "teacher.pth"
@@ -62,7 +67,8 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
 
     Returns:
         tuple[dict[Run, dict], dict[Run, dict]]: Results of finished runs, and failures
-        (``reason`` and ``log``) of failed runs.
+        (``reason`` and ``log``) of failed runs. A run that failed when it was continued is in
+        both.
     """
     results, failures = {}, {}
     for run in runs:
@@ -77,7 +83,7 @@ def read_results(out: str, runs: Iterable[Run]) -> tuple[dict[Run, dict], dict[R
         failure = read_or_tell(osp.join(folder, FAILURE), check_failure, "the reason is unknown")
         if result is not None:
             results[run] = result
-        elif failure is not None:
+        if failure is not None and (result is None or result["iters"] < run.iters):
             failures[run] = failure
     return results, failures
 
@@ -91,7 +97,7 @@ def summarize(results: Mapping[Run, dict]) -> dict[tuple[str, int | None], Summa
     Returns:
         dict[tuple[str, int | None], Summary]: Summaries by method and images per class.
     """
-    teachers = {key: results[run] for key, run in teachers_of(results).items()}
+    teachers = {key: (run, results[run]) for key, run in teachers_of(results).items()}
     groups: dict[tuple[str, int | None], list[Run]] = {}
     for run in results:
         if run.method != TEACHER:
@@ -127,11 +133,37 @@ def teachers_of(runs: Iterable[Run]) -> dict[tuple[int | None, int], Run]:
     return found
 
 
-def _teaching(method: str, teacher: dict | None) -> float:
+def _teaching(method: str, teacher: tuple[Run, dict] | None) -> float:
     if teacher is None or not is_guided(method):
         return 0.0
-    stored = teacher.get("store_seconds", 0.0) if "+guidance-offline" in method else 0.0
-    return teacher["train_seconds"] + stored
+    run, result = teacher
+    stored = result.get("store_seconds", 0.0) if "+guidance-offline" in method else 0.0
+    # The students learn from the weights before a continuation, which repeats the steps in which
+    # the learning rate decayed.
+    doublings = max(0.0, result["iters"] / (run.begun or result["iters"]) - 1)
+    return result["train_seconds"] / (1 + (2 - COOLDOWN_BEGIN) * doublings) + stored
+
+
+def keep_teacher(path: str) -> None:
+    """Copy the teacher's weights for its students, so that extending its run does not change them.
+
+    Args:
+        path (str): Path of the copy, beside the teacher's ``model.pth``; an existing one is kept.
+
+    Raises:
+        UserError: If the teacher has no weights.
+    """
+    if osp.isfile(path):
+        return
+    weights = osp.join(osp.dirname(path), WEIGHTS)
+    if not osp.isfile(weights):
+        raise UserError(
+            f"{weights} does not exist, from which this run is guided: if the teacher has failed, "
+            "see its reason; otherwise remove its folder. Then run the same command again"
+        )
+    own = f"{path}.{os.getpid()}"
+    shutil.copyfile(weights, own)
+    os.replace(own, path)
 
 
 def is_guided(name: str) -> bool:

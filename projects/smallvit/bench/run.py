@@ -12,13 +12,27 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from smallvit.bench.asked import check_samples, check_unlabeled, limit_validation, make_settings
+from smallvit.bench.asked import (
+    check_out,
+    check_samples,
+    check_unlabeled,
+    limit_validation,
+    make_settings,
+)
 from smallvit.bench.cluster import hand_over
 from smallvit.bench.findings import COST
-from smallvit.bench.flat import to_prolong
-from smallvit.bench.folder_lock import lock_folder
+from smallvit.bench.flat import to_prolong, undecided
+from smallvit.bench.folder_lock import lock_folder, writing
 from smallvit.bench.jobs import Jobs, change
-from smallvit.bench.methods import REFERENCE, SMALL, TEACHER, TEACHER_SIZE, Method, parse_method
+from smallvit.bench.methods import (
+    REFERENCE,
+    SMALL,
+    TEACHER,
+    TEACHER_SIZE,
+    Method,
+    check_folders,
+    parse_method,
+)
 from smallvit.bench.paces import find_paces
 from smallvit.bench.plan import (
     FILE,
@@ -28,11 +42,19 @@ from smallvit.bench.plan import (
     needs_teacher,
     plan_runs,
     read_plan,
+    settle_teachers,
     to_json,
     trial_steps,
 )
 from smallvit.bench.progress import Display, open_display
-from smallvit.bench.results import read_results
+from smallvit.bench.references import check_timm
+from smallvit.bench.results import (
+    TAUGHT,
+    WEIGHTS,
+    keep_teacher,
+    read_results,
+    teachers_of,
+)
 from smallvit.bench.scheduler import Job, Pool
 from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.settings import Pace, steps_label
@@ -65,14 +87,17 @@ def run_bench(args: argparse.Namespace) -> int:
     if args.report_only:
         if read_plan(out) is None:
             raise UserError(f"no bench found in {out}; set --out to the folder of a bench")
-        return write_outputs(out)
+        with writing(out):
+            return write_outputs(out)
     methods = [parse_method(name) for name in dict.fromkeys(args.methods or [])]
     if args.data != DIGITS and not osp.exists(args.data):
         raise UserError(f"--data {args.data}: no such folder or file (or: --data {DIGITS})")
     check_unlabeled(args, methods)
+    check_out(args, out)
     bench = Bench(args, out, methods)
-    os.makedirs(out, exist_ok=True)
-    with lock_folder(out):
+    with writing(out):
+        os.makedirs(out, exist_ok=True)
+    with writing(out), lock_folder(out):
         bench.plan()
         bench.train()
         bench.measure()
@@ -110,6 +135,7 @@ class Bench:
             self.methods = [parse_method(name) for name in names]
         for method in self.methods:
             check_method(method, task)
+            check_timm(method)
         if args.val_per_class:
             limit_validation(self.data, args.val_per_class)
         size = args.image_size or self.data["image_size"]
@@ -119,13 +145,26 @@ class Bench:
         self.classes = len(self.data["classes"])
         samples = check_samples(args.samples_per_class, self.data)
         old = read_plan(self.out)
-        self._obtain_weights()
+        self._check_folder(old)
+        self._obtain_weights(old)
         self.networks = self._fit((old or {}).get("networks") or {}, old)
         self.wanted, self.rest, self.speeds = self._runs(samples, old)
         self.chosen = list((old or {}).get("chosen") or [])
         self._apply_choices()
         self.commands = [*(old or {}).get("command", []), " ".join(map(shlex.quote, sys.argv))]
         self.save()
+
+    def _check_folder(self, old: dict | None) -> None:
+        """Check that no run in the folder could be taken for one of another method or plan."""
+        planned = [] if old is None else [run.method for run in old["runs"]]
+        check_folders([*planned, *(method.name for method in self.methods)])
+        if old is None:
+            for name in ("runs", "trials", COST):
+                if osp.lexists(osp.join(self.out, name)):
+                    raise UserError(
+                        f"{self.out} contains {name} but no {FILE}, so that it is unknown with "
+                        f"which settings it was made; use another --out, or remove {name}"
+                    )
 
     def save(self) -> None:
         """Save the plan atomically."""
@@ -138,17 +177,19 @@ class Bench:
             "jobs": len(self.slots),
             "networks": self.networks,
             "chosen": self.chosen,
-            "unavailable": self.unavailable,
+            "unavailable": self.former | self.unavailable,
         }
         write_whole(
             osp.join(self.out, FILE),
             to_json(self.settings, self.data, [*self.wanted, *self.rest], extra),
         )
 
-    def _obtain_weights(self) -> None:
+    def _obtain_weights(self, old: dict | None) -> None:
         """Omit methods whose pretrained weights are unavailable; the report lists them."""
         self.unavailable: dict[str, str] = {}
         names = [method.name for method in self.methods if method.pretrained]
+        told = (old or {}).get("unavailable") or {}
+        self.former = {name: reason for name, reason in told.items() if name not in names}
         if not names:
             return
         print(f"loading the weights of {len(names)} pretrained networks", flush=True)
@@ -217,7 +258,9 @@ class Bench:
             widths=widths,
             paces={name: Pace(**self.paces[name]) for name in pretrained},
         )
-        wanted, rest = merge_plans(old, self.settings, self.data, runs)
+        merged = merge_plans(old, self.settings, self.data, runs)
+        finished, _ = read_results(self.out, [*merged[0], *merged[1]])
+        wanted, rest = settle_teachers(self.settings, *merged, finished)
         return wanted, rest, speeds
 
     def _try_methods(self) -> dict[str, dict[str, float]]:
@@ -267,8 +310,20 @@ class Bench:
             if self.settings.search:
                 self._choose(stage)
             self._train(stage)
+            if doublings and guided:
+                self._keep_teachers()
             while doublings and self._prolong(stage, doublings):
                 self._train(stage)
+
+    def _keep_teachers(self) -> None:
+        """Keep the weights for the students: a teacher trains for as many steps as they do."""
+        runs = [*self.rest, *self.wanted]
+        results, _ = read_results(self.out, runs)
+        for run in teachers_of(runs).values():
+            folder = run.folder(self.out)
+            short = run in results and results[run]["iters"] == (run.begun or run.iters)
+            if short and osp.isfile(osp.join(folder, WEIGHTS)):
+                keep_teacher(osp.join(folder, TAUGHT))
 
     def _choose(self, names: set[str]) -> None:
         runs = [run for run in self.wanted if run.method in names]
@@ -281,7 +336,11 @@ class Bench:
         if not groups:
             return
         found = search(groups, self._jobs(), self.pool, len(self.slots))
-        self.chosen += found
+        for each in found:
+            if each["trials"] or each["weights"]:
+                self.chosen.append(each)
+            else:  # not kept, so that the next command tries again
+                print(f"{each['method']}: all trials failed, using the recipe's learning rate")
         self._apply_choices()
         self.save()
 
@@ -320,7 +379,8 @@ class Bench:
 
     def _prolong(self, names: set[str], doublings: int) -> bool:
         """Double the runs whose curves still rise, and return whether there are any."""
-        runs = [run for run in self.wanted if run.method in names]
+        # A longer teacher would be of no use: its students have begun with the shorter one.
+        runs = [run for run in self.wanted if run.method in names and run.method != TEACHER]
         results, _ = read_results(self.out, runs)
         rising = to_prolong(runs, results, doublings)
         if rising:
@@ -332,6 +392,9 @@ class Bench:
             listed = ", ".join(sorted({method for method, _ in longer}))
             print(f"still rising, continued with twice the steps: {listed}", flush=True)
             self.save()
+        elif undecided(runs, results):
+            listed = ", ".join(undecided(runs, results))
+            print(f"too few validations to see whether a curve still rises: {listed}", flush=True)
         return bool(rising)
 
     def _jobs(self) -> Jobs:

@@ -196,7 +196,8 @@ def check_plan(plan: dict) -> dict[str, Any]:
         raise ValueError(f"settings.budget is {settings['budget']!r}")
     for number, run in enumerate(require_type(plan["runs"], "runs", list)):
         _check_run(run, f"runs[{number}]")
-    _check_data(require_type(plan["data"], "data", dict))
+    task = settings.get("task", "classification")
+    _check_data(require_type(plan["data"], "data", dict), task == "classification")
     for line in require_type(plan.get("command", []), "command", list):
         require_type(line, "command", str)
     for name, fitted in require_type(plan.get("networks") or {}, "networks", dict).items():
@@ -264,7 +265,7 @@ def _check_run(run: Any, name: str) -> None:
     _check_weight(run.get("weight", ""), f"{name}.weight")
 
 
-def _check_data(data: dict) -> None:
+def _check_data(data: dict, classified: bool) -> None:
     classes = require_type(data["classes"], "data.classes", list)
     for name in classes:
         require_type(name, "data.classes", str)
@@ -279,5 +280,6 @@ def _check_data(data: dict) -> None:
         numbers = require_type(counts[split], f"data.counts.{split}", list)
         if len(numbers) != len(classes) or not classes:
             raise ValueError(f"data.counts.{split} has {len(numbers)} of {len(classes)} classes")
-        if sum(require_count(number, f"data.counts.{split}") for number in numbers) == 0:
+        whole = sum(require_count(number, f"data.counts.{split}") for number in numbers)
+        if classified and whole == 0:  # for other tasks, objects are counted
             raise ValueError(f"data.counts.{split} has no image")

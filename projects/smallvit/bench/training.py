@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import os.path as osp
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from smallvit.bench.hooks import ACCURACY as ACCURACY
 from smallvit.bench.hooks import STABLE, KeepStable, Predictions, Progress
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config, several_labels
-from smallvit.bench.results import PRETRAINED, RESULT, TRIAL
+from smallvit.bench.results import BACKBONE, PRETRAINED, RESULT, TRIAL, WEIGHTS, keep_teacher
 from smallvit.bench.stored import check_pretraining, check_result, read_or_tell
 from smallvit.bench.tasks import CLASSIFICATION, TASKS
 from smallvit.engine.checkpoint.formats import write_checkpoint
@@ -29,9 +28,7 @@ from smallvit.errors import UserError
 from smallvit.utils.files import remove_quietly, write_whole
 
 Report = Callable[[dict[str, Any]], None]
-WEIGHTS, CONFIG = "model.pth", "config.py"
-#: Weights of a pretraining.
-BACKBONE = "backbone.pth"
+CONFIG = "config.py"
 #: Validation accuracies by step.
 CURVE = "curve.json"
 
@@ -190,19 +187,6 @@ def read_pretraining(folder: str) -> dict[str, Any] | None:
 def _is_shorter(folder: str, run: Run) -> bool:
     result = read_or_tell(osp.join(folder, RESULT), check_result, "repeating the run")
     return result is not None and result["iters"] < run.iters
-
-
-def keep_teacher(path: str) -> None:
-    """Copy the teacher's weights for its students, so that extending its run does not change them.
-
-    Args:
-        path (str): Path of the copy, beside the teacher's ``model.pth``; an existing one is kept.
-    """
-    if osp.isfile(path):
-        return
-    own = f"{path}.{os.getpid()}"
-    shutil.copyfile(osp.join(osp.dirname(path), WEIGHTS), own)
-    os.replace(own, path)
 
 
 def make_runner(cfg: Config, work_dir: str, resume: bool) -> Runner:

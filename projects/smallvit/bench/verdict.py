@@ -8,7 +8,7 @@ from smallvit.bench import chance
 from smallvit.bench.findings import Findings
 from smallvit.bench.methods import TEACHER, is_pretrained
 from smallvit.bench.results import ranking
-from smallvit.bench.settings import Run, samples_label
+from smallvit.bench.settings import BenchSettings, Run, samples_label
 from smallvit.bench.sizes import PUBLISHED, TOLERANCE
 from smallvit.bench.table import short
 from smallvit.bench.tasks import CLASSIFICATION, TASKS
@@ -30,6 +30,12 @@ def size_note(found: Findings) -> tuple[bool, str]:
     sizes = {name: cost[unit] for name, cost in found.costs["methods"].items() if name in shown}
     if not sizes:
         return False, "The network sizes were not measured."
+    same, said = _compared(settings, sizes, word)
+    left = sorted(shown - set(sizes))
+    return (same, said) if not left else (False, f"{said} Not measured: {', '.join(left)}.")
+
+
+def _compared(settings: BenchSettings, sizes: dict, word: str) -> tuple[bool, str]:
     least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
     if settings.sizes != PUBLISHED:
         off = {
@@ -64,7 +70,8 @@ def answers(found: Findings) -> Iterator[dict]:
     Yields:
         dict: ``trained_on``, ``best``, ``accuracy``, ``interval`` (of the test images, or
         None), ``ties``, ``one_seed``, ``rising`` (methods that would profit from longer
-        training) and ``no_better_than_guessing``.
+        training), ``way_on`` (how to train them longer), ``unknown`` (methods with too few
+        validations to see whether they would) and ``no_better_than_guessing``.
     """
     for count in found.samples:
         there = {key: each for key, each in found.summaries.items() if key[1] == count}
@@ -73,6 +80,7 @@ def answers(found: Findings) -> Iterator[dict]:
             continue
         best = found.summaries[names[0], count]
         pairs = [each for each in found.comparisons if each.samples == count]
+        curves = {name: found.trends.get((name, count)) for name in names}
         yield {
             "trained_on": samples_label(count),
             "best": names[0],
@@ -80,13 +88,22 @@ def answers(found: Findings) -> Iterator[dict]:
             "interval": found.intervals.get((names[0], count)),
             "ties": [each.other for each in pairs if not each.differ],
             "one_seed": len(best.accuracies) < 2,
-            "rising": [
-                name
-                for name in names
-                if (name, count) in found.trends and found.trends[name, count].rising
+            "rising": [name for name, each in curves.items() if each and each.rising],
+            "way_on": _way_on(found),
+            "unknown": [
+                name for name, each in curves.items() if each is None or each.rising is None
             ],
             "no_better_than_guessing": [name for name in names if _guesses(found, name, count)],
         }
+
+
+def _way_on(found: Findings) -> str:
+    settings = found.plan["settings"]
+    if settings.budget == "minutes":
+        return "use a larger --budget-minutes and another --out"
+    if settings.schedule == "cosine":
+        return "use --schedule trapezoid and another --out"
+    return "--until-flat continues these runs"
 
 
 def _guesses(found: Findings, name: str, count: int | None) -> bool:
@@ -143,19 +160,20 @@ def notes(found: Findings) -> list[str]:
     Returns:
         list[str]: Sentences for the report.
     """
+    task = found.plan["settings"].task
     if found.plan["data"].get("several"):
-        return [
+        said = [
             "Images may have several labels: accuracy denotes mAP, the mean average precision over "
             "the classes; there is no test over images."
         ]
-    task = found.plan["settings"].task
-    said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]
-    if task != CLASSIFICATION:
+    elif task != CLASSIFICATION:
         said = [
             f"Accuracy on this page denotes {TASKS[task].title} in percent, for {task}. Variation "
             "over seeds is tested; variation over test images is not estimated."
         ]
-    elif not chance.is_available():
+    else:
+        said = [f"Always predicting the most frequent class gives {found.guessing:.2f}%."]
+    if not chance.is_available():
         said.append(chance.MISSING[0].upper() + chance.MISSING[1:] + ".")
     measured = {name for name, _ in found.summaries}
     for name, reason in (found.plan.get("unavailable") or {}).items():

@@ -31,8 +31,8 @@ from smallvit.bench.pretraining import pace as pace
 from smallvit.bench.pretraining import pretrain as pretrain
 from smallvit.bench.recipe import TrainedTeacher, run_config, whole_images
 from smallvit.bench.references import obtain as obtain
-from smallvit.bench.results import STORED, TAUGHT, is_guided
-from smallvit.bench.training import CONFIG, WEIGHTS, Report, keep_teacher, make_runner
+from smallvit.bench.results import STORED, TAUGHT, WEIGHTS, is_guided, keep_teacher
+from smallvit.bench.training import CONFIG, Report, make_runner
 from smallvit.bench.training import attempt as attempt
 from smallvit.bench.training import train as train
 from smallvit.engine.models import build_model

@@ -1,10 +1,11 @@
 """Bench options that depend on the dataset."""
 
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 
-from smallvit.bench.asked import limit_validation
+from smallvit.bench.asked import check_out, limit_validation
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import run_config, whole_images
 from smallvit.errors import UserError
@@ -53,3 +54,17 @@ def test_a_run_validates_on_the_subset_of_every_seed():
 def test_stored_features_show_whole_images():
     steps = whole_images(run_config(SETTINGS, RUN, 10)).val_dataloader.dataset.dataset.pipeline
     assert "Resize" in [step.type for step in steps]
+
+
+def test_results_inside_of_the_dataset_are_refused(tmp_path):
+    (tmp_path / "ant").mkdir()
+    inside = str(tmp_path / "work_dirs" / "bench")
+    images = Namespace(data=str(tmp_path), unlabeled=None)
+    with pytest.raises(UserError, match=r"lies in --data .*, whose subfolders are part"):
+        check_out(images, inside)
+    check_out(images, f"{tmp_path}_bench")
+    check_out(Namespace(data="digits", unlabeled=None), "digits")
+    (tmp_path / "train").mkdir()  # other subfolders do not count
+    check_out(images, inside)
+    with pytest.raises(UserError, match=r"lies in --unlabeled .*, so that its plots"):
+        check_out(Namespace(data=str(tmp_path), unlabeled=str(tmp_path)), inside)

@@ -1,9 +1,13 @@
 """Best network in the report; images are only taken from the dataset folder."""
 
+import json
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 
 from smallvit.bench.best import _picture, find_best
+from smallvit.bench.hooks import Predictions
 from smallvit.bench.predictions import Predicted
 from smallvit.bench.settings import BenchSettings, Run
 
@@ -64,3 +68,15 @@ def test_commands_without_predictions(tmp_path):
     assert best.title == "vit, 5 per class"
     assert "runs/vit/5/seed1/model.pth" in best.commands[1]
     assert best.classes == best.matrix == best.mistakes == []
+
+
+def test_images_of_a_table_are_beside_it(tmp_path):
+    (tmp_path / "cat").mkdir()
+    cv2.imwrite(str(tmp_path / "cat/1.png"), np.zeros((9, 9, 3), np.uint8))
+    (tmp_path / "labels.csv").write_text("")
+    assert _picture(str(tmp_path / "labels.csv"), "cat/1.png") is not None
+    hook = Predictions()
+    hook.paths, hook.labels = [str(tmp_path / "cat/1.png")], [0]
+    table = SimpleNamespace(data_root="", ann_file=str(tmp_path / "labels.csv"))
+    hook.write(str(tmp_path), table)
+    assert json.loads((tmp_path / "predictions.json").read_text())["images"] == ["cat/1.png"]

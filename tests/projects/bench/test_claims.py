@@ -14,7 +14,7 @@ RESULT = dict(accuracy=50.0, val_accuracy=50.0, train_seconds=1.0, iters=30, par
 def job_in(folder, function="train", iters=30):
     arguments = (None, Run("vit", None, 0, iters, 1), 10, 0, str(folder), None)
     if function == "store":
-        arguments = (None, None, 10, str(folder), "features")
+        arguments = (None, None, 10, str(folder), str(folder / "features"))
     return Job("vit", function, arguments, str(folder / "log.txt"))
 
 
@@ -69,4 +69,16 @@ def test_remaining_work_of_a_job(tmp_path):
     (tmp_path / "trial.json").write_text(json.dumps(dict(accuracy=1.0, iters=30, seconds=2.0)))
     assert left_by(job_in(tmp_path, "attempt"))["iters"] == 30
     (tmp_path / "stored.json").write_text('{"seconds": 1.0}')
+    assert left_by(job_in(tmp_path, "store")) is None  # its features were deleted
+    (tmp_path / "features").mkdir()
     assert left_by(job_in(tmp_path, "store")) == {"seconds": 1.0}
+
+
+def test_a_pretraining_without_weights_is_repeated(tmp_path):
+    found = dict(method="masked", note="", images=9, iters=5, seconds=1.0, features={})
+    (tmp_path / "pretraining.json").write_text(json.dumps(found))
+    run = Run("vit+masked", None, 0, 30, 1, pretraining=5)
+    job = Job("vit", "pretrain", (None, run, 10, 0, str(tmp_path)), str(tmp_path / "log.txt"))
+    assert left_by(job) is None
+    (tmp_path / "backbone.pth").touch()
+    assert left_by(job) == found

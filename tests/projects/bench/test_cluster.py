@@ -133,6 +133,9 @@ def test_parameters(tmp_path, monkeypatch):
     pool, slots, workers = hand_over(args, str(tmp_path), 0)
     assert (len(slots), slots[0], workers) == (16, {"OMP_NUM_THREADS": "3"}, 2)
     assert pool.at_once == 16
+    args.submitit = ["cluster=local", "cpus_per_task=many"]
+    with pytest.raises(UserError, match="cpus_per_task=many: expected a positive integer"):
+        hand_over(args, str(tmp_path), 0)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"requires submitit: pip install 'smallvit\[cluster\]'"):
         cluster(tmp_path)

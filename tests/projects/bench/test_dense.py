@@ -116,3 +116,12 @@ def test_numbers_are_percent():
     assert TASKS["detection"].percent({"coco/bbox_mAP": 0.25}) == 25.0
     assert TASKS["detection"].percent({"coco/bbox_mAP": -1.0}) == 0.0
     assert TASKS["segmentation"].percent({"mIoU": 31.5}) == 31.5
+
+
+def test_results_beside_the_images_are_no_other_images(tmp_path):
+    data, out = write_boxes(tmp_path / "data"), tmp_path / "data" / "bench"
+    before = look(str(data), str(out / "data"), None)
+    (out / "report.html").write_text("report")
+    assert look(str(data), str(out / "data"), None) == before
+    (tmp_path / "data" / "note.txt").write_text("another file")
+    assert look(str(data), str(out / "data"), None) != before

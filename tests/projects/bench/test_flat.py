@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from smallvit.bench.flat import to_prolong, trend, trends
+from smallvit.bench.flat import Trend, to_prolong, trend, trends, undecided
 from smallvit.bench.plan import Run
 
 STEPS = [100 * number for number in range(1, 11)]
@@ -40,6 +40,12 @@ def test_noise_does_not_rise():
 def test_a_slope_too_small_to_matter_is_flat():
     assert trend([curve(0.2)], 1000).low > 0
     assert not trend([curve(0.2)], 1000).rising
+    assert trend([curve(0.2)], 1000).text().startswith("flat: +0.2")
+
+
+def test_a_gain_within_the_noise_is_not_called_flat():
+    assert not Trend(2.0, -0.6).rising
+    assert Trend(2.0, -0.6).text().startswith("not significantly rising: +2.0")
 
 
 def test_too_few_validations_give_no_trend():
@@ -66,3 +72,9 @@ def test_only_complete_groups_are_extended_up_to_a_limit():
     found = {run: {"iters": 4000, "curve": [(4 * a, b) for a, b in curve(5.0)]} for run in longest}
     assert to_prolong(longest, found, 2) == set()
     assert to_prolong(longest, found, 3) != set()
+
+
+def test_methods_whose_curves_are_too_short_are_named():
+    runs = [RUN, Run("dhvt", 50, 0, 20, 1), Run("dwnet", 50, 0, 20, 1)]
+    results = {RUN: {"iters": 1000, "curve": curve(5.0)}, runs[1]: {"iters": 20, "curve": []}}
+    assert undecided(runs, results) == ["dhvt"]  # the last has not finished

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from smallvit.bench.methods import BASES, TEACHER, drawn, list_methods, parse_method
+from smallvit.bench.measuring import fit
+from smallvit.bench.methods import (
+    BASES,
+    TEACHER,
+    check_folders,
+    drawn,
+    list_methods,
+    parse_method,
+)
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import TrainedTeacher, begin_from, run_config
 from smallvit.errors import UserError
@@ -92,6 +100,15 @@ def test_user_configs_provide_their_model(tmp_path):
     assert cfg.model.backbone == dict(type="X", img_size=32)
     assert cfg.model.head == dict(type="Y", num_classes=7, loss=dict(type="Z"))
     assert cfg.optim_wrapper == config("vit").optim_wrapper
+
+
+@pytest.mark.parametrize("model", ["", "model = dict(type='X', backbone=dict(), roi_head={})"])
+def test_configs_of_other_tasks_are_refused(model, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(model)
+    settings = BenchSettings("digits", 32, 16, False, "iters", 9, sizes="params", target=1.0)
+    with pytest.raises(UserError, match=r"own\.py: .*own\.py is no classification config"):
+        fit(settings, [str(path)], 2, None)
 
 
 class TestRecipe:
@@ -209,3 +226,11 @@ def test_pictures_have_no_paths():
     found = [drawn(each) for each in ("vit", "a/b.py+shortcut", "timm:x:pretrained=/a/b.pth+probe")]
     assert found == ["vit", "b.py+shortcut", "timm:x:pretrained=b.pth+probe"]
     assert drawn("timm:hf-hub:timm/x:pretrained") == "timm:hf-hub:timm/x:pretrained"
+
+
+def test_two_methods_in_one_folder_are_refused():
+    check_folders(["vit", "vit+shortcut", "timm:resnet18", "a/b.py", "vit", "a/b.py+shortcut"])
+    with pytest.raises(UserError, match=r"a_b\.py: has the same folder, runs/a_b\.py, as a/b\.py"):
+        check_folders(["a/b.py", "a_b.py"])
+    with pytest.raises(UserError, match=r"guidance\+shortcut: is the same as vit\+shortcut\+gui"):
+        check_folders(["vit+shortcut+guidance", "vit+guidance+shortcut"])

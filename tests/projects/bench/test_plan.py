@@ -1,6 +1,7 @@
 """Bench plans: runs and their lengths, compared with values computed by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from smallvit.bench.plan import (
     merge_plans,
     plan_runs,
     read_plan,
+    settle_teachers,
     to_json,
 )
 from smallvit.errors import UserError
@@ -185,6 +187,15 @@ class TestResume:
         longer, new = Run("vit", None, 0, 99, 4), Run("dhvt", None, 0, 99, 4)
         assert merge_plans(old, settings(), DATA, [longer, new]) == ([first, new], [other])
 
+    def test_added_seeds_are_as_long_as_the_others(self, tmp_path):
+        # Continued once, or planned in minutes for fewer runs than now.
+        first = Run("vit", None, 0, 10, 1, 48, 3.0, pretraining=5).prolonged()
+        shorter, other = Run("vit", None, 1, 10, 1), Run("vit", 5, 1, 10, 1)
+        old = self.plan(tmp_path, [first])
+        wanted, rest = merge_plans(old, settings(), DATA, [shorter, other])
+        assert wanted == [replace(first, seed=1), other]
+        assert rest == [first]
+
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
@@ -252,3 +263,29 @@ class TestResume:
         changed = settings(sizes="params", target=250000.0, schedule="trapezoid", search=True)
         with pytest.raises(UserError, match="sizes was 'published' and is 'params' now"):
             merge_plans(old, changed, DATA, [run])
+
+
+class TestTeachers:
+    """The reference replaces a teacher that is not trained yet, if it is the same network."""
+
+    guided, reference, teacher = (
+        Run(name, None, 0, 9, 1) for name in ("vit+guidance", "resnet", TEACHER)
+    )
+
+    def test_an_unfinished_teacher_of_an_earlier_command(self):
+        wanted, rest = [self.reference, self.guided], [self.teacher]
+        assert settle_teachers(settings(), wanted, rest, []) == (wanted, [])
+        assert settle_teachers(settings(), wanted, rest, [self.teacher]) == (wanted, rest)
+
+    def test_a_reference_of_an_earlier_command(self):
+        wanted, rest = [self.teacher, self.guided], [self.reference]
+        assert settle_teachers(settings(), wanted, rest, rest) == ([self.guided], rest)
+        assert settle_teachers(settings(), wanted, rest, []) == (wanted, rest)
+        # Longer than the students.
+        longer = [self.reference.prolonged()]
+        assert settle_teachers(settings(), wanted, longer, longer) == (wanted, longer)
+
+    @pytest.mark.parametrize("changes", [dict(budget="minutes"), dict(image_size=64)])
+    def test_another_network(self, changes):
+        wanted, rest = [self.reference, self.guided], [self.teacher]
+        assert settle_teachers(settings(**changes), wanted, rest, []) == (wanted, rest)

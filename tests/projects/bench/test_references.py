@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from smallvit.bench.methods import is_pretrained, list_methods, parse_method
 from smallvit.bench.plan import BenchSettings, Run
 from smallvit.bench.recipe import run_config
-from smallvit.bench.references import obtain, without_weights
+from smallvit.bench.references import check_timm, obtain, without_weights
 from smallvit.bench.table import make_table
 from smallvit.engine.install import install
 from smallvit.errors import UserError
@@ -119,3 +119,11 @@ def test_missing_weights_are_named(file, tmp_path, monkeypatch):
     rows = make_table({}, [None], {}, missing).rows
     assert [row[0].text for row in rows] == names[1:]
     assert {row[1].text for row in rows} == {"not measured"}
+
+
+def test_models_that_timm_does_not_have():
+    for name in ("vit", "timm:resnet18", "timm:vit_tiny_patch16_224.augreg_in21k:pretrained"):
+        check_timm(parse_method(name))
+    for name in ("timm:resnet81", "timm:resnet81:pretrained+probe"):
+        with pytest.raises(UserError, match=r"has no model 'resnet81'; did you mean .*resnet18"):
+            check_timm(parse_method(name))

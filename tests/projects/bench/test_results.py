@@ -9,7 +9,7 @@ import pytest
 from malformed import MALFORMED_FILES, variants, write_malformed
 from smallvit.bench.methods import TEACHER
 from smallvit.bench.plan import Run
-from smallvit.bench.results import Summary, ranking, read_results, summarize
+from smallvit.bench.results import Summary, keep_teacher, ranking, read_results, summarize
 from smallvit.bench.stored import (
     check_costs,
     check_failure,
@@ -19,6 +19,7 @@ from smallvit.bench.stored import (
     read_or_tell,
 )
 from smallvit.bench.table import make_table, to_csv, to_markdown, to_text
+from smallvit.errors import UserError
 
 COSTS = {
     "vit": {
@@ -201,3 +202,35 @@ class TestDamage:
         with pytest.raises((ValueError, KeyError)):
             check_record(record)
         assert check_record({"git": None})["git"] == {"smallvit": None}
+
+
+def test_a_failed_continuation_is_a_failure(tmp_path):
+    short, long = (Run("vit", None, seed, 9, 1) for seed in range(2))
+    for run in (short, long):
+        folder = tmp_path / run.folder("")
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result(90.0)))
+        (folder / "failure.json").write_text(json.dumps({"reason": "r", "log": "l"}))
+    found, failures = read_results(str(tmp_path), [short.prolonged(), long])
+    assert list(found) == [short.prolonged(), long]
+    assert list(failures) == [short.prolonged()]  # the other was repeated since
+
+
+def test_the_time_of_a_teacher_ends_where_its_students_begin():
+    # From 0 to 100, then from 80 to 200 and from 160 to 400: 460 steps, 100 for the students.
+    run = Run("resnet", 10, 0, 100, 1).prolonged().prolonged()
+    found = {run: result(99.0, 46.0, iters=400), Run("vit+guidance", 10, 0, 100, 1): result(90.0)}
+    assert summarize(found)["vit+guidance", 10].teacher_seconds == pytest.approx(10.0)
+    assert summarize(found)["resnet", 10].seconds == 46.0
+    found[run]["iters"] = 100  # not continued yet
+    assert summarize(found)["vit+guidance", 10].teacher_seconds == 46.0
+
+
+def test_a_teacher_without_weights(tmp_path):
+    with pytest.raises(UserError, match=r"model\.pth does not exist, from which this run"):
+        keep_teacher(str(tmp_path / "teacher.pth"))
+    (tmp_path / "model.pth").write_text("1")
+    keep_teacher(str(tmp_path / "teacher.pth"))
+    (tmp_path / "model.pth").write_text("2")
+    keep_teacher(str(tmp_path / "teacher.pth"))
+    assert (tmp_path / "teacher.pth").read_text() == "1"
