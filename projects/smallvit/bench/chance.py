@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -101,7 +101,7 @@ class Difference:
         low (float | None): Lower end of its 95% interval; None without two common seeds, or if
             all of them differ by the same amount.
         high (float | None): Upper end of the interval, or None.
-        p (float | None): p-value of the paired t-test. Defaults to None.
+        p (float | None): p-value of the t-test. Defaults to None.
         seeds (int): Number of common seeds. Defaults to 1.
     """
 
@@ -112,37 +112,60 @@ class Difference:
     seeds: int = 1
 
 
-def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
-    """Compare two methods over the seeds that both have, with a paired t-test.
+def paired_difference(
+    one: Mapping[int, float],
+    other: Mapping[int, float],
+    more: Iterable[Mapping[int, float]] = (),
+) -> Difference:
+    """Compare two methods over the seeds that both have, as in a randomized block design.
 
     The runs of a seed share the training images and their order, so their accuracies are not
-    independent.
+    independent. The variance that is left after the means of methods and seeds is estimated from
+    all methods, because two or three seeds of two methods determine it poorly. Without further
+    methods this is the paired t-test.
 
     Args:
         one (Mapping[int, float]): Accuracy of the first method by seed.
         other (Mapping[int, float]): Accuracy of the second method by seed.
+        more (Iterable[Mapping[int, float]]): Accuracies of further methods; those that lack a seed
+            of the two are not used. Defaults to none.
 
     Returns:
         Difference: First minus second method, with interval and p-value. Without a common seed,
         the difference of the means.
     """
-    gains = [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
-    if not gains:
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
         means = (statistics.fmean(each.values()) for each in (one, other))
         return Difference(next(means) - next(means), None, None)
-    mean = statistics.fmean(gains)
-    if len(gains) < 2:
+    mean = statistics.fmean(one[seed] - other[seed] for seed in seeds)
+    if len(seeds) < 2:
         return Difference(mean, None, None)
-    if max(gains) - min(gains) < ROUNDING:
+    whole = [one, other, *(each for each in more if each.keys() >= set(seeds))]
+    spread = _residuals([[each[seed] for seed in seeds] for each in whole])
+    if max(map(abs, spread)) < ROUNDING:
         # Only the resolution of the test images hides the variation, so there is nothing to test.
         alike = abs(mean) < ROUNDING
-        return Difference(mean, None, None, 1.0 if alike else None, len(gains))
-    from scipy.stats import ttest_1samp
+        return Difference(mean, None, None, 1.0 if alike else None, len(seeds))
+    from scipy.stats import t
 
-    tested = ttest_1samp(gains, 0.0)
-    interval = tested.confidence_interval(CONFIDENCE)
-    ends = float(interval.low), float(interval.high)
-    return Difference(mean, *ends, float(tested.pvalue), len(gains))
+    freedom = (len(whole) - 1) * (len(seeds) - 1)
+    error = (2 * sum(each**2 for each in spread) / freedom / len(seeds)) ** 0.5
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    p = 2 * float(t.sf(abs(mean) / error, freedom))
+    return Difference(mean, mean - reach, mean + reach, p, len(seeds))
+
+
+def _residuals(table: Sequence[Sequence[float]]) -> list[float]:
+    """Subtract the means of methods (rows) and seeds (columns)."""
+    rows = [statistics.fmean(row) for row in table]
+    columns = [statistics.fmean(column) for column in zip(*table, strict=True)]
+    whole = statistics.fmean(rows)
+    return [
+        value - mean - column + whole
+        for row, mean in zip(table, rows, strict=True)
+        for value, column in zip(row, columns, strict=True)
+    ]
 
 
 def of_seeds(values: Sequence[float]) -> float:

@@ -23,8 +23,7 @@ class Comparison:
         samples (int | None): Training images per class, None for all.
         best (str): Best method on the subset.
         other (str): Method that is compared with it.
-        difference (Difference): Best minus other, with the interval of the paired t-test over the
-            seeds.
+        difference (Difference): Best minus other, with the interval of the t-test over the seeds.
         seeds (float | None): p-value of the t-test, corrected; None with one seed.
         images (float | None): McNemar's p-value, corrected; None without predictions of
             both methods on the same images.
@@ -85,7 +84,8 @@ def _pairs(summaries, samples, tested) -> Iterator[Comparison]:
         best, *others = ranking(there, [count]) or [None]
         for other in others:
             one, two = (summaries[name, count].accuracies for name in (best, other))
-            difference = chance.paired_difference(one, two)
+            more = [there[name, count].accuracies for name in others if name != other]
+            difference = chance.paired_difference(one, two, more)
             images = _paired(tested, best, other, count) if chance.is_available() else None
             yield Comparison(count, best, other, difference, difference.p, images)
 

@@ -115,12 +115,13 @@ each column is bold. Click a column title to sort.</p>
 {% endfor -%}
 <h2>Significance tests</h2>
 <p>Best method minus other method, in points. Two sources of variation are tested: the seed (subset,
-initial weights and order of the images; interval and test of the differences within each seed,
-paired because all methods share its subset), and the test images (McNemar's exact test on the
-images that only one of the two networks classifies correctly; for several seeds, twice the median
-p-value). The p-values are corrected for the number of comparisons in this table with Holm's method;
-the intervals are not. A difference is significant if both p-values are below 0.05. The best method
-is selected on these results, which biases it slightly upwards.</p>
+initial weights and order of the images; t-test within seeds, because all methods share the subset
+of a seed, with one variance for all methods, as in a randomized block design), and the test images
+(McNemar's exact test on the images that only one of the two networks classifies correctly; for
+several seeds, twice the median p-value). The p-values are corrected for the number of comparisons
+in this table with Holm's method; the intervals are not. A difference is significant if both
+p-values are below 0.05. The best method is selected on these results, which biases it slightly
+upwards.</p>
 {{ table(["trained on", "best", "other", "difference", "95% interval", "p, seeds", "p, images",
 "verdict"], differences) }}
 <h2>Convergence and learning rates</h2>

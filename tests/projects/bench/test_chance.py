@@ -60,6 +60,30 @@ class TestPairedDifference:
         shuffled = {0: 58.5, 1: 69.0, 2: 49.0}
         assert paired_difference(one, shuffled).p > 0.5
 
+    def test_further_methods_estimate_the_variance(self):
+        one, other = {0: 60.0, 1: 61.0}, {0: 50.0, 1: 50.0}
+        alone = paired_difference(one, other)
+        more = [{0: 40.0, 1: 40.5}, {0: 10.0}]  # the last one lacks a seed
+        pooled = paired_difference(one, other, more)
+        assert pooled.mean == alone.mean == 10.5
+        # Gains of the seeds +1, 0 and +0.5, so residuals -+0.25, +-0.25 and 0 in two columns.
+        error = (2 * (4 * 0.25**2) / 2 / 2) ** 0.5
+        assert pooled.high - pooled.mean == pytest.approx(4.30265 * error, abs=1e-4)
+        assert pooled.p < alone.p
+
+    def test_block_design_agrees_with_a_linear_model(self):
+        smf = pytest.importorskip("statsmodels.formula.api")
+        pandas = pytest.importorskip("pandas")
+        table = {"a": [62.1, 60.3, 64.0], "b": [58.8, 59.9, 60.1], "c": [41.0, 40.2, 44.4]}
+        by_seed = {name: dict(enumerate(values)) for name, values in table.items()}
+        rows = [(name, seed, y) for name, each in by_seed.items() for seed, y in each.items()]
+        frame = pandas.DataFrame(rows, columns=["method", "seed", "y"])
+        fitted = smf.ols("y ~ C(method) + C(seed)", frame).fit()
+        tested = fitted.t_test("C(method)[T.b] = 0")
+        ours = paired_difference(by_seed["a"], by_seed["b"], [by_seed["c"]])
+        assert ours.p == pytest.approx(float(tested.pvalue))
+        assert -ours.high == pytest.approx(float(tested.conf_int()[0][0]))
+
     def test_only_common_seeds_are_compared(self):
         difference = paired_difference({0: 90.0, 1: 50.0}, {0: 80.0, 2: 99.0})
         assert (difference.mean, difference.low, difference.p) == (10.0, None, None)
