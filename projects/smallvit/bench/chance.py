@@ -168,6 +168,30 @@ def _residuals(table: Sequence[Sequence[float]]) -> list[float]:
     ]
 
 
+def welch(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """Compare two independent samples by Welch's t-test.
+
+    Kept for programs that use version 0.1. The bench uses :func:`paired_difference`, because its
+    methods share the subset of a seed.
+
+    Args:
+        one (Sequence[float]): Accuracies of one method.
+        other (Sequence[float]): Accuracies of the other method.
+
+    Returns:
+        Difference: Mean of ``one`` minus mean of ``other``, with interval and p-value if both
+        have at least two values that vary.
+    """
+    mean = statistics.fmean(one) - statistics.fmean(other)
+    if min(len(one), len(other)) < 2 or len({*one}) == len({*other}) == 1:
+        return Difference(mean, None, None)
+    from scipy.stats import ttest_ind
+
+    tested = ttest_ind(one, other, equal_var=False)
+    interval = tested.confidence_interval(CONFIDENCE)
+    return Difference(mean, float(interval.low), float(interval.high), float(tested.pvalue))
+
+
 def of_seeds(values: Sequence[float]) -> float:
     """Combine the p-values of several seeds on the same test images.
 

@@ -123,6 +123,8 @@ RENAMED: dict[str, str] = {
     "smallvit.cli.dataset_checks.IGNORED": "smallvit.datasets.label_maps.IGNORED",
     "smallvit.cli.dataset_checks.MISLABELLED": "smallvit.datasets.sample_checks.MISLABELED",
     "smallvit.cli.coco_checks.TOLERANCE": "smallvit.datasets.coco_objects.TOLERANCE",
+    "smallvit.cli.bench.results.Difference": "smallvit.bench.chance.Difference",
+    "smallvit.cli.bench.results.welch": "smallvit.bench.chance.welch",
     # Raises where the old function returned None.
     "smallvit.cli.bench.results.read_json": "smallvit.utils.json_files.read_object",
     "smallvit.cli.pictures.load_predictions": "smallvit.engine.predictions.read_predictions",

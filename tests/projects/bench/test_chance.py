@@ -3,7 +3,7 @@
 import pytest
 
 from smallvit.bench import chance
-from smallvit.bench.chance import Difference, paired_difference
+from smallvit.bench.chance import Difference, paired_difference, welch
 from smallvit.bench.comparisons import Comparison, compare
 from smallvit.bench.predictions import Predicted
 from smallvit.bench.results import Summary
@@ -100,6 +100,15 @@ class TestPairedDifference:
         pair = (5, "vit", "dhvt", difference, None)
         assert Comparison(*pair, 0.5).verdict == "not testable with equal differences of the seeds"
         assert not Comparison(*pair, 0.001).differ
+
+
+def test_welch():
+    # Variances 1 and 4 with three seeds each: standard error sqrt(5/3) = 1.29099, degrees of
+    # freedom (Welch) (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17 = 2.941, t(0.975) = 3.2195.
+    difference = welch([10.0, 11.0, 12.0], [4.0, 6.0, 8.0])
+    assert difference.mean == 5
+    assert difference.high - difference.mean == pytest.approx(4.1564, abs=2e-3)
+    assert welch([90.0], [80.0, 81.0]) == Difference(9.5, None, None)
 
 
 def answers(right):
