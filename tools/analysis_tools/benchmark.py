@@ -77,11 +77,10 @@ def report(result: dict) -> None:
     width = max(map(len, names))
     print(f"{result['mode']}")
     for name, figures in result["models"].items():
-        memory = figures["memory_mib"]
         print(
             f"  {name:{width}}  {figures['images_per_second']:10.2f} images/s"
             f"  {1000 * figures['seconds']:10.2f} ms/step"
-            f"  {'?' if memory is None else format(memory, '.0f'):>7} MiB"
+            f"  {figures['memory_mib']:7.0f} MiB"
             f"  {figures['shape'][0]}x{figures['shape'][1]}"
         )
     for other, ratio in result["ratio"].items():

@@ -15,9 +15,7 @@ many sizes, in CPU time; the last column is the implementation that the layers c
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 
 from smallvit.cli import UserError, run_tool, tool_parser
 from smallvit.cli.arguments import add_overwrite_flag, choose_device, positive, require_free
@@ -167,41 +165,18 @@ def check_agreement(plain, ours) -> float:
     return error
 
 
-def peak_bytes(call, device: str) -> int:
-    """Measure the peak memory allocated by a call."""
-    import torch
-
-    from smallvit.analysis.benchmark import peak_memory
-
-    if device.startswith("cuda"):
-        return round(peak_memory(call, device) * 2**20)
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        result = call()
-    del result
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "trace.json")
-        profile.export_chrome_trace(path)
-        with open(path) as file:
-            events = json.load(file)["traceEvents"]
-    changes = [e for e in events if e.get("name") == "[memory]"]
-    peak = total = 0
-    for event in sorted(changes, key=lambda e: e["ts"]):
-        total += event["args"]["Bytes"]
-        peak = max(peak, total)
-    return peak
-
-
 def measure(args: argparse.Namespace) -> dict:
     """Measure both implementations in both modes."""
     from smallvit.analysis.harness import in_turns
+    from smallvit.analysis.memory import peak_memory
 
     calls = make_calls(args)
     agreement = check_agreement(*(calls["inference"][name]() for name in ("plain", "ours")))
     results = {}
     for mode, pair in calls.items():
-        memory = {name: peak_bytes(call, args.device) for name, call in pair.items()}
+        memory = {
+            name: round(peak_memory(call, args.device) * 2**20) for name, call in pair.items()
+        }
         rounds = in_turns(pair, args.repeats, warm_up=1, device=args.device)
         seconds = {name: [each[name].wall for each in rounds] for name in pair}
         fastest = {name: min(values) for name, values in seconds.items()}

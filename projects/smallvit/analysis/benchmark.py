@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,7 +16,8 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from smallvit.analysis.fake_data import PUBLISHED_SHAPES, fake_batch, task_of
-from smallvit.analysis.harness import Call, in_turns, synchronize
+from smallvit.analysis.harness import Call, in_turns
+from smallvit.analysis.memory import peak_memory
 from smallvit.analysis.published_rois import published_rois
 from smallvit.engine.compiling import compile_networks
 from smallvit.engine.models import build_model
@@ -63,8 +62,8 @@ def benchmark(cfgs: dict[str, Config], mode: str, settings: BenchmarkSettings) -
 
     Returns:
         dict: ``models`` contains for each name the medians ``images_per_second``, ``seconds`` (wall
-        time per step) and ``cpu_seconds`` (CPU time per step), ``memory_mib`` (peak memory minus
-        memory in use before, None if the system does not report it) and ``shape``; ``ratio``
+        time per step) and ``cpu_seconds`` (CPU time per step), ``memory_mib`` (peak of the memory
+        of tensors minus that in use before) and ``shape``; ``ratio``
         contains the speed of the first model relative to each other one, as median, minimum and
         maximum over the rounds.
     """
@@ -169,44 +168,3 @@ def _training_step(
         model.train_step(batch, wrapper)
 
     return step
-
-
-def peak_memory(step: Callable[[], None], device: str) -> float | None:
-    """Measure the additional memory that a step allocates.
-
-    Args:
-        step (Callable): Function to call once.
-        device (str): CUDA device or "cpu".
-
-    Returns:
-        float | None: Memory in MiB; None on a CPU if the system cannot reset its peak counter.
-    """
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        step()
-        synchronize(device)
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    try:
-        _return_freed_memory()
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # resets VmHWM, the peak of the resident memory
-        before = _status("VmRSS")
-        step()
-        return max(0, _status("VmHWM") - before) / 1024
-    except OSError:
-        step()
-        return None
-
-
-def _return_freed_memory() -> None:
-    """Return freed memory to the system, which the step would otherwise reuse unmeasured."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only in glibc
-    if trim is not None:
-        trim(0)
-
-
-def _status(key: str) -> int:
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(key))

@@ -86,8 +86,8 @@ def measure(
     Returns:
         dict: ``methods``, for each ``params``, ``flops``, ``images_per_second``,
         ``step_seconds`` (of a training step: CPU time on a CPU, which does not depend on other
-        programs, and wall time on a GPU) and ``memory_mib`` (its peak, if the system reports
-        it); ``note``, a description of the measurement.
+        programs, and wall time on a GPU) and ``memory_mib`` (the peak of its tensors); ``note``, a
+        description of the measurement.
     """
     place = device()
     batch = 16 if place == "cpu" else 128
