@@ -15,8 +15,8 @@ from smallvit.bench.recipe import DIGITS, SPLITS
 from smallvit.datasets.formats.folders import size_of_image
 from smallvit.datasets.formats.table import is_table, read_table
 from smallvit.datasets.recognition.folders import count_class_folders
-from smallvit.engine.run_record import fingerprint
 from smallvit.errors import DataError, UserError
+from smallvit.utils.data_fingerprint import fingerprint
 
 
 def look(data: str, prepared: str, report: Callable) -> dict[str, Any]:

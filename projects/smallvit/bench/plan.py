@@ -17,6 +17,7 @@ from smallvit.bench.settings import samples_label as samples_label
 from smallvit.bench.settings import samples_slug as samples_slug
 from smallvit.bench.stored import check_plan, reason_of
 from smallvit.errors import UserError
+from smallvit.utils.data_fingerprint import same_data
 from smallvit.utils.json_files import read_object
 
 FILE = "plan.json"
@@ -330,6 +331,15 @@ def read_plan(out: str) -> dict | None:
     return plan
 
 
+def _same_images(before: dict, now: dict) -> bool:
+    stored, prints = (each.get("fingerprints") or {} for each in (before, now))
+    if {**before, "fingerprints": None} != {**now, "fingerprints": None}:
+        return False
+    if not isinstance(stored, Mapping) or set(stored) != set(prints):
+        return False
+    return all(same_data(stored[split], prints[split]) for split in prints)
+
+
 def merge_plans(
     old: dict | None, settings: BenchSettings, data: dict, runs: Sequence[Run]
 ) -> tuple[list[Run], list[Run]]:
@@ -357,7 +367,7 @@ def merge_plans(
         for key, value in asdict(old["settings"]).items()
         if value != now[key]
     ]
-    if old["data"] != data:
+    if not _same_images(old["data"], data):
         changed.append("the images have changed")
     if changed:
         raise UserError(

@@ -132,6 +132,7 @@ def _recognize(args: argparse.Namespace, out: str, number: int) -> OwnData:
 
 def _settings(args: argparse.Namespace, first: OwnData) -> dict[str, Any]:
     from smallvit.apis.training.folds import fingerprint
+    from smallvit.utils.data_fingerprint import digest_of_sizes
 
     flags = {name: getattr(args, name) for name in DECIDING}
     if args.channels is not None:  # absent in folds of earlier versions
@@ -140,6 +141,7 @@ def _settings(args: argparse.Namespace, first: OwnData) -> dict[str, Any]:
         "model": args.config,
         "data": first.root,
         "images": fingerprint(first),
+        "image_sizes": digest_of_sizes(first.sample),
         **flags,
         "fold_seed": args.fold_seed or 0,
         "cfg_options": {key: str(value) for key, value in (args.cfg_options or {}).items()},

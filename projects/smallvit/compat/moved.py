@@ -99,7 +99,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.engine.non_finite": ("smallvit.engine.hooks.non_finite",),
     "smallvit.engine.published_rois": ("smallvit.analysis.published_rois",),
     "smallvit.engine.resume": ("smallvit.engine.hooks.resume",),
-    "smallvit.engine.run_record": ("smallvit.engine.hooks.run_record",),
+    "smallvit.engine.run_record": (
+        "smallvit.engine.hooks.run_record",
+        "smallvit.utils.data_fingerprint",
+    ),
     "smallvit.engine.tasks": ("smallvit.analysis.fake_data",),
     "smallvit.engine.training_steps": ("smallvit.analysis.training_steps",),
     "smallvit.engine.untrusted": ("smallvit.engine.checkpoint.reading",),

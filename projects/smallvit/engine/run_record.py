@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import os.path as osp
@@ -20,6 +19,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from smallvit.compat import moved
+from smallvit.utils.data_fingerprint import fingerprint
 from smallvit.utils.json_files import read_object, require_number, require_type
 
 FILE = "run.json"
@@ -36,8 +36,6 @@ PACKAGES = (
     ),
     *("mmpretrain", "mmdet", "mmsegmentation", "timm", "einops", "opencv-python", "pillow"),
 )
-#: Number of samples of a dataset that its fingerprint covers.
-SAMPLES = 1000
 
 
 def read_record(folder: str) -> dict[str, Any]:
@@ -172,56 +170,6 @@ def _data(runner: Runner) -> dict[str, Any]:
         for name, loop in loops.items()
         if hasattr(loop, "dataloader")
     }
-
-
-def fingerprint(dataset: Any) -> dict[str, Any]:
-    """Fingerprint a dataset by its annotations, names and size.
-
-    Args:
-        dataset (Dataset): Dataset of a run, possibly a wrapper.
-
-    Returns:
-        dict: ``type``, ``samples``, ``annotations`` (SHA-256 of its annotation file, if it
-        has one) and ``listing`` (SHA-256 of names and labels of up to 1,000 samples that
-        are spread over it, if they are available).
-    """
-    found: dict[str, Any] = {"type": type(getattr(dataset, "_inner", dataset)).__name__}
-    try:
-        found["samples"] = len(dataset)
-    except TypeError:
-        return found
-    annotations = getattr(dataset, "ann_file", None)
-    if isinstance(annotations, str) and osp.isfile(annotations):
-        found["annotations"] = _file_digest(annotations)
-    listing = _listing(dataset, found["samples"])
-    if listing is not None:
-        found["listing"] = hashlib.sha256(listing.encode()).hexdigest()
-    return found
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _listing(dataset: Any, count: int) -> str | None:
-    if not hasattr(dataset, "get_data_info") or not count:
-        return None
-    chosen = sorted({index * count // min(count, SAMPLES) for index in range(min(count, SAMPLES))})
-    lines = []
-    root = str(getattr(dataset, "data_root", "") or "")
-    for index in chosen:
-        info = dataset.get_data_info(index)
-        path = str(info.get("img_path", ""))
-        # The same data at another location have the same fingerprint.
-        name = osp.relpath(path, root) if root and path.startswith(root) else osp.basename(path)
-        lines.append(
-            f"{index}\t{name}\t{info.get('gt_label', '')}\t{len(info.get('instances', ()))}"
-        )
-    return "\n".join(lines)
 
 
 def plain_number(value: Any) -> Any:

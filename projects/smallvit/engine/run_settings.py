@@ -8,7 +8,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from smallvit.engine.accumulation import accumulation_of
-from smallvit.engine.run_record import fingerprint
+from smallvit.utils.data_fingerprint import fingerprint
 
 
 def settings_of(runner: Runner) -> dict[str, Any]:

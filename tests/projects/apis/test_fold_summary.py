@@ -107,6 +107,10 @@ def test_other_settings_are_refused_once_a_fold_is_trained(tmp_path):
         folds.take_up(work_dir, settings)
     with pytest.raises(UserError, match=r"images or labels have changed .*--work-dir"):
         folds.take_up(work_dir, {**settings, "lr": 0.1, "images": "abd"})
+    sized = {**settings, "lr": 0.1, "image_sizes": "abc"}
+    folds.take_up(work_dir, sized)  # earlier versions store no sizes
+    with pytest.raises(UserError, match=r"images or labels have changed .*--work-dir"):
+        folds.take_up(work_dir, {**sized, "image_sizes": "abd"})
     assert folds.read_result(work_dir, 1) == empty
     assert folds.read_result(work_dir, 2) is None
     (tmp_path / "fold_1/result.json").write_text("{")

@@ -213,6 +213,26 @@ class TestResume:
         with pytest.raises(UserError, match="the images have changed"):
             merge_plans(old, settings(), DATA | {"classes": ["a", "c"]}, [])
 
+    @pytest.mark.parametrize(
+        ("before", "now"),
+        [
+            ({"train": {"listing": "a", "sizes": "b"}}, {"train": {"listing": "a", "sizes": "c"}}),
+            ({"train": {"listing": "a"}}, {"train": {"listing": "b", "sizes": "c"}}),
+            ({"all": "a"}, {"all": "b"}),
+            ({}, {"all": "b"}),
+            (["train"], {"train": {"listing": "a"}}),
+        ],
+    )
+    def test_other_fingerprints_are_refused(self, tmp_path, before, now):
+        old = self.plan(tmp_path, []) | {"data": DATA | {"fingerprints": before}}
+        with pytest.raises(UserError, match="the images have changed"):
+            merge_plans(old, settings(), DATA | {"fingerprints": now}, [])
+
+    def test_fingerprints_of_earlier_versions_have_no_sizes(self, tmp_path):
+        old = self.plan(tmp_path, []) | {"data": DATA | {"fingerprints": {"train": {"samples": 1}}}}
+        now = DATA | {"fingerprints": {"train": {"samples": 1, "sizes": "b"}}}
+        assert merge_plans(old, settings(), now, []) == ([], [])
+
     @pytest.mark.parametrize("kind", MALFORMED_FILES)
     def test_a_malformed_plan_is_named(self, tmp_path, kind):
         write_malformed(tmp_path / "plan.json", kind)

@@ -8,7 +8,7 @@ from smallvit.bench.worker import describe
 
 
 def write(folder, count, size=(30, 40)):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((*size, 3), number, np.uint8))
 
@@ -58,4 +58,12 @@ def test_different_images_are_different_data(tmp_path):
     before = describe(str(tmp_path), silent)
     assert describe(str(tmp_path), silent) == before
     (tmp_path / "ant" / "0.png").rename(tmp_path / "ant" / "00.png")
+    assert describe(str(tmp_path), silent)["fingerprints"] != before["fingerprints"]
+
+
+def test_replaced_images_of_the_same_name_are_different_data(tmp_path):
+    write(tmp_path / "ant", 5)
+    write(tmp_path / "bee", 5)
+    before = describe(str(tmp_path), silent)
+    write(tmp_path / "ant", 5, (400, 400))
     assert describe(str(tmp_path), silent)["fingerprints"] != before["fingerprints"]

@@ -9,8 +9,9 @@ from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 
 from run_helpers import classification, train
 from smallvit.datasets import Digits, Subset
-from smallvit.engine.run_record import fingerprint, read_record
+from smallvit.engine.run_record import read_record
 from smallvit.registry import DATASETS, TRANSFORMS
+from smallvit.utils.data_fingerprint import fingerprint
 
 DIGITS = dict(type="smallvit.Digits", split="train")
 WHOLE = Digits()

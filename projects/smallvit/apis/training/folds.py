@@ -112,9 +112,10 @@ def _require_free(work_dir: str) -> None:
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], work_dir: str) -> None:
     way = "Repeat these settings, or choose another folder with --work-dir"
     for key in sorted(set(before) | set(now)):
-        if before.get(key) == now.get(key):
+        absent = key == "image_sizes" and key not in before  # in folds of earlier versions
+        if absent or before.get(key) == now.get(key):
             continue
-        if key == "images":
+        if key in ("images", "image_sizes"):
             raise UserError(
                 f"the images or labels have changed since the folds in {work_dir} were trained. "
                 "Restore them, or choose another folder with --work-dir"

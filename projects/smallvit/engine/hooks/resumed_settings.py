@@ -18,6 +18,7 @@ from smallvit.engine.optimizer_settings import (
 from smallvit.engine.run_settings import settings_of
 from smallvit.errors import CheckpointError
 from smallvit.registry import HOOKS
+from smallvit.utils.data_fingerprint import same_data
 
 #: Checkpoint key of the settings of its run.
 KEY = "smallvit_settings"
@@ -135,6 +136,8 @@ def _fit_place(runner: Runner, checkpoint: dict, stored: dict, current: dict) ->
 
 def _differences(stored: dict, current: dict, runner: Runner) -> Iterator[str]:
     changed = {key for key in current if stored.get(key) not in (None, current[key])}
+    if "data" in changed and same_data(stored["data"], current["data"]):
+        changed.remove("data")
     if "batch_size" in changed:
         yield (
             f"resumed with batches of {current['batch_size']} images over all processes, instead "
