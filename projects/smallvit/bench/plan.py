@@ -35,6 +35,8 @@ RATES, TRIAL_SHARE = (1.0, 0.3, 3.0), 0.1
 WEIGHTS = ("2.5", "0.25", "balanced")
 #: Minimum number of steps of a run; shorter schedules do not allow a comparison.
 LEAST_ITERATIONS = 20
+#: Maximum number of steps of a run, far beyond what anyone trains.
+MOST_STEPS = 10**9
 #: Fraction of time reserved because parallel runs slow each other down by different amounts.
 RESERVE = 0.05
 
@@ -214,9 +216,13 @@ def trial_steps(iters: int) -> int:
 
 
 def _steps(settings: BenchSettings, images: int) -> int:
-    if settings.budget == "iters":
-        return int(settings.amount)
-    return max(1, math.ceil(settings.amount * images / settings.batch_size))
+    per_unit = 1 if settings.budget == "iters" else images / settings.batch_size
+    steps = settings.amount * per_unit
+    if steps > MOST_STEPS:
+        raise UserError(
+            f"--{settings.budget} {settings.amount:g} is more than {MOST_STEPS:,} steps per run"
+        )
+    return max(1, math.ceil(steps))
 
 
 def _timed(settings, methods, samples, seeds, speeds, jobs) -> dict:

@@ -56,6 +56,12 @@ def test_steps_are_the_same_for_all():
     ]
 
 
+@pytest.mark.parametrize(("budget", "amount"), [("epochs", 1e300), ("iters", 10**10)])
+def test_endless_runs_are_refused(budget, amount):
+    with pytest.raises(UserError, match=f"--{budget} 1e.* is more than 1,000,000,000 steps"):
+        plan_runs(settings(budget, amount), METHODS, [5], [0], {5: 10})
+
+
 def test_epochs_become_steps_of_each_subset():
     runs = plan_runs(settings("epochs", 3), METHODS, [5, None], [0], {5: 10, None: 95})
     # ceil(3 * 10 / 10) and ceil(3 * 95 / 10)
