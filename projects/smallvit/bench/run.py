@@ -63,6 +63,7 @@ from smallvit.bench.slots import loading_processes, make_slots
 from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
 from smallvit.bench.tasks import CLASSIFICATION, DENSE_METHODS, check_method
 from smallvit.bench.trying import measure_speeds
+from smallvit.bench.user_configs import config_digests
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 
@@ -146,6 +147,7 @@ class Bench:
         samples = check_samples(args.samples_per_class, self.data)
         old = read_plan(self.out)
         self._check_folder(old)
+        self.configs = config_digests(self.methods, old, self.out)
         self._obtain_weights(old)
         self.networks = self._fit((old or {}).get("networks") or {}, old)
         self.wanted, self.rest, self.speeds = self._runs(samples, old)
@@ -176,6 +178,7 @@ class Bench:
             "paces": self.paces,
             "jobs": len(self.slots),
             "networks": self.networks,
+            "configs": self.configs,
             "chosen": self.chosen,
             "unavailable": self.former | self.unavailable,
         }
@@ -269,6 +272,7 @@ class Bench:
         names += [method.name for method in self.methods]
         path = osp.join(self.out, SPEEDS)
         alike = {**asdict(replace(self.settings, amount=0.0)), "jobs": len(self.slots)}
+        alike |= {"images": self.data["fingerprints"], "configs": self.configs}
         kept = read_or_tell(path, check_speeds, "repeating the trials") or {}
         known = kept.get("speeds", {}) if kept.get("settings") == alike else {}
         widths = self._widths()

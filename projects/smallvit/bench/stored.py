@@ -204,6 +204,8 @@ def check_plan(plan: dict) -> dict[str, Any]:
         require_type(fitted, f"networks.{name}", dict)
         require_count(fitted["width"], f"networks.{name}.width", 0, 1 << 20)
         require_number(fitted["size"], f"networks.{name}.size")
+    for path, digest in require_type(plan.get("configs") or {}, "configs", dict).items():
+        require_type(digest, f"configs.{path}", str)
     for number, each in enumerate(require_type(plan.get("chosen") or [], "chosen", list)):
         _check_choice(each, f"chosen[{number}]")
     _check_speeds(plan.get("speeds") or {})
