@@ -60,15 +60,13 @@ from smallvit.bench.search import groups_to_search, search
 from smallvit.bench.settings import Pace, steps_label
 from smallvit.bench.sizes import PUBLISHED
 from smallvit.bench.slots import loading_processes, make_slots
-from smallvit.bench.stored import check_costs, check_speeds, read_or_tell
+from smallvit.bench.stored import check_costs, read_or_tell
 from smallvit.bench.tasks import CLASSIFICATION, DENSE_METHODS, check_method
-from smallvit.bench.trying import measure_speeds
+from smallvit.bench.trying import find_speeds
 from smallvit.bench.user_configs import config_digests
 from smallvit.bench.watchers import Keeper, Silent
 from smallvit.errors import UserError
 
-#: File with measured speeds of the methods, reused with another budget in minutes.
-SPEEDS = "speeds.json"
 DIGITS = "digits"
 DEFAULT_METHODS = ["vit", "vit+shortcut", "dhvt", "dwnet", "resnet"]
 
@@ -270,23 +268,11 @@ class Bench:
         """Measure the speed of the methods, unless it is known from another budget."""
         names = [TEACHER] * needs_teacher(self.settings, self.methods)
         names += [method.name for method in self.methods]
-        path = osp.join(self.out, SPEEDS)
         alike = {**asdict(replace(self.settings, amount=0.0)), "jobs": len(self.slots)}
         alike |= {"images": self.data["fingerprints"], "configs": self.configs}
-        kept = read_or_tell(path, check_speeds, "repeating the trials") or {}
-        known = kept.get("speeds", {}) if kept.get("settings") == alike else {}
         widths = self._widths()
-        runs = {name: Run(name, None, 0, 1, 1, widths[name]) for name in names if name not in known}
-        jobs = {name: self._trial(run) for name, run in runs.items()}
-        tried, failed = measure_speeds(jobs, self.pool, len(self.slots))
-        speeds = known | tried
-        if not speeds:
-            raise UserError(f"no method can be trained; {failed}")
-        from smallvit.utils.files import write_whole
-
-        write_whole(path, json.dumps({"settings": alike, "speeds": speeds}, indent=1))
-        # A method that cannot be trained is planned too, and its runs are recorded as failed.
-        return {name: speeds.get(name, next(iter(speeds.values()))) for name in names}
+        trials = {name: self._trial(Run(name, None, 0, 1, 1, widths[name])) for name in names}
+        return find_speeds(self.out, alike, trials, self.pool, len(self.slots))
 
     def _trial(self, run: Run) -> Job:
         log = self._log(f"trial-{Method(run.method, run.method).slug}")

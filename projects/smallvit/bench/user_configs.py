@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os.path as osp
+import re
 from collections.abc import Iterable
 
 from smallvit.bench.methods import Method
@@ -44,7 +45,8 @@ def config_digests(methods: Iterable[Method], old: dict | None, out: str) -> dic
 
 
 def _digest(model: dict) -> str:
-    text = json.dumps(model, sort_keys=True, default=str)
+    # Functions are printed with an address, which differs in each process.
+    text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(model, default=str))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

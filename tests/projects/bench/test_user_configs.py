@@ -28,6 +28,14 @@ def test_the_same_model_in_other_words_is_kept(bench):
     assert bench.digests() == bench.old["configs"]
 
 
+@pytest.mark.parametrize("model", ["dict(act=lambda x: x)", "dict(weights={0: 1.0, 'a': 2.0})"])
+def test_the_same_file_is_the_same_model(bench, model):
+    bench.path.write_text(f"model = {model}")
+    del bench.old["configs"]
+    first = bench.digests()
+    assert bench.digests() == first
+
+
 def test_a_changed_model_is_refused(bench):
     bench.path.write_text("model = dict(depth=2)")
     with pytest.raises(UserError, match=r"net\.py has changed .* another --out"):
