@@ -29,6 +29,14 @@ def test_every_method_classifies_at_its_size(name, size, uninitialized):
     assert bool(shortcuts) == ("shortcut" in name)
 
 
+@pytest.mark.parametrize("name", ["vit", "dvt", "dvt+shortcut", "dvt+guidance"])
+def test_a_cascade_is_calibrated_on_the_validation_images(name):
+    cfg = config(name, 32)
+    assert ("calibration_dataloader" in cfg) == name.startswith("dvt")
+    if name.startswith("dvt"):
+        assert cfg.calibration_dataloader == cfg.val_dataloader
+
+
 def test_any_timm_model_fits(uninitialized):
     for name, sized in (("timm:resnet18", False), ("timm:vit_tiny_patch16_224", True)):
         model = build(config(name, 48)).eval()

@@ -47,7 +47,8 @@ class Best:
     Args:
         title (str): Method and subset.
         run (Run): Run of the method with the best validation accuracy.
-        commands (list[str]): Commands that predict and export with its weights.
+        commands (list[str]): Commands that predict and export with its weights, and compute the
+            exit thresholds of DVT.
         names (list[str]): Names of the classes.
         classes (list): For each class its name, number of test images, accuracy over all
             seeds, and the classes with which it is confused most; empty without stored
@@ -90,6 +91,8 @@ def find_best(found: Findings, out: str) -> Best:
     if chosen in found.tested:
         mistakes = _mistakes(found.tested[chosen], classes, found.plan["settings"].data)
     file = shlex.quote(osp.join(chosen.folder(out), "model.pth"))
+    config = shlex.quote(osp.join(chosen.folder(out), "config.py"))
+    calibrate = f"smallvit calibrate {config} {file} --evaluate"
     return Best(
         title=f"{names[0]}, {samples_label(count)}",
         run=chosen,
@@ -98,6 +101,7 @@ def find_best(found: Findings, out: str) -> Best:
         matrix=_matrix(classes, counts) if tested else [],
         mistakes=mistakes,
         commands=[
+            *[calibrate] * (chosen.method.partition("+")[0] == "dvt"),
             f"smallvit predict {file} IMAGES --out predicted",
             f"smallvit export {file} --out model.onnx --preprocess",
         ],

@@ -90,6 +90,8 @@ def run_config(
     if several_labels(settings.data):
         _take_several(cfg, method)
     _set_data(cfg, settings, run, size, workers)
+    if cfg.model.type == "smallvit.MultiExitClassifier":  # exit thresholds
+        cfg.calibration_dataloader = deepcopy(cfg.val_dataloader)
     _set_length(cfg, run, settings.schedule)
     cfg.optim_wrapper.optimizer.lr *= run.rate
     if method.pretrained:

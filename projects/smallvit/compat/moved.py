@@ -37,7 +37,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "smallvit.cli.bench.recipe": ("smallvit.bench.recipe",),
     "smallvit.cli.bench.report": ("smallvit.bench.report",),
     "smallvit.cli.bench.results": ("smallvit.bench.results",),
-    "smallvit.cli.bench.run": ("smallvit.bench.run",),
+    "smallvit.cli.bench.run": ("smallvit.bench.run", "smallvit.bench.asked"),
     "smallvit.cli.bench.scheduler": ("smallvit.bench.scheduler",),
     "smallvit.cli.bench.table": ("smallvit.bench.table",),
     "smallvit.cli.bench.worker": ("smallvit.bench.worker", "smallvit.bench.hooks"),

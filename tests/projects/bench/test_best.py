@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pytest
 
 from smallvit.bench.best import _picture, find_best
 from smallvit.bench.hooks import Predictions
@@ -15,13 +16,12 @@ from smallvit.bench.settings import BenchSettings, Run
 class Found:
     """Results for two classes, two methods and two seeds."""
 
-    def __init__(self, data):
+    def __init__(self, data, names=(("vit", 90.0), ("dwnet", 80.0))):
         self.samples = [5, None]
         self.plan = {
             "data": {"classes": ["ant", "bee"]},
             "settings": BenchSettings(str(data), 32, 16, False, "iters", 30),
         }
-        names = [("vit", 90.0), ("dwnet", 80.0)]
         self.summaries = {}
         self.results, self.tested = {}, {}
         for name, accuracy in names:
@@ -68,6 +68,17 @@ def test_commands_without_predictions(tmp_path):
     assert best.title == "vit, 5 per class"
     assert "runs/vit/5/seed1/model.pth" in best.commands[1]
     assert best.classes == best.matrix == best.mistakes == []
+
+
+@pytest.mark.parametrize("name", ["dvt", "dvt+shortcut", "resnet"])
+def test_a_cascade_is_calibrated(tmp_path, name):
+    found = Found(tmp_path, [(name, 90.0), ("dwnet", 80.0)])
+    (*calibration, predict, _) = find_best(found, str(tmp_path)).commands
+    assert predict.startswith("smallvit predict")
+    assert bool(calibration) == name.startswith("dvt")
+    for command in calibration:
+        assert command.startswith("smallvit calibrate ")
+        assert f"runs/{name}/5/seed1/config.py" in command
 
 
 def test_images_of_a_table_are_beside_it(tmp_path):
